@@ -1,0 +1,40 @@
+# Everything runs in .venv, which `make` sets up with the versions constraints.txt names. What the
+# sandbox has to build goes to the user's cache, once; nothing else on the machine is changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check crds bench clean
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
+
+demo: $(READY) ## show it at work on a real control plane
+	$(BIN)/python -m sandbox.demo
+
+test: check ## check, then run all tests
+	$(BIN)/python -m sandbox build
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+check: $(READY) ## what needs no cluster and no patience: style, types, layers, generated files
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/troth crds --check
+
+crds: $(READY) ## generate crds/ from the models
+	$(BIN)/troth crds
+
+bench: $(READY) ## measure, each figure against a floor of the same run
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what was made here
+	rm -rf .venv build dist operator/*.egg-info .*_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Troth: what is declared works, what is not declared fails."""

@@ -1,0 +1,1 @@
+"""The command `troth`: thin; each module is one subcommand."""

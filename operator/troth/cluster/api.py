@@ -1,0 +1,329 @@
+"""The API server as Troth uses it: paged lists, watches, and few kinds of write, on raw dicts."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import load_config
+from kubernetes.aio.dynamic import DynamicClient
+from kubernetes.aio.dynamic.exceptions import DynamicApiError
+from kubernetes.aio.dynamic.resource import Resource
+
+from troth.resources.kinds import KINDS
+from troth.resources.metadata import API_VERSION
+from troth.resources.references import Ref
+from troth.world.facts import FIELD_MANAGER, Manifest
+
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
+PAGE = 500
+"""How many objects a page of a list has, as client-go's reflector asks for."""
+
+Verb = Literal["list", "watch", "get", "create", "apply", "patch", "update", "delete"]
+Observer = Callable[[Verb, str, str], None]
+"""Told of every request: verb, resource, and the answer's status code or the error's name."""
+
+
+class ApiError(Exception):
+    """An answer of the API server that is not success, or that never came (status 0)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+def _resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:
+    group, _, version = api_version.rpartition("/")
+    return Resource(
+        prefix="apis" if group else "api",
+        group=group,
+        api_version=version,
+        kind=kind,
+        name=plural,
+        namespaced=namespaced,
+    )
+
+
+RESOURCES: dict[str, Resource] = {
+    resource.kind: resource
+    for resource in (
+        _resource("v1", "Namespace", "namespaces", namespaced=False),
+        _resource("v1", "Secret", "secrets"),
+        _resource("v1", "ConfigMap", "configmaps"),
+        _resource("v1", "Service", "services"),
+        _resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
+        _resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
+        _resource("events.k8s.io/v1", "Event", "events"),
+        _resource("coordination.k8s.io/v1", "Lease", "leases"),
+        *(
+            _resource(API_VERSION, kind.name, kind.plural, namespaced=kind.namespaced)
+            for kind in KINDS
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a kind are read: a namespace, or all; a label and a field selector."""
+
+    kind: str
+    namespace: str = ""
+    labels: str = ""
+    fields: str = ""
+
+
+async def configuration(kubeconfig: str | None, context: str | None = None) -> Configuration:
+    """Return how to reach the API server: from a kubeconfig, or from inside a pod."""
+    config = Configuration()
+    # connections are shared by watches, which hold theirs, and by everything else
+    config.connection_pool_maxsize = 64
+    await load_config(config_file=kubeconfig, context=context, client_configuration=config)
+    return config
+
+
+class _NoDiscovery:
+    """Troth knows the few kinds it speaks of; asking the server for all it has would cost reads."""
+
+    def __init__(self, client: DynamicClient, cache_file: str | None) -> None:
+        del client, cache_file
+
+    def __await__(self) -> Any:  # noqa: ANN401 - the protocol of the library
+        async def nothing() -> "_NoDiscovery":
+            return self
+
+        return nothing().__await__()
+
+
+class ApiServer:
+    """A connection to one API server. Use as an async context manager."""
+
+    def __init__(self, config: Configuration, observer: Observer = lambda *_: None) -> None:
+        self._api = ApiClient(config)
+        self._client = DynamicClient(self._api, discoverer=_NoDiscovery)
+        self._observe = observer
+
+    async def __aenter__(self) -> Self:
+        await self._client
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._api.close()
+
+    # Reading
+
+    async def pages(self, selection: Selection) -> AsyncIterator[Manifest]:
+        """Yield the pages of a consistent list; each has `items` and `metadata`."""
+        token: str | None = None
+        while True:
+            page = await self._json(
+                "list",
+                "get",
+                selection.kind,
+                Ref(selection.namespace, ""),
+                limit=PAGE,
+                _continue=token,
+                label_selector=selection.labels or None,
+                field_selector=selection.fields or None,
+            )
+            yield page
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+
+    async def watch(
+        self, selection: Selection, resource_version: str, silence: float
+    ) -> AsyncIterator[Manifest]:
+        """Yield watch events after a resource version until the server ends the stream.
+
+        `silence` is how many seconds may pass without a byte before the stream counts as dead;
+        the server sends a bookmark about once a minute. Raises `ApiError`, also for an ERROR
+        event, whose code it carries.
+        """
+        # without a timeout of its own the server ends a watch after 30 to 60 minutes
+        response = await self._request(
+            "watch",
+            "get",
+            selection.kind,
+            Ref(selection.namespace, ""),
+            watch=True,
+            resource_version=resource_version,
+            label_selector=selection.labels or None,
+            field_selector=selection.fields or None,
+            query_params=[("allowWatchBookmarks", "true")],
+            _request_timeout=aiohttp.ClientTimeout(total=None, connect=30, sock_read=silence),
+        )
+        try:
+            async for line in _lines(response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(
+                        status.get("code", 0), status.get("reason", ""), status.get("message", "")
+                    )
+                yield event
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ApiError(0, type(error).__name__, "the watch broke off") from error
+        finally:
+            response.close()
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        """Return one object."""
+        return await self._json("get", "get", kind, ref)
+
+    async def metadata(self, kind: str, ref: Ref) -> Manifest:
+        """Return one object's metadata alone: of a Secret that is not Troth's, nothing else."""
+        return await self._json("get", "get", kind, ref, header_params=dict(_METADATA_ONLY))
+
+    # Writing
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object that is not applied to later, and return it.
+
+        Raises `ApiError` 409 where one of the name exists.
+        """
+        place = Ref(manifest["metadata"].get("namespace", ""), "")
+        return await self._json(
+            "create", "post", manifest["kind"], place, body=manifest, field_manager=FIELD_MANAGER
+        )
+
+    async def apply_new(self, manifest: Manifest) -> Manifest:
+        """Apply an object that must not exist yet, and return it; raises `ApiError` 409 if it does.
+
+        Server-side apply has no such precondition of its own. But it compares a given
+        resourceVersion with that of an object that is there, and no object has version 1.
+        """
+        metadata = {**manifest["metadata"], "resourceVersion": "1"}
+        return await self.apply({**manifest, "metadata": metadata})
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Apply an object server-side as field manager `troth` and return it.
+
+        Put `metadata.uid` in it to apply to that very object and no successor.
+        """
+        return await self._json(
+            "apply",
+            "patch",
+            manifest["kind"],
+            Ref.of(manifest),
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+            field_manager=FIELD_MANAGER,
+            force_conflicts=True,
+        )
+
+    async def merge_patch(
+        self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
+    ) -> Manifest:
+        """Merge a patch (RFC 7386) into an object or its subresource; return the object."""
+        return await self._json(
+            "patch",
+            "patch",
+            kind,
+            ref,
+            subresource=subresource,
+            body=patch,
+            content_type="application/merge-patch+json",
+            field_manager=FIELD_MANAGER,
+        )
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object; its `resourceVersion` guards against somebody else's write."""
+        return await self._json(
+            "update",
+            "put",
+            manifest["kind"],
+            Ref.of(manifest),
+            body=manifest,
+            field_manager=FIELD_MANAGER,
+        )
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        """Delete that very object and return the API server's answer."""
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        return await self._json("delete", "delete", kind, ref, body=body)
+
+    # The wire
+
+    async def _json(
+        self,
+        verb: Verb,
+        method: str,
+        kind: str,
+        ref: Ref,
+        **options: Any,  # noqa: ANN401
+    ) -> Manifest:
+        options.setdefault("_request_timeout", REQUEST_TIMEOUT)
+        response = await self._request(verb, method, kind, ref, **options)
+        try:
+            answer: Manifest = await response.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ApiError(0, type(error).__name__, "the answer broke off") from error
+        return answer
+
+    async def _request(
+        self,
+        verb: Verb,
+        method: str,
+        kind: str,
+        ref: Ref,
+        subresource: str = "",
+        **options: Any,  # noqa: ANN401 - the library's own options
+    ) -> aiohttp.ClientResponse:
+        options.setdefault("header_params", dict(_ACCEPT))
+        resource = RESOURCES[kind]
+        path = resource.path(name=ref.name or None, namespace=ref.namespace or None)
+        path += f"/{subresource}" if subresource else ""
+        outcome = "unknown"
+        try:
+            response: aiohttp.ClientResponse = await self._client.request(
+                method, path, serialize=False, **options
+            )
+            outcome = str(response.status)
+        except DynamicApiError as error:
+            outcome = str(error.status)
+            raise _refusal(error) from error
+        except ApiException as error:
+            outcome = str(error.status)
+            raise ApiError(int(error.status or 0), str(error.reason), "") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            outcome = type(error).__name__
+            raise ApiError(0, outcome, "the API server cannot be reached") from error
+        finally:
+            self._observe(verb, resource.name, outcome)
+        return response
+
+
+_ACCEPT = {"Accept": "application/json"}
+_METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+
+
+def _refusal(error: DynamicApiError) -> ApiError:
+    """Return the server's own words, which never hold what was sent."""
+    try:
+        status = json.loads(error.body or "")
+        return ApiError(int(error.status), status.get("reason", ""), status.get("message", ""))
+    except (ValueError, TypeError, AttributeError):
+        return ApiError(int(error.status), str(error.reason), "")
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream, of any length."""
+    pending = bytearray()
+    async for chunk in response.content.iter_any():
+        pending += chunk
+        *whole, rest = pending.split(b"\n")
+        for line in whole:
+            if line:
+                yield bytes(line)
+        pending = bytearray(rest)

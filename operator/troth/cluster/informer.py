@@ -1,0 +1,113 @@
+"""One informer a kind: a list, then a watch, for as long as the process lives.
+
+Level-triggered by design: what matters is that the world ends up as the API server is. After a
+lost connection the watch resumes where it was; after `410 Gone` everything is listed anew, and
+what the list no longer has is forgotten, so an object deleted in the gap cannot linger.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from troth.cluster.api import ApiError, ApiServer, Selection
+from troth.resources.references import Ref
+from troth.world.facts import Manifest
+
+GONE = 410
+SILENCE = 150.0
+"""Seconds without a byte after which a watch counts as dead; bookmarks come once a minute."""
+
+
+class Sink(Protocol):
+    """Takes in what an informer sees."""
+
+    def observe(self, manifest: Manifest) -> None:
+        """Take in an object as it is now."""
+
+    def forget(self, kind: str, ref: Ref, version: int) -> None:
+        """Take in that an object was gone at a resource version."""
+
+
+class Backoff:
+    """Delays that double with every failure, with full jitter so that a fleet spreads out."""
+
+    def __init__(self, first: float = 0.2, most: float = 30.0) -> None:
+        self.first, self.most, self.failures = first, most, 0
+
+    def next(self) -> float:
+        """Return the next delay in seconds."""
+        bound = min(self.most, self.first * 2**self.failures)
+        self.failures = min(self.failures + 1, 16)
+        return float(bound * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+    def reset(self) -> None:
+        """Start over after a success."""
+        self.failures = 0
+
+
+class Informer:
+    """Keeps a sink in step with one selection of objects."""
+
+    def __init__(
+        self,
+        server: ApiServer,
+        selection: Selection,
+        sink: Sink,
+        on_failure: Callable[[Selection, ApiError], None] = lambda *_: None,
+    ) -> None:
+        self.selection = selection
+        self.synced = asyncio.Event()
+        self._server = server
+        self._sink = sink
+        self._on_failure = on_failure
+        self._known: set[Ref] = set()
+        self._version = ""
+        self._backoff = Backoff()
+
+    async def run(self) -> None:
+        """List and watch until cancelled. Only cancellation ends it; every error backs off."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except ApiError as error:
+                if error.status == GONE:
+                    self._version = ""
+                else:
+                    self._on_failure(self.selection, error)
+                    await asyncio.sleep(self._backoff.next())
+
+    async def _list(self) -> None:
+        seen: set[Ref] = set()
+        version = ""
+        async for page in self._server.pages(self.selection):
+            version = page["metadata"]["resourceVersion"]
+            for item in page["items"]:
+                item["kind"] = self.selection.kind  # a list's items do not say
+                seen.add(Ref.of(item))
+                self._sink.observe(item)
+            await asyncio.sleep(0)  # a long list must not starve the lease
+        for ref in self._known - seen:
+            self._sink.forget(self.selection.kind, ref, int(version))
+        self._known = seen
+        self._version = version
+        self._backoff.reset()
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        events = self._server.watch(self.selection, self._version, SILENCE)
+        async for event in events:
+            self._take(event["type"], event["object"])
+            self._backoff.reset()
+
+    def _take(self, type_: str, manifest: Manifest) -> None:
+        version = manifest["metadata"]["resourceVersion"]
+        if type_ in ("ADDED", "MODIFIED"):
+            self._known.add(Ref.of(manifest))
+            self._sink.observe(manifest)
+        elif type_ == "DELETED":
+            self._known.discard(Ref.of(manifest))
+            self._sink.forget(self.selection.kind, Ref.of(manifest), int(version))
+        self._version = version  # a BOOKMARK moves this alone

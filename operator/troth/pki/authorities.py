@@ -1,0 +1,167 @@
+"""Signing authorities: a self-managed root, or an intermediate someone gave us, read and judged.
+
+The same three files describe both, in the convention of `kubernetes.io/tls` Secrets and of
+cert-manager: `tls.crt` holds the issuing certificate and what links it upwards, `tls.key` its key,
+`ca.crt` the root. Everything that would make a verifier refuse each leaf later is refused here,
+once, with a sentence. The moment is not: an authority that has expired is still one whose facts
+can be read, and whoever plans compares them with the clock.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+
+from troth.pki import paths
+from troth.pki.certificates import Leaf
+from troth.pki.constraints import NameConstraints
+from troth.pki.errors import AuthorityError, KeyMaterialError
+from troth.pki.keys import PrivateKey, algorithm_of, load_private_key, same_key
+from troth.pki.pem import fingerprint, public_key, read_certificates, write_certificates
+from troth.pki.spiffe import check_trust_domain
+from troth.resources.algorithms import KeyAlgorithm
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What everybody may know of an authority.
+
+    `fingerprint` is the issuing certificate's SHA-256, `subject_key_id` its key identifier, both
+    hexadecimal. `certificates` (PEM, one each) is what is served after a leaf: the issuing
+    certificate upwards, without the anchor, so empty for a self-managed root. `anchors` (PEM, one
+    each) is what verifiers must trust. `not_before` and `not_after` bound the whole path, anchor
+    included. `constrained_to` is the trust domain the anchors' own name constraints confine every
+    SPIFFE ID to, None unless all of them do. `name_constraints` are those of the path, anchor
+    last.
+    """
+
+    trust_domain: str
+    fingerprint: str
+    subject_key_id: str
+    algorithm: KeyAlgorithm
+    certificates: tuple[bytes, ...]
+    anchors: tuple[bytes, ...]
+    not_before: datetime
+    not_after: datetime
+    constrained_to: str | None
+    name_constraints: tuple[NameConstraints, ...]
+    chain: tuple[str, ...]
+
+    def issued(self, leaf: Leaf) -> bool:
+        """Whether the leaf names this authority's key and is served with exactly its chain.
+
+        False for a leaf of the same key whose chain is an older one: it is good, but an
+        intermediate in it may expire before the authority's present path does.
+        """
+        return leaf.authority_key_id == self.subject_key_id and leaf.chain == self.chain
+
+
+@dataclass(frozen=True, slots=True)
+class SigningAuthority:
+    """An authority and the key to issue with. The key never shows in its `repr`."""
+
+    authority: Authority
+    certificate: x509.Certificate = field(repr=False)
+    private_key: PrivateKey = field(repr=False)
+
+
+def load_authority(
+    tls_crt: bytes, tls_key: bytes | None, ca_crt: bytes | None, trust_domain: str
+) -> Authority:
+    """Read an authority's public facts from the values of its Secret.
+
+    The anchors are the certificates of `ca.crt` where there are any, else the last one of
+    `tls.crt`, which must then be self-signed. With `tls_key` the key is checked too; None skips
+    that. Raises a `PKIError` that names the file and what to put there.
+    """
+    certificate, authority = _load(tls_crt, ca_crt, trust_domain)
+    if tls_key is not None:
+        _key_of(certificate, tls_key)
+    return authority
+
+
+def load_signing_authority(
+    tls_crt: bytes, tls_key: bytes | None, ca_crt: bytes | None, trust_domain: str
+) -> SigningAuthority:
+    """Read an authority to issue with; as `load_authority`, and the key must be there."""
+    certificate, authority = _load(tls_crt, ca_crt, trust_domain)
+    return SigningAuthority(authority, certificate, _key_of(certificate, tls_key or b""))
+
+
+def _load(
+    tls_crt: bytes, ca_crt: bytes | None, trust_domain: str
+) -> tuple[x509.Certificate, Authority]:
+    check_trust_domain(trust_domain)
+    chain = read_certificates(tls_crt, "tls.crt", comments=True)
+    anchors = _anchors(chain, ca_crt)
+    issuing, served = chain[0], list(chain)
+    while served and served[-1] in anchors:
+        served.pop()
+    path = paths.to_anchor(served, anchors) if served else (issuing,)
+    constraints = tuple(NameConstraints.of(certificate) for certificate in path)
+    paths.check(path)
+    _check_trust_domain_allowed(constraints, trust_domain)
+    confined = {NameConstraints.of(anchor).only_uri_host for anchor in anchors}
+    return issuing, Authority(
+        trust_domain=trust_domain,
+        fingerprint=fingerprint(issuing),
+        subject_key_id=paths.subject_key_id(issuing).hex(),
+        algorithm=algorithm_of(public_key(issuing)),
+        certificates=tuple(write_certificates([certificate]) for certificate in served),
+        anchors=tuple(write_certificates([anchor]) for anchor in anchors),
+        not_before=max(certificate.not_valid_before_utc for certificate in path),
+        not_after=min(certificate.not_valid_after_utc for certificate in path),
+        constrained_to=confined.pop() if len(confined) == 1 else None,
+        name_constraints=constraints,
+        chain=tuple(fingerprint(certificate) for certificate in served),
+    )
+
+
+def _anchors(chain: list[x509.Certificate], ca_crt: bytes | None) -> list[x509.Certificate]:
+    if ca_crt is not None and ca_crt.strip():
+        anchors = list(dict.fromkeys(read_certificates(ca_crt, "ca.crt", comments=True)))
+    elif paths.is_self_signed(chain[-1]):
+        return [chain[-1]]
+    else:
+        raise AuthorityError(
+            "AnchorMissing",
+            "tls.crt does not end in a self-signed root and there is no ca.crt; add ca.crt with "
+            "the root certificate that verifiers shall trust.",
+        )
+    if not all(paths.is_self_signed(anchor) for anchor in anchors):
+        raise AuthorityError(
+            "AnchorNotSelfSigned",
+            "ca.crt holds a certificate that is not self-signed, which many verifiers do not take "
+            "for a root; keep only roots in ca.crt and move intermediates to tls.crt.",
+        )
+    for anchor in anchors:
+        paths.check_ca(anchor)
+    return anchors
+
+
+def _key_of(certificate: x509.Certificate, tls_key: bytes) -> PrivateKey:
+    if not tls_key.strip():
+        raise KeyMaterialError(
+            "PrivateKeyMissing",
+            "The authority has no tls.key; add the private key of the first certificate in tls.crt "
+            "(PEM).",
+        )
+    key = load_private_key(tls_key)
+    if not same_key(certificate, key):
+        raise KeyMaterialError(
+            "PrivateKeyMismatch",
+            "tls.key is not the key of the first certificate in tls.crt; replace one by the "
+            "other's counterpart, and put the issuing certificate first.",
+        )
+    return key
+
+
+def _check_trust_domain_allowed(
+    constraints: tuple[NameConstraints, ...], trust_domain: str
+) -> None:
+    if not all(each.allow_uri_host(trust_domain) for each in constraints):
+        raise AuthorityError(
+            "NameConstraintsForbidTrustDomain",
+            f"The authority's name constraints forbid SPIFFE IDs of {trust_domain}; use an "
+            "authority that permits the URI host of this trust domain.",
+        )

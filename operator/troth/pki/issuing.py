@@ -1,0 +1,231 @@
+"""Making certificates: self-managed roots, and the leaves that are X.509-SVIDs.
+
+What goes into them follows the SPIFFE X509-SVID specification (standards/X509-SVID.md) and the
+profile of RFC 5280 section 4; the docstrings name the sections.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from troth.pki.authorities import Authority, SigningAuthority
+from troth.pki.certificates import BACKDATE
+from troth.pki.constraints import permit_trust_domain
+from troth.pki.errors import IssuingError
+from troth.pki.keys import PrivateKey, signature_hash
+from troth.pki.pem import write_certificates
+from troth.pki.spiffe import SPIFFEID, check_trust_domain
+
+_COMMON_NAME_CHARACTERS = 64  # RFC 5280 appendix A.1, ub-common-name
+_DNS_CHARACTERS = 253
+_DNS_NAME = re.compile(r"(?:\*\.)?(?:{0}\.)*{0}".format("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"))
+_PEERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+@dataclass(frozen=True, slots=True)
+class LeafProfile:
+    """What a leaf is to say: one SPIFFE ID, any DNS names in order, and for how long."""
+
+    spiffe_id: str
+    dns_names: tuple[str, ...]
+    lifetime: timedelta
+
+
+def create_root(
+    trust_domain: str,
+    key: PrivateKey,
+    lifetime: timedelta,
+    now: datetime,
+    *,
+    constrained: bool = True,
+) -> bytes:
+    """A self-signed root for one trust domain, as PEM.
+
+    Leaves are issued directly from it, so its path length is 0. It names its trust domain in a
+    URI SAN without a path (X509-SVID section 3.2), is confined to it by critical name constraints
+    (section 4.2) and may sign certificates and CRLs only (section 4.3). Its subject carries its
+    own serial number, so no two roots share a name: some verifiers choose an issuer by name alone,
+    and during a rotation would take the wrong one. Valid from `now - BACKDATE` to `now + lifetime`.
+
+    `constrained=False` leaves the name constraints out, for domains with peers whose TLS library
+    refuses them (`constraints.permit_trust_domain` names some).
+    Raises `SPIFFEIDError` for the trust domain and `IssuingError` for a lifetime that is not
+    positive.
+    """
+    check_trust_domain(trust_domain)
+    now = _whole_second(now)
+    _check_lifetime(lifetime)
+    serial = x509.random_serial_number()
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Troth"),
+            x509.NameAttribute(
+                NameOID.COMMON_NAME,
+                f"Troth authority for {trust_domain}"[:_COMMON_NAME_CHARACTERS],
+            ),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, f"{serial:040x}"),
+        ]
+    )
+    public_key = key.public_key()
+    subject_key = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    builder = (
+        x509.CertificateBuilder(issuer_name=subject, subject_name=subject)
+        .serial_number(serial)
+        .public_key(public_key)
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.UniformResourceIdentifier(str(SPIFFEID(trust_domain, "")))]
+            ),
+            critical=False,
+        )
+        .add_extension(subject_key, critical=False)
+        .add_extension(_authority_key(subject_key), critical=False)
+    )
+    if constrained:
+        builder = builder.add_extension(permit_trust_domain(trust_domain), critical=True)
+    return write_certificates([builder.sign(key, signature_hash(key))])
+
+
+def issue(
+    profile: LeafProfile, leaf_key: PrivateKey, authority: SigningAuthority, now: datetime
+) -> bytes:
+    """An X.509-SVID and the chain to serve after it, as PEM, for `tls.crt`.
+
+    Exactly one URI SAN (X509-SVID section 2); no CA (section 4.1); key usage critical with
+    digitalSignature, for RSA keys keyEncipherment too, and nothing that signs certificates
+    (section 4.3); both peers' purposes (section 4.4). The subject is empty and the SAN therefore
+    critical (section 3.1, RFC 5280 section 4.1.2.6), so that nobody can read an identity out of a
+    common name. Serial numbers are random, of at most 20 bytes (RFC 5280 section 4.1.2.2). Valid
+    from `now - BACKDATE` to `now + lifetime`, cut at either end to the authority's own validity.
+
+    Raises `SPIFFEIDError` or `IssuingError`: for an ID without a path or of another trust domain
+    than the authority's, a DNS name that is none or that the authority's name constraints forbid,
+    a lifetime that is not positive, or an authority that is not valid at `now`.
+    """
+    now = _whole_second(now)
+    facts = authority.authority
+    _check_lifetime(profile.lifetime)
+    _check_valid(facts, now)
+    names = _names(profile, facts)
+    public_key = leaf_key.public_key()
+    leaf = (
+        x509.CertificateBuilder(
+            issuer_name=authority.certificate.subject, subject_name=x509.Name([])
+        )
+        .serial_number(x509.random_serial_number())
+        .public_key(public_key)
+        .not_valid_before(max(now - BACKDATE, facts.not_before))
+        .not_valid_after(min(now + profile.lifetime, facts.not_after))
+        .add_extension(names, critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            _key_usage(
+                digital_signature=True,
+                # TLS 1.2 with RSA key exchange encrypts to the key; no other kind of key does.
+                key_encipherment=isinstance(leaf_key, rsa.RSAPrivateKey),
+            ),
+            critical=True,
+        )
+        .add_extension(_PEERS, critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(
+            _authority_key(x509.SubjectKeyIdentifier(bytes.fromhex(facts.subject_key_id))),
+            critical=False,
+        )
+        .sign(authority.private_key, signature_hash(authority.private_key))
+    )
+    return write_certificates([leaf]) + b"".join(facts.certificates)
+
+
+def _names(profile: LeafProfile, authority: Authority) -> x509.SubjectAlternativeName:
+    identity = SPIFFEID.parse(profile.spiffe_id)
+    if not identity.path:
+        raise IssuingError(
+            "SPIFFEIDWithoutPath",
+            f"{profile.spiffe_id} names a trust domain and no workload in it; add a path.",
+        )
+    if identity.trust_domain != authority.trust_domain:
+        raise IssuingError(
+            "ForeignTrustDomain",
+            f"{profile.spiffe_id} is not of the authority's trust domain "
+            f"{authority.trust_domain}; ask the authority of its own.",
+        )
+    for name in profile.dns_names:
+        if len(name) > _DNS_CHARACTERS or not _DNS_NAME.fullmatch(name):
+            raise IssuingError(
+                "InvalidDNSName",
+                f"{name!r} is not a DNS name; use lower-case letters, digits and '-' in labels of "
+                "up to 63 characters, with '*.' at most in front.",
+            )
+        if not all(each.allow_dns_name(name) for each in authority.name_constraints):
+            raise IssuingError(
+                "NameConstraintsForbidDNSName",
+                f"The authority's name constraints forbid the DNS name {name}, so that no verifier "
+                "would accept the leaf; drop the name or use an authority that permits it.",
+            )
+    return x509.SubjectAlternativeName(
+        [
+            x509.UniformResourceIdentifier(profile.spiffe_id),
+            *(x509.DNSName(name) for name in dict.fromkeys(profile.dns_names)),
+        ]
+    )
+
+
+def _check_lifetime(lifetime: timedelta) -> None:
+    if lifetime < timedelta(seconds=1):
+        raise IssuingError(
+            "InvalidLifetime", "A certificate's lifetime must be at least one second; lengthen it."
+        )
+
+
+def _check_valid(authority: Authority, now: datetime) -> None:
+    if now < authority.not_before:
+        raise IssuingError(
+            "AuthorityNotYetValid",
+            f"The authority is valid only from {authority.not_before.isoformat()} on; wait, mend "
+            "the clock, or use another.",
+        )
+    if now >= authority.not_after:
+        raise IssuingError(
+            "AuthorityExpired",
+            f"The authority expired at {authority.not_after.isoformat()}; renew it.",
+        )
+
+
+def _whole_second(now: datetime) -> datetime:
+    """Cut to what a certificate can hold; a naive time would be read as whatever the host's is."""
+    if now.tzinfo is None:
+        raise TypeError("now must be an aware datetime")
+    return now.replace(microsecond=0)
+
+
+def _authority_key(subject_key: x509.SubjectKeyIdentifier) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_key)
+
+
+def _key_usage(
+    *,
+    digital_signature: bool = False,
+    key_encipherment: bool = False,
+    key_cert_sign: bool = False,
+    crl_sign: bool = False,
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=key_encipherment,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,102 @@
+"""PKCS#12 keystores and truststores (RFC 7292), for programs that read nothing else.
+
+Written with PBES2, AES-256 and HMAC-SHA-256, which OpenSSL 3 and Java from 8u301 on read. Two
+stores of the same content never have the same bytes (their salts are random), so whether one is
+up to date is asked with `keystore_matches` and `truststore_fingerprints`, never by comparing.
+"""
+
+import secrets
+from collections.abc import Iterable
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    KeySerializationEncryption,
+    PrivateFormat,
+    pkcs12,
+)
+
+from troth.pki.bundles import distinct
+from troth.pki.certificates import short
+from troth.pki.errors import CertificateError, KeyMaterialError, PKIError
+from troth.pki.keys import PrivateKey, same_key
+from troth.pki.pem import UNREADABLE, fingerprint, public_key, read_certificates
+
+_ALIAS = b"troth"
+_PASSWORD_BYTES = 32
+# Rounds slow down the guessing of a password a person chose. This one has 256 random bits, so the
+# default of other tools is plenty, and a keystore costs a millisecond instead of ten.
+_ROUNDS = 2048
+
+
+def keystore_password() -> str:
+    """A new random password: 43 characters safe in URLs, shells and property files."""
+    return secrets.token_urlsafe(_PASSWORD_BYTES)
+
+
+def pkcs12_keystore(
+    key: PrivateKey, chain_pem: bytes, anchors: Iterable[bytes], password: str
+) -> bytes:
+    """The leaf with its key, under the alias `troth`, its chain, and the anchors.
+
+    `chain_pem` is a `tls.crt`, leaf first. The anchors complete the chain; they do not make the
+    file a truststore for Java, which trusts only entries marked so. Raises `CertificateError`
+    for unreadable certificates and `KeyMaterialError` where the key is not the leaf's.
+    """
+    leaf, *chain = read_certificates(chain_pem, "tls.crt")
+    if not same_key(leaf, key):
+        raise KeyMaterialError(
+            "PrivateKeyMismatch", "The private key is not the leaf's; issue the two anew together."
+        )
+    return pkcs12.serialize_key_and_certificates(
+        _ALIAS, key, leaf, [*chain, *distinct(anchors)], _encryption(password)
+    )
+
+
+def keystore_matches(p12: bytes, password: str, leaf_pem: bytes) -> bool:
+    """Whether the keystore opens and holds this leaf (the first certificate) with its own key.
+
+    Never raises: whatever cannot be read does not match.
+    """
+    try:
+        leaf = read_certificates(leaf_pem, "tls.crt")[0]
+        store = pkcs12.load_pkcs12(p12, password.encode())
+    except (PKIError, *UNREADABLE):
+        return False
+    if store.key is None or store.cert is None:
+        return False
+    return store.cert.certificate == leaf and store.key.public_key() == public_key(leaf)
+
+
+def pkcs12_truststore(anchors: Iterable[bytes], password: str) -> bytes:
+    """The anchors as trusted entries, in the form Java's keytool gives them.
+
+    Raises `CertificateError` where there are none, or one is unreadable.
+    """
+    entries = [
+        pkcs12.PKCS12Certificate(anchor, b"troth-" + short(fingerprint(anchor)).encode())
+        for anchor in distinct(anchors)
+    ]
+    if not entries:
+        raise CertificateError(
+            "CertificateMissing", "A truststore needs an anchor; give it at least one."
+        )
+    return pkcs12.serialize_java_truststore(entries, _encryption(password))
+
+
+def truststore_fingerprints(p12: bytes, password: str) -> frozenset[str] | None:
+    """The fingerprints of a truststore's certificates, None where it cannot be opened."""
+    try:
+        store = pkcs12.load_pkcs12(p12, password.encode())
+        return frozenset(fingerprint(entry.certificate) for entry in store.additional_certs)
+    except UNREADABLE:
+        return None
+
+
+def _encryption(password: str) -> KeySerializationEncryption:
+    return (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(_ROUNDS)
+        .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
+        .hmac_hash(SHA256())
+        .build(password.encode())
+    )

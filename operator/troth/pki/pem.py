@@ -1,0 +1,99 @@
+"""Certificates as they lie in Secrets and ConfigMaps: PEM, read strictly."""
+
+import re
+from collections.abc import Iterable
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from troth.pki.errors import CertificateError
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for certificates it cannot decode; they have no base in common."""
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s[^-]*-----END \1-----", re.ASCII)
+
+
+def read_certificates(pem: bytes, where: str, *, comments: bool = False) -> list[x509.Certificate]:
+    """The certificates of a PEM file, at least one, in the file's order.
+
+    `where` names the file for the error. With `comments`, text around the blocks is skipped, as
+    RFC 7468 section 2 asks of those who read other people's files; without it, anything besides
+    certificates is refused. A block that is cut short, or that is no certificate (a private key,
+    say), is refused either way. Raises `CertificateError`, which quotes nothing of the input.
+    """
+    around = _BLOCK.sub(b"", pem)
+    if b"-----" in around:
+        raise CertificateError(
+            "PEMUnreadable",
+            f"{where} holds a PEM block that is cut short or damaged; write it anew, each block "
+            "whole from its BEGIN line to its END line.",
+        )
+    found = list(_BLOCK.finditer(pem))
+    if not found:
+        raise CertificateError(
+            "CertificateMissing" if not pem.strip() else "NotPEM",
+            f"{where} holds no certificate in PEM; put one there, beginning with "
+            "'-----BEGIN CERTIFICATE-----'.",
+        )
+    if around.strip() and not comments:
+        raise CertificateError(
+            "PEMUnreadable", f"{where} holds text besides its certificates; remove it."
+        )
+    if any(block[1] != b"CERTIFICATE" for block in found):
+        raise CertificateError(
+            "NotACertificate",
+            f"{where} holds a PEM block that is not a certificate; keep certificates only there, "
+            "and private keys in tls.key.",
+        )
+    try:
+        return [_decoded(x509.load_pem_x509_certificate(block[0])) for block in found]
+    except UNREADABLE:
+        raise CertificateError(
+            "CertificateUnreadable",
+            f"{where} holds a certificate that cannot be read; write it anew.",
+        ) from None
+
+
+def write_certificates(certificates: Iterable[x509.Certificate]) -> bytes:
+    """The certificates as PEM, in the order given."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 of the certificate's DER, in 64 lower-case hexadecimal digits."""
+    return certificate.fingerprint(SHA256()).hex()
+
+
+def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """The certificate's extension of that kind, None where it has none."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def public_key(certificate: x509.Certificate) -> object:
+    """The certificate's public key, None where it is of a kind that cannot be read at all."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def _decoded(certificate: x509.Certificate) -> x509.Certificate:
+    # `cryptography` decodes these when first asked for them; ask here, where errors have words.
+    _ = certificate.subject, certificate.issuer, certificate.extensions
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return certificate

@@ -1,0 +1,114 @@
+"""SPIFFE IDs: the names Troth gives to workloads.
+
+The source is the SPIFFE-ID specification (standards/SPIFFE-ID.md of the SPIFFE project), section
+2: a URI `spiffe://<trust domain>/<path>` of which only letters, digits, `.`, `-` and `_` are used,
+so that no two spellings mean the same identity.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from troth.pki.errors import SPIFFEIDError
+
+MAX_ID_BYTES = 2048  # section 2.3
+MAX_TRUST_DOMAIN_BYTES = 255  # section 2.3
+
+_SCHEME = "spiffe://"
+_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]+", re.ASCII)
+_SEGMENT = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
+# RFC 1123 labels, as Kubernetes spells them; a service account may hold several, joined by dots.
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_ACCOUNT = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SPIFFEID:
+    """A SPIFFE ID in its two parts; `str()` gives the URI.
+
+    `path` is empty for the trust domain itself and begins with `/` otherwise. Made by `parse`,
+    which checks; the bare constructor does not.
+    """
+
+    trust_domain: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a SPIFFE ID, strictly: nothing is normalised, and what is odd is refused.
+
+        Raises `SPIFFEIDError` for anything section 2 of the specification does not allow: more
+        than 2048 bytes, another scheme, user information, a port, a query, a fragment, percent
+        encoding, upper case in the trust domain, empty or dot segments, a trailing slash.
+        """
+        if len(text) > MAX_ID_BYTES:
+            raise SPIFFEIDError(
+                "SPIFFEIDTooLong",
+                f"A SPIFFE ID has at most {MAX_ID_BYTES} bytes; shorten its names.",
+            )
+        if not text.startswith(_SCHEME):
+            raise SPIFFEIDError(
+                "NotASPIFFEID", f"A SPIFFE ID begins with {_SCHEME} in lower case; add or mend it."
+            )
+        trust_domain, slash, path = text.removeprefix(_SCHEME).partition("/")
+        check_trust_domain(trust_domain)
+        if slash:
+            _check_segments(path)
+        return cls(trust_domain, slash + path)
+
+    def __str__(self) -> str:
+        return f"{_SCHEME}{self.trust_domain}{self.path}"
+
+
+def check_trust_domain(name: str) -> str:
+    """Return `name` if it can be a trust domain, else raise `SPIFFEIDError`.
+
+    Lower-case letters, digits, `.`, `-` and `_`, 1 to 255 of them (sections 2.1 and 2.3).
+    """
+    if len(name) > MAX_TRUST_DOMAIN_BYTES:
+        raise SPIFFEIDError(
+            "TrustDomainTooLong",
+            f"A trust domain name has at most {MAX_TRUST_DOMAIN_BYTES} characters; shorten it.",
+        )
+    if not _TRUST_DOMAIN.fullmatch(name):
+        raise SPIFFEIDError(
+            "InvalidTrustDomain",
+            f"{name!r} is not a trust domain name; use lower-case letters, digits, '.', '-' and "
+            "'_' only, without a scheme, a port or a path.",
+        )
+    return name
+
+
+def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
+    """The SPIFFE ID of a workload: `spiffe://<trust domain>/ns/<namespace>/sa/<account>`.
+
+    Raises `SPIFFEIDError` where a part is no valid name of its kind, so that no part can pretend
+    to be two.
+    """
+    check_trust_domain(trust_domain)
+    if not _NAMESPACE.fullmatch(namespace):
+        raise SPIFFEIDError(
+            "InvalidNamespace", f"{namespace!r} is not the name of a Kubernetes namespace; mend it."
+        )
+    if not _ACCOUNT.fullmatch(service_account) or ".." in service_account:
+        raise SPIFFEIDError(
+            "InvalidServiceAccount",
+            f"{service_account!r} is not the name of a Kubernetes service account; mend it.",
+        )
+    return f"{_SCHEME}{trust_domain}/ns/{namespace}/sa/{service_account}"
+
+
+def _check_segments(path: str) -> None:
+    for segment in path.split("/"):
+        if segment in {"", ".", ".."}:
+            raise SPIFFEIDError(
+                "InvalidPath",
+                "A SPIFFE ID has no empty, '.' or '..' path segments and no trailing '/'; "
+                "remove them.",
+            )
+        if not _SEGMENT.fullmatch(segment):
+            raise SPIFFEIDError(
+                "InvalidPath",
+                f"The path segment {segment!r} is not allowed in a SPIFFE ID; use letters, "
+                "digits, '.', '-' and '_' only.",
+            )

@@ -1,0 +1,42 @@
+"""Which roots a trust domain's workloads trust."""
+
+from collections.abc import Iterator
+
+from troth.resources.trust_domain import TrustDomain
+from troth.world.world import World
+
+
+def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
+    """Return the domain's own anchors and those of the domains it federates with, as PEM.
+
+    Empty while the domain has no usable authority: a bundle without its own root would only
+    break. A federated root is trusted only if its own name constraints confine it to its trust
+    domain; any other could issue identities of this one.
+    """
+    known = world.authority(domain)
+    if known is None or known.authority is None:
+        return ()
+    return (
+        *known.authority.anchors,
+        *(anchor for other in federated(domain, world) for anchor in confined(other, world)),
+    )
+
+
+def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+    """Yield the trust domains that name this one and are named by it."""
+    for reference in domain.spec.federates_with:
+        other = world.registry.domains.get(reference.name)
+        if other is not None and any(
+            back.name == domain.metadata.name for back in other.spec.federates_with
+        ):
+            yield other
+
+
+def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
+    """Return a domain's anchors as others may trust them: none unless they are confined to it."""
+    known = world.authority(domain)
+    if known is None or known.authority is None:
+        return ()
+    if known.authority.constrained_to != domain.spec.domain:
+        return ()
+    return known.authority.anchors

@@ -1,0 +1,117 @@
+"""Is the leaf good? Small checks over one frozen input; the first that fails is the reason."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.pki.authorities import Authority
+from troth.pki.certificates import Leaf, renewal_due, spread_of
+from troth.pki.issuing import LeafProfile
+from troth.resources.algorithms import KeyAlgorithm
+from troth.world.facts import Fault, IdentitySecret
+from troth.world.observe import ROOTS
+
+
+@dataclass(frozen=True, slots=True)
+class LeafQuestion:
+    """Everything that decides whether a new leaf is needed.
+
+    `roots` is the bundle that a truststore must hold; `uid` is the identity's, and spreads the
+    renewals of a fleet.
+    """
+
+    secret: IdentitySecret | None
+    authority: Authority
+    profile: LeafProfile
+    algorithm: KeyAlgorithm
+    keystore: bool
+    roots: str
+    uid: str
+    now: datetime
+
+
+def secret_present(question: LeafQuestion) -> Fault | None:
+    """The Secret is there."""
+    return Fault("SecretMissing", "there was no Secret yet") if question.secret is None else None
+
+
+def material_intact(question: LeafQuestion) -> Fault | None:
+    """Certificate and key can be read and belong together."""
+    return _secret(question).fault
+
+
+def names_current(question: LeafQuestion) -> Fault | None:
+    """The leaf says what the identity and its Services are called now."""
+    leaf, profile = _leaf(question), question.profile
+    if leaf.spiffe_id != profile.spiffe_id or leaf.dns_names != profile.dns_names:
+        return Fault("NamesChanged", "the workload's SPIFFE ID or DNS names changed")
+    return None
+
+
+def algorithm_current(question: LeafQuestion) -> Fault | None:
+    """The key is of the declared algorithm."""
+    if _leaf(question).algorithm is not question.algorithm:
+        return Fault("AlgorithmChanged", "another key algorithm is declared")
+    return None
+
+
+def authority_current(question: LeafQuestion) -> Fault | None:
+    """The active authority signed the leaf, and the chain beside it is the present one."""
+    if not question.authority.issued(_leaf(question)):
+        return Fault("AuthorityChanged", "another authority or chain is active")
+    return None
+
+
+def lifetime_within_ceiling(question: LeafQuestion) -> Fault | None:
+    """The leaf lives no longer than is declared now."""
+    leaf = _leaf(question)
+    if leaf.not_after - leaf.issued_at > question.profile.lifetime:
+        return Fault("LifetimeShortened", "a shorter lifetime is declared")
+    return None
+
+
+def not_due(question: LeafQuestion) -> Fault | None:
+    """The leaf is in the first two thirds of its life, or its authority has no more to give."""
+    if _leaf(question).not_after >= question.authority.not_after:
+        return None
+    if question.now >= renewal_due(_leaf(question), spread_of(question.uid)):
+        return Fault("RenewalDue", "two thirds of the lifetime have passed")
+    return None
+
+
+def keystore_current(question: LeafQuestion) -> Fault | None:
+    """The keystore, where one is declared, holds this leaf, and its truststore these roots."""
+    secret = _secret(question)
+    if question.keystore and not (
+        secret.keystore_intact and secret.public.get(ROOTS) == question.roots
+    ):
+        return Fault("KeystoreStale", "the keystore does not hold the current leaf and roots")
+    return None
+
+
+CHECKS: tuple[Callable[[LeafQuestion], Fault | None], ...] = (
+    secret_present,
+    material_intact,
+    names_current,
+    algorithm_current,
+    authority_current,
+    lifetime_within_ceiling,
+    not_due,
+    keystore_current,
+)
+
+
+def why_issue(question: LeafQuestion) -> Fault | None:
+    """Return why a new leaf is needed, or None while the present one is good."""
+    return next((fault for check in CHECKS if (fault := check(question))), None)
+
+
+def _secret(question: LeafQuestion) -> IdentitySecret:
+    assert question.secret is not None
+    return question.secret
+
+
+def _leaf(question: LeafQuestion) -> Leaf:
+    leaf = _secret(question).leaf
+    assert leaf is not None
+    return leaf

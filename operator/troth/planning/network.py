@@ -1,0 +1,251 @@
+"""The NetworkPolicy compiler: from live edges and declared exceptions to one policy a workload.
+
+What is compiled keeps to what every enforcer agrees on: numbers for named ports, and a rule of
+its own for every CIDR block (enforcers that put several blocks of a rule into one set let one
+block's exceptions punch holes into the others). One rule per peer, so that a rule can be told
+apart and kept while its edge is suspended.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
+from troth.resources.service_identity import (
+    EdgeState,
+    Port,
+    Protocol,
+    ServiceIdentity,
+    Unverified,
+)
+from troth.resources.trust_domain import Network
+from troth.trust.edges import Edge, find_port
+from troth.world.facts import Endpoint, Manifest
+
+Rule = dict[str, Any]
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+
+
+def selector(declared: LabelSelector) -> Manifest:
+    """Return a label selector as Kubernetes objects carry it, without empty parts."""
+    written: Manifest = {}
+    if declared.match_labels:
+        written["matchLabels"] = dict(declared.match_labels)
+    if declared.match_expressions:
+        written["matchExpressions"] = [
+            {"key": each.key, "operator": each.operator.value}
+            | ({"values": list(each.values)} if each.values else {})
+            for each in declared.match_expressions
+        ]
+    return written
+
+
+def pods_in(namespace: str, pods: LabelSelector) -> Manifest:
+    """Return a peer: these pods of that namespace."""
+    return {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: namespace}},
+        "podSelector": selector(pods),
+    }
+
+
+def _ports(ports: Iterable[tuple[Protocol, int]]) -> list[Manifest]:
+    return [
+        {"protocol": protocol.value, "port": number}
+        for protocol, number in sorted(set(ports), key=lambda pair: (pair[1], pair[0].value))
+    ]
+
+
+def _numbers(ports: Iterable[Port]) -> list[Manifest]:
+    return _ports((port.protocol, port.port) for port in ports)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the policy of one workload depends on.
+
+    `peers` has the identity of every peer of an edge that can be read; `existing` is the spec of
+    the policy as it stands, None without one.
+    """
+
+    identity: ServiceIdentity
+    edges: tuple[Edge, ...]
+    peers: Mapping[Ref, ServiceIdentity]
+    network: Network
+    api_endpoints: frozenset[Endpoint]
+    existing: Mapping[str, Any] | None
+
+
+def compile_policy(situation: Situation) -> Manifest:
+    """Return the spec of the workload's NetworkPolicy: deny everything but what is listed."""
+    return _spec(
+        selector(situation.identity.spec.workload.pod_selector),
+        [*_exceptions(situation), *_inbound(situation), *_unverified(situation)],
+        [
+            *_dns(situation),
+            *_outbound(situation),
+            *_external(situation),
+            *_api_server(situation),
+        ],
+    )
+
+
+def keep_open(spec: Manifest, existing: Mapping[str, Any]) -> Manifest:
+    """Return `existing` without the rules that `spec` no longer has; nothing is added.
+
+    For a workload whose own standing is unsettled: what was open stays open unless it was taken
+    back, and nothing opens.
+    """
+    ingress, egress = (
+        [rule for rule in existing.get(side) or [] if rule in spec.get(side, [])]
+        for side in ("ingress", "egress")
+    )
+    return _spec(existing["podSelector"], ingress, egress)
+
+
+def _spec(pods: Manifest, ingress: list[Rule], egress: list[Rule]) -> Manifest:
+    """Return a policy's spec as the API server stores it: without empty lists."""
+    spec: Manifest = {"podSelector": pods, "policyTypes": ["Ingress", "Egress"]}
+    if ingress:
+        spec["ingress"] = ingress
+    if egress:
+        spec["egress"] = egress
+    return spec
+
+
+def _exceptions(situation: Situation) -> Iterable[Rule]:
+    network, exceptions = situation.network, situation.identity.spec.exceptions
+    if network.probes and exceptions.probes:
+        for cidr in network.probes.cidrs:
+            peers = [{"ipBlock": {"cidr": cidr}}]
+            yield {"from": peers, "ports": _named(situation, exceptions.probes)}
+    if network.metrics and exceptions.metrics:
+        peers = [pods_in(network.metrics.namespace, network.metrics.pod_selector)]
+        yield {"from": peers, "ports": _named(situation, exceptions.metrics)}
+
+
+def _named(situation: Situation, names: Iterable[str]) -> list[Manifest]:
+    ports = [find_port(situation.identity, name) for name in names]
+    return _numbers(port for port in ports if port is not None)
+
+
+def _inbound(situation: Situation) -> Iterable[Rule]:
+    me = situation.identity.ref
+    yield from _by_peer(
+        situation,
+        "from",
+        ((edge, edge.caller) for edge in situation.edges if edge.callee == me),
+    )
+
+
+def _outbound(situation: Situation) -> Iterable[Rule]:
+    me = situation.identity.ref
+    yield from _by_peer(
+        situation,
+        "to",
+        ((edge, edge.callee) for edge in situation.edges if edge.caller == me),
+    )
+
+
+def _by_peer(situation: Situation, side: str, edges: Iterable[tuple[Edge, Ref]]) -> Iterable[Rule]:
+    by_peer: dict[Ref, list[Edge]] = {}
+    for edge, peer in edges:
+        by_peer.setdefault(peer, []).append(edge)
+    direction = "ingress" if side == "from" else "egress"
+    existing = (situation.existing or {}).get(direction) or []
+    for peer, group in sorted(by_peer.items()):
+        opened = [edge for edge in group if edge.state is EdgeState.LIVE]
+        suspended = [edge for edge in group if edge.state is EdgeState.SUSPENDED]
+        if suspended:
+            kept = _standing(situation, side, peer, [*opened, *suspended], existing)
+            if kept is not None:
+                yield kept
+                continue
+        if opened:
+            yield _peer_rule(situation, side, peer, opened)
+
+
+def _peer_rule(situation: Situation, side: str, peer: Ref, edges: list[Edge]) -> Rule:
+    identity = situation.peers[peer]
+    callees = [situation.peers[edge.callee] for edge in edges]
+    ports = [find_port(callee, edge.port) for callee, edge in zip(callees, edges, strict=True)]
+    return {
+        side: [pods_in(peer.namespace, identity.spec.workload.pod_selector)],
+        "ports": _numbers(port for port in ports if port is not None),
+    }
+
+
+def _standing(
+    situation: Situation, side: str, peer: Ref, edges: list[Edge], existing: list[Rule]
+) -> Rule | None:
+    """Return what stands of a peer's rule while some of its edges are suspended.
+
+    A peer that cannot be read is known by its namespace alone, and its rules are kept whole.
+    """
+    if peer not in situation.peers:
+        here = {NAMESPACE_NAME: peer.namespace}
+        return next(
+            (
+                rule
+                for rule in existing
+                if any(
+                    (each.get("namespaceSelector") or {}).get("matchLabels") == here
+                    for each in rule.get(side) or []
+                )
+            ),
+            None,
+        )
+    wanted = _peer_rule(situation, side, peer, edges)
+    for rule in existing:
+        if rule.get(side) == wanted[side]:
+            ports = [port for port in wanted["ports"] if port in rule["ports"]]
+            return {**wanted, "ports": ports} if ports else None
+    return None
+
+
+def _unverified(situation: Situation) -> Iterable[Rule]:
+    for accepted in situation.identity.spec.accepts:
+        if accepted.unverified:
+            ports = _named(situation, accepted.ports)
+            for peer in _unverified_peers(accepted.unverified):
+                yield {"from": [peer], "ports": ports}
+
+
+def _unverified_peers(unverified: Unverified) -> Iterable[Manifest]:
+    if unverified.cidrs is not None:
+        for cidr in unverified.cidrs:
+            yield {"ipBlock": {"cidr": cidr}}
+        return
+    peer: Manifest = {}
+    if unverified.namespace_selector:
+        peer["namespaceSelector"] = selector(unverified.namespace_selector)
+    if unverified.pod_selector:
+        peer["podSelector"] = selector(unverified.pod_selector)
+    yield peer
+
+
+def _dns(situation: Situation) -> Iterable[Rule]:
+    resolver = situation.network.dns
+    yield {
+        "to": [pods_in(resolver.namespace, resolver.pod_selector)],
+        "ports": _ports([(Protocol.UDP, resolver.port), (Protocol.TCP, resolver.port)]),
+    }
+
+
+def _external(situation: Situation) -> Iterable[Rule]:
+    for call in situation.identity.spec.calls:
+        if call.external:
+            ports = _ports((Protocol.TCP, number) for number in call.external.ports)
+            for cidr in call.external.cidrs:
+                yield {"to": [{"ipBlock": {"cidr": cidr}}], "ports": ports}
+
+
+def _api_server(situation: Situation) -> Iterable[Rule]:
+    if any(call.kubernetes_api for call in situation.identity.spec.calls):
+        for endpoint in sorted(situation.api_endpoints):
+            address = ip_address(endpoint.address)
+            yield {
+                "to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}],
+                "ports": _ports([(Protocol.TCP, endpoint.port)]),
+            }

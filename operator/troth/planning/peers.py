@@ -1,0 +1,70 @@
+"""`identity.json`: what a service needs to verify its peers, beside its certificate.
+
+Written into the identity's Secret; read by services, by `troth.edge` and by the sandbox's
+workload. A service accepts a caller whose certificate verifies against `ca.crt`, whose SPIFFE ID
+is listed for the port, and grants it the scopes listed there and no others.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from troth.resources.references import Ref
+from troth.resources.service_identity import EdgeState, ServiceIdentity
+from troth.trust.edges import Edge
+
+VERSION = "v1alpha1"
+
+
+def identity_document(
+    identity: ServiceIdentity,
+    spiffe_id: str,
+    edges: tuple[Edge, ...],
+    spiffe_ids: Mapping[Ref, str],
+) -> str:
+    """Return the text of `identity.json`: live edges only, sorted, ending in a newline.
+
+    `spiffe_ids` has the SPIFFE ID of every peer of a live edge.
+    """
+    me = identity.ref
+    live = [edge for edge in edges if edge.state is EdgeState.LIVE]
+    accepts: dict[Ref, list[str]] = {}
+    calls: dict[Ref, list[str]] = {}
+    for edge in live:
+        if edge.callee == me:
+            accepts.setdefault(edge.caller, []).append(edge.port)
+        if edge.caller == me:
+            calls.setdefault(edge.callee, []).append(edge.port)
+    document: dict[str, Any] = {
+        "version": VERSION,
+        "spiffeID": spiffe_id,
+        "accepts": [
+            {
+                "spiffeID": spiffe_ids[caller],
+                "ports": [
+                    {"name": port, "scopes": _scopes(identity, caller, port)}
+                    for port in sorted(ports)
+                ],
+            }
+            for caller, ports in sorted(accepts.items())
+        ],
+        "calls": [
+            {"name": str(callee), "spiffeID": spiffe_ids[callee], "ports": sorted(ports)}
+            for callee, ports in sorted(calls.items())
+        ],
+        "requires": {"context": sorted(item.value for item in identity.spec.requires.context)},
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _scopes(identity: ServiceIdentity, caller: Ref, port: str) -> list[str]:
+    return sorted(
+        {
+            scope
+            for accepted in identity.spec.accepts
+            if accepted.from_
+            and accepted.from_.seen_from(identity.ref.namespace) == caller
+            and port in accepted.ports
+            for scope in accepted.scopes
+        }
+    )

@@ -1,0 +1,15 @@
+"""`plan`: the one entrance to planning."""
+
+from datetime import datetime
+
+from troth.planning.plan import Plan
+from troth.planning.service_identity import plan_service_identity
+from troth.planning.trust_domain import plan_trust_domain
+from troth.world.world import Key, World
+
+PLANNERS = {"TrustDomain": plan_trust_domain, "ServiceIdentity": plan_service_identity}
+
+
+def plan(key: Key, world: World, now: datetime) -> Plan:
+    """Return what the resource of this key asks of the world at a moment (aware UTC)."""
+    return PLANNERS[key.kind](key, world, now)

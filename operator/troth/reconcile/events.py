@@ -1,0 +1,95 @@
+"""Kubernetes Events: what a person should hear of, on transitions only."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from troth.planning.plan import Apply, IssueLeaf, Plan, Step
+from troth.resources.conditions import Truth
+from troth.resources.metadata import API_VERSION
+from troth.resources.references import Ref
+from troth.world.facts import Manifest
+
+NOTE_LIMIT = 1000
+"""Characters of an Event's note, less than the API server's limit of 1 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell about a resource."""
+
+    reason: str
+    note: str
+    type: Literal["Normal", "Warning"] = "Normal"
+
+
+def transitions(plan: Plan) -> Iterator[Notice]:
+    """Yield what changed between a plan's previous status and its status.
+
+    A first status tells everything itself; what then becomes Ready or stops being so, and why, is
+    news, and so is a warning that begins.
+    """
+    before = _by_type(plan.previous_status)
+    after = _by_type(plan.status)
+    ready, was = after.get("Ready"), before.get("Ready")
+    if ready is None:
+        return
+    unwell = ready["status"] != Truth.TRUE
+    if was is None:
+        if unwell and after["Stalled"]["status"] == Truth.TRUE:
+            yield Notice(ready["reason"], ready["message"], "Warning")
+        return
+    if (was["status"], was["reason"]) != (ready["status"], ready["reason"]):
+        yield Notice(ready["reason"], ready["message"], "Warning" if unwell else "Normal")
+    trust, trusted = after.get("GatewayTrusted"), before.get("GatewayTrusted")
+    if trust and trust["reason"] == "GatewayTrustEnding" and trust != trusted:
+        yield Notice(trust["reason"], trust["message"], "Warning")
+
+
+def repair(step: Step, plan: Plan) -> Notice | None:
+    """Return what to tell of a step that mends or renews what was there before."""
+    match step:
+        case IssueLeaf() if "certificate" in (plan.previous_status or {}):
+            what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
+            return Notice("Reissued", f"new key and certificate in {what}: {step.message}")
+        case Apply():
+            what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
+            return Notice("Repaired", f"{what} was not as declared and has been put right")
+        case _:
+            return None
+
+
+def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
+    """Return a notice as an `events.k8s.io/v1` Event."""
+    key = plan.key
+    regarding = {
+        "apiVersion": API_VERSION,
+        "kind": key.kind,
+        "name": key.ref.name,
+        "uid": plan.uid,
+    } | ({"namespace": key.ref.namespace} if key.ref.namespace else {})
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{key.ref.name}.{uuid.uuid4().hex[:16]}",
+            "namespace": key.ref.namespace or "default",
+        },
+        "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "regarding": regarding,
+        "reason": notice.reason,
+        "note": notice.note[:NOTE_LIMIT],
+        "type": notice.type,
+        "action": "Reconcile",
+        "reportingController": "troth.dev/operator",
+        "reportingInstance": instance,
+    }
+
+
+def _by_type(status: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        condition["type"]: {"message": "", **condition}
+        for condition in (status or {}).get("conditions", [])
+    }

@@ -1,0 +1,174 @@
+"""Carrying out one step of a plan, and taking the answer back into the world."""
+
+import asyncio
+from typing import Protocol
+
+from troth.cluster.api import ApiError
+from troth.planning.children import differs
+from troth.planning.plan import Apply, CreateRoot, IssueLeaf, Plan, Remove, Step, UpdatePublic
+from troth.reconcile.clock import Clock
+from troth.reconcile.keyring import Keyring
+from troth.reconcile.material import leaf_secret, public_data, root_secret
+from troth.resources.references import Ref
+from troth.world.facts import MANAGED_BY, Content, Manifest
+from troth.world.world import Keys, World
+
+CONFLICT, NOT_FOUND = 409, 404
+
+
+class Writes(Protocol):
+    """The writes that steps need, as the API server or a rehearsal takes them."""
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Apply an object and return it."""
+
+    async def apply_new(self, manifest: Manifest) -> Manifest:
+        """Apply an object that must not exist yet."""
+
+    async def merge_patch(
+        self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
+    ) -> Manifest:
+        """Merge a patch and return the object."""
+
+    async def metadata(self, kind: str, ref: Ref) -> Manifest:
+        """Return an object's metadata."""
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        """Delete that very object."""
+
+
+class TryAgain(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
+    """The step's ground has changed; plan again a little later."""
+
+
+def standing(world: World, manifest: Manifest) -> Content | None:
+    """Return the facts of the object that a manifest describes, as the world has it."""
+    facts = world.policies if manifest["kind"] == "NetworkPolicy" else world.bundles
+    return facts.get(Ref.of(manifest))
+
+
+def needed(plan: Plan, world: World) -> list[Step]:
+    """Return the steps of a plan that the world does not show as done."""
+    return [
+        step
+        for step in plan.steps
+        if not isinstance(step, Apply)
+        or (fact := standing(world, step.manifest)) is None
+        or differs(step.manifest, fact)
+    ]
+
+
+class Executor:
+    """Carries out steps; every answer goes into the world at once, so its echo is no news."""
+
+    def __init__(self, writes: Writes, world: World, keyring: Keyring, clock: Clock) -> None:
+        self._writes = writes
+        self._world = world
+        self._keyring = keyring
+        self._clock = clock
+
+    async def execute(self, step: Step) -> Keys:
+        """Carry out a step and return whom the change affects.
+
+        Raises `ApiError`, `PKIError`, or `TryAgain` where the world has moved on.
+        """
+        match step:
+            case Apply():
+                fact = standing(self._world, step.manifest)
+                return await self._put(step.manifest, fact.uid if fact else "")
+            case CreateRoot():
+                secret = await asyncio.to_thread(root_secret, step, self._clock.now())
+                return await self._put(secret, "")
+            case IssueLeaf():
+                return await self._issue(step)
+            case UpdatePublic():
+                return await self._update_public(step)
+            case Remove():
+                return await self._remove(step)
+
+    async def status(self, plan: Plan) -> Keys:
+        """Write a plan's status as one merge patch; a resource that is gone needs none."""
+        if plan.status is None:
+            return set()
+        before = plan.previous_status or {}
+        patch = {name: None for name in before if name not in plan.status}
+        patch |= {name: value for name, value in plan.status.items() if before.get(name) != value}
+        body = {"metadata": {"uid": plan.uid}, "status": patch}
+        try:
+            answer = await self._writes.merge_patch(
+                plan.key.kind, plan.key.ref, body, subresource="status"
+            )
+        except ApiError as error:
+            if error.status in (NOT_FOUND, CONFLICT):  # gone, or replaced by a namesake
+                return set()
+            raise
+        return self._observe(answer)
+
+    async def _issue(self, step: IssueLeaf) -> Keys:
+        signer = self._keyring.signer(step.authority_secret, step.trust_domain)
+        if signer is None or signer.authority.fingerprint != step.authority:
+            raise TryAgain
+        secret = await asyncio.to_thread(leaf_secret, step, signer, self._clock.now())
+        known = self._world.secrets.get(Ref.of(secret))
+        return await self._put(secret, known.uid if known else "")
+
+    async def _put(self, manifest: Manifest, uid: str) -> Keys:
+        """Apply to the very object that is known, or make it where none is known."""
+        if uid:
+            metadata = {**manifest["metadata"], "uid": uid}
+            try:
+                return self._observe(await self._writes.apply({**manifest, "metadata": metadata}))
+            except ApiError as error:
+                if error.status in (CONFLICT, NOT_FOUND):
+                    raise TryAgain from error
+                raise
+        try:
+            return self._observe(await self._writes.apply_new(manifest))
+        except ApiError as error:
+            if error.status == CONFLICT:
+                return await self._meet(manifest)
+            raise
+
+    async def _meet(self, manifest: Manifest) -> Keys:
+        """Find out whose the object is that stands where one was to be made."""
+        kind, ref = manifest["kind"], Ref.of(manifest)
+        try:
+            found = (await self._writes.metadata(kind, ref))["metadata"]
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                raise TryAgain from error
+            raise
+        if (found.get("labels") or {}).get(MANAGED_BY) == "troth":
+            raise TryAgain  # made by an earlier run; the informer is about to tell
+        owners = {owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or []}
+        if owners.intersection(owner["uid"] for owner in found.get("ownerReferences") or []):
+            # ours, with its labels taken off: put them back, and the informer sees it again
+            labels = {"uid": found["uid"], "labels": manifest["metadata"]["labels"]}
+            answer = await self._writes.merge_patch(kind, ref, {"metadata": labels})
+            return self._observe(answer)
+        self._world.note_foreign(kind, ref, self._clock.now())
+        return set()
+
+    async def _update_public(self, step: UpdatePublic) -> Keys:
+        metadata = {"uid": step.uid, "labels": step.manifest["metadata"]["labels"]}
+        patch = {"metadata": metadata, "data": public_data(step.manifest)}
+        try:
+            answer = await self._writes.merge_patch("Secret", Ref.of(step.manifest), patch)
+        except ApiError as error:
+            if error.status in (CONFLICT, NOT_FOUND):
+                raise TryAgain from error
+            raise
+        return self._observe(answer)
+
+    async def _remove(self, step: Remove) -> Keys:
+        try:
+            await self._writes.delete(step.kind, step.ref, step.uid)
+        except ApiError as error:
+            if error.status not in (NOT_FOUND, CONFLICT):
+                raise
+        return self._world.forget_written(step.kind, step.ref)
+
+    def _observe(self, manifest: Manifest) -> Keys:
+        if manifest["kind"] == "Secret":
+            self._keyring.observe(manifest)
+        return self._world.observe(manifest)

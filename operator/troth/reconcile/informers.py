@@ -1,0 +1,25 @@
+"""What Troth watches: as little as it needs, and never a foreign Secret."""
+
+from troth.cluster.api import Selection
+from troth.world.facts import MANAGED_BY
+
+_OURS = f"{MANAGED_BY}=troth"
+
+
+def selections(own_namespace: str) -> tuple[Selection, ...]:
+    """Return what is listed and watched, for a Troth that runs in `own_namespace`.
+
+    The two selections of Secrets never overlap: CA Secrets, given or made, are in Troth's own
+    namespace; everywhere else only those that Troth wrote are read.
+    """
+    return (
+        Selection("TrustDomain"),
+        Selection("ServiceIdentity"),
+        Selection("Namespace"),
+        Selection("Service"),
+        Selection("EndpointSlice", "default", labels="kubernetes.io/service-name=kubernetes"),
+        Selection("Secret", labels=_OURS, fields=f"metadata.namespace!={own_namespace}"),
+        Selection("Secret", own_namespace),
+        Selection("ConfigMap", labels=_OURS),
+        Selection("NetworkPolicy", labels=_OURS),
+    )

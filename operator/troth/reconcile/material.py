@@ -1,0 +1,61 @@
+"""Making the private part of Secrets. Slow for some algorithms, so it runs off the event loop."""
+
+import base64
+from datetime import datetime
+
+from troth.pki.authorities import SigningAuthority
+from troth.pki.issuing import create_root, issue
+from troth.pki.keys import generate_key, private_key_pem
+from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
+from troth.planning.plan import CreateRoot, IssueLeaf
+from troth.world.facts import KEYSTORE_DIGEST, Manifest
+from troth.world.observe import (
+    KEY,
+    KEYSTORE,
+    LEAF,
+    PASSWORD,
+    ROOTS,
+    TRUSTSTORE,
+    keystore_digest,
+)
+
+
+def root_secret(step: CreateRoot, now: datetime) -> Manifest:
+    """Return the Secret of a new root."""
+    key = generate_key(step.algorithm)
+    certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
+    return _with_data(step.manifest, {LEAF: certificate, KEY: private_key_pem(key)})
+
+
+def leaf_secret(step: IssueLeaf, signer: SigningAuthority, now: datetime) -> Manifest:
+    """Return the Secret of a new leaf with a new key; raises `PKIError` if it may not be issued."""
+    key = generate_key(step.algorithm)
+    chain = issue(step.profile, key, signer, now)
+    data = {LEAF: chain, KEY: private_key_pem(key)}
+    if not step.keystore:
+        return _with_data(step.manifest, data)
+    password = keystore_password()
+    data |= {
+        KEYSTORE: pkcs12_keystore(key, chain, step.anchors, password),
+        TRUSTSTORE: pkcs12_truststore(step.anchors, password),
+        PASSWORD: password.encode(),
+    }
+    roots = step.manifest["stringData"][ROOTS].encode()
+    annotations = {KEYSTORE_DIGEST: keystore_digest(data | {ROOTS: roots})}
+    metadata = {**step.manifest["metadata"], "annotations": annotations}
+    return _with_data({**step.manifest, "metadata": metadata}, data)
+
+
+def public_data(manifest: Manifest) -> dict[str, str]:
+    """Return the public part of a Secret as the API server stores it."""
+    return {key: _encoded(text.encode()) for key, text in manifest.get("stringData", {}).items()}
+
+
+def _with_data(manifest: Manifest, data: dict[str, bytes]) -> Manifest:
+    encoded = public_data(manifest) | {key: _encoded(value) for key, value in data.items()}
+    rest = {key: value for key, value in manifest.items() if key != "stringData"}
+    return {**rest, "data": encoded}
+
+
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")

@@ -1,0 +1,87 @@
+"""The operator as one thing to run: informers, barrier, leadership, workers.
+
+The kopf shell around it is in `troth.cli.shell`; tests run this very thing without the shell.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import structlog
+
+from troth.cluster.api import ApiError, ApiServer, Selection
+from troth.cluster.informer import Informer
+from troth.cluster.lease import Leadership, Timing
+from troth.reconcile.clock import Clock, SystemClock
+from troth.reconcile.engine import Engine, Tally
+from troth.reconcile.informers import selections
+from troth.resources.references import Ref
+from troth.world.world import domain_key, identity_key
+
+LEASE = "troth-operator"
+WORKERS = 8
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an operator runs: where, under which name, and how its lease is timed."""
+
+    own_namespace: str
+    instance: str
+    timing: Timing = field(default_factory=Timing)
+    workers: int = WORKERS
+
+
+class Operator:
+    """One copy of Troth. `run` it; `ready` tells when its caches are in sync."""
+
+    def __init__(
+        self,
+        server: ApiServer,
+        settings: Settings,
+        clock: Clock | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        self._settings = settings
+        self.leadership = Leadership(
+            server, Ref(settings.own_namespace, LEASE), settings.instance, settings.timing
+        )
+        self.engine = Engine(
+            server,
+            settings.own_namespace,
+            clock=clock or SystemClock(),
+            permit=self.leadership,
+            instance=settings.instance,
+            tally=tally,
+        )
+        self.informers = [
+            Informer(server, selection, self.engine, _failed)
+            for selection in selections(settings.own_namespace)
+        ]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every cache has been in sync, so that the world can be trusted."""
+        return all(informer.synced.is_set() for informer in self.informers)
+
+    async def run(self) -> None:
+        """Run until cancelled, or until a part fails, which ends the whole."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self.informers:
+                tasks.create_task(informer.run())
+            tasks.create_task(self.leadership.run())
+            for informer in self.informers:
+                await informer.synced.wait()
+            log.info("caches in sync", identities=len(self.engine.world.registry.identities))
+            # children whose owner went while nobody watched are found by their owners' keys
+            registry = self.engine.world.registry
+            self.engine.queue.add(identity_key(ref) for ref in registry.identities)
+            self.engine.queue.add(domain_key(name) for name in registry.domains)
+            tasks.create_task(self.engine.queue.run_due())
+            for _ in range(self._settings.workers):
+                tasks.create_task(self.engine.work())
+
+
+def _failed(selection: Selection, error: ApiError) -> None:
+    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)

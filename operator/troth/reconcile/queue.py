@@ -1,0 +1,112 @@
+"""The work queue: keys, each at most once, never worked twice at once.
+
+Failures come back with exponential backoff and jitter. What is due in the future (renewals,
+expiries) is one heap of due times, not one timer per object.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Iterable
+from datetime import datetime
+
+from troth.cluster.informer import Backoff
+from troth.reconcile.clock import Clock
+from troth.world.world import Key
+
+
+class WorkQueue:
+    """Hands out keys to workers. All methods belong to one event loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._waiting: set[Key] = set()
+        self._working: set[Key] = set()
+        self._again: set[Key] = set()
+        self._backoffs: dict[Key, Backoff] = {}
+        self._retries: dict[Key, asyncio.TimerHandle] = {}
+        self._due: dict[Key, datetime] = {}
+        self._heap: list[tuple[datetime, Key]] = []
+        self._heap_changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._working)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting, being worked on, or to be retried."""
+        return not (self._waiting or self._working or self._retries)
+
+    def add(self, keys: Iterable[Key]) -> None:
+        """Have keys worked on as soon as possible."""
+        for key in keys:
+            if key in self._working:
+                self._again.add(key)
+            elif key not in self._waiting:
+                self._waiting.add(key)
+                self._ready.put_nowait(key)
+
+    async def get(self) -> Key:
+        """Wait for a key and take it; every `get` is answered by `done` or `retry`."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._working.add(key)
+        retry = self._retries.pop(key, None)
+        if retry is not None:
+            retry.cancel()
+        return key
+
+    def done(self, key: Key, due: datetime | None) -> None:
+        """Say that a key is settled until it changes, or until `due`."""
+        self._backoffs.pop(key, None)
+        self._set_due(key, due)
+        self._release(key)
+
+    def retry(self, key: Key) -> None:
+        """Say that a key failed and shall be tried again later."""
+        delay = self._backoffs.setdefault(key, Backoff(most=60.0)).next()
+        self._retries[key] = asyncio.get_running_loop().call_later(delay, self._retry_now, key)
+        self._again.discard(key)  # the retry sees what came meanwhile, and no sooner
+        self._release(key)
+
+    async def run_due(self) -> None:
+        """Bring keys back when they are due, until cancelled."""
+        while True:
+            self._heap_changed.clear()
+            if not self._heap:
+                await self._heap_changed.wait()
+                continue
+            moment, key = self._heap[0]
+            if self._due.get(key) != moment:  # superseded
+                heapq.heappop(self._heap)
+                continue
+            if moment <= self._clock.now():
+                heapq.heappop(self._heap)
+                del self._due[key]
+                self.add([key])
+                continue
+            sleeping = asyncio.ensure_future(self._clock.until(moment))
+            changed = asyncio.ensure_future(self._heap_changed.wait())
+            try:
+                await asyncio.wait({sleeping, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                changed.cancel()
+
+    def _set_due(self, key: Key, due: datetime | None) -> None:
+        if due is None:
+            self._due.pop(key, None)
+        elif self._due.get(key) != due:
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, key))
+            self._heap_changed.set()
+
+    def _retry_now(self, key: Key) -> None:
+        self._retries.pop(key, None)
+        self.add([key])
+
+    def _release(self, key: Key) -> None:
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add([key])

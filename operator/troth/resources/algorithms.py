@@ -1,0 +1,13 @@
+"""The key algorithms a user may name, spelled as the resources spell them."""
+
+from enum import StrEnum
+
+
+class KeyAlgorithm(StrEnum):
+    """The algorithm and size of a private key."""
+
+    ECDSA_P256 = "ECDSA-P256"
+    ECDSA_P384 = "ECDSA-P384"
+    ED25519 = "Ed25519"
+    RSA_2048 = "RSA-2048"
+    RSA_4096 = "RSA-4096"

@@ -1,0 +1,91 @@
+"""The kinds Troth serves, and how kubectl names and lists them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from troth.resources.metadata import Resource
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of `kubectl get`."""
+
+    name: str
+    path: str
+    type: str = "string"
+    priority: int = 0
+    description: str = ""
+
+    def as_printer_column(self) -> dict[str, Any]:
+        """Return the column as an item of `additionalPrinterColumns`."""
+        column: dict[str, Any] = {"name": self.name, "type": self.type, "jsonPath": self.path}
+        if self.priority:
+            column["priority"] = self.priority
+        if self.description:
+            column["description"] = self.description
+        return column
+
+
+def _condition(type_: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{type_}")].{field}'
+
+
+READY = Column("Ready", _condition("Ready", "status"))
+REASON = Column("Reason", _condition("Ready", "reason"))
+MESSAGE = Column("Message", _condition("Ready", "message"), priority=1)
+AGE = Column("Age", ".metadata.creationTimestamp", type="date")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One custom resource definition."""
+
+    model: type[Resource]
+    plural: str
+    short_name: str
+    namespaced: bool
+    columns: tuple[Column, ...]
+
+    @property
+    def name(self) -> str:
+        """The kind's name, such as `TrustDomain`."""
+        return self.model.__name__
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        TrustDomain,
+        plural="trustdomains",
+        short_name="td",
+        namespaced=False,
+        columns=(
+            Column("Domain", ".spec.domain"),
+            Column("Environment", ".spec.environment"),
+            READY,
+            REASON,
+            Column("Authority", ".status.authorities[0].fingerprint", priority=1),
+            Column("Expires", ".status.authorities[0].notAfter"),
+            MESSAGE,
+            AGE,
+        ),
+    ),
+    Kind(
+        ServiceIdentity,
+        plural="serviceidentities",
+        short_name="sid",
+        namespaced=True,
+        columns=(
+            READY,
+            REASON,
+            Column("Enforcement", ".spec.enforcement"),
+            Column("Expires", ".status.certificate.notAfter"),
+            Column("SPIFFE ID", ".status.spiffeID", priority=1),
+            MESSAGE,
+            AGE,
+        ),
+    ),
+)
+
+KIND_BY_NAME = {kind.name: kind for kind in KINDS}

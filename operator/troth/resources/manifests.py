@@ -1,0 +1,124 @@
+"""Manifests as text: YAML in, YAML out, and errors that name file, object, field and mend."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.metadata import API_VERSION, GROUP, Resource
+
+Manifest = dict[str, Any]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every value in full; an alias in a manifest helps no reader."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - the base class's signature
+        return True
+
+
+def dump(manifest: Manifest) -> str:
+    """Return a manifest as YAML."""
+    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a manifest, and where."""
+
+    source: str
+    subject: str
+    field: str
+    sentence: str
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.source, self.subject, self.field) if part)
+        return f"{place}: {self.sentence}"
+
+
+class FaultyManifests(Exception):  # noqa: N818 - named for what is wrong, as readers meet it
+    """Manifests that cannot be used as they are; carries every fault found."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+def describe(manifest: Manifest) -> str:
+    """Return `Kind namespace/name` of a manifest, as far as it says."""
+    metadata = manifest.get("metadata") or {}
+    name = metadata.get("name", "(no name)")
+    namespace = metadata.get("namespace")
+    return f"{manifest.get('kind', '(no kind)')} {namespace + '/' if namespace else ''}{name}"
+
+
+def documents(text: str, source: str) -> Iterator[Manifest]:
+    """Yield the objects of a YAML stream, with the items of a List in its place.
+
+    Raises `FaultyManifests` where the text is not YAML or a document is not an object.
+    """
+    try:
+        loaded = list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise FaultyManifests([Fault(source, "", line, f"not valid YAML: {problem}")]) from None
+    for position, document in enumerate(loaded, start=1):
+        if document is None:
+            continue
+        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+            sentence = "not a Kubernetes object; give it apiVersion, kind and metadata"
+            raise FaultyManifests([Fault(source, "", f"document {position}", sentence)])
+        if document["kind"] == "List":
+            yield from document.get("items") or []
+        else:
+            yield document
+
+
+def is_ours(manifest: Manifest) -> bool:
+    """Say whether a manifest is of Troth's API group."""
+    return str(manifest.get("apiVersion", "")).partition("/")[0] == GROUP
+
+
+def parse_resource(manifest: Manifest, source: str = "") -> Resource:
+    """Return the resource that a manifest of Troth's group describes, or raise FaultyManifests."""
+    subject = describe(manifest)
+    kind = KIND_BY_NAME.get(manifest["kind"])
+    if kind is None:
+        known = ", ".join(KIND_BY_NAME)
+        raise FaultyManifests([Fault(source, subject, "kind", f"unknown; write one of {known}")])
+    if manifest.get("apiVersion") != API_VERSION:
+        raise FaultyManifests([Fault(source, subject, "apiVersion", f"write {API_VERSION}")])
+    try:
+        return kind.model.parse(manifest)
+    except ValidationError as error:
+        raise FaultyManifests(faults_of(error, source, subject)) from None
+
+
+def faults_of(error: ValidationError, source: str, subject: str) -> list[Fault]:
+    """Return what pydantic found wrong as faults, without the input values."""
+    return [
+        Fault(source, subject, _path(detail["loc"]), _mend(detail["type"], detail["msg"]))
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return path.removeprefix(".")
+
+
+def _mend(kind: str, message: str) -> str:
+    match kind:
+        case "missing":
+            return "required; add it"
+        case "extra_forbidden":
+            return "unknown field; remove it or correct its spelling"
+        case _:
+            return message[:1].lower() + message[1:]

@@ -1,0 +1,53 @@
+"""What every resource carries beside its spec."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from troth.resources.model import Model
+from troth.resources.rules import Rule
+from troth.resources.scalars import Name, NamespaceName
+
+GROUP = "troth.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+class ObjectMeta(BaseModel):
+    """The part of `metadata` that Troth reads; the rest is the API server's and is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+    name: Name
+    namespace: NamespaceName | None = None
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    deletion_timestamp: datetime | None = None
+
+
+NAME_LIMIT = 63
+NAME_RULE = Rule(
+    cel=f"size(self.metadata.name) <= {NAME_LIMIT}",
+    message=f"choose a name of at most {NAME_LIMIT} characters; the names and labels of what "
+    "Troth writes are made from it",
+    holds=lambda resource: len(resource.metadata.name) <= NAME_LIMIT,
+)
+
+
+class Resource(Model):
+    """A custom resource. Subclasses add `spec`, `status` and their `kind`."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (NAME_RULE,)
+
+    api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
+    kind: str
+    metadata: ObjectMeta
+
+    @classmethod
+    def parse(cls, manifest: object) -> Self:
+        """Return the resource that a manifest describes; raises `pydantic.ValidationError`."""
+        return cls.model_validate(manifest)

@@ -1,0 +1,198 @@
+"""The scalar types of the resources, each with the rule that says what it takes."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import Annotated, Any
+
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from troth.resources.rules import Rule
+
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
+
+DURATION_RULE = Rule(
+    cel="self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self != ''",
+    message="write a duration in hours, minutes and seconds, such as 24h, 90m or 1h30m",
+    holds=lambda _: True,  # parse_duration has refused what does not match
+)
+
+
+def parse_duration(text: object) -> timedelta:
+    """Return the length that a duration such as `1h30m` names; whole seconds, units h, m, s."""
+    if isinstance(text, timedelta):
+        return text
+    match = _DURATION.fullmatch(text) if isinstance(text, str) and text.isascii() else None
+    if match is None or not any(match.groups()):
+        raise PydanticCustomError("rule", "{sentence}", {"sentence": DURATION_RULE.message})
+    hours, minutes, seconds = (int(group or 0) for group in match.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def format_duration(length: timedelta) -> str:
+    """Return `length` as a user writes it, in the largest units that divide it: `24h`, `1h30m`."""
+    left = int(length.total_seconds())
+    parts = []
+    for unit, size in _UNITS.items():
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def format_time(moment: datetime) -> str:
+    """Return `moment` as Kubernetes writes a time: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration_between(shortest: str, longest: str) -> Rule:
+    """Return the rule that a duration lies between two others, both included."""
+    low, high = parse_duration(shortest), parse_duration(longest)
+    return Rule(
+        cel=f"!{DURATION_RULE.cel.split(' && ')[0]} || self == '' || "
+        f"(duration(self) >= duration('{shortest}') && duration(self) <= duration('{longest}'))",
+        message=f"write a duration between {shortest} and {longest}",
+        holds=lambda length: low <= length <= high,
+    )
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "maxLength": 24}),
+    DURATION_RULE,
+]
+
+Time = Annotated[
+    AwareDatetime,
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+def _matching(pattern: str, message: str) -> Rule:
+    compiled = re.compile(pattern.removeprefix("^").removesuffix("$"), re.ASCII)
+    escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
+    return Rule(
+        cel=f"self.matches('{escaped}')",
+        message=message,
+        holds=lambda text: compiled.fullmatch(text) is not None,
+    )
+
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    _matching(
+        f"^{_SUBDOMAIN}$",
+        "write a Kubernetes name: lower-case letters, digits, '-' and '.', such as payments",
+    ),
+]
+NamespaceName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63),
+    _matching(
+        f"^{_LABEL}$",
+        "write a namespace name: lower-case letters, digits and '-', such as shop",
+    ),
+]
+PortName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=15),
+    _matching(
+        "^[a-z0-9-]*[a-z][a-z0-9-]*$",
+        "write a port name: up to 15 lower-case letters, digits and '-', at least one letter, "
+        "such as https",
+    ),
+]
+PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True)]
+TrustDomainName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    _matching(
+        rf"^{_LABEL}(\.{_LABEL})+$",
+        "write a trust domain as a DNS name of at least two labels in lower case, such as "
+        "prod.shop.example",
+    ),
+]
+DNSName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    _matching(
+        rf"^{_LABEL}(\.{_LABEL})+$",
+        "write a full DNS name in lower case without wildcard or trailing dot, such as "
+        "pay.shop.example",
+    ),
+]
+Environment = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63),
+    _matching(
+        f"^{_LABEL}$",
+        "write an environment as lower-case letters, digits and '-', such as production",
+    ),
+]
+Scope = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    # RFC 6749, section 3.3, less the characters that need quoting in JSON or a shell
+    _matching(
+        "^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+        "write a scope as letters, digits and . _ : / -, such as payments.charge",
+    ),
+]
+Sentence = Annotated[
+    str,
+    StringConstraints(max_length=512),
+    Rule(
+        cel="self.matches('[A-Za-z]{3,}')",
+        message="write why, in words that the next reader of this manifest understands",
+        holds=lambda text: re.search("[A-Za-z]{3,}", text) is not None,
+    ),
+]
+
+
+def _is_cidr(text: str) -> bool:
+    """Say whether `text` is a network in canonical form, as the rule's CEL has it."""
+    try:
+        return "/" in text and "%" not in text and str(ip_network(text, strict=True)) == text
+    except ValueError:
+        return False
+
+
+CIDR = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=49),
+    Rule(
+        cel="isCIDR(self) && cidr(self).masked() == cidr(self) && string(cidr(self)) == self",
+        message="write a network in canonical CIDR form with no host bits set, such as "
+        "203.0.113.0/24",
+        holds=_is_cidr,
+    ),
+]
+
+
+def unique_by(cel_key: str, key: Any, message: str) -> Rule:  # noqa: ANN401 - any key function
+    """Return the rule that no two items of a list are the same by a key.
+
+    `cel_key` names the item `x` in CEL, such as `x.port`; `key` is the same in Python.
+    """
+    other = cel_key.replace("x.", "y.") if "x." in cel_key else "y"
+    return Rule(
+        cel=f"self.all(x, self.exists_one(y, {cel_key} == {other}))",
+        message=message,
+        holds=lambda items: len({key(item) for item in items}) == len(items),
+    )

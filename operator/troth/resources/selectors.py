@@ -1,0 +1,102 @@
+"""Label selectors, as Kubernetes writes them."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from troth.resources.model import Model
+from troth.resources.rules import Rule
+
+_NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_KEY = rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}"
+_VALUE = f"({_NAME})?"
+_KEY_PATTERN = re.compile(_KEY, re.ASCII)
+_VALUE_PATTERN = re.compile(_VALUE, re.ASCII)
+
+_KEY_MESSAGE = "write a label key such as app or example.com/team"
+_VALUE_MESSAGE = (
+    "write a label value of up to 63 letters, digits, '-', '_' and '.', such as payments"
+)
+
+LabelValue = Annotated[
+    str,
+    StringConstraints(max_length=63),
+    Rule(
+        cel=f"self.matches('^{_VALUE}$')",
+        message=_VALUE_MESSAGE,
+        holds=lambda text: _VALUE_PATTERN.fullmatch(text) is not None,
+    ),
+]
+LabelKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=317),
+    Rule(
+        cel=f"self.matches('^{_KEY}$')",
+        message=_KEY_MESSAGE,
+        holds=lambda text: _KEY_PATTERN.fullmatch(text) is not None,
+    ),
+]
+Labels = Annotated[
+    dict[str, LabelValue],
+    Field(max_length=16),
+    Rule(
+        cel=f"self.all(key, key.matches('^{_KEY}$'))",
+        message=_KEY_MESSAGE,
+        holds=lambda labels: all(_KEY_PATTERN.fullmatch(key) for key in labels),
+    ),
+]
+
+
+class Operator(StrEnum):
+    """How a requirement relates a label to its values."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class Requirement(Model):
+    """One requirement on one label."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            message="give values with In and NotIn, and none with Exists and DoesNotExist",
+            holds=lambda it: (it.operator in (Operator.IN, Operator.NOT_IN)) == bool(it.values),
+        ),
+    )
+
+    key: LabelKey
+    """The label's key."""
+    operator: Operator
+    """How the label relates to the values."""
+    values: Annotated[
+        tuple[LabelValue, ...],
+        Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = ()
+    """The values, for In and NotIn."""
+
+
+class LabelSelector(Model):
+    """Selects by labels; every given requirement must hold, and at least one must be given."""
+
+    model_config: ClassVar = {"json_schema_extra": {"x-kubernetes-map-type": "atomic"}}
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="(has(self.matchLabels) && size(self.matchLabels) > 0) || "
+            "(has(self.matchExpressions) && size(self.matchExpressions) > 0)",
+            message="select by at least one label; an empty selector would select everything",
+            holds=lambda it: bool(it.match_labels or it.match_expressions),
+        ),
+    )
+
+    match_labels: Labels = Field(default_factory=dict)
+    """Labels that must be present with exactly these values."""
+    match_expressions: Annotated[
+        tuple[Requirement, ...],
+        Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = ()
+    """Further requirements, all of which must hold."""

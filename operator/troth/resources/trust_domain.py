@@ -1,0 +1,221 @@
+"""`TrustDomain`: a SPIFFE trust domain, its authority, and the namespaces it governs."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.conditions import Conditions
+from troth.resources.metadata import Resource
+from troth.resources.model import Model, exactly_one
+from troth.resources.references import LocalReference
+from troth.resources.rules import Immutable, Rule
+from troth.resources.scalars import (
+    CIDR,
+    DNSName,
+    Duration,
+    Environment,
+    Name,
+    NamespaceName,
+    PortNumber,
+    Time,
+    TrustDomainName,
+    duration_between,
+)
+from troth.resources.selectors import LabelSelector
+
+_SET = {"x-kubernetes-list-type": "set"}
+
+
+class SelfManaged(Model):
+    """A root that Troth makes and keeps."""
+
+    key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256
+    """The algorithm of the root's key."""
+    lifetime: Annotated[Duration, duration_between("1h", "87600h")] = timedelta(hours=8760)
+    """How long the root is valid."""
+    confined: bool = True
+    """Whether the root's own name constraints confine it to the trust domain. Some verifiers, such
+    as rustls, refuse every path with such constraints; a root without them is never trusted by a
+    federated domain."""
+
+
+class Authority(Model):
+    """Where the domain's certificates come from; exactly one."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one(
+            "self_managed",
+            "secret_ref",
+            message="choose exactly one authority: selfManaged, or secretRef for a given CA",
+        ),
+    )
+
+    self_managed: SelfManaged | None = None
+    """A root that Troth makes, keeps and replaces."""
+    secret_ref: LocalReference | None = None
+    """A given CA: a Secret in Troth's own namespace with tls.crt (the CA and its chain), tls.key,
+    and ca.crt (the root) where the chain does not end in it."""
+
+
+class Certificates(Model):
+    """What holds for every leaf of the domain."""
+
+    lifetime: Annotated[Duration, duration_between("5m", "2160h")] = timedelta(hours=24)
+    """The default and the ceiling of a leaf's lifetime; a leaf never outlives its authority."""
+    dns_suffixes: Annotated[tuple[DNSName, ...], Field(max_length=32, json_schema_extra=_SET)] = ()
+    """The DNS suffixes under which identities may ask for names of their own, such as
+    shop.example. The names of a workload's Services need no permission."""
+
+
+class Bundle(Model):
+    """Where the roots to trust are written."""
+
+    config_map_name: Name = "trust-bundle"
+    """The ConfigMap that every governed namespace gets; its key ca.crt holds the roots."""
+
+
+class Consent(StrEnum):
+    """Whose word opens an edge."""
+
+    MUTUAL = "Mutual"
+    CALLEE = "Callee"
+
+
+class Resolver(Model):
+    """The cluster's DNS resolver, the only DNS that enrolled workloads may ask."""
+
+    namespace: NamespaceName = "kube-system"
+    """The resolver's namespace."""
+    pod_selector: LabelSelector = LabelSelector(match_labels={"k8s-app": "kube-dns"})
+    """The resolver's pods."""
+    port: PortNumber = 53
+    """The port on which the resolver's pods listen, over UDP and TCP."""
+
+
+class MetricsCollector(Model):
+    """The pods that scrape metrics."""
+
+    namespace: NamespaceName
+    """The collector's namespace."""
+    pod_selector: LabelSelector
+    """The collector's pods."""
+
+
+class Probes(Model):
+    """Where the kubelet's probes come from, for networks that do not let the node through."""
+
+    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32, json_schema_extra=_SET)]
+    """The nodes' networks."""
+
+
+class Network(Model):
+    """What every workload of the domain may reach or be reached by, beside its declared peers."""
+
+    dns: Resolver = Resolver()
+    """The cluster's resolver."""
+    metrics: MetricsCollector | None = None
+    """Who may reach the ports that identities list under exceptions.metrics."""
+    probes: Probes | None = None
+    """Who may reach the ports that identities list under exceptions.probes."""
+
+
+class TrustDomainSpec(Model):
+    """What a trust domain is."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.allowEnvironments) || !(self.environment in self.allowEnvironments)",
+            message="leave the domain's own environment out of allowEnvironments; it is always "
+            "allowed",
+            holds=lambda spec: spec.environment not in spec.allow_environments,
+        ),
+        Rule(
+            cel="!has(self.authority.selfManaged) || !has(self.certificates) || "
+            "duration(self.certificates.lifetime) < "
+            "duration(self.authority.selfManaged.lifetime)",
+            message="make certificates.lifetime shorter than authority.selfManaged.lifetime; a "
+            "leaf never outlives its authority",
+            holds=lambda spec: (
+                spec.authority.self_managed is None
+                or spec.certificates.lifetime < spec.authority.self_managed.lifetime
+            ),
+        ),
+    )
+
+    domain: Annotated[
+        TrustDomainName, Immutable("domain cannot change; create a new TrustDomain instead")
+    ]
+    """The SPIFFE trust domain; immutable."""
+    environment: Annotated[
+        Environment, Immutable("environment cannot change; create a new TrustDomain instead")
+    ]
+    """The environment that all its namespaces belong to; immutable."""
+    namespace_selector: LabelSelector
+    """The namespaces it governs. A namespace that two domains select is governed by neither."""
+    authority: Authority
+    """Where its certificates come from."""
+    certificates: Certificates = Certificates()
+    """What holds for every leaf."""
+    bundle: Bundle = Bundle()
+    """Where the roots to trust are written."""
+    consent: Consent = Consent.MUTUAL
+    """Mutual: an edge opens when both sides declare it. Callee: when the callee accepts it."""
+    allow_environments: Annotated[
+        tuple[Environment, ...], Field(max_length=16, json_schema_extra=_SET)
+    ] = ()
+    """Other environments whose identities may be peers of this domain's."""
+    federates_with: Annotated[
+        tuple[LocalReference, ...],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = ()
+    """The TrustDomains whose identities may be peers; takes effect when both name each other."""
+    network: Network = Network()
+    """What every workload may reach or be reached by, beside its declared peers."""
+
+
+class AuthorityStatus(Model):
+    """One root or intermediate of the domain."""
+
+    fingerprint: Annotated[str, StringConstraints(max_length=64)]
+    """The first 16 hexadecimal digits of the certificate's SHA-256."""
+    state: Literal["Active"]
+    """Active: it signs new leaves."""
+    not_after: Time
+    """When it expires."""
+
+
+class TrustDomainStatus(Model):
+    """Where a trust domain stands."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that was last acted on."""
+    authorities: Annotated[
+        tuple[AuthorityStatus, ...],
+        Field(
+            max_length=8,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["fingerprint"],
+            },
+        ),
+    ] = ()
+    """The roots or intermediates in use."""
+    conditions: Conditions = ()
+    """Ready, AuthorityReady, BundleDistributed, Reconciling, Stalled."""
+
+
+class TrustDomain(Resource):
+    """A SPIFFE trust domain: its environment, its authority, and the namespaces it governs."""
+
+    kind: Literal["TrustDomain"] = "TrustDomain"
+    spec: TrustDomainSpec
+    status: TrustDomainStatus = TrustDomainStatus()

@@ -1,0 +1,273 @@
+"""Edges: one caller, one callee, one port, and whether both sides agree to it.
+
+Every question about an edge is a small pure function over one frozen input; the first that fails
+decides, and its name is the reason.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.resources.references import Ref
+from troth.resources.service_identity import (
+    GATEWAY_TRUST_LIMIT,
+    EdgeState,
+    GatewayOnly,
+    Port,
+    ServiceIdentity,
+)
+from troth.resources.trust_domain import Consent, TrustDomain
+from troth.trust.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A declared relation between two identities on one of the callee's ports."""
+
+    caller: Ref
+    callee: Ref
+    port: str
+    state: EdgeState
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an edge is not live."""
+
+    state: EdgeState
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that decides about one edge."""
+
+    registry: Registry
+    caller: Ref
+    callee: Ref
+    port: str
+    now: datetime
+
+    @property
+    def caller_identity(self) -> ServiceIdentity | None:
+        """The caller, if it is there and readable."""
+        return self.registry.identities.get(self.caller)
+
+    @property
+    def callee_identity(self) -> ServiceIdentity | None:
+        """The callee, if it is there and readable."""
+        return self.registry.identities.get(self.callee)
+
+    @property
+    def domains(self) -> tuple[TrustDomain | None, TrustDomain | None]:
+        """The trust domains of caller and callee."""
+        govern = self.registry.governance
+        return govern(self.caller.namespace).domain, govern(self.callee.namespace).domain
+
+
+Check = Callable[[Question], Obstacle | None]
+
+
+def peers_exist(question: Question) -> Obstacle | None:
+    """Both identities are there; one that cannot be read keeps the edge as it is."""
+    for ref, state in (
+        (question.caller, EdgeState.AWAITING_CALLER),
+        (question.callee, EdgeState.AWAITING_CALLEE),
+    ):
+        if ref in question.registry.invalid_identities:
+            message = f"ServiceIdentity {ref} cannot be read; mend it"
+            return Obstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
+        if ref not in question.registry.identities:
+            message = f"ServiceIdentity {ref} does not exist; create it or remove the entry"
+            return Obstacle(state, "PeerMissing", message)
+    return None
+
+
+def callee_accepts(question: Question) -> Obstacle | None:
+    """The callee declares the port and accepts the caller on it."""
+    callee, port = question.callee, question.port
+    identity = question.callee_identity
+    assert identity is not None
+    if find_port(identity, port) is None:
+        message = f"{callee} declares no port {port}; correct the name or add it to workload.ports"
+        return Obstacle(EdgeState.AWAITING_CALLEE, "PortUndeclared", message)
+    if not accepts(identity, question.caller, port):
+        message = f"{callee} does not accept {question.caller} on {port}; add it to its accepts"
+        return Obstacle(EdgeState.AWAITING_CALLEE, "NotAccepted", message)
+    return None
+
+
+def caller_calls(question: Question) -> Obstacle | None:
+    """The caller declares the call, unless both domains take the callee's word alone."""
+    identity = question.caller_identity
+    assert identity is not None
+    if all(domain and domain.spec.consent is Consent.CALLEE for domain in question.domains):
+        return None
+    if calls(identity, question.callee, question.port):
+        return None
+    for ref in (question.caller, question.callee):  # its domain might have asked for no consent
+        governance = question.registry.governance(ref.namespace)
+        if not governance.settled:
+            return Obstacle(EdgeState.SUSPENDED, governance.reason, governance.message)
+    message = f"{question.caller} does not call {question.callee} on {question.port}; add it to "
+    return Obstacle(EdgeState.AWAITING_CALLER, "NotCalled", message + "its calls")
+
+
+def both_governed(question: Question) -> Obstacle | None:
+    """Both namespaces belong to exactly one trust domain."""
+    for ref in (question.caller, question.callee):
+        governance = question.registry.governance(ref.namespace)
+        if governance.domain is None:
+            state = EdgeState.REFUSED if governance.settled else EdgeState.SUSPENDED
+            return Obstacle(state, governance.reason, governance.message)
+    return None
+
+
+def domains_federate(question: Question) -> Obstacle | None:
+    """Peers of two trust domains are let together by both domains."""
+    first, second = question.domains
+    assert first is not None
+    assert second is not None
+    if first.metadata.name == second.metadata.name:
+        return None
+    for here, there in ((first, second), (second, first)):
+        mine, theirs = here.metadata.name, there.metadata.name
+        allowed = {here.spec.environment, *here.spec.allow_environments}
+        if there.spec.environment not in allowed:
+            message = (
+                f"TrustDomain {mine} does not allow the environment {there.spec.environment}; "
+                "edges between environments need allowEnvironments on both sides"
+            )
+            return Obstacle(EdgeState.REFUSED, "EnvironmentNotAllowed", message)
+        if all(reference.name != theirs for reference in here.spec.federates_with):
+            message = f"TrustDomain {mine} does not name {theirs} under federatesWith"
+            return Obstacle(EdgeState.REFUSED, "NotFederated", message)
+    return None
+
+
+def caller_has_certificate(question: Question) -> Obstacle | None:
+    """The caller has an identity to present."""
+    identity = question.caller_identity
+    assert identity is not None
+    if identity.spec.authentication.gateway_only is None:
+        return None
+    message = f"{question.caller} is gatewayOnly and has no identity to present; use mtls there"
+    return Obstacle(EdgeState.REFUSED, "CallerHasNoCertificate", message)
+
+
+def gateway_trust_holds(question: Question) -> Obstacle | None:
+    """Gateway-only trust has an end date, which is near enough and not past."""
+    identity = question.callee_identity
+    assert identity is not None
+    trust = identity.spec.authentication.gateway_only
+    return None if trust is None else gateway_trust_fault(trust, question.now)
+
+
+def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> Obstacle | None:
+    """Return why gateway-only trust opens nothing, if it does not."""
+    if trust.expires_at <= now:
+        message = "gateway-only trust has ended; use mtls, or renew expiresAt with its owner"
+        return Obstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
+    if trust.expires_at > now + GATEWAY_TRUST_LIMIT:
+        message = f"write an expiresAt at most {GATEWAY_TRUST_LIMIT.days} days ahead"
+        return Obstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
+    return None
+
+
+def nobody_shares(question: Question) -> Obstacle | None:
+    """Neither side shares its ServiceAccount or its pods with another identity."""
+    for ref in (question.caller, question.callee):
+        shared = question.registry.shared_identity(ref)
+        if shared is not None:
+            return Obstacle(EdgeState.SUSPENDED, "SharedIdentity", shared.message)
+    return None
+
+
+# Refusals come before suspensions: what is refused closes, whatever else is unsettled.
+CHECKS: tuple[Check, ...] = (
+    peers_exist,
+    callee_accepts,
+    caller_calls,
+    caller_has_certificate,
+    gateway_trust_holds,
+    both_governed,
+    domains_federate,
+    nobody_shares,
+)
+
+
+def judge(question: Question) -> Edge:
+    """Return the edge with its state."""
+    for check in CHECKS:
+        obstacle = check(question)
+        if obstacle is not None:
+            return Edge(
+                question.caller,
+                question.callee,
+                question.port,
+                obstacle.state,
+                obstacle.reason,
+                obstacle.message,
+            )
+    return Edge(question.caller, question.callee, question.port, EdgeState.LIVE)
+
+
+def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
+    """Return every edge that touches an identity, inbound before outbound, sorted.
+
+    An edge is listed when either side declares it, so that both can say which side is missing.
+    """
+    identity = registry.identities[ref]
+    inbound = {(peer, port) for peer, port in accepted_pairs(identity)}
+    outbound = {(peer, port) for peer, port in called_pairs(identity)}
+    for other_ref in registry.naming(ref):
+        other = registry.identities[other_ref]
+        inbound |= {(other_ref, port) for peer, port in called_pairs(other) if peer == ref}
+        outbound |= {(other_ref, port) for peer, port in accepted_pairs(other) if peer == ref}
+    questions = [Question(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
+    questions += [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
+    return tuple(judge(question) for question in questions)
+
+
+def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:
+    """Return every edge that anybody declares, once, sorted."""
+    edges = {
+        (edge.caller, edge.callee, edge.port): edge
+        for ref in registry.identities
+        for edge in edges_of(registry, ref, now)
+    }
+    return tuple(edges[key] for key in sorted(edges))
+
+
+def accepted_pairs(identity: ServiceIdentity) -> Iterator[tuple[Ref, str]]:
+    """Yield each caller that an identity accepts, with each port."""
+    for accepted in identity.spec.accepts:
+        if accepted.from_:
+            peer = accepted.from_.seen_from(identity.ref.namespace)
+            yield from ((peer, port) for port in accepted.ports)
+
+
+def called_pairs(identity: ServiceIdentity) -> Iterator[tuple[Ref, str]]:
+    """Yield each callee that an identity calls, with each port."""
+    for call in identity.spec.calls:
+        if call.to:
+            peer = call.to.seen_from(identity.ref.namespace)
+            yield from ((peer, port) for port in call.ports)
+
+
+def accepts(identity: ServiceIdentity, caller: Ref, port: str) -> bool:
+    """Say whether an identity accepts a caller on a port."""
+    return (caller, port) in accepted_pairs(identity)
+
+
+def calls(identity: ServiceIdentity, callee: Ref, port: str) -> bool:
+    """Say whether an identity calls a callee on a port."""
+    return (callee, port) in called_pairs(identity)
+
+
+def find_port(identity: ServiceIdentity, name: str) -> Port | None:
+    """Return an identity's port of that name."""
+    return next((port for port in identity.spec.workload.ports if port.name == name), None)

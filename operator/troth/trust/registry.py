@@ -1,0 +1,241 @@
+"""What is declared, indexed so that every question is a lookup and never a scan of everything."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from troth.resources.references import Ref
+from troth.resources.service_identity import ServiceIdentity, Workload
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.selectors import matches, overlap
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Which trust domain governs a namespace, or why none does.
+
+    `settled` is false when that cannot be told until somebody mends something: nothing opens and
+    nothing that is open closes meanwhile.
+    """
+
+    domain: TrustDomain | None
+    reason: str
+    message: str
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SharedIdentity:
+    """Another identity that claims the same ServiceAccount or could select the same pods."""
+
+    other: Ref
+    message: str
+
+
+def names(identity: ServiceIdentity) -> frozenset[Ref]:
+    """Return every identity that this one names."""
+    here = identity.ref.namespace
+    spec = identity.spec
+    named = [accepted.from_ for accepted in spec.accepts if accepted.from_]
+    named += [call.to for call in spec.calls if call.to]
+    if spec.authentication.gateway_only:
+        named.append(spec.authentication.gateway_only.gateway)
+    return frozenset(reference.seen_from(here) for reference in named)
+
+
+class Registry:
+    """The declared resources of a cluster, or of a folder of manifests."""
+
+    def __init__(self) -> None:
+        self.domains: dict[str, TrustDomain] = {}
+        self.identities: dict[Ref, ServiceIdentity] = {}
+        self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.invalid_domains: dict[str, str] = {}
+        self.invalid_identities: dict[Ref, str] = {}
+        self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
+        self._naming: dict[Ref, set[Ref]] = defaultdict(set)
+        self._calling_api: set[Ref] = set()
+        self._governance: dict[str, Governance] = {}
+        self._shared: dict[Ref, SharedIdentity | None] = {}
+
+    # What is declared
+
+    def put_domain(self, domain: TrustDomain) -> None:
+        """Declare or replace a trust domain."""
+        self.invalid_domains.pop(domain.metadata.name, None)
+        self.domains[domain.metadata.name] = domain
+        self._governance.clear()
+
+    def refuse_domain(self, name: str, sentence: str) -> None:
+        """Note a trust domain that exists and cannot be understood."""
+        self.domains.pop(name, None)
+        self.invalid_domains[name] = sentence
+        self._governance.clear()
+
+    def drop_domain(self, name: str) -> None:
+        """Forget a trust domain."""
+        self.domains.pop(name, None)
+        self.invalid_domains.pop(name, None)
+        self._governance.clear()
+
+    def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
+        """Note a namespace and its labels."""
+        self.namespaces[name] = labels
+        self._governance.pop(name, None)
+
+    def drop_namespace(self, name: str) -> None:
+        """Forget a namespace."""
+        self.namespaces.pop(name, None)
+        self._governance.pop(name, None)
+
+    def put_identity(self, identity: ServiceIdentity) -> None:
+        """Declare or replace an identity."""
+        self.drop_identity(identity.ref)
+        self.identities[identity.ref] = identity
+        self._forget_shared(identity.ref.namespace)
+        self._in_namespace[identity.ref.namespace].add(identity.ref)
+        for named in names(identity):
+            self._naming[named].add(identity.ref)
+        if any(call.kubernetes_api for call in identity.spec.calls):
+            self._calling_api.add(identity.ref)
+
+    def refuse_identity(self, ref: Ref, sentence: str) -> None:
+        """Note an identity that exists and cannot be understood."""
+        self.drop_identity(ref)
+        self.invalid_identities[ref] = sentence
+
+    def drop_identity(self, ref: Ref) -> None:
+        """Forget an identity."""
+        self.invalid_identities.pop(ref, None)
+        before = self.identities.pop(ref, None)
+        if before is not None:
+            self._forget_shared(ref.namespace)
+            self._in_namespace[ref.namespace].discard(ref)
+            self._calling_api.discard(ref)
+            for named in names(before):
+                self._naming[named].discard(ref)
+
+    # What follows
+
+    def identities_in(self, namespace: str) -> frozenset[Ref]:
+        """Return the identities of a namespace."""
+        return frozenset(self._in_namespace.get(namespace, ()))
+
+    def naming(self, ref: Ref) -> frozenset[Ref]:
+        """Return the identities that name this one, whether it exists or not."""
+        return frozenset(self._naming.get(ref, ()))
+
+    def neighbours(self, ref: Ref) -> frozenset[Ref]:
+        """Return the identities that share a declared edge with this one, whoever declared it."""
+        identity = self.identities.get(ref)
+        named = names(identity) if identity else frozenset()
+        return self.naming(ref) | {peer for peer in named if peer in self.identities}
+
+    def calling_api(self) -> frozenset[Ref]:
+        """Return the identities that call the cluster's API server."""
+        return frozenset(self._calling_api)
+
+    def colliding(self, identity: ServiceIdentity) -> frozenset[Ref]:
+        """Return the other identities of its namespace that could carry its pods or account."""
+        mine = identity.spec.workload
+        return frozenset(
+            other
+            for other in self._in_namespace.get(identity.ref.namespace, ())
+            if other != identity.ref and _collide(mine, self.identities[other].spec.workload)
+        )
+
+    def governed_by(self, domain: str) -> list[str]:
+        """Return the namespaces that a trust domain governs, sorted."""
+        return sorted(
+            namespace
+            for namespace in self.namespaces
+            if (governor := self.governance(namespace).domain) is not None
+            and governor.metadata.name == domain
+        )
+
+    def claimed_by(self, domain: TrustDomain) -> list[str]:
+        """Return the namespaces that a trust domain selects, governed or not, sorted."""
+        selector = domain.spec.namespace_selector
+        return sorted(name for name, labels in self.namespaces.items() if matches(selector, labels))
+
+    def governance(self, namespace: str) -> Governance:
+        """Say which trust domain governs a namespace."""
+        known = self._governance.get(namespace)
+        if known is None:
+            known = self._governance[namespace] = self._govern(namespace)
+        return known
+
+    def _govern(self, namespace: str) -> Governance:
+        labels = self.namespaces.get(namespace)
+        if labels is None:
+            return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
+        claims = [
+            domain
+            for _, domain in sorted(self.domains.items())
+            if matches(domain.spec.namespace_selector, labels)
+        ]
+        if len(claims) > 1:
+            claimants = _listed(domain.metadata.name for domain in claims)
+            return Governance(
+                None,
+                "NamespaceOverlap",
+                f"namespace {namespace} is selected by the TrustDomains {claimants}; change a "
+                "namespaceSelector or the namespace's labels so that exactly one selects it",
+                settled=False,
+            )
+        if self.invalid_domains:
+            broken = _listed(sorted(self.invalid_domains))
+            return Governance(
+                None,
+                "TrustDomainInvalid",
+                f"the TrustDomain {broken} cannot be read, and may select namespace {namespace}; "
+                "mend it or delete it",
+                settled=False,
+            )
+        if not claims:
+            return Governance(
+                None,
+                "NoTrustDomain",
+                f"no TrustDomain selects namespace {namespace}; label the namespace as a "
+                "namespaceSelector asks",
+            )
+        return Governance(claims[0], "Governed", "")
+
+    def shared_identity(self, ref: Ref) -> SharedIdentity | None:
+        """Return the first identity of the namespace that this one collides with."""
+        if ref not in self._shared:
+            self._shared[ref] = self._share(ref)
+        return self._shared[ref]
+
+    def _share(self, ref: Ref) -> SharedIdentity | None:
+        identity = self.identities[ref]
+        other = min(self.colliding(identity), default=None)
+        if other is None:
+            return None
+        account = identity.spec.workload.service_account_name
+        if account == self.identities[other].spec.workload.service_account_name:
+            return SharedIdentity(
+                other,
+                f"ServiceIdentity {other} uses the ServiceAccount {account} too; give each "
+                "workload its own",
+            )
+        return SharedIdentity(
+            other,
+            f"ServiceIdentity {other} can select the same pods; give both podSelectors a common "
+            "label, such as app, with different values",
+        )
+
+    def _forget_shared(self, namespace: str) -> None:
+        for ref in self._in_namespace[namespace]:
+            self._shared.pop(ref, None)
+
+
+def _collide(first: Workload, second: Workload) -> bool:
+    return first.service_account_name == second.service_account_name or overlap(
+        first.pod_selector, second.pod_selector
+    )
+
+
+def _listed(items: Iterable[str]) -> str:
+    *rest, last = items
+    return f"{', '.join(rest)} and {last}" if rest else last

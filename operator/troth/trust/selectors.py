@@ -1,0 +1,86 @@
+"""Label selectors: what they match, and whether two of them can match the same object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from troth.resources.selectors import LabelSelector, Operator
+
+
+def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Say whether an object with these labels is selected."""
+    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
+        return False
+    for requirement in selector.match_expressions:
+        present = requirement.key in labels
+        listed = present and labels[requirement.key] in requirement.values
+        match requirement.operator:
+            case Operator.IN:
+                holds = listed
+            case Operator.NOT_IN:
+                holds = not listed
+            case Operator.EXISTS:
+                holds = present
+            case Operator.DOES_NOT_EXIST:
+                holds = not present
+        if not holds:
+            return False
+    return True
+
+
+@dataclass(slots=True)
+class _Demand:
+    """What a selector asks of one label. `allowed` is None while any value serves."""
+
+    allowed: set[str] | None = None
+    excluded: frozenset[str] = frozenset()
+    must_exist: bool = False
+    must_not_exist: bool = False
+
+    def satisfiable(self) -> bool:
+        present = self.allowed is None or bool(self.allowed - self.excluded)
+        return not self.must_exist if self.must_not_exist else present
+
+    def narrow(self, values: set[str]) -> None:
+        self.allowed = values if self.allowed is None else self.allowed & values
+        self.must_exist = True
+
+
+def overlap(first: LabelSelector, second: LabelSelector) -> bool:
+    """Say whether some set of labels satisfies both selectors.
+
+    Requirements on different labels are independent, so this is exact and needs no pods: two
+    selectors without a common label always overlap, since one pod may carry both.
+    """
+    common = first.match_labels.keys() & second.match_labels.keys()
+    if any(first.match_labels[key] != second.match_labels[key] for key in common):
+        return False  # the usual case, without building anything
+    demands: dict[str, _Demand] = {}
+    for selector in (first, second):
+        for key, value in selector.match_labels.items():
+            demands.setdefault(key, _Demand()).narrow({value})
+        for requirement in selector.match_expressions:
+            demand = demands.setdefault(requirement.key, _Demand())
+            match requirement.operator:
+                case Operator.IN:
+                    demand.narrow(set(requirement.values))
+                case Operator.NOT_IN:  # an absent label satisfies it too
+                    demand.excluded |= frozenset(requirement.values)
+                case Operator.EXISTS:
+                    demand.must_exist = True
+                case Operator.DOES_NOT_EXIST:
+                    demand.must_not_exist = True
+    return all(demand.satisfiable() for demand in demands.values())
+
+
+def subsumed(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Say whether every object the selector matches carries all of these labels."""
+    return bool(labels) and all(
+        selector.match_labels.get(key) == value
+        or any(
+            requirement.key == key
+            and requirement.operator is Operator.IN
+            and set(requirement.values) == {value}
+            for requirement in selector.match_expressions
+        )
+        for key, value in labels.items()
+    )

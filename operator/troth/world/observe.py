@@ -1,0 +1,152 @@
+"""From raw objects of the API server to facts. Private keys are looked at here and dropped."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from troth.pki.authorities import load_authority
+from troth.pki.certificates import Leaf, parse_leaf
+from troth.pki.errors import PKIError
+from troth.pki.keys import load_private_key, same_key
+from troth.pki.pem import read_certificates
+from troth.resources.references import Ref
+from troth.world.facts import (
+    KEYSTORE_DIGEST,
+    AuthoritySecret,
+    Content,
+    Endpoint,
+    Fault,
+    IdentitySecret,
+    KnownAuthority,
+    Manifest,
+    Service,
+)
+
+LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
+KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
+PUBLIC = (ROOTS, PEERS)
+
+
+def decoded(secret: Manifest) -> dict[str, bytes]:
+    """Return a Secret's data as bytes; a value that is not base64 is left out."""
+    data = {}
+    for key, value in (secret.get("data") or {}).items():
+        try:
+            data[key] = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+    return data
+
+
+def identity_secret(secret: Manifest) -> IdentitySecret:
+    """Return the facts of an identity's Secret."""
+    data = decoded(secret)
+    leaf, fault = _leaf(data)
+    return IdentitySecret(
+        **_common(secret),
+        leaf=leaf,
+        fault=fault,
+        public={key: data[key].decode("utf-8", "replace") for key in PUBLIC if key in data},
+        keystore_intact=(secret["metadata"].get("annotations") or {}).get(KEYSTORE_DIGEST)
+        == keystore_digest(data),
+    )
+
+
+def keystore_digest(data: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over a Secret's keystores and what they were made for.
+
+    Compared instead of opening them: how long that takes is up to whoever wrote the file.
+    """
+    digest = hashlib.sha256()
+    for key in (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS):
+        digest.update(hashlib.sha256(data.get(key, b"")).digest())
+    return digest.hexdigest()
+
+
+def _leaf(data: dict[str, bytes]) -> tuple[Leaf | None, Fault | None]:
+    """Return the leaf, if its certificate and its key are there and belong together."""
+    try:
+        leaf = parse_leaf(data.get(LEAF, b""))
+    except PKIError as error:
+        return None, Fault(error.reason, str(error))
+    return leaf, key_fault(data[LEAF], data.get(KEY, b""))
+
+
+def key_fault(certificates: bytes, key: bytes) -> Fault | None:
+    """Say what is wrong with the private key of the first of these certificates."""
+    try:
+        first = read_certificates(certificates, LEAF, comments=True)[0]
+        if same_key(first, load_private_key(key)):
+            return None
+    except PKIError as error:
+        return Fault(error.reason, str(error))
+    return Fault("PrivateKeyMismatch", f"{KEY} is not the key of the first certificate in {LEAF}")
+
+
+def authority_secret(secret: Manifest) -> AuthoritySecret:
+    """Return the facts of a CA's Secret."""
+    data = decoded(secret)
+    certificates = data.get(LEAF, b"")
+    return AuthoritySecret(
+        **_common(secret),
+        certificates=certificates,
+        roots=data.get(ROOTS),
+        key_fault=key_fault(certificates, data.get(KEY, b"")),
+    )
+
+
+def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthority:
+    """Judge a CA's Secret as the authority of a trust domain."""
+    try:
+        authority = load_authority(secret.certificates, None, secret.roots, trust_domain)
+    except PKIError as error:
+        return KnownAuthority(secret, None, Fault(error.reason, str(error)))
+    if secret.key_fault is not None:
+        return KnownAuthority(secret, None, secret.key_fault)
+    return KnownAuthority(secret, authority, None)
+
+
+def network_policy(policy: Manifest) -> Content:
+    """Return the facts of a NetworkPolicy."""
+    return Content(**_common(policy), content=policy.get("spec") or {})
+
+
+def config_map(manifest: Manifest) -> Content:
+    """Return the facts of a ConfigMap."""
+    return Content(**_common(manifest), content=manifest.get("data") or {})
+
+
+def service(manifest: Manifest) -> Service:
+    """Return the facts of a Service."""
+    return Service(Ref.of(manifest), (manifest.get("spec") or {}).get("selector") or {})
+
+
+def endpoints(endpoint_slice: Manifest) -> frozenset[Endpoint]:
+    """Return the ready addresses and TCP ports of an EndpointSlice."""
+    ports = [
+        port["port"]
+        for port in endpoint_slice.get("ports") or []
+        if port.get("port") and port.get("protocol", "TCP") == "TCP"
+    ]
+    return frozenset(
+        Endpoint(address, port)
+        for endpoint in endpoint_slice.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+        for address in endpoint.get("addresses") or []
+        for port in ports
+    )
+
+
+def _common(manifest: Manifest) -> dict[str, Any]:
+    metadata = manifest["metadata"]
+    return {
+        "ref": Ref.of(manifest),
+        "uid": metadata.get("uid", ""),
+        "resource_version": metadata.get("resourceVersion", ""),
+        "labels": metadata.get("labels") or {},
+        "owner_uids": frozenset(
+            owner["uid"] for owner in metadata.get("ownerReferences") or [] if "uid" in owner
+        ),
+    }

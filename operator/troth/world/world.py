@@ -1,0 +1,354 @@
+"""The world: facts in memory, and who must be looked at again when one of them changes.
+
+Fed with raw objects by the informers and by the answers to Troth's own writes, read by planning.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from troth.resources.manifests import faults_of
+from troth.resources.references import Ref
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.registry import Registry
+from troth.trust.selectors import matches, subsumed
+from troth.world import observe
+from troth.world.facts import (
+    MANAGED_BY,
+    OWNER_KIND,
+    OWNER_NAME,
+    AuthoritySecret,
+    Content,
+    Endpoint,
+    Fact,
+    IdentitySecret,
+    KnownAuthority,
+    Manifest,
+    Service,
+)
+
+
+class Key(NamedTuple):
+    """Names one resource whose plan must be made."""
+
+    kind: str
+    ref: Ref
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ref}"
+
+
+def domain_key(name: str) -> Key:
+    """Return the key of a TrustDomain."""
+    return Key("TrustDomain", Ref("", name))
+
+
+def identity_key(ref: Ref) -> Key:
+    """Return the key of a ServiceIdentity."""
+    return Key("ServiceIdentity", ref)
+
+
+Keys = set[Key]
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that planning may know."""
+
+    own_namespace: str
+    """Where Troth runs, and where authorities are kept."""
+    registry: Registry = field(default_factory=Registry)
+    unreadable: dict[Key, Manifest] = field(default_factory=dict)
+    """Resources whose spec cannot be understood, as they came."""
+    terminating: set[str] = field(default_factory=set)
+    """Namespaces that are being deleted: nothing can be created there."""
+    secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
+    policies: dict[Ref, Content] = field(default_factory=dict)
+    bundles: dict[Ref, Content] = field(default_factory=dict)
+    api_endpoints: frozenset[Endpoint] = frozenset()
+    foreign: dict[tuple[str, Ref], datetime] = field(default_factory=dict)
+    """Objects of a wanted name that Troth does not own, and when that was last seen."""
+    refused: dict[tuple[str, Ref], str] = field(default_factory=dict)
+    """Children whose last write was refused, and why."""
+    authority_secrets: dict[str, AuthoritySecret] = field(default_factory=dict)
+    """The CA Secrets of Troth's own namespace, by name."""
+    _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
+    _services: dict[str, dict[str, Service]] = field(default_factory=dict)
+    _slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
+    _versions: dict[tuple[str, Ref], int] = field(default_factory=dict)
+
+    # Feeding
+
+    def observe(self, manifest: Manifest) -> Keys:
+        """Take in an object as the API server has it; return what must be looked at again.
+
+        An object that is not newer than the one known, such as the echo of a write whose answer
+        was taken in already, changes nothing.
+        """
+        kind, ref = manifest["kind"], Ref.of(manifest)
+        version = int(manifest["metadata"].get("resourceVersion") or 0)
+        if version and version <= self._versions.get((kind, ref), -1):
+            return set()
+        self._versions[kind, ref] = version
+        self.foreign.pop((kind, ref), None)
+        self.refused.pop((kind, ref), None)
+        return self._take(kind)(ref, manifest)
+
+    def forget(self, kind: str, ref: Ref, version: int) -> Keys:
+        """Take in that an object was gone at a resource version; return what to look at again.
+
+        An object that is known at a later version was made anew since, and stays.
+        """
+        known = self._versions.get((kind, ref))
+        if known is None or known > version:
+            return set()
+        del self._versions[kind, ref]
+        return self._take(kind)(ref, None)
+
+    def forget_written(self, kind: str, ref: Ref) -> Keys:
+        """Take in that Troth itself deleted an object."""
+        return self.forget(kind, ref, self._versions.get((kind, ref), -1))
+
+    def known(self, kind: str) -> list[Ref]:
+        """Return where the known objects of a kind are."""
+        return [ref for known_kind, ref in self._versions if known_kind == kind]
+
+    def note_foreign(self, kind: str, ref: Ref, now: datetime) -> None:
+        """Note that an object of a wanted name exists which Troth does not own."""
+        self.foreign[kind, ref] = now
+
+    def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
+        return {
+            "TrustDomain": self._take_domain,
+            "ServiceIdentity": self._take_identity,
+            "Namespace": self._take_namespace,
+            "Service": self._take_service,
+            "EndpointSlice": self._take_endpoints,
+            "Secret": self._take_secret,
+            "ConfigMap": self._take_bundle,
+            "NetworkPolicy": self._take_policy,
+        }[kind]
+
+    def _take_domain(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        key, registry = domain_key(ref.name), self.registry
+        before = registry.domains.get(ref.name)
+        affected = self._around_domain(before) if before else set()
+        after, fault = parsed(manifest, TrustDomain)
+        self.unreadable.pop(key, None)
+        if after is not None:
+            registry.put_domain(after)
+        elif manifest is None:
+            registry.drop_domain(ref.name)
+        else:
+            registry.refuse_domain(ref.name, fault)
+            self.unreadable[key] = manifest
+        if before is not None and after is not None and before.spec == after.spec:
+            return {key}
+        if after is None:  # whom an unreadable domain would have governed cannot be told
+            affected |= {identity_key(identity) for identity in registry.identities}
+        else:
+            affected |= self._around_domain(after)
+        return affected | {key}
+
+    def _take_identity(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        key, registry = identity_key(ref), self.registry
+        before = registry.identities.get(ref)
+        affected = self._around_identity(before) if before else set()
+        after, fault = parsed(manifest, ServiceIdentity)
+        self.unreadable.pop(key, None)
+        if after is not None and before is not None and before.spec == after.spec:
+            registry.identities[ref] = after
+            return {key}
+        if after is not None:
+            registry.put_identity(after)
+            affected |= self._around_identity(after)
+        elif manifest is None:
+            registry.drop_identity(ref)
+        else:
+            registry.refuse_identity(ref, fault)
+            self.unreadable[key] = manifest
+        affected |= {identity_key(other) for other in registry.naming(ref)}
+        return affected | {key}
+
+    def _take_namespace(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        name, registry = ref.name, self.registry
+        before = registry.namespaces.get(name)
+        was_terminating = name in self.terminating
+        self.terminating.discard(name)
+        if manifest is None:
+            registry.drop_namespace(name)
+            after = None
+        else:
+            after = manifest["metadata"].get("labels") or {}
+            registry.put_namespace(name, after)
+            if manifest["metadata"].get("deletionTimestamp"):
+                self.terminating.add(name)
+        if before == after and was_terminating == (name in self.terminating):
+            return set()
+        return self._around_namespaces({name}) | {
+            domain_key(domain.metadata.name)
+            for domain in registry.domains.values()
+            for labels in (before, after)
+            if labels is not None and matches(domain.spec.namespace_selector, labels)
+        }
+
+    def _take_service(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        here = self._services.setdefault(ref.namespace, {})
+        before = here.pop(ref.name, None)
+        after = observe.service(manifest) if manifest else None
+        if after is not None:
+            here[ref.name] = after
+        if before == after:
+            return set()
+        return {
+            identity_key(identity)
+            for identity in self.registry.identities_in(ref.namespace)
+            if any(service and self._serves(service, identity) for service in (before, after))
+        }
+
+    def _take_endpoints(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        self._slices.pop(ref.name, None)
+        if manifest is not None:
+            self._slices[ref.name] = observe.endpoints(manifest)
+        before = self.api_endpoints
+        self.api_endpoints = frozenset().union(*self._slices.values())
+        if before == self.api_endpoints:
+            return set()
+        return {identity_key(identity) for identity in self.registry.calling_api()}
+
+    def _take_secret(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        before = self.secrets.pop(ref, None)
+        if before is not None or (manifest and owner_of(manifest) == "ServiceIdentity"):
+            if manifest is not None:
+                self.secrets[ref] = observe.identity_secret(manifest)
+            return self._owner(self.secrets.get(ref) or before)
+        if ref.namespace != self.own_namespace:
+            return set()
+        self.authority_secrets.pop(ref.name, None)
+        self._judged.clear()
+        if manifest is not None:
+            self.authority_secrets[ref.name] = observe.authority_secret(manifest)
+        affected: Keys = set()
+        for domain in self.registry.domains.values():
+            if authority_ref(domain, self.own_namespace) == ref:
+                affected |= self._around_domain(domain) | {domain_key(domain.metadata.name)}
+        return affected
+
+    def _take_bundle(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        after = observe.config_map(manifest) if manifest else None
+        return self._take_written(self.bundles, ref, after)
+
+    def _take_policy(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        after = observe.network_policy(manifest) if manifest else None
+        return self._take_written(self.policies, ref, after)
+
+    def _take_written(self, facts: dict[Ref, Content], ref: Ref, after: Content | None) -> Keys:
+        before = facts.pop(ref, None)
+        if after is not None:
+            facts[ref] = after
+        return self._owner(before) | self._owner(after)
+
+    # Reading
+
+    def authority(self, domain: TrustDomain) -> KnownAuthority | None:
+        """Return a trust domain's authority as its CA Secret has it, if that is there."""
+        secret = self.authority_secrets.get(authority_ref(domain, self.own_namespace).name)
+        if secret is None:
+            return None
+        key = (secret.uid, secret.resource_version, domain.spec.domain)
+        if key not in self._judged:
+            self._judged[key] = observe.known_authority(secret, domain.spec.domain)
+        return self._judged[key]
+
+    def service_names(self, identity: Ref) -> list[str]:
+        """Return the Services that reach nothing but an identity's pods, sorted."""
+        return sorted(
+            name
+            for name, service in self._services.get(identity.namespace, {}).items()
+            if self._serves(service, identity)
+        )
+
+    def bundles_of(self, domain: str) -> list[Content]:
+        """Return the bundle ConfigMaps that were written for a trust domain."""
+        return [
+            bundle for bundle in self.bundles.values() if bundle.labels.get(OWNER_NAME) == domain
+        ]
+
+    def _serves(self, service: Service, identity: Ref) -> bool:
+        workload = self.registry.identities[identity].spec.workload
+        return subsumed(workload.pod_selector, service.selector)
+
+    # Who is affected
+
+    def _around_domain(self, domain: TrustDomain) -> Keys:
+        named = {reference.name for reference in domain.spec.federates_with}
+        naming = {
+            other.metadata.name
+            for other in self.registry.domains.values()
+            if any(ref.name == domain.metadata.name for ref in other.spec.federates_with)
+        }
+        federated = [
+            self.registry.domains[name] for name in named | naming if name in self.registry.domains
+        ]
+        namespaces = set(self.registry.claimed_by(domain))
+        for other in federated:
+            namespaces.update(self.registry.claimed_by(other))
+        rivals = {
+            other.metadata.name
+            for other in self.registry.domains.values()
+            if namespaces.intersection(self.registry.claimed_by(other))
+        }
+        return self._around_namespaces(namespaces) | {domain_key(name) for name in rivals}
+
+    def _around_namespaces(self, namespaces: set[str]) -> Keys:
+        inside = {ref for namespace in namespaces for ref in self.registry.identities_in(namespace)}
+        outside = {peer for ref in inside for peer in self.registry.neighbours(ref)}
+        return {identity_key(ref) for ref in inside | outside}
+
+    def _around_identity(self, identity: ServiceIdentity) -> Keys:
+        colliding = self.registry.colliding(identity)
+        affected = set(colliding) | self.registry.neighbours(identity.ref)
+        for other in colliding:
+            affected |= self.registry.neighbours(other)
+        return {identity_key(ref) for ref in affected}
+
+    def _owner(self, fact: Fact | None) -> Keys:
+        if fact is None:
+            return set()
+        kind, name = fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)
+        match kind, name:
+            case "TrustDomain", str():
+                return {domain_key(name)}
+            case "ServiceIdentity", str():
+                return {identity_key(Ref(fact.ref.namespace, name))}
+            case _:
+                return set()
+
+
+def owner_of(manifest: Manifest) -> str | None:
+    """Return the kind of resource that an object was written for, by its labels."""
+    labels = manifest["metadata"].get("labels") or {}
+    return labels.get(OWNER_KIND) if labels.get(MANAGED_BY) == "troth" else None
+
+
+def authority_ref(domain: TrustDomain, own_namespace: str) -> Ref:
+    """Return where a trust domain's CA Secret is."""
+    given = domain.spec.authority.secret_ref
+    return Ref(own_namespace, given.name if given else f"{domain.metadata.name}-authority")
+
+
+R = TypeVar("R", TrustDomain, ServiceIdentity)
+
+
+def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
+    """Return the resource that a manifest describes, or why it cannot be understood."""
+    if manifest is None:
+        return None, ""
+    try:
+        return model.parse(manifest), ""
+    except ValidationError as error:
+        return None, "; ".join(str(fault) for fault in faults_of(error, "", ""))

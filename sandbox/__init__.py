@@ -1,0 +1,14 @@
+"""A real Kubernetes control plane on one machine, for the demo, the tests and the benchmarks.
+
+    with Sandbox.start() as sandbox:
+        sandbox.kubectl("get", "namespaces")
+
+Nothing of it outlives the process that started it, however that ends. `python -m sandbox up`
+gives a person a cluster that stays until `python -m sandbox down`.
+"""
+
+from sandbox.cluster import Sandbox
+from sandbox.errors import BuildError, CommandError, ComponentError, SandboxError
+from sandbox.tools import ensure
+
+__all__ = ["BuildError", "CommandError", "ComponentError", "Sandbox", "SandboxError", "ensure"]

@@ -1,0 +1,94 @@
+"""The sandbox's command: `python -m sandbox up`."""
+
+import re
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from sandbox import tools
+from sandbox.cluster import KUBECONFIG_VARIABLE, named_kubeconfig
+from sandbox.detached import DetachedSandbox
+from sandbox.errors import SandboxError
+
+app = typer.Typer(
+    help="A real Kubernetes control plane on this machine, without a node.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _valid(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
+        raise typer.BadParameter("lower-case letters, digits and dashes only")
+    return name
+
+
+Name = Annotated[
+    str, typer.Option(help="Which sandbox; several can be up at once.", callback=_valid)
+]
+
+
+@app.command()
+def up(name: Name = "default") -> None:
+    """Start a cluster to play with; it stays until `down`."""
+    if named := named_kubeconfig():
+        raise SandboxError(f"{KUBECONFIG_VARIABLE} names a cluster ({named}): nothing to start")
+    sandbox = DetachedSandbox(name)
+    print("The sandbox is up." if sandbox.up() else "The sandbox is up already.")
+    print(f"\n{_exports(sandbox)}\n")
+    print("It has no nodes, so Pods stay Pending. `python -m sandbox down` ends it.")
+
+
+@app.command()
+def down(name: Name = "default") -> None:
+    """End the cluster and remove all it left, also after a crash."""
+    was_up = DetachedSandbox(name).down()
+    print("The sandbox is down." if was_up else "The sandbox was not up.")
+
+
+@app.command()
+def status(name: Name = "default") -> None:
+    """Say whether the cluster is up; the exit code says it too."""
+    sandbox = DetachedSandbox(name)
+    if not sandbox.is_up():
+        print("The sandbox is down.")
+        raise typer.Exit(1)
+    print(f"The sandbox is up; its kubeconfig is {sandbox.kubeconfig}")
+
+
+@app.command()
+def env(name: Name = "default") -> None:
+    """Print what a shell needs to use the cluster: `eval "$(python -m sandbox env)"`."""
+    sandbox = DetachedSandbox(name)
+    if not sandbox.is_up():
+        raise SandboxError("the sandbox is down; `python -m sandbox up` starts it")
+    print(_exports(sandbox))
+
+
+@app.command()
+def build(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which programs; all by default.")
+    ] = None,
+) -> None:
+    """Build what the sandbox needs and is not there yet, and say where it is."""
+    known = {"kubectl": None, **tools.PROGRAMS}
+    for name in names or known:
+        if name not in known:
+            raise SandboxError(f"there is no program {name}; there are {', '.join(known)}")
+        print(tools.ensure(name))
+
+
+def _exports(sandbox: DetachedSandbox) -> str:
+    kubeconfig, programs = shlex.quote(str(sandbox.kubeconfig)), shlex.quote(str(sandbox.programs))
+    return f'export KUBECONFIG={kubeconfig}\nexport PATH={programs}:"$PATH"'
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except SandboxError as error:
+        sys.exit(str(error))

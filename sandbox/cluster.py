@@ -1,0 +1,148 @@
+"""The sandbox as demos, tests and benchmarks see it."""
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from sandbox import tools
+from sandbox.control_plane import GRACE_SECONDS, ControlPlane
+from sandbox.errors import CommandError, SandboxError
+from sandbox.kubeconfig import write_kubeconfig
+from sandbox.processes import Tether
+
+KUBECONFIG_VARIABLE = "TROTH_SANDBOX_KUBECONFIG"
+
+
+class Sandbox:
+    """A cluster to work with: one of its own, or the one a person named.
+
+    `kubeconfig` is the administrator's; `directory` is for files that go with the sandbox.
+    """
+
+    def __init__(
+        self, directory: Path, kubeconfig: Path, control_plane: ControlPlane | None = None
+    ) -> None:
+        self.directory = directory
+        self.kubeconfig = kubeconfig
+        self._control_plane = control_plane
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls, directory: Path | None = None, *, kubeconfig: Path | None = None
+    ) -> Iterator[Self]:
+        """Start a control plane and end it, and all it left, when the context does.
+
+        `directory` must be missing or empty; it is removed in the end. Without one a temporary
+        directory is used. With `kubeconfig`, or `TROTH_SANDBOX_KUBECONFIG`, nothing is started
+        and the sandbox is that cluster, as it is.
+
+        Raises `SandboxError` if the control plane cannot be built or started.
+        """
+        named = kubeconfig or named_kubeconfig()
+        directory = _own(directory)
+        with Tether(directory) as tether:
+            if named:
+                yield cls(directory, named)
+                return
+            control_plane = ControlPlane(tether, directory)
+            control_plane.start()
+            yield cls(directory, control_plane.kubeconfig, control_plane)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl as the administrator and return what it prints.
+
+        Raises `CommandError` with its complaint if it fails.
+        """
+        return self._command("kubectl", arguments, stdin)
+
+    def helm(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run helm as the administrator and return what it prints.
+
+        Its own files are kept in the sandbox. Raises `CommandError` if it fails.
+        """
+        return self._command("helm", arguments, stdin)
+
+    def service_account_kubeconfig(self, namespace: str, name: str, *, hours: int = 24) -> Path:
+        """Write a kubeconfig for a service account with a token the API server issued.
+
+        The API server is verified by the same CA as the administrator's. A service account made
+        again under its name needs a new token, hence a new call.
+        """
+        token = self.kubectl("create", "token", name, "-n", namespace, f"--duration={hours}h")
+        view = self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json")
+        cluster = json.loads(view)["clusters"][0]["cluster"]
+        return write_kubeconfig(
+            self.directory / f"{namespace}.{name}.kubeconfig",
+            cluster=cluster,
+            user={"token": token.strip()},
+            namespace=namespace,
+        )
+
+    def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
+        """Stop the API server, with `grace=0` as a crash would; etcd keeps what it has."""
+        self._own_control_plane().stop_api_server(grace=grace)
+
+    def start_api_server(self) -> None:
+        """Start the API server again on the port it had; return once it serves."""
+        self._own_control_plane().start_api_server()
+
+    def restart_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
+        """Stop the API server and start it again on the same port."""
+        self.stop_api_server(grace=grace)
+        self.start_api_server()
+
+    def _own_control_plane(self) -> ControlPlane:
+        if self._control_plane is None:
+            raise SandboxError(f"the cluster of {self.kubeconfig} is not ours to stop")
+        return self._control_plane
+
+    def _command(self, program: str, arguments: tuple[str, ...], stdin: str | None) -> str:
+        home = self.directory / program  # caches and plugins of the person's stay out of it
+        done = subprocess.run(
+            [tools.ensure(program), *arguments],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ
+            | {
+                "KUBECONFIG": str(self.kubeconfig),
+                "KUBECACHEDIR": str(home / "cache"),
+                "HELM_CACHE_HOME": str(home / "cache"),
+                "HELM_CONFIG_HOME": str(home / "config"),
+                "HELM_DATA_HOME": str(home / "data"),
+            },
+        )
+        if done.returncode:
+            shown = shlex.join([program, *arguments])
+            raise CommandError(shown, done.returncode, done.stderr)
+        return done.stdout
+
+
+def named_kubeconfig() -> Path | None:
+    """Return the kubeconfig of the cluster to use instead of one of our own, if one is named."""
+    named = os.environ.get(KUBECONFIG_VARIABLE)
+    if not named:
+        return None
+    if not Path(named).is_file():
+        raise SandboxError(f"{KUBECONFIG_VARIABLE} is {named}, which is no file")
+    return Path(named).absolute()
+
+
+def _own(directory: Path | None) -> Path:
+    """Return a directory that may be removed in the end."""
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="troth-sandbox-"))
+    if directory.exists() and any(directory.iterdir()):
+        raise SandboxError(f"{directory} is not empty, and would be removed in the end")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)  # it holds private keys, and etcd's socket
+    return directory.absolute()

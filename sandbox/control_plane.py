@@ -1,0 +1,151 @@
+"""Starts etcd, the API server and the controller manager, and knows when they are ready."""
+
+import http.client
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from sandbox import components, tools
+from sandbox.errors import ComponentError, SandboxError
+from sandbox.kubeconfig import by_certificate, verified, write_kubeconfig
+from sandbox.processes import Tether, tail
+
+READY_SECONDS = 90.0
+GRACE_SECONDS = 1.0  # the API server would wait a minute for open watches
+ANSWER_SECONDS = 1.0  # whoever else has taken our port may accept and say nothing
+BIND_ATTEMPTS = 5
+
+# Below the range from which systems take ports for outgoing connections, so that the port is
+# still free when the API server comes back on it.
+PORTS = range(20_000, 30_000)
+
+# What must exist before the control plane is of use: the first two are the work of the
+# controller manager, the third of the API server.
+FIRST_OBJECTS = (
+    "/api/v1/namespaces/default/serviceaccounts/default",
+    "/api/v1/namespaces/default/configmaps/kube-root-ca.crt",
+    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+)
+
+
+class ControlPlane:
+    """A control plane in a directory, its processes tethered to this one.
+
+    `kubeconfig` is the administrator's.
+    """
+
+    def __init__(self, tether: Tether, directory: Path) -> None:
+        self._programs = {name: tools.ensure(name) for name in tools.CONTROL_PLANE}
+        self._tether = tether
+        self._directory = directory
+        self._credentials = components.Credentials.issue(directory)
+        self._tls = ssl.create_default_context(cafile=str(self._credentials.authority))
+        administrator = self._credentials.administrator
+        self._tls.load_cert_chain(administrator.certificate, administrator.key)
+        self._port = 0
+        self.kubeconfig = directory / "kubeconfig"
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return f"https://{components.LOOPBACK}:{self._port}"
+
+    def start(self) -> None:
+        """Start everything and return once it serves.
+
+        Raises `ComponentError` with the end of the log of whatever failed.
+        """
+        self._run("etcd", components.etcd(self._directory / "etcd"))
+        self._start_on_a_free_port()
+        cluster = verified(self.server, self._credentials.authority.read_bytes())
+        manager = write_kubeconfig(
+            self._directory / "kube-controller-manager.kubeconfig",
+            cluster=cluster,
+            user=by_certificate(self._credentials.controller_manager),
+        )
+        self._run(
+            "kube-controller-manager", components.controller_manager(manager, self._credentials)
+        )
+        for path in FIRST_OBJECTS:
+            self._wait("kube-controller-manager", partial(self._exists, path))
+        write_kubeconfig(
+            self.kubeconfig,
+            cluster=cluster,
+            user=by_certificate(self._credentials.administrator),
+        )
+
+    def start_api_server(self) -> None:
+        """Start the API server on the port it had, and return once it serves."""
+        self._run("kube-apiserver", components.api_server(self._port, self._credentials))
+        self._wait("kube-apiserver", partial(self._exists, "/readyz"))
+
+    def stop_api_server(self, *, grace: float = GRACE_SECONDS) -> None:
+        """Stop the API server; with no grace it is killed, as in a crash."""
+        self._tether.stop("kube-apiserver", grace=grace)
+
+    def _exists(self, path: str) -> bool:
+        """Whether the API server answers the administrator, with something at that path."""
+        connection = http.client.HTTPSConnection(
+            components.LOOPBACK, self._port, timeout=ANSWER_SECONDS, context=self._tls
+        )
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _start_on_a_free_port(self) -> None:
+        # Between looking for a free port and binding it somebody else may take it.
+        for remaining in reversed(range(BIND_ATTEMPTS)):
+            self._port = free_port()
+            try:
+                self.start_api_server()
+            except ComponentError as error:
+                if remaining and "address already in use" in error.log:
+                    continue
+                raise
+            return
+
+    def _log(self, component: str) -> Path:
+        return self._directory / f"{component}.log"
+
+    def _run(self, component: str, flags: Sequence[str]) -> None:
+        self._tether.start(
+            component,
+            [self._programs[component], *flags],
+            log=self._log(component),
+            cwd=self._directory,
+        )
+
+    def _wait(self, component: str, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not condition():
+            # etcd too: without it the API server waits, and would be blamed.
+            for needed in ("etcd", component):
+                returncode = self._tether.poll(needed)
+                if returncode is not None:
+                    problem = f"ended with {returncode} instead of serving"
+                    raise ComponentError(needed, problem, tail(self._log(needed)))
+            if time.monotonic() > deadline:
+                problem = f"was not ready after {READY_SECONDS:.0f} s"
+                raise ComponentError(component, problem, tail(self._log(component)))
+            time.sleep(0.03)
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on right now."""
+    for port in random.sample(PORTS, k=100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((components.LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise SandboxError(f"no free port on {components.LOOPBACK}")

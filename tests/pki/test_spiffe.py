@@ -1,0 +1,109 @@
+"""SPIFFE IDs are strict: one identity has one spelling (SPIFFE-ID section 2)."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from troth.pki.errors import PKIError, SPIFFEIDError
+from troth.pki.spiffe import SPIFFEID, check_trust_domain, spiffe_id
+
+TRUST_DOMAINS = st.from_regex(r"\A[a-z0-9._-]{1,255}\Z")
+LABELS = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+
+
+def test_a_workload_is_named_by_namespace_and_service_account() -> None:
+    assert (
+        spiffe_id("prod.shop.example", "shop", "payments")
+        == "spiffe://prod.shop.example/ns/shop/sa/payments"
+    )
+
+
+@given(TRUST_DOMAINS, LABELS, LABELS)
+def test_every_id_made_is_read_back_the_same(domain: str, namespace: str, account: str) -> None:
+    made = spiffe_id(domain, namespace, account)
+    read = SPIFFEID.parse(made)
+    assert (read.trust_domain, read.path) == (domain, f"/ns/{namespace}/sa/{account}")
+    assert str(read) == made
+
+
+@given(st.text(max_size=80) | st.text(max_size=40).map("spiffe://td/".__add__))
+def test_what_is_read_is_never_normalised(text: str) -> None:
+    with suppress(SPIFFEIDError):
+        assert str(SPIFFEID.parse(text)) == text
+
+
+def test_a_trust_domain_by_itself_has_an_empty_path() -> None:
+    assert SPIFFEID.parse("spiffe://td.example") == SPIFFEID("td.example", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "NotASPIFFEID"),
+        ("https://td.example/a", "NotASPIFFEID"),
+        ("SPIFFE://td.example/a", "NotASPIFFEID"),
+        ("spiffe:/td.example/a", "NotASPIFFEID"),
+        ("spiffe:///a", "InvalidTrustDomain"),
+        ("spiffe://TD.example/a", "InvalidTrustDomain"),
+        ("spiffe://td.example:443/a", "InvalidTrustDomain"),
+        ("spiffe://user@td.example/a", "InvalidTrustDomain"),
+        ("spiffe://td.example?x=1", "InvalidTrustDomain"),
+        ("spiffe://td.example#x", "InvalidTrustDomain"),
+        ("spiffe://tä.example/a", "InvalidTrustDomain"),
+        (f"spiffe://{'a' * 256}/a", "TrustDomainTooLong"),
+        ("spiffe://td.example/", "InvalidPath"),
+        ("spiffe://td.example/a/", "InvalidPath"),
+        ("spiffe://td.example//a", "InvalidPath"),
+        ("spiffe://td.example/./a", "InvalidPath"),
+        ("spiffe://td.example/a/..", "InvalidPath"),
+        ("spiffe://td.example/a?x=1", "InvalidPath"),
+        ("spiffe://td.example/a#x", "InvalidPath"),
+        ("spiffe://td.example/%61", "InvalidPath"),
+        ("spiffe://td.example/a b", "InvalidPath"),
+        ("spiffe://td.example/a\n", "InvalidPath"),
+        ("spiffe://td.example/ä", "InvalidPath"),
+        (f"spiffe://td.example/{'a' * 2030}", "SPIFFEIDTooLong"),
+    ],
+)
+def test_an_id_outside_the_specification_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(SPIFFEIDError) as refused:
+        SPIFFEID.parse(text)
+    assert refused.value.reason == reason
+
+
+def test_an_id_may_be_2048_bytes_long_and_no_longer() -> None:
+    longest = "spiffe://td.example/" + "a" * 2028
+    assert len(longest) == 2048
+    assert str(SPIFFEID.parse(longest)) == longest
+
+
+@pytest.mark.parametrize("name", ["", "Prod", "a b", "a/b", "a:1", "spiffe://a", "a\n", "é"])
+def test_a_name_that_is_no_trust_domain_is_refused(name: str) -> None:
+    with pytest.raises(SPIFFEIDError):
+        check_trust_domain(name)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "account", "reason"),
+    [
+        ("shop/sa/admin", "payments", "InvalidNamespace"),
+        ("", "payments", "InvalidNamespace"),
+        ("a.b", "payments", "InvalidNamespace"),
+        ("shop", "payments/..", "InvalidServiceAccount"),
+        ("shop", "..", "InvalidServiceAccount"),
+        ("shop", "a..b", "InvalidServiceAccount"),
+        ("shop", "", "InvalidServiceAccount"),
+    ],
+)
+def test_no_part_can_pretend_to_be_two(namespace: str, account: str, reason: str) -> None:
+    with pytest.raises(SPIFFEIDError) as refused:
+        spiffe_id("td.example", namespace, account)
+    assert refused.value.reason == reason
+
+
+def test_every_refusal_is_a_value_error_with_a_reason_and_a_sentence() -> None:
+    error = PKIError("Because", "Mend it.")
+    assert isinstance(error, ValueError)
+    assert (error.reason, str(error)) == ("Because", "Mend it.")

@@ -1,0 +1,83 @@
+"""Programs are built once, by one process, and a failure says why."""
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import BuildError, SandboxError
+from sandbox.building import GoProgram, build
+from sandbox.processes import Tether
+from sandbox.running import run
+
+
+@pytest.fixture
+def greeter(tmp_path: Path) -> GoProgram:
+    module = tmp_path / "greeter"
+    module.mkdir()
+    (module / "go.mod").write_text("module example.test/greeter\n\ngo 1.26.0\n")
+    (module / "main.go").write_text('package main\n\nfunc main() { println("hello") }\n')
+    return GoProgram(name="greeter", module=module, package=".")
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The commands that were run to build something."""
+    seen: list[Any] = []
+
+    def recorded(tether: Tether, argv: Any, **options: Any) -> None:
+        seen.append(argv)
+        run(tether, argv, **options)
+
+    monkeypatch.setattr("sandbox.building.run", recorded)
+    return seen
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_program_is_built_once_even_if_two_ask_at_the_same_time(
+    greeter: GoProgram, commands: list[Any]
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        first, second = threads.map(build, [greeter, greeter])
+    assert first == second == build(greeter)
+    assert len(commands) == 1
+    assert subprocess.run([first], check=True, capture_output=True).stderr == b"hello\n"
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_broken_program_fails_with_the_compilers_words(greeter: GoProgram) -> None:
+    (greeter.module / "main.go").write_text("package main\n\nfunc main() { missing() }\n")
+    with pytest.raises(BuildError, match=r"greeter local could not be built") as failure:
+        build(greeter)
+    assert "main.go:3:15: undefined: missing" in str(failure.value)
+
+
+def test_a_failed_build_leaves_nothing_that_looks_built(greeter: GoProgram, cache: Path) -> None:
+    (greeter.module / "main.go").write_text("package main\n\nfunc main() {\n")
+    with pytest.raises(BuildError):
+        build(greeter)
+    assert [path.name for path in (cache / "tools").iterdir() if path.is_dir()] == []
+
+
+def test_a_change_of_a_source_is_another_program(greeter: GoProgram) -> None:
+    before = greeter.cached()
+    (greeter.module / "go.sum").write_text("")
+    between = greeter.cached()
+    (greeter.module / "main.go").write_text("package main\n\nfunc main() {}\n")
+    assert len({before, between, greeter.cached()}) == 3
+
+
+def test_progress_is_printed_where_there_is_no_terminal(
+    greeter: GoProgram, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(greeter)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "building greeter local ..."
+    assert said[-1].startswith("building greeter local: done in ")
+
+
+def test_a_module_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=r"cannot be built: there is no .*go\.mod"):
+        build(GoProgram(name="svid-judge", module=tmp_path, package="."))
