@@ -22,10 +22,10 @@ check: $(READY) ## what needs no cluster and no patience: style, types, layers, 
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/troth crds --check
+	$(BIN)/troth crds --check crds --check charts/troth/files/crds
 
 crds: $(READY) ## generate crds/ from the models
-	$(BIN)/troth crds
+	$(BIN)/troth crds --write crds --write charts/troth/files/crds
 
 bench: $(READY) ## measure, each figure against a floor of the same run
 	$(BIN)/python -m benchmarks

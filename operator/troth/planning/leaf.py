@@ -32,7 +32,7 @@ class LeafQuestion:
 
 def secret_present(question: LeafQuestion) -> Fault | None:
     """The Secret is there."""
-    return Fault("SecretMissing", "there was no Secret yet") if question.secret is None else None
+    return Fault("SecretMissing", "the Secret was not there") if question.secret is None else None
 
 
 def material_intact(question: LeafQuestion) -> Fault | None:

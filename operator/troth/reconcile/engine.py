@@ -78,7 +78,7 @@ class Engine:
         self._instance = instance
         self._tally = tally or Tally()
         self._executor = Executor(server, self.world, self._keyring, clock)
-        self._written: dict[tuple[str, Ref], Manifest] = {}
+        self._in_place: dict[Key, dict[tuple[str, Ref], Manifest]] = {}
 
     # Sink
 
@@ -145,20 +145,29 @@ class Engine:
                 self._note_refusal(step, error)
                 plan = make_plan(key, self.world, self._clock.now())
                 break
+        self._remember(plan)
         await self._report(plan, notices)
         return None if steps and needed(plan, self.world) else plan
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)
         if isinstance(step, Apply):
-            place = (step.manifest["kind"], Ref.of(step.manifest))
-            # only what was written just so before, and is not so now, was changed by somebody
-            notice = notice if self._written.get(place) == step.manifest else None
-            self._written[place] = step.manifest
+            # only what was in place just so before, and is not so now, was changed by somebody
+            before = self._in_place.get(plan.key, {}).get(_place(step))
+            notice = notice if before == step.manifest else None
         affected = await self._executor.execute(step)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []
+
+    def _remember(self, plan: Plan) -> None:
+        """Keep what was asked for, to tell a changed declaration from a child changed by hand."""
+        if plan.status is None:
+            self._in_place.pop(plan.key, None)
+        else:
+            self._in_place[plan.key] = {
+                _place(step): step.manifest for step in plan.steps if isinstance(step, Apply)
+            }
 
     def _note_refusal(self, step: Step, error: ApiError | PKIError) -> None:
         """Remember why a write was refused, for the status; a Secret's refusal may quote it."""
@@ -173,10 +182,9 @@ class Engine:
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> None:
         """Write the status if it differs, and tell of transitions."""
-        if plan.status is None or plan.status == plan.previous_status:
-            if plan.status is None:
-                return
-        else:
+        if plan.status is None:
+            return
+        if plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             self.queue.add(await self._executor.status(plan) - {plan.key})
         for notice in notices:
@@ -184,3 +192,7 @@ class Engine:
                 await self._server.create(event(plan, notice, self._instance, self._clock.now()))
             except ApiError as error:
                 log.warning("event lost", key=str(plan.key), reason=error.reason)
+
+
+def _place(step: Apply) -> tuple[str, Ref]:
+    return step.manifest["kind"], Ref.of(step.manifest)

@@ -28,14 +28,16 @@ class WorkQueue:
         self._due: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
         self._heap_changed = asyncio.Event()
+        self._released = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._working)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is waiting, being worked on, or to be retried."""
-        return not (self._waiting or self._working or self._retries)
+    async def settled(self) -> None:
+        """Wait until nothing is waiting or being worked on; what is to be retried later may be."""
+        while len(self):
+            self._released.clear()
+            await self._released.wait()
 
     def add(self, keys: Iterable[Key]) -> None:
         """Have keys worked on as soon as possible."""
@@ -110,3 +112,4 @@ class WorkQueue:
         if key in self._again:
             self._again.discard(key)
             self.add([key])
+        self._released.set()

@@ -1,0 +1,185 @@
+"""`troth graph`: who may talk to whom, as a picture or as data."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from troth.cli import sources
+from troth.cli.extras import operator_extra
+from troth.planning.edge_status import describe_unverified
+from troth.resources.references import Ref
+from troth.resources.service_identity import EdgeState
+from troth.trust.edges import Edge, all_edges
+from troth.trust.registry import Registry
+from troth.world.world import World
+
+
+class Format(StrEnum):
+    """How the graph is written."""
+
+    MERMAID = "mermaid"
+    DOT = "dot"
+    JSON = "json"
+
+
+def graph(
+    files: sources.Files = None,
+    kubeconfig: sources.Kubeconfig = None,
+    context: sources.Context = None,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="The notation.")
+    ] = Format.MERMAID,
+) -> None:
+    """Draw the declared edges: live, half-declared and refused."""
+    world = World("troth-system")
+    if kubeconfig is not None:
+        with operator_extra():
+            from troth.cli.cluster import read_cluster  # noqa: PLC0415
+
+        kinds = ("TrustDomain", "ServiceIdentity", "Namespace")
+        for manifest in asyncio.run(read_cluster(kubeconfig, context, kinds)).objects:
+            world.observe(manifest)
+    elif not files:
+        raise typer.BadParameter("name manifests with -f, or a cluster with --kubeconfig")
+    for manifest in sources.read(files or []):
+        world.observe(manifest)
+    registry = world.registry
+    edges = all_edges(registry, datetime.now(UTC))
+    typer.echo(_WRITERS[output](registry, edges), nl=False)
+
+
+_LABELS = {
+    EdgeState.LIVE: "",
+    EdgeState.AWAITING_CALLER: "awaits caller",
+    EdgeState.AWAITING_CALLEE: "awaits callee",
+    EdgeState.REFUSED: "refused",
+    EdgeState.SUSPENDED: "suspended",
+}
+
+
+def _label(edge: Edge) -> str:
+    return " · ".join(part for part in (edge.port, _LABELS[edge.state]) if part)
+
+
+def _nodes(registry: Registry, edges: Iterable[Edge]) -> dict[str, list[Ref]]:
+    """Return the identities by namespace; those that are only named are there too."""
+    refs = set(registry.identities)
+    refs |= {ref for edge in edges for ref in (edge.caller, edge.callee)}
+    groups: dict[str, list[Ref]] = {}
+    for ref in sorted(refs):
+        groups.setdefault(ref.namespace, []).append(ref)
+    return groups
+
+
+def _outside(registry: Registry) -> list[tuple[str, Ref, str, str]]:
+    """Return what is beside identities: (kind, identity, its description, its ports)."""
+    found = []
+    for ref, identity in sorted(registry.identities.items()):
+        for accepted in identity.spec.accepts:
+            if accepted.unverified:
+                what = describe_unverified(accepted.unverified)
+                found.append(("unverified", ref, what, ", ".join(accepted.ports)))
+        for call in identity.spec.calls:
+            if call.external:
+                ports = ", ".join(str(port) for port in call.external.ports)
+                found.append(("external", ref, call.external.host, ports))
+            if call.kubernetes_api:
+                found.append(("external", ref, "Kubernetes API", ""))
+    return found
+
+
+def _where(registry: Registry, namespace: str) -> str:
+    domain = registry.governance(namespace).domain
+    return f"{namespace} ({domain.metadata.name})" if domain else f"{namespace} (not governed)"
+
+
+def mermaid(registry: Registry, edges: Iterable[Edge]) -> str:
+    """Return the graph as a Mermaid flowchart: solid is live, dotted is not."""
+    edges = tuple(edges)
+    lines = ["flowchart LR"]
+    for namespace, refs in _nodes(registry, edges).items():
+        lines.append(f'  subgraph {_id(namespace)}["{_where(registry, namespace)}"]')
+        lines += [f'    {_id(str(ref))}["{ref.name}"]' for ref in refs]
+        lines.append("  end")
+    for edge in edges:
+        arrow = "-->" if edge.state is EdgeState.LIVE else "-.->"
+        ends = _id(str(edge.caller)), _id(str(edge.callee))
+        lines.append(f'  {ends[0]} {arrow}|"{_label(edge)}"| {ends[1]}')
+    for number, (kind, ref, what, ports) in enumerate(_outside(registry)):
+        node = f'outside{number}(["{what}"])'
+        label = f'|"{ports}"| ' if ports else " "
+        pair = (node, _id(str(ref))) if kind == "unverified" else (_id(str(ref)), node)
+        lines.append(f"  {pair[0]} -->{label}{pair[1]}")
+    return "\n".join(lines) + "\n"
+
+
+def dot(registry: Registry, edges: Iterable[Edge]) -> str:
+    """Return the graph in Graphviz' DOT language."""
+    edges = tuple(edges)
+    styles = {
+        EdgeState.LIVE: "solid",
+        EdgeState.REFUSED: "dotted",
+        EdgeState.SUSPENDED: "dotted",
+    }
+    lines = ["digraph troth {", "  rankdir=LR; node [shape=box];"]
+    for namespace, refs in _nodes(registry, edges).items():
+        lines.append(f'  subgraph "cluster_{namespace}" {{')
+        lines.append(f'    label="{_where(registry, namespace)}";')
+        lines += [f'    "{ref}" [label="{ref.name}"];' for ref in refs]
+        lines.append("  }")
+    for edge in edges:
+        style = styles.get(edge.state, "dashed")
+        ends = f'"{edge.caller}" -> "{edge.callee}"'
+        lines.append(f'  {ends} [label="{_label(edge)}", style={style}];')
+    for kind, ref, what, ports in _outside(registry):
+        pair = (what, str(ref)) if kind == "unverified" else (str(ref), what)
+        lines.append(f'  "{what}" [shape=ellipse];')
+        lines.append(f'  "{pair[0]}" -> "{pair[1]}" [label="{ports}"];')
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def as_json(registry: Registry, edges: Iterable[Edge]) -> str:
+    """Return the graph as JSON: `identities`, `edges`, `outside`."""
+    edges = tuple(edges)
+    document = {
+        "identities": [
+            {
+                "namespace": ref.namespace,
+                "name": ref.name,
+                "trustDomain": domain.metadata.name
+                if (domain := registry.governance(ref.namespace).domain)
+                else None,
+                "declared": ref in registry.identities,
+            }
+            for refs in _nodes(registry, edges).values()
+            for ref in refs
+        ],
+        "edges": [
+            {
+                "caller": str(edge.caller),
+                "callee": str(edge.callee),
+                "port": edge.port,
+                "state": edge.state.value,
+            }
+            | ({"reason": edge.reason, "message": edge.message} if edge.reason else {})
+            for edge in edges
+        ],
+        "outside": [
+            {"kind": kind, "identity": str(ref), "what": what, "ports": ports}
+            for kind, ref, what, ports in _outside(registry)
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _id(text: str) -> str:
+    """Return a name as a Mermaid identifier; injective, for names have no underscore."""
+    return "n_" + text.replace("/", "__").replace(".", "_d_").replace("-", "_h_")
+
+
+_WRITERS = {Format.MERMAID: mermaid, Format.DOT: dot, Format.JSON: as_json}

@@ -1,0 +1,34 @@
+"""The command `troth`."""
+
+import sys
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from troth.cli import crds, graph, plan, run
+from troth.resources.manifests import FaultyManifests
+
+app = typer.Typer(
+    name="troth",
+    help="Declare who may talk to whom; Troth makes it true, and nothing else.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("graph")(graph.graph)
+app.command("crds")(crds.crds)
+
+
+def main() -> NoReturn:
+    """Run the command; what a person can mend is said in a sentence each, never as a trace."""
+    try:
+        app()
+    except FaultyManifests as error:
+        console = Console(stderr=True, highlight=False)
+        for fault in error.faults:
+            console.print(str(fault), style="red", markup=False, soft_wrap=True)
+    sys.exit(1)

@@ -1,0 +1,105 @@
+"""What a plan would change, shown: the rehearsal's outcome beside what was there."""
+
+import copy
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+
+import structlog
+from rich.console import Console
+
+from troth.cli import sources
+from troth.cli.differences import Difference, differences
+from troth.reconcile.rehearsal import Place, Rehearsal
+from troth.resources.manifests import Manifest
+from troth.resources.service_identity import EdgeState
+from troth.trust.edges import Edge, all_edges
+from troth.world.world import World
+
+
+async def preview(  # noqa: PLR0917 - one call, from the command
+    console: Console,
+    manifests: list[Manifest],
+    before: list[Manifest],
+    hidden: frozenset[str],
+    own_namespace: str,
+    now: datetime,
+) -> bool:
+    """Print what applying `manifests` over the objects `before` changes; say if anything does."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    rehearsal = Rehearsal(before)
+    sources.check_updates(rehearsal.objects, manifests)
+    start = copy.deepcopy(rehearsal.objects)
+    edges_before = _edges(start.values(), now)
+    for manifest in manifests:
+        rehearsal.put(manifest)
+    engine = await rehearsal.converge(own_namespace, now)
+    found = [
+        difference
+        for difference in differences(start, rehearsal.objects)
+        if difference.kind not in hidden
+    ]
+    for kind in sorted(hidden):
+        console.print(f"{kind}s are left out: this user may not list them", style="yellow")
+    for difference in found:
+        _show(console, difference)
+    _show_edges(console, edges_before, all_edges(engine.world.registry, now))
+    _show_attention(console, rehearsal.objects)
+    counts = {sign: sum(each.sign == sign for each in found) for sign in "+~-"}
+    console.print(
+        f"{counts['+']} to add, {counts['~']} to change, {counts['-']} to remove", style="bold"
+    )
+    return bool(found)
+
+
+_STYLES = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
+
+
+def _show(console: Console, difference: Difference) -> None:
+    title = f"{difference.sign} {difference.kind} {difference.ref}"
+    console.print(title, style=f"bold {_STYLES[difference.sign]}", markup=False)
+    for line in difference.lines:
+        console.print(f"    {line}", style=_STYLES.get(line[:1], "dim"), markup=False)
+
+
+def _edges(objects: Iterable[Manifest], now: datetime) -> tuple[Edge, ...]:
+    world = World("")
+    for manifest in objects:
+        if manifest["kind"] in ("TrustDomain", "ServiceIdentity", "Namespace"):
+            world.observe(manifest)
+    return all_edges(world.registry, now)
+
+
+def _show_edges(console: Console, before: Iterable[Edge], after: Iterable[Edge]) -> None:
+    def live(edges: Iterable[Edge]) -> set[str]:
+        return {
+            f"{edge.caller} → {edge.callee}:{edge.port}"
+            for edge in edges
+            if edge.state is EdgeState.LIVE
+        }
+
+    was, will_be = live(before), live(after)
+    for title, edges, style in (
+        ("Edges that open", will_be - was, "green"),
+        ("Edges that close", was - will_be, "red"),
+    ):
+        if edges:
+            console.print(title, style="bold")
+            for edge in sorted(edges):
+                console.print(f"    {edge}", style=style, markup=False)
+
+
+def _show_attention(console: Console, objects: dict[Place, Manifest]) -> None:
+    """Show what would not be well afterwards."""
+    lines = [
+        f"{kind} {ref}: {condition['reason']}: {condition.get('message', '')}"
+        for (kind, ref), manifest in sorted(objects.items())
+        for condition in manifest.get("status", {}).get("conditions", [])
+        if condition["type"] in ("Ready", "PeersAgree")
+        and condition["status"] != "True"
+        and kind in ("TrustDomain", "ServiceIdentity")
+    ]
+    if lines:
+        console.print("Needs attention", style="bold")
+        for line in lines:
+            console.print(f"    {line}", style="yellow", markup=False)

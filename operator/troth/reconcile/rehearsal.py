@@ -1,0 +1,162 @@
+"""A rehearsal: the whole engine against an API server that is only a dictionary.
+
+`troth plan` lets it converge and shows what came of it. The objects begin as a copy of the
+cluster's, or as nothing; keys and certificates are really made, and thrown away.
+"""
+
+import asyncio
+import copy
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+
+from troth.cluster.api import ApiError
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.engine import Engine
+from troth.resources.references import Ref
+from troth.world.facts import Manifest
+
+Place = tuple[str, Ref]
+_LONG = 3600.0
+
+
+class _Always:
+    """A rehearsal asks nobody whether it may write."""
+
+    remaining = _LONG
+
+    async def gained(self) -> None:
+        return
+
+
+class Rehearsal:
+    """Objects in memory, with the semantics of the API server that the engine relies on."""
+
+    def __init__(self, objects: Iterable[Manifest] = ()) -> None:
+        self.objects: dict[Place, Manifest] = {}
+        self.writes = 0
+        self._version = 1
+        for manifest in objects:
+            self.put(manifest)
+
+    def put(self, manifest: Manifest) -> Manifest:
+        """Store an object as a user's apply would, and return it as the server has it."""
+        place = manifest["kind"], Ref.of(manifest)
+        before = self.objects.get(place)
+        stored = copy.deepcopy(manifest)
+        metadata = stored["metadata"]
+        known = before["metadata"] if before else {}
+        metadata["uid"] = known.get("uid") or metadata.get("uid") or _uid(place)
+        changed = before is None or before.get("spec") != stored.get("spec")
+        generation = known.get("generation") or metadata.get("generation") or 0
+        metadata["generation"] = generation + changed if before else max(generation, 1)
+        if before and "status" in before:
+            stored.setdefault("status", before["status"])
+        return self._store(place, stored)
+
+    async def converge(self, own_namespace: str, now: datetime) -> Engine:
+        """Let an engine work on the objects until nothing is left to do at `now`."""
+        engine = Engine(self, own_namespace, clock=MovableClock(now), permit=_Always())
+        for manifest in list(self.objects.values()):
+            engine.observe(copy.deepcopy(manifest))
+        worker = asyncio.create_task(engine.work())
+        try:
+            await engine.queue.settled()
+        finally:
+            worker.cancel()
+        return engine
+
+    # What the engine asks of a server
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Apply an object; the uid, where given, must be that of the one that is there."""
+        place = manifest["kind"], Ref.of(manifest)
+        before = self.objects.get(place)
+        if before is None:
+            if "uid" in manifest["metadata"]:
+                raise ApiError(409, "Conflict", "no such object")
+            stored = copy.deepcopy(manifest)
+            stored["metadata"] |= {"uid": _uid(place), "generation": 1}
+            return self._write(place, stored)
+        if manifest["metadata"].get("uid", before["metadata"]["uid"]) != before["metadata"]["uid"]:
+            raise ApiError(409, "Conflict", "another object of that name")
+        stored = copy.deepcopy(before)
+        for part, value in manifest.items():
+            if part != "metadata":
+                stored[part] = copy.deepcopy(value)
+        for part in ("labels", "annotations"):
+            if part in manifest["metadata"]:
+                stored["metadata"][part] = {
+                    **(stored["metadata"].get(part) or {}),
+                    **manifest["metadata"][part],
+                }
+        if "ownerReferences" in manifest["metadata"]:
+            stored["metadata"]["ownerReferences"] = manifest["metadata"]["ownerReferences"]
+        return self._write(place, stored)
+
+    async def apply_new(self, manifest: Manifest) -> Manifest:
+        """Apply an object that must not be there yet."""
+        if (manifest["kind"], Ref.of(manifest)) in self.objects:
+            raise ApiError(409, "Conflict", "the object exists")
+        return await self.apply(manifest)
+
+    async def merge_patch(
+        self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
+    ) -> Manifest:
+        """Merge a patch into an object or its status."""
+        before = self._get(kind, ref)
+        uid = before["metadata"]["uid"]
+        if patch.get("metadata", {}).get("uid", uid) != uid:
+            raise ApiError(409, "Conflict", "another object of that name")
+        del subresource  # the patches say what they are for
+        return self._write((kind, ref), _merged(before, patch))
+
+    async def metadata(self, kind: str, ref: Ref) -> Manifest:
+        """Return an object's metadata."""
+        return {"metadata": copy.deepcopy(self._get(kind, ref)["metadata"])}
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        """Delete that very object."""
+        if self._get(kind, ref)["metadata"]["uid"] != uid:
+            raise ApiError(409, "Conflict", "another object of that name")
+        self.writes += 1
+        return self.objects.pop((kind, ref))
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Take an Event; nobody listens."""
+        return manifest
+
+    def _get(self, kind: str, ref: Ref) -> Manifest:
+        try:
+            return self.objects[kind, ref]
+        except KeyError:
+            raise ApiError(404, "NotFound", f"no {kind} {ref}") from None
+
+    def _write(self, place: Place, stored: Manifest) -> Manifest:
+        self.writes += 1
+        return self._store(place, stored)
+
+    def _store(self, place: Place, stored: Manifest) -> Manifest:
+        self._version += 1
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[place] = stored
+        return copy.deepcopy(stored)
+
+
+def _merged(target: Manifest, patch: Manifest) -> Manifest:
+    """Return a JSON merge patch's result (RFC 7386)."""
+    result = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            below = result.get(key)
+            result[key] = _merged(below if isinstance(below, dict) else {}, value)
+        else:
+            result[key] = value
+    return copy.deepcopy(result)
+
+
+def _uid(place: Place) -> str:
+    kind, ref = place
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{ref}"))
