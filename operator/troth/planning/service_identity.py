@@ -1,119 +1,32 @@
 """The plan of a `ServiceIdentity`: its Secret, its NetworkPolicy, its status."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.pki.authorities import Authority
-from troth.pki.bundles import bundle_pem
 from troth.pki.certificates import Leaf, renewal_due, short, spread_of
-from troth.pki.issuing import LeafProfile
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
-from troth.planning.anchors import trusted_anchors
-from troth.planning.children import FOREIGN_RETRY, is_child, metadata_of, policy_ref, secret_ref
+from troth.planning.certificate import plan_certificate
+from troth.planning.children import FOREIGN_RETRY, metadata_of, policy_ref
 from troth.planning.edge_status import edge_statuses, peers_agree
-from troth.planning.leaf import LeafQuestion, why_issue
+from troth.planning.identity_view import Layer, View, conflict, gather, refused, removal
 from troth.planning.network import Situation, compile_policy, keep_open
-from troth.planning.peers import identity_document
-from troth.planning.plan import (
-    Apply,
-    IssueLeaf,
-    Plan,
-    Remove,
-    Step,
-    UpdatePublic,
-)
+from troth.planning.plan import Apply, Plan
 from troth.resources.conditions import Verdict
-from troth.resources.references import Ref
 from troth.resources.scalars import format_time
 from troth.resources.service_identity import (
-    MTLS,
     CertificateStatus,
-    EdgeState,
     Enforcement,
-    GatewayOnly,
-    ServiceIdentity,
     ServiceIdentityStatus,
 )
-from troth.resources.trust_domain import TrustDomain
-from troth.trust.edges import Edge, edges_of, gateway_trust_fault
-from troth.trust.registry import Governance, SharedIdentity
-from troth.world.facts import Content, Fault, IdentitySecret, KnownAuthority, Manifest
-from troth.world.observe import PEERS, ROOTS
+from troth.trust.edges import gateway_trust_fault
 from troth.world.world import Key, World
 
 GATEWAY_WARNING = timedelta(days=14)
 """How long before its end gateway-only trust begins to warn."""
 
-ON_ITS_WAY = frozenset({"AuthorityNotReady", "Issuing", "PolicyPending", "BeingReplaced"})
+ON_ITS_WAY = frozenset({"AuthorityNotReady", "Issuing", "PolicyPending", "WriteRefused"})
 """Reasons that pass without a person doing anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Everything the plan of one identity depends on, gathered once."""
-
-    identity: ServiceIdentity
-    governance: Governance
-    shared: SharedIdentity | None
-    known_authority: KnownAuthority | None
-    anchors: tuple[bytes, ...]
-    secret: IdentitySecret | None
-    policy: Content | None
-    secret_foreign: datetime | None
-    policy_foreign: datetime | None
-    services: tuple[str, ...]
-    edges: tuple[Edge, ...]
-    trust_ends: tuple[datetime, ...]
-    now: datetime
-
-    @property
-    def domain(self) -> TrustDomain | None:
-        """The governing trust domain."""
-        return self.governance.domain
-
-    @property
-    def mtls(self) -> MTLS | None:
-        """The declared mTLS, if that is the pattern."""
-        return self.identity.spec.authentication.mtls
-
-    @property
-    def gateway_only(self) -> GatewayOnly | None:
-        """The declared gateway-only trust, if that is the pattern."""
-        return self.identity.spec.authentication.gateway_only
-
-
-def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
-    """Read from the world all that the plan depends on."""
-    ref = identity.ref
-    governance = world.registry.governance(ref.namespace)
-    domain = governance.domain
-    secret, policy = secret_ref(ref), policy_ref(ref)
-    edges = edges_of(world.registry, ref, now)
-    return View(
-        identity=identity,
-        governance=governance,
-        shared=world.registry.shared_identity(ref),
-        known_authority=world.authority(domain) if domain else None,
-        anchors=trusted_anchors(domain, world) if domain else (),
-        secret=world.secrets.get(secret),
-        policy=world.policies.get(policy),
-        secret_foreign=world.foreign.get(("Secret", secret)),
-        policy_foreign=world.foreign.get(("NetworkPolicy", policy)),
-        services=tuple(world.service_names(ref)),
-        edges=edges,
-        trust_ends=tuple(_trust_ends(ref, edges, world)),
-        now=now,
-    )
-
-
-def _trust_ends(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
-    """Yield when the gateway-only trust of a callee ends: this caller's egress closes with it."""
-    for edge in edges:
-        callee = world.registry.identities.get(edge.callee)
-        if edge.caller == ref and callee and callee.spec.authentication.gateway_only:
-            yield callee.spec.authentication.gateway_only.expires_at
 
 
 def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
@@ -132,7 +45,7 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     if identity is None or going or identity.metadata.deletion_timestamp:
         return Plan(key, identity.metadata.uid if identity else "")
     view = gather(identity, world, now)
-    certificate = _plan_certificate(view, world)
+    certificate = plan_certificate(view, world)
     network = _plan_network(view, world)
     judged = [certificate.verdict, network.verdict, *_gateway_verdict(view)]
     agreed = peers_agree(identity, view.edges)
@@ -147,169 +60,16 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One layer's share of the plan."""
-
-    verdict: Verdict
-    steps: tuple[Step, ...] = ()
-    leaf: Leaf | None = None
-
-
-# The certificate
-
-
-def _plan_certificate(view: View, world: World) -> _Part:
-    type_ = "CertificateIssued"
-    leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
-    if view.mtls is None:
-        verdict = verdicts.true(type_, "NotRequired", "gatewayOnly needs no certificate")
-        return _Part(verdict, tuple(_remove("Secret", view.secret, view.identity)))
-    obstacle = _why_not_issue(view, view.mtls)
-    if obstacle is not None:
-        reason, message = obstacle.reason, obstacle.message
-        standing = verdicts.unknown if leaf and reason in ON_ITS_WAY else verdicts.false
-        return _Part(standing(type_, reason, message), leaf=leaf)
-    assert view.domain is not None
-    assert view.known_authority is not None
-    authority = view.known_authority.authority
-    assert authority is not None
-    question = _question(view, view.domain, authority, view.mtls)
-    manifest = _secret_manifest(view, world, question.profile.spiffe_id)
-    fault = why_issue(question)
-    if fault is not None:
-        step = IssueLeaf(
-            manifest=manifest,
-            trust_domain=view.domain.spec.domain,
-            authority_secret=view.known_authority.secret.ref,
-            profile=question.profile,
-            algorithm=question.algorithm,
-            authority=authority.fingerprint,
-            anchors=view.anchors,
-            keystore=question.keystore,
-            reason=fault.reason,
-            message=fault.message,
-        )
-        return _Part(verdicts.false(type_, "Issuing", "a certificate is being issued"), (step,))
-    assert view.secret is not None
-    steps = (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
-    return _Part(verdicts.true(type_, "Issued", "the certificate is current"), steps, leaf)
-
-
-def _why_not_issue(view: View, mtls: MTLS) -> Fault | None:
-    """Return why nothing may be issued now; what was issued is then left alone."""
-    if view.domain is None:
-        return Fault(view.governance.reason, view.governance.message)
-    if view.shared is not None:
-        return Fault("SharedIdentity", view.shared.message)
-    conflict = _conflict("Secret", secret_ref(view.identity.ref), view.secret, view)
-    if conflict is not None:
-        return conflict
-    known, name = view.known_authority, view.domain.metadata.name
-    if known is None:
-        return Fault("AuthorityNotReady", f"TrustDomain {name} has no authority yet")
-    if known.authority is None:
-        message = f"the authority of TrustDomain {name} cannot be used; see its status"
-        return Fault("AuthorityNotReady", message)
-    if not known.authority.not_before <= view.now < known.authority.not_after:
-        message = f"the authority of TrustDomain {name} is not valid at this time"
-        return Fault("AuthorityNotReady", message)
-    return _name_fault(mtls, view.domain, known.authority)
-
-
-def _name_fault(mtls: MTLS, domain: TrustDomain, authority: Authority) -> Fault | None:
-    """Return the first DNS name that the domain does not give to its identities."""
-    suffixes = domain.spec.certificates.dns_suffixes
-    for name in mtls.dns_names:
-        if not any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
-            message = (
-                f"TrustDomain {domain.metadata.name} does not allow the DNS name {name}; list a "
-                "suffix of it under certificates.dnsSuffixes there, or leave the name out"
-            )
-            return Fault("DNSNameNotAllowed", message)
-        if not all(each.allow_dns_name(name) for each in authority.name_constraints):
-            message = f"the authority's name constraints forbid the DNS name {name}"
-            return Fault("DNSNameNotAllowed", message)
-    return None
-
-
-def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS) -> LeafQuestion:
-    ref, spec = view.identity.ref, view.identity.spec
-    ceiling = domain.spec.certificates.lifetime
-    services = [
-        name
-        for service in view.services
-        for name in (
-            f"{service}.{ref.namespace}.svc",
-            f"{service}.{ref.namespace}.svc.cluster.local",
-        )
-        if all(each.allow_dns_name(name) for each in authority.name_constraints)
-    ]
-    return LeafQuestion(
-        secret=view.secret,
-        authority=authority,
-        profile=LeafProfile(
-            spiffe_id=spiffe_id(
-                domain.spec.domain, ref.namespace, spec.workload.service_account_name
-            ),
-            dns_names=tuple(dict.fromkeys([*services, *mtls.dns_names])),
-            lifetime=min(ceiling, mtls.lifetime or ceiling),
-        ),
-        algorithm=mtls.key_algorithm,
-        keystore=bool(mtls.keystores),
-        roots=bundle_pem(view.anchors),
-        uid=view.identity.metadata.uid,
-        now=view.now,
-    )
-
-
-def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
-    """Return the Secret without its private part."""
-    ids = _peer_ids(view.edges, world)
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
-        "stringData": {
-            ROOTS: bundle_pem(view.anchors),
-            PEERS: identity_document(view.identity, own_id, view.edges, ids),
-        },
-    }
-
-
-def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
-    labels = manifest["metadata"]["labels"]
-    return secret.public != manifest["stringData"] or any(
-        secret.labels.get(key) != value for key, value in labels.items()
-    )
-
-
-def _peer_ids(edges: tuple[Edge, ...], world: World) -> dict[Ref, str]:
-    ids = {}
-    for edge in edges:
-        if edge.state is EdgeState.LIVE:
-            for ref in (edge.caller, edge.callee):
-                domain = world.registry.governance(ref.namespace).domain
-                assert domain is not None
-                account = world.registry.identities[ref].spec.workload.service_account_name
-                ids[ref] = spiffe_id(domain.spec.domain, ref.namespace, account)
-    return ids
-
-
-# The network
-
-
-def _plan_network(view: View, world: World) -> _Part:
+def _plan_network(view: View, world: World) -> Layer:
     type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
-        return _Part(verdict, tuple(_remove("NetworkPolicy", view.policy, view.identity)))
+        return Layer(verdict, tuple(removal("NetworkPolicy", view.policy, view.identity)))
     if view.domain is None:
-        return _Part(verdicts.false(type_, view.governance.reason, view.governance.message))
-    conflict = _conflict("NetworkPolicy", ref, view.policy, view)
-    if conflict is not None:
-        return _Part(verdicts.false(type_, conflict.reason, conflict.message))
+        return Layer(verdicts.false(type_, view.governance.reason, view.governance.message))
+    standing = conflict("NetworkPolicy", ref, view.policy, view)
+    if standing is not None:
+        return Layer(verdicts.false(type_, standing.reason, standing.message))
     spec = compile_policy(
         Situation(
             identity=view.identity,
@@ -323,7 +83,7 @@ def _plan_network(view: View, world: World) -> _Part:
     if view.shared is not None:
         verdict = verdicts.false(type_, "SharedIdentity", view.shared.message)
         if view.policy is None:
-            return _Part(verdict)
+            return Layer(verdict)
         spec = keep_open(spec, view.policy.content)
     elif view.policy is None:
         verdict = verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
@@ -335,34 +95,7 @@ def _plan_network(view: View, world: World) -> _Part:
         "metadata": metadata_of(ref, view.identity),
         "spec": spec,
     }
-    return _Part(verdict, (Apply(manifest),))
-
-
-# What both need
-
-
-def _conflict(
-    kind: str, ref: Ref, fact: IdentitySecret | Content | None, view: View
-) -> Fault | None:
-    """Return why a child cannot be written where it belongs."""
-    if fact is not None and not is_child(fact, view.identity):
-        message = f"{kind} {ref} belongs to another owner; it is left alone until it is gone"
-        return Fault("Conflict", message)
-    seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
-    if seen is not None and view.now < seen + FOREIGN_RETRY:
-        message = (
-            f"a {kind} {ref} exists that is not Troth's and is never overwritten; rename or "
-            "delete it, or rename this ServiceIdentity"
-        )
-        return Fault("Conflict", message)
-    return None
-
-
-def _remove(
-    kind: str, fact: IdentitySecret | Content | None, identity: ServiceIdentity
-) -> Iterator[Step]:
-    if fact is not None and is_child(fact, identity):
-        yield Remove(kind, fact.ref, fact.uid)
+    return Layer(refused(type_, view.policy_refused) or verdict, (Apply(manifest),))
 
 
 def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:

@@ -17,7 +17,7 @@ from troth.world.facts import Content, KnownAuthority, Manifest
 from troth.world.observe import ROOTS
 from troth.world.world import Key, World, authority_ref
 
-ON_ITS_WAY = frozenset({"CreatingRoot", "Distributing"})
+ON_ITS_WAY = frozenset({"CreatingRoot", "Distributing", "WriteRefused"})
 """Reasons that pass without a person doing anything."""
 
 
@@ -106,6 +106,9 @@ def _new_root(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> _Pa
         lifetime=settings.lifetime,
         confined=settings.confined,
     )
+    refused = world.refused.get(("Secret", ref))
+    if refused:
+        return _Part(verdicts.false(type_, "WriteRefused", refused), (step,))
     return _Part(verdicts.false(type_, "CreatingRoot", "a root is being made"), (step,))
 
 
@@ -179,9 +182,21 @@ def _bundle_verdict(
                 f"the URI host {other.spec.domain}"
             )
             return verdicts.false(type_, "FederatedRootUnconfined", message)
+    refused = _first_refused(domain, world)
+    if refused:
+        return verdicts.false(type_, "WriteRefused", refused)
     if missing:
         return verdicts.false(type_, "Distributing", "the bundle is being written")
     return verdicts.true(type_, "Distributed", "every governed namespace has the bundle")
+
+
+def _first_refused(domain: TrustDomain, world: World) -> str:
+    name = domain.spec.bundle.config_map_name
+    for namespace in world.registry.governed_by(domain.metadata.name):
+        refused = world.refused.get(("ConfigMap", Ref(namespace, name)))
+        if refused:
+            return refused
+    return ""
 
 
 def _left_behind(domain: TrustDomain, world: World, wanted: set[Ref]) -> Iterator[Content]:

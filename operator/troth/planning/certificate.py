@@ -1,0 +1,164 @@
+"""The certificate layer of an identity's plan: its Secret."""
+
+from troth.pki.authorities import Authority
+from troth.pki.bundles import bundle_pem
+from troth.pki.issuing import LeafProfile
+from troth.pki.spiffe import spiffe_id
+from troth.planning import status as verdicts
+from troth.planning.children import is_child, metadata_of, secret_ref
+from troth.planning.identity_view import Layer, View, conflict, refused, removal
+from troth.planning.leaf import LeafQuestion, why_issue
+from troth.planning.peers import identity_document
+from troth.planning.plan import IssueLeaf, UpdatePublic
+from troth.resources.references import Ref
+from troth.resources.service_identity import MTLS, EdgeState
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.edges import Edge
+from troth.world.facts import Fault, IdentitySecret, Manifest
+from troth.world.observe import PEERS, ROOTS
+from troth.world.world import World
+
+AWAITING = frozenset({"AuthorityNotReady"})
+"""Reasons for which a leaf that is there is left in place, its standing unknown."""
+
+ISSUING = verdicts.false("CertificateIssued", "Issuing", "a certificate is being issued")
+ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is current")
+
+
+def plan_certificate(view: View, world: World) -> Layer:
+    """Return how the certificate stands, and what must be issued or written for it."""
+    type_ = "CertificateIssued"
+    leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
+    if view.mtls is None:
+        verdict = verdicts.true(type_, "NotRequired", "gatewayOnly needs no certificate")
+        return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
+    obstacle = _why_not_issue(view, view.mtls)
+    if obstacle is not None:
+        reason, message = obstacle.reason, obstacle.message
+        standing = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
+        return Layer(standing(type_, reason, message), leaf=leaf)
+    assert view.domain is not None
+    assert view.known_authority is not None
+    authority = view.known_authority.authority
+    assert authority is not None
+    question = _question(view, view.domain, authority, view.mtls)
+    manifest = _secret_manifest(view, world, question.profile.spiffe_id)
+    fault = why_issue(question)
+    if fault is not None:
+        step = IssueLeaf(
+            manifest=manifest,
+            trust_domain=view.domain.spec.domain,
+            authority_secret=view.known_authority.secret.ref,
+            profile=question.profile,
+            algorithm=question.algorithm,
+            authority=authority.fingerprint,
+            anchors=view.anchors,
+            keystore=question.keystore,
+            reason=fault.reason,
+            message=fault.message,
+        )
+        return Layer(refused(type_, view.secret_refused) or ISSUING, (step,), leaf)
+    assert view.secret is not None
+    steps = (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
+    return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf)
+
+
+def _why_not_issue(view: View, mtls: MTLS) -> Fault | None:
+    """Return why nothing may be issued now; what was issued is then left alone."""
+    if view.domain is None:
+        return Fault(view.governance.reason, view.governance.message)
+    if view.shared is not None:
+        return Fault("SharedIdentity", view.shared.message)
+    standing = conflict("Secret", secret_ref(view.identity.ref), view.secret, view)
+    if standing is not None:
+        return standing
+    known, name = view.known_authority, view.domain.metadata.name
+    if known is None:
+        return Fault("AuthorityNotReady", f"TrustDomain {name} has no authority yet")
+    if known.authority is None:
+        message = f"the authority of TrustDomain {name} cannot be used; see its status"
+        return Fault("AuthorityNotReady", message)
+    if not known.authority.not_before <= view.now < known.authority.not_after:
+        message = f"the authority of TrustDomain {name} is not valid at this time"
+        return Fault("AuthorityNotReady", message)
+    return _name_fault(mtls, view.domain, known.authority)
+
+
+def _name_fault(mtls: MTLS, domain: TrustDomain, authority: Authority) -> Fault | None:
+    """Return the first DNS name that the domain does not give to its identities."""
+    suffixes = domain.spec.certificates.dns_suffixes
+    for name in mtls.dns_names:
+        if not any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
+            message = (
+                f"TrustDomain {domain.metadata.name} does not allow the DNS name {name}; list a "
+                "suffix of it under certificates.dnsSuffixes there, or leave the name out"
+            )
+            return Fault("DNSNameNotAllowed", message)
+        if not all(each.allow_dns_name(name) for each in authority.name_constraints):
+            message = f"the authority's name constraints forbid the DNS name {name}"
+            return Fault("DNSNameNotAllowed", message)
+    return None
+
+
+def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS) -> LeafQuestion:
+    ref, spec = view.identity.ref, view.identity.spec
+    ceiling = domain.spec.certificates.lifetime
+    services = [
+        name
+        for service in view.services
+        for name in (
+            f"{service}.{ref.namespace}.svc",
+            f"{service}.{ref.namespace}.svc.cluster.local",
+        )
+        if all(each.allow_dns_name(name) for each in authority.name_constraints)
+    ]
+    return LeafQuestion(
+        secret=view.secret,
+        authority=authority,
+        profile=LeafProfile(
+            spiffe_id=spiffe_id(
+                domain.spec.domain, ref.namespace, spec.workload.service_account_name
+            ),
+            dns_names=tuple(dict.fromkeys([*services, *mtls.dns_names])),
+            lifetime=min(ceiling, mtls.lifetime or ceiling),
+        ),
+        algorithm=mtls.key_algorithm,
+        keystore=bool(mtls.keystores),
+        roots=bundle_pem(view.anchors),
+        uid=view.identity.metadata.uid,
+        now=view.now,
+    )
+
+
+def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
+    """Return the Secret without its private part."""
+    ids = _peer_ids(view.edges, world)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
+        "stringData": {
+            ROOTS: bundle_pem(view.anchors),
+            PEERS: identity_document(view.identity, own_id, view.edges, ids),
+        },
+    }
+
+
+def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
+    labels = manifest["metadata"]["labels"]
+    return secret.public != manifest["stringData"] or any(
+        secret.labels.get(key) != value for key, value in labels.items()
+    )
+
+
+def _peer_ids(edges: tuple[Edge, ...], world: World) -> dict[Ref, str]:
+    ids = {}
+    for edge in edges:
+        if edge.state is EdgeState.LIVE:
+            for ref in (edge.caller, edge.callee):
+                domain = world.registry.governance(ref.namespace).domain
+                assert domain is not None
+                account = world.registry.identities[ref].spec.workload.service_account_name
+                ids[ref] = spiffe_id(domain.spec.domain, ref.namespace, account)
+    return ids

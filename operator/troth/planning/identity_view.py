@@ -1,0 +1,128 @@
+"""Everything the plan of one identity depends on, gathered once, and what its layers share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.pki.certificates import Leaf
+from troth.planning import status as verdicts
+from troth.planning.anchors import trusted_anchors
+from troth.planning.children import FOREIGN_RETRY, is_child, policy_ref, secret_ref
+from troth.planning.plan import Remove, Step
+from troth.resources.conditions import Verdict
+from troth.resources.references import Ref
+from troth.resources.service_identity import MTLS, GatewayOnly, ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.edges import Edge, edges_of
+from troth.trust.registry import Governance, SharedIdentity
+from troth.world.facts import Content, Fault, IdentitySecret, KnownAuthority
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything the plan of one identity depends on, gathered once."""
+
+    identity: ServiceIdentity
+    governance: Governance
+    shared: SharedIdentity | None
+    known_authority: KnownAuthority | None
+    anchors: tuple[bytes, ...]
+    secret: IdentitySecret | None
+    policy: Content | None
+    secret_foreign: datetime | None
+    policy_foreign: datetime | None
+    secret_refused: str
+    policy_refused: str
+    services: tuple[str, ...]
+    edges: tuple[Edge, ...]
+    trust_ends: tuple[datetime, ...]
+    now: datetime
+
+    @property
+    def domain(self) -> TrustDomain | None:
+        """The governing trust domain."""
+        return self.governance.domain
+
+    @property
+    def mtls(self) -> MTLS | None:
+        """The declared mTLS, if that is the pattern."""
+        return self.identity.spec.authentication.mtls
+
+    @property
+    def gateway_only(self) -> GatewayOnly | None:
+        """The declared gateway-only trust, if that is the pattern."""
+        return self.identity.spec.authentication.gateway_only
+
+
+def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
+    """Read from the world all that the plan depends on."""
+    ref = identity.ref
+    governance = world.registry.governance(ref.namespace)
+    domain = governance.domain
+    secret, policy = secret_ref(ref), policy_ref(ref)
+    edges = edges_of(world.registry, ref, now)
+    return View(
+        identity=identity,
+        governance=governance,
+        shared=world.registry.shared_identity(ref),
+        known_authority=world.authority(domain) if domain else None,
+        anchors=trusted_anchors(domain, world) if domain else (),
+        secret=world.secrets.get(secret),
+        policy=world.policies.get(policy),
+        secret_foreign=world.foreign.get(("Secret", secret)),
+        policy_foreign=world.foreign.get(("NetworkPolicy", policy)),
+        secret_refused=world.refused.get(("Secret", secret), ""),
+        policy_refused=world.refused.get(("NetworkPolicy", policy), ""),
+        services=tuple(world.service_names(ref)),
+        edges=edges,
+        trust_ends=tuple(_trust_ends(ref, edges, world)),
+        now=now,
+    )
+
+
+def _trust_ends(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
+    """Yield when the gateway-only trust of a callee ends: this caller's egress closes with it."""
+    for edge in edges:
+        callee = world.registry.identities.get(edge.callee)
+        if edge.caller == ref and callee and callee.spec.authentication.gateway_only:
+            yield callee.spec.authentication.gateway_only.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's share of the plan: how it stands, what to do, and the leaf that is in place."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...] = ()
+    leaf: Leaf | None = None
+
+
+def refused(type_: str, message: str) -> Verdict | None:
+    """Return that the last write was refused, which the retry may mend."""
+    return verdicts.false(type_, "WriteRefused", message) if message else None
+
+
+def conflict(
+    kind: str, ref: Ref, fact: IdentitySecret | Content | None, view: View
+) -> Fault | None:
+    """Return why a child cannot be written where it belongs."""
+    if fact is not None and not is_child(fact, view.identity):
+        message = f"{kind} {ref} belongs to another owner; it is left alone until it is gone"
+        return Fault("Conflict", message)
+    seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
+    if seen is not None and view.now < seen + FOREIGN_RETRY:
+        message = (
+            f"a {kind} {ref} exists that is not Troth's and is never overwritten; rename or "
+            "delete it, or rename this ServiceIdentity"
+        )
+        return Fault("Conflict", message)
+    return None
+
+
+def removal(
+    kind: str, fact: IdentitySecret | Content | None, identity: ServiceIdentity
+) -> Iterator[Step]:
+    """Yield the removal of a child that should not be there, if it is this identity's."""
+    if fact is not None and is_child(fact, identity):
+        yield Remove(kind, fact.ref, fact.uid)
