@@ -1,0 +1,125 @@
+"""`troth plan` shows what manifests ask for, from the files alone, and changes nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.cli.shop import SHOP, written
+from troth.cli.main import app
+
+
+def planned(folder: Path) -> Result:
+    return CliRunner().invoke(app, ["plan", "-f", str(folder)])
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "troth.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_everything_the_manifests_ask_for_is_shown_and_the_exit_code_says_so(
+    tmp_path: Path,
+) -> None:
+    result = planned(written(tmp_path))
+    assert result.exit_code == 2, result.output
+    for line in (
+        "+ Secret shop/payments-identity",
+        "+ NetworkPolicy shop/checkout-troth",
+        "+ ConfigMap shop/trust-bundle",
+        "+ Secret troth-system/production-authority",
+        "    shop/checkout → shop/payments:https",
+        "6 to add, 0 to change, 0 to remove",
+    ):
+        assert line in result.output.splitlines()
+
+
+def test_no_key_and_no_certificate_is_ever_shown(tmp_path: Path) -> None:
+    output = planned(written(tmp_path)).output
+    assert "BEGIN" not in output
+    assert "LS0t" not in output  # the same, in base64
+
+
+def test_two_runs_show_the_same_although_keys_are_made(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    assert planned(folder).output == planned(folder).output
+
+
+def test_what_will_not_be_well_is_listed_with_its_mend(tmp_path: Path) -> None:
+    output = planned(written(tmp_path)).output
+    assert "shop/ledger does not exist; create it or remove the entry" in output
+
+
+def test_nothing_to_do_ends_with_zero(tmp_path: Path) -> None:
+    result = planned(written(tmp_path, SHOP.split("---")[0]))
+    assert result.exit_code == 0
+    assert result.output.strip() == "0 to add, 0 to change, 0 to remove"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "sentence"),
+    [
+        (
+            "ports: [https], scopes",
+            "prts: [https], scopes",
+            (
+                "ServiceIdentity shop/payments: spec.accepts[0].prts: unknown field; remove it or "
+                "correct its spelling"
+            ),
+        ),
+        (
+            "ports: [{name: https, port: 8443}]",
+            "ports: [{name: http, port: 8443}]",
+            (
+                "ServiceIdentity shop/payments: spec: declare under workload.ports every port that "
+                "accepts or exceptions name"
+            ),
+        ),
+        (
+            "kind: TrustDomain",
+            "kind: TrustDomian",
+            "TrustDomian production: kind: unknown; write one of TrustDomain, ServiceIdentity",
+        ),
+        (
+            "environment: production\n  namespace",
+            "namespace",
+            "TrustDomain production: spec.environment: required; add it",
+        ),
+        ("apiVersion: v1\n", "apiVersion: [\n", "line 4: not valid YAML"),
+    ],
+)
+def test_a_fault_names_file_object_field_and_mend(
+    tmp_path: Path, wrong: str, right: str, sentence: str
+) -> None:
+    assert wrong in SHOP
+    result = command("plan", "-f", str(written(tmp_path, SHOP.replace(wrong, right, 1))))
+    assert result.returncode == 1
+    assert f"{tmp_path}/shop.yaml: {sentence}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_every_fault_of_every_file_is_said_at_once(tmp_path: Path) -> None:
+    folder = written(tmp_path, SHOP.replace("mtls: {}", "mtls: {lifetime: soon}"))
+    (folder / "more.yaml").write_text("- a list\n")
+    lines = command("plan", "-f", str(folder)).stderr.splitlines()
+    assert len(lines) == 3
+    assert "not a Kubernetes object; give it apiVersion, kind and metadata" in lines[0]
+
+
+def test_an_object_given_twice_is_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    (folder / "again.yaml").write_text(SHOP)
+    assert "given twice; keep one of them" in command("plan", "-f", str(folder)).stderr
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = command("plan", "-f", str(tmp_path / "nowhere"))
+    assert result.returncode == 1
+    assert "nowhere: there is no such file or folder" in result.stderr
