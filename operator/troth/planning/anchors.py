@@ -1,7 +1,9 @@
 """Which roots a trust domain's workloads trust."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
+from troth.pki.bundles import bundle_pem
 from troth.resources.trust_domain import TrustDomain
 from troth.world.world import World
 
@@ -20,6 +22,12 @@ def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
         *known.authority.anchors,
         *(anchor for other in federated(domain, world) for anchor in confined(other, world)),
     )
+
+
+@lru_cache(maxsize=256)
+def bundle_text(anchors: tuple[bytes, ...]) -> str:
+    """Return anchors as the text of a bundle; every identity of a domain asks for the same one."""
+    return bundle_pem(anchors)
 
 
 def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:

@@ -1,10 +1,10 @@
 """The certificate layer of an identity's plan: its Secret."""
 
 from troth.pki.authorities import Authority
-from troth.pki.bundles import bundle_pem
 from troth.pki.issuing import LeafProfile
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
+from troth.planning.anchors import bundle_text
 from troth.planning.children import is_child, metadata_of, secret_ref
 from troth.planning.identity_view import Layer, View, conflict, refused, removal
 from troth.planning.leaf import LeafQuestion, why_issue
@@ -124,7 +124,7 @@ def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS)
         ),
         algorithm=mtls.key_algorithm,
         keystore=bool(mtls.keystores),
-        roots=bundle_pem(view.anchors),
+        roots=bundle_text(view.anchors),
         uid=view.identity.metadata.uid,
         now=view.now,
     )
@@ -139,7 +139,7 @@ def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
         "type": "kubernetes.io/tls",
         "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
         "stringData": {
-            ROOTS: bundle_pem(view.anchors),
+            ROOTS: bundle_text(view.anchors),
             PEERS: identity_document(view.identity, own_id, view.edges, ids),
         },
     }

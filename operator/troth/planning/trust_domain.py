@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from troth.pki.bundles import bundle_pem
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
-from troth.planning.anchors import confined, federated, trusted_anchors
+from troth.planning.anchors import bundle_text, confined, federated, trusted_anchors
 from troth.planning.children import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.plan import Apply, CreateRoot, Plan, Remove, Step
 from troth.resources.conditions import Verdict
@@ -140,7 +139,7 @@ def _plan_bundles(domain: TrustDomain, world: World, now: datetime) -> _Part:
         for namespace in world.registry.governed_by(name)
         if namespace not in world.terminating
     }
-    data = {ROOTS: bundle_pem(anchors)}
+    data = {ROOTS: bundle_text(anchors)}
     steps: list[Step] = []
     foreign: list[Ref] = []
     missing = False

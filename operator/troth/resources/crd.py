@@ -128,6 +128,7 @@ def _inlined(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     if "$ref" in schema:
         target = definitions[schema.pop("$ref").rpartition("/")[2]]
         schema = {**target, **schema}
+        schema.pop("title", None)
     if "anyOf" in schema:
         (only,) = (option for option in schema.pop("anyOf") if option != {"type": "null"})
         schema = {**structural(only, definitions), **schema}

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from troth.resources.model import Model
+from troth.resources.model import Model, given
 from troth.resources.rules import Rule
 from troth.resources.scalars import Name, NamespaceName
 
@@ -45,7 +45,7 @@ class Resource(Model):
 
     api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$")] = API_VERSION
     kind: str
-    metadata: ObjectMeta
+    metadata: Annotated[ObjectMeta, BeforeValidator(given)]
 
     @classmethod
     def parse(cls, manifest: object) -> Self:

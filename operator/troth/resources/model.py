@@ -17,6 +17,13 @@ def spelled(field: str) -> str:
     return _SPELLED.get(field) or to_camel(field)
 
 
+def given(value: Any) -> Any:  # noqa: ANN401 - whatever stands where an object should
+    """Return an object without the fields that are null: to the API server they are not there."""
+    if isinstance(value, dict):
+        return {name: part for name, part in value.items() if part is not None}
+    return value
+
+
 class Model(BaseModel):
     """A frozen value in camelCase, with the rules that hold over several of its fields.
 
@@ -32,6 +39,11 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_null_for_absent(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's signature
+        return given(value)
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:

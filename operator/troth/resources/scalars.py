@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import Annotated, Any
 
 from pydantic import (
@@ -20,8 +20,15 @@ from troth.resources.rules import Rule
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
 
+
+def is_duration(field: str) -> str:
+    """Return the CEL that says whether a string field is a duration, before it is read as one."""
+    pattern = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
+    return f"({field}.matches('{pattern}') && {field} != '')"
+
+
 DURATION_RULE = Rule(
-    cel="self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self != ''",
+    cel=is_duration("self"),
     message="write a duration in hours, minutes and seconds, such as 24h, 90m or 1h30m",
     holds=lambda _: True,  # parse_duration has refused what does not match
 )
@@ -58,7 +65,7 @@ def duration_between(shortest: str, longest: str) -> Rule:
     """Return the rule that a duration lies between two others, both included."""
     low, high = parse_duration(shortest), parse_duration(longest)
     return Rule(
-        cel=f"!{DURATION_RULE.cel.split(' && ')[0]} || self == '' || "
+        cel=f"!{is_duration('self')} || "
         f"(duration(self) >= duration('{shortest}') && duration(self) <= duration('{longest}'))",
         message=f"write a duration between {shortest} and {longest}",
         holds=lambda length: low <= length <= high,
@@ -78,6 +85,46 @@ Time = Annotated[
     PlainSerializer(format_time, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+"""A time that Troth writes."""
+
+_DATE = (
+    "20([0-9]{2}-("
+    "(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|"
+    "(0[469]|11)-(0[1-9]|[12][0-9]|30)|"
+    "02-(0[1-9]|1[0-9]|2[0-8]))|"
+    "([02468][048]|[13579][26])-02-29)"
+)
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+_OFFSET = "(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])"
+MOMENT_RULE = Rule(
+    cel=f"self.matches('^{_DATE}T{_CLOCK}{_OFFSET}$')".replace("\\.", "\\\\."),
+    message="write a time in this century as RFC 3339 has it, such as 2026-11-24T12:00:00Z",
+    holds=lambda _: True,  # parse_moment has refused what does not match
+)
+_MOMENT = re.compile(f"{_DATE}T{_CLOCK}{_OFFSET}", re.ASCII)
+
+
+def parse_moment(text: object) -> datetime:
+    """Return the moment that a time such as `2026-11-24T12:00:00Z` names, aware UTC."""
+    if isinstance(text, datetime) and text.tzinfo is not None:
+        return text.astimezone(UTC)
+    if not isinstance(text, str) or _MOMENT.fullmatch(text) is None:
+        raise PydanticCustomError("rule", "{sentence}", {"sentence": MOMENT_RULE.message})
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(parse_moment),
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "maxLength": 32}),
+    MOMENT_RULE,
+]
+"""A time that a user writes. Decided by a rule and not by `format: date-time`, whose refusal says
+nothing of what to write, and which takes years that Python has no dates for."""
+
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false, and nothing that merely looks like it."""
 
 
 def _matching(pattern: str, message: str) -> Rule:
@@ -92,6 +139,8 @@ def _matching(pattern: str, message: str) -> Rule:
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # as certificates and resolvers take it
+_DNS_NAME = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$"
 
 Name = Annotated[
     str,
@@ -118,12 +167,19 @@ PortName = Annotated[
         "such as https",
     ),
 ]
-PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True)]
+
+
+def _whole(number: object) -> object:
+    """Return 443.0 as 443, which in JSON are the same number."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+PortNumber = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535, strict=True)]
 TrustDomainName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
     _matching(
-        rf"^{_LABEL}(\.{_LABEL})+$",
+        _DNS_NAME,
         "write a trust domain as a DNS name of at least two labels in lower case, such as "
         "prod.shop.example",
     ),
@@ -132,7 +188,7 @@ DNSName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
     _matching(
-        rf"^{_LABEL}(\.{_LABEL})+$",
+        _DNS_NAME,
         "write a full DNS name in lower case without wildcard or trailing dot, such as "
         "pay.shop.example",
     ),
@@ -168,9 +224,12 @@ Sentence = Annotated[
 def _is_cidr(text: str) -> bool:
     """Say whether `text` is a network in canonical form, as the rule's CEL has it."""
     try:
-        return "/" in text and "%" not in text and str(ip_network(text, strict=True)) == text
+        network = ip_network(text, strict=True)
     except ValueError:
         return False
+    # CEL knows no networks of IPv4 addresses in IPv6 clothes, and Python spells them in two ways
+    mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None
+    return "/" in text and "%" not in text and str(network) == text and not mapped
 
 
 CIDR = Annotated[

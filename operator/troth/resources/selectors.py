@@ -4,13 +4,16 @@ import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
-from troth.resources.model import Model
+from troth.resources.model import Model, given
 from troth.resources.rules import Rule
 
 _NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_KEY = rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}"
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_KEY = rf"({_LABEL}(\.{_LABEL})*/)?{_NAME}"
+_KEY_CEL = _KEY.replace("\\", "\\\\")
+_PREFIX_LIMIT = 253
 _VALUE = f"({_NAME})?"
 _KEY_PATTERN = re.compile(_KEY, re.ASCII)
 _VALUE_PATTERN = re.compile(_VALUE, re.ASCII)
@@ -19,6 +22,15 @@ _KEY_MESSAGE = "write a label key such as app or example.com/team"
 _VALUE_MESSAGE = (
     "write a label value of up to 63 letters, digits, '-', '_' and '.', such as payments"
 )
+
+
+def _is_key(text: str) -> bool:
+    return _KEY_PATTERN.fullmatch(text) is not None and text.find("/") <= _PREFIX_LIMIT
+
+
+def _cel_is_key(key: str) -> str:
+    return f"{key}.matches('^{_KEY_CEL}$') && {key}.indexOf('/') <= {_PREFIX_LIMIT}"
+
 
 LabelValue = Annotated[
     str,
@@ -32,19 +44,16 @@ LabelValue = Annotated[
 LabelKey = Annotated[
     str,
     StringConstraints(min_length=1, max_length=317),
-    Rule(
-        cel=f"self.matches('^{_KEY}$')",
-        message=_KEY_MESSAGE,
-        holds=lambda text: _KEY_PATTERN.fullmatch(text) is not None,
-    ),
+    Rule(cel=_cel_is_key("self"), message=_KEY_MESSAGE, holds=_is_key),
 ]
 Labels = Annotated[
     dict[str, LabelValue],
     Field(max_length=16),
+    BeforeValidator(given),
     Rule(
-        cel=f"self.all(key, key.matches('^{_KEY}$'))",
+        cel=f"self.all(key, {_cel_is_key('key')})",
         message=_KEY_MESSAGE,
-        holds=lambda labels: all(_KEY_PATTERN.fullmatch(key) for key in labels),
+        holds=lambda labels: all(map(_is_key, labels)),
     ),
 ]
 

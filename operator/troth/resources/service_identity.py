@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.conditions import Conditions
+from troth.resources.lists import BY_NAME, SET
 from troth.resources.metadata import Resource
 from troth.resources.model import Model, exactly_one
 from troth.resources.references import Ref, Reference
@@ -16,6 +17,8 @@ from troth.resources.scalars import (
     CIDR,
     DNSName,
     Duration,
+    Flag,
+    Moment,
     Name,
     PortName,
     PortNumber,
@@ -27,7 +30,6 @@ from troth.resources.scalars import (
 )
 from troth.resources.selectors import LabelSelector
 
-_SET = {"x-kubernetes-list-type": "set"}
 _ATOMIC = {"x-kubernetes-list-type": "atomic"}
 
 GATEWAY_TRUST_LIMIT = timedelta(days=90)
@@ -61,13 +63,8 @@ class Workload(Model):
     """The pods. No two identities of a namespace may select the same pod."""
     ports: Annotated[
         tuple[Port, ...],
-        Field(
-            max_length=16,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
-        ),
+        Field(max_length=16),
+        BY_NAME,
         unique_by("x.name", lambda port: port.name, "give every port a name of its own"),
         unique_by(
             "[string(x.port), x.protocol]",
@@ -87,14 +84,14 @@ class Keystore(StrEnum):
 class MTLS(Model):
     """Identity by an X.509-SVID that both sides of a connection present."""
 
-    dns_names: Annotated[tuple[DNSName, ...], Field(max_length=16, json_schema_extra=_SET)] = ()
+    dns_names: Annotated[tuple[DNSName, ...], Field(max_length=16), SET] = ()
     """DNS names beside those of the workload's Services, each under a suffix that the TrustDomain
     allows."""
     key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256
     """The algorithm of the leaf's key."""
     lifetime: Annotated[Duration, duration_between("5m", "2160h")] | None = None
     """The leaf's lifetime, where it should be shorter than the TrustDomain's."""
-    keystores: Annotated[tuple[Keystore, ...], Field(max_length=1, json_schema_extra=_SET)] = ()
+    keystores: Annotated[tuple[Keystore, ...], Field(max_length=1), SET] = ()
     """Keystores to write beside the PEM files."""
 
 
@@ -107,7 +104,7 @@ class GatewayOnly(Model):
     """Why nothing better serves yet."""
     owner: Annotated[Sentence, StringConstraints(min_length=1)]
     """Who answers for it."""
-    expires_at: Time
+    expires_at: Moment
     """When it ends, at most 90 days ahead; from then on nobody is accepted."""
 
 
@@ -148,10 +145,7 @@ class Unverified(Model):
     """The peer's namespaces; this namespace when only podSelector is given."""
     pod_selector: LabelSelector | None = None
     """The peer's pods; all pods of the namespaces when left out."""
-    cidrs: (
-        Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32, json_schema_extra=_SET)]
-        | None
-    ) = None
+    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET] | None = None
     """The peer's networks, when it is not in the cluster."""
     reason: Sentence
     """Why a peer without an identity is let in."""
@@ -177,11 +171,9 @@ class Accepts(Model):
     """The caller's ServiceIdentity."""
     unverified: Unverified | None = None
     """A caller without an identity."""
-    ports: Annotated[
-        tuple[PortName, ...], Field(min_length=1, max_length=16, json_schema_extra=_SET)
-    ]
+    ports: Annotated[tuple[PortName, ...], Field(min_length=1, max_length=16), SET]
     """The names of the workload's ports that it may call."""
-    scopes: Annotated[tuple[Scope, ...], Field(max_length=32, json_schema_extra=_SET)] = ()
+    scopes: Annotated[tuple[Scope, ...], Field(max_length=32), SET] = ()
     """What it may do there; enforced by the service from identity.json."""
 
 
@@ -190,11 +182,9 @@ class External(Model):
 
     host: DNSName
     """The destination's name, for the reader and for TLS; a NetworkPolicy knows only cidrs."""
-    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32, json_schema_extra=_SET)]
+    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET]
     """The destination's networks."""
-    ports: Annotated[
-        tuple[PortNumber, ...], Field(min_length=1, max_length=16, json_schema_extra=_SET)
-    ]
+    ports: Annotated[tuple[PortNumber, ...], Field(min_length=1, max_length=16), SET]
     """The destination's TCP ports."""
 
 
@@ -218,14 +208,13 @@ class Calls(Model):
 
     to: Reference | None = None
     """The callee's ServiceIdentity."""
-    ports: Annotated[tuple[PortName, ...], Field(max_length=16, json_schema_extra=_SET)] = ()
+    ports: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
     """The names of the callee's ports."""
     external: External | None = None
     """A destination outside the cluster."""
     kubernetes_api: (
         Annotated[
-            bool,
-            Field(strict=True),
+            Flag,
             Rule(
                 cel="self",
                 message="write kubernetesAPI: true, or leave the entry out",
@@ -240,9 +229,9 @@ class Calls(Model):
 class Exceptions(Model):
     """Ports opened to the cluster's own machinery, as the TrustDomain describes it."""
 
-    probes: Annotated[tuple[PortName, ...], Field(max_length=16, json_schema_extra=_SET)] = ()
+    probes: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
     """The ports that the kubelet probes."""
-    metrics: Annotated[tuple[PortName, ...], Field(max_length=16, json_schema_extra=_SET)] = ()
+    metrics: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
     """The ports that the metrics collector scrapes."""
 
 
@@ -257,7 +246,7 @@ class ContextItem(StrEnum):
 class Requires(Model):
     """What a caller must carry."""
 
-    context: Annotated[tuple[ContextItem, ...], Field(max_length=3, json_schema_extra=_SET)] = ()
+    context: Annotated[tuple[ContextItem, ...], Field(max_length=3), SET] = ()
     """The context items that must be present and verified."""
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.conditions import Conditions
+from troth.resources.lists import BY_NAME, SET
 from troth.resources.metadata import Resource
 from troth.resources.model import Model, exactly_one
 from troth.resources.references import LocalReference
@@ -17,16 +18,16 @@ from troth.resources.scalars import (
     DNSName,
     Duration,
     Environment,
+    Flag,
     Name,
     NamespaceName,
     PortNumber,
     Time,
     TrustDomainName,
     duration_between,
+    is_duration,
 )
 from troth.resources.selectors import LabelSelector
-
-_SET = {"x-kubernetes-list-type": "set"}
 
 
 class SelfManaged(Model):
@@ -36,7 +37,7 @@ class SelfManaged(Model):
     """The algorithm of the root's key."""
     lifetime: Annotated[Duration, duration_between("1h", "87600h")] = timedelta(hours=8760)
     """How long the root is valid."""
-    confined: bool = True
+    confined: Flag = True
     """Whether the root's own name constraints confine it to the trust domain. Some verifiers, such
     as rustls, refuse every path with such constraints; a root without them is never trusted by a
     federated domain."""
@@ -65,7 +66,7 @@ class Certificates(Model):
 
     lifetime: Annotated[Duration, duration_between("5m", "2160h")] = timedelta(hours=24)
     """The default and the ceiling of a leaf's lifetime; a leaf never outlives its authority."""
-    dns_suffixes: Annotated[tuple[DNSName, ...], Field(max_length=32, json_schema_extra=_SET)] = ()
+    dns_suffixes: Annotated[tuple[DNSName, ...], Field(max_length=32), SET] = ()
     """The DNS suffixes under which identities may ask for names of their own, such as
     shop.example. The names of a workload's Services need no permission."""
 
@@ -107,7 +108,7 @@ class MetricsCollector(Model):
 class Probes(Model):
     """Where the kubelet's probes come from, for networks that do not let the node through."""
 
-    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32, json_schema_extra=_SET)]
+    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET]
     """The nodes' networks."""
 
 
@@ -133,7 +134,9 @@ class TrustDomainSpec(Model):
             holds=lambda spec: spec.environment not in spec.allow_environments,
         ),
         Rule(
-            cel="!has(self.authority.selfManaged) || !has(self.certificates) || "
+            cel="!has(self.authority.selfManaged) || "
+            f"!{is_duration('self.certificates.lifetime')} || "
+            f"!{is_duration('self.authority.selfManaged.lifetime')} || "
             "duration(self.certificates.lifetime) < "
             "duration(self.authority.selfManaged.lifetime)",
             message="make certificates.lifetime shorter than authority.selfManaged.lifetime; a "
@@ -163,19 +166,12 @@ class TrustDomainSpec(Model):
     """Where the roots to trust are written."""
     consent: Consent = Consent.MUTUAL
     """Mutual: an edge opens when both sides declare it. Callee: when the callee accepts it."""
-    allow_environments: Annotated[
-        tuple[Environment, ...], Field(max_length=16, json_schema_extra=_SET)
-    ] = ()
+    allow_environments: Annotated[tuple[Environment, ...], Field(max_length=16), SET] = ()
     """Other environments whose identities may be peers of this domain's."""
     federates_with: Annotated[
         tuple[LocalReference, ...],
-        Field(
-            max_length=16,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
-        ),
+        Field(max_length=16),
+        BY_NAME,
     ] = ()
     """The TrustDomains whose identities may be peers; takes effect when both name each other."""
     network: Network = Network()

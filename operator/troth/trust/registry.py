@@ -1,7 +1,7 @@
 """What is declared, indexed so that every question is a lookup and never a scan of everything."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from troth.resources.references import Ref
@@ -53,6 +53,9 @@ class Registry:
         self.invalid_domains: dict[str, str] = {}
         self.invalid_identities: dict[Ref, str] = {}
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
+        self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
+        self._with_value: dict[tuple[str, str, str], set[Ref]] = defaultdict(set)
+        self._with_account: dict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
         self._governance: dict[str, Governance] = {}
@@ -94,6 +97,8 @@ class Registry:
         self.identities[identity.ref] = identity
         self._forget_shared(identity.ref.namespace)
         self._in_namespace[identity.ref.namespace].add(identity.ref)
+        for index in self._workload_indexes(identity):
+            index.add(identity.ref)
         for named in names(identity):
             self._naming[named].add(identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
@@ -112,6 +117,8 @@ class Registry:
             self._forget_shared(ref.namespace)
             self._in_namespace[ref.namespace].discard(ref)
             self._calling_api.discard(ref)
+            for index in self._workload_indexes(before):
+                index.discard(ref)
             for named in names(before):
                 self._naming[named].discard(ref)
 
@@ -137,12 +144,31 @@ class Registry:
 
     def colliding(self, identity: ServiceIdentity) -> frozenset[Ref]:
         """Return the other identities of its namespace that could carry its pods or account."""
-        mine = identity.spec.workload
         return frozenset(
             other
-            for other in self._in_namespace.get(identity.ref.namespace, ())
-            if other != identity.ref and _collide(mine, self.identities[other].spec.workload)
+            for other in self._may_collide(identity)
+            if other != identity.ref
+            and _collide(identity.spec.workload, self.identities[other].spec.workload)
         )
+
+    def _may_collide(self, identity: ServiceIdentity) -> set[Ref]:
+        """Return few candidates: those that ask no other value of a label this one asks for."""
+        workload, namespace = identity.spec.workload, identity.ref.namespace
+        everyone = self._in_namespace[namespace]
+        candidates = everyone
+        for key, value in workload.pod_selector.match_labels.items():
+            same = self._with_value[namespace, key, value]
+            asking = self._with_label[namespace, key]
+            found = same if len(asking) == len(everyone) else same | (everyone - asking)
+            candidates = min(candidates, found, key=len)
+        return candidates | self._with_account[namespace, workload.service_account_name]
+
+    def _workload_indexes(self, identity: ServiceIdentity) -> Iterator[set[Ref]]:
+        workload, namespace = identity.spec.workload, identity.ref.namespace
+        yield self._with_account[namespace, workload.service_account_name]
+        for key, value in workload.pod_selector.match_labels.items():
+            yield self._with_label[namespace, key]
+            yield self._with_value[namespace, key, value]
 
     def governed_by(self, domain: str) -> list[str]:
         """Return the namespaces that a trust domain governs, sorted."""
