@@ -102,13 +102,16 @@ class Engine:
         while True:
             await self._permit.gained()
             key = await self.queue.get()
-            await self._visit(key)
+            if self._permit.remaining > 0:
+                await self._visit(key)
+            else:  # lost while waiting; a timeout of nothing would let a first write slip out
+                self.queue.retry(key)
 
     async def _visit(self, key: Key) -> None:
         started = time.perf_counter()
         outcome = "error"
         try:
-            async with asyncio.timeout(max(self._permit.remaining, 0)):
+            async with asyncio.timeout(self._permit.remaining):
                 settled = await self._reconcile(key)
             outcome = "settled" if settled is not None else "again"
             if settled is None:
