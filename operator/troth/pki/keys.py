@@ -26,7 +26,7 @@ _CURVES = {"secp256r1": KeyAlgorithm.ECDSA_P256, "secp384r1": KeyAlgorithm.ECDSA
 _RSA_BITS = {2048: KeyAlgorithm.RSA_2048, 4096: KeyAlgorithm.RSA_4096}
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.ASCII | re.DOTALL)
 _LONGEST = 16 * 1024
-"""Bytes of a key file; checking an RSA key of absurd size would take minutes of everybody's time."""
+"""Bytes of a key file; checking an RSA key of absurd size would take minutes."""
 
 
 def generate_key(algorithm: KeyAlgorithm) -> PrivateKey:
