@@ -232,6 +232,21 @@ class ApiServer:
             field_manager=FIELD_MANAGER,
         )
 
+    async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
+        """Carry out JSON patch operations (RFC 6902) on an object, all or none, and return it.
+
+        Raises `ApiError` 422 where a `test` operation does not hold.
+        """
+        return await self._json(
+            "patch",
+            "patch",
+            kind,
+            ref,
+            body=operations,
+            content_type="application/json-patch+json",
+            field_manager=FIELD_MANAGER,
+        )
+
     async def replace(self, manifest: Manifest) -> Manifest:
         """Replace an object; its `resourceVersion` guards against somebody else's write."""
         return await self._json(

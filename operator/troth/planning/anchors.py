@@ -19,7 +19,7 @@ def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     if known is None or known.authority is None:
         return ()
     return (
-        *known.authority.anchors,
+        *known.anchors,
         *(anchor for other in federated(domain, world) for anchor in confined(other, world)),
     )
 
@@ -45,6 +45,7 @@ def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     known = world.authority(domain)
     if known is None or known.authority is None:
         return ()
-    if known.authority.constrained_to != domain.spec.domain:
+    slots = (known.authority, known.prepared, known.retiring)
+    if any(slot and slot.constrained_to != domain.spec.domain for slot in slots):
         return ()
-    return known.authority.anchors
+    return known.anchors

@@ -1,5 +1,7 @@
 """The certificate layer of an identity's plan: its Secret."""
 
+from datetime import timedelta
+
 from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
 from troth.pki.spiffe import spiffe_id
@@ -103,6 +105,7 @@ def _name_fault(mtls: MTLS, domain: TrustDomain, authority: Authority) -> Fault 
 def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS) -> LeafQuestion:
     ref, spec = view.identity.ref, view.identity.spec
     ceiling = domain.spec.certificates.lifetime
+    known = view.known_authority
     services = [
         name
         for service in view.services
@@ -127,6 +130,8 @@ def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS)
         roots=bundle_text(view.anchors),
         uid=view.identity.metadata.uid,
         now=view.now,
+        retiring=known.retiring.subject_key_id if known and known.retiring else "",
+        in_turn=view.reissue_wait <= timedelta(0),
     )
 
 

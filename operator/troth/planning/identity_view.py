@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from troth.pki.certificates import Leaf
+from troth.pki.certificates import Leaf, spread_of
 from troth.planning import status as verdicts
 from troth.planning.anchors import trusted_anchors
 from troth.planning.children import FOREIGN_RETRY, is_child, policy_ref, secret_ref
 from troth.planning.plan import Remove, Step
+from troth.planning.rotation import reissue_wait
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.service_identity import MTLS, GatewayOnly, ServiceIdentity
@@ -37,6 +38,7 @@ class View:
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
     trust_ends: tuple[datetime, ...]
+    reissue_wait: timedelta
     now: datetime
 
     @property
@@ -62,11 +64,12 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
     domain = governance.domain
     secret, policy = secret_ref(ref), policy_ref(ref)
     edges = edges_of(world.registry, ref, now)
+    known = world.authority(domain) if domain else None
     return View(
         identity=identity,
         governance=governance,
         shared=world.registry.shared_identity(ref),
-        known_authority=world.authority(domain) if domain else None,
+        known_authority=known,
         anchors=trusted_anchors(domain, world) if domain else (),
         secret=world.secrets.get(secret),
         policy=world.policies.get(policy),
@@ -77,8 +80,21 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
         services=tuple(world.service_names(ref)),
         edges=edges,
         trust_ends=tuple(_trust_ends(ref, edges, world)),
+        reissue_wait=_reissue_wait(identity, domain, known, world),
         now=now,
     )
+
+
+def _reissue_wait(
+    identity: ServiceIdentity,
+    domain: TrustDomain | None,
+    known: KnownAuthority | None,
+    world: World,
+) -> timedelta:
+    """Return how long a leaf of a root that is being replaced waits for its turn."""
+    if domain is None or known is None or known.retiring is None:
+        return timedelta(0)
+    return reissue_wait(domain, known, spread_of(identity.metadata.uid), world)
 
 
 def _trust_ends(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:

@@ -17,7 +17,8 @@ class LeafQuestion:
     """Everything that decides whether a new leaf is needed.
 
     `roots` is the bundle that a truststore must hold; `uid` is the identity's, and spreads the
-    renewals of a fleet.
+    renewals of a fleet. `retiring` is the key identifier of a root that is being replaced, and
+    `in_turn` whether it is this leaf's turn to be reissued from the new one.
     """
 
     secret: IdentitySecret | None
@@ -28,6 +29,8 @@ class LeafQuestion:
     roots: str
     uid: str
     now: datetime
+    retiring: str = ""
+    in_turn: bool = True
 
 
 def secret_present(question: LeafQuestion) -> Fault | None:
@@ -56,8 +59,14 @@ def algorithm_current(question: LeafQuestion) -> Fault | None:
 
 
 def authority_current(question: LeafQuestion) -> Fault | None:
-    """The active authority signed the leaf, and the chain beside it is the present one."""
-    if not question.authority.issued(_leaf(question)):
+    """The active authority signed the leaf, and the chain beside it is the present one.
+
+    A leaf of a retiring root is as good until its turn comes.
+    """
+    leaf = _leaf(question)
+    if leaf.authority_key_id == question.retiring and not question.in_turn:
+        return None
+    if not question.authority.issued(leaf):
         return Fault("AuthorityChanged", "another authority or chain is active")
     return None
 

@@ -40,6 +40,40 @@ class CreateRoot:
 
 
 @dataclass(frozen=True, slots=True)
+class PrepareRoot:
+    """The next root, to be put beside the active one in the same Secret."""
+
+    ref: Ref
+    uid: str
+    resource_version: str
+    trust_domain: str
+    algorithm: KeyAlgorithm
+    lifetime: timedelta
+    confined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateRoot:
+    """The next root becomes the active one, and the active one the retiring one, at once."""
+
+    ref: Ref
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetireRoot:
+    """The retiring root is dropped."""
+
+    ref: Ref
+    uid: str
+    resource_version: str
+
+
+RootStep = PrepareRoot | ActivateRoot | RetireRoot
+
+
+@dataclass(frozen=True, slots=True)
 class IssueLeaf:
     """A key and certificate to make and to keep in a Secret, whose public part `manifest` has.
 
@@ -68,7 +102,7 @@ class UpdatePublic:
     uid: str
 
 
-Step = Apply | Remove | CreateRoot | IssueLeaf | UpdatePublic
+Step = Apply | Remove | CreateRoot | RootStep | IssueLeaf | UpdatePublic
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from troth.resources.service_identity import (
     ServiceIdentityStatus,
 )
 from troth.trust.edges import gateway_trust_fault
+from troth.world.facts import KnownAuthority
 from troth.world.world import Key, World
 
 GATEWAY_WARNING = timedelta(days=14)
@@ -101,6 +102,8 @@ def _plan_network(view: View, world: World) -> Layer:
 def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
     if leaf is not None:
         yield _renewal(view, leaf)
+    if view.reissue_wait > timedelta(0):
+        yield view.now + view.reissue_wait
     if view.gateway_only is not None:
         yield view.gateway_only.expires_at
         yield view.gateway_only.expires_at - GATEWAY_WARNING
@@ -156,14 +159,18 @@ def _status(view: View, judged: Iterable[Verdict], leaf: Leaf | None) -> dict[st
 
 
 def _certificate_status(view: View, leaf: Leaf) -> CertificateStatus:
-    known = view.known_authority
-    authority = known.authority if known else None
     return CertificateStatus(
         fingerprint=short(leaf.fingerprint),
         serial=leaf.serial,
         not_after=leaf.not_after,
         renew_at=_renewal(view, leaf),
-        authority=short(authority.fingerprint)
-        if authority and authority.issued(leaf)
-        else "unknown",
+        authority=_issuer(view.known_authority, leaf),
     )
+
+
+def _issuer(known: KnownAuthority | None, leaf: Leaf) -> str:
+    """Return the fingerprint of the root or intermediate that signed a leaf, as far as is known."""
+    for slot in (known.authority, known.retiring) if known else ():
+        if slot is not None and slot.issued(leaf):
+            return short(slot.fingerprint)
+    return "unknown"

@@ -9,9 +9,17 @@ from troth.planning import status as verdicts
 from troth.planning.anchors import bundle_text, confined, federated, trusted_anchors
 from troth.planning.children import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.plan import Apply, CreateRoot, Plan, Remove, Step
+from troth.planning.rotation import BLOCKERS, Rotation, next_step, renewal_of
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
-from troth.resources.trust_domain import AuthorityStatus, TrustDomain, TrustDomainStatus
+from troth.resources.trust_domain import (
+    AuthorityState,
+    AuthorityStatus,
+    RotationPhase,
+    RotationStatus,
+    TrustDomain,
+    TrustDomainStatus,
+)
 from troth.world.facts import Content, KnownAuthority, Manifest
 from troth.world.observe import ROOTS
 from troth.world.world import Key, World, authority_ref
@@ -41,14 +49,15 @@ def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
     authority = _plan_authority(domain, world, now)
     bundles = _plan_bundles(domain, world, now)
     judged = (authority.verdict, bundles.verdict)
+    rotation = _plan_rotation(domain, world, now)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     return Plan(
         key,
         domain.metadata.uid,
-        steps=(*authority.steps, *bundles.steps),
-        status=_status(domain, world, (*summary, *judged), now),
+        steps=(*authority.steps, *((rotation.step,) if rotation.step else ()), *bundles.steps),
+        status=_status(domain, world, rotation, (*summary, *judged), now),
         previous_status=domain.status.manifest(),
-        due=min((due for due in _dues(domain, world) if due > now), default=None),
+        due=min((due for due in _dues(domain, world, rotation, now) if due > now), default=None),
     )
 
 
@@ -123,6 +132,14 @@ def _judged(known: KnownAuthority, now: datetime) -> _Part:
         message = "the authority has expired and issues nothing; replace it"
         return _Part(verdicts.false(type_, "AuthorityExpired", message))
     return _Part(verdicts.true(type_, "Active", "the authority signs"))
+
+
+def _plan_rotation(domain: TrustDomain, world: World, now: datetime) -> Rotation:
+    known = world.authority(domain)
+    usable = known is not None and known.authority is not None and is_child(known.secret, domain)
+    if not usable or domain.spec.authority.self_managed is None or known is None:
+        return Rotation(RotationPhase.IDLE)
+    return next_step(domain, known, world, now)
 
 
 # The bundles
@@ -225,31 +242,51 @@ def _removals(facts: Iterator[Content] | list[Content]) -> Iterator[Step]:
 
 
 def _status(
-    domain: TrustDomain, world: World, judged: tuple[Verdict, ...], now: datetime
+    domain: TrustDomain,
+    world: World,
+    rotation: Rotation,
+    judged: tuple[Verdict, ...],
+    now: datetime,
 ) -> dict[str, object]:
     known = world.authority(domain)
     if known is not None and known.authority is not None:
-        authorities: tuple[AuthorityStatus, ...] = (
-            AuthorityStatus(
-                fingerprint=short(known.authority.fingerprint),
-                state="Active",
-                not_after=known.authority.not_after,
-            ),
-        )
+        authorities = tuple(_authorities(known))
     else:  # the memory of what was lost
         authorities = domain.status.authorities
     status = TrustDomainStatus(
-        observed_generation=domain.metadata.generation, authorities=authorities
+        observed_generation=domain.metadata.generation,
+        authorities=authorities,
+        rotation=RotationStatus(phase=rotation.phase, blockers=rotation.blockers[:BLOCKERS]),
     ).manifest()
     status["conditions"] = verdicts.conditions(domain, domain.status.conditions, judged, now)
     return status
 
 
-def _dues(domain: TrustDomain, world: World) -> Iterator[datetime]:
+def _authorities(known: KnownAuthority) -> Iterator[AuthorityStatus]:
+    for slot, state in (
+        (known.authority, AuthorityState.ACTIVE),
+        (known.prepared, AuthorityState.PREPARED),
+        (known.retiring, AuthorityState.RETIRING),
+    ):
+        if slot is not None:
+            yield AuthorityStatus(
+                fingerprint=short(slot.fingerprint), state=state, not_after=slot.not_after
+            )
+
+
+def _dues(
+    domain: TrustDomain, world: World, rotation: Rotation, now: datetime
+) -> Iterator[datetime]:
     known = world.authority(domain)
     if known is not None and known.authority is not None:
         yield known.authority.not_before
         yield known.authority.not_after
+        if domain.spec.authority.self_managed is not None:
+            yield renewal_of(known.authority)
+    if rotation.wait is not None:
+        yield now + rotation.wait
+    if rotation.phase is RotationPhase.REISSUING:  # a leaf that is not replaced runs out in time
+        yield now + domain.spec.bundle.propagation
     for (kind, ref), seen in world.foreign.items():
         if kind == "ConfigMap" or ref == authority_ref(domain, world.own_namespace):
             yield seen + FOREIGN_RETRY

@@ -1,6 +1,7 @@
 """The clock, passed in so that tests can move it."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -14,12 +15,19 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Return the moment, aware UTC."""
 
+    def uptime(self) -> float:
+        """Return seconds on a clock that nobody can set."""
+
     async def until(self, moment: datetime) -> None:
         """Wait until a moment."""
 
 
 class SystemClock:
     """The machine's clock."""
+
+    def uptime(self) -> float:
+        """Return seconds on the machine's monotonic clock."""
+        return time.monotonic()
 
     def now(self) -> datetime:
         """Return the moment, aware UTC."""
@@ -35,10 +43,11 @@ class SystemClock:
 
 
 class MovableClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved; it lives through what it is moved forward."""
 
     def __init__(self, moment: datetime) -> None:
         self._moment = moment
+        self._uptime = 0.0
         self._moved = asyncio.Condition()
 
     def now(self) -> datetime:
@@ -50,8 +59,19 @@ class MovableClock:
         async with self._moved:
             await self._moved.wait_for(lambda: self._moment >= moment)
 
+    def uptime(self) -> float:
+        """Return the seconds lived through."""
+        return self._uptime
+
     async def move_to(self, moment: datetime) -> None:
-        """Set the clock, forward or back."""
+        """Let time pass until a moment; backwards the clock is only set."""
+        async with self._moved:
+            self._uptime += max((moment - self._moment).total_seconds(), 0.0)
+            self._moment = moment
+            self._moved.notify_all()
+
+    async def jump_to(self, moment: datetime) -> None:
+        """Set the wall clock, forward or back, without time passing."""
         async with self._moved:
             self._moment = moment
             self._moved.notify_all()

@@ -86,6 +86,7 @@ class Engine:
         """Take in an object as the API server has it now."""
         if manifest["kind"] == "Secret":
             self._keyring.observe(manifest)
+        self.world.uptime = self._clock.uptime()
         self.queue.add(self.world.observe(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
@@ -135,7 +136,7 @@ class Engine:
         notices: list[Notice] = []
         steps: list[Step] = []
         for _ in range(PASSES):
-            plan = make_plan(key, self.world, self._clock.now())
+            plan = self._plan(key)
             steps = needed(plan, self.world)
             if not steps:
                 break
@@ -146,11 +147,15 @@ class Engine:
                 return None
             except (ApiError, PKIError) as error:
                 self._note_refusal(step, error)
-                plan = make_plan(key, self.world, self._clock.now())
+                plan = self._plan(key)
                 break
         self._remember(plan)
         await self._report(plan, notices)
         return None if steps and needed(plan, self.world) else plan
+
+    def _plan(self, key: Key) -> Plan:
+        self.world.uptime = self._clock.uptime()
+        return make_plan(key, self.world, self._clock.now())
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)

@@ -43,6 +43,9 @@ def transitions(plan: Plan) -> Iterator[Notice]:
         return
     if (was["status"], was["reason"]) != (ready["status"], ready["reason"]):
         yield Notice(ready["reason"], ready["message"], "Warning" if unwell else "Normal")
+    phase, last = (_phase(status) for status in (plan.status, plan.previous_status))
+    if phase != last:
+        yield Notice(f"Rotation{phase}", f"the rotation of the root went from {last} to {phase}")
     trust, trusted = after.get("GatewayTrusted"), before.get("GatewayTrusted")
     if trust and trust["reason"] == "GatewayTrustEnding" and trust != trusted:
         yield Notice(trust["reason"], trust["message"], "Warning")
@@ -86,6 +89,10 @@ def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
         "reportingController": "troth.dev/operator",
         "reportingInstance": instance,
     }
+
+
+def _phase(status: Mapping[str, Any] | None) -> str:
+    return str(((status or {}).get("rotation") or {}).get("phase", "Idle"))
 
 
 def _by_type(status: Mapping[str, Any] | None) -> dict[str, Any]:

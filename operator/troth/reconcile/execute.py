@@ -5,15 +5,27 @@ from typing import Protocol
 
 from troth.cluster.api import ApiError
 from troth.planning.children import differs
-from troth.planning.plan import Apply, CreateRoot, IssueLeaf, Plan, Remove, Step, UpdatePublic
+from troth.planning.plan import (
+    ActivateRoot,
+    Apply,
+    CreateRoot,
+    IssueLeaf,
+    Plan,
+    PrepareRoot,
+    Remove,
+    RetireRoot,
+    Step,
+    UpdatePublic,
+)
 from troth.reconcile.clock import Clock
 from troth.reconcile.keyring import Keyring
-from troth.reconcile.material import leaf_secret, public_data, root_secret
+from troth.reconcile.material import leaf_secret, next_root, public_data, root_secret
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY, Content, Manifest
+from troth.world.observe import KEY, LEAF, NEXT_KEY, NEXT_LEAF, RETIRING
 from troth.world.world import Keys, World
 
-CONFLICT, NOT_FOUND = 409, 404
+CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
 
 
 class Writes(Protocol):
@@ -29,6 +41,9 @@ class Writes(Protocol):
         self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
     ) -> Manifest:
         """Merge a patch and return the object."""
+
+    async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
+        """Carry out JSON patch operations and return the object."""
 
     async def metadata(self, kind: str, ref: Ref) -> Manifest:
         """Return an object's metadata."""
@@ -79,6 +94,20 @@ class Executor:
             case CreateRoot():
                 secret = await asyncio.to_thread(root_secret, step, self._clock.now())
                 return await self._put(secret, "")
+            case PrepareRoot():
+                data = await asyncio.to_thread(next_root, step, self._clock.now())
+                metadata = {"uid": step.uid, "resourceVersion": step.resource_version}
+                return await self._patch(step.ref, {"metadata": metadata, "data": data})
+            case ActivateRoot():
+                moves = [(LEAF, RETIRING), (NEXT_LEAF, LEAF), (NEXT_KEY, KEY)]
+                operations = [
+                    {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"}
+                    for old, new in moves
+                ]
+                return await self._patch(step.ref, [*_unchanged(step), *operations])
+            case RetireRoot():
+                operations = [{"op": "remove", "path": f"/data/{RETIRING}"}]
+                return await self._patch(step.ref, [*_unchanged(step), *operations])
             case IssueLeaf():
                 return await self._issue(step)
             case UpdatePublic():
@@ -152,10 +181,17 @@ class Executor:
     async def _update_public(self, step: UpdatePublic) -> Keys:
         metadata = {"uid": step.uid, "labels": step.manifest["metadata"]["labels"]}
         patch = {"metadata": metadata, "data": public_data(step.manifest)}
+        return await self._patch(Ref.of(step.manifest), patch)
+
+    async def _patch(self, secret: Ref, patch: Manifest | list[Manifest]) -> Keys:
+        """Change part of a Secret, if it is still the one that was seen."""
         try:
-            answer = await self._writes.merge_patch("Secret", Ref.of(step.manifest), patch)
+            if isinstance(patch, list):
+                answer = await self._writes.json_patch("Secret", secret, patch)
+            else:
+                answer = await self._writes.merge_patch("Secret", secret, patch)
         except ApiError as error:
-            if error.status in (CONFLICT, NOT_FOUND):
+            if error.status in (CONFLICT, NOT_FOUND, UNPROCESSABLE):
                 raise TryAgain from error
             raise
         return self._observe(answer)
@@ -172,3 +208,11 @@ class Executor:
         if manifest["kind"] == "Secret":
             self._keyring.observe(manifest)
         return self._world.observe(manifest)
+
+
+def _unchanged(step: ActivateRoot | RetireRoot) -> list[Manifest]:
+    """Return the JSON patch operations that hold only if the Secret is as it was seen."""
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": step.uid},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": step.resource_version},
+    ]

@@ -7,12 +7,14 @@ from troth.pki.authorities import SigningAuthority
 from troth.pki.issuing import create_root, issue
 from troth.pki.keys import generate_key, private_key_pem
 from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
-from troth.planning.plan import CreateRoot, IssueLeaf
+from troth.planning.plan import CreateRoot, IssueLeaf, PrepareRoot
 from troth.world.facts import KEYSTORE_DIGEST, Manifest
 from troth.world.observe import (
     KEY,
     KEYSTORE,
     LEAF,
+    NEXT_KEY,
+    NEXT_LEAF,
     PASSWORD,
     ROOTS,
     TRUSTSTORE,
@@ -25,6 +27,13 @@ def root_secret(step: CreateRoot, now: datetime) -> Manifest:
     key = generate_key(step.algorithm)
     certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
     return _with_data(step.manifest, {LEAF: certificate, KEY: private_key_pem(key)})
+
+
+def next_root(step: PrepareRoot, now: datetime) -> dict[str, str]:
+    """Return the data of a root to come, to be put beside the active one."""
+    key = generate_key(step.algorithm)
+    certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
+    return {NEXT_LEAF: _encoded(certificate), NEXT_KEY: _encoded(private_key_pem(key))}
 
 
 def leaf_secret(step: IssueLeaf, signer: SigningAuthority, now: datetime) -> Manifest:

@@ -111,6 +111,20 @@ class Rehearsal:
         del subresource  # the patches say what they are for
         return self._write((kind, ref), _merged(before, patch))
 
+    async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
+        """Carry out the operations `test`, `move` and `remove` on an object's second level."""
+        stored = copy.deepcopy(self._get(kind, ref))
+        for operation in operations:
+            part, key = operation["path"].strip("/").split("/")
+            match operation["op"]:
+                case "test" if stored[part].get(key) != operation["value"]:
+                    raise ApiError(422, "Invalid", "a test did not hold")
+                case "move":
+                    stored[part][key] = stored[part].pop(operation["from"].rpartition("/")[2])
+                case "remove":
+                    del stored[part][key]
+        return self._write((kind, ref), stored)
+
     async def metadata(self, kind: str, ref: Ref) -> Manifest:
         """Return an object's metadata."""
         return {"metadata": copy.deepcopy(self._get(kind, ref)["metadata"])}

@@ -76,6 +76,10 @@ class Bundle(Model):
 
     config_map_name: Name = "trust-bundle"
     """The ConfigMap that every governed namespace gets; its key ca.crt holds the roots."""
+    propagation: Annotated[Duration, duration_between("1s", "24h")] = timedelta(minutes=3)
+    """How long readers may take to see a write: a kubelet takes up to a minute and more to bring it
+    to its pods, and programs reread when they do. A rotation waits so long before it relies on it.
+    """
 
 
 class Consent(StrEnum):
@@ -178,13 +182,46 @@ class TrustDomainSpec(Model):
     """What every workload may reach or be reached by, beside its declared peers."""
 
 
+class AuthorityState(StrEnum):
+    """What a root is used for."""
+
+    PREPARED = "Prepared"
+    ACTIVE = "Active"
+    RETIRING = "Retiring"
+
+
+class RotationPhase(StrEnum):
+    """Where the replacement of a root stands."""
+
+    IDLE = "Idle"
+    PREPARING = "Preparing"
+    DISTRIBUTING = "Distributing"
+    ACTIVATING = "Activating"
+    REISSUING = "Reissuing"
+    RETIRING = "Retiring"
+
+
+class RotationStatus(Model):
+    """Where the replacement of the root stands, and what it waits for."""
+
+    phase: RotationPhase = RotationPhase.IDLE
+    """Preparing: a new root is made. Distributing: it goes into every bundle. Activating: it
+    begins to sign. Reissuing: leaves of the old root are replaced. Retiring: the old root is about
+    to be dropped."""
+    blockers: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=512)], ...],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = ()
+    """What must happen before the next phase, in sentences; the first 16."""
+
+
 class AuthorityStatus(Model):
     """One root or intermediate of the domain."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
     """The first 16 hexadecimal digits of the certificate's SHA-256."""
-    state: Literal["Active"]
-    """Active: it signs new leaves."""
+    state: AuthorityState
+    """Prepared: trusted, signs nothing yet. Active: signs new leaves. Retiring: still trusted."""
     not_after: Time
     """When it expires."""
 
@@ -205,6 +242,8 @@ class TrustDomainStatus(Model):
         ),
     ] = ()
     """The roots or intermediates in use."""
+    rotation: RotationStatus = RotationStatus()
+    """The replacement of the root."""
     conditions: Conditions = ()
     """Ready, AuthorityReady, BundleDistributed, Reconciling, Stalled."""
 

@@ -41,37 +41,67 @@ class IdentitySecret(Fact):
     """An identity's Secret: its leaf, what is wrong with it, and what else it says in public.
 
     `keystore_intact` is whether there are keystores, made for just this leaf and these roots.
+    `roots_since` and `leaf_since` are since when, in seconds of this process's uptime, its roots
+    and its leaf are known to be what they are.
     """
 
     leaf: Leaf | None
     fault: Fault | None
     public: Mapping[str, str]
     keystore_intact: bool
+    roots_since: float = 0.0
+    leaf_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class AuthoritySecret(Fact):
-    """A CA's Secret: its certificates as they stand there, and what is wrong with its key."""
+    """A CA's Secret: its certificates as they stand there, and what is wrong with its key.
+
+    `prepared` is the next root and `retiring` the last one, empty where there is none;
+    `active_since` is since when, in seconds of this process's uptime, the active certificate is
+    known to be active.
+    """
 
     certificates: bytes
     roots: bytes | None
     key_fault: Fault | None
+    prepared: bytes = b""
+    prepared_fault: Fault | None = None
+    retiring: bytes = b""
+    active_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAuthority:
-    """A CA's Secret judged for one trust domain: the authority, or why it cannot serve."""
+    """A CA's Secret judged for one trust domain: the authority, or why it cannot serve.
+
+    `prepared` is the root to come and `retiring` the one before, while a rotation is under way.
+    """
 
     secret: AuthoritySecret
     authority: Authority | None
     fault: Fault | None
+    prepared: Authority | None = None
+    retiring: Authority | None = None
+
+    @property
+    def anchors(self) -> tuple[bytes, ...]:
+        """Every root to trust, as PEM; none while the authority cannot be used."""
+        if self.authority is None:
+            return ()
+        slots = (self.authority, self.prepared, self.retiring)
+        return tuple(anchor for slot in slots if slot for anchor in slot.anchors)
 
 
 @dataclass(frozen=True, slots=True)
 class Content(Fact):
-    """A NetworkPolicy's spec or a ConfigMap's data, as the API server holds it."""
+    """A NetworkPolicy's spec or a ConfigMap's data, as the API server holds it.
+
+    `since` is since when, in seconds of this process's uptime, it is known to be so.
+    """
 
     content: Mapping[str, Any]
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from troth.pki.authorities import load_authority
+from troth.pki.authorities import Authority, load_authority
 from troth.pki.certificates import Leaf, parse_leaf
 from troth.pki.errors import PKIError
 from troth.pki.keys import load_private_key, same_key
@@ -27,6 +27,8 @@ from troth.world.facts import (
 LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
 KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
 PUBLIC = (ROOTS, PEERS)
+NEXT_LEAF, NEXT_KEY, RETIRING = "next.crt", "next.key", "retiring.crt"
+"""In a self-managed root's Secret: the root to come with its key, and the certificate before."""
 
 
 def decoded(secret: Manifest) -> dict[str, bytes]:
@@ -94,6 +96,11 @@ def authority_secret(secret: Manifest) -> AuthoritySecret:
         certificates=certificates,
         roots=data.get(ROOTS),
         key_fault=key_fault(certificates, data.get(KEY, b"")),
+        prepared=data.get(NEXT_LEAF, b""),
+        prepared_fault=key_fault(data[NEXT_LEAF], data.get(NEXT_KEY, b""))
+        if NEXT_LEAF in data
+        else None,
+        retiring=data.get(RETIRING, b""),
     )
 
 
@@ -105,7 +112,23 @@ def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthorit
         return KnownAuthority(secret, None, Fault(error.reason, str(error)))
     if secret.key_fault is not None:
         return KnownAuthority(secret, None, secret.key_fault)
-    return KnownAuthority(secret, authority, None)
+    return KnownAuthority(
+        secret,
+        authority,
+        None,
+        prepared=None if secret.prepared_fault else _slot(secret.prepared, trust_domain),
+        retiring=_slot(secret.retiring, trust_domain),
+    )
+
+
+def _slot(certificates: bytes, trust_domain: str) -> Authority | None:
+    """Return the authority beside the active one, if there is one that can be used."""
+    if not certificates:
+        return None
+    try:
+        return load_authority(certificates, None, None, trust_domain)
+    except PKIError:
+        return None
 
 
 def network_policy(policy: Manifest) -> Content:

@@ -4,7 +4,7 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
@@ -77,6 +77,8 @@ class World:
     authority_secrets: dict[str, AuthoritySecret] = field(default_factory=dict)
     """The CA Secrets of Troth's own namespace, by name."""
     _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
+    uptime: float = 0.0
+    """Seconds on the process's monotonic clock, told before every observation and every plan."""
     _services: dict[str, dict[str, Service]] = field(default_factory=dict)
     _slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
     _versions: dict[tuple[str, Ref], int] = field(default_factory=dict)
@@ -224,14 +226,17 @@ class World:
         before = self.secrets.pop(ref, None)
         if before is not None or (manifest and owner_of(manifest) == "ServiceIdentity"):
             if manifest is not None:
-                self.secrets[ref] = observe.identity_secret(manifest)
-            return self._owner(self.secrets.get(ref) or before)
+                self.secrets[ref] = self._dated(observe.identity_secret(manifest), before)
+            return self._owner(self.secrets.get(ref) or before) | self._rotating()
         if ref.namespace != self.own_namespace:
             return set()
-        self.authority_secrets.pop(ref.name, None)
+        known = self.authority_secrets.pop(ref.name, None)
         self._judged.clear()
         if manifest is not None:
-            self.authority_secrets[ref.name] = observe.authority_secret(manifest)
+            now = observe.authority_secret(manifest)
+            same = known is not None and known.certificates == now.certificates
+            since = known.active_since if known and same else self.uptime
+            self.authority_secrets[ref.name] = replace(now, active_since=since)
         affected: Keys = set()
         for domain in self.registry.domains.values():
             if authority_ref(domain, self.own_namespace) == ref:
@@ -249,8 +254,27 @@ class World:
     def _take_written(self, facts: dict[Ref, Content], ref: Ref, after: Content | None) -> Keys:
         before = facts.pop(ref, None)
         if after is not None:
-            facts[ref] = after
-        return self._owner(before) | self._owner(after)
+            same = before is not None and before.content == after.content
+            facts[ref] = replace(after, since=before.since if before and same else self.uptime)
+        affected = self._owner(before) | self._owner(after)
+        return affected | self._rotating() if facts is self.bundles else affected
+
+    def _dated(self, now: IdentitySecret, before: IdentitySecret | None) -> IdentitySecret:
+        same_roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
+        same_leaf = before and before.leaf == now.leaf
+        return replace(
+            now,
+            roots_since=before.roots_since if before and same_roots else self.uptime,
+            leaf_since=before.leaf_since if before and same_leaf else self.uptime,
+        )
+
+    def _rotating(self) -> Keys:
+        """Return the trust domains whose next step may wait for what has just been seen."""
+        return {
+            domain_key(name)
+            for name, domain in self.registry.domains.items()
+            if (known := self.authority(domain)) and (known.prepared or known.retiring)
+        }
 
     # Reading
 
