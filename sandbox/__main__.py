@@ -11,9 +11,12 @@ from sandbox import tools
 from sandbox.cluster import KUBECONFIG_VARIABLE, named_kubeconfig
 from sandbox.detached import DetachedSandbox
 from sandbox.errors import SandboxError
+from sandbox.node import starting
+from sandbox.node.settings import WORKLOAD_IMAGE
+from sandbox.node.tiers import Tier, unavailable
 
 app = typer.Typer(
-    help="A real Kubernetes control plane on this machine, without a node.",
+    help="A real Kubernetes cluster on this machine, with a node if you want one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,14 +35,42 @@ Name = Annotated[
 
 
 @app.command()
-def up(name: Name = "default") -> None:
+def up(
+    name: Name = "default",
+    *,
+    node: Annotated[
+        bool, typer.Option("--node", help="With a node: a kubelet runs Pods in containers.")
+    ] = False,
+    process_pods: Annotated[
+        bool, typer.Option("--process-pods", help="With a lighter node: each Pod is a process.")
+    ] = False,
+) -> None:
     """Start a cluster to play with; it stays until `down`."""
     if named := named_kubeconfig():
         raise SandboxError(f"{KUBECONFIG_VARIABLE} names a cluster ({named}): nothing to start")
+    tier = _tier(node=node, process_pods=process_pods)
     sandbox = DetachedSandbox(name)
-    print("The sandbox is up." if sandbox.up() else "The sandbox is up already.")
+    print("The sandbox is up." if sandbox.up(tier) else "The sandbox is up already.")
     print(f"\n{_exports(sandbox)}\n")
-    print("It has no nodes, so Pods stay Pending. `python -m sandbox down` ends it.")
+    print(f"{PODS[sandbox.tier]} `python -m sandbox down` ends it.")
+
+
+PODS = {
+    Tier.CONTROL_PLANE: "It has no nodes, so Pods stay Pending.",
+    Tier.PROCESS_PODS: f"Its Pods are processes; the one image it has is {WORKLOAD_IMAGE}.",
+    Tier.NODE: f"Its one node has no registry; the one image it has is {WORKLOAD_IMAGE}.",
+}
+
+
+def _tier(*, node: bool, process_pods: bool) -> Tier:
+    """Return the tier that was asked for, or the control plane where it cannot be had."""
+    if node and process_pods:
+        raise SandboxError("either --node or --process-pods: there is one node")
+    wanted = Tier.NODE if node else Tier.PROCESS_PODS if process_pods else Tier.CONTROL_PLANE
+    if reason := unavailable(wanted):
+        print(f"Without a node: {reason}.", file=sys.stderr)
+        return Tier.CONTROL_PLANE
+    return wanted
 
 
 @app.command()
@@ -75,11 +106,14 @@ def build(
     ] = None,
 ) -> None:
     """Build what the sandbox needs and is not there yet, and say where it is."""
-    known = {"kubectl": None, **tools.PROGRAMS}
-    for name in names or known:
+    known = ("kubectl", *tools.PROGRAMS)
+    useless = Tier.NODE.programs if unavailable(Tier.NODE) else ()
+    for name in names or (each for each in known if each not in useless):
         if name not in known:
             raise SandboxError(f"there is no program {name}; there are {', '.join(known)}")
         print(tools.ensure(name))
+    if not names and not useless:
+        starting.prepare(Tier.NODE)  # the packages too
 
 
 def _exports(sandbox: DetachedSandbox) -> str:

@@ -14,6 +14,9 @@ from sandbox import tools
 from sandbox.control_plane import GRACE_SECONDS, ControlPlane
 from sandbox.errors import CommandError, SandboxError
 from sandbox.kubeconfig import write_kubeconfig
+from sandbox.node import starting
+from sandbox.node.node import Node
+from sandbox.node.tiers import Tier
 from sandbox.processes import Tether
 
 KUBECONFIG_VARIABLE = "TROTH_SANDBOX_KUBECONFIG"
@@ -26,34 +29,60 @@ class Sandbox:
     """
 
     def __init__(
-        self, directory: Path, kubeconfig: Path, control_plane: ControlPlane | None = None
+        self,
+        directory: Path,
+        kubeconfig: Path,
+        control_plane: ControlPlane | None = None,
+        node: Node | None = None,
     ) -> None:
         self.directory = directory
         self.kubeconfig = kubeconfig
         self._control_plane = control_plane
+        self._node = node
 
     @classmethod
     @contextmanager
     def start(
-        cls, directory: Path | None = None, *, kubeconfig: Path | None = None
+        cls,
+        directory: Path | None = None,
+        *,
+        kubeconfig: Path | None = None,
+        tier: Tier = Tier.CONTROL_PLANE,
     ) -> Iterator[Self]:
         """Start a control plane and end it, and all it left, when the context does.
+
+        With a `tier` that has one, a node is started too.
 
         `directory` must be missing or empty; it is removed in the end. Without one a temporary
         directory is used. With `kubeconfig`, or `TROTH_SANDBOX_KUBECONFIG`, nothing is started
         and the sandbox is that cluster, as it is.
 
-        Raises `SandboxError` if the control plane cannot be built or started.
+        Raises `SandboxError` if the control plane cannot be built or started, or if this machine
+        cannot have the tier.
         """
         named = kubeconfig or named_kubeconfig()
+        if named:
+            directory = _own(directory)
+            with Tether(directory):
+                yield cls(directory, named, node=Node.of(named))
+            return
+        starting.prepare(tier)
         directory = _own(directory)
-        with Tether(directory) as tether:
-            if named:
-                yield cls(directory, named)
-                return
-            control_plane = ControlPlane(tether, directory)
+        with starting.cleared(directory, tier) as group, Tether(directory) as tether:
+            control_plane = ControlPlane(tether, directory, node=tier.has_node)
             control_plane.start()
-            yield cls(directory, control_plane.kubeconfig, control_plane)
+            if not tier.has_node:
+                yield cls(directory, control_plane.kubeconfig, control_plane)
+                return
+            with starting.start(tether, directory, control_plane, tier, group) as node:
+                yield cls(directory, control_plane.kubeconfig, control_plane, node)
+
+    @property
+    def node(self) -> Node:
+        """The node; raises `SandboxError` where there is none of ours."""
+        if self._node is None:
+            raise SandboxError("this sandbox has no node: start it with another tier")
+        return self._node
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator and return what it prints.

@@ -5,6 +5,7 @@ path may have no more than about a hundred characters. Other files are named in 
 list of processes shows which sandbox each belongs to.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,13 @@ ADVERTISED = "192.0.2.1"
 ETCD_SOCKET = "unix://etcd.sock:1"
 ETCD_PEER_SOCKET = "unix://etcd.sock:2"
 
+# The node, where there is one, is in a network of its own, and no route leads there. The API server
+# reaches its kubelet, and webhooks in its pods, through a socket in the sandbox's directory.
+NODE = "sandbox-node"
+NODE_ADDRESS = "10.77.0.1"
+EGRESS_SOCKET = "egress.sock"
+EGRESS_CONFIGURATION = "egress.json"
+
 # Controllers that only wait here for nodes, clouds and volumes that never come.
 IDLE_CONTROLLERS = (
     "cloud-node-lifecycle-controller",
@@ -39,6 +47,26 @@ IDLE_CONTROLLERS = (
 
 
 @dataclass(frozen=True, slots=True)
+class NodeCredentials:
+    """The files by which the API server and a node's kubelet know each other."""
+
+    api_server: KeyPair
+    kubelet: KeyPair
+    kubelet_server: KeyPair
+
+    @classmethod
+    def issue(cls, authority: Authority) -> "NodeCredentials":
+        """Generate all of them."""
+        return cls(
+            api_server=authority.client("kube-apiserver-kubelet-client", user="kube-apiserver"),
+            kubelet=authority.client("kubelet", user=f"system:node:{NODE}", group="system:nodes"),
+            kubelet_server=authority.server(
+                "kubelet-server", addresses=[NODE_ADDRESS], dns_names=[NODE]
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """The files by which the components and the administrator know each other."""
 
@@ -47,10 +75,11 @@ class Credentials:
     administrator: KeyPair
     controller_manager: KeyPair
     service_account_key: Path
+    node: NodeCredentials | None = None
 
     @classmethod
-    def issue(cls, directory: Path) -> "Credentials":
-        """Generate all of them into `directory`."""
+    def issue(cls, directory: Path, *, node: bool = False) -> "Credentials":
+        """Generate all of them into `directory`, with those of a node if there is to be one."""
         authority = Authority(directory)
         key = directory / "service-account.key"
         write_private_key(key, service_account_key())
@@ -74,6 +103,7 @@ class Credentials:
                 "kube-controller-manager", user="system:kube-controller-manager"
             ),
             service_account_key=key,
+            node=NodeCredentials.issue(authority) if node else None,
         )
 
 
@@ -115,7 +145,35 @@ def api_server(port: int, credentials: Credentials) -> Sequence[str]:
         f"--service-account-key-file={credentials.service_account_key}",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         "--profiling=false",
+        *(_towards_the_node(credentials.authority, credentials.node) if credentials.node else ()),
     ]
+
+
+def _towards_the_node(authority: Path, credentials: NodeCredentials) -> Sequence[str]:
+    return [
+        f"--egress-selector-config-file={EGRESS_CONFIGURATION}",
+        f"--kubelet-certificate-authority={authority}",
+        f"--kubelet-client-certificate={credentials.api_server.certificate}",
+        f"--kubelet-client-key={credentials.api_server.key}",
+        "--kubelet-preferred-address-types=InternalIP",
+        # Webhooks are called at their pods, since no Service address leads anywhere here.
+        "--enable-aggregator-routing=true",
+    ]
+
+
+def egress_configuration() -> str:
+    """Return the file that tells the API server how to reach what is in the node's network."""
+    connection = {
+        "proxyProtocol": "HTTPConnect",
+        "transport": {"uds": {"udsName": EGRESS_SOCKET}},
+    }
+    return json.dumps(
+        {
+            "apiVersion": "apiserver.k8s.io/v1beta1",
+            "kind": "EgressSelectorConfiguration",
+            "egressSelections": [{"name": "cluster", "connection": connection}],
+        }
+    )
 
 
 def controller_manager(kubeconfig: Path, credentials: Credentials) -> Sequence[str]:

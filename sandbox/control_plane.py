@@ -35,24 +35,37 @@ FIRST_OBJECTS = (
 class ControlPlane:
     """A control plane in a directory, its processes tethered to this one.
 
-    `kubeconfig` is the administrator's.
+    `kubeconfig` is the administrator's. With `node` it is made for a node to join.
     """
 
-    def __init__(self, tether: Tether, directory: Path) -> None:
+    def __init__(self, tether: Tether, directory: Path, *, node: bool = False) -> None:
         self._programs = {name: tools.ensure(name) for name in tools.CONTROL_PLANE}
         self._tether = tether
         self._directory = directory
-        self._credentials = components.Credentials.issue(directory)
+        self._credentials = components.Credentials.issue(directory, node=node)
         self._tls = ssl.create_default_context(cafile=str(self._credentials.authority))
         administrator = self._credentials.administrator
         self._tls.load_cert_chain(administrator.certificate, administrator.key)
         self._port = 0
+        if node:
+            configuration = components.egress_configuration()
+            (directory / components.EGRESS_CONFIGURATION).write_text(configuration)
         self.kubeconfig = directory / "kubeconfig"
 
     @property
     def server(self) -> str:
         """The API server's address."""
         return f"https://{components.LOOPBACK}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The API server's port, on the loopback interface."""
+        return self._port
+
+    @property
+    def credentials(self) -> components.Credentials:
+        """The files of the components."""
+        return self._credentials
 
     def start(self) -> None:
         """Start everything and return once it serves.

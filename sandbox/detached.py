@@ -4,6 +4,7 @@ Each has a name and a directory in the cache:
 
     holder         locked as long as the sandbox is up; says the process id of who holds it
     holder.log     what the holder had to complain about
+    tier           which kind of sandbox it is
     bin/           kubectl and helm
     control-plane/ the sandbox itself, gone when it is
 
@@ -26,6 +27,9 @@ from sandbox import tools
 from sandbox.cache import cache_directory, locked, try_lock
 from sandbox.cluster import Sandbox
 from sandbox.errors import SandboxError
+from sandbox.node import starting
+from sandbox.node.settings import CONTROL_SOCKET
+from sandbox.node.tiers import Tier
 from sandbox.processes import tail
 from sandbox.progress import waiting
 
@@ -48,15 +52,24 @@ class DetachedSandbox:
         """The directory of kubectl and helm, to be put on PATH."""
         return self._directory / "bin"
 
-    def up(self) -> bool:
-        """Bring it up unless it is; return whether anything had to be done."""
+    @property
+    def tier(self) -> Tier:
+        """Which kind of sandbox it is, while it is up."""
+        return Tier(self._tier_file.read_text())
+
+    def up(self, tier: Tier = Tier.CONTROL_PLANE) -> bool:
+        """Bring it up unless it is; return whether anything had to be done.
+
+        Raises `SandboxError` if this machine cannot have the tier.
+        """
         for program in tools.CLUSTER:
             tools.ensure(program)
+        starting.prepare(tier)
         with locked(self._directory, meanwhile="waiting for another command on this sandbox"):
             if self._holder():
                 return False
             self._clear()
-            self._start()
+            self._start(tier)
             return True
 
     def down(self) -> bool:
@@ -88,7 +101,7 @@ class DetachedSandbox:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            with Sandbox.start(self._control_plane):
+            with Sandbox.start(self._control_plane, tier=self.tier):
                 while True:
                     signal.pause()
 
@@ -105,6 +118,10 @@ class DetachedSandbox:
         return self._directory / "holder"
 
     @property
+    def _tier_file(self) -> Path:
+        return self._directory / "tier"
+
+    @property
     def _log(self) -> Path:
         return self._directory / "holder.log"
 
@@ -119,11 +136,12 @@ class DetachedSandbox:
                 time.sleep(0.01)
             return int(text)
 
-    def _start(self) -> None:
+    def _start(self, tier: Tier) -> None:
         self.programs.mkdir(parents=True)
+        self._tier_file.write_text(tier)
         for program in ("kubectl", "helm"):
             (self.programs / program).symlink_to(tools.ensure(program))
-        with waiting("starting the control plane") as beat, self._log.open("wb") as log:
+        with waiting(f"starting the {_called(tier)}") as beat, self._log.open("wb") as log:
             holder = subprocess.Popen(
                 [sys.executable, "-m", "sandbox.detached", self.name],
                 cwd=Path(__file__).parent.parent,
@@ -140,7 +158,9 @@ class DetachedSandbox:
                 raise
 
     def _wait_until_ready(self, holder: subprocess.Popen[bytes], beat: Callable[[], None]) -> None:
-        while not self.kubeconfig.exists():
+        # The node's socket is the last thing to appear of a sandbox that has one.
+        last = self._control_plane / CONTROL_SOCKET if self.tier.has_node else self.kubeconfig
+        while not last.exists():
             if holder.poll() is not None:
                 raise SandboxError(tail(self._log))
             beat()
@@ -153,6 +173,10 @@ class DetachedSandbox:
 
     def _is_gone(self) -> bool:
         return not self._control_plane.exists()
+
+
+def _called(tier: Tier) -> str:
+    return "control plane and the node" if tier.has_node else "control plane"
 
 
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:

@@ -38,6 +38,20 @@ PROGRAMS = {
             stamp="k8s.io/component-base/version.gitVersion",
         ),
         GoProgram(
+            name="kubelet",
+            module=HERE / "tools" / "kubernetes",
+            package="k8s.io/kubernetes/cmd/kubelet",
+            release_of="k8s.io/kubernetes",
+            stamp="k8s.io/component-base/version.gitVersion",
+        ),
+        GoProgram(
+            name="kube-router",
+            module=HERE / "tools" / "kube-router",
+            package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+            release_of="github.com/cloudnativelabs/kube-router/v2",
+            stamp="github.com/cloudnativelabs/kube-router/v2/pkg/version.Version",
+        ),
+        GoProgram(
             name="helm",
             module=HERE / "tools" / "helm",
             package="helm.sh/helm/v3/cmd/helm",
@@ -45,6 +59,7 @@ PROGRAMS = {
             stamp="helm.sh/helm/v3/internal/version.version",
         ),
         GoProgram(name="svid-judge", module=HERE / "judge", package="."),
+        GoProgram(name="workload", module=HERE / "workload", package="."),
     )
 }
 

@@ -4,14 +4,17 @@ It starts when the first test asks for it. Under pytest-xdist each worker has it
 cluster-scoped objects of one test are never seen by another that runs at the same time.
 """
 
-from collections.abc import Iterator
-from itertools import count
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from sandbox import Sandbox
+from sandbox.cluster import named_kubeconfig
+from tests.cluster.stage import Stage, staged
 
-_numbers = count(1)
+CRDS = Path(__file__).parents[2] / "crds"
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +23,44 @@ def sandbox() -> Iterator[Sandbox]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def established(sandbox: Sandbox) -> Sandbox:
+    """The sandbox, and in it the kinds of Troth."""
+    return with_crds(sandbox)
+
+
+def with_crds(sandbox: Sandbox) -> Sandbox:
+    sandbox.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    sandbox.kubectl(
+        "wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=troth"
+    )
+    return sandbox
+
+
 @pytest.fixture
 def namespace(sandbox: Sandbox) -> Iterator[str]:
     """A namespace of the test's own; its contents go on being deleted after the test."""
-    name = f"test-{next(_numbers)}"
+    name = f"test-{uuid.uuid4().hex[:8]}"
     sandbox.kubectl("create", "namespace", name)
     yield name
     sandbox.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+async def stage(established: Sandbox) -> AsyncIterator[Stage]:
+    """Troth installed by its chart in a namespace of the test's own, and not running yet."""
+    async with staged(established) as setting:
+        yield setting
+
+
+@pytest.fixture
+async def lonely_stage() -> AsyncIterator[Stage]:
+    """The same on a control plane that no other test uses, to be stopped and started.
+
+    A controller manager whose API server was away may not look again for most of a minute.
+    """
+    if named_kubeconfig() is not None:
+        pytest.skip("the cluster is not ours to stop")
+    with Sandbox.start() as sandbox:
+        async with staged(with_crds(sandbox)) as setting:
+            yield setting

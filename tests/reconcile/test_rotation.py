@@ -281,7 +281,7 @@ async def test_a_reader_that_cannot_be_reached_blocks_by_name_instead_of_breakin
                 return copy.deepcopy(it.server.objects["ConfigMap", mute])
             return await apply(manifest)
 
-        it.server.apply = deaf  # type: ignore[method-assign] - the one thing that fails here
+        it.server.apply = deaf  # type: ignore[method-assign]  # the one thing that fails
         await it.until("Distributing")
         await it.live(timedelta(hours=1))
         assert it.phase == "Distributing"

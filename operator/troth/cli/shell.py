@@ -103,8 +103,11 @@ class Shell:
 
     async def _login(self, **_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401
         config = await self._configuration()
+        scheme, _space, token = config.api_key.get("BearerToken", "").partition(" ")
         return kopf.ConnectionInfo(
             server=config.host,
+            scheme=scheme or None,
+            token=token or None,
             ca_path=config.ssl_ca_cert,
             certificate_path=config.cert_file,
             private_key_path=config.key_file,

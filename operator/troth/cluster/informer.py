@@ -17,6 +17,8 @@ from troth.world.facts import Manifest
 GONE = 410
 SILENCE = 150.0
 """Seconds without a byte after which a watch counts as dead; bookmarks come once a minute."""
+LASTING = 10.0
+"""Seconds after which a watch counts as a success, though nothing happened in it."""
 
 
 class Sink(Protocol):
@@ -77,7 +79,8 @@ class Informer:
                     self._version = ""
                 else:
                     self._on_failure(self.selection, error)
-                    await asyncio.sleep(self._backoff.next())
+            # also after an end without an error: a server that ends every watch at once is not well
+            await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> None:
         seen: set[Ref] = set()
@@ -87,20 +90,25 @@ class Informer:
             for item in page["items"]:
                 item["kind"] = self.selection.kind  # a list's items do not say
                 seen.add(Ref.of(item))
+                self._known.add(Ref.of(item))  # at once: the list may break off after this page
                 self._sink.observe(item)
             await asyncio.sleep(0)  # a long list must not starve the lease
         for ref in self._known - seen:
             self._sink.forget(self.selection.kind, ref, int(version))
         self._known = seen
         self._version = version
-        self._backoff.reset()
         self.synced.set()
 
     async def _watch(self) -> None:
-        events = self._server.watch(self.selection, self._version, SILENCE)
-        async for event in events:
-            self._take(event["type"], event["object"])
-            self._backoff.reset()
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            async for event in self._server.watch(self.selection, self._version, SILENCE):
+                self._take(event["type"], event["object"])
+                self._backoff.reset()
+        finally:
+            if now() - began > LASTING:
+                self._backoff.reset()
 
     def _take(self, type_: str, manifest: Manifest) -> None:
         version = manifest["metadata"]["resourceVersion"]

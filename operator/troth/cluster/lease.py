@@ -90,8 +90,8 @@ class Leadership:
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         record = lease["metadata"]["resourceVersion"]
-        if record != self._seen[0]:
-            self._seen = (record, asked_at)
+        if record != self._seen[0]:  # written before the answer, perhaps long after the question
+            self._seen = (record, self._monotonic())
         lasts = float(spec.get("leaseDurationSeconds") or self._timing.duration)
         expired = asked_at - self._seen[1] > lasts
         if holder in ("", self._identity) or expired:

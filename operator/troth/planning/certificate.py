@@ -23,6 +23,9 @@ from troth.world.world import World
 AWAITING = frozenset({"AuthorityNotReady"})
 """Reasons for which a leaf that is there is left in place, its standing unknown."""
 
+UNSIGNED = AWAITING | {"DNSNameNotAllowed"}
+"""Reasons for which no leaf can be issued, while whom the workload may trust is known."""
+
 ISSUING = verdicts.false("CertificateIssued", "Issuing", "a certificate is being issued")
 ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is current")
 
@@ -38,7 +41,8 @@ def plan_certificate(view: View, world: World) -> Layer:
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         standing = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
-        return Layer(standing(type_, reason, message), leaf=leaf)
+        steps = _revocations(view, world) if leaf and reason in UNSIGNED else ()
+        return Layer(standing(type_, reason, message), steps, leaf)
     assert view.domain is not None
     assert view.known_authority is not None
     authority = view.known_authority.authority
@@ -63,6 +67,22 @@ def plan_certificate(view: View, world: World) -> Layer:
     assert view.secret is not None
     steps = (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
     return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf)
+
+
+def _revocations(view: View, world: World) -> tuple[UpdatePublic, ...]:
+    """Return the update of the peer list beside a leaf that cannot be renewed.
+
+    Taking consent back must not wait for an authority; the roots stay as they are.
+    """
+    assert view.domain is not None
+    assert view.secret is not None
+    account = view.identity.spec.workload.service_account_name
+    own_id = spiffe_id(view.domain.spec.domain, view.identity.ref.namespace, account)
+    manifest = _secret_manifest(view, world, own_id)
+    manifest["stringData"] |= {
+        name: text for name, text in view.secret.public.items() if name == ROOTS
+    }
+    return (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
 
 
 def _why_not_issue(view: View, mtls: MTLS) -> Fault | None:
@@ -164,6 +184,8 @@ def _peer_ids(edges: tuple[Edge, ...], world: World) -> dict[Ref, str]:
             for ref in (edge.caller, edge.callee):
                 domain = world.registry.governance(ref.namespace).domain
                 assert domain is not None
-                account = world.registry.identities[ref].spec.workload.service_account_name
-                ids[ref] = spiffe_id(domain.spec.domain, ref.namespace, account)
+                spec = world.registry.identities[ref].spec
+                if spec.authentication.mtls is not None:
+                    account = spec.workload.service_account_name
+                    ids[ref] = spiffe_id(domain.spec.domain, ref.namespace, account)
     return ids

@@ -5,7 +5,16 @@ from datetime import timedelta
 from troth.resources.metadata import API_VERSION, Resource
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
-from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, Content, Fact, Manifest
+from troth.world.facts import (
+    MANAGED_BY,
+    OWNER_KIND,
+    OWNER_NAME,
+    POLICY_SUFFIX,
+    SECRET_SUFFIX,
+    Content,
+    Fact,
+    Manifest,
+)
 
 FOREIGN_RETRY = timedelta(minutes=1)
 """How long an object of a wanted name that is not Troth's is left alone before another look."""
@@ -13,12 +22,12 @@ FOREIGN_RETRY = timedelta(minutes=1)
 
 def secret_ref(identity: Ref) -> Ref:
     """Return where an identity's Secret is."""
-    return Ref(identity.namespace, f"{identity.name}-identity")
+    return Ref(identity.namespace, identity.name + SECRET_SUFFIX)
 
 
 def policy_ref(identity: Ref) -> Ref:
     """Return where an identity's NetworkPolicy is."""
-    return Ref(identity.namespace, f"{identity.name}-troth")
+    return Ref(identity.namespace, identity.name + POLICY_SUFFIX)
 
 
 def metadata_of(ref: Ref, owner: Resource) -> Manifest:
@@ -48,20 +57,24 @@ def metadata_of(ref: Ref, owner: Resource) -> Manifest:
 
 
 def is_child(fact: Fact, owner: Resource) -> bool:
-    """Say whether an object is this owner's, and not one of a predecessor of the same name."""
-    labelled = (fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)) == (
+    """Say whether an object is this owner's, and not one of a predecessor of the same name.
+
+    An owner reference decides where there can be one; a label changed by hand is then put right.
+    """
+    if isinstance(owner, ServiceIdentity):
+        return owner.metadata.uid in fact.owner_uids
+    return (fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)) == (
         owner.kind,
         owner.metadata.name,
-    )
-    return labelled and (
-        owner.metadata.uid in fact.owner_uids if isinstance(owner, ServiceIdentity) else True
     )
 
 
 def differs(manifest: Manifest, fact: Content) -> bool:
     """Say whether an object is not what it should be, in what Troth owns of it."""
-    content = manifest.get("spec", manifest.get("data"))
     labels = manifest["metadata"]["labels"]
-    return fact.content != content or any(
-        fact.labels.get(key) != value for key, value in labels.items()
-    )
+    if any(fact.labels.get(key) != value for key, value in labels.items()):
+        return True
+    if "spec" in manifest:  # a rule more would be a grant more
+        return bool(fact.content != manifest["spec"])
+    # other keys of a ConfigMap are whoever's wrote them, and a server-side apply leaves them
+    return any(fact.content.get(key) != text for key, text in manifest["data"].items())

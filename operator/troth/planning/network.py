@@ -91,14 +91,19 @@ def compile_policy(situation: Situation) -> Manifest:
     )
 
 
-def keep_open(spec: Manifest, existing: Mapping[str, Any]) -> Manifest:
-    """Return `existing` without the rules that `spec` no longer has; nothing is added.
+def keep_open(specs: Iterable[Manifest], existing: Mapping[str, Any]) -> Manifest:
+    """Return `existing` without the rules that none of `specs` has any more; nothing is added.
 
     For a workload whose own standing is unsettled: what was open stays open unless it was taken
-    back, and nothing opens.
+    back, and nothing opens. There is one spec for each trust domain that claims the workload.
     """
+    allowed = list(specs)
     ingress, egress = (
-        [rule for rule in existing.get(side) or [] if rule in spec.get(side, [])]
+        [
+            rule
+            for rule in existing.get(side) or []
+            if any(rule in spec.get(side, []) for spec in allowed)
+        ]
         for side in ("ingress", "egress")
     )
     return _spec(existing["podSelector"], ingress, egress)
@@ -154,13 +159,19 @@ def _by_peer(situation: Situation, side: str, edges: Iterable[tuple[Edge, Ref]])
         by_peer.setdefault(peer, []).append(edge)
     direction = "ingress" if side == "from" else "egress"
     existing = (situation.existing or {}).get(direction) or []
+    kept: list[Rule] = []
     for peer, group in sorted(by_peer.items()):
         opened = [edge for edge in group if edge.state is EdgeState.LIVE]
         suspended = [edge for edge in group if edge.state is EdgeState.SUSPENDED]
+        if suspended and peer not in situation.peers:
+            found = list(_unaccounted(situation, side, peer, existing))
+            yield from (rule for rule in found if rule not in kept)
+            kept += found
+            continue
         if suspended:
-            kept = _standing(situation, side, peer, [*opened, *suspended], existing)
-            if kept is not None:
-                yield kept
+            standing = _standing(situation, side, peer, [*opened, *suspended], existing)
+            if standing is not None:
+                yield standing
                 continue
         if opened:
             yield _peer_rule(situation, side, peer, opened)
@@ -179,29 +190,37 @@ def _peer_rule(situation: Situation, side: str, peer: Ref, edges: list[Edge]) ->
 def _standing(
     situation: Situation, side: str, peer: Ref, edges: list[Edge], existing: list[Rule]
 ) -> Rule | None:
-    """Return what stands of a peer's rule while some of its edges are suspended.
-
-    A peer that cannot be read is known by its namespace alone, and its rules are kept whole.
-    """
-    if peer not in situation.peers:
-        here = {NAMESPACE_NAME: peer.namespace}
-        return next(
-            (
-                rule
-                for rule in existing
-                if any(
-                    (each.get("namespaceSelector") or {}).get("matchLabels") == here
-                    for each in rule.get(side) or []
-                )
-            ),
-            None,
-        )
+    """Return what stands of a peer's rule while some of its edges are suspended."""
     wanted = _peer_rule(situation, side, peer, edges)
     for rule in existing:
         if rule.get(side) == wanted[side]:
-            ports = [port for port in wanted["ports"] if port in rule["ports"]]
+            standing = rule.get("ports") or []  # without ports: a hand's work, which opened all
+            ports = [port for port in wanted["ports"] if port in standing]
             return {**wanted, "ports": ports} if ports else None
     return None
+
+
+def _unaccounted(
+    situation: Situation, side: str, peer: Ref, existing: list[Rule]
+) -> Iterable[Rule]:
+    """Yield the rules that may be those of a peer that cannot be read.
+
+    Such a peer is known by its namespace alone, so every rule for pods there is kept that is
+    neither another peer's nor one of the workload's own exceptions.
+    """
+    others = [
+        [pods_in(ref.namespace, identity.spec.workload.pod_selector)]
+        for ref, identity in situation.peers.items()
+        if ref.namespace == peer.namespace
+    ]
+    elsewhere = [*_exceptions(situation), *_unverified(situation), *_dns(situation)]
+    for rule in existing:
+        peers = rule.get(side) or [{}]
+        labels = (peers[0].get("namespaceSelector") or {}).get("matchLabels")
+        there = len(peers) == 1 and labels == {NAMESPACE_NAME: peer.namespace}
+        confined = peers[0].get("podSelector") and rule.get("ports")
+        if there and confined and peers not in others and rule not in elsewhere:
+            yield rule
 
 
 def _unverified(situation: Situation) -> Iterable[Rule]:

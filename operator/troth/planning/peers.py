@@ -24,7 +24,8 @@ def identity_document(
 ) -> str:
     """Return the text of `identity.json`: live edges only, sorted, ending in a newline.
 
-    `spiffe_ids` has the SPIFFE ID of every peer of a live edge.
+    `spiffe_ids` has the SPIFFE ID of every peer of a live edge that has one to prove; a gatewayOnly
+    callee has none, and a file about whom to verify says nothing of it.
     """
     me = identity.ref
     live = [edge for edge in edges if edge.state is EdgeState.LIVE]
@@ -51,6 +52,7 @@ def identity_document(
         "calls": [
             {"name": str(callee), "spiffeID": spiffe_ids[callee], "ports": sorted(ports)}
             for callee, ports in sorted(calls.items())
+            if callee in spiffe_ids
         ],
         "requires": {"context": sorted(item.value for item in identity.spec.requires.context)},
     }

@@ -20,7 +20,7 @@ from troth.resources.service_identity import (
     ServiceIdentityStatus,
 )
 from troth.trust.edges import gateway_trust_fault
-from troth.world.facts import KnownAuthority
+from troth.world.facts import Fault, KnownAuthority
 from troth.world.world import Key, World
 
 GATEWAY_WARNING = timedelta(days=14)
@@ -66,29 +66,33 @@ def _plan_network(view: View, world: World) -> Layer:
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
         return Layer(verdict, tuple(removal("NetworkPolicy", view.policy, view.identity)))
-    if view.domain is None:
-        return Layer(verdicts.false(type_, view.governance.reason, view.governance.message))
     standing = conflict("NetworkPolicy", ref, view.policy, view)
-    if standing is not None:
+    if standing is not None and view.domain is not None:
         return Layer(verdicts.false(type_, standing.reason, standing.message))
-    spec = compile_policy(
-        Situation(
-            identity=view.identity,
-            edges=view.edges,
-            peers=world.registry.identities,
-            network=view.domain.spec.network,
-            api_endpoints=world.api_endpoints,
-            existing=view.policy.content if view.policy else None,
+    specs = [
+        compile_policy(
+            Situation(
+                identity=view.identity,
+                edges=view.edges,
+                peers=world.registry.identities,
+                network=claim.spec.network,
+                api_endpoints=world.api_endpoints,
+                existing=view.policy.content if view.policy else None,
+            )
         )
-    )
-    if view.shared is not None:
-        verdict = verdicts.false(type_, "SharedIdentity", view.shared.message)
-        if view.policy is None:
+        for claim in view.governance.claims
+    ]
+    unsettled = _unsettled(view)
+    if unsettled is not None:
+        verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
+        if view.policy is None or standing is not None or not specs:
             return Layer(verdict)
-        spec = keep_open(spec, view.policy.content)
+        spec = keep_open(specs, view.policy.content)
     elif view.policy is None:
+        (spec,) = specs
         verdict = verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
     else:
+        (spec,) = specs
         verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
     manifest = {
         "apiVersion": "networking.k8s.io/v1",
@@ -97,6 +101,15 @@ def _plan_network(view: View, world: World) -> Layer:
         "spec": spec,
     }
     return Layer(refused(type_, view.policy_refused) or verdict, (Apply(manifest),))
+
+
+def _unsettled(view: View) -> Fault | None:
+    """Return why nothing may open, though what is taken back closes."""
+    if view.domain is None:
+        return Fault(view.governance.reason, view.governance.message)
+    if view.shared is not None:
+        return Fault("SharedIdentity", view.shared.message)
+    return None
 
 
 def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:

@@ -36,7 +36,7 @@ def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Ve
     missing = next((verdict for verdict in needed if verdict.status is not Truth.TRUE), None)
     if missing is None:
         return (
-            true(READY, "Ready", "everything declared is in place"),
+            true(READY, "InPlace", "everything declared is in place"),
             false(RECONCILING, "Settled"),
             false(STALLED, "Settled"),
         )

@@ -6,18 +6,31 @@ is and not of what was meant; where that second plan still asks for something, t
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from troth.cluster.api import ApiError
+from troth.pki.certificates import short
 from troth.pki.errors import PKIError
-from troth.planning.plan import Apply, Plan, Step
+from troth.planning.children import secret_ref
+from troth.planning.plan import (
+    ActivateRoot,
+    Apply,
+    CreateRoot,
+    IssueLeaf,
+    Plan,
+    PrepareRoot,
+    Remove,
+    RetireRoot,
+    Step,
+    UpdatePublic,
+)
 from troth.planning.planner import plan as make_plan
 from troth.reconcile.clock import Clock
-from troth.reconcile.events import Notice, event, repair, transitions
+from troth.reconcile.events import Notice, event, relabelled, repair, transitions
 from troth.reconcile.execute import Executor, TryAgain, Writes, needed
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.queue import WorkQueue
@@ -78,13 +91,14 @@ class Engine:
         self._instance = instance
         self._tally = tally or Tally()
         self._executor = Executor(server, self.world, self._keyring, clock)
-        self._in_place: dict[Key, dict[tuple[str, Ref], Manifest]] = {}
+        self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
+        self._in_place: dict[Key, dict[tuple[str, Ref], Mapping[str, Any]]] = {}
 
     # Sink
 
     def observe(self, manifest: Manifest) -> None:
         """Take in an object as the API server has it now."""
-        if manifest["kind"] == "Secret":
+        if manifest["kind"] == "Secret" and self.world.is_news(manifest):
             self._keyring.observe(manifest)
         self.world.uptime = self._clock.uptime()
         self.queue.add(self.world.observe(manifest))
@@ -92,7 +106,7 @@ class Engine:
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
         affected = self.world.forget(kind, ref, version)
-        if kind == "Secret" and affected:
+        if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
         self.queue.add(affected)
 
@@ -138,6 +152,8 @@ class Engine:
         for _ in range(PASSES):
             plan = self._plan(key)
             steps = needed(plan, self.world)
+            if self._let_go(key, steps):
+                plan = self._plan(key)
             if not steps:
                 break
             try:
@@ -146,7 +162,7 @@ class Engine:
             except TryAgain:
                 return None
             except (ApiError, PKIError) as error:
-                self._note_refusal(step, error)
+                self._note_refusal(key, step, error)
                 plan = self._plan(key)
                 break
         self._remember(plan)
@@ -159,11 +175,17 @@ class Engine:
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)
-        if isinstance(step, Apply):
-            # only what was in place just so before, and is not so now, was changed by somebody
-            before = self._in_place.get(plan.key, {}).get(_place(step))
-            notice = notice if before == step.manifest else None
+        # only what was in place just so before, and is not so now, was changed by somebody
+        before = self._in_place.get(plan.key, {})
+        match step:
+            case Apply():
+                notice = notice if before.get(_place(step)) == step.manifest else None
+            case UpdatePublic():
+                known = before.get(_place(step))
+                notice = notice if known == step.manifest["stringData"] else None
         affected = await self._executor.execute(step)
+        if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
+            notice = relabelled(step)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []
@@ -172,21 +194,47 @@ class Engine:
         """Keep what was asked for, to tell a changed declaration from a child changed by hand."""
         if plan.status is None:
             self._in_place.pop(plan.key, None)
+            self._refusals.pop(plan.key, None)
         else:
-            self._in_place[plan.key] = {
+            in_place: dict[tuple[str, Ref], Mapping[str, Any]] = {
                 _place(step): step.manifest for step in plan.steps if isinstance(step, Apply)
             }
+            secret = self.world.secrets.get(secret_ref(plan.key.ref))
+            if secret is not None and not any(
+                isinstance(step, UpdatePublic) for step in plan.steps
+            ):
+                in_place["Secret", secret.ref] = secret.public
+            self._in_place[plan.key] = in_place
 
-    def _note_refusal(self, step: Step, error: ApiError | PKIError) -> None:
+    def _has_new_leaf(self, step: IssueLeaf, plan: Plan) -> bool:
+        secret = self.world.secrets.get(Ref.of(step.manifest))
+        leaf = secret.leaf if secret else None
+        known = (plan.previous_status or {}).get("certificate") or {}
+        return leaf is None or short(leaf.fingerprint) != known.get("fingerprint")
+
+    def _note_refusal(self, key: Key, step: Step, error: ApiError | PKIError) -> None:
         """Remember why a write was refused, for the status; a Secret's refusal may quote it."""
-        manifest = getattr(step, "manifest", None)
-        if manifest is None:
+        if isinstance(step, Remove):
             return
-        kind, ref = manifest["kind"], Ref.of(manifest)
+        kind, ref = _place(step)
         quotable = kind != "Secret" or isinstance(error, PKIError)
         message = str(error) if quotable else error.reason
         self.world.refused[kind, ref] = f"{kind} {ref} cannot be written: {message}"
+        self._refusals.setdefault(key, set()).add((kind, ref))
         log.warning("step refused", kind=kind, ref=str(ref), reason=error.reason)
+
+    def _let_go(self, key: Key, steps: list[Step]) -> bool:
+        """Forget refusals of writes that are not asked for any more; say whether there were any.
+
+        The need may have passed, or the write was carried out and only its answer was lost.
+        """
+        asked = {_place(step) for step in steps if not isinstance(step, Remove)}
+        over = self._refusals.get(key, set()) - asked
+        for place in over:
+            self.world.refused.pop(place, None)
+        if over:
+            self._refusals[key] -= over
+        return bool(over)
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> None:
         """Write the status if it differs, and tell of transitions."""
@@ -202,5 +250,12 @@ class Engine:
                 log.warning("event lost", key=str(plan.key), reason=error.reason)
 
 
-def _place(step: Apply) -> tuple[str, Ref]:
-    return step.manifest["kind"], Ref.of(step.manifest)
+def _place(step: Step) -> tuple[str, Ref]:
+    """Return the kind and place of what a step writes or removes."""
+    match step:
+        case Apply() | CreateRoot() | IssueLeaf() | UpdatePublic():
+            return step.manifest["kind"], Ref.of(step.manifest)
+        case Remove():
+            return step.kind, step.ref
+        case PrepareRoot() | ActivateRoot() | RetireRoot():
+            return "Secret", step.ref

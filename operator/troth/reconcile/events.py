@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from troth.planning.plan import Apply, IssueLeaf, Plan, Step
+from troth.planning.plan import Apply, IssueLeaf, Plan, Step, UpdatePublic
 from troth.resources.conditions import Truth
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
@@ -57,11 +57,17 @@ def repair(step: Step, plan: Plan) -> Notice | None:
         case IssueLeaf() if "certificate" in (plan.previous_status or {}):
             what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
             return Notice("Reissued", f"new key and certificate in {what}: {step.message}")
-        case Apply():
+        case Apply() | UpdatePublic():
             what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
             return Notice("Repaired", f"{what} was not as declared and has been put right")
         case _:
             return None
+
+
+def relabelled(step: IssueLeaf) -> Notice:
+    """Return what to tell where a Secret was taken for missing and had only lost its labels."""
+    what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
+    return Notice("Repaired", f"{what} had lost its labels and has them again")
 
 
 def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:

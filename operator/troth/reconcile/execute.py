@@ -62,6 +62,17 @@ def standing(world: World, manifest: Manifest) -> Content | None:
     return facts.get(Ref.of(manifest))
 
 
+def whole(manifest: Manifest) -> Manifest:
+    """Return a manifest that says of a NetworkPolicy's every list what it is.
+
+    To a server-side apply an absent list is none of its business, so that rules which another hand
+    put into a policy that should have none would stay.
+    """
+    if manifest["kind"] != "NetworkPolicy":
+        return manifest
+    return {**manifest, "spec": {"ingress": [], "egress": [], **manifest["spec"]}}
+
+
 def needed(plan: Plan, world: World) -> list[Step]:
     """Return the steps of a plan that the world does not show as done."""
     return [
@@ -90,7 +101,7 @@ class Executor:
         match step:
             case Apply():
                 fact = standing(self._world, step.manifest)
-                return await self._put(step.manifest, fact.uid if fact else "")
+                return await self._put(whole(step.manifest), fact.uid if fact else "")
             case CreateRoot():
                 secret = await asyncio.to_thread(root_secret, step, self._clock.now())
                 return await self._put(secret, "")
@@ -205,7 +216,7 @@ class Executor:
         return self._world.forget_written(step.kind, step.ref)
 
     def _observe(self, manifest: Manifest) -> Keys:
-        if manifest["kind"] == "Secret":
+        if manifest["kind"] == "Secret" and self._world.is_news(manifest):
             self._keyring.observe(manifest)
         return self._world.observe(manifest)
 

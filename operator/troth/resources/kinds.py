@@ -34,6 +34,7 @@ def _condition(type_: str, field: str) -> str:
 
 READY = Column("Ready", _condition("Ready", "status"))
 REASON = Column("Reason", _condition("Ready", "reason"))
+PEERS = Column("Peers", _condition("PeersAgree", "status"), description="Do all peers agree?")
 MESSAGE = Column("Message", _condition("Ready", "message"), priority=1)
 AGE = Column("Age", ".metadata.creationTimestamp", type="date")
 
@@ -79,6 +80,7 @@ KINDS: tuple[Kind, ...] = (
         columns=(
             READY,
             REASON,
+            PEERS,
             Column("Enforcement", ".spec.enforcement"),
             Column("Expires", ".status.certificate.notAfter"),
             Column("SPIFFE ID", ".status.spiffeID", priority=1),

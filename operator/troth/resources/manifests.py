@@ -1,5 +1,6 @@
 """Manifests as text: YAML in, YAML out, and errors that name file, object, field and mend."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,39 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - the base class's signature
         return True
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what is not in quotes as kubectl does, which is neither YAML 1.1 nor 1.2 to the letter.
+
+    A label's value `n` is a boolean and `1e3` a number, and refused as such; `1:30` and
+    `2026-11-24` are text.
+    """
+
+    bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}  # noqa: RUF012
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+for _tag, _pattern, _first in (
+    (
+        "bool",
+        "y|Y|yes|Yes|YES|on|On|ON|true|True|TRUE|n|N|no|No|NO|off|Off|OFF|false|False|FALSE",
+        "yYnNtTfFoO",
+    ),
+    ("null", "~|null|Null|NULL|", "~nN"),
+    ("merge", "<<", "<"),
+    (
+        "int",
+        r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|[1-9][0-9_]*|0)",
+        "-+0123456789",
+    ),
+    ("float", r"[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    # the last null, of no characters at all, is filed under the empty string
+    for _reader in (_Loader, _Dumper):  # what is read as no text must be quoted where it is text
+        _reader.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, ""]
+        )
 
 
 def dump(manifest: Manifest) -> str:
@@ -61,7 +95,7 @@ def documents(text: str, source: str) -> Iterator[Manifest]:
     Raises `FaultyManifests` where the text is not YAML or a document is not an object.
     """
     try:
-        loaded = list(yaml.safe_load_all(text))
+        loaded = list(yaml.load_all(text, _Loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}" if mark else ""

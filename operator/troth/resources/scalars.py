@@ -174,7 +174,7 @@ def _whole(number: object) -> object:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-PortNumber = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535, strict=True)]
+PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_whole)]
 TrustDomainName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),

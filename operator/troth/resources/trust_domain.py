@@ -138,7 +138,7 @@ class TrustDomainSpec(Model):
             holds=lambda spec: spec.environment not in spec.allow_environments,
         ),
         Rule(
-            cel="!has(self.authority.selfManaged) || "
+            cel="!has(self.authority.selfManaged) || !has(self.certificates) || "
             f"!{is_duration('self.certificates.lifetime')} || "
             f"!{is_duration('self.authority.selfManaged.lifetime')} || "
             "duration(self.certificates.lifetime) < "

@@ -15,13 +15,14 @@ class Governance:
     """Which trust domain governs a namespace, or why none does.
 
     `settled` is false when that cannot be told until somebody mends something: nothing opens and
-    nothing that is open closes meanwhile.
+    nothing that is open closes meanwhile. `claims` has every domain that selects the namespace.
     """
 
     domain: TrustDomain | None
     reason: str
     message: str
     settled: bool = True
+    claims: tuple[TrustDomain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +196,11 @@ class Registry:
         labels = self.namespaces.get(namespace)
         if labels is None:
             return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
-        claims = [
+        claims = tuple(
             domain
             for _, domain in sorted(self.domains.items())
             if matches(domain.spec.namespace_selector, labels)
-        ]
+        )
         if len(claims) > 1:
             claimants = _listed(domain.metadata.name for domain in claims)
             return Governance(
@@ -208,6 +209,7 @@ class Registry:
                 f"namespace {namespace} is selected by the TrustDomains {claimants}; change a "
                 "namespaceSelector or the namespace's labels so that exactly one selects it",
                 settled=False,
+                claims=claims,
             )
         if self.invalid_domains:
             broken = _listed(sorted(self.invalid_domains))
@@ -217,6 +219,7 @@ class Registry:
                 f"the TrustDomain {broken} cannot be read, and may select namespace {namespace}; "
                 "mend it or delete it",
                 settled=False,
+                claims=claims,
             )
         if not claims:
             return Governance(
@@ -225,7 +228,7 @@ class Registry:
                 f"no TrustDomain selects namespace {namespace}; label the namespace as a "
                 "namespaceSelector asks",
             )
-        return Governance(claims[0], "Governed", "")
+        return Governance(claims[0], "Governed", "", claims=claims)
 
     def shared_identity(self, ref: Ref) -> SharedIdentity | None:
         """Return the first identity of the namespace that this one collides with."""

@@ -13,6 +13,8 @@ OWNER_KIND = "troth.dev/owner-kind"
 OWNER_NAME = "troth.dev/owner-name"
 KEYSTORE_DIGEST = "troth.dev/keystore-digest"
 FIELD_MANAGER = "troth"
+SECRET_SUFFIX, POLICY_SUFFIX = "-identity", "-troth"
+"""What the names of an identity's children add to its own."""
 
 Manifest = dict[str, Any]
 

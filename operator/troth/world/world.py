@@ -18,9 +18,10 @@ from troth.trust.registry import Registry
 from troth.trust.selectors import matches, subsumed
 from troth.world import observe
 from troth.world.facts import (
-    MANAGED_BY,
     OWNER_KIND,
     OWNER_NAME,
+    POLICY_SUFFIX,
+    SECRET_SUFFIX,
     AuthoritySecret,
     Content,
     Endpoint,
@@ -53,6 +54,7 @@ def identity_key(ref: Ref) -> Key:
 
 
 Keys = set[Key]
+F = TypeVar("F", bound=Fact)
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class World:
     uptime: float = 0.0
     """Seconds on the process's monotonic clock, told before every observation and every plan."""
     _services: dict[str, dict[str, Service]] = field(default_factory=dict)
+    _bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     _slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
     _versions: dict[tuple[str, Ref], int] = field(default_factory=dict)
 
@@ -91,11 +94,10 @@ class World:
         An object that is not newer than the one known, such as the echo of a write whose answer
         was taken in already, changes nothing.
         """
-        kind, ref = manifest["kind"], Ref.of(manifest)
-        version = int(manifest["metadata"].get("resourceVersion") or 0)
-        if version and version <= self._versions.get((kind, ref), -1):
+        if not self.is_news(manifest):
             return set()
-        self._versions[kind, ref] = version
+        kind, ref = manifest["kind"], Ref.of(manifest)
+        self._versions[kind, ref] = _version(manifest)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
         return self._take(kind)(ref, manifest)
@@ -114,6 +116,16 @@ class World:
     def forget_written(self, kind: str, ref: Ref) -> Keys:
         """Take in that Troth itself deleted an object."""
         return self.forget(kind, ref, self._versions.get((kind, ref), -1))
+
+    def is_news(self, manifest: Manifest) -> bool:
+        """Say whether an object is newer than the one known."""
+        version = _version(manifest)
+        place = manifest["kind"], Ref.of(manifest)
+        return not version or version > self._versions.get(place, -1)
+
+    def knows(self, kind: str, ref: Ref) -> bool:
+        """Say whether there is an object, as far as is known."""
+        return (kind, ref) in self._versions
 
     def known(self, kind: str) -> list[Ref]:
         """Return where the known objects of a kind are."""
@@ -140,7 +152,7 @@ class World:
         before = registry.domains.get(ref.name)
         affected = self._around_domain(before) if before else set()
         after, fault = parsed(manifest, TrustDomain)
-        self.unreadable.pop(key, None)
+        was_unreadable = self.unreadable.pop(key, None) is not None
         if after is not None:
             registry.put_domain(after)
         elif manifest is None:
@@ -150,8 +162,9 @@ class World:
             self.unreadable[key] = manifest
         if before is not None and after is not None and before.spec == after.spec:
             return {key}
-        if after is None:  # whom an unreadable domain would have governed cannot be told
+        if after is None or was_unreadable:  # whom it would have governed cannot be told
             affected |= {identity_key(identity) for identity in registry.identities}
+            affected |= {domain_key(name) for name in registry.domains}
         else:
             affected |= self._around_domain(after)
         return affected | {key}
@@ -191,12 +204,15 @@ class World:
                 self.terminating.add(name)
         if before == after and was_terminating == (name in self.terminating):
             return set()
-        return self._around_namespaces({name}) | {
+        claiming = {
             domain_key(domain.metadata.name)
             for domain in registry.domains.values()
             for labels in (before, after)
             if labels is not None and matches(domain.spec.namespace_selector, labels)
         }
+        for bundle in self._bundles_in.get(name, ()):  # whoever left one here may now remove it
+            claiming |= self._owner(self.bundles[bundle])
+        return self._around_namespaces({name}) | claiming
 
     def _take_service(self, ref: Ref, manifest: Manifest | None) -> Keys:
         here = self._services.setdefault(ref.namespace, {})
@@ -223,13 +239,10 @@ class World:
         return {identity_key(identity) for identity in self.registry.calling_api()}
 
     def _take_secret(self, ref: Ref, manifest: Manifest | None) -> Keys:
-        before = self.secrets.pop(ref, None)
-        if before is not None or (manifest and owner_of(manifest) == "ServiceIdentity"):
-            if manifest is not None:
-                self.secrets[ref] = self._dated(observe.identity_secret(manifest), before)
-            return self._owner(self.secrets.get(ref) or before) | self._rotating()
+        after = observe.identity_secret(manifest) if manifest else None
+        affected = self._take_written(self.secrets, ref, after) | self._rotating()
         if ref.namespace != self.own_namespace:
-            return set()
+            return affected
         known = self.authority_secrets.pop(ref.name, None)
         self._judged.clear()
         if manifest is not None:
@@ -237,7 +250,6 @@ class World:
             same = known is not None and known.certificates == now.certificates
             since = known.active_since if known and same else self.uptime
             self.authority_secrets[ref.name] = replace(now, active_since=since)
-        affected: Keys = set()
         for domain in self.registry.domains.values():
             if authority_ref(domain, self.own_namespace) == ref:
                 affected |= self._around_domain(domain) | {domain_key(domain.metadata.name)}
@@ -245,28 +257,40 @@ class World:
 
     def _take_bundle(self, ref: Ref, manifest: Manifest | None) -> Keys:
         after = observe.config_map(manifest) if manifest else None
-        return self._take_written(self.bundles, ref, after)
+        self._bundles_in.setdefault(ref.namespace, set()).discard(ref)
+        if after is not None:
+            self._bundles_in[ref.namespace].add(ref)
+        governor = self.registry.governance(ref.namespace).domain
+        wanting = {domain_key(governor.metadata.name)} if governor else set()
+        return self._take_written(self.bundles, ref, after) | wanting | self._rotating()
 
     def _take_policy(self, ref: Ref, manifest: Manifest | None) -> Keys:
         after = observe.network_policy(manifest) if manifest else None
         return self._take_written(self.policies, ref, after)
 
-    def _take_written(self, facts: dict[Ref, Content], ref: Ref, after: Content | None) -> Keys:
+    def _take_written(self, facts: dict[Ref, F], ref: Ref, after: F | None) -> Keys:
+        """Replace a fact; affected are its owners by label, and whoever wants its name."""
         before = facts.pop(ref, None)
         if after is not None:
-            same = before is not None and before.content == after.content
-            facts[ref] = replace(after, since=before.since if before and same else self.uptime)
-        affected = self._owner(before) | self._owner(after)
-        return affected | self._rotating() if facts is self.bundles else affected
+            facts[ref] = self._dated(after, before)
+        return self._owner(before) | self._owner(after) | self._named_after(ref)
 
-    def _dated(self, now: IdentitySecret, before: IdentitySecret | None) -> IdentitySecret:
-        same_roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
-        same_leaf = before and before.leaf == now.leaf
-        return replace(
-            now,
-            roots_since=before.roots_since if before and same_roots else self.uptime,
-            leaf_since=before.leaf_since if before and same_leaf else self.uptime,
-        )
+    def _dated(self, now: F, before: F | None) -> F:
+        """Return a fact with since when what it says has been known."""
+        match now, before:
+            case IdentitySecret(), IdentitySecret() | None:
+                roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
+                leaf = before and before.leaf == now.leaf
+                return replace(
+                    now,
+                    roots_since=before.roots_since if before and roots else self.uptime,
+                    leaf_since=before.leaf_since if before and leaf else self.uptime,
+                )
+            case Content(), Content() | None:
+                same = before and before.content == now.content
+                return replace(now, since=before.since if before and same else self.uptime)
+            case _:
+                return now
 
     def _rotating(self) -> Keys:
         """Return the trust domains whose next step may wait for what has just been seen."""
@@ -326,7 +350,8 @@ class World:
             for other in self.registry.domains.values()
             if namespaces.intersection(self.registry.claimed_by(other))
         }
-        return self._around_namespaces(namespaces) | {domain_key(name) for name in rivals}
+        names = rivals | {other.metadata.name for other in federated}
+        return self._around_namespaces(namespaces) | {domain_key(name) for name in names}
 
     def _around_namespaces(self, namespaces: set[str]) -> Keys:
         inside = {ref for namespace in namespaces for ref in self.registry.identities_in(namespace)}
@@ -339,6 +364,15 @@ class World:
         for other in colliding:
             affected |= self.registry.neighbours(other)
         return {identity_key(ref) for ref in affected}
+
+    def _named_after(self, ref: Ref) -> Keys:
+        """Return the identity whose child would have this name, whoever's it is."""
+        return {
+            identity_key(owner)
+            for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
+            if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
+            and owner in self.registry.identities
+        }
 
     def _owner(self, fact: Fact | None) -> Keys:
         if fact is None:
@@ -353,10 +387,8 @@ class World:
                 return set()
 
 
-def owner_of(manifest: Manifest) -> str | None:
-    """Return the kind of resource that an object was written for, by its labels."""
-    labels = manifest["metadata"].get("labels") or {}
-    return labels.get(OWNER_KIND) if labels.get(MANAGED_BY) == "troth" else None
+def _version(manifest: Manifest) -> int:
+    return int(manifest["metadata"].get("resourceVersion") or 0)
 
 
 def authority_ref(domain: TrustDomain, own_namespace: str) -> Ref:

@@ -1,0 +1,91 @@
+"""The demo on a cluster that stays: `make demo KEEP=1`."""
+
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sandbox.cluster import Sandbox
+from sandbox.demo.cluster import Cluster
+from sandbox.demo.errors import DemoError
+from sandbox.demo.operating import SECONDS
+from sandbox.demo.play import RUNS_AS, install, perform, prepare, version
+from sandbox.demo.screen import Screen
+from sandbox.detached import DetachedSandbox
+from sandbox.processes import Tether, tail
+
+NAME = "demo"
+REPOSITORY = Path(__file__).parents[2]
+
+
+def play_and_keep(screen: Screen) -> bool:
+    """Play on a new cluster and leave it and its operator up; return whether all was as declared.
+
+    A cluster kept by an earlier run is ended first. When the demo cannot be played to its end,
+    nothing is kept.
+    """
+    prepare(screen)
+    sandbox = DetachedSandbox(NAME)
+    sandbox.down()
+    try:
+        with screen.step("control plane") as say:
+            sandbox.up()
+            cluster = Cluster(Sandbox(sandbox.kubeconfig.parent, sandbox.kubeconfig))
+            say(version(cluster))
+        kubeconfig = install(screen, cluster)
+        with screen.step("operator") as say:
+            _keep_operator(sandbox.kubeconfig, kubeconfig)
+            say(RUNS_AS)
+        with Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))) as tether:
+            good = perform(screen, cluster, tether)
+    except BaseException:
+        sandbox.down()
+        raise
+    screen.title("It stays up, and the operator with it")
+    screen.console.print(_what_to_try(), markup=False, soft_wrap=True)
+    return good
+
+
+def _keep_operator(cluster: Path, kubeconfig: Path) -> None:
+    ready, log = cluster.with_name("operator.ready"), cluster.with_name("keeper.log")
+    with log.open("wb") as output:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.demo.keeper", str(cluster), str(kubeconfig)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + SECONDS
+    while not ready.exists():
+        if keeper.poll() is not None or time.monotonic() > deadline:
+            keeper.terminate()
+            raise DemoError(tail(log) or "the operator did not become ready")
+        time.sleep(0.05)
+
+
+def _what_to_try() -> str:
+    python = Path(sys.executable)
+    if python.is_relative_to(REPOSITORY):
+        python = python.relative_to(REPOSITORY)
+    sandbox = f"{shlex.quote(str(python))} -m sandbox"
+    return f"""
+  eval "$({sandbox} env --name {NAME})"             # kubectl and helm for this cluster
+
+  kubectl get troth --all-namespaces                # where everything stands
+  kubectl explain serviceidentity.spec              # what can be declared
+  kubectl describe serviceidentity -n finance reporting     # an edge that waits, and for whom
+
+  # agree to it: the ledger accepts reporting, and the edge opens on both sides
+  kubectl patch serviceidentity ledger -n finance --type=json -p \\
+    '[{{"op":"add","path":"/spec/accepts/-","value":{{"from":{{"name":"reporting"}},"ports":["https"]}}}}]'
+
+  # be careless: delete what Troth wrote, and look again
+  kubectl delete networkpolicy,secret -n shop --selector app.kubernetes.io/managed-by=troth
+  kubectl get networkpolicy,secret,events -n shop
+
+  {sandbox} down --name {NAME}                      # end it; nothing is left behind
+"""

@@ -1,0 +1,46 @@
+"""The operator as a process of its own, with no more rights than the chart gives it."""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from sandbox.control_plane import free_port
+from sandbox.demo.errors import DemoError
+from sandbox.processes import Tether, tail
+
+NAMESPACE = "troth-system"
+NAME = "troth"
+SECONDS = 30.0
+
+
+def run_operator(tether: Tether, kubeconfig: Path, log: Path) -> None:
+    """Start `troth run` and return once its caches are in sync."""
+    port = free_port()
+    tether.start(
+        NAME,
+        [
+            *(sys.executable, "-m", "troth.cli", "run"),
+            f"--kubeconfig={kubeconfig}",
+            f"--namespace={NAMESPACE}",
+            f"--listen=127.0.0.1:{port}",
+        ],
+        log=log,
+        # the client library writes CA and keys to temporary files; these go with the directory
+        env=os.environ | {"TMPDIR": str(tether.directory)},
+    )
+    deadline = time.monotonic() + SECONDS
+    while not _is_ready(port):
+        if tether.poll(NAME) is not None or time.monotonic() > deadline:
+            raise DemoError(f"the operator did not become ready; the end of its log:\n{tail(log)}")
+        time.sleep(0.05)
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+            return True
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False

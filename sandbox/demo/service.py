@@ -1,0 +1,166 @@
+"""A service as a pod would run it: it knows the files of its Secret, and nothing of Troth.
+
+    service.py DIRECTORY PORTS
+
+Run as a script with the standard library alone. `DIRECTORY` holds the Secret's files; `PORTS` is
+JSON: the name of each port, and whether it is `mtls` or `plain`. Each gets a free port on
+loopback, written to `DIRECTORY/addresses.json`; what becomes of every connection is written to
+`DIRECTORY/journal`, one JSON object a line.
+
+Files are read again for every connection, so a renewed certificate or a changed list of peers
+counts at once, without a restart.
+"""
+
+import json
+import socket
+import ssl
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+TIMEOUT = 5.0
+REQUEST_LIMIT = 16 * 1024
+
+
+class Refused(Exception):  # noqa: N818 - what happens to a connection, not what went wrong here
+    """The connection is refused; the message says why."""
+
+
+def server_context(directory: Path) -> ssl.SSLContext:
+    """Return TLS that shows this workload's certificate and asks for one that `ca.crt` vouches for.
+
+    Whom the certificate names is not judged here: that is for `accepted`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.load_verify_locations(directory / "ca.crt")
+    context.load_cert_chain(directory / "tls.crt", directory / "tls.key")
+    return context
+
+
+def spiffe_id(certificate: Any) -> str:  # noqa: ANN401 - the shape is the standard library's
+    """Return the SPIFFE ID of a verified peer's certificate, as `getpeercert()` has it."""
+    names = [value for kind, value in certificate["subjectAltName"] if kind == "URI"]
+    if len(names) != 1:
+        raise Refused(f"the certificate has {len(names)} URI names instead of one SPIFFE ID")
+    return str(names[0])
+
+
+def accepted(directory: Path, peer: str, port: str) -> list[str]:
+    """Return the scopes that `identity.json` gives a peer on a port, or refuse it."""
+    identity = json.loads((directory / "identity.json").read_text())
+    for entry in identity["accepts"]:
+        for allowed in entry["ports"]:
+            if (entry["spiffeID"], allowed["name"]) == (peer, port):
+                return list(allowed["scopes"])
+    raise Refused(f"{peer} is not accepted on {port}")
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a handshake failed, in OpenSSL's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return str(error)
+
+
+class Service:
+    """One workload's listeners."""
+
+    def __init__(self, directory: Path, ports: dict[str, str]) -> None:
+        self._directory = directory
+        self._ports = ports
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Listen, say where, and serve for good."""
+        listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in self._ports}
+        draft = self._directory / ".addresses"
+        draft.write_text(
+            json.dumps({name: each.getsockname()[1] for name, each in listeners.items()})
+        )
+        draft.rename(self._directory / "addresses.json")
+        threads = [
+            threading.Thread(target=self._listen, args=(listener, name))
+            for name, listener in listeners.items()
+        ]
+        for thread in threads:
+            thread.start()
+
+    def _listen(self, listener: socket.socket, port: str) -> None:
+        while True:
+            connection, address = listener.accept()
+            connection.settimeout(TIMEOUT)
+            threading.Thread(
+                target=self._serve, args=(connection, address[1], port), daemon=True
+            ).start()
+
+    def _serve(self, connection: socket.socket, caller: int, port: str) -> None:
+        try:
+            if self._ports[port] == "plain":
+                result = self._answer(connection, {"peer": None, "scopes": []})
+            else:
+                result = self._serve_tls(connection, port)
+        except OSError as error:
+            result = {"refused": reason_of(error)}
+        self._note({"port": port, "caller": caller, **result})
+        _hang_up(connection)
+
+    def _serve_tls(self, connection: socket.socket, port: str) -> dict[str, Any]:
+        context = server_context(self._directory)
+        # a copy, so that what is not TLS at all can still be hung up on in good order
+        with context.wrap_socket(
+            connection.dup(), server_side=True, do_handshake_on_connect=False
+        ) as tls:
+            try:
+                tls.do_handshake()
+            except OSError as error:
+                _hang_up(connection)
+                return {"refused": reason_of(error)}
+            certificate = tls.getpeercert()
+            assert certificate is not None
+            peer = ""
+            try:
+                peer = spiffe_id(certificate)
+                scopes = accepted(self._directory, peer, port)
+            except Refused as refusal:
+                return self._answer(tls, {"peer": peer, "refused": str(refusal)})
+            return self._answer(tls, {"peer": peer, "scopes": scopes, "tls": tls.version()})
+
+    def _answer(self, connection: socket.socket, result: dict[str, Any]) -> dict[str, Any]:
+        """Read a request and answer with what was decided about its caller."""
+        request = b""
+        while b"\r\n\r\n" not in request and len(request) < REQUEST_LIMIT:
+            chunk = connection.recv(4096)
+            if not chunk:
+                return {**result, "refused": result.get("refused", "the caller hung up")}
+            request += chunk
+        status = "403 Forbidden" if "refused" in result else "200 OK"
+        body = json.dumps(result).encode()
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        return result
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        with self._lock, (self._directory / "journal").open("a") as journal:
+            journal.write(json.dumps(entry) + "\n")
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Close so that the caller can still read why: unread bytes would turn into a reset."""
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+    except OSError:
+        return
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    Service(Path(sys.argv[1]), json.loads(sys.argv[2])).run()

@@ -1,0 +1,144 @@
+"""`examples/shop` as it stands in its files: what is applied, and what it declares."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+Manifest = dict[str, Any]
+
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+FOLDER = Path(__file__).parents[2] / "examples" / "shop"
+GATEWAY_TRUST = timedelta(days=60)
+
+
+class Place(NamedTuple):
+    """A namespace and a name."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Place":
+        """Return where an object is."""
+        return cls(manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"])
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Return what `namespace/name` says."""
+        return cls(*text.split("/"))
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Declared(NamedTuple):
+    """One caller, one callee, and the callee's port."""
+
+    caller: Place
+    callee: Place
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """The shop's manifests."""
+
+    manifests: tuple[Manifest, ...]
+
+    @classmethod
+    def read(cls, folder: Path = FOLDER) -> "Shop":
+        """Read the folder.
+
+        The one date in it, the end of the gateway-only trust, is set to `GATEWAY_TRUST` from now:
+        a file ages, and one too far ahead would be refused.
+        """
+        manifests = [
+            manifest
+            for file in sorted(folder.glob("*.yaml"))
+            for manifest in yaml.safe_load_all(file.read_text())
+            if manifest
+        ]
+        end = (datetime.now(UTC) + GATEWAY_TRUST).strftime("%Y-%m-%dT00:00:00Z")
+        for manifest in manifests:
+            trust = manifest.get("spec", {}).get("authentication", {}).get("gatewayOnly")
+            if trust:
+                trust["expiresAt"] = end
+        return cls(tuple(manifests))
+
+    def text(self) -> str:
+        """Return all of it as kubectl reads it."""
+        return yaml.safe_dump_all(self.manifests, sort_keys=False)
+
+    @property
+    def identities(self) -> dict[Place, Manifest]:
+        """The ServiceIdentities, as declared."""
+        return {
+            Place.of(manifest): manifest
+            for manifest in self.manifests
+            if manifest["kind"] == "ServiceIdentity"
+        }
+
+    def accepted(self) -> Iterator[tuple[Declared, list[str]]]:
+        """Yield what callees declare, each with its scopes."""
+        for callee, manifest in self.identities.items():
+            for entry in manifest["spec"].get("accepts", []):
+                if "from" in entry:
+                    caller = _seen_from(callee, entry["from"])
+                    for port in entry["ports"]:
+                        yield Declared(caller, callee, port), entry.get("scopes", [])
+
+    def called(self) -> Iterator[Declared]:
+        """Yield what callers declare."""
+        for caller, manifest in self.identities.items():
+            for entry in manifest["spec"].get("calls", []):
+                if "to" in entry:
+                    callee = _seen_from(caller, entry["to"])
+                    yield from (Declared(caller, callee, port) for port in entry["ports"])
+
+    def agreed(self) -> dict[Declared, list[str]]:
+        """Return what both sides declare, with the scopes that the callee gives."""
+        called = set(self.called())
+        return {edge: scopes for edge, scopes in self.accepted() if edge in called}
+
+    def unverified(self) -> Iterator[tuple[Place, str]]:
+        """Yield the callees and ports that are open to peers without an identity."""
+        for callee, manifest in self.identities.items():
+            for entry in manifest["spec"].get("accepts", []):
+                if "unverified" in entry:
+                    yield from ((callee, port) for port in entry["ports"])
+
+    def ports(self, place: Place) -> dict[str, str]:
+        """Return the ports that an identity's peers reach, and how it serves each."""
+        spec = self.identities[place]["spec"]
+        plain = "gatewayOnly" in spec["authentication"]
+        return {
+            port: "plain" if plain or "unverified" in entry else "mtls"
+            for entry in spec.get("accepts", [])
+            for port in entry["ports"]
+        }
+
+    def number(self, place: Place, port: str) -> int:
+        """Return the number of an identity's port."""
+        ports = self.identities[place]["spec"]["workload"]["ports"]
+        return next(int(each["port"]) for each in ports if each["name"] == port)
+
+    def selected(self, peer: Manifest, here: str) -> Place | None:
+        """Return the identity whose pods a NetworkPolicy's peer selects; `here` is its namespace.
+
+        `None` for networks, and for pods without an identity.
+        """
+        namespaces = peer.get("namespaceSelector", {}).get("matchLabels", {})
+        namespace = namespaces.get(NAMESPACE_NAME, here)
+        for place, manifest in self.identities.items():
+            selector = manifest["spec"]["workload"]["podSelector"]
+            if place.namespace == namespace and selector == peer.get("podSelector"):
+                return place
+        return None
+
+
+def _seen_from(place: Place, reference: dict[str, str]) -> Place:
+    return Place(reference.get("namespace", place.namespace), reference["name"])

@@ -1,0 +1,169 @@
+"""The API server, as far as a node needs it."""
+
+import asyncio
+import base64
+import json
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import yaml
+
+Manifest = Mapping[str, Any]
+
+RETRY_SECONDS = 0.2
+MERGE = "application/merge-patch+json"
+OK, CREATED = 200, 201
+NOT_FOUND, CONFLICT, GONE = 404, 409, 410
+
+
+class Change(StrEnum):
+    """What happened to an object."""
+
+    SEEN = "seen"
+    DELETED = "deleted"
+
+
+class ApiError(Exception):
+    """The API server refused."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+class Api:
+    """A connection to the API server; raw objects in and out."""
+
+    def __init__(self, session: aiohttp.ClientSession, server: str) -> None:
+        self._session = session
+        self._server = server
+
+    @classmethod
+    def of(cls, kubeconfig: Path) -> Self:
+        """Connect as the user of a kubeconfig that carries its certificates; needs the loop."""
+        content = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        context = ssl.create_default_context(cadata=authority)
+        with tempfile.TemporaryDirectory(dir=kubeconfig.parent) as directory:
+            pair = Path(directory, "pair.pem")  # OpenSSL reads keys from files alone
+            pair.touch(mode=0o600)
+            pair.write_bytes(
+                base64.b64decode(user["client-certificate-data"])
+                + base64.b64decode(user["client-key-data"])
+            )
+            context.load_cert_chain(pair)
+        connector = aiohttp.TCPConnector(ssl=context, limit=64)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+        return cls(aiohttp.ClientSession(connector=connector, timeout=timeout), cluster["server"])
+
+    async def get(self, path: str) -> Manifest:
+        """Read an object or a list."""
+        return await self._ask("GET", path)
+
+    async def create(self, path: str, manifest: Manifest) -> Manifest:
+        """Create an object in the collection at `path`."""
+        return await self._ask("POST", path, manifest)
+
+    async def merge(self, path: str, patch: Manifest) -> Manifest:
+        """Merge a patch into an object, or into its status."""
+        return await self._ask("PATCH", path, patch)
+
+    async def delete(self, path: str, options: Manifest | None = None) -> None:
+        """Delete an object; one that is gone already will do."""
+        try:
+            await self._ask("DELETE", path, options)
+        except ApiError as error:
+            if error.status not in (NOT_FOUND, CONFLICT):
+                raise
+
+    async def follow(
+        self, path: str, *, fields: str = ""
+    ) -> AsyncIterator[tuple[Change, Manifest]]:
+        """Yield every object at `path`, then every change, for ever.
+
+        `fields` is a field selector.
+
+        When the connection breaks, or is too far behind, it lists anew and yields what has gone
+        meanwhile as deleted.
+        """
+        known: dict[str, Manifest] = {}
+        while True:
+            try:
+                async for change, manifest in self._once(path, fields, known):
+                    yield change, manifest
+            except (aiohttp.ClientError, ApiError, OSError) as error:
+                print(f"following {path}: {error!r}", flush=True)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _once(
+        self, path: str, fields: str, known: dict[str, Manifest]
+    ) -> AsyncIterator[tuple[Change, Manifest]]:
+        selector = {"fieldSelector": fields} if fields else {}
+        listed = await self._ask("GET", path, query=selector)
+        present = {item["metadata"]["uid"]: item for item in listed["items"]}
+        for uid in known.keys() - present.keys():
+            yield Change.DELETED, known.pop(uid)
+        for uid, item in present.items():
+            known[uid] = item
+            yield Change.SEEN, item
+        since = listed["metadata"]["resourceVersion"]
+        query = {"watch": "1", "resourceVersion": since, "allowWatchBookmarks": "true"}
+        async with self._session.get(self._server + path, params=selector | query) as response:
+            if response.status != OK:
+                raise ApiError(response.status, await response.text())
+            async for event in _lines(response.content):
+                manifest = event["object"]
+                match event["type"]:
+                    case "ADDED" | "MODIFIED":
+                        known[manifest["metadata"]["uid"]] = manifest
+                        yield Change.SEEN, manifest
+                    case "DELETED":
+                        known.pop(manifest["metadata"]["uid"], None)
+                        yield Change.DELETED, manifest
+                    case "ERROR":
+                        raise ApiError(manifest.get("code", GONE), manifest.get("message", ""))
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._session.close()
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Manifest | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Manifest:
+        kind = MERGE if method == "PATCH" else "application/json"
+        async with self._session.request(
+            method,
+            self._server + path,
+            params=query,
+            data=None if body is None else json.dumps(body),
+            headers={"Content-Type": kind},
+        ) as response:
+            if response.status not in (OK, CREATED):
+                raise ApiError(response.status, await response.text())
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[Manifest]:
+    """Yield the JSON objects of a watch, which may be longer than a buffer."""
+    pending = b""
+    async for chunk in stream.iter_any():
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            yield json.loads(line)
+
+
+def path_of(manifest: Manifest, plural: str) -> str:
+    """Return where an object of the core group is."""
+    metadata = manifest["metadata"]
+    return f"/api/v1/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"

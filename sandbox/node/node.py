@@ -1,0 +1,150 @@
+"""A node of the sandbox, as demos, tests and benchmarks see it."""
+
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sandbox.errors import SandboxError
+from sandbox.node.settings import CONTROL_SOCKET
+from sandbox.node.workload import TIMEOUT_SECONDS, Files, Outcome, Target, Workload
+
+# As many pods call at once as keep a machine of two processors busy and no busier: a call that has
+# to wait for its turn looks as if it had been lost.
+CALLERS = 8
+
+
+class Node:
+    """The one node of a sandbox.
+
+    It is known by the sandbox's directory alone, so that another process can use it too.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._workloads: dict[str, Workload] = {}
+
+    @classmethod
+    def of(cls, kubeconfig: Path) -> Self | None:
+        """Return the node of the sandbox that an administrator's kubeconfig belongs to, if any."""
+        directory = kubeconfig.parent
+        return cls(directory) if (directory / CONTROL_SOCKET).is_socket() else None
+
+    def workload(self, pod: str) -> Workload:
+        """Return the workload of a pod, "namespace/name", or of an outsider, "name".
+
+        Raises `SandboxError` if it does not run.
+        """
+        known = self._workloads.get(pod)
+        if known and known.ended:  # there may be another pod of that name by now
+            known.close()
+            known = None
+        if known is None:
+            namespace, _, name = pod.rpartition("/")
+            channel = self._handed_over(do="open", namespace=namespace, name=name)
+            known = self._workloads[pod] = Workload(channel)
+        return known
+
+    def probe(
+        self,
+        calls: Mapping[str, Sequence[Target]],
+        *,
+        present: Mapping[str, Files] | None = None,
+        concurrency: int = 8,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> dict[str, list[Outcome]]:
+        """Make the calls of many pods; return their outcomes in the same order.
+
+        `present` has the files of those pods that are to show others than their own.
+        """
+
+        def made(pod: str) -> list[Outcome]:
+            return self.workload(pod).call(
+                calls[pod],
+                present=(present or {}).get(pod),
+                concurrency=concurrency,
+                timeout=timeout,
+            )
+
+        with ThreadPoolExecutor(CALLERS) as threads:
+            return dict(zip(calls, threads.map(made, calls), strict=True))
+
+    def add_outsider(self, name: str, address: str, *arguments: str) -> Workload:
+        """Start a workload outside the cluster, which has an address and is no Pod.
+
+        `arguments` are the workload's, as in "--plain", "web=80".
+        """
+        self._ask(do="outsider", name=name, address=address, arguments=["serve", *arguments])
+        return self.workload(name)
+
+    def caught_up(self) -> None:
+        """Return once all that was declared before this call is in the packet filter."""
+        self._ask(do="caught_up")
+
+    def switch_firewall(self, *, on: bool) -> None:
+        """Enforce NetworkPolicies, or none of them."""
+        self._ask(do="firewall", on=on)
+
+    def firewall_rules(self) -> str:
+        """Return the packet filter's table as it is."""
+        return str(self._ask(do="rules")["rules"])
+
+    def delay_projections(self, seconds: float) -> None:
+        """Make mounted Secrets and ConfigMaps change later than their objects, from now on."""
+        self._ask(do="delay", seconds=seconds)
+
+    def close(self) -> None:
+        """Let go of the connections to workloads."""
+        while self._workloads:
+            self._workloads.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401  JSON is what it is
+        with self._connection() as connection, connection.makefile("rwb") as lines:
+            lines.write(json.dumps(request).encode() + b"\n")
+            lines.flush()
+            return _checked(lines.readline())
+
+    def _handed_over(self, **request: str) -> socket.socket:
+        with self._connection() as connection:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            message, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
+            _checked(message)
+            return socket.socket(fileno=descriptors[0])
+
+    def _connection(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            # By way of the open directory: a socket's path may have no more than 107 characters.
+            directory = os.open(self._directory, os.O_PATH)
+            try:
+                connection.connect(f"/proc/self/fd/{directory}/{CONTROL_SOCKET}")
+            finally:
+                os.close(directory)
+        except OSError as error:
+            connection.close()
+            raise SandboxError(f"the sandbox in {self._directory} has no node: {error}") from error
+        return connection
+
+
+def _checked(line: bytes) -> dict[str, Any]:
+    if not line:
+        raise SandboxError("the node has ended; its log says why")
+    answer: dict[str, Any] = json.loads(line)
+    if problem := answer.get("error"):
+        raise SandboxError(problem)
+    return answer

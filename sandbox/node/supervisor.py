@@ -1,0 +1,193 @@
+"""The inside of a node, as a program: process 1 of the node's namespaces.
+
+    python -m sandbox.node.supervisor SETTINGS
+
+It stands with one foot outside: it stays in the machine's network, where the API server is, and
+makes the node's network beside it. When it ends, however it ends, the kernel ends everything here,
+and the namespaces go with the last process in them. It ends when a part of the node does.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from sandbox.components import (
+    ADVERTISED,
+    EGRESS_SOCKET,
+    FIRST_SERVICE_ADDRESS,
+    LOOPBACK,
+    NODE,
+    NODE_ADDRESS,
+)
+from sandbox.errors import SandboxError
+from sandbox.node import control, gateway, parts
+from sandbox.node.api import Api
+from sandbox.node.channel import open_channel
+from sandbox.node.children import Children
+from sandbox.node.firewall import Firewall
+from sandbox.node.host import Host
+from sandbox.node.images import Image
+from sandbox.node.kubelet import Kubelet
+from sandbox.node.launch import Launcher
+from sandbox.node.lifecycle import Lifecycle
+from sandbox.node.namespaces import NetworkNamespace
+from sandbox.node.outsiders import Outsiders
+from sandbox.node.pods import ProcessPods
+from sandbox.node.scheduler import bind_all
+from sandbox.node.settings import (
+    CONTROL_SOCKET,
+    PAUSE_IMAGE,
+    POD_NETWORK,
+    WORKLOAD_IMAGE,
+    Settings,
+)
+from sandbox.node.tiers import Tier
+
+
+class Runtime(Protocol):
+    """What runs the pods of this node."""
+
+    async def start(self) -> None:
+        """Return when the Node is there and ready."""
+
+    async def run(self) -> None:
+        """Serve for ever."""
+
+    async def network_of(self, namespace: str, name: str) -> NetworkNamespace | None:
+        """Return the network a pod runs in, `None` if it does not run."""
+
+
+class Inside:
+    """A node and what it can be told to do."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = Path(settings.directory)
+        self._settings = settings
+        self._api = Api.of(Path(settings.kubeconfig))
+        self._children = Children()
+        self._children.watch()
+        self._host = Host([NODE_ADDRESS, ADVERTISED])
+        self._firewall = Firewall(
+            self._host,
+            self._children,
+            self._api,
+            program=Path(settings.programs["kube-router"]),
+            kubeconfig=Path(settings.inside_kubeconfig),
+            node=NODE,
+            directory=directory,
+            environment=parts.environment(*map(Path, settings.packages)),
+            failed=failure_of("kube-router"),
+        )
+        workload = Path(settings.programs["workload"])
+        image = Image(WORKLOAD_IMAGE, {"/workload": workload}, ("/workload",))
+        pause = Image(PAUSE_IMAGE, {"/workload": workload}, ("/workload", "pause"))
+        launcher = Launcher(self._host, self._children, directory / "pods", [image])
+        self._outsiders = Outsiders(launcher, image)
+        self._pods: ProcessPods | None = None
+        self._runtime: Runtime
+        if settings.tier is Tier.NODE:
+            self._runtime = Kubelet(
+                self._api,
+                self._children,
+                self._host,
+                settings=settings,
+                images=[image, pause],
+                failure_of=failure_of,
+            )
+        else:
+            lifecycle = Lifecycle(self._api, launcher, self._firewall, NODE_ADDRESS)
+            self._pods = ProcessPods(
+                self._api,
+                launcher,
+                lifecycle,
+                node=NODE,
+                address=NODE_ADDRESS,
+                network=IPv4Network(POD_NETWORK),
+            )
+            self._runtime = self._pods
+
+    async def run(self) -> None:
+        """Start everything, then serve for ever."""
+        server = self._settings.api_server_port
+        network = self._host.network
+        inwards = await gateway.open_inwards(network, (ADVERTISED, server), (LOOPBACK, server))
+        outwards = await gateway.open_outwards(network, Path(EGRESS_SOCKET))
+        self._firewall.translate((FIRST_SERVICE_ADDRESS, 443), (ADVERTISED, server))
+        await self._runtime.start()
+        self._firewall.start()
+        async with inwards, outwards, asyncio.TaskGroup() as group:
+            group.create_task(self._runtime.run())
+            group.create_task(bind_all(self._api, NODE))
+            await self._firewall.caught_up()
+            actions: dict[str, control.Action] = {
+                "open": self._open,
+                "outsider": self._outsider,
+                "caught_up": self._caught_up,
+                "firewall": self._switch_firewall,
+                "rules": self._rules,
+                "delay": self._delay,
+            }
+            group.create_task(control.serve(Path(CONTROL_SOCKET), actions))
+
+    async def _open(self, namespace: str, name: str) -> socket.socket:
+        if namespace:
+            network = await self._runtime.network_of(namespace, name)
+        else:
+            network = self._outsiders.network_of(name)
+        if network is None:
+            raise SandboxError(f"{namespace or 'the outsider'} {name} does not run".strip())
+        return open_channel(network)
+
+    async def _outsider(self, name: str, address: str, arguments: Sequence[str]) -> control.Answer:
+        await self._outsiders.add(name, address, arguments)
+        return {}
+
+    async def _caught_up(self) -> control.Answer:
+        await self._firewall.caught_up()
+        return {}
+
+    async def _switch_firewall(self, *, on: bool) -> control.Answer:
+        if on:
+            self._firewall.start()
+            await self._firewall.caught_up()
+        else:
+            await self._firewall.stop()
+        return {}
+
+    async def _rules(self) -> control.Answer:
+        return {"rules": self._firewall.rules()}
+
+    async def _delay(self, seconds: float) -> control.Answer:
+        if self._pods is None:
+            raise SandboxError("the kubelet takes its own time; process pods can be told")
+        self._pods.projection_delay = seconds
+        return {}
+
+
+def failure_of(part: str) -> Callable[[int], NoReturn]:
+    """Return what to do when a part of the node ends: end too, and all that is left with it."""
+
+    def end(returncode: int) -> NoReturn:
+        print(f"{part} ended with {returncode}", flush=True)
+        os._exit(1)
+
+    return end
+
+
+async def main(settings: Settings) -> None:
+    """Be a node until killed."""
+    await Inside(settings).run()
+
+
+if __name__ == "__main__":
+    # What programs write to /run (locks, sockets, names of namespaces) is theirs alone, and shared
+    # with the mount namespaces of containers.
+    for arguments in (["-t", "tmpfs", "tmpfs", "/run"], ["--make-rshared", "/run"]):
+        subprocess.run(["mount", *arguments], check=True)
+    asyncio.run(main(Settings.read(Path(sys.argv[1]))))

@@ -1,0 +1,81 @@
+"""The kinds of sandbox there are, and what each needs of a machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+from enum import StrEnum
+
+from sandbox.node import parts
+
+
+class Tier(StrEnum):
+    """How much of a cluster there is.
+
+    CONTROL_PLANE has no node, so Pods stay Pending. PROCESS_PODS runs each Pod as one process in a
+    network of its own, many and fast; NODE runs them in containers by a real kubelet. On both,
+    NetworkPolicies filter packets.
+    """
+
+    CONTROL_PLANE = "control-plane"
+    PROCESS_PODS = "process-pods"
+    NODE = "node"
+
+    @property
+    def has_node(self) -> bool:
+        """Whether Pods run."""
+        return self is not Tier.CONTROL_PLANE
+
+    @property
+    def packages(self) -> tuple[parts.Packages, ...]:
+        """The packages of the distribution that it needs."""
+        match self:
+            case Tier.CONTROL_PLANE:
+                return ()
+            case Tier.PROCESS_PODS:
+                return (parts.FIREWALL,)
+            case Tier.NODE:
+                return (parts.FIREWALL, parts.CONTAINERS)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs of the sandbox that it needs besides the control plane's."""
+        match self:
+            case Tier.CONTROL_PLANE:
+                return ()
+            case Tier.PROCESS_PODS:
+                return ("kube-router", "workload")
+            case Tier.NODE:
+                return ("kube-router", "workload", "kubelet")
+
+
+def unavailable(tier: Tier) -> str | None:
+    """Say in a sentence why this machine cannot have a tier, `None` if it can.
+
+    Nothing is built or fetched to find out.
+    """
+    if not tier.has_node:
+        return None
+    if sys.platform != "linux":
+        return f"a node needs Linux, and this is {sys.platform}"
+    if os.geteuid():
+        return "a node needs root, for its namespaces; run it as root"
+    for program in ("unshare", "ip", "mount"):
+        if not shutil.which(program):
+            return f"a node needs the program {program}, which is not on PATH"
+    if refusal := _refusal_of_namespaces():
+        return f"a node needs namespaces, which this machine refuses: {refusal}"
+    for packages in tier.packages:
+        if reason := parts.missing(packages):
+            return f"a node needs packages that are not to be had: {reason}"
+    return None
+
+
+def _refusal_of_namespaces() -> str:
+    """Return what the kernel says to who asks for namespaces; empty if it gives them."""
+    return subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr.strip()

@@ -1,0 +1,198 @@
+"""How to talk to a workload: what to call, and what became of it.
+
+The words are those of `sandbox/workload/`, which explains them.
+"""
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sandbox.errors import SandboxError
+
+Files = Mapping[str, str]  # the keys of an identity's Secret, and their text
+
+TIMEOUT_SECONDS = 3.0
+
+
+class Mode(StrEnum):
+    """How a target is called."""
+
+    MTLS = "mtls"
+    TLS = "tls"
+    PLAIN = "plain"
+    CONNECT = "connect"
+
+
+class Layer(StrEnum):
+    """How far a call came."""
+
+    NETWORK = "network"
+    HANDSHAKE = "handshake"
+    SCOPE = "scope"
+    ANSWERED = "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One call: to `address` ("10.78.0.7:8443") on the port named `port`.
+
+    Whom to expect there is `expect`, a SPIFFE ID, or whom the caller's identity.json names for
+    `service` ("namespace/name"). `scope` is what to ask for.
+    """
+
+    address: str
+    port: str = ""
+    mode: Mode = Mode.MTLS
+    service: str = ""
+    expect: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call.
+
+    At the network, `reason` is "rejected" (a packet filter said so), "closed" (nobody listens) or
+    "timeout". At the handshake `by` is who refused, "client" or "server", and `reason` why.
+    `started` is in seconds since 1970, `took` in seconds.
+    """
+
+    layer: Layer
+    by: str = ""
+    reason: str = ""
+    detail: str = ""
+    server: str = ""
+    scopes: tuple[str, ...] = ()
+    started: float = 0.0
+    took: float = 0.0
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Self:
+        """Read it as the workload writes it."""
+        scopes = tuple(content.get("scopes", ()))
+        return cls(**{**content, "layer": Layer(content["layer"]), "scopes": scopes})
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.layer, self.by and f"by {self.by}:", self.reason)))
+
+
+class WorkloadEndedError(SandboxError):
+    """The workload of a pod ended while it was talked to."""
+
+
+class Workload:
+    """A connection to the workload of one pod. Safe to use from several threads."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._answers = channel.makefile("rb", buffering=256 * 1024)
+        self._lock = threading.Lock()
+
+    @property
+    def process(self) -> int:
+        """Its process id, as this machine counts."""
+        credentials = self._channel.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+        )
+        return int(struct.unpack("3i", credentials)[0])
+
+    @property
+    def root(self) -> Path:
+        """Its files, as it sees them at this moment."""
+        return Path(f"/proc/{self.process}/root")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        with self._lock:
+            try:
+                return not self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True
+
+    def call(
+        self,
+        targets: Sequence[Target],
+        *,
+        present: Files | None = None,
+        concurrency: int = 8,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> list[Outcome]:
+        """Make calls and return their outcomes in the same order.
+
+        With `present` the workload shows these files instead of its own, and goes by them: all of
+        an identity's, or some.
+        """
+        answer = self.ask(
+            do="call",
+            targets=[asdict(target) for target in targets],
+            present=present,
+            concurrency=concurrency,
+            timeout=timeout,
+        )
+        return [Outcome.read(each) for each in answer.get("outcomes", ())]
+
+    def hold(self, name: str, target: Target) -> Outcome:
+        """Make a call and keep the connection under a name."""
+        answer = self.ask(do="hold", name=name, targets=[asdict(target)])
+        return Outcome.read(answer["outcomes"][0])
+
+    def again(self, name: str, *, scope: str = "", timeout: float = TIMEOUT_SECONDS) -> Outcome:
+        """Ask once more on a connection that was kept."""
+        target = Target("", scope=scope)
+        answer = self.ask(do="again", name=name, targets=[asdict(target)], timeout=timeout)
+        return Outcome.read(answer["outcomes"][0])
+
+    def release(self, name: str) -> None:
+        """Close a connection that was kept."""
+        self.ask(do="release", name=name)
+
+    def pose(self, files: Files | None) -> None:
+        """Make it serve with other files than its own; with `None`, with its own again."""
+        self.ask(do="pose", present=files)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the identity.json it goes by."""
+        document: Mapping[str, Any] = self.ask(do="look")["identity"]
+        return document
+
+    def ask(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401  JSON is what it is
+        """Make one request; raises `SandboxError` if it is refused or the workload ends."""
+        line = json.dumps(request).encode() + b"\n"
+        with self._lock:
+            try:
+                self._channel.sendall(line)
+                received = self._answers.readline()
+            except OSError as error:
+                raise WorkloadEndedError(f"the workload has ended: {error.strerror}") from error
+        if not received:
+            raise WorkloadEndedError("the workload has ended")
+        answer: dict[str, Any] = json.loads(received)
+        if problem := answer.get("error"):
+            raise SandboxError(f"the workload refused: {problem}")
+        return answer
+
+    def close(self) -> None:
+        """End the connection."""
+        self._answers.close()
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

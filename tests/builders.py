@@ -1,0 +1,371 @@
+"""Builders for the pure tests: manifests as a user writes them, and a cluster in memory.
+
+Everything is a plain manifest until a `Cluster` takes it in, as the API server would have it.
+"""
+
+import base64
+import copy
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from troth.pki.issuing import create_root
+from troth.pki.keys import generate_key, private_key_pem
+from troth.planning.plan import Apply, CreateRoot, IssueLeaf, Plan, Remove, Step, UpdatePublic
+from troth.planning.planner import plan
+from troth.reconcile.execute import needed
+from troth.reconcile.keyring import Keyring
+from troth.reconcile.material import leaf_secret, public_data, root_secret
+from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.references import Ref
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.registry import Registry
+from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.world import Key, Keys, World, domain_key, identity_key
+
+Manifest = dict[str, Any]
+
+OWN = "troth-system"
+NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+YEAR = timedelta(days=365)
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# What a user writes
+
+
+def namespace(name: str, **labels: str) -> Manifest:
+    """A namespace with the label that the API server puts on each."""
+    named = {"kubernetes.io/metadata.name": name, **labels}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": named}}
+
+
+def domain(name: str = "production", **spec: Any) -> Manifest:
+    """A trust domain that governs the namespaces labelled with its name."""
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "TrustDomain",
+        "metadata": {"name": name},
+        "spec": {
+            "domain": f"{name}.example",
+            "environment": name,
+            "namespaceSelector": {"matchLabels": {"domain": name}},
+            "authority": {"selfManaged": {}},
+        }
+        | spec,
+    }
+
+
+def identity(
+    name: str = "payments",
+    namespace: str = "shop",
+    *,
+    ports: Iterable[str | tuple[str, int] | tuple[str, int, str]] = (),
+    accepts: Iterable[Manifest] = (),
+    calls: Iterable[Manifest] = (),
+    pods: Manifest | None = None,
+    account: str = "",
+    **spec: Any,
+) -> Manifest:
+    """An identity with mTLS whose pods are labelled `app: <name>`."""
+    workload = {
+        "serviceAccountName": account or name,
+        "podSelector": pods or {"matchLabels": {"app": name}},
+        "ports": [port(each) for each in ports],
+    }
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "ServiceIdentity",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "workload": workload,
+            "authentication": {"mtls": {}},
+            "accepts": list(accepts),
+            "calls": list(calls),
+        }
+        | spec,
+    }
+
+
+def port(described: str | tuple[str, int] | tuple[str, int, str]) -> Manifest:
+    match described:
+        case str():
+            return {"name": described, "port": 8443}
+        case (name, number):
+            return {"name": name, "port": number}
+        case (name, number, protocol):
+            return {"name": name, "port": number, "protocol": protocol}
+
+
+def accept(name: str, *ports: str, namespace: str | None = None, **more: Any) -> Manifest:
+    return {"from": reference(name, namespace), "ports": list(ports or ("https",))} | more
+
+
+def unverified(*ports: str, **peer: Any) -> Manifest:
+    return {
+        "unverified": {**peer, "reason": "public traffic enters here"},
+        "ports": list(ports or ("https",)),
+    }
+
+
+def call(name: str, *ports: str, namespace: str | None = None) -> Manifest:
+    return {"to": reference(name, namespace), "ports": list(ports or ("https",))}
+
+
+def external(*cidrs: str, ports: Iterable[int] = (443,)) -> Manifest:
+    return {"external": {"host": "api.example.com", "cidrs": list(cidrs), "ports": list(ports)}}
+
+
+def reference(name: str, namespace: str | None = None) -> Manifest:
+    return {"name": name} | ({"namespace": namespace} if namespace else {})
+
+
+def gateway_only(name: str, until: datetime, namespace: str | None = None) -> Manifest:
+    return {
+        "gatewayOnly": {
+            "gateway": reference(name, namespace),
+            "reason": "the vendor's program speaks no TLS",
+            "owner": "team payments",
+            "expiresAt": stamp(until),
+        }
+    }
+
+
+def service(name: str, namespace: str = "shop", **selector: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": selector},
+    }
+
+
+def endpoint_slice(*addresses: str, port: int = 6443, name: str = "kubernetes") -> Manifest:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "namespace": "default"},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [each], "conditions": {"ready": True}} for each in addresses],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+
+
+def secret(name: str, namespace: str = OWN, **data: bytes) -> Manifest:
+    """A Secret; write `tls_crt` for tls.crt."""
+    encoded = {
+        key.replace("_", "."): base64.b64encode(value).decode() for key, value in data.items()
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": encoded,
+    }
+
+
+@cache
+def root(trust_domain: str, which: str = "first", *, constrained: bool = True) -> tuple[bytes, str]:
+    """A root's certificate and key as PEM, the same for the whole run."""
+    key = generate_key(KeyAlgorithm.ECDSA_P256)
+    certificate = create_root(trust_domain, key, YEAR, NOW, constrained=constrained)
+    return certificate, private_key_pem(key).decode()
+
+
+def authority_secret(
+    name: str = "production", which: str = "first", *, constrained: bool = True
+) -> Manifest:
+    """The Secret of a root that Troth made earlier for a domain of this name."""
+    certificate, key = root(f"{name}.example", which, constrained=constrained)
+    made = secret(f"{name}-authority", tls_crt=certificate, tls_key=key.encode())
+    return owned(made, "TrustDomain", name)
+
+
+def owned(manifest: Manifest, kind: str, name: str) -> Manifest:
+    """The object with the labels of what Troth wrote for a resource."""
+    labels = {MANAGED_BY: "troth", OWNER_KIND: kind, OWNER_NAME: name}
+    metadata = {**manifest["metadata"], "labels": labels}
+    return {**manifest, "metadata": metadata}
+
+
+# What the models make of it
+
+
+def parsed_domain(manifest: Manifest) -> TrustDomain:
+    return TrustDomain.parse(manifest)
+
+
+def parsed_identity(manifest: Manifest) -> ServiceIdentity:
+    return ServiceIdentity.parse(manifest)
+
+
+def registry(*manifests: Manifest) -> Registry:
+    """Everything these manifests declare."""
+    declared = Registry()
+    for manifest in manifests:
+        match manifest["kind"]:
+            case "TrustDomain":
+                declared.put_domain(parsed_domain(manifest))
+            case "ServiceIdentity":
+                declared.put_identity(parsed_identity(manifest))
+            case "Namespace":
+                metadata = manifest["metadata"]
+                declared.put_namespace(metadata["name"], metadata["labels"])
+    return declared
+
+
+# A cluster in memory
+
+
+@dataclass
+class Cluster:
+    """Objects, the world that was told of them, and hands that carry plans out at once."""
+
+    world: World = field(default_factory=lambda: World(OWN))
+    objects: dict[tuple[str, Ref], Manifest] = field(default_factory=dict)
+    version: int = 100
+    now: datetime = NOW
+    keyring: Keyring = field(default_factory=lambda: Keyring(OWN))
+
+    @classmethod
+    def of(cls, *manifests: Manifest) -> "Cluster":
+        cluster = cls()
+        for manifest in manifests:
+            cluster.put(manifest)
+        return cluster
+
+    def put(self, manifest: Manifest) -> Keys:
+        """Create or replace an object, as the API server would store it."""
+        self.version += 1
+        place = manifest["kind"], Ref.of(manifest)
+        before = self.objects.get(place)
+        stored = copy.deepcopy(manifest)
+        metadata = stored["metadata"]
+        metadata["uid"] = before["metadata"]["uid"] if before else _uid(*place, self.version)
+        metadata["resourceVersion"] = str(self.version)
+        known = before["metadata"].get("generation", 1) if before else 0
+        changed = before is None or before.get("spec") != stored.get("spec")
+        metadata["generation"] = known + changed
+        if before and "status" in before:
+            stored.setdefault("status", before["status"])
+        return self._store(stored)
+
+    def drop(self, kind: str, ref: Ref) -> Keys:
+        """Delete an object."""
+        self.version += 1
+        self.objects.pop((kind, ref), None)
+        if kind == "Secret":
+            self.keyring.forget(ref)
+        return self.world.forget(kind, ref, self.version)
+
+    def _store(self, manifest: Manifest) -> Keys:
+        if manifest["kind"] == "Secret":
+            self.keyring.observe(manifest)
+        self.objects[manifest["kind"], Ref.of(manifest)] = manifest
+        return self.world.observe(copy.deepcopy(manifest))
+
+    def keys(self) -> list[Key]:
+        """The key of every resource that is there, domains first."""
+        names = [ref for kind, ref in sorted(self.objects) if kind == "TrustDomain"]
+        refs = [ref for kind, ref in sorted(self.objects) if kind == "ServiceIdentity"]
+        return [domain_key(ref.name) for ref in names] + [identity_key(ref) for ref in refs]
+
+    def plan(self, key: Key) -> Plan:
+        return plan(key, self.world, self.now)
+
+    def carry_out(self, step: Step) -> Keys:
+        """Do what a step says, as the executor would."""
+        match step:
+            case Apply():
+                return self.put(_merged(self.objects, step.manifest))
+            case CreateRoot():
+                return self.put(root_secret(step, self.now))
+            case IssueLeaf():
+                signer = self.keyring.signer(step.authority_secret, step.trust_domain)
+                assert signer is not None
+                assert signer.authority.fingerprint == step.authority
+                return self.put(leaf_secret(step, signer, self.now))
+            case UpdatePublic():
+                return self.put(self._with_public(step))
+            case Remove():
+                return self.drop(step.kind, step.ref)
+            case _:
+                raise AssertionError("roots are replaced in tests/reconcile/test_rotation.py")
+
+    def visit(self, key: Key) -> Plan:
+        """Carry one plan out, write the status, and return the plan that holds then."""
+        for step in needed(self.plan(key), self.world):
+            self.carry_out(step)
+        return self.report(key)
+
+    def report(self, key: Key) -> Plan:
+        """Write a resource's status as planning has it; return the plan that holds then."""
+        made = self.plan(key)
+        stored = self.objects.get((key.kind, key.ref))
+        if stored is not None and made.status is not None and made.status != made.previous_status:
+            self.put({**stored, "status": copy.deepcopy(dict(made.status))})
+        return self.plan(key)
+
+    def settle(self) -> "Cluster":
+        """Visit every key until nothing changes any more."""
+        for _ in range(6):
+            before = self.version
+            for key in self.keys():
+                self.visit(key)
+            if self.version == before:
+                return self
+        raise AssertionError("does not settle")
+
+    def condition(self, key: Key, type_: str) -> Manifest:
+        """One condition of a resource as planning has it now."""
+        status = self.plan(key).status
+        assert status is not None
+        found: Manifest = next(each for each in status["conditions"] if each["type"] == type_)
+        return found
+
+    def policies(self) -> list[Manifest]:
+        return [each for (kind, _), each in sorted(self.objects.items()) if kind == "NetworkPolicy"]
+
+    def _with_public(self, step: UpdatePublic) -> Manifest:
+        before = copy.deepcopy(self.objects["Secret", Ref.of(step.manifest)])
+        labels = {**(before["metadata"].get("labels") or {}), **step.manifest["metadata"]["labels"]}
+        before["metadata"]["labels"] = labels
+        before["data"] |= public_data(step.manifest)
+        return before
+
+
+def _merged(objects: dict[tuple[str, Ref], Manifest], manifest: Manifest) -> Manifest:
+    """An applied object: of metadata what others wrote stays, of the rest nothing does."""
+    before = objects.get((manifest["kind"], Ref.of(manifest)))
+    merged = copy.deepcopy(manifest)
+    if before is not None:
+        theirs = before["metadata"].get("labels") or {}
+        merged["metadata"]["labels"] = {**theirs, **merged["metadata"]["labels"]}
+    return merged
+
+
+def _uid(kind: str, ref: Ref, version: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{ref}/{version}"))
+
+
+def key_of(name: str = "payments", namespace: str = "shop") -> Key:
+    return identity_key(Ref(namespace, name))
+
+
+def shop(*manifests: Manifest) -> Cluster:
+    """A cluster with the governed namespace `shop`, a root, and what else is given."""
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        domain(),
+        authority_secret(),
+        *manifests,
+    )

@@ -1,0 +1,66 @@
+"""The chart's objects, as helm makes them from its templates."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox import ensure
+
+REPOSITORY = Path(__file__).parents[2]
+CHART = REPOSITORY / "charts" / "troth"
+NAMESPACE = "troth-system"
+
+EVERYTHING_ON = (
+    "metrics.service.enabled=true",
+    "metrics.service.annotations.prometheus\\.io/scrape=yes",
+    "networkPolicy.enabled=true",
+    "networkPolicy.apiServer.cidrs={192.0.2.10/32,2001:db8::1/128}",
+    "networkPolicy.probeCIDRs={192.0.2.0/24}",
+    "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
+    "podLabels.team=platform",
+    "podAnnotations.note=kept",
+    "serviceAccount.annotations.note=kept",
+    "imagePullSecrets[0].name=registry",
+    "priorityClassName=system-cluster-critical",
+    "nodeSelector.kubernetes\\.io/os=linux",
+    "tolerations[0].operator=Exists",
+    "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution=null",
+)
+"""Values that make every template write all it can."""
+
+Manifest = dict[str, Any]
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ensure("helm"), *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def template(*values: str) -> subprocess.CompletedProcess[str]:
+    """helm template with these values; it asks no cluster, so it is told a version."""
+    settings = [part for value in values for part in ("--set", value)]
+    where = ("--namespace", NAMESPACE, "--kube-version", "1.36.0")
+    return helm("template", "troth", str(CHART), *where, *settings)
+
+
+def rendered(*values: str) -> list[Manifest]:
+    done = template(*values)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
+    """The one object of a kind (and name)."""
+    (found,) = [
+        each
+        for each in manifests
+        if each["kind"] == kind and (not name or each["metadata"]["name"] == name)
+    ]
+    return found
+
+
+def kinds(manifests: list[Manifest]) -> set[str]:
+    return {each["kind"] for each in manifests}

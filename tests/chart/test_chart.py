@@ -1,0 +1,220 @@
+"""The chart's templates: what is installed, with which rights, and which values are refused."""
+
+import pytest
+import yaml
+
+from tests.chart.rendering import (
+    CHART,
+    EVERYTHING_ON,
+    NAMESPACE,
+    REPOSITORY,
+    helm,
+    kinds,
+    one,
+    rendered,
+    template,
+)
+
+OPERATOR = {"kind": "ServiceAccount", "name": "troth", "namespace": NAMESPACE}
+
+
+def test_helm_finds_nothing_to_complain_about() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stdout
+
+
+def test_the_crds_are_the_generated_ones_and_outlive_the_release() -> None:
+    installed = {
+        each["metadata"]["name"]: each
+        for each in rendered()
+        if each["kind"] == "CustomResourceDefinition"
+    }
+    generated = [yaml.safe_load(file.read_text()) for file in (REPOSITORY / "crds").glob("*.yaml")]
+    assert installed == {each["metadata"]["name"]: each for each in generated}
+    for each in installed.values():
+        assert each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_somebody_else_may_install_the_crds() -> None:
+    assert "CustomResourceDefinition" not in kinds(rendered("crds.install=false"))
+
+
+# Rights
+
+
+def test_the_operator_has_these_rights_and_no_others() -> None:
+    manifests = rendered()
+    assert one(manifests, "ClusterRole", "troth")["rules"] == [
+        _rule("troth.dev", "trustdomains serviceidentities", "list watch"),
+        _rule("troth.dev", "trustdomains/status serviceidentities/status", "patch"),
+        _rule("", "namespaces services", "list watch"),
+        _rule("", "secrets configmaps", "get list watch create patch delete"),
+        _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),
+        _rule("events.k8s.io", "events", "create"),
+    ]
+    assert one(manifests, "Role", "troth-endpoints")["rules"] == [
+        _rule("discovery.k8s.io", "endpointslices", "list watch")
+    ]
+    lease = _rule("coordination.k8s.io", "leases", "get update")
+    assert one(manifests, "Role", "troth-lease")["rules"] == [
+        _rule("coordination.k8s.io", "leases", "create"),
+        {**lease, "resourceNames": ["troth-operator"]},
+    ]
+    bindings = [each for each in manifests if each["kind"].endswith("Binding")]
+    assert {(each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings} == {
+        ("ClusterRole", "troth"),
+        ("Role", "troth-endpoints"),
+        ("Role", "troth-lease"),
+    }
+    assert all(each["subjects"] == [OPERATOR] for each in bindings)
+
+
+def test_no_role_has_a_wildcard() -> None:
+    roles = [each for each in rendered(*EVERYTHING_ON) if each["kind"] in {"Role", "ClusterRole"}]
+    assert roles
+    for role in roles:
+        for rule in role["rules"]:
+            assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+
+
+def test_editors_write_identities_and_neither_trust_domains_nor_statuses() -> None:
+    edit = one(rendered(), "ClusterRole", "troth-edit")
+    assert [rule["resources"] for rule in edit["rules"]] == [["serviceidentities"]]
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    labels = edit["metadata"]["labels"]
+    assert {label.removeprefix(prefix) for label in labels if label.startswith(prefix)} == {
+        "edit",
+        "admin",
+    }
+
+
+def test_a_namespace_of_another_name_keeps_its_lease_to_itself() -> None:
+    done = helm("template", "t", str(CHART), "--namespace", "elsewhere", "--kube-version", "1.36.0")
+    manifests = [each for each in yaml.safe_load_all(done.stdout) if each]
+    assert one(manifests, "Role", "t-troth-lease")["metadata"]["namespace"] == "elsewhere"
+    assert one(manifests, "Role", "t-troth-endpoints")["metadata"]["namespace"] == "default"
+
+
+# The pods
+
+
+def test_the_pods_can_do_nothing_but_run() -> None:
+    pod = one(rendered(), "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_two_copies_on_different_nodes_where_that_can_be_had() -> None:
+    manifests = rendered()
+    deployment = one(manifests, "Deployment")["spec"]
+    pods = deployment["selector"]["matchLabels"]
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert deployment["replicas"] == 2
+    assert spread["labelSelector"]["matchLabels"] == pods
+    assert pods.items() <= deployment["template"]["metadata"]["labels"].items()
+    assert one(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == pods
+
+
+def test_a_single_copy_does_not_block_a_drain() -> None:
+    assert "PodDisruptionBudget" not in kinds(rendered("replicas=1"))
+
+
+def test_a_digest_pins_the_image() -> None:
+    digest = "sha256:" + "0" * 64
+    (container,) = one(rendered(f"image.digest={digest}", "image.tag=v1"), "Deployment")["spec"][
+        "template"
+    ]["spec"]["containers"]
+    assert container["image"] == f"troth@{digest}"
+
+
+def test_the_command_line_is_one_that_troth_takes() -> None:
+    from typer.testing import CliRunner
+
+    from troth.cli.main import app
+
+    (container,) = one(rendered(), "Deployment")["spec"]["template"]["spec"]["containers"]
+    command: list[str] = [*container["command"], *container["args"]]
+    arguments = command[1:]
+    assert command[0] == "troth"
+    result = CliRunner().invoke(app, [*arguments, "--help"])
+    assert result.exit_code == 0, result.output
+    for argument in arguments[1:]:
+        assert argument.split("=")[0] in result.output
+
+
+# What is off until it is asked for
+
+
+def test_metrics_service_and_network_policy_are_off_until_asked_for() -> None:
+    assert kinds(rendered()).isdisjoint({"Service", "NetworkPolicy"})
+    manifests = rendered(*EVERYTHING_ON)
+    pods = one(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert one(manifests, "Service")["spec"]["selector"] == pods
+    policy = one(manifests, "NetworkPolicy")["spec"]
+    assert policy["podSelector"]["matchLabels"] == pods
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [rule["to"][0]["ipBlock"]["cidr"] for rule in policy["egress"]] == [
+        "192.0.2.10/32",
+        "2001:db8::1/128",
+    ]
+    assert len(policy["ingress"]) == 2
+
+
+def test_a_network_policy_without_exceptions_lets_nobody_in() -> None:
+    values = ("networkPolicy.enabled=true", "networkPolicy.apiServer.cidrs={192.0.2.10/32}")
+    assert "ingress" not in one(rendered(*values), "NetworkPolicy")["spec"]
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        (["replicas=0"], "at '/replicas': minimum: got 0, want 1"),
+        (["replica=3"], "additional properties 'replica' not allowed"),
+        (["leaseDuration=1s"], "at '/leaseDuration': '1s' does not match pattern"),
+        (["leaseDuration=15"], "at '/leaseDuration': got number, want string"),
+        (["log.format=xml"], "at '/log/format': value must be one of 'json', 'console'"),
+        (["image.digest=latest"], "at '/image/digest': 'latest' does not match pattern"),
+        (["image.pullPolicy=Sometimes"], "at '/image/pullPolicy': value must be one of"),
+        (["serviceAccount.create=false"], "at '/serviceAccount/name': minLength: got 0, want 1"),
+        (["networkPolicy.enabled=true"], "at '/networkPolicy/apiServer/cidrs': minItems"),
+        (["networkPolicy.probeCIDRs={everywhere}"], "at '/networkPolicy/probeCIDRs/0'"),
+        (["podDisruptionBudget.maxUnavailable=0"], "at '/podDisruptionBudget/maxUnavailable'"),
+        (["workers=0"], "at '/workers': minimum: got 0, want 1"),
+        (["nodeSelector.ssd=true"], "at '/nodeSelector/ssd': got boolean, want string"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused_by_name(values: list[str], complaint: str) -> None:
+    done = template(*values)
+    assert done.returncode != 0
+    assert complaint in done.stderr
+
+
+def test_the_schema_knows_every_value_and_no_others() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    _same_keys(values, schema, "")
+
+
+def _same_keys(values: object, schema: dict[str, object], where: str) -> None:
+    properties = schema.get("properties")
+    if not isinstance(values, dict) or not isinstance(properties, dict):
+        return
+    assert schema.get("additionalProperties") is False, where
+    known = set(properties) - {"global", "claims"}  # helm's own, and one that is seldom used
+    assert set(values) == known, where
+    for key in values:
+        _same_keys(values[key], properties[key], f"{where}/{key}")
+
+
+def _rule(group: str, resources: str, verbs: str) -> dict[str, list[str]]:
+    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}

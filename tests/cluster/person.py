@@ -1,0 +1,212 @@
+"""Somebody with every right, who declares things and looks at what came of it."""
+
+import asyncio
+import base64
+import json
+import ssl
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiohttp
+import yaml
+
+from troth.cluster.api import RESOURCES
+from troth.resources.references import Ref
+
+Manifest = dict[str, Any]
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds after which what has not come is taken for never coming."""
+LONG = 120.0
+"""The same for what waits out a long backoff, or is the controller manager's to do."""
+NOT_FOUND = 404
+
+
+def reached_by(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
+    """Return the API server's address, and how to speak to it as the administrator."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=authority)
+    with tempfile.TemporaryDirectory() as directory:
+        pair = Path(directory, "client.pem")
+        fields = (user["client-certificate-data"], user["client-key-data"])
+        pair.write_bytes(b"".join(map(base64.b64decode, fields)))
+        context.load_cert_chain(pair)
+    return cluster["server"], context
+
+
+async def until(
+    look: Callable[[], Awaitable[T]], holds: Callable[[T], Any], patience: float = PATIENCE
+) -> T:
+    """Look again and again until what is seen holds; return it. Fails with what was seen last."""
+    deadline = time.monotonic() + patience
+    while True:
+        seen = await look()
+        if holds(seen):
+            return seen
+        assert time.monotonic() < deadline, f"never came; last seen: {seen}"
+        await asyncio.sleep(0.05)
+
+
+class Refused(Exception):  # noqa: N818 - what the API server said
+    """The API server said no."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+class Person:
+    """Speaks to the API server by bare requests, beside the operator and not through its code."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._server, self._tls = reached_by(kubeconfig)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._session
+        await self._session.close()
+
+    # Declaring
+
+    async def put(self, *manifests: Manifest) -> Manifest:
+        """Apply manifests; return the last as it is now."""
+        for manifest in manifests:
+            applied = await self._ask(
+                "PATCH",
+                manifest["kind"],
+                Ref.of(manifest),
+                body=manifest,
+                content="application/apply-patch+yaml",
+                fieldManager="person",
+                force="true",
+            )
+        return applied
+
+    async def edit(self, kind: str, ref: Ref, patch: Manifest, **parameters: str) -> Manifest:
+        """Change a part of an object."""
+        content = "application/merge-patch+json"
+        return await self._ask("PATCH", kind, ref, body=patch, content=content, **parameters)
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        return await self._ask("PUT", manifest["kind"], Ref.of(manifest), body=manifest)
+
+    async def delete(self, kind: str, ref: Ref) -> None:
+        """Delete an object, or with a name left out all of a namespace."""
+        try:
+            await self._ask("DELETE", kind, ref)
+        except Refused as refusal:
+            if refusal.status != NOT_FOUND:
+                raise
+
+    # Looking
+
+    async def get(self, kind: str, ref: Ref) -> Manifest | None:
+        """Return an object, None where it is not."""
+        try:
+            return await self._ask("GET", kind, ref)
+        except Refused as refusal:
+            if refusal.status != NOT_FOUND:
+                raise
+            return None
+
+    async def the(self, kind: str, ref: Ref) -> Manifest:
+        """Return an object that must be there."""
+        return await self._ask("GET", kind, ref)
+
+    async def all(self, kind: str, namespace: str = "") -> list[Manifest]:
+        items: list[Manifest] = (await self._ask("GET", kind, Ref(namespace, "")))["items"]
+        return items
+
+    async def events(self, namespace: str) -> list[tuple[str, str]]:
+        """Return the reason and the subject of every Event there that Troth wrote."""
+        return sorted(
+            (event["reason"], event["regarding"]["name"])
+            for event in await self.all("Event", namespace)
+            if event.get("reportingController") == "troth.dev/operator"
+        )
+
+    async def sees(
+        self,
+        kind: str,
+        ref: Ref,
+        holds: Callable[[Manifest], Any] = lambda _: True,
+        patience: float = PATIENCE,
+    ) -> Manifest:
+        """Wait until an object is there and something holds of it; return it."""
+        seen = await until(
+            lambda: self.get(kind, ref),
+            lambda found: found is not None and holds(found),
+            patience,
+        )
+        assert seen is not None
+        return seen
+
+    async def misses(self, kind: str, ref: Ref, patience: float = PATIENCE) -> None:
+        """Wait until an object is gone."""
+        await until(lambda: self.get(kind, ref), lambda found: found is None, patience)
+
+    async def hears(self, kind: str, ref: Ref, type_: str, reason: str, status: str) -> str:
+        """Wait until a condition has a reason and a status; return its message."""
+
+        def told(found: Manifest) -> bool:
+            said = condition(found, type_)
+            return (said.get("reason"), said.get("status")) == (reason, status)
+
+        message: str = condition(await self.sees(kind, ref, told), type_)["message"]
+        return message
+
+    async def ready(self, kind: str, ref: Ref) -> Manifest:
+        """Wait until a resource is Ready as it is declared now; return it."""
+
+        def is_ready(found: Manifest) -> bool:
+            said = condition(found, "Ready")
+            current = said.get("observedGeneration") == found["metadata"]["generation"]
+            return current and said.get("status") == "True"
+
+        return await self.sees(kind, ref, is_ready)
+
+    async def _ask(
+        self,
+        method: str,
+        kind: str,
+        ref: Ref,
+        body: Manifest | None = None,
+        content: str = "application/json",
+        **parameters: str,
+    ) -> Manifest:
+        assert self._session
+        path = RESOURCES[kind].path(name=ref.name or None, namespace=ref.namespace or None)
+        subresource = parameters.pop("subresource", "")
+        async with self._session.request(
+            method,
+            f"{self._server}{path}{subresource and '/' + subresource}",
+            params=parameters,
+            data=None if body is None else json.dumps(body),
+            headers={"Content-Type": content, "Accept": "application/json"},
+        ) as response:
+            answer: Manifest = await response.json()
+        if response.status >= 400:
+            raise Refused(response.status, answer.get("message", ""))
+        return answer
+
+
+def condition(resource: Manifest, type_: str) -> Manifest:
+    """Return a condition of a resource, empty where it has none of that type."""
+    conditions = (resource.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == type_), {})
+
+
+def version(manifest: Manifest) -> str:
+    """Return the version of an object, which changes with every write that changes anything."""
+    found: str = manifest["metadata"]["resourceVersion"]
+    return found

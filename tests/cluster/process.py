@@ -1,0 +1,94 @@
+"""`troth run` as a process of its own, to be killed without a word."""
+
+import contextlib
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from sandbox.control_plane import free_port
+from sandbox.processes import Tether, tail
+from tests.cluster.person import until
+
+SOURCE = Path(__file__).parents[2] / "operator"
+
+
+class Process:
+    """One copy of the operator. It ends with the tether, however the test does."""
+
+    def __init__(self, tether: Tether, name: str, kubeconfig: Path, own: str) -> None:
+        self._tether = tether
+        self._name = name
+        self._log = tether.directory / f"{name}.log"
+        self._port = free_port()
+        tether.start(
+            name,
+            [
+                *(sys.executable, "-m", "troth.cli", "run", "--kubeconfig", str(kubeconfig)),
+                *("--namespace", own, "--listen", f"127.0.0.1:{self._port}"),
+                *("--lease-duration", "4s"),
+            ],
+            log=self._log,
+            env=os.environ | {"PYTHONPATH": str(SOURCE), "NO_COLOR": "1"},
+        )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        """Send SIGKILL: no goodbye, no lease given up."""
+        self._tether.stop(self._name, grace=0)
+
+    def stop(self) -> None:
+        """Send SIGTERM, as a kubelet does."""
+        self._tether.stop(self._name, grace=10)
+
+    async def ready(self) -> None:
+        """Wait until its caches are in sync."""
+        await until(lambda: self._get("readyz"), lambda text: text == "ok\n")
+
+    async def leads(self) -> None:
+        """Wait until it may write."""
+        await until(self.leader, bool)
+
+    async def leader(self) -> bool:
+        """Say whether it may write."""
+        return any(sample.name == "troth_leader" and sample.value for sample in await self._read())
+
+    async def visited(self, least: int) -> None:
+        """Wait until it has looked at that many resources."""
+
+        async def visits() -> float:
+            counted = "troth_reconcile_duration_seconds_count"
+            return sum(sample.value for sample in await self._read() if sample.name == counted)
+
+        await until(visits, lambda number: number >= least)
+
+    async def requests(self) -> Counter[tuple[str, str]]:
+        """Return what it asked of the API server, its lease apart, by verb and resource."""
+        counted: Counter[tuple[str, str]] = Counter()
+        for sample in await self._read():
+            if sample.name == "troth_api_requests_total" and sample.labels["resource"] != "leases":
+                counted[sample.labels["verb"], sample.labels["resource"]] += int(sample.value)
+        return counted
+
+    async def _read(self) -> list[Sample]:
+        text = await self._get("metrics")
+        families = text_string_to_metric_families(text)
+        return [sample for family in families for sample in family.samples]
+
+    async def _get(self, page: str) -> str:
+        returncode = self._tether.poll(self._name)
+        assert returncode is None, f"ended with {returncode}: {tail(self._log)}"
+        with contextlib.suppress(aiohttp.ClientError):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self._port}/{page}") as response,
+            ):
+                return await response.text()
+        return ""

@@ -1,0 +1,318 @@
+"""A Troth of a test's own: its namespaces, its trust domain, its clock, and the operator itself."""
+
+import asyncio
+import base64
+import contextlib
+import math
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from sandbox import Sandbox
+from tests import builders
+from tests.cluster.person import PATIENCE, Manifest, Person, until
+from troth.cluster.api import ApiServer, configuration
+from troth.cluster.lease import Timing
+from troth.planning.children import policy_ref, secret_ref
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.operator import Operator, Settings
+from troth.resources.references import Ref
+from troth.world.world import domain_key, identity_key
+
+CHART = Path(__file__).parents[2] / "charts" / "troth"
+QUICK = Timing(duration=4, renew_every=1, margin=1)
+READS, WATCHES = {"list", "get"}, {"watch"}
+DOMAIN = "TrustDomain"
+IDENTITY = "ServiceIdentity"
+
+
+@dataclass
+class Requests:
+    """What an operator asked of the API server, beside its lease, since it was last cleared."""
+
+    made: list[tuple[str, str, str]] = field(default_factory=list)
+    first_write: float = math.inf
+    last_write: float = -math.inf
+    """When, on the monotonic clock, the first and the last write was answered."""
+
+    def note(self, verb: str, resource: str, outcome: str) -> None:
+        if resource == "leases":
+            return
+        self.made.append((verb, resource, outcome))
+        if verb not in READS | WATCHES:
+            self.last_write = time.monotonic()
+            self.first_write = min(self.first_write, self.last_write)
+
+    def clear(self) -> None:
+        self.made.clear()
+
+    @property
+    def reads(self) -> Counter[str]:
+        return Counter(resource for verb, resource, _ in self.made if verb in READS)
+
+    @property
+    def writes(self) -> Counter[str]:
+        """Writes by resource; Events are told apart, for they are for people."""
+        return Counter(
+            resource
+            for verb, resource, _ in self.made
+            if verb not in READS | WATCHES and resource != "events"
+        )
+
+    @property
+    def events(self) -> int:
+        return sum(resource == "events" for _, resource, _ in self.made)
+
+    def unanswered(self, verb: str) -> int:
+        """Return how many requests of a verb got no answer at all."""
+        return sum(each == verb and not outcome.isdigit() for each, _, outcome in self.made)
+
+    @property
+    def failures(self) -> list[tuple[str, str, str]]:
+        return [each for each in self.made if each[2] not in ("200", "201")]
+
+
+class Copy:
+    """One running copy of the operator, in this process."""
+
+    def __init__(self, kubeconfig: Path, own: str, clock: MovableClock, instance: str) -> None:
+        self.requests = Requests()
+        self.clock = clock
+        self._kubeconfig = kubeconfig
+        self._settings = Settings(own, instance, QUICK)
+        self._stack = contextlib.AsyncExitStack()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start, and return when the caches are in sync and it may write."""
+        config = await configuration(str(self._kubeconfig))
+        server = ApiServer(config, self.requests.note)
+        await self._stack.enter_async_context(server)
+        self.operator = Operator(server, self._settings, self.clock)
+        self._task = asyncio.create_task(self.operator.run(), name=self._settings.instance)
+
+    async def acting(self) -> None:
+        """Wait until it is in sync and leads."""
+        await self._until(lambda: self.operator.ready and self.operator.leadership.acting)
+
+    async def settled(self) -> None:
+        """Wait until it has nothing to do or to try again, and nothing comes for a while."""
+        quiet, seen = 0, -1
+        async with asyncio.timeout(PATIENCE):
+            while quiet < 8:
+                await asyncio.sleep(0.05)
+                self._check()
+                queue = self.operator.engine.queue
+                idle = not len(queue) and not queue._retries
+                still = idle and len(self.requests.made) == seen
+                quiet, seen = (quiet + 1 if still else 0), len(self.requests.made)
+
+    async def saw(self, holds: Callable[[Requests], bool]) -> None:
+        """Wait until something holds of what it asked."""
+        await self._until(lambda: holds(self.requests))
+
+    async def stop(self) -> None:
+        """Stop as on a signal: the lease is given up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            task, self._task = self._task, None
+            await self._stack.aclose()
+            if not task.cancelled():
+                task.result()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        async def look() -> bool:
+            self._check()
+            return bool(holds())
+
+        await until(look, bool)
+
+    def _check(self) -> None:
+        assert self._task is not None
+        if self._task.done():
+            self._task.result()
+            raise AssertionError("the operator has ended")
+
+
+@dataclass
+class Stage:
+    """Where one test plays: everything on it has names of its own."""
+
+    sandbox: Sandbox
+    person: Person
+    name: str
+    kubeconfig: Path
+    """The operator's, by the ServiceAccount that the chart made."""
+    clock: MovableClock
+    namespaces: list[str] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
+    copies: list[Copy] = field(default_factory=list)
+
+    @property
+    def own(self) -> str:
+        """The namespace that Troth runs in."""
+        return f"troth-{self.name}"
+
+    @property
+    def shop(self) -> str:
+        """A namespace that the trust domain governs."""
+        return self.namespaces[0]
+
+    @property
+    def operator(self) -> Copy:
+        return self.copies[-1]
+
+    @property
+    def requests(self) -> Requests:
+        return self.operator.requests
+
+    # The operator
+
+    async def run(self, kubeconfig: Path | None = None) -> Copy:
+        """Start a copy of the operator and wait until it is in sync and leads."""
+        copy = await self.stand_by(kubeconfig)
+        await copy.acting()
+        return copy
+
+    async def stand_by(self, kubeconfig: Path | None = None) -> Copy:
+        """Start a copy of the operator."""
+        instance = f"copy-{len(self.copies)}"
+        copy = Copy(kubeconfig or self.kubeconfig, self.own, self.clock, instance)
+        self.copies.append(copy)
+        await copy.start()
+        return copy
+
+    async def settled(self) -> None:
+        await self.operator.settled()
+
+    async def look_again(self) -> None:
+        """Have the operator look at everything it knows once more."""
+        engine = self.operator.operator.engine
+        registry = engine.world.registry
+        engine.queue.add(identity_key(ref) for ref in registry.identities)
+        engine.queue.add(domain_key(name) for name in registry.domains)
+        await self.settled()
+
+    async def later(self, by: timedelta) -> None:
+        """Move the operator's clock on."""
+        await self.clock.move_to(self.clock.now() + by)
+
+    # What is declared
+
+    async def namespace(self, label: str | None = None) -> str:
+        """Make a namespace that this test's trust domain governs, or one labelled otherwise."""
+        name = f"{self.name}-{len(self.namespaces)}"
+        self.namespaces.append(name)
+        labels = {"domain": self.name if label is None else label}
+        await self.person.put(builders.namespace(name, **labels))
+        return name
+
+    async def domain(self, name: str = "", **spec: Any) -> Ref:
+        """Declare a trust domain that governs the test's namespaces."""
+        ref = Ref("", f"{self.name}{name}")
+        if ref.name not in self.domains:
+            self.domains.append(ref.name)
+        manifest = builders.domain(self.name, **spec)
+        await self.person.put({**manifest, "metadata": {"name": ref.name}})
+        return ref
+
+    async def identity(self, name: str, namespace: str = "", **spec: Any) -> Ref:
+        """Declare an identity; see `tests.builders.identity`."""
+        manifest = builders.identity(name, namespace or self.shop, **spec)
+        await self.person.put(manifest)
+        return Ref.of(manifest)
+
+    async def pair(self) -> tuple[Ref, Ref]:
+        """Declare a caller and a callee that agree, and wait until both are ready."""
+        callee = await self.identity("payments", ports=["https"], accepts=[builders.accept("web")])
+        caller = await self.identity("web", calls=[builders.call("payments")])
+        for ref in (callee, caller):
+            await self.person.hears(IDENTITY, ref, "PeersAgree", "AllLive", "True")
+            await self.person.ready(IDENTITY, ref)
+        return callee, caller
+
+    # What came of it
+
+    async def secret(self, identity: Ref) -> Manifest:
+        return await self.person.the("Secret", secret_ref(identity))
+
+    async def policy(self, identity: Ref) -> Manifest:
+        return await self.person.the("NetworkPolicy", policy_ref(identity))
+
+    async def written(self) -> dict[tuple[str, str, str], str]:
+        """Return the version of everything Troth wrote for this test, Events and lease apart."""
+        versions: dict[tuple[str, str, str], str] = {}
+        for kind in ("Secret", "ConfigMap", "NetworkPolicy", IDENTITY):
+            for namespace in self.namespaces:
+                for item in await self.person.all(kind, namespace):
+                    metadata = item["metadata"]
+                    versions[kind, namespace, metadata["name"]] = metadata["resourceVersion"]
+        for item in await self.person.all(DOMAIN):
+            if item["metadata"]["name"] in self.domains:
+                metadata = item["metadata"]
+                versions[DOMAIN, "", metadata["name"]] = metadata["resourceVersion"]
+        return versions
+
+
+@asynccontextmanager
+async def staged(sandbox: Sandbox) -> AsyncIterator[Stage]:
+    """Install the chart in a namespace of its own, and clear everything away in the end."""
+    name = f"t{uuid.uuid4().hex[:8]}"
+    own = f"troth-{name}"
+    values = {
+        "crds.install": "false",  # they are there, for all tests
+        "rbac.userRoles": "false",
+        "fullnameOverride": own,
+    }
+    options = ",".join(f"{key}={value}" for key, value in values.items())
+    sandbox.helm("install", name, str(CHART), "-n", own, "--create-namespace", "--set", options)
+    kubeconfig = sandbox.service_account_kubeconfig(own, own)
+    clock = MovableClock(datetime.now(UTC))
+    async with Person(sandbox.kubeconfig) as person:
+        stage = Stage(sandbox, person, name, kubeconfig, clock)
+        try:
+            await stage.namespace()
+            yield stage
+        finally:
+            for copy in stage.copies:
+                await copy.stop()
+            await _clear_away(stage)
+            sandbox.helm("uninstall", name, "-n", own)
+            await person.delete("Namespace", Ref("", own))
+
+
+async def _clear_away(stage: Stage) -> None:
+    person = stage.person
+    for domain in stage.domains:
+        await person.delete(DOMAIN, Ref("", domain))
+    for namespace in stage.namespaces:
+        await person.delete(IDENTITY, Ref(namespace, ""))
+        await person.delete("Namespace", Ref("", namespace))
+
+
+def edge(identity: Manifest, peer: str) -> Manifest:
+    """Return what an identity's status says of its edge with a peer, `namespace/name`."""
+    edges = identity["status"]["edges"]
+    found: Manifest = next(each for each in edges if each["peer"] == peer)
+    return found
+
+
+def leaf_of(secret: Manifest) -> x509.Certificate:
+    """Return the certificate in an identity's Secret."""
+    return x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
+
+
+def opened(policy: Manifest, side: str) -> list[int]:
+    """Return the ports that a policy opens on a side, the resolver's apart; 0 stands for all."""
+    rules = policy["spec"].get(side, [])
+    every = [{"port": 0}]
+    return sorted({port["port"] for rule in rules for port in rule.get("ports", every)} - {53})

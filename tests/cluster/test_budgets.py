@@ -1,0 +1,77 @@
+"""How many requests Troth needs, counted by the operator's own observer.
+
+The budgets of the design: what is not asked cannot overload an API server, and what is not written
+cannot wake everybody who watches.
+"""
+
+import asyncio
+import math
+from collections import Counter
+
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage
+from troth.cluster.api import PAGE
+
+NOTHING: Counter[str] = Counter()
+MANY = 600  # more than a page
+
+
+def pages(objects: int) -> int:
+    return math.ceil(objects / PAGE)
+
+
+async def test_a_new_identity_costs_no_read_and_three_writes(stage: Stage) -> None:
+    domain = await stage.domain()
+    await stage.run()
+    await stage.person.ready(DOMAIN, domain)
+    await stage.settled()
+    stage.requests.clear()
+    identity = await stage.identity("payments", ports=["https"])
+    await stage.person.ready(IDENTITY, identity)
+    await stage.settled()
+    assert stage.requests.reads == NOTHING
+    assert stage.requests.writes == Counter(
+        {"secrets": 1, "networkpolicies": 1, "serviceidentities": 1}
+    )
+    assert stage.requests.events == 0
+
+
+async def test_a_pass_over_what_has_not_changed_asks_nothing(stage: Stage) -> None:
+    domain = await stage.domain()
+    await stage.run()
+    await stage.pair()
+    await stage.person.ready(DOMAIN, domain)
+    await stage.settled()
+    stage.requests.clear()
+    await stage.look_again()
+    assert stage.requests.made == []
+
+
+async def test_a_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage: Stage) -> None:
+    domain = await stage.domain()
+    await asyncio.gather(*(stage.identity(f"service-{number}") for number in range(MANY)))
+    await stage.run()
+    await stage.person.ready(DOMAIN, domain)
+    await stage.settled()
+    await stage.operator.stop()
+    before = await stage.written()
+
+    await stage.run()
+    await stage.settled()
+    identities = len(await stage.person.all(IDENTITY))
+    assert identities >= MANY
+    one_list_each = Counter(
+        {
+            "trustdomains": 1,
+            "serviceidentities": pages(identities),
+            "namespaces": 1,
+            "services": 1,
+            "endpointslices": 1,
+            "secrets": pages(MANY) + 1,  # those of identities, and those of its own namespace
+            "configmaps": 1,
+            "networkpolicies": pages(MANY),
+        }
+    )
+    assert stage.requests.reads == one_list_each
+    assert stage.requests.writes == NOTHING
+    assert stage.requests.events == 0
+    assert await stage.written() == before

@@ -1,0 +1,115 @@
+"""The chart on a real API server: accepted whole, and its rights are just what they should be."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from sandbox import Sandbox
+from tests.chart.rendering import CHART, EVERYTHING_ON, NAMESPACE, one, rendered
+
+SID = "serviceidentities.troth.dev"
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:troth"
+
+
+@pytest.fixture(scope="module")
+def installed(sandbox: Sandbox) -> Iterator[Sandbox]:
+    # the CRDs may be there already, from another test's `kubectl apply`, and stay when helm goes
+    sandbox.kubectl("delete", "crd", "-l", "app.kubernetes.io/name=troth", "--ignore-not-found")
+    sandbox.helm("install", "troth", str(CHART), "-n", NAMESPACE, "--create-namespace")
+    yield sandbox
+    sandbox.helm("uninstall", "troth", "-n", NAMESPACE)
+
+
+def may(sandbox: Sandbox, who: str, *what: str) -> bool:
+    answer = subprocess.run(
+        ["kubectl", f"--kubeconfig={sandbox.kubeconfig}", "auth", "can-i", f"--as={who}", *what],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return answer.stdout.strip() == "yes"
+
+
+@pytest.mark.parametrize("values", [(), EVERYTHING_ON], ids=["defaults", "everything on"])
+def test_the_api_server_accepts_all_of_it(
+    installed: Sandbox, namespace: str, values: tuple[str, ...]
+) -> None:
+    manifests = rendered(*values)
+    for each in manifests:  # so that what the release has already is not taken for a conflict
+        if each["metadata"].get("namespace") == NAMESPACE:
+            each["metadata"]["namespace"] = namespace
+    installed.kubectl(
+        *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"),
+        *("-f", "-"),
+        stdin=yaml.safe_dump_all(manifests),
+    )
+
+
+def test_its_pods_meet_the_restricted_pod_security_standard(
+    installed: Sandbox, namespace: str
+) -> None:
+    installed.kubectl(
+        "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"
+    )
+    pod = one(rendered(), "Deployment")["spec"]["template"]
+    pod["spec"]["serviceAccountName"] = "default"
+    manifest = {"apiVersion": "v1", "kind": "Pod", **pod}
+    manifest["metadata"] |= {"name": "troth", "namespace": namespace}
+    installed.kubectl("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(manifest))
+
+
+def test_the_operator_cannot_touch_what_people_declare(installed: Sandbox) -> None:
+    assert may(installed, OPERATOR, "list", SID, "-A")
+    assert may(installed, OPERATOR, "patch", SID, "--subresource=status", "-A")
+    for verb in ("create", "update", "patch", "delete"):
+        assert not may(installed, OPERATOR, verb, SID, "-A")
+        assert not may(installed, OPERATOR, verb, "trustdomains.troth.dev")
+
+
+def test_the_operator_cannot_give_itself_more(installed: Sandbox) -> None:
+    for what in ("pods", "deployments.apps", "clusterroles.rbac.authorization.k8s.io", "crd"):
+        assert not may(installed, OPERATOR, "create", what, "-A")
+    assert not may(installed, OPERATOR, "create", "serviceaccounts", "--subresource=token", "-A")
+    assert not may(
+        installed, OPERATOR, "update", "leases.coordination.k8s.io/other", "-n", NAMESPACE
+    )
+
+
+def test_an_editor_of_a_namespace_declares_identities_there_and_nothing_wider(
+    installed: Sandbox, namespace: str
+) -> None:
+    installed.kubectl(
+        "create", "rolebinding", "team", "--clusterrole=edit", "--user=ann", "-n", namespace
+    )
+    assert may(installed, "ann", "create", SID, "-n", namespace)
+    assert not may(installed, "ann", "create", SID, "-n", "default")
+    assert not may(installed, "ann", "create", "trustdomains.troth.dev")
+    assert not may(installed, "ann", "patch", SID, "--subresource=status", "-n", namespace)
+
+
+def test_uninstalling_keeps_what_people_declared(installed: Sandbox) -> None:
+    installed.kubectl("create", "namespace", "kept")
+    installed.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(_identity("kept")))
+    installed.helm("uninstall", "troth", "-n", NAMESPACE)
+    assert "payments" in installed.kubectl("get", "serviceidentities", "-n", "kept", "-o", "name")
+    # and the chart takes the CRDs it left behind into its hands again
+    installed.helm("install", "troth", str(CHART), "-n", NAMESPACE)
+    installed.kubectl("delete", "namespace", "kept", "--wait=false")
+
+
+def _identity(namespace: str) -> dict[str, object]:
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "ServiceIdentity",
+        "metadata": {"name": "payments", "namespace": namespace},
+        "spec": {
+            "workload": {
+                "serviceAccountName": "payments",
+                "podSelector": {"matchLabels": {"app": "payments"}},
+            },
+            "authentication": {"mtls": {}},
+        },
+    }

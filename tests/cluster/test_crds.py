@@ -1,0 +1,462 @@
+"""The API server and the models refuse the same manifests, in the same words.
+
+What a person may write is judged twice: at `kubectl apply` by the CRD, and by the models in
+`troth plan` and in the operator. Where they disagreed, a plan would promise what apply refuses, or
+the operator would meet an object that it cannot read.
+"""
+
+import copy
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sandbox import CommandError, Sandbox
+from tests import builders
+from tests.cluster.conftest import CRDS
+from tests.cluster.dry_run import Answer, DryRun
+from tests.cluster.manifests import (
+    Manifest,
+    gone_wrong,
+    service_identities,
+    trust_domains,
+)
+from troth.resources.crd import custom_resource_definition
+from troth.resources.kinds import KINDS, Kind
+from troth.resources.manifests import (
+    Fault,
+    FaultyManifests,
+    documents,
+    dump,
+    parse_resource,
+)
+from troth.resources.metadata import API_VERSION, GROUP
+from troth.resources.model import immutable_changes
+from troth.resources.rules import VALIDATIONS
+from troth.resources.trust_domain import TrustDomain
+
+EXAMPLES = max(150, settings.default.max_examples if settings.default else 0)
+UNCHECKED = "some validation rules were not checked because the object was invalid"
+
+
+@pytest.fixture(scope="module")
+def dry_run(established: Sandbox) -> Iterator[DryRun]:
+    with DryRun(established.kubeconfig) as connection:
+        yield connection
+
+
+def sentences(schema: Any) -> Iterator[str]:
+    """Yield the sentence of every rule in a schema."""
+    if isinstance(schema, dict):
+        for rule in schema.get(VALIDATIONS, []):
+            yield rule["message"]
+        for part in schema.values():
+            yield from sentences(part)
+
+
+def schema_of(kind: Kind) -> Any:
+    return custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+SENTENCES = sorted({text for kind in KINDS for text in sentences(schema_of(kind))}, key=len)
+
+
+def rule_in(message: str) -> str:
+    """Return the longest sentence of ours with which a message of the API server's ends."""
+    return next((text for text in reversed(SENTENCES) if message.endswith(text)), "")
+
+
+def judged_by_model(manifest: Manifest) -> list[Fault]:
+    try:
+        parse_resource(manifest)
+    except FaultyManifests as refusal:
+        return refusal.faults
+    return []
+
+
+def steps(field: str) -> tuple[str, ...]:
+    """Return a field's path; the two judges write a label's key in two ways, so it ends there."""
+    path = tuple(re.findall(r"[^.\[\]]+", field))
+    return path[: path.index("matchLabels") + 1] if "matchLabels" in path else path
+
+
+def disagreement(answer: Answer, faults: list[Fault]) -> str:
+    """Return what the two judges do not agree on, nothing where they do.
+
+    A rule's sentence must come from both, with three exceptions: the API server leaves rules
+    unchecked where the structure is wrong already, and says so; it has words of its own for
+    metadata; and the model does not ask more of what surrounds a field that it has refused.
+    """
+    if answer.accepted != (not faults):
+        return "one accepts and the other refuses"
+    unchecked = not answer.complaints or any(
+        UNCHECKED in complaint.sentence for complaint in answer.complaints
+    )
+    said_by_model = {(steps(fault.field), fault.sentence) for fault in faults}
+    said_by_server = {
+        (steps(complaint.field), rule_in(complaint.sentence))
+        for complaint in answer.complaints
+        if rule_in(complaint.sentence)
+    }
+    for complaint in answer.complaints:
+        if "evaluating rule" in complaint.sentence:
+            return f"the API server stumbles over a rule: {complaint.sentence}"
+    for path, sentence in said_by_server - said_by_model:
+        if not any(refused[: len(path)] == path for refused, _ in said_by_model):
+            return f"the model does not say of {path}: {sentence}"
+    for path, sentence in said_by_model - said_by_server:
+        if sentence in SENTENCES and not unchecked and path[:1] != ("metadata",):
+            return f"the API server does not say of {path}: {sentence}"
+    return ""
+
+
+def check(manifest: Manifest, dry_run: DryRun) -> Answer:
+    answer, faults = dry_run.create(manifest), judged_by_model(manifest)
+    assert not disagreement(answer, faults), (disagreement(answer, faults), answer.body, faults)
+    return answer
+
+
+RIGHT = st.one_of(trust_domains(), service_identities())
+
+
+@settings(max_examples=EXAMPLES)
+@given(RIGHT)
+def test_what_the_model_accepts_the_api_server_accepts(dry_run: DryRun, manifest: Manifest) -> None:
+    assert judged_by_model(manifest) == []
+    assert check(manifest, dry_run).accepted
+
+
+@settings(max_examples=2 * EXAMPLES)
+@given(gone_wrong(RIGHT))
+def test_what_one_refuses_the_other_refuses_in_the_same_words(
+    dry_run: DryRun, manifest: Manifest
+) -> None:
+    check(manifest, dry_run)
+
+
+def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
+    """Return a copy with a value at a dotted path, such as `spec.calls.0.to`."""
+    result = copy.deepcopy(manifest)
+    *way, last = path.split(".")
+    holder: Any = result
+    for step in way:
+        holder = holder[int(step)] if isinstance(holder, list) else holder.setdefault(step, {})
+    holder[last] = value
+    return result
+
+
+DOMAIN = builders.domain()
+IDENTITY = builders.identity(namespace="default", ports=["https"])
+GATEWAY_ONLY = changed(
+    IDENTITY,
+    "spec.authentication",
+    builders.gateway_only("gateway", datetime(2027, 1, 1, tzinfo=UTC)),
+)
+EXPIRES_AT = "spec.authentication.gatewayOnly.expiresAt"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "path", "value"),
+    [
+        (DOMAIN, "metadata.annotations", None),
+        (DOMAIN, "status", None),
+        (DOMAIN, "spec.certificates", {"lifetime": None}),
+        (DOMAIN, "spec.namespaceSelector.matchLabels.other", None),
+        (DOMAIN, "spec.authority.selfManaged.confined", None),
+        (IDENTITY, "spec.accepts", None),
+        (IDENTITY, "spec.enforcement", None),
+        (DOMAIN, "spec.network.dns.port", 53.0),
+        (DOMAIN, "spec.certificates.lifetime", "0024h"),
+        (GATEWAY_ONLY, EXPIRES_AT, "2028-02-29T12:00:00.5+01:00"),
+    ],
+)
+def test_both_take_null_for_absent_and_what_means_the_same(
+    dry_run: DryRun, manifest: Manifest, path: str, value: Any
+) -> None:
+    assert check(changed(manifest, path, value), dry_run).accepted
+
+
+ONCE = [{"name": "a"}, {"name": "a"}]
+HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "path", "value"),
+    [
+        # what stands twice
+        (DOMAIN, "spec.allowEnvironments", ["staging", "staging"]),
+        (DOMAIN, "spec.federatesWith", ONCE),
+        (DOMAIN, "spec.certificates.dnsSuffixes", ["a.example", "a.example"]),
+        (DOMAIN, "spec.network.probes.cidrs", ["10.0.0.0/8", "10.0.0.0/8"]),
+        (IDENTITY, "spec.workload.ports", [{"name": "a", "port": 1}, {"name": "a", "port": 2}]),
+        (IDENTITY, "spec.exceptions.metrics", ["https", "https"]),
+        (IDENTITY, "spec.requires.context", ["Tenant", "Tenant"]),
+        (IDENTITY, "spec.accepts", [builders.accept("a", "https", "https")]),
+        (IDENTITY, "spec.accepts", [builders.accept("a", scopes=["x", "x"])]),
+        (IDENTITY, "spec.calls", [{"external": {**HOST, "ports": [443, 443]}}]),
+        (IDENTITY, "spec.authentication.mtls.dnsNames", ["a.example", "a.example"]),
+        # what only looks like it
+        (DOMAIN, "spec.authority.selfManaged.confined", "true"),
+        (DOMAIN, "spec.authority.selfManaged.confined", 1),
+        (DOMAIN, "spec.network.dns.port", "53"),
+        (DOMAIN, "spec.network.dns.port", True),
+        (IDENTITY, "spec.calls", [{"kubernetesAPI": "true"}]),
+        (GATEWAY_ONLY, EXPIRES_AT, "2026-11-24 12:00:00Z"),
+        (GATEWAY_ONLY, EXPIRES_AT, "2026-11-24"),
+        (GATEWAY_ONLY, EXPIRES_AT, "2026-02-30T12:00:00Z"),
+        (GATEWAY_ONLY, EXPIRES_AT, "1700000000"),
+        (GATEWAY_ONLY, EXPIRES_AT, 1700000000),
+        (GATEWAY_ONLY, EXPIRES_AT, "0000-01-01T00:00:00Z"),
+        # what Kubernetes, a resolver or a certificate would refuse later
+        (DOMAIN, "spec.namespaceSelector.matchLabels", {"a..b/c": "d"}),
+        (DOMAIN, "spec.namespaceSelector.matchLabels", {f"{'a' * 254}/b": "c"}),
+        (DOMAIN, "spec.domain", f"{'a' * 64}.example"),
+        (IDENTITY, "spec.authentication.mtls.dnsNames", [f"{'a' * 64}.example"]),
+        (DOMAIN, "spec.network.probes.cidrs", ["::ffff:a00:0/104"]),
+        (DOMAIN, "spec.network.probes.cidrs", ["10.0.0.1/8"]),
+        (DOMAIN, "spec.network.probes.cidrs", ["2001:DB8::/32"]),
+        (DOMAIN, "spec.domain", "prod.example\n"),
+        (DOMAIN, "metadata.name", "a" * 64),
+    ],
+)
+def test_both_refuse_what_would_fail_later(
+    dry_run: DryRun, manifest: Manifest, path: str, value: Any
+) -> None:
+    assert not check(changed(manifest, path, value), dry_run).accepted
+
+
+EVERYTHING_WRONG = {
+    **IDENTITY,
+    "spec": {
+        "workload": {
+            "serviceAccountName": "Payments",
+            "podSelector": {},
+            "ports": [
+                {"name": "https", "port": 8443},
+                {"name": "443", "port": 443},
+                {"name": "admin", "port": 8443},
+            ],
+        },
+        "authentication": {
+            "mtls": {"dnsNames": ["*.shop.example"], "lifetime": "1d"},
+            "gatewayOnly": {
+                "gateway": {"name": "edge", "namespace": "a.b"},
+                "reason": "...",
+                "owner": "team edge",
+                "expiresAt": "tomorrow",
+            },
+        },
+        "accepts": [
+            {"ports": ["https"]},
+            {
+                "unverified": {"cidrs": ["10.0.0.1/8"], "reason": "public traffic"},
+                "ports": ["grpc"],
+                "scopes": ["all of it"],
+            },
+            {
+                "unverified": {
+                    "podSelector": {"matchExpressions": [{"key": "app", "operator": "In"}]},
+                    "cidrs": ["10.0.0.0/8"],
+                    "reason": "public traffic",
+                },
+                "ports": ["https"],
+            },
+        ],
+        "calls": [
+            {"to": {"name": "ledger"}},
+            {"kubernetesAPI": False},
+            {"to": {"name": "ledger"}, "ports": ["https"], "external": HOST},
+            {
+                "to": {"name": "ledger"},
+                "ports": ["https"],
+            },
+        ],
+    },
+}
+MENDS = {
+    "spec": [
+        "declare under workload.ports every port that accepts or exceptions name",
+        "with gatewayOnly accept the gateway itself and nobody else, written as under gatewayOnly",
+        "a gatewayOnly workload has no identity to present to a callee; use mtls to call another",
+    ],
+    "spec.workload.serviceAccountName": ["write a Kubernetes name: lower-case letters"],
+    "spec.workload.podSelector": ["select by at least one label"],
+    "spec.workload.ports": ["declare every port number once for each protocol"],
+    "spec.workload.ports[1].name": ["write a port name: up to 15 lower-case letters"],
+    "spec.authentication": ["choose exactly one way of authentication: mtls, or gatewayOnly"],
+    "spec.authentication.mtls.dnsNames[0]": ["write a full DNS name in lower case without wild"],
+    "spec.authentication.mtls.lifetime": ["write a duration in hours, minutes and seconds, such"],
+    "spec.authentication.gatewayOnly.gateway.namespace": ["write a namespace name: lower-case"],
+    "spec.authentication.gatewayOnly.reason": ["write why, in words that the next reader"],
+    EXPIRES_AT: ["write a time in this century as RFC 3339 has it, such as 2026-11-24T12:00:00Z"],
+    "spec.accepts[0]": ["name exactly one peer: from, a ServiceIdentity, or unverified"],
+    "spec.accepts[1].unverified.cidrs[0]": ["write a network in canonical CIDR form"],
+    "spec.accepts[1]": ["leave scopes out; a peer without an identity is never given any"],
+    "spec.accepts[1].scopes[0]": ["write a scope as letters, digits and . _ : / -"],
+    "spec.accepts[2].unverified": ["describe the unverified peer either by cidrs, or by"],
+    "spec.accepts[2].unverified.podSelector.matchExpressions[0]": ["give values with In and"],
+    "spec.calls[0]": ["name the callee's ports beside to, and nowhere else"],
+    "spec.calls[1].kubernetesAPI": ["write kubernetesAPI: true, or leave the entry out"],
+    "spec.calls[2]": ["name exactly one destination: to, a ServiceIdentity, external, or"],
+}
+
+
+def test_a_manifest_with_everything_wrong_is_told_the_mend_for_each_at_once(
+    dry_run: DryRun,
+) -> None:
+    answer = dry_run.create(EVERYTHING_WRONG)
+    told = [(complaint.field, complaint.sentence) for complaint in answer.complaints]
+    untold = [
+        (field, mend)
+        for field, mends in MENDS.items()
+        for mend in mends
+        if not any(field == where and mend in sentence for where, sentence in told)
+    ]
+    assert not answer.accepted
+    assert untold == []
+    assert len(told) == sum(len(mends) for mends in MENDS.values()), "and of nothing else"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("spec.nonsense", 1, 'unknown field "spec.nonsense"'),
+        ("spec.workload.podSelectors", {}, 'unknown field "spec.workload.podSelectors"'),
+        ("spec.enforcement", "Off", 'supported values: "Enforce", "Observe"'),
+        ("spec.workload", {}, "spec.workload.serviceAccountName: Required value"),
+        ("spec.workload.ports", [{"name": "a", "port": 70000}], "less than or equal to 65535"),
+        ("spec.workload.ports", [{"name": "a", "port": "1"}], "must be of type integer"),
+        ("spec.accepts", [builders.accept("a", *"abcdefghijklmnopq")], "at most 16 items"),
+        ("spec.requires.context", ["Tenant", "Tenant"], 'Duplicate value: "Tenant"'),
+    ],
+)
+def test_what_the_schema_alone_refuses_names_the_field(
+    established: Sandbox, path: str, value: Any, told: str
+) -> None:
+    with pytest.raises(CommandError) as refusal:
+        established.kubectl("apply", "-f", "-", stdin=dump(changed(IDENTITY, path, value)))
+    assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("domain", "other.example", "domain cannot change; create a new TrustDomain instead"),
+        ("environment", "other", "environment cannot change; create a new TrustDomain instead"),
+    ],
+)
+def test_an_immutable_field_refuses_another_value_with_its_sentence(
+    established: Sandbox, field: str, value: str, sentence: str
+) -> None:
+    name = f"td-{uuid.uuid4().hex[:8]}"
+    domain = changed(DOMAIN, "metadata.name", name)
+    established.kubectl("apply", "-f", "-", stdin=dump(domain))
+    try:
+        other = changed(domain, f"spec.{field}", value)
+        with pytest.raises(CommandError) as refusal:
+            established.kubectl("apply", "-f", "-", stdin=dump(other))
+        assert sentence in str(refusal.value)
+        before, after = parse_resource(domain), parse_resource(other)
+        assert isinstance(before, TrustDomain)
+        assert isinstance(after, TrustDomain)
+        assert immutable_changes(before.spec, after.spec) == [sentence]
+    finally:
+        established.kubectl("delete", "trustdomain", name)
+
+
+# What a person may leave without quotes
+UNQUOTED = [
+    *("yes", "yEs", "y", "n", "N", "On", "oFF", "TRUE", "Null", "~", ""),
+    *("2026-11-24", "2026-11-24T12:00:00Z", "1:30", "=", "<", "-1-", "10.0.0.0/8", "1.2.3"),
+    *("0o17", "017", "08", "0x10", "0b11", "1_000", "+1", "-0", "1e3", "1.5e+3", ".5", "1.", "1.0"),
+]
+
+
+def test_what_is_not_in_quotes_is_read_as_kubectl_reads_it(established: Sandbox) -> None:
+    text = "---\n".join(
+        f"apiVersion: {API_VERSION}\nkind: TrustDomain\n"
+        f"metadata:\n  name: a-{number}\nspec:\n  domain: {value}\n"
+        for number, value in enumerate(UNQUOTED)
+    )
+    flags = ("--dry-run=client", "--validate=false", "-o", "json", "-f", "-")
+    objects = established.kubectl("create", *flags, stdin=text).replace("\n}\n{", "\n},{")
+    by_kubectl = [item["spec"].get("domain") for item in json.loads(f"[{objects}]")]
+    by_us = [manifest["spec"]["domain"] for manifest in documents(text, "")]
+    assert [(value, isinstance(value, bool)) for value in by_us] == [
+        (value, isinstance(value, bool)) for value in by_kubectl
+    ]
+
+
+# What a person sees of the kinds
+
+
+def undescribed(schema: Any, path: str) -> Iterator[str]:
+    """Yield the fields of a schema that do not say what they are."""
+    for name, part in schema.get("properties", {}).items():
+        here = f"{path}.{name}"
+        if not part.get("description", "").strip():
+            yield here
+        yield from undescribed(part, here)
+        yield from undescribed(part.get("items", {}), f"{here}[]")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_field_says_what_it_is(established: Sandbox, kind: Kind) -> None:
+    name = f"{kind.plural}.{GROUP}"
+    crd = json.loads(established.kubectl("get", "crd", name, "-o", "json"))
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert list(undescribed({"properties": {"spec": schema["properties"]["spec"]}}, "")) == []
+    assert list(undescribed({"properties": {"status": schema["properties"]["status"]}}, "")) == []
+
+
+def test_kubectl_explain_reads_as_the_models_say(established: Sandbox) -> None:
+    authority = " ".join(established.kubectl("explain", "td.spec.authority").split())
+    assert "Where its certificates come from." in authority
+    assert "A root that Troth makes, keeps and replaces." in authority
+    gateway = " ".join(
+        established.kubectl("explain", "sid.spec.authentication.gatewayOnly").split()
+    )
+    assert "expiresAt <string> -required-" in gateway
+    assert "at most 90 days ahead; from then on nobody is accepted" in gateway
+
+
+def test_the_category_and_the_short_names_list_everything_at_a_glance(
+    established: Sandbox,
+) -> None:
+    name = f"glance-{uuid.uuid4().hex[:8]}"
+    domain = changed(DOMAIN, "metadata.name", name)
+    identity = changed(IDENTITY, "metadata.name", name)
+    established.kubectl("create", "-f", "-", stdin=f"{dump(domain)}---\n{dump(identity)}")
+    try:
+        listed = established.kubectl("get", "troth", "-A", "-o", "name").split()
+        assert f"trustdomain.troth.dev/{name}" in listed
+        assert f"serviceidentity.troth.dev/{name}" in listed
+        heading, row = established.kubectl("get", "td", name).splitlines()
+        assert heading.split() == [
+            "NAME",
+            "DOMAIN",
+            "ENVIRONMENT",
+            "READY",
+            "REASON",
+            "EXPIRES",
+            "AGE",
+        ]
+        assert row.split()[1:3] == ["production.example", "production"]
+        heading, row = established.kubectl("get", "sid", name).splitlines()
+        assert heading.split()[:4] == ["NAME", "READY", "REASON", "PEERS"]
+        assert "Enforce" in row
+    finally:
+        established.kubectl("delete", f"td/{name}", f"sid/{name}")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_crds_on_disk_are_what_the_models_say(kind: Kind) -> None:
+    on_disk = (CRDS / f"{kind.plural}.yaml").read_text()
+    assert yaml.safe_load(on_disk) == custom_resource_definition(kind)

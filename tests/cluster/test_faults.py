@@ -1,0 +1,342 @@
+"""A network that lies: answers that never come, watches that break, history that is gone.
+
+Whatever an operator misses, it must not go on granting what nobody declares any more, and whatever
+it does not hear back about, it must not do twice.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import builders
+from tests.cluster import faults
+from tests.cluster.faults import Fault, FaultyPath
+from tests.cluster.person import until
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage, opened
+from troth.cluster.api import RESOURCES
+from troth.planning.children import policy_ref, secret_ref
+from troth.resources.references import Ref
+
+GONE = [
+    pytest.param(faults.status(410, "Expired"), id="answered with 410"),
+    pytest.param(faults.error_event(410, "Expired"), id="ended with an ERROR event"),
+]
+KINDS = (
+    *("trustdomains", "serviceidentities", "namespaces", "services"),
+    *("endpointslices", "secrets", "configmaps", "networkpolicies"),
+)
+
+
+@asynccontextmanager
+async def faulty(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
+    """Run the operator over a path on which things can go wrong."""
+    async with FaultyPath(stage.kubeconfig, stage.sandbox.kubeconfig, directory) as path:
+        try:
+            yield path
+        finally:
+            path.well()
+            for copy in stage.copies:
+                await copy.stop()
+
+
+async def lose(path: FaultyPath, resource: str, fault: Fault) -> None:
+    """Have the watches of a resource break, and their history be gone when they are resumed."""
+    for _ in range(path.watched(resource)):
+        path.once("WATCH", resource, fault)
+    assert path.cut(resource)
+
+
+@pytest.mark.parametrize("gone", GONE)
+async def test_a_grant_ends_though_its_callers_deletion_was_never_seen(
+    stage: Stage, tmp_path: Path, gone: Fault
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        payments, web = await stage.pair()
+        await stage.settled()
+        path.muted.add("serviceidentities")
+        await stage.person.delete(IDENTITY, web)
+        await stage.person.misses(IDENTITY, web)
+        await stage.settled()
+        assert opened(await stage.policy(payments), "ingress") == [8443], "it knows of nothing"
+
+        path.muted.clear()
+        await lose(path, "serviceidentities", gone)
+        await stage.person.sees(
+            "NetworkPolicy", policy_ref(payments), lambda seen: not opened(seen, "ingress")
+        )
+        await stage.person.hears(IDENTITY, payments, "PeersAgree", "PeerMissing", "False")
+
+
+async def test_consent_taken_back_in_the_gap_is_heard_of(stage: Stage, tmp_path: Path) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        payments, _ = await stage.pair()
+        path.muted.add("serviceidentities")
+        await stage.identity("payments", ports=["https"])
+        path.muted.clear()
+        await lose(path, "serviceidentities", faults.status(410, "Expired"))
+        await stage.person.sees(
+            "NetworkPolicy", policy_ref(payments), lambda seen: not opened(seen, "ingress")
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"), [("NetworkPolicy", "networkpolicies"), ("Secret", "secrets")]
+)
+async def test_a_child_deleted_in_the_gap_is_written_again(
+    stage: Stage, tmp_path: Path, kind: str, resource: str
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        payments, _ = await stage.pair()
+        ref = policy_ref(payments) if kind == "NetworkPolicy" else secret_ref(payments)
+        await stage.settled()
+        path.muted.add(resource)
+        await stage.person.delete(kind, ref)
+        await stage.person.misses(kind, ref)
+        path.muted.clear()
+        await lose(path, resource, faults.status(410, "Expired"))
+        await stage.person.sees(kind, ref)
+        await stage.person.ready(IDENTITY, payments)
+
+
+async def test_a_domain_deleted_in_the_gap_takes_its_bundles_with_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        domain = await stage.domain()
+        await stage.run(path.kubeconfig)
+        await stage.pair()
+        await stage.person.sees("ConfigMap", Ref(stage.shop, "trust-bundle"))
+        path.muted.add("trustdomains")
+        await stage.person.delete(DOMAIN, domain)
+        path.muted.clear()
+        await lose(path, "trustdomains", faults.status(410, "Expired"))
+        await stage.person.misses("ConfigMap", Ref(stage.shop, "trust-bundle"))
+
+
+async def test_a_watch_that_is_torn_in_an_event_resumes_without_missing_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        payments, web = await stage.pair()
+        lists = Counter(call.resource for call, _ in path.log if call.verb == "GET")
+        path.tear("serviceidentities")
+        await stage.person.delete(IDENTITY, web)
+        await stage.person.sees(
+            "NetworkPolicy", policy_ref(payments), lambda seen: not opened(seen, "ingress")
+        )
+        after = Counter(call.resource for call, _ in path.log if call.verb == "GET")
+        assert after["serviceidentities"] == lists["serviceidentities"], "resumed, not listed anew"
+
+
+@pytest.mark.parametrize("resource", KINDS)
+async def test_every_watch_that_breaks_is_taken_up_again(
+    stage: Stage, tmp_path: Path, resource: str
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        await stage.settled()
+        open_before = path.watched(resource)
+        path.once("WATCH", resource, faults.status(500, "InternalError"))
+        assert path.cut(resource) == open_before > 0
+
+        async def watched() -> int:
+            return path.watched(resource)
+
+        await until(watched, lambda number: number == open_before)
+        await stage.pair()
+
+
+async def committed(path: FaultyPath, resource: str, name: str) -> int:
+    """Return how many writes of an object the API server has carried out."""
+    return sum(
+        call.verb == "PATCH"
+        and call.resource == resource
+        and f"/{name}" in call.path
+        and code < 400
+        for call, code in path.log
+    )
+
+
+async def test_a_leaf_whose_answer_was_lost_is_not_issued_again(
+    stage: Stage, tmp_path: Path
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        domain = await stage.domain()
+        await stage.run(path.kubeconfig)
+        await stage.person.ready(DOMAIN, domain)
+        path.once("PATCH", "secrets", faults.lost)
+        payments = await stage.identity("payments")
+        first = await stage.person.sees("Secret", secret_ref(payments))
+        await stage.person.ready(IDENTITY, payments)
+        await stage.settled()
+        assert (await stage.secret(payments))["data"]["tls.key"] == first["data"]["tls.key"]
+        assert await committed(path, "secrets", "payments-identity") == 1
+
+
+async def test_a_root_whose_answer_was_lost_is_not_made_again(stage: Stage, tmp_path: Path) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.run(path.kubeconfig)
+        path.once("PATCH", "secrets", faults.lost)
+        domain = await stage.domain()
+        root = Ref(stage.own, f"{domain.name}-authority")
+        first = await stage.person.sees("Secret", root)
+        await stage.person.ready(DOMAIN, domain)
+        await stage.settled()
+        assert (await stage.person.the("Secret", root))["data"] == first["data"]
+        assert await committed(path, "secrets", root.name) == 1
+
+
+@pytest.mark.parametrize("resource", ["networkpolicies", "serviceidentities", "configmaps"])
+async def test_a_write_whose_answer_was_lost_is_found_done(
+    stage: Stage, tmp_path: Path, resource: str
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.run(path.kubeconfig)
+        path.once("PATCH", resource, faults.lost)
+        await stage.domain()
+        payments, _ = await stage.pair()
+        await stage.settled()
+        stage.requests.clear()
+        await stage.look_again()
+        assert stage.requests.made == []
+        assert await committed(path, "secrets", f"{payments.name}-identity") <= 2
+
+
+async def test_a_refused_write_is_told_with_its_reason_and_tried_again(
+    stage: Stage, tmp_path: Path
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        message = "exceeded quota: objects"
+        path.always("PATCH", "networkpolicies", faults.status(403, "Forbidden", message))
+        payments = await stage.identity("payments", ports=["https"])
+        told = await stage.person.sees(
+            IDENTITY, payments, lambda seen: message in str(seen.get("status"))
+        )
+        assert "exceeded quota" in str(told["status"]["conditions"])
+        path.well()
+        await stage.person.ready(IDENTITY, payments)
+
+
+async def test_a_server_that_fails_for_a_while_is_asked_less_and_less(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Backoff is counted and not timed: an eager client would have asked hundreds of times."""
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        await stage.settled()
+        path.always("PATCH", "secrets", faults.status(500, "InternalError"))
+        stage.requests.clear()
+        payments = await stage.identity("payments")
+
+        async def tried() -> int:
+            return sum(resource == "secrets" for _, resource, _ in stage.requests.made)
+
+        await until(tried, lambda number: number >= 3)
+        await asyncio.sleep(2)
+        assert await tried() < 12
+        path.well()
+        await stage.person.ready(IDENTITY, payments)
+
+
+@pytest.mark.parametrize("resource", KINDS)
+async def test_nothing_is_written_before_every_cache_is_in_sync(
+    stage: Stage, tmp_path: Path, resource: str
+) -> None:
+    """What is not known yet would look as if it did not exist, and be made anew or removed."""
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        await stage.pair()
+        await stage.settled()
+        await stage.operator.stop()
+        before = await stage.written()
+
+        release = asyncio.Event()
+        path.always("GET", resource, faults.held(release))
+        copy = await stage.stand_by(path.kubeconfig)
+
+        async def others() -> int:
+            return sum(informer.synced.is_set() for informer in copy.operator.informers)
+
+        waiting = sum(
+            faults_resource(informer.selection.kind) == resource
+            for informer in copy.operator.informers
+        )
+        await until(others, lambda number: number == len(copy.operator.informers) - waiting)
+        assert copy.requests.writes.total() == 0
+        release.set()
+        await copy.acting()
+        await copy.settled()
+        assert copy.requests.writes.total() == 0
+        assert await stage.written() == before
+
+
+def faults_resource(kind: str) -> str:
+    """Return a kind's resource, in the plural."""
+    name: str = RESOURCES[kind].name
+    return name
+
+
+async def test_a_leader_cut_off_from_its_lease_stops_before_another_begins(
+    stage: Stage, tmp_path: Path
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        leader = await stage.run(path.kubeconfig)
+        payments, _ = await stage.pair()
+        standby = await stage.stand_by()
+
+        async def in_sync() -> bool:
+            return standby.operator.ready
+
+        await until(in_sync, bool)
+        assert standby.requests.writes.total() == 0
+        for verb in ("GET", "PUT", "POST", "PATCH"):
+            path.always(verb, "leases", faults.status(500, "InternalError"))
+
+        async def tampered_until_taken_over() -> bool:
+            """Give whoever acts something to write, all the time."""
+            await stage.person.edit(
+                "NetworkPolicy", policy_ref(payments), {"spec": {"ingress": [{}]}}
+            )
+            return standby.requests.writes.total() > 2
+
+        await until(tampered_until_taken_over, bool)
+        assert leader.requests.writes.total() > 0
+        assert leader.requests.last_write < standby.requests.first_write
+        assert not leader.operator.leadership.acting
+        await stage.person.sees(
+            "NetworkPolicy", policy_ref(payments), lambda seen: opened(seen, "ingress") == [8443]
+        )
+
+
+async def test_what_is_declared_while_a_leader_is_cut_off_is_done_by_the_other(
+    stage: Stage, tmp_path: Path
+) -> None:
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        await stage.stand_by()
+        for verb in ("GET", "PUT", "POST", "PATCH"):
+            path.always(verb, "leases", faults.status(500, "InternalError"))
+        await stage.operator.acting()
+        payments = await stage.identity("payments", ports=["https"])
+        web = await stage.identity("web", calls=[builders.call("payments")])
+        for ref in (payments, web):
+            await stage.person.ready(IDENTITY, ref)

@@ -1,0 +1,178 @@
+"""What time does: renewals, the end of an authority, and the end of trust in a gateway.
+
+The operator's clock is moved; nothing here waits for real time to pass.
+"""
+
+import base64
+from datetime import UTC, datetime, timedelta
+
+from tests import builders
+from tests.cluster.person import Manifest, condition, version
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
+from troth.planning.children import policy_ref, secret_ref
+
+MOMENT = timedelta(seconds=1)
+
+
+def time_of(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def renew_at(identity: Manifest) -> datetime:
+    """Return the second within which a certificate becomes due."""
+    return time_of(identity["status"]["certificate"]["renewAt"])
+
+
+async def test_a_leaf_is_renewed_with_a_new_key_when_it_is_due_and_never_before(
+    stage: Stage,
+) -> None:
+    await stage.domain()
+    await stage.run()
+    payments, web = await stage.pair()
+    await stage.settled()
+    ready = await stage.person.the(IDENTITY, payments)
+    before, due = await stage.secret(payments), renew_at(ready)
+    leaf = leaf_of(before)
+    lived = (due - stage.clock.now()) / (leaf.not_valid_after_utc - stage.clock.now())
+    assert 0.59 < lived < 0.67
+
+    stage.requests.clear()
+    await stage.clock.move_to(min(due, renew_at(await stage.person.the(IDENTITY, web))) - MOMENT)
+    await stage.look_again()
+    assert stage.requests.made == []
+
+    await stage.clock.move_to(due + MOMENT)
+    after = await stage.person.sees(
+        "Secret", secret_ref(payments), lambda seen: version(seen) != version(before)
+    )
+    await stage.settled()
+    renewed = await stage.person.ready(IDENTITY, payments)
+    assert after["data"]["tls.key"] != before["data"]["tls.key"]
+    assert after["data"]["ca.crt"] == before["data"]["ca.crt"]
+    assert leaf_of(after).public_key() != leaf.public_key()
+    assert leaf_of(after).serial_number != leaf.serial_number
+    assert renew_at(renewed) > due
+    assert ("Reissued", "payments") in await stage.person.events(stage.shop)
+
+
+async def test_a_leaf_never_outlives_its_authority_and_ends_in_words(stage: Stage) -> None:
+    began = stage.clock.now()
+    domain = await stage.domain(
+        authority={"selfManaged": {"lifetime": "2h"}}, certificates={"lifetime": "90m"}
+    )
+    await stage.run()
+    payments = await stage.identity("payments")
+    ready = await stage.person.ready(IDENTITY, payments)
+    authority = time_of(
+        (await stage.person.ready(DOMAIN, domain))["status"]["authorities"][0]["notAfter"]
+    )
+    first = await stage.secret(payments)
+    assert leaf_of(first).not_valid_after_utc < authority
+
+    await stage.clock.move_to(renew_at(ready) + MOMENT)
+    last = await stage.person.sees(
+        "Secret", secret_ref(payments), lambda seen: version(seen) != version(first)
+    )
+    assert leaf_of(last).not_valid_after_utc == authority
+
+    stage.requests.clear()
+    await stage.clock.move_to(began + timedelta(minutes=110))  # past two thirds of the last leaf
+    await stage.look_again()
+    assert version(await stage.secret(payments)) == version(last), "nothing longer can be had"
+
+    await stage.clock.move_to(authority)
+    said = await stage.person.hears(DOMAIN, domain, "AuthorityReady", "AuthorityExpired", "False")
+    assert "has expired and issues nothing" in said
+    await stage.person.hears(IDENTITY, payments, "Ready", "AuthorityNotReady", "False")
+    await stage.settled()
+    assert version(await stage.secret(payments)) == version(last)
+
+
+async def test_trust_in_a_gateway_warns_before_its_end_and_then_fails_closed(stage: Stage) -> None:
+    ends = (stage.clock.now() + timedelta(days=20)).replace(microsecond=0)
+    await stage.domain()
+    await stage.run()
+    legacy = await stage.identity(
+        "legacy",
+        ports=["https"],
+        accepts=[builders.accept("gateway")],
+        authentication=builders.gateway_only("gateway", ends),
+    )
+    gateway = await stage.identity("gateway", calls=[builders.call("legacy")])
+    await stage.person.hears(IDENTITY, legacy, "GatewayTrusted", "UntilItsEnd", "True")
+    await stage.person.hears(IDENTITY, legacy, "PeersAgree", "AllLive", "True")
+    await stage.person.ready(IDENTITY, gateway)
+    await stage.settled()
+    assert opened(await stage.policy(legacy), "ingress") == [8443]
+    assert opened(await stage.policy(gateway), "egress") == [8443]
+    assert await stage.person.get("Secret", secret_ref(legacy)) is None
+
+    await stage.clock.move_to(ends - timedelta(days=14) - MOMENT)
+    await stage.look_again()
+    assert (
+        condition(await stage.person.the(IDENTITY, legacy), "GatewayTrusted")["reason"]
+        == "UntilItsEnd"
+    )
+
+    await stage.clock.move_to(ends - timedelta(days=14))
+    said = await stage.person.hears(
+        IDENTITY, legacy, "GatewayTrusted", "GatewayTrustEnding", "True"
+    )
+    assert "team payments answers for it" in said
+    await stage.settled()
+    assert ("GatewayTrustEnding", "legacy") in await stage.person.events(stage.shop)
+    assert opened(await stage.policy(legacy), "ingress") == [8443]
+
+    await stage.clock.move_to(ends - MOMENT)
+    await stage.look_again()
+    assert opened(await stage.policy(legacy), "ingress") == [8443]
+
+    await stage.clock.move_to(ends)
+    await stage.person.sees(
+        "NetworkPolicy", policy_ref(legacy), lambda seen: not opened(seen, "ingress")
+    )
+    await stage.person.sees(
+        "NetworkPolicy", policy_ref(gateway), lambda seen: not opened(seen, "egress")
+    )
+    said = await stage.person.hears(IDENTITY, legacy, "Ready", "GatewayTrustExpired", "False")
+    assert "use mtls, or renew expiresAt with its owner" in said
+    await stage.person.hears(IDENTITY, gateway, "PeersAgree", "GatewayTrustExpired", "False")
+
+
+async def test_trust_in_a_gateway_ends_though_the_operator_was_away_at_its_end(
+    stage: Stage,
+) -> None:
+    ends = (stage.clock.now() + timedelta(days=20)).replace(microsecond=0)
+    await stage.domain()
+    await stage.run()
+    legacy = await stage.identity(
+        "legacy",
+        ports=["https"],
+        accepts=[builders.accept("gateway")],
+        authentication=builders.gateway_only("gateway", ends),
+    )
+    await stage.identity("gateway", calls=[builders.call("legacy")])
+    await stage.person.sees(
+        "NetworkPolicy", policy_ref(legacy), lambda seen: bool(opened(seen, "ingress"))
+    )
+    await stage.operator.stop()
+    await stage.clock.move_to(ends + timedelta(days=1))
+    await stage.run()
+    await stage.person.sees(
+        "NetworkPolicy", policy_ref(legacy), lambda seen: not opened(seen, "ingress")
+    )
+
+
+async def test_a_shorter_lifetime_holds_for_what_was_issued_before(stage: Stage) -> None:
+    await stage.domain()
+    await stage.run()
+    payments = await stage.identity("payments")
+    await stage.person.ready(IDENTITY, payments)
+    before = await stage.secret(payments)
+    await stage.domain(certificates={"lifetime": "1h"})
+    after = await stage.person.sees(
+        "Secret", secret_ref(payments), lambda seen: version(seen) != version(before)
+    )
+    leaf = leaf_of(after)
+    assert leaf.not_valid_after_utc <= stage.clock.now() + timedelta(hours=1)
+    assert base64.b64decode(after["data"]["tls.key"]) != base64.b64decode(before["data"]["tls.key"])

@@ -1,0 +1,64 @@
+"""docs/tutorial.md: every command works as it is written, in the order in which it is written."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox.detached import DetachedSandbox
+from tests.sandbox.observing import REPOSITORY
+
+TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
+
+for_bash_and_curl = pytest.mark.skipif(
+    any(
+        subprocess.run(["which", program], capture_output=True, check=False).returncode
+        for program in ("bash", "curl")
+    ),
+    reason="the tutorial needs bash and curl",
+)
+
+
+@for_bash_and_curl
+def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
+    name = f"tutorial-{os.getpid()}"
+    text = TUTORIAL.read_text()
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    # what differs from a person's session: where Python is, and a cluster of the test's own
+    commands = commands.replace(".venv/bin/troth", f"{sys.executable} -m troth.cli")
+    commands = commands.replace(".venv/bin/python", sys.executable)
+    commands = commands.replace("--name tutorial", f"--name {name}").replace("18080", _port())
+    for folder in ("charts", "examples", "sandbox"):
+        (tmp_path / folder).symlink_to(REPOSITORY / folder)
+    with subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as session:
+        try:
+            output, _ = session.communicate(timeout=120)
+        finally:
+            if session.poll() is None or session.returncode:
+                os.killpg(session.pid, signal.SIGKILL)
+            DetachedSandbox(name).down()
+    assert session.returncode == 0, output
+    for shown in re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        assert shown in output
+    assert output.count("refused\n") == 2
+    assert "declare under workload.ports every port" in output
+    assert "Repaired" in output
+    assert {each.name for each in tmp_path.iterdir()} == {"charts", "examples", "sandbox"}
+
+
+def _port() -> str:
+    from sandbox.control_plane import free_port
+
+    return str(free_port())

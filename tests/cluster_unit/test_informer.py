@@ -1,0 +1,314 @@
+"""An informer's sink ends up as the server is: whatever breaks, lags, or is missed."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import Manifest, namespace
+from tests.virtual_time import run
+from troth.cluster.api import ApiError, ApiServer, Selection
+from troth.cluster.informer import Backoff, Informer
+from troth.resources.references import Ref
+
+SELECTION = Selection("Namespace")
+
+
+@dataclass
+class Watched:
+    """Namespaces with a history, served in pages and as a watch."""
+
+    page: int = 2
+    version: int = 10
+    objects: dict[str, Manifest] = field(default_factory=dict)
+    history: list[tuple[int, str, Manifest]] = field(default_factory=list)
+    compacted: int = 0
+    faults: list[ApiError | None] = field(default_factory=list)
+    lists: int = 0
+    watches: list[str] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    cut: bool = False
+
+    def put(self, name: str, **labels: str) -> None:
+        stored = namespace(name, **labels)
+        self.version += 1
+        stored["metadata"]["resourceVersion"] = str(self.version)
+        known = name in self.objects
+        self.objects[name] = stored
+        self._tell("MODIFIED" if known else "ADDED", stored)
+
+    def drop(self, name: str) -> None:
+        self.version += 1
+        gone = self.objects.pop(name)
+        gone["metadata"]["resourceVersion"] = str(self.version)
+        self._tell("DELETED", gone)
+
+    def forget_history(self) -> None:
+        """Compact: a watch from before now is answered with 410."""
+        self.compacted = self.version
+        self.history.clear()
+
+    def _tell(self, type_: str, manifest: Manifest) -> None:
+        self.history.append((self.version, type_, copy.deepcopy(manifest)))
+        self.changed.set()
+
+    def fail(self) -> None:
+        """Fail if a fault is next; None lets one step pass."""
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            raise fault
+
+    async def pages(self, selection: Selection) -> AsyncIterator[Manifest]:
+        assert selection == SELECTION
+        self.lists += 1
+        version, items = str(self.version), [*self.objects.values()]
+        for start in range(0, max(len(items), 1), self.page):
+            self.fail()
+            part = [copy.deepcopy(item) for item in items[start : start + self.page]]
+            for item in part:
+                del item["kind"]
+                del item["apiVersion"]
+            yield {"items": part, "metadata": {"resourceVersion": version}}
+
+    async def watch(
+        self, selection: Selection, resource_version: str, silence: float
+    ) -> AsyncIterator[Manifest]:
+        assert selection == SELECTION
+        assert silence > 60, "bookmarks come once a minute"
+        self.watches.append(resource_version)
+        self.fail()
+        seen = int(resource_version)
+        while True:
+            if seen < self.compacted:
+                raise ApiError(410, "Expired", "too old resource version")
+            for version, type_, manifest in list(self.history):
+                if version > seen:
+                    seen = version
+                    yield {"type": type_, "object": copy.deepcopy(manifest)}
+                    self.fail()
+            if self.cut:
+                return
+            self.changed.clear()
+            await self.changed.wait()
+            self.fail()
+
+
+@dataclass
+class Seen:
+    """A sink that remembers what is there."""
+
+    objects: dict[str, Manifest] = field(default_factory=dict)
+
+    def observe(self, manifest: Manifest) -> None:
+        assert manifest["kind"] == "Namespace"
+        self.objects[manifest["metadata"]["name"]] = manifest
+
+    def forget(self, kind: str, ref: Ref, version: int) -> None:
+        assert kind == "Namespace"
+        assert version
+        self.objects.pop(ref.name, None)
+
+
+@dataclass
+class Scene:
+    server: Watched
+    sink: Seen
+    informer: Informer
+    failures: list[int]
+
+    def agrees(self) -> bool:
+        versions = [
+            {
+                name: (each["metadata"]["resourceVersion"], each["metadata"]["labels"])
+                for name, each in objects.items()
+            }
+            for objects in (self.server.objects, self.sink.objects)
+        ]
+        return versions[0] == versions[1]
+
+
+def scene(*names: str) -> Scene:
+    server, sink, failures = Watched(), Seen(), list[int]()
+    for name in names:
+        server.put(name)
+    informer = Informer(
+        cast("ApiServer", server),
+        SELECTION,
+        sink,
+        lambda _, error: failures.append(error.status),
+    )
+    return Scene(server, sink, informer, failures)
+
+
+async def settle(seconds: float = 120) -> None:
+    await asyncio.sleep(seconds)
+
+
+def test_a_list_in_pages_and_then_every_change() -> None:
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        assert it.agrees()
+        it.server.put("d")
+        it.server.put("a", turn="2")
+        it.server.drop("b")
+        await settle()
+        assert it.agrees()
+        assert (it.server.lists, len(it.server.watches)) == (1, 1)
+        task.cancel()
+
+    run(story())
+
+
+def test_it_is_not_in_sync_before_the_whole_list_was_read() -> None:
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        it.server.faults = [ApiError(500, "InternalError", "")]
+        task = asyncio.create_task(it.informer.run())
+        await asyncio.sleep(0)
+        assert not it.informer.synced.is_set()
+        await settle()
+        assert it.informer.synced.is_set()
+        assert it.failures == [500]
+        task.cancel()
+
+    run(story())
+
+
+def test_a_lost_watch_resumes_where_it_was() -> None:
+    async def story() -> None:
+        it = scene("a")
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.put("b")
+        await settle(1)
+        it.server.faults = [ApiError(0, "ClientError", "")]
+        it.server.put("c")
+        await settle()
+        assert it.agrees()
+        assert it.server.lists == 1
+        assert len(it.server.watches) == 2
+        task.cancel()
+
+    run(story())
+
+
+def test_what_was_deleted_in_a_gap_is_forgotten() -> None:
+    """The grant that would stay: a watch that answers 410 says nothing of what it missed."""
+
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.drop("b")
+        it.server.forget_history()
+        it.server.put("d")
+        await settle()
+        assert it.agrees()
+        assert it.server.lists == 2
+        task.cancel()
+
+    run(story())
+
+
+def test_what_was_seen_in_half_a_list_and_deleted_before_the_next_is_forgotten() -> None:
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        task = asyncio.create_task(it.informer.run())
+        original = it.server.fail
+
+        def fail_on_the_second_page() -> None:
+            if it.server.lists == 1 and "a" in it.sink.objects:
+                it.server.drop("a")
+                raise ApiError(410, "Expired", "the continue token is too old")
+            original()
+
+        it.server.fail = fail_on_the_second_page  # type: ignore[method-assign]
+        await settle()
+        assert it.agrees()
+        task.cancel()
+
+    run(story())
+
+
+@pytest.mark.parametrize("how", ["410", "cut"])
+def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_pause(how: str) -> None:
+    async def story() -> None:
+        it = scene("a")
+        it.server.cut = how == "cut"
+        if how == "410":
+            it.server.faults = [None, ApiError(410, "Expired", "")] * 400
+        task = asyncio.create_task(it.informer.run())
+        await asyncio.sleep(60)
+        assert len(it.server.watches) < 200
+        task.cancel()
+
+    run(story())
+
+
+def test_a_server_that_is_away_is_asked_less_and_less() -> None:
+    async def story() -> None:
+        it = scene("a")
+        it.server.faults = [ApiError(0, "ClientConnectorError", "") for _ in range(1000)]
+        task = asyncio.create_task(it.informer.run())
+        await asyncio.sleep(600)
+        assert 15 < len(it.failures) < 60
+        it.server.faults = []
+        await asyncio.sleep(31)
+        assert it.agrees()
+        task.cancel()
+
+    run(story())
+
+
+def test_backoff_doubles_up_to_its_bound_and_starts_over() -> None:
+    backoff = Backoff(first=1.0, most=8.0)
+    delays = [backoff.next() for _ in range(6)]
+    for delay, bound in zip(delays, (1, 2, 4, 8, 8, 8), strict=True):
+        assert bound / 2 <= delay <= bound
+    backoff.reset()
+    assert backoff.next() <= 1.0
+
+
+events = st.one_of(
+    st.tuples(st.just("put"), st.sampled_from("abcde")),
+    st.tuples(st.just("drop"), st.sampled_from("abcde")),
+    st.tuples(st.just("compact"), st.just("")),
+    st.tuples(st.just("fault"), st.sampled_from(("0", "410", "500", "429"))),
+    st.tuples(st.just("wait"), st.just("")),
+)
+
+
+@given(st.lists(events, max_size=25))
+def test_whatever_happens_the_sink_ends_up_as_the_server_is(
+    happenings: list[tuple[str, str]],
+) -> None:
+    async def story() -> None:
+        it = scene("a", "b")
+        task = asyncio.create_task(it.informer.run())
+        for what, which in happenings:
+            match what:
+                case "put":
+                    it.server.put(which, turn=str(it.server.version))
+                case "drop" if which in it.server.objects:
+                    it.server.drop(which)
+                case "compact":
+                    it.server.forget_history()
+                case "fault":
+                    it.server.faults.append(ApiError(int(which), "", ""))
+                    it.server.changed.set()
+                case "wait":
+                    await settle(1)
+        await settle(600)
+        it.server.put("end")
+        await settle(600)
+        assert it.agrees()
+        task.cancel()
+
+    run(story())

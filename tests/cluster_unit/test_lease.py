@@ -1,0 +1,258 @@
+"""Never two that write: whatever the network delays, loses, or refuses, and whenever."""
+
+import asyncio
+import copy
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import Manifest
+from tests.virtual_time import run
+from troth.cluster.api import ApiError, ApiServer
+from troth.cluster.lease import Leadership, Timing
+from troth.resources.references import Ref
+
+REF = Ref("troth-system", "troth-operator")
+SAFE = Timing()
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of one request: how long it takes there and back, and whether it is lost."""
+
+    there: float = 0.0
+    back: float = 0.0
+    lost: str = ""
+
+
+@dataclass
+class Record:
+    """The Lease as it is stored."""
+
+    lease: Manifest | None = None
+    version: int = 0
+    writes: int = 0
+
+
+@dataclass
+class LeaseServer:
+    """A way to one Lease with optimistic concurrency: one fate after another."""
+
+    fates: Iterator[Fate] = field(default_factory=lambda: itertools.repeat(Fate()))
+    record: Record = field(default_factory=Record)
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        assert (kind, ref) == ("Lease", REF)
+        return await self._ask(self._read)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        return await self._ask(lambda: self._store(manifest, create=True))
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        return await self._ask(lambda: self._store(manifest, create=False))
+
+    async def _ask(self, act: Callable[[], Manifest]) -> Manifest:
+        fate = next(self.fates)
+        await asyncio.sleep(fate.there)
+        if fate.lost == "request":
+            raise ApiError(0, "TimeoutError", "never came")
+        answer = act()
+        await asyncio.sleep(fate.back)
+        if fate.lost == "answer":
+            raise ApiError(0, "TimeoutError", "came and was not heard of")
+        return answer
+
+    def _read(self) -> Manifest:
+        if self.record.lease is None:
+            raise ApiError(404, "NotFound", "")
+        return copy.deepcopy(self.record.lease)
+
+    def _store(self, manifest: Manifest, *, create: bool) -> Manifest:
+        if create:
+            if self.record.lease is not None:
+                raise ApiError(409, "AlreadyExists", "")
+        else:
+            if self.record.lease is None:
+                raise ApiError(404, "NotFound", "")
+            given = manifest["metadata"].get("resourceVersion")
+            if given != self.record.lease["metadata"]["resourceVersion"]:
+                raise ApiError(409, "Conflict", "")
+        self.record.version += 1
+        self.record.writes += 1
+        self.record.lease = copy.deepcopy(manifest)
+        self.record.lease["metadata"]["resourceVersion"] = str(self.record.version)
+        return copy.deepcopy(self.record.lease)
+
+
+def candidate(server: LeaseServer, name: str, timing: Timing = SAFE) -> Leadership:
+    return Leadership(cast("ApiServer", server), REF, name, timing, asyncio.get_running_loop().time)
+
+
+fates = st.builds(
+    Fate,
+    there=st.sampled_from((0.0, 0.0, 0.1, 2.0, 6.0, 12.0, 20.0)),
+    back=st.sampled_from((0.0, 0.0, 0.1, 2.0, 6.0, 12.0, 20.0)),
+    lost=st.sampled_from(("", "", "", "request", "answer")),
+)
+
+
+ways = st.lists(fates, max_size=25)
+
+
+@given(ways, ways, st.floats(0, 20), st.integers(0, 2**16))
+def test_never_two_act_at_once(one: list[Fate], other: list[Fate], later: float, seed: int) -> None:
+    random.seed(seed)
+
+    async def story() -> None:
+        server = LeaseServer(itertools.chain(one, itertools.repeat(Fate())))
+        detour = LeaseServer(itertools.chain(other, itertools.repeat(Fate())), server.record)
+        both = [candidate(server, "first"), candidate(detour, "second")]
+        tasks = [asyncio.create_task(both[0].run())]
+        await asyncio.sleep(later)
+        tasks.append(asyncio.create_task(both[1].run()))
+        for _ in range(1500):
+            assert not all(each.acting for each in both), asyncio.get_running_loop().time()
+            await asyncio.sleep(0.13)
+        server.fates = detour.fates = itertools.repeat(Fate())
+        await asyncio.sleep(100)
+        assert sum(each.acting for each in both) == 1, "once all is well, one of them does"
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(story())
+
+
+def test_a_record_counts_as_seen_when_its_answer_came_and_not_when_it_was_asked_for() -> None:
+    """A slow answer may tell of a renewal that is younger than the question."""
+
+    async def story() -> None:
+        server = LeaseServer(iter([Fate(), Fate(), Fate(there=12.0), Fate(), Fate(), Fate()]))
+        first, second = candidate(server, "first"), candidate(server, "second")
+        await first._attempt()
+        asking = asyncio.create_task(second._attempt())
+        await asyncio.sleep(11.9)
+        await first._attempt()
+        await asking
+        await asyncio.sleep(3.5)
+        await second._attempt()
+        assert (first.acting, second.acting) == (True, False)
+
+    run(story())
+
+
+def test_a_holder_that_cannot_renew_stops_before_its_lease_has_run_out() -> None:
+    async def story() -> None:
+        lasting = itertools.chain([Fate()] * 2, itertools.repeat(Fate(lost="request")))
+        server = LeaseServer(lasting)
+        holder = candidate(server, "first")
+        task = asyncio.create_task(holder.run())
+        await asyncio.sleep(0)
+        await holder.gained()
+        written_at = asyncio.get_running_loop().time()
+        await asyncio.sleep(SAFE.duration - SAFE.margin)
+        assert asyncio.get_running_loop().time() < written_at + SAFE.duration
+        assert not holder.acting
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(story())
+
+
+def test_time_counts_from_before_the_renewal_was_sent() -> None:
+    async def story() -> None:
+        server = LeaseServer(iter([Fate(), Fate(back=9.0)]))
+        holder = candidate(server, "first")
+        await holder._attempt()
+        assert 0 < holder.remaining <= 1.0
+
+    run(story())
+
+
+def test_a_standby_takes_over_within_one_lease_and_a_renewal() -> None:
+    async def story() -> None:
+        server = LeaseServer()
+        first, second = candidate(server, "first"), candidate(server, "second")
+        holding = asyncio.create_task(first.run())
+        waiting = asyncio.create_task(second.run())
+        await first.gained()
+        await asyncio.sleep(20)
+        holding.cancel()
+        server.fates = itertools.chain([Fate(lost="request")], itertools.repeat(Fate()))
+        async with asyncio.timeout(SAFE.duration + 3 * SAFE.renew_every):
+            await second.gained()  # the first was killed and could not give its lease up
+        waiting.cancel()
+        await asyncio.gather(holding, waiting, return_exceptions=True)
+
+    run(story())
+
+
+def test_a_holder_that_ends_gives_its_lease_up() -> None:
+    async def story() -> None:
+        server = LeaseServer()
+        first, second = candidate(server, "first"), candidate(server, "second")
+        holding = asyncio.create_task(first.run())
+        await asyncio.sleep(1)
+        held = first.acting
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
+        assert (held, first.acting) == (True, False)
+        await second._attempt()
+        assert second.acting
+
+    run(story())
+
+
+def test_a_settled_holder_costs_one_write_a_renewal_and_no_read() -> None:
+    async def story() -> None:
+        server = LeaseServer()
+        asked = 0
+
+        def counted() -> Iterator[Fate]:
+            nonlocal asked
+            while True:
+                asked += 1
+                yield Fate()
+
+        server.fates = counted()
+        task = asyncio.create_task(candidate(server, "first").run())
+        await asyncio.sleep(60)
+        assert 18 <= server.record.writes <= 24
+        assert asked == server.record.writes + 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(story())
+
+
+def test_the_record_counts_its_transitions() -> None:
+    async def story() -> None:
+        server = LeaseServer()
+        for name in ("first", "second", "first"):
+            holder = candidate(server, name)
+            await holder._attempt()
+            assert holder.acting
+            await holder._release()
+        assert server.record.lease is not None
+        spec: dict[str, Any] = server.record.lease["spec"]
+        assert spec["leaseTransitions"] == 3
+        assert spec["holderIdentity"] == ""
+
+    run(story())
+
+
+def test_a_lost_request_is_not_the_end() -> None:
+    async def story() -> None:
+        server = LeaseServer(iter([Fate(lost="request"), Fate(), Fate()]))
+        holder = candidate(server, "first")
+        await holder._attempt()
+        refused = not holder.acting
+        await holder._attempt()
+        assert (refused, holder.acting) == (True, True)
+
+    run(story())

@@ -1,0 +1,275 @@
+"""What is open, decided from the words of the resources' reference and nothing else.
+
+Works on manifests, not on models; shares no code with `troth`. Judges pods: who may reach whom on
+which number, where both ends, or one of them, carry an identity that enforces.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+from tests.networkpolicy import Pod, selects, within
+from tests.strategies import APPS, TIERS
+
+Manifest = dict[str, Any]
+Place = tuple[str, str]
+Opening = tuple[str, int]
+"""A protocol and a number."""
+
+LABELS = [
+    {key: value for key, value in (("app", app), ("tier", tier)) if value}
+    for app, tier in product((*APPS, "unheard-of", None), (*TIERS, "unheard-of", None))
+]
+"""Every set of labels that a selector of the strategies can tell apart."""
+
+
+def place_of(manifest: Manifest) -> Place:
+    return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+
+@dataclass
+class Declared:
+    """The manifests by kind."""
+
+    domains: dict[str, Manifest]
+    namespaces: dict[str, dict[str, str]]
+    identities: dict[Place, Manifest]
+    endpoints: list[tuple[str, int]]
+    now: datetime
+    suspended_too: bool = False
+    """Whether edges count as live that only a conflict suspends."""
+
+    @classmethod
+    def by(
+        cls, manifests: list[Manifest], now: datetime, *, suspended_too: bool = False
+    ) -> "Declared":
+        return cls(
+            domains={m["metadata"]["name"]: m["spec"] for m in manifests if _is(m, "TrustDomain")},
+            namespaces={
+                m["metadata"]["name"]: m["metadata"]["labels"]
+                for m in manifests
+                if _is(m, "Namespace")
+            },
+            identities={place_of(m): m["spec"] for m in manifests if _is(m, "ServiceIdentity")},
+            endpoints=[
+                (address, port["port"])
+                for m in manifests
+                if _is(m, "EndpointSlice")
+                for endpoint in m["endpoints"]
+                for address in endpoint["addresses"]
+                for port in m["ports"]
+            ],
+            now=now,
+            suspended_too=suspended_too,
+        )
+
+    # Namespace -> domain: "a namespace has exactly one"
+
+    def governor(self, namespace: str) -> str | None:
+        claims = self.claims(namespace)
+        return claims[0] if len(claims) == 1 else None
+
+    def claims(self, namespace: str) -> list[str]:
+        labels = self.namespaces.get(namespace)
+        if labels is None:
+            return []
+        return [
+            name
+            for name, spec in self.domains.items()
+            if selects(spec["namespaceSelector"], labels)
+        ]
+
+    # "Two identities that select the same ServiceAccount, or whose selectors overlap"
+
+    def shared(self, place: Place) -> bool:
+        mine = self.identities[place]["workload"]
+        return any(
+            mine["serviceAccountName"] == theirs["workload"]["serviceAccountName"]
+            or any(
+                selects(mine["podSelector"], labels)
+                and selects(theirs["workload"]["podSelector"], labels)
+                for labels in LABELS
+            )
+            for other, theirs in self.identities.items()
+            if other != place and other[0] == place[0]
+        )
+
+    # "An edge is live only when both sides declare it"
+
+    def live(self, caller: Place, callee: Place, port: str) -> bool:
+        if not self.consented(caller, callee, port):
+            return False
+        if self.suspended_too and (self._torn(caller) or self._torn(callee)):
+            return True
+        first, second = self.governor(caller[0]), self.governor(callee[0])
+        return (
+            first is not None
+            and second is not None
+            and (first == second or self._let_together(first, second))
+            and (self.suspended_too or not (self.shared(caller) or self.shared(callee)))
+        )
+
+    def _torn(self, place: Place) -> bool:
+        """Whether two domains claim it."""
+        return len(self.claims(place[0])) > 1
+
+    def consented(self, caller: Place, callee: Place, port: str) -> bool:
+        if caller not in self.identities or callee not in self.identities:
+            return False
+        spec = self.identities[callee]
+        return (
+            port in self.ports(callee)
+            and any(
+                _means(entry.get("from"), callee[0]) == caller and port in entry["ports"]
+                for entry in spec["accepts"]
+            )
+            and (self._called(caller, callee, port) or self._callee_decides(caller, callee))
+            and "mtls" in self.identities[caller]["authentication"]
+            and self._trusted(spec)
+        )
+
+    def _called(self, caller: Place, callee: Place, port: str) -> bool:
+        return any(
+            _means(entry.get("to"), caller[0]) == callee and port in entry["ports"]
+            for entry in self.identities[caller]["calls"]
+        )
+
+    def _callee_decides(self, caller: Place, callee: Place) -> bool:
+        """Both domains take the callee's word; of a torn namespace one claimant might."""
+        return all(
+            any(self.domains[name].get("consent") == "Callee" for name in self.claims(place[0]))
+            for place in (caller, callee)
+        )
+
+    def _trusted(self, spec: Manifest) -> bool:
+        """GatewayOnly "at most 90 days ahead", "when it expires it fails closed"."""
+        trust = spec["authentication"].get("gatewayOnly")
+        if trust is None:
+            return True
+        until = datetime.fromisoformat(trust["expiresAt"])
+        return self.now < until <= self.now + timedelta(days=90)
+
+    def _let_together(self, first: str, second: str) -> bool:
+        """Both name each other, and each allows the other's environment."""
+        here, there = self.domains[first], self.domains[second]
+        return all(
+            {"name": name} in mine["federatesWith"]
+            and theirs["environment"] in [mine["environment"], *mine.get("allowEnvironments", [])]
+            for mine, theirs, name in ((here, there, second), (there, here, first))
+        )
+
+    def ports(self, place: Place) -> dict[str, Opening]:
+        return {
+            port["name"]: (port.get("protocol", "TCP"), port["port"])
+            for port in self.identities[place]["workload"]["ports"]
+        }
+
+    # Pods
+
+    def carried(self, pod: Pod) -> list[Place]:
+        """The identities whose selector matches a pod."""
+        return [
+            place
+            for place, spec in self.identities.items()
+            if place[0] == pod.namespace and selects(spec["workload"]["podSelector"], pod.labels)
+        ]
+
+    def enforced(self, pod: Pod) -> list[Place]:
+        """The identities that close a pod: governed, not shared, and under Enforce."""
+        return [
+            place
+            for place in self.carried(pod)
+            if self.identities[place].get("enforcement", "Enforce") == "Enforce"
+            and self.governor(place[0]) is not None
+            and not self.shared(place)
+        ]
+
+    def lets(self, source: Pod, destination: Pod, opening: Opening) -> bool:
+        leaving, entering = self.enforced(source), self.enforced(destination)
+        out = not leaving or any(self._leaves(me, destination, opening) for me in leaving)
+        return out and (not entering or any(self._enters(me, source, opening) for me in entering))
+
+    def _leaves(self, me: Place, to: Pod, opening: Opening) -> bool:
+        return (
+            any(
+                self.live(me, callee, name) and number == opening
+                for callee in self.carried(to)
+                for name, number in self.ports(callee).items()
+            )
+            or self._resolver(me, to, opening)
+            or any(
+                opening == ("TCP", port) and within(to.address, cidr)
+                for entry in self.identities[me]["calls"]
+                if "external" in entry
+                for port, cidr in product(entry["external"]["ports"], entry["external"]["cidrs"])
+            )
+            or (
+                {"kubernetesAPI": True} in self.identities[me]["calls"]
+                and opening[0] == "TCP"
+                and (to.address, opening[1]) in self.endpoints
+            )
+        )
+
+    def _enters(self, me: Place, source: Pod, opening: Opening) -> bool:
+        numbers = self.ports(me)
+        named = {name for name, number in numbers.items() if number == opening}
+        return (
+            any(self.live(caller, me, name) for caller in self.carried(source) for name in named)
+            or any(
+                _described(entry["unverified"], me, source, self.namespaces)
+                for entry in self.identities[me]["accepts"]
+                if "unverified" in entry and named.intersection(entry["ports"])
+            )
+            or any(self._excepted(me, source, named))
+        )
+
+    def _network(self, me: Place) -> Manifest:
+        governor = self.governor(me[0])
+        assert governor is not None
+        network: Manifest = self.domains[governor].get("network") or {}
+        return network
+
+    def _resolver(self, me: Place, to: Pod, opening: Opening) -> bool:
+        dns = self._network(me).get("dns") or {
+            "namespace": "kube-system",
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            "port": 53,
+        }
+        return (
+            opening in (("UDP", dns["port"]), ("TCP", dns["port"]))
+            and to.namespace == dns["namespace"]
+            and selects(dns["podSelector"], to.labels)
+        )
+
+    def _excepted(self, me: Place, source: Pod, named: set[str]) -> Iterator[bool]:
+        exceptions, network = self.identities[me].get("exceptions") or {}, self._network(me)
+        if named.intersection(exceptions.get("probes", [])) and "probes" in network:
+            yield any(within(source.address, cidr) for cidr in network["probes"]["cidrs"])
+        if named.intersection(exceptions.get("metrics", [])) and "metrics" in network:
+            collector = network["metrics"]
+            yield source.namespace == collector["namespace"] and selects(
+                collector["podSelector"], source.labels
+            )
+
+
+def _is(manifest: Manifest, kind: str) -> bool:
+    return bool(manifest["kind"] == kind)
+
+
+def _means(reference: Manifest | None, here: str) -> Place | None:
+    return (reference.get("namespace", here), reference["name"]) if reference else None
+
+
+def _described(peer: Manifest, me: Place, pod: Pod, namespaces: dict[str, dict[str, str]]) -> bool:
+    """Unverified: by cidrs; or by namespaces and pods, this namespace when only pods are given."""
+    if "cidrs" in peer:
+        return any(within(pod.address, cidr) for cidr in peer["cidrs"])
+    if not pod.namespace:
+        return False
+    if "namespaceSelector" in peer:
+        there = selects(peer["namespaceSelector"], namespaces.get(pod.namespace, {}))
+    else:
+        there = pod.namespace == me[0]
+    return there and selects(peer.get("podSelector") or {}, pod.labels)

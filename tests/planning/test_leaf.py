@@ -1,0 +1,211 @@
+"""Each check of a leaf asks for a new one by itself, with its own reason; a good leaf for none."""
+
+import copy
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, identity, key_of, service, shop
+from tests.pki import builders as pki
+from troth.pki.certificates import Leaf, renewal_due, spread_of
+from troth.planning.leaf import CHECKS, LeafQuestion, why_issue
+from troth.planning.plan import IssueLeaf
+from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.references import Ref
+from troth.world.facts import Fault, IdentitySecret
+
+SECRET = "Secret", Ref("shop", "payments-identity")
+
+
+@cache
+def good() -> LeafQuestion:
+    """A question whose answer is that nothing needs to be done."""
+    cluster = shop(identity()).settle()
+    secret = cluster.world.secrets[SECRET[1]]
+    authority = cluster.world.authority(cluster.world.registry.domains["production"])
+    assert secret.leaf is not None
+    assert authority is not None
+    assert authority.authority is not None
+    return LeafQuestion(
+        secret=secret,
+        authority=authority.authority,
+        profile=pki.profile(spiffe_id=secret.leaf.spiffe_id, lifetime=DAY),
+        algorithm=KeyAlgorithm.ECDSA_P256,
+        keystore=False,
+        roots=secret.public["ca.crt"],
+        uid=cluster.world.registry.identities[Ref("shop", "payments")].metadata.uid,
+        now=NOW,
+    )
+
+
+def good_secret() -> IdentitySecret:
+    secret = good().secret
+    assert secret is not None
+    return secret
+
+
+def good_leaf() -> Leaf:
+    leaf = good_secret().leaf
+    assert leaf is not None
+    return leaf
+
+
+def test_a_good_leaf_is_left_alone() -> None:
+    assert [check(good()) for check in CHECKS] == [None] * len(CHECKS)
+
+
+def other_authority() -> Any:
+    cluster = Cluster.of(builders.domain(), builders.authority_secret(which="second"))
+    known = cluster.world.authority(cluster.world.registry.domains["production"])
+    assert known is not None
+    return known.authority
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "SecretMissing": {"secret": None},
+    "NamesChanged": {"profile": pki.profile("pay.shop.example", spiffe_id="spiffe://x/y")},
+    "AlgorithmChanged": {"algorithm": KeyAlgorithm.ED25519},
+    "AuthorityChanged": {"authority": other_authority},
+    "LifetimeShortened": {"profile": "shorter"},
+    "RenewalDue": {"now": NOW + 20 * HOUR},
+    "KeystoreStale": {"keystore": True},
+}
+
+
+@pytest.mark.parametrize("reason", ODD)
+def test_each_check_alone_asks_for_a_new_leaf(reason: str) -> None:
+    changed = dict(ODD[reason])
+    if reason == "AuthorityChanged":
+        changed["authority"] = other_authority()
+    if reason == "LifetimeShortened":
+        changed["profile"] = replace(good().profile, lifetime=HOUR)
+    question = replace(good(), **changed)
+    fault = why_issue(question)
+    assert fault is not None
+    assert fault.reason == reason
+    if reason != "SecretMissing":
+        assert [found.reason for check in CHECKS if (found := check(question))] == [reason]
+
+
+def test_broken_material_asks_for_a_new_leaf_with_what_is_broken() -> None:
+    secret = replace(good_secret(), leaf=None, fault=Fault("PrivateKeyMismatch", "not its key"))
+    fault = why_issue(replace(good(), secret=secret))
+    assert fault is not None
+    assert fault.reason == "PrivateKeyMismatch"
+
+
+# Renewal
+
+
+@given(st.uuids().map(str))
+def test_a_leaf_is_renewed_at_two_thirds_of_its_life_or_a_little_before(uid: str) -> None:
+    leaf = good_leaf()
+    due = renewal_due(leaf, spread_of(uid))
+    assert NOW + 0.6 * DAY <= due <= NOW + DAY * 2 / 3 + timedelta(seconds=1)
+    assert why_issue(replace(good(), uid=uid, now=due - timedelta(seconds=1))) is None
+    assert why_issue(replace(good(), uid=uid, now=due)) is not None
+
+
+def test_a_fleet_enrolled_in_one_minute_does_not_renew_in_one() -> None:
+    leaf = good_leaf()
+    moments = sorted(renewal_due(leaf, spread_of(str(number))) for number in range(500))
+    assert moments[-1] - moments[0] > 1.4 * HOUR
+    for start in moments:
+        crowd = sum(start <= moment < start + timedelta(minutes=5) for moment in moments)
+        assert crowd < 60
+
+
+def test_the_plan_comes_back_when_the_leaf_is_due() -> None:
+    cluster = shop(identity()).settle()
+    due = cluster.plan(key_of()).due
+    assert due is not None
+    cluster.now = due
+    (step,) = [each for each in cluster.plan(key_of()).steps if isinstance(each, IssueLeaf)]
+    assert step.reason == "RenewalDue"
+
+
+def test_a_renewed_leaf_has_a_new_key() -> None:
+    cluster = shop(identity()).settle()
+    before = copy.deepcopy(cluster.objects[SECRET]["data"])
+    due = cluster.plan(key_of()).due
+    assert due is not None
+    cluster.now = due
+    after = cluster.settle().objects[SECRET]["data"]
+    assert before["tls.key"] != after["tls.key"]
+    assert before["ca.crt"] == after["ca.crt"]
+
+
+def test_a_leaf_that_ends_with_its_authority_is_not_renewed_over_and_over() -> None:
+    cluster = shop(identity()).settle()
+    authority = good().authority
+    cluster.now = authority.not_after - HOUR
+    cluster.settle()
+    issued = cluster.objects[SECRET]["metadata"]["resourceVersion"]
+    for minutes in (10, 30, 59):
+        cluster.now = authority.not_after - timedelta(minutes=60 - minutes)
+        cluster.settle()
+    assert cluster.objects[SECRET]["metadata"]["resourceVersion"] == issued
+
+
+# What the plan makes of it
+
+
+def reasons(cluster: Cluster) -> list[str]:
+    return [step.reason for step in cluster.plan(key_of()).steps if isinstance(step, IssueLeaf)]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (service("pay", app="payments"), "NamesChanged"),
+        (identity(authentication={"mtls": {"keyAlgorithm": "ECDSA-P384"}}), "AlgorithmChanged"),
+        (identity(authentication={"mtls": {"lifetime": "1h"}}), "LifetimeShortened"),
+        (identity(authentication={"mtls": {"keystores": ["PKCS12"]}}), "KeystoreStale"),
+        (identity(account="other"), "NamesChanged"),
+        (builders.authority_secret(which="second"), "AuthorityChanged"),
+    ],
+    ids=["service", "algorithm", "lifetime", "keystore", "account", "authority"],
+)
+def test_a_change_that_the_leaf_must_show_has_it_issued_anew_once(
+    manifest: Manifest, reason: str
+) -> None:
+    cluster = shop(identity()).settle()
+    assert reasons(cluster) == []
+    cluster.put(manifest)
+    assert reasons(cluster) == [reason]
+    cluster.settle()
+    assert reasons(cluster) == []
+
+
+def test_a_peer_that_comes_or_goes_never_costs_a_new_leaf() -> None:
+    cluster = shop(identity(ports=["https"])).settle()
+    key = cluster.objects[SECRET]["data"]["tls.key"]
+    cluster.put(identity(ports=["https"], accepts=[builders.accept("checkout")]))
+    cluster.put(identity("checkout", calls=[builders.call("payments")]))
+    cluster.settle()
+    assert cluster.objects[SECRET]["data"]["tls.key"] == key
+    assert "checkout" in _peers(cluster)
+
+
+def test_consent_taken_back_leaves_the_peer_list_even_while_there_is_no_authority() -> None:
+    """No new leaf can be issued then; the list needs no signature, and revoking must not wait."""
+    cluster = shop(
+        identity(ports=["https"], accepts=[builders.accept("checkout")]),
+        identity("checkout", calls=[builders.call("payments")]),
+    ).settle()
+    assert "checkout" in _peers(cluster)
+    cluster.drop("Secret", Ref(builders.OWN, "production-authority"))
+    cluster.put(identity(ports=["https"]))
+    cluster.settle()
+    assert "checkout" not in _peers(cluster)
+    assert cluster.world.secrets[SECRET[1]].public["ca.crt"], "the roots stay"
+
+
+def _peers(cluster: Cluster) -> str:
+    return cluster.world.secrets[SECRET[1]].public["identity.json"]

@@ -1,0 +1,87 @@
+"""The promise: what is declared works, and what is not declared fails.
+
+The policies that planning compiles are judged by an evaluator of NetworkPolicy's semantics and
+held against an oracle; both are written in the tests alone.
+"""
+
+from collections.abc import Iterator
+
+from hypothesis import given
+
+from tests.builders import NOW, Cluster, Manifest
+from tests.networkpolicy import Network, Pod
+from tests.oracle import LABELS, Declared, Opening
+from tests.strategies import APPS, NAMESPACES, PORTS, clusters, more
+from troth.planning.plan import Apply
+
+OPENINGS: list[Opening] = [
+    *((protocol, number) for _, number, protocol in PORTS.values()),
+    ("UDP", 53),
+    ("TCP", 53),
+    ("TCP", 443),
+    ("UDP", 9090),
+]
+OUTSIDE = [
+    Pod("", {}, "203.0.113.9"),
+    Pod("", {}, "172.16.0.1"),
+    Pod("", {}, "198.51.100.1"),
+    Pod("", {}, "2001:db8::9"),
+]
+
+
+def pods(declared: Declared) -> list[Pod]:
+    """Pods that the selectors can tell apart, a few of each namespace, and what is outside."""
+    inside = []
+    for space, namespace in enumerate(NAMESPACES):
+        if namespace not in declared.namespaces:
+            continue
+        wanted = [{"app": app} for app in APPS]
+        for place, spec in declared.identities.items():
+            if place[0] == namespace and spec["workload"]["podSelector"] != {
+                "matchLabels": {"app": place[1]}
+            }:
+                wanted += LABELS[::3]
+        distinct = [dict(each) for each in dict.fromkeys(tuple(sorted(w.items())) for w in wanted)]
+        inside += [
+            Pod(namespace, labels, f"10.0.{space}.{number}")
+            for number, labels in enumerate(distinct, start=1)
+        ]
+    return inside + OUTSIDE
+
+
+def compiled(cluster: Cluster) -> list[Manifest]:
+    """The policies of a cluster in which none exist yet."""
+    return [
+        step.manifest
+        for key in cluster.keys()  # noqa: SIM118 - a method of its own
+        for step in cluster.plan(key).steps
+        if isinstance(step, Apply) and step.manifest["kind"] == "NetworkPolicy"
+    ]
+
+
+def pairs(declared: Declared) -> Iterator[tuple[Pod, Pod]]:
+    everyone = pods(declared)
+    enforced = {id(pod) for pod in everyone if pod.namespace and declared.enforced(pod)}
+    for source in everyone:
+        for destination in everyone:
+            if source is not destination and enforced & {id(source), id(destination)}:
+                yield source, destination
+
+
+def shown(pod: Pod) -> str:
+    return f"{pod.namespace}{dict(pod.labels)}@{pod.address}"
+
+
+@more(3)
+@given(clusters())
+def test_exactly_what_is_declared_gets_through(manifests: list[Manifest]) -> None:
+    declared = Declared.by(manifests, NOW)
+    network = Network(declared.namespaces, tuple(compiled(Cluster.of(*manifests))))
+    wrong = [
+        f"{shown(source)} -> {shown(destination)} {opening}: {'open' if found else 'closed'}"
+        for source, destination in pairs(declared)
+        for opening in OPENINGS
+        if (found := network.lets(source, destination, opening[1], opening[0]))
+        != declared.lets(source, destination, opening)
+    ]
+    assert wrong == []

@@ -1,0 +1,267 @@
+"""A root is precious, bundles follow their namespaces, and foreign objects are safe."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import OWN, Cluster, Manifest, domain, identity, key_of, namespace, secret
+from troth.planning.plan import Apply, CreateRoot, IssueLeaf, Remove
+from troth.resources.references import Ref
+from troth.world.world import domain_key
+
+PRODUCTION = domain_key("production")
+CA = "Secret", Ref(OWN, "production-authority")
+BUNDLE = "ConfigMap", Ref("shop", "trust-bundle")
+
+
+def governed(*manifests: Manifest) -> Cluster:
+    return Cluster.of(namespace("shop", domain="production"), domain(), *manifests)
+
+
+def makes_root(cluster: Cluster) -> bool:
+    return any(isinstance(step, CreateRoot) for step in cluster.plan(PRODUCTION).steps)
+
+
+def authority_ready(cluster: Cluster) -> tuple[str, str]:
+    found = cluster.condition(PRODUCTION, "AuthorityReady")
+    return found["status"], found["reason"]
+
+
+# The root
+
+
+def test_a_new_domain_makes_its_root_once() -> None:
+    cluster = governed()
+    assert makes_root(cluster)
+    cluster.settle()
+    assert authority_ready(cluster) == ("True", "Active")
+    assert not makes_root(cluster)
+
+
+@pytest.mark.parametrize("memory", ["status", "bundle"])
+def test_a_root_that_once_was_is_never_made_anew(memory: str) -> None:
+    """Remembered by the status, or by a bundle where the status was lost, in a restore say."""
+    cluster = governed(identity()).settle()
+    leaf = cluster.objects["Secret", Ref("shop", "payments-identity")]
+    cluster.drop(*CA)
+    if memory == "bundle":
+        stored = copy.deepcopy(cluster.objects["TrustDomain", Ref("", "production")])
+        cluster.put({**stored, "status": {}})
+    else:
+        cluster.drop(*BUNDLE)
+    assert not makes_root(cluster)
+    assert authority_ready(cluster) == ("False", "AuthorityMissing")
+    cluster.settle()
+    assert not makes_root(cluster)
+    assert cluster.objects["Secret", Ref("shop", "payments-identity")] == leaf
+    standing = cluster.condition(key_of(), "CertificateIssued")
+    assert (standing["status"], standing["reason"]) == ("Unknown", "AuthorityNotReady")
+
+
+def test_a_root_that_comes_back_from_a_backup_heals() -> None:
+    cluster = governed(identity()).settle()
+    backup = cluster.objects[CA]
+    cluster.drop(*CA)
+    cluster.settle()
+    cluster.put(backup)
+    assert authority_ready(cluster.settle()) == ("True", "Active")
+    assert not any(isinstance(step, IssueLeaf) for step in cluster.plan(key_of()).steps)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("tls.key", "", "PrivateKeyUnreadable"),
+        ("tls.crt", "", "CertificateMissing"),
+        ("tls.crt", "Z2FyYmFnZQ==", "NotPEM"),
+        ("tls.key", "other", "PrivateKeyMismatch"),
+    ],
+)
+def test_a_corrupt_authority_is_told_and_nothing_is_touched(
+    field: str, value: str, reason: str
+) -> None:
+    cluster = governed(identity()).settle()
+    broken = copy.deepcopy(cluster.objects[CA])
+    other = builders.authority_secret(which="second")["data"]["tls.key"]
+    broken["data"][field] = other if value == "other" else value
+    children = {key: each for key, each in cluster.objects.items() if key[1].namespace == "shop"}
+    cluster.put(broken)
+    assert authority_ready(cluster)[0] == "False"
+    assert authority_ready(cluster)[1] == reason
+    assert cluster.plan(PRODUCTION).steps == ()
+    cluster.settle()
+    for place, child in children.items():
+        if place[0] != "ServiceIdentity":
+            assert cluster.objects[place] == child
+
+
+def test_a_foreign_secret_in_the_roots_place_is_a_conflict_and_stays() -> None:
+    cluster = governed(secret("production-authority", tls_crt=b"somebody else's"))
+    assert authority_ready(cluster) == ("False", "Conflict")
+    assert cluster.plan(PRODUCTION).steps == ()
+    cluster.drop(*CA)
+    assert makes_root(cluster)
+
+
+# A given authority
+
+
+def given() -> Manifest:
+    return domain(authority={"secretRef": {"name": "corporate"}})
+
+
+def corporate() -> Manifest:
+    certificate, key = builders.root("production.example")
+    return secret("corporate", tls_crt=certificate, tls_key=key.encode())
+
+
+def test_a_given_authority_that_is_missing_is_waited_for_and_heals() -> None:
+    cluster = Cluster.of(namespace("shop", domain="production"), given(), identity())
+    assert authority_ready(cluster) == ("False", "SecretMissing")
+    assert "troth-system/corporate" in cluster.condition(PRODUCTION, "AuthorityReady")["message"]
+    assert not makes_root(cluster)
+    assert {PRODUCTION, key_of()} <= cluster.put(corporate())
+    assert authority_ready(cluster.settle()) == ("True", "Active")
+    assert cluster.condition(key_of(), "CertificateIssued")["status"] == "True"
+
+
+def test_a_given_authority_is_never_written() -> None:
+    cluster = Cluster.of(namespace("shop", domain="production"), given(), corporate(), identity())
+    before = cluster.objects["Secret", Ref(OWN, "corporate")]
+    assert cluster.settle().objects["Secret", Ref(OWN, "corporate")] == before
+
+
+def test_an_authority_serves_from_its_beginning_to_its_end() -> None:
+    cluster = governed(builders.authority_secret())
+    cluster.now = builders.NOW - builders.DAY
+    assert authority_ready(cluster) == ("False", "AuthorityNotYetValid")
+    cluster.now = builders.NOW + builders.YEAR
+    assert authority_ready(cluster) == ("False", "AuthorityExpired")
+    due = governed(builders.authority_secret()).plan(PRODUCTION).due
+    assert due == builders.NOW + builders.YEAR
+
+
+# Bundles
+
+
+def bundles(cluster: Cluster) -> set[str]:
+    return {ref.namespace for kind, ref in cluster.objects if kind == "ConfigMap"}
+
+
+def test_every_governed_namespace_gets_the_bundle_and_no_other() -> None:
+    cluster = governed(namespace("finance", domain="production"), namespace("other"))
+    assert bundles(cluster.settle()) == {"shop", "finance"}
+
+
+def test_a_namespace_that_leaves_loses_its_bundle() -> None:
+    cluster = governed().settle()
+    cluster.put(namespace("shop"))
+    assert bundles(cluster.settle()) == set()
+
+
+def test_a_namespace_claimed_twice_keeps_its_bundle_and_gets_no_other() -> None:
+    cluster = governed().settle()
+    before = cluster.objects[BUNDLE]
+    cluster.put(domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}}))
+    cluster.settle()
+    assert cluster.objects[BUNDLE] == before
+    for name in ("production", "usurper"):
+        told = cluster.condition(domain_key(name), "BundleDistributed")
+        assert (told["status"], told["reason"]) == ("False", "NamespaceOverlap")
+        assert "production and usurper" in told["message"]
+
+
+def test_a_namespace_that_is_going_is_left_alone() -> None:
+    cluster = governed(identity())
+    going = namespace("shop", domain="production")
+    going["metadata"]["deletionTimestamp"] = builders.stamp(builders.NOW)
+    cluster.put(going)
+    cluster.settle()
+    assert bundles(cluster) == set()
+    assert cluster.plan(key_of()).steps == ()
+    assert cluster.plan(key_of()).status is None
+
+
+def test_a_foreign_config_map_is_never_overwritten() -> None:
+    """One that carries Troth's label, for its informer sees no other, and another owner's."""
+    foreign: Manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "trust-bundle", "namespace": "shop"},
+        "data": {"ca.crt": "another's"},
+    }
+    cluster = governed(builders.owned(foreign, "TrustDomain", "other")).settle()
+    assert cluster.objects[BUNDLE]["data"] == {"ca.crt": "another's"}
+    told = cluster.condition(PRODUCTION, "BundleDistributed")
+    assert (told["status"], told["reason"]) == ("False", "Conflict")
+
+
+def test_a_renamed_bundle_moves() -> None:
+    cluster = governed().settle()
+    cluster.put(domain(bundle={"configMapName": "roots"}))
+    cluster.settle()
+    found = [ref.name for kind, ref in cluster.objects if kind == "ConfigMap"]
+    assert found == ["roots"]
+
+
+def test_the_bundles_of_a_deleted_domain_go_and_its_authority_stays() -> None:
+    cluster = governed().settle()
+    cluster.drop("TrustDomain", Ref("", "production"))
+    steps = cluster.plan(PRODUCTION).steps
+    assert [(type(step), step.ref) for step in steps if isinstance(step, Remove)] == [
+        (Remove, BUNDLE[1])
+    ]
+    assert len(steps) == 1
+
+
+# Federation
+
+
+def federation(**abroad: Any) -> Cluster:
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        domain(federatesWith=[{"name": "abroad"}]),
+        domain("abroad", **({"federatesWith": [{"name": "production"}]} | abroad)),
+        builders.authority_secret(),
+        builders.authority_secret("abroad"),
+    )
+
+
+def roots(cluster: Cluster) -> int:
+    text: str = cluster.settle().objects[BUNDLE]["data"]["ca.crt"]
+    return text.count("BEGIN CERTIFICATE")
+
+
+def test_a_federated_domains_root_is_trusted_when_both_say_so() -> None:
+    assert roots(federation()) == 2
+    assert roots(federation(federatesWith=[])) == 1
+
+
+def test_a_federated_root_that_is_not_confined_to_its_domain_is_not_trusted() -> None:
+    cluster = federation()
+    cluster.put(builders.authority_secret("abroad", constrained=False))
+    assert roots(cluster) == 1
+    assert cluster.condition(PRODUCTION, "BundleDistributed")["reason"] == "FederatedRootUnconfined"
+
+
+def test_the_bundle_of_a_federation_does_not_depend_on_who_comes_first() -> None:
+    texts = set()
+    for first, second in (("abroad", "beyond"), ("beyond", "abroad")):
+        cluster = Cluster.of(
+            namespace("shop", domain="production"),
+            domain(federatesWith=[{"name": first}, {"name": second}]),
+            domain("abroad", federatesWith=[{"name": "production"}]),
+            domain("beyond", federatesWith=[{"name": "production"}]),
+            *(builders.authority_secret(name) for name in ("production", "abroad", "beyond")),
+        )
+        texts.add(cluster.settle().objects[BUNDLE]["data"]["ca.crt"])
+    assert len(texts) == 1
+
+
+def test_a_settled_domain_asks_for_nothing_that_is_not_there() -> None:
+    cluster = governed().settle()
+    for step in cluster.plan(PRODUCTION).steps:
+        assert isinstance(step, Apply)
+        assert cluster.objects[BUNDLE]["data"] == step.manifest["data"]

@@ -1,0 +1,130 @@
+"""An API server in memory that counts, refuses and crashes, and a way to run the engine on it."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from tests.builders import NOW, OWN, Manifest
+from troth.cluster.api import ApiError
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.engine import Engine
+from troth.reconcile.rehearsal import Place, Rehearsal
+from troth.resources.references import Ref
+
+
+class Crashed(BaseException):
+    """The process ended here."""
+
+
+class Server(Rehearsal):
+    """Tells what was written; crashes after the write of a given number, refuses as it is told."""
+
+    def __init__(self, objects: Iterable[Manifest] = (), crash_after: int = 0) -> None:
+        super().__init__(objects)
+        self.writes = 0
+        self.log: list[Place] = []
+        self.events: list[Manifest] = []
+        self.refuses: Callable[[Place], ApiError | None] = lambda _: None
+        self._crash_after = crash_after
+
+    def _write(self, place: Place, stored: Manifest) -> Manifest:
+        refusal = self.refuses(place)
+        if refusal is not None:
+            raise refusal
+        if place[0] == "NetworkPolicy":  # what is empty is not stored
+            stored["spec"] = {key: value for key, value in stored["spec"].items() if value != []}
+        answer = super()._write(place, stored)
+        self._written(place)
+        return answer
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        answer = await super().delete(kind, ref, uid)
+        self._written((kind, ref))
+        return answer
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        self.events.append(manifest)
+        return manifest
+
+    def _written(self, place: Place) -> None:
+        self.log.append(place)
+        if len(self.log) == self._crash_after:
+            raise Crashed
+
+    def reasons(self) -> list[str]:
+        return [event["reason"] for event in self.events]
+
+    def condition(self, kind: str, ref: Ref, type_: str) -> Manifest:
+        listed = self.objects[kind, ref]["status"]["conditions"]
+        found: Manifest = next(each for each in listed if each["type"] == type_)
+        return found
+
+
+@dataclass
+class Permit:
+    """Leave to write, which can be taken away."""
+
+    remaining: float = 3600.0
+
+    async def gained(self) -> None:
+        while self.remaining <= 0:  # noqa: ASYNC110 - tests set it as they like
+            await asyncio.sleep(0.001)
+
+
+@dataclass
+class Running:
+    """An engine at work on a server, told of changes as an informer would."""
+
+    server: Server
+    engine: Engine
+    clock: MovableClock
+    worker: asyncio.Task[None]
+
+    async def settle(self) -> None:
+        """Wait until nothing is left to do; a crash of the worker comes out here."""
+        settled = asyncio.create_task(self.engine.queue.settled())
+        done, _ = await asyncio.wait(
+            {self.worker, settled}, return_when=asyncio.FIRST_COMPLETED, timeout=30
+        )
+        settled.cancel()
+        if self.worker in done:
+            self.worker.result()
+        assert settled in done, "does not settle"
+
+    async def put(self, manifest: Manifest) -> None:
+        self.engine.observe(self.server.put(manifest))
+        await self.settle()
+
+    async def drop(self, kind: str, ref: Ref) -> None:
+        gone = self.server.objects.pop((kind, ref))
+        self.engine.forget(kind, ref, int(gone["metadata"]["resourceVersion"]) + 1000)
+        await self.settle()
+
+
+@asynccontextmanager
+async def running(
+    server: Server, now: datetime = NOW, permit: Permit | None = None, *, due: bool = False
+) -> AsyncIterator[Running]:
+    """Start an engine that has just listed everything."""
+    clock = MovableClock(now)
+    engine = Engine(server, OWN, clock=clock, permit=permit or Permit())
+    for manifest in list(server.objects.values()):
+        engine.observe(copy.deepcopy(manifest))
+    worker = asyncio.create_task(engine.work())
+    coming = asyncio.create_task(engine.queue.run_due()) if due else None
+    try:
+        yield Running(server, engine, clock, worker)
+    finally:
+        tasks = [task for task in (worker, coming) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def converge(server: Server, now: datetime = NOW) -> None:
+    """Run an engine until nothing is left to do."""
+    async with running(server, now) as it:
+        await it.settle()

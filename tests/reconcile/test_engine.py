@@ -1,0 +1,377 @@
+"""The engine converges, then is silent; repairs, tells, and never takes what is not its own."""
+
+import asyncio
+import copy
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tests import builders
+from tests.builders import (
+    NOW,
+    OWN,
+    Manifest,
+    accept,
+    call,
+    domain,
+    identity,
+    namespace,
+    secret,
+)
+from tests.reconcile.serving import Crashed, Permit, Server, converge, running
+from tests.strategies import clusters
+from troth.cluster.api import ApiError
+from troth.resources.references import Ref
+
+SHOP = [namespace("shop", domain="production"), domain()]
+PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
+CHECKOUT = identity("checkout", calls=[call("payments")])
+POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
+SECRET = "Secret", Ref("shop", "payments-identity")
+BUNDLE = "ConfigMap", Ref("shop", "trust-bundle")
+SID = Ref("shop", "payments")
+
+
+def shop(*more: Manifest) -> Server:
+    return Server([*SHOP, PAYMENTS, CHECKOUT, *more])
+
+
+# Convergence
+
+
+@settings(max_examples=30)
+@given(clusters())
+def test_from_anything_it_converges_and_then_writes_nothing(manifests: list[Manifest]) -> None:
+    async def story() -> None:
+        server = Server(manifests)
+        await converge(server)
+        server.log.clear()
+        server.events.clear()
+        await converge(server)
+        assert server.log == []
+        assert server.events == []
+
+    asyncio.run(story())
+
+
+async def test_a_new_identity_costs_three_writes() -> None:
+    server = Server([*SHOP, PAYMENTS])
+    await converge(server)
+    async with running(server) as it:
+        await it.settle()
+        server.log.clear()
+        await it.put(identity("new", account="new"))
+        assert sorted(kind for kind, _ in server.log) == [
+            "NetworkPolicy",
+            "Secret",
+            "ServiceIdentity",
+        ]
+
+
+async def test_a_change_of_a_peer_never_reissues() -> None:
+    server = shop()
+    await converge(server)
+    before = server.objects[SECRET]["data"]["tls.crt"]
+    async with running(server) as it:
+        await it.put(identity("payments", ports=["https"]))
+        await it.put(PAYMENTS)
+    assert server.objects[SECRET]["data"]["tls.crt"] == before
+
+
+async def test_leaves_are_renewed_when_their_time_comes() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        await it.settle()
+        before = copy.deepcopy(server.objects[SECRET]["data"])
+        await it.clock.move_to(NOW + timedelta(hours=17))
+        await asyncio.sleep(0.05)
+        await it.settle()
+    after = server.objects[SECRET]["data"]
+    assert before["tls.key"] != after["tls.key"]
+    assert before["ca.crt"] == after["ca.crt"]
+    assert "Reissued" in server.reasons()
+
+
+# Crashes
+
+
+def comparable(server: Server) -> dict[Any, Any]:
+    """All that is stored but what is random: keys, what they sign, and versions."""
+    random = {"tls.key", "tls.crt", "ca.crt", "keystore.p12", "truststore.p12"}
+    random |= {"keystore-password", "fingerprint", "serial", "authority", "resourceVersion"}
+    random |= {"troth.dev/keystore-digest"}
+
+    def without(value: Any) -> Any:
+        match value:
+            case dict():
+                return {
+                    key: "random" if key in random else without(each) for key, each in value.items()
+                }
+            case list():
+                return [without(each) for each in value]
+            case _:
+                return value
+
+    return {place: without(each) for place, each in server.objects.items()}
+
+
+def crowded() -> list[Manifest]:
+    """Something of everything, before anything was done."""
+    keystore = {"mtls": {"keystores": ["PKCS12"]}}
+    return [
+        *SHOP,
+        namespace("finance", domain="production"),
+        PAYMENTS,
+        identity("checkout", calls=[call("payments"), call("ledger", namespace="finance")]),
+        identity(
+            "ledger",
+            "finance",
+            ports=["https"],
+            accepts=[accept("checkout", namespace="shop")],
+            authentication=keystore,
+        ),
+        identity("watched", enforcement="Observe"),
+    ]
+
+
+async def test_after_a_crash_at_any_write_it_converges_to_what_would_have_been() -> None:
+    undisturbed = Server(crowded())
+    await converge(undisturbed)
+    count = len(undisturbed.log)
+    assert count > 12
+    for crash_after in range(1, count + 1):
+        server = Server(crowded(), crash_after)
+        with pytest.raises(Crashed):
+            await converge(server)
+        issued = {
+            place: each["data"]["tls.crt"]
+            for place, each in server.objects.items()
+            if place[0] == "Secret"
+        }
+        await converge(server)
+        assert comparable(server) == comparable(undisturbed), f"after write {crash_after}"
+        for place, certificate in issued.items():
+            assert server.objects[place]["data"]["tls.crt"] == certificate, "nothing is reissued"
+        assert len(server.log) <= count + 4
+
+
+# What is not Troth's
+
+
+def foreign(kind: str, ref: Ref) -> Manifest:
+    match kind:
+        case "Secret":
+            return secret(ref.name, ref.namespace, tls_crt=b"another's")
+        case "ConfigMap":
+            content: Manifest = {"data": {"ca.crt": "another's"}}
+        case _:
+            content = {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
+    return {"kind": kind, "metadata": {"name": ref.name, "namespace": ref.namespace}, **content}
+
+
+@pytest.mark.parametrize(
+    ("place", "owner", "type_"),
+    [
+        (SECRET, ("ServiceIdentity", SID), "CertificateIssued"),
+        (POLICY, ("ServiceIdentity", SID), "NetworkEnforced"),
+        (BUNDLE, ("TrustDomain", Ref("", "production")), "BundleDistributed"),
+        (
+            ("Secret", Ref(OWN, "production-authority")),
+            ("TrustDomain", Ref("", "production")),
+            "AuthorityReady",
+        ),
+    ],
+    ids=["secret", "policy", "bundle", "authority"],
+)
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+async def test_a_foreign_object_is_never_overwritten(
+    place: tuple[str, Ref], owner: tuple[str, Ref], type_: str, *, seen: bool
+) -> None:
+    """Whether the informer shows it or only the refusal of a write tells that it is there."""
+    server = shop(foreign(*place))
+    before = copy.deepcopy(server.objects[place])
+    if not seen:
+        known = server.objects.pop(place)
+    async with running(server) as it:
+        if not seen:
+            server.objects[place] = known
+        await it.settle()
+    assert server.objects[place] == before
+    assert server.condition(*owner, type_)["reason"] == "Conflict"
+    assert server.condition(*owner, "Stalled")["status"] == "True"
+
+
+async def test_a_foreign_object_that_goes_is_noticed_within_a_minute() -> None:
+    server = shop()
+    async with running(server, due=True) as it:
+        server.put(foreign(*POLICY))  # which the informer's label selector hides
+        await it.settle()
+        assert server.condition("ServiceIdentity", SID, "Stalled")["status"] == "True"
+        del server.objects[POLICY]
+        await it.clock.move_to(NOW + timedelta(minutes=1))
+        await asyncio.sleep(0.05)
+        await it.settle()
+    assert server.condition("ServiceIdentity", SID, "NetworkEnforced")["status"] == "True"
+
+
+# Repair
+
+
+@pytest.mark.parametrize("place", [POLICY, BUNDLE], ids=["policy", "bundle"])
+async def test_an_edit_by_hand_is_repaired_with_one_write_and_one_event(
+    place: tuple[str, Ref],
+) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        before = copy.deepcopy(server.objects[place])
+        server.log.clear()
+        server.events.clear()
+        edited = copy.deepcopy(before)
+        if place == POLICY:
+            edited["spec"]["ingress"] = [{}]
+        else:
+            edited["data"]["ca.crt"] = "another's"
+        await it.put(edited)
+    assert server.log == [place]
+    assert server.reasons() == ["Repaired"]
+    for part in ("spec", "data"):
+        assert server.objects[place].get(part) == before.get(part)
+
+
+async def test_an_edited_peer_list_is_repaired_and_the_key_stays() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        before = copy.deepcopy(server.objects[SECRET]["data"])
+        server.log.clear()
+        edited = copy.deepcopy(server.objects[SECRET])
+        edited["data"]["identity.json"] = "e30="
+        await it.put(edited)
+    assert server.log == [SECRET]
+    assert server.objects[SECRET]["data"] == before
+
+
+@pytest.mark.parametrize("place", [POLICY, BUNDLE, SECRET], ids=["policy", "bundle", "secret"])
+async def test_a_deleted_child_is_made_again(place: tuple[str, Ref]) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        await it.drop(*place)
+    assert place in server.objects
+
+
+async def test_a_changed_declaration_is_no_repair() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.events.clear()
+        await it.put(identity("payments", ports=[("https", 9443)], accepts=[accept("checkout")]))
+        await it.put(identity("payments", enforcement="Observe"))
+        await it.put(PAYMENTS)
+    assert "Repaired" not in server.reasons()
+
+
+# Refusals
+
+
+async def test_a_refused_write_is_told_and_heals() -> None:
+    server = shop()
+    server.refuses = lambda place: (
+        ApiError(403, "Forbidden", "exceeded quota") if place == POLICY else None
+    )
+    async with running(server) as it:
+        await it.settle()
+        told = server.condition("ServiceIdentity", SID, "NetworkEnforced")
+        assert (told["status"], told["reason"]) == ("False", "WriteRefused")
+        assert "exceeded quota" in told["message"]
+        assert SECRET in server.objects, "one layer's trouble is not the other's"
+        server.refuses = lambda _: None
+        async with asyncio.timeout(5):
+            while POLICY not in server.objects:  # noqa: ASYNC110 - the retry's own delay
+                await asyncio.sleep(0.02)
+        await it.settle()
+    assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
+
+
+async def test_the_server_being_away_changes_no_status() -> None:
+    server = shop()
+    await converge(server)
+    async with running(server) as it:
+        await it.settle()
+        before = copy.deepcopy(server.objects["ServiceIdentity", SID]["status"])
+        server.refuses = lambda _: ApiError(0, "ClientError", "cannot be reached")
+        await it.put(identity("payments", ports=[("https", 9443)], accepts=[accept("checkout")]))
+        assert server.objects["ServiceIdentity", SID]["status"] == before
+        server.refuses = lambda _: None
+        async with asyncio.timeout(10):
+            while "9443" not in json.dumps(server.objects[POLICY]["spec"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+# Leadership
+
+
+async def test_without_leave_nothing_is_written() -> None:
+    server, permit = shop(), Permit(remaining=0)
+    async with running(server, permit=permit) as it:
+        await asyncio.sleep(0.02)
+        assert server.log == []
+        permit.remaining = 3600
+        await it.settle()
+        assert POLICY in server.objects
+
+
+async def test_leave_that_is_lost_while_nothing_was_to_do_stops_the_next_write() -> None:
+    server, permit = shop(), Permit()
+    async with running(server, permit=permit) as it:
+        await it.settle()
+        server.log.clear()
+        permit.remaining = -1
+        it.engine.observe(server.put(identity("payments", ports=["https"])))
+        await asyncio.sleep(0.05)
+        assert server.log == []
+
+
+# Secrets
+
+
+async def test_a_stale_event_does_not_bring_an_old_authoritys_key_back() -> None:
+    old, new = builders.authority_secret(), builders.authority_secret(which="second")
+    server = shop(old)
+    async with running(server) as it:
+        await it.settle()
+        stale = copy.deepcopy(server.objects["Secret", Ref(OWN, "production-authority")])
+        await it.put(new)
+        it.engine.observe(stale)
+        await it.settle()
+        await it.put(identity("late"))
+        assert ("Secret", Ref("shop", "late-identity")) in server.objects
+
+
+async def test_no_key_is_ever_told() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        broken = copy.deepcopy(server.objects[SECRET])
+        broken["data"]["tls.key"] = broken["data"]["tls.crt"]
+        await it.put(broken)
+    told = json.dumps([server.events, [each.get("status") for each in server.objects.values()]])
+    assert server.events
+    for (kind, _), each in server.objects.items():
+        if kind == "Secret":
+            assert each["data"]["tls.key"] not in told
+    assert "PRIVATE KEY" not in told
+
+
+async def test_one_resource_that_cannot_be_planned_does_not_stop_the_others() -> None:
+    server = shop(identity("unreadable", unheardOf=1))
+    await converge(server)
+    assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
+    assert (
+        server.condition("ServiceIdentity", Ref("shop", "unreadable"), "Ready")["reason"]
+        == "InvalidSpec"
+    )

@@ -1,0 +1,247 @@
+"""Each key once, never worked twice at once, failures later and later, due keys when due."""
+
+import asyncio
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import DAY, HOUR, NOW, key_of
+from tests.virtual_time import run
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.queue import WorkQueue
+from troth.world.world import Key
+
+A, B, C = (key_of(name) for name in "abc")
+
+
+def queue() -> tuple[WorkQueue, MovableClock]:
+    clock = MovableClock(NOW)
+    return WorkQueue(clock), clock
+
+
+async def next_key(work: WorkQueue, within: float = 0.001) -> Key | None:
+    try:
+        async with asyncio.timeout(within):
+            return await work.get()
+    except TimeoutError:
+        return None
+
+
+def test_a_key_that_is_added_twice_is_worked_once() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A, B, A])
+        assert [await next_key(work) for _ in range(3)] == [A, B, None]
+
+    run(story())
+
+
+def test_a_key_is_never_worked_twice_at_once_and_never_forgotten() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A])
+        assert await next_key(work) == A
+        work.add([A])
+        work.add([A])
+        assert await next_key(work) is None
+        work.done(A, None)
+        assert await next_key(work) == A
+        work.done(A, None)
+        assert await next_key(work) is None
+        assert len(work) == 0
+
+    run(story())
+
+
+def test_what_failed_comes_back_later_and_later() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A])
+        time = asyncio.get_running_loop().time
+        waits = []
+        for _ in range(12):
+            before = time()
+            assert await work.get() == A
+            waits.append(time() - before)
+            work.retry(A)
+        assert waits[0] == 0
+        assert 0.1 <= waits[1] <= 0.2
+        assert all(30 <= wait <= 60 for wait in waits[10:])
+
+    run(story())
+
+
+def test_a_success_makes_the_next_failure_a_first_one() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A])
+        for _ in range(8):
+            await work.get()
+            work.retry(A)
+        await work.get()
+        work.done(A, None)
+        work.add([A])
+        await work.get()
+        work.retry(A)
+        assert await next_key(work, within=0.25) == A
+
+    run(story())
+
+
+def test_a_change_brings_a_failed_key_back_at_once_and_only_once() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A])
+        for _ in range(6):
+            await work.get()
+            work.retry(A)
+        work.add([A])
+        assert await next_key(work) == A
+        work.done(A, None)
+        assert await next_key(work, within=300) is None
+
+    run(story())
+
+
+def test_a_change_during_a_failing_visit_waits_for_the_retry() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A])
+        await work.get()
+        work.add([A])
+        work.retry(A)
+        assert await next_key(work, within=0.05) is None
+        assert await next_key(work, within=0.3) == A
+        work.done(A, None)
+        assert await next_key(work, within=300) is None
+
+    run(story())
+
+
+def test_settled_waits_for_what_is_waiting_and_worked_on() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        await work.settled()
+        work.add([A, B])
+        waiting = asyncio.create_task(work.settled())
+        for _ in range(2):
+            key = await work.get()
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            work.done(key, None)
+        await asyncio.wait_for(waiting, 1)
+
+    run(story())
+
+
+# What is due
+
+
+def test_a_key_comes_back_when_it_is_due() -> None:
+    async def story() -> None:
+        work, clock = queue()
+        running = asyncio.create_task(work.run_due())
+        work.add([A])
+        await work.get()
+        work.done(A, NOW + HOUR)
+        assert await next_key(work) is None
+        await clock.move_to(NOW + HOUR - timedelta(seconds=1))
+        assert await next_key(work) is None
+        await clock.move_to(NOW + HOUR)
+        assert await next_key(work) == A
+        running.cancel()
+
+    run(story())
+
+
+def test_an_earlier_due_time_overtakes_and_a_later_one_replaces() -> None:
+    async def story() -> None:
+        work, clock = queue()
+        running = asyncio.create_task(work.run_due())
+        work.done(A, NOW + DAY)
+        await asyncio.sleep(0)
+        work.done(B, NOW + HOUR)
+        await asyncio.sleep(0)
+        await clock.move_to(NOW + 2 * HOUR)
+        assert await next_key(work) == B
+        work.done(B, None)
+        work.done(A, NOW + 2 * DAY)
+        await clock.move_to(NOW + DAY)
+        assert await next_key(work) is None
+        await clock.move_to(NOW + 2 * DAY)
+        assert await next_key(work) == A
+        running.cancel()
+
+    run(story())
+
+
+def test_a_key_with_nothing_more_to_come_does_not_come_back() -> None:
+    async def story() -> None:
+        work, clock = queue()
+        running = asyncio.create_task(work.run_due())
+        work.done(A, NOW + HOUR)
+        work.done(A, None)
+        await clock.move_to(NOW + DAY)
+        assert await next_key(work) is None
+        running.cancel()
+
+    run(story())
+
+
+def test_a_clock_that_is_set_back_delays_and_does_not_lose() -> None:
+    async def story() -> None:
+        work, clock = queue()
+        running = asyncio.create_task(work.run_due())
+        work.done(A, NOW + HOUR)
+        await clock.move_to(NOW - DAY)
+        await asyncio.sleep(0)
+        work.done(B, NOW - DAY + HOUR)
+        await clock.move_to(NOW - DAY + 2 * HOUR)
+        assert await next_key(work) == B
+        assert await next_key(work) is None
+        await clock.move_to(NOW + HOUR)
+        assert await next_key(work) == A
+        running.cancel()
+
+    run(story())
+
+
+moves = st.one_of(
+    st.tuples(st.just("due"), st.sampled_from((A, B, C)), st.integers(0, 50)),
+    st.tuples(st.just("clear"), st.sampled_from((A, B, C)), st.just(0)),
+    st.tuples(st.just("move"), st.just(A), st.integers(-20, 60)),
+)
+
+
+@given(st.lists(moves, max_size=25))
+def test_due_keys_are_just_those_whose_last_due_time_has_passed(
+    steps: list[tuple[str, Key, int]],
+) -> None:
+    async def story() -> None:
+        work, clock = queue()
+        running = asyncio.create_task(work.run_due())
+        due: dict[Key, int] = {}
+        moment = 0
+        for what, key, number in steps:
+            match what:
+                case "due":
+                    due[key] = number
+                    work.done(key, NOW + timedelta(minutes=number))
+                case "clear":
+                    due.pop(key, None)
+                    work.done(key, None)
+                case _:
+                    moment = number
+                    await clock.move_to(NOW + timedelta(minutes=number))
+            expected = {each for each, when in due.items() if when <= moment}
+            found = set()
+            while (ready := await next_key(work)) is not None:
+                found.add(ready)
+                work.done(ready, None)
+            assert found == expected
+            for each in expected:
+                del due[each]
+        running.cancel()
+
+    run(story())

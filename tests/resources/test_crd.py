@@ -1,0 +1,130 @@
+"""The generated CustomResourceDefinitions hold to what the API server takes, and to the models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from troth.resources.crd import custom_resource_definition, structural
+from troth.resources.kinds import KINDS, Kind
+from troth.resources.manifests import dump
+from troth.resources.rules import VALIDATIONS
+
+CRDS = Path(__file__).parents[2] / "crds"
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+
+
+def schema(kind: Kind) -> Any:
+    return custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def parts(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every schema within a schema, with its path."""
+    yield path, schema
+    for name, part in (schema.get("properties") or {}).items():
+        yield from parts(part, f"{path}.{name}")
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            yield from parts(schema[word], f"{path}[]")
+
+
+@every_kind
+def test_what_is_checked_in_is_what_the_models_say(kind: Kind) -> None:
+    """After a change of a model: `make crds`."""
+    assert (CRDS / f"{kind.plural}.yaml").read_text() == dump(custom_resource_definition(kind))
+
+
+def test_nothing_else_is_checked_in() -> None:
+    assert {path.name for path in CRDS.iterdir()} == {f"{kind.plural}.yaml" for kind in KINDS}
+
+
+@every_kind
+def test_a_schema_has_nothing_that_the_api_server_refuses(kind: Kind) -> None:
+    refused = {
+        *("$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "discriminator", "examples"),
+        *("uniqueItems", "prefixItems", "title", "patternProperties"),
+    }
+    for path, part in parts(schema(kind)):
+        assert not refused & part.keys(), path
+        assert part.get("type") in {"object", "array", "string", "integer", "boolean"}, path
+        assert not ("properties" in part and "additionalProperties" in part), path
+        assert part.get("additionalProperties") is not False, path
+        for bound in ("exclusiveMinimum", "exclusiveMaximum"):
+            assert not isinstance(part.get(bound), int | float), path
+
+
+@every_kind
+def test_every_field_has_a_description(kind: Kind) -> None:
+    described = schema(kind)
+    assert described["description"]
+    for part in ("spec", "status"):
+        for path, field in parts(described["properties"][part], part):
+            if not path.endswith("[]"):
+                assert field.get("description", "").strip(), path
+                assert "\n" not in field["description"], path
+
+
+@every_kind
+def test_every_list_is_bounded_and_says_how_it_merges(kind: Kind) -> None:
+    """CEL's cost budget, and server-side apply."""
+    for path, part in parts(schema(kind)):
+        if part.get("type") == "array":
+            assert part.get("maxItems"), path
+            assert part["x-kubernetes-list-type"] in {"set", "map", "atomic"}, path
+            for key in part.get("x-kubernetes-list-map-keys", []):
+                item = part["items"]
+                assert key in item.get("required", []) or "default" in item["properties"][key], path
+        if part.get("type") == "string" and path.startswith(".spec"):
+            assert part.keys() & {"maxLength", "enum", "format"} or VALIDATIONS in part, path
+
+
+@every_kind
+def test_a_kind_is_served_with_a_status_and_found_by_its_short_name(kind: Kind) -> None:
+    definition = custom_resource_definition(kind)
+    names = definition["spec"]["names"]
+    assert names["categories"] == ["troth"]
+    assert names["shortNames"] == [kind.short_name]
+    (version,) = definition["spec"]["versions"]
+    assert version["subresources"] == {"status": {}}
+    assert [column["name"] for column in version["additionalPrinterColumns"]][-1] == "Age"
+    ready = next(
+        column for column in version["additionalPrinterColumns"] if column["name"] == "Ready"
+    )
+    assert ready["jsonPath"] == '.status.conditions[?(@.type=="Ready")].status'
+    assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+@every_kind
+def test_conditions_are_a_map_by_type(kind: Kind) -> None:
+    conditions = schema(kind)["properties"]["status"]["properties"]["conditions"]
+    assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+    item = conditions["items"]
+    assert {"type", "status", "reason", "lastTransitionTime"} <= set(item["required"])
+    assert item["properties"]["status"]["enum"] == ["True", "False", "Unknown"]
+
+
+@every_kind
+def test_defaults_are_written_as_a_user_would(kind: Kind) -> None:
+    for path, part in parts(schema(kind)):
+        default = part.get("default", "none")
+        assert default not in (None, [], {}), path
+        assert not str(default).startswith("P"), f"{path}: an ISO duration"
+
+
+def test_what_is_optional_loses_its_null() -> None:
+    optional = {"anyOf": [{"$ref": "#/$defs/Part"}, {"type": "null"}], "default": None}
+    part = {"type": "object", "title": "Part", "additionalProperties": False}
+    assert structural(optional, {"Part": part}) == {"type": "object"}
+
+
+def test_a_single_value_becomes_an_enum() -> None:
+    assert structural({"const": "Active", "type": "string"}, {}) == {
+        "enum": ["Active"],
+        "type": "string",
+    }
+
+
+def test_an_integer_has_a_format() -> None:
+    assert structural({"type": "integer"}, {})["format"] == "int64"
+    assert structural({"type": "integer", "maximum": 9}, {})["format"] == "int32"

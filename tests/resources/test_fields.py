@@ -1,0 +1,227 @@
+"""What a field does not take is refused where it stands, with a sentence that says what to write.
+
+Whether the API server says the same is tested on a real one, in `tests/cluster/test_crds.py`.
+"""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import NOW, Manifest, accept, call, domain, external, gateway_only, identity
+from troth.resources.crd import custom_resource_definition
+from troth.resources.kinds import KIND_BY_NAME, KINDS
+from troth.resources.manifests import Fault, FaultyManifests, parse_resource
+from troth.resources.model import immutable_changes
+from troth.resources.rules import VALIDATIONS
+from troth.resources.trust_domain import TrustDomain
+
+PAYMENTS = identity(
+    ports=[("https", 8443), ("http", 8080)],
+    accepts=[
+        accept("checkout", scopes=["payments.charge"]),
+        builders.unverified(cidrs=["203.0.113.0/24"]),
+        builders.unverified(podSelector={"matchLabels": {"app": "ingress"}}),
+    ],
+    calls=[
+        call("ledger", namespace="finance"),
+        external("203.0.113.0/24"),
+        {"kubernetesAPI": True},
+    ],
+    authentication={
+        "mtls": {"dnsNames": ["pay.shop.example"], "lifetime": "1h", "keystores": ["PKCS12"]}
+    },
+    exceptions={"probes": ["http"], "metrics": ["http"]},
+    requires={"context": ["Tenant"]},
+)
+LEGACY = identity(
+    "legacy",
+    ports=["https"],
+    accepts=[accept("gateway")],
+    authentication=gateway_only("gateway", NOW + builders.DAY),
+)
+PRODUCTION = domain(
+    allowEnvironments=["staging"],
+    federatesWith=[{"name": "abroad"}],
+    certificates={"lifetime": "24h", "dnsSuffixes": ["shop.example"]},
+    network={
+        "dns": {"namespace": "kube-system", "podSelector": {"matchLabels": {"k8s-app": "dns"}}},
+        "metrics": {"namespace": "monitoring", "podSelector": {"matchLabels": {"app": "prom"}}},
+        "probes": {"cidrs": ["10.0.0.0/8"]},
+    },
+)
+GONE = object()
+
+
+def faults(manifest: Manifest) -> list[Fault]:
+    try:
+        parse_resource(manifest, "shop.yaml")
+    except FaultyManifests as refusal:
+        return refusal.faults
+    return []
+
+
+def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
+    """The manifest with another value at a path such as `spec.calls.0.to`, or without it."""
+    result = copy.deepcopy(manifest)
+    holder: Any = result
+    *way, last = path.split(".")
+    for step in way:
+        holder = holder[int(step)] if isinstance(holder, list) else holder.setdefault(step, {})
+    if value is GONE:
+        del holder[last]
+    elif isinstance(holder, list):
+        holder[int(last)] = value
+    else:
+        holder[last] = value
+    return result
+
+
+@pytest.mark.parametrize("manifest", [PAYMENTS, LEGACY, PRODUCTION], ids=["sid", "gateway", "td"])
+def test_what_is_right_is_taken(manifest: Manifest) -> None:
+    assert faults(manifest) == []
+
+
+@pytest.mark.parametrize("manifest", [PAYMENTS, LEGACY, PRODUCTION], ids=["sid", "gateway", "td"])
+def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
+    model = KIND_BY_NAME[manifest["kind"]].model
+    once = model.parse(manifest)
+    assert model.parse(once.manifest()) == once
+
+
+BASES = {"sid": PAYMENTS, "gateway": LEGACY, "td": PRODUCTION}
+SELECTOR = "spec.workload.podSelector"
+LABELS = {"matchLabels": {"app": "x"}}
+WRONG: list[tuple[str, str, Any, str, str]] = [
+    # base, changed path, value, where it is told, words of the sentence
+    ("sid", "metadata.name", "Payments", "metadata.name", "write a Kubernetes name"),
+    ("sid", "metadata.name", "p" * 64, "", "choose a name of at most 63 characters"),
+    ("sid", "metadata.namespace", "a.b", "metadata.namespace", "write a namespace name"),
+    ("sid", "apiVersion", "troth.dev/v1", "apiVersion", "write troth.dev/v1alpha1"),
+    ("sid", "spec", GONE, "spec", "required; add it"),
+    ("sid", "spec.unheardOf", 1, "spec.unheardOf", "unknown field; remove it"),
+    ("sid", "spec.workload.serviceAccountName", GONE, "", "required; add it"),
+    ("sid", "spec.workload.serviceAccountName", "a_b", "", "write a Kubernetes name"),
+    ("sid", SELECTOR, {}, SELECTOR, "select by at least one label"),
+    ("sid", SELECTOR, {"matchLabels": {"a b": "c"}}, "", "write a label key"),
+    ("sid", SELECTOR, {"matchLabels": {"app": "a b"}}, "", "write a label value"),
+    ("sid", SELECTOR, {"matchExpressions": [{"key": "a", "operator": "In"}]}, "", "give values"),
+    (
+        "sid",
+        SELECTOR,
+        {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
+        "",
+        "give values with In and NotIn, and none",
+    ),
+    ("sid", "spec.workload.ports.0.name", "HTTPS", "", "write a port name"),
+    ("sid", "spec.workload.ports.0.port", 0, "", "greater than or equal to 1"),
+    ("sid", "spec.workload.ports.0.port", 65536, "", "less than or equal to 65535"),
+    ("sid", "spec.workload.ports.0.port", "8443", "", "valid integer"),
+    ("sid", "spec.workload.ports.0.protocol", "SCTP", "", "'TCP' or 'UDP'"),
+    ("sid", "spec.workload.ports.1.port", 8443, "", "declare every port number once"),
+    ("sid", "spec.authentication", {}, "spec.authentication", "choose exactly one way"),
+    (
+        "sid",
+        "spec.authentication.gatewayOnly",
+        LEGACY["spec"]["authentication"]["gatewayOnly"],
+        "spec.authentication",
+        "choose exactly one way",
+    ),
+    ("sid", "spec.authentication.mtls.dnsNames", ["*.x.y"], "", "write a full DNS name"),
+    ("sid", "spec.authentication.mtls.dnsNames", ["a.b", "a.b"], "", "once; it is there twice"),
+    ("sid", "spec.authentication.mtls.lifetime", "1 day", "", "write a duration in hours"),
+    ("sid", "spec.authentication.mtls.lifetime", "", "", "write a duration in hours"),
+    ("sid", "spec.authentication.mtls.lifetime", "1m", "", "a duration between 5m and 2160h"),
+    ("sid", "spec.authentication.mtls.keyAlgorithm", "DSA", "", "ECDSA-P256"),
+    ("sid", "spec.accepts.0.ports", [], "spec.accepts[0].ports", "at least 1 item"),
+    ("sid", "spec.accepts.0.ports", ["grpc"], "spec", "declare under workload.ports"),
+    ("sid", "spec.exceptions.probes", ["grpc"], "spec", "declare under workload.ports"),
+    ("sid", "spec.accepts.0.from", GONE, "spec.accepts[0]", "name exactly one peer"),
+    ("sid", "spec.accepts.0.scopes", ["a scope"], "", "write a scope"),
+    ("sid", "spec.accepts.1.scopes", ["a"], "spec.accepts[1]", "leave scopes out"),
+    ("sid", "spec.accepts.1.unverified.reason", "?", "", "write why, in words"),
+    ("sid", "spec.accepts.1.unverified.podSelector", LABELS, "", "either by cidrs, or by"),
+    ("sid", "spec.accepts.2.unverified.podSelector", GONE, "", "either by cidrs, or by"),
+    ("sid", "spec.accepts.1.unverified.cidrs", ["203.0.113.1/24"], "", "no host bits set"),
+    ("sid", "spec.accepts.1.unverified.cidrs", ["203.0.113.1"], "", "in canonical CIDR form"),
+    ("sid", "spec.calls.0.ports", [], "spec.calls[0]", "name the callee's ports beside to"),
+    ("sid", "spec.calls.1.ports", ["https"], "spec.calls[1]", "and nowhere else"),
+    ("sid", "spec.calls.2", {}, "spec.calls[2]", "name exactly one destination"),
+    ("sid", "spec.calls.2.kubernetesAPI", False, "", "write kubernetesAPI: true, or leave"),
+    ("sid", "spec.calls.1.external.host", "localhost", "", "write a full DNS name"),
+    ("sid", "spec.requires.context", ["Mood"], "", "'Subject', 'Tenant' or 'RequestID'"),
+    ("sid", "spec.enforcement", "Maybe", "spec.enforcement", "'Enforce' or 'Observe'"),
+    ("gateway", "spec.accepts.0.from.name", "other", "spec", "accept the gateway itself"),
+    ("gateway", "spec.calls", [call("ledger")], "spec", "use mtls to call another"),
+    ("gateway", "spec.authentication.gatewayOnly.owner", GONE, "", "required; add it"),
+    ("gateway", "spec.authentication.gatewayOnly.reason", GONE, "", "required; add it"),
+    ("gateway", "spec.authentication.gatewayOnly.expiresAt", GONE, "", "required; add it"),
+    ("gateway", "spec.authentication.gatewayOnly.expiresAt", "tomorrow", "", "write a time"),
+    ("td", "spec.domain", "shop", "spec.domain", "at least two labels"),
+    ("td", "spec.domain", "Prod.Example", "spec.domain", "in lower case"),
+    ("td", "spec.environment", "a.b", "spec.environment", "write an environment"),
+    ("td", "spec.authority", {}, "spec.authority", "choose exactly one authority"),
+    ("td", "spec.authority.selfManaged.lifetime", "30m", "", "between 1h and 87600h"),
+    ("td", "spec.authority.selfManaged.lifetime", "24h", "spec", "make certificates.lifetime"),
+    ("td", "spec.allowEnvironments", ["production"], "spec", "leave the domain's own"),
+    ("td", "spec.federatesWith", [{"name": "a"}, {"name": "a"}], "", "once; it is there twice"),
+    ("td", "spec.consent", "None", "spec.consent", "'Mutual' or 'Callee'"),
+    ("td", "spec.network.probes.cidrs", [], "spec.network.probes.cidrs", "at least 1 item"),
+    ("td", "spec.network.dns.port", 0, "spec.network.dns.port", "greater than or equal to 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "value", "where", "words"),
+    WRONG,
+    ids=[f"{base}-{path}-{words[:24]}".replace(" ", "-") for base, path, _, _, words in WRONG],
+)
+def test_what_is_wrong_is_told_where_and_how_to_mend_it(
+    base: str, path: str, value: Any, where: str, words: str
+) -> None:
+    manifest = changed(BASES[base], path, value)
+    found = faults(manifest)
+    assert found
+    told = [fault for fault in found if words in fault.sentence]
+    assert told, [str(fault) for fault in found]
+    if where:
+        assert told[0].field == where
+    assert told[0].source == "shop.yaml"
+    assert told[0].subject.startswith(manifest["kind"])
+
+
+def rules_in(schema: Any) -> set[str]:
+    """The sentence of every rule in a schema, but of those that judge a change."""
+    if not isinstance(schema, dict):
+        return set()
+    found = {
+        rule["message"] for rule in schema.get(VALIDATIONS, []) if "oldSelf" not in rule["rule"]
+    }
+    return found.union(*(rules_in(part) for part in schema.values())) if schema else found
+
+
+def test_every_rule_has_its_case_here() -> None:
+    told = {
+        fault.sentence
+        for base, path, value, _, _ in WRONG
+        for fault in faults(changed(BASES[base], path, value))
+    }
+    rules = set().union(*(rules_in(custom_resource_definition(kind)) for kind in KINDS))
+    # two ports of one name are told by the list's own key, before the rule
+    assert {rule for rule in rules - told if "port a name of its own" not in rule} == set()
+
+
+@pytest.mark.parametrize(("field", "other"), [("domain", "other.example"), ("environment", "x")])
+def test_what_cannot_change_says_so(field: str, other: str) -> None:
+    before = TrustDomain.parse(domain()).spec
+    after = TrustDomain.parse(domain(**{field: other})).spec
+    (sentence,) = immutable_changes(before, after)
+    assert sentence == f"{field} cannot change; create a new TrustDomain instead"
+    assert immutable_changes(before, before) == []
+
+
+def test_a_refusal_never_quotes_what_was_written() -> None:
+    """It might be a secret in the wrong place."""
+    manifest = changed(PAYMENTS, "spec.authentication.mtls.lifetime", "hunter2")
+    assert "hunter2" not in "".join(str(fault) for fault in faults(manifest))

@@ -1,0 +1,130 @@
+"""Nothing of a node is left on the machine, and nothing of the machine is changed meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox import Tier
+from tests.sandbox.nodes import skip_without
+from tests.sandbox.observing import REPOSITORY, becomes, processes_of
+
+HOLDER = """
+import signal, sys, time
+from pathlib import Path
+import yaml
+from sandbox import Sandbox, Tier
+from sandbox.node.manifests import workload_pod
+from tests.sandbox.nodes import addresses, apply
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+
+with Sandbox.start(Path(sys.argv[1]), tier=Tier(sys.argv[2])) as sandbox:
+    names = ["one", "two", "three"]
+    apply(sandbox, *(workload_pod("default", name, plain={"web": 8080}) for name in names))
+    addresses(sandbox, "default", names)
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+SETTINGS = (
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/icmp_ratemask",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/kernel/panic",
+    "/proc/sys/kernel/panic_on_oops",
+    "/proc/sys/kernel/keys/root_maxkeys",
+)
+TABLES = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names", "/proc/net/netfilter/nf_log")
+
+
+def network() -> dict[str, str]:
+    """The machine's links, addresses and routes, and its packet filter's tables and settings."""
+    asked = {
+        command: subprocess.run(
+            ["ip", "-o", *command.split()], capture_output=True, text=True, check=True
+        ).stdout
+        for command in ("link", "address", "route show table all")
+    }
+    files = {name: Path(name) for name in (*SETTINGS, *TABLES)}
+    return asked | {name: file.read_text() for name, file in files.items() if file.exists()}
+
+
+def mounts() -> set[str]:
+    return set(Path("/proc/self/mounts").read_text().splitlines())
+
+
+def listeners() -> set[str]:
+    """The local addresses of all TCP sockets that listen on this machine, in hexadecimal."""
+    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A"}
+
+
+def control_groups(owner: int) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"**/troth-sandbox-{owner}-*"))
+
+
+def run() -> set[str]:
+    return {path.name for path in Path("/run").iterdir()}
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("tier", [Tier.PROCESS_PODS, Tier.NODE])
+def test_nothing_is_left_when_the_holder_ends(
+    tier: Tier, end: signal.Signals, tmp_path: Path
+) -> None:
+    skip_without(tier)
+    directory = tmp_path / "sandbox"
+    before = network(), mounts(), run(), listeners()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(directory), str(tier)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"up\n"
+        assert (network(), mounts(), run()) == before[:3]
+        assert listeners() - before[3] <= {"0100007F"}  # loopback
+        assert bool(control_groups(holder.pid)) == (tier is Tier.NODE)
+        os.killpg(holder.pid, end)
+        assert becomes(
+            lambda: (
+                not processes_of(directory)
+                and not directory.exists()
+                and not control_groups(holder.pid)
+            )
+        )
+    assert (network(), mounts(), run()) == before[:3]
+
+
+def test_the_next_node_sweeps_up_after_a_killed_reaper(tmp_path: Path) -> None:
+    skip_without(Tier.NODE)
+    directory = tmp_path / "sandbox"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(directory), str(Tier.NODE)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"up\n"
+        (reaper,) = subprocess.run(
+            ["pgrep", "--full", f"cgroups.py {holder.pid} "],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        os.kill(int(reaper), signal.SIGKILL)
+        os.killpg(holder.pid, signal.SIGKILL)
+        assert becomes(lambda: not processes_of(directory))
+    assert control_groups(holder.pid)
+    from sandbox.node import cgroups
+
+    cgroups.sweep()
+    assert not control_groups(holder.pid)

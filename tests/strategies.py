@@ -1,0 +1,254 @@
+"""Whole sets of resources for hypothesis: small universes, so that what matters happens often.
+
+Edges are drawn first, with who declares them, and folded into identities afterwards; two sides
+drawn alone would hardly ever name each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.builders import NOW, Manifest
+
+DOMAINS = ("red", "blue", "green")
+NAMESPACES = ("north", "south", "east")
+NAMES = ("a", "b", "c", "d")
+PORTS = {
+    "web": ("web", 8080, "TCP"),
+    "alt": ("alt", 8080, "UDP"),
+    "grpc": ("grpc", 9090, "TCP"),
+}
+APPS = ("a", "b", "c", "d", "other")
+TIERS = ("front", "back")
+CIDRS = (
+    "10.0.1.0/24",
+    "10.0.0.0/16",
+    "203.0.113.0/24",
+    "10.0.1.7/32",
+    "0.0.0.0/0",
+    "2001:db8::/64",
+)
+
+# what is usual comes first, so that failures shrink towards it
+often = st.sampled_from((*[True] * 11, False))
+sometimes = st.sampled_from((*[False] * 7, True))
+half = st.booleans()
+port_names = st.lists(st.sampled_from(tuple(PORTS)), min_size=1, max_size=2, unique=True)
+
+
+def more(times: int) -> settings:
+    """So many times the examples of the profile, for what is worth looking at long."""
+    profile = settings.default
+    assert profile is not None
+    return settings(max_examples=times * profile.max_examples)
+
+
+def subset(items: Iterable[Any]) -> st.SearchStrategy[list[Any]]:
+    """Any of the items, each at most once."""
+    listed = list(items)
+    return st.sets(st.sampled_from(range(len(listed)))).map(
+        lambda chosen: [listed[number] for number in sorted(chosen)]
+    )
+
+
+def some(items: Iterable[Any]) -> st.SearchStrategy[list[Any]]:
+    """At least one of the items, each at most once."""
+    return subset(items).filter(bool)
+
+
+@st.composite
+def selectors(draw: st.DrawFn) -> Manifest:
+    """A selector over the labels app and tier, in every operator."""
+    chosen: Manifest = {}
+    requirements = draw(
+        st.lists(
+            st.one_of(
+                st.builds(
+                    lambda key, operator: {"key": key, "operator": operator},
+                    st.sampled_from(["app", "tier"]),
+                    st.sampled_from(["Exists", "DoesNotExist"]),
+                ),
+                st.builds(
+                    lambda operator, values: {"key": "app", "operator": operator, "values": values},
+                    st.sampled_from(["In", "NotIn"]),
+                    some(APPS),
+                ),
+                st.builds(
+                    lambda operator, values: {
+                        "key": "tier",
+                        "operator": operator,
+                        "values": values,
+                    },
+                    st.sampled_from(["In", "NotIn"]),
+                    some(TIERS),
+                ),
+            ),
+            max_size=2,
+        )
+    )
+    if requirements:
+        chosen["matchExpressions"] = requirements
+    labels = draw(
+        st.fixed_dictionaries(
+            {}, optional={"app": st.sampled_from(APPS), "tier": st.sampled_from(TIERS)}
+        )
+    )
+    if labels or not requirements:
+        chosen["matchLabels"] = labels or {"app": draw(st.sampled_from(APPS))}
+    return chosen
+
+
+@st.composite
+def namespaces(draw: st.DrawFn, name: str) -> Manifest:
+    labels = {"domain": draw(st.sampled_from((*["red"] * 4, "blue", "blue", "green", "none")))}
+    if draw(sometimes):
+        labels["extra"] = draw(st.sampled_from(DOMAINS))
+    return builders.namespace(name, **labels)
+
+
+@st.composite
+def domains(draw: st.DrawFn, name: str) -> Manifest:
+    """A domain that selects the namespaces of its name, and now and then a rival's as well."""
+    others = [other for other in DOMAINS if other != name]
+    spec: dict[str, Any] = {"environment": draw(st.sampled_from(("prod", "prod", "stage")))}
+    other = "stage" if spec["environment"] == "prod" else "prod"
+    if draw(half):
+        spec["allowEnvironments"] = [other]
+    if draw(sometimes):
+        wider = {"key": "domain", "operator": "In", "values": [name, draw(st.sampled_from(others))]}
+        spec["namespaceSelector"] = {"matchExpressions": [wider]}
+    elif draw(sometimes):
+        spec["namespaceSelector"] = {"matchLabels": {"extra": name}}
+    if draw(half):
+        spec["consent"] = draw(st.sampled_from(("Callee", "Mutual")))
+    spec["federatesWith"] = [
+        {"name": each} for each in (draw(subset(others)) if draw(half) else others)
+    ]
+    network: Manifest = {}
+    if draw(half):
+        network["dns"] = {
+            "namespace": draw(st.sampled_from(NAMESPACES)),
+            "podSelector": {"matchLabels": {"app": "other"}},
+            "port": draw(st.sampled_from((53, 9090))),
+        }
+    if draw(half):
+        network["metrics"] = {
+            "namespace": draw(st.sampled_from(NAMESPACES)),
+            "podSelector": {"matchLabels": {"app": draw(st.sampled_from(("other", "a")))}},
+        }
+    if draw(half):
+        network["probes"] = {"cidrs": draw(some(CIDRS))}
+    return builders.domain(name, network=network, **spec)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One edge, and who declares it."""
+
+    caller: tuple[str, str]
+    callee: tuple[str, str]
+    ports: tuple[str, ...]
+    called: bool
+    accepted: bool
+
+
+places = st.tuples(st.sampled_from((*["north"] * 2, *NAMESPACES)), st.sampled_from(NAMES))
+wishes = st.builds(Wish, places, places, port_names.map(tuple), called=often, accepted=often)
+
+
+@st.composite
+def unverified_peers(draw: st.DrawFn) -> Manifest:
+    ports = draw(port_names)
+    if draw(half):
+        return builders.unverified(*ports, cidrs=draw(some(CIDRS)))
+    peer: Manifest = {}
+    if draw(half):
+        peer["namespaceSelector"] = {"matchLabels": {"domain": draw(st.sampled_from(DOMAINS))}}
+    if draw(half) or not peer:
+        peer["podSelector"] = draw(selectors())
+    return builders.unverified(*ports, **peer)
+
+
+@st.composite
+def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) -> Manifest:
+    """One identity with its share of the wishes."""
+    here, name = place
+    accepts = [
+        builders.accept(wish.caller[1], *wish.ports, namespace=_as_written(here, wish.caller[0]))
+        for wish in declared
+        if wish.accepted and wish.callee == place
+    ]
+    calls = [
+        builders.call(wish.callee[1], *wish.ports, namespace=_as_written(here, wish.callee[0]))
+        for wish in declared
+        if wish.called and wish.caller == place
+    ]
+    spec: dict[str, Any] = {}
+    if draw(sometimes):
+        calls = []
+        callers = [wish.caller for wish in declared if wish.accepted and wish.callee == place]
+        gateway = callers[0] if callers else draw(places)
+        until = draw(st.sampled_from((1, 90, 0, -1, 91)))
+        trust = builders.gateway_only(
+            gateway[1], NOW + timedelta(days=until), _as_written(here, gateway[0])
+        )
+        spec["authentication"] = trust
+        accepts = [{**each, "from": trust["gatewayOnly"]["gateway"]} for each in accepts]
+    else:
+        accepts += draw(st.lists(unverified_peers(), max_size=1))
+    calls += draw(
+        st.lists(
+            st.builds(
+                lambda cidrs, ports: builders.external(*cidrs, ports=ports),
+                some(CIDRS),
+                st.sampled_from(([443], [8080, 9090])),
+            ),
+            max_size=1,
+        )
+    )
+    if draw(sometimes):
+        calls.append({"kubernetesAPI": True})
+    if draw(half):
+        spec["exceptions"] = {"probes": draw(subset(PORTS)), "metrics": draw(subset(PORTS))}
+    if draw(sometimes):
+        spec["enforcement"] = "Observe"
+    named = {port for entry in accepts for port in entry["ports"]}
+    named |= {port for ports in spec.get("exceptions", {}).values() for port in ports}
+    offered = named | set(draw(subset(PORTS)))
+    return builders.identity(
+        name,
+        here,
+        ports=[PORTS[port] for port in sorted(offered)],
+        accepts=accepts,
+        calls=calls,
+        pods=draw(selectors()) if draw(sometimes) else None,
+        account=draw(st.sampled_from(NAMES)) if draw(sometimes) else "",
+        **spec,
+    )
+
+
+def _as_written(here: str, there: str) -> str | None:
+    """A reference within a namespace leaves it out."""
+    return None if here == there else there
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> list[Manifest]:
+    """Everything that users declare in one cluster."""
+    declared = draw(st.lists(wishes, min_size=1, max_size=8))
+    named: dict[tuple[str, str], None] = defaultdict()
+    for wish in declared:
+        named |= {wish.caller: None, wish.callee: None}
+    there = [place for place in named if draw(often)]
+    manifests = [draw(domains(name)) for name in DOMAINS if draw(often)]
+    manifests += [draw(namespaces(name)) for name in NAMESPACES if draw(often)]
+    manifests += [draw(identities(place, declared)) for place in there]
+    if draw(half):
+        manifests.append(builders.endpoint_slice("10.0.1.7", "172.16.0.1", port=9090))
+    return manifests

@@ -1,0 +1,230 @@
+"""Each obstacle to an edge, with its reason and a sentence that says what to change."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import (
+    NOW,
+    Manifest,
+    accept,
+    call,
+    domain,
+    gateway_only,
+    identity,
+    namespace,
+    registry,
+)
+from troth.resources.references import Ref
+from troth.resources.service_identity import EdgeState
+from troth.trust.edges import all_edges, edges_of
+from troth.trust.registry import Registry
+
+PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
+CHECKOUT = identity("checkout", calls=[call("payments")])
+SHOP = namespace("shop", domain="production")
+
+
+def declared(*manifests: Manifest) -> Registry:
+    return registry(SHOP, domain(), *manifests)
+
+
+def verdict(declared: Registry) -> tuple[EdgeState, str]:
+    """The only edge there is."""
+    (edge,) = all_edges(declared, NOW)
+    assert (edge.message == "") == (edge.state is EdgeState.LIVE)
+    return edge.state, edge.reason
+
+
+def test_an_edge_is_live_once_both_sides_declare_it() -> None:
+    assert verdict(declared(PAYMENTS, CHECKOUT)) == (EdgeState.LIVE, "")
+
+
+def test_both_sides_see_the_same_edge() -> None:
+    both = declared(PAYMENTS, CHECKOUT)
+    assert edges_of(both, Ref("shop", "payments"), NOW) == edges_of(
+        both, Ref("shop", "checkout"), NOW
+    )
+
+
+ALONE: dict[str, tuple[list[Manifest], EdgeState, str]] = {
+    "the callee does not accept": (
+        [identity("payments", ports=["https"]), CHECKOUT],
+        EdgeState.AWAITING_CALLEE,
+        "NotAccepted",
+    ),
+    "the caller does not call": (
+        [PAYMENTS, identity("checkout")],
+        EdgeState.AWAITING_CALLER,
+        "NotCalled",
+    ),
+    "the callee is not there": ([CHECKOUT], EdgeState.AWAITING_CALLEE, "PeerMissing"),
+    "the caller is not there": ([PAYMENTS], EdgeState.AWAITING_CALLER, "PeerMissing"),
+    "the callee has no such port": (
+        [identity("payments", ports=["http"]), CHECKOUT],
+        EdgeState.AWAITING_CALLEE,
+        "PortUndeclared",
+    ),
+}
+
+
+@pytest.mark.parametrize(("manifests", "state", "reason"), ALONE.values(), ids=list(ALONE))
+def test_one_side_alone_opens_nothing(
+    manifests: list[Manifest], state: EdgeState, reason: str
+) -> None:
+    assert verdict(declared(*manifests)) == (state, reason)
+
+
+def test_with_consent_of_the_callee_its_word_alone_opens() -> None:
+    lenient = domain(consent="Callee")
+    assert verdict(registry(SHOP, lenient, PAYMENTS, identity("checkout"))) == (EdgeState.LIVE, "")
+
+
+def test_the_callers_word_alone_never_opens() -> None:
+    lenient = domain(consent="Callee")
+    deaf = identity("payments", ports=["https"])
+    assert verdict(registry(SHOP, lenient, deaf, CHECKOUT))[1] == "NotAccepted"
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (0, (EdgeState.REFUSED, "GatewayTrustExpired")),
+        (-1, (EdgeState.REFUSED, "GatewayTrustExpired")),
+        (1, (EdgeState.LIVE, "")),
+        (90, (EdgeState.LIVE, "")),
+        (91, (EdgeState.REFUSED, "GatewayTrustTooLong")),
+    ],
+)
+def test_gateway_only_trust_holds_until_its_end(days: int, expected: tuple[EdgeState, str]) -> None:
+    trust = gateway_only("checkout", NOW + timedelta(days=days))
+    callee = identity(
+        "payments", ports=["https"], accepts=[accept("checkout")], authentication=trust
+    )
+    assert verdict(declared(callee, CHECKOUT)) == expected
+
+
+def test_a_gateway_only_workload_cannot_be_a_caller_even_by_the_callees_word() -> None:
+    trust = gateway_only("gateway", NOW + timedelta(days=1))
+    caller = identity("checkout", authentication=trust)
+    found = verdict(registry(SHOP, domain(consent="Callee"), PAYMENTS, caller))
+    assert found == (EdgeState.REFUSED, "CallerHasNoCertificate")
+
+
+def abroad(here: Manifest, there: Manifest) -> tuple[EdgeState, str]:
+    """An edge from `shop` in the first domain to `finance` in the second."""
+    return verdict(
+        registry(
+            SHOP,
+            namespace("finance", domain="abroad"),
+            here,
+            there,
+            identity(
+                "ledger", "finance", ports=["https"], accepts=[accept("checkout", namespace="shop")]
+            ),
+            identity("checkout", calls=[call("ledger", namespace="finance")]),
+        )
+    )
+
+
+def named(*names: str) -> list[Manifest]:
+    return [{"name": name} for name in names]
+
+
+FEDERATION: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "both name each other": (
+        {"federatesWith": named("abroad")},
+        {"federatesWith": named("production"), "environment": "production"},
+        "",
+    ),
+    "one names the other": (
+        {"federatesWith": named("abroad")},
+        {"environment": "production"},
+        "NotFederated",
+    ),
+    "the other names the one": (
+        {},
+        {"federatesWith": named("production"), "environment": "production"},
+        "NotFederated",
+    ),
+    "environments differ and only one allows it": (
+        {"federatesWith": named("abroad"), "allowEnvironments": ["abroad"]},
+        {"federatesWith": named("production")},
+        "EnvironmentNotAllowed",
+    ),
+    "environments differ and both allow it": (
+        {"federatesWith": named("abroad"), "allowEnvironments": ["abroad"]},
+        {"federatesWith": named("production"), "allowEnvironments": ["production"]},
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("here", "there", "reason"), FEDERATION.values(), ids=list(FEDERATION))
+def test_peers_of_two_domains_need_both_domains_word(
+    here: dict[str, Any], there: dict[str, Any], reason: str
+) -> None:
+    state = EdgeState.REFUSED if reason else EdgeState.LIVE
+    assert abroad(domain(**here), domain("abroad", **there)) == (state, reason)
+
+
+UNSETTLED: dict[str, tuple[list[Manifest], EdgeState, str]] = {
+    "two domains": (
+        [domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}})],
+        EdgeState.SUSPENDED,
+        "NamespaceOverlap",
+    ),
+    "a shared account": (
+        [identity("rival", account="payments")],
+        EdgeState.SUSPENDED,
+        "SharedIdentity",
+    ),
+    "overlapping pods": (
+        [identity("rival", pods={"matchLabels": {"tier": "front"}})],
+        EdgeState.SUSPENDED,
+        "SharedIdentity",
+    ),
+}
+
+
+@pytest.mark.parametrize(("more", "state", "reason"), UNSETTLED.values(), ids=list(UNSETTLED))
+def test_a_conflict_suspends_and_says_what_to_change(
+    more: list[Manifest], state: EdgeState, reason: str
+) -> None:
+    assert verdict(declared(PAYMENTS, CHECKOUT, *more)) == (state, reason)
+
+
+def test_what_cannot_be_read_suspends() -> None:
+    both = declared(PAYMENTS, CHECKOUT)
+    both.refuse_identity(Ref("shop", "checkout"), "spec.unknownField: unknown field")
+    assert verdict(both) == (EdgeState.SUSPENDED, "PeerInvalid")
+    both = declared(PAYMENTS, CHECKOUT)
+    both.refuse_domain("other", "spec.unknownField: unknown field")
+    assert verdict(both) == (EdgeState.SUSPENDED, "TrustDomainInvalid")
+
+
+def test_a_namespace_that_nobody_governs_is_refused_and_told_what_to_do() -> None:
+    adrift = registry(namespace("shop"), domain(), PAYMENTS, CHECKOUT)
+    assert verdict(adrift) == (EdgeState.REFUSED, "NoTrustDomain")
+    gone = registry(domain(), PAYMENTS, CHECKOUT)
+    assert verdict(gone) == (EdgeState.REFUSED, "NamespaceMissing")
+
+
+def test_a_refusal_is_stronger_than_a_suspension() -> None:
+    """What is refused closes, whatever else is unsettled."""
+    trust = gateway_only("checkout", NOW - timedelta(days=1))
+    ended = identity(
+        "payments", ports=["https"], accepts=[accept("checkout")], authentication=trust
+    )
+    found = verdict(declared(ended, CHECKOUT, identity("rival", account="payments")))
+    assert found == (EdgeState.REFUSED, "GatewayTrustExpired")
+
+
+def test_an_identity_may_call_itself() -> None:
+    own = identity(
+        "payments", ports=["https"], accepts=[accept("payments")], calls=[call("payments")]
+    )
+    assert verdict(declared(own)) == (EdgeState.LIVE, "")
+    assert builders.shop(own).settle().policies()

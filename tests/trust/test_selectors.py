@@ -1,0 +1,54 @@
+"""Selectors, against brute force over every set of labels that they can tell apart."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import Manifest
+from tests.networkpolicy import selects
+from tests.oracle import LABELS
+from tests.strategies import APPS, TIERS, selectors
+from troth.resources.selectors import LabelSelector
+from troth.trust.selectors import matches, overlap, subsumed
+
+some_labels = st.fixed_dictionaries(
+    {}, optional={"app": st.sampled_from(APPS), "tier": st.sampled_from(TIERS)}
+)
+
+
+def parsed(selector: Manifest) -> LabelSelector:
+    return LabelSelector.model_validate(selector)
+
+
+@given(selectors())
+def test_a_selector_matches_as_kubernetes_says(selector: Manifest) -> None:
+    for labels in LABELS:
+        assert matches(parsed(selector), labels) == selects(selector, labels)
+
+
+@given(selectors(), selectors())
+def test_two_selectors_overlap_if_some_pod_satisfies_both(
+    first: Manifest, second: Manifest
+) -> None:
+    found = any(selects(first, labels) and selects(second, labels) for labels in LABELS)
+    assert overlap(parsed(first), parsed(second)) == found
+    assert overlap(parsed(second), parsed(first)) == found
+
+
+@given(selectors(), some_labels)
+def test_a_service_is_the_identitys_only_if_every_pod_of_it_is_reached(
+    selector: Manifest, labels: dict[str, str]
+) -> None:
+    """`subsumed` may miss what only several requirements together say, and never says too much."""
+    if subsumed(parsed(selector), labels):
+        assert labels
+        for pod in LABELS:
+            assert not selects(selector, pod) or labels.items() <= pod.items()
+
+
+def test_a_service_without_a_selector_belongs_to_nobody() -> None:
+    assert not subsumed(LabelSelector(match_labels={"app": "payments"}), {})
+
+
+def test_a_requirement_of_one_value_is_as_good_as_a_label() -> None:
+    one = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["payments"]}]}
+    assert subsumed(parsed(one), {"app": "payments"})

@@ -1,0 +1,201 @@
+"""Nobody is forgotten: whoever's plan a change alters is among those the world names for it.
+
+Every key is planned before and after every change. This is what keeps the work on a change small
+without ever leaving a stale policy or certificate behind.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.builders import OWN, Cluster, Manifest
+from tests.strategies import (
+    DOMAINS,
+    NAMES,
+    NAMESPACES,
+    clusters,
+    domains,
+    identities,
+    more,
+    namespaces,
+    sometimes,
+    wishes,
+)
+from troth.planning.plan import Plan, Step
+from troth.planning.planner import plan
+from troth.reconcile.execute import needed
+from troth.resources.references import Ref
+from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.world import Key, Keys, domain_key, identity_key
+
+EVERYBODY = [domain_key(name) for name in DOMAINS] + [
+    identity_key(Ref(namespace, name)) for namespace in (*NAMESPACES, OWN) for name in NAMES
+]
+
+
+def plans(cluster: Cluster) -> dict[Key, Plan]:
+    return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
+
+
+def watched(cluster: Cluster, told: str, change: Callable[..., Keys], *what: Any) -> None:
+    """Make a change and hold the world to its word."""
+    before = plans(cluster)
+    named = change(*what)
+    after = plans(cluster)
+    forgotten = [str(key) for key in EVERYBODY if before[key] != after[key] and key not in named]
+    assert not forgotten, f"{told}: {forgotten}"
+
+
+def broken(manifest: Manifest) -> Manifest:
+    """The same resource, unreadable: stored under an older schema, say."""
+    return {**manifest, "spec": {**manifest["spec"], "unknownField": 1}}
+
+
+everywhere = st.sampled_from((*NAMESPACES, OWN))
+
+
+@st.composite
+def some_identity(draw: st.DrawFn) -> Manifest:
+    place = draw(everywhere), draw(st.sampled_from(NAMES))
+    chosen = draw(identities(place, draw(st.lists(wishes, max_size=4))))
+    return broken(chosen) if draw(sometimes) else chosen
+
+
+@st.composite
+def some_domain(draw: st.DrawFn) -> Manifest:
+    chosen = draw(domains(draw(st.sampled_from(DOMAINS))))
+    if draw(sometimes):
+        given_ca = {"secretRef": {"name": draw(st.sampled_from(("ca", "red-authority")))}}
+        chosen["spec"]["authority"] = given_ca
+    return broken(chosen) if draw(sometimes) else chosen
+
+
+@st.composite
+def some_namespace(draw: st.DrawFn) -> Manifest:
+    chosen = draw(namespaces(draw(everywhere)))
+    if draw(sometimes):
+        chosen["metadata"]["deletionTimestamp"] = builders.stamp(builders.NOW)
+    return chosen
+
+
+@st.composite
+def some_authority(draw: st.DrawFn) -> Manifest:
+    made = copy.deepcopy(
+        builders.authority_secret(
+            draw(st.sampled_from(DOMAINS)),
+            draw(st.sampled_from(("first", "second"))),
+            constrained=draw(st.booleans()),
+        )
+    )
+    if draw(sometimes):
+        made["metadata"]["name"] = "ca"
+    if draw(sometimes):
+        made["metadata"]["labels"] = {}
+    if draw(sometimes):
+        made["data"].pop("tls.key")
+    return made
+
+
+declarations = st.one_of(
+    some_identity(),
+    some_domain(),
+    some_namespace(),
+    some_authority(),
+    st.builds(
+        lambda name, namespace, app: builders.service(name, namespace, app=app),
+        st.sampled_from(("one", "two")),
+        st.sampled_from(NAMESPACES),
+        st.sampled_from(NAMES),
+    ),
+    st.sets(st.sampled_from(("10.0.0.1", "10.0.0.2"))).map(
+        lambda addresses: builders.endpoint_slice(*sorted(addresses))
+    ),
+)
+
+
+def tampered(manifest: Manifest, how: str) -> Manifest:
+    """A child as a hand left it."""
+    changed = copy.deepcopy(manifest)
+    labels = changed["metadata"].get("labels") or {}
+    match how:
+        case "content":
+            if "spec" in changed:
+                changed["spec"].pop("egress", None)
+            else:
+                changed["data"] = {}
+        case "other owner":
+            labels[OWNER_NAME] = "b" if changed["kind"] != "ConfigMap" else "blue"
+        case "no owner":
+            labels.pop(OWNER_NAME, None)
+        case "other kind":
+            labels[OWNER_KIND] = "TrustDomain"
+        case "not ours":
+            labels.pop(MANAGED_BY, None)
+    changed["metadata"]["labels"] = labels
+    return changed
+
+
+@more(4)
+@given(clusters(), st.data())
+def test_everybody_whose_plan_changes_is_named(
+    manifests: list[Manifest], data: st.DataObject
+) -> None:
+    cluster = Cluster()
+    for manifest in manifests:
+        watched(cluster, f"put {_name(manifest)}", cluster.put, manifest)
+    for _ in range(data.draw(st.integers(1, 14))):
+        what = data.draw(st.sampled_from(("visit", "visit", "visit", "put", "put", "drop", "hand")))
+        match what:
+            case "visit":
+                keys = cluster.keys()
+                if keys:
+                    _visit(cluster, data.draw(st.sampled_from(keys)))
+            case "put":
+                manifest = data.draw(declarations)
+                watched(cluster, f"put {_name(manifest)}", cluster.put, manifest)
+            case "drop":
+                place = data.draw(st.sampled_from(sorted(cluster.objects)))
+                watched(cluster, f"drop {place}", cluster.drop, *place)
+            case _:
+                _touch(cluster, data)
+
+
+def _visit(cluster: Cluster, key: Key) -> None:
+    for step in needed(cluster.plan(key), cluster.world):
+        watched(cluster, f"{type(step).__name__} for {key}", _carried_out, cluster, key, step)
+    stored, made = cluster.objects.get((key.kind, key.ref)), cluster.plan(key)
+    if stored is not None and made.status is not None:
+        reported = {**stored, "status": dict(made.status)}
+        watched(cluster, f"status of {key}", cluster.put, reported)
+
+
+def _carried_out(cluster: Cluster, key: Key, step: Step) -> Keys:
+    return cluster.carry_out(step) | {key}  # the engine plans a key itself again after its steps
+
+
+def _touch(cluster: Cluster, data: st.DataObject) -> None:
+    children = sorted(
+        place
+        for place, each in cluster.objects.items()
+        if place[0] in ("Secret", "ConfigMap", "NetworkPolicy")
+    )
+    if not children:
+        return
+    place = data.draw(st.sampled_from(children))
+    how = data.draw(
+        st.sampled_from(("content", "other owner", "no owner", "other kind", "not ours"))
+    )
+    changed = tampered(cluster.objects[place], how)
+    if how == "not ours" and place[1].namespace != OWN:
+        # the informer's label selector makes a deletion of it
+        watched(cluster, f"{place}: labels taken off", cluster.drop, *place)
+    else:
+        watched(cluster, f"{place}: {how}", cluster.put, changed)
+
+
+def _name(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {Ref.of(manifest)}"

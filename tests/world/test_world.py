@@ -1,0 +1,241 @@
+"""The world takes in what is newer, keeps what is public, and stumbles over nothing."""
+
+import base64
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.builders import OWN, Cluster, Manifest, accept, call, identity, key_of, shop
+from troth.planning.planner import plan
+from troth.resources.references import Ref
+from troth.world.facts import OWNER_NAME
+from troth.world.world import World, domain_key, identity_key
+
+# Order of events
+
+
+def versioned(manifest: Manifest, version: int) -> Manifest:
+    metadata = {
+        **manifest["metadata"],
+        "resourceVersion": str(version),
+        "uid": "u",
+        "generation": 1,
+    }
+    return {**manifest, "metadata": metadata}
+
+
+def test_the_echo_of_a_write_is_no_news() -> None:
+    world = World(OWN)
+    written = versioned(identity(), 5)
+    assert world.observe(written) == {key_of()}
+    assert world.observe(copy.deepcopy(written)) == set()
+
+
+def test_a_stale_event_does_not_bring_back_what_was() -> None:
+    world = World(OWN)
+    world.observe(versioned(identity(ports=["https"]), 7))
+    assert world.observe(versioned(identity(), 6)) == set()
+    (known,) = world.registry.identities.values()
+    assert [port.name for port in known.spec.workload.ports] == ["https"]
+
+
+def test_a_stale_deletion_does_not_forget_what_was_made_anew() -> None:
+    world = World(OWN)
+    world.observe(versioned(identity(), 9))
+    assert world.forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
+    assert world.registry.identities
+
+
+def test_a_deletion_of_the_unknown_is_no_news() -> None:
+    assert World(OWN).forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    world = World(OWN)
+    world.observe(versioned(identity(), 9))
+    assert world.observe(versioned(identity(ports=["https"]), 10))
+
+
+@given(st.permutations([1, 2, 3, 4]), st.lists(st.integers(0, 3), max_size=4))
+def test_however_events_are_repeated_and_reordered_the_newest_wins(
+    order: list[int], again: list[int]
+) -> None:
+    stories = [versioned(builders.namespace("shop", turn=str(turn)), turn) for turn in range(1, 5)]
+    world = World(OWN)
+    for turn in [*order, *(order[place] for place in again)]:
+        world.observe(copy.deepcopy(stories[turn - 1]))
+    assert world.registry.namespaces["shop"]["turn"] == "4"
+
+
+# Secrets
+
+
+def reachable(value: object, seen: set[int]) -> Iterator[object]:
+    """Everything that hangs on a value."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    yield value
+    match value:
+        case str() | bytes() | int() | float() | None:
+            return
+        case Mapping():
+            below: list[object] = [*value.keys(), *value.values()]
+        case list() | tuple() | set() | frozenset():
+            below = list(value)
+        case _ if dataclasses.is_dataclass(value):
+            below = [getattr(value, field.name) for field in dataclasses.fields(value)]
+        case _:
+            below = list(vars(value).values()) if hasattr(value, "__dict__") else []
+    for each in below:
+        yield from reachable(each, seen)
+
+
+def secrets_in(value: object, private: list[bytes]) -> list[object]:
+    found: list[object] = []
+    for each in reachable(value, set()):
+        data = each if isinstance(each, bytes) else str(each).encode()
+        if isinstance(each, str | bytes) and any(secret in data for secret in private):
+            found.append(each)
+    return found
+
+
+def test_neither_the_world_nor_a_plan_holds_a_private_key() -> None:
+    with_keystore = {"mtls": {"keystores": ["PKCS12"]}}
+    cluster = shop(
+        identity("payments", ports=["https"], accepts=[accept("checkout")]),
+        identity("checkout", calls=[call("payments")], authentication=with_keystore),
+    ).settle()
+    private: list[bytes] = []
+    for secret in cluster.objects.values():
+        for name, value in (secret.get("data") or {}).items():
+            if secret["kind"] == "Secret" and name in ("tls.key", "keystore-password"):
+                decoded = base64.b64decode(value)
+                private += [decoded.strip(), value.encode(), *decoded.split(b"\n")[1:-2]]
+    assert len(private) > 6
+    assert secrets_in(cluster.objects, private), "the search itself must find them"
+    assert secrets_in(cluster.world, private) == []
+    cluster.objects["Secret", Ref("shop", "payments-identity")]["data"] = {}
+    for key in cluster.keys():  # noqa: SIM118 - a method of its own
+        assert secrets_in(cluster.plan(key), private) == []
+        assert not any(secret in repr(cluster.plan(key)).encode() for secret in private)
+    assert not any(secret in repr(cluster.world).encode() for secret in private)
+
+
+def test_a_foreign_secret_elsewhere_is_no_authority() -> None:
+    """Only those of Troth's own namespace are."""
+    stray = builders.authority_secret()
+    stray["metadata"] = {**stray["metadata"], "namespace": "shop"}
+    cluster = Cluster.of(builders.domain(), stray)
+    assert cluster.world.authority_secrets == {}
+
+
+# Anything at all
+
+junk = st.one_of(st.binary(max_size=40), st.sampled_from([builders.root("production.example")[0]]))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(("tls.crt", "tls.key", "ca.crt", "identity.json", "keystore.p12", "x")),
+        st.one_of(junk.map(lambda data: base64.b64encode(data).decode()), st.text(max_size=9)),
+    ),
+    st.sampled_from(("ServiceIdentity", "TrustDomain", "")),
+    st.sampled_from(("shop", OWN)),
+)
+def test_whatever_a_secret_holds_it_is_taken_in_and_planned_with(
+    data: dict[str, str], kind: str, namespace: str
+) -> None:
+    """What is wrong with it ends as a condition, not as an exception."""
+    name = "production-authority" if kind == "TrustDomain" else "payments-identity"
+    odd: Manifest = {**builders.secret(name, namespace), "data": data}
+    owner = "production" if kind == "TrustDomain" else "payments"
+    cluster = shop(identity(), builders.owned(odd, kind, owner) if kind else odd)
+    for key in cluster.keys():  # noqa: SIM118 - a method of its own
+        assert cluster.plan(key).status
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"kind": "Service", "metadata": {"name": "x", "namespace": "shop"}},
+        {"kind": "Service", "metadata": {"name": "x", "namespace": "shop"}, "spec": {}},
+        {"kind": "EndpointSlice", "metadata": {"name": "x", "namespace": "default"}},
+        {
+            "kind": "EndpointSlice",
+            "metadata": {"name": "x", "namespace": "default"},
+            "endpoints": None,
+            "ports": None,
+        },
+        {"kind": "Secret", "metadata": {"name": "x", "namespace": "shop"}, "data": None},
+        {"kind": "ConfigMap", "metadata": {"name": "x", "namespace": "shop"}},
+        {"kind": "NetworkPolicy", "metadata": {"name": "x", "namespace": "shop"}},
+        {"kind": "Namespace", "metadata": {"name": "x"}},
+        {"kind": "Namespace", "metadata": {"name": "x", "labels": None}},
+        {"kind": "ServiceIdentity", "metadata": {"name": "x", "namespace": "shop"}},
+        {"kind": "ServiceIdentity", "metadata": {"name": "x", "namespace": "shop"}, "spec": None},
+        {"kind": "TrustDomain", "metadata": {"name": "x"}, "spec": []},
+    ],
+    ids=lambda manifest: manifest["kind"],
+)
+def test_what_may_be_absent_may_be_absent(manifest: Any) -> None:
+    World(OWN).observe({**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "3"}})
+
+
+# Invalidation, where hypothesis had to look long
+
+
+def test_a_namespace_that_changes_hands_lets_both_domains_settle() -> None:
+    """The new governor finds the old one's bundle in its place, and hears when it is gone."""
+    cluster = Cluster.of(
+        builders.namespace("shop", domain="first"),
+        builders.domain("first"),
+        builders.domain("second"),
+        builders.authority_secret("first"),
+        builders.authority_secret("second"),
+    ).settle()
+    cluster.put(builders.namespace("shop", domain="second"))
+    second = domain_key("second")
+    assert cluster.visit(second) == plan(second, cluster.world, cluster.now)
+    assert cluster.condition(second, "BundleDistributed")["reason"] == "Conflict"
+    (removal,) = cluster.plan(domain_key("first")).steps
+    assert second in cluster.carry_out(removal)
+    cluster.visit(second)
+    assert cluster.condition(second, "BundleDistributed")["status"] == "True"
+
+
+def test_a_domain_that_becomes_readable_concerns_everybody() -> None:
+    cluster = shop(identity(), builders.domain("other", unknownField=1))
+    assert cluster.condition(key_of(), "Ready")["reason"] == "TrustDomainInvalid"
+    named = cluster.put(builders.domain("other"))
+    assert {key_of(), domain_key("production")} <= named
+    assert cluster.condition(key_of(), "Ready")["reason"] != "TrustDomainInvalid"
+
+
+def test_a_child_whose_labels_name_another_concerns_both() -> None:
+    cluster = shop(identity("payments"), identity("checkout")).settle()
+    stolen = cluster.objects["Secret", Ref("shop", "payments-identity")]
+    named = cluster.put(builders.owned(stolen, "ServiceIdentity", "checkout"))
+    assert named >= {key_of("payments"), identity_key(Ref("shop", "checkout"))}
+    cluster.settle()
+    healed = cluster.objects["Secret", Ref("shop", "payments-identity")]
+    assert healed["metadata"]["labels"] == {**healed["metadata"]["labels"], OWNER_NAME: "payments"}
+    assert healed["data"] == stolen["data"]
+
+
+def test_a_child_of_an_identity_that_was_replaced_is_left_to_the_garbage_collector() -> None:
+    """The namesake waits until it is gone, and is called when it is."""
+    cluster = shop(identity()).settle()
+    cluster.drop("ServiceIdentity", Ref("shop", "payments"))
+    cluster.put(identity())
+    cluster.settle()
+    assert cluster.condition(key_of(), "CertificateIssued")["reason"] == "Conflict"
+    for place in (("Secret", "payments-identity"), ("NetworkPolicy", "payments-troth")):
+        assert key_of() in cluster.drop(place[0], Ref("shop", place[1]))
+    assert cluster.settle().condition(key_of(), "Ready")["status"] == "True"
