@@ -139,8 +139,14 @@ def test_an_authority_serves_from_its_beginning_to_its_end() -> None:
     assert authority_ready(cluster) == ("False", "AuthorityNotYetValid")
     cluster.now = builders.NOW + builders.YEAR
     assert authority_ready(cluster) == ("False", "AuthorityExpired")
+    given_one = Cluster.of(namespace("shop", domain="production"), given(), corporate())
+    assert given_one.plan(PRODUCTION).due is not None
+
+
+def test_a_root_of_ones_own_is_looked_at_again_when_it_is_time_to_replace_it() -> None:
     due = governed(builders.authority_secret()).plan(PRODUCTION).due
-    assert due == builders.NOW + builders.YEAR
+    assert due is not None
+    assert builders.NOW + builders.YEAR * 0.6 < due < builders.NOW + builders.YEAR * 0.7
 
 
 # Bundles
