@@ -242,7 +242,7 @@ class Engine:
             return
         if plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
-            self.queue.add(await self._executor.status(plan) - {plan.key})
+            self.queue.add(await self._executor.status(plan))
         for notice in notices:
             try:
                 await self._server.create(event(plan, notice, self._instance, self._clock.now()))

@@ -127,7 +127,12 @@ class Executor:
                 return await self._remove(step)
 
     async def status(self, plan: Plan) -> Keys:
-        """Write a plan's status as one merge patch; a resource that is gone needs none."""
+        """Write a plan's status as one merge patch and return whom the answer concerns.
+
+        The resource itself only where its spec was changed since it was planned: the answer brings
+        that change before the watch does, and the watch will then have no news. A resource that is
+        gone needs no status.
+        """
         if plan.status is None:
             return set()
         before = plan.previous_status or {}
@@ -142,7 +147,9 @@ class Executor:
             if error.status in (NOT_FOUND, CONFLICT):  # gone, or replaced by a namesake
                 return set()
             raise
-        return self._observe(answer)
+        affected = self._observe(answer)
+        overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
+        return affected if overtaken else affected - {plan.key}
 
     async def _issue(self, step: IssueLeaf) -> Keys:
         signer = self._keyring.signer(step.authority_secret, step.trust_domain)
