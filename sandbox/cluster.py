@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -63,8 +63,9 @@ class Sandbox:
         named = kubeconfig or named_kubeconfig()
         if named:
             directory = _own(directory)
-            with Tether(directory):
-                yield cls(directory, named, node=Node.of(named))
+            node = Node.of(named)
+            with Tether(directory), node or nullcontext():
+                yield cls(directory, named, node=node)
             return
         starting.prepare(tier)
         directory = _own(directory)

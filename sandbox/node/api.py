@@ -5,7 +5,7 @@ import base64
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ Manifest = Mapping[str, Any]
 RETRY_SECONDS = 0.2
 MERGE = "application/merge-patch+json"
 OK, CREATED = 200, 201
-NOT_FOUND, CONFLICT, GONE = 404, 409, 410
+NOT_FOUND, CONFLICT, GONE, SERVER_ERROR = 404, 409, 410, 500
 
 
 class Change(StrEnum):
@@ -167,3 +167,19 @@ def path_of(manifest: Manifest, plural: str) -> str:
     """Return where an object of the core group is."""
     metadata = manifest["metadata"]
     return f"/api/v1/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
+
+
+async def insist(ask: Callable[[], Awaitable[object]]) -> None:
+    """Ask the API server until it answers, whatever it answers: it may be on its way back."""
+    while True:
+        try:
+            await ask()
+        except ApiError as error:
+            if error.status < SERVER_ERROR:  # the object is gone, or another by now
+                return
+            print(f"the API server answered {error}", flush=True)
+        except (aiohttp.ClientError, OSError):
+            pass
+        else:
+            return
+        await asyncio.sleep(RETRY_SECONDS)

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from sandbox.errors import SandboxError
 
 Answer = dict[str, Any]
@@ -52,5 +54,5 @@ async def _answer(connection: socket.socket, actions: Mapping[str, Action]) -> N
 async def _done(request: Answer, actions: Mapping[str, Action]) -> Answer | socket.socket:
     try:
         return await actions[request.pop("do")](**request)
-    except (SandboxError, OSError, TimeoutError) as error:
+    except (SandboxError, OSError, aiohttp.ClientError) as error:
         return {"error": str(error) or type(error).__name__}

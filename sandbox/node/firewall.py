@@ -7,6 +7,7 @@ that was declared before the barrier is in force.
 """
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from sandbox.components import SERVICE_RANGE
 from sandbox.errors import SandboxError
-from sandbox.node.api import Api
+from sandbox.node.api import Api, insist
 from sandbox.node.children import Children
 from sandbox.node.host import Host
 
@@ -33,6 +34,7 @@ BARRIERS = f"/apis/networking.k8s.io/v1/namespaces/{BARRIER_NAMESPACE}/networkpo
 ROUNDS = 2
 POLL_SECONDS = 0.01
 FLUSH_SECONDS = 0.1
+READ_ATTEMPTS = 100
 LIMIT_SECONDS = 60.0
 
 
@@ -108,13 +110,20 @@ class Firewall:
             return
         self._children.kill(running.pid)
         await running.end
-        while "KUBE" in self.rules():  # a last command of kube-router's may come after its end
+        while (
+            "KUBE" in await self.rules()
+        ):  # a last command of kube-router's may come after its end
             for command in ("-F", "-X"):
                 self._run("iptables", command)
             await asyncio.sleep(FLUSH_SECONDS)
 
-    def rules(self) -> str:
+    async def rules(self) -> str:
         """Return the packet filter's table as it is."""
+        for _ in range(READ_ATTEMPTS):
+            # Where kube-router removes a set just when its name is looked up, this fails.
+            with contextlib.suppress(SandboxError):
+                return self._run("iptables-save", "-t", "filter")
+            await asyncio.sleep(POLL_SECONDS)
         return self._run("iptables-save", "-t", "filter")
 
     async def caught_up(self) -> None:
@@ -137,21 +146,19 @@ class Firewall:
 
     async def _barrier(self) -> None:
         name = f"sandbox-barrier-{next(self._numbers)}"
-        await self._api.create(
-            BARRIERS,
-            {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": {"name": name},
-                "spec": {"podSelector": {"matchLabels": {name: ""}}, "ingress": [{}]},
-            },
-        )
+        barrier = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name},
+            "spec": {"podSelector": {"matchLabels": {name: ""}}, "ingress": [{}]},
+        }
+        await insist(lambda: self._api.create(BARRIERS, barrier))
         deadline = time.monotonic() + LIMIT_SECONDS
-        while self.on and f"policy name: {name} " not in self.rules():
+        while self.on and f"policy name: {name} " not in await self.rules():
             if time.monotonic() > deadline:
                 raise SandboxError(f"kube-router did not catch up in {LIMIT_SECONDS:.0f} s")
             await asyncio.sleep(POLL_SECONDS)
-        await self._api.delete(f"{BARRIERS}/{name}")
+        await insist(lambda: self._api.delete(f"{BARRIERS}/{name}"))
 
     def _ended(self, end: asyncio.Future[None], returncode: int) -> None:
         end.set_result(None)

@@ -3,13 +3,11 @@
 import asyncio
 import os
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from sandbox.node import podspec, status
-from sandbox.node.api import Api, ApiError, Manifest, path_of
+from sandbox.node.api import Api, Manifest, insist, path_of
 from sandbox.node.channel import serves
 from sandbox.node.firewall import Firewall
 from sandbox.node.launch import Launcher, Place
@@ -17,8 +15,6 @@ from sandbox.node.podspec import NotYetError
 from sandbox.node.projection import Directory
 
 READY_POLL_SECONDS = 0.005
-RETRY_SECONDS = 0.2
-SERVER_ERROR = 500
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 10.0
 
 
@@ -160,19 +156,3 @@ class Lifecycle:
         if not task.cancelled() and (error := task.exception()):
             traceback.print_exception(error)
             os._exit(1)
-
-
-async def insist(ask: Callable[[], Awaitable[object]]) -> None:
-    """Ask the API server until it answers, whatever it answers: it may be on its way back."""
-    while True:
-        try:
-            await ask()
-        except ApiError as error:
-            if error.status < SERVER_ERROR:  # the object is gone, or another by now
-                return
-            print(f"the API server answered {error}", flush=True)
-        except (aiohttp.ClientError, OSError):
-            pass
-        else:
-            return
-        await asyncio.sleep(RETRY_SECONDS)

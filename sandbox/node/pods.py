@@ -22,6 +22,7 @@ from sandbox.node.projection import Directory, Sources
 from sandbox.node.registration import register
 from sandbox.node.volumes import Volumes
 
+RETRY_SECONDS = 0.5
 GATHER_SECONDS = 0.02  # what comes together is done together
 RENEWAL_CHECK_SECONDS = 30.0
 FINISHED = ("Succeeded", "Failed")
@@ -130,8 +131,12 @@ class ProcessPods:
             image = self._launcher.image(container["image"])
             mounts = podspec.mounts(pod, container)
             payloads = [await self._volumes.payload(pod, volume) for _, volume in mounts]
-        except (NotYetError, ApiError, aiohttp.ClientError) as error:
+        except NotYetError as error:
             self._lifecycle.spawn(self._lifecycle.report_waiting(pod, str(error)))
+            return None  # until a Secret or ConfigMap appears
+        except (ApiError, aiohttp.ClientError) as error:
+            print(f"{name} has to wait for its token: {error!r}", flush=True)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._startable.set)
             return None
         if self._waiting.pop(uid, None) is None:
             return None  # deleted meanwhile

@@ -1,7 +1,6 @@
 """A scheduler for a cluster of one node: whatever is not bound goes there."""
 
-from sandbox.node.api import Api, Change, Manifest, path_of
-from sandbox.node.lifecycle import insist
+from sandbox.node.api import Api, Change, Manifest, insist, path_of
 
 
 async def bind_all(api: Api, node: str) -> None:

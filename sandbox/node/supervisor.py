@@ -161,7 +161,7 @@ class Inside:
         return {}
 
     async def _rules(self) -> control.Answer:
-        return {"rules": self._firewall.rules()}
+        return {"rules": await self._firewall.rules()}
 
     async def _delay(self, seconds: float) -> control.Answer:
         if self._pods is None:

@@ -10,7 +10,7 @@ import pytest
 from sandbox import Sandbox, SandboxError, Tier
 from sandbox.components import ADVERTISED, FIRST_SERVICE_ADDRESS
 from sandbox.node.manifests import workload_pod, workload_spec
-from sandbox.node.workload import Mode, Outcome, Target
+from sandbox.node.workload import Files, Mode, Outcome, Target
 from tests.sandbox.identities import HOUR, TrustDomain, secret
 from tests.sandbox.nodes import (
     addresses,
@@ -73,8 +73,8 @@ def pair(sandbox: Sandbox, space: str) -> Target:
     return Target(f"{address}:8443", port="https", service=f"{space}/ledger")
 
 
-def call(sandbox: Sandbox, space: str, target: Target, **files: dict[str, str]) -> Outcome:
-    return sandbox.node.workload(f"{space}/orders").call([target], **files)[0]
+def call(sandbox: Sandbox, space: str, target: Target, present: Files | None = None) -> Outcome:
+    return sandbox.node.workload(f"{space}/orders").call([target], present=present)[0]
 
 
 def test_a_pod_is_reported_as_it_is(sandbox: Sandbox, space: str) -> None:
@@ -106,13 +106,13 @@ def test_the_pods_of_a_deployment_find_their_node(sandbox: Sandbox, space: str) 
 
 def test_policies_filter_packets(sandbox: Sandbox, space: str) -> None:
     other = f"{space}-ops"
-    prober = {"plain": {"web": 8080, "metrics": 9090}}
+    ports = {"web": 8080, "metrics": 9090}
     apply(
         sandbox,
         namespace(other, team="ops"),
-        workload_pod(space, "web", labels={"app": "web"}, **prober),
-        workload_pod(space, "db", labels={"app": "db"}, **prober),
-        workload_pod(other, "scraper", **prober),
+        workload_pod(space, "web", labels={"app": "web"}, plain=ports),
+        workload_pod(space, "db", labels={"app": "db"}, plain=ports),
+        workload_pod(other, "scraper", plain=ports),
     )
     at = addresses(sandbox, space, ["web", "db"]) | addresses(sandbox, other, ["scraper"])
     near = "198.51.100.7"

@@ -102,7 +102,7 @@ def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_missing_part_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"unshare", "ip", "mount", "xtables-nft-multi", "ipset", "runc"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("shutil.which", lambda name, path="": name if name in here else None)
+    monkeypatch.setattr("shutil.which", lambda name, **_: name if name in here else None)
     monkeypatch.setattr(tiers, "_refusal_of_namespaces", str)
     assert unavailable(Tier.PROCESS_PODS) is None
     assert unavailable(Tier.NODE) == (
