@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.builders import DAY, NOW, Cluster, accept, call, gateway_only, identity, shop, unverified
 from troth.resources.references import Ref
 from troth.world.observe import decoded
@@ -82,13 +80,6 @@ def test_a_new_peer_updates_it_in_place() -> None:
     assert cluster.objects["Secret", Ref("shop", "payments-identity")]["data"]["tls.crt"] == leaf
 
 
-suspended = pytest.mark.xfail(
-    reason="identity.json knows live edges alone, so a conflict over one side closes what was open "
-    "(and, on the side in conflict, keeps what was taken back)"
-)
-
-
-@suspended
 def test_a_peer_stays_in_it_while_a_conflict_suspends_the_edge() -> None:
     """As its rule in the NetworkPolicy does; else any rival for its account cuts it off."""
     cluster = shop(
@@ -100,7 +91,6 @@ def test_a_peer_stays_in_it_while_a_conflict_suspends_the_edge() -> None:
     assert document(cluster) == before
 
 
-@suspended
 def test_a_peer_that_is_taken_back_leaves_it_also_during_a_conflict() -> None:
     cluster = shop(
         identity(ports=["https"], accepts=[accept("checkout")]),

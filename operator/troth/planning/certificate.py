@@ -1,6 +1,9 @@
 """The certificate layer of an identity's plan: its Secret."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
@@ -10,7 +13,7 @@ from troth.planning.anchors import bundle_text
 from troth.planning.children import is_child, metadata_of, secret_ref
 from troth.planning.identity_view import Layer, View, conflict, refused, removal
 from troth.planning.leaf import LeafQuestion, why_issue
-from troth.planning.peers import identity_document
+from troth.planning.peers import identity_document, listed, standing_document
 from troth.planning.plan import IssueLeaf, UpdatePublic
 from troth.resources.references import Ref
 from troth.resources.service_identity import MTLS, EdgeState
@@ -23,8 +26,9 @@ from troth.world.world import World
 AWAITING = frozenset({"AuthorityNotReady"})
 """Reasons for which a leaf that is there is left in place, its standing unknown."""
 
-UNSIGNED = AWAITING | {"DNSNameNotAllowed"}
-"""Reasons for which no leaf can be issued, while whom the workload may trust is known."""
+UNSIGNED = AWAITING | {"DNSNameNotAllowed", "SharedIdentity", "NamespaceOverlap"}
+"""Reasons for which no leaf can be issued, while whom the workload may trust is known: those it
+declares, of whom a conflict lets no new one in."""
 
 ISSUING = verdicts.false("CertificateIssued", "Issuing", "a certificate is being issued")
 ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is current")
@@ -72,12 +76,13 @@ def plan_certificate(view: View, world: World) -> Layer:
 def _revocations(view: View, world: World) -> tuple[UpdatePublic, ...]:
     """Return the update of the peer list beside a leaf that cannot be renewed.
 
-    Taking consent back must not wait for an authority; the roots stay as they are.
+    Taking consent back must not wait for an authority, nor for a conflict to be mended; the roots
+    and the workload's own name stay as they are.
     """
-    assert view.domain is not None
     assert view.secret is not None
-    account = view.identity.spec.workload.service_account_name
-    own_id = spiffe_id(view.domain.spec.domain, view.identity.ref.namespace, account)
+    own_id = standing_document(view.secret.public.get(PEERS, "")).get("spiffeID")
+    if not isinstance(own_id, str):
+        return ()
     manifest = _secret_manifest(view, world, own_id)
     manifest["stringData"] |= {
         name: text for name, text in view.secret.public.items() if name == ROOTS
@@ -157,7 +162,8 @@ def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS)
 
 def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
     """Return the Secret without its private part."""
-    ids = _peer_ids(view.edges, world)
+    standing = standing_document(view.secret.public.get(PEERS, "") if view.secret else "")
+    edges, ids = _in_force(view, world, standing)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -165,7 +171,7 @@ def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
         "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
         "stringData": {
             ROOTS: bundle_text(view.anchors),
-            PEERS: identity_document(view.identity, own_id, view.edges, ids),
+            PEERS: identity_document(view.identity, own_id, edges, ids),
         },
     }
 
@@ -177,15 +183,34 @@ def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
     )
 
 
-def _peer_ids(edges: tuple[Edge, ...], world: World) -> dict[Ref, str]:
-    ids = {}
-    for edge in edges:
-        if edge.state is EdgeState.LIVE:
-            for ref in (edge.caller, edge.callee):
-                domain = world.registry.governance(ref.namespace).domain
-                assert domain is not None
-                spec = world.registry.identities[ref].spec
-                if spec.authentication.mtls is not None:
-                    account = spec.workload.service_account_name
-                    ids[ref] = spiffe_id(domain.spec.domain, ref.namespace, account)
-    return ids
+def _in_force(
+    view: View, world: World, standing: Mapping[str, Any]
+) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
+    """Return the edges that the peer list has, and the SPIFFE IDs of their peers.
+
+    Those that are live; and of those that a conflict suspends, the ones it has already.
+    """
+    edges: list[Edge] = []
+    ids: dict[Ref, str] = {}
+    for edge in view.edges:
+        inbound = edge.callee == view.identity.ref
+        peer = edge.caller if inbound else edge.callee
+        names = _names_of(peer, world)
+        if edge.state is EdgeState.SUSPENDED:
+            names &= listed(standing, edge.port, inbound=inbound)
+        if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
+            edges.append(replace(edge, state=EdgeState.LIVE))
+            ids[peer] = min(names)
+    return tuple(edges), ids
+
+
+def _names_of(peer: Ref, world: World) -> frozenset[str]:
+    """Return the SPIFFE ID of a peer; several while several domains claim its namespace, and none
+    for one that has no certificate.
+    """
+    identity = world.registry.identities.get(peer)
+    if identity is None or identity.spec.authentication.mtls is None:
+        return frozenset()
+    account = identity.spec.workload.service_account_name
+    claims = world.registry.governance(peer.namespace).claims
+    return frozenset(spiffe_id(claim.spec.domain, peer.namespace, account) for claim in claims)

@@ -59,6 +59,31 @@ def identity_document(
     return json.dumps(document, indent=2) + "\n"
 
 
+def standing_document(text: str) -> Mapping[str, Any]:
+    """Return what an `identity.json` says, or nothing where it is not one."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def listed(document: Mapping[str, Any], port: str, *, inbound: bool) -> frozenset[str]:
+    """Return the SPIFFE IDs that a document lists for a port, as callers or as callees."""
+    found: set[str] = set()
+    for entry in _entries(document.get("accepts" if inbound else "calls")):
+        ports = entry.get("ports")
+        if isinstance(ports, list) and isinstance(entry.get("spiffeID"), str):
+            names = [each.get("name") if isinstance(each, dict) else each for each in ports]
+            if port in names:
+                found.add(entry["spiffeID"])
+    return frozenset(found)
+
+
+def _entries(part: object) -> list[dict[str, Any]]:
+    return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []
+
+
 def _scopes(identity: ServiceIdentity, caller: Ref, port: str) -> list[str]:
     return sorted(
         {
