@@ -14,7 +14,7 @@ from sandbox.node.launch import Launcher, Place
 from sandbox.node.podspec import NotYetError
 from sandbox.node.projection import Directory
 
-READY_POLL_SECONDS = 0.005
+READY_POLL_SECONDS, POLL_GROWTH, LONGEST_POLL_SECONDS = 0.005, 1.05, 0.5
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 10.0
 
 
@@ -113,6 +113,7 @@ class Lifecycle:
 
     async def _until_ready(self, batch: Sequence[RunningPod]) -> None:
         waiting = {running.uid: running for running in batch}
+        pause = READY_POLL_SECONDS
         while waiting:
             for uid, running in list(waiting.items()):
                 if running.ended or running.container.process is None:
@@ -121,7 +122,8 @@ class Lifecycle:
                     del waiting[uid]
                     running.container.ready = True
                     self.spawn(self.report(running))
-            await asyncio.sleep(READY_POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * POLL_GROWTH, LONGEST_POLL_SECONDS)
 
     def _ended(self, running: RunningPod, returncode: int) -> None:
         container = running.container

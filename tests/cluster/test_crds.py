@@ -14,13 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import CommandError, Sandbox
 from tests import builders
-from tests.cluster.conftest import CRDS
 from tests.cluster.dry_run import Answer, DryRun
 from tests.cluster.manifests import (
     Manifest,
@@ -454,9 +452,3 @@ def test_the_category_and_the_short_names_list_everything_at_a_glance(
         assert "Enforce" in row
     finally:
         established.kubectl("delete", f"td/{name}", f"sid/{name}")
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_crds_on_disk_are_what_the_models_say(kind: Kind) -> None:
-    on_disk = (CRDS / f"{kind.plural}.yaml").read_text()
-    assert yaml.safe_load(on_disk) == custom_resource_definition(kind)

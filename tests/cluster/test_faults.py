@@ -199,6 +199,31 @@ async def test_a_root_whose_answer_was_lost_is_not_made_again(stage: Stage, tmp_
         assert await committed(path, "secrets", root.name) == 1
 
 
+async def test_an_edit_that_comes_back_with_a_status_written_meanwhile_is_acted_on(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """The answer to a write brings an edit before the watch does, which then has no news."""
+    async with faulty(stage, tmp_path) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        payments, _ = await stage.pair()
+        await stage.settled()
+        release, path.muted = asyncio.Event(), {"serviceidentities"}
+        path.once("PATCH", "serviceidentities", faults.held(release))
+        before = await stage.secret(payments)
+        await stage.person.delete("Secret", secret_ref(payments))
+        await stage.person.sees(
+            "Secret",
+            secret_ref(payments),
+            lambda seen: seen["metadata"]["uid"] != before["metadata"]["uid"],
+        )
+        await stage.identity("payments", ports=["https"])  # accepts nobody any more
+        release.set()
+        await stage.person.sees(
+            "NetworkPolicy", policy_ref(payments), lambda seen: not opened(seen, "ingress")
+        )
+
+
 @pytest.mark.parametrize("resource", ["networkpolicies", "serviceidentities", "configmaps"])
 async def test_a_write_whose_answer_was_lost_is_found_done(
     stage: Stage, tmp_path: Path, resource: str

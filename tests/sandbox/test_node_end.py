@@ -1,5 +1,6 @@
 """Nothing of a node is left on the machine, and nothing of the machine is changed meanwhile."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Tier
+from sandbox.node import cgroups
 from tests.sandbox.nodes import skip_without
 from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
@@ -67,6 +69,15 @@ def control_groups(owner: int) -> list[Path]:
     return list(Path("/sys/fs/cgroup").glob(f"**/troth-sandbox-{owner}-*"))
 
 
+def rooted_in(directory: Path) -> list[str]:
+    """Processes whose root is below a directory: those of process pods name no file of it."""
+    roots = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            roots.append(str((process / "root").readlink()))
+    return [root for root in roots if root.startswith(str(directory))]
+
+
 def run() -> set[str]:
     return {path.name for path in Path("/run").iterdir()}
 
@@ -91,10 +102,12 @@ def test_nothing_is_left_when_the_holder_ends(
         assert (network(), mounts(), run()) == before[:3]
         assert listeners() - before[3] <= {"0100007F"}  # loopback
         assert bool(control_groups(holder.pid)) == (tier is Tier.NODE)
+        assert len(rooted_in(directory)) == (3 if tier is Tier.PROCESS_PODS else 0)
         os.killpg(holder.pid, end)
         assert becomes(
             lambda: (
                 not processes_of(directory)
+                and not rooted_in(directory)
                 and not directory.exists()
                 and not control_groups(holder.pid)
             )
@@ -124,7 +137,5 @@ def test_the_next_node_sweeps_up_after_a_killed_reaper(tmp_path: Path) -> None:
         os.killpg(holder.pid, signal.SIGKILL)
         assert becomes(lambda: not processes_of(directory))
     assert control_groups(holder.pid)
-    from sandbox.node import cgroups
-
     cgroups.sweep()
     assert not control_groups(holder.pid)
