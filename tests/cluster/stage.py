@@ -18,7 +18,7 @@ from cryptography import x509
 
 from sandbox import Sandbox
 from tests import builders
-from tests.cluster.person import PATIENCE, Manifest, Person, until
+from tests.cluster.person import LONG, Manifest, Person, until
 from troth.cluster.api import ApiServer, configuration
 from troth.cluster.lease import Timing
 from troth.planning.children import policy_ref, secret_ref
@@ -106,7 +106,7 @@ class Copy:
     async def settled(self) -> None:
         """Wait until it has nothing to do or to try again, and nothing comes for a while."""
         quiet, seen = 0, -1
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LONG):
             while quiet < 8:
                 await asyncio.sleep(0.05)
                 self._check()

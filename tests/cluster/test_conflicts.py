@@ -22,15 +22,7 @@ CHILDREN = ("Secret", "NetworkPolicy", "ConfigMap")
 @pytest.mark.parametrize(
     ("rival", "mend"),
     [
-        pytest.param(
-            {"account": "payments"},
-            "uses the ServiceAccount payments too",
-            id="account",
-            marks=pytest.mark.xfail(
-                reason="identity.json of the peers knows live edges alone, so it drops the "
-                "identity in conflict, whose rules in the NetworkPolicies stay"
-            ),
-        ),
+        pytest.param({"account": "payments"}, "uses the ServiceAccount payments too", id="account"),
         pytest.param(
             {"pods": {"matchLabels": {"tier": "back"}}}, "can select the same pods", id="pods"
         ),

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from tests import builders
 from tests.cluster.person import Manifest, condition, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
+from tests.cluster.test_authority import ROOT, given
+from tests.pki.builders import by_hand
 from troth.planning.children import policy_ref, secret_ref
 
 MOMENT = timedelta(seconds=1)
@@ -56,9 +58,10 @@ async def test_a_leaf_is_renewed_with_a_new_key_when_it_is_due_and_never_before(
 
 
 async def test_a_leaf_never_outlives_its_authority_and_ends_in_words(stage: Stage) -> None:
-    began = stage.clock.now()
+    ending = by_hand("ending intermediate", ROOT, path_length=0, lifetime=timedelta(hours=2))
+    await stage.person.put(given(stage, ending))
     domain = await stage.domain(
-        authority={"selfManaged": {"lifetime": "2h"}}, certificates={"lifetime": "90m"}
+        authority={"secretRef": {"name": "corporate"}}, certificates={"lifetime": "90m"}
     )
     await stage.run()
     payments = await stage.identity("payments")
@@ -76,7 +79,7 @@ async def test_a_leaf_never_outlives_its_authority_and_ends_in_words(stage: Stag
     assert leaf_of(last).not_valid_after_utc == authority
 
     stage.requests.clear()
-    await stage.clock.move_to(began + timedelta(minutes=110))  # past two thirds of the last leaf
+    await stage.clock.move_to(authority - timedelta(minutes=5))  # past two thirds of its life
     await stage.look_again()
     assert version(await stage.secret(payments)) == version(last), "nothing longer can be had"
 

@@ -1,5 +1,6 @@
 """docs/tutorial.md: every command works as it is written, in the order in which it is written."""
 
+import contextlib
 import os
 import re
 import signal
@@ -29,8 +30,9 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
     text = TUTORIAL.read_text()
     commands = "".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     # what differs from a person's session: where Python is, and a cluster of the test's own
-    commands = commands.replace(".venv/bin/troth", f"{sys.executable} -m troth.cli")
     commands = commands.replace(".venv/bin/python", sys.executable)
+    commands = commands.replace(" .venv/bin/troth", f" {sys.executable} -m troth.cli")
+    commands = commands.replace("\n.venv/bin/troth", f"\n{sys.executable} -m troth.cli")
     commands = commands.replace("--name tutorial", f"--name {name}").replace("18080", _port())
     for folder in ("charts", "examples", "sandbox"):
         (tmp_path / folder).symlink_to(REPOSITORY / folder)
@@ -47,7 +49,8 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
             output, _ = session.communicate(timeout=120)
         finally:
             if session.poll() is None or session.returncode:
-                os.killpg(session.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # all of it may have ended
+                    os.killpg(session.pid, signal.SIGKILL)
             DetachedSandbox(name).down()
     assert session.returncode == 0, output
     for shown in re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
