@@ -9,7 +9,10 @@ from typing import Any
 from sandbox.components import NODE_ADDRESS
 from sandbox.node.settings import PAUSE_IMAGE, POD_NETWORK, Settings
 
-SOCKET = "/run/containerd.sock"  # on the node's own /run
+# On the node's own /run. The kubelet has sockets in its directory, whose paths may have no more
+# than 107 characters, so that gets a short name.
+SOCKET = "/run/containerd.sock"
+KUBELET_ROOT = Path("/run/kubelet")
 CNI_PLUGINS = "usr/lib/cni"
 
 # The kubelet sets these for the whole machine unless they read so already; here they do.
@@ -31,6 +34,14 @@ def shield_the_machine(directory: Path) -> None:
         shield = shields / name.replace("/", ".")
         shield.write_text(f"{value}\n")
         subprocess.run(["mount", "--bind", shield, Path("/proc/sys", name)], check=True)
+
+
+def make_kubelet_root(directory: Path) -> None:
+    """Give the kubelet a directory on the sandbox's disk."""
+    kept = directory / "kubelet"
+    for path in (kept, KUBELET_ROOT):
+        path.mkdir()
+    subprocess.run(["mount", "--bind", kept, KUBELET_ROOT], check=True)
 
 
 def containerd(directory: Path, plugins: Path) -> str:

@@ -49,6 +49,7 @@ class Kubelet:
     async def start(self) -> None:
         """Return when the Node is ready."""
         containers.shield_the_machine(self._directory)
+        containers.make_kubelet_root(self._directory)
         configuration = self._directory / "containerd.toml"
         plugins = parts.found(containers.CNI_PLUGINS, self._packages)
         configuration.write_text(containers.containerd(self._directory, plugins))
@@ -92,8 +93,8 @@ class Kubelet:
             f"--kubeconfig={settings.kubelet_kubeconfig}",
             f"--hostname-override={NODE}",
             f"--node-ip={NODE_ADDRESS}",
-            f"--root-dir={self._directory / 'kubelet'}",
-            f"--cert-dir={self._directory / 'kubelet'}",
+            f"--root-dir={containers.KUBELET_ROOT}",
+            f"--cert-dir={containers.KUBELET_ROOT}",
         ]
 
     def _run(self, name: str, argv: Sequence[str | Path]) -> None:

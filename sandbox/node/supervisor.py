@@ -48,6 +48,7 @@ from sandbox.node.settings import (
     Settings,
 )
 from sandbox.node.tiers import Tier
+from sandbox.processes import tail
 
 
 class Runtime(Protocol):
@@ -174,7 +175,7 @@ def failure_of(part: str) -> Callable[[int], NoReturn]:
     """Return what to do when a part of the node ends: end too, and all that is left with it."""
 
     def end(returncode: int) -> NoReturn:
-        print(f"{part} ended with {returncode}", flush=True)
+        print(f"{part} ended with {returncode}:\n{tail(Path(f'{part}.log'))}", flush=True)
         os._exit(1)
 
     return end

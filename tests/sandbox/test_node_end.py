@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,26 @@ def run() -> set[str]:
     return {path.name for path in Path("/run").iterdir()}
 
 
+@contextlib.contextmanager
+def holder_of(directory: Path, tier: Tier) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a sandbox with three pods."""
+    complaints = directory.with_suffix(".stderr")
+    with (
+        complaints.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(directory), str(tier)],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        ) as holder,
+    ):
+        assert holder.stdout
+        assert holder.stdout.readline() == "up\n", complaints.read_text()
+        yield holder
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("tier", [Tier.PROCESS_PODS, Tier.NODE])
 def test_nothing_is_left_when_the_holder_ends(
@@ -90,15 +111,7 @@ def test_nothing_is_left_when_the_holder_ends(
     skip_without(tier)
     directory = tmp_path / "sandbox"
     before = network(), mounts(), run(), listeners()
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(directory), str(tier)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"up\n"
+    with holder_of(directory, tier) as holder:
         assert (network(), mounts(), run()) == before[:3]
         assert listeners() - before[3] <= {"0100007F"}  # loopback
         assert bool(control_groups(holder.pid)) == (tier is Tier.NODE)
@@ -118,15 +131,7 @@ def test_nothing_is_left_when_the_holder_ends(
 def test_the_next_node_sweeps_up_after_a_killed_reaper(tmp_path: Path) -> None:
     skip_without(Tier.NODE)
     directory = tmp_path / "sandbox"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(directory), str(Tier.NODE)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"up\n"
+    with holder_of(directory, Tier.NODE) as holder:
         (reaper,) = subprocess.run(
             ["pgrep", "--full", f"cgroups.py {holder.pid} "],
             capture_output=True,

@@ -11,9 +11,10 @@ from tests.sandbox.nodes import addresses, apply, skip_without
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     skip_without(Tier.NODE)
-    with Sandbox.start(tier=Tier.NODE) as started:
+    directory = tmp_path_factory.mktemp("node") / ("long" * 25)  # too long for a socket's path
+    with Sandbox.start(directory, tier=Tier.NODE) as started:
         apply(started, workload_pod("default", "web", plain={"web": 8080}))
         addresses(started, "default", ["web"])
         yield started
