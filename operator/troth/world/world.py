@@ -127,10 +127,6 @@ class World:
         """Say whether there is an object, as far as is known."""
         return (kind, ref) in self._versions
 
-    def known(self, kind: str) -> list[Ref]:
-        """Return where the known objects of a kind are."""
-        return [ref for known_kind, ref in self._versions if known_kind == kind]
-
     def note_foreign(self, kind: str, ref: Ref, now: datetime) -> None:
         """Note that an object of a wanted name exists which Troth does not own."""
         self.foreign[kind, ref] = now
