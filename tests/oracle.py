@@ -187,9 +187,17 @@ class Declared:
         ]
 
     def lets(self, source: Pod, destination: Pod, opening: Opening) -> bool:
-        leaving, entering = self.enforced(source), self.enforced(destination)
-        out = not leaving or any(self._leaves(me, destination, opening) for me in leaving)
-        return out and (not entering or any(self._enters(me, source, opening) for me in entering))
+        return self.lets_out(source, destination, opening) and self.lets_in(
+            source, destination, opening
+        )
+
+    def lets_out(self, source: Pod, destination: Pod, opening: Opening) -> bool:
+        leaving = self.enforced(source)
+        return not leaving or any(self._leaves(me, destination, opening) for me in leaving)
+
+    def lets_in(self, source: Pod, destination: Pod, opening: Opening) -> bool:
+        entering = self.enforced(destination)
+        return not entering or any(self._enters(me, source, opening) for me in entering)
 
     def _leaves(self, me: Place, to: Pod, opening: Opening) -> bool:
         return (

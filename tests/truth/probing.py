@@ -135,10 +135,10 @@ class Truth:
         for destination in self.pods.addresses:
             if destination == source:
                 continue
-            for name, number in self._ports(destination).items():
+            for name, number in self.ports(destination).items():
                 yield from self._tries(source, destination, name, number)
 
-    def _ports(self, place: Place) -> dict[str, int]:
+    def ports(self, place: Place) -> dict[str, int]:
         spec = self.topology.identities.get(place)
         if spec is None:
             return WEB
@@ -241,7 +241,7 @@ class Sampling:
             (source, destination, number)
             for source, destination in product(places, places)
             if source != destination
-            for number in truth._ports(destination).values()
+            for number in truth.ports(destination).values()
         ]
         truth.topology.random.shuffle(pairs)
         while not self._stop.is_set():

@@ -1,0 +1,87 @@
+"""What the benchmarks declare: one trust domain, and a ring of identities that call each other."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from troth.resources.metadata import API_VERSION
+from troth.world.facts import POLICY_SUFFIX, SECRET_SUFFIX
+
+Manifest = dict[str, Any]
+
+NAMESPACE = "bench"
+PORT_NAME, PORT = "https", 8443
+NEIGHBOURS = 5
+"""How many of those after it each identity accepts, and how many of those before it it calls."""
+
+COLLECTIONS = {
+    "Secret": "/api/v1/namespaces/{}/secrets",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "ServiceIdentity": f"/apis/{API_VERSION}/namespaces/{{}}/serviceidentities",
+}
+
+
+def declarations(identities: int) -> Iterator[Manifest]:
+    """Yield the trust domain and its ring."""
+    yield {
+        "apiVersion": API_VERSION,
+        "kind": "TrustDomain",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "domain": "bench.example",
+            "environment": "bench",
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+            "authority": {"selfManaged": {}},
+        },
+    }
+    for number in range(identities):
+        yield identity(number, identities)
+
+
+def identity(
+    number: int, identities: int, *, callers: Iterable[int] = (), callees: Iterable[int] = ()
+) -> Manifest:
+    """Return one identity of a ring, which may have more callers and callees than the ring says."""
+    steps = range(1, NEIGHBOURS + 1)
+    accepted = [*((number + step) % identities for step in steps), *callers]
+    called = [*((number - step) % identities for step in steps), *callees]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ServiceIdentity",
+        "metadata": {"name": name(number), "namespace": NAMESPACE},
+        "spec": {
+            "workload": {
+                "serviceAccountName": name(number),
+                "podSelector": {"matchLabels": labels(number)},
+                "ports": [{"name": PORT_NAME, "port": PORT}],
+            },
+            "authentication": {"mtls": {}},
+            "accepts": [{"from": {"name": name(each)}, "ports": [PORT_NAME]} for each in accepted],
+            "calls": [{"to": {"name": name(each)}, "ports": [PORT_NAME]} for each in called],
+        },
+    }
+
+
+def name(number: int) -> str:
+    """Return an identity's name, which is its service account's and its pod's too."""
+    return f"s{number}"
+
+
+def labels(number: int) -> dict[str, str]:
+    """Return the labels of an identity's pods."""
+    return {"app": name(number)}
+
+
+def secret(number: int) -> str:
+    """Return the name of an identity's Secret."""
+    return name(number) + SECRET_SUFFIX
+
+
+def policy(number: int) -> str:
+    """Return the name of an identity's NetworkPolicy."""
+    return name(number) + POLICY_SUFFIX
+
+
+def path(kind: str, namespace: str = NAMESPACE, object_name: str = "") -> str:
+    """Return the API server's path of an object, or of all of a kind in a namespace."""
+    collection = COLLECTIONS[kind].format(namespace)
+    return f"{collection}/{object_name}" if object_name else collection

@@ -1,0 +1,30 @@
+"""Nodes for the tests in this directory, and Troth on them."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox, Tier
+from tests.cluster.stage import Stage, staged
+from tests.sandbox.nodes import skip_without
+
+CRDS = Path(__file__).parents[2] / "crds"
+
+
+@pytest.fixture(scope="module")
+def process_pods() -> Iterator[Sandbox]:
+    """A sandbox whose pods run, and in it the kinds of Troth."""
+    skip_without(Tier.PROCESS_PODS)
+    with Sandbox.start(tier=Tier.PROCESS_PODS) as sandbox:
+        sandbox.kubectl("apply", "--server-side", "-f", str(CRDS))
+        sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        yield sandbox
+
+
+@pytest.fixture
+async def stage(process_pods: Sandbox) -> AsyncIterator[Stage]:
+    """Troth installed by its chart in a namespace of the test's own, and not running yet."""
+    async with staged(process_pods) as setting:
+        process_pods.kubectl("scale", "deployment", "--all", "--replicas=0", "-n", setting.own)
+        yield setting
