@@ -36,7 +36,8 @@ from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.registry import Registry
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
-from troth.world.world import Key, Keys, World, domain_key, identity_key
+from troth.world.keys import Key, Keys, domain_key, identity_key
+from troth.world.world import World
 
 Manifest = dict[str, Any]
 

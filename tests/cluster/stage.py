@@ -25,7 +25,7 @@ from troth.planning.children import policy_ref, secret_ref
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.operator import Operator, Settings
 from troth.resources.references import Ref
-from troth.world.world import domain_key, identity_key
+from troth.world.keys import domain_key, identity_key
 
 CHART = Path(__file__).parents[2] / "charts" / "troth"
 QUICK = Timing(duration=4, renew_every=1, margin=1)

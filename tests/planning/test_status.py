@@ -27,9 +27,9 @@ from tests.strategies import clusters
 from troth.planning.edge_status import EDGE_LIMIT
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentityStatus
+from troth.resources.service_identity_status import ServiceIdentityStatus
 from troth.resources.trust_domain import TrustDomainStatus
-from troth.world.world import domain_key
+from troth.world.keys import domain_key
 
 
 def conditions(cluster: Cluster, key: Any = None) -> dict[str, Manifest]:

@@ -9,7 +9,7 @@ from tests import builders
 from tests.builders import OWN, Cluster, Manifest, domain, identity, key_of, namespace, secret
 from troth.planning.plan import Apply, CreateRoot, IssueLeaf, Remove
 from troth.resources.references import Ref
-from troth.world.world import domain_key
+from troth.world.keys import domain_key
 
 PRODUCTION = domain_key("production")
 CA = "Secret", Ref(OWN, "production-authority")

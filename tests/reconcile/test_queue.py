@@ -10,7 +10,7 @@ from tests.builders import DAY, HOUR, NOW, key_of
 from tests.virtual_time import run
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.queue import WorkQueue
-from troth.world.world import Key
+from troth.world.keys import Key
 
 A, B, C = (key_of(name) for name in "abc")
 

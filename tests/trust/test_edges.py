@@ -18,7 +18,7 @@ from tests.builders import (
     registry,
 )
 from troth.resources.references import Ref
-from troth.resources.service_identity import EdgeState
+from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import all_edges, edges_of
 from troth.trust.registry import Registry
 

@@ -33,9 +33,7 @@ def step(before: Truth) -> Topology:
 
 
 def _changed(before: Topology, after: Topology) -> set[Place]:
-    return {
-        place for place, spec in after.identities.items() if before.identities[place] != spec
-    }
+    return {place for place, spec in after.identities.items() if before.identities[place] != spec}
 
 
 def _mixes(before: Truth, after: Truth, changed: set[Place]) -> Iterator[Place]:

@@ -30,7 +30,7 @@ from troth.planning.planner import plan
 from troth.reconcile.execute import needed
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
-from troth.world.world import Key, Keys, domain_key, identity_key
+from troth.world.keys import Key, Keys, domain_key, identity_key
 
 EVERYBODY = [domain_key(name) for name in DOMAINS] + [
     identity_key(Ref(namespace, name)) for namespace in (*NAMESPACES, OWN) for name in NAMES

@@ -15,7 +15,8 @@ from tests.builders import OWN, Cluster, Manifest, accept, call, identity, key_o
 from troth.planning.planner import plan
 from troth.resources.references import Ref
 from troth.world.facts import OWNER_NAME
-from troth.world.world import World, domain_key, identity_key
+from troth.world.keys import domain_key, identity_key
+from troth.world.world import World
 
 # Order of events
 

@@ -13,7 +13,7 @@ from troth.cli import sources
 from troth.cli.extras import operator_extra
 from troth.planning.edge_status import describe_unverified
 from troth.resources.references import Ref
-from troth.resources.service_identity import EdgeState
+from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import Edge, all_edges
 from troth.trust.registry import Registry
 from troth.world.world import World

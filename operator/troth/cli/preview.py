@@ -12,7 +12,7 @@ from troth.cli import sources
 from troth.cli.differences import Difference, differences
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.manifests import Manifest
-from troth.resources.service_identity import EdgeState
+from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import Edge, all_edges
 from troth.world.world import World
 

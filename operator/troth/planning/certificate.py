@@ -16,7 +16,8 @@ from troth.planning.leaf import LeafQuestion, why_issue
 from troth.planning.peers import identity_document, listed, standing_document
 from troth.planning.plan import IssueLeaf, UpdatePublic
 from troth.resources.references import Ref
-from troth.resources.service_identity import MTLS, EdgeState
+from troth.resources.service_identity import MTLS
+from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge
 from troth.world.facts import Fault, IdentitySecret, Manifest

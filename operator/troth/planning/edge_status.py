@@ -5,13 +5,8 @@ from collections.abc import Iterator
 from troth.planning.status import false, true
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
-from troth.resources.service_identity import (
-    Direction,
-    EdgeState,
-    EdgeStatus,
-    ServiceIdentity,
-    Unverified,
-)
+from troth.resources.service_identity import ServiceIdentity, Unverified
+from troth.resources.service_identity_status import Direction, EdgeState, EdgeStatus
 from troth.trust.edges import Edge, accepted_pairs, called_pairs
 
 EDGE_LIMIT = 1024

@@ -13,13 +13,8 @@ from typing import Any
 
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.resources.service_identity import (
-    EdgeState,
-    Port,
-    Protocol,
-    ServiceIdentity,
-    Unverified,
-)
+from troth.resources.service_identity import Port, Protocol, ServiceIdentity, Unverified
+from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import Network
 from troth.trust.edges import Edge, find_port
 from troth.world.facts import Endpoint, Manifest

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from troth.resources.references import Ref
-from troth.resources.service_identity import EdgeState, ServiceIdentity
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import Edge
 
 VERSION = "v1alpha1"

@@ -9,7 +9,7 @@ from troth.pki.issuing import LeafProfile
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
-from troth.world.world import Key
+from troth.world.keys import Key
 
 
 @dataclass(frozen=True, slots=True)

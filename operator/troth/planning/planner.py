@@ -5,7 +5,8 @@ from datetime import datetime
 from troth.planning.plan import Plan
 from troth.planning.service_identity import plan_service_identity
 from troth.planning.trust_domain import plan_trust_domain
-from troth.world.world import Key, World
+from troth.world.keys import Key
+from troth.world.world import World
 
 PLANNERS = {"TrustDomain": plan_trust_domain, "ServiceIdentity": plan_service_identity}
 

@@ -14,14 +14,12 @@ from troth.planning.network import Situation, compile_policy, keep_open
 from troth.planning.plan import Apply, Plan
 from troth.resources.conditions import Verdict
 from troth.resources.scalars import format_time
-from troth.resources.service_identity import (
-    CertificateStatus,
-    Enforcement,
-    ServiceIdentityStatus,
-)
+from troth.resources.service_identity import Enforcement
+from troth.resources.service_identity_status import CertificateStatus, ServiceIdentityStatus
 from troth.trust.edges import gateway_trust_fault
 from troth.world.facts import Fault, KnownAuthority
-from troth.world.world import Key, World
+from troth.world.keys import Key
+from troth.world.world import World
 
 GATEWAY_WARNING = timedelta(days=14)
 """How long before its end gateway-only trust begins to warn."""

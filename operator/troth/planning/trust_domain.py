@@ -21,8 +21,9 @@ from troth.resources.trust_domain import (
     TrustDomainStatus,
 )
 from troth.world.facts import Content, KnownAuthority, Manifest
+from troth.world.keys import Key
 from troth.world.observe import ROOTS
-from troth.world.world import Key, World, authority_ref
+from troth.world.world import World, authority_ref
 
 ON_ITS_WAY = frozenset({"CreatingRoot", "Distributing", "WriteRefused"})
 """Reasons that pass without a person doing anything."""

@@ -36,7 +36,8 @@ from troth.reconcile.keyring import Keyring
 from troth.reconcile.queue import WorkQueue
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
-from troth.world.world import Key, World
+from troth.world.keys import Key
+from troth.world.world import World
 
 PASSES = 3
 """How often a key is planned in one visit: steps of one pass may enable those of the next."""

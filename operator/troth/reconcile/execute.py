@@ -22,8 +22,9 @@ from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import leaf_secret, next_root, public_data, root_secret
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY, Content, Manifest
+from troth.world.keys import Keys
 from troth.world.observe import KEY, LEAF, NEXT_KEY, NEXT_LEAF, RETIRING
-from troth.world.world import Keys, World
+from troth.world.world import World
 
 CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
 

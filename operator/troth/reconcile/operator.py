@@ -15,7 +15,7 @@ from troth.reconcile.clock import Clock, SystemClock
 from troth.reconcile.engine import Engine, Tally
 from troth.reconcile.informers import selections
 from troth.resources.references import Ref
-from troth.world.world import domain_key, identity_key
+from troth.world.keys import domain_key, identity_key
 
 LEASE = "troth-operator"
 WORKERS = 8

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from troth.cluster.informer import Backoff
 from troth.reconcile.clock import Clock
-from troth.world.world import Key
+from troth.world.keys import Key
 
 
 class WorkQueue:

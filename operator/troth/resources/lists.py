@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, JsonValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
@@ -51,6 +51,8 @@ class Distinct:
         return items
 
 
+ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
+"""A list that is replaced as a whole."""
 SET = Distinct()
 """No item may stand twice."""
 BY_NAME = Distinct("name")

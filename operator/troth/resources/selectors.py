@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from troth.resources.lists import ATOMIC
 from troth.resources.model import Model, given
 from troth.resources.rules import Rule
 
@@ -84,7 +85,7 @@ class Requirement(Model):
     """How the label relates to the values."""
     values: Annotated[
         tuple[LabelValue, ...],
-        Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=8, json_schema_extra=ATOMIC),
     ] = ()
     """The values, for In and NotIn."""
 
@@ -106,6 +107,6 @@ class LabelSelector(Model):
     """Labels that must be present with exactly these values."""
     match_expressions: Annotated[
         tuple[Requirement, ...],
-        Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=8, json_schema_extra=ATOMIC),
     ] = ()
     """Further requirements, all of which must hold."""

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.conditions import Conditions
-from troth.resources.lists import BY_NAME, SET
+from troth.resources.lists import ATOMIC, BY_NAME, SET
 from troth.resources.metadata import Resource
 from troth.resources.model import Model, exactly_one
 from troth.resources.references import LocalReference
@@ -210,7 +210,7 @@ class RotationStatus(Model):
     to be dropped."""
     blockers: Annotated[
         tuple[Annotated[str, StringConstraints(max_length=512)], ...],
-        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=16, json_schema_extra=ATOMIC),
     ] = ()
     """What must happen before the next phase, in sentences; the first 16."""
 

@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from troth.resources.references import Ref
-from troth.resources.service_identity import (
-    GATEWAY_TRUST_LIMIT,
-    EdgeState,
-    GatewayOnly,
-    Port,
-    ServiceIdentity,
-)
+from troth.resources.service_identity import GATEWAY_TRUST_LIMIT, GatewayOnly, Port, ServiceIdentity
+from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import Consent, TrustDomain
 from troth.trust.registry import Registry
 

@@ -6,7 +6,7 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ from troth.resources.trust_domain import TrustDomain
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches, subsumed
 from troth.world import observe
+from troth.world.affected import around_domain, around_identity, around_namespaces
 from troth.world.facts import (
     OWNER_KIND,
     OWNER_NAME,
@@ -31,29 +32,8 @@ from troth.world.facts import (
     Manifest,
     Service,
 )
+from troth.world.keys import Key, Keys, domain_key, identity_key
 
-
-class Key(NamedTuple):
-    """Names one resource whose plan must be made."""
-
-    kind: str
-    ref: Ref
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.ref}"
-
-
-def domain_key(name: str) -> Key:
-    """Return the key of a TrustDomain."""
-    return Key("TrustDomain", Ref("", name))
-
-
-def identity_key(ref: Ref) -> Key:
-    """Return the key of a ServiceIdentity."""
-    return Key("ServiceIdentity", ref)
-
-
-Keys = set[Key]
 F = TypeVar("F", bound=Fact)
 
 
@@ -146,7 +126,7 @@ class World:
     def _take_domain(self, ref: Ref, manifest: Manifest | None) -> Keys:
         key, registry = domain_key(ref.name), self.registry
         before = registry.domains.get(ref.name)
-        affected = self._around_domain(before) if before else set()
+        affected = around_domain(self.registry, before) if before else set()
         after, fault = parsed(manifest, TrustDomain)
         was_unreadable = self.unreadable.pop(key, None) is not None
         if after is not None:
@@ -162,13 +142,13 @@ class World:
             affected |= {identity_key(identity) for identity in registry.identities}
             affected |= {domain_key(name) for name in registry.domains}
         else:
-            affected |= self._around_domain(after)
+            affected |= around_domain(self.registry, after)
         return affected | {key}
 
     def _take_identity(self, ref: Ref, manifest: Manifest | None) -> Keys:
         key, registry = identity_key(ref), self.registry
         before = registry.identities.get(ref)
-        affected = self._around_identity(before) if before else set()
+        affected = around_identity(self.registry, before) if before else set()
         after, fault = parsed(manifest, ServiceIdentity)
         self.unreadable.pop(key, None)
         if after is not None and before is not None and before.spec == after.spec:
@@ -176,7 +156,7 @@ class World:
             return {key}
         if after is not None:
             registry.put_identity(after)
-            affected |= self._around_identity(after)
+            affected |= around_identity(self.registry, after)
         elif manifest is None:
             registry.drop_identity(ref)
         else:
@@ -208,7 +188,7 @@ class World:
         }
         for bundle in self._bundles_in.get(name, ()):  # whoever left one here may now remove it
             claiming |= self._owner(self.bundles[bundle])
-        return self._around_namespaces({name}) | claiming
+        return around_namespaces(self.registry, {name}) | claiming
 
     def _take_service(self, ref: Ref, manifest: Manifest | None) -> Keys:
         here = self._services.setdefault(ref.namespace, {})
@@ -248,7 +228,9 @@ class World:
             self.authority_secrets[ref.name] = replace(now, active_since=since)
         for domain in self.registry.domains.values():
             if authority_ref(domain, self.own_namespace) == ref:
-                affected |= self._around_domain(domain) | {domain_key(domain.metadata.name)}
+                affected |= around_domain(self.registry, domain) | {
+                    domain_key(domain.metadata.name)
+                }
         return affected
 
     def _take_bundle(self, ref: Ref, manifest: Manifest | None) -> Keys:
@@ -327,39 +309,6 @@ class World:
         return subsumed(workload.pod_selector, service.selector)
 
     # Who is affected
-
-    def _around_domain(self, domain: TrustDomain) -> Keys:
-        named = {reference.name for reference in domain.spec.federates_with}
-        naming = {
-            other.metadata.name
-            for other in self.registry.domains.values()
-            if any(ref.name == domain.metadata.name for ref in other.spec.federates_with)
-        }
-        federated = [
-            self.registry.domains[name] for name in named | naming if name in self.registry.domains
-        ]
-        namespaces = set(self.registry.claimed_by(domain))
-        for other in federated:
-            namespaces.update(self.registry.claimed_by(other))
-        rivals = {
-            other.metadata.name
-            for other in self.registry.domains.values()
-            if namespaces.intersection(self.registry.claimed_by(other))
-        }
-        names = rivals | {other.metadata.name for other in federated}
-        return self._around_namespaces(namespaces) | {domain_key(name) for name in names}
-
-    def _around_namespaces(self, namespaces: set[str]) -> Keys:
-        inside = {ref for namespace in namespaces for ref in self.registry.identities_in(namespace)}
-        outside = {peer for ref in inside for peer in self.registry.neighbours(ref)}
-        return {identity_key(ref) for ref in inside | outside}
-
-    def _around_identity(self, identity: ServiceIdentity) -> Keys:
-        colliding = self.registry.colliding(identity)
-        affected = set(colliding) | self.registry.neighbours(identity.ref)
-        for other in colliding:
-            affected |= self.registry.neighbours(other)
-        return {identity_key(ref) for ref in affected}
 
     def _named_after(self, ref: Ref) -> Keys:
         """Return the identity whose child would have this name, whoever's it is."""
