@@ -16,20 +16,22 @@ from troth.pki.issuing import create_root
 from troth.pki.keys import generate_key, private_key_pem
 from troth.planning.plan import (
     ActivateRoot,
+    AdoptAuthority,
     Apply,
+    CopyAuthority,
     CreateRoot,
+    DropSlots,
     IssueLeaf,
     Plan,
     PrepareRoot,
     Remove,
-    RetireRoot,
     Step,
     UpdatePublic,
 )
 from troth.planning.planner import plan
 from troth.reconcile.execute import needed
 from troth.reconcile.keyring import Keyring
-from troth.reconcile.material import leaf_secret, public_data, root_secret
+from troth.reconcile.material import adopted_secret, leaf_secret, public_data, root_secret
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
@@ -37,6 +39,7 @@ from troth.resources.trust_domain import TrustDomain
 from troth.trust.registry import Registry
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
 from troth.world.keys import Key, Keys, domain_key, identity_key
+from troth.world.rotations import rotation_key
 from troth.world.world import World
 
 Manifest = dict[str, Any]
@@ -105,6 +108,22 @@ def identity(
             "calls": list(calls),
         }
         | spec,
+    }
+
+
+def rotation(
+    kind: str = "ServiceIdentity",
+    target: str = "payments",
+    namespace: str = "shop",
+    name: str = "",
+    **spec: Any,
+) -> Manifest:
+    """A rotation of the credential of something that is declared."""
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "CredentialRotation",
+        "metadata": {"name": name or f"{target}-rotation", "namespace": namespace},
+        "spec": {"target": {"kind": kind, "name": target}} | spec,
     }
 
 
@@ -289,7 +308,12 @@ class Cluster:
         """The key of every resource that is there, domains first."""
         names = [ref for kind, ref in sorted(self.objects) if kind == "TrustDomain"]
         refs = [ref for kind, ref in sorted(self.objects) if kind == "ServiceIdentity"]
-        return [domain_key(ref.name) for ref in names] + [identity_key(ref) for ref in refs]
+        rotations = [ref for kind, ref in sorted(self.objects) if kind == "CredentialRotation"]
+        return [
+            *(domain_key(ref.name) for ref in names),
+            *(identity_key(ref) for ref in refs),
+            *(rotation_key(ref) for ref in rotations),
+        ]
 
     def plan(self, key: Key) -> Plan:
         return plan(key, self.world, self.now)
@@ -310,7 +334,12 @@ class Cluster:
                 return self.put(self._with_public(step))
             case Remove():
                 return self.drop(step.kind, step.ref)
-            case PrepareRoot() | ActivateRoot() | RetireRoot():
+            case AdoptAuthority():
+                signer = self.keyring.signer(step.source, step.trust_domain)
+                assert signer is not None
+                assert signer.authority.fingerprint == step.authority
+                return self.put(adopted_secret(step, signer))
+            case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
                 return set()  # roots are replaced in tests/reconcile/test_rotation.py
 
     def visit(self, key: Key) -> Plan:

@@ -6,12 +6,13 @@ import yaml
 from typer.testing import CliRunner
 
 from troth.cli.main import app
+from troth.resources.kinds import KINDS
 
 
 def test_printed_definitions_are_a_stream_of_manifests() -> None:
     result = CliRunner().invoke(app, ["crds"])
     kinds = [manifest["spec"]["names"]["kind"] for manifest in yaml.safe_load_all(result.output)]
-    assert kinds == ["TrustDomain", "ServiceIdentity"]
+    assert kinds == [kind.name for kind in KINDS]
 
 
 def test_a_folder_that_differs_is_drift(tmp_path: Path) -> None:

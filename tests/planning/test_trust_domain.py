@@ -139,7 +139,7 @@ def test_an_authority_serves_from_its_beginning_to_its_end() -> None:
     assert authority_ready(cluster) == ("False", "AuthorityNotYetValid")
     cluster.now = builders.NOW + builders.YEAR
     assert authority_ready(cluster) == ("False", "AuthorityExpired")
-    given_one = Cluster.of(namespace("shop", domain="production"), given(), corporate())
+    given_one = Cluster.of(namespace("shop", domain="production"), given(), corporate()).settle()
     assert given_one.plan(PRODUCTION).due is not None
 
 

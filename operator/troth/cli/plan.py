@@ -17,6 +17,7 @@ CHANGES = 2
 READ = (
     "TrustDomain",
     "ServiceIdentity",
+    "CredentialRotation",
     "Namespace",
     "Service",
     "EndpointSlice",

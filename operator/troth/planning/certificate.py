@@ -158,6 +158,7 @@ def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS)
         now=view.now,
         retiring=known.retiring.subject_key_id if known and known.retiring else "",
         in_turn=view.reissue_wait <= timedelta(0),
+        rotations=view.rotations,
     )
 
 

@@ -11,12 +11,14 @@ from troth.planning.children import FOREIGN_RETRY, is_child, policy_ref, secret_
 from troth.planning.plan import Remove, Step
 from troth.planning.rotation import reissue_wait
 from troth.resources.conditions import Verdict
+from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
 from troth.resources.service_identity import MTLS, GatewayOnly, ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
 from troth.world.facts import Content, Fault, IdentitySecret, KnownAuthority
+from troth.world.keys import identity_key
 from troth.world.world import World
 
 
@@ -39,6 +41,7 @@ class View:
     edges: tuple[Edge, ...]
     trust_ends: tuple[datetime, ...]
     reissue_wait: timedelta
+    rotations: tuple[CredentialRotation, ...]
     now: datetime
 
     @property
@@ -81,6 +84,7 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
         edges=edges,
         trust_ends=tuple(_trust_ends(ref, edges, world)),
         reissue_wait=_reissue_wait(identity, domain, known, world),
+        rotations=world.rotations.of(identity_key(ref)),
         now=now,
     )
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from troth.pki.authorities import Authority
 from troth.pki.certificates import Leaf, renewal_due, spread_of
 from troth.pki.issuing import LeafProfile
+from troth.planning.schedule import due_at, overlap_of
 from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.credential_rotation import CredentialRotation
 from troth.world.facts import Fault, IdentitySecret
 from troth.world.observe import ROOTS
 
@@ -18,7 +20,8 @@ class LeafQuestion:
 
     `roots` is the bundle that a truststore must hold; `uid` is the identity's, and spreads the
     renewals of a fleet. `retiring` is the key identifier of a root that is being replaced, and
-    `in_turn` whether it is this leaf's turn to be reissued from the new one.
+    `in_turn` whether it is this leaf's turn to be reissued from the new one. `rotations` are the
+    declared ones that count for the identity.
     """
 
     secret: IdentitySecret | None
@@ -31,6 +34,7 @@ class LeafQuestion:
     now: datetime
     retiring: str = ""
     in_turn: bool = True
+    rotations: tuple[CredentialRotation, ...] = ()
 
 
 def secret_present(question: LeafQuestion) -> Fault | None:
@@ -83,8 +87,16 @@ def not_due(question: LeafQuestion) -> Fault | None:
     """The leaf is in the first two thirds of its life, or its authority has no more to give."""
     if _leaf(question).not_after >= question.authority.not_after:
         return None
-    if question.now >= renewal_due(_leaf(question), spread_of(question.uid)):
+    if question.now >= _renewal(_leaf(question), question.uid, question.rotations):
         return Fault("RenewalDue", "two thirds of the lifetime have passed")
+    return None
+
+
+def not_asked_for(question: LeafQuestion) -> Fault | None:
+    """No CredentialRotation asks for a newer one than this."""
+    asked = due_at(question.rotations, _leaf(question).issued_at, question.now)
+    if asked is not None and asked <= question.now:
+        return Fault("RotationDue", "a CredentialRotation asks for a new one")
     return None
 
 
@@ -106,6 +118,7 @@ CHECKS: tuple[Callable[[LeafQuestion], Fault | None], ...] = (
     authority_current,
     lifetime_within_ceiling,
     not_due,
+    not_asked_for,
     keystore_current,
 )
 
@@ -113,6 +126,25 @@ CHECKS: tuple[Callable[[LeafQuestion], Fault | None], ...] = (
 def why_issue(question: LeafQuestion) -> Fault | None:
     """Return why a new leaf is needed, or None while the present one is good."""
     return next((fault for check in CHECKS if (fault := check(question))), None)
+
+
+def leaf_due(
+    leaf: Leaf, uid: str, rotations: tuple[CredentialRotation, ...], now: datetime
+) -> datetime:
+    """Return when a leaf is to be replaced, by its own age or because somebody asks for it."""
+    renewal = _renewal(leaf, uid, rotations)
+    return min(renewal, due_at(rotations, leaf.issued_at, now) or renewal)
+
+
+def longest_overlap(leaf: Leaf) -> timedelta:
+    """Return how long a leaf can overlap with its successor: for half of its lifetime."""
+    return (leaf.not_after - leaf.issued_at) / 2
+
+
+def _renewal(leaf: Leaf, uid: str, rotations: tuple[CredentialRotation, ...]) -> datetime:
+    """Return when a leaf is due by its age, so early that it overlaps as long as is asked for."""
+    overlap = min(overlap_of(rotations), longest_overlap(leaf))
+    return min(renewal_due(leaf, spread_of(uid)), leaf.not_after - overlap)
 
 
 def _secret(question: LeafQuestion) -> IdentitySecret:

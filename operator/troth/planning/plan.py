@@ -40,6 +40,19 @@ class CreateRoot:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptAuthority:
+    """A given CA to begin with, to be copied from the Secret `source` into a new one.
+
+    `authority` is the fingerprint of the certificate that must be there.
+    """
+
+    manifest: Manifest
+    trust_domain: str
+    source: Ref
+    authority: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrepareRoot:
     """The next root, to be put beside the active one in the same Secret."""
 
@@ -53,24 +66,42 @@ class PrepareRoot:
 
 
 @dataclass(frozen=True, slots=True)
-class ActivateRoot:
-    """The next root becomes the active one, and the active one the retiring one, at once."""
+class CopyAuthority:
+    """The given CA in the Secret `source`, to be put beside the active one as the next.
+
+    `authority` is the fingerprint of the certificate that must be there.
+    """
 
     ref: Ref
     uid: str
     resource_version: str
+    trust_domain: str
+    source: Ref
+    authority: str
 
 
 @dataclass(frozen=True, slots=True)
-class RetireRoot:
-    """The retiring root is dropped."""
+class ActivateRoot:
+    """The next CA takes the active one's place: keys of the Secret that move, and that go."""
 
     ref: Ref
     uid: str
     resource_version: str
+    moves: tuple[tuple[str, str], ...]
+    drops: tuple[str, ...] = ()
 
 
-RootStep = PrepareRoot | ActivateRoot | RetireRoot
+@dataclass(frozen=True, slots=True)
+class DropSlots:
+    """Keys of an authority's Secret that go: the CA before, or one that must not come."""
+
+    ref: Ref
+    uid: str
+    resource_version: str
+    slots: tuple[str, ...]
+
+
+RootStep = PrepareRoot | CopyAuthority | ActivateRoot | DropSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +133,7 @@ class UpdatePublic:
     uid: str
 
 
-Step = Apply | Remove | CreateRoot | RootStep | IssueLeaf | UpdatePublic
+Step = Apply | Remove | CreateRoot | AdoptAuthority | RootStep | IssueLeaf | UpdatePublic
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,43 +1,41 @@
-"""Root rotation: the next step, decided from evidence in the world and never from hope.
+"""The replacement of a trust domain's root, or of the CA that is given to it.
 
-A new root is made beside the active one (Preparing), goes into every bundle (Distributing), begins
-to sign (Activating), every leaf of the old one is replaced (Reissuing), and the old one is dropped
-(Retiring). Where it stands is what the authority's Secret holds; nothing else remembers it, so a
-crash at any point is no loss.
-
-The API server cannot show what a pod has on its disk. So a step that others rely on waits
-`bundle.propagation` after the last write it relies on, counted from when this process saw that
-write on its monotonic clock: a wall clock that jumps shortens no wait, and a restart only prolongs
-it.
+Where it stands is what the authority's Secret holds: beside the active CA the next one, or the one
+before. See `troth.planning.handover` for the order of things; here is the evidence.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from troth.pki.authorities import Authority
 from troth.pki.bundles import parse_bundle
+from troth.pki.certificates import BACKDATE, short
 from troth.pki.errors import PKIError
-from troth.planning.anchors import federated
-from troth.planning.plan import ActivateRoot, PrepareRoot, RetireRoot, RootStep
+from troth.planning.anchors import bundle_text, federated
+from troth.planning.handover import Handover, Laggard, hand_over
+from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
+from troth.planning.schedule import due_at, overlap_of
+from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
 from troth.resources.trust_domain import RotationPhase, TrustDomain
-from troth.world.facts import KnownAuthority
-from troth.world.observe import ROOTS
+from troth.world.facts import AuthoritySecret, IdentitySecret, KnownAuthority
+from troth.world.keys import domain_key
+from troth.world.observe import (
+    KEY,
+    LEAF,
+    NEXT_KEY,
+    NEXT_LEAF,
+    NEXT_ROOTS,
+    RETIRING,
+    RETIRING_ROOTS,
+    ROOTS,
+)
 from troth.world.world import World
 
 BLOCKERS = 16
 """How many blockers a status names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """Where a rotation stands: its phase, the step to take, what blocks it, how long to wait."""
-
-    phase: RotationPhase
-    step: RootStep | None = None
-    blockers: tuple[str, ...] = ()
-    wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,93 +47,256 @@ class Reader:
     since: float
 
 
+def made_at(authority: Authority) -> datetime:
+    """Return when a root was made."""
+    return authority.not_before + BACKDATE
+
+
 def renewal_of(authority: Authority) -> datetime:
     """Return when a root is to be replaced: at two thirds of its lifetime."""
     return authority.not_before + (authority.not_after - authority.not_before) * 2 / 3
 
 
-def next_step(domain: TrustDomain, known: KnownAuthority, world: World, now: datetime) -> Rotation:
-    """Return where the rotation of a self-managed root stands and what to do about it."""
-    if known.retiring is not None:
-        return _towards_retirement(domain, known, known.retiring, world, now)
-    if known.prepared is not None:
-        return _towards_activation(domain, known, known.prepared, world, now)
-    if known.authority is not None and now >= renewal_of(known.authority):
-        return Rotation(RotationPhase.PREPARING, _prepare(domain, known))
-    return Rotation(RotationPhase.IDLE)
+def due_of(domain: TrustDomain, active: Authority, world: World, now: datetime) -> datetime | None:
+    """Return when a root of Troth's own is to be replaced; a given CA is by who gave it."""
+    if domain.spec.authority.self_managed is None:
+        return None
+    asked = due_at(rotations_of(domain, world), made_at(active), now)
+    return min(renewal_of(active), asked or renewal_of(active))
 
 
-def _prepare(domain: TrustDomain, known: KnownAuthority) -> RootStep:
-    settings, secret = domain.spec.authority.self_managed, known.secret
-    assert settings is not None
-    return PrepareRoot(
-        ref=secret.ref,
-        uid=secret.uid,
-        resource_version=secret.resource_version,
-        trust_domain=domain.spec.domain,
-        algorithm=settings.key_algorithm,
-        lifetime=settings.lifetime,
-        confined=settings.confined,
-    )
+def rotations_of(domain: TrustDomain, world: World) -> tuple[CredentialRotation, ...]:
+    """Return the rotations that count for a trust domain."""
+    return world.rotations.of(domain_key(domain.metadata.name))
 
 
-def _towards_activation(
-    domain: TrustDomain,
-    known: KnownAuthority,
-    prepared: Authority,
-    world: World,
-    now: datetime,
-) -> Rotation:
-    """Every reader must hold the new root, for long enough, before it signs anything."""
-    readers = list(readers_of(domain, world, now))
-    missing = [reader.name for reader in readers if prepared.fingerprint not in reader.roots]
-    if missing:
-        blockers = tuple(f"{name} does not hold the new root yet" for name in sorted(missing))
-        return Rotation(RotationPhase.DISTRIBUTING, blockers=blockers)
-    wait = _left(domain, world, (reader.since for reader in readers))
-    if wait > timedelta(0):
-        return Rotation(RotationPhase.DISTRIBUTING, wait=wait)
-    secret = known.secret
-    step = ActivateRoot(secret.ref, secret.uid, secret.resource_version)
-    return Rotation(RotationPhase.ACTIVATING, step)
+def next_step(domain: TrustDomain, known: KnownAuthority, world: World, now: datetime) -> Handover:
+    """Return where the replacement of a CA stands and what to do about it."""
+    if known.authority is None:
+        return Handover(RotationPhase.IDLE)
+    root = _Root(domain, known, known.authority, world, now)
+    if root.spoilt:
+        return Handover(RotationPhase.PREPARING, root.discard())
+    handover = hand_over(root, wanted=root.wanted, now=now)
+    if handover.phase is RotationPhase.PREPARING and handover.step is None:
+        return Handover(RotationPhase.PREPARING, blockers=tuple(root.obstacles()))
+    if handover.phase is RotationPhase.IDLE:
+        return _cut_off(root) or handover
+    return handover
 
 
-def _towards_retirement(
-    domain: TrustDomain,
-    known: KnownAuthority,
-    retiring: Authority,
-    world: World,
-    now: datetime,
-) -> Rotation:
-    """No leaf that is alive may chain to the old root, and none may have done so until lately."""
-    dependent = sorted(
-        f"{ref} holds a certificate of the old root until {leaf.not_after:%Y-%m-%d %H:%M} UTC"
-        for ref, secret in world.secrets.items()
-        if (leaf := secret.leaf) is not None
-        and leaf.authority_key_id == retiring.subject_key_id
-        and leaf.not_after > now
-    )
-    if dependent:
-        return Rotation(RotationPhase.REISSUING, blockers=tuple(dependent))
-    replaced = (
-        secret.leaf_since
-        for secret in world.secrets.values()
-        if secret.leaf is not None
-        and known.authority is not None
-        and secret.leaf.authority_key_id == known.authority.subject_key_id
-    )
-    wait = _left(domain, world, (known.secret.active_since, *replaced))
-    if wait > timedelta(0):
-        return Rotation(RotationPhase.RETIRING, wait=wait)
-    secret = known.secret
-    step = RetireRoot(secret.ref, secret.uid, secret.resource_version)
-    return Rotation(RotationPhase.RETIRING, step)
+def _cut_off(root: "_Root") -> Handover | None:
+    """Return whom the sudden end of a compromised root has cut off, until they are back."""
+    stranded = [
+        f"{ref} holds a certificate of a root that was dropped: it is refused until it is reissued"
+        for ref, leaf in root.leaves()
+        if leaf.leaf is not None and leaf.leaf.authority_key_id != root.active.subject_key_id
+    ]
+    if not stranded:
+        return None
+    return Handover(RotationPhase.REISSUING, blockers=tuple(sorted(stranded)), wait=root.settle)
 
 
-def _left(domain: TrustDomain, world: World, seen: Iterable[float]) -> timedelta:
-    """Return how long to wait until the last of these sightings is old enough."""
-    elapsed = timedelta(seconds=world.uptime - max(seen, default=0.0))
-    return domain.spec.bundle.propagation - elapsed
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The CA of a trust domain, as a credential that can be handed over."""
+
+    domain: TrustDomain
+    known: KnownAuthority
+    active: Authority
+    world: World
+    now: datetime
+
+    # What is wanted
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another CA should take over."""
+        if self.domain.spec.authority.secret_ref is not None:
+            return self._given is not None and self._given != self.active
+        own = self.secret.roots is None  # else it was given, before the spec chose otherwise
+        due = due_of(self.domain, self.active, self.world, self.now)
+        return not own or (due is not None and due <= self.now)
+
+    @property
+    def compromised(self) -> bool:
+        """Whether the key of the active CA is not Troth's alone."""
+        return self._compromised(self.active)
+
+    @property
+    def old_compromised(self) -> bool:
+        """Whether the key of the CA before is not Troth's alone."""
+        return self.known.retiring is not None and self._compromised(self.known.retiring)
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether the CA to come is compromised, or not any more the one that is given."""
+        prepared = self.known.prepared
+        if prepared is None:
+            return False
+        given = self.domain.spec.authority.secret_ref is not None
+        return self._compromised(prepared) or (given and self._given not in (None, prepared))
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield why no other CA can be prepared."""
+        reference = self.domain.spec.authority.secret_ref
+        if reference is not None:
+            yield (
+                f"Secret {Ref(self.secret.ref.namespace, reference.name)} holds no CA but the "
+                f"compromised {short(self.active.fingerprint)}; put another one there"
+            )
+
+    @property
+    def _given(self) -> Authority | None:
+        """The CA that is given, if it can serve."""
+        given = self.world.given_authority(self.domain)
+        if given is None or given.authority is None or self._compromised(given.authority):
+            return None
+        return given.authority
+
+    def _compromised(self, authority: Authority) -> bool:
+        return any(
+            rotation.spec.compromised is not None
+            and authority.fingerprint.startswith(rotation.spec.compromised)
+            for rotation in rotations_of(self.domain, self.world)
+        )
+
+    # The evidence
+
+    @property
+    def secret(self) -> AuthoritySecret:
+        """Where the CA is kept."""
+        return self.known.secret
+
+    @property
+    def settle(self) -> timedelta:
+        """How long readers may take to see a write."""
+        return self.domain.spec.bundle.propagation
+
+    @property
+    def overlap(self) -> timedelta:
+        """How long the old root stays trusted after the last leaf was reissued."""
+        return overlap_of(rotations_of(self.domain, self.world))
+
+    @property
+    def uptime(self) -> float:
+        """Now."""
+        return self.world.uptime
+
+    @property
+    def prepared_since(self) -> float | None:
+        """Since when the next CA is there."""
+        return self.secret.prepared_since if self.known.prepared else None
+
+    @property
+    def replaced_since(self) -> float | None:
+        """Since when the present CA signs while the one before is still trusted."""
+        return self.secret.active_since if self.known.retiring else None
+
+    @property
+    def deadline(self) -> datetime:
+        """Until when readers are waited for: from then on the old CA cuts every leaf short, and to
+        wait for the last of them would leave all without a certificate.
+        """
+        return self.active.not_after - self.domain.spec.certificates.lifetime
+
+    def unpublished(self) -> Iterator[Laggard]:
+        """Yield the readers that do not hold the next root."""
+        assert self.known.prepared is not None
+        wanted = _fingerprints(bundle_text(self.known.prepared.anchors))
+        for reader in readers_of(self.domain, self.world, self.now):
+            if not wanted <= reader.roots:
+                sentence = f"{reader.name} does not hold the new root yet; it is waited for"
+                yield Laggard(sentence, self.deadline)
+
+    def published_since(self) -> Iterator[float]:
+        """Yield since when the readers hold their roots."""
+        return (reader.since for reader in readers_of(self.domain, self.world, self.now))
+
+    def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
+        """Yield the Secrets that hold a leaf of this trust domain which is still valid."""
+        prefix = f"spiffe://{self.domain.spec.domain}/"
+        for ref, secret in self.world.secrets.items():
+            leaf = secret.leaf
+            if leaf and leaf.not_after > self.now and leaf.spiffe_id.startswith(prefix):
+                yield ref, secret
+
+    def still_used(self) -> Iterator[Laggard]:
+        """Yield the leaves of the old CA."""
+        retiring = self.known.retiring
+        assert retiring is not None
+        for ref, secret in self.leaves():
+            if secret.leaf and secret.leaf.authority_key_id == retiring.subject_key_id:
+                sentence = f"{ref} holds a certificate of the old root"
+                yield Laggard(sentence, secret.leaf.not_after)
+
+    def disused_since(self) -> Iterator[float]:
+        """Yield since when leaves of the new CA are in place."""
+        for _, secret in self.leaves():
+            if secret.leaf and secret.leaf.authority_key_id == self.active.subject_key_id:
+                yield secret.leaf_since
+
+    # The steps
+
+    def prepare(self) -> RootStep | None:
+        """Make the next root beside the active one, or copy the CA that is given."""
+        settings = self.domain.spec.authority.self_managed
+        given = self.world.given_authority(self.domain)
+        if settings is not None:
+            return PrepareRoot(
+                ref=self.secret.ref,
+                uid=self.secret.uid,
+                resource_version=self.secret.resource_version,
+                trust_domain=self.domain.spec.domain,
+                algorithm=settings.key_algorithm,
+                lifetime=settings.lifetime,
+                confined=settings.confined,
+            )
+        if given is None or self._given in (None, self.active):
+            return None
+        assert given.authority is not None
+        return CopyAuthority(
+            ref=self.secret.ref,
+            uid=self.secret.uid,
+            resource_version=self.secret.resource_version,
+            trust_domain=self.domain.spec.domain,
+            source=given.secret.ref,
+            authority=given.authority.fingerprint,
+        )
+
+    def activate(self) -> RootStep:
+        """Move the next CA to where the active one is, and that to where the retiring one is."""
+        secret = self.secret
+        outgoing = [(LEAF, RETIRING)]
+        incoming = [(NEXT_LEAF, LEAF), (NEXT_KEY, KEY)]
+        drops: list[str] = []
+        if secret.roots is not None:
+            outgoing.append((ROOTS, RETIRING_ROOTS))
+            drops = [ROOTS]
+        if secret.prepared_roots is not None:
+            incoming.append((NEXT_ROOTS, ROOTS))
+        kept = not self.compromised
+        return ActivateRoot(
+            secret.ref,
+            secret.uid,
+            secret.resource_version,
+            moves=(*(outgoing if kept else ()), *incoming),
+            drops=() if kept or secret.prepared_roots is not None else tuple(drops),
+        )
+
+    def retire(self) -> RootStep:
+        """Drop the CA before."""
+        return self._drop(RETIRING, *([RETIRING_ROOTS] if self.secret.retiring_roots else []))
+
+    def discard(self) -> RootStep:
+        """Drop the CA to come."""
+        return self._drop(
+            NEXT_LEAF, NEXT_KEY, *([NEXT_ROOTS] if self.secret.prepared_roots else [])
+        )
+
+    def _drop(self, *slots: str) -> DropSlots:
+        secret = self.secret
+        return DropSlots(secret.ref, secret.uid, secret.resource_version, slots)
 
 
 def readers_of(domain: TrustDomain, world: World, now: datetime) -> Iterator[Reader]:
@@ -161,7 +322,9 @@ def readers_of(domain: TrustDomain, world: World, now: datetime) -> Iterator[Rea
             yield Reader(f"Secret {ref}", roots, secret.roots_since)
 
 
+@lru_cache(maxsize=256)
 def _fingerprints(bundle: str) -> frozenset[str]:
+    """Return the fingerprints of a bundle's roots; a fleet holds few different bundles."""
     try:
         return frozenset(parse_bundle(bundle))
     except PKIError:

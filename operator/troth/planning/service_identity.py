@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from troth.pki.certificates import Leaf, renewal_due, short, spread_of
+from troth.pki.certificates import Leaf, short
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
 from troth.planning.certificate import plan_certificate
 from troth.planning.children import FOREIGN_RETRY, metadata_of, policy_ref
 from troth.planning.edge_status import edge_statuses, peers_agree
 from troth.planning.identity_view import Layer, View, conflict, gather, refused, removal
+from troth.planning.leaf import leaf_due
 from troth.planning.network import Situation, compile_policy, keep_open
 from troth.planning.plan import Apply, Plan
 from troth.resources.conditions import Verdict
@@ -30,15 +31,9 @@ ON_ITS_WAY = frozenset({"AuthorityNotReady", "Issuing", "PolicyPending", "WriteR
 
 def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     """Return what an identity asks of the world. Children of a deleted one go with their owner."""
-    manifest = world.unreadable.get(key)
-    if manifest is not None:
-        sentence = world.registry.invalid_identities[key.ref]
-        return Plan(
-            key,
-            manifest["metadata"]["uid"],
-            status=verdicts.unreadable_status(manifest, sentence, now),
-            previous_status=manifest.get("status") or {},
-        )
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
     identity = world.registry.identities.get(key.ref)
     going = key.ref.namespace in world.terminating
     if identity is None or going or identity.metadata.deletion_timestamp:
@@ -128,7 +123,7 @@ def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
 
 
 def _renewal(view: View, leaf: Leaf) -> datetime:
-    return renewal_due(leaf, spread_of(view.identity.metadata.uid))
+    return leaf_due(leaf, view.identity.metadata.uid, view.rotations, view.now)
 
 
 def _gateway_verdict(view: View) -> Iterator[Verdict]:

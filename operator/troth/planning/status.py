@@ -1,13 +1,16 @@
 """Statuses: verdicts placed in time, and the summary every resource has."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from troth.planning.plan import Plan
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.metadata import Resource
+from troth.world.facts import Unreadable
+from troth.world.keys import Key
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 
@@ -57,8 +60,9 @@ def conditions(
     return [placed(verdict, previous, generation, now).manifest() for verdict in verdicts]
 
 
-def unreadable_status(manifest: Mapping[str, Any], sentence: str, now: datetime) -> dict[str, Any]:
-    """Return the status of a resource whose spec cannot be understood."""
+def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:
+    """Return the plan of a resource whose spec cannot be understood: a status that says so."""
+    manifest = found.manifest
     before = (manifest.get("status") or {}).get("conditions") or []
     previous = []
     for condition in before:
@@ -68,13 +72,19 @@ def unreadable_status(manifest: Mapping[str, Any], sentence: str, now: datetime)
             continue
     generation = manifest["metadata"].get("generation", 0)
     verdicts = (
-        false(READY, "InvalidSpec", sentence),
+        false(READY, "InvalidSpec", found.because),
         false(RECONCILING, "Stalled"),
-        true(STALLED, "InvalidSpec", sentence),
+        true(STALLED, "InvalidSpec", found.because),
     )
-    return {
+    status = {
         "observedGeneration": generation,
         "conditions": [
             placed(verdict, tuple(previous), generation, now).manifest() for verdict in verdicts
         ],
     }
+    return Plan(
+        key,
+        manifest["metadata"]["uid"],
+        status=status,
+        previous_status=manifest.get("status") or {},
+    )

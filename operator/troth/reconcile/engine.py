@@ -18,13 +18,15 @@ from troth.pki.errors import PKIError
 from troth.planning.children import secret_ref
 from troth.planning.plan import (
     ActivateRoot,
+    AdoptAuthority,
     Apply,
+    CopyAuthority,
     CreateRoot,
+    DropSlots,
     IssueLeaf,
     Plan,
     PrepareRoot,
     Remove,
-    RetireRoot,
     Step,
     UpdatePublic,
 )
@@ -254,9 +256,9 @@ class Engine:
 def _place(step: Step) -> tuple[str, Ref]:
     """Return the kind and place of what a step writes or removes."""
     match step:
-        case Apply() | CreateRoot() | IssueLeaf() | UpdatePublic():
+        case Apply() | CreateRoot() | AdoptAuthority() | IssueLeaf() | UpdatePublic():
             return step.manifest["kind"], Ref.of(step.manifest)
         case Remove():
             return step.kind, step.ref
-        case PrepareRoot() | ActivateRoot() | RetireRoot():
+        case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
             return "Secret", step.ref

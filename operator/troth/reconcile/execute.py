@@ -1,29 +1,40 @@
 """Carrying out one step of a plan, and taking the answer back into the world."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Protocol
 
 from troth.cluster.api import ApiError
+from troth.pki.authorities import SigningAuthority
 from troth.planning.children import differs
 from troth.planning.plan import (
     ActivateRoot,
+    AdoptAuthority,
     Apply,
+    CopyAuthority,
     CreateRoot,
+    DropSlots,
     IssueLeaf,
     Plan,
     PrepareRoot,
     Remove,
-    RetireRoot,
+    RootStep,
     Step,
     UpdatePublic,
 )
 from troth.reconcile.clock import Clock
 from troth.reconcile.keyring import Keyring
-from troth.reconcile.material import leaf_secret, next_root, public_data, root_secret
+from troth.reconcile.material import (
+    adopted_secret,
+    leaf_secret,
+    next_given,
+    next_root,
+    public_data,
+    root_secret,
+)
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY, Content, Manifest
 from troth.world.keys import Keys
-from troth.world.observe import KEY, LEAF, NEXT_KEY, NEXT_LEAF, RETIRING
 from troth.world.world import World
 
 CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
@@ -103,23 +114,10 @@ class Executor:
             case Apply():
                 fact = standing(self._world, step.manifest)
                 return await self._put(whole(step.manifest), fact.uid if fact else "")
-            case CreateRoot():
-                secret = await asyncio.to_thread(root_secret, step, self._clock.now())
-                return await self._put(secret, "")
-            case PrepareRoot():
-                data = await asyncio.to_thread(next_root, step, self._clock.now())
-                metadata = {"uid": step.uid, "resourceVersion": step.resource_version}
-                return await self._patch(step.ref, {"metadata": metadata, "data": data})
-            case ActivateRoot():
-                moves = [(LEAF, RETIRING), (NEXT_LEAF, LEAF), (NEXT_KEY, KEY)]
-                operations = [
-                    {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"}
-                    for old, new in moves
-                ]
-                return await self._patch(step.ref, [*_unchanged(step), *operations])
-            case RetireRoot():
-                operations = [{"op": "remove", "path": f"/data/{RETIRING}"}]
-                return await self._patch(step.ref, [*_unchanged(step), *operations])
+            case CreateRoot() | AdoptAuthority():
+                return await self._begin_authority(step)
+            case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
+                return await self._hand_over(step)
             case IssueLeaf():
                 return await self._issue(step)
             case UpdatePublic():
@@ -152,13 +150,44 @@ class Executor:
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
 
+    async def _begin_authority(self, step: CreateRoot | AdoptAuthority) -> Keys:
+        if isinstance(step, CreateRoot):
+            secret = await asyncio.to_thread(root_secret, step, self._clock.now())
+        else:
+            signer = self._signer(step.source, step.trust_domain, step.authority)
+            secret = adopted_secret(step, signer)
+        return await self._put(secret, "")
+
+    async def _hand_over(self, step: RootStep) -> Keys:
+        """Take one step from one CA to the next, if their Secret is as it was seen."""
+        match step:
+            case PrepareRoot():
+                data = await asyncio.to_thread(next_root, step, self._clock.now())
+            case CopyAuthority():
+                data = next_given(self._signer(step.source, step.trust_domain, step.authority))
+            case ActivateRoot():
+                moves = [
+                    {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"}
+                    for old, new in step.moves
+                ]
+                return await self._patch(step.ref, [*_unchanged(step), *moves, *_drops(step.drops)])
+            case DropSlots():
+                return await self._patch(step.ref, [*_unchanged(step), *_drops(step.slots)])
+        metadata = {"uid": step.uid, "resourceVersion": step.resource_version}
+        return await self._patch(step.ref, {"metadata": metadata, "data": data})
+
     async def _issue(self, step: IssueLeaf) -> Keys:
-        signer = self._keyring.signer(step.authority_secret, step.trust_domain)
-        if signer is None or signer.authority.fingerprint != step.authority:
-            raise TryAgain
+        signer = self._signer(step.authority_secret, step.trust_domain, step.authority)
         secret = await asyncio.to_thread(leaf_secret, step, signer, self._clock.now())
         known = self._world.secrets.get(Ref.of(secret))
         return await self._put(secret, known.uid if known else "")
+
+    def _signer(self, secret: Ref, trust_domain: str, fingerprint: str) -> SigningAuthority:
+        """Return the very authority that was planned with; raises `TryAgain` without it."""
+        signer = self._keyring.signer(secret, trust_domain)
+        if signer is None or signer.authority.fingerprint != fingerprint:
+            raise TryAgain
+        return signer
 
     async def _put(self, manifest: Manifest, uid: str) -> Keys:
         """Apply to the very object that is known, or make it where none is known."""
@@ -229,7 +258,11 @@ class Executor:
         return self._world.observe(manifest)
 
 
-def _unchanged(step: ActivateRoot | RetireRoot) -> list[Manifest]:
+def _drops(slots: Iterable[str]) -> list[Manifest]:
+    return [{"op": "remove", "path": f"/data/{slot}"} for slot in slots]
+
+
+def _unchanged(step: ActivateRoot | DropSlots) -> list[Manifest]:
     """Return the JSON patch operations that hold only if the Secret is as it was seen."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": step.uid},

@@ -15,6 +15,7 @@ def selections(own_namespace: str) -> tuple[Selection, ...]:
     return (
         Selection("TrustDomain"),
         Selection("ServiceIdentity"),
+        Selection("CredentialRotation"),
         Selection("Namespace"),
         Selection("Service"),
         Selection("EndpointSlice", "default", labels="kubernetes.io/service-name=kubernetes"),

@@ -7,7 +7,8 @@ from troth.pki.authorities import SigningAuthority
 from troth.pki.issuing import create_root, issue
 from troth.pki.keys import generate_key, private_key_pem
 from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
-from troth.planning.plan import CreateRoot, IssueLeaf, PrepareRoot
+from troth.pki.pem import write_certificates
+from troth.planning.plan import AdoptAuthority, CreateRoot, IssueLeaf, PrepareRoot
 from troth.world.facts import KEYSTORE_DIGEST, Manifest
 from troth.world.observe import (
     KEY,
@@ -15,6 +16,7 @@ from troth.world.observe import (
     LEAF,
     NEXT_KEY,
     NEXT_LEAF,
+    NEXT_ROOTS,
     PASSWORD,
     ROOTS,
     TRUSTSTORE,
@@ -34,6 +36,28 @@ def next_root(step: PrepareRoot, now: datetime) -> dict[str, str]:
     key = generate_key(step.algorithm)
     certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
     return {NEXT_LEAF: _encoded(certificate), NEXT_KEY: _encoded(private_key_pem(key))}
+
+
+def adopted_secret(step: AdoptAuthority, signer: SigningAuthority) -> Manifest:
+    """Return the Secret that Troth keeps of a given CA."""
+    certificates, roots = _files(signer)
+    data = {LEAF: certificates, KEY: private_key_pem(signer.private_key), ROOTS: roots}
+    return _with_data(step.manifest, data)
+
+
+def next_given(signer: SigningAuthority) -> dict[str, str]:
+    """Return the data of a given CA to come, to be put beside the active one."""
+    certificates, roots = _files(signer)
+    key = private_key_pem(signer.private_key)
+    data = {NEXT_LEAF: certificates, NEXT_KEY: key, NEXT_ROOTS: roots}
+    return {name: _encoded(value) for name, value in data.items()}
+
+
+def _files(signer: SigningAuthority) -> tuple[bytes, bytes]:
+    """Return an authority's certificates from the issuing one upwards, and its anchors."""
+    authority = signer.authority
+    issuing = authority.certificates or (write_certificates([signer.certificate]),)
+    return b"".join(issuing), b"".join(authority.anchors)
 
 
 def leaf_secret(step: IssueLeaf, signer: SigningAuthority, now: datetime) -> Manifest:

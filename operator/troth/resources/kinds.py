@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.metadata import Resource
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
@@ -84,6 +85,23 @@ KINDS: tuple[Kind, ...] = (
             Column("Enforcement", ".spec.enforcement"),
             Column("Expires", ".status.certificate.notAfter"),
             Column("SPIFFE ID", ".status.spiffeID", priority=1),
+            MESSAGE,
+            AGE,
+        ),
+    ),
+    Kind(
+        CredentialRotation,
+        plural="credentialrotations",
+        short_name="cr",
+        namespaced=True,
+        columns=(
+            Column("Kind", ".spec.target.kind"),
+            Column("Target", ".spec.target.name"),
+            READY,
+            REASON,
+            Column("Phase", ".status.phase"),
+            Column("Last", ".status.lastRotated", type="date"),
+            Column("Next", ".status.nextRotation"),
             MESSAGE,
             AGE,
         ),

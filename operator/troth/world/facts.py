@@ -28,6 +28,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A resource whose spec cannot be understood, as it came, and why."""
+
+    manifest: Manifest
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """What every written object has: where it is, which one it is, and whose."""
 
@@ -59,18 +67,22 @@ class IdentitySecret(Fact):
 class AuthoritySecret(Fact):
     """A CA's Secret: its certificates as they stand there, and what is wrong with its key.
 
-    `prepared` is the next root and `retiring` the last one, empty where there is none;
-    `active_since` is since when, in seconds of this process's uptime, the active certificate is
-    known to be active.
+    `prepared` is the next one and `retiring` the last one, empty where there is none; `roots` and
+    its like are the anchors beside them, None for a root of Troth's own, which is its own anchor.
+    `active_since` and `prepared_since` are since when, in seconds of this process's uptime, the
+    certificates are known to be there.
     """
 
     certificates: bytes
     roots: bytes | None
     key_fault: Fault | None
     prepared: bytes = b""
+    prepared_roots: bytes | None = None
     prepared_fault: Fault | None = None
     retiring: bytes = b""
+    retiring_roots: bytes | None = None
     active_since: float = 0.0
+    prepared_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ from troth.world.facts import (
 LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
 KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
 PUBLIC = (ROOTS, PEERS)
-NEXT_LEAF, NEXT_KEY, RETIRING = "next.crt", "next.key", "retiring.crt"
-"""In a self-managed root's Secret: the root to come with its key, and the certificate before."""
+NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
+RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
+"""In an authority's Secret: the CA to come with its key, and the certificates of the one before."""
 
 
 def decoded(secret: Manifest) -> dict[str, bytes]:
@@ -97,10 +98,12 @@ def authority_secret(secret: Manifest) -> AuthoritySecret:
         roots=data.get(ROOTS),
         key_fault=key_fault(certificates, data.get(KEY, b"")),
         prepared=data.get(NEXT_LEAF, b""),
+        prepared_roots=data.get(NEXT_ROOTS),
         prepared_fault=key_fault(data[NEXT_LEAF], data.get(NEXT_KEY, b""))
         if NEXT_LEAF in data
         else None,
         retiring=data.get(RETIRING, b""),
+        retiring_roots=data.get(RETIRING_ROOTS),
     )
 
 
@@ -116,17 +119,19 @@ def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthorit
         secret,
         authority,
         None,
-        prepared=None if secret.prepared_fault else _slot(secret.prepared, trust_domain),
-        retiring=_slot(secret.retiring, trust_domain),
+        prepared=None
+        if secret.prepared_fault
+        else _slot(secret.prepared, secret.prepared_roots, trust_domain),
+        retiring=_slot(secret.retiring, secret.retiring_roots, trust_domain),
     )
 
 
-def _slot(certificates: bytes, trust_domain: str) -> Authority | None:
+def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Authority | None:
     """Return the authority beside the active one, if there is one that can be used."""
     if not certificates:
         return None
     try:
-        return load_authority(certificates, None, None, trust_domain)
+        return load_authority(certificates, None, roots, trust_domain)
     except PKIError:
         return None
 

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.manifests import faults_of
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain import RotationPhase, TrustDomain
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches, subsumed
 from troth.world import observe
@@ -27,12 +28,15 @@ from troth.world.facts import (
     Content,
     Endpoint,
     Fact,
+    Fault,
     IdentitySecret,
     KnownAuthority,
     Manifest,
     Service,
+    Unreadable,
 )
 from troth.world.keys import Key, Keys, domain_key, identity_key
+from troth.world.rotations import Rotations, rotation_key, target_key
 
 F = TypeVar("F", bound=Fact)
 
@@ -44,10 +48,11 @@ class World:
     own_namespace: str
     """Where Troth runs, and where authorities are kept."""
     registry: Registry = field(default_factory=Registry)
-    unreadable: dict[Key, Manifest] = field(default_factory=dict)
-    """Resources whose spec cannot be understood, as they came."""
+    unreadable: dict[Key, Unreadable] = field(default_factory=dict)
+    """Resources whose spec cannot be understood."""
     terminating: set[str] = field(default_factory=set)
     """Namespaces that are being deleted: nothing can be created there."""
+    rotations: Rotations = field(init=False)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)
@@ -66,6 +71,9 @@ class World:
     _slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
     _versions: dict[tuple[str, Ref], int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.rotations = Rotations(self.own_namespace)
+
     # Feeding
 
     def observe(self, manifest: Manifest) -> Keys:
@@ -80,7 +88,7 @@ class World:
         self._versions[kind, ref] = _version(manifest)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
-        return self._take(kind)(ref, manifest)
+        return self._with_rotations(self._take(kind)(ref, manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> Keys:
         """Take in that an object was gone at a resource version; return what to look at again.
@@ -91,7 +99,7 @@ class World:
         if known is None or known > version:
             return set()
         del self._versions[kind, ref]
-        return self._take(kind)(ref, None)
+        return self._with_rotations(self._take(kind)(ref, None))
 
     def forget_written(self, kind: str, ref: Ref) -> Keys:
         """Take in that Troth itself deleted an object."""
@@ -115,6 +123,7 @@ class World:
         return {
             "TrustDomain": self._take_domain,
             "ServiceIdentity": self._take_identity,
+            "CredentialRotation": self._take_rotation,
             "Namespace": self._take_namespace,
             "Service": self._take_service,
             "EndpointSlice": self._take_endpoints,
@@ -135,7 +144,7 @@ class World:
             registry.drop_domain(ref.name)
         else:
             registry.refuse_domain(ref.name, fault)
-            self.unreadable[key] = manifest
+            self.unreadable[key] = Unreadable(manifest, fault)
         if before is not None and after is not None and before.spec == after.spec:
             return {key}
         if after is None or was_unreadable:  # whom it would have governed cannot be told
@@ -161,9 +170,25 @@ class World:
             registry.drop_identity(ref)
         else:
             registry.refuse_identity(ref, fault)
-            self.unreadable[key] = manifest
+            self.unreadable[key] = Unreadable(manifest, fault)
         affected |= {identity_key(other) for other in registry.naming(ref)}
         return affected | {key}
+
+    def _take_rotation(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        key, before = rotation_key(ref), self.rotations.by_ref.get(ref)
+        after, fault = parsed(manifest, CredentialRotation)
+        self.unreadable.pop(key, None)
+        self.rotations.drop(ref)
+        if after is not None:
+            self.rotations.put(after)
+        elif manifest is not None:
+            self.unreadable[key] = Unreadable(manifest, fault)
+        if before is not None and after is not None and before.spec == after.spec:
+            return {key}
+        return {key} | {target_key(each) for each in (before, after) if each is not None}
+
+    def _with_rotations(self, affected: Keys) -> Keys:
+        return affected | self.rotations.concerned(affected)
 
     def _take_namespace(self, ref: Ref, manifest: Manifest | None) -> Keys:
         name, registry = ref.name, self.registry
@@ -223,11 +248,15 @@ class World:
         self._judged.clear()
         if manifest is not None:
             now = observe.authority_secret(manifest)
-            same = known is not None and known.certificates == now.certificates
-            since = known.active_since if known and same else self.uptime
-            self.authority_secrets[ref.name] = replace(now, active_since=since)
+            active = known and known.certificates == now.certificates
+            prepared = known and known.prepared == now.prepared
+            self.authority_secrets[ref.name] = replace(
+                now,
+                active_since=known.active_since if known and active else self.uptime,
+                prepared_since=known.prepared_since if known and prepared else self.uptime,
+            )
         for domain in self.registry.domains.values():
-            if authority_ref(domain, self.own_namespace) == ref:
+            if ref in (authority_ref(domain, self.own_namespace), self._given_ref(domain)):
                 affected |= around_domain(self.registry, domain) | {
                     domain_key(domain.metadata.name)
                 }
@@ -275,14 +304,40 @@ class World:
         return {
             domain_key(name)
             for name, domain in self.registry.domains.items()
-            if (known := self.authority(domain)) and (known.prepared or known.retiring)
+            if domain.status.rotation.phase is not RotationPhase.IDLE
+            or ((known := self.authority(domain)) and (known.prepared or known.retiring))
         }
 
     # Reading
 
     def authority(self, domain: TrustDomain) -> KnownAuthority | None:
-        """Return a trust domain's authority as its CA Secret has it, if that is there."""
-        secret = self.authority_secrets.get(authority_ref(domain, self.own_namespace).name)
+        """Return a trust domain's authority as Troth keeps it, if it is there.
+
+        One that was copied from a given CA serves only while that is there and good: to take it
+        away is to stop issuing.
+        """
+        known = self._judge(authority_ref(domain, self.own_namespace), domain)
+        given_ref = self._given_ref(domain)
+        if known is None or known.authority is None or given_ref is None:
+            return known
+        given = self.given_authority(domain)
+        if given is not None and given.authority is not None:
+            return known
+        message = f"create the Secret {given_ref} with tls.crt, tls.key and, for its root, ca.crt"
+        fault = given.fault if given else Fault("SecretMissing", message)
+        return replace(known, authority=None, fault=fault, prepared=None, retiring=None)
+
+    def given_authority(self, domain: TrustDomain) -> KnownAuthority | None:
+        """Return the CA that is given to a trust domain, if there is one."""
+        ref = self._given_ref(domain)
+        return self._judge(ref, domain) if ref else None
+
+    def _given_ref(self, domain: TrustDomain) -> Ref | None:
+        given = domain.spec.authority.secret_ref
+        return Ref(self.own_namespace, given.name) if given else None
+
+    def _judge(self, ref: Ref, domain: TrustDomain) -> KnownAuthority | None:
+        secret = self.authority_secrets.get(ref.name)
         if secret is None:
             return None
         key = (secret.uid, secret.resource_version, domain.spec.domain)
@@ -337,12 +392,11 @@ def _version(manifest: Manifest) -> int:
 
 
 def authority_ref(domain: TrustDomain, own_namespace: str) -> Ref:
-    """Return where a trust domain's CA Secret is."""
-    given = domain.spec.authority.secret_ref
-    return Ref(own_namespace, given.name if given else f"{domain.metadata.name}-authority")
+    """Return where Troth keeps what it signs a trust domain's leaves with."""
+    return Ref(own_namespace, f"{domain.metadata.name}-authority")
 
 
-R = TypeVar("R", TrustDomain, ServiceIdentity)
+R = TypeVar("R", TrustDomain, ServiceIdentity, CredentialRotation)
 
 
 def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:

@@ -1,0 +1,176 @@
+"""The plan of a `CredentialRotation`: where it stands, and when the next one is due.
+
+It changes nothing itself: what it asks for is read by whoever plans its target, from
+`troth.planning.schedule`. What it tells is read here from the target, a kind at a time.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from troth.pki.certificates import Leaf
+from troth.planning import status as verdicts
+from troth.planning.authority import plan_rotation
+from troth.planning.children import secret_ref
+from troth.planning.leaf import leaf_due, longest_overlap
+from troth.planning.plan import Plan
+from troth.planning.rotation import BLOCKERS, due_of
+from troth.planning.rotation import made_at as root_made_at
+from troth.planning.schedule import due_at, overlap_of
+from troth.resources.conditions import Verdict
+from troth.resources.credential_rotation import (
+    CredentialPhase,
+    CredentialRotation,
+    CredentialRotationStatus,
+    TargetKind,
+)
+from troth.resources.scalars import format_duration, format_time
+from troth.resources.trust_domain import RotationPhase
+from troth.world.facts import Fault
+from troth.world.keys import Key
+from troth.world.rotations import target_key
+from troth.world.world import World
+
+PHASES = {
+    RotationPhase.IDLE: CredentialPhase.IDLE,
+    RotationPhase.PREPARING: CredentialPhase.PREPARED,
+    RotationPhase.DISTRIBUTING: CredentialPhase.PREPARED,
+    RotationPhase.ACTIVATING: CredentialPhase.OVERLAPPING,
+    RotationPhase.REISSUING: CredentialPhase.OVERLAPPING,
+    RotationPhase.RETIRING: CredentialPhase.RETIRING,
+}
+ON_ITS_WAY = frozenset({"AwaitingCredential"})
+"""Reasons that pass without a person doing anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the credential of a target stands, or why it cannot be rotated."""
+
+    phase: CredentialPhase = CredentialPhase.IDLE
+    made_at: datetime | None = None
+    due: datetime | None = None
+    blockers: tuple[str, ...] = ()
+    wait: timedelta | None = None
+    fault: Fault | None = None
+
+
+def plan_credential_rotation(key: Key, world: World, now: datetime) -> Plan:
+    """Return what there is to tell of a rotation, and when to look again."""
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    rotation = world.rotations.by_ref.get(key.ref)
+    if rotation is None or rotation.metadata.deletion_timestamp:
+        return Plan(key, rotation.metadata.uid if rotation else "")
+    progress = _progress(rotation, world, now)
+    summary = verdicts.summed_up([_verdict(progress)], ON_ITS_WAY)
+    status = CredentialRotationStatus(
+        observed_generation=rotation.metadata.generation,
+        phase=progress.phase,
+        blockers=progress.blockers[:BLOCKERS],
+        last_rotated=progress.made_at,
+        next_rotation=progress.due and progress.due.replace(microsecond=0),
+    ).manifest()
+    status["conditions"] = verdicts.conditions(rotation, rotation.status.conditions, summary, now)
+    return Plan(
+        key,
+        rotation.metadata.uid,
+        status=status,
+        previous_status=rotation.status.manifest(),
+        due=min((due for due in _dues(progress, now) if due > now), default=None),
+    )
+
+
+def _dues(progress: Progress, now: datetime) -> Iterator[datetime]:
+    if progress.due is not None:
+        yield progress.due
+    if progress.wait is not None:
+        yield now + progress.wait
+
+
+def _verdict(progress: Progress) -> Verdict:
+    if progress.fault is not None:
+        return verdicts.false("Rotates", progress.fault.reason, progress.fault.message)
+    return verdicts.true("Rotates", "Scheduled")
+
+
+def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Progress:
+    key = target_key(rotation)
+    if not world.rotations.may(rotation):
+        message = (
+            f"a root is rotated only from Troth's own namespace; create this in the namespace "
+            f"{world.own_namespace}"
+        )
+        return Progress(fault=Fault("NotFromHere", message))
+    declared = world.registry.domains if key.kind == "TrustDomain" else world.registry.identities
+    if (key.ref.name if key.kind == "TrustDomain" else key.ref) not in declared:
+        return Progress(fault=Fault("TargetMissing", f"create the {key}, or delete this"))
+    return PROGRESS[rotation.spec.target.kind](key, world, now)
+
+
+def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:
+    domain = world.registry.domains[key.ref.name]
+    known = world.authority(domain)
+    if known is None or known.authority is None:
+        message = f"{key} has no authority that can be used; see its status"
+        return Progress(fault=Fault("AwaitingCredential", message))
+    handover = plan_rotation(domain, world, now)
+    return Progress(
+        phase=PHASES[handover.phase],
+        made_at=root_made_at(known.authority),
+        due=due_of(domain, known.authority, world, now),
+        blockers=handover.blockers,
+        wait=handover.wait,
+        fault=_given_asked_for(key, world, now),
+    )
+
+
+def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
+    """Return that somebody must give another CA, where one is asked for that Troth cannot make."""
+    domain = world.registry.domains[key.ref.name]
+    reference, known = domain.spec.authority.secret_ref, world.authority(domain)
+    if reference is None or known is None or known.authority is None or known.prepared:
+        return None
+    asked = due_at(world.rotations.of(key), root_made_at(known.authority), now)
+    if asked is None or asked > now:
+        return None
+    message = (
+        f"put another CA into the Secret {world.own_namespace}/{reference.name}; the present one "
+        f"was to be replaced at {format_time(asked)}"
+    )
+    return Fault("AwaitingGivenAuthority", message)
+
+
+def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
+    identity = world.registry.identities[key.ref]
+    if identity.spec.authentication.mtls is None:
+        message = f"{key} has no certificate to rotate; delete this, or declare mtls there"
+        return Progress(fault=Fault("NothingToRotate", message))
+    secret = world.secrets.get(secret_ref(key.ref))
+    if secret is None or secret.leaf is None:
+        message = f"{key} has no certificate yet; see its status"
+        return Progress(fault=Fault("AwaitingCredential", message))
+    leaf, rotations = secret.leaf, world.rotations.of(key)
+    return Progress(
+        made_at=leaf.issued_at,
+        due=leaf_due(leaf, identity.metadata.uid, rotations, now),
+        fault=_overlap_fault(leaf, rotations),
+    )
+
+
+def _overlap_fault(leaf: Leaf, rotations: Iterable[CredentialRotation]) -> Fault | None:
+    longest = longest_overlap(leaf)
+    if overlap_of(rotations) <= longest:
+        return None
+    message = (
+        f"write an overlap of at most {format_duration(longest)}, half of the certificate's "
+        "lifetime; that is what is kept to"
+    )
+    return Fault("OverlapTooLong", message)
+
+
+PROGRESS: dict[TargetKind, Callable[[Key, World, datetime], Progress]] = {
+    TargetKind.TRUST_DOMAIN: _of_trust_domain,
+    TargetKind.SERVICE_IDENTITY: _of_service_identity,
+}
