@@ -28,7 +28,7 @@ class Server(Rehearsal):
         self.log: list[Place] = []
         self.events: list[Manifest] = []
         self.refuses: Callable[[Place], ApiError | None] = lambda _: None
-        self._crash_after = crash_after
+        self.crash_after = crash_after
 
     def _write(self, place: Place, stored: Manifest) -> Manifest:
         refusal = self.refuses(place)
@@ -51,7 +51,7 @@ class Server(Rehearsal):
 
     def _written(self, place: Place) -> None:
         self.log.append(place)
-        if len(self.log) == self._crash_after:
+        if len(self.log) == self.crash_after:
             raise Crashed
 
     def reasons(self) -> list[str]:

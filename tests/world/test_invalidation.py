@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
-from tests.builders import OWN, Cluster, Manifest
+from tests.builders import HOUR, OWN, Cluster, Manifest, rotation
 from tests.strategies import (
     DOMAINS,
     NAMES,
@@ -31,9 +31,13 @@ from troth.reconcile.execute import needed
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
 from troth.world.keys import Key, Keys, domain_key, identity_key
+from troth.world.rotations import rotation_key
 
-EVERYBODY = [domain_key(name) for name in DOMAINS] + [
-    identity_key(Ref(namespace, name)) for namespace in (*NAMESPACES, OWN) for name in NAMES
+PLACES = [Ref(namespace, name) for namespace in (*NAMESPACES, OWN) for name in NAMES]
+EVERYBODY = [
+    *(domain_key(name) for name in DOMAINS),
+    *(identity_key(ref) for ref in PLACES),
+    *(rotation_key(ref) for ref in PLACES),
 ]
 
 
@@ -100,7 +104,25 @@ def some_authority(draw: st.DrawFn) -> Manifest:
     return made
 
 
+@st.composite
+def some_rotation(draw: st.DrawFn) -> Manifest:
+    kind, targets = draw(st.sampled_from((("ServiceIdentity", NAMES), ("TrustDomain", DOMAINS))))
+    spec: Manifest = {}
+    if draw(st.booleans()):
+        spec["requestedAt"] = builders.stamp(builders.NOW + draw(st.sampled_from((-1, 1))) * HOUR)
+    if draw(st.booleans()):
+        spec["every"] = draw(st.sampled_from(("5m", "720h")))
+    if draw(sometimes):
+        spec["overlap"] = "12h"
+    name = draw(st.sampled_from(NAMES))
+    chosen = rotation(kind, draw(st.sampled_from(targets)), draw(everywhere), name, **spec)
+    if draw(sometimes):
+        chosen["spec"]["compromised"] = "0123456789abcdef"
+    return broken(chosen) if draw(sometimes) else chosen
+
+
 declarations = st.one_of(
+    some_rotation(),
     some_identity(),
     some_domain(),
     some_namespace(),

@@ -5,7 +5,7 @@ It changes nothing itself: what it asks for is read by whoever plans its target,
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from troth.pki.certificates import Leaf
@@ -26,6 +26,7 @@ from troth.resources.credential_rotation import (
 )
 from troth.resources.scalars import format_duration, format_time
 from troth.resources.trust_domain import RotationPhase
+from troth.resources.windows import known_zone, next_open
 from troth.world.facts import Fault
 from troth.world.keys import Key
 from troth.world.rotations import target_key
@@ -106,7 +107,20 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
     declared = world.registry.domains if key.kind == "TrustDomain" else world.registry.identities
     if (key.ref.name if key.kind == "TrustDomain" else key.ref) not in declared:
         return Progress(fault=Fault("TargetMissing", f"create the {key}, or delete this"))
-    return PROGRESS[rotation.spec.target.kind](key, world, now)
+    progress = PROGRESS[rotation.spec.target.kind](key, world, now)
+    fault = _window_fault(rotation, now)
+    return replace(progress, fault=fault) if fault is not None else progress
+
+
+def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
+    for window in rotation.spec.windows:
+        if known_zone(window.time_zone) is None:
+            message = f"there is no time zone {window.time_zone}; write one such as Europe/Berlin"
+            return Fault("TimeZoneUnknown", message)
+        if next_open([window], now) is None:
+            message = f"the window {window.cron} never opens; no month has such a day"
+            return Fault("WindowNeverOpens", message)
+    return None
 
 
 def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:

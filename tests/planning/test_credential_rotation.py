@@ -1,0 +1,177 @@
+"""What a CredentialRotation tells of its target, and what it makes of it."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests import builders
+from tests.builders import (
+    DAY,
+    HOUR,
+    NOW,
+    OWN,
+    Cluster,
+    Manifest,
+    domain,
+    identity,
+    key_of,
+    namespace,
+    rotation,
+    secret,
+    shop,
+    stamp,
+)
+from troth.planning.plan import IssueLeaf, PrepareRoot
+from troth.resources.references import Ref
+from troth.world.keys import Key, domain_key
+from troth.world.rotations import rotation_key
+
+PRODUCTION = domain_key("production")
+OF_PAYMENTS = rotation_key(Ref("shop", "payments-rotation"))
+OF_ROOT = rotation_key(Ref(OWN, "production-rotation"))
+
+
+def of_root(**spec: object) -> Manifest:
+    return rotation("TrustDomain", "production", OWN, **spec)
+
+
+def ready(cluster: Cluster, key: Key) -> tuple[str, str, str]:
+    condition = cluster.condition(key, "Ready")
+    return condition["status"], condition["reason"], condition.get("message", "")
+
+
+def status(cluster: Cluster, key: Key) -> Manifest:
+    told = cluster.plan(key).status
+    assert told is not None
+    return dict(told)
+
+
+def reissues(cluster: Cluster) -> list[str]:
+    steps = cluster.plan(key_of()).steps
+    return [step.reason for step in steps if isinstance(step, IssueLeaf)]
+
+
+def prepares(cluster: Cluster) -> bool:
+    return any(isinstance(step, PrepareRoot) for step in cluster.plan(PRODUCTION).steps)
+
+
+# Leaves
+
+
+def test_a_certificate_is_reissued_once_when_somebody_asks() -> None:
+    cluster = shop(identity()).settle()
+    assert not reissues(cluster)
+    cluster.now += HOUR
+    assert key_of() in cluster.put(rotation(requestedAt=stamp(cluster.now)))
+    assert reissues(cluster) == ["RotationDue"]
+    cluster.settle()
+    assert not reissues(cluster)
+    told = status(cluster, OF_PAYMENTS)
+    assert told["lastRotated"] == stamp(cluster.now)
+    assert ready(cluster, OF_PAYMENTS)[:2] == ("True", "InPlace")
+
+
+def test_a_certificate_is_reissued_when_it_has_become_too_old() -> None:
+    cluster = shop(identity(), rotation(every="6h")).settle()
+    plan = cluster.plan(key_of())
+    assert plan.due == NOW + 6 * HOUR
+    assert plan.status is not None
+    assert plan.status["certificate"]["renewAt"] == stamp(NOW + 6 * HOUR)
+    assert status(cluster, OF_PAYMENTS)["nextRotation"] == stamp(NOW + 6 * HOUR)
+    cluster.now += 6 * HOUR
+    assert reissues(cluster) == ["RotationDue"]
+
+
+def test_a_longer_interval_than_the_lifetime_lets_nothing_expire() -> None:
+    cluster = shop(identity(), rotation(every="720h")).settle()
+    cluster.now += 16 * HOUR
+    assert reissues(cluster) == ["RenewalDue"]
+
+
+def test_an_overlap_renews_so_long_before_the_end() -> None:
+    cluster = shop(identity(), rotation(overlap="10h")).settle()
+    cluster.now = NOW + 14 * HOUR - timedelta(seconds=1)
+    assert not reissues(cluster)
+    cluster.now = NOW + 14 * HOUR
+    assert reissues(cluster) == ["RenewalDue"]
+
+
+def test_an_overlap_longer_than_can_be_is_told_and_does_not_reissue_for_ever() -> None:
+    cluster = shop(identity(), rotation(overlap="100h")).settle()
+    assert ready(cluster, OF_PAYMENTS)[:2] == ("False", "OverlapTooLong")
+    assert not reissues(cluster)
+
+
+def test_a_rotation_waits_until_its_target_is_there() -> None:
+    cluster = shop(rotation())
+    assert ready(cluster, OF_PAYMENTS)[:2] == ("False", "TargetMissing")
+    assert OF_PAYMENTS in cluster.put(identity())
+    assert ready(cluster.settle(), OF_PAYMENTS)[:2] == ("True", "InPlace")
+
+
+def test_without_a_certificate_there_is_nothing_to_rotate() -> None:
+    legacy = identity(authentication=builders.gateway_only("gateway", NOW + DAY))
+    assert ready(shop(legacy, rotation()), OF_PAYMENTS)[:2] == ("False", "NothingToRotate")
+
+
+@pytest.mark.parametrize(
+    ("window", "reason"),
+    [
+        ({"cron": "0 2 31 2 *", "duration": "1h"}, "WindowNeverOpens"),
+        ({"cron": "0 2 * * *", "duration": "1h", "timeZone": "Europe/Nowhere"}, "TimeZoneUnknown"),
+    ],
+)
+def test_a_window_that_cannot_come_is_told(window: Manifest, reason: str) -> None:
+    cluster = shop(identity(), rotation(every="6h", windows=[window])).settle()
+    assert ready(cluster, OF_PAYMENTS)[:2] == ("False", reason)
+
+
+# Roots
+
+
+def test_a_root_is_replaced_when_somebody_asks_from_troths_own_namespace() -> None:
+    cluster = shop(identity()).settle()
+    cluster.now += DAY
+    assert not prepares(cluster)
+    assert PRODUCTION in cluster.put(of_root(requestedAt=stamp(cluster.now)))
+    assert prepares(cluster)
+    assert status(cluster, OF_ROOT)["phase"] == "Prepared"
+
+
+def test_a_root_is_not_replaced_for_anybody_else() -> None:
+    cluster = shop(identity()).settle()
+    cluster.now += DAY
+    cluster.put(rotation("TrustDomain", "production", "shop", requestedAt=stamp(cluster.now)))
+    assert not prepares(cluster)
+    told = ready(cluster, rotation_key(Ref("shop", "production-rotation")))
+    assert told[:2] == ("False", "NotFromHere")
+    assert "troth-system" in told[2]
+
+
+def test_a_root_is_replaced_when_it_has_become_too_old() -> None:
+    cluster = shop(of_root(every="720h")).settle()
+    due = cluster.plan(PRODUCTION).due
+    assert due == NOW + 30 * DAY
+    assert status(cluster, OF_ROOT)["nextRotation"] == stamp(due)
+    cluster.now = due
+    assert prepares(cluster)
+
+
+def test_a_given_authority_is_asked_for() -> None:
+    certificate, key = builders.root("production.example")
+    cluster = Cluster.of(
+        namespace("shop", domain="production"),
+        domain(authority={"secretRef": {"name": "corporate"}}),
+        secret("corporate", tls_crt=certificate, tls_key=key.encode()),
+        of_root(requestedAt=stamp(NOW + DAY)),
+    ).settle()
+    assert ready(cluster, OF_ROOT)[0] == "True"
+    cluster.now += DAY
+    told = ready(cluster, OF_ROOT)
+    assert told[:2] == ("False", "AwaitingGivenAuthority")
+    assert "troth-system/corporate" in told[2]
+
+
+def test_a_rotation_that_cannot_be_read_is_told() -> None:
+    cluster = shop(identity(), {**rotation(), "spec": {"target": {"kind": "Pod", "name": "x"}}})
+    assert ready(cluster, OF_PAYMENTS)[:2] == ("False", "InvalidSpec")

@@ -1,0 +1,73 @@
+"""When declared rotations ask for a new credential."""
+
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import DAY, HOUR, NOW, rotation, stamp
+from tests.strategies import more
+from troth.planning.schedule import due_at, overlap_of
+from troth.resources.credential_rotation import CredentialRotation
+
+
+def declared(**spec: object) -> CredentialRotation:
+    return CredentialRotation.parse(rotation(**spec))  # type: ignore[arg-type]
+
+
+def test_nobody_asks_for_anything() -> None:
+    assert due_at([declared()], NOW, NOW) is None
+
+
+def test_a_request_is_answered_by_what_is_made_after_it() -> None:
+    asked = declared(requestedAt=stamp(NOW))
+    assert due_at([asked], NOW - HOUR, NOW) == NOW
+    assert due_at([asked], NOW, NOW + HOUR) is None
+    assert due_at([asked], NOW + HOUR, NOW + HOUR) is None
+
+
+def test_a_request_for_later_waits_until_then() -> None:
+    assert due_at([declared(requestedAt=stamp(NOW + DAY))], NOW, NOW) == NOW + DAY
+
+
+def test_two_requests_are_answered_by_one_rotation() -> None:
+    asked = [declared(requestedAt=stamp(NOW)), declared(requestedAt=stamp(NOW + HOUR))]
+    assert due_at(asked, NOW - DAY, NOW + 2 * HOUR) == NOW
+    assert due_at(asked, NOW + 2 * HOUR, NOW + 2 * HOUR) is None
+
+
+def test_the_shortest_interval_counts() -> None:
+    assert due_at([declared(every="72h"), declared(every="48h")], NOW, NOW) == NOW + 2 * DAY
+
+
+def test_what_is_due_outside_of_a_window_waits_for_it_and_a_request_does_not() -> None:
+    nights = [{"cron": "0 2 * * *", "duration": "1h"}]
+    scheduled = declared(every="24h", windows=nights)
+    made = NOW  # noon
+    two_at_night = NOW.replace(hour=2) + 2 * DAY
+    assert due_at([scheduled], made, NOW) == two_at_night
+    assert due_at([scheduled], made, two_at_night + HOUR) == two_at_night + DAY  # it was missed
+    at_once = declared(every="24h", windows=nights, requestedAt=stamp(NOW + HOUR))
+    assert due_at([at_once], made, NOW) == NOW + HOUR
+
+
+def test_the_longest_overlap_counts() -> None:
+    assert overlap_of([]) == timedelta(0)
+    assert overlap_of([declared(overlap="1h"), declared(overlap="24h")]) == DAY
+
+
+moments = st.integers(0, 10**6).map(lambda seconds: NOW + timedelta(seconds=seconds))
+
+
+@more(1)
+@given(moments, moments, moments, st.integers(300, 10**5))
+def test_once_it_is_carried_out_nothing_is_due(
+    made: datetime, now: datetime, asked: datetime, every: int
+) -> None:
+    rotations = [declared(requestedAt=stamp(asked), every=f"{every}s")]
+    due = due_at(rotations, made, now)
+    assert due is not None
+    if due <= now:
+        again = due_at(rotations, now, now)
+        assert again is not None
+        assert again > now

@@ -1,0 +1,278 @@
+"""What a person hears of a rotation: every phase, in words, once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from tests.builders import DAY, NOW, OWN, domain, identity, namespace, rotation, stamp
+from tests.reconcile.serving import Running, Server, running
+from troth.cluster.api import ApiError
+from troth.planning.rotation import BLOCKERS
+from troth.reconcile.rehearsal import Place
+from troth.reconcile.rotation_events import of_credential_rotation, of_trust_domain
+from troth.resources.references import Ref
+
+STEP = timedelta(seconds=30)
+DOMAIN = ("TrustDomain", Ref("", "production"))
+PAYMENTS = ("ServiceIdentity", Ref("shop", "payments"))
+OF_ROOT = ("CredentialRotation", Ref(OWN, "production-rotation"))
+OF_PAYMENTS = ("CredentialRotation", Ref("shop", "payments-rotation"))
+
+
+@asynccontextmanager
+async def settled() -> AsyncIterator[Running]:
+    """A shop in which everything is in place, a day after it began, and nothing is to be told."""
+    server = Server([namespace("shop", domain="production"), domain(), identity()])
+    async with running(server, due=True) as it:
+        await it.settle()
+        await live(it, DAY, step=DAY / 4)
+        server.events.clear()
+        yield it
+
+
+async def live(it: Running, length: timedelta, step: timedelta = STEP) -> None:
+    until = it.clock.now() + length
+    while it.clock.now() < until:
+        await it.clock.move_to(it.clock.now() + step)
+        for _ in range(8):  # due keys are queued by a task of their own
+            await asyncio.sleep(0)
+        await it.settle()
+
+
+async def ask(it: Running, **spec: object) -> None:
+    """Ask for a new root now, or as `spec` says."""
+    asked = spec or {"requestedAt": stamp(it.clock.now())}
+    await it.put(rotation("TrustDomain", "production", OWN, **asked))
+
+
+def active(it: Running) -> str:
+    return str(it.server.objects[DOMAIN]["status"]["authorities"][0]["fingerprint"])
+
+
+def told(it: Running, place: Place) -> list[tuple[str, str, str]]:
+    """Type, reason and note of every Event about an object, in order."""
+    return [
+        (event["type"], event["reason"], event["note"])
+        for event in it.server.events
+        if (event["regarding"]["kind"], event["regarding"]["name"]) == (place[0], place[1].name)
+    ]
+
+
+def refusing(*refused: Place) -> Callable[[Place], ApiError | None]:
+    return lambda place: ApiError(403, "Forbidden", "not yours") if place in refused else None
+
+
+async def test_every_phase_of_a_root_is_told_once_also_those_that_pass_in_one_visit() -> None:
+    async with settled() as it:
+        old = active(it)
+        await ask(it)
+        await live(it, timedelta(hours=1))
+        new = active(it)
+        expires = it.server.objects[DOMAIN]["status"]["authorities"][0]["notAfter"]
+        assert new != old
+        assert told(it, DOMAIN) == [
+            (
+                "Normal",
+                "RotationPreparing",
+                f"the new authority {new} is there beside {old}; it expires {expires}",
+            ),
+            (
+                "Normal",
+                "RotationDistributing",
+                (
+                    f"the new authority {new} goes into every bundle; it signs nothing before "
+                    "everybody has it"
+                ),
+            ),
+            (
+                "Normal",
+                "RotationActivating",
+                f"{new} signs from now on; {old} is still trusted",
+            ),
+            (
+                "Normal",
+                "RotationReissuing",
+                f"the certificates of {old} are replaced, one after the other",
+            ),
+            (
+                "Normal",
+                "RotationRetiring",
+                f"no certificate of {old} is in use any more; it is about to be dropped",
+            ),
+            (
+                "Normal",
+                "RotationCompleted",
+                f"{old} is dropped; {new} has taken its place everywhere",
+            ),
+        ]
+
+
+async def test_the_one_who_asked_is_told_of_each_phase_too() -> None:
+    async with settled() as it:
+        await ask(it)
+        asked_at = stamp(it.clock.now())
+        await live(it, timedelta(hours=1))
+        assert told(it, OF_ROOT) == [
+            (
+                "Normal",
+                "RotationPrepared",
+                "the next credential is made and reaches those who verify it",
+            ),
+            (
+                "Normal",
+                "RotationOverlapping",
+                f"the new credential, made {asked_at}, is in use; the old one is still good",
+            ),
+            (
+                "Normal",
+                "RotationRetiring",
+                "nobody uses the old credential any more; it is about to be dropped",
+            ),
+            ("Normal", "RotationCompleted", "the old credential is dropped"),
+        ]
+
+
+async def test_a_certificate_that_was_asked_for_is_told_on_both() -> None:
+    async with settled() as it:
+        await it.put(rotation())
+        it.server.events.clear()
+        asked_at = stamp(it.clock.now())
+        await it.put(rotation(requestedAt=asked_at))
+        (completed,) = told(it, OF_PAYMENTS)
+        assert completed == (
+            "Normal",
+            "RotationCompleted",
+            f"the credential made {asked_at} is in use everywhere",
+        )
+        assert [reason for _, reason, _ in told(it, PAYMENTS)] == ["Reissued"]
+
+
+async def test_what_holds_a_rotation_up_is_a_warning_once_and_not_at_every_look() -> None:
+    async with settled() as it:
+        bundle = ("ConfigMap", Ref("shop", "trust-bundle"))
+        it.server.refuses = refusing(bundle)
+        await ask(it)
+        await live(it, timedelta(hours=1))
+        for place in (DOMAIN, OF_ROOT):
+            warnings = [each for each in told(it, place) if each[1] == "RotationBlocked"]
+            ((type_, _, note),) = warnings
+            assert type_ == "Warning"
+            assert note.startswith("the bundle of namespace shop does not hold the new root yet")
+
+
+async def test_an_emergency_is_a_warning_and_says_who_is_refused() -> None:
+    async with settled() as it:
+        old = active(it)
+        it.server.refuses = refusing(("Secret", Ref("shop", "payments-identity")))
+        await ask(it, compromised=old)
+        new = active(it)
+        warnings = [each for each in told(it, DOMAIN) if each[0] == "Warning"]
+        assert warnings == [
+            (
+                "Warning",
+                "RotationActivating",
+                (
+                    f"{new} signs from now on; {old} is trusted no longer, and nobody was waited for: "
+                    "whoever still shows a certificate of it is refused until it has another"
+                ),
+            ),
+            (
+                "Warning",
+                "RotationBlocked",
+                (
+                    "shop/payments-identity holds a certificate of a root that was dropped: it is "
+                    "refused until it is reissued"
+                ),
+            ),
+        ]
+        it.server.refuses = refusing()
+        await it.put(identity(ports=["https"]))
+        await live(it, timedelta(minutes=10))
+        assert told(it, DOMAIN)[-1] == (
+            "Normal",
+            "RotationCompleted",
+            f"everybody has a certificate of {new}",
+        )
+
+
+async def test_a_retiring_root_that_is_compromised_is_a_warning() -> None:
+    async with settled() as it:
+        old = active(it)
+        it.server.refuses = refusing(("Secret", Ref("shop", "payments-identity")))
+        await ask(it)
+        while it.server.objects[DOMAIN]["status"]["rotation"]["phase"] != "Reissuing":
+            await live(it, STEP)
+            if it.clock.now() > NOW + 10 * DAY:
+                pytest.fail("never came to Reissuing")
+        await ask(it, compromised=old)
+        told_last = [each for each in told(it, DOMAIN) if each[1] == "RotationRetiring"]
+        ((type_, _, note),) = told_last
+        assert type_ == "Warning"
+        assert note.startswith(f"{old} is trusted no longer, and nobody was waited for")
+
+
+async def test_a_root_that_is_dropped_before_it_signs_is_told() -> None:
+    async with settled() as it:
+        await ask(it)
+        listed = it.server.objects[DOMAIN]["status"]["authorities"]
+        prepared = next(each["fingerprint"] for each in listed if each["state"] == "Prepared")
+        await ask(it, compromised=prepared)
+        assert (
+            "Warning",
+            "RotationAbandoned",
+            f"{prepared} is dropped before it has signed anything; it is not wanted any more",
+        ) in told(it, DOMAIN)
+
+
+def blocked(names: list[str], phase: str = "Reissuing") -> dict[str, object]:
+    return {"rotation": {"phase": phase, "blockers": names}, "phase": phase, "blockers": names}
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "heard"),
+    [
+        ([], ["a"], ["a"]),
+        (["a"], ["a"], []),
+        (["a", "b"], ["b"], []),
+        (["a"], ["a", "b"], ["b; there are others, see blockers in the status"]),
+        # one more has come into view at the end, and was there before
+        (list(LETTERS[:BLOCKERS]), list(LETTERS[1 : BLOCKERS + 1]), []),
+        (
+            list(LETTERS[1 : BLOCKERS + 1]),
+            list(LETTERS[:BLOCKERS]),
+            ["a; there are others, see blockers in the status"],
+        ),
+    ],
+)
+def test_only_a_blocker_that_is_new_is_told(
+    before: list[str], after: list[str], heard: list[str]
+) -> None:
+    of_domain = of_trust_domain(blocked(before), blocked(after))
+    assert [each.note for each in of_domain] == heard
+    of_rotation = of_credential_rotation(blocked(before), blocked(after))
+    assert [each.note for each in of_rotation] == heard
+
+
+def test_the_same_blocker_in_another_phase_is_told_again() -> None:
+    notices = of_trust_domain(blocked(["a"], "Distributing"), blocked(["a"], "Retiring"))
+    assert "RotationBlocked" in [each.reason for each in notices]
+
+
+def test_a_spec_that_cannot_be_read_tells_nothing_of_a_rotation() -> None:
+    authorities = [{"fingerprint": "a" * 16, "state": "Active", "notAfter": stamp(NOW)}]
+    before = blocked([]) | {"authorities": authorities}
+    assert not list(of_trust_domain(before, {"conditions": []}))
+    assert not list(of_credential_rotation({"phase": "Prepared"}, {"conditions": []}))
+
+
+def test_an_authority_that_is_lost_has_not_taken_anybodys_place() -> None:
+    authorities = [{"fingerprint": "a" * 16, "state": "Active", "notAfter": stamp(NOW)}]
+    missing = {"type": "AuthorityReady", "status": "False"}
+    after = blocked([], "Idle") | {"authorities": authorities, "conditions": [missing]}
+    assert not list(of_trust_domain(blocked([]) | {"authorities": authorities}, after))

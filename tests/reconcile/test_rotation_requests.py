@@ -1,0 +1,313 @@
+"""Rotations that somebody asks for: now, twice, while one goes on, and in an emergency."""
+
+import base64
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+
+from tests.builders import rotation, secret, stamp
+from tests.pki.builders import Made, by_hand
+from tests.reconcile.rotating import (
+    AUTHORITY,
+    IDENTITIES,
+    PROPAGATION,
+    STEP,
+    SYSTEM,
+    Manifest,
+    Scene,
+    declarations,
+    scene,
+)
+from troth.cluster.api import ApiError
+from troth.resources.references import Ref
+
+MINUTE = timedelta(minutes=1)
+WHOLE = ["Idle", "Distributing", "Reissuing", "Retiring", "Idle"]
+
+
+def of_root(name: str = "now", **spec: object) -> Manifest:
+    return rotation("TrustDomain", "production", SYSTEM, name, **spec)
+
+
+def refusal() -> ApiError:
+    return ApiError(403, "Forbidden", "not now")
+
+
+def leaves(it: Scene) -> set[str]:
+    return {
+        it.server.objects["Secret", Ref(ref.namespace, f"{ref.name}-identity")]["data"]["tls.crt"]
+        for ref in IDENTITIES
+    }
+
+
+def slots(it: Scene) -> set[str]:
+    return set(it.server.objects["Secret", AUTHORITY]["data"])
+
+
+async def test_a_root_is_replaced_now_because_somebody_asks() -> None:
+    async with scene() as it:
+        first = it.active
+        await it.live(MINUTE)
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
+        await it.live(20 * MINUTE)
+        assert it.phases == WHOLE
+        assert it.active != first
+        assert it.broken == []
+
+
+async def test_two_requests_at_once_are_one_rotation() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        now = stamp(it.clock.now())
+        await it.user_puts(of_root("one", requestedAt=now))
+        await it.user_puts(of_root("two", requestedAt=now))
+        await it.live(30 * MINUTE)
+        assert it.phases == WHOLE
+
+
+async def test_root_and_leaves_at_once_break_nobody() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        before, now = leaves(it), stamp(it.clock.now())
+        await it.user_puts(of_root(requestedAt=now))
+        for ref in IDENTITIES:
+            await it.user_puts(
+                rotation("ServiceIdentity", ref.name, ref.namespace, requestedAt=now)
+            )
+        assert not before & leaves(it)
+        await it.live(20 * MINUTE)
+        assert it.phases == WHOLE
+        assert it.broken == []
+
+
+@pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
+async def test_what_is_asked_for_during_a_rotation_follows_it(phase: str) -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
+        await it.until(phase)
+        await it.live(STEP)
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
+        await it.live(40 * MINUTE)
+        assert it.phases == [*WHOLE[:-1], *WHOLE[1:]]
+        assert it.broken == []
+
+
+async def test_an_overlap_keeps_the_old_root_so_long() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now()), overlap="2h"))
+        await it.until("Retiring")
+        await it.live(timedelta(hours=2) - 5 * MINUTE)
+        assert it.phase == "Retiring"
+        await it.live(6 * MINUTE)
+        assert it.phase == "Idle"
+
+
+async def test_a_rotation_that_is_taken_back_in_time_never_happens() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now() + 5 * MINUTE)))
+        await it.live(MINUTE)
+        await it.user_puts(of_root())
+        await it.live(20 * MINUTE)
+        assert it.phases == ["Idle"]
+
+
+# Emergencies
+
+
+async def test_a_compromised_root_goes_at_once_and_whom_that_cuts_off_is_told() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        first, before = it.active, leaves(it)
+        it.server.refuses = lambda place: (
+            refusal() if place == ("Secret", Ref("team1", "service1-identity")) else None
+        )
+        await it.user_puts(of_root(compromised=first))
+        assert it.active != first
+        assert len(it.status["authorities"]) == 1
+        assert {"tls.crt", "tls.key"} == slots(it)
+        (old,) = before & leaves(it)  # the one that is refused
+        assert it.phase == "Reissuing"
+        (blocker,) = it.blockers
+        assert blocker == (
+            "team1/service1-identity holds a certificate of a root that was dropped: it is refused "
+            "until it is reissued"
+        )
+        it.server.refuses = lambda _: None
+        await it.look_again(*IDENTITIES)
+        await it.live(PROPAGATION + MINUTE)
+        assert old not in leaves(it)
+        assert it.phase == "Idle"
+
+
+async def test_a_root_to_come_that_is_compromised_never_signs() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
+        spoilt = it.status["authorities"][1]
+        assert spoilt["state"] == "Prepared"
+        await it.user_puts(of_root("stolen", compromised=spoilt["fingerprint"]))
+        await it.live(20 * MINUTE)
+        assert it.phases[-1] == "Idle"
+        assert it.active not in (first, spoilt["fingerprint"])
+        assert it.broken == []
+
+
+async def test_an_old_root_that_is_compromised_is_not_waited_for() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now()), overlap="24h"))
+        await it.until("Retiring")
+        await it.user_puts(of_root("stolen", compromised=first))
+        assert [each["state"] for each in it.status["authorities"]] == ["Active"]
+        assert it.phase == "Idle"
+
+
+async def test_a_new_root_that_is_compromised_goes_while_the_one_before_still_serves() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
+        await it.until("Reissuing")
+        stolen = it.active
+        await it.user_puts(of_root("stolen", compromised=stolen))
+        states = {each["fingerprint"]: each["state"] for each in it.status["authorities"]}
+        assert states.get(first) == "Retiring"
+        assert stolen not in states
+        await it.live(20 * MINUTE)
+        assert it.phase == "Idle"
+        assert it.active not in (first, stolen)
+
+
+# A reader that is never reached
+
+
+async def test_at_the_deadline_a_rotation_goes_ahead_without_a_reader_that_is_never_reached() -> (
+    None
+):
+    """Beyond it every new certificate would be cut short, and at its end all would be without."""
+    async with scene() as it:
+        await it.live(MINUTE)
+        mute = "ConfigMap", Ref("team1", "trust-bundle")
+        it.server.refuses = lambda place: refusal() if place == mute else None
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
+        await it.live(timedelta(hours=23))
+        await it.look_again()
+        assert it.phase == "Distributing"
+        assert str(mute[1].namespace) in it.blockers[0]
+        assert "until 2026-11-26 12:00 UTC" in it.blockers[0]
+        await it.live(timedelta(hours=1))
+        for _ in range(20):
+            await it.look_again()
+            await it.live(MINUTE)
+        assert it.phase == "Idle"
+
+
+# A given CA
+
+
+ROOT, OTHER_ROOT = by_hand("corporate root"), by_hand("another root")
+FIRST = by_hand("first intermediate", ROOT, path_length=0)
+SECOND = by_hand("second intermediate", OTHER_ROOT, path_length=0)
+THIRD = by_hand("third intermediate", ROOT, path_length=0)
+
+
+def given(made: Made, root: Made) -> Manifest:
+    return secret("corporate", SYSTEM, tls_crt=made.pem, tls_key=made.key_pem, ca_crt=root.pem)
+
+
+def with_a_given_ca() -> Iterable[Manifest]:
+    (domain, *_) = declarations()
+    domain["spec"]["authority"] = {"secretRef": {"name": "corporate"}}
+    return domain, given(FIRST, ROOT)
+
+
+async def test_a_given_ca_that_is_replaced_takes_over_step_by_step() -> None:
+    async with scene(*with_a_given_ca()) as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(given(SECOND, OTHER_ROOT))
+        await it.live(20 * MINUTE)
+        assert it.phases == WHOLE
+        assert it.active != first
+        assert it.broken == []
+        assert slots(it) == {"tls.crt", "tls.key", "ca.crt"}
+        bundle = it.server.objects["ConfigMap", Ref("team0", "trust-bundle")]["data"]["ca.crt"]
+        assert bundle.encode() == OTHER_ROOT.pem
+
+
+async def test_a_given_ca_that_is_taken_back_in_time_never_signs() -> None:
+    async with scene(*with_a_given_ca()) as it:
+        await it.live(MINUTE)
+        first, before = it.active, leaves(it)
+        await it.user_puts(given(SECOND, OTHER_ROOT))
+        await it.live(MINUTE)
+        await it.user_puts(given(FIRST, ROOT))
+        await it.live(20 * MINUTE)
+        assert (it.active, leaves(it)) == (first, before)
+        assert it.broken == []
+
+
+async def test_a_given_ca_that_is_replaced_again_meanwhile_ends_with_the_last() -> None:
+    async with scene(*with_a_given_ca()) as it:
+        await it.live(MINUTE)
+        await it.user_puts(given(SECOND, OTHER_ROOT))
+        await it.live(MINUTE)
+        await it.user_puts(given(THIRD, ROOT))
+        await it.live(30 * MINUTE)
+        assert it.phase == "Idle"
+        stored = it.server.objects["Secret", AUTHORITY]["data"]
+        assert base64.b64decode(stored["tls.crt"]) == THIRD.pem
+        assert it.broken == []
+
+
+async def test_a_given_ca_that_is_gone_half_way_pauses_everything_and_nothing_breaks() -> None:
+    async with scene(*with_a_given_ca()) as it:
+        await it.live(MINUTE)
+        await it.user_puts(given(SECOND, OTHER_ROOT))
+        await it.live(MINUTE)
+        await it.user_puts({**given(SECOND, OTHER_ROOT), "data": {"tls.crt": "bm90aGluZw=="}})
+        await it.live(20 * MINUTE)
+        assert it.broken == []
+        await it.user_puts(given(SECOND, OTHER_ROOT))
+        await it.live(20 * MINUTE)
+        assert it.phase == "Idle"
+        assert it.broken == []
+        stored = it.server.objects["Secret", AUTHORITY]["data"]
+        assert base64.b64decode(stored["tls.crt"]) == SECOND.pem
+
+
+async def test_from_a_root_of_its_own_to_a_given_ca_and_back_nobody_is_refused() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        own, *given_ca = with_a_given_ca()
+        for manifest in (*given_ca, own):
+            await it.user_puts(manifest)
+        await it.live(20 * MINUTE)
+        assert it.phases == WHOLE
+        await it.user_puts(next(iter(declarations())))
+        await it.live(20 * MINUTE)
+        assert it.phases == [*WHOLE, *WHOLE[1:]]
+        assert slots(it) == {"tls.crt", "tls.key"}
+        assert it.broken == []
+
+
+async def test_a_compromised_given_ca_is_asked_for_another() -> None:
+    async with scene(*with_a_given_ca()) as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(of_root(compromised=first))
+        assert it.phase == "Preparing"
+        (blocker,) = it.blockers
+        assert blocker == (
+            f"Secret troth-system/corporate holds no CA but the compromised {first}; put another "
+            "one there"
+        )
+        await it.user_puts(given(SECOND, OTHER_ROOT))
+        assert it.active != first
+        assert len(it.status["authorities"]) == 1
