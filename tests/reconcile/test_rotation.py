@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from tests.builders import stamp
 from tests.reconcile.rotating import (
     AUTHORITY,
+    IDENTITIES,
     PROPAGATION,
     ROOT_LIFETIME,
     STEP,
@@ -77,6 +79,34 @@ async def test_a_namespace_and_an_identity_may_join_in_any_phase(phase: str) -> 
         await it.live(timedelta(minutes=30))
         assert it.phase == "Idle"
         assert it.broken == []
+
+
+@pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
+async def test_a_namespace_may_leave_in_any_phase_and_is_not_waited_for(phase: str) -> None:
+    async with scene() as it:
+        await it.until(phase)
+        left = namespaced("team1")
+        left["metadata"]["labels"] = {}
+        await it.user_puts(left)
+        await it.live(timedelta(minutes=30))
+        assert it.phase == "Idle"
+        assert [told for told in it.broken if "team1" not in told] == []
+
+
+async def test_a_namespace_that_is_being_deleted_blocks_by_name_and_not_for_ever() -> None:
+    async with scene() as it:
+        await it.until("Distributing")
+        going = namespaced("team1")
+        going["metadata"]["deletionTimestamp"] = stamp(it.clock.now())
+        await it.user_puts(going)
+        await it.until("Reissuing")
+        await it.live(PROPAGATION + timedelta(minutes=1))
+        assert {blocker.split(" holds")[0] for blocker in it.blockers} == {
+            f"{ref.namespace}/{ref.name}-identity" for ref in IDENTITIES if ref.namespace == "team1"
+        }
+        assert all(" until 2026-11-26 " in blocker for blocker in it.blockers)
+        await it.until("Idle", patience=timedelta(hours=7))
+        assert [told for told in it.broken if "team1" not in told] == []
 
 
 async def test_a_reader_that_cannot_be_reached_blocks_by_name_instead_of_breaking() -> None:

@@ -214,12 +214,17 @@ class _Root:
         return (reader.since for reader in readers_of(self.domain, self.world, self.now))
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
-        """Yield the Secrets that hold a leaf of this trust domain which is still valid."""
+        """Yield the Secrets that hold a leaf of this trust domain which is still valid.
+
+        Those in a namespace that has left the domain are nobody's peers any more.
+        """
         prefix = f"spiffe://{self.domain.spec.domain}/"
         for ref, secret in self.world.secrets.items():
             leaf = secret.leaf
             if leaf and leaf.not_after > self.now and leaf.spiffe_id.startswith(prefix):
-                yield ref, secret
+                governance = self.world.registry.governance(ref.namespace)
+                if governance.domain is self.domain or not governance.settled:
+                    yield ref, secret
 
     def still_used(self) -> Iterator[Laggard]:
         """Yield the leaves of the old CA."""

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from troth.planning.plan import Apply, IssueLeaf, Plan, Step, UpdatePublic
+from troth.reconcile import rotation_events
+from troth.reconcile.notice import Notice
 from troth.resources.conditions import Truth
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
@@ -15,24 +16,27 @@ from troth.world.facts import Manifest
 NOTE_LIMIT = 1000
 """Characters of an Event's note, less than the API server's limit of 1 KiB."""
 
+__all__ = ["Notice", "event", "relabelled", "repair", "transitions"]
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One thing to tell about a resource."""
-
-    reason: str
-    note: str
-    type: Literal["Normal", "Warning"] = "Normal"
+ROTATING = {
+    "TrustDomain": rotation_events.of_trust_domain,
+    "CredentialRotation": rotation_events.of_credential_rotation,
+}
 
 
 def transitions(plan: Plan) -> Iterator[Notice]:
     """Yield what changed between a plan's previous status and its status.
 
     A first status tells everything itself; what then becomes Ready or stops being so, and why, is
-    news, and so is a warning that begins.
+    news, and so is a warning that begins, and every phase that a rotation comes to.
     """
-    before = _by_type(plan.previous_status)
-    after = _by_type(plan.status)
+    before, after = plan.previous_status or {}, plan.status or {}
+    yield from _readiness(_by_type(before), _by_type(after))
+    if plan.key.kind in ROTATING:
+        yield from ROTATING[plan.key.kind](before, after)
+
+
+def _readiness(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
     ready, was = after.get("Ready"), before.get("Ready")
     if ready is None:
         return
@@ -43,9 +47,6 @@ def transitions(plan: Plan) -> Iterator[Notice]:
         return
     if (was["status"], was["reason"]) != (ready["status"], ready["reason"]):
         yield Notice(ready["reason"], ready["message"], "Warning" if unwell else "Normal")
-    phase, last = (_phase(status) for status in (plan.status, plan.previous_status))
-    if phase != last:
-        yield Notice(f"Rotation{phase}", f"the rotation of the root went from {last} to {phase}")
     trust, trusted = after.get("GatewayTrusted"), before.get("GatewayTrusted")
     if trust and trust["reason"] == "GatewayTrustEnding" and trust != trusted:
         yield Notice(trust["reason"], trust["message"], "Warning")
@@ -97,12 +98,8 @@ def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
     }
 
 
-def _phase(status: Mapping[str, Any] | None) -> str:
-    return str(((status or {}).get("rotation") or {}).get("phase", "Idle"))
-
-
-def _by_type(status: Mapping[str, Any] | None) -> dict[str, Any]:
+def _by_type(status: Mapping[str, Any]) -> dict[str, Any]:
     return {
         condition["type"]: {"message": "", **condition}
-        for condition in (status or {}).get("conditions", [])
+        for condition in status.get("conditions") or []
     }
