@@ -212,6 +212,38 @@ def service_identities(draw: st.DrawFn, namespace: str = "default") -> Manifest:
     }
 
 
+crons = st.sampled_from(
+    ["0 2 * * 6", "*/15 0-6,22-23 1,15 */2 1-5", "59 23 31 12 7", "5/10 * * * *", "0 0 31 2 *"]
+)
+windows = object_of(
+    {"timeZone": st.sampled_from(["UTC", "Europe/Berlin", "Etc/GMT+5", "Nowhere/At_All"])},
+    cron=crons,
+    duration=st.sampled_from(["1m", "2h", "168h"]),
+)
+
+
+@st.composite
+def credential_rotations(draw: st.DrawFn, namespace: str = "default") -> Manifest:
+    of_root = draw(st.booleans())
+    kind = "TrustDomain" if of_root else "ServiceIdentity"
+    optional: Manifest = {
+        "every": st.sampled_from(["5m", "720h", "87600h"]),
+        "overlap": st.sampled_from(["0s", "24h", "2160h"]),
+        "requestedAt": times,
+    }
+    if of_root:
+        optional["compromised"] = st.sampled_from(["0123456789abcdef", "f" * 64])
+    spec = draw(object_of(optional, target=object_of({}, kind=st.just(kind), name=subdomains)))
+    if "every" in spec:
+        spec |= draw(object_of({"windows": st.lists(windows, max_size=2)}))
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "CredentialRotation",
+        "metadata": draw(metadata(namespace=st.just(namespace))),
+        "spec": copy.deepcopy(spec),
+    }
+
+
 # What goes wrong
 
 ODD: list[Any] = [
@@ -234,6 +266,8 @@ ODD: list[Any] = [
         "0000-01-01T00:00:00Z",
     ),
     *("2026-11-24T12:00:00.1234567Z", "2026-11-24T12:00:00+24:00", "2026-11-24T12:00:00+0100"),
+    *("60 * * * *", "30-10 * * * *", "1,30-10/2 * * * *", "* * * *", "*/0 * * * *", "0 0 0 * *"),
+    *("0 2 * * 6 ", "@daily", "0 2 * * SAT", "0-59 0-23 1-31 1-12 0-7", "0123456789ABCDEF"),
     *("RSA-1024", "TCP", "tcp", "PKCS12", "In", "Exists", "Subject", "production", "staging"),
 ]
 _LEFT_ALONE = {("apiVersion",), ("kind",), ("metadata",), ("metadata", "namespace")}

@@ -22,6 +22,7 @@ from tests import builders
 from tests.cluster.dry_run import Answer, DryRun
 from tests.cluster.manifests import (
     Manifest,
+    credential_rotations,
     gone_wrong,
     service_identities,
     trust_domains,
@@ -121,7 +122,7 @@ def check(manifest: Manifest, dry_run: DryRun) -> Answer:
     return answer
 
 
-RIGHT = st.one_of(trust_domains(), service_identities())
+RIGHT = st.one_of(trust_domains(), service_identities(), credential_rotations())
 
 
 @settings(max_examples=EXAMPLES)

@@ -1,19 +1,25 @@
 """The demo as a person runs it: it proves what it says, it ends by itself, it leaves nothing."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import pytest
+
+from sandbox import Tier
+from sandbox.cache import cache_directory
 from sandbox.demo.shop import Shop
+from tests.sandbox.nodes import skip_without
 from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
-DEMO = [sys.executable, "-m", "sandbox.demo"]
-SECONDS = 60
+SECONDS = 300
+ON_A_NODE = (Tier.NODE, Tier.PROCESS_PODS)
+WIDTH, HEIGHT = 100, 60  # of a terminal that shows all of it
 
 
 def environment(temporary: Path) -> dict[str, str]:
@@ -22,71 +28,186 @@ def environment(temporary: Path) -> dict[str, str]:
     return {**kept, "TMPDIR": str(temporary), "KEEP": ""}
 
 
-def test_it_proves_what_is_declared_and_leaves_nothing(tmp_path: Path) -> None:
-    began = time.monotonic()
-    done = subprocess.run(
-        DEMO,
-        cwd=REPOSITORY,
-        env=environment(tmp_path),
+def demo(
+    *arguments: str, env: dict[str, str], checkout: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox.demo", *arguments],
+        cwd=checkout,
+        env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        timeout=3 * SECONDS,
+        timeout=SECONDS,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - began < SECONDS
-    output = done.stdout
-    assert "Everything is as declared" in output
-    assert "WRONG" not in output
-    let_in, refused = re.split("^Refused.*$", output, flags=re.MULTILINE)
-    shop = Shop.read()
-    assert len(re.findall("^✓ .* → ", let_in, re.MULTILINE)) == len(shop.agreed()) + 1
-    refused = refused.partition("NetworkPolicies")[0]
-    for reason in (
-        "payments: not one of its peers",
-        "ledger: has not agreed to it",
-        "payments: trusts no such root",
-        "payments: certificate has expired",
-        "payments: asks for a certificate",
-        "payments: TLS 1.3 only",
-        "payments: that is not TLS",
-        "checkout: it is recommendations",
-    ):
-        assert reason in refused
-    assert "AwaitingCallee: finance/ledger does not accept" in output
-    assert re.search(r"put right after \d+ ms", output)
-    assert all(len(line) <= 100 for line in output.splitlines())
-    assert "\x1b" not in output, "no escape codes where there is no terminal"
+
+
+def mutated(tmp_path: Path, file: str, honest: str, careless: str) -> Path:
+    """A checkout in which one file says something else."""
+    checkout = tmp_path / "checkout"
+    for folder in ("sandbox", "charts", "examples"):
+        shutil.copytree(REPOSITORY / folder, checkout / folder)
+    text = (checkout / file).read_text()
+    assert text.count(honest) == 1
+    (checkout / file).write_text(text.replace(honest, careless))
+    return checkout
+
+
+def part(output: str, title: str) -> list[str]:
+    """The lines below a title."""
+    (_, text) = re.split(f"^{title}.*$", output, flags=re.MULTILINE)
+    return list(text.partition("\n\n")[0].splitlines())
+
+
+def assert_fit_to_be_shown(done: subprocess.CompletedProcess[str]) -> None:
+    assert all(len(line) <= WIDTH for line in done.stdout.splitlines())
+    assert "\x1b" not in done.stdout, "no escape codes where there is no terminal"
     for secret in ("PRIVATE KEY", "eyJ"):
-        assert secret not in output + done.stderr
-    assert not list(tmp_path.iterdir())
+        assert secret not in done.stdout + done.stderr
+
+
+def assert_attacks_fail_for_the_right_reason(output: str) -> None:
+    attacks = "\n".join(part(output, "Attacks on an open edge"))
+    assert attacks.count("✓") == 7
+    for shown, reason in {
+        "its own, expired": "it has expired",
+        "fulfilment's": "not one of its peers",
+        "staging/checkout's": "trusts no such root",
+        "none": "asks for a certificate",
+        "its own, by TLS 1.2": "TLS 1.3 only",
+        "none, plain HTTP": "that is not TLS",
+        "an impostor's": "checkout: that is not payments",
+    }.items():
+        assert re.search(f"  {shown} +(pass +)?refused +{reason} *$", attacks, re.MULTILINE), shown
+
+
+@pytest.mark.parametrize("tier", ON_A_NODE)
+def test_on_a_node_it_proves_what_is_declared_and_leaves_nothing(
+    tmp_path: Path, tier: Tier
+) -> None:
+    skip_without(tier)
+    done = demo(tier, env=environment(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything is as declared" in done.stdout
+    assert "WRONG" not in done.stdout
+    tried = "\n".join(part(done.stdout, "Who may call whom"))
+    granted = [scope for scopes in Shop.read().agreed().values() for scope in scopes]
+    passed = r"pass +mTLS 1\.3 +[a-z.]+"
+    assert len(re.findall(f"{passed} granted", tried)) == len(granted)
+    assert len(re.findall(f"{passed} refused", tried)) == len(granted)
+    for row in (
+        "✓ fulfilment → legacy/warehouse .* gatewayOnly .* pass  +plain",
+        "✓ the public → checkout .* unverified .* pass  +plain",
+        "✓ fulfilment → payments .* by neither .* refused",
+        "✓ finance/reporting → ledger .* by the caller alone .* refused",
+        "✓ staging/checkout → shop/payments .* other trust domain .* refused",
+        "✓ a stranger → payments .* no identity .* refused",
+        "✓ checkout → legacy/warehouse .* not its gateway .* refused",
+        "✓ every other pair .* refused",
+    ):
+        assert re.search(row, tried), row
+    assert_attacks_fail_for_the_right_reason(done.stdout)
+    assert "AwaitingCallee" in done.stdout
+    assert re.search(r"put right within \d+ ms", done.stdout)
+    assert re.search(r"calls meanwhile: \d+ refused by the packet filter", done.stdout)
+    assert "once more afterwards: packets refused" in done.stdout
+    assert len(done.stdout.splitlines()) <= HEIGHT
+    assert_fit_to_be_shown(done)
+    assert becomes(lambda: not processes_of(tmp_path) and not list(tmp_path.iterdir()))
+
+
+def test_without_a_node_it_says_what_is_missing_and_proves_what_it_can(tmp_path: Path) -> None:
+    programs = tmp_path / "programs"  # none
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = demo(env=environment(temporary) | {"PATH": str(programs)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Everything is as declared" in done.stdout
+    assert "WRONG" not in done.stdout
+    missing = " ".join(part(done.stdout, "Troth: what is declared works")[1:3])
+    assert re.match("No pods and no packet filter here, only processes.*: a node needs ", missing)
+    tried = "\n".join(part(done.stdout, "Who may call whom"))
+    granted = [scope for scopes in Shop.read().agreed().values() for scope in scopes]
+    assert len(re.findall(r"mTLS 1\.3 +[a-z.]+ granted", tried)) == len(granted)
+    assert len(re.findall(r"mTLS 1\.3 +[a-z.]+ refused", tried)) == len(granted)
+    for row in (
+        "✓ fulfilment → payments .* refused +not one of its peers",
+        "✓ finance/reporting → ledger .* refused +not one of its peers",
+        "✓ staging/checkout → shop/payments .* refused +trusts no such root",
+        "✓ a stranger → payments .* refused +asks for a certificate",
+    ):
+        assert re.search(row, tried), row
+    assert_attacks_fail_for_the_right_reason(done.stdout)
+    assert "AwaitingCallee" in done.stdout
+    assert re.search(r"put right within \d+ ms", done.stdout)
+    assert_fit_to_be_shown(done)
+    assert not list(temporary.iterdir())
     assert not processes_of(tmp_path)
 
 
 def test_it_fails_where_a_service_accepts_whom_it_should_not(tmp_path: Path) -> None:
-    checkout, temporary = tmp_path / "checkout", tmp_path / "temporary"
+    temporary = tmp_path / "temporary"
     temporary.mkdir()
-    for folder in ("sandbox", "charts", "examples"):
-        shutil.copytree(REPOSITORY / folder, checkout / folder)
-    service = checkout / "sandbox" / "demo" / "service.py"
-    honest = service.read_text()
-    careless = honest.replace("if (entry[", "if True or (entry[")
-    assert careless != honest
-    service.write_text(careless)
-    done = subprocess.run(
-        DEMO,
-        cwd=checkout,
-        env=environment(temporary),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=3 * SECONDS,
-    )
+    checkout = mutated(tmp_path, "sandbox/demo/service.py", "if (entry[", "if True or (entry[")
+    done = demo(Tier.CONTROL_PLANE, env=environment(temporary), checkout=checkout)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert re.search("fulfilment → payments .* WRONG", done.stdout)
+    assert re.search("✗ fulfilment → payments .* WRONG", done.stdout)
     assert "Everything is as declared" not in done.stdout
+
+
+def test_it_fails_where_packets_pass_that_should_not(tmp_path: Path) -> None:
+    skip_without(Tier.NODE)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    supervisor = "sandbox/node/supervisor.py"
+    start = "await self._runtime.start()\n        self._firewall.start()"
+    checkout = mutated(tmp_path, supervisor, start, "await self._runtime.start()")
+    done = demo(Tier.NODE, env=environment(temporary), checkout=checkout)
+    assert done.returncode == 1, done.stdout + done.stderr
+    tried = "\n".join(part(done.stdout, "Who may call whom"))
+    for row in (
+        "✗ fulfilment → payments .* pass +refused +WRONG",
+        "✗ checkout → legacy/warehouse .* pass +plain +WRONG",
+        r"✗ every other pair \(\d+ of \d+\) .* pass .* WRONG",
+        "✓ checkout → payments .* pass +mTLS 1.3 +payments.charge granted",
+        "expected a refusal by the packet filter; seen: handshake by server: bad certificate",
+    ):
+        assert re.search(row, tried), row
+    assert re.search("✗ WRONG a stranger → payments, once more afterwards", done.stdout)
+    assert "Everything is as declared" not in done.stdout
+
+
+def test_it_can_be_kept_and_ended(tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "troth-sandbox"
+    cache.mkdir(parents=True)
+    for folder in ("tools", "packages"):  # a cache of the test's own, but for what was built
+        (cache_directory() / folder).mkdir(parents=True, exist_ok=True)
+        (cache / folder).symlink_to(cache_directory() / folder)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = environment(temporary) | {"XDG_CACHE_HOME": str(cache.parent), "KEEP": "1"}
+
+    def sandbox(command: str) -> str:
+        return subprocess.check_output(
+            [sys.executable, "-m", "sandbox", command, "--name", "demo"],
+            cwd=REPOSITORY,
+            env=env,
+            text=True,
+        )
+
+    try:
+        done = demo(env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "It stays up" in done.stdout
+        shell = f"{sandbox('env')}\nkubectl get serviceidentities --all-namespaces --output json"
+        found = json.loads(subprocess.check_output(["sh", "-c", shell], env=env))
+        assert len(found["items"]) == len(Shop.read().identities)
+        assert any("troth.cli" in line for line in processes_of(cache))
+    finally:
+        ended = sandbox("down")
+    assert "is down" in ended
+    assert becomes(lambda: not processes_of(tmp_path) and not list(temporary.iterdir()))
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
@@ -99,35 +220,28 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-    ) as demo:
-        assert demo.stdout is not None
-        for line in demo.stdout:
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
             if "operator" in line:
                 break
         assert any("troth.cli" in line for line in processes_of(tmp_path))
-        os.killpg(demo.pid, signal.SIGINT)
-        assert "nothing is left behind" in demo.stdout.read()
-    assert demo.returncode == 130
+        os.killpg(running.pid, signal.SIGINT)
+        assert "nothing is left behind" in running.stdout.read()
+    assert running.returncode == 130
     assert becomes(lambda: not processes_of(tmp_path) and not list(tmp_path.iterdir()))
 
 
 # a background job ignores Ctrl-C unless it asks for it
 FOREGROUND = """
-import runpy, signal
+import runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["demo"]
 runpy.run_module("sandbox.demo", run_name="__main__")
 """
 
 
 def test_it_will_not_use_a_cluster_of_the_persons(tmp_path: Path) -> None:
-    done = subprocess.run(
-        DEMO,
-        cwd=REPOSITORY,
-        env={**environment(tmp_path), "TROTH_SANDBOX_KUBECONFIG": "/somebody/elses"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
+    done = demo(env={**environment(tmp_path), "TROTH_SANDBOX_KUBECONFIG": "/somebody/elses"})
     assert done.returncode == 2
     assert "unset TROTH_SANDBOX_KUBECONFIG" in done.stdout
