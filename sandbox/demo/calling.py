@@ -1,112 +1,113 @@
-"""A caller as a pod would be one: it shows its certificate, and looks whom it has reached."""
+"""A caller without a pod: it shows a certificate, looks whom it has reached, and tells of it.
+
+What became of a call it says in the words of the sandbox's workload, which calls from pods.
+"""
 
 import json
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from sandbox.demo.service import TIMEOUT, Refused, reason_of, spiffe_id
+from sandbox.node.workload import Layer, Mode, Outcome
+
+ALERTS = {
+    "unknown ca": "unknown certificate authority",
+    "certificate expired": "expired certificate",
+    "certificate required": "certificate required",
+    "protocol version": "protocol version not supported",
+}
+"""What OpenSSL calls the alerts of the other side, and what the workload does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How somebody calls.
+    """How somebody calls a port on loopback.
 
-    `files` is the directory of the caller's Secret, `None` for one who has none. `callee` is the
-    SPIFFE ID that must answer; an intruder leaves it out and verifies nobody. `certificate`, if
-    given, is shown instead of the one in `files`.
+    `files` is the directory of the caller's certificate and `bundle` that of its ca.crt. `callee`
+    is the SPIFFE ID that must answer; an intruder leaves it out and verifies nobody.
     """
 
     port: int
-    files: Path | None = None
-    callee: str | None = None
-    certificate: Path | None = None
-    anonymous: bool = False
-    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-    headers: dict[str, str] = field(default_factory=dict)
+    mode: Mode
+    files: Path
+    bundle: Path
+    callee: str = ""
+    scope: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the caller saw: an answer and its body, or why there was none.
-
-    `caller` is the caller's own port, by which the callee's journal knows the connection; `tls` is
-    the version spoken, `None` without TLS; `refused_by_caller` is why it went no further itself.
-    """
-
-    caller: int
-    status: int | None = None
-    body: dict[str, Any] = field(default_factory=dict)
-    tls: str | None = None
-    failure: str = ""
-    refused_by_caller: str = ""
+def call(attempt: Attempt) -> Outcome:
+    """Make one HTTP request, over TLS unless the attempt is a plain one."""
+    try:
+        with socket.create_connection(("127.0.0.1", attempt.port), timeout=TIMEOUT) as connection:
+            if attempt.mode is Mode.PLAIN:
+                return _exchange(connection, attempt)
+            with client_context(attempt).wrap_socket(connection) as tls:
+                return _exchange(tls, attempt, _verified(tls, attempt.callee))
+    except Refused as refusal:
+        return Outcome(Layer.HANDSHAKE, "client", "wrong identity", str(refusal))
+    except ssl.SSLCertVerificationError as error:
+        return Outcome(Layer.HANDSHAKE, "client", reason_of(error))
+    except ssl.SSLError as error:
+        said = reason_of(error)
+        reason = next((words for alert, words in ALERTS.items() if alert in said), said)
+        return Outcome(Layer.HANDSHAKE, "server", reason)
+    except OSError as error:
+        return Outcome(Layer.NETWORK, reason="error", detail=reason_of(error))
 
 
 def client_context(attempt: Attempt) -> ssl.SSLContext:
     """Return TLS as the attempt has it. Names are not checked: the SPIFFE ID is, and says more."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.maximum_version = attempt.newest
-    if attempt.files is None or attempt.callee is None:
-        context.verify_mode = ssl.CERT_NONE
+    if attempt.mode is Mode.TLS12:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     else:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if attempt.callee:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
-        context.load_verify_locations(attempt.files / "ca.crt")
-    if not attempt.anonymous:
-        shown = attempt.certificate or attempt.files
-        assert shown is not None
-        context.load_cert_chain(shown / "tls.crt", shown / "tls.key")
+        context.load_verify_locations(attempt.bundle / "ca.crt")
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    if attempt.mode is not Mode.TLS:
+        context.load_cert_chain(attempt.files / "tls.crt", attempt.files / "tls.key")
     return context
 
 
-def call(attempt: Attempt) -> Outcome:
-    """Make one HTTP request over TLS."""
-    with socket.create_connection(("127.0.0.1", attempt.port), timeout=TIMEOUT) as connection:
-        caller = int(connection.getsockname()[1])
-        try:
-            with client_context(attempt).wrap_socket(connection) as tls:
-                if attempt.callee is not None:
-                    _check(tls, attempt.callee)
-                version = tls.version()  # known no longer once the callee has hung up
-                status, body = _exchange(tls, attempt.headers)
-                return Outcome(caller, status, body, tls=version)
-        except Refused as refusal:
-            return Outcome(caller, refused_by_caller=str(refusal))
-        except ssl.SSLCertVerificationError as error:
-            return Outcome(caller, refused_by_caller=reason_of(error))
-        except OSError as error:
-            return Outcome(caller, failure=reason_of(error))
-
-
-def call_plainly(port: int) -> Outcome:
-    """Make one HTTP request without TLS."""
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
-        caller = int(connection.getsockname()[1])
-        try:
-            status, body = _exchange(connection, {})
-        except OSError as error:
-            return Outcome(caller, failure=reason_of(error))
-        return Outcome(caller, status, body)
-
-
-def _check(tls: ssl.SSLSocket, callee: str) -> None:
+def _verified(tls: ssl.SSLSocket, callee: str) -> str:
+    """Return the SPIFFE ID of who answers, if somebody in particular has to."""
+    if not callee:
+        return ""
     certificate = tls.getpeercert()
     assert certificate is not None
     found = spiffe_id(certificate)
     if found != callee:
-        raise Refused(f"{found} answered instead of {callee}")
+        raise Refused(f"it is {found}, expected {callee}")
+    return found
 
 
-def _exchange(connection: socket.socket, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    lines = ["GET / HTTP/1.1", "Host: shop", *(f"{key}: {text}" for key, text in headers.items())]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+def _exchange(connection: socket.socket, attempt: Attempt, server: str = "") -> Outcome:
+    request = f"GET /?scope={attempt.scope} HTTP/1.1\r\nHost: shop\r\n\r\n"
+    connection.sendall(request.encode())
     answer = b""
     while chunk := connection.recv(4096):
         answer += chunk
     head, _, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 "):
         raise ConnectionError("hung up without an answer")
-    return int(head.split()[1]), json.loads(body)
+    status = int(head.split()[1])
+    if status == HTTPStatus.BAD_REQUEST:
+        return Outcome(Layer.HANDSHAKE, "server", "no TLS")
+    return _told(json.loads(body), server)
+
+
+def _told(body: dict[str, Any], server: str) -> Outcome:
+    refused, scopes = body.get("refused", ""), tuple(body.get("scopes", ()))
+    if not refused:
+        return Outcome(Layer.ANSWERED, server=server, scopes=scopes)
+    if "scopes" in body:
+        return Outcome(Layer.SCOPE, reason=refused, server=server, scopes=scopes)
+    return Outcome(Layer.HANDSHAKE, "server", "not accepted", refused)

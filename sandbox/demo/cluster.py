@@ -10,8 +10,11 @@ from typing import Any
 from sandbox.cluster import Sandbox
 from sandbox.demo.errors import DemoError
 from sandbox.demo.shop import Declared, Manifest, Place, Shop
+from sandbox.node.workload import Files
 
 SECONDS = 30.0
+FILES = ("tls.crt", "tls.key", "ca.crt", "identity.json")
+"""What services read of a Secret; its keystores are for programs that cannot read PEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,13 @@ class Cluster:
                 raise DemoError(_unsettled(standing, agreed))
             time.sleep(0.1)
 
-    def secrets(self) -> dict[Place, dict[str, bytes]]:
-        """Return the data of every Secret of an identity, by the identity's place."""
+    def secrets(self) -> dict[Place, Files]:
+        """Return what services read of the Secret of every identity, by the identity's place."""
         return {
             Place(
                 secret["metadata"]["namespace"],
                 secret["metadata"]["labels"]["troth.dev/owner-name"],
-            ): {key: base64.b64decode(value) for key, value in secret["data"].items()}
+            ): {name: base64.b64decode(secret["data"][name]).decode() for name in FILES}
             for secret in self.items(
                 *("secrets", "--all-namespaces", "--selector"),
                 "troth.dev/owner-kind=ServiceIdentity",
@@ -114,6 +117,14 @@ class Cluster:
             "get", "secret", place.name, "-n", place.namespace, "-o", "json"
         )
         return {key: base64.b64decode(value) for key, value in json.loads(text)["data"].items()}
+
+    def api_server(self) -> str:
+        """Return the address and port at which pods find the API server."""
+        (found,) = self.items(
+            *("endpointslices", "-n", "default", "--selector"),
+            "kubernetes.io/service-name=kubernetes",
+        )
+        return f"{found['endpoints'][0]['addresses'][0]}:{found['ports'][0]['port']}"
 
 
 def _is_ready(manifest: Manifest) -> bool:

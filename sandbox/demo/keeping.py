@@ -8,43 +8,48 @@ import time
 from pathlib import Path
 
 from sandbox.cluster import Sandbox
+from sandbox.demo.acts import perform
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.errors import DemoError
 from sandbox.demo.operating import SECONDS
-from sandbox.demo.play import RUNS_AS, install, perform, prepare, version
+from sandbox.demo.play import RUNS_AS, described, install, prepare
 from sandbox.demo.screen import Screen
 from sandbox.detached import DetachedSandbox
+from sandbox.node.node import Node
+from sandbox.node.tiers import Tier
 from sandbox.processes import Tether, tail
 
 NAME = "demo"
 REPOSITORY = Path(__file__).parents[2]
 
 
-def play_and_keep(screen: Screen) -> bool:
+def play_and_keep(screen: Screen, tier: Tier) -> bool:
     """Play on a new cluster and leave it and its operator up; return whether all was as declared.
 
     A cluster kept by an earlier run is ended first. When the demo cannot be played to its end,
     nothing is kept.
     """
-    prepare(screen)
+    prepare(tier)
     sandbox = DetachedSandbox(NAME)
     sandbox.down()
     try:
-        with screen.step("control plane") as say:
-            sandbox.up()
-            cluster = Cluster(Sandbox(sandbox.kubeconfig.parent, sandbox.kubeconfig))
-            say(version(cluster))
-        kubeconfig = install(screen, cluster)
+        with screen.step("cluster") as say:
+            sandbox.up(tier)
+            kubeconfig = sandbox.kubeconfig
+            node = Node.of(kubeconfig)
+            cluster = Cluster(Sandbox(kubeconfig.parent, kubeconfig, node=node))
+            say(described(cluster, tier))
+        operators = install(screen, cluster)
         with screen.step("operator") as say:
-            _keep_operator(sandbox.kubeconfig, kubeconfig)
+            _keep_operator(kubeconfig, operators)
             say(RUNS_AS)
         with Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))) as tether:
-            good = perform(screen, cluster, tether)
+            good = perform(screen, cluster, tether, tier)
     except BaseException:
         sandbox.down()
         raise
     screen.title("It stays up, and the operator with it")
-    screen.console.print(_what_to_try(), markup=False, soft_wrap=True)
+    screen.console.print(_what_to_try(tier), markup=False, soft_wrap=True)
     return good
 
 
@@ -67,7 +72,7 @@ def _keep_operator(cluster: Path, kubeconfig: Path) -> None:
         time.sleep(0.05)
 
 
-def _what_to_try() -> str:
+def _what_to_try(tier: Tier) -> str:
     python = Path(sys.executable)
     if python.is_relative_to(REPOSITORY):
         python = python.relative_to(REPOSITORY)
@@ -78,14 +83,23 @@ def _what_to_try() -> str:
   kubectl get troth --all-namespaces                # where everything stands
   kubectl explain serviceidentity.spec              # what can be declared
   kubectl describe serviceidentity -n finance reporting     # an edge that waits, and for whom
-
+{FROM_A_POD if tier is Tier.NODE else ""}
   # agree to it: the ledger accepts reporting, and the edge opens on both sides
   kubectl patch serviceidentity ledger -n finance --type=json -p \\
     '[{{"op":"add","path":"/spec/accepts/-","value":{{"from":{{"name":"reporting"}},"ports":["https"]}}}}]'
 
   # be careless: delete what Troth wrote, and look again
   kubectl delete networkpolicy,secret -n shop --selector app.kubernetes.io/managed-by=troth
-  kubectl get networkpolicy,secret,events -n shop
+  kubectl get networkpolicy,secret -n shop
+  kubectl get events -n shop --field-selector involvedObject.kind=ServiceIdentity
 
   {sandbox} down --name {NAME}                      # end it; nothing is left behind
+"""
+
+
+FROM_A_POD = """
+  # call the ledger from reporting's pod: its packets are refused, until the ledger agrees (below)
+  LEDGER=$(kubectl get pods -n finance -l app=ledger -o jsonpath='{.items[0].status.podIP}')
+  echo '{"do":"call","targets":[{"address":"'$LEDGER':8443","port":"https","mode":"connect"}]}' |
+    kubectl exec -i -n finance deploy/reporting -- /workload call
 """

@@ -53,7 +53,7 @@ def _check_edges(shop: Shop, place: Place, spec: Manifest) -> None:
         for port in rule["ports"]
     }
     agreed = {
-        (side, peer, shop.number(edge.callee, edge.port))
+        (side, peer, shop.ports(edge.callee)[edge.port])
         for edge in shop.agreed()
         for side, me, peer in (
             ("from", edge.callee, edge.caller),

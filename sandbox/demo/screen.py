@@ -1,7 +1,7 @@
 """What a person sees: a line a step, then tables. As readable in a log as on a terminal."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -10,12 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.rule import Rule
 from rich.table import Table
 
+from sandbox.demo.cast import VISITORS
+from sandbox.demo.judging import NOT_REACHED, Result
 from sandbox.demo.policies import Summary
+from sandbox.demo.sampling import Samples
 from sandbox.demo.shop import Place
 from sandbox.demo.tampering import Repair
-from sandbox.demo.trials import Result
+from sandbox.demo.trials import Trial
 
 WIDTH = 100
+MOST_FAULTS = 10  # in full; where everything is wrong nobody reads them all
 
 
 class Screen:
@@ -71,24 +75,41 @@ class Screen:
         line.add_row("[green]✓", what, escape(" ".join(said)), seconds)
         self.console.print(line)
 
-    def results(self, results: Iterable[Result]) -> None:
-        """Show trials as a table; what was unexpected is shown in full beneath."""
+    def results(
+        self,
+        results: Sequence[Result],
+        others: Sequence[Result] = (),
+        *,
+        filtered: bool,
+        heading: str = "declared",
+    ) -> None:
+        """Show trials as a table, `others` as one line of it; what is wrong in full beneath.
+
+        Where packets are not `filtered`, there is nothing to say of them.
+        """
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(width=34)
-        table.add_column(width=28)
-        table.add_column()
-        faults = []
+        layers = ["packets", "handshake", "scope, or why refused"]
+        headings = ["  caller → callee", heading, *(layers if filtered else layers[1:])]
+        table.add_row(*(f"[dim]{text}" for text in headings))
+        previous = ""
         for result in results:
-            mark = "[bold red]✗[/]" if result.unexpected else "[green]✓[/]"
-            outcome = "[bold red]WRONG" if result.unexpected else escape(result.outcome)
-            who = _between(result.caller, result.callee)
-            table.add_row(f"{mark} {who}", escape(result.what), outcome)
-            if result.unexpected:
-                faults.append(f"{result.caller} → {result.callee}, {result.what}:")
-                faults.append(f"  expected {result.outcome}; {result.unexpected}")
+            who = _between(result.trial)
+            table.add_row(*_cells("" if who == previous else who, result, filtered=filtered))
+            previous = who
+        wrong = [result for result in others if result.is_wrong]
+        if others:
+            count = f"{len(wrong)} of {len(others)}" if wrong else f"{len(others)}"
+            who = f"every other pair [dim]({count})[/]"
+            table.add_row(*_cells(who, *wrong[:1] or others[:1], filtered=filtered))
         self.console.print(table)
-        for fault in faults:
-            self.console.print(fault, style="red", markup=False)
+        self._faults([*results, *wrong])
+
+    def _faults(self, results: Iterable[Result]) -> None:
+        wrong = [result for result in results if result.is_wrong]
+        for result in wrong[:MOST_FAULTS]:
+            self.console.print(_fault(result), style="red", markup=False)
+        if more := wrong[MOST_FAULTS:]:
+            self.console.print(f"and {len(more)} more", style="red")
 
     def policies(self, summaries: Iterable[Summary], observed: Iterable[Place]) -> None:
         """Show NetworkPolicies in words."""
@@ -108,19 +129,45 @@ class Screen:
 
     def waiting(self, place: Place, peer: str, state: str, message: str) -> None:
         """Show an edge that is not live."""
-        who = _between(str(place), peer)
-        self.console.print(f"[yellow]…[/] {who}  [bold]{state}[/]: {escape(message)}")
+        self.console.print(
+            f"[yellow]…[/] {_short(str(place))} [dim]→[/] {_short(peer)}  [bold]{state}[/]:\n"
+            f"  {escape(message)}"
+        )
 
     def repair(self, repair: Repair) -> None:
         """Show an edit by hand and its repair."""
         self.console.print(
-            f"  $ kubectl patch networkpolicy {repair.policy.name} -n {repair.policy.namespace} …"
-            "    [dim]adds a rule that lets everybody in"
+            f"  Somebody adds a rule to the NetworkPolicy {repair.policy} that lets everybody in."
         )
         self.console.print(
-            f"[green]✓[/] put right after [bold]{repair.milliseconds:.0f} ms[/]; an Event tells:"
+            f"[green]✓[/] put right within [bold]{repair.milliseconds:.0f} ms[/]; an Event tells:"
         )
         self.console.print(f"  {escape(repair.note)}", style="italic", soft_wrap=True)
+
+    def samples(self, trial: Trial, samples: Samples, passed: Sequence[Result]) -> None:
+        """Show what became of calls made meanwhile; those that `passed` the filter were judged."""
+        wrong = [result for result in passed if result.is_wrong]
+        lost = f", {samples.lost} not answered" if samples.lost else ""
+        let_in = f", {len(passed)} by {trial.callee.name}" if passed else ""
+        self.console.print(
+            f"{_mark(wrong)} {_between(trial)}, {len(samples.outcomes)} calls meanwhile: "
+            f"{samples.rejected} refused by the packet filter{lost}{let_in}"
+        )
+        if passed and not wrong:
+            self.console.print(
+                f"  packets passed for {samples.milliseconds:.0f} ms, "
+                f"and the handshake refused them: {passed[0].scope}"
+            )
+        self._faults(wrong)
+
+    def afterwards(self, result: Result) -> None:
+        """Show what became of a call after all was put right."""
+        wrong = [result] if result.is_wrong else []
+        self.console.print(
+            f"{_mark(wrong)} {_between(result.trial)}, once more afterwards: "
+            f"packets {result.packets}"
+        )
+        self._faults(wrong)
 
     def say(self, text: str) -> None:
         """Write a paragraph; it may carry rich's markup."""
@@ -132,7 +179,41 @@ def _short(place: str) -> str:
     return escape(place.removeprefix("shop/"))
 
 
-def _between(caller: str, callee: str) -> str:
+def _between(trial: Trial) -> str:
     """Return who calls whom; the callee's namespace is left out where it is the caller's."""
-    namespace = caller.partition("/")[0] if "/" in caller else "shop"
-    return f"{_short(caller)} [dim]→[/] {escape(callee.removeprefix(namespace + '/'))}"
+    caller, callee = trial.caller, trial.callee
+    here = "shop" if caller in VISITORS else caller.namespace
+    who = VISITORS.get(caller) or _short(str(caller))
+    whom = callee.name if callee.namespace in {here, ""} else str(callee)
+    return f"{who} [dim]→[/] {escape(whom)}"
+
+
+def _mark(wrong: Sequence[Result]) -> str:
+    return "[bold red]✗ WRONG[/]" if wrong else "[green]✓[/]"
+
+
+def _cells(who: str, result: Result, *, filtered: bool) -> tuple[str, ...]:
+    """Return a row: who calls whom, what was declared, and what happened at each layer."""
+    mark = "[bold red]✗[/]" if result.is_wrong else "[green]✓[/]"
+    layers = (result.packets, result.handshake, result.scope)
+    cells = [_coloured(each) for each in (layers if filtered else layers[1:])]
+    if result.is_wrong:
+        cells[-1] = "[bold red]WRONG"
+    about = "" if not who and result.trial.refusal is None else result.trial.about
+    return f"{mark} {who}", escape(about), *cells
+
+
+def _coloured(what: str) -> str:
+    if what.endswith("refused"):
+        return f"[yellow]{escape(what)}"
+    return f"[dim]{what}" if what in {NOT_REACHED, "no scopes"} else escape(what)
+
+
+def _fault(result: Result) -> str:
+    trial, outcome = result.trial, result.outcome
+    seen = " ".join(filter(None, (str(outcome), outcome.detail, outcome.server)))
+    scopes = f", scopes {', '.join(outcome.scopes)}" if outcome.scopes else ""
+    return (
+        f"{trial.caller} → {trial.callee} on {trial.port}, {trial.about}:\n"
+        f"  expected {result.expected}; seen: {seen}{scopes}"
+    )

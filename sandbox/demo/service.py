@@ -4,8 +4,7 @@
 
 Run as a script with the standard library alone. `DIRECTORY` holds the Secret's files; `PORTS` is
 JSON: the name of each port, and whether it is `mtls` or `plain`. Each gets a free port on
-loopback, written to `DIRECTORY/addresses.json`; what becomes of every connection is written to
-`DIRECTORY/journal`, one JSON object a line.
+loopback, written to `DIRECTORY/addresses.json`. A request may ask for a scope: `GET /?scope=NAME`.
 
 Files are read again for every connection, so a renewed certificate or a changed list of peers
 counts at once, without a restart.
@@ -16,11 +15,15 @@ import socket
 import ssl
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 TIMEOUT = 5.0
 REQUEST_LIMIT = 16 * 1024
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
 
 
 class Refused(Exception):  # noqa: N818 - what happens to a connection, not what went wrong here
@@ -74,7 +77,6 @@ class Service:
     def __init__(self, directory: Path, ports: dict[str, str]) -> None:
         self._directory = directory
         self._ports = ports
-        self._lock = threading.Lock()
 
     def run(self) -> None:
         """Listen, say where, and serve for good."""
@@ -93,61 +95,60 @@ class Service:
 
     def _listen(self, listener: socket.socket, port: str) -> None:
         while True:
-            connection, address = listener.accept()
+            connection, _ = listener.accept()
             connection.settimeout(TIMEOUT)
-            threading.Thread(
-                target=self._serve, args=(connection, address[1], port), daemon=True
-            ).start()
+            threading.Thread(target=self._serve, args=(connection, port), daemon=True).start()
 
-    def _serve(self, connection: socket.socket, caller: int, port: str) -> None:
-        try:
+    def _serve(self, connection: socket.socket, port: str) -> None:
+        with suppress(OSError):  # the caller has been told, or has hung up
             if self._ports[port] == "plain":
-                result = self._answer(connection, {"peer": None, "scopes": []})
+                _answer(connection, lambda _scope: {"peer": None, "scopes": []})
             else:
-                result = self._serve_tls(connection, port)
-        except OSError as error:
-            result = {"refused": reason_of(error)}
-        self._note({"port": port, "caller": caller, **result})
+                self._serve_tls(connection, port)
         _hang_up(connection)
 
-    def _serve_tls(self, connection: socket.socket, port: str) -> dict[str, Any]:
+    def _serve_tls(self, connection: socket.socket, port: str) -> None:
         context = server_context(self._directory)
-        # a copy, so that what is not TLS at all can still be hung up on in good order
+        # a copy, so that what is not TLS at all can still be answered and hung up on in good order
         with context.wrap_socket(
             connection.dup(), server_side=True, do_handshake_on_connect=False
         ) as tls:
             try:
                 tls.do_handshake()
-            except OSError as error:
-                _hang_up(connection)
-                return {"refused": reason_of(error)}
-            certificate = tls.getpeercert()
-            assert certificate is not None
-            peer = ""
-            try:
-                peer = spiffe_id(certificate)
-                scopes = accepted(self._directory, peer, port)
-            except Refused as refusal:
-                return self._answer(tls, {"peer": peer, "refused": str(refusal)})
-            return self._answer(tls, {"peer": peer, "scopes": scopes, "tls": tls.version()})
+            except ssl.SSLError as error:
+                if error.reason == "HTTP_REQUEST":
+                    connection.sendall(BAD_REQUEST)
+                return
+            _answer(tls, lambda scope: self._judged(tls, port, scope))
 
-    def _answer(self, connection: socket.socket, result: dict[str, Any]) -> dict[str, Any]:
-        """Read a request and answer with what was decided about its caller."""
-        request = b""
-        while b"\r\n\r\n" not in request and len(request) < REQUEST_LIMIT:
-            chunk = connection.recv(4096)
-            if not chunk:
-                return {**result, "refused": result.get("refused", "the caller hung up")}
-            request += chunk
-        status = "403 Forbidden" if "refused" in result else "200 OK"
-        body = json.dumps(result).encode()
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        connection.sendall(head.encode() + body)
-        return result
+    def _judged(self, tls: ssl.SSLSocket, port: str, scope: str) -> dict[str, Any]:
+        """Return who calls and which scopes it has, or why it is refused."""
+        result: dict[str, Any] = {}
+        try:
+            result["peer"] = spiffe_id(tls.getpeercert())
+            result["scopes"] = accepted(self._directory, result["peer"], port)
+        except Refused as refusal:
+            return {**result, "refused": str(refusal)}
+        if scope and scope not in result["scopes"]:
+            return {**result, "refused": f"the scope {scope} is not granted"}
+        return {**result, "tls": tls.version()}
 
-    def _note(self, entry: dict[str, Any]) -> None:
-        with self._lock, (self._directory / "journal").open("a") as journal:
-            journal.write(json.dumps(entry) + "\n")
+
+def _answer(connection: socket.socket, decide: Callable[[str], dict[str, Any]]) -> None:
+    """Read a request and answer with what is decided about its caller and the scope it names."""
+    request = b""
+    while b"\r\n\r\n" not in request and len(request) < REQUEST_LIMIT:
+        chunk = connection.recv(4096)
+        if not chunk:
+            return
+        request += chunk
+    _, _, rest = request.decode(errors="replace").partition(" ")
+    query = parse_qs(urlsplit(rest.partition(" ")[0]).query)
+    result = decide(query.get("scope", [""])[0])
+    status = "403 Forbidden" if "refused" in result else "200 OK"
+    body = json.dumps(result).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    connection.sendall(head.encode() + body)
 
 
 def _hang_up(connection: socket.socket) -> None:

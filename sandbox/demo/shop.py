@@ -111,20 +111,45 @@ class Shop:
                 if "unverified" in entry:
                     yield from ((callee, port) for port in entry["ports"])
 
-    def ports(self, place: Place) -> dict[str, str]:
-        """Return the ports that an identity's peers reach, and how it serves each."""
-        spec = self.identities[place]["spec"]
-        plain = "gatewayOnly" in spec["authentication"]
-        return {
-            port: "plain" if plain or "unverified" in entry else "mtls"
-            for entry in spec.get("accepts", [])
-            for port in entry["ports"]
-        }
+    def collected(self) -> Iterator[tuple[Place, str]]:
+        """Yield the callees and ports that are open to the collector of metrics."""
+        for callee, manifest in self.identities.items():
+            ports = manifest["spec"].get("exceptions", {}).get("metrics", [])
+            yield from ((callee, port) for port in ports)
 
-    def number(self, place: Place, port: str) -> int:
-        """Return the number of an identity's port."""
-        ports = self.identities[place]["spec"]["workload"]["ports"]
-        return next(int(each["port"]) for each in ports if each["name"] == port)
+    def external(self) -> Iterator[tuple[Place, str]]:
+        """Yield the callers of hosts outside the cluster, and those hosts."""
+        for caller, manifest in self.identities.items():
+            for entry in manifest["spec"].get("calls", []):
+                if "external" in entry:
+                    yield caller, entry["external"]["host"]
+
+    def operators(self) -> Iterator[Place]:
+        """Yield the callers of the cluster's API server."""
+        for caller, manifest in self.identities.items():
+            if any("kubernetesAPI" in entry for entry in manifest["spec"].get("calls", [])):
+                yield caller
+
+    def is_enforced(self, place: Place) -> bool:
+        """Whether a place is an identity whose NetworkPolicy is written."""
+        manifest = self.identities.get(place)
+        return manifest is not None and manifest["spec"].get("enforcement") != "Observe"
+
+    def is_mutual(self, place: Place) -> bool:
+        """Whether an identity proves itself by a certificate."""
+        return "mtls" in self.identities[place]["spec"]["authentication"]
+
+    def ports(self, place: Place) -> dict[str, int]:
+        """Return the numbers of an identity's ports by their names."""
+        ports = self.identities[place]["spec"]["workload"].get("ports", [])
+        return {port["name"]: port["port"] for port in ports}
+
+    def plain(self, place: Place) -> set[str]:
+        """Return the names of an identity's ports whose callers show no certificate."""
+        if not self.is_mutual(place):
+            return set(self.ports(place))
+        opened = (*self.unverified(), *self.collected())
+        return {port for callee, port in opened if callee == place}
 
     def selected(self, peer: Manifest, here: str) -> Place | None:
         """Return the identity whose pods a NetworkPolicy's peer selects; `here` is its namespace.

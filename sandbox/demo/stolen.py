@@ -1,9 +1,9 @@
 """An old certificate, as a thief may have one: really signed by the domain's root, and over."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 
-from sandbox.certificates import owner_only
+from sandbox.node.workload import Files
 from troth.pki.authorities import load_signing_authority
 from troth.pki.issuing import LeafProfile, issue
 from troth.pki.keys import generate_key, private_key_pem
@@ -13,8 +13,8 @@ from troth.resources.algorithms import KeyAlgorithm
 LASTED = timedelta(minutes=1)
 
 
-def expired_certificate(directory: Path, spiffe_id: str, authority: dict[str, bytes]) -> Path:
-    """Write tls.crt and tls.key of an identity whose time is over into a new directory.
+def expired_certificate(spiffe_id: str, authority: Mapping[str, bytes]) -> Files:
+    """Return tls.crt and tls.key of an identity whose time is over.
 
     `authority` is the data of the domain's CA Secret, which only an administrator can read. The
     root is minutes old; since it counts as valid from five minutes before it was made, a leaf of
@@ -28,12 +28,5 @@ def expired_certificate(directory: Path, spiffe_id: str, authority: dict[str, by
     )
     key = generate_key(KeyAlgorithm.ECDSA_P256)
     profile = LeafProfile(spiffe_id, (), LASTED)
-    files = {
-        "tls.crt": issue(profile, key, signer, signer.authority.not_before),
-        "tls.key": private_key_pem(key),
-    }
-    directory.mkdir(mode=0o700)
-    for name, content in files.items():
-        with open(directory / name, "wb", opener=owner_only) as file:
-            file.write(content)
-    return directory
+    certificate = issue(profile, key, signer, signer.authority.not_before)
+    return {"tls.crt": certificate.decode(), "tls.key": private_key_pem(key).decode()}

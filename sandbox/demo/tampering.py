@@ -1,25 +1,23 @@
 """Somebody edits a NetworkPolicy by hand, and how long that lasts."""
 
-import json
-import subprocess
+import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.cluster import Sandbox
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.errors import DemoError
 from sandbox.demo.shop import Place
-from sandbox.tools import ensure
+from sandbox.node.api import Api
 
 SECONDS = 15.0
-LETS_EVERYBODY_IN = [{"op": "add", "path": "/spec/ingress/-", "value": {}}]
-"""One more rule, which names no peer and no port: everybody, everywhere."""
+LETS_EVERYBODY_IN: dict[str, object] = {}
+"""A rule that names no peer and no port: everybody, everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """How long the edit stood, as a watcher saw it, and the Event that tells of it."""
+    """How long after the edit a watcher saw it put right, and the Event that tells of it."""
 
     policy: Place
     milliseconds: float
@@ -32,31 +30,30 @@ def tamper(cluster: Cluster, owner: Place) -> Repair:
     Raises `DemoError` if that, or the Event, does not come in time.
     """
     policy = Place(owner.namespace, f"{owner.name}-troth")
-    milliseconds = _edit_and_watch(cluster.sandbox, policy)
+    milliseconds = asyncio.run(_edit_and_watch(cluster.sandbox.kubeconfig, policy))
     return Repair(policy, milliseconds, _event(cluster, owner))
 
 
-def _edit_and_watch(sandbox: Sandbox, policy: Place) -> float:
-    target = ("networkpolicy", policy.name, "-n", policy.namespace)
-    watch: list[str | Path] = [
-        *(ensure("kubectl"), "get", *target, "--watch", "-o", 'jsonpath={.spec}{"\\n"}'),
-        *("--kubeconfig", sandbox.kubeconfig, "--cache-dir", sandbox.directory / "kubectl"),
-        f"--request-timeout={SECONDS:.0f}s",  # it ends by itself, and its output with it
-    ]
-    with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
-        assert watching.stdout is not None
-        try:
-            before = watching.stdout.readline()
-            sandbox.kubectl("patch", *target, "--type=json", "-p", json.dumps(LETS_EVERYBODY_IN))
-            edited_at = 0.0
-            for spec in watching.stdout:
-                if spec != before:
-                    edited_at = edited_at or time.perf_counter()
-                elif edited_at:
-                    return (time.perf_counter() - edited_at) * 1000
-        finally:
-            watching.kill()
-    raise DemoError(f"the NetworkPolicy {policy} was edited and not repaired")
+async def _edit_and_watch(kubeconfig: Path, policy: Place) -> float:
+    path = f"/apis/networking.k8s.io/v1/namespaces/{policy.namespace}/networkpolicies"
+    api = Api.of(kubeconfig)
+    try:
+        async with asyncio.timeout(SECONDS):
+            changes = api.follow(path, fields=f"metadata.name={policy.name}")
+            before = (await anext(changes))[1]["spec"]
+            ingress = [*before.get("ingress", []), LETS_EVERYBODY_IN]
+            began = time.perf_counter()
+            await api.merge(f"{path}/{policy.name}", {"spec": {"ingress": ingress}})
+            edited = False
+            async for _, manifest in changes:
+                if edited and manifest["spec"] == before:
+                    break
+                edited = edited or manifest["spec"] != before
+            return (time.perf_counter() - began) * 1000
+    except TimeoutError as error:
+        raise DemoError(f"the NetworkPolicy {policy} was edited and not repaired") from error
+    finally:
+        await api.close()
 
 
 def _event(cluster: Cluster, owner: Place) -> str:

@@ -26,6 +26,7 @@ class Mode(StrEnum):
 
     MTLS = "mtls"
     TLS = "tls"
+    TLS12 = "tls12"
     PLAIN = "plain"
     CONNECT = "connect"
 

@@ -21,6 +21,7 @@ var curves = []tls.CurveID{tls.CurveP256}
 const (
 	modeMTLS    = "mtls"    // with our certificate; the default
 	modeTLS     = "tls"     // TLS without a certificate of ours
+	modeTLS12   = "tls12"   // with our certificate, by TLS 1.2 at the most
 	modePlain   = "plain"   // HTTP without TLS
 	modeConnect = "connect" // a TCP connection and no more: the network alone
 )
@@ -77,7 +78,7 @@ func attempt(id *identity, t target, deadline time.Time) outcome {
 
 // dial opens the connection as the target's mode says, or explains why there is none.
 func dial(id *identity, t target, deadline time.Time) (net.Conn, outcome) {
-	secure := t.Mode == modeMTLS || t.Mode == "" || t.Mode == modeTLS
+	secure := t.Mode != modePlain && t.Mode != modeConnect
 	var config *tls.Config
 	if secure {
 		var refusal outcome
@@ -119,8 +120,13 @@ func clientConfig(id *identity, t target) (*tls.Config, outcome) {
 			return nil, handshake(byClient, reasonNoIdentity, nil)
 		}
 	}
+	version := uint16(tls.VersionTLS13)
+	if t.Mode == modeTLS12 {
+		version = tls.VersionTLS12
+	}
 	return &tls.Config{
-		MinVersion:       tls.VersionTLS13,
+		MinVersion:       version,
+		MaxVersion:       version,
 		CurvePreferences: curves,
 		// Whatever authorities the server names, as an impostor would.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

@@ -5,6 +5,7 @@ other at its next renewal.
 """
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from tests import builders
 from tests.cluster.person import Manifest, condition, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.pki.builders import Made, by_hand
-from troth.planning.children import secret_ref
 from troth.resources.references import Ref
 
 CHILDREN = ("Secret", "NetworkPolicy", "ConfigMap")
@@ -110,24 +110,29 @@ async def test_what_is_wrong_with_a_key_is_said_without_the_key(stage: Stage) ->
     assert secret not in str(events)
 
 
-async def test_an_exchanged_authority_signs_everything_anew(stage: Stage) -> None:
+async def test_an_exchanged_authority_takes_over_step_by_step(stage: Stage) -> None:
     domain, payments = await issued_by_a_given_authority(stage)
     before = await stage.secret(payments)
     root = by_hand("another root")
     intermediate = by_hand("another intermediate", root, path_length=0)
     changed = given(stage, intermediate, root)["data"]
     await stage.person.edit("Secret", Ref(stage.own, "corporate"), {"data": changed})
-    after = await stage.person.sees(
-        "Secret",
-        secret_ref(payments),
-        lambda seen: (
-            seen["data"]["ca.crt"] == encoded(root.pem)
-            and seen["data"]["tls.key"] != before["data"]["tls.key"]
-        ),
+    both = await stage.person.sees(
+        "ConfigMap",
+        Ref(stage.shop, "trust-bundle"),
+        lambda seen: root.pem.decode() in seen["data"]["ca.crt"],
     )
+    assert ROOT.pem.decode() in both["data"]["ca.crt"]
+    assert (await stage.secret(payments))["data"]["tls.key"] == before["data"]["tls.key"]
+    for _ in range(4):  # each step that others rely on waits for the propagation
+        await stage.later(timedelta(minutes=4))
+        await stage.settled()
+    after = await stage.secret(payments)
+    assert after["data"]["ca.crt"] == encoded(root.pem)
+    assert intermediate.pem in base64.b64decode(after["data"]["tls.crt"])
     await stage.person.ready(DOMAIN, domain)
     bundle = await stage.person.the("ConfigMap", Ref(stage.shop, "trust-bundle"))
-    assert base64.b64decode(after["data"]["ca.crt"]).decode() == bundle["data"]["ca.crt"]
+    assert bundle["data"]["ca.crt"].encode() == root.pem
 
 
 async def with_a_root_of_its_own(stage: Stage) -> tuple[Ref, Ref]:
