@@ -13,7 +13,7 @@ NOT_ON_A_NODE := $(addprefix --ignore=,$(ON_A_NODE))
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## show it at work on a real control plane
+demo: $(READY) ## show it at work: on a real node where there can be one, else on a control plane
 	$(BIN)/python -m sandbox.demo
 
 test: check ## check, then run all tests

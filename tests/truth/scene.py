@@ -5,21 +5,21 @@ Which should is decided by `tests.oracle` from what the API server has of the de
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import permutations
 
 from sandbox.node.manifests import workload_pod
 from sandbox.node.workload import Files, Layer, Mode, Outcome, Target, Workload
-from tests.cluster.person import LONG, Manifest, until
+from tests.cluster.person import Manifest, until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.networkpolicy import Pod
 from tests.oracle import Declared
 from tests.sandbox.nodes import addresses, apply
-from troth.planning.children import SECRET_SUFFIX
+from troth.planning.children import secret_ref
 from troth.resources.references import Ref
 
 PORTS = {"https": 8443, "admin": 9443}
@@ -50,7 +50,7 @@ class Player:
 
     @property
     def secret(self) -> Ref:
-        return Ref(self.namespace, self.identity + SECRET_SUFFIX)
+        return secret_ref(Ref(self.namespace, self.identity))
 
     def manifest(self) -> Manifest:
         return workload_pod(
@@ -92,9 +92,10 @@ class Scene:
         self._players[name] = replace(player, labels=labels)
 
     async def leave(self, name: str) -> str:
-        """Delete a pod; return the address it had."""
+        """Delete a pod and wait until the packet filter has forgotten it; return its address."""
         await self._kubectl("delete", "pod", name, "-n", self._players.pop(name).namespace)
         self._node.close()  # a connection to the pod would keep its network alive
+        await asyncio.to_thread(self._node.caught_up)
         return self._addresses.pop(name)
 
     async def enter_outsider(self, address: str) -> str:
@@ -148,27 +149,26 @@ class Scene:
         )
 
     async def as_declared(self) -> Ways:
-        """Wait until everything is in force, then hold every way against what is declared."""
-        await self._stage.settled()
+        """Wait until what is written is in force, then hold every way against what is declared."""
         await self.obeyed()
-        reach = await self.reach()
-        assert reach == await self.allowed()
+        reach, allowed = await self.reach(), await self.allowed()
+        assert reach == allowed, (
+            f"too much is open: {sorted(reach - allowed)}; too little: {sorted(allowed - reach)}"
+        )
         return reach
 
     async def obeyed(self) -> None:
         """Wait until pods have on their disks, and the packet filter has, what is written now."""
         for player in self._players.values():
             if player.identity:
-                secret = await self._stage.person.get("Secret", player.secret)
-                wanted = files_of(secret) if secret else None
-                if wanted:
-                    await until(lambda player=player: self._disk(player), wanted.__eq__)
+                await self._up_to_date(player)
         await asyncio.to_thread(self._node.caught_up)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def nothing_else_opens(self) -> AsyncIterator[None]:
-        """Look all the time, while the context lasts and until everything is in force after it,
-        for ways that are open and that neither the declarations before nor those after allow.
+        """Look all the time for ways that are open: each must be allowed before or after.
+
+        That is while the context lasts, and on until everything is in force.
         """
         before, seen, looks, over = await self.allowed(), set(await self.reach()), 0, False
 
@@ -181,12 +181,14 @@ class Scene:
         looking = asyncio.create_task(look())
         try:
             yield
+            await self._stage.settled()
             await self.as_declared()
         finally:
             over = True
             await looking
         assert looks > 1
-        assert seen <= before | await self.allowed()
+        allowed_by_neither = seen - before - await self.allowed()
+        assert not allowed_by_neither, sorted(allowed_by_neither)
 
     # Calls
 
@@ -226,10 +228,7 @@ class Scene:
         player = self._players.get(name)
         return self._node.workload(player.place if player else name)
 
-    def target_of(self, name: str, port: str = "https") -> Target:
-        return self._target(name, port)
-
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def unfiltered(self) -> AsyncIterator[None]:
         """Let all packets pass, to see what is behind the filter."""
         await asyncio.to_thread(self._node.switch_firewall, on=False)
@@ -239,9 +238,7 @@ class Scene:
             await asyncio.to_thread(self._node.switch_firewall, on=True)
 
     async def _outcome(self, caller: str, target: Target, present: Files | None = None) -> Outcome:
-        (outcome,) = await asyncio.to_thread(
-            self.workload(caller).call, [target], present=present
-        )
+        (outcome,) = await asyncio.to_thread(self.workload(caller).call, [target], present=present)
         return outcome
 
     def _target(
@@ -263,13 +260,19 @@ class Scene:
             expect=expect,
         )
 
-    async def _disk(self, player: Player) -> Files:
+    async def _up_to_date(self, player: Player) -> None:
+        secret = await self._stage.person.get("Secret", player.secret)
+        if secret is None:
+            return  # gone; what is mounted stays
+        wanted = files_of(secret)
         directory = self._node.workload(player.place).root / "identity"
-        return {
-            file.name: file.read_text()
-            for file in directory.iterdir()
-            if not file.name.startswith("..")
-        }
+
+        async def look() -> Files:
+            with contextlib.suppress(FileNotFoundError):  # replaced at this moment
+                return {name: (directory / name).read_text() for name in wanted}
+            return {}
+
+        await until(look, lambda found: found == wanted)
 
     async def _kubectl(self, *arguments: str) -> str:
         return await asyncio.to_thread(self._stage.sandbox.kubectl, *arguments)
