@@ -5,10 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-ON_A_NODE := $(wildcard tests/sandbox/test_node*.py) tests/truth
-NOT_ON_A_NODE := $(addprefix --ignore=,$(ON_A_NODE))
-
-.PHONY: help demo test node-test check crds bench clean
+.PHONY: help demo test check crds bench clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
@@ -18,10 +15,7 @@ demo: $(READY) ## show it at work: on a real node where there can be one, else o
 
 test: check ## check, then run all tests
 	$(BIN)/python -m sandbox build
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(NOT_ON_A_NODE)
-
-node-test: $(READY) ## run the tests between real pods: needs Linux and root
-	$(BIN)/pytest $(ON_A_NODE)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(READY) ## what needs no cluster and no patience: style, types, layers, generated files
 	$(BIN)/ruff format --check

@@ -107,7 +107,8 @@ def build(
 ) -> None:
     """Build what the sandbox needs and is not there yet, and say where it is."""
     known = ("kubectl", *tools.PROGRAMS)
-    useless = Tier.NODE.programs if unavailable(Tier.NODE) else ()
+    useful = {program for tier in Tier if not unavailable(tier) for program in tier.programs}
+    useless = set(Tier.NODE.programs) - useful
     for name in names or (each for each in known if each not in useless):
         if name not in known:
             raise SandboxError(f"there is no program {name}; there are {', '.join(known)}")
