@@ -227,6 +227,7 @@ class Declared:
             any(self.live(caller, me, name) for caller in self.carried(source) for name in named)
             or any(
                 _described(entry["unverified"], me, source, self.namespaces)
+                and ("cidrs" in entry["unverified"] or me not in self.carried(source))
                 for entry in self.identities[me]["accepts"]
                 if "unverified" in entry and named.intersection(entry["ports"])
             )
@@ -257,8 +258,10 @@ class Declared:
             yield any(within(source.address, cidr) for cidr in network["probes"]["cidrs"])
         if named.intersection(exceptions.get("metrics", [])) and "metrics" in network:
             collector = network["metrics"]
-            yield source.namespace == collector["namespace"] and selects(
-                collector["podSelector"], source.labels
+            yield (
+                source.namespace == collector["namespace"]
+                and selects(collector["podSelector"], source.labels)
+                and me not in self.carried(source)
             )
 
 

@@ -141,6 +141,14 @@ unverified = st.one_of(
     object_of({"podSelector": selectors}, namespaceSelector=selectors, reason=sentences),
     object_of({}, podSelector=selectors, reason=sentences),
 )
+workloads = st.lists(
+    object_of(
+        {}, kind=st.sampled_from(["Deployment", "StatefulSet", "DaemonSet"]), name=subdomains
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda item: (item["kind"], item["name"]),
+)
 scopes = st.sampled_from(["payments.charge", "a", "urn:x/y-z", "A_9"])
 external = object_of(
     {}, host=dns_names, cidrs=several(cidrs, least=1), ports=several(port_numbers, least=1)
@@ -197,6 +205,7 @@ def service_identities(draw: st.DrawFn, namespace: str = "default") -> Manifest:
                     {"context": several(st.sampled_from(["Subject", "Tenant", "RequestID"]))}
                 ),
                 "enforcement": st.sampled_from(["Enforce", "Observe"]),
+                **({} if gateway else {"onRotation": object_of({}, restart=workloads)}),
             },
             workload=object_of(
                 {}, serviceAccountName=subdomains, podSelector=selectors, ports=st.just(declared)

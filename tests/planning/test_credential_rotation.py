@@ -1,6 +1,7 @@
 """What a CredentialRotation tells of its target, and what it makes of it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ OF_PAYMENTS = rotation_key(Ref("shop", "payments-rotation"))
 OF_ROOT = rotation_key(Ref(OWN, "production-rotation"))
 
 
-def of_root(**spec: object) -> Manifest:
+def of_root(**spec: Any) -> Manifest:
     return rotation("TrustDomain", "production", OWN, **spec)
 
 

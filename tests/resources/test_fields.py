@@ -34,6 +34,7 @@ PAYMENTS = identity(
     },
     exceptions={"probes": ["http"], "metrics": ["http"]},
     requires={"context": ["Tenant"]},
+    onRotation={"restart": [{"kind": "Deployment", "name": "payments"}]},
 )
 LEGACY = identity(
     "legacy",
@@ -50,6 +51,14 @@ PRODUCTION = domain(
         "metrics": {"namespace": "monitoring", "podSelector": {"matchLabels": {"app": "prom"}}},
         "probes": {"cidrs": ["10.0.0.0/8"]},
     },
+)
+MONTHLY = builders.rotation(
+    "TrustDomain",
+    "production",
+    every="720h",
+    windows=[{"cron": "0 2 * * 6", "duration": "4h"}],
+    overlap="24h",
+    compromised="0123456789abcdef",
 )
 GONE = object()
 
@@ -78,21 +87,25 @@ def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
     return result
 
 
-@pytest.mark.parametrize("manifest", [PAYMENTS, LEGACY, PRODUCTION], ids=["sid", "gateway", "td"])
+BASES = {"sid": PAYMENTS, "gateway": LEGACY, "td": PRODUCTION, "cr": MONTHLY}
+every_base = pytest.mark.parametrize("manifest", BASES.values(), ids=BASES)
+
+
+@every_base
 def test_what_is_right_is_taken(manifest: Manifest) -> None:
     assert faults(manifest) == []
 
 
-@pytest.mark.parametrize("manifest", [PAYMENTS, LEGACY, PRODUCTION], ids=["sid", "gateway", "td"])
+@every_base
 def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
     model = KIND_BY_NAME[manifest["kind"]].model
     once = model.parse(manifest)
     assert model.parse(once.manifest()) == once
 
 
-BASES = {"sid": PAYMENTS, "gateway": LEGACY, "td": PRODUCTION}
 SELECTOR = "spec.workload.podSelector"
 LABELS = {"matchLabels": {"app": "x"}}
+RESTARTED = {"kind": "Deployment", "name": "payments"}
 WRONG: list[tuple[str, str, Any, str, str]] = [
     # base, changed path, value, where it is told, words of the sentence
     ("sid", "metadata.name", "Payments", "metadata.name", "write a Kubernetes name"),
@@ -101,6 +114,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("sid", "apiVersion", "troth.dev/v1", "apiVersion", "write troth.dev/v1alpha1"),
     ("sid", "spec", GONE, "spec", "required; add it"),
     ("sid", "spec.unheardOf", 1, "spec.unheardOf", "unknown field; remove it"),
+    ("sid", "spec.unheardOf", None, "spec.unheardOf", "unknown field; remove it"),
     ("sid", "spec.workload.serviceAccountName", GONE, "", "required; add it"),
     ("sid", "spec.workload.serviceAccountName", "a_b", "", "write a Kubernetes name"),
     ("sid", SELECTOR, {}, SELECTOR, "select by at least one label"),
@@ -152,6 +166,11 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("sid", "spec.calls.1.external.host", "localhost", "", "write a full DNS name"),
     ("sid", "spec.requires.context", ["Mood"], "", "'Subject', 'Tenant' or 'RequestID'"),
     ("sid", "spec.enforcement", "Maybe", "spec.enforcement", "'Enforce' or 'Observe'"),
+    ("sid", "spec.onRotation", {"restart": []}, "spec.onRotation.restart", "at least 1 item"),
+    ("sid", "spec.onRotation.restart.0.kind", "ReplicaSet", "", "'StatefulSet' or 'DaemonSet'"),
+    ("sid", "spec.onRotation.restart.0.name", "a_b", "", "write a Kubernetes name"),
+    ("sid", "spec.onRotation.restart", 2 * [RESTARTED], "", "list Deployment payments once"),
+    ("gateway", "spec.onRotation", {"restart": [RESTARTED]}, "spec", "leave onRotation out"),
     ("gateway", "spec.accepts.0.from.name", "other", "spec", "accept the gateway itself"),
     ("gateway", "spec.calls", [call("ledger")], "spec", "use mtls to call another"),
     ("gateway", "spec.authentication.gatewayOnly.owner", GONE, "", "required; add it"),
@@ -167,8 +186,23 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("td", "spec.allowEnvironments", ["production"], "spec", "leave the domain's own"),
     ("td", "spec.federatesWith", [{"name": "a"}, {"name": "a"}], "", "once; it is there twice"),
     ("td", "spec.consent", "None", "spec.consent", "'Mutual' or 'Callee'"),
+    ("td", "spec.bundle.propagation", "25h", "", "write a duration between 1s and 24h"),
     ("td", "spec.network.probes.cidrs", [], "spec.network.probes.cidrs", "at least 1 item"),
     ("td", "spec.network.dns.port", 0, "spec.network.dns.port", "greater than or equal to 1"),
+    (
+        "cr",
+        "spec.target.kind",
+        "ServiceIdentity",
+        "spec",
+        "only a root can be declared compromised",
+    ),
+    ("cr", "spec.compromised", "0123", "spec.compromised", "write the fingerprint of the root"),
+    ("cr", "spec.every", "1m", "spec.every", "write a duration between 5m and 87600h"),
+    ("cr", "spec.every", GONE, "spec", "write every beside windows"),
+    ("cr", "spec.overlap", "2161h", "spec.overlap", "write a duration between 0s and 2160h"),
+    ("cr", "spec.windows.0.cron", "at night", "", "write a cron expression of five fields"),
+    ("cr", "spec.windows.0.duration", "169h", "", "write a duration between 1m and 168h"),
+    ("cr", "spec.windows.0.timeZone", "the Moon", "", "write a time zone of the IANA database"),
 ]
 
 
@@ -193,6 +227,8 @@ def test_what_is_wrong_is_told_where_and_how_to_mend_it(
 
 def rules_in(schema: Any) -> set[str]:
     """The sentence of every rule in a schema, but of those that judge a change."""
+    if isinstance(schema, list):
+        return set().union(*map(rules_in, schema))
     if not isinstance(schema, dict):
         return set()
     found = {

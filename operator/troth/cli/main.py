@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from troth.cli import crds, graph, plan, run
+from troth.cli import crds, graph, plan, rotate, run, status
 from troth.resources.manifests import FaultyManifests
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("graph")(graph.graph)
+app.command("status")(status.status)
+app.command("rotate")(rotate.rotate)
 app.command("crds")(crds.crds)
 
 

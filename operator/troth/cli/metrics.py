@@ -3,15 +3,24 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client import Counter as MetricCounter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from troth.pki.certificates import short
 from troth.reconcile.engine import Tally
 from troth.reconcile.operator import Operator
 from troth.resources.conditions import Condition
+from troth.resources.credential_rotation import CredentialRotation
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.trust_domain import RotationPhase, TrustDomain
+from troth.world.facts import KnownAuthority
+
+UNKNOWN = "unknown"
+"""The authority of a leaf that none of the trust domain's own has signed."""
 
 
 @dataclass(slots=True)
@@ -54,6 +63,8 @@ class Metrics:
 
 
 class _WorldCollector(Collector):
+    """Reads the world. The leader and the copies that stand by tell the same."""
+
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
 
@@ -66,18 +77,19 @@ class _WorldCollector(Collector):
         yield self._resources()
         yield self._certificates()
         yield self._authorities()
+        yield self._leaves()
+        yield self._phases()
+        yield self._rotations()
         yield self._unverified()
 
     def _resources(self) -> Metric:
-        registry = self._operator.engine.world.registry
-        counts = Counter(
-            ("TrustDomain", *_ready(domain.status.conditions))
-            for domain in registry.domains.values()
+        world = self._operator.engine.world
+        resources: tuple[TrustDomain | ServiceIdentity | CredentialRotation, ...] = (
+            *world.registry.domains.values(),
+            *world.registry.identities.values(),
+            *world.rotations.by_ref.values(),
         )
-        counts.update(
-            ("ServiceIdentity", *_ready(identity.status.conditions))
-            for identity in registry.identities.values()
-        )
+        counts = Counter((each.kind, *_ready(each.status.conditions)) for each in resources)
         family = GaugeMetricFamily(
             "troth_resources",
             "Resources by their Ready condition.",
@@ -103,11 +115,58 @@ class _WorldCollector(Collector):
         family = GaugeMetricFamily(
             "troth_authority_expiration_timestamp_seconds",
             "When a trust domain's authority expires.",
-            labels=("trust_domain", "fingerprint"),
+            labels=("trust_domain", "fingerprint", "state"),
         )
         for name, domain in self._operator.engine.world.registry.domains.items():
             for authority in domain.status.authorities:
-                family.add_metric((name, authority.fingerprint), authority.not_after.timestamp())
+                labels = (name, authority.fingerprint, authority.state.value)
+                family.add_metric(labels, authority.not_after.timestamp())
+        return family
+
+    def _leaves(self) -> Metric:
+        world, now = self._operator.engine.world, datetime.now(UTC)
+        family = GaugeMetricFamily(
+            "troth_leaves",
+            "Certificates that have not expired, by the authority that signed them.",
+            labels=("trust_domain", "authority"),
+        )
+        signed = Counter(
+            (secret.leaf.spiffe_id.split("/")[2], secret.leaf.authority_key_id)
+            for secret in world.secrets.values()
+            if secret.leaf is not None and secret.leaf.not_after > now
+        )
+        for name, domain in world.registry.domains.items():
+            authorities = _fingerprints(world.authority(domain))
+            counts = Counter(dict.fromkeys(authorities.values(), 0))
+            for (trust_domain, key_id), count in signed.items():
+                if trust_domain == domain.spec.domain:
+                    counts[authorities.get(key_id, UNKNOWN)] += count
+            for fingerprint, count in counts.items():
+                family.add_metric((name, fingerprint), count)
+        return family
+
+    def _phases(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_rotation_phase",
+            "1 for the phase that the replacement of a trust domain's authority is in.",
+            labels=("trust_domain", "phase"),
+        )
+        for name, domain in self._operator.engine.world.registry.domains.items():
+            for phase in RotationPhase:
+                family.add_metric((name, phase.value), phase is domain.status.rotation.phase)
+        return family
+
+    def _rotations(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_credential_rotation_next_timestamp_seconds",
+            "When the next rotation begins, if nobody asks for one earlier.",
+            labels=("namespace", "name"),
+        )
+        for ref, rotation in self._operator.engine.world.rotations.by_ref.items():
+            if rotation.status.next_rotation is not None:
+                family.add_metric(
+                    (ref.namespace, ref.name), rotation.status.next_rotation.timestamp()
+                )
         return family
 
     def _unverified(self) -> Metric:
@@ -121,6 +180,12 @@ class _WorldCollector(Collector):
             if count:
                 family.add_metric((ref.namespace, ref.name), count)
         return family
+
+
+def _fingerprints(known: KnownAuthority | None) -> dict[str, str]:
+    """Return the fingerprints of a trust domain's authorities, by what their leaves call them."""
+    slots = (known.authority, known.prepared, known.retiring) if known else ()
+    return {slot.subject_key_id: short(slot.fingerprint) for slot in slots if slot is not None}
 
 
 def _ready(conditions: tuple[Condition, ...]) -> tuple[str, str]:

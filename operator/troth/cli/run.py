@@ -38,6 +38,10 @@ def run(  # noqa: PLR0917 - typer's options
         str, typer.Option(help="After how long a standby takes over from a leader that is gone.")
     ] = "15s",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Resources worked on at once.")] = 8,
+    rollouts: Annotated[  # noqa: FBT002 - typer's option
+        bool,
+        typer.Option("--rollouts", help="Restart the workloads that identities name."),
+    ] = False,
 ) -> None:
     """Run the operator until it is told to stop."""
     with operator_extra():
@@ -54,6 +58,7 @@ def run(  # noqa: PLR0917 - typer's options
         port=port,
         lease_seconds=parse_duration(lease_duration).total_seconds(),
         workers=workers,
+        rollouts=rollouts,
     )
 
     async def serve() -> bool:

@@ -39,6 +39,7 @@ class Options:
     port: int
     lease_seconds: float
     workers: int
+    rollouts: bool
 
 
 class Shell:
@@ -84,6 +85,7 @@ class Shell:
                     margin=options.lease_seconds / 3,
                 ),
                 workers=options.workers,
+                rollouts=options.rollouts,
             ),
             tally=metrics.tally(),
         )

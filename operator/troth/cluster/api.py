@@ -58,6 +58,10 @@ RESOURCES: dict[str, Resource] = {
         _resource("v1", "Service", "services"),
         _resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
         _resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
+        _resource("apps/v1", "Deployment", "deployments"),
+        _resource("apps/v1", "StatefulSet", "statefulsets"),
+        _resource("apps/v1", "DaemonSet", "daemonsets"),
+        _resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
         _resource("events.k8s.io/v1", "Event", "events"),
         _resource("coordination.k8s.io/v1", "Lease", "leases"),
         *(

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from functools import lru_cache
 
-from troth.pki.bundles import bundle_pem
+from troth.pki.bundles import bundle_pem, parse_bundle
+from troth.pki.errors import PKIError
 from troth.resources.trust_domain import TrustDomain
 from troth.world.world import World
 
@@ -28,6 +29,15 @@ def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
 def bundle_text(anchors: tuple[bytes, ...]) -> str:
     """Return anchors as the text of a bundle; every identity of a domain asks for the same one."""
     return bundle_pem(anchors)
+
+
+@lru_cache(maxsize=256)
+def roots_in(bundle: str) -> frozenset[str]:
+    """Return the fingerprints of a bundle's roots, none where it cannot be read."""
+    try:
+        return frozenset(parse_bundle(bundle))
+    except PKIError:
+        return frozenset()
 
 
 def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:

@@ -9,19 +9,20 @@ from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
-from troth.planning.anchors import bundle_text
+from troth.planning.anchors import bundle_text, roots_in
 from troth.planning.children import is_child, metadata_of, secret_ref
 from troth.planning.identity_view import Layer, View, conflict, refused, removal
 from troth.planning.leaf import LeafQuestion, why_issue
 from troth.planning.peers import identity_document, listed, standing_document
 from troth.planning.plan import IssueLeaf, UpdatePublic
 from troth.resources.references import Ref
+from troth.resources.scalars import format_time
 from troth.resources.service_identity import MTLS
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge
-from troth.world.facts import Fault, IdentitySecret, Manifest
-from troth.world.observe import PEERS, ROOTS
+from troth.world.facts import REPLACED_AT, Fault, IdentitySecret, Manifest
+from troth.world.observe import NEVER, PEERS, ROOTS
 from troth.world.world import World
 
 AWAITING = frozenset({"AuthorityNotReady"})
@@ -57,7 +58,7 @@ def plan_certificate(view: View, world: World) -> Layer:
     fault = why_issue(question)
     if fault is not None:
         step = IssueLeaf(
-            manifest=manifest,
+            manifest=_dated(manifest, NEVER if _is_first(view) else format_time(view.now)),
             trust_domain=view.domain.spec.domain,
             authority_secret=view.known_authority.secret.ref,
             profile=question.profile,
@@ -70,8 +71,21 @@ def plan_certificate(view: View, world: World) -> Layer:
         )
         return Layer(refused(type_, view.secret_refused) or ISSUING, (step,), leaf)
     assert view.secret is not None
+    if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
+        manifest = _dated(manifest, format_time(view.now))
     steps = (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
     return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf)
+
+
+def _is_first(view: View) -> bool:
+    """Say whether nobody can have read an earlier leaf of this identity."""
+    return view.secret is None and view.identity.status.certificate is None
+
+
+def _dated(manifest: Manifest, replaced_at: str) -> Manifest:
+    """Return a Secret that says when something in it took the place of what was there before."""
+    metadata = {**manifest["metadata"], "annotations": {REPLACED_AT: replaced_at}}
+    return {**manifest, "metadata": metadata}
 
 
 def _revocations(view: View, world: World) -> tuple[UpdatePublic, ...]:

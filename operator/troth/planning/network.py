@@ -11,38 +11,21 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from troth.planning.strangers import (
+    NAMESPACE_NAME,
+    collectors,
+    pods_in,
+    selector,
+    unverified_peers,
+)
 from troth.resources.references import Ref
-from troth.resources.selectors import LabelSelector
-from troth.resources.service_identity import Port, Protocol, ServiceIdentity, Unverified
+from troth.resources.service_identity import Port, Protocol, ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import Network
 from troth.trust.edges import Edge, find_port
 from troth.world.facts import Endpoint, Manifest
 
 Rule = dict[str, Any]
-NAMESPACE_NAME = "kubernetes.io/metadata.name"
-
-
-def selector(declared: LabelSelector) -> Manifest:
-    """Return a label selector as Kubernetes objects carry it, without empty parts."""
-    written: Manifest = {}
-    if declared.match_labels:
-        written["matchLabels"] = dict(declared.match_labels)
-    if declared.match_expressions:
-        written["matchExpressions"] = [
-            {"key": each.key, "operator": each.operator.value}
-            | ({"values": list(each.values)} if each.values else {})
-            for each in declared.match_expressions
-        ]
-    return written
-
-
-def pods_in(namespace: str, pods: LabelSelector) -> Manifest:
-    """Return a peer: these pods of that namespace."""
-    return {
-        "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: namespace}},
-        "podSelector": selector(pods),
-    }
 
 
 def _ports(ports: Iterable[tuple[Protocol, int]]) -> list[Manifest]:
@@ -121,8 +104,9 @@ def _exceptions(situation: Situation) -> Iterable[Rule]:
             peers = [{"ipBlock": {"cidr": cidr}}]
             yield {"from": peers, "ports": _named(situation, exceptions.probes)}
     if network.metrics and exceptions.metrics:
-        peers = [pods_in(network.metrics.namespace, network.metrics.pod_selector)]
-        yield {"from": peers, "ports": _named(situation, exceptions.metrics)}
+        ports, pods = _named(situation, exceptions.metrics), network.metrics.pod_selector
+        for peer in collectors(situation.identity, network.metrics.namespace, pods):
+            yield {"from": [peer], "ports": ports}
 
 
 def _named(situation: Situation, names: Iterable[str]) -> list[Manifest]:
@@ -222,21 +206,8 @@ def _unverified(situation: Situation) -> Iterable[Rule]:
     for accepted in situation.identity.spec.accepts:
         if accepted.unverified:
             ports = _named(situation, accepted.ports)
-            for peer in _unverified_peers(accepted.unverified):
+            for peer in unverified_peers(situation.identity, accepted.unverified):
                 yield {"from": [peer], "ports": ports}
-
-
-def _unverified_peers(unverified: Unverified) -> Iterable[Manifest]:
-    if unverified.cidrs is not None:
-        for cidr in unverified.cidrs:
-            yield {"ipBlock": {"cidr": cidr}}
-        return
-    peer: Manifest = {}
-    if unverified.namespace_selector:
-        peer["namespaceSelector"] = selector(unverified.namespace_selector)
-    if unverified.pod_selector:
-        peer["podSelector"] = selector(unverified.pod_selector)
-    yield peer
 
 
 def _dns(situation: Situation) -> Iterable[Rule]:

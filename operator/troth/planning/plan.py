@@ -133,7 +133,22 @@ class UpdatePublic:
     uid: str
 
 
-Step = Apply | Remove | CreateRoot | AdoptAuthority | RootStep | IssueLeaf | UpdatePublic
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A workload whose pods are to be replaced, if it still is the one that was seen.
+
+    `evidence` says what its Secret holds now, and is kept in its pod template.
+    """
+
+    kind: str
+    ref: Ref
+    uid: str
+    resource_version: str
+    evidence: str
+    message: str
+
+
+Step = Apply | Remove | CreateRoot | AdoptAuthority | RootStep | IssueLeaf | UpdatePublic | Restart
 
 
 @dataclass(frozen=True, slots=True)

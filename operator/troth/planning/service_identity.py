@@ -13,6 +13,7 @@ from troth.planning.identity_view import Layer, View, conflict, gather, refused,
 from troth.planning.leaf import leaf_due
 from troth.planning.network import Situation, compile_policy, keep_open
 from troth.planning.plan import Apply, Plan
+from troth.planning.restarts import Rollout, plan_rollout
 from troth.resources.conditions import Verdict
 from troth.resources.scalars import format_time
 from troth.resources.service_identity import Enforcement
@@ -44,13 +45,18 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     judged = [certificate.verdict, network.verdict, *_gateway_verdict(view)]
     agreed = peers_agree(identity, view.edges)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
+    rollout = plan_rollout(view, world)
+    rolled_out = (rollout.verdict,) if rollout else ()
+    # what is about to be replaced is not worth a restart
+    restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
+    dues = (*_dues(view, certificate.leaf), *_turn(view, rollout))
     return Plan(
         key,
         identity.metadata.uid,
-        steps=(*certificate.steps, *network.steps),
-        status=_status(view, (*summary, *judged, agreed), certificate.leaf),
+        steps=(*certificate.steps, *network.steps, *restart),
+        status=_status(view, (*summary, *judged, agreed, *rolled_out), certificate.leaf),
         previous_status=identity.status.manifest(),
-        due=min((due for due in _dues(view, certificate.leaf) if due > now), default=None),
+        due=min((due for due in dues if due > now), default=None),
     )
 
 
@@ -120,6 +126,11 @@ def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
     if view.known_authority is not None and view.known_authority.authority is not None:
         yield view.known_authority.authority.not_before
         yield view.known_authority.authority.not_after
+
+
+def _turn(view: View, rollout: Rollout | None) -> Iterable[datetime]:
+    if rollout is not None and rollout.wait is not None:
+        yield view.now + rollout.wait
 
 
 def _renewal(view: View, leaf: Leaf) -> datetime:

@@ -27,6 +27,7 @@ from troth.planning.plan import (
     Plan,
     PrepareRoot,
     Remove,
+    Restart,
     Step,
     UpdatePublic,
 )
@@ -39,6 +40,7 @@ from troth.reconcile.queue import WorkQueue
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
 from troth.world.keys import Key
+from troth.world.workloads import Workloads
 from troth.world.world import World
 
 PASSES = 3
@@ -84,8 +86,9 @@ class Engine:
         permit: Permit,
         instance: str = "troth",
         tally: Tally | None = None,
+        rollouts: bool = False,
     ) -> None:
-        self.world = World(own_namespace)
+        self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
         self.queue = WorkQueue(clock)
         self._keyring = Keyring(own_namespace)
         self._server = server
@@ -258,7 +261,7 @@ def _place(step: Step) -> tuple[str, Ref]:
     match step:
         case Apply() | CreateRoot() | AdoptAuthority() | IssueLeaf() | UpdatePublic():
             return step.manifest["kind"], Ref.of(step.manifest)
-        case Remove():
+        case Remove() | Restart():
             return step.kind, step.ref
         case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
             return "Secret", step.ref

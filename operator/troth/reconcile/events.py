@@ -2,10 +2,10 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from troth.planning.plan import Apply, IssueLeaf, Plan, Step, UpdatePublic
+from troth.planning.plan import Apply, IssueLeaf, Plan, Restart, Step, UpdatePublic
 from troth.reconcile import rotation_events
 from troth.reconcile.notice import Notice
 from troth.resources.conditions import Truth
@@ -53,7 +53,7 @@ def _readiness(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
 
 
 def repair(step: Step, plan: Plan) -> Notice | None:
-    """Return what to tell of a step that mends or renews what was there before."""
+    """Return what to tell of a step that mends, renews or restarts what was there before."""
     match step:
         case IssueLeaf() if "certificate" in (plan.previous_status or {}):
             what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
@@ -61,6 +61,8 @@ def repair(step: Step, plan: Plan) -> Notice | None:
         case Apply() | UpdatePublic():
             what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
             return Notice("Repaired", f"{what} was not as declared and has been put right")
+        case Restart():
+            return Notice("Restarted", step.message)
         case _:
             return None
 
@@ -84,7 +86,8 @@ def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{key.ref.name}.{uuid.uuid4().hex[:16]}",
+            # in the order of time, in which kubectl shows what it finds no better order for
+            "name": f"{key.ref.name}.{_microseconds(now):x}{uuid.uuid4().hex[:6]}",
             "namespace": key.ref.namespace or "default",
         },
         "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -96,6 +99,10 @@ def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
         "reportingController": "troth.dev/operator",
         "reportingInstance": instance,
     }
+
+
+def _microseconds(now: datetime) -> int:
+    return (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def _by_type(status: Mapping[str, Any]) -> dict[str, Any]:

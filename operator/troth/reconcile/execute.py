@@ -18,6 +18,7 @@ from troth.planning.plan import (
     Plan,
     PrepareRoot,
     Remove,
+    Restart,
     RootStep,
     Step,
     UpdatePublic,
@@ -33,7 +34,8 @@ from troth.reconcile.material import (
     root_secret,
 )
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY, Content, Manifest
+from troth.resources.scalars import format_time
+from troth.world.facts import MANAGED_BY, RESTARTED_WITH, Content, Manifest
 from troth.world.keys import Keys
 from troth.world.world import World
 
@@ -124,6 +126,8 @@ class Executor:
                 return await self._update_public(step)
             case Remove():
                 return await self._remove(step)
+            case Restart():
+                return await self._restart(step)
 
     async def status(self, plan: Plan) -> Keys:
         """Write a plan's status as one merge patch and return whom the answer concerns.
@@ -227,9 +231,29 @@ class Executor:
         return set()
 
     async def _update_public(self, step: UpdatePublic) -> Keys:
-        metadata = {"uid": step.uid, "labels": step.manifest["metadata"]["labels"]}
+        written = step.manifest["metadata"]
+        metadata = {"uid": step.uid, "labels": written["labels"]}
+        if "annotations" in written:
+            metadata["annotations"] = written["annotations"]
         patch = {"metadata": metadata, "data": public_data(step.manifest)}
         return await self._patch(Ref.of(step.manifest), patch)
+
+    async def _restart(self, step: Restart) -> Keys:
+        """Change a workload's pod template as `kubectl rollout restart` does."""
+        annotations = {
+            "kubectl.kubernetes.io/restartedAt": format_time(self._clock.now()),
+            RESTARTED_WITH: step.evidence,
+        }
+        patch = {
+            "metadata": {"uid": step.uid, "resourceVersion": step.resource_version},
+            "spec": {"template": {"metadata": {"annotations": annotations}}},
+        }
+        try:
+            return self._observe(await self._writes.merge_patch(step.kind, step.ref, patch))
+        except ApiError as error:
+            if error.status in (CONFLICT, NOT_FOUND):
+                raise TryAgain from error
+            raise
 
     async def _patch(self, secret: Ref, patch: Manifest | list[Manifest]) -> Keys:
         """Change part of a Secret, if it is still the one that was seen."""

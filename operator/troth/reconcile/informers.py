@@ -2,13 +2,15 @@
 
 from troth.cluster.api import Selection
 from troth.world.facts import MANAGED_BY
+from troth.world.workloads import BUDGET, KINDS
 
 _OURS = f"{MANAGED_BY}=troth"
 
 
-def selections(own_namespace: str) -> tuple[Selection, ...]:
+def selections(own_namespace: str, *, rollouts: bool = False) -> tuple[Selection, ...]:
     """Return what is listed and watched, for a Troth that runs in `own_namespace`.
 
+    Workloads, and the budgets that protect them, only for one that restarts them (`rollouts`).
     The two selections of Secrets never overlap: CA Secrets, given or made, are in Troth's own
     namespace; everywhere else only those that Troth wrote are read.
     """
@@ -23,4 +25,5 @@ def selections(own_namespace: str) -> tuple[Selection, ...]:
         Selection("Secret", own_namespace),
         Selection("ConfigMap", labels=_OURS),
         Selection("NetworkPolicy", labels=_OURS),
+        *(Selection(kind) for kind in (*KINDS, BUDGET) if rollouts),
     )

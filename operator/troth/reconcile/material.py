@@ -74,8 +74,9 @@ def leaf_secret(step: IssueLeaf, signer: SigningAuthority, now: datetime) -> Man
         PASSWORD: password.encode(),
     }
     roots = step.manifest["stringData"][ROOTS].encode()
-    annotations = {KEYSTORE_DIGEST: keystore_digest(data | {ROOTS: roots})}
-    metadata = {**step.manifest["metadata"], "annotations": annotations}
+    metadata = step.manifest["metadata"]
+    digest = {KEYSTORE_DIGEST: keystore_digest(data | {ROOTS: roots})}
+    metadata = {**metadata, "annotations": {**metadata["annotations"], **digest}}
     return _with_data({**step.manifest, "metadata": metadata}, data)
 
 

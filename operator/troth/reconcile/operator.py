@@ -31,6 +31,8 @@ class Settings:
     instance: str
     timing: Timing = field(default_factory=Timing)
     workers: int = WORKERS
+    rollouts: bool = False
+    """Whether the workloads that identities name may be restarted."""
 
 
 class Operator:
@@ -54,10 +56,11 @@ class Operator:
             permit=self.leadership,
             instance=settings.instance,
             tally=tally,
+            rollouts=settings.rollouts,
         )
         self.informers = [
             Informer(server, selection, self.engine, _failed)
-            for selection in selections(settings.own_namespace)
+            for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
         ]
 
     @property

@@ -105,11 +105,17 @@ class Rehearsal:
     ) -> Manifest:
         """Merge a patch into an object or its status."""
         before = self._get(kind, ref)
-        uid = before["metadata"]["uid"]
-        if patch.get("metadata", {}).get("uid", uid) != uid:
+        asked = patch.get("metadata", {})
+        if asked.get("uid", before["metadata"]["uid"]) != before["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "another object of that name")
+        version = before["metadata"]["resourceVersion"]
+        if asked.get("resourceVersion", version) != version:
+            raise ApiError(409, "Conflict", "the object has been modified")
         del subresource  # the patches say what they are for
-        return self._write((kind, ref), _merged(before, patch))
+        stored = _merged(before, patch)
+        changed = stored.get("spec") != before.get("spec")
+        stored["metadata"]["generation"] = before["metadata"]["generation"] + changed
+        return self._write((kind, ref), stored)
 
     async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
         """Carry out the operations `test`, `move` and `remove` on an object's second level."""

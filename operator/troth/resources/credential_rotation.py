@@ -71,7 +71,7 @@ class CredentialRotationSpec(Model):
     every: Annotated[Duration, duration_between("5m", "87600h")] | None = None
     """How old the credential may become. Without it, only what its own lifetime and requestedAt
     ask for is done."""
-    windows: Annotated[tuple[Window, ...], Field(max_length=8, json_schema_extra=ATOMIC)] = ()
+    windows: Annotated[tuple[Window, ...], Field(max_length=4, json_schema_extra=ATOMIC)] = ()
     """When a rotation that `every` asks for may begin; at any time if left out. A credential that
     would expire, and a requested rotation, wait for no window."""
     overlap: Annotated[Duration, duration_between("0s", "2160h")] = timedelta(0)

@@ -43,7 +43,12 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _take_null_for_absent(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's signature
-        return given(value)
+        if not isinstance(value, dict):
+            return value
+        known = {spelled(name) for name in cls.model_fields} | cls.model_fields.keys()
+        return {
+            name: part for name, part in value.items() if part is not None or name not in known
+        }
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from troth.resources.algorithms import KeyAlgorithm
-from troth.resources.lists import ATOMIC, BY_NAME, SET
+from troth.resources.lists import ATOMIC, BY_KIND_AND_NAME, BY_NAME, SET
 from troth.resources.metadata import Resource
 from troth.resources.model import Model, exactly_one
 from troth.resources.references import Ref, Reference
@@ -141,7 +141,8 @@ class Unverified(Model):
     namespace_selector: LabelSelector | None = None
     """The peer's namespaces; this namespace when only podSelector is given."""
     pod_selector: LabelSelector | None = None
-    """The peer's pods; all pods of the namespaces when left out."""
+    """The peer's pods; all pods of the namespaces when left out. The workload's own pods have an
+    identity and are never meant."""
     cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET] | None = None
     """The peer's networks, when it is not in the cluster."""
     reason: Sentence
@@ -247,6 +248,33 @@ class Requires(Model):
     """The context items that must be present and verified."""
 
 
+class WorkloadKind(StrEnum):
+    """The kinds of workload that can be restarted."""
+
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+
+
+class WorkloadReference(Model):
+    """Names a workload of this namespace."""
+
+    kind: WorkloadKind
+    """The workload's kind."""
+    name: Name
+    """The workload's name."""
+
+
+class OnRotation(Model):
+    """What is done when the Secret has a new certificate or new roots."""
+
+    restart: Annotated[
+        tuple[WorkloadReference, ...], Field(min_length=1, max_length=8), BY_KIND_AND_NAME
+    ]
+    """Workloads to restart, one after the other, because their programs do not reread files. Their
+    pods must be those that workload.podSelector selects."""
+
+
 class Enforcement(StrEnum):
     """Whether the NetworkPolicy is written or only planned."""
 
@@ -305,6 +333,11 @@ class ServiceIdentitySpec(Model):
                 or all(call.to is None for call in spec.calls)
             ),
         ),
+        Rule(
+            cel="!has(self.onRotation) || has(self.authentication.mtls)",
+            message="leave onRotation out; without mtls there is no certificate that rotates",
+            holds=lambda spec: spec.on_rotation is None or spec.authentication.mtls is not None,
+        ),
     )
 
     workload: Workload
@@ -322,6 +355,9 @@ class ServiceIdentitySpec(Model):
     enforcement: Enforcement = Enforcement.ENFORCE
     """Enforce: the NetworkPolicy is written. Observe: everything is planned and reported, and no
     policy is written."""
+    on_rotation: OnRotation | None = None
+    """What is done when the Secret has a new certificate or new roots, for programs that do not
+    reread their files."""
 
 
 class ServiceIdentity(Resource):

@@ -73,4 +73,5 @@ class ServiceIdentityStatus(Model):
     edges: Annotated[tuple[EdgeStatus, ...], Field(max_length=1024, json_schema_extra=ATOMIC)] = ()
     """Every declared relation with a peer, and its state."""
     conditions: Conditions = ()
-    """Ready, CertificateIssued, NetworkEnforced, PeersAgree, Reconciling, Stalled."""
+    """Ready, CertificateIssued, NetworkEnforced, PeersAgree, Reconciling, Stalled; RolledOut where
+    onRotation is declared."""

@@ -39,14 +39,11 @@ def _forwards(expression: str) -> bool:
     return all(int(first) <= int(last) for first, last in ranges)
 
 
-_CEL_FORWARDS = (
-    "self.split(' ').all(f, f.split(',').all(i, !i.contains('-') || "
-    "int(i.split('/')[0].split('-')[0]) <= int(i.split('/')[0].split('-')[1])))"
-)
+_CEL_FORWARDS = "self.findAll('[0-9]+-[0-9]+').all(r, int(r.split('-')[0]) <= int(r.split('-')[1]))"
 
 CronExpression = Annotated[
     str,
-    StringConstraints(max_length=64),
+    StringConstraints(max_length=48),
     Rule(
         cel=f"self.matches('^{_CRON}$') && {_CEL_FORWARDS}",
         message=_CRON_SENTENCE,

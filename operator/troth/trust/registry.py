@@ -44,6 +44,13 @@ def names(identity: ServiceIdentity) -> frozenset[Ref]:
     return frozenset(reference.seen_from(here) for reference in named)
 
 
+def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
+    """Return the kind and place of every workload that an identity has restarted."""
+    declared, here = identity.spec.on_rotation, identity.ref.namespace
+    named = declared.restart if declared else ()
+    return tuple((each.kind.value, Ref(here, each.name)) for each in named)
+
+
 class Registry:
     """The declared resources of a cluster, or of a folder of manifests."""
 
@@ -59,6 +66,7 @@ class Registry:
         self._with_account: dict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
+        self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
         self._governance: dict[str, Governance] = {}
         self._shared: dict[Ref, SharedIdentity | None] = {}
 
@@ -100,6 +108,8 @@ class Registry:
         self._in_namespace[identity.ref.namespace].add(identity.ref)
         for index in self._workload_indexes(identity):
             index.add(identity.ref)
+        for workload in workloads(identity):
+            self._restarting[workload].add(identity.ref)
         for named in names(identity):
             self._naming[named].add(identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
@@ -120,6 +130,8 @@ class Registry:
             self._calling_api.discard(ref)
             for index in self._workload_indexes(before):
                 index.discard(ref)
+            for workload in workloads(before):
+                self._restarting[workload].discard(ref)
             for named in names(before):
                 self._naming[named].discard(ref)
 
@@ -142,6 +154,16 @@ class Registry:
     def calling_api(self) -> frozenset[Ref]:
         """Return the identities that call the cluster's API server."""
         return frozenset(self._calling_api)
+
+    def restarting(self, kind: str, ref: Ref) -> frozenset[Ref]:
+        """Return the identities that have a workload restarted, whether it exists or not."""
+        return frozenset(self._restarting.get((kind, ref), ()))
+
+    def restarting_in(self, namespace: str) -> frozenset[Ref]:
+        """Return the identities of a namespace that have any workload restarted."""
+        return frozenset(
+            ref for ref in self.identities_in(namespace) if workloads(self.identities[ref])
+        )
 
     def colliding(self, identity: ServiceIdentity) -> frozenset[Ref]:
         """Return the other identities of its namespace that could carry its pods or account."""

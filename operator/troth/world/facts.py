@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from troth.pki.authorities import Authority
 from troth.pki.certificates import Leaf
 from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER_KIND = "troth.dev/owner-kind"
 OWNER_NAME = "troth.dev/owner-name"
 KEYSTORE_DIGEST = "troth.dev/keystore-digest"
+REPLACED_AT = "troth.dev/replaced-at"
+RESTARTED_WITH = "troth.dev/restarted-with"
 FIELD_MANAGER = "troth"
 SECRET_SUFFIX, POLICY_SUFFIX = "-identity", "-troth"
 """What the names of an identity's children add to its own."""
@@ -52,13 +56,15 @@ class IdentitySecret(Fact):
 
     `keystore_intact` is whether there are keystores, made for just this leaf and these roots.
     `roots_since` and `leaf_since` are since when, in seconds of this process's uptime, its roots
-    and its leaf are known to be what they are.
+    and its leaf are known to be what they are. `replaced_at` is when a leaf or a root in it last
+    took the place of another, None while it has what it began with.
     """
 
     leaf: Leaf | None
     fault: Fault | None
     public: Mapping[str, str]
     keystore_intact: bool
+    replaced_at: datetime | None = None
     roots_since: float = 0.0
     leaf_since: float = 0.0
 
@@ -116,6 +122,59 @@ class Content(Fact):
 
     content: Mapping[str, Any]
     since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a Secret held when a workload was restarted, as fingerprints of 16 digits each."""
+
+    leaf: str
+    roots: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"{self.leaf} {','.join(sorted(self.roots))}"
+
+    @classmethod
+    def read(cls, text: str) -> "Evidence":
+        """Return what an annotation says; nothing that a Secret holds where it is not of ours."""
+        leaf, _, roots = text.partition(" ")
+        return cls(leaf, frozenset(filter(None, roots.split(","))))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment, StatefulSet or DaemonSet, so far as its restarts are concerned.
+
+    `labels` are its pods'; `evidence` is what they were restarted with, and `replaced` whether none
+    is left that was not. `pods` is whether it has any, and `complete` whether all that are wanted
+    are of its present template and available. `since` is since when, in seconds of this process's
+    uptime, `evidence` and `replaced` are known to be so.
+    """
+
+    kind: str
+    ref: Ref
+    uid: str
+    resource_version: str
+    created: datetime
+    labels: Mapping[str, str]
+    evidence: Evidence | None
+    paused: bool
+    pods: bool
+    replaced: bool
+    complete: bool
+    since: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ref}"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A PodDisruptionBudget: which pods it protects, and whether one may be disrupted now."""
+
+    ref: Ref
+    selector: LabelSelector | None
+    allows: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,10 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from pydantic_core import PydanticCustomError
 
 from troth.pki.authorities import Authority, load_authority
 from troth.pki.certificates import Leaf, parse_leaf
@@ -12,8 +15,10 @@ from troth.pki.errors import PKIError
 from troth.pki.keys import load_private_key, same_key
 from troth.pki.pem import read_certificates
 from troth.resources.references import Ref
+from troth.resources.scalars import parse_moment
 from troth.world.facts import (
     KEYSTORE_DIGEST,
+    REPLACED_AT,
     AuthoritySecret,
     Content,
     Endpoint,
@@ -30,6 +35,9 @@ PUBLIC = (ROOTS, PEERS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
 """In an authority's Secret: the CA to come with its key, and the certificates of the one before."""
+NEVER = "never"
+"""Of a Secret that has what it began with, in the annotation of when something was replaced."""
+AFTER_ALL = datetime.max.replace(tzinfo=UTC)
 
 
 def decoded(secret: Manifest) -> dict[str, bytes]:
@@ -47,14 +55,25 @@ def identity_secret(secret: Manifest) -> IdentitySecret:
     """Return the facts of an identity's Secret."""
     data = decoded(secret)
     leaf, fault = _leaf(data)
+    annotations = secret["metadata"].get("annotations") or {}
     return IdentitySecret(
         **_common(secret),
         leaf=leaf,
         fault=fault,
         public={key: data[key].decode("utf-8", "replace") for key in PUBLIC if key in data},
-        keystore_intact=(secret["metadata"].get("annotations") or {}).get(KEYSTORE_DIGEST)
-        == keystore_digest(data),
+        keystore_intact=annotations.get(KEYSTORE_DIGEST) == keystore_digest(data),
+        replaced_at=_replaced_at(annotations.get(REPLACED_AT)),
     )
+
+
+def _replaced_at(text: str | None) -> datetime | None:
+    """Return when something was replaced; what cannot be told counts as after everything else."""
+    if text == NEVER:
+        return None
+    try:
+        return parse_moment(text)
+    except PydanticCustomError:
+        return AFTER_ALL
 
 
 def keystore_digest(data: Mapping[str, bytes]) -> str:

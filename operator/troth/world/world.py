@@ -6,6 +6,7 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -37,6 +38,7 @@ from troth.world.facts import (
 )
 from troth.world.keys import Key, Keys, domain_key, identity_key
 from troth.world.rotations import Rotations, rotation_key, target_key
+from troth.world.workloads import BUDGET, KINDS, Workloads
 
 F = TypeVar("F", bound=Fact)
 
@@ -48,6 +50,8 @@ class World:
     own_namespace: str
     """Where Troth runs, and where authorities are kept."""
     registry: Registry = field(default_factory=Registry)
+    workloads: Workloads = field(default_factory=Workloads)
+    """What identities may have restarted."""
     unreadable: dict[Key, Unreadable] = field(default_factory=dict)
     """Resources whose spec cannot be understood."""
     terminating: set[str] = field(default_factory=set)
@@ -120,6 +124,8 @@ class World:
         self.foreign[kind, ref] = now
 
     def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
+        if kind in KINDS:
+            return partial(self._take_workload, kind)
         return {
             "TrustDomain": self._take_domain,
             "ServiceIdentity": self._take_identity,
@@ -130,6 +136,7 @@ class World:
             "Secret": self._take_secret,
             "ConfigMap": self._take_bundle,
             "NetworkPolicy": self._take_policy,
+            BUDGET: self._take_budget,
         }[kind]
 
     def _take_domain(self, ref: Ref, manifest: Manifest | None) -> Keys:
@@ -163,6 +170,8 @@ class World:
         if after is not None and before is not None and before.spec == after.spec:
             registry.identities[ref] = after
             return {key}
+        if any(each and each.spec.on_rotation for each in (before, after)):
+            affected |= self._rotating()
         if after is not None:
             registry.put_identity(after)
             affected |= around_identity(self.registry, after)
@@ -274,6 +283,15 @@ class World:
     def _take_policy(self, ref: Ref, manifest: Manifest | None) -> Keys:
         after = observe.network_policy(manifest) if manifest else None
         return self._take_written(self.policies, ref, after)
+
+    def _take_workload(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+        news = self.workloads.take(kind, ref, manifest, self.uptime)
+        waiting = self.registry.restarting(kind, ref) if news else frozenset()
+        return {*map(identity_key, waiting), *(self._rotating() if waiting else ())}
+
+    def _take_budget(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        news = self.workloads.take_budget(ref, manifest)
+        return set(map(identity_key, self.registry.restarting_in(ref.namespace) if news else ()))
 
     def _take_written(self, facts: dict[Ref, F], ref: Ref, after: F | None) -> Keys:
         """Replace a fact; affected are its owners by label, and whoever wants its name."""

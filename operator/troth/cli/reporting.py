@@ -1,0 +1,138 @@
+"""A report as a person reads it, within the width of a terminal."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.standing import (
+    DomainStanding,
+    IdentityStanding,
+    Report,
+    RotationStanding,
+    Standing,
+)
+from troth.cli.track import since, track, until
+from troth.resources.credential_rotation import CredentialPhase
+from troth.resources.scalars import parse_moment
+from troth.resources.trust_domain import RotationPhase
+
+WIDTH = 100
+_INDENT = (0, 0, 0, 2)
+_STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow"}
+
+
+def show(console: Console, report: Report, now: datetime, *, single: bool) -> None:
+    """Print a report. Of many identities only those that are not ready are shown one by one."""
+    parts = [
+        *(_domain(each, now) for each in report.trust_domains),
+        *(_rotation(each, now) for each in report.credential_rotations),
+        *_identities(report.service_identities, now, single=single),
+    ]
+    for position, part in enumerate(parts):
+        if position:
+            console.print()
+        console.print(part)
+    if not parts:
+        console.print("nothing is declared here")
+
+
+def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for each in domain.authorities:
+        expires = parse_moment(each.not_after)
+        held = "" if each.certificates is None else _certificates(each.certificates)
+        table.add_row(
+            Text(each.fingerprint),
+            Text(each.state, _STATES.get(each.state, "")),
+            f"expires {expires:%Y-%m-%d} ({until(expires, now)})",
+            held,
+        )
+    others = (
+        [Text(f"{_certificates(domain.others)} of an authority that is gone", "yellow")]
+        if domain.others
+        else []
+    )
+    return _block(
+        "TrustDomain",
+        domain,
+        [
+            track(RotationPhase, domain.phase),
+            *([table] if domain.authorities else []),
+            *others,
+            *_waits(domain.blockers),
+        ],
+    )
+
+
+def _rotation(rotation: RotationStanding, now: datetime) -> RenderableType:
+    facts = [f"of {rotation.target_kind} {rotation.target_name}"]
+    if rotation.last_rotated:
+        facts.append(f"made {since(parse_moment(rotation.last_rotated), now)}")
+    if rotation.next_rotation:
+        facts.append(f"next {until(parse_moment(rotation.next_rotation), now)}")
+    if rotation.compromised:
+        facts.append(f"drops {rotation.compromised}")
+    return _block(
+        "CredentialRotation",
+        rotation,
+        [
+            Text(", ".join(facts)),
+            track(CredentialPhase, rotation.phase),
+            *_waits(rotation.blockers),
+        ],
+    )
+
+
+def _identities(
+    identities: tuple[IdentityStanding, ...], now: datetime, *, single: bool
+) -> Iterator[RenderableType]:
+    if single:
+        yield from (_identity(each, now) for each in identities)
+        return
+    unwell = [each for each in identities if each.ready != "True"]
+    if identities:
+        noun = "ServiceIdentity" if len(identities) == 1 else "ServiceIdentities"
+        rest = f", {len(unwell)} of them not ready" if unwell else ", ready"
+        yield Text(f"{len(identities)} {noun}{rest}", "bold")
+    yield from (_identity(each, now) for each in unwell)
+
+
+def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:
+    lines: list[RenderableType] = []
+    if identity.spiffe_id:
+        lines.append(Text(identity.spiffe_id))
+    certificate = identity.certificate
+    if certificate is not None:
+        expires = parse_moment(certificate.not_after)
+        renewed = parse_moment(certificate.renew_at)
+        lines.append(
+            Text(
+                f"certificate {certificate.fingerprint} of {certificate.authority}, "
+                f"renewed {until(renewed, now)}, expires {until(expires, now)}"
+            )
+        )
+    return _block("ServiceIdentity", identity, lines)
+
+
+def _block(kind: str, standing: Standing, lines: list[RenderableType]) -> RenderableType:
+    title = Text.assemble((f"{kind} {standing.place}", "bold"), "  ", _verdict(standing))
+    said = [Text(standing.message, "yellow")] if standing.ready != "True" else []
+    return Group(title, *(Padding(each, _INDENT, expand=False) for each in [*lines, *said]))
+
+
+def _verdict(standing: Standing) -> Text:
+    if standing.ready == "True":
+        return Text("ready", "green")
+    return Text(f"not ready: {standing.reason}", "red")
+
+
+def _waits(blockers: tuple[str, ...]) -> Iterator[Text]:
+    return (Text(f"waits: {each}", "yellow") for each in blockers)
+
+
+def _certificates(count: int) -> str:
+    return "1 certificate" if count == 1 else f"{count} certificates"

@@ -1,0 +1,172 @@
+"""Where everything stands: read from statuses as they are, also those of another version."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Self
+
+from troth.resources.credential_rotation import CredentialPhase
+from troth.resources.manifests import Manifest
+from troth.resources.model import Model
+from troth.resources.trust_domain import RotationPhase
+
+
+class Standing(Model):
+    """One resource: what it is called, and whether all is as it should be."""
+
+    namespace: str | None = None
+    name: str
+    ready: str = "Unknown"
+    """True, False, or Unknown."""
+    reason: str = "Unvisited"
+    """Why, in a CamelCase word."""
+    message: str = ""
+    """What to do about it."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, **more: object) -> Self:
+        """Return where a resource stands."""
+        metadata = manifest["metadata"]
+        conditions = _status(manifest).get("conditions") or []
+        ready: Manifest = next((each for each in conditions if each["type"] == "Ready"), {})
+        known = {"ready": ready["status"], "reason": ready["reason"]} if ready else {}
+        return cls(
+            namespace=metadata.get("namespace"),
+            name=metadata["name"],
+            message=ready.get("message", ""),
+            **known,
+            **more,
+        )
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class AuthorityStanding(Model):
+    """One root or intermediate of a trust domain."""
+
+    fingerprint: str
+    state: str
+    not_after: str
+    certificates: int | None = None
+    """How many identities hold a certificate of it; None where not all of them can be seen."""
+
+
+class DomainStanding(Standing):
+    """A trust domain, and where the replacement of its authority stands."""
+
+    phase: str
+    blockers: tuple[str, ...]
+    authorities: tuple[AuthorityStanding, ...]
+    others: int | None = None
+    """How many identities hold a certificate of an authority that is not listed."""
+
+
+class RotationStanding(Standing):
+    """A CredentialRotation."""
+
+    target_kind: str
+    target_name: str
+    phase: str
+    blockers: tuple[str, ...]
+    requested_at: str | None = None
+    compromised: str | None = None
+    last_rotated: str | None = None
+    next_rotation: str | None = None
+
+
+class CertificateStanding(Model):
+    """The certificate of an identity."""
+
+    fingerprint: str
+    authority: str
+    not_after: str
+    renew_at: str
+
+
+class IdentityStanding(Standing):
+    """A ServiceIdentity."""
+
+    spiffe_id: str | None = None
+    certificate: CertificateStanding | None = None
+
+
+class Report(Model):
+    """Everything that was asked about."""
+
+    trust_domains: tuple[DomainStanding, ...]
+    credential_rotations: tuple[RotationStanding, ...]
+    service_identities: tuple[IdentityStanding, ...]
+    hidden: tuple[str, ...]
+    """The kinds that the person may not see, or not in every namespace."""
+
+
+def domain_standing(
+    domain: Manifest, identities: Iterable[Manifest], *, complete: bool
+) -> DomainStanding:
+    """Return where a trust domain stands; `complete` says whether these are all identities."""
+    status = _status(domain)
+    rotation = status.get("rotation") or {}
+    prefix = f"spiffe://{domain['spec']['domain']}/"
+    signed = Counter(
+        certificate["authority"]
+        for identity in identities
+        if (certificate := _status(identity).get("certificate"))
+        and _status(identity).get("spiffeID", "").startswith(prefix)
+    )
+    listed = status.get("authorities") or []
+    mine = {each["fingerprint"] for each in listed}
+    return DomainStanding.of(
+        domain,
+        phase=rotation.get("phase", RotationPhase.IDLE.value),
+        blockers=rotation.get("blockers") or (),
+        authorities=tuple(
+            AuthorityStanding(
+                fingerprint=each["fingerprint"],
+                state=each["state"],
+                not_after=each["notAfter"],
+                certificates=signed[each["fingerprint"]] if complete else None,
+            )
+            for each in listed
+        ),
+        others=sum(signed[each] for each in signed.keys() - mine) if complete else None,
+    )
+
+
+def rotation_standing(rotation: Manifest) -> RotationStanding:
+    """Return where a CredentialRotation stands."""
+    spec, status = rotation["spec"], _status(rotation)
+    return RotationStanding.of(
+        rotation,
+        target_kind=spec["target"]["kind"],
+        target_name=spec["target"]["name"],
+        phase=status.get("phase", CredentialPhase.IDLE.value),
+        blockers=status.get("blockers") or (),
+        requested_at=spec.get("requestedAt"),
+        compromised=spec.get("compromised"),
+        last_rotated=status.get("lastRotated"),
+        next_rotation=status.get("nextRotation"),
+    )
+
+
+def identity_standing(identity: Manifest) -> IdentityStanding:
+    """Return where a ServiceIdentity stands."""
+    status = _status(identity)
+    certificate = status.get("certificate")
+    return IdentityStanding.of(
+        identity,
+        spiffe_id=status.get("spiffeID"),
+        certificate=certificate
+        and CertificateStanding(
+            fingerprint=certificate["fingerprint"],
+            authority=certificate["authority"],
+            not_after=certificate["notAfter"],
+            renew_at=certificate["renewAt"],
+        ),
+    )
+
+
+def _status(manifest: Manifest) -> Manifest:
+    status: Manifest = manifest.get("status") or {}
+    return status

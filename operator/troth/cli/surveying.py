@@ -1,0 +1,96 @@
+"""Reading from a cluster what `troth status` tells."""
+
+from dataclasses import dataclass, field
+
+from troth.cli.access import FORBIDDEN, PersonalServer
+from troth.cli.standing import Report, domain_standing, identity_standing, rotation_standing
+from troth.cli.targets import Named
+from troth.cluster.api import ApiError
+from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.resources.references import Ref
+
+DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
+
+
+@dataclass
+class _Seen:
+    """What there is of each kind, as far as the person may see it."""
+
+    server: PersonalServer
+    namespace: str
+    objects: dict[str, list[Manifest]] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
+
+    async def read(self, kind: str, *, namespaced: bool = True) -> None:
+        """Read a kind in every namespace, for a root is everybody's; or else in the one."""
+        places = ["", self.namespace] if namespaced and self.namespace else [""]
+        for place in places:
+            try:
+                self.objects[kind] = await self.server.listed(kind, place)
+            except ApiError as error:
+                if error.status != FORBIDDEN:
+                    raise
+                self.hidden += [] if kind in self.hidden else [kind]
+                self.objects[kind] = []
+            else:
+                return
+
+
+async def survey(server: PersonalServer, target: Named | None, namespace: str) -> Report:
+    """Return where one resource stands and all that goes with it; or everything in a namespace,
+    or with an empty one in all.
+
+    Trust domains belong to every namespace. Raises `FaultyManifests` where there is no such
+    resource.
+    """
+    seen = _Seen(server, namespace)
+    await seen.read(DOMAIN, namespaced=False)
+    await seen.read(IDENTITY)
+    await seen.read(ROTATION)
+    complete = IDENTITY not in seen.hidden
+    shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
+    return Report(
+        trust_domains=tuple(
+            domain_standing(each, seen.objects[IDENTITY], complete=complete)
+            for each in shown[DOMAIN]
+        ),
+        credential_rotations=tuple(map(rotation_standing, shown[ROTATION])),
+        service_identities=tuple(map(identity_standing, shown[IDENTITY])),
+        hidden=tuple(seen.hidden),
+    )
+
+
+def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
+    return {
+        DOMAIN: seen.objects[DOMAIN],
+        IDENTITY: [each for each in seen.objects[IDENTITY] if _is_in(namespace, each)],
+        ROTATION: [
+            each
+            for each in seen.objects[ROTATION]
+            if _is_in(namespace, each) or each["spec"]["target"]["kind"] == DOMAIN
+        ],
+    }
+
+
+def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
+    """Return a resource, and the rotations of its credential."""
+    kind, name = target.kind.name, target.name
+    where = namespace if target.kind.namespaced else ""
+    found = [
+        each
+        for each in seen.objects[kind]
+        if each["metadata"]["name"] == name and _is_in(where, each)
+    ]
+    if not found and kind not in seen.hidden:
+        place = Ref(where, name)
+        raise FaultyManifests([Fault("", f"{kind} {place}", "", "there is none of that name")])
+    rotations = [
+        each
+        for each in seen.objects[ROTATION]
+        if each["spec"]["target"] == {"kind": kind, "name": name} and _is_in(where, each)
+    ]
+    return {DOMAIN: [], IDENTITY: [], ROTATION: rotations} | {kind: found}
+
+
+def _is_in(namespace: str, manifest: Manifest) -> bool:
+    return not namespace or manifest["metadata"].get("namespace") == namespace

@@ -1,0 +1,32 @@
+"""Resources as a person names them on the command line: `sid/payments`."""
+
+from dataclasses import dataclass
+
+import typer
+
+from troth.resources.kinds import KINDS, Kind
+from troth.resources.metadata import GROUP
+from troth.resources.references import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A kind and a name."""
+
+    kind: Kind
+    name: str
+
+    def at(self, namespace: str) -> Ref:
+        """Return where the resource is, for one who works in a namespace."""
+        return Ref(namespace if self.kind.namespaced else "", self.name)
+
+
+def parse_target(text: str) -> Named:
+    """Return what `KIND/NAME` names: the kind, its plural or its short name, in any case."""
+    word, slash, name = text.partition("/")
+    word = word.lower().removesuffix(f".{GROUP}")
+    for kind in KINDS:
+        if word in (kind.name.lower(), kind.plural, kind.short_name) and slash and name:
+            return Named(kind, name)
+    known = ", ".join(f"{kind.name} ({kind.short_name})" for kind in KINDS)
+    raise typer.BadParameter(f"write KIND/NAME, such as sid/payments; the kinds are {known}")

@@ -1,0 +1,606 @@
+"""Programs that cannot reload are restarted: when they must be, in their turn, one after the other.
+
+The world begins anew in many of these tests, as when the operator is restarted: nothing it needs
+to know is anywhere but in the cluster.
+"""
+
+import copy
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import (
+    HOUR,
+    NOW,
+    OWN,
+    Cluster,
+    Manifest,
+    authority_secret,
+    domain,
+    identity,
+    key_of,
+    namespace,
+    root,
+    shop,
+)
+from tests.workloads import budget, rolled, workload
+from troth.pki.certificates import short, spread_of
+from troth.pki.pem import fingerprint, read_certificates
+from troth.planning.plan import IssueLeaf, Restart
+from troth.planning.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
+from troth.resources.references import Ref
+from troth.world.facts import RESTARTED_WITH
+from troth.world.keys import domain_key
+from troth.world.workloads import Workloads
+from troth.world.world import World
+
+PROPAGATION = timedelta(minutes=3)
+SECRET = "Secret", Ref("shop", "payments-identity")
+PAYMENTS = "Deployment", Ref("shop", "payments")
+LEDGER = "StatefulSet", Ref("shop", "ledger")
+PRODUCTION = domain_key("production")
+SECOND_ROOT = root("production.example", "second")[0]
+
+
+def restarting(*named: tuple[str, Ref], **more: Any) -> Manifest:
+    """The identity of these tests, which has these workloads restarted."""
+    listed = [{"kind": kind, "name": ref.name} for kind, ref in named or (PAYMENTS,)]
+    return identity(onRotation={"restart": listed}, **more)
+
+
+class Story:
+    """A cluster in which an identity has its certificate, and time passes."""
+
+    def __init__(self, *manifests: Manifest, enabled: bool = True) -> None:
+        self.cluster = shop(*manifests)
+        self.cluster.world.workloads.enabled = enabled
+        self.cluster.settle()
+
+    # Time
+
+    def later(self, by: timedelta) -> "Story":
+        self.cluster.now += by
+        self.cluster.world.uptime += by.total_seconds()
+        self.cluster.settle()
+        return self
+
+    def propagated(self) -> "Story":
+        return self.later(PROPAGATION)
+
+    def in_turn(self) -> "Story":
+        """Long enough for whoever's turn it is with new roots."""
+        return self.later(2 * PROPAGATION)
+
+    def renewed(self) -> "Story":
+        """Until the leaf has just been replaced."""
+        before = self.leaf
+        self.later(17 * HOUR)
+        assert self.leaf != before
+        return self
+
+    def operator_restarted(self) -> "Story":
+        enabled = self.cluster.world.workloads.enabled
+        self.cluster.world = World(OWN, workloads=Workloads(enabled=enabled))
+        for manifest in self.cluster.objects.values():
+            self.cluster.world.observe(copy.deepcopy(manifest))
+        self.cluster.settle()
+        return self
+
+    # Who acts
+
+    def put(self, *manifests: Manifest) -> "Story":
+        for manifest in manifests:
+            self.cluster.put(manifest)
+        self.cluster.settle()
+        return self
+
+    def finish(self, *place: tuple[str, Ref], available: int = 2) -> "Story":
+        """Let the rollout of workloads come to its end."""
+        for each in place or (PAYMENTS,):
+            self.put(rolled(self.cluster.objects[each], available=available))
+        return self
+
+    def prepare_root(self) -> "Story":
+        """Let the authority's Secret have a root to come, which goes to every reader."""
+        certificate, key = root("production.example", "second")
+        made = copy.deepcopy(authority_secret())
+        extra = builders.secret("x", next_crt=certificate, next_key=key.encode())["data"]
+        made["data"] |= extra
+        return self.put(made)
+
+    # What came of it
+
+    @property
+    def leaf(self) -> str:
+        found = self.cluster.world.secrets[SECRET[1]].leaf
+        assert found is not None
+        return short(found.fingerprint)
+
+    @property
+    def told(self) -> tuple[str, str]:
+        found = self.cluster.condition(key_of(), "RolledOut")
+        return found["status"], found["reason"]
+
+    @property
+    def message(self) -> str:
+        return str(self.cluster.condition(key_of(), "RolledOut")["message"])
+
+    def evidence(self, place: tuple[str, Ref] = PAYMENTS) -> str:
+        template = self.cluster.objects[place]["spec"]["template"]["metadata"]
+        return str(template.get("annotations", {}).get(RESTARTED_WITH, ""))
+
+    def restarts(self, place: tuple[str, Ref] = PAYMENTS) -> int:
+        """How often the spec of a workload was changed since it was made."""
+        return int(self.cluster.objects[place]["metadata"]["generation"]) - 1
+
+
+# When
+
+
+def test_first_enrolment_restarts_nothing() -> None:
+    story = Story(restarting(), workload()).in_turn().later(9 * HOUR)
+    assert story.restarts() == 0
+    assert story.told == ("True", "InUse")
+
+
+def test_a_renewed_certificate_restarts_once_and_leaves_its_fingerprint() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn()
+    assert story.restarts() == 1
+    assert story.evidence().split()[0] == story.leaf
+    assert story.told == ("False", "RollingOut")
+    story.finish().later(3 * HOUR)
+    assert story.restarts() == 1
+    assert story.told == ("True", "InUse")
+
+
+def test_nothing_is_restarted_before_kubelets_have_surely_seen_the_secret() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn().finish()
+    story.renewed().later(PROPAGATION - timedelta(seconds=1))
+    assert story.restarts() == 1
+    assert story.told == ("False", "AwaitingTurn")
+    assert story.message == (
+        f"Deployment shop/payments is restarted for the certificate {story.leaf} in its turn"
+    )
+    assert story.cluster.plan(key_of()).due == story.cluster.now + timedelta(seconds=1)
+    story.later(timedelta(seconds=1))
+    assert story.restarts() == 2
+
+
+def test_a_wall_clock_that_jumps_does_not_hasten_a_restart() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn().finish().renewed()
+    story.cluster.now += HOUR
+    story.cluster.settle()
+    assert story.told == ("False", "AwaitingTurn")
+    assert story.restarts() == 1
+
+
+def test_a_new_root_restarts_once_in_the_identitys_turn() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn().finish().prepare_root()
+    uid = story.cluster.objects["ServiceIdentity", Ref("shop", "payments")]["metadata"]["uid"]
+    turn = PROPAGATION * (1 + spread_of(uid))
+    story.later(turn - timedelta(seconds=1))
+    assert story.told == ("False", "AwaitingTurn")
+    assert story.restarts() == 1
+    story.later(timedelta(seconds=1))
+    assert story.restarts() == 2
+    assert len(story.evidence().split()[1].split(",")) == 2
+    story.finish().in_turn()
+    assert story.told == ("True", "InUse")
+
+
+def test_a_root_that_is_dropped_restarts_nothing() -> None:
+    story = Story(restarting(), workload()).prepare_root().in_turn().finish()
+    assert story.restarts() == 1
+    story.put(authority_secret()).in_turn()
+    assert story.restarts() == 1
+    assert story.told == ("True", "InUse")
+
+
+def test_peers_that_change_restart_nothing() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn().finish()
+    accepting = restarting(ports=["https"], accepts=[builders.accept("web")])
+    story.put(accepting, identity("web", calls=[builders.call("payments")])).in_turn()
+    assert story.restarts() == 1
+
+
+def test_for_a_certificate_that_is_about_to_be_replaced_nothing_is_restarted() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn().finish().renewed()
+    story.cluster.now += 17 * HOUR
+    story.cluster.world.uptime += 17 * 3600
+    steps = {type(step) for step in story.cluster.plan(key_of()).steps}
+    assert IssueLeaf in steps
+    assert Restart not in steps
+
+
+# Workloads that Troth never restarted
+
+
+@pytest.mark.parametrize(
+    ("after", "restarts"),
+    [
+        (-HOUR, 1),
+        (timedelta(0), 1),
+        (PROPAGATION - timedelta(seconds=1), 1),  # a kubelet may have had the older Secret still
+        (PROPAGATION, 0),
+    ],
+)
+def test_a_workload_made_after_the_last_replacement_has_read_what_there_is(
+    after: timedelta, restarts: int
+) -> None:
+    story = Story(restarting()).renewed()
+    made = story.cluster.now.replace(microsecond=0) + after
+    story.put(workload(created=made)).in_turn()
+    assert story.restarts() == restarts
+
+
+def test_a_root_that_was_added_to_the_first_certificate_restarts() -> None:
+    story = Story(restarting(), workload()).prepare_root().in_turn()
+    assert story.restarts() == 1
+
+
+@pytest.mark.parametrize("annotation", [None, "yesterday"])
+def test_where_it_cannot_be_told_whether_something_was_replaced_it_is_restarted(
+    annotation: str | None,
+) -> None:
+    story = Story(restarting())
+    secret = copy.deepcopy(story.cluster.objects[SECRET])
+    secret["metadata"]["annotations"] = {"troth.dev/replaced-at": annotation} if annotation else {}
+    story.put(secret, workload(created=NOW + HOUR)).in_turn()
+    assert story.restarts() == 1
+
+
+def test_a_secret_that_was_deleted_and_issued_anew_restarts() -> None:
+    story = Story(restarting(), workload())
+    story.cluster.drop(*SECRET)
+    story.cluster.settle()
+    assert story.in_turn().restarts() == 1
+
+
+def test_keystores_do_not_hide_when_something_was_replaced() -> None:
+    keystores = {"mtls": {"keystores": ["PKCS12"]}}
+    story = Story(restarting(authentication=keystores), workload()).in_turn()
+    assert story.restarts() == 0
+    assert story.renewed().in_turn().restarts() == 1
+
+
+# Operators that are restarted
+
+
+def test_a_restarted_operator_restarts_nothing_that_was() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn().finish()
+    story.operator_restarted().in_turn()
+    assert story.restarts() == 1
+    assert story.told == ("True", "InUse")
+
+
+def test_a_restarted_operator_goes_on_where_it_was() -> None:
+    story = Story(restarting(PAYMENTS, LEDGER), workload(), workload("ledger", "StatefulSet"))
+    story.renewed().in_turn()
+    assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (1, 0)
+    story.operator_restarted().in_turn()
+    assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (1, 0)
+    story.finish(PAYMENTS).operator_restarted().in_turn().finish(LEDGER)
+    assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (1, 1)
+    assert story.told == ("True", "InUse")
+
+
+def test_a_renewal_while_nobody_watched_is_not_missed() -> None:
+    story = Story(restarting(), workload())
+    story.cluster.world.workloads.enabled = False
+    story.renewed().renewed().operator_restarted()
+    story.cluster.world.workloads.enabled = True
+    assert story.operator_restarted().in_turn().restarts() == 1
+
+
+# One after the other
+
+
+def test_the_next_begins_only_when_the_former_is_complete() -> None:
+    story = Story(restarting(PAYMENTS, LEDGER), workload(), workload("ledger", "StatefulSet"))
+    story.renewed().in_turn()
+    for updated, available in ((0, 2), (1, 1), (2, 1)):
+        story.put(rolled(story.cluster.objects[PAYMENTS], updated=updated, available=available))
+        assert story.restarts(LEDGER) == 0
+        assert story.message == (
+            "Deployment shop/payments is being rolled out; 0 of 2 workloads run with the current "
+            "certificate and roots"
+        )
+    story.finish(PAYMENTS)
+    assert story.restarts(LEDGER) == 1
+    assert story.message.startswith("StatefulSet shop/ledger is being rolled out; 1 of 2 workloads")
+
+
+def test_what_is_not_well_is_restarted_first() -> None:
+    """Its certificate may be why; and beside it nothing else should be in motion."""
+    story = Story(restarting(PAYMENTS, LEDGER), workload(), workload("ledger", "StatefulSet"))
+    story.renewed().finish(LEDGER, available=1).in_turn()
+    assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (0, 1)
+
+
+def test_one_that_may_not_be_disrupted_does_not_hold_up_another() -> None:
+    ledger = workload("ledger", "StatefulSet")
+    web = identity(
+        pods={"matchExpressions": [{"key": "app", "operator": "In", "values": ["a", "b"]}]},
+        onRotation={"restart": [{"kind": k, "name": ref.name} for k, ref in (PAYMENTS, LEDGER)]},
+    )
+    ledger["spec"]["template"]["metadata"]["labels"] = {"app": "b"}
+    story = Story(web, workload(app="a"), ledger, budget("a")).renewed().in_turn()
+    assert (story.restarts(PAYMENTS), story.restarts(LEDGER)) == (0, 1)
+    story.finish(LEDGER)
+    assert story.told == ("False", "BudgetAllowsNone")
+
+
+def test_two_identities_do_not_wait_for_each_other() -> None:
+    other = identity("web", onRotation={"restart": [{"kind": "Deployment", "name": "web"}]})
+    story = Story(restarting(), other, workload(), workload("web", app="web"))
+    story.renewed().in_turn()
+    assert story.restarts(PAYMENTS) == story.restarts(("Deployment", Ref("shop", "web"))) == 1
+
+
+# Budgets
+
+
+def due_for_restart(*manifests: Manifest) -> Story:
+    return Story(restarting(), workload(), *manifests).renewed().in_turn()
+
+
+def test_a_budget_that_allows_none_holds_up_in_words_and_lets_go() -> None:
+    story = due_for_restart(budget())
+    assert story.restarts() == 0
+    assert story.told == ("False", "BudgetAllowsNone")
+    assert story.message == (
+        f"Deployment shop/payments waits to be restarted for the certificate {story.leaf}: "
+        "PodDisruptionBudget shop/payments allows none of its pods to be disrupted now"
+    )
+    assert story.put(budget(allowed=1)).restarts() == 1
+
+
+@pytest.mark.parametrize(
+    ("protecting", "restarts"),
+    [
+        (budget(selector={}), 0),  # every pod of the namespace
+        (budget(allowed=1, seen=False), 0),  # as an eviction would be refused
+        (budget(selector={"matchExpressions": [{"key": "app", "operator": "Exists"}]}), 0),
+        (budget("other"), 1),
+        (budget(namespace="elsewhere"), 1),
+    ],
+    ids=["everything", "not seen yet", "an expression", "other pods", "another namespace"],
+)
+def test_what_counts_is_a_budget_of_these_pods(protecting: Manifest, restarts: int) -> None:
+    assert due_for_restart(protecting).restarts() == restarts
+
+
+def test_a_budget_without_selector_protects_nothing() -> None:
+    nobody = budget()
+    del nobody["spec"]["selector"]
+    assert due_for_restart(nobody).restarts() == 1
+
+
+def test_of_a_workload_without_pods_nothing_can_be_disrupted() -> None:
+    story = Story(restarting(), workload(replicas=0), budget()).renewed().in_turn()
+    assert story.restarts() == 1
+
+
+# What cannot be restarted
+
+
+def test_where_rollouts_are_disabled_it_says_which_value_to_set() -> None:
+    story = Story(restarting(), workload(), enabled=False).renewed().in_turn()
+    assert story.restarts() == 0
+    assert story.told == ("Unknown", "RolloutsDisabled")
+    assert "set the chart value rollouts.enabled to true" in story.message
+
+
+def test_a_workload_that_is_not_there_is_told_when_the_others_are_done() -> None:
+    story = Story(restarting(PAYMENTS, LEDGER), workload()).renewed().in_turn()
+    assert story.told == ("False", "RollingOut")
+    story.finish()
+    assert story.told == ("False", "WorkloadMissing")
+    assert story.message == (
+        "there is no StatefulSet shop/ledger to restart; create it, or remove the entry"
+    )
+
+
+def test_a_workload_that_is_being_deleted_is_not_there() -> None:
+    going = workload()
+    going["metadata"]["deletionTimestamp"] = builders.stamp(NOW)
+    story = Story(restarting(), going).renewed().in_turn()
+    assert story.restarts() == 0
+    assert story.told == ("False", "WorkloadMissing")
+
+
+def test_nobody_has_a_workload_restarted_that_is_not_his() -> None:
+    """Who may declare an identity could otherwise restart whatever is in the namespace."""
+    story = Story(restarting(), workload(app="victim")).renewed().in_turn()
+    assert story.restarts() == 0
+    assert story.told == ("False", "NotItsWorkload")
+
+
+def test_identities_that_share_pods_restart_none() -> None:
+    story = Story(restarting(), workload()).renewed()
+    story.put(identity("twin", pods={"matchLabels": {"app": "payments"}})).in_turn()
+    assert story.restarts() == 0
+    assert story.told == ("Unknown", "SharedIdentity")
+
+
+def test_a_paused_deployment_is_left_alone_until_it_is_resumed() -> None:
+    story = Story(restarting(), workload(paused=True)).renewed().in_turn()
+    assert story.restarts() == 0
+    assert story.told == ("False", "RolloutPaused")
+    assert story.put(workload()).finish().restarts() == 2  # the pause, and the restart
+
+
+def test_while_there_is_no_certificate_nothing_can_be_told() -> None:
+    cluster = Cluster.of(namespace("shop", domain="production"), restarting(), workload())
+    cluster.world.workloads.enabled = True
+    assert cluster.condition(key_of(), "RolledOut")["status"] == "Unknown"
+    cluster.put(domain())
+    assert cluster.condition(key_of(), "RolledOut")["reason"] == "NoCertificate"
+
+
+def test_a_refused_restart_is_told() -> None:
+    story = Story(restarting(), workload())
+    story.renewed()
+    story.cluster.world.uptime += 2 * PROPAGATION.total_seconds()
+    story.cluster.world.refused[PAYMENTS] = "Deployment shop/payments cannot be written: no"
+    assert story.told == ("False", "WriteRefused")
+
+
+# The status
+
+
+def test_an_identity_that_restarts_nothing_says_nothing_of_rollouts() -> None:
+    status = Story(identity(), workload()).renewed().in_turn().cluster.plan(key_of()).status
+    assert status is not None
+    assert "RolledOut" not in {each["type"] for each in status["conditions"]}
+
+
+def test_a_rollout_does_not_make_an_identity_unready() -> None:
+    story = due_for_restart()
+    assert story.told == ("False", "RollingOut")
+    assert story.cluster.condition(key_of(), "Ready")["status"] == "True"
+
+
+# What the replacement of a root waits for
+
+
+def second_fingerprint() -> frozenset[str]:
+    return frozenset(map(fingerprint, read_certificates(SECOND_ROOT, "the root")))
+
+
+def waiting(story: Story) -> list[str]:
+    world = story.cluster.world
+    production = world.registry.domains["production"]
+    return list(waiting_for_root(production, second_fingerprint(), world, story.cluster.now))
+
+
+def old(story: Story) -> list[str]:
+    world = story.cluster.world
+    return list(still_on_old_leaf(world.registry.domains["production"], world, story.cluster.now))
+
+
+NOT_WITH_ROOT = "Deployment shop/payments has not been restarted with the new root yet"
+NOT_WITH_LEAF = "Deployment shop/payments has not been restarted with its new certificate yet"
+
+
+@pytest.mark.parametrize("restarted_before", [True, False])
+def test_a_new_root_may_not_sign_until_the_workload_was_restarted_with_it(
+    restarted_before: bool,
+) -> None:
+    story = Story(restarting(), workload())
+    if restarted_before:
+        story.renewed().in_turn().finish()
+    story.prepare_root()
+    assert waiting(story) == [NOT_WITH_ROOT]
+    story.in_turn()
+    assert waiting(story) == [NOT_WITH_ROOT], "pods with the old roots are left"
+    story.put(rolled(story.cluster.objects[PAYMENTS], updated=1))
+    assert waiting(story) == [NOT_WITH_ROOT]
+    story.put(rolled(story.cluster.objects[PAYMENTS], available=1))
+    assert waiting(story) == [], "whether pods are available is another question"
+    assert waiting(story.operator_restarted()) == []
+
+
+def test_an_old_root_may_not_go_until_the_workload_was_restarted_with_its_leaf() -> None:
+    story = Story(restarting(), workload())
+    assert old(story) == []
+    story.renewed()
+    assert old(story) == [NOT_WITH_LEAF]
+    story.in_turn()
+    assert old(story) == [NOT_WITH_LEAF]
+    assert old(story.finish()) == []
+
+
+def test_another_rollout_in_between_brings_no_older_pods_and_no_new_wait() -> None:
+    """Else a fleet that is deployed all day would never let a root be replaced."""
+    story = Story(restarting(), workload()).prepare_root().in_turn().finish()
+    world = story.cluster.world
+    (since,) = restarted_since(world.registry.domains["production"], world, story.cluster.now)
+    story.later(HOUR)
+    deployed = copy.deepcopy(story.cluster.objects[PAYMENTS])
+    deployed["spec"]["template"]["spec"] = {"containers": [{"name": "new"}]}
+    story.put(deployed).put(rolled(story.cluster.objects[PAYMENTS], updated=1, available=1))
+    assert waiting(story) == []
+    assert list(
+        restarted_since(world.registry.domains["production"], world, story.cluster.now)
+    ) == [since]
+
+
+def test_a_rollback_to_an_older_template_is_noticed() -> None:
+    story = Story(restarting(), workload()).renewed().in_turn().finish()
+    before = copy.deepcopy(story.cluster.objects[PAYMENTS]["spec"])
+    story.prepare_root().in_turn().finish()
+    assert waiting(story) == []
+    story.put({**story.cluster.objects[PAYMENTS], "spec": before})
+    assert waiting(story) == [NOT_WITH_ROOT]
+
+
+def test_waits_are_counted_from_when_the_last_old_pod_was_gone() -> None:
+    story = Story(restarting(), workload()).prepare_root().in_turn().later(HOUR).finish()
+    world = story.cluster.world
+    production = world.registry.domains["production"]
+    assert list(restarted_since(production, world, story.cluster.now)) == [world.uptime]
+
+
+def test_where_troth_may_not_restart_the_blocker_says_which_value_to_set() -> None:
+    story = Story(restarting(), workload(), enabled=False).prepare_root()
+    sentence = (
+        "Deployment shop/payments cannot reload its files, and Troth may not restart it; set the "
+        "chart value rollouts.enabled to true"
+    )
+    assert waiting(story) == [sentence]
+    assert old(story) == [sentence]
+
+
+def test_what_is_not_there_and_what_is_not_its_own_block_nothing() -> None:
+    story = Story(restarting(PAYMENTS, LEDGER), workload(app="other")).renewed().prepare_root()
+    assert waiting(story) == old(story) == []
+
+
+def test_an_identity_whose_certificate_has_expired_blocks_nothing() -> None:
+    story = Story(restarting(), workload()).renewed().prepare_root()
+    assert waiting(story)
+    story.cluster.now = datetime.max.replace(tzinfo=NOW.tzinfo)
+    assert waiting(story) == old(story) == []
+
+
+def test_identities_of_a_federated_domain_must_trust_the_new_root_too() -> None:
+    cluster = Cluster.of(
+        namespace("shop", domain="production"),
+        namespace("north", domain="abroad"),
+        domain(federatesWith=[{"name": "abroad"}]),
+        domain("abroad", federatesWith=[{"name": "production"}]),
+        authority_secret(),
+        authority_secret("abroad"),
+        identity("web", "north", onRotation={"restart": [{"kind": "Deployment", "name": "web"}]}),
+        workload("web", app="web", namespace="north"),
+    )
+    cluster.world.workloads.enabled = True
+    cluster.settle()
+    prepared = copy.deepcopy(authority_secret())
+    certificate, key = root("production.example", "second")
+    prepared["data"] |= builders.secret("x", next_crt=certificate, next_key=key.encode())["data"]
+    cluster.put(prepared)
+    cluster.settle()
+    production, abroad = (cluster.world.registry.domains[each] for each in ("production", "abroad"))
+    told = ["Deployment north/web has not been restarted with the new root yet"]
+    wanted = second_fingerprint()
+    assert list(waiting_for_root(production, wanted, cluster.world, cluster.now)) == told
+    assert list(waiting_for_root(abroad, wanted, cluster.world, cluster.now)) == told
+    assert list(still_on_old_leaf(production, cluster.world, cluster.now)) == []
+
+
+# The step
+
+
+def test_a_restart_names_the_very_workload_that_was_seen() -> None:
+    story = Story(restarting(), workload()).renewed()
+    story.cluster.world.uptime += 2 * PROPAGATION.total_seconds()
+    (step,) = (each for each in story.cluster.plan(key_of()).steps if isinstance(each, Restart))
+    metadata = story.cluster.objects[PAYMENTS]["metadata"]
+    assert (step.uid, step.resource_version) == (metadata["uid"], metadata["resourceVersion"])
+    assert step.message == (
+        f"Deployment shop/payments is being restarted for the certificate {story.leaf}"
+    )

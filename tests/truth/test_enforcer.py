@@ -1,0 +1,32 @@
+"""What an enforcer gets wrong is avoided by what Troth compiles."""
+
+from tests import builders
+from tests.cluster.stage import Stage
+from tests.truth.scene import Player, Scene
+
+
+async def test_replicas_do_not_reach_each_other_because_an_unverified_peer_describes_them_too(
+    stage: Stage,
+) -> None:
+    """kube-router takes a policy's ingress rule for leave to go out as well, where the policy
+    selects both ends: no rule for an unverified peer may select the workload itself.
+    """
+    await stage.domain()
+    await stage.run()
+    here = {"matchLabels": {"kubernetes.io/metadata.name": stage.shop}}
+    payments = await stage.identity(
+        "payments",
+        ports=[("https", 8443)],
+        accepts=[builders.unverified(namespaceSelector=here)],
+    )
+    await stage.person.ready("ServiceIdentity", payments)
+    scene = Scene(stage)
+    await scene.enter(
+        Player.of(payments, "one"),
+        Player.of(payments, "two"),
+        Player(stage.shop, "stranger", {"app": "stranger"}),
+    )
+    await scene.as_declared()
+    ways = await scene.reach()
+    assert {"stranger to one:https", "stranger to two:https"} <= ways
+    assert not {"one to two:https", "two to one:https"} & ways

@@ -1,0 +1,162 @@
+"""Real pods are replaced when a certificate is renewed, one workload after the other."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.node.manifests import workload_spec
+from tests.cluster.person import LONG, Manifest, until
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage, staged
+from tests.sandbox.nodes import pods
+from troth.planning.children import secret_ref
+from troth.resources.references import Ref
+from troth.world.facts import RESTARTED_WITH
+
+PROPAGATION = timedelta(minutes=3)
+REPLICAS = 2
+FIRST, SECOND = "payments-api", "payments-worker"
+
+
+@pytest.fixture
+async def rolling(process_pods: Sandbox) -> AsyncIterator[Stage]:
+    """Troth installed by its chart with the right to restart, and not running yet."""
+    async with staged(process_pods, rollouts=True) as setting:
+        process_pods.kubectl("scale", "deployment", "--all", "--replicas=0", "-n", setting.own)
+        yield setting
+
+
+def deployment(namespace: str, name: str) -> Manifest:
+    """A program of the identity payments, in two copies."""
+    labels = {"app": "payments", "part": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": REPLICAS,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": workload_spec(ports={"https": 8443}, identity="payments-identity"),
+            },
+        },
+    }
+
+
+async def in_use(stage: Stage, *names: str) -> Ref:
+    """Let an identity have its certificate, and programs run with it."""
+    domain = await stage.domain()
+    await stage.run()
+    await stage.person.ready(DOMAIN, domain)
+    for name in names:
+        await stage.person.put(deployment(stage.shop, name))
+    listed = [{"kind": "Deployment", "name": name} for name in names]
+    identity = await stage.identity("payments", ports=["https"], onRotation={"restart": listed})
+    for name in names:
+        await complete(stage, name)
+    await stage.person.hears(IDENTITY, identity, "RolledOut", "InUse", "True")
+    await stage.settled()
+    return identity
+
+
+async def complete(stage: Stage, name: str) -> Manifest:
+    """Wait until a Deployment's rollout is over."""
+
+    def over(found: Manifest) -> bool:
+        status = found["status"]
+        counts = [status.get(f"{each}Replicas", 0) for each in ("updated", "available")]
+        seen = status.get("observedGeneration") == found["metadata"]["generation"]
+        return bool(seen and [status.get("replicas"), *counts] == 3 * [REPLICAS])
+
+    return await stage.person.sees("Deployment", Ref(stage.shop, name), over, LONG)
+
+
+async def renew(stage: Stage, identity: Ref) -> str:
+    """Let the certificate be renewed, and kubelets be sure to have it; return its fingerprint."""
+    before = (await stage.secret(identity))["data"]["tls.crt"]
+    await stage.later(timedelta(hours=17))
+    await stage.person.sees(
+        "Secret", secret_ref(identity), lambda seen: seen["data"]["tls.crt"] != before
+    )
+    await stage.settled()
+    await stage.later(2 * PROPAGATION)
+    status = (await stage.person.the(IDENTITY, identity))["status"]
+    return str(status["certificate"]["fingerprint"])
+
+
+def restarted_with(manifest: Manifest) -> str:
+    annotations = manifest["spec"]["template"]["metadata"].get("annotations", {})
+    return str(annotations.get(RESTARTED_WITH, "")).partition(" ")[0]
+
+
+async def running(stage: Stage, name: str) -> dict[str, Any]:
+    """The pods of a Deployment that are not on their way out."""
+    found = await asyncio.to_thread(pods, stage.sandbox, stage.shop)
+    return {
+        pod_name: pod
+        for pod_name, pod in found.items()
+        if pod["metadata"]["labels"]["part"] == name and "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def since(pod: Manifest) -> str:
+    """When a pod became ready, to the second."""
+    (when,) = (
+        each["lastTransitionTime"]
+        for each in pod["status"]["conditions"]
+        if each["type"] == "Ready"
+    )
+    return str(when)
+
+
+async def test_pods_are_replaced_one_workload_after_the_other(rolling: Stage) -> None:
+    identity = await in_use(rolling, FIRST, SECOND)
+    before = {name: await running(rolling, name) for name in (FIRST, SECOND)}
+    leaf = await renew(rolling, identity)
+
+    await rolling.person.hears(IDENTITY, identity, "RolledOut", "InUse", "True")
+    after = {name: await running(rolling, name) for name in (FIRST, SECOND)}
+    for name in (FIRST, SECOND):
+        assert restarted_with(await complete(rolling, name)) == leaf
+        assert len(after[name]) == REPLICAS
+        assert not before[name].keys() & after[name].keys()
+    last_of_the_first = max(map(since, after[FIRST].values()))
+    assert all(
+        last_of_the_first <= pod["metadata"]["creationTimestamp"] for pod in after[SECOND].values()
+    )
+    ready = await rolling.person.the(IDENTITY, identity)
+    assert ready["status"]["certificate"]["fingerprint"] == leaf
+    told = await rolling.person.events(rolling.shop)
+    assert told.count(("Restarted", "payments")) == 2
+
+
+async def test_a_budget_that_needs_every_pod_holds_it_up_in_words(rolling: Stage) -> None:
+    identity = await in_use(rolling, FIRST)
+    await rolling.person.put(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": "all-of-them", "namespace": rolling.shop},
+            "spec": {"minAvailable": REPLICAS, "selector": {"matchLabels": {"app": "payments"}}},
+        }
+    )
+    before = await running(rolling, FIRST)
+    leaf = await renew(rolling, identity)
+    said = await rolling.person.hears(IDENTITY, identity, "RolledOut", "BudgetAllowsNone", "False")
+    assert said == (
+        f"Deployment {rolling.shop}/{FIRST} waits to be restarted for the certificate {leaf}: "
+        f"PodDisruptionBudget {rolling.shop}/all-of-them allows none of its pods to be disrupted "
+        "now"
+    )
+    await rolling.settled()
+    assert (await running(rolling, FIRST)).keys() == before.keys()
+
+    patch = {"spec": {"minAvailable": REPLICAS - 1}}
+    await rolling.person.edit("PodDisruptionBudget", Ref(rolling.shop, "all-of-them"), patch)
+    await until(lambda: running(rolling, FIRST), lambda seen: not seen.keys() & before.keys(), LONG)
+    await complete(rolling, FIRST)
+    await rolling.person.hears(IDENTITY, identity, "RolledOut", "InUse", "True")
