@@ -127,6 +127,18 @@ def test_a_given_authority_that_is_missing_is_waited_for_and_heals() -> None:
     assert cluster.condition(key_of(), "CertificateIssued")["status"] == "True"
 
 
+def test_a_given_authority_that_is_taken_away_signs_nothing_more() -> None:
+    cluster = Cluster.of(namespace("shop", domain="production"), given(), corporate(), identity())
+    cluster.settle().drop("Secret", Ref(OWN, "corporate"))
+    cluster.put(identity("late"))
+    assert authority_ready(cluster.settle()) == ("False", "SecretMissing")
+    late = cluster.condition(key_of("late"), "CertificateIssued")
+    assert (late["status"], late["reason"]) == ("False", "AuthorityNotReady")
+    assert cluster.condition(key_of(), "CertificateIssued")["status"] == "Unknown"
+    cluster.put(corporate())
+    assert authority_ready(cluster.settle()) == ("True", "Active")
+
+
 def test_a_given_authority_is_never_written() -> None:
     cluster = Cluster.of(namespace("shop", domain="production"), given(), corporate(), identity())
     before = cluster.objects["Secret", Ref(OWN, "corporate")]

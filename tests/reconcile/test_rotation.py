@@ -181,3 +181,15 @@ async def test_the_root_secret_deleted_half_way_is_never_replaced_unasked() -> N
         assert it.broken == []
         ready = next(each for each in it.status["conditions"] if each["type"] == "AuthorityReady")
         assert ready["reason"] == "AuthorityMissing"
+
+
+async def test_no_step_is_taken_on_a_secret_that_has_changed_meanwhile() -> None:
+    """Somebody puts another root there between the look and the write."""
+    async with scene() as it:
+        await it.until("Distributing")
+        unseen = copy.deepcopy(it.server.objects["Secret", AUTHORITY])
+        unseen["data"].pop("next.crt")
+        it.server.put(unseen)
+        await it.live(timedelta(minutes=10))
+        assert it.server.objects["Secret", AUTHORITY]["data"] == unseen["data"]
+        assert it.broken == []
