@@ -94,6 +94,7 @@ def by_hand(
     names: list[x509.GeneralName] | None = None,
     constraints: x509.NameConstraints | None = None,
     purposes: list[x509.ObjectIdentifier] | None = None,
+    begins: timedelta = timedelta(hours=-1),
     lifetime: timedelta = YEAR,
 ) -> Made:
     """A certificate as asked, sound by default: self-signed, or issued by `issuer`.
@@ -110,7 +111,7 @@ def by_hand(
         )
         .serial_number(x509.random_serial_number())
         .public_key(own.public_key())
-        .not_valid_before(NOW - timedelta(hours=1))
+        .not_valid_before(NOW + begins)
         .not_valid_after(NOW + lifetime)
         .add_extension(
             x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), critical=True

@@ -8,12 +8,13 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
 from cryptography import x509
 
+from tests.pki.builders import NOW
 from tests.reconcile.serving import Crashed, Server
 from troth.pki.paths import subject_key_id
 from troth.pki.pem import read_certificates
@@ -25,7 +26,7 @@ from troth.world.keys import domain_key, identity_key
 
 Manifest = dict[str, Any]
 SYSTEM = "troth-system"
-START = datetime(2026, 11, 25, 12, tzinfo=UTC)
+START = NOW
 STEP = timedelta(seconds=30)
 PROPAGATION = timedelta(minutes=3)
 ROOT_LIFETIME = timedelta(hours=30)
@@ -165,6 +166,11 @@ class Scene:
     def status(self) -> Manifest:
         status: Manifest = self.server.objects[DOMAIN].get("status", {})
         return status
+
+    def condition(self, type_: str) -> tuple[str, str]:
+        """A condition of the trust domain: its status and reason."""
+        found = next(each for each in self.status["conditions"] if each["type"] == type_)
+        return found["status"], found["reason"]
 
     @property
     def phase(self) -> str:

@@ -12,6 +12,8 @@ from tests.reconcile.rotating import (
     AUTHORITY,
     IDENTITIES,
     PROPAGATION,
+    ROOT_LIFETIME,
+    START,
     STEP,
     SYSTEM,
     Manifest,
@@ -200,7 +202,8 @@ async def test_at_the_deadline_a_rotation_goes_ahead_without_a_reader_that_is_ne
         await it.look_again()
         assert it.phase == "Distributing"
         assert str(mute[1].namespace) in it.blockers[0]
-        assert "until 2026-11-26 12:00 UTC" in it.blockers[0]
+        deadline = START + ROOT_LIFETIME - timedelta(hours=6)  # less the lifetime of a leaf
+        assert f"until {deadline:%Y-%m-%d %H:%M} UTC" in it.blockers[0]
         await it.live(timedelta(hours=1))
         for _ in range(20):
             await it.look_again()
@@ -217,8 +220,9 @@ SECOND = by_hand("second intermediate", OTHER_ROOT, path_length=0)
 THIRD = by_hand("third intermediate", ROOT, path_length=0)
 
 
-def given(made: Made, root: Made) -> Manifest:
-    return secret("corporate", SYSTEM, tls_crt=made.pem, tls_key=made.key_pem, ca_crt=root.pem)
+def given(made: Made, root: Made | None) -> Manifest:
+    roots = {"ca_crt": root.pem} if root else {}
+    return secret("corporate", SYSTEM, tls_crt=made.pem, tls_key=made.key_pem, **roots)
 
 
 def with_a_given_ca() -> Iterable[Manifest]:
@@ -280,6 +284,32 @@ async def test_a_given_ca_that_is_gone_half_way_pauses_everything_and_nothing_br
         assert it.broken == []
         stored = it.server.objects["Secret", AUTHORITY]["data"]
         assert base64.b64decode(stored["tls.crt"]) == SECOND.pem
+
+
+async def test_a_given_ca_whose_time_is_over_never_takes_over() -> None:
+    async with scene(*with_a_given_ca()) as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(given(by_hand("old", lifetime=MINUTE), None))
+        await it.live(20 * MINUTE)
+        assert it.active == first
+        assert it.condition("AuthorityReady") == ("False", "AuthorityExpired")
+        assert it.broken == []
+
+
+async def test_a_given_ca_whose_time_has_not_come_takes_over_when_it_has() -> None:
+    async with scene(*with_a_given_ca()) as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(given(by_hand("later", begins=timedelta(hours=2)), None))
+        await it.live(20 * MINUTE)
+        assert it.active == first
+        assert it.condition("AuthorityReady") == ("False", "AuthorityNotYetValid")
+        await it.live(timedelta(hours=3))
+        assert it.condition("AuthorityReady") == ("True", "Active")
+        assert it.phase == "Idle"
+        assert it.active != first
+        assert it.broken == []
 
 
 async def test_from_a_root_of_its_own_to_a_given_ca_and_back_nobody_is_refused() -> None:

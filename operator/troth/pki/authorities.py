@@ -47,6 +47,10 @@ class Authority:
     name_constraints: tuple[NameConstraints, ...]
     chain: tuple[str, ...]
 
+    def valid_at(self, moment: datetime) -> bool:
+        """Whether every certificate of the path is valid at a moment (aware)."""
+        return self.not_before <= moment < self.not_after
+
     def issued(self, leaf: Leaf) -> bool:
         """Whether the leaf names this authority's key and is served with exactly its chain.
 

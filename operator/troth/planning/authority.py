@@ -13,6 +13,7 @@ from troth.planning.plan import AdoptAuthority, CreateRoot, Step
 from troth.planning.rotation import next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
+from troth.resources.scalars import format_time
 from troth.resources.trust_domain import AuthorityState, RotationPhase, TrustDomain
 from troth.world.facts import KnownAuthority, Manifest
 from troth.world.observe import ROOTS
@@ -38,7 +39,7 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
     known, ref = world.authority(domain), authority_ref(domain, world.own_namespace)
     if known is not None and not is_child(known.secret, domain):
         return Part(_foreign(ref))
-    fault = _given_fault(domain, world)
+    fault = _given_fault(domain, known, world, now)
     if fault is not None:
         return Part(fault)
     if known is not None:
@@ -59,7 +60,9 @@ def _foreign(ref: Ref) -> Verdict:
     return verdicts.false(TYPE, "Conflict", message)
 
 
-def _given_fault(domain: TrustDomain, world: World) -> Verdict | None:
+def _given_fault(
+    domain: TrustDomain, known: KnownAuthority | None, world: World, now: datetime
+) -> Verdict | None:
     """Return what is wrong with the CA that is given, where one is."""
     reference = domain.spec.authority.secret_ref
     if reference is None:
@@ -72,7 +75,17 @@ def _given_fault(domain: TrustDomain, world: World) -> Verdict | None:
     if given.fault is not None:
         message = f"Secret {given.secret.ref}: {given.fault.message}"
         return verdicts.false(TYPE, given.fault.reason, message)
-    return None
+    coming = given.authority
+    if known is None or coming is None or coming == known.authority or coming.valid_at(now):
+        return None
+    if now < coming.not_before:
+        message = (
+            f"Secret {given.secret.ref}: the CA there is valid from "
+            f"{format_time(coming.not_before)} on and takes over then"
+        )
+        return verdicts.false(TYPE, "AuthorityNotYetValid", message)
+    message = f"Secret {given.secret.ref}: the CA there has expired and does not take over"
+    return verdicts.false(TYPE, "AuthorityExpired", message)
 
 
 def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:

@@ -152,7 +152,7 @@ class _Root:
         given = self.world.given_authority(self.domain)
         if given is None or given.authority is None or self._compromised(given.authority):
             return None
-        return given.authority
+        return given.authority if given.authority.valid_at(self.now) else None
 
     def _compromised(self, authority: Authority) -> bool:
         return any(

@@ -198,6 +198,9 @@ def _dues(
         due = due_of(domain, known.authority, world, now)
         if due is not None:
             yield due
+    given = world.given_authority(domain)
+    if given is not None and given.authority is not None:
+        yield given.authority.not_before
     if rotation.wait is not None:
         yield now + rotation.wait
     for (kind, ref), seen in world.foreign.items():
