@@ -1,12 +1,15 @@
 """`troth run` as a process of its own, to be killed without a word."""
 
+import base64
 import contextlib
 import os
 import sys
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
@@ -18,22 +21,33 @@ SOURCE = Path(__file__).parents[2] / "operator"
 
 
 class Process:
-    """One copy of the operator. It ends with the tether, however the test does."""
+    """One copy of the operator. It ends with the tether, however the test does.
 
-    def __init__(self, tether: Tether, name: str, kubeconfig: Path, own: str) -> None:
+    `as_in_a_pod` gives it what the kubelet gives a pod, and no kubeconfig: the address of the API
+    server in two variables, and its token and the CA's certificate in files. That needs root.
+    """
+
+    def __init__(
+        self, tether: Tether, name: str, kubeconfig: Path, own: str, *, as_in_a_pod: bool = False
+    ) -> None:
         self._tether = tether
         self._name = name
         self._log = tether.directory / f"{name}.log"
         self._port = free_port()
+        program = [sys.executable, "-m", "troth.cli", "run"]
+        if as_in_a_pod:
+            program, variables = in_a_pod(tether.directory, kubeconfig, program)
+        else:
+            program, variables = [*program, "--kubeconfig", str(kubeconfig)], {}
         tether.start(
             name,
             [
-                *(sys.executable, "-m", "troth.cli", "run", "--kubeconfig", str(kubeconfig)),
+                *program,
                 *("--namespace", own, "--listen", f"127.0.0.1:{self._port}"),
                 *("--lease-duration", "4s"),
             ],
             log=self._log,
-            env=os.environ | {"PYTHONPATH": str(SOURCE), "NO_COLOR": "1"},
+            env=os.environ | variables | {"PYTHONPATH": str(SOURCE), "NO_COLOR": "1"},
         )
 
     @property
@@ -92,3 +106,31 @@ class Process:
             ):
                 return await response.text()
         return ""
+
+
+ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount"
+
+
+def in_a_pod(
+    directory: Path, kubeconfig: Path, program: list[str]
+) -> tuple[list[str], dict[str, str]]:
+    """Return a program as a pod of the kubeconfig's ServiceAccount would run it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    files = directory / "serviceaccount"
+    files.mkdir()
+    (files / "token").write_text(config["users"][0]["user"]["token"])
+    authority = base64.b64decode(cluster["certificate-authority-data"])
+    (files / "ca.crt").write_bytes(authority)
+    address = urlsplit(cluster["server"])
+    prepare = (
+        f"mount -t tmpfs none /run && mkdir -p {ACCOUNT} && "
+        f'mount --bind "$1" {ACCOUNT} && shift && exec "$@"'
+    )
+    return (
+        ["unshare", "--mount", "sh", "-c", prepare, "sh", str(files), *program],
+        {
+            "KUBERNETES_SERVICE_HOST": str(address.hostname),
+            "KUBERNETES_SERVICE_PORT": str(address.port),
+        },
+    )

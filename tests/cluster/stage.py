@@ -83,11 +83,11 @@ class Requests:
 class Copy:
     """One running copy of the operator, in this process."""
 
-    def __init__(self, kubeconfig: Path, own: str, clock: MovableClock, instance: str) -> None:
+    def __init__(self, kubeconfig: Path, settings: Settings, clock: MovableClock) -> None:
         self.requests = Requests()
         self.clock = clock
         self._kubeconfig = kubeconfig
-        self._settings = Settings(own, instance, QUICK)
+        self._settings = settings
         self._stack = contextlib.AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
 
@@ -153,6 +153,8 @@ class Stage:
     kubeconfig: Path
     """The operator's, by the ServiceAccount that the chart made."""
     clock: MovableClock
+    rollouts: bool = False
+    """Whether the chart was installed with `rollouts.enabled`."""
     namespaces: list[str] = field(default_factory=list)
     domains: list[str] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
@@ -186,7 +188,8 @@ class Stage:
     async def stand_by(self, kubeconfig: Path | None = None) -> Copy:
         """Start a copy of the operator."""
         instance = f"copy-{len(self.copies)}"
-        copy = Copy(kubeconfig or self.kubeconfig, self.own, self.clock, instance)
+        settings = Settings(self.own, instance, QUICK, rollouts=self.rollouts)
+        copy = Copy(kubeconfig or self.kubeconfig, settings, self.clock)
         self.copies.append(copy)
         await copy.start()
         return copy
@@ -264,7 +267,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(sandbox: Sandbox) -> AsyncIterator[Stage]:
+async def staged(sandbox: Sandbox, *, rollouts: bool = False) -> AsyncIterator[Stage]:
     """Install the chart in a namespace of its own, and clear everything away in the end."""
     name = f"t{uuid.uuid4().hex[:8]}"
     own = f"troth-{name}"
@@ -272,13 +275,14 @@ async def staged(sandbox: Sandbox) -> AsyncIterator[Stage]:
         "crds.install": "false",  # they are there, for all tests
         "rbac.userRoles": "false",
         "fullnameOverride": own,
+        "rollouts.enabled": str(rollouts).lower(),
     }
     options = ",".join(f"{key}={value}" for key, value in values.items())
     sandbox.helm("install", name, str(CHART), "-n", own, "--create-namespace", "--set", options)
     kubeconfig = sandbox.service_account_kubeconfig(own, own)
     clock = MovableClock(datetime.now(UTC))
     async with Person(sandbox.kubeconfig) as person:
-        stage = Stage(sandbox, person, name, kubeconfig, clock)
+        stage = Stage(sandbox, person, name, kubeconfig, clock, rollouts)
         try:
             await stage.namespace()
             yield stage

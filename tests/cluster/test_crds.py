@@ -201,6 +201,7 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         (IDENTITY, "spec.accepts", [builders.accept("a", scopes=["x", "x"])]),
         (IDENTITY, "spec.calls", [{"external": {**HOST, "ports": [443, 443]}}]),
         (IDENTITY, "spec.authentication.mtls.dnsNames", ["a.example", "a.example"]),
+        (IDENTITY, "spec.onRotation.restart", 2 * [{"kind": "Deployment", "name": "a"}]),
         # what only looks like it
         (DOMAIN, "spec.authority.selfManaged.confined", "true"),
         (DOMAIN, "spec.authority.selfManaged.confined", 1),
@@ -213,6 +214,9 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         (GATEWAY_ONLY, EXPIRES_AT, "1700000000"),
         (GATEWAY_ONLY, EXPIRES_AT, 1700000000),
         (GATEWAY_ONLY, EXPIRES_AT, "0000-01-01T00:00:00Z"),
+        (IDENTITY, "spec.onRotation", {}),
+        (IDENTITY, "spec.onRotation.restart", [{"kind": "Deployment"}]),
+        (IDENTITY, "spec.onRotation.restart", [{"kind": "deployment", "name": "a"}]),
         # what Kubernetes, a resolver or a certificate would refuse later
         (DOMAIN, "spec.namespaceSelector.matchLabels", {"a..b/c": "d"}),
         (DOMAIN, "spec.namespaceSelector.matchLabels", {f"{'a' * 254}/b": "c"}),

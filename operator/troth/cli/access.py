@@ -21,6 +21,9 @@ FIELD_MANAGER = "troth-cli"
 
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
+# the last two are what the library answers with to YAML that is no mapping
+UNUSABLE = (ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError)
+
 
 class PersonalServer(ApiServer):
     """An API server that is asked for things, and never made to give them."""
@@ -68,8 +71,8 @@ async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterat
     place = _place(kubeconfig)
     try:
         config = await configuration(str(kubeconfig) if kubeconfig else None, context)
-    except (ConfigException, OSError, yaml.YAMLError) as error:
-        raise FaultyManifests([Fault(place, "", "", _line(error))]) from None
+    except UNUSABLE as error:
+        raise _unusable(place, error) from None
     try:
         async with PersonalServer(config) as server:
             yield server
@@ -82,8 +85,8 @@ def home(kubeconfig: Path | None, context: str | None) -> str:
     place = _place(kubeconfig)
     try:
         contexts, current = list_kube_config_contexts(place)
-    except (ConfigException, OSError, yaml.YAMLError) as error:
-        raise FaultyManifests([Fault(place, "", "", _line(error))]) from None
+    except UNUSABLE as error:
+        raise _unusable(place, error) from None
     chosen = next((each for each in contexts if each["name"] == context), current)
     return str(chosen["context"].get("namespace") or "default")
 
@@ -101,5 +104,6 @@ def _place(kubeconfig: Path | None) -> str:
     return place
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _unusable(place: str, error: Exception) -> FaultyManifests:
+    told = "" if isinstance(error, (TypeError, AttributeError)) else " ".join(str(error).split())
+    return FaultyManifests([Fault(place, "", "", told or "this is no kubeconfig")])

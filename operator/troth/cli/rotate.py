@@ -8,7 +8,7 @@ import typer
 
 from troth.cli import sources
 from troth.cli.extras import operator_extra
-from troth.cli.targets import Named, parse_target
+from troth.cli.targets import Cluster, Named, parse_target
 
 INTERRUPTED = 130
 OWN_NAMESPACE = "troth-system"
@@ -54,7 +54,7 @@ def rotate(
     yes: Annotated[
         bool, typer.Option("--yes", help="Drop it though others will be refused.")
     ] = False,
-    kubeconfig: sources.Kubeconfig = None,
+    kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
     """Ask for a new credential of a ServiceIdentity or a TrustDomain.
@@ -75,9 +75,7 @@ def rotate(
     try:
         done = asyncio.run(carry_out(wish, kubeconfig, context, datetime.now(UTC)))
     except KeyboardInterrupt:
-        typer.echo(
-            f"it goes on by itself; see troth status {target.kind.short_name}/{target.name}",
-            err=True,
-        )
+        shown = f"troth status {target.kind.short_name}/{target.name}"
+        typer.echo(f"what was asked for goes on by itself; see {shown}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(0 if done else 1)

@@ -14,7 +14,7 @@ from troth.cli import sources
 from troth.cli.extras import operator_extra
 from troth.cli.reporting import WIDTH, show
 from troth.cli.standing import Report
-from troth.cli.targets import Named, parse_target
+from troth.cli.targets import Cluster, Named, parse_target
 
 
 class Output(StrEnum):
@@ -42,7 +42,7 @@ def status(
         bool, typer.Option("--all-namespaces", "-A", help="Look in every namespace.")
     ] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="For whom.")] = Output.TEXT,
-    kubeconfig: sources.Kubeconfig = None,
+    kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
     """Show where everything stands: trust domains and their roots, rotations, identities."""

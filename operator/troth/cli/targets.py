@@ -1,12 +1,23 @@
-"""Resources as a person names them on the command line: `sid/payments`."""
+"""What a person names on the command line: a resource, `sid/payments`, and the cluster it is in."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.metadata import GROUP
 from troth.resources.references import Ref
+
+Cluster = Annotated[
+    Path | None,
+    typer.Option(
+        "--kubeconfig",
+        envvar="TROTH_KUBECONFIG",
+        help="How to reach the cluster, if not as kubectl does.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

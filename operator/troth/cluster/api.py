@@ -1,14 +1,17 @@
 """The API server as Troth uses it: paged lists, watches, and few kinds of write, on raw dicts."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import load_config
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
 from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
@@ -83,12 +86,26 @@ class Selection:
 
 
 async def configuration(kubeconfig: str | None, context: str | None = None) -> Configuration:
-    """Return how to reach the API server: from a kubeconfig, or from inside a pod."""
+    """Return how to reach the API server: from a kubeconfig, or from inside a pod.
+
+    Without one named, inside a pod its ServiceAccount is used, whose token is read anew as the
+    kubelet replaces it; elsewhere what kubectl would use.
+    """
     config = Configuration()
     # connections are shared by watches, which hold theirs, and by everything else
     config.connection_pool_maxsize = 64
-    await load_config(config_file=kubeconfig, context=context, client_configuration=config)
+    if kubeconfig is None and _in_a_pod():
+        load_incluster_config(client_configuration=config)
+    else:
+        await load_kube_config(config_file=kubeconfig, context=context, client_configuration=config)
     return config
+
+
+def _in_a_pod() -> bool:
+    chosen = "KUBECONFIG" in os.environ
+    return (
+        not chosen and SERVICE_HOST_ENV_NAME in os.environ and Path(SERVICE_TOKEN_FILENAME).exists()
+    )
 
 
 class _NoDiscovery:

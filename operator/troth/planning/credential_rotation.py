@@ -36,7 +36,7 @@ PHASES = {
     RotationPhase.IDLE: CredentialPhase.IDLE,
     RotationPhase.PREPARING: CredentialPhase.PREPARED,
     RotationPhase.DISTRIBUTING: CredentialPhase.PREPARED,
-    RotationPhase.ACTIVATING: CredentialPhase.OVERLAPPING,
+    RotationPhase.ACTIVATING: CredentialPhase.PREPARED,
     RotationPhase.REISSUING: CredentialPhase.OVERLAPPING,
     RotationPhase.RETIRING: CredentialPhase.RETIRING,
 }

@@ -33,9 +33,10 @@ from troth.planning.plan import (
 )
 from troth.planning.planner import plan as make_plan
 from troth.reconcile.clock import Clock
-from troth.reconcile.events import Notice, event, relabelled, repair, transitions
+from troth.reconcile.events import event, relabelled, repair, transitions
 from troth.reconcile.execute import Executor, TryAgain, Writes, needed
 from troth.reconcile.keyring import Keyring
+from troth.reconcile.notice import Notice
 from troth.reconcile.queue import WorkQueue
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
@@ -43,7 +44,7 @@ from troth.world.keys import Key
 from troth.world.workloads import Workloads
 from troth.world.world import World
 
-PASSES = 3
+PASSES = 4
 """How often a key is planned in one visit: steps of one pass may enable those of the next."""
 
 log = structlog.get_logger()

@@ -16,8 +16,6 @@ from troth.world.facts import Manifest
 NOTE_LIMIT = 1000
 """Characters of an Event's note, less than the API server's limit of 1 KiB."""
 
-__all__ = ["Notice", "event", "relabelled", "repair", "transitions"]
-
 ROTATING = {
     "TrustDomain": rotation_events.of_trust_domain,
     "CredentialRotation": rotation_events.of_credential_rotation,

@@ -46,9 +46,7 @@ class Model(BaseModel):
         if not isinstance(value, dict):
             return value
         known = {spelled(name) for name in cls.model_fields} | cls.model_fields.keys()
-        return {
-            name: part for name, part in value.items() if part is not None or name not in known
-        }
+        return {name: part for name, part in value.items() if part is not None or name not in known}
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:

@@ -1,0 +1,224 @@
+"""`troth status` is short, fits 100 columns, and is the same for machines."""
+
+import io
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tests import builders
+from tests.builders import DAY, HOUR, NOW, OWN, YEAR, Manifest, stamp
+from troth.cli.main import app
+from troth.cli.reporting import WIDTH, show
+from troth.cli.standing import (
+    Report,
+    domain_standing,
+    identity_standing,
+    rotation_standing,
+)
+from troth.cli.track import length, track, until
+from troth.resources.credential_rotation import CredentialPhase
+from troth.resources.manifests import FaultyManifests
+from troth.resources.trust_domain import RotationPhase
+
+OLD, NEW, GONE = "a" * 16, "b" * 16, "c" * 16
+
+
+def ready(manifest: Manifest, reason: str = "InPlace", **status: object) -> Manifest:
+    """A resource with what its status says."""
+    truth = "True" if reason == "InPlace" else "False"
+    condition = {"type": "Ready", "status": truth, "reason": reason, "message": f"mend {reason}"}
+    return manifest | {"status": {"conditions": [condition], **status}}
+
+
+def rotating() -> Manifest:
+    return ready(
+        builders.domain(),
+        rotation={"phase": "Reissuing", "blockers": ["shop/web holds a certificate of the old"]},
+        authorities=[
+            {"fingerprint": NEW, "state": "Active", "notAfter": stamp(NOW + YEAR)},
+            {"fingerprint": OLD, "state": "Retiring", "notAfter": stamp(NOW + 30 * DAY)},
+        ],
+    )
+
+
+def holding(name: str, authority: str, reason: str = "InPlace") -> Manifest:
+    certificate = {
+        "fingerprint": "f" * 16,
+        "serial": "1",
+        "authority": authority,
+        "notAfter": stamp(NOW + DAY),
+        "renewAt": stamp(NOW + 16 * HOUR),
+    }
+    spiffe_id = f"spiffe://production.example/ns/shop/sa/{name}"
+    return ready(builders.identity(name), reason, certificate=certificate, spiffeID=spiffe_id)
+
+
+HELD = [holding("payments", NEW), holding("web", OLD), holding("lost", GONE), builders.identity()]
+MONTHLY = ready(
+    builders.rotation(name="monthly", every="720h"),
+    phase="Overlapping",
+    lastRotated=stamp(NOW - 3 * HOUR),
+    nextRotation=stamp(NOW + 29 * DAY),
+    blockers=["the rollout of Deployment payments"],
+)
+
+
+def report(*, complete: bool = True, identities: tuple[Manifest, ...] = ()) -> Report:
+    return Report(
+        trust_domains=(domain_standing(rotating(), HELD, complete=complete),),
+        credential_rotations=(rotation_standing(MONTHLY),),
+        service_identities=tuple(map(identity_standing, identities)),
+        hidden=(),
+    )
+
+
+def shown(report: Report, *, single: bool = False) -> list[str]:
+    output = io.StringIO()
+    show(Console(file=output, width=WIDTH), report, NOW, single=single)
+    return output.getvalue().splitlines()
+
+
+def test_a_domain_shows_its_phase_its_authorities_and_what_it_waits_for() -> None:
+    assert shown(report())[:6] == [
+        "TrustDomain production  ready",
+        "  Idle → Preparing → Distributing → Activating → [Reissuing] → Retiring",
+        f"  {NEW}  Active    expires 2028-02-29 (in 365d)  1 certificate",
+        f"  {OLD}  Retiring  expires 2027-03-31 (in 30d)   1 certificate",
+        "  1 certificate of an authority that is gone",
+        "  waits: shop/web holds a certificate of the old",
+    ]
+
+
+def test_where_not_every_identity_may_be_seen_none_are_counted() -> None:
+    lines = shown(report(complete=False))
+    assert not [line for line in lines if "certificate" in line.split("waits")[0]]
+
+
+def test_a_rotation_shows_its_track_its_age_and_when_the_next_begins() -> None:
+    assert shown(report())[-4:] == [
+        "CredentialRotation shop/monthly  ready",
+        "  of ServiceIdentity payments, made 3h ago, next in 29d",
+        "  Idle → Prepared → [Overlapping] → Retiring",
+        "  waits: the rollout of Deployment payments",
+    ]
+
+
+def test_of_many_identities_only_those_that_need_somebody_are_shown() -> None:
+    many = tuple(holding(f"service-{number}", NEW) for number in range(500))
+    lines = shown(report(identities=(*many, holding("web", OLD, "SharedIdentity"))))
+    assert lines[-6:] == [
+        "501 ServiceIdentities, 1 of them not ready",
+        "",
+        "ServiceIdentity shop/web  not ready: SharedIdentity",
+        "  spiffe://production.example/ns/shop/sa/web",
+        f"  certificate {'f' * 16} of {OLD}, renewed in 16h, expires in 24h",
+        "  mend SharedIdentity",
+    ]
+
+
+def test_a_single_identity_is_shown_though_it_is_well() -> None:
+    lines = shown(report(identities=(holding("payments", NEW),)), single=True)
+    assert lines[-3] == "ServiceIdentity shop/payments  ready"
+
+
+def test_nothing_is_wider_than_a_hundred_columns() -> None:
+    sentence = "a very long sentence that says what must be done about it " * 6
+    blocked = ready(builders.rotation(), blockers=[sentence], phase="Prepared")
+    lines = shown(
+        Report(
+            trust_domains=(),
+            credential_rotations=(rotation_standing(blocked),),
+            service_identities=(),
+            hidden=(),
+        )
+    )
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_nothing_declared_is_said_in_words() -> None:
+    empty = Report(trust_domains=(), credential_rotations=(), service_identities=(), hidden=())
+    assert shown(empty) == ["nothing is declared here"]
+
+
+def test_a_resource_that_was_never_visited_stands_nowhere_yet() -> None:
+    standing = rotation_standing(builders.rotation("TrustDomain", "production", OWN))
+    assert (standing.ready, standing.reason, standing.phase) == ("Unknown", "Unvisited", "Idle")
+    assert domain_standing(builders.domain(), [], complete=True).authorities == ()
+
+
+def test_what_another_version_writes_into_a_status_does_no_harm() -> None:
+    newer = ready(builders.identity() | {"spec": {"newField": 1}}, colour="blue")
+    assert identity_standing(newer).ready == "True"
+
+
+def test_machines_read_the_same_in_camel_case() -> None:
+    (domain,) = report().manifest()["trustDomains"]
+    assert domain["phase"] == "Reissuing"
+    assert domain["authorities"][1] == {
+        "fingerprint": OLD,
+        "state": "Retiring",
+        "notAfter": stamp(NOW + 30 * DAY),
+        "certificates": 1,
+    }
+    assert domain["others"] == 1
+    (rotation,) = report().manifest()["credentialRotations"]
+    assert rotation["targetName"] == "payments"
+    assert rotation["nextRotation"] == stamp(NOW + 29 * DAY)
+
+
+@pytest.mark.parametrize("phase", list(CredentialPhase))
+def test_a_track_marks_just_the_present_phase(phase: CredentialPhase) -> None:
+    steps = track(CredentialPhase, phase.value).plain.split(" → ")
+    assert [step.strip("[]") for step in steps] == [each.value for each in CredentialPhase]
+    assert [step for step in steps if step.startswith("[")] == [f"[{phase.value}]"]
+
+
+def test_the_longest_track_fits() -> None:
+    assert len(track(RotationPhase, "Idle").plain) < WIDTH - 2
+
+
+@pytest.mark.parametrize(
+    ("span", "word"),
+    [
+        (timedelta(seconds=-5), "0s"),
+        (timedelta(seconds=119), "119s"),
+        (timedelta(minutes=2), "2m"),
+        (timedelta(minutes=119), "119m"),
+        (timedelta(hours=47), "47h"),
+        (timedelta(days=2), "2d"),
+    ],
+)
+def test_a_length_is_told_in_its_largest_unit(span: timedelta, word: str) -> None:
+    assert length(span) == word
+
+
+def test_a_moment_that_has_come_is_now() -> None:
+    assert until(NOW, NOW) == "now"
+    assert until(NOW + HOUR, NOW) == "in 60m"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "this is no kubeconfig"),
+        ("- a", "this is no kubeconfig"),
+        ("a: [", "while parsing a flow node"),
+        ("a: b", "Expected key current-context"),
+        (None, "there is no such file; name a cluster with --kubeconfig"),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "rotate td/production"])
+def test_a_kubeconfig_that_is_none_is_told_in_a_sentence(
+    tmp_path: Path, command: str, text: str | None, sentence: str
+) -> None:
+    file = tmp_path / "kubeconfig"
+    if text is not None:
+        file.write_text(text)
+    result = CliRunner().invoke(app, [*command.split(), "--kubeconfig", str(file)])
+    assert isinstance(result.exception, FaultyManifests)
+    (fault,) = result.exception.faults
+    assert str(fault).startswith(f"{file}: ")
+    assert sentence in str(fault)

@@ -1,0 +1,377 @@
+"""`troth rotate` and `troth status` beside the operator, by the rights of whoever runs them."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests import builders
+from tests.cluster.command import Command, Ended, begun, troth
+from tests.cluster.person import Manifest, version
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of
+from tests.cluster.test_time import MOMENT, time_of
+from troth.planning.children import secret_ref
+from troth.resources.references import Ref
+
+ROTATION = "CredentialRotation"
+PROPAGATION = timedelta(minutes=3)
+KEPT = {"every": "720h"}  # what a manifest under version control says
+
+
+async def opened_shop(stage: Stage) -> Ref:
+    """An identity that is ready, in a trust domain that is."""
+    domain = await stage.domain()
+    await stage.run()
+    payments = await stage.identity("payments")
+    await stage.person.ready(IDENTITY, payments)
+    await stage.person.ready(DOMAIN, domain)
+    return payments
+
+
+def of_payments(stage: Stage) -> Ref:
+    return Ref(stage.shop, "payments-rotation")
+
+
+def of_root(stage: Stage) -> Ref:
+    return Ref(stage.own, f"{stage.name}-rotation")
+
+
+def rotate(stage: Stage, *arguments: str) -> AbstractAsyncContextManager[Command]:
+    """Begin to rotate the shop's identity."""
+    place = ("sid/payments", "-n", stage.shop)
+    return begun(stage.sandbox.kubeconfig, "rotate", *place, *arguments)
+
+
+def rotate_root(stage: Stage, *arguments: str) -> AbstractAsyncContextManager[Command]:
+    place = (f"td/{stage.name}", "-n", stage.own)
+    return begun(stage.sandbox.kubeconfig, "rotate", *place, *arguments)
+
+
+async def requested(stage: Stage, ref: Ref, after: datetime | None = None) -> datetime:
+    """Wait for a request, or for a later one; return its moment."""
+
+    def asks(found: Manifest) -> bool:
+        text = found["spec"].get("requestedAt")
+        return bool(text) and (after is None or time_of(text) > after)
+
+    return time_of((await stage.person.sees(ROTATION, ref, asks))["spec"]["requestedAt"])
+
+
+async def arrive(stage: Stage, moment: datetime) -> None:
+    """Let it become a moment for the operator, if it has not been yet."""
+    await stage.clock.move_to(max(moment, stage.clock.now()))
+
+
+async def live_on(stage: Stage, command: Command) -> Ended:
+    """Let time pass for the operator until a command has ended."""
+    ended = asyncio.create_task(command.ended())
+    while not ended.done():
+        await stage.later(PROPAGATION / 3)
+        await asyncio.wait({ended}, timeout=0.2)
+    return ended.result()
+
+
+async def authorities(stage: Stage) -> list[str]:
+    status = (await stage.person.the(DOMAIN, Ref("", stage.name)))["status"]
+    return [each["fingerprint"] for each in status["authorities"]]
+
+
+def ann(stage: Stage, *verbs: str) -> Path:
+    """Somebody who may do this much with rotations in the shop, and nothing else."""
+    kubectl = stage.sandbox.kubectl
+    kubectl("create", "serviceaccount", "ann", "-n", stage.shop)
+    if verbs:
+        resource = "--resource=credentialrotations.troth.dev"
+        listed = f"--verb={','.join(verbs)}"
+        kubectl("create", "role", "ann", "-n", stage.shop, listed, resource)
+        subject = f"--serviceaccount={stage.shop}:ann"
+        kubectl("create", "rolebinding", "ann", "-n", stage.shop, "--role=ann", subject)
+    return stage.sandbox.service_account_kubeconfig(stage.shop, "ann")
+
+
+# An identity
+
+
+async def test_a_certificate_is_replaced_now_and_the_command_ends_when_it_is(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    before = leaf_of(await stage.secret(payments))
+    async with rotate(stage, "--now", "--watch") as command:
+        moment = await requested(stage, of_payments(stage))
+        await arrive(stage, moment)
+        ended = await command.ended()
+    assert ended.code == 0, ended.errors
+    after = leaf_of(await stage.secret(payments))
+    assert after.serial_number != before.serial_number
+    assert after.public_key() != before.public_key()
+    first, *_, last = ended.output.splitlines()
+    asked = f"{ROTATION} {of_payments(stage)} rotates ServiceIdentity {payments} at {moment:%FT%TZ}"
+    assert first == asked
+    assert last == f"done: the credential in use was made at {moment:%FT%TZ}"
+
+
+async def test_it_is_done_only_when_the_new_certificate_is_there(stage: Stage) -> None:
+    await opened_shop(stage)
+    async with rotate(stage, "--now", "--watch") as command:
+        await requested(stage, of_payments(stage))
+        await stage.person.ready(ROTATION, of_payments(stage))
+        await stage.settled()
+        assert command.process.returncode is None
+
+
+async def test_without_now_nothing_changes_and_what_is_printed_can_be_committed(
+    stage: Stage,
+) -> None:
+    payments = await opened_shop(stage)
+    await stage.settled()
+    before = await stage.written()
+    async with rotate(stage) as command:
+        ended = await command.ended()
+    assert ended.code == 0, ended.errors
+    assert "nothing was changed; commit spec.requestedAt in a new" in ended.errors
+    assert await stage.person.get(ROTATION, of_payments(stage)) is None
+    await stage.settled()
+    assert await stage.written() == before
+
+    leaf = leaf_of(await stage.secret(payments))
+    stage.sandbox.kubectl("apply", "-f", "-", stdin=ended.output)
+    await arrive(stage, await requested(stage, of_payments(stage)))
+    await stage.person.sees(
+        "Secret", secret_ref(payments), lambda seen: leaf_of(seen) != leaf, patience=60
+    )
+
+
+async def test_a_manifest_under_version_control_and_the_command_leave_each_other_alone(
+    stage: Stage,
+) -> None:
+    await opened_shop(stage)
+    monthly = builders.rotation(namespace=stage.shop, name="monthly", **KEPT)
+    await stage.person.put(monthly)
+    place = Ref(stage.shop, "monthly")
+    for _ in range(2):  # the second request must not take back what the first has applied
+        async with rotate(stage, "--now") as command:
+            ended = await command.ended()
+        assert ended.code == 0, ended.errors
+        found = await stage.person.the(ROTATION, place)
+        assert found["spec"]["every"] == "720h"
+        await arrive(stage, await requested(stage, place))
+    assert await stage.person.get(ROTATION, of_payments(stage)) is None
+
+    before = await stage.person.the(ROTATION, place)
+    await stage.person.put(monthly)
+    after = await stage.person.the(ROTATION, place)
+    assert after["spec"] == before["spec"]
+
+    await stage.person.put({**monthly, "spec": {**monthly["spec"], **asked(before)}})
+    async with rotate(stage, "--now") as command:
+        ended = await command.ended()
+    assert ended.code == 1
+    assert 'conflict with "person"' in ended.errors
+    assert "requestedAt is kept elsewhere: leave --now out" in ended.errors
+
+
+def asked(rotation: Manifest) -> dict[str, str]:
+    return {"requestedAt": rotation["spec"]["requestedAt"]}
+
+
+async def test_two_who_ask_at_once_are_both_answered(stage: Stage) -> None:
+    await opened_shop(stage)
+    async with rotate(stage, "--now", "-w") as one, rotate(stage, "--now", "-w") as other:
+        both = asyncio.gather(one.ended(), other.ended())
+        while not both.done():
+            await stage.later(MOMENT)
+            await asyncio.wait({both}, timeout=0.2)
+    for ended in both.result():
+        assert ended.code == 0, ended.errors
+
+
+async def test_a_clock_that_is_behind_the_operators_loses_no_request(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    await stage.later(timedelta(hours=1))
+    before = leaf_of(await stage.secret(payments))
+    async with rotate(stage, "--now", "--watch") as command:  # makes the rotation as well
+        assert (await command.ended()).code == 0
+    between = leaf_of(await stage.secret(payments))
+    assert between != before
+    first = await requested(stage, of_payments(stage))
+    async with rotate(stage, "--now", "--watch") as command:
+        await arrive(stage, await requested(stage, of_payments(stage), first))
+        assert (await command.ended()).code == 0
+    assert leaf_of(await stage.secret(payments)) != between
+
+
+async def test_who_goes_away_leaves_the_rotation_to_go_on(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    before = await stage.secret(payments)
+    async with rotate(stage, "--now", "--watch") as command:
+        moment = await requested(stage, of_payments(stage))
+        await command.prints("rotates ServiceIdentity")
+        command.process.send_signal(signal.SIGINT)
+        ended = await command.ended()
+    assert ended.code == 130
+    assert "goes on by itself; see troth status sid/payments" in ended.errors
+    await arrive(stage, moment)
+    await stage.person.sees(
+        "Secret", secret_ref(payments), lambda seen: version(seen) != version(before)
+    )
+
+
+async def test_what_needs_a_person_ends_it_with_a_sentence(stage: Stage) -> None:
+    await opened_shop(stage)
+    twin = builders.identity("twin", stage.shop, account="payments")
+    await stage.person.put(twin)
+    await stage.person.hears(IDENTITY, Ref.of(twin), "Ready", "SharedIdentity", "False")
+    async with rotate(stage, "--now", "--watch") as command:
+        ended = await command.ended()
+    assert ended.code == 1
+    (line,) = ended.errors.splitlines()
+    assert line.startswith("this needs a person: ")
+    assert f"{stage.shop}/twin" in line
+
+
+async def test_a_rotation_that_is_deleted_meanwhile_ends_it(stage: Stage) -> None:
+    await opened_shop(stage)
+    async with rotate(stage, "--now", "--watch") as command:
+        await command.prints("Idle: ")
+        await stage.person.delete(ROTATION, of_payments(stage))
+        ended = await command.ended()
+    assert ended.code == 1
+    assert "was deleted" in ended.errors
+
+
+async def test_an_api_server_that_is_away_for_a_while_is_waited_for(lonely_stage: Stage) -> None:
+    payments = await opened_shop(lonely_stage)
+    before = leaf_of(await lonely_stage.secret(payments))
+    async with rotate(lonely_stage, "--now", "--watch") as command:
+        moment = await requested(lonely_stage, of_payments(lonely_stage))
+        await lonely_stage.person.ready(ROTATION, of_payments(lonely_stage))
+        await asyncio.to_thread(lonely_stage.sandbox.stop_api_server)
+        await command.prints("cannot be reached; trying again")
+        await asyncio.to_thread(lonely_stage.sandbox.start_api_server)
+        await arrive(lonely_stage, moment)
+        ended = await command.ended()
+    assert ended.code == 0, ended.errors
+    assert leaf_of(await lonely_stage.secret(payments)) != before
+
+
+# Rights
+
+
+@pytest.mark.parametrize("verbs", [(), ("get", "list", "watch")])
+async def test_who_may_not_rotate_is_told_so_in_one_sentence(
+    stage: Stage, verbs: tuple[str, ...]
+) -> None:
+    await opened_shop(stage)
+    ended = await troth(ann(stage, *verbs), "rotate", "sid/payments", "--now")
+    assert ended.code == 1
+    assert ended.output == ""
+    (line,) = ended.errors.splitlines()
+    assert 'User "system:serviceaccount:' in line
+    assert "cannot" in line
+    assert await stage.person.get(ROTATION, of_payments(stage)) is None
+
+
+async def test_who_may_rotate_need_not_see_what(stage: Stage) -> None:
+    await opened_shop(stage)
+    rights = ("get", "list", "watch", "create", "patch")
+    async with begun(ann(stage, *rights), "rotate", "sid/payments", "--now", "-w") as command:
+        await arrive(stage, await requested(stage, of_payments(stage)))
+        ended = await command.ended()
+    assert ended.code == 0, ended.errors
+
+
+async def test_a_name_that_is_not_there_is_not_asked_for(stage: Stage) -> None:
+    ended = await troth(
+        stage.sandbox.kubeconfig, "rotate", "sid/paymnets", "-n", stage.shop, "--now"
+    )
+    assert ended.code == 1
+    assert ended.errors == (f"ServiceIdentity {stage.shop}/paymnets: there is none of that name\n")
+    assert await stage.person.all(ROTATION, stage.shop) == []
+
+
+# A root
+
+
+async def test_a_root_is_replaced_now_and_every_phase_is_shown(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    (old,) = await authorities(stage)
+    async with rotate_root(stage, "--now", "--watch") as command:
+        await arrive(stage, await requested(stage, of_root(stage)))
+        ended = await live_on(stage, command)
+    assert ended.code == 0, ended.errors
+    (new,) = await authorities(stage)
+    assert new != old
+    certificate = (await stage.person.ready(IDENTITY, payments))["status"]["certificate"]
+    assert certificate["authority"] == new
+    shown = [line.split()[1].rstrip(":") for line in ended.output.splitlines()[1:-1]]
+    phases = ["Prepared", "Overlapping", "Retiring"]
+    assert [each for each in shown if each in phases] == phases
+    described = stage.sandbox.kubectl("describe", "trustdomain", stage.name)
+    for reason in ("Preparing", "Distributing", "Activating", "Reissuing", "Retiring", "Completed"):
+        assert f"Rotation{reason}" in described
+    assert f"{new} signs from now on; {old} is still trusted" in described
+
+
+async def test_a_root_that_is_asked_for_during_a_rotation_comes_after_it(stage: Stage) -> None:
+    await opened_shop(stage)
+    async with rotate_root(stage, "--now") as command:
+        assert (await command.ended()).code == 0
+    first = await requested(stage, of_root(stage))
+    await arrive(stage, first)
+    await stage.person.sees(DOMAIN, Ref("", stage.name), in_phase("Distributing"))
+    _, on_its_way = await authorities(stage)
+    late = first - datetime.now(first.tzinfo)  # the next second, by the clock of who asks
+    await asyncio.sleep(late.total_seconds())
+    async with rotate_root(stage, "--now", "--watch") as command:
+        await requested(stage, of_root(stage), first)
+        ended = await live_on(stage, command)
+    assert ended.code == 0, ended.errors
+    (last,) = await authorities(stage)
+    assert last != on_its_way
+
+
+def in_phase(phase: str) -> Callable[[Manifest], bool]:
+    return lambda found: bool(found["status"]["rotation"]["phase"] == phase)
+
+
+async def test_a_root_is_not_rotated_from_elsewhere_and_the_command_says_from_where(
+    stage: Stage,
+) -> None:
+    await opened_shop(stage)
+    name = f"td/{stage.name}"
+    ended = await troth(
+        stage.sandbox.kubeconfig, "rotate", name, "-n", stage.shop, "--now", "--watch"
+    )
+    assert ended.code == 1
+    assert f"create this in the namespace {stage.own}" in ended.errors
+
+
+async def test_an_emergency_names_whom_it_breaks_and_wants_a_yes(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    await stage.settled()
+    (old,) = await authorities(stage)
+    async with rotate_root(stage, "--compromised", old, "--now") as command:
+        ended = await command.ended()
+    assert ended.code == 1
+    assert f"  {payments}\n" in ended.errors
+    assert "nothing was changed; add --yes" in ended.errors
+    assert await stage.person.all(ROTATION, stage.own) == []
+
+    async with rotate_root(stage, "--compromised", old, "--now", "--yes", "-w") as command:
+        ended = await live_on(stage, command)
+    assert ended.code == 0, ended.errors
+    assert old not in await authorities(stage)
+    described = stage.sandbox.kubectl("describe", "trustdomain", stage.name)
+    assert f"{old} is trusted no longer, and nobody was waited for" in described
+
+
+async def test_a_root_that_is_not_there_cannot_be_compromised(stage: Stage) -> None:
+    await opened_shop(stage)
+    (known,) = await authorities(stage)
+    async with rotate_root(stage, "--compromised", "0" * 16, "--now", "--yes") as command:
+        ended = await command.ended()
+    assert ended.code == 1
+    assert f"it has {known} (Active)" in ended.errors

@@ -1,0 +1,46 @@
+"""`troth status` beside the operator, by the rights of whoever runs it."""
+
+import json
+
+from tests import builders
+from tests.cluster.command import troth
+from tests.cluster.stage import Stage
+from tests.cluster.test_rotate import KEPT, ROTATION, ann, authorities, of_payments, opened_shop
+from troth.resources.references import Ref
+
+
+async def test_status_tells_of_domains_rotations_and_identities(stage: Stage) -> None:
+    payments = await opened_shop(stage)
+    await stage.person.put(builders.rotation(namespace=stage.shop, **KEPT))
+    await stage.person.ready(ROTATION, of_payments(stage))
+    admin = stage.sandbox.kubeconfig
+    ended = await troth(admin, "status", "-n", stage.shop)
+    assert ended.code == 0, ended.errors
+    (root,) = await authorities(stage)
+    for shown in (
+        f"TrustDomain {stage.name}  ready",
+        f"CredentialRotation {of_payments(stage)}  ready",
+        "[Idle] → Prepared → Overlapping → Retiring",
+        "1 ServiceIdentity, ready",
+    ):
+        assert shown in ended.output
+    (line,) = [line for line in ended.output.splitlines() if root in line]
+    assert "Active" in line
+    assert "1 certificate" in line
+
+    ended = await troth(admin, "status", "sid/payments", "-n", stage.shop, "-o", "json")
+    report = json.loads(ended.output)
+    (identity,) = report["serviceIdentities"]
+    assert identity["certificate"]["authority"] == root
+    assert Ref(identity["namespace"], identity["name"]) == payments
+    assert [each["targetName"] for each in report["credentialRotations"]] == ["payments"]
+
+
+async def test_status_shows_to_each_what_they_may_see(stage: Stage) -> None:
+    await opened_shop(stage)
+    await stage.person.put(builders.rotation(namespace=stage.shop))
+    await stage.person.ready(ROTATION, of_payments(stage))
+    ended = await troth(ann(stage, "get", "list"), "status")
+    assert ended.code == 0
+    assert f"CredentialRotation {of_payments(stage)}  ready" in ended.output
+    assert "TrustDomain: this user may not see all of them" in ended.errors
