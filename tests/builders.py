@@ -25,6 +25,7 @@ from troth.planning.plan import (
     Plan,
     PrepareRoot,
     Remove,
+    Restart,
     Step,
     UpdatePublic,
 )
@@ -37,7 +38,7 @@ from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.registry import Registry
-from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
 from troth.world.keys import Key, Keys, domain_key, identity_key
 from troth.world.rotations import rotation_key
 from troth.world.world import World
@@ -334,6 +335,8 @@ class Cluster:
                 return self.put(self._with_public(step))
             case Remove():
                 return self.drop(step.kind, step.ref)
+            case Restart():
+                return self.put(self._restarted(step))
             case AdoptAuthority():
                 signer = self.keyring.signer(step.source, step.trust_domain)
                 assert signer is not None
@@ -376,10 +379,19 @@ class Cluster:
     def policies(self) -> list[Manifest]:
         return [each for (kind, _), each in sorted(self.objects.items()) if kind == "NetworkPolicy"]
 
+    def _restarted(self, step: Restart) -> Manifest:
+        restarted = copy.deepcopy(self.objects[step.kind, step.ref])
+        template = restarted["spec"]["template"]["metadata"]
+        template["annotations"] = template.get("annotations", {}) | {RESTARTED_WITH: step.evidence}
+        return restarted
+
     def _with_public(self, step: UpdatePublic) -> Manifest:
         before = copy.deepcopy(self.objects["Secret", Ref.of(step.manifest)])
         labels = {**(before["metadata"].get("labels") or {}), **step.manifest["metadata"]["labels"]}
         before["metadata"]["labels"] = labels
+        annotations = step.manifest["metadata"].get("annotations", {})
+        standing = before["metadata"].get("annotations") or {}
+        before["metadata"]["annotations"] = {**standing, **annotations}
         before["data"] |= public_data(step.manifest)
         return before
 

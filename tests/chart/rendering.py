@@ -13,6 +13,7 @@ CHART = REPOSITORY / "charts" / "troth"
 NAMESPACE = "troth-system"
 
 EVERYTHING_ON = (
+    "rollouts.enabled=true",
     "metrics.service.enabled=true",
     "metrics.service.annotations.prometheus\\.io/scrape=yes",
     "networkPolicy.enabled=true",

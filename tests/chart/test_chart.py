@@ -74,6 +74,16 @@ def test_the_operator_has_these_rights_and_no_others() -> None:
     assert all(each["subjects"] == [OPERATOR] for each in bindings)
 
 
+def test_workloads_may_be_patched_only_where_rollouts_are_enabled() -> None:
+    before = one(rendered(), "ClusterRole", "troth")["rules"]
+    after = one(rendered("rollouts.enabled=true"), "ClusterRole", "troth")["rules"]
+    assert [rule for rule in after if rule not in before] == [
+        _rule("apps", "deployments statefulsets daemonsets", "list watch patch"),
+        _rule("policy", "poddisruptionbudgets", "list watch"),
+    ]
+    assert [rule for rule in before if rule not in after] == []
+
+
 def test_no_role_has_a_wildcard() -> None:
     roles = [each for each in rendered(*EVERYTHING_ON) if each["kind"] in {"Role", "ClusterRole"}]
     assert roles
@@ -138,13 +148,16 @@ def test_a_digest_pins_the_image() -> None:
     assert container["image"] == f"troth@{digest}"
 
 
-def test_the_command_line_is_one_that_troth_takes() -> None:
+@pytest.mark.parametrize("rollouts", [True, False])
+def test_the_command_line_is_one_that_troth_takes(*, rollouts: bool) -> None:
     from typer.testing import CliRunner
 
     from troth.cli.main import app
 
-    (container,) = one(rendered(), "Deployment")["spec"]["template"]["spec"]["containers"]
+    manifests = rendered(f"rollouts.enabled={str(rollouts).lower()}")
+    (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
     command: list[str] = [*container["command"], *container["args"]]
+    assert ("--rollouts" in command) == rollouts
     arguments = command[1:]
     assert command[0] == "troth"
     result = CliRunner().invoke(app, [*arguments, "--help"])

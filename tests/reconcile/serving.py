@@ -106,11 +106,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    server: Server, now: datetime = NOW, permit: Permit | None = None, *, due: bool = False
+    server: Server,
+    now: datetime = NOW,
+    permit: Permit | None = None,
+    *,
+    due: bool = False,
+    rollouts: bool = False,
 ) -> AsyncIterator[Running]:
     """Start an engine that has just listed everything."""
     clock = MovableClock(now)
-    engine = Engine(server, OWN, clock=clock, permit=permit or Permit())
+    engine = Engine(server, OWN, clock=clock, permit=permit or Permit(), rollouts=rollouts)
     for manifest in list(server.objects.values()):
         engine.observe(copy.deepcopy(manifest))
     worker = asyncio.create_task(engine.work())

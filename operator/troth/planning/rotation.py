@@ -7,15 +7,13 @@ before. See `troth.planning.handover` for the order of things; here is the evide
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from troth.pki.authorities import Authority
-from troth.pki.bundles import parse_bundle
 from troth.pki.certificates import BACKDATE, short
-from troth.pki.errors import PKIError
-from troth.planning.anchors import bundle_text, federated
+from troth.planning.anchors import bundle_text, federated, roots_in
 from troth.planning.handover import Handover, Laggard, hand_over
 from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
+from troth.planning.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.schedule import due_at, overlap_of
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
@@ -201,17 +199,21 @@ class _Root:
         return self.active.not_after - self.domain.spec.certificates.lifetime
 
     def unpublished(self) -> Iterator[Laggard]:
-        """Yield the readers that do not hold the next root."""
+        """Yield the readers that do not hold the next root, and who may run without it."""
         assert self.known.prepared is not None
-        wanted = _fingerprints(bundle_text(self.known.prepared.anchors))
+        wanted = roots_in(bundle_text(self.known.prepared.anchors))
         for reader in readers_of(self.domain, self.world, self.now):
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not hold the new root yet; it is waited for"
                 yield Laggard(sentence, self.deadline)
+        for sentence in waiting_for_root(self.domain, wanted, self.world, self.now):
+            yield Laggard(f"{sentence}; it is waited for", self.deadline)
 
     def published_since(self) -> Iterator[float]:
         """Yield since when the readers hold their roots."""
-        return (reader.since for reader in readers_of(self.domain, self.world, self.now))
+        for reader in readers_of(self.domain, self.world, self.now):
+            yield reader.since
+        yield from restarted_since(self.domain, self.world, self.now)
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
         """Yield the Secrets that hold a leaf of this trust domain which is still valid.
@@ -227,19 +229,22 @@ class _Root:
                     yield ref, secret
 
     def still_used(self) -> Iterator[Laggard]:
-        """Yield the leaves of the old CA."""
+        """Yield the leaves of the old CA, and who may still run with one."""
         retiring = self.known.retiring
         assert retiring is not None
         for ref, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == retiring.subject_key_id:
                 sentence = f"{ref} holds a certificate of the old root"
                 yield Laggard(sentence, secret.leaf.not_after)
+        for sentence in still_on_old_leaf(self.domain, self.world, self.now):
+            yield Laggard(f"{sentence}; it is waited for", retiring.not_after)
 
     def disused_since(self) -> Iterator[float]:
         """Yield since when leaves of the new CA are in place."""
         for _, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == self.active.subject_key_id:
                 yield secret.leaf_since
+        yield from restarted_since(self.domain, self.world, self.now)
 
     # The steps
 
@@ -320,20 +325,11 @@ def readers_of(domain: TrustDomain, world: World, now: datetime) -> Iterator[Rea
             bundle = world.bundles.get(Ref(namespace, each.spec.bundle.config_map_name))
             text = bundle.content.get(ROOTS, "") if bundle else ""
             since = bundle.since if bundle else world.uptime
-            yield Reader(f"the bundle of namespace {namespace}", _fingerprints(text), since)
+            yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
     for ref, secret in world.secrets.items():
         if ref.namespace in governed and secret.leaf and secret.leaf.not_after > now:
-            roots = _fingerprints(secret.public.get(ROOTS, ""))
+            roots = roots_in(secret.public.get(ROOTS, ""))
             yield Reader(f"Secret {ref}", roots, secret.roots_since)
-
-
-@lru_cache(maxsize=256)
-def _fingerprints(bundle: str) -> frozenset[str]:
-    """Return the fingerprints of a bundle's roots; a fleet holds few different bundles."""
-    try:
-        return frozenset(parse_bundle(bundle))
-    except PKIError:
-        return frozenset()
 
 
 def reissue_wait(

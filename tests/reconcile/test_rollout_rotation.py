@@ -1,0 +1,193 @@
+"""A root is replaced while some programs read their files only when they start.
+
+At every moment every pod's certificate must verify against every pod's roots; but here the pods of
+some workloads hold what a kubelet gave them when they were started, which may have been out of date
+by `bundle.propagation`. Pods that were replaced go on serving for as long.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from tests import builders
+from tests.reconcile.rotating import (
+    IDENTITIES,
+    PROPAGATION,
+    START,
+    STEP,
+    SYSTEM,
+    Files,
+    Manifest,
+    Permitted,
+    Scene,
+    identity,
+)
+from tests.workloads import budget, rolled, workload
+from troth.reconcile.engine import Engine
+from troth.resources.references import Ref
+
+STUBBORN = IDENTITIES[::2]
+"""The identities whose programs cannot reload."""
+PODS = 2
+LAG = PROPAGATION // STEP - 1
+"""Looks after which a kubelet has a changed Secret at last."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of a stubborn program: which template it is of, and what it read."""
+
+    generation: int
+    files: Files
+
+
+class StubbornScene(Scene):
+    """A scene with a controller manager that replaces pods, one a look."""
+
+    def __init__(self, *, rollouts: bool = True) -> None:
+        self._rollouts = rollouts
+        self._pods: dict[Ref, list[Pod]] = {ref: [] for ref in STUBBORN}
+        self._kubelets: list[dict[Ref, Files]] = []
+        super().__init__(*self._declared())
+
+    def _declared(self) -> Iterator[Manifest]:
+        for ref in STUBBORN:
+            declared = identity(ref)
+            declared["spec"]["onRotation"] = {"restart": [{"kind": "Deployment", "name": ref.name}]}
+            yield declared
+            yield workload(
+                ref.name,
+                namespace=ref.namespace,
+                app=ref.name,
+                replicas=PODS,
+                created=START - builders.DAY,
+            )
+
+    def _engine(self) -> Engine:
+        permit, rollouts = Permitted(), self._rollouts
+        return Engine(self.server, SYSTEM, clock=self.clock, permit=permit, rollouts=rollouts)
+
+    def files(self) -> Iterator[tuple[Ref, Files]]:
+        for ref, files in super().files():
+            if not self._is_stubborn(ref):
+                yield ref, files
+        for ref, pods in self._pods.items():
+            for number, pod in enumerate(pods):
+                yield Ref(ref.namespace, f"{ref.name}-pod-{number}"), pod.files
+
+    def _look(self) -> None:
+        super()._look()
+        self._kubelets.append(dict(super().files()))
+        for ref in STUBBORN:
+            self._control(ref)
+
+    def _control(self, ref: Ref) -> None:
+        """Start what is missing, or replace one pod of an older template."""
+        manifest = self.server.objects["Deployment", ref]
+        generation, pods = manifest["metadata"]["generation"], self._pods[ref]
+        late = self._kubelets[max(0, len(self._kubelets) - 1 - LAG)]
+        fresh = Pod(generation, late[Ref(ref.namespace, f"{ref.name}-identity")])
+        old = [pod for pod in pods if pod.generation < generation]
+        if not pods:
+            pods += [fresh] * PODS
+        elif old:
+            pods[pods.index(old[0])] = fresh
+        updated = sum(pod.generation == generation for pod in pods)
+        after = rolled(manifest, updated=updated)
+        if after != manifest:
+            self.engine.observe(self.server.put(after))
+
+    @staticmethod
+    def _is_stubborn(secret: Ref) -> bool:
+        return Ref(secret.namespace, secret.name.removesuffix("-identity")) in STUBBORN
+
+    def restarts(self, ref: Ref) -> int:
+        return int(self.server.objects["Deployment", ref]["metadata"]["generation"]) - 1
+
+
+@asynccontextmanager
+async def scene(*, rollouts: bool = True) -> AsyncIterator[StubbornScene]:
+    it = StubbornScene(rollouts=rollouts)
+    await it.start()
+    try:
+        yield it
+    finally:
+        await it.kill()
+
+
+async def test_certificates_are_renewed_and_nobody_is_refused() -> None:
+    async with scene() as it:
+        await it.live(timedelta(hours=1))
+        assert [it.restarts(ref) for ref in STUBBORN] == [0, 0, 0], "the first enrolment"
+        await it.live(timedelta(hours=8))
+        assert [it.restarts(ref) for ref in STUBBORN] == [2, 2, 2]
+        assert it.broken == []
+
+
+async def test_a_root_is_replaced_and_nobody_is_refused() -> None:
+    async with scene() as it:
+        first = it.active
+        await it.until("Distributing")
+        before = {ref: it.restarts(ref) for ref in STUBBORN}
+        await it.until("Idle")
+        assert it.phases == ["Idle", "Distributing", "Reissuing", "Retiring", "Idle"]
+        assert it.active != first
+        assert it.broken == []
+        since = {ref: it.restarts(ref) - before[ref] for ref in STUBBORN}
+        assert since == dict.fromkeys(STUBBORN, 2), "with the new root, and with a leaf of it"
+        await it.live(timedelta(hours=1))
+        assert since == {ref: it.restarts(ref) - before[ref] for ref in STUBBORN}
+        assert it.broken == []
+
+
+@pytest.mark.parametrize("phase", ["Distributing", "Reissuing", "Retiring"])
+async def test_an_operator_killed_in_any_phase_goes_on_where_it_was(phase: str) -> None:
+    async with scene() as it:
+        await it.until(phase)
+        await it.live(2 * STEP)
+        await it.kill()
+        await it.start()
+        await it.until("Idle")
+        assert it.broken == []
+
+
+@pytest.mark.parametrize("phase", ["Distributing", "Reissuing"])
+async def test_a_budget_that_allows_none_holds_up_a_root_and_breaks_nobody(phase: str) -> None:
+    async with scene() as it:
+        await it.until(phase)
+        ref = STUBBORN[0]
+        labels = {"matchLabels": {"app": ref.name}}
+        held = budget(ref.name, ref.namespace, selector=labels)
+        await it.user_puts(held)
+        await it.live(timedelta(minutes=30))
+        assert it.phase == phase
+        (blocker,) = it.blockers
+        assert blocker.startswith(f"Deployment {ref} has not been restarted with")
+        await it.user_puts({**held, "status": {**held["status"], "disruptionsAllowed": 1}})
+        await it.until("Idle")
+        assert it.broken == []
+
+
+async def test_where_rollouts_are_disabled_the_blockers_say_which_value_to_set() -> None:
+    async with scene(rollouts=False) as it:
+        await it.until("Distributing")
+        await it.live(timedelta(minutes=30))
+        assert it.phase == "Distributing"
+        assert len(it.blockers) == len(STUBBORN)
+        for blocker in it.blockers:
+            assert "set the chart value rollouts.enabled to true" in blocker
+        assert all(it.restarts(ref) == 0 for ref in STUBBORN)
+
+
+async def test_a_program_that_does_not_hold_a_root_would_be_noticed() -> None:
+    """The scene can tell."""
+    async with scene() as it:
+        await it.until("Reissuing")
+        for ref in STUBBORN:
+            pods = it._pods[ref]
+            pods[0] = Pod(pods[0].generation, pods[0].files._replace(roots=frozenset()))
+        await it.live(STEP)
+        assert it.broken

@@ -1,0 +1,169 @@
+"""Restarts as they are written: as kubectl does it, to the very object that was seen, and told."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from tests import builders
+from tests.builders import HOUR, NOW, Manifest, domain, identity, namespace
+from tests.reconcile.serving import Running, Server, running
+from tests.workloads import rolled, workload
+from troth.cluster.api import ApiError
+from troth.reconcile.informers import selections
+from troth.reconcile.rehearsal import Place
+from troth.resources.references import Ref
+from troth.world.facts import RESTARTED_WITH
+from troth.world.observe import identity_secret
+
+SHOP = [namespace("shop", domain="production"), domain()]
+SID = Ref("shop", "payments")
+PAYMENTS = "Deployment", SID
+SECRET = "Secret", Ref("shop", "payments-identity")
+RESTARTING = identity(onRotation={"restart": [{"kind": "Deployment", "name": "payments"}]})
+
+
+def server(*more: Manifest) -> Server:
+    return Server([*SHOP, RESTARTING, workload(), *more])
+
+
+def restarts(server: Server) -> int:
+    """How often the Deployment's spec was changed since it was made."""
+    return int(server.objects[PAYMENTS]["metadata"]["generation"]) - 1
+
+
+@asynccontextmanager
+async def rolling(server: Server) -> AsyncIterator[Running]:
+    async with running(server, due=True, rollouts=True) as it:
+        await it.settle()
+        yield it
+
+
+async def later(it: Running, by: timedelta) -> None:
+    await it.clock.move_to(it.clock.now() + by)
+    await asyncio.sleep(0.05)  # due keys are queued by a task of their own
+    await it.settle()
+
+
+async def renewed_and_due(it: Running) -> None:
+    """Let the leaf be replaced, and the turn of the workload come."""
+    await later(it, 17 * HOUR)
+    await later(it, timedelta(minutes=6))
+
+
+async def until(it: Running, holds: Callable[[], bool]) -> None:
+    """Wait for a retry, which has a delay of its own."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await it.settle()
+
+
+async def test_a_new_identity_that_has_workloads_restarted_costs_three_writes() -> None:
+    apart = Server([*SHOP, workload()])
+    async with rolling(apart) as it:
+        apart.log.clear()
+        await it.put(RESTARTING)
+        assert sorted(kind for kind, _ in apart.log) == [
+            "NetworkPolicy",
+            "Secret",
+            "ServiceIdentity",
+        ]
+
+
+async def test_a_restart_is_one_patch_of_the_pod_template_and_is_told_once() -> None:
+    it_is = server()
+    async with rolling(it_is) as it:
+        before = copy.deepcopy(it_is.objects[PAYMENTS])
+        it_is.events.clear()
+        await renewed_and_due(it)
+        it_is.log.clear()
+        await later(it, HOUR)
+    after = it_is.objects[PAYMENTS]
+    facts = identity_secret(it_is.objects[SECRET])
+    assert facts.leaf is not None
+    leaf = facts.leaf.fingerprint[:16]
+    annotations = after["spec"]["template"]["metadata"].pop("annotations")
+    assert annotations["kubectl.kubernetes.io/restartedAt"] == builders.stamp(
+        NOW + 17 * HOUR + timedelta(minutes=6)
+    )
+    assert annotations[RESTARTED_WITH].startswith(f"{leaf} ")
+    assert after["spec"] == before["spec"]
+    assert after["metadata"].get("annotations") == before["metadata"].get("annotations")
+    assert [event["note"] for event in it_is.events if event["reason"] == "Restarted"] == [
+        f"Deployment shop/payments is being restarted for the certificate {leaf}"
+    ]
+    assert it_is.log == [], "a rollout that goes on costs nothing"
+
+
+async def test_when_the_rollout_is_over_the_status_says_so() -> None:
+    it_is = server()
+    async with rolling(it_is) as it:
+        await renewed_and_due(it)
+        assert it_is.condition("ServiceIdentity", SID, "RolledOut")["reason"] == "RollingOut"
+        await it.put(rolled(it_is.objects[PAYMENTS]))
+        assert it_is.condition("ServiceIdentity", SID, "RolledOut")["reason"] == "InUse"
+        assert restarts(it_is) == 1
+
+
+async def test_a_workload_that_was_changed_meanwhile_is_restarted_as_it_is_now() -> None:
+    it_is = server()
+    async with rolling(it_is) as it:
+        await later(it, 17 * HOUR)
+        overtaken = copy.deepcopy(it_is.objects[PAYMENTS])
+        overtaken["spec"]["replicas"] = 5
+        changed = it_is.put(overtaken)  # which the informer has not told of yet
+        await it.clock.move_to(it.clock.now() + timedelta(minutes=6))
+        await asyncio.sleep(0.05)
+        assert RESTARTED_WITH not in str(it_is.objects[PAYMENTS])
+        assert it_is.condition("ServiceIdentity", SID, "RolledOut")["reason"] == "AwaitingTurn"
+        it.engine.observe(changed)
+        await until(it, lambda: RESTARTED_WITH in str(it_is.objects[PAYMENTS]))
+        assert it_is.objects[PAYMENTS]["spec"]["replicas"] == 5
+
+
+async def test_a_workload_that_is_gone_or_made_anew_is_not_restarted_by_mistake() -> None:
+    it_is = server()
+    async with rolling(it_is) as it:
+        await later(it, 17 * HOUR)
+        gone = it_is.objects.pop(PAYMENTS)
+        await it.clock.move_to(it.clock.now() + timedelta(minutes=6))
+        await asyncio.sleep(0.05)
+        it_is.put({**gone, "metadata": {**gone["metadata"], "uid": "another"}})
+        await asyncio.sleep(0.5)  # long enough for a retry
+        assert RESTARTED_WITH not in str(it_is.objects[PAYMENTS])
+        it.engine.forget(*PAYMENTS, int(gone["metadata"]["resourceVersion"]) + 1)
+        await it.settle()
+        told = it_is.condition("ServiceIdentity", SID, "RolledOut")
+        assert told["reason"] == "WorkloadMissing"
+
+
+async def test_a_restart_that_is_forbidden_is_told_and_heals() -> None:
+    it_is = server()
+
+    def refuse(place: Place) -> ApiError | None:
+        return ApiError(403, "Forbidden", "not allowed to patch") if place == PAYMENTS else None
+
+    async with rolling(it_is) as it:
+        it_is.refuses = refuse
+        await renewed_and_due(it)
+        told = it_is.condition("ServiceIdentity", SID, "RolledOut")
+        assert (told["status"], told["reason"]) == ("False", "WriteRefused")
+        assert "not allowed to patch" in told["message"]
+        assert it_is.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
+        it_is.refuses = lambda _: None
+        await until(it, lambda: restarts(it_is) == 1)
+        assert it_is.condition("ServiceIdentity", SID, "RolledOut")["reason"] == "RollingOut"
+
+
+def test_workloads_are_watched_only_by_a_troth_that_may_restart_them() -> None:
+    without = {selection.kind for selection in selections("troth-system")}
+    with_rollouts = {selection.kind for selection in selections("troth-system", rollouts=True)}
+    assert with_rollouts - without == {
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "PodDisruptionBudget",
+    }
+    assert without <= with_rollouts

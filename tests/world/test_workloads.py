@@ -1,0 +1,189 @@
+"""Workloads are judged as `kubectl rollout status` does, and who waits for one hears of it."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import OWN, Manifest, identity, key_of, shop
+from tests.workloads import budget, rolled, workload
+from tests.world.test_world import reachable
+from troth.resources.references import Ref
+from troth.world.facts import RESTARTED_WITH, Evidence, Workload
+from troth.world.keys import domain_key
+from troth.world.workloads import KINDS, Workloads
+from troth.world.world import World
+
+PAYMENTS = Ref("shop", "payments")
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def seen(*manifests: Manifest) -> Workload:
+    """What is known of a workload after it was seen in these forms, a second apart."""
+    known = Workloads(enabled=True)
+    for second, manifest in enumerate(manifests):
+        known.take(manifest["kind"], PAYMENTS, manifest, float(second))
+    found = known.get(manifests[-1]["kind"], PAYMENTS)
+    assert found is not None
+    return found
+
+
+def at(manifest: Manifest, generation: int, **spec: Any) -> Manifest:
+    """The workload at a generation of its spec."""
+    changed = copy.deepcopy(manifest)
+    changed["metadata"]["generation"] = generation
+    changed["spec"] |= spec
+    return changed
+
+
+# How far a rollout is
+
+
+@every_kind
+def test_a_rollout_is_complete_when_every_pod_is_new_and_available(kind: str) -> None:
+    made = at(workload(kind=kind, replicas=3), 4)
+    for updated, available, replaced, complete in (
+        (0, 3, False, False),
+        (2, 2, False, False),
+        (3, 2, True, False),
+        (3, 3, True, True),
+    ):
+        found = seen(rolled(made, updated=updated, available=available, there=3))
+        assert (found.replaced, found.complete) == (replaced, complete)
+
+
+@every_kind
+def test_a_status_that_is_older_than_the_spec_counts_for_nothing(kind: str) -> None:
+    found = seen(at(workload(kind=kind), 2))
+    assert not found.replaced
+    assert not found.complete
+    assert found.pods
+
+
+@every_kind
+def test_one_that_was_just_made_is_not_complete(kind: str) -> None:
+    made = at(workload(kind=kind), 1)
+    del made["status"]
+    assert not seen(made).complete
+
+
+def test_one_that_is_being_scaled_is_not_complete() -> None:
+    assert not seen(rolled(at(workload(), 2, replicas=3))).complete
+    assert not seen(rolled(at(workload(), 2, replicas=3), updated=2, there=3)).complete
+
+
+def test_one_that_is_scaled_to_nothing_is_complete_and_has_no_pods() -> None:
+    found = seen(rolled(at(workload(replicas=0), 2), 0, 0, 0))
+    assert (found.replaced, found.complete, found.pods) == (True, True, False)
+
+
+# Since when
+
+
+def test_counts_that_move_do_not_change_since_when() -> None:
+    made = at(workload(), 1)
+    assert seen(made, rolled(made, available=1), rolled(made)).since == 0
+
+
+def test_new_evidence_and_the_end_of_its_rollout_do() -> None:
+    made = at(workload(), 1)
+    restarted = at(workload(annotations={RESTARTED_WITH: "leaf root"}), 2)
+    assert seen(made, restarted).since == 1
+    assert seen(made, restarted, rolled(restarted, updated=1)).since == 1
+    assert seen(made, restarted, rolled(restarted, updated=1), rolled(restarted)).since == 3
+
+
+def test_a_namesake_is_not_what_was_there_before() -> None:
+    first, second = at(workload(), 1), at(workload(), 1)
+    first["metadata"]["uid"], second["metadata"]["uid"] = "first", "second"
+    assert seen(first, rolled(second, updated=1)).replaced is False
+    assert seen(first, second).since == 1
+
+
+def test_evidence_is_read_as_it_is_written() -> None:
+    evidence = Evidence("leaf", frozenset({"b", "a"}))
+    assert str(evidence) == "leaf a,b"
+    for text in (str(evidence), "", "one", "leaf ,"):
+        assert Evidence.read(str(Evidence.read(text))) == Evidence.read(text)
+
+
+# Who is affected
+
+
+def told(world: World, manifest: Manifest) -> set[Any]:
+    return set(world.observe(manifest))
+
+
+def versioned(manifest: Manifest, version: int) -> Manifest:
+    changed = copy.deepcopy(manifest)
+    changed["metadata"] |= {"resourceVersion": str(version), "uid": "u", "generation": 1}
+    return changed
+
+
+RESTARTING = identity(onRotation={"restart": [{"kind": "Deployment", "name": "payments"}]})
+
+
+def world_of(*manifests: Manifest) -> World:
+    world = World(OWN, workloads=Workloads(enabled=True))
+    for number, manifest in enumerate(manifests):
+        world.observe(versioned(manifest, number + 1))
+    return world
+
+
+def test_whoever_has_a_workload_restarted_hears_of_it_and_nobody_else() -> None:
+    world = world_of(RESTARTING, identity("web"))
+    assert told(world, versioned(workload(), 10)) == {key_of()}
+    assert told(world, versioned(workload(kind="StatefulSet"), 11)) == set()
+    assert told(world, versioned(workload("web", app="web"), 12)) == set()
+    assert told(world, versioned(workload(namespace="elsewhere"), 13)) == set()
+    assert world.forget("Deployment", PAYMENTS, 20) == {key_of()}
+    assert world.workloads.get("Deployment", PAYMENTS) is None
+
+
+def test_whoever_has_something_restarted_hears_of_the_budgets_of_its_namespace() -> None:
+    world = world_of(RESTARTING, identity("web"))
+    assert told(world, versioned(budget(), 10)) == {key_of()}
+    assert told(world, versioned(budget(), 11)) == set()
+    assert told(world, versioned(budget(allowed=1), 12)) == {key_of()}
+    assert told(world, versioned(budget(allowed=2), 13)) == set()
+    assert told(world, versioned(budget(namespace="elsewhere"), 14)) == set()
+    assert world.forget("PodDisruptionBudget", PAYMENTS, 20) == {key_of()}
+
+
+def test_who_restarts_nothing_any_more_hears_nothing_any_more() -> None:
+    world = world_of(RESTARTING)
+    world.observe(versioned(identity(), 5))
+    assert told(world, versioned(workload(), 10)) == set()
+
+
+def test_a_trust_domain_whose_root_is_being_replaced_hears_of_both() -> None:
+    cluster = shop(RESTARTING)
+    assert domain_key("production") not in cluster.put(workload())
+    certificate, key = builders.root("production.example", "second")
+    prepared = copy.deepcopy(builders.authority_secret())
+    prepared["data"] |= builders.secret("x", next_crt=certificate, next_key=key.encode())["data"]
+    cluster.put(prepared)
+    assert domain_key("production") in cluster.put(workload())
+    assert domain_key("production") in cluster.put(identity())
+    assert domain_key("production") not in cluster.put(workload())
+    assert domain_key("production") in cluster.put(RESTARTING)
+
+
+# What is kept
+
+
+@every_kind
+def test_what_may_be_absent_may_be_absent(kind: str) -> None:
+    metadata = {"name": "payments", "namespace": "shop", "resourceVersion": "3"}
+    world = World(OWN)
+    world.observe({"kind": kind, "metadata": metadata})
+    world.observe({"kind": kind, "metadata": {**metadata, "resourceVersion": "4"}, "spec": {}})
+    world.observe({"kind": "PodDisruptionBudget", "metadata": metadata})
+
+
+@every_kind
+def test_of_a_workload_only_facts_are_kept(kind: str) -> None:
+    made = workload(kind=kind)
+    made["spec"]["template"]["spec"]["containers"] = [{"name": "big", "image": "ballast"}]
+    assert "ballast" not in list(reachable(seen(at(made, 1)), set()))
