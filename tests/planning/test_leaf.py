@@ -28,7 +28,7 @@ def good() -> LeafQuestion:
     """A question whose answer is that nothing needs to be done."""
     cluster = shop(identity()).settle()
     secret = cluster.world.secrets[SECRET[1]]
-    authority = cluster.world.authority(cluster.world.registry.domains["production"])
+    authority = cluster.world.authorities.of(cluster.world.registry.domains["production"])
     assert secret.leaf is not None
     assert authority is not None
     assert authority.authority is not None
@@ -62,7 +62,7 @@ def test_a_good_leaf_is_left_alone() -> None:
 
 def other_authority() -> Any:
     cluster = Cluster.of(builders.domain(), builders.authority_secret(which="second"))
-    known = cluster.world.authority(cluster.world.registry.domains["production"])
+    known = cluster.world.authorities.of(cluster.world.registry.domains["production"])
     assert known is not None
     return known.authority
 

@@ -134,7 +134,7 @@ def test_a_foreign_secret_elsewhere_is_no_authority() -> None:
     stray = builders.authority_secret()
     stray["metadata"] = {**stray["metadata"], "namespace": "shop"}
     cluster = Cluster.of(builders.domain(), stray)
-    assert cluster.world.authority_secrets == {}
+    assert cluster.world.authorities.secrets == {}
 
 
 # Anything at all

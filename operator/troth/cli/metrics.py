@@ -136,7 +136,7 @@ class _WorldCollector(Collector):
             if secret.leaf is not None and secret.leaf.not_after > now
         )
         for name, domain in world.registry.domains.items():
-            authorities = _fingerprints(world.authority(domain))
+            authorities = _fingerprints(world.authorities.of(domain))
             counts = Counter(dict.fromkeys(authorities.values(), 0))
             for (trust_domain, key_id), count in signed.items():
                 if trust_domain == domain.spec.domain:

@@ -16,7 +16,7 @@ def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     break. A federated root is trusted only if its own name constraints confine it to its trust
     domain; any other could issue identities of this one.
     """
-    known = world.authority(domain)
+    known = world.authorities.of(domain)
     if known is None or known.authority is None:
         return ()
     return (
@@ -52,7 +52,7 @@ def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
 
 def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     """Return a domain's anchors as others may trust them: none unless they are confined to it."""
-    known = world.authority(domain)
+    known = world.authorities.of(domain)
     if known is None or known.authority is None:
         return ()
     slots = (known.authority, known.prepared, known.retiring)

@@ -17,7 +17,7 @@ from troth.resources.scalars import format_time
 from troth.resources.trust_domain import AuthorityState, RotationPhase, TrustDomain
 from troth.world.facts import KnownAuthority, Manifest
 from troth.world.observe import ROOTS
-from troth.world.world import World, authority_ref
+from troth.world.world import World
 
 TYPE = "AuthorityReady"
 
@@ -36,7 +36,7 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
     What Troth signs with is always a Secret of its own. A given CA is copied there, so that one
     that is replaced can take over step by step; the given Secret itself is never written.
     """
-    known, ref = world.authority(domain), authority_ref(domain, world.own_namespace)
+    known, ref = world.authorities.of(domain), world.authorities.ref(domain)
     if known is not None and not is_child(known.secret, domain):
         return Part(_foreign(ref))
     fault = _given_fault(domain, known, world, now)
@@ -49,7 +49,7 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
 
 def plan_rotation(domain: TrustDomain, world: World, now: datetime) -> Handover:
     """Return where the replacement of the authority stands, and its next step."""
-    known = world.authority(domain)
+    known = world.authorities.of(domain)
     if known is None or known.authority is None or not is_child(known.secret, domain):
         return Handover(RotationPhase.IDLE)
     return next_step(domain, known, world, now)
@@ -67,7 +67,7 @@ def _given_fault(
     reference = domain.spec.authority.secret_ref
     if reference is None:
         return None
-    given = world.given_authority(domain)
+    given = world.authorities.given_to(domain)
     if given is None:
         ref = Ref(world.own_namespace, reference.name)
         message = f"create the Secret {ref} with tls.crt, tls.key and, for its root, ca.crt"
@@ -93,7 +93,7 @@ def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
 
     One that once was is never replaced unasked: every leaf out there chains to it.
     """
-    given = world.given_authority(domain)
+    given = world.authorities.given_to(domain)
     if _there_was_another(domain, world, given.authority if given else None):
         message = (
             f"the Secret {ref} with the authority's key is gone; restore it from a backup. To "

@@ -125,7 +125,7 @@ def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
 
 def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:
     domain = world.registry.domains[key.ref.name]
-    known = world.authority(domain)
+    known = world.authorities.of(domain)
     if known is None or known.authority is None:
         message = f"{key} has no authority that can be used; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
@@ -143,7 +143,7 @@ def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:
 def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
     """Return that somebody must give another CA, where one is asked for that Troth cannot make."""
     domain = world.registry.domains[key.ref.name]
-    reference, known = domain.spec.authority.secret_ref, world.authority(domain)
+    reference, known = domain.spec.authority.secret_ref, world.authorities.of(domain)
     if reference is None or known is None or known.authority is None or known.prepared:
         return None
     asked = due_at(world.rotations.of(key), root_made_at(known.authority), now)

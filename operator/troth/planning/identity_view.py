@@ -67,7 +67,7 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
     domain = governance.domain
     secret, policy = secret_ref(ref), policy_ref(ref)
     edges = edges_of(world.registry, ref, now)
-    known = world.authority(domain) if domain else None
+    known = world.authorities.of(domain) if domain else None
     return View(
         identity=identity,
         governance=governance,

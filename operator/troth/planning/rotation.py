@@ -147,7 +147,7 @@ class _Root:
     @property
     def _given(self) -> Authority | None:
         """The CA that is given, if it can serve."""
-        given = self.world.given_authority(self.domain)
+        given = self.world.authorities.given_to(self.domain)
         if given is None or given.authority is None or self._compromised(given.authority):
             return None
         return given.authority if given.authority.valid_at(self.now) else None
@@ -251,7 +251,7 @@ class _Root:
     def prepare(self) -> RootStep | None:
         """Make the next root beside the active one, or copy the CA that is given."""
         settings = self.domain.spec.authority.self_managed
-        given = self.world.given_authority(self.domain)
+        given = self.world.authorities.given_to(self.domain)
         if settings is not None:
             return PrepareRoot(
                 ref=self.secret.ref,

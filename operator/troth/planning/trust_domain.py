@@ -23,7 +23,7 @@ from troth.resources.trust_domain import (
 from troth.world.facts import Content, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.observe import ROOTS
-from troth.world.world import World, authority_ref
+from troth.world.world import World
 
 ON_ITS_WAY = frozenset({"CreatingRoot", "Distributing", "WriteRefused"})
 """Reasons that pass without a person doing anything."""
@@ -104,7 +104,7 @@ def _bundle_verdict(
         )
         return verdicts.false(type_, "Conflict", message)
     for other in federated(domain, world):
-        known = world.authority(other)
+        known = world.authorities.of(other)
         if known and known.authority and not confined(other, world):
             message = (
                 f"the root of TrustDomain {other.metadata.name} is not confined to its own trust "
@@ -162,7 +162,7 @@ def _status(
     judged: tuple[Verdict, ...],
     now: datetime,
 ) -> dict[str, object]:
-    known = world.authority(domain)
+    known = world.authorities.of(domain)
     if known is not None and known.authority is not None:
         authorities = tuple(_authorities(known))
     else:  # the memory of what was lost
@@ -191,18 +191,18 @@ def _authorities(known: KnownAuthority) -> Iterator[AuthorityStatus]:
 def _dues(
     domain: TrustDomain, world: World, rotation: Handover, now: datetime
 ) -> Iterator[datetime]:
-    known = world.authority(domain)
+    known = world.authorities.of(domain)
     if known is not None and known.authority is not None:
         yield known.authority.not_before
         yield known.authority.not_after
         due = due_of(domain, known.authority, world, now)
         if due is not None:
             yield due
-    given = world.given_authority(domain)
+    given = world.authorities.given_to(domain)
     if given is not None and given.authority is not None:
         yield given.authority.not_before
     if rotation.wait is not None:
         yield now + rotation.wait
     for (kind, ref), seen in world.foreign.items():
-        if kind == "ConfigMap" or ref == authority_ref(domain, world.own_namespace):
+        if kind == "ConfigMap" or ref == world.authorities.ref(domain):
             yield seen + FOREIGN_RETRY

@@ -20,18 +20,16 @@ from troth.trust.registry import Registry
 from troth.trust.selectors import matches, subsumed
 from troth.world import observe
 from troth.world.affected import around_domain, around_identity, around_namespaces
+from troth.world.authorities import Authorities
 from troth.world.facts import (
     OWNER_KIND,
     OWNER_NAME,
     POLICY_SUFFIX,
     SECRET_SUFFIX,
-    AuthoritySecret,
     Content,
     Endpoint,
     Fact,
-    Fault,
     IdentitySecret,
-    KnownAuthority,
     Manifest,
     Service,
     Unreadable,
@@ -56,6 +54,7 @@ class World:
     """Resources whose spec cannot be understood."""
     terminating: set[str] = field(default_factory=set)
     """Namespaces that are being deleted: nothing can be created there."""
+    authorities: Authorities = field(init=False)
     rotations: Rotations = field(init=False)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
@@ -65,9 +64,6 @@ class World:
     """Objects of a wanted name that Troth does not own, and when that was last seen."""
     refused: dict[tuple[str, Ref], str] = field(default_factory=dict)
     """Children whose last write was refused, and why."""
-    authority_secrets: dict[str, AuthoritySecret] = field(default_factory=dict)
-    """The CA Secrets of Troth's own namespace, by name."""
-    _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
     uptime: float = 0.0
     """Seconds on the process's monotonic clock, told before every observation and every plan."""
     _services: dict[str, dict[str, Service]] = field(default_factory=dict)
@@ -76,6 +72,7 @@ class World:
     _versions: dict[tuple[str, Ref], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.authorities = Authorities(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
 
     # Feeding
@@ -253,22 +250,10 @@ class World:
         affected = self._take_written(self.secrets, ref, after) | self._rotating()
         if ref.namespace != self.own_namespace:
             return affected
-        known = self.authority_secrets.pop(ref.name, None)
-        self._judged.clear()
-        if manifest is not None:
-            now = observe.authority_secret(manifest)
-            active = known and known.certificates == now.certificates
-            prepared = known and known.prepared == now.prepared
-            self.authority_secrets[ref.name] = replace(
-                now,
-                active_since=known.active_since if known and active else self.uptime,
-                prepared_since=known.prepared_since if known and prepared else self.uptime,
-            )
-        for domain in self.registry.domains.values():
-            if ref in (authority_ref(domain, self.own_namespace), self._given_ref(domain)):
-                affected |= around_domain(self.registry, domain) | {
-                    domain_key(domain.metadata.name)
-                }
+        self.authorities.take(ref.name, manifest, self.uptime)
+        for name, domain in self.registry.domains.items():
+            if self.authorities.concern(domain, ref):
+                affected |= around_domain(self.registry, domain) | {domain_key(name)}
         return affected
 
     def _take_bundle(self, ref: Ref, manifest: Manifest | None) -> Keys:
@@ -323,45 +308,10 @@ class World:
             domain_key(name)
             for name, domain in self.registry.domains.items()
             if domain.status.rotation.phase is not RotationPhase.IDLE
-            or ((known := self.authority(domain)) and (known.prepared or known.retiring))
+            or ((known := self.authorities.of(domain)) and (known.prepared or known.retiring))
         }
 
     # Reading
-
-    def authority(self, domain: TrustDomain) -> KnownAuthority | None:
-        """Return a trust domain's authority as Troth keeps it, if it is there.
-
-        One that was copied from a given CA serves only while that is there and good: to take it
-        away is to stop issuing.
-        """
-        known = self._judge(authority_ref(domain, self.own_namespace), domain)
-        given_ref = self._given_ref(domain)
-        if known is None or known.authority is None or given_ref is None:
-            return known
-        given = self.given_authority(domain)
-        if given is not None and given.authority is not None:
-            return known
-        message = f"create the Secret {given_ref} with tls.crt, tls.key and, for its root, ca.crt"
-        fault = given.fault if given else Fault("SecretMissing", message)
-        return replace(known, authority=None, fault=fault, prepared=None, retiring=None)
-
-    def given_authority(self, domain: TrustDomain) -> KnownAuthority | None:
-        """Return the CA that is given to a trust domain, if there is one."""
-        ref = self._given_ref(domain)
-        return self._judge(ref, domain) if ref else None
-
-    def _given_ref(self, domain: TrustDomain) -> Ref | None:
-        given = domain.spec.authority.secret_ref
-        return Ref(self.own_namespace, given.name) if given else None
-
-    def _judge(self, ref: Ref, domain: TrustDomain) -> KnownAuthority | None:
-        secret = self.authority_secrets.get(ref.name)
-        if secret is None:
-            return None
-        key = (secret.uid, secret.resource_version, domain.spec.domain)
-        if key not in self._judged:
-            self._judged[key] = observe.known_authority(secret, domain.spec.domain)
-        return self._judged[key]
 
     def service_names(self, identity: Ref) -> list[str]:
         """Return the Services that reach nothing but an identity's pods, sorted."""
@@ -407,11 +357,6 @@ class World:
 
 def _version(manifest: Manifest) -> int:
     return int(manifest["metadata"].get("resourceVersion") or 0)
-
-
-def authority_ref(domain: TrustDomain, own_namespace: str) -> Ref:
-    """Return where Troth keeps what it signs a trust domain's leaves with."""
-    return Ref(own_namespace, f"{domain.metadata.name}-authority")
 
 
 R = TypeVar("R", TrustDomain, ServiceIdentity, CredentialRotation)
