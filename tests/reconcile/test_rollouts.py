@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from tests import builders
-from tests.builders import HOUR, NOW, Manifest, domain, identity, namespace
+from tests.builders import HOUR, NOW, Manifest, domain, identity, namespace, rotation
 from tests.reconcile.serving import Running, Server, running
-from tests.workloads import rolled, workload
+from tests.workloads import budget, rolled, workload
 from troth.cluster.api import ApiError
 from troth.reconcile.informers import selections
 from troth.reconcile.rehearsal import Place
@@ -20,6 +20,7 @@ from troth.world.observe import identity_secret
 SHOP = [namespace("shop", domain="production"), domain()]
 SID = Ref("shop", "payments")
 PAYMENTS = "Deployment", SID
+ROTATION = "CredentialRotation", Ref("shop", "payments-rotation")
 SECRET = "Secret", Ref("shop", "payments-identity")
 RESTARTING = identity(onRotation={"restart": [{"kind": "Deployment", "name": "payments"}]})
 
@@ -167,3 +168,35 @@ def test_workloads_are_watched_only_by_a_troth_that_may_restart_them() -> None:
         "PodDisruptionBudget",
     }
     assert without <= with_rollouts
+
+
+async def test_a_rotation_overlaps_until_every_program_runs_with_the_new_certificate() -> None:
+    it_is = server(budget(), rotation())
+    async with rolling(it_is) as it:
+        assert rotating(it_is) == {"phase": "Idle", "blockers": []}
+        it_is.events.clear()
+        await later(it, HOUR)
+        await it.put(rotation(requestedAt=builders.stamp(it.clock.now())))
+        assert rotating(it_is) == {"phase": "Overlapping", "blockers": []}
+        await later(it, timedelta(minutes=6))
+        (blocker,) = rotating(it_is)["blockers"]
+        assert "PodDisruptionBudget shop/payments allows none of its pods" in blocker
+        await it.put(budget(allowed=1))
+        assert rotating(it_is) == {"phase": "Overlapping", "blockers": []}
+        await it.put(rolled(it_is.objects[PAYMENTS]))
+        assert rotating(it_is) == {"phase": "Idle", "blockers": []}
+    assert [event["reason"] for event in it_is.events if is_of_the_rotation(event)] == [
+        "RotationOverlapping",
+        "RotationBlocked",
+        "RotationCompleted",
+    ]
+
+
+def rotating(server: Server) -> Manifest:
+    """What the CredentialRotation of payments tells."""
+    status = server.objects[ROTATION]["status"]
+    return {"phase": status.get("phase", "Idle"), "blockers": status.get("blockers", [])}
+
+
+def is_of_the_rotation(event: Manifest) -> bool:
+    return bool(event["regarding"]["kind"] == ROTATION[0])

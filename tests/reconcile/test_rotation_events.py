@@ -13,11 +13,11 @@ from tests.builders import DAY, NOW, OWN, domain, identity, namespace, rotation,
 from tests.reconcile.serving import Running, Server, running
 from troth.cluster.api import ApiError
 from troth.planning.plan import Plan
-from troth.planning.rotation import BLOCKERS
 from troth.reconcile.events import event
 from troth.reconcile.notice import Notice
 from troth.reconcile.rehearsal import Place
 from troth.reconcile.rotation_events import of_credential_rotation, of_trust_domain
+from troth.resources.blockers import MOST_BLOCKERS
 from troth.resources.references import Ref
 from troth.world.keys import domain_key
 from troth.world.rotations import rotation_key
@@ -266,10 +266,10 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
         (["a", "b"], ["b"], []),
         (["a"], ["a", "b"], ["b; there are others, see blockers in the status"]),
         # one more has come into view at the end, and was there before
-        (list(LETTERS[:BLOCKERS]), list(LETTERS[1 : BLOCKERS + 1]), []),
+        (list(LETTERS[:MOST_BLOCKERS]), list(LETTERS[1 : MOST_BLOCKERS + 1]), []),
         (
-            list(LETTERS[1 : BLOCKERS + 1]),
-            list(LETTERS[:BLOCKERS]),
+            list(LETTERS[1 : MOST_BLOCKERS + 1]),
+            list(LETTERS[:MOST_BLOCKERS]),
             ["a; there are others, see blockers in the status"],
         ),
     ],

@@ -12,11 +12,14 @@ from troth.pki.certificates import Leaf
 from troth.planning import status as verdicts
 from troth.planning.authority import plan_rotation
 from troth.planning.children import secret_ref
+from troth.planning.identity_view import gather
 from troth.planning.leaf import leaf_due, longest_overlap
 from troth.planning.plan import Plan
-from troth.planning.rotation import BLOCKERS, due_of
+from troth.planning.restarts import plan_rollout
+from troth.planning.rotation import due_of
 from troth.planning.rotation import made_at as root_made_at
 from troth.planning.schedule import due_at, overlap_of
+from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import (
     CredentialPhase,
@@ -69,7 +72,7 @@ def plan_credential_rotation(key: Key, world: World, now: datetime) -> Plan:
     status = CredentialRotationStatus(
         observed_generation=rotation.metadata.generation,
         phase=progress.phase,
-        blockers=progress.blockers[:BLOCKERS],
+        blockers=fitting(progress.blockers),
         last_rotated=progress.made_at,
         next_rotation=progress.due and progress.due.replace(microsecond=0),
     ).manifest()
@@ -166,9 +169,14 @@ def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
         message = f"{key} has no certificate yet; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
     leaf, rotations = secret.leaf, world.rotations.of(key)
+    restarts = plan_rollout(gather(identity, world, now), world)
+    pending = restarts is not None and restarts.pending
     return Progress(
+        phase=CredentialPhase.OVERLAPPING if pending else CredentialPhase.IDLE,
         made_at=leaf.issued_at,
         due=leaf_due(leaf, identity.metadata.uid, rotations, now),
+        blockers=(restarts.verdict.message,) if restarts and restarts.held_up else (),
+        wait=restarts.wait if restarts else None,
         fault=_overlap_fault(leaf, rotations),
     )
 

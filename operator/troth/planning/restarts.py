@@ -19,6 +19,9 @@ from troth.world.world import World
 
 TYPE = "RolledOut"
 IN_USE = verdicts.true(TYPE, "InUse", "every workload runs with the current certificate and roots")
+HELD_UP = frozenset({"BudgetAllowsNone", "RolloutPaused", "WriteRefused"})
+"""Reasons for which a restart that is due cannot be made."""
+ON_ITS_WAY = frozenset({"RollingOut", "AwaitingTurn"})
 Found = list[tuple[Workload, Lack]]
 
 
@@ -29,6 +32,16 @@ class Rollout:
     verdict: Verdict
     step: Restart | None = None
     wait: timedelta | None = None
+
+    @property
+    def held_up(self) -> bool:
+        """Whether somebody must make way for a restart that is due."""
+        return self.verdict.reason in HELD_UP
+
+    @property
+    def pending(self) -> bool:
+        """Whether some workload still runs with what was replaced."""
+        return self.held_up or self.verdict.reason in ON_ITS_WAY
 
 
 def plan_rollout(view: View, world: World) -> Rollout | None:

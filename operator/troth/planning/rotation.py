@@ -32,9 +32,6 @@ from troth.world.observe import (
 )
 from troth.world.world import World
 
-BLOCKERS = 16
-"""How many blockers a status names."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reader:

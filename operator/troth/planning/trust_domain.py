@@ -10,7 +10,8 @@ from troth.planning.authority import Part, plan_authority, plan_rotation
 from troth.planning.children import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.handover import Handover
 from troth.planning.plan import Apply, Plan, Remove, Step
-from troth.planning.rotation import BLOCKERS, due_of
+from troth.planning.rotation import due_of
+from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.trust_domain import (
@@ -170,7 +171,7 @@ def _status(
     status = TrustDomainStatus(
         observed_generation=domain.metadata.generation,
         authorities=authorities,
-        rotation=RotationStatus(phase=rotation.phase, blockers=rotation.blockers[:BLOCKERS]),
+        rotation=RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers)),
     ).manifest()
     status["conditions"] = verdicts.conditions(domain, domain.status.conditions, judged, now)
     return status

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from troth.planning.rotation import BLOCKERS
 from troth.reconcile.notice import Notice
+from troth.resources.blockers import MOST_BLOCKERS
 from troth.resources.conditions import Truth
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.trust_domain import AuthorityState, RotationPhase
@@ -147,6 +147,8 @@ def _arrived(phase: str, last: str, made: str | None) -> Notice:
         case _, CredentialPhase.PREPARED:
             note = "the next credential was dropped before it was used"
             return Notice("RotationAbandoned", note, "Warning")
+        case _, CredentialPhase.OVERLAPPING:
+            return Notice("RotationCompleted", "everybody uses the new credential")
         case _:
             return Notice("RotationCompleted", "the old credential is dropped")
 
@@ -159,7 +161,7 @@ def _blocked(before: Status, after: Status) -> Iterator[Notice]:
     """
     named = after.get("blockers") or []
     known = before.get("blockers") or [] if before.get("phase") == after.get("phase") else []
-    full = len(known) == BLOCKERS
+    full = len(known) == MOST_BLOCKERS
     fresh = [each for each in named if each not in known and not (full and each > max(known))]
     if fresh:
         more = "; there are others, see blockers in the status" if len(named) > 1 else ""

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from troth.resources.blockers import Blockers
 from troth.resources.conditions import Conditions
 from troth.resources.lists import ATOMIC
 from troth.resources.metadata import Resource
@@ -113,10 +114,7 @@ class CredentialRotationStatus(Model):
     phase: CredentialPhase = CredentialPhase.IDLE
     """Idle; Prepared: the new credential is made and reaches those who verify it. Overlapping: it
     is in use, and the old one is still good. Retiring: the old one is about to be dropped."""
-    blockers: Annotated[
-        tuple[Annotated[str, StringConstraints(max_length=512)], ...],
-        Field(max_length=16, json_schema_extra=ATOMIC),
-    ] = ()
+    blockers: Blockers = ()
     """What must happen before the next phase, in sentences; the first 16."""
     last_rotated: Time | None = None
     """When the credential in use was made."""

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.blockers import Blockers
 from troth.resources.conditions import Conditions
-from troth.resources.lists import ATOMIC, BY_NAME, SET
+from troth.resources.lists import BY_NAME, SET
 from troth.resources.metadata import Resource
 from troth.resources.model import Model, exactly_one
 from troth.resources.references import LocalReference
@@ -208,10 +209,7 @@ class RotationStatus(Model):
     """Preparing: a new root is made. Distributing: it goes into every bundle. Activating: it
     begins to sign. Reissuing: leaves of the old root are replaced. Retiring: the old root is about
     to be dropped."""
-    blockers: Annotated[
-        tuple[Annotated[str, StringConstraints(max_length=512)], ...],
-        Field(max_length=16, json_schema_extra=ATOMIC),
-    ] = ()
+    blockers: Blockers = ()
     """What must happen before the next phase, in sentences; the first 16."""
 
 

@@ -1,0 +1,16 @@
+"""A status holds what it has room for: the API server refuses one that says more."""
+
+from troth.resources.blockers import LONGEST_BLOCKER, MOST_BLOCKERS, fitting
+from troth.resources.credential_rotation import CredentialRotationStatus
+
+
+def test_more_and_longer_sentences_than_a_status_has_room_for_are_cut() -> None:
+    kept = fitting([f"{number}: {'x' * 2 * LONGEST_BLOCKER}" for number in range(20)])
+    status = CredentialRotationStatus(blockers=kept)
+    assert len(status.blockers) == MOST_BLOCKERS
+    assert {len(each) for each in kept} == {LONGEST_BLOCKER}
+    assert kept[0].startswith("0: ")
+
+
+def test_what_fits_is_told_whole() -> None:
+    assert fitting(["wait for shop", "wait for stock"]) == ("wait for shop", "wait for stock")
