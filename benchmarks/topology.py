@@ -1,36 +1,44 @@
 """What the benchmarks declare: one trust domain, and a ring of identities that call each other."""
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from troth.resources.metadata import API_VERSION
+from troth.resources.scalars import format_duration
 from troth.world.facts import POLICY_SUFFIX, SECRET_SUFFIX
 
 Manifest = dict[str, Any]
 
+DOMAIN = "bench"
 NAMESPACE = "bench"
 PORT_NAME, PORT = "https", 8443
 NEIGHBOURS = 5
 """How many of those after it each identity accepts, and how many of those before it it calls."""
 
 COLLECTIONS = {
+    "Pod": "/api/v1/namespaces/{}/pods",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "CredentialRotation": f"/apis/{API_VERSION}/namespaces/{{}}/credentialrotations",
     "ServiceIdentity": f"/apis/{API_VERSION}/namespaces/{{}}/serviceidentities",
 }
 
 
-def declarations(identities: int) -> Iterator[Manifest]:
+def declarations(
+    identities: int, *, propagation: timedelta = timedelta(minutes=3)
+) -> Iterator[Manifest]:
     """Yield the trust domain and its ring."""
     yield {
         "apiVersion": API_VERSION,
         "kind": "TrustDomain",
-        "metadata": {"name": "bench"},
+        "metadata": {"name": DOMAIN},
         "spec": {
             "domain": "bench.example",
             "environment": "bench",
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
             "authority": {"selfManaged": {}},
+            "bundle": {"propagation": format_duration(propagation)},
         },
     }
     for number in range(identities):

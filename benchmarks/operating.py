@@ -1,0 +1,48 @@
+"""The operator in this process, and when a fleet is as declared."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from benchmarks.bare import CONNECTIONS
+from sandbox.demo.operating import NAMESPACE as SYSTEM
+from troth.cluster.api import ApiServer
+from troth.reconcile.operator import Operator, Settings
+
+
+@asynccontextmanager
+async def running(server: ApiServer) -> AsyncIterator[Operator]:
+    """Run an operator while the context lasts."""
+    operator = Operator(server, Settings(SYSTEM, "bench", workers=CONNECTIONS))
+    task = asyncio.create_task(operator.run())
+    try:
+        yield operator
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def settled(operator: Operator, fleet: int) -> None:
+    """Wait until the caches are in sync and every identity of a fleet of that size is ready."""
+    identities = operator.engine.world.registry.identities
+    while True:
+        ready = operator.ready and len(identities) == fleet
+        if ready and not len(operator.engine.queue):
+            states = (
+                condition.status
+                for identity in identities.values()
+                for condition in identity.status.conditions
+                if condition.type == "Ready"
+            )
+            if sum(state == "True" for state in states) == fleet:
+                return
+        await asyncio.sleep(0.01)
+
+
+async def timed(work: Callable[[], Awaitable[object]]) -> float:
+    """Return how many seconds a piece of work takes."""
+    started = time.perf_counter()
+    await work()
+    return time.perf_counter() - started
