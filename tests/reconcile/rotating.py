@@ -6,11 +6,12 @@ and at every moment every pod's certificate must verify against every pod's root
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cryptography import x509
 
@@ -36,7 +37,15 @@ DOMAIN = ("TrustDomain", Ref("", "production"))
 
 
 def declarations() -> Iterator[Manifest]:
-    yield {
+    yield trust_domain()
+    for namespace in sorted({ref.namespace for ref in IDENTITIES}):
+        yield namespaced(namespace)
+    for ref in IDENTITIES:
+        yield identity(ref)
+
+
+def trust_domain(**spec: Any) -> Manifest:
+    return {
         "apiVersion": "troth.dev/v1alpha1",
         "kind": "TrustDomain",
         "metadata": {"name": "production"},
@@ -46,12 +55,9 @@ def declarations() -> Iterator[Manifest]:
             "namespaceSelector": {"matchLabels": {"environment": "production"}},
             "authority": {"selfManaged": {"lifetime": "30h"}},
             "certificates": {"lifetime": "6h"},
-        },
+        }
+        | spec,
     }
-    for namespace in sorted({ref.namespace for ref in IDENTITIES}):
-        yield namespaced(namespace)
-    for ref in IDENTITIES:
-        yield identity(ref)
 
 
 def namespaced(name: str) -> Manifest:
@@ -81,16 +87,45 @@ class Permitted:
         return
 
 
+class Validity(NamedTuple):
+    """From when until when a certificate is valid, or all of several."""
+
+    not_before: datetime
+    not_after: datetime
+
+    def fault(self, at: datetime) -> str:
+        """Say what is wrong with it at a moment, nothing while it is good."""
+        if at < self.not_before:
+            return "is not valid yet"
+        return "has expired" if at >= self.not_after else ""
+
+
 class Files(NamedTuple):
-    """What a pod has on its disk."""
+    """What a pod has on its disk: the roots by their key identifiers, and of what it presents
+    whose signature that ends with and when all of it is valid.
+    """
 
     signer: str
-    roots: frozenset[str]
-    not_after: datetime
+    roots: Mapping[str, Validity]
+    presented: Validity
+
+    def refusal(self, presented: "Files", at: datetime) -> str:
+        """Say why somebody who has these files refuses what another presents, if so."""
+        fault = presented.presented.fault(at)
+        if fault:
+            return f"its certificate {fault}"
+        root = self.roots.get(presented.signer)
+        if root is None:
+            return "its root is not trusted"
+        fault = root.fault(at)
+        return f"its root {fault}" if fault else ""
 
 
 class Scene:
     """A cluster, an operator that can be killed, a clock, and what pods have on their disks."""
+
+    step = STEP
+    propagation = PROPAGATION
 
     def __init__(self, *more: Manifest) -> None:
         self.server = Server([*declarations(), *more])
@@ -122,16 +157,25 @@ class Scene:
         """Let time pass, in steps short beside the propagation; look around after each."""
         until = self.clock.now() + length
         while self.clock.now() < until:
-            await self.clock.move_to(self.clock.now() + STEP)
+            await self.clock.move_to(self.clock.now() + self.step)
             await self.settle()
             self._look()
+
+    async def live_without(self, length: timedelta) -> None:
+        """Let time pass while there is no operator, then start one."""
+        await self.kill()
+        until = self.clock.now() + length
+        while self.clock.now() < until:
+            await self.clock.move_to(self.clock.now() + self.step)
+            self._look()
+        await self.start()
 
     async def until(self, phase: str, patience: timedelta = timedelta(hours=24)) -> None:
         """Live until the rotation is in a phase."""
         give_up = self.clock.now() + patience
         while self.phase != phase:
             assert self.clock.now() < give_up, f"still {self.phase}: {self.blockers}"
-            await self.live(STEP)
+            await self.live(self.step)
 
     async def settle(self) -> None:
         """Wait until nothing is left to do; an operator that has crashed is started again."""
@@ -188,52 +232,74 @@ class Scene:
         if not self.phases or self.phases[-1] != self.phase:
             self.phases.append(self.phase)
         self._seen.append(dict(self.files()))
-        lag = PROPAGATION // STEP - 1
+        lag = self.propagation // self.step - 1
         fresh, stale = self._seen[-1], self._seen[max(0, len(self._seen) - 1 - lag)]
-        for presented in (fresh, stale):
-            for trusted in (fresh, stale):
-                self._verify_all(presented, trusted)
+        views = [fresh] if fresh == stale else [fresh, stale]
+        for presented, trusted in itertools.product(views, repeat=2):
+            self._verify_all(presented, trusted)
 
     def _verify_all(self, presented: dict[Ref, Files], trusted: dict[Ref, Files]) -> None:
         for who, files in presented.items():
-            if files.not_after <= self.clock.now():
-                self.broken.append(f"{who} has an expired certificate in phase {self.phase}")
-            self.broken.extend(
-                f"{other} does not trust {who} in phase {self.phase}"
-                for other, theirs in trusted.items()
-                if files.signer not in theirs.roots
-            )
+            for other, theirs in trusted.items():
+                because = theirs.refusal(files, self.time_of(other))
+                if because:
+                    told = f"{other} refuses {who}: {because}, in phase {self.phase}"
+                    self.broken.append(told)
+
+    def time_of(self, pod: Ref) -> datetime:  # noqa: ARG002 - here they all agree
+        """Return what time it is by a pod's clock."""
+        return self.clock.now()
 
     def files(self) -> Iterator[tuple[Ref, Files]]:
         for (kind, ref), manifest in self.server.objects.items():
             if kind == "Secret" and ref.namespace != SYSTEM:
                 data = observe.decoded(manifest)
-                top, not_after = presented(data[observe.LEAF])
-                yield ref, Files(top, key_ids(data[observe.ROOTS].decode()), not_after)
+                signer, valid = presented(data[observe.LEAF])
+                yield ref, Files(signer, roots_of(data[observe.ROOTS]), valid)
 
 
 @cache
-def presented(chain: bytes) -> tuple[str, datetime]:
-    """Whose signature a chain ends with, by its key identifier, and how long the leaf is valid."""
+def presented(chain: bytes) -> tuple[str, Validity]:
+    """Whose signature a chain ends with, by its key identifier, and when all of it is valid."""
     certificates = x509.load_pem_x509_certificates(chain)
     issuer = certificates[-1].extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     assert issuer.value.key_identifier is not None
-    return issuer.value.key_identifier.hex(), certificates[0].not_valid_after_utc
+    return issuer.value.key_identifier.hex(), common(certificates)
+
+
+def common(certificates: Sequence[x509.Certificate]) -> Validity:
+    """When all of these are valid."""
+    return Validity(
+        max(each.not_valid_before_utc for each in certificates),
+        min(each.not_valid_after_utc for each in certificates),
+    )
 
 
 @cache
+def roots_of(bundle: bytes) -> Mapping[str, Validity]:
+    """When a bundle's roots are valid, by their key identifiers."""
+    roots = read_certificates(bundle, "the bundle")
+    return {subject_key_id(root).hex(): common([root]) for root in roots}
+
+
 def key_ids(bundle: str) -> frozenset[str]:
     """The key identifiers of a bundle's roots."""
-    roots = read_certificates(bundle.encode(), "the bundle")
-    return frozenset(subject_key_id(root).hex() for root in roots)
+    return frozenset(roots_of(bundle.encode()))
+
+
+S = TypeVar("S", bound=Scene)
 
 
 @asynccontextmanager
-async def scene(*more: Manifest) -> AsyncIterator[Scene]:
-    """Begin with what is declared, and more."""
-    it = Scene(*more)
+async def begun(it: S) -> AsyncIterator[S]:
+    """Begin a scene."""
     await it.start()
     try:
         yield it
     finally:
         await it.kill()
+
+
+def scene(*more: Manifest) -> AbstractAsyncContextManager[Scene]:
+    """Begin with what is declared, and more."""
+    return begun(Scene(*more))

@@ -188,6 +188,6 @@ async def test_a_program_that_does_not_hold_a_root_would_be_noticed() -> None:
         await it.until("Reissuing")
         for ref in STUBBORN:
             pods = it._pods[ref]
-            pods[0] = Pod(pods[0].generation, pods[0].files._replace(roots=frozenset()))
+            pods[0] = Pod(pods[0].generation, pods[0].files._replace(roots={}))
         await it.live(STEP)
         assert it.broken

@@ -13,6 +13,9 @@ from troth.resources.credential_rotation import CredentialRotation
 from troth.world.facts import Fault, IdentitySecret
 from troth.world.observe import ROOTS
 
+LEAST_OVERLAP = timedelta(seconds=100)
+"""How long before its end a leaf is renewed at least: a third of the shortest lifetime there is."""
+
 
 @dataclass(frozen=True, slots=True)
 class LeafQuestion:
@@ -142,8 +145,11 @@ def longest_overlap(leaf: Leaf) -> timedelta:
 
 
 def _renewal(leaf: Leaf, uid: str, rotations: tuple[CredentialRotation, ...]) -> datetime:
-    """Return when a leaf is due by its age, so early that it overlaps as long as is asked for."""
-    overlap = min(overlap_of(rotations), longest_overlap(leaf))
+    """Return when a leaf is due by its age, so early that it overlaps as long as is asked for.
+
+    One that was cut to its authority's beginning is older than it says, and goes by its end.
+    """
+    overlap = max(min(overlap_of(rotations), longest_overlap(leaf)), LEAST_OVERLAP)
     return min(renewal_due(leaf, spread_of(uid)), leaf.not_after - overlap)
 
 

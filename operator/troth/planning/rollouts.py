@@ -122,7 +122,7 @@ def _concerned(
             identity, secret = world.registry.identities[ref], world.secrets.get(secret_ref(ref))
             if secret is None or secret.leaf is None or not is_child(secret, identity):
                 continue
-            if secret.leaf.not_after > now:
+            if world.over_at(secret.leaf.not_after) > now:
                 yield identity, secret
 
 

@@ -35,11 +35,15 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Something that verifiers read their roots from, and since when (uptime) it holds them."""
+    """Something that verifiers read their roots from, and since when (uptime) it holds them.
+
+    `until` is when nobody can be using it any more, if that is known.
+    """
 
     name: str
     roots: frozenset[str]
     since: float
+    until: datetime | None = None
 
 
 def made_at(authority: Authority) -> datetime:
@@ -196,13 +200,23 @@ class _Root:
         return self.active.not_after - self.domain.spec.certificates.lifetime
 
     def unpublished(self) -> Iterator[Laggard]:
-        """Yield the readers that do not hold the next root, and who may run without it."""
-        assert self.known.prepared is not None
-        wanted = roots_in(bundle_text(self.known.prepared.anchors))
+        """Yield the readers that do not hold the next root, and who may run without it; and, while
+        it has only just begun, those whose clock is behind and to whom it is not valid yet.
+        """
+        prepared = self.known.prepared
+        assert prepared is not None
+        valid_to_all = prepared.not_before + BACKDATE
+        if self.now < valid_to_all:
+            yield Laggard(
+                f"the validity of the new CA {short(prepared.fingerprint)} has only just begun; "
+                "clocks that are behind are waited for",
+                valid_to_all,
+            )
+        wanted = roots_in(bundle_text(prepared.anchors))
         for reader in readers_of(self.domain, self.world, self.now):
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not hold the new root yet; it is waited for"
-                yield Laggard(sentence, self.deadline)
+                yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
         for sentence in waiting_for_root(self.domain, wanted, self.world, self.now):
             yield Laggard(f"{sentence}; it is waited for", self.deadline)
 
@@ -213,14 +227,16 @@ class _Root:
         yield from restarted_since(self.domain, self.world, self.now)
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
-        """Yield the Secrets that hold a leaf of this trust domain which is still valid.
+        """Yield the Secrets that hold a leaf of this trust domain which may still be valid.
 
         Those in a namespace that has left the domain are nobody's peers any more.
         """
         prefix = f"spiffe://{self.domain.spec.domain}/"
         for ref, secret in self.world.secrets.items():
             leaf = secret.leaf
-            if leaf and leaf.not_after > self.now and leaf.spiffe_id.startswith(prefix):
+            if leaf is None or self.now >= self.world.over_at(leaf.not_after):
+                continue
+            if leaf.spiffe_id.startswith(prefix):
                 governance = self.world.registry.governance(ref.namespace)
                 if governance.domain is self.domain or not governance.settled:
                     yield ref, secret
@@ -232,7 +248,7 @@ class _Root:
         for ref, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == retiring.subject_key_id:
                 sentence = f"{ref} holds a certificate of the old root"
-                yield Laggard(sentence, secret.leaf.not_after)
+                yield Laggard(sentence, self.world.over_at(secret.leaf.not_after))
         for sentence in still_on_old_leaf(self.domain, self.world, self.now):
             yield Laggard(f"{sentence}; it is waited for", retiring.not_after)
 
@@ -324,9 +340,12 @@ def readers_of(domain: TrustDomain, world: World, now: datetime) -> Iterator[Rea
             since = bundle.since if bundle else world.uptime
             yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
     for ref, secret in world.secrets.items():
-        if ref.namespace in governed and secret.leaf and secret.leaf.not_after > now:
+        if ref.namespace not in governed or secret.leaf is None:
+            continue
+        until = world.over_at(secret.leaf.not_after)
+        if until > now:
             roots = roots_in(secret.public.get(ROOTS, ""))
-            yield Reader(f"Secret {ref}", roots, secret.roots_since)
+            yield Reader(f"Secret {ref}", roots, secret.roots_since, until)
 
 
 def reissue_wait(

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -94,6 +95,7 @@ class Engine:
         self._keyring = Keyring(own_namespace)
         self._server = server
         self._clock = clock
+        self._epoch = clock.now() - timedelta(seconds=clock.uptime())
         self._permit = permit
         self._instance = instance
         self._tally = tally or Tally()
@@ -177,8 +179,15 @@ class Engine:
         return None if steps and needed(plan, self.world) else plan
 
     def _plan(self, key: Key) -> Plan:
+        now = self._clock.now()
         self.world.uptime = self._clock.uptime()
-        return make_plan(key, self.world, self._clock.now())
+        self.world.set_forward = self._set_forward(now)
+        return make_plan(key, self.world, now)
+
+    def _set_forward(self, now: datetime) -> timedelta:
+        """Return by how many whole seconds the wall clock is ahead of where it would have gone."""
+        ahead = now - self._epoch - timedelta(seconds=self._clock.uptime())
+        return timedelta(seconds=max(round(ahead.total_seconds()), 0))
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)

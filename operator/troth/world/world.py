@@ -5,12 +5,13 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from troth.pki.certificates import BACKDATE
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.manifests import faults_of
 from troth.resources.references import Ref
@@ -66,6 +67,8 @@ class World:
     """Children whose last write was refused, and why."""
     uptime: float = 0.0
     """Seconds on the process's monotonic clock, told before every observation and every plan."""
+    set_forward: timedelta = timedelta(0)
+    """By how much somebody has set the wall clock forward since the process began."""
     _services: dict[str, dict[str, Service]] = field(default_factory=dict)
     _bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     _slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
@@ -312,6 +315,13 @@ class World:
         }
 
     # Reading
+
+    def over_at(self, end: datetime) -> datetime:
+        """Return when what ends at a moment is over by every clock.
+
+        Others may be behind by up to BACKDATE, and ours may have been set forward.
+        """
+        return end + BACKDATE + self.set_forward
 
     def service_names(self, identity: Ref) -> list[str]:
         """Return the Services that reach nothing but an identity's pods, sorted."""

@@ -1,0 +1,121 @@
+"""Leaves that live for five minutes, the shortest there are, and nobody is refused.
+
+Every leaf is renewed about every three minutes here, so what is done late, or too often, shows.
+"""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from tests.builders import stamp
+from tests.pki.builders import by_hand
+from tests.reconcile.rotating import IDENTITIES, Manifest, Scene, begun, trust_domain
+from tests.reconcile.test_rotation_requests import WHOLE, given, leaves, of_root
+from troth.resources.references import Ref
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+LIFETIME = 5 * MINUTE
+SOONEST, LATEST = LIFETIME * 3 / 5, LIFETIME * 2 / 3
+"""Between which ages a leaf is renewed; when exactly, its identity's UID decides."""
+
+
+class ShortScene(Scene):
+    """A scene in which much happens in a minute."""
+
+    step = timedelta(seconds=10)
+
+    def __init__(self, *more: Manifest, propagation: timedelta = MINUTE, **spec: object) -> None:
+        self.propagation = propagation
+        bundle = {"propagation": f"{propagation.total_seconds():.0f}s"}
+        super().__init__(
+            trust_domain(certificates={"lifetime": "5m"}, bundle=bundle, **spec), *more
+        )
+
+
+async def test_every_leaf_is_renewed_in_time_and_no_oftener() -> None:
+    async with begun(ShortScene()) as it:
+        await it.live(MINUTE)
+        before, written = leaves(it), len(it.server.log)
+        await it.live(3 * HOUR)
+        assert it.phases == ["Idle"]
+        assert it.broken == []
+        assert not before & leaves(it)
+        writes = Counter(it.server.log[written:])
+        for ref in IDENTITIES:
+            renewals = writes.pop(("Secret", Ref(ref.namespace, f"{ref.name}-identity")))
+            assert 3 * HOUR // (LATEST + it.step) <= renewals <= 3 * HOUR // SOONEST + 1
+            assert writes.pop(("ServiceIdentity", ref)) == renewals, "its status tells of each"
+        assert not writes
+
+
+async def test_roots_that_live_for_an_hour_follow_each_other_and_nobody_is_refused() -> None:
+    async with begun(ShortScene(authority={"selfManaged": {"lifetime": "1h"}})) as it:
+        await it.live(4 * HOUR)
+        rotations = it.phases.count("Distributing")
+        assert rotations == 4 * HOUR // (HOUR * 2 / 3)
+        assert it.phases == ["Idle", *WHOLE[1:] * rotations]
+        assert it.broken == []
+
+
+async def test_an_operator_killed_again_and_again_renews_in_time_and_replaces_a_root() -> None:
+    async with begun(ShortScene()) as it:
+        await it.live(MINUTE)
+        first = it.active
+        await it.user_puts(of_root(requestedAt=stamp(it.clock.now() + 10 * MINUTE)))
+        for _ in range(30):
+            await it.live(3 * MINUTE / 2)
+            await it.live_without(it.step)
+        assert it.phases == WHOLE
+        assert it.active != first
+        assert it.broken == []
+
+
+@pytest.mark.parametrize("phase", ["Idle", "Distributing", "Reissuing", "Retiring"])
+async def test_an_operator_away_for_longer_than_a_life_puts_everything_right(phase: str) -> None:
+    async with begun(ShortScene()) as it:
+        await it.live(MINUTE)
+        first = it.active
+        if phase != "Idle":
+            await it.user_puts(of_root(requestedAt=stamp(it.clock.now())))
+            await it.until(phase)
+        assert it.broken == []
+        await it.live_without(2 * LIFETIME)
+        assert it.broken, "who is to renew?"
+        await it.live(it.propagation)
+        it.broken.clear()
+        await it.live(30 * MINUTE)
+        assert it.phase == "Idle"
+        assert (it.active != first) == (phase != "Idle")
+        assert it.broken == []
+
+
+async def test_an_operator_away_for_longer_than_the_root_lives_makes_another() -> None:
+    async with begun(ShortScene(authority={"selfManaged": {"lifetime": "1h"}})) as it:
+        first = it.active
+        await it.live_without(2 * HOUR)
+        await it.live(3 * it.propagation)
+        it.broken.clear()
+        await it.live(20 * MINUTE)
+        assert it.phase == "Idle"
+        assert it.active != first
+        assert it.broken == []
+
+
+@pytest.mark.parametrize(("propagation", "bears"), [(LIFETIME / 3, True), (3 * MINUTE, False)])
+async def test_readers_may_lag_by_a_third_of_a_life_and_no_more(
+    propagation: timedelta, bears: bool
+) -> None:
+    async with begun(ShortScene(propagation=propagation)) as it:
+        await it.live(HOUR)
+        assert (it.broken == []) is bears
+
+
+async def test_leaves_of_a_ca_that_has_only_just_begun_are_renewed_in_time() -> None:
+    """Cut to its beginning they seem to be younger than they are."""
+    just_begun = given(by_hand("just begun", begins=timedelta(0)), None)
+    authority = {"secretRef": {"name": "corporate"}}
+    async with begun(ShortScene(just_begun, authority=authority)) as it:
+        await it.live(HOUR)
+        assert it.broken == []
