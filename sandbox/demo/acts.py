@@ -1,15 +1,17 @@
 """What is shown of the shop once Troth runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sandbox.demo.cast import PAYMENTS
 from sandbox.demo.cluster import Cluster, Standing
 from sandbox.demo.errors import DemoError
+from sandbox.demo.fleet import PROPAGATION, SERVICES, Fleet
 from sandbox.demo.judging import Result, judge
-from sandbox.demo.operating import NAMESPACE
+from sandbox.demo.operating import LEASE, NAMESPACE
 from sandbox.demo.pods import Pods
 from sandbox.demo.policies import summaries
 from sandbox.demo.processes import LocalProcesses
+from sandbox.demo.rotating import replace_root
 from sandbox.demo.sampling import sampled
 from sandbox.demo.screen import Screen
 from sandbox.demo.shop import Declared, Place, Shop
@@ -23,8 +25,13 @@ AUTHORITY = Place(NAMESPACE, "production-authority")
 Workloads = Pods | LocalProcesses
 
 
-def perform(screen: Screen, cluster: Cluster, tether: Tether, tier: Tier) -> bool:
-    """Apply the shop and prove it; return whether all was as declared."""
+def perform(
+    screen: Screen, cluster: Cluster, tether: Tether, tier: Tier, crash: Callable[[], None]
+) -> bool:
+    """Apply the shop and prove it; return whether all was as declared.
+
+    `crash` kills the operator and starts another.
+    """
     shop = Shop.read()
     with screen.step("shop") as say:
         cluster.sandbox.kubectl("apply", "-f", "-", stdin=shop.text())
@@ -44,7 +51,11 @@ def perform(screen: Screen, cluster: Cluster, tether: Tether, tier: Tier) -> boo
     if not workloads.filtered:
         _show_policies(screen, cluster, shop)
     _show_waiting(screen, shop, standing)
-    return _edit(screen, cluster, workloads, trials) and good
+    good = _edit(screen, cluster, workloads, trials) and good
+    if not workloads.filtered:
+        screen.say("\nThe last act, a root that is replaced under traffic, needs a node.")
+        return good
+    return _replace_root(screen, cluster, shop, crash) and good
 
 
 def _try(screen: Screen, cluster: Cluster, workloads: Workloads, trials: Trials) -> bool:
@@ -117,3 +128,23 @@ def _edit(screen: Screen, cluster: Cluster, workloads: Workloads, trials: Trials
     screen.samples(stranger, samples, meanwhile)
     screen.afterwards(after)
     return not any(result.is_wrong for result in (*meanwhile, after))
+
+
+def _replace_root(screen: Screen, cluster: Cluster, shop: Shop, crash: Callable[[], None]) -> bool:
+    """Replace the root of services that talk all the time; return whether nobody noticed."""
+    screen.title("A root is replaced while everybody talks, and the operator is killed meanwhile")
+    fleet = Fleet(cluster)
+    with screen.step("fleet") as say:
+        fleet.start(shop)
+        say(
+            f"{SERVICES} services, each calling the next; bundle.propagation is "
+            f"{PROPAGATION.seconds}s, not 3m"
+        )
+
+    def crash_in_words() -> None:
+        screen.crash(LEASE)
+        crash()
+
+    replacement = replace_root(cluster, fleet, screen.span, crash_in_words)
+    screen.replacement(replacement)
+    return not replacement.is_wrong

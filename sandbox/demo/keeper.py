@@ -10,23 +10,32 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from sandbox.demo.operating import NAME, run_operator
+from sandbox.demo.operating import LEASE, NAME, run_operator
 from sandbox.errors import SandboxError
 from sandbox.processes import Tether
 
+PROCESS = "operator.pid"
+
 
 def keep(cluster: Path, kubeconfig: Path) -> None:
-    """Run the operator until the cluster's kubeconfig is gone, or the operator is."""
+    """Run the operator until the cluster's kubeconfig is gone; anew, whenever it has ended.
+
+    The process id of the one that runs is in a file beside that kubeconfig.
+    """
 
     def end(_signal: int, _frame: object) -> NoReturn:
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, end)
     with Tether(Path(tempfile.mkdtemp(prefix="troth-operator-"))) as tether:
-        run_operator(tether, kubeconfig, cluster.with_name("operator.log"))
-        cluster.with_name("operator.ready").touch()
-        while cluster.exists() and tether.poll(NAME) is None:
-            time.sleep(0.5)
+        while cluster.exists():
+            log = cluster.with_name("operator.log")
+            process = run_operator(tether, kubeconfig, log, lease=LEASE)
+            draft = cluster.with_name("operator.pid.new")
+            draft.write_text(str(process))
+            draft.replace(cluster.with_name(PROCESS))
+            while cluster.exists() and tether.poll(NAME) is None:
+                time.sleep(0.5)
 
 
 if __name__ == "__main__":

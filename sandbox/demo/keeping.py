@@ -1,6 +1,8 @@
 """The demo on a cluster that stays: `make demo KEEP=1`."""
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,7 @@ from sandbox.cluster import Sandbox
 from sandbox.demo.acts import perform
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.errors import DemoError
+from sandbox.demo.keeper import PROCESS
 from sandbox.demo.operating import SECONDS
 from sandbox.demo.play import RUNS_AS, described, install, prepare
 from sandbox.demo.screen import Screen
@@ -41,10 +44,10 @@ def play_and_keep(screen: Screen, tier: Tier) -> bool:
             say(described(cluster, tier))
         operators = install(screen, cluster)
         with screen.step("operator") as say:
-            _keep_operator(kubeconfig, operators)
+            keeper = _Keeper(kubeconfig, operators)
             say(RUNS_AS)
         with Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))) as tether:
-            good = perform(screen, cluster, tether, tier)
+            good = perform(screen, cluster, tether, tier, keeper.crash)
     except BaseException:
         sandbox.down()
         raise
@@ -53,23 +56,36 @@ def play_and_keep(screen: Screen, tier: Tier) -> bool:
     return good
 
 
-def _keep_operator(cluster: Path, kubeconfig: Path) -> None:
-    ready, log = cluster.with_name("operator.ready"), cluster.with_name("keeper.log")
-    with log.open("wb") as output:
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.demo.keeper", str(cluster), str(kubeconfig)],
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + SECONDS
-    while not ready.exists():
-        if keeper.poll() is not None or time.monotonic() > deadline:
-            keeper.terminate()
-            raise DemoError(tail(log) or "the operator did not become ready")
-        time.sleep(0.05)
+class _Keeper:
+    """A process that keeps the operator running, and ends with the cluster."""
+
+    def __init__(self, cluster: Path, kubeconfig: Path) -> None:
+        self._operator, self._log = cluster.with_name(PROCESS), cluster.with_name("keeper.log")
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sandbox.demo.keeper", str(cluster), str(kubeconfig)],
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._await_operator()
+
+    def crash(self) -> None:
+        """Kill the operator without a word; return when it runs anew."""
+        number = int(self._operator.read_text())
+        self._operator.unlink()
+        os.kill(number, signal.SIGKILL)
+        self._await_operator()
+
+    def _await_operator(self) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not self._operator.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.terminate()
+                raise DemoError(tail(self._log) or "the operator did not become ready")
+            time.sleep(0.05)
 
 
 def _what_to_try(tier: Tier) -> str:

@@ -13,19 +13,24 @@ from sandbox.processes import Tether, tail
 
 NAMESPACE = "troth-system"
 NAME = "troth"
+LEASE = "4s"
 SECONDS = 30.0
 
 
-def run_operator(tether: Tether, kubeconfig: Path, log: Path) -> None:
-    """Start `troth run` and return once its caches are in sync."""
+def run_operator(tether: Tether, kubeconfig: Path, log: Path, *, lease: str = "15s") -> int:
+    """Start `troth run`; return its process id once its caches are in sync.
+
+    `lease` is for how long another copy waits when this one is gone without a word.
+    """
     port = free_port()
-    tether.start(
+    process = tether.start(
         NAME,
         [
             *(sys.executable, "-m", "troth.cli", "run"),
             f"--kubeconfig={kubeconfig}",
             f"--namespace={NAMESPACE}",
             f"--listen=127.0.0.1:{port}",
+            f"--lease-duration={lease}",
         ],
         log=log,
         # the client library writes CA and keys to temporary files; these go with the directory
@@ -36,6 +41,7 @@ def run_operator(tether: Tether, kubeconfig: Path, log: Path) -> None:
         if tether.poll(NAME) is not None or time.monotonic() > deadline:
             raise DemoError(f"the operator did not become ready; the end of its log:\n{tail(log)}")
         time.sleep(0.05)
+    return process
 
 
 def _is_ready(port: int) -> bool:

@@ -11,7 +11,7 @@ from sandbox.cluster import Sandbox
 from sandbox.demo.acts import perform
 from sandbox.demo.choosing import CLUSTERS
 from sandbox.demo.cluster import Cluster
-from sandbox.demo.operating import NAME, NAMESPACE, run_operator
+from sandbox.demo.operating import LEASE, NAME, NAMESPACE, run_operator
 from sandbox.demo.screen import Screen
 from sandbox.node import starting
 from sandbox.node.tiers import Tier
@@ -31,9 +31,15 @@ def play(screen: Screen, tier: Tier) -> bool:
             say(described(cluster, tier))
         kubeconfig = install(screen, cluster)
         with screen.step("operator") as say:
-            run_operator(tether, kubeconfig, tether.directory / "operator.log")
+            log = tether.directory / "operator.log"
+            run_operator(tether, kubeconfig, log, lease=LEASE)
             say(RUNS_AS)
-        good = perform(screen, cluster, tether, tier)
+
+        def crash() -> None:
+            tether.stop(NAME, grace=0)
+            run_operator(tether, kubeconfig, log, lease=LEASE)
+
+        good = perform(screen, cluster, tether, tier, crash)
     if good:
         seconds = f"{time.monotonic() - began:.0f} s"
         screen.say(

@@ -13,10 +13,12 @@ from rich.table import Table
 from sandbox.demo.cast import VISITORS
 from sandbox.demo.judging import NOT_REACHED, Result
 from sandbox.demo.policies import Summary
+from sandbox.demo.rotating import BEFORE, COMMAND, Replacement, Span
 from sandbox.demo.sampling import Samples
 from sandbox.demo.shop import Place
 from sandbox.demo.tampering import Repair
 from sandbox.demo.trials import Trial
+from sandbox.node.workload import Tally
 
 WIDTH = 100
 MOST_FAULTS = 10  # in full; where everything is wrong nobody reads them all
@@ -66,13 +68,15 @@ class Screen:
         self._done(what, said, began)
 
     def _done(self, what: str, said: list[str], began: float) -> None:
+        self._line("[green]✓", what, " ".join(said), time.monotonic() - began)
+
+    def _line(self, mark: str, what: str, said: str, seconds: float) -> None:
         line = Table.grid(padding=(0, 1), expand=True)
         line.add_column(width=1)
         line.add_column(width=18)
         line.add_column(ratio=1)
         line.add_column(justify="right", style="dim")
-        seconds = f"{time.monotonic() - began:.1f} s"
-        line.add_row("[green]✓", what, escape(" ".join(said)), seconds)
+        line.add_row(mark, what, escape(said), f"{seconds:.1f} s")
         self.console.print(line)
 
     def results(
@@ -169,6 +173,35 @@ class Screen:
         )
         self._faults(wrong)
 
+    def span(self, span: Span) -> None:
+        """Show what became of calls in one phase of a rotation."""
+        mark = "[bold red]✗" if span.tally.failed else "[green]✓"
+        self._line(mark, span.phase, _counted(span.tally), span.seconds)
+        if span.phase == BEFORE:
+            self.console.print(f"  $ troth {' '.join(COMMAND)}", style="bold")
+
+    def crash(self, lease: str) -> None:
+        """Show that the operator is killed."""
+        self.console.print(
+            f"  The operator is killed. Another one goes on when its lease is over: {lease} here."
+        )
+
+    def replacement(self, replacement: Replacement) -> None:
+        """Show what became of a whole rotation."""
+        tally = replacement.tally
+        self.console.print(
+            f"{_mark(tally.failures)} [bold]{_counted(tally)}[/], {replacement.rate:.0f} a second; "
+            f"{replacement.across} were between an old certificate and a new one"
+        )
+        for failure in dict.fromkeys(map(str, tally.failures)):
+            self.console.print(f"  {failure}", style="red", markup=False)
+        believed = len(replacement.late) - replacement.refused
+        self.console.print(
+            f"{_mark(believed)} each shows the next its old certificate: "
+            f"{replacement.refused} of {len(replacement.late)} refused"
+            + ("" if believed else "; the old root verifies nowhere")
+        )
+
     def say(self, text: str) -> None:
         """Write a paragraph; it may carry rich's markup."""
         self.console.print(text)
@@ -188,7 +221,11 @@ def _between(trial: Trial) -> str:
     return f"{who} [dim]→[/] {escape(whom)}"
 
 
-def _mark(wrong: Sequence[Result]) -> str:
+def _counted(tally: Tally) -> str:
+    return f"{tally.calls} handshakes, {tally.failed} failed"
+
+
+def _mark(wrong: Sequence[object] | int) -> str:
     return "[bold red]✗ WRONG[/]" if wrong else "[green]✓[/]"
 
 

@@ -93,9 +93,12 @@ class Node:
         """Return the packet filter's table as it is."""
         return str(self._ask(do="rules")["rules"])
 
-    def delay_projections(self, seconds: float) -> None:
-        """Make mounted Secrets and ConfigMaps change later than their objects, from now on."""
-        self._ask(do="delay", seconds=seconds)
+    def delay_projections(self, least: float, most: float | None = None) -> None:
+        """Make mounted Secrets and ConfigMaps change later than their objects, from now on.
+
+        By `least` seconds, or each time by chance between that and `most`.
+        """
+        self._ask(do="delay", least=least, most=least if most is None else most)
 
     def close(self) -> None:
         """Let go of the connections to workloads."""

@@ -7,6 +7,7 @@ there is no moment in which it is unprotected.
 """
 
 import asyncio
+import random
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
@@ -31,7 +32,8 @@ FINISHED = ("Succeeded", "Failed")
 class ProcessPods:
     """Runs the pods that are bound to one node.
 
-    `projection_delay`, in seconds, is how much later than a Secret or ConfigMap its files change.
+    `projection_delay` is how much later than a Secret or ConfigMap its files change: between so
+    many seconds and so many, by chance.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class ProcessPods:
         self._running: dict[str, RunningPod] = {}
         self._ending: list[RunningPod] = []
         self._startable, self._clearable = asyncio.Event(), asyncio.Event()
-        self.projection_delay = 0.0
+        self.projection_delay = 0.0, 0.0
 
     async def start(self) -> None:
         """Make the Node."""
@@ -160,8 +162,8 @@ class ProcessPods:
                 self._startable.set()
             metadata = manifest["metadata"]
             changed = metadata["namespace"], metadata["name"]
-            if self.projection_delay:
-                loop.call_later(self.projection_delay, self._project_for, kind, *changed)
+            if delay := random.uniform(*self.projection_delay):  # noqa: S311
+                loop.call_later(delay, self._project_for, kind, *changed)
             else:
                 self._project_for(kind, *changed)
 

@@ -164,10 +164,10 @@ class Inside:
     async def _rules(self) -> control.Answer:
         return {"rules": await self._firewall.rules()}
 
-    async def _delay(self, seconds: float) -> control.Answer:
+    async def _delay(self, least: float, most: float) -> control.Answer:
         if self._pods is None:
             raise SandboxError("the kubelet takes its own time; process pods can be told")
-        self._pods.projection_delay = seconds
+        self._pods.projection_delay = least, most
         return {}
 
 

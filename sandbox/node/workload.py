@@ -7,8 +7,9 @@ import json
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,7 @@ class Outcome:
 
     At the network, `reason` is "rejected" (a packet filter said so), "closed" (nobody listens) or
     "timeout". At the handshake `by` is who refused, "client" or "server", and `reason` why.
+    `authority` is the key ID, in hex, of who signed the server's certificate.
     `started` is in seconds since 1970, `took` in seconds.
     """
 
@@ -70,6 +72,7 @@ class Outcome:
     reason: str = ""
     detail: str = ""
     server: str = ""
+    authority: str = ""
     scopes: tuple[str, ...] = ()
     started: float = 0.0
     took: float = 0.0
@@ -82,6 +85,49 @@ class Outcome:
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.layer, self.by and f"by {self.by}:", self.reason)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of calls that are made again and again.
+
+    `answered` counts them by who signed the certificate of the caller and that of the callee, each
+    by its key ID in hex. All others `failed`; `failures` are the first of them.
+    """
+
+    answered: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed: int = 0
+    failures: tuple[Outcome, ...] = ()
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Self:
+        """Read it as the workload writes it."""
+        answered: Counter[tuple[str, str]] = Counter()
+        for signers, count in content["answered"].items():
+            caller, _, callee = signers.partition(" ")
+            answered[caller, callee] = count
+        failures = tuple(map(Outcome.read, content.get("failures", ())))
+        return cls(answered, content["failed"], failures)
+
+    @property
+    def calls(self) -> int:
+        """How many were made."""
+        return self.answered.total() + self.failed
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.answered + other.answered,
+            self.failed + other.failed,
+            self.failures + other.failures,
+        )
+
+    def since(self, before: "Tally") -> "Tally":
+        """Return what of this came after an earlier tally of the same calls."""
+        return Tally(
+            self.answered - before.answered,
+            self.failed - before.failed,
+            self.failures[len(before.failures) :],
+        )
 
 
 class WorkloadEndedError(SandboxError):
@@ -156,6 +202,24 @@ class Workload:
     def release(self, name: str) -> None:
         """Close a connection that was kept."""
         self.ask(do="release", name=name)
+
+    def storm(
+        self, targets: Sequence[Target], *, rate: float, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        """Begin to make calls again and again, `rate` a second in all, in turn and beside others.
+
+        Each opens a connection of its own and goes by the files as they are then.
+        """
+        calls = [asdict(target) for target in targets]
+        self.ask(do="storm", targets=calls, rate=rate, timeout=timeout)
+
+    def tally(self) -> Tally:
+        """Return what became of them so far."""
+        return Tally.read(self.ask(do="tally")["tally"])
+
+    def calm(self) -> Tally:
+        """End them; return what became of all."""
+        return Tally.read(self.ask(do="calm")["tally"])
 
     def pose(self, files: Files | None) -> None:
         """Make it serve with other files than its own; with `None`, with its own again."""

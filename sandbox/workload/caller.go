@@ -73,7 +73,11 @@ func attempt(id *identity, t target, deadline time.Time) outcome {
 	if t.Mode == modeConnect {
 		return outcome{Layer: layerAnswered}
 	}
-	return ask(open, bufio.NewReaderSize(open, 1024), t.Scope)
+	o = ask(open, bufio.NewReaderSize(open, 1024), t.Scope)
+	if secure, is := open.(*tls.Conn); is {
+		o.Authority = authorityOf(secure.ConnectionState().PeerCertificates[0])
+	}
+	return o
 }
 
 // dial opens the connection as the target's mode says, or explains why there is none.

@@ -20,6 +20,9 @@ import (
 //	release  close it
 //	pose     serve with the files of `present` instead of ours; without any, with ours again
 //	look     answer with our SPIFFE ID and the identity.json we go by
+//	storm    begin to make the calls of `targets` again and again, `rate` a second in all
+//	tally    answer with what became of them so far
+//	calm     end that, and answer with the tally
 type request struct {
 	Do          string   `json:"do"`
 	Targets     []target `json:"targets"`
@@ -27,12 +30,14 @@ type request struct {
 	Concurrency int      `json:"concurrency"`
 	Timeout     float64  `json:"timeout"` // seconds for each call
 	Name        string   `json:"name"`
+	Rate        float64  `json:"rate"`
 }
 
 type answerLine struct {
 	Outcomes []outcome `json:"outcomes,omitempty"`
 	Identity *document `json:"identity,omitempty"`
 	Refusals int64     `json:"refusals,omitempty"`
+	Tally    *tally    `json:"tally,omitempty"`
 	Error    string    `json:"error,omitempty"`
 }
 
@@ -76,6 +81,12 @@ func handle(r request, store *store) (answerLine, error) {
 		return held.again(r)
 	case "release":
 		return answerLine{}, held.release(r.Name)
+	case "storm":
+		return answerLine{}, raise(r, store)
+	case "tally":
+		return told()
+	case "calm":
+		return calm()
 	}
 	id, err := identityFor(r, store)
 	if err != nil {

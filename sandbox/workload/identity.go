@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -83,6 +84,19 @@ type identity struct {
 	anchors     []*x509.Certificate
 	pool        *x509.CertPool
 	peers       document
+}
+
+// authority returns who signed our certificate, as `authorityOf` says it.
+func (id *identity) authority() string {
+	if id.certificate == nil {
+		return ""
+	}
+	return authorityOf(id.certificate.Leaf)
+}
+
+// authorityOf returns the key ID of who signed a certificate, in hex.
+func authorityOf(certificate *x509.Certificate) string {
+	return hex.EncodeToString(certificate.AuthorityKeyId)
 }
 
 func parse(f files) (*identity, error) {

@@ -42,14 +42,15 @@ const (
 
 // outcome is what became of one call. Started is in seconds since 1970, Took in seconds.
 type outcome struct {
-	Layer   string   `json:"layer"`
-	By      string   `json:"by,omitempty"`
-	Reason  string   `json:"reason,omitempty"`
-	Detail  string   `json:"detail,omitempty"`
-	Server  string   `json:"server,omitempty"` // the SPIFFE ID or name the server answered with
-	Scopes  []string `json:"scopes,omitempty"`
-	Started float64  `json:"started"`
-	Took    float64  `json:"took"`
+	Layer     string   `json:"layer"`
+	By        string   `json:"by,omitempty"`
+	Reason    string   `json:"reason,omitempty"`
+	Detail    string   `json:"detail,omitempty"`
+	Server    string   `json:"server,omitempty"`    // the SPIFFE ID or name the server answered with
+	Authority string   `json:"authority,omitempty"` // the key ID of who signed its certificate, in hex
+	Scopes    []string `json:"scopes,omitempty"`
+	Started   float64  `json:"started"`
+	Took      float64  `json:"took"`
 }
 
 func handshake(by, reason string, err error) outcome {

@@ -13,13 +13,15 @@ import pytest
 
 from sandbox import Tier
 from sandbox.cache import cache_directory
+from sandbox.demo import choosing
+from sandbox.demo.fleet import SERVICES
 from sandbox.demo.shop import Shop
 from tests.sandbox.nodes import skip_without
 from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
 SECONDS = 300
 ON_A_NODE = (Tier.NODE, Tier.PROCESS_PODS)
-WIDTH, HEIGHT = 100, 60  # of a terminal that shows all of it
+WIDTH, HEIGHT = 100, 75  # of a terminal that shows all of it
 
 
 def environment(temporary: Path) -> dict[str, str]:
@@ -46,7 +48,7 @@ def demo(
 def mutated(tmp_path: Path, file: str, honest: str, careless: str) -> Path:
     """A checkout in which one file says something else."""
     checkout = tmp_path / "checkout"
-    for folder in ("sandbox", "charts", "examples"):
+    for folder in ("sandbox", "charts", "examples", "operator"):
         shutil.copytree(REPOSITORY / folder, checkout / folder)
     text = (checkout / file).read_text()
     assert text.count(honest) == 1
@@ -82,6 +84,25 @@ def assert_attacks_fail_for_the_right_reason(output: str) -> None:
         assert re.search(f"  {shown} +(pass +)?refused +{reason} *$", attacks, re.MULTILINE), shown
 
 
+def assert_nobody_noticed_that_the_root_was_replaced(output: str) -> None:
+    lines = part(output, "A root is replaced while everybody talks")
+    phases = ("before", "Distributing", "Reissuing", "Retiring", "afterwards")
+    counts = [
+        int(count)
+        for phase in phases
+        for line in lines
+        for count in re.findall(rf"^✓ {phase} +(\d+) handshakes, 0 failed ", line)
+    ]
+    assert len(counts) == len(phases)
+    assert all(counts)
+    after = lines.index(next(line for line in lines if line.startswith("✓ Distributing")))
+    assert "The operator is killed" in lines[after + 1]
+    assert re.match(
+        rf"✓ {sum(counts)} handshakes, 0 failed, \d+ a second; [1-9]\d* were between", lines[-2]
+    )
+    assert f"{SERVICES} of {SERVICES} refused; the old root verifies nowhere" in lines[-1]
+
+
 @pytest.mark.parametrize("tier", ON_A_NODE)
 def test_on_a_node_it_proves_what_is_declared_and_leaves_nothing(
     tmp_path: Path, tier: Tier
@@ -112,6 +133,7 @@ def test_on_a_node_it_proves_what_is_declared_and_leaves_nothing(
     assert re.search(r"put right within \d+ ms", done.stdout)
     assert re.search(r"calls meanwhile: \d+ refused by the packet filter", done.stdout)
     assert "once more afterwards: packets refused" in done.stdout
+    assert_nobody_noticed_that_the_root_was_replaced(done.stdout)
     assert len(done.stdout.splitlines()) <= HEIGHT
     assert_fit_to_be_shown(done)
     assert becomes(lambda: not processes_of(tmp_path) and not list(tmp_path.iterdir()))
@@ -178,6 +200,21 @@ def test_it_fails_where_packets_pass_that_should_not(tmp_path: Path) -> None:
     assert "Everything is as declared" not in done.stdout
 
 
+def test_it_fails_where_a_root_is_dropped_that_is_still_in_use(tmp_path: Path) -> None:
+    skip_without(Tier.PROCESS_PODS)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    handover = "operator/troth/planning/handover.py"
+    checkout = mutated(tmp_path, handover, "if credential.old_compromised:", "if True:")
+    env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
+    done = demo(Tier.PROCESS_PODS, env=env, checkout=checkout)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^✗ \w+ +\d+ handshakes, [1-9]\d* failed", done.stdout, re.MULTILINE)
+    assert re.search(r"✗ WRONG \d+ handshakes, [1-9]\d* failed", done.stdout)
+    assert "unknown certificate authority" in done.stdout
+    assert "Everything is as declared" not in done.stdout
+
+
 def test_it_can_be_kept_and_ended(tmp_path: Path) -> None:
     cache = tmp_path / "cache" / "troth-sandbox"
     cache.mkdir(parents=True)
@@ -202,7 +239,8 @@ def test_it_can_be_kept_and_ended(tmp_path: Path) -> None:
         assert "It stays up" in done.stdout
         shell = f"{sandbox('env')}\nkubectl get serviceidentities --all-namespaces --output json"
         found = json.loads(subprocess.check_output(["sh", "-c", shell], env=env))
-        assert len(found["items"]) == len(Shop.read().identities)
+        kept = len(Shop.read().identities) + (SERVICES if choosing.best()[0].has_node else 0)
+        assert len(found["items"]) == kept
         assert any("troth.cli" in line for line in processes_of(cache))
     finally:
         ended = sandbox("down")

@@ -297,6 +297,49 @@ async def test_a_refused_write_is_told_and_heals() -> None:
     assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
 
 
+async def test_a_secret_that_is_refused_leaves_no_policy_open() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = lambda place: (
+            ApiError(403, "Forbidden", "exceeded quota") if place == SECRET else None
+        )
+        assert server.objects[POLICY]["spec"]["ingress"]
+        await it.put(identity("payments", ports=["https"]))  # accepts nobody any more
+        assert not server.objects[POLICY]["spec"].get("ingress")
+
+
+async def test_a_namespace_that_refuses_its_bundle_keeps_none_from_another() -> None:
+    first = namespace("another", domain="production")
+    refused = "ConfigMap", Ref("another", "trust-bundle")
+    server = Server([first, *SHOP])
+    server.refuses = lambda place: (
+        ApiError(403, "Forbidden", "not here") if place == refused else None
+    )
+    async with running(server) as it:
+        await it.settle()
+        assert BUNDLE in server.objects
+        told = server.condition("TrustDomain", Ref("", "production"), "BundleDistributed")
+        assert (told["status"], told["reason"]) == ("False", "WriteRefused")
+        assert "another/trust-bundle" in told["message"]
+
+
+async def test_a_server_that_is_out_of_order_is_spared_the_rest() -> None:
+    server = Server([namespace(f"shop{number}", domain="production") for number in range(9)])
+    asked: list[tuple[str, Ref]] = []
+
+    def refuse(place: tuple[str, Ref]) -> ApiError | None:
+        if place[0] != "ConfigMap":
+            return None
+        asked.append(place)
+        return ApiError(503, "ServiceUnavailable", "come back later")
+
+    server.refuses = refuse
+    async with running(server) as it:
+        await it.put(domain())
+        assert len(asked) == 1
+
+
 async def test_the_server_being_away_changes_no_status() -> None:
     server = shop()
     await converge(server)

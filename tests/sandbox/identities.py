@@ -44,6 +44,11 @@ class TrustDomain:
     def bundle(self) -> str:
         return self.root.public_bytes(serialization.Encoding.PEM).decode()
 
+    @property
+    def key_id(self) -> str:
+        """What its leaves name it by, in hex."""
+        return x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()).digest.hex()
+
     def spiffe_id(self, workload: str) -> str:
         """The ID of "namespace/account"."""
         namespace, _, account = workload.partition("/")
@@ -72,6 +77,10 @@ class TrustDomain:
                 x509.ExtendedKeyUsage(
                     [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
                 ),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
                 critical=False,
             )
             .sign(self.key, hashes.SHA256())

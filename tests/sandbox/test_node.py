@@ -28,6 +28,7 @@ DOMAIN = TrustDomain("shop.test")
 OTHER_DOMAIN = TrustDomain("elsewhere.test")
 IMPOSTOR = TrustDomain("shop.test")  # the same name and another root
 CERTIFICATE = ("tls.crt", "tls.key")
+FAILURES_KEPT = 100  # of the workload's calls that go on
 
 _numbers = count(1)
 
@@ -266,6 +267,49 @@ def test_a_changed_secret_reaches_the_disk_and_is_obeyed_on_open_connections_too
     assert str(call(sandbox, space, pair)) == "handshake by server: bad certificate"
     assert str(orders.again("kept")) == "handshake by server: not accepted"
     orders.release("kept")
+
+
+def test_calls_go_on_beside_everything_else_and_are_counted_by_who_signed(
+    sandbox: Sandbox, space: str, pair: Target
+) -> None:
+    orders, ledger = (sandbox.node.workload(f"{space}/{name}") for name in ("orders", "ledger"))
+    named = {name: DOMAIN.spiffe_id(f"{space}/{name}") for name in ("orders", "ledger")}
+    successor = TrustDomain(DOMAIN.name)
+    both = DOMAIN.bundle + successor.bundle
+    old, new = DOMAIN.key_id, successor.key_id
+
+    def hold(name: str, domain: TrustDomain) -> None:
+        calls = {f"{space}/ledger": (named["ledger"], ["https"])}
+        accepts = {named["orders"]: {"https": ["ledger.read"]}}
+        files = domain.files(named[name], accepts=accepts, calls=calls, bundle=both)
+        apply(sandbox, secret(space, name, files))
+
+    for name in named:
+        hold(name, DOMAIN)
+    assert becomes(lambda: both in (orders.root / "identity" / "ca.crt").read_text(), seconds=60)
+    assert becomes(lambda: both in (ledger.root / "identity" / "ca.crt").read_text(), seconds=60)
+    orders.storm([pair], rate=50)
+    assert becomes(lambda: orders.tally().answered[old, old] > 10)
+    assert str(orders.call([pair])[0]) == "answered"
+    hold("ledger", successor)
+    assert becomes(lambda: orders.tally().answered[old, new] > 10, seconds=60)
+    hold("orders", successor)
+    assert becomes(lambda: orders.tally().answered[new, new] > 10, seconds=60)
+    with pytest.raises(SandboxError, match="a storm goes on already"):
+        orders.storm([pair], rate=50)
+
+    good = orders.tally()
+    assert good.failures == ()
+    assert set(good.answered) <= {(old, old), (old, new), (new, old), (new, new)}
+    ledger.pose(IMPOSTOR.files(named["ledger"]))
+    assert becomes(lambda: orders.tally().failed > FAILURES_KEPT)
+    ledger.pose(None)
+    bad = orders.calm().since(good)
+    assert bad.failed > FAILURES_KEPT == len(bad.failures)
+    assert "handshake by client: unknown certificate authority" in set(map(str, bad.failures))
+    for ask in (orders.tally, orders.calm):
+        with pytest.raises(SandboxError, match="no storm goes on"):
+            ask()
 
 
 def test_a_pod_waits_for_its_secret(sandbox: Sandbox, space: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox, Tier
+from sandbox.processes import Tether
 from tests.cluster.stage import Stage, staged
 from tests.sandbox.nodes import skip_without
 
@@ -28,3 +29,11 @@ async def stage(process_pods: Sandbox) -> AsyncIterator[Stage]:
     async with staged(process_pods) as setting:
         process_pods.kubectl("scale", "deployment", "--all", "--replicas=0", "-n", setting.own)
         yield setting
+
+
+@pytest.fixture
+def tether(tmp_path: Path) -> Iterator[Tether]:
+    """What ends processes with the test."""
+    with Tether(tmp_path / "processes") as tied:
+        tied.directory.mkdir()
+        yield tied

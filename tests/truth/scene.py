@@ -116,7 +116,7 @@ class Scene:
         ]
         calls: dict[str, list[Target]] = {}
         for source, destination, port in tried:
-            calls.setdefault(source, []).append(self._target(destination, port, Mode.CONNECT))
+            calls.setdefault(source, []).append(self.target(destination, port, Mode.CONNECT))
         found = await asyncio.to_thread(
             self._node.probe,
             {self._players[source].place: targets for source, targets in calls.items()},
@@ -202,12 +202,12 @@ class Scene:
         present: Files | None = None,
     ) -> str:
         """Call on the port https, and say what became of it."""
-        target = self._target(callee, scope=scope, expect=expect)
+        target = self.target(callee, scope=scope, expect=expect)
         return str(await self._outcome(caller, target, present))
 
     async def connect(self, caller: str, callee: str) -> str:
         """Open a connection to the port https and no more, and say what became of it."""
-        return str(await self._outcome(caller, self._target(callee, mode=Mode.CONNECT)))
+        return str(await self._outcome(caller, self.target(callee, mode=Mode.CONNECT)))
 
     async def connect_to(self, caller: str, address: str) -> str:
         """The same to whoever has an address now."""
@@ -217,7 +217,7 @@ class Scene:
     async def hold(self, caller: str, callee: str) -> str:
         """Call and keep the connection open."""
         workload = self.workload(caller)
-        return str(await asyncio.to_thread(workload.hold, callee, self._target(callee)))
+        return str(await asyncio.to_thread(workload.hold, callee, self.target(callee)))
 
     async def again(self, caller: str, callee: str) -> str:
         """Ask once more on the connection that was kept open."""
@@ -241,7 +241,7 @@ class Scene:
         (outcome,) = await asyncio.to_thread(self.workload(caller).call, [target], present=present)
         return outcome
 
-    def _target(
+    def target(
         self,
         callee: str,
         port: str = "https",

@@ -45,6 +45,8 @@ from troth.world.keys import Key
 from troth.world.workloads import Workloads
 from troth.world.world import World
 
+OUT_OF_ORDER = frozenset({0, 429, 503, 504})
+"""Answers, or none, that say something of the API server and nothing of the object."""
 PASSES = 4
 """How often a key is planned in one visit: steps of one pass may enable those of the next."""
 
@@ -166,14 +168,11 @@ class Engine:
             if not steps:
                 break
             try:
-                for step in steps:
-                    notices += await self._carry_out(step, plan)
+                if not await self._carry_out_all(steps, plan, notices):
+                    plan = self._plan(key)
+                    break
             except TryAgain:
                 return None
-            except (ApiError, PKIError) as error:
-                self._note_refusal(key, step, error)
-                plan = self._plan(key)
-                break
         self._remember(plan)
         await self._report(plan, notices)
         return None if steps and needed(plan, self.world) else plan
@@ -188,6 +187,24 @@ class Engine:
         """Return by how many whole seconds the wall clock is ahead of where it would have gone."""
         ahead = now - self._epoch - timedelta(seconds=self._clock.uptime())
         return timedelta(seconds=max(round(ahead.total_seconds()), 0))
+
+    async def _carry_out_all(self, steps: list[Step], plan: Plan, notices: list[Notice]) -> bool:
+        """Carry out what can be, and say whether that was all.
+
+        One write that is refused keeps nothing else back: a quota of one namespace is no reason to
+        leave another without its roots, nor a Secret one to leave a policy open. A server that
+        cannot answer is spared the rest.
+        """
+        good = True
+        for step in steps:
+            try:
+                notices += await self._carry_out(step, plan)
+            except (ApiError, PKIError) as error:
+                self._note_refusal(plan.key, step, error)
+                good = False
+                if isinstance(error, ApiError) and error.status in OUT_OF_ORDER:
+                    break
+        return good
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)

@@ -1,0 +1,333 @@
+"""A root is replaced while twenty pairs open new connections all the time, and none of them fails.
+
+The operator runs as it does in production, by `troth run`, and is killed in every phase.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import pairwise, product
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sandbox import Sandbox
+from sandbox.node.api import Api
+from sandbox.node.workload import Files, Tally
+from sandbox.processes import Tether
+from tests.cluster.person import LONG, Manifest, Refused, until
+from tests.cluster.stage import DOMAIN, Stage
+from tests.truth.crowd import ROTATION, Crowd, Mortal, key_id
+from tests.truth.scene import files_of
+from troth.cluster.api import RESOURCES
+from troth.planning.children import secret_ref
+from troth.resources.references import Ref
+from troth.world.observe import NEXT_LEAF, RETIRING
+
+log = logging.getLogger(__name__)  # see the figures with --log-cli-level=INFO
+
+PROPAGATION, LATE = 6.0, 3.0
+"""How many seconds a pod may take to have a changed Secret on its disk, and how many it does take
+at the most: each its own time, as on real nodes."""
+CALLS = 5_000  # that a whole rotation sees at the least, on however slow a machine
+
+Holds = Callable[[Manifest], bool]
+Moment = tuple[str, str, Holds]
+"""What it is called, the kind of object at which it is seen, and how."""
+Watch = Callable[[str, Ref, Holds], Coroutine[Any, Any, Manifest]]
+"""Waits until something holds of an object, and returns it."""
+
+
+def holds_slot(slot: str) -> Holds:
+    return lambda secret: slot in secret.get("data", {})
+
+
+def in_phase(phase: str) -> Holds:
+    return lambda domain: bool(domain.get("status", {}).get("rotation", {}).get("phase") == phase)
+
+
+MOMENTS: list[Moment] = [
+    ("a root is prepared", "Secret", holds_slot(NEXT_LEAF)),
+    ("Distributing", DOMAIN, in_phase("Distributing")),
+    ("it signs", "Secret", holds_slot(RETIRING)),
+    ("Reissuing", DOMAIN, in_phase("Reissuing")),
+    ("Retiring", DOMAIN, in_phase("Retiring")),
+]
+"""The writes that move a rotation on, and the phases that can be seen, in order."""
+
+
+class Timeline:
+    """When things happened, and how many calls had been made by then."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._began = time.monotonic()
+        self.marks: list[tuple[str, float, dict[str, Tally]]] = []
+
+    async def mark(self, what: str) -> None:
+        elapsed = time.monotonic() - self._began
+        self.marks.append((what, elapsed, await self._crowd.by_pod()))
+
+    def spans(self) -> dict[str, list[Tally]]:
+        """Return what each pair did from one mark to the next, by the name of the first."""
+        return {
+            what: [after[pod].since(before[pod]) for pod in before]
+            for (what, _, before), (_, _, after) in pairwise(self.marks)
+        }
+
+    def __str__(self) -> str:
+        rows = []
+        spans: dict[str, list[Tally]] = {**self.spans(), self.marks[-1][0]: []}
+        for what, elapsed, _ in self.marks:
+            total = sum(spans[what], Tally())
+            rows.append(f"{elapsed:6.1f} s  {what:22} {total.calls:6} calls, {total.failed} failed")
+        (_, began, first), (_, ended, last) = self.marks[0], self.marks[-1]
+        calls = sum(last.values(), Tally()).since(sum(first.values(), Tally()))
+        mixed = sum(count for (one, other), count in calls.answered.items() if one != other)
+        rate = f"{calls.calls / (ended - began):.0f} handshakes a second"
+        return "\n".join([*rows, f"{rate}; {mixed} between an old certificate and a new one"])
+
+
+@asynccontextmanager
+async def watching(stage: Stage) -> AsyncIterator[Watch]:
+    """Yield what waits until something holds of an object, and returns at that moment."""
+    api = Api.of(stage.sandbox.kubeconfig)
+
+    async def seen(kind: str, ref: Ref, holds: Holds) -> Manifest:
+        path = RESOURCES[kind].path(namespace=ref.namespace or None)
+        async with asyncio.timeout(LONG):
+            async for _, found in api.follow(path, fields=f"metadata.name={ref.name}"):
+                if holds(dict(found)):
+                    return dict(found)
+        raise AssertionError("a watch goes on for ever")
+
+    try:
+        yield seen
+    finally:
+        await api.close()
+
+
+async def completed(stage: Stage, rotation: Ref) -> None:
+    """Wait until a rotation of the root is over, with nothing of the old one left in statuses."""
+
+    def over(found: Manifest) -> bool:
+        status = found["status"]
+        alone = [each["state"] for each in status["authorities"]] == ["Active"]
+        return alone and bool(status["rotation"] == {"phase": "Idle", "blockers": []})
+
+    await stage.person.sees(DOMAIN, Ref("", stage.name), over, LONG)
+    await stage.person.ready(ROTATION, rotation)
+
+
+@pytest.fixture(autouse=True)
+def files_come_late(process_pods: Sandbox) -> Iterator[None]:
+    process_pods.node.delay_projections(0, LATE)
+    yield
+    process_pods.node.delay_projections(0)
+    process_pods.node.close()  # connections to pods would keep their networks alive
+
+
+@pytest.fixture
+async def mortal(stage: Stage, tether: Tether) -> Mortal:
+    """The operator, running."""
+    operator = Mortal(stage, tether)
+    await operator.live()
+    return operator
+
+
+async def test_no_handshake_fails_though_the_operator_is_killed_in_every_phase(
+    stage: Stage, mortal: Mortal
+) -> None:
+    await stage.domain(bundle={"propagation": f"{PROPAGATION:.0f}s"})
+    crowd = await Crowd.gathered(stage)
+    timeline = Timeline(crowd)
+    await timeline.mark("before")
+    await crowd.renew()
+    await timeline.mark("leaves renewed")
+    await crowd.talk()
+    old, shown = await crowd.root(), await crowd.certificates()
+
+    async with watching(stage) as seen:
+
+        async def dead_at(kind: str, holds: Holds) -> None:
+            await seen(kind, crowd.authority if kind == "Secret" else Ref("", stage.name), holds)
+            mortal.die()
+
+        rotation = await crowd.ask_for_a_root()
+        for what, kind, holds in MOMENTS:
+            await crowd.unharmed(dead_at(kind, holds))
+            await timeline.mark(what)
+            await mortal.live()
+        await crowd.renew()
+        await timeline.mark("leaves renewed again")
+        await crowd.unharmed(completed(stage, rotation))
+    await timeline.mark("after")
+    await crowd.talk()
+    await timeline.mark("the end")
+    tally = await crowd.fall_silent()
+    log.info("\n%s", timeline)
+
+    assert tally.failures == ()
+    assert tally.failed == 0
+    new = await crowd.root()
+    signers = key_id(old), key_id(new)
+    # whoever had turned to the new root and whoever had not yet talked to one another, both ways
+    assert tally.answered.keys() == set(product(signers, signers))
+    for what, span in timeline.spans().items():
+        assert all(each.calls for each in span), what
+    assert tally.calls > CALLS
+    await the_old_root_verifies_nowhere(crowd, old, new, shown)
+
+
+async def test_a_namespace_that_cannot_be_reached_holds_it_up_by_name_and_breaks_nobody(
+    stage: Stage, mortal: Mortal
+) -> None:
+    await stage.domain(bundle={"propagation": f"{PROPAGATION:.0f}s"})
+    crowd = await Crowd.gathered(stage)
+    timeline = Timeline(crowd)
+    await timeline.mark("before")
+    old, shown = await crowd.root(), await crowd.certificates()
+    domain, deaf = Ref("", stage.name), stage.namespaces[0]
+    silent = [f"Secret {secret_ref(ref)}" for ref in in_namespace(crowd, deaf)]
+    named = [*silent, f"the bundle of namespace {deaf}"]
+
+    async with watching(stage) as seen, muted(stage, deaf):
+        rotation = await crowd.ask_for_a_root()
+        await crowd.unharmed(seen(DOMAIN, domain, in_phase("Distributing")))
+        await timeline.mark("Distributing")
+        assert await crowd.unharmed(blocked(stage)) == named
+        await timeline.mark("blocked")
+        await asyncio.sleep(2 * PROPAGATION)
+        mortal.die()
+        await timeline.mark("still blocked")
+        await mortal.live()
+        await mortal.lead()
+        await asyncio.sleep(2 * PROPAGATION)
+        assert await blocked(stage) == named
+        assert await crowd.root() == old
+        status = (await stage.person.the(ROTATION, rotation))["status"]
+        assert (status["phase"], list(map(awaited, status["blockers"]))) == ("Prepared", named)
+    await timeline.mark("unmuted")
+    await crowd.unharmed(completed(stage, rotation))
+    await crowd.talk()
+    await timeline.mark("after")
+    tally = await crowd.fall_silent()
+    log.info("\n%s", timeline)
+
+    assert tally.failures == ()
+    assert tally.failed == 0
+    for what, span in timeline.spans().items():
+        assert all(each.calls for each in span), what
+    await the_old_root_verifies_nowhere(crowd, old, await crowd.root(), shown)
+
+
+@asynccontextmanager
+async def muted(stage: Stage, namespace: str) -> AsyncIterator[None]:
+    """Have the API server refuse every write to the ConfigMaps and Secrets of a namespace."""
+    name = stage.name
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE", "DELETE"],
+        "resources": ["configmaps", "secrets"],
+    }
+    here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    api = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    policy = {
+        "kind": "ValidatingAdmissionPolicy",
+        "spec": {
+            "matchConstraints": {"namespaceSelector": here, "resourceRules": [rule]},
+            "validations": [{"expression": "false", "message": "nothing reaches this namespace"}],
+        },
+    }
+    binding = {
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [api | policy, api | binding]})
+    kubectl = stage.sandbox.kubectl
+    await asyncio.to_thread(kubectl, "apply", "-f", "-", stdin=text)
+    try:
+        await until(lambda: refuses_writes(stage, namespace), bool)
+        yield
+    finally:
+        await asyncio.to_thread(kubectl, "delete", "-f", "-", stdin=text)
+    await until(lambda: refuses_writes(stage, namespace), lambda refuses: not refuses)
+
+
+async def refuses_writes(stage: Stage, namespace: str) -> bool:
+    """Say whether the bundle there cannot be written."""
+    patch = {"metadata": {"labels": {"tried": "yes"}}}
+    try:
+        await stage.person.edit("ConfigMap", Ref(namespace, "trust-bundle"), patch, dryRun="All")
+    except Refused:
+        return True
+    return False
+
+
+async def blocked(stage: Stage) -> list[str]:
+    """Wait until the rotation says what it waits for; return that."""
+    domain = await stage.person.sees(
+        DOMAIN, Ref("", stage.name), lambda found: found["status"]["rotation"]["blockers"]
+    )
+    return [awaited(each) for each in domain["status"]["rotation"]["blockers"]]
+
+
+def awaited(blocker: str) -> str:
+    """Return who is waited for, and for the new root, by a blocker that says until when."""
+    said = re.fullmatch(
+        r"(.*) does not hold the new root yet; it is waited for until [\d-]+ [\d:]+ UTC", blocker
+    )
+    assert said, blocker
+    return said[1]
+
+
+def in_namespace(crowd: Crowd, namespace: str) -> list[Ref]:
+    return sorted(ref for ref in crowd.identities if ref.namespace == namespace)
+
+
+async def the_old_root_verifies_nowhere(
+    crowd: Crowd, old: x509.Certificate, new: x509.Certificate, shown: dict[Ref, Files]
+) -> None:
+    """Every leaf is of the new root, nothing holds the old one, and what it signed is refused."""
+    assert old != new
+    now = datetime.now(UTC)
+    for ref, leaf in (await crowd.leaves()).items():
+        leaf.verify_directly_issued_by(new)
+        before = x509.load_pem_x509_certificate(shown[ref]["tls.crt"].encode())
+        before.verify_directly_issued_by(old)
+        assert before.not_valid_after_utc > now, "it is refused for its root, not for its age"
+    await until(lambda: holders(crowd.stage, old), lambda found: not found)
+    everybody = len(crowd.identities) + len(crowd.stage.namespaces) + 1  # and the authority
+    assert len(await holders(crowd.stage, new)) == everybody
+    await crowd.scene.obeyed()
+    for pair in crowd.pairs:
+        ends = pair.caller.name, pair.callee.name
+        said = await crowd.scene.call(*ends, present=shown[pair.caller])
+        assert said == "handshake by server: unknown certificate authority", pair
+        callee = crowd.scene.workload(pair.callee.name)
+        await asyncio.to_thread(callee.pose, shown[pair.callee])
+        said = await crowd.scene.call(*ends)
+        assert said == "handshake by client: unknown certificate authority", pair
+        await asyncio.to_thread(callee.pose, None)
+        assert await crowd.scene.call(*ends) == "answered"
+
+
+async def holders(stage: Stage, root: x509.Certificate) -> list[str]:
+    """Return the Secrets and ConfigMaps of the stage that hold a root."""
+    line = root.public_bytes(Encoding.PEM).decode().splitlines()[-2]
+    found = []
+    for namespace in (stage.own, *stage.namespaces):
+        for kind in ("Secret", "ConfigMap"):
+            for item in await stage.person.all(kind, namespace):
+                files = files_of(item) if kind == "Secret" else item.get("data", {})
+                if any(line in text for text in files.values()):
+                    found.append(f"{kind} {Ref.of(item)}")
+    return found
