@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check crds bench clean
+.PHONY: help demo test campaign check crds bench clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
@@ -16,6 +16,9 @@ demo: $(READY) ## show it at work: on a real node where there can be one, else o
 test: check ## check, then run all tests
 	$(BIN)/python -m sandbox build
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+campaign: $(READY) ## try far longer what a random mix of changes, faults and crashes breaks
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/campaign
 
 check: $(READY) ## what needs no cluster and no patience: style, types, layers, generated files
 	$(BIN)/ruff format --check

@@ -27,6 +27,7 @@ from tests.strategies import clusters
 from troth.planning.edge_status import EDGE_LIMIT
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.references import Ref
+from troth.resources.service_identity import GATEWAY_TRUST_LIMIT
 from troth.resources.service_identity_status import ServiceIdentityStatus
 from troth.resources.trust_domain import TrustDomainStatus
 from troth.world.keys import domain_key
@@ -226,6 +227,43 @@ def test_both_sides_come_back_when_gateway_only_trust_ends() -> None:
     cluster.settle()
     policy = cluster.objects["NetworkPolicy", Ref("shop", "gateway-troth")]
     assert len(policy["spec"]["egress"]) == 1, "the resolver alone is left"
+
+
+def test_both_sides_come_back_when_gateway_only_trust_is_near_enough_to_count() -> None:
+    begins = NOW + HOUR
+    cluster = shop(
+        identity(
+            ports=["https"],
+            accepts=[accept("gateway")],
+            authentication=gateway_only("gateway", begins + GATEWAY_TRUST_LIMIT),
+        ),
+        identity("gateway", calls=[call("payments")]),
+    ).settle()
+    assert conditions(cluster)["Ready"]["reason"] == "GatewayTrustTooLong"
+    assert cluster.plan(key_of()).due == begins
+    assert cluster.plan(key_of("gateway")).due == begins
+    cluster.now = begins
+    cluster.settle()
+    assert conditions(cluster)["Ready"]["status"] == "True"
+
+
+@pytest.mark.parametrize("days", [10, 60])
+def test_gateway_only_trust_says_who_answers_for_it_and_why(days: int) -> None:
+    cluster = shop(
+        identity(authentication=gateway_only("gateway", NOW + timedelta(days=days)))
+    ).settle()
+    told = conditions(cluster)["GatewayTrusted"]["message"]
+    assert "team payments answers for it: the vendor's program speaks no TLS" in told
+
+
+def test_nobody_is_ready_outside_a_trust_domain_though_only_observed() -> None:
+    outside = namespace("outside")
+    trust = gateway_only("gateway", NOW + timedelta(days=10))
+    observed = identity(namespace="outside", enforcement="Observe", authentication=trust)
+    cluster = shop(outside, observed).settle()
+    told = conditions(cluster, key_of(namespace="outside"))
+    assert told["Ready"]["reason"] == told["NetworkEnforced"]["reason"] == "NoTrustDomain"
+    assert told["Stalled"]["status"] == "True"
 
 
 # Resources that cannot be read

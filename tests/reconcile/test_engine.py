@@ -11,6 +11,7 @@ from hypothesis import given, settings
 
 from tests import builders
 from tests.builders import (
+    HOUR,
     NOW,
     OWN,
     Manifest,
@@ -19,7 +20,9 @@ from tests.builders import (
     domain,
     identity,
     namespace,
+    rotation,
     secret,
+    stamp,
 )
 from tests.reconcile.serving import Crashed, Permit, Server, converge, running
 from tests.strategies import clusters
@@ -273,6 +276,25 @@ async def test_a_changed_declaration_is_no_repair() -> None:
         await it.put(identity("payments", enforcement="Observe"))
         await it.put(PAYMENTS)
     assert "Repaired" not in server.reasons()
+
+
+# Federation
+
+
+async def test_an_unconfined_root_to_come_takes_no_trust_from_the_one_in_use() -> None:
+    mutual = [{"name": "production"}]
+    abroad = domain("abroad", federatesWith=mutual)
+    server = Server([SHOP[0], domain(federatesWith=[{"name": "abroad"}]), abroad])
+    async with running(server) as it:
+        await it.settle()
+        before = server.objects[BUNDLE]["data"]["ca.crt"]
+        assert before.count("BEGIN CERTIFICATE") == 2
+        unconfined = {"selfManaged": {"confined": False}}
+        await it.put(domain("abroad", federatesWith=mutual, authority=unconfined))
+        await it.clock.move_to(NOW + HOUR)
+        await it.put(rotation("TrustDomain", "abroad", OWN, requestedAt=stamp(NOW + HOUR)))
+        assert "next.crt" in server.objects["Secret", Ref(OWN, "abroad-authority")]["data"]
+        assert server.objects[BUNDLE]["data"]["ca.crt"] == before
 
 
 # Refusals

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 
+from troth.pki.authorities import Authority
 from troth.pki.bundles import bundle_pem, parse_bundle
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain import TrustDomain
@@ -51,11 +52,16 @@ def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
 
 
 def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
-    """Return a domain's anchors as others may trust them: none unless they are confined to it."""
+    """Return a domain's anchors as others may trust them: only those that are confined to it."""
     known = world.authorities.of(domain)
     if known is None or known.authority is None:
         return ()
     slots = (known.authority, known.prepared, known.retiring)
-    if any(slot and slot.constrained_to != domain.spec.domain for slot in slots):
-        return ()
-    return known.anchors
+    return tuple(
+        anchor for slot in slots if slot and is_confined(slot, domain) for anchor in slot.anchors
+    )
+
+
+def is_confined(authority: Authority, domain: TrustDomain) -> bool:
+    """Say whether a CA of a trust domain can vouch for no other: by its own name constraints."""
+    return authority.constrained_to == domain.spec.domain

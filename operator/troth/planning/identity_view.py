@@ -13,7 +13,12 @@ from troth.planning.rotation import reissue_wait
 from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
-from troth.resources.service_identity import MTLS, GatewayOnly, ServiceIdentity
+from troth.resources.service_identity import (
+    GATEWAY_TRUST_LIMIT,
+    MTLS,
+    GatewayOnly,
+    ServiceIdentity,
+)
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
@@ -39,7 +44,7 @@ class View:
     policy_refused: str
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
-    trust_ends: tuple[datetime, ...]
+    trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
     now: datetime
@@ -82,7 +87,7 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
         policy_refused=world.refused.get(("NetworkPolicy", policy), ""),
         services=tuple(world.service_names(ref)),
         edges=edges,
-        trust_ends=tuple(_trust_ends(ref, edges, world)),
+        trust_turns=tuple(_trust_turns(ref, edges, world)),
         reissue_wait=_reissue_wait(identity, domain, known, world),
         rotations=world.rotations.of(identity_key(ref)),
         now=now,
@@ -101,12 +106,16 @@ def _reissue_wait(
     return reissue_wait(domain, known, spread_of(identity.metadata.uid), world)
 
 
-def _trust_ends(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
-    """Yield when the gateway-only trust of a callee ends: this caller's egress closes with it."""
+def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
+    """Yield when the gateway-only trust of a callee begins to count and when it ends: this
+    caller's egress opens and closes with it.
+    """
     for edge in edges:
         callee = world.registry.identities.get(edge.callee)
         if edge.caller == ref and callee and callee.spec.authentication.gateway_only:
-            yield callee.spec.authentication.gateway_only.expires_at
+            end = callee.spec.authentication.gateway_only.expires_at
+            yield end - GATEWAY_TRUST_LIMIT
+            yield end
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from troth.pki.authorities import Authority
 from troth.pki.certificates import BACKDATE, short
-from troth.planning.anchors import bundle_text, federated, roots_in
+from troth.planning.anchors import bundle_text, federated, is_confined, roots_in
 from troth.planning.handover import Handover, Laggard, hand_over
 from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
 from troth.planning.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
@@ -213,7 +213,7 @@ class _Root:
                 valid_to_all,
             )
         wanted = roots_in(bundle_text(prepared.anchors))
-        for reader in readers_of(self.domain, self.world, self.now):
+        for reader in readers_of(prepared, self.domain, self.world, self.now):
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not hold the new root yet; it is waited for"
                 yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
@@ -221,9 +221,15 @@ class _Root:
             yield Laggard(f"{sentence}; it is waited for", self.deadline)
 
     def published_since(self) -> Iterator[float]:
-        """Yield since when the readers hold their roots."""
-        for reader in readers_of(self.domain, self.world, self.now):
-            yield reader.since
+        """Yield since when the readers that hold the next root do; the others are either waited
+        for, or not any more.
+        """
+        prepared = self.known.prepared
+        assert prepared is not None
+        wanted = roots_in(bundle_text(prepared.anchors))
+        for reader in readers_of(prepared, self.domain, self.world, self.now):
+            if wanted <= reader.roots:
+                yield reader.since
         yield from restarted_since(self.domain, self.world, self.now)
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
@@ -322,15 +328,18 @@ class _Root:
         return DropSlots(secret.ref, secret.uid, secret.resource_version, slots)
 
 
-def readers_of(domain: TrustDomain, world: World, now: datetime) -> Iterator[Reader]:
-    """Yield everything that verifiers of the domain's leaves read their roots from.
+def readers_of(
+    root: Authority, domain: TrustDomain, world: World, now: datetime
+) -> Iterator[Reader]:
+    """Yield everything that verifiers of a root's leaves read their roots from.
 
-    The bundle of every namespace that the domain, or one it federates with, governs, and the
+    The bundle of every namespace that its domain, or one that may trust it, governs, and the
     Secrets of the identities there. A bundle that is missing holds nothing. Namespaces that are
     being deleted do not count, nor do Secrets whose leaf has expired: nobody can be using them.
     """
     governed: set[str] = set()
-    for each in (domain, *federated(domain, world)):
+    trusting = federated(domain, world) if is_confined(root, domain) else ()
+    for each in (domain, *trusting):
         for namespace in world.registry.governed_by(each.metadata.name):
             if namespace in world.terminating:
                 continue

@@ -16,7 +16,7 @@ from troth.planning.plan import Apply, Plan
 from troth.planning.restarts import Rollout, plan_rollout
 from troth.resources.conditions import Verdict
 from troth.resources.scalars import format_time
-from troth.resources.service_identity import Enforcement
+from troth.resources.service_identity import GATEWAY_TRUST_LIMIT, Enforcement
 from troth.resources.service_identity_status import CertificateStatus, ServiceIdentityStatus
 from troth.trust.edges import gateway_trust_fault
 from troth.world.facts import Fault, KnownAuthority
@@ -62,8 +62,11 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
 
 def _plan_network(view: View, world: World) -> Layer:
     type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
+    unsettled = _unsettled(view)
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
+        if unsettled is not None:
+            verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
         return Layer(verdict, tuple(removal("NetworkPolicy", view.policy, view.identity)))
     standing = conflict("NetworkPolicy", ref, view.policy, view)
     if standing is not None and view.domain is not None:
@@ -81,7 +84,6 @@ def _plan_network(view: View, world: World) -> Layer:
         )
         for claim in view.governance.claims
     ]
-    unsettled = _unsettled(view)
     if unsettled is not None:
         verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
         if view.policy is None or standing is not None or not specs:
@@ -117,9 +119,10 @@ def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
     if view.reissue_wait > timedelta(0):
         yield view.now + view.reissue_wait
     if view.gateway_only is not None:
-        yield view.gateway_only.expires_at
+        yield view.gateway_only.expires_at - GATEWAY_TRUST_LIMIT
         yield view.gateway_only.expires_at - GATEWAY_WARNING
-    yield from view.trust_ends
+        yield view.gateway_only.expires_at
+    yield from view.trust_turns
     for seen in (view.secret_foreign, view.policy_foreign):
         if seen is not None:
             yield seen + FOREIGN_RETRY
@@ -148,11 +151,12 @@ def _gateway_verdict(view: View) -> Iterator[Verdict]:
     elif trust.expires_at <= view.now + GATEWAY_WARNING:
         message = (
             f"gateway-only trust ends at {format_time(trust.expires_at)}; from then on nobody is "
-            f"accepted ({trust.owner} answers for it)"
+            f"accepted ({trust.owner} answers for it: {trust.reason})"
         )
         yield verdicts.true(type_, "GatewayTrustEnding", message)
     else:
-        yield verdicts.true(type_, "UntilItsEnd", f"{trust.owner} answers for it")
+        message = f"{trust.owner} answers for it: {trust.reason}"
+        yield verdicts.true(type_, "UntilItsEnd", message)
 
 
 def _status(view: View, judged: Iterable[Verdict], leaf: Leaf | None) -> dict[str, object]:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
-from troth.planning.anchors import bundle_text, confined, federated, trusted_anchors
+from troth.planning.anchors import bundle_text, federated, is_confined, trusted_anchors
 from troth.planning.authority import Part, plan_authority, plan_rotation
 from troth.planning.children import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.handover import Handover
@@ -106,7 +106,7 @@ def _bundle_verdict(
         return verdicts.false(type_, "Conflict", message)
     for other in federated(domain, world):
         known = world.authorities.of(other)
-        if known and known.authority and not confined(other, world):
+        if known and known.authority and not is_confined(known.authority, other):
             message = (
                 f"the root of TrustDomain {other.metadata.name} is not confined to its own trust "
                 "domain by name constraints and is therefore not trusted here; constrain it to "

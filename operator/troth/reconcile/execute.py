@@ -147,9 +147,9 @@ class Executor:
                 plan.key.kind, plan.key.ref, body, subresource="status"
             )
         except ApiError as error:
-            if error.status in (NOT_FOUND, CONFLICT):  # gone, or replaced by a namesake
+            if error.status == NOT_FOUND:
                 return set()
-            raise
+            raise  # a conflict may pass; of a namesake the informer is about to tell
         affected = self._observe(answer)
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
@@ -184,7 +184,10 @@ class Executor:
         signer = self._signer(step.authority_secret, step.trust_domain, step.authority)
         secret = await asyncio.to_thread(leaf_secret, step, signer, self._clock.now())
         known = self._world.secrets.get(Ref.of(secret))
-        return await self._put(secret, known.uid if known else "")
+        if known is None:
+            return await self._put(secret, "")
+        # only over what was seen: a world that lags would replace what has been issued since
+        return await self._put(secret, known.uid, known.resource_version)
 
     def _signer(self, secret: Ref, trust_domain: str, fingerprint: str) -> SigningAuthority:
         """Return the very authority that was planned with; raises `TryAgain` without it."""
@@ -193,10 +196,15 @@ class Executor:
             raise TryAgain
         return signer
 
-    async def _put(self, manifest: Manifest, uid: str) -> Keys:
-        """Apply to the very object that is known, or make it where none is known."""
+    async def _put(self, manifest: Manifest, uid: str, resource_version: str = "") -> Keys:
+        """Apply to the very object that is known, or make it where none is known.
+
+        With a resource version, only if the object is as it was seen.
+        """
         if uid:
             metadata = {**manifest["metadata"], "uid": uid}
+            if resource_version:
+                metadata["resourceVersion"] = resource_version
             try:
                 return self._observe(await self._writes.apply({**manifest, "metadata": metadata}))
             except ApiError as error:
@@ -272,7 +280,9 @@ class Executor:
         try:
             await self._writes.delete(step.kind, step.ref, step.uid)
         except ApiError as error:
-            if error.status not in (NOT_FOUND, CONFLICT):
+            if error.status == CONFLICT:
+                raise TryAgain from error  # a namesake, of which the informer is about to tell
+            if error.status != NOT_FOUND:
                 raise
         return self._world.forget_written(step.kind, step.ref)
 

@@ -69,7 +69,7 @@ class Rehearsal:
     # What the engine asks of a server
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply an object; the uid, where given, must be that of the one that is there."""
+        """Apply an object; uid and version, where given, must be those of the one that is there."""
         place = manifest["kind"], Ref.of(manifest)
         before = self.objects.get(place)
         if before is None:
@@ -80,6 +80,9 @@ class Rehearsal:
             return self._write(place, stored)
         if manifest["metadata"].get("uid", before["metadata"]["uid"]) != before["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "another object of that name")
+        version = before["metadata"]["resourceVersion"]
+        if manifest["metadata"].get("resourceVersion", version) != version:
+            raise ApiError(409, "Conflict", "the object has been modified")
         stored = copy.deepcopy(before)
         for part, value in manifest.items():
             if part != "metadata":

@@ -1,0 +1,268 @@
+"""A cluster in memory to be unkind to: its API server, and copies of the operator that watch it.
+
+Every change of an object is an event; each copy is told of them kind by kind, in order, as a watch
+would, when it is let. A copy may be muted, told of the past again, or begin with a list that is
+behind.
+"""
+
+import asyncio
+import copy
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tests.builders import OWN, Manifest
+from tests.reconcile.serving import Crashed, Server
+from troth.cluster.api import ApiError
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.engine import Engine
+from troth.reconcile.rehearsal import Place
+from troth.resources.references import Ref
+from troth.world.facts import MANAGED_BY
+from troth.world.keys import domain_key, identity_key
+
+LATENCY = 0.02
+"""Seconds that a request takes, and a watch to tell."""
+WORKERS = 3
+KINDS = (
+    "TrustDomain",
+    "ServiceIdentity",
+    "CredentialRotation",
+    "Namespace",
+    "EndpointSlice",
+    "Secret",
+    "ConfigMap",
+    "NetworkPolicy",
+)
+SELECTED = ("ConfigMap", "NetworkPolicy", "Secret")
+"""Of these only Troth's own are watched, outside its own namespace."""
+
+Refusal = Literal["403", "409", "500", "lost"]
+"""What becomes of a write; one that is lost is carried out, and its answer never comes."""
+REASONS = {"403": "Forbidden", "409": "Conflict", "500": "InternalError", "lost": "Disconnected"}
+
+
+@dataclass(frozen=True)
+class Event:
+    version: int
+    place: Place
+    manifest: Manifest | None
+    """None once it is gone."""
+
+
+def ours(manifest: Manifest) -> bool:
+    return (manifest["metadata"].get("labels") or {}).get(MANAGED_BY) == "troth"
+
+
+def watched(manifest: Manifest) -> bool:
+    own = manifest["kind"] == "Secret" and manifest["metadata"]["namespace"] == OWN
+    return manifest["kind"] not in SELECTED or own or ours(manifest)
+
+
+class ApiServer(Server):
+    """Remembers every event; refuses writes, and loses answers, as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: dict[str, list[Event]] = defaultdict(list)
+        self.refusals: list[Refusal] = []
+        self.on_write: Callable[[Place, Manifest | None, Manifest | None], None] = lambda *_: None
+        """Called with the place, what was there, and what will be there."""
+        self.watches: list[asyncio.Event] = []
+        self.made: set[str] = set()
+        """The UIDs of what the operator made."""
+
+    @classmethod
+    def like(cls, other: "ApiServer") -> "ApiServer":
+        """One with the same objects, and no past."""
+        server = cls()
+        server.objects = copy.deepcopy(other.objects)
+        server._version = other._version
+        for place, manifest in server.objects.items():
+            event = Event(server._version, place, copy.deepcopy(manifest))
+            server.history[place[0]].append(event)
+        return server
+
+    # What people and controllers do
+
+    def remove(self, place: Place) -> None:
+        self._version += 1
+        del self.objects[place]
+        self._tell(Event(self._version, place, None))
+
+    def collect_garbage(self) -> None:
+        """Remove what belongs to an owner that is gone."""
+        uids = {each["metadata"]["uid"] for each in self.objects.values()}
+        for place, manifest in list(self.objects.items()):
+            owners = manifest["metadata"].get("ownerReferences") or []
+            if owners and not any(owner["uid"] in uids for owner in owners):
+                self.remove(place)
+
+    # What the operator does
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        await asyncio.sleep(LATENCY)
+        return await super().apply(manifest)
+
+    async def merge_patch(
+        self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
+    ) -> Manifest:
+        await asyncio.sleep(LATENCY)
+        return await super().merge_patch(kind, ref, patch, subresource)
+
+    async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
+        await asyncio.sleep(LATENCY)
+        return await super().json_patch(kind, ref, operations)
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        await asyncio.sleep(LATENCY)
+        found = self._get(kind, ref)
+        if found["metadata"]["uid"] != uid:
+            raise ApiError(409, "Conflict", "another object of that name")
+        refusal = self._refuse()
+        self.on_write((kind, ref), found, None)
+        self.remove((kind, ref))
+        self._answer((kind, ref), refusal)
+        return found
+
+    def _write(self, place: Place, stored: Manifest) -> Manifest:
+        refusal = self._refuse()
+        self.on_write(place, self.objects.get(place), stored)
+        new = place not in self.objects
+        answer = self._store(place, stored)
+        if new:
+            self.made.add(answer["metadata"]["uid"])
+        self._answer(place, refusal)
+        return answer
+
+    def _refuse(self) -> Refusal | None:
+        refusal = self.refusals.pop(0) if self.refusals else None
+        if refusal in (None, "lost"):
+            return refusal
+        raise ApiError(int(refusal), REASONS[refusal], "as the test wants it")
+
+    def _answer(self, place: Place, refusal: Refusal | None) -> None:
+        self._written(place)
+        if refusal == "lost":
+            raise ApiError(0, REASONS["lost"], "the answer was lost")
+
+    def _store(self, place: Place, stored: Manifest) -> Manifest:
+        if place not in self.objects:  # a namesake is another object
+            name = f"{place}/{self._version}"
+            stored["metadata"]["uid"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+        answer = super()._store(place, stored)
+        self._tell(Event(self._version, place, copy.deepcopy(answer)))
+        return answer
+
+    def _tell(self, event: Event) -> None:
+        self.history[event.place[0]].append(event)
+        for watch in self.watches:
+            watch.set()
+
+
+@dataclass
+class Permit:
+    """Leave to write."""
+
+    given: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def remaining(self) -> float:
+        return 3600.0 if self.given.is_set() else 0.0
+
+    async def gained(self) -> None:
+        await self.given.wait()
+
+
+class Copy:
+    """One copy of the operator, with its watches."""
+
+    def __init__(self, server: ApiServer, clock: MovableClock) -> None:
+        self._server = server
+        self.permit = Permit()
+        self.engine = Engine(server, OWN, clock=clock, permit=self.permit)
+        self._muted: set[str] = set()
+        self._told: dict[str, int] = {}
+        """How many events of a kind it was told of."""
+        self._seen: dict[str, set[Place]] = defaultdict(set)
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, behind: Mapping[str, int]) -> None:
+        """List everything, as it was so many events of a kind ago, and begin to work."""
+        for kind in KINDS:
+            self.list(kind, behind.get(kind, 0))
+        self.look_at_everything()
+        self._server.watches.append(self._news)
+        work = [self.engine.work() for _ in range(WORKERS)]
+        both = (self.engine.queue.run_due(), self._watch())
+        self._tasks = [asyncio.create_task(each) for each in (*work, *both)]
+
+    async def kill(self) -> None:
+        self._server.watches.remove(self._news)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it was made to crash; raises what else it ended with."""
+        over = [task for task in self._tasks if task.done() and not task.cancelled()]
+        ends = [end for task in over if (end := task.exception()) is not None]
+        for end in ends:
+            if not isinstance(end, Crashed):
+                raise end
+        return bool(ends)
+
+    def look_at_everything(self) -> None:
+        registry = self.engine.world.registry
+        self.engine.queue.add(identity_key(ref) for ref in registry.identities)
+        self.engine.queue.add(domain_key(name) for name in registry.domains)
+
+    def mute(self, kind: str) -> None:
+        self._muted.add(kind)
+
+    def unmute(self, *kinds: str) -> None:
+        self._muted.difference_update(kinds)
+        self._news.set()
+
+    def list(self, kind: str, behind: int = 0) -> None:
+        """List a kind as it was so many events ago, and watch from there."""
+        history = self._server.history[kind]
+        self._told[kind] = len(history) - behind
+        past = history[: self._told[kind]]
+        version = past[-1].version if past else 1
+        latest = {event.place: event.manifest for event in past}
+        there = {place: each for place, each in latest.items() if each and watched(each)}
+        for place, manifest in there.items():
+            self._observe(place, manifest)
+        for place in self._seen[kind] - there.keys():
+            self._forget(place, version)
+        self._news.set()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(LATENCY)
+            for kind in KINDS:
+                history = self._server.history[kind]
+                while kind not in self._muted and self._told[kind] < len(history):
+                    self._told[kind] += 1
+                    self._take(history[self._told[kind] - 1])
+
+    def _take(self, event: Event) -> None:
+        if event.manifest is not None and watched(event.manifest):
+            self._observe(event.place, event.manifest)
+        elif event.place in self._seen[event.place[0]]:  # gone, or not selected any more
+            self._forget(event.place, event.version)
+
+    def _observe(self, place: Place, manifest: Manifest) -> None:
+        self._seen[place[0]].add(place)
+        self.engine.observe(copy.deepcopy(manifest))
+
+    def _forget(self, place: Place, version: int) -> None:
+        self._seen[place[0]].discard(place)
+        self.engine.forget(*place, version)

@@ -1,0 +1,146 @@
+"""An account of all that Troth wrote and means to do, without what is random.
+
+Certificates are told by what they say: serial numbers and fingerprints differ from run to run.
+Which key is in use is a part of its own, `key`. Each part has a name, so that a test can say where
+a change must show.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from cryptography import x509
+
+from tests.builders import OWN, Manifest
+from tests.reconcile.serving import Running
+from troth.cli import graph
+from troth.pki.keys import algorithm_of
+from troth.pki.pem import public_key
+from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.model import Model
+from troth.trust.edges import all_edges
+from troth.world import observe
+from troth.world.facts import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
+
+Part = tuple[str, str]
+"""What it is, and where or whose."""
+Account = dict[Part, Any]
+
+RANDOM = {"fingerprint", "serial", "authority"}
+HISTORY = {"observedGeneration"}
+TIMES = {"notAfter", "renewAt", "lastTransitionTime", "lastRotated", "nextRotation"}
+OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation"}
+FILES = {
+    "authority": (observe.LEAF, observe.NEXT_LEAF, observe.RETIRING),
+    "certificate": (observe.LEAF,),
+}
+
+
+def account(it: Running, *, times: bool = True) -> Account:
+    """What there is now; without `times` only what does not depend on when it came about."""
+    return dict(_parts(it, times=times))
+
+
+def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
+    for (kind, ref), manifest in it.server.objects.items():
+        where = str(ref)
+        if kind in OURS:
+            yield ("status", f"{kind} {where}"), _status(_stored(manifest), times=times)
+            yield ("marks", f"{kind} {where}"), _marks(manifest)
+        elif _labels(manifest).get(MANAGED_BY) == "troth":
+            yield ("marks", f"{kind} {where}"), _marks(manifest)
+            yield from _child(kind, where, manifest, times=times)
+    registry = it.engine.world.registry
+    yield ("graph", ""), graph.as_json(registry, all_edges(registry, it.clock.now()))
+    if times:
+        yield from ((("due", str(key)), moment) for key, moment in it.engine.queue._due.items())
+
+
+def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterator[tuple[Part, Any]]:
+    match kind:
+        case "NetworkPolicy":
+            yield ("policy", where), manifest["spec"]
+        case "ConfigMap":
+            roots = manifest["data"][observe.ROOTS].encode()
+            yield ("bundle", where), sorted(map(_said, _read(roots)))
+        case "Secret":
+            own = where.startswith(f"{OWN}/")
+            data, what = observe.decoded(manifest), "authority" if own else "certificate"
+            yield (
+                (what, where),
+                [_certificates(data[name], times=times) for name in FILES[what] if name in data],
+            )
+            yield ("key", where), hashlib.sha256(data[observe.KEY]).hexdigest()
+            if not own:
+                yield ("peers", where), json.loads(data[observe.PEERS])
+                yield ("roots", where), sorted(map(_said, _read(data[observe.ROOTS])))
+                yield ("files", where), sorted(data)
+
+
+def _marks(manifest: Manifest) -> Manifest:
+    """Labels, owners, annotations and finalizers."""
+    metadata = manifest["metadata"]
+    annotations = dict(metadata.get("annotations") or {})
+    if KEYSTORE_DIGEST in annotations:  # of what is random
+        right = observe.keystore_digest(observe.decoded(manifest))
+        annotations[KEYSTORE_DIGEST] = annotations[KEYSTORE_DIGEST] == right
+    annotations.pop(REPLACED_AT, None)  # it tells of the past
+    return {
+        "labels": _labels(manifest),
+        "annotations": annotations,
+        "owners": metadata.get("ownerReferences"),
+        "finalizers": metadata.get("finalizers"),
+    }
+
+
+def _labels(manifest: Manifest) -> dict[str, str]:
+    return dict(manifest["metadata"].get("labels") or {})
+
+
+def _stored(manifest: Manifest) -> Manifest:
+    """A status with its defaults, as the API server would have it."""
+    of_kind = KIND_BY_NAME[manifest["kind"]].model.model_fields["status"].annotation
+    assert isinstance(of_kind, type)
+    assert issubclass(of_kind, Model)
+    return of_kind.model_validate(manifest.get("status", {})).manifest()
+
+
+def _status(part: Any, *, times: bool) -> Any:
+    match part:
+        case dict():
+            return {
+                name: "..."
+                if name in RANDOM or (name in TIMES and not times)
+                else _status(value, times=times)
+                for name, value in part.items()
+                if name not in HISTORY
+            }
+        case list():
+            return [_status(each, times=times) for each in part]
+        case _:
+            return part
+
+
+@cache
+def _read(pem: bytes) -> tuple[x509.Certificate, ...]:
+    return tuple(x509.load_pem_x509_certificates(pem))
+
+
+def _certificates(pem: bytes, *, times: bool) -> list[tuple[str, str]]:
+    """What the certificates of a file say, and from when, if that is asked for."""
+    return [(_said(each), str(each.not_valid_before_utc) if times else "") for each in _read(pem)]
+
+
+@cache
+def _said(certificate: x509.Certificate) -> str:
+    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    said = [algorithm_of(public_key(certificate)).value, str(lifetime)]
+    for extension in certificate.extensions:
+        match extension.value:
+            case x509.SubjectAlternativeName() as names:
+                said += [name.value for name in names if hasattr(name, "value")]
+            case x509.NameConstraints() as constraints:
+                said += [f"only {name.value}" for name in constraints.permitted_subtrees or ()]
+    return " ".join(said)

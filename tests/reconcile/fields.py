@@ -1,0 +1,418 @@
+"""Every field of every spec: where it stands in a cluster that uses them all, and what else it
+can say.
+
+The fields come from the generated CRDs, so that none can be forgotten. `CHANGES` has one entry for
+each: where the change must show and, unless the schema tells, the other value.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests import builders
+from tests.builders import DAY, NOW, OWN, Manifest, stamp
+from tests.workloads import workload
+from troth.resources.references import Ref
+
+CRDS = Path(__file__).parents[2] / "crds"
+GONE: Any = object()
+"""Left out."""
+BY_SCHEMA: Any = object()
+"""The next of an enumeration, the other truth, one more; or else left out, where that may be."""
+ITEM = "[]"
+
+Place = tuple[str, Ref]
+
+
+# The fields
+
+
+@dataclass(frozen=True)
+class Field:
+    kind: str
+    path: tuple[str, ...]
+    """Names of properties, and `[]` for an item of a list."""
+    schema: Manifest
+    required: bool
+
+    def __str__(self) -> str:
+        return f"{self.kind}.{'.'.join(self.path)}"
+
+
+def fields() -> list[Field]:
+    """Every property of every spec, but those that must be there and only hold others."""
+    found: list[Field] = []
+    for file in sorted(CRDS.glob("*.yaml")):
+        definition = yaml.safe_load(file.read_text())["spec"]
+        (version,) = definition["versions"]
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        found += _below(definition["names"]["kind"], (), spec)
+    return found
+
+
+def _below(kind: str, path: tuple[str, ...], schema: Manifest) -> Iterator[Field]:
+    for name, below in schema.get("properties", {}).items():
+        here, required = (*path, name), name in schema.get("required", [])
+        if not (required and "properties" in below):
+            yield Field(kind, here, below, required)
+        yield from _below(kind, here, below)
+        yield from _below(kind, (*here, ITEM), below.get("items", {}))
+
+
+# What is declared
+
+
+def expressions(key: str = "tier", *values: str) -> list[Manifest]:
+    return [{"key": key, "operator": "In", "values": list(values or ("a", "b"))}]
+
+
+def pods(app: str) -> Manifest:
+    return {"matchLabels": {"app": app}, "matchExpressions": expressions()}
+
+
+PRODUCTION = builders.domain(
+    namespaceSelector={
+        "matchLabels": {"domain": "production"},
+        "matchExpressions": expressions("stage", "live", "late"),
+    },
+    certificates={"lifetime": "20h", "dnsSuffixes": ["shop.example"]},
+    bundle={"configMapName": "roots", "propagation": "2m"},
+    allowEnvironments=["abroad"],
+    federatesWith=[{"name": "abroad"}],
+    network={
+        "dns": {"namespace": "dns", "podSelector": pods("dns"), "port": 5353},
+        "metrics": {"namespace": "monitoring", "podSelector": pods("prometheus")},
+        "probes": {"cidrs": ["10.1.0.0/16"]},
+    },
+)
+ABROAD = builders.domain(
+    "abroad",
+    authority={"secretRef": {"name": "corporate"}},
+    allowEnvironments=["production"],
+    federatesWith=[{"name": "production"}, {"name": "batch"}],
+)
+BATCH = builders.domain("batch", allowEnvironments=["abroad"], federatesWith=[{"name": "abroad"}])
+PAYMENTS = builders.identity(
+    "payments",
+    ports=[("https", 8443), ("admin", 9000), ("probe", 8080)],
+    pods=pods("payments"),
+    authentication={
+        "mtls": {"dnsNames": ["pay.shop.example"], "lifetime": "12h", "keystores": ["PKCS12"]}
+    },
+    accepts=[
+        builders.accept("checkout", namespace="shop", scopes=["charge"]),
+        builders.accept("partner", namespace="abroad"),
+        builders.accept("audit", "admin"),
+        builders.unverified(namespaceSelector=pods("ingress"), podSelector=pods("proxy")),
+        builders.unverified(cidrs=["203.0.113.0/24"]),
+    ],
+    calls=[
+        builders.call("ledger", namespace="finance"),
+        builders.external("198.51.100.0/24"),
+        {"kubernetesAPI": True},
+    ],
+    exceptions={"probes": ["probe"], "metrics": ["probe"]},
+    requires={"context": ["Tenant"]},
+)
+LEGACY = builders.identity(
+    "legacy",
+    ports=["https"],
+    authentication=builders.gateway_only("checkout", NOW + 10 * DAY, "shop"),
+    accepts=[builders.accept("checkout", namespace="shop")],
+)
+DECLARED = [
+    builders.namespace("shop", domain="production", stage="live"),
+    builders.namespace("finance", domain="production", stage="late"),
+    builders.namespace("archive", domain="production", stage="gone"),
+    builders.namespace("abroad", domain="abroad"),
+    builders.namespace("batch", domain="batch"),
+    PRODUCTION,
+    ABROAD,
+    BATCH,
+    PAYMENTS,
+    LEGACY,
+    builders.identity(
+        "checkout",
+        calls=[builders.call(each) for each in ("payments", "legacy", "audit")],
+    ),
+    builders.identity("audit", ports=["https"]),
+    builders.identity(
+        "ledger",
+        "finance",
+        ports=["https", ("admin", 9000)],
+        accepts=[builders.accept("payments", namespace="shop")],
+    ),
+    builders.identity(
+        "partner", "abroad", calls=[builders.call("payments", namespace="shop")], ports=["https"]
+    ),
+    builders.identity(
+        "reports",
+        "batch",
+        onRotation={"restart": [{"kind": "Deployment", "name": "reports"}]},
+    ),
+    workload("reports", namespace="batch", app="reports"),
+    builders.endpoint_slice("172.16.0.1"),
+    builders.rotation(
+        every="6h", windows=[{"cron": "0 17 * * *", "duration": "2h", "timeZone": "UTC"}]
+    ),
+    builders.rotation(target="checkout", overlap="9h"),
+    builders.rotation("TrustDomain", "production", OWN, "root"),
+    *(
+        builders.secret(name, tls_crt=certificate, tls_key=key.encode())
+        for name, domain in (("corporate", "abroad"), ("other", "abroad"), ("bought", "batch"))
+        for certificate, key in [builders.root(f"{domain}.example", name)]
+    ),
+]
+
+
+# What else each field can say
+
+
+@dataclass(frozen=True)
+class Change:
+    shows: str
+    """The kind of part of an account in which it must show."""
+    value: Any = BY_SCHEMA
+    at: str = ""
+    """Whose field, where it is not the first in `DECLARED` that has it."""
+    beside: Manifest = field(default_factory=dict)
+    """What must change with it for the whole to be valid: paths such as `accepts.0.from`."""
+    lives: timedelta = timedelta(0)
+    """How long it takes to show."""
+    rotated: str = ""
+    """The trust domain in the next replacement of whose root it shows."""
+    refused: str = ""
+    """Words of the sentence in the status of one that can only be refused."""
+
+
+ROTATION = timedelta(minutes=25)
+A_RENEWAL = timedelta(hours=9)
+"""Longer than the shorter of two lifetimes: a longer one begins with the next renewal."""
+UNVERIFIED = builders.unverified(cidrs=["192.0.2.0/24"])["unverified"]
+
+
+def _selector(shows: str, at: str = "", **gone: Any) -> dict[str, Change]:
+    """The changes of a label selector, which may itself be left out or not."""
+    return {
+        **({"": Change(shows, at=at, **gone)} if gone else {}),
+        ".matchLabels": Change(shows, {"app": "other"}, at=at),
+        ".matchExpressions": Change(shows, at=at),
+        ".matchExpressions.[].key": Change(shows, "rank", at=at),
+        ".matchExpressions.[].operator": Change(shows, at=at),
+        ".matchExpressions.[].values": Change(shows, ["c"], at=at),
+    }
+
+
+def _under(prefix: str, changes: dict[str, Change]) -> dict[str, Change]:
+    return {prefix + path: change for path, change in changes.items()}
+
+
+def the_active_root(objects: dict[Place, Manifest]) -> str:
+    return str(
+        objects["TrustDomain", Ref("", "production")]["status"]["authorities"][0]["fingerprint"]
+    )
+
+
+CHANGES: dict[str, Change] = {
+    # TrustDomain
+    "TrustDomain.domain": Change("status", "other.example"),
+    "TrustDomain.environment": Change("policy", "staging"),
+    **_under("TrustDomain.namespaceSelector", _selector("bundle")),
+    "TrustDomain.authority.selfManaged": Change(
+        "key",
+        GONE,
+        at="batch",
+        beside={"authority.secretRef": {"name": "bought"}},
+        lives=ROTATION,
+    ),
+    "TrustDomain.authority.selfManaged.keyAlgorithm": Change("authority", rotated="production"),
+    "TrustDomain.authority.selfManaged.lifetime": Change(
+        "authority", "4000h", rotated="production"
+    ),
+    "TrustDomain.authority.selfManaged.confined": Change("authority", rotated="production"),
+    "TrustDomain.authority.secretRef": Change(
+        "key", GONE, beside={"authority.selfManaged": {}}, lives=ROTATION
+    ),
+    "TrustDomain.authority.secretRef.name": Change("key", "other", lives=ROTATION),
+    "TrustDomain.certificates": Change("status"),
+    "TrustDomain.certificates.lifetime": Change("certificate", "5h", lives=A_RENEWAL),
+    "TrustDomain.certificates.dnsSuffixes": Change("status", ["other.example"]),
+    "TrustDomain.bundle": Change("bundle"),
+    "TrustDomain.bundle.configMapName": Change("bundle", "trusted"),
+    "TrustDomain.bundle.propagation": Change("pace", "4m", rotated="production"),
+    "TrustDomain.consent": Change("policy"),
+    "TrustDomain.allowEnvironments": Change("policy"),
+    "TrustDomain.federatesWith": Change("bundle"),
+    "TrustDomain.federatesWith.[].name": Change("bundle", "batch"),
+    "TrustDomain.network": Change("policy"),
+    "TrustDomain.network.dns": Change("policy"),
+    "TrustDomain.network.dns.namespace": Change("policy", "kube-system"),
+    **_under("TrustDomain.network.dns.podSelector", _selector("policy", value=GONE)),
+    "TrustDomain.network.dns.port": Change("policy"),
+    "TrustDomain.network.metrics": Change("policy"),
+    "TrustDomain.network.metrics.namespace": Change("policy", "metrics"),
+    **_under("TrustDomain.network.metrics.podSelector", _selector("policy")),
+    "TrustDomain.network.probes": Change("policy"),
+    "TrustDomain.network.probes.cidrs": Change("policy", ["10.2.0.0/16"]),
+    # ServiceIdentity
+    "ServiceIdentity.workload.serviceAccountName": Change("certificate", "other"),
+    **_under("ServiceIdentity.workload.podSelector", _selector("policy")),
+    "ServiceIdentity.workload.ports": Change("status", at="audit"),
+    "ServiceIdentity.workload.ports.[].name": Change("status", "grpc", at="audit"),
+    "ServiceIdentity.workload.ports.[].port": Change("policy"),
+    "ServiceIdentity.workload.ports.[].protocol": Change("policy"),
+    "ServiceIdentity.authentication.mtls": Change(
+        "certificate",
+        GONE,
+        at="audit",
+        beside={"authentication": builders.gateway_only("checkout", NOW + DAY)},
+    ),
+    "ServiceIdentity.authentication.mtls.dnsNames": Change("certificate", ["p.shop.example"]),
+    "ServiceIdentity.authentication.mtls.keyAlgorithm": Change("certificate"),
+    "ServiceIdentity.authentication.mtls.lifetime": Change("certificate", "6h", lives=A_RENEWAL),
+    "ServiceIdentity.authentication.mtls.keystores": Change("files", lives=A_RENEWAL),
+    "ServiceIdentity.authentication.gatewayOnly": Change(
+        "certificate", GONE, beside={"authentication": {"mtls": {}}}
+    ),
+    "ServiceIdentity.authentication.gatewayOnly.gateway.name": Change(
+        "policy", "audit", beside={"accepts.0.from.name": "audit"}
+    ),
+    "ServiceIdentity.authentication.gatewayOnly.gateway.namespace": Change(
+        "policy", "finance", beside={"accepts.0.from.namespace": "finance"}
+    ),
+    "ServiceIdentity.authentication.gatewayOnly.reason": Change("status", "nobody dares touch it"),
+    "ServiceIdentity.authentication.gatewayOnly.owner": Change("status", "team legacy"),
+    "ServiceIdentity.authentication.gatewayOnly.expiresAt": Change("due", stamp(NOW + 9 * DAY)),
+    "ServiceIdentity.accepts": Change("policy"),
+    "ServiceIdentity.accepts.[].from": Change(
+        "policy", GONE, beside={"accepts.0": {"unverified": UNVERIFIED, "ports": ["https"]}}
+    ),
+    "ServiceIdentity.accepts.[].from.name": Change("policy", "audit"),
+    "ServiceIdentity.accepts.[].from.namespace": Change("policy", "finance"),
+    "ServiceIdentity.accepts.[].unverified": Change(
+        "policy", GONE, beside={"accepts.3": builders.accept("checkout", "admin")}
+    ),
+    **_under(
+        "ServiceIdentity.accepts.[].unverified.namespaceSelector", _selector("policy", value=GONE)
+    ),
+    **_under("ServiceIdentity.accepts.[].unverified.podSelector", _selector("policy", value=GONE)),
+    "ServiceIdentity.accepts.[].unverified.cidrs": Change("policy", ["192.0.2.0/24"]),
+    "ServiceIdentity.accepts.[].unverified.reason": Change("status", "nobody else will do"),
+    "ServiceIdentity.accepts.[].ports": Change("policy", ["admin"]),
+    "ServiceIdentity.accepts.[].scopes": Change("peers", ["refund"]),
+    "ServiceIdentity.calls": Change("policy"),
+    "ServiceIdentity.calls.[].to": Change(
+        "policy", GONE, beside={"calls.0": {"kubernetesAPI": True}}
+    ),
+    "ServiceIdentity.calls.[].to.name": Change("policy", "audit"),
+    "ServiceIdentity.calls.[].to.namespace": Change("policy", "shop"),
+    "ServiceIdentity.calls.[].ports": Change("policy", ["admin"], at="payments"),
+    "ServiceIdentity.calls.[].external": Change(
+        "policy", GONE, beside={"calls.1": builders.call("audit")}
+    ),
+    "ServiceIdentity.calls.[].external.host": Change("graph", "api.other.example"),
+    "ServiceIdentity.calls.[].external.cidrs": Change("policy", ["192.0.2.0/24"]),
+    "ServiceIdentity.calls.[].external.ports": Change("policy", [8443]),
+    "ServiceIdentity.calls.[].kubernetesAPI": Change(
+        "status", refused="write kubernetesAPI: true, or leave the entry out"
+    ),
+    "ServiceIdentity.exceptions": Change("policy"),
+    "ServiceIdentity.exceptions.probes": Change("policy", ["https"]),
+    "ServiceIdentity.exceptions.metrics": Change("policy", ["https"]),
+    "ServiceIdentity.requires": Change("peers"),
+    "ServiceIdentity.requires.context": Change("peers", ["Subject"]),
+    "ServiceIdentity.enforcement": Change("policy"),
+    "ServiceIdentity.onRotation": Change("status"),
+    "ServiceIdentity.onRotation.restart": Change(
+        "status", [{"kind": "DaemonSet", "name": "others"}]
+    ),
+    "ServiceIdentity.onRotation.restart.[].kind": Change("status"),
+    "ServiceIdentity.onRotation.restart.[].name": Change("status", "others"),
+    # CredentialRotation
+    "CredentialRotation.target.kind": Change("status", "TrustDomain"),
+    "CredentialRotation.target.name": Change("status", "ledger"),
+    "CredentialRotation.every": Change("due", "7h"),
+    "CredentialRotation.windows": Change("due", [{"cron": "0 19 * * *", "duration": "1h"}]),
+    "CredentialRotation.windows.[].cron": Change("due", "30 18 * * *"),
+    "CredentialRotation.windows.[].duration": Change("due", "30m"),
+    "CredentialRotation.windows.[].timeZone": Change("due", "Europe/Berlin"),
+    "CredentialRotation.overlap": Change("due", "510m"),
+    "CredentialRotation.requestedAt": Change(
+        "due", stamp(NOW + timedelta(hours=1)), at="payments-rotation"
+    ),
+    "CredentialRotation.compromised": Change("key", the_active_root, at="root", lives=ROTATION),
+}
+
+
+def example(
+    of: Field, change: Change, declared: list[Manifest]
+) -> tuple[Manifest, tuple[Any, ...]]:
+    """The manifest whose field it is, and the way there: names of properties, and numbers."""
+    named = [
+        manifest
+        for manifest in declared
+        if manifest["kind"] == of.kind and change.at in ("", manifest["metadata"]["name"])
+    ]
+    for path in (of.path, of.path[:-1]):  # where it is; else where it could be
+        for manifest in named:
+            for way in _ways(manifest["spec"], path):
+                return manifest, (*way, *of.path[len(path) :])
+    raise AssertionError(f"nothing declared has {of}; have something declare it")
+
+
+def _ways(part: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    if not path:
+        yield ()
+        return
+    first, *rest = path
+    keys = range(len(part)) if first == ITEM else [first] if first in part else []
+    for key in keys:
+        yield from ((key, *way) for way in _ways(part[key], tuple(rest)))
+
+
+def changed(of: Field, change: Change, objects: dict[Place, Manifest]) -> tuple[Manifest, Manifest]:
+    """The manifest before and after."""
+    before, way = example(of, change, DECLARED)
+    after = copy.deepcopy(before)
+    holder = _at(after["spec"], way[:-1])
+    _set(holder, way[-1], _other(of, change, holder.get(way[-1], GONE), objects))
+    for path, value in change.beside.items():
+        *there, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        _set(_at(after["spec"], there), last, value)
+    return before, after
+
+
+def _at(part: Any, way: Any) -> Any:
+    for step in way:
+        part = part[step]
+    return part
+
+
+def _set(holder: Any, key: Any, value: Any) -> None:
+    if value is not GONE:
+        holder[key] = value
+    elif not isinstance(holder, list):
+        holder.pop(key, None)
+
+
+def _other(of: Field, change: Change, value: Any, objects: dict[Place, Manifest]) -> Any:
+    if change.value is not BY_SCHEMA:
+        given: Callable[[dict[Place, Manifest]], Any] | Any = change.value
+        return given(objects) if callable(given) else given
+    if value is GONE:
+        value = of.schema.get("default", GONE)
+    match of.schema:
+        case {"enum": choices}:
+            return choices[(choices.index(value) + 1) % len(choices)]
+        case {"type": "boolean"}:
+            return not value
+        case {"type": "integer"}:
+            return value + 1
+    assert not of.required, f"{of} must be there: give another value for it"
+    assert value is not GONE, f"{of} is left out already: give a value for it"
+    return GONE

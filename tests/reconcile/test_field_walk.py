@@ -1,0 +1,149 @@
+"""Every field of every resource is changed and changed back.
+
+The change takes effect where `tests/reconcile/fields.py` says, or is refused with a sentence;
+changed back, everything is as if it had never been. The fields are those of the generated CRDs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests import builders, virtual_time
+from tests.builders import OWN, Manifest, stamp
+from tests.reconcile.accounts import Account, Part, account
+from tests.reconcile.fields import CHANGES, DECLARED, ROTATION, Change, Field, changed, fields
+from tests.reconcile.serving import Running, Server, running
+from tests.workloads import rolled
+from troth.resources.kinds import KIND_BY_NAME
+from troth.resources.model import immutable_changes
+from troth.resources.references import Ref
+
+FIELDS = fields()
+
+
+@dataclass
+class Walk:
+    """A cluster in which everything is declared, and what a change needs to show."""
+
+    it: Running
+    change: Change
+
+    async def declare(self, before: Manifest, after: Manifest) -> None:
+        """Change a resource; what cannot change is deleted and created anew."""
+        parse: Any = KIND_BY_NAME[before["kind"]].model.parse
+        specs: list[Any] = []
+        with suppress(ValidationError):  # some can only be refused
+            specs += [parse(each).spec for each in (before, after)]
+        if len(specs) == 2 and immutable_changes(*specs):
+            await self.it.drop(before["kind"], Ref.of(before))
+        await self.it.put(after)
+
+    async def outcome(self, *, times: bool) -> Account:
+        """What there is once the change has had its time."""
+        if not self.change.rotated:
+            await self._live(self.change.lives)
+            return account(self.it, times=times)
+        now = stamp(self.it.clock.now() + timedelta(seconds=1))
+        await self.it.put(
+            builders.rotation("TrustDomain", self.change.rotated, OWN, requestedAt=now)
+        )
+        pace = await self._live(ROTATION)
+        return account(self.it, times=times) | {("pace", self.change.rotated): pace}
+
+    async def _live(self, length: timedelta) -> list[tuple[str, timedelta]]:
+        """Let time pass; return when the replacement of a root came to which phase."""
+        step = timedelta(seconds=30) if length <= ROTATION else timedelta(minutes=30)
+        began, phases = self.it.clock.now(), [("Idle", timedelta(0))]
+        while (passed := self.it.clock.now() - began) < length:
+            await self.it.clock.move_to(began + passed + step)
+            await asyncio.sleep(60)  # no time here: for what is due, and what is tried again
+            await self.it.settle()
+            await self._roll_out()
+            domain = self.it.server.objects[
+                "TrustDomain", Ref("", self.change.rotated or "production")
+            ]
+            phase = domain["status"].get("rotation", {}).get("phase", "Idle")
+            if phase != phases[-1][0]:
+                phases.append((phase, passed))
+        return phases
+
+    async def _roll_out(self) -> None:
+        """Do what the controllers of workloads do."""
+        for (kind, _), manifest in list(self.it.server.objects.items()):
+            seen = manifest.get("status", {}).get("observedGeneration")
+            if kind == "Deployment" and seen != manifest["metadata"]["generation"]:
+                await self.it.put(rolled(manifest))
+
+
+@asynccontextmanager
+async def walk(change: Change) -> AsyncIterator[Walk]:
+    async with running(Server(DECLARED), due=True, rollouts=True) as it:
+        await asyncio.sleep(60)
+        await it.settle()
+        yield Walk(it, change)
+
+
+@cache
+def undisturbed(lives: timedelta, *, rotated: str) -> Account:
+    """What there is if nobody changes anything."""
+
+    async def story() -> Account:
+        async with walk(Change("", lives=lives, rotated=rotated)) as it:
+            return await it.outcome(times=False)
+
+    return virtual_time.run(story())
+
+
+def parts_that_differ(one: Account, other: Account) -> dict[Part, tuple[Any, Any]]:
+    return {
+        part: (one.get(part), other.get(part))
+        for part in sorted(one.keys() | other.keys())
+        if one.get(part) != other.get(part)
+    }
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+def test_a_field_takes_effect_and_leaves_no_trace(field: Field) -> None:
+    change = CHANGES[str(field)]
+    at_once = not change.lives and not change.rotated  # then even the times must be the same
+    as_ever = undisturbed(change.lives, rotated=change.rotated)
+
+    async def story() -> None:
+        async with walk(change) as it:
+            start = await it.outcome(times=at_once)
+            before, after = changed(field, change, it.it.server.objects)
+            await it.declare(before, after)
+            there = await it.outcome(times=at_once)
+            effect = parts_that_differ(start, there)
+            assert change.shows in {what for what, _ in effect}, sorted(effect)
+            if change.refused:
+                assert change.refused in str(there["status", f"{field.kind} {Ref.of(after)}"])
+            await it.declare(after, before)
+            trace = parts_that_differ(as_ever, await it.outcome(times=False))
+            assert {part: found for part, found in trace.items() if part[0] != "key"} == {}
+
+    virtual_time.run(story())
+
+
+def test_every_field_has_its_change_and_every_change_its_field() -> None:
+    assert {str(each) for each in FIELDS} == CHANGES.keys()
+
+
+def test_what_is_declared_here_is_in_place() -> None:
+    """Else a field would show no effect for want of one that its resource has."""
+
+    async def story() -> None:
+        async with walk(Change("")) as it:
+            for (kind, ref), manifest in it.it.server.objects.items():
+                if "status" in manifest and kind != "Deployment":
+                    ready = it.it.server.condition(kind, ref, "Ready")
+                    assert ready["status"] == "True", (kind, ref, ready)
+
+    virtual_time.run(story())

@@ -1,0 +1,32 @@
+"""A rotation waits for everybody, but not for so long that the old root takes all down with it."""
+
+from datetime import timedelta
+
+from tests.reconcile.rotating import ROOT_LIFETIME, scene
+from troth.cluster.api import ApiError
+from troth.resources.references import Ref
+
+BUNDLE = "ConfigMap", Ref("team1", "trust-bundle")
+LEAF_LIFETIME = timedelta(hours=6)
+
+
+async def test_a_bundle_that_cannot_be_written_holds_a_root_up_until_leaves_would_be_cut() -> None:
+    async with scene() as it:
+        gone = it.server.objects.pop(BUNDLE)
+        it.server.refuses = lambda place: (
+            ApiError(403, "Forbidden", "not here") if place == BUNDLE else None
+        )
+        it.engine.forget(*BUNDLE, int(gone["metadata"]["resourceVersion"]))
+        await it.settle()
+        first = it.active
+        await it.live(ROOT_LIFETIME - LEAF_LIFETIME - timedelta(minutes=10))
+        assert it.phase == "Distributing"
+        assert it.active == first
+        (blocker,) = it.blockers
+        assert blocker.startswith("the bundle of namespace team1 does not hold the new root yet")
+        await it.live(timedelta(minutes=20))
+        await it.look_again()
+        assert it.active != first
+        await it.live(timedelta(minutes=30))
+        await it.look_again()
+        assert it.phase == "Idle"

@@ -1,0 +1,94 @@
+"""What a copy does whose world is behind, or whom the API server answers with a conflict."""
+
+import asyncio
+import copy
+from datetime import timedelta
+
+from tests import virtual_time
+from tests.builders import NOW, Manifest, domain, identity, namespace
+from tests.reconcile.serving import Server, converge, running
+from troth.cluster.api import ApiError
+from troth.resources.references import Ref
+from troth.world.keys import identity_key
+
+PAYMENTS = identity()
+SID = Ref("shop", "payments")
+SECRET = "Secret", Ref("shop", "payments-identity")
+POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
+LATER = NOW + timedelta(hours=17)
+A_WHILE = 70.0
+"""Seconds in which everything that was refused is tried again; they take no time here."""
+
+
+def shop(server: type[Server] = Server) -> Server:
+    return server([namespace("shop", domain="production"), domain(), PAYMENTS])
+
+
+def conflict() -> ApiError:
+    return ApiError(409, "Conflict", "please apply your changes to the latest version")
+
+
+def test_a_copy_that_is_behind_does_not_replace_what_another_has_issued() -> None:
+    async def story() -> None:
+        server = shop()
+        await converge(server)
+        async with running(server) as one, running(server) as behind:
+            for each in (one, behind):
+                await each.settle()
+                await each.clock.move_to(LATER)
+            first = server.objects[SECRET]["data"]["tls.crt"]
+            one.engine.queue.add([identity_key(SID)])
+            await one.settle()
+            second = copy.deepcopy(server.objects[SECRET])
+            assert second["data"]["tls.crt"] != first
+            behind.engine.queue.add([identity_key(SID)])
+            await behind.settle()
+            assert server.objects[SECRET] == second
+            behind.engine.observe(copy.deepcopy(second))
+            await behind.settle()
+            assert server.objects[SECRET] == second
+
+    virtual_time.run(story())
+
+
+def test_a_status_that_met_a_conflict_is_written_again() -> None:
+    async def story() -> None:
+        server = shop()
+        refusals = [conflict()]
+        server.refuses = lambda place: (
+            refusals.pop() if place == ("ServiceIdentity", SID) and refusals else None
+        )
+        async with running(server) as it:
+            await asyncio.sleep(A_WHILE)
+            await it.settle()
+            assert refusals == []
+            assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
+
+    virtual_time.run(story())
+
+
+class Reluctant(Server):
+    """Answers the first removal with a conflict."""
+
+    reluctance = 1
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        if self.reluctance:
+            self.reluctance -= 1
+            raise conflict()
+        return await super().delete(kind, ref, uid)
+
+
+def test_what_could_not_be_removed_for_a_conflict_is_removed_later() -> None:
+    async def story() -> None:
+        server = shop(Reluctant)
+        async with running(server) as it:
+            await it.settle()
+            assert POLICY in server.objects
+            await it.put(identity(enforcement="Observe"))
+            assert POLICY in server.objects
+            await asyncio.sleep(A_WHILE)
+            await it.settle()
+            assert POLICY not in server.objects
+
+    virtual_time.run(story())
