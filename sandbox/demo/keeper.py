@@ -35,7 +35,7 @@ def keep(cluster: Path, kubeconfig: Path) -> None:
             draft.write_text(str(process))
             draft.replace(cluster.with_name(PROCESS))
             while cluster.exists() and tether.poll(NAME) is None:
-                time.sleep(0.5)
+                time.sleep(0.5)  # nothing tells when a file goes, or another's child ends
 
 
 if __name__ == "__main__":

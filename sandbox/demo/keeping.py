@@ -85,7 +85,7 @@ class _Keeper:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.terminate()
                 raise DemoError(tail(self._log) or "the operator did not become ready")
-            time.sleep(0.05)
+            time.sleep(0.05)  # the keeper tells by this file alone
 
 
 def _what_to_try(tier: Tier) -> str:

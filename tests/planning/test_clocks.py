@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
-from tests.builders import HOUR
-from tests.planning.test_rollouts import NOT_WITH_LEAF, SECRET, Story, old, restarting
-from tests.workloads import workload
+from tests.builders import HOUR, NOW, YEAR, Manifest, authority_secret, root, secret
+from tests.planning.test_rollouts import NOT_WITH_LEAF, PRODUCTION, SECRET, Story, old, restarting
+from tests.workloads import budget, workload
+from troth.pki.issuing import create_root
+from troth.pki.keys import generate_key, private_key_pem
+from troth.resources.algorithms import KeyAlgorithm
 
 MINUTE = timedelta(minutes=1)
 
@@ -19,3 +22,30 @@ def test_a_program_is_waited_for_until_its_certificate_has_expired_by_every_cloc
         assert old(story) == [NOT_WITH_LEAF]
         story.cluster.now += MINUTE
         assert old(story) == []
+
+
+def test_an_old_root_is_kept_for_such_a_program_until_its_end_by_every_clock() -> None:
+    story = Story(restarting(), workload(), budget()).put(with_two_roots())
+    story.later(YEAR - HOUR)
+    story.later(HOUR + 4 * MINUTE)
+    assert [each.split(";")[0] for each in rotation(story)["blockers"]] == [NOT_WITH_LEAF]
+    story.later(MINUTE)
+    assert rotation(story)["blockers"] == []
+
+
+def with_two_roots() -> Manifest:
+    """The authority's Secret when another root has just begun to sign."""
+    old, _ = root("production.example")
+    key = generate_key(KeyAlgorithm.ECDSA_P256)
+    new = create_root("production.example", key, 3 * YEAR, NOW)
+    made = authority_secret()
+    pem = private_key_pem(key)
+    made["data"] |= secret("x", tls_crt=new, tls_key=pem, retiring_crt=old)["data"]
+    return made
+
+
+def rotation(story: Story) -> Manifest:
+    status = story.cluster.plan(PRODUCTION).status
+    assert status is not None
+    told: Manifest = status["rotation"]
+    return told

@@ -26,8 +26,8 @@ from tests.builders import (
     shop,
 )
 from tests.workloads import budget, rolled, workload
+from troth.pki.authorities import Authority
 from troth.pki.certificates import short, spread_of
-from troth.pki.pem import fingerprint, read_certificates
 from troth.planning.plan import IssueLeaf, Restart
 from troth.planning.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.resources.references import Ref
@@ -466,14 +466,18 @@ def test_a_rollout_does_not_make_an_identity_unready() -> None:
 # What the replacement of a root waits for
 
 
-def second_fingerprint() -> frozenset[str]:
-    return frozenset(map(fingerprint, read_certificates(SECOND_ROOT, "the root")))
+def prepared_root(world: World) -> Authority:
+    known = world.authorities.of(world.registry.domains["production"])
+    assert known is not None
+    assert known.prepared is not None
+    return known.prepared
 
 
 def waiting(story: Story) -> list[str]:
     world = story.cluster.world
     production = world.registry.domains["production"]
-    return list(waiting_for_root(production, second_fingerprint(), world, story.cluster.now))
+    root = prepared_root(world)
+    return list(waiting_for_root(root, production, world, story.cluster.now))
 
 
 def old(story: Story) -> list[str]:
@@ -517,14 +521,14 @@ def test_another_rollout_in_between_brings_no_older_pods_and_no_new_wait() -> No
     """Else a fleet that is deployed all day would never let a root be replaced."""
     story = Story(restarting(), workload()).prepare_root().in_turn().finish()
     world = story.cluster.world
-    (since,) = restarted_since(world.registry.domains["production"], world, story.cluster.now)
+    (since,) = restarted_since([world.registry.domains["production"]], world, story.cluster.now)
     story.later(HOUR)
     deployed = copy.deepcopy(story.cluster.objects[PAYMENTS])
     deployed["spec"]["template"]["spec"] = {"containers": [{"name": "new"}]}
     story.put(deployed).put(rolled(story.cluster.objects[PAYMENTS], updated=1, available=1))
     assert waiting(story) == []
     assert list(
-        restarted_since(world.registry.domains["production"], world, story.cluster.now)
+        restarted_since([world.registry.domains["production"]], world, story.cluster.now)
     ) == [since]
 
 
@@ -541,7 +545,7 @@ def test_waits_are_counted_from_when_the_last_old_pod_was_gone() -> None:
     story = Story(restarting(), workload()).prepare_root().in_turn().later(HOUR).finish()
     world = story.cluster.world
     production = world.registry.domains["production"]
-    assert list(restarted_since(production, world, story.cluster.now)) == [world.uptime]
+    assert list(restarted_since([production], world, story.cluster.now)) == [world.uptime]
 
 
 def test_where_troth_may_not_restart_the_blocker_says_which_value_to_set() -> None:
@@ -586,10 +590,27 @@ def test_identities_of_a_federated_domain_must_trust_the_new_root_too() -> None:
     cluster.settle()
     production, abroad = (cluster.world.registry.domains[each] for each in ("production", "abroad"))
     told = ["Deployment north/web has not been restarted with the new root yet"]
-    wanted = second_fingerprint()
-    assert list(waiting_for_root(production, wanted, cluster.world, cluster.now)) == told
-    assert list(waiting_for_root(abroad, wanted, cluster.world, cluster.now)) == told
+    wanted = prepared_root(cluster.world)
+    assert list(waiting_for_root(wanted, production, cluster.world, cluster.now)) == told
+    assert list(waiting_for_root(wanted, abroad, cluster.world, cluster.now)) == told
     assert list(still_on_old_leaf(production, cluster.world, cluster.now)) == []
+
+
+def test_a_federated_domain_is_not_waited_for_where_it_may_not_trust_the_root() -> None:
+    cluster = Cluster.of(
+        namespace("north", domain="abroad"),
+        domain(federatesWith=[{"name": "abroad"}]),
+        domain("abroad", federatesWith=[{"name": "production"}]),
+        authority_secret(constrained=False),
+        authority_secret("abroad"),
+        identity("web", "north", onRotation={"restart": [{"kind": "Deployment", "name": "web"}]}),
+        workload("web", app="web", namespace="north"),
+    ).settle()
+    production = cluster.world.registry.domains["production"]
+    known = cluster.world.authorities.of(production)
+    assert known is not None
+    assert known.authority is not None
+    assert list(waiting_for_root(known.authority, production, cluster.world, cluster.now)) == []
 
 
 # The step

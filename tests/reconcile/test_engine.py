@@ -319,12 +319,14 @@ async def test_a_refused_write_is_told_and_heals() -> None:
     assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
 
 
-async def test_a_secret_that_is_refused_leaves_no_policy_open() -> None:
+@pytest.mark.parametrize("status", [403, 409])
+async def test_a_secret_that_cannot_be_written_leaves_no_policy_open(status: int) -> None:
+    """Whether it is refused, or somebody goes on changing it."""
     server = shop()
     async with running(server) as it:
         await it.settle()
         server.refuses = lambda place: (
-            ApiError(403, "Forbidden", "exceeded quota") if place == SECRET else None
+            ApiError(status, "Refused", "not now") if place == SECRET else None
         )
         assert server.objects[POLICY]["spec"]["ingress"]
         await it.put(identity("payments", ports=["https"]))  # accepts nobody any more

@@ -169,7 +169,7 @@ async def test_a_certificate_that_was_asked_for_is_told_on_both() -> None:
         assert completed == (
             "Normal",
             "RotationCompleted",
-            f"the credential made {asked_at} is in use everywhere",
+            f"the credential made {asked_at} has taken the place of the one before",
         )
         assert [reason for _, reason, _ in told(it, PAYMENTS)] == ["Reissued"]
 

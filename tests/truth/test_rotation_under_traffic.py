@@ -95,6 +95,24 @@ class Timeline:
         return "\n".join([*rows, f"{rate}; {mixed} between an old certificate and a new one"])
 
 
+async def talking(stage: Stage) -> tuple[Crowd, Timeline]:
+    """Have the pairs talk, in a trust domain whose readers lag for seconds only."""
+    await stage.domain(bundle={"propagation": f"{PROPAGATION:.0f}s"})
+    crowd = await Crowd.gathered(stage)
+    timeline = Timeline(crowd)
+    await timeline.mark("before")
+    return crowd, timeline
+
+
+def assert_nobody_was_refused(tally: Tally, timeline: Timeline) -> None:
+    """Every pair talked from each mark to the next, and no call of it failed."""
+    log.info("\n%s", timeline)
+    assert tally.failures == ()
+    assert tally.failed == 0
+    for what, span in timeline.spans().items():
+        assert all(each.calls for each in span), what
+
+
 @asynccontextmanager
 async def watching(stage: Stage) -> AsyncIterator[Watch]:
     """Yield what waits until something holds of an object, and returns at that moment."""
@@ -145,10 +163,7 @@ async def mortal(stage: Stage, tether: Tether) -> Mortal:
 async def test_no_handshake_fails_though_the_operator_is_killed_in_every_phase(
     stage: Stage, mortal: Mortal
 ) -> None:
-    await stage.domain(bundle={"propagation": f"{PROPAGATION:.0f}s"})
-    crowd = await Crowd.gathered(stage)
-    timeline = Timeline(crowd)
-    await timeline.mark("before")
+    crowd, timeline = await talking(stage)
     await crowd.renew()
     await timeline.mark("leaves renewed")
     await crowd.talk()
@@ -172,16 +187,11 @@ async def test_no_handshake_fails_though_the_operator_is_killed_in_every_phase(
     await crowd.talk()
     await timeline.mark("the end")
     tally = await crowd.fall_silent()
-    log.info("\n%s", timeline)
-
-    assert tally.failures == ()
-    assert tally.failed == 0
+    assert_nobody_was_refused(tally, timeline)
     new = await crowd.root()
     signers = key_id(old), key_id(new)
     # whoever had turned to the new root and whoever had not yet talked to one another, both ways
     assert tally.answered.keys() == set(product(signers, signers))
-    for what, span in timeline.spans().items():
-        assert all(each.calls for each in span), what
     assert tally.calls > CALLS
     await the_old_root_verifies_nowhere(crowd, old, new, shown)
 
@@ -189,10 +199,7 @@ async def test_no_handshake_fails_though_the_operator_is_killed_in_every_phase(
 async def test_a_namespace_that_cannot_be_reached_holds_it_up_by_name_and_breaks_nobody(
     stage: Stage, mortal: Mortal
 ) -> None:
-    await stage.domain(bundle={"propagation": f"{PROPAGATION:.0f}s"})
-    crowd = await Crowd.gathered(stage)
-    timeline = Timeline(crowd)
-    await timeline.mark("before")
+    crowd, timeline = await talking(stage)
     old, shown = await crowd.root(), await crowd.certificates()
     domain, deaf = Ref("", stage.name), stage.namespaces[0]
     silent = [f"Secret {secret_ref(ref)}" for ref in in_namespace(crowd, deaf)]
@@ -218,13 +225,7 @@ async def test_a_namespace_that_cannot_be_reached_holds_it_up_by_name_and_breaks
     await crowd.unharmed(completed(stage, rotation))
     await crowd.talk()
     await timeline.mark("after")
-    tally = await crowd.fall_silent()
-    log.info("\n%s", timeline)
-
-    assert tally.failures == ()
-    assert tally.failed == 0
-    for what, span in timeline.spans().items():
-        assert all(each.calls for each in span), what
+    assert_nobody_was_refused(await crowd.fall_silent(), timeline)
     await the_old_root_verifies_nowhere(crowd, old, await crowd.root(), shown)
 
 

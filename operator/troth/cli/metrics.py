@@ -184,8 +184,8 @@ class _WorldCollector(Collector):
 
 def _fingerprints(known: KnownAuthority | None) -> dict[str, str]:
     """Return the fingerprints of a trust domain's authorities, by what their leaves call them."""
-    slots = (known.authority, known.prepared, known.retiring) if known else ()
-    return {slot.subject_key_id: short(slot.fingerprint) for slot in slots if slot is not None}
+    slots = known.slots if known else ()
+    return {slot.subject_key_id: short(slot.fingerprint) for slot in slots}
 
 
 def _ready(conditions: tuple[Condition, ...]) -> tuple[str, str]:

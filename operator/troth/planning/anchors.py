@@ -56,10 +56,16 @@ def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
     known = world.authorities.of(domain)
     if known is None or known.authority is None:
         return ()
-    slots = (known.authority, known.prepared, known.retiring)
     return tuple(
-        anchor for slot in slots if slot and is_confined(slot, domain) for anchor in slot.anchors
+        anchor for slot in known.slots if is_confined(slot, domain) for anchor in slot.anchors
     )
+
+
+def trusting(root: Authority, domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+    """Yield the trust domains whose workloads verify leaves of a domain's root, once it signs."""
+    yield domain
+    if is_confined(root, domain):
+        yield from federated(domain, world)
 
 
 def is_confined(authority: Authority, domain: TrustDomain) -> bool:

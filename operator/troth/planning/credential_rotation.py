@@ -169,7 +169,9 @@ def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
         message = f"{key} has no certificate yet; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
     leaf, rotations = secret.leaf, world.rotations.of(key)
-    restarts = plan_rollout(gather(identity, world, now), world)
+    restarts = (
+        plan_rollout(gather(identity, world, now), world) if identity.spec.on_rotation else None
+    )
     pending = restarts is not None and restarts.pending
     return Progress(
         phase=CredentialPhase.OVERLAPPING if pending else CredentialPhase.IDLE,

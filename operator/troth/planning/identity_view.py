@@ -13,12 +13,7 @@ from troth.planning.rotation import reissue_wait
 from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
-from troth.resources.service_identity import (
-    GATEWAY_TRUST_LIMIT,
-    MTLS,
-    GatewayOnly,
-    ServiceIdentity,
-)
+from troth.resources.service_identity import MTLS, GatewayOnly, ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
@@ -112,10 +107,10 @@ def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[da
     """
     for edge in edges:
         callee = world.registry.identities.get(edge.callee)
-        if edge.caller == ref and callee and callee.spec.authentication.gateway_only:
-            end = callee.spec.authentication.gateway_only.expires_at
-            yield end - GATEWAY_TRUST_LIMIT
-            yield end
+        trust = callee.spec.authentication.gateway_only if callee else None
+        if edge.caller == ref and trust is not None:
+            yield trust.counts_from
+            yield trust.expires_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ was last restarted, written into its pod template as it is restarted; so a resta
 forgets nothing. See docs/decisions/0010-restarts-from-evidence.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from troth.pki.authorities import Authority
 from troth.pki.certificates import short
-from troth.planning.anchors import federated, roots_in
+from troth.planning.anchors import bundle_text, roots_in, trusting
 from troth.planning.children import is_child, secret_ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
@@ -73,15 +74,15 @@ def restartable(identity: ServiceIdentity, world: World) -> Iterator[Workload]:
 
 
 def waiting_for_root(
-    domain: TrustDomain, roots: frozenset[str], world: World, now: datetime
+    root: Authority, domain: TrustDomain, world: World, now: datetime
 ) -> Iterator[str]:
-    """Yield, in sentences, which workloads may run without one of these roots (fingerprints).
+    """Yield, in sentences, which workloads may run without a root that they must verify.
 
-    Of the identities that the domain, or one it federates with, governs. Where Troth may not
-    restart them they are named too: once the root signs, they would refuse everybody.
+    Where Troth may not restart them they are named too: once the root signs, they would refuse
+    everybody.
     """
-    wanted = frozenset(map(short, roots))
-    for each in (domain, *federated(domain, world)):
+    wanted = frozenset(map(short, roots_in(bundle_text(root.anchors))))
+    for each in trusting(root, domain, world):
         for identity, secret in _concerned(each, world, now):
             yield from _beyond_reach(identity, world)
             for workload in restartable(identity, world):
@@ -100,12 +101,12 @@ def still_on_old_leaf(domain: TrustDomain, world: World, now: datetime) -> Itera
                 yield f"{workload} has not been restarted with its new certificate yet"
 
 
-def restarted_since(domain: TrustDomain, world: World, now: datetime) -> Iterator[float]:
-    """Yield since when (uptime) the workloads run with what they run with.
+def restarted_since(domains: Iterable[TrustDomain], world: World, now: datetime) -> Iterator[float]:
+    """Yield since when (uptime) the workloads of domains run with what they run with.
 
     A pod that ends goes on serving for a while after it has left its workload's count.
     """
-    for each in (domain, *federated(domain, world)):
+    for each in domains:
         for identity, _ in _concerned(each, world, now):
             for workload in restartable(identity, world):
                 yield workload.since

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from troth.pki.authorities import Authority
 from troth.pki.certificates import BACKDATE, short
-from troth.planning.anchors import bundle_text, federated, is_confined, roots_in
+from troth.planning.anchors import bundle_text, roots_in, trusting
 from troth.planning.handover import Handover, Laggard, hand_over
 from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
 from troth.planning.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
@@ -217,7 +217,7 @@ class _Root:
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not hold the new root yet; it is waited for"
                 yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
-        for sentence in waiting_for_root(self.domain, wanted, self.world, self.now):
+        for sentence in waiting_for_root(prepared, self.domain, self.world, self.now):
             yield Laggard(f"{sentence}; it is waited for", self.deadline)
 
     def published_since(self) -> Iterator[float]:
@@ -230,7 +230,8 @@ class _Root:
         for reader in readers_of(prepared, self.domain, self.world, self.now):
             if wanted <= reader.roots:
                 yield reader.since
-        yield from restarted_since(self.domain, self.world, self.now)
+        domains = trusting(prepared, self.domain, self.world)
+        yield from restarted_since(domains, self.world, self.now)
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
         """Yield the Secrets that hold a leaf of this trust domain which may still be valid.
@@ -255,15 +256,16 @@ class _Root:
             if secret.leaf and secret.leaf.authority_key_id == retiring.subject_key_id:
                 sentence = f"{ref} holds a certificate of the old root"
                 yield Laggard(sentence, self.world.over_at(secret.leaf.not_after))
+        over = self.world.over_at(retiring.not_after)
         for sentence in still_on_old_leaf(self.domain, self.world, self.now):
-            yield Laggard(f"{sentence}; it is waited for", retiring.not_after)
+            yield Laggard(f"{sentence}; it is waited for", over)
 
     def disused_since(self) -> Iterator[float]:
         """Yield since when leaves of the new CA are in place."""
         for _, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == self.active.subject_key_id:
                 yield secret.leaf_since
-        yield from restarted_since(self.domain, self.world, self.now)
+        yield from restarted_since([self.domain], self.world, self.now)
 
     # The steps
 
@@ -338,8 +340,7 @@ def readers_of(
     being deleted do not count, nor do Secrets whose leaf has expired: nobody can be using them.
     """
     governed: set[str] = set()
-    trusting = federated(domain, world) if is_confined(root, domain) else ()
-    for each in (domain, *trusting):
+    for each in trusting(root, domain, world):
         for namespace in world.registry.governed_by(each.metadata.name):
             if namespace in world.terminating:
                 continue

@@ -16,7 +16,7 @@ from troth.planning.plan import Apply, Plan
 from troth.planning.restarts import Rollout, plan_rollout
 from troth.resources.conditions import Verdict
 from troth.resources.scalars import format_time
-from troth.resources.service_identity import GATEWAY_TRUST_LIMIT, Enforcement
+from troth.resources.service_identity import Enforcement
 from troth.resources.service_identity_status import CertificateStatus, ServiceIdentityStatus
 from troth.trust.edges import gateway_trust_fault
 from troth.world.facts import Fault, KnownAuthority
@@ -119,7 +119,7 @@ def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
     if view.reissue_wait > timedelta(0):
         yield view.now + view.reissue_wait
     if view.gateway_only is not None:
-        yield view.gateway_only.expires_at - GATEWAY_TRUST_LIMIT
+        yield view.gateway_only.counts_from
         yield view.gateway_only.expires_at - GATEWAY_WARNING
         yield view.gateway_only.expires_at
     yield from view.trust_turns

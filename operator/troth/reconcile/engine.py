@@ -168,11 +168,13 @@ class Engine:
             if not steps:
                 break
             try:
-                if not await self._carry_out_all(steps, plan, notices):
-                    plan = self._plan(key)
-                    break
+                good = await self._carry_out_all(steps, plan, notices)
             except TryAgain:
+                await self._tell(plan, notices)
                 return None
+            if not good:
+                plan = self._plan(key)
+                break
         self._remember(plan)
         await self._report(plan, notices)
         return None if steps and needed(plan, self.world) else plan
@@ -192,18 +194,23 @@ class Engine:
         """Carry out what can be, and say whether that was all.
 
         One write that is refused keeps nothing else back: a quota of one namespace is no reason to
-        leave another without its roots, nor a Secret one to leave a policy open. A server that
-        cannot answer is spared the rest.
+        leave another without its roots, nor a Secret that somebody goes on changing one to leave a
+        policy open. A server that cannot answer is spared the rest. Raises `TryAgain` in the end
+        where for some step the world has moved on.
         """
-        good = True
+        good, overtaken = True, None
         for step in steps:
             try:
                 notices += await self._carry_out(step, plan)
+            except TryAgain as error:
+                overtaken = error
             except (ApiError, PKIError) as error:
                 self._note_refusal(plan.key, step, error)
                 good = False
                 if isinstance(error, ApiError) and error.status in OUT_OF_ORDER:
                     break
+        if overtaken is not None:
+            raise overtaken
         return good
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
@@ -276,6 +283,10 @@ class Engine:
         if plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             self.queue.add(await self._executor.status(plan))
+        await self._tell(plan, notices)
+
+    async def _tell(self, plan: Plan, notices: list[Notice]) -> None:
+        """Make an Event of each notice."""
         for notice in notices:
             try:
                 await self._server.create(event(plan, notice, self._instance, self._clock.now()))

@@ -143,7 +143,8 @@ def _arrived(phase: str, last: str, made: str | None) -> Notice:
             note = "nobody uses the old credential any more; it is about to be dropped"
             return Notice("RotationRetiring", note)
         case _ if made:
-            return Notice("RotationCompleted", f"the credential made {made} is in use everywhere")
+            note = f"the credential made {made} has taken the place of the one before"
+            return Notice("RotationCompleted", note)
         case _, CredentialPhase.PREPARED:
             note = "the next credential was dropped before it was used"
             return Notice("RotationAbandoned", note, "Warning")

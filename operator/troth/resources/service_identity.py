@@ -1,6 +1,6 @@
 """`ServiceIdentity`: one workload, how it proves itself, whom it accepts and whom it calls."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -103,6 +103,11 @@ class GatewayOnly(Model):
     """Who answers for it."""
     expires_at: Moment
     """When it ends, at most 90 days ahead; from then on nobody is accepted."""
+
+    @property
+    def counts_from(self) -> datetime:
+        """When its end is near enough for it to be accepted."""
+        return self.expires_at - GATEWAY_TRUST_LIMIT
 
 
 class Authentication(Model):

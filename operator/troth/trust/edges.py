@@ -166,7 +166,7 @@ def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> Obstacle | None:
     if trust.expires_at <= now:
         message = "gateway-only trust has ended; use mtls, or renew expiresAt with its owner"
         return Obstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
-    if trust.expires_at > now + GATEWAY_TRUST_LIMIT:
+    if now < trust.counts_from:
         message = f"write an expiresAt at most {GATEWAY_TRUST_LIMIT.days} days ahead"
         return Obstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
     return None

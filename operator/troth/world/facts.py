@@ -105,12 +105,16 @@ class KnownAuthority:
     retiring: Authority | None = None
 
     @property
+    def slots(self) -> tuple[Authority, ...]:
+        """The CAs that are there: the active one, the one to come, and the one before."""
+        return tuple(each for each in (self.authority, self.prepared, self.retiring) if each)
+
+    @property
     def anchors(self) -> tuple[bytes, ...]:
         """Every root to trust, as PEM; none while the authority cannot be used."""
         if self.authority is None:
             return ()
-        slots = (self.authority, self.prepared, self.retiring)
-        return tuple(anchor for slot in slots if slot for anchor in slot.anchors)
+        return tuple(anchor for slot in self.slots for anchor in slot.anchors)
 
 
 @dataclass(frozen=True, slots=True)
