@@ -215,7 +215,8 @@ def _in_force(
         if edge.state is EdgeState.SUSPENDED:
             names &= listed(standing, edge.port, inbound=inbound)
         if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
-            edges.append(replace(edge, state=EdgeState.LIVE))
+            live = edge.state is EdgeState.LIVE
+            edges.append(edge if live else replace(edge, state=EdgeState.LIVE))
             ids[peer] = min(names)
     return tuple(edges), ids
 

@@ -1,13 +1,14 @@
 """How an identity's status tells of its edges."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from troth.planning.status import false, true
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity, Unverified
 from troth.resources.service_identity_status import Direction, EdgeState, EdgeStatus
-from troth.trust.edges import Edge, accepted_pairs, called_pairs
+from troth.trust.declared import accepted, called
+from troth.trust.edges import Edge
 
 EDGE_LIMIT = 1024
 """How many entries a status holds; other namespaces decide how many calls they declare."""
@@ -25,14 +26,14 @@ def edge_statuses(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> tuple[E
 def _grouped(
     identity: ServiceIdentity, edges: tuple[Edge, ...]
 ) -> Iterator[tuple[EdgeStatus, bool]]:
-    me = identity.ref
+    me, declares = identity.ref, _declares(identity)
     groups: dict[tuple[Ref, Direction, EdgeState, str, bool], list[Edge]] = {}
     for edge in edges:
         inbound = edge.callee == me
         peer, direction = (
             (edge.caller, Direction.INBOUND) if inbound else (edge.callee, Direction.OUTBOUND)
         )
-        key = (peer, direction, edge.state, edge.reason, _declares(identity, edge))
+        key = (peer, direction, edge.state, edge.reason, declares(edge))
         groups.setdefault(key, []).append(edge)
     for (peer, direction, state, reason, declared), group in groups.items():
         entry = EdgeStatus(
@@ -46,23 +47,28 @@ def _grouped(
         yield entry, declared
 
 
-def _declares(identity: ServiceIdentity, edge: Edge) -> bool:
-    if edge.callee == identity.ref:
-        return (edge.caller, edge.port) in accepted_pairs(identity)
-    return (edge.callee, edge.port) in called_pairs(identity)
+def _declares(identity: ServiceIdentity) -> Callable[[Edge], bool]:
+    accepts, calls = accepted(identity), called(identity)
+
+    def declares(edge: Edge) -> bool:
+        inbound = edge.callee == identity.ref
+        ports, peer = (accepts, edge.caller) if inbound else (calls, edge.callee)
+        return edge.port in ports.get(peer, ())
+
+    return declares
 
 
 def _unverified(identity: ServiceIdentity) -> Iterator[EdgeStatus]:
-    for accepted in identity.spec.accepts:
-        if accepted.unverified:
+    for each in identity.spec.accepts:
+        if each.unverified:
             yield EdgeStatus(
-                peer=describe_unverified(accepted.unverified)[:320],
+                peer=describe_unverified(each.unverified)[:320],
                 direction=Direction.INBOUND,
-                ports=accepted.ports,
+                ports=each.ports,
                 state=EdgeState.LIVE,
                 reason="Unverified",
                 message=f"opened on the network only, without an identity: "
-                f"{accepted.unverified.reason}"[:1024],
+                f"{each.unverified.reason}"[:1024],
             )
 
 
@@ -92,9 +98,8 @@ def peers_agree(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> Verdict:
     """
     type_ = "PeersAgree"
     order = (EdgeState.REFUSED, EdgeState.SUSPENDED, EdgeState.AWAITING_CALLEE)
-    open_ends = [
-        edge for edge in edges if edge.state is not EdgeState.LIVE and _declares(identity, edge)
-    ]
+    declares = _declares(identity)
+    open_ends = [edge for edge in edges if edge.state is not EdgeState.LIVE and declares(edge)]
     if not open_ends:
         return true(type_, "AllLive", "every declared edge is live")
     for state in order:

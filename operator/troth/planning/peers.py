@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import to_json
+
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
@@ -30,6 +32,7 @@ def identity_document(
     """
     me = identity.ref
     live = [edge for edge in edges if edge.state is EdgeState.LIVE]
+    scopes = _scopes(identity)
     accepts: dict[Ref, list[str]] = {}
     calls: dict[Ref, list[str]] = {}
     for edge in live:
@@ -44,7 +47,7 @@ def identity_document(
             {
                 "spiffeID": spiffe_ids[caller],
                 "ports": [
-                    {"name": port, "scopes": _scopes(identity, caller, port)}
+                    {"name": port, "scopes": sorted(scopes.get((caller, port), ()))}
                     for port in sorted(ports)
                 ],
             }
@@ -57,7 +60,7 @@ def identity_document(
         ],
         "requires": {"context": sorted(item.value for item in identity.spec.requires.context)},
     }
-    return json.dumps(document, indent=2) + "\n"
+    return to_json(document, indent=2).decode() + "\n"
 
 
 def standing_document(text: str) -> Mapping[str, Any]:
@@ -85,14 +88,12 @@ def _entries(part: object) -> list[dict[str, Any]]:
     return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []
 
 
-def _scopes(identity: ServiceIdentity, caller: Ref, port: str) -> list[str]:
-    return sorted(
-        {
-            scope
-            for accepted in identity.spec.accepts
-            if accepted.from_
-            and accepted.from_.seen_from(identity.ref.namespace) == caller
-            and port in accepted.ports
-            for scope in accepted.scopes
-        }
-    )
+def _scopes(identity: ServiceIdentity) -> Mapping[tuple[Ref, str], set[str]]:
+    """Return the scopes that an identity grants, by caller and port."""
+    scopes: dict[tuple[Ref, str], set[str]] = {}
+    for accepted in identity.spec.accepts:
+        if accepted.from_:
+            caller = accepted.from_.seen_from(identity.ref.namespace)
+            for port in accepted.ports:
+                scopes.setdefault((caller, port), set()).update(accepted.scopes)
+    return scopes

@@ -112,7 +112,7 @@ class Engine:
         if manifest["kind"] == "Secret" and self.world.is_news(manifest):
             self._keyring.observe(manifest)
         self.world.uptime = self._clock.uptime()
-        self.queue.add(self.world.observe(manifest))
+        self.queue.add(self.world.observe(manifest) - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
@@ -180,6 +180,7 @@ class Engine:
         return None if steps and needed(plan, self.world) else plan
 
     def _plan(self, key: Key) -> Plan:
+        self.queue.caught_up(key)
         now = self._clock.now()
         self.world.uptime = self._clock.uptime()
         self.world.set_forward = self._set_forward(now)

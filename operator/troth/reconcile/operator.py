@@ -49,6 +49,7 @@ class Operator:
         self.leadership = Leadership(
             server, Ref(settings.own_namespace, LEASE), settings.instance, settings.timing
         )
+        server.fence.may_write = lambda: self.leadership.acting
         self.engine = Engine(
             server,
             settings.own_namespace,

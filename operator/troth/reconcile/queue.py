@@ -58,6 +58,10 @@ class WorkQueue:
             retry.cancel()
         return key
 
+    def caught_up(self, key: Key) -> None:
+        """Say that all that a key was added for until now is known to whoever works on it."""
+        self._again.discard(key)
+
     def done(self, key: Key, due: datetime | None) -> None:
         """Say that a key is settled until it changes, or until `due`."""
         self._backoffs.pop(key, None)

@@ -1,5 +1,6 @@
 """The base of everything a user writes and of every status Troth writes back."""
 
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -43,9 +44,9 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _take_null_for_absent(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's signature
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or None not in value.values():
             return value
-        known = {spelled(name) for name in cls.model_fields} | cls.model_fields.keys()
+        known = _names(cls)
         return {name: part for name, part in value.items() if part is not None or name not in known}
 
     @model_validator(mode="after")
@@ -67,6 +68,13 @@ class Model(BaseModel):
     def manifest(self) -> dict[str, Any]:
         """Return the value as the API server's JSON: camelCase, without what is unset."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@cache
+def _names(model: type[Model]) -> frozenset[str]:
+    """Return the names that a model's fields go by, in Python and in a manifest."""
+    fields = model.model_fields
+    return frozenset(fields).union(map(spelled, fields))
 
 
 def immutable_changes(old: Model, new: Model) -> list[str]:

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
@@ -372,7 +373,7 @@ class ServiceIdentity(Resource):
     spec: ServiceIdentitySpec
     status: ServiceIdentityStatus = ServiceIdentityStatus()
 
-    @property
+    @cached_property
     def ref(self) -> Ref:
         """Where the identity is."""
         return Ref(self.metadata.namespace or "default", self.metadata.name)

@@ -4,7 +4,7 @@ Every question about an edge is a small pure function over one frozen input; the
 decides, and its name is the reason.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -89,7 +89,7 @@ def callee_accepts(question: Question) -> Obstacle | None:
     if find_port(identity, port) is None:
         message = f"{callee} declares no port {port}; correct the name or add it to workload.ports"
         return Obstacle(EdgeState.AWAITING_CALLEE, "PortUndeclared", message)
-    if not accepts(identity, question.caller, port):
+    if port not in question.registry.declared(callee).accepts.get(question.caller, ()):
         message = f"{callee} does not accept {question.caller} on {port}; add it to its accepts"
         return Obstacle(EdgeState.AWAITING_CALLEE, "NotAccepted", message)
     return None
@@ -101,7 +101,8 @@ def caller_calls(question: Question) -> Obstacle | None:
     assert identity is not None
     if all(domain and domain.spec.consent is Consent.CALLEE for domain in question.domains):
         return None
-    if calls(identity, question.callee, question.port):
+    called = question.registry.declared(question.caller).calls
+    if question.port in called.get(question.callee, ()):
         return None
     for ref in (question.caller, question.callee):  # its domain might have asked for no consent
         governance = question.registry.governance(ref.namespace)
@@ -215,13 +216,13 @@ def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
 
     An edge is listed when either side declares it, so that both can say which side is missing.
     """
-    identity = registry.identities[ref]
-    inbound = {(peer, port) for peer, port in accepted_pairs(identity)}
-    outbound = {(peer, port) for peer, port in called_pairs(identity)}
-    for other_ref in registry.naming(ref):
-        other = registry.identities[other_ref]
-        inbound |= {(other_ref, port) for peer, port in called_pairs(other) if peer == ref}
-        outbound |= {(other_ref, port) for peer, port in accepted_pairs(other) if peer == ref}
+    mine = registry.declared(ref)
+    inbound = {(peer, port) for peer, ports in mine.accepts.items() for port in ports}
+    outbound = {(peer, port) for peer, ports in mine.calls.items() for port in ports}
+    for peer in registry.naming(ref):
+        theirs = registry.declared(peer)
+        inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
+        outbound |= {(peer, port) for port in theirs.accepts.get(ref, ())}
     questions = [Question(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
     questions += [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
     return tuple(judge(question) for question in questions)
@@ -235,32 +236,6 @@ def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:
         for edge in edges_of(registry, ref, now)
     }
     return tuple(edges[key] for key in sorted(edges))
-
-
-def accepted_pairs(identity: ServiceIdentity) -> Iterator[tuple[Ref, str]]:
-    """Yield each caller that an identity accepts, with each port."""
-    for accepted in identity.spec.accepts:
-        if accepted.from_:
-            peer = accepted.from_.seen_from(identity.ref.namespace)
-            yield from ((peer, port) for port in accepted.ports)
-
-
-def called_pairs(identity: ServiceIdentity) -> Iterator[tuple[Ref, str]]:
-    """Yield each callee that an identity calls, with each port."""
-    for call in identity.spec.calls:
-        if call.to:
-            peer = call.to.seen_from(identity.ref.namespace)
-            yield from ((peer, port) for port in call.ports)
-
-
-def accepts(identity: ServiceIdentity, caller: Ref, port: str) -> bool:
-    """Say whether an identity accepts a caller on a port."""
-    return (caller, port) in accepted_pairs(identity)
-
-
-def calls(identity: ServiceIdentity, callee: Ref, port: str) -> bool:
-    """Say whether an identity calls a callee on a port."""
-    return (callee, port) in called_pairs(identity)
 
 
 def find_port(identity: ServiceIdentity, name: str) -> Port | None:

@@ -3,10 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity, Workload
 from troth.resources.trust_domain import TrustDomain
+from troth.trust.declared import Ports, accepted, called
 from troth.trust.selectors import matches, overlap
 
 
@@ -33,15 +35,24 @@ class SharedIdentity:
     message: str
 
 
-def names(identity: ServiceIdentity) -> frozenset[Ref]:
-    """Return every identity that this one names."""
-    here = identity.ref.namespace
-    spec = identity.spec
-    named = [accepted.from_ for accepted in spec.accepts if accepted.from_]
-    named += [call.to for call in spec.calls if call.to]
-    if spec.authentication.gateway_only:
-        named.append(spec.authentication.gateway_only.gateway)
-    return frozenset(reference.seen_from(here) for reference in named)
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Whom an identity names: those it accepts, those it calls, and a gateway it trusts."""
+
+    accepts: Ports
+    calls: Ports
+    names: frozenset[Ref]
+
+    @classmethod
+    def by(cls, identity: ServiceIdentity) -> Self:
+        """Return what an identity declares."""
+        accepts, calls = accepted(identity), called(identity)
+        trust = identity.spec.authentication.gateway_only
+        gateways = {trust.gateway.seen_from(identity.ref.namespace)} if trust else set()
+        return cls(accepts, calls, frozenset(gateways.union(accepts, calls)))
+
+
+NOTHING = Declared({}, {}, frozenset())
 
 
 def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
@@ -64,6 +75,7 @@ class Registry:
         self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._with_value: dict[tuple[str, str, str], set[Ref]] = defaultdict(set)
         self._with_account: dict[tuple[str, str], set[Ref]] = defaultdict(set)
+        self._declared: dict[Ref, Declared] = {}
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
@@ -104,16 +116,17 @@ class Registry:
         """Declare or replace an identity."""
         self.drop_identity(identity.ref)
         self.identities[identity.ref] = identity
-        self._forget_shared(identity.ref.namespace)
         self._in_namespace[identity.ref.namespace].add(identity.ref)
         for index in self._workload_indexes(identity):
             index.add(identity.ref)
         for workload in workloads(identity):
             self._restarting[workload].add(identity.ref)
-        for named in names(identity):
+        declared = self._declared[identity.ref] = Declared.by(identity)
+        for named in declared.names:
             self._naming[named].add(identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
             self._calling_api.add(identity.ref)
+        self._forget_shared(identity)
 
     def refuse_identity(self, ref: Ref, sentence: str) -> None:
         """Note an identity that exists and cannot be understood."""
@@ -123,16 +136,17 @@ class Registry:
     def drop_identity(self, ref: Ref) -> None:
         """Forget an identity."""
         self.invalid_identities.pop(ref, None)
-        before = self.identities.pop(ref, None)
+        before = self.identities.get(ref)
         if before is not None:
-            self._forget_shared(ref.namespace)
+            self._forget_shared(before)
+            del self.identities[ref]
             self._in_namespace[ref.namespace].discard(ref)
             self._calling_api.discard(ref)
             for index in self._workload_indexes(before):
                 index.discard(ref)
             for workload in workloads(before):
                 self._restarting[workload].discard(ref)
-            for named in names(before):
+            for named in self._declared.pop(ref).names:
                 self._naming[named].discard(ref)
 
     # What follows
@@ -141,14 +155,17 @@ class Registry:
         """Return the identities of a namespace."""
         return frozenset(self._in_namespace.get(namespace, ()))
 
+    def declared(self, ref: Ref) -> Declared:
+        """Return what an identity declares of its peers; nothing, where there is none."""
+        return self._declared.get(ref, NOTHING)
+
     def naming(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that name this one, whether it exists or not."""
         return frozenset(self._naming.get(ref, ()))
 
     def neighbours(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that share a declared edge with this one, whoever declared it."""
-        identity = self.identities.get(ref)
-        named = names(identity) if identity else frozenset()
+        named = self.declared(ref).names
         return self.naming(ref) | {peer for peer in named if peer in self.identities}
 
     def calling_api(self) -> frozenset[Ref]:
@@ -276,8 +293,9 @@ class Registry:
             "label, such as app, with different values",
         )
 
-    def _forget_shared(self, namespace: str) -> None:
-        for ref in self._in_namespace[namespace]:
+    def _forget_shared(self, identity: ServiceIdentity) -> None:
+        """Forget what an identity that comes or goes may change: who collides is mutual."""
+        for ref in (identity.ref, *self.colliding(identity)):
             self._shared.pop(ref, None)
 
 
