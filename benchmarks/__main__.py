@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from rich.console import Console
 
-from benchmarks import convergence, effect, rotation
-from benchmarks.tables import table
+from benchmarks import budgets, convergence, edge, effect, memory, restart, rotation
+from benchmarks.tables import tables
 from troth.cli.logs import LogFormat, configure
 
 
@@ -22,12 +22,20 @@ class Benchmark(StrEnum):
     CONVERGENCE = "convergence"
     EFFECT = "effect"
     ROTATION = "rotation"
+    BUDGETS = "budgets"
+    EDGE = "edge"
+    RESTART = "restart"
+    MEMORY = "memory"
 
 
 REPORTS = {
     Benchmark.CONVERGENCE: convergence.reports,
     Benchmark.EFFECT: effect.reports,
     Benchmark.ROTATION: rotation.reports,
+    Benchmark.BUDGETS: budgets.reports,
+    Benchmark.EDGE: edge.reports,
+    Benchmark.RESTART: restart.reports,
+    Benchmark.MEMORY: memory.reports,
 }
 
 
@@ -46,9 +54,9 @@ def main() -> None:
             found.append({"benchmark": benchmark.value, **report.content()})
             if asked.json:
                 continue
-            if report.rows:
-                console.print(table(report))
-            else:
+            for table in tables(report):
+                console.print(table)
+            if not (report.rows or report.figures):
                 console.print(f"{report.title}\n{report.note}", markup=False, soft_wrap=True)
     if asked.json:
         print(json.dumps(found, indent=2))

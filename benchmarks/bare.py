@@ -18,6 +18,7 @@ from benchmarks.topology import Manifest
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 CONNECTIONS = 8
 PAGE = 500
+DELETED_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Bare:
     async def connect(cls, kubeconfig: Path) -> AsyncIterator[Self]:
         """Connect as a kubeconfig says."""
         context, server = credentials(kubeconfig)
-        connector = aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS)
+        # as many for the person who declares as for the operator who follows
+        connector = aiohttp.TCPConnector(ssl=context, limit=2 * CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector) as session:
             yield cls(session, server)
 
@@ -54,7 +56,7 @@ class Bare:
 
         async def sender() -> None:
             for write in waiting:
-                await self._send(write)
+                await self.write(write)
 
         await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
 
@@ -76,7 +78,16 @@ class Bare:
             if not token:
                 return found
 
-    async def _send(self, write: Write) -> None:
+    async def delete_all(self, path: str) -> None:
+        """Delete everything at a path, and wait until it is gone."""
+        async with self._session.delete(f"{self._server}{path}") as answer:
+            await answer.read()
+            answer.raise_for_status()
+        while await self.items(path):  # noqa: ASYNC110 - the API server has no event to wait for
+            await asyncio.sleep(DELETED_SECONDS)
+
+    async def write(self, write: Write) -> None:
+        """Send one write; raises `aiohttp.ClientResponseError` if it is refused."""
         force = "&force=true" if write.kind == APPLY else ""
         async with self._session.patch(
             f"{self._server}{write.path}?fieldManager=bench{force}",

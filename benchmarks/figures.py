@@ -1,10 +1,14 @@
-"""Times of Troth's and of a floor's, and what can be said of them. Seconds throughout."""
+"""Times of Troth's and of a floor's, counts and sizes, and what can be said of them.
+
+Times are in seconds throughout.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+JUDGED = (QUANTILES["p50"], QUANTILES["p99"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,13 @@ class Comparison:
     what: str
     troth: Sequence[float]
     floor: Sequence[float]
+    aim: float | None = None
+    """What its ratios, half of the time and but for one time in a hundred, should not exceed."""
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the aim was kept; None if there is none."""
+        return None if self.aim is None else max(map(self.ratio, JUDGED)) <= self.aim
 
     def ratio(self, share: float) -> float:
         """Return how many times the floor's quantile Troth's is."""
@@ -21,12 +32,28 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A count, a size, or whatever else has no floor but perhaps an aim not to be exceeded."""
+
+    what: str
+    value: float
+    unit: str = ""
+    aim: float | None = None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the aim was kept; None if there is none."""
+        return None if self.aim is None else self.value <= self.aim
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """What one benchmark found; without rows, `note` says why there are none."""
+    """What one benchmark found; without rows and figures, `note` says why there are none."""
 
     title: str
     rows: Sequence[Comparison] = ()
     note: str = ""
+    figures: Sequence[Figure] = ()
 
     def content(self) -> dict[str, Any]:
         """Return it as JSON has it, with every time that was taken."""
@@ -37,11 +64,14 @@ class Report:
                 {
                     "what": row.what,
                     "ratio": {each: row.ratio(share) for each, share in QUANTILES.items()},
+                    "aim": row.aim,
+                    "kept": row.kept,
                     "troth": _content(row.troth),
                     "floor": _content(row.floor),
                 }
                 for row in self.rows
             ],
+            "figures": [{**asdict(figure), "kept": figure.kept} for figure in self.figures],
         }
 
 

@@ -24,6 +24,14 @@ async def running(server: ApiServer) -> AsyncIterator[Operator]:
             await task
 
 
+async def leading(operator: Operator) -> None:
+    """Wait until it may write, and has nothing to do."""
+    while not operator.ready:  # noqa: ASYNC110 - what there is to wait for ends when it is in sync
+        await asyncio.sleep(0.01)
+    await operator.leadership.gained()
+    await operator.engine.queue.settled()
+
+
 async def settled(operator: Operator, fleet: int) -> None:
     """Wait until the caches are in sync and every identity of a fleet of that size is ready."""
     identities = operator.engine.world.registry.identities

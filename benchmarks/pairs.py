@@ -46,11 +46,16 @@ class Pair:
     def is_in(self, children: Sequence[Manifest], *, live: bool) -> bool:
         """Say whether all of the children tell of the edge, or with `live` false none."""
         policies, secrets = children[:2], children[2:]
-        told = [
-            *(_selects(each, peer) for each, peer in zip(policies, self.pods[::-1], strict=True)),
-            *(_lists(each, peer) for each, peer in zip(secrets, self.pods[::-1], strict=True)),
-        ]
+        told = [*self.selected(policies), *self.listed(secrets)]
         return all(each is live for each in told)
+
+    def selected(self, policies: Sequence[Manifest]) -> list[bool]:
+        """Say of both policies whether they open to the other."""
+        return [_selects(each, peer) for each, peer in zip(policies, self.pods[::-1], strict=True)]
+
+    def listed(self, secrets: Sequence[Manifest]) -> list[bool]:
+        """Say of both Secrets whether they name the other."""
+        return [_lists(each, peer) for each, peer in zip(secrets, self.pods[::-1], strict=True)]
 
     def copied(self, children: Sequence[Manifest], namespace: str) -> list[Write]:
         """Return the writes of the same children, as they are, in another namespace."""
@@ -67,9 +72,9 @@ def names(document: str, peer: int) -> bool:
 
 
 def _lists(secret: Manifest, peer: int) -> bool:
-    return names(base64.b64decode(secret["data"][PEERS]).decode(), peer)
+    return names(base64.b64decode(secret.get("data", {}).get(PEERS, "")).decode(), peer)
 
 
 def _selects(policy: Manifest, peer: int) -> bool:
     selector = {"matchLabels": topology.labels(peer)}
-    return json.dumps(selector) in json.dumps(policy["spec"])
+    return json.dumps(selector) in json.dumps(policy.get("spec"))

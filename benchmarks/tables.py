@@ -1,30 +1,61 @@
 """Reports as tables for people: what travels between machines first, milliseconds after."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from benchmarks.figures import QUANTILES, Comparison, Report, quantile
+from benchmarks.figures import QUANTILES, Comparison, Figure, Report, quantile
 
 RATIOS = ("p50", "p99")
 
 
-def table(report: Report) -> Table:
-    """Return the table of a report that has rows."""
+def tables(report: Report) -> Iterator[Table]:
+    """Yield a table of times, beside the floor's, and one of counts and sizes, as there are any."""
+    drawn = [draw(report) for draw in (_times_of, _figures_of)]
+    shown = [each for each in drawn if each.rows]
+    if shown:
+        shown[0].title, shown[-1].caption = report.title, report.note or None
+    yield from shown
+
+
+def _times_of(report: Report) -> Table:
     repeated = any(len(row.troth) > 1 for row in report.rows)
+    aimed = any(row.aim is not None for row in report.rows)
     ratios = RATIOS if repeated else ("p50",)
     times = tuple(QUANTILES) if repeated else ("p50",)
-    drawn = Table(title=report.title, caption=report.note or None, caption_justify="left")
-    drawn.add_column("what")
+    drawn = Table("what", caption_justify="left")
     if repeated:
         drawn.add_column("times", justify="right")
     drawn.add_column(_head("ratio", ratios, repeated=repeated), justify="right")
+    if aimed:
+        drawn.add_column("aim", justify="right")
     for side in ("Troth, ms", "floor, ms"):
         drawn.add_column(_head(side, times, repeated=repeated), justify="right")
     for row in report.rows:
-        cells = [row.what, *([str(len(row.troth))] if repeated else [])]
-        drawn.add_row(*cells, _ratios(row, ratios), *(_times(each, times) for each in _sides(row)))
+        cells = [row.what, *([str(len(row.troth))] if repeated else []), _ratios(row, ratios)]
+        cells += [_aim(row, "x")] if aimed else []
+        drawn.add_row(*cells, *(_times(each, times) for each in _sides(row)))
     return drawn
+
+
+def _figures_of(report: Report) -> Table:
+    drawn = Table("what", caption_justify="left")
+    for head in ("found", "aim"):
+        drawn.add_column(head, justify="right")
+    for figure in report.figures:
+        unit = f" {figure.unit}" if figure.unit else ""
+        drawn.add_row(figure.what, _number(figure.value) + unit, _aim(figure, unit))
+    return drawn
+
+
+def _aim(of: Comparison | Figure, unit: str) -> str:
+    if of.aim is None:
+        return ""
+    return f"{_number(of.aim)}{unit}, {'kept' if of.kept else 'missed'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
 def _head(head: str, names: Sequence[str], *, repeated: bool) -> str:

@@ -13,12 +13,14 @@ Manifest = dict[str, Any]
 DOMAIN = "bench"
 NAMESPACE = "bench"
 PORT_NAME, PORT = "https", 8443
-NEIGHBOURS = 5
+NEIGHBOURS = 4
 """How many of those after it each identity accepts, and how many of those before it it calls."""
 
 COLLECTIONS = {
+    "TrustDomain": f"/apis/{API_VERSION}/trustdomains",
     "Pod": "/api/v1/namespaces/{}/pods",
     "Secret": "/api/v1/namespaces/{}/secrets",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "CredentialRotation": f"/apis/{API_VERSION}/namespaces/{{}}/credentialrotations",
     "ServiceIdentity": f"/apis/{API_VERSION}/namespaces/{{}}/serviceidentities",

@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from benchmarks.figures import Comparison, Report, quantile
-from benchmarks.tables import table
+from benchmarks.figures import Comparison, Figure, Report, quantile
+from benchmarks.tables import tables
 
 HUNDRED = [each / 1000 for each in range(100, 0, -1)]
 
@@ -39,9 +39,69 @@ def test_json_has_every_time_that_was_taken() -> None:
     assert row["ratio"]["max"] == pytest.approx(4)
 
 
-def test_a_table_shows_ratios_before_milliseconds() -> None:
+def test_json_says_of_every_aim_whether_it_was_kept() -> None:
+    rows = [Comparison("a change", [0.2], [0.1], aim=1.5), Comparison("other", [0.2], [0.1])]
+    figures = [Figure("size", 100, "MB", aim=120), Figure("count", 3)]
+    content = json.loads(json.dumps(Report("changes", rows, figures=figures).content()))
+    assert [(row["aim"], row["kept"]) for row in content["rows"]] == [(1.5, False), (None, None)]
+    assert content["figures"] == [
+        {"what": "size", "value": 100, "unit": "MB", "aim": 120, "kept": True},
+        {"what": "count", "value": 3, "unit": "", "aim": None, "kept": None},
+    ]
+
+
+def test_an_aim_that_is_just_reached_is_kept() -> None:
+    assert Figure("size", 120, aim=120).kept
+    assert not Figure("size", 120.001, aim=120).kept
+    assert Comparison("a change", [0.2], [0.1], aim=2).kept
+
+
+def test_an_aim_is_for_the_slowest_time_in_a_hundred_too_and_not_for_one_in_a_thousand() -> None:
+    floor = [0.1] * 1000
+    assert Comparison("a change", [*[0.1] * 999, 9.0], floor, aim=3).kept
+    assert not Comparison("a change", [*[0.1] * 980, *[9.0] * 20], floor, aim=3).kept
+
+
+def printed(report: Report) -> list[str]:
     console = Console(width=120, file=io.StringIO(), record=True)
-    console.print(table(Report("changes", [Comparison("a change", [0.2, 0.4], [0.1, 0.1])])))
-    (line,) = [line for line in console.export_text().splitlines() if "a change" in line]
-    cells = [cell.strip() for cell in line.strip("│").split("│")]
-    assert cells == ["a change", "2", "3.0x / 4.0x", "300 / 398 / 400", "100 / 100 / 100"]
+    for table in tables(report):
+        console.print(table)
+    return [line.strip() for line in console.export_text().splitlines()]
+
+
+def shown(report: Report, what: str) -> list[str]:
+    """The cells of the one line that tells of something."""
+    (line,) = [line for line in printed(report) if what in line]
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_a_table_shows_ratios_before_milliseconds() -> None:
+    report = Report("changes", [Comparison("a change", [0.2, 0.4], [0.1, 0.1])])
+    cells = ["a change", "2", "3.0x / 4.0x", "300 / 398 / 400", "100 / 100 / 100"]
+    assert shown(report, "a change") == cells
+
+
+def test_a_table_says_beside_a_ratio_whether_its_aim_was_kept() -> None:
+    report = Report("changes", [Comparison("a change", [0.2, 0.4], [0.1, 0.1], aim=3.5)])
+    assert shown(report, "a change")[2:4] == ["3.0x / 4.0x", "3.5x, missed"]
+
+
+def test_counts_and_sizes_stand_in_a_table_of_their_own() -> None:
+    rows = [Comparison("a change", [0.2], [0.1])]
+    figures = [Figure("memory", 118.25, "MB", aim=120), Figure("pages", 20000)]
+    report = Report("changes", rows, figures=figures)
+    assert shown(report, "a change") == ["a change", "2.0x", "200", "100"]
+    assert shown(report, "memory") == ["memory", "118.25 MB", "120 MB, kept"]
+    assert shown(report, "pages") == ["pages", "20,000", ""]
+
+
+def test_the_title_stands_once_over_all_tables_and_the_note_once_under_them() -> None:
+    rows, figures = [Comparison("a change", [0.2], [0.1])], [Figure("pages", 4)]
+    for report in (
+        Report("a title", rows, "a note", figures),
+        Report("a title", rows, "a note"),
+        Report("a title", note="a note", figures=figures),
+    ):
+        lines = printed(report)
+        assert (lines[0], lines[-1]) == ("a title", "a note")
+        assert (lines.count("a title"), lines.count("a note")) == (1, 1)

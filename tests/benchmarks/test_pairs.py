@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.copies import public, whole
 from benchmarks.pairs import Pair
-from benchmarks.topology import NAMESPACE, labels
+from benchmarks.topology import NAMESPACE, NEIGHBOURS, labels
 from troth.planning.strangers import pods_in
 from troth.resources.selectors import LabelSelector
 
@@ -55,8 +55,9 @@ def test_the_edge_is_declared_by_both_sides_and_taken_back_by_both() -> None:
             for body in bodies
         }
 
-    assert peers(live=True) == {("s20", 6, 5), ("s1", 5, 6)}
-    assert peers(live=False) == {("s20", 5, 5), ("s1", 5, 5)}
+    ring = NEIGHBOURS
+    assert peers(live=True) == {("s20", ring + 1, ring), ("s1", ring, ring + 1)}
+    assert peers(live=False) == {("s20", ring, ring), ("s1", ring, ring)}
 
 
 def test_a_copy_is_another_namespace_s_and_without_what_makes_it_troth_s() -> None:
