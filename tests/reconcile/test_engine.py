@@ -319,9 +319,9 @@ async def test_a_refused_write_is_told_and_heals() -> None:
     assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
 
 
-@pytest.mark.parametrize("status", [403, 409])
+@pytest.mark.parametrize("status", [403, 409, 429, 503])
 async def test_a_secret_that_cannot_be_written_leaves_no_policy_open(status: int) -> None:
-    """Whether it is refused, or somebody goes on changing it."""
+    """Whether it is refused, or somebody goes on changing it, or there is no room for Secrets."""
     server = shop()
     async with running(server) as it:
         await it.settle()

@@ -245,3 +245,23 @@ def test_due_keys_are_just_those_whose_last_due_time_has_passed(
         running.cancel()
 
     run(story())
+
+
+def test_what_whoever_works_on_a_key_has_caught_up_with_does_not_bring_it_back() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A])
+        assert await next_key(work) == A
+        work.add([A])
+        work.caught_up(A)
+        work.done(A, None)
+        assert await next_key(work) is None
+
+        work.add([A])
+        assert await next_key(work) == A
+        work.caught_up(A)
+        work.add([A])
+        work.done(A, None)
+        assert await next_key(work) == A
+
+    run(story())

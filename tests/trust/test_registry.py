@@ -106,6 +106,7 @@ def answers(registry: Registry) -> dict[str, Any]:
     return {
         "invalid": (registry.invalid_identities, registry.invalid_domains),
         "in": {name: registry.identities_in(name) for name in NAMESPACES},
+        "declared": {ref: registry.declared(ref) for ref in everywhere},
         "naming": {ref: registry.naming(ref) for ref in everywhere},
         "neighbours": {ref: registry.neighbours(ref) for ref in everywhere},
         "api": registry.calling_api(),

@@ -1,9 +1,10 @@
 """Reading a cluster once, for `plan` and `graph`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from troth.cli.access import refusal
 from troth.cluster.api import ApiError, ApiServer, configuration
 from troth.reconcile.informers import selections
 from troth.resources.manifests import Fault, FaultyManifests, Manifest
@@ -15,7 +16,7 @@ FORBIDDEN = 403
 class Snapshot:
     """The objects of a cluster, and the kinds that the reader may not see."""
 
-    objects: list[Manifest]
+    objects: list[Manifest] = field(repr=False)
     hidden: frozenset[str]
 
 
@@ -38,6 +39,13 @@ async def read_cluster(
                     hidden.add(selection.kind)
                     continue
                 raise FaultyManifests(
-                    [Fault(str(kubeconfig), "", "", f"cannot read {selection.kind}s: {error}")]
+                    [
+                        Fault(
+                            str(kubeconfig),
+                            "",
+                            "",
+                            f"cannot read {selection.kind}s: {refusal(error)}",
+                        )
+                    ]
                 ) from None
     return Snapshot(objects, frozenset(hidden))

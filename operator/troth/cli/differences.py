@@ -9,6 +9,7 @@ from typing import Literal
 from troth.pki.bundles import parse_bundle
 from troth.pki.certificates import short
 from troth.pki.errors import PKIError
+from troth.planning.peers import VERSION
 from troth.reconcile.rehearsal import Place
 from troth.resources.manifests import Manifest, dump
 from troth.resources.references import Ref
@@ -17,6 +18,7 @@ from troth.world import observe
 
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
 LATER = "(made when applied)"
+STRANGE = "(not written by Troth)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,13 @@ def _roots(bundle: str) -> tuple[str, ...]:
 
 
 def _parsed(text: str) -> object:
+    """Return the peers that a Secret names; nothing else that somebody has put there, say a key."""
     try:
-        return json.loads(text)
+        document = json.loads(text)
     except ValueError:
-        return text
+        return STRANGE
+    known = isinstance(document, dict) and document.get("version") == VERSION
+    return document if known else STRANGE
 
 
 def _changed(old: str, new: str) -> tuple[str, ...]:

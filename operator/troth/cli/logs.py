@@ -14,6 +14,10 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+# a trace with the values of variables, as structlog writes it by default, would show keys
+_TRACE = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
+
 def configure(log_format: LogFormat, level: str) -> None:
     """Send structlog's and the standard library's records to standard error in one form."""
     shared: list[structlog.types.Processor] = [
@@ -24,9 +28,11 @@ def configure(log_format: LogFormat, level: str) -> None:
     renderer: structlog.types.Processor
     if log_format is LogFormat.JSON:
         renderer = structlog.processors.JSONRenderer()
-        shared.append(structlog.processors.dict_tracebacks)
+        shared.append(structlog.processors.ExceptionRenderer(_TRACE))
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVIC
 from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
+from pydantic_core import from_json
 
 from troth.cluster.restraint import Fence, Spared
 from troth.resources.kinds import KINDS
@@ -33,11 +35,26 @@ Observer = Callable[[Verb, str, str], None]
 """Told of every request: verb, resource, and the answer's status code or the error's name."""
 
 
+REASONS = frozenset(
+    {
+        *("AlreadyExists", "BadRequest", "Conflict", "Expired", "Forbidden", "Gone"),
+        *("InternalError", "Invalid", "MethodNotAllowed", "NotAcceptable", "NotFound"),
+        *("RequestEntityTooLarge", "ServerTimeout", "ServiceUnavailable", "StorageReadError"),
+        *("Timeout", "TooManyRequests", "Unauthorized", "UnsupportedMediaType"),
+    }
+)
+"""Of Kubernetes' own; an admission webhook writes there what it likes."""
+
+
 class ApiError(Exception):
-    """An answer of the API server that is not success, or that never came (status 0)."""
+    """An answer of the API server that is not success, or that never came (status 0).
+
+    `reason` is a word. `message` is in the words of whoever refused, an admission webhook perhaps,
+    and may quote what was sent; so it is not part of the error's own text.
+    """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status} {reason}: {message}")
+        super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.message = message
@@ -147,7 +164,7 @@ class ApiServer:
         self.fence = Fence()
         self._spared = Spared()
         config.trace_configs = [self.fence.tracing()]
-        self._api = _JSONClient(config)
+        self._api: Any = _JSONClient(config)
         self._client = DynamicClient(self._api, discoverer=_NoDiscovery)
         self._observe = observer
 
@@ -203,15 +220,13 @@ class ApiServer:
         )
         try:
             async for line in _lines(response):
-                event = json.loads(line)
+                event = from_json(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
-                    raise ApiError(
-                        status.get("code", 0), status.get("reason", ""), status.get("message", "")
-                    )
+                    raise _told(int(status.get("code") or 0), status)
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiError(0, type(error).__name__, "the watch broke off") from error
+            raise ApiError(0, type(error).__name__, "the watch broke off") from None
         finally:
             response.close()
 
@@ -324,9 +339,9 @@ class ApiServer:
         options.setdefault("_request_timeout", REQUEST_TIMEOUT)
         response = await self._request(verb, method, kind, ref, **options)
         try:
-            answer: Manifest = await response.json()
+            answer: Manifest = from_json(await response.read())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiError(0, type(error).__name__, "the answer broke off") from error
+            raise ApiError(0, type(error).__name__, "the answer broke off") from None
         return answer
 
     async def _request(
@@ -342,8 +357,8 @@ class ApiServer:
         resource = RESOURCES[kind]
         path = resource.path(name=ref.name or None, namespace=ref.namespace or None)
         path += f"/{subresource}" if subresource else ""
-        if resource.name in self._spared:
-            raise ApiError(429, "TooManyRequests", "the API server asks to be spared for a while")
+        if known := self._spared.refusal(resource.name):
+            raise ApiError(*known)
         outcome = "unknown"
         try:
             response: aiohttp.ClientResponse = await self._client.request(
@@ -352,14 +367,16 @@ class ApiServer:
             outcome = str(response.status)
         except DynamicApiError as error:
             outcome = str(error.status)
-            self._spared.heed(resource.name, error.headers)
-            raise _refusal(error) from error
+            refusal = _refusal(error)
+            said = (refusal.status, refusal.reason, refusal.message)
+            self._spared.heed(resource.name, error.headers, said)
+            raise refusal from None  # of an error whose text is the whole answer
         except ApiException as error:
             outcome = str(error.status)
-            raise ApiError(int(error.status or 0), str(error.reason), "") from error
+            raise _told(int(error.status or 0), {}) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             outcome = type(error).__name__
-            raise ApiError(0, outcome, "the API server cannot be reached") from error
+            raise ApiError(0, outcome, "the API server cannot be reached") from None
         finally:
             self._observe(verb, resource.name, outcome)
         return response
@@ -370,12 +387,21 @@ _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8
 
 
 def _refusal(error: DynamicApiError) -> ApiError:
-    """Return the server's own words, which never hold what was sent."""
+    """Return what the server says of a request that it did not carry out."""
     try:
-        status = json.loads(error.body or "")
-        return ApiError(int(error.status), status.get("reason", ""), status.get("message", ""))
+        return _told(int(error.status), json.loads(error.body or ""))
     except (ValueError, TypeError, AttributeError):
-        return ApiError(int(error.status), str(error.reason), "")
+        return _told(int(error.status), {})
+
+
+def _told(code: int, status: Manifest) -> ApiError:
+    reason = str(status.get("reason"))
+    if reason not in REASONS:
+        reason = HTTPStatus(code).phrase if code in _CODES else ""
+    return ApiError(code, reason, str(status.get("message") or ""))
+
+
+_CODES = frozenset(HTTPStatus)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

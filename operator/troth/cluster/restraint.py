@@ -10,26 +10,31 @@ LONGEST = 60.0
 """Seconds after which a server is asked again whatever it said: no backoff is longer."""
 LEASES = "/apis/coordination.k8s.io/"
 
+Refusal = tuple[int, str, str]
+"""The status, the reason and the message of an error."""
+
 
 class Spared:
     """The resources that the API server, with `Retry-After`, asked to be left alone with.
 
     One such answer counts for all that is asked of that resource, or each of a thousand keys would
-    have to be refused once to know. It does not count for others: priority and fairness, and
-    storage, tell them apart, and the lease must not be lost to a flood of Secrets.
+    have to be refused once to know. It does not count for others: a server without room for
+    Secrets may have some for policies, and the lease must not be lost to either.
     """
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._until: dict[str, tuple[float, Refusal]] = {}
 
-    def __contains__(self, resource: str) -> bool:
-        return self._until.get(resource, 0.0) > time.monotonic()
+    def refusal(self, resource: str) -> Refusal | None:
+        """Return what the server would answer again, None where it may be asked."""
+        until, refusal = self._until.get(resource, (0.0, None))
+        return refusal if until > time.monotonic() else None
 
-    def heed(self, resource: str, headers: Mapping[str, str] | None) -> None:
-        """Take in the headers of a refusal; they give seconds, as every API server's do."""
+    def heed(self, resource: str, headers: Mapping[str, str] | None, refusal: Refusal) -> None:
+        """Take in a refusal. Its headers give seconds, as every API server's do."""
         seconds = (headers or {}).get("Retry-After", "")
         if seconds.isdecimal():
-            self._until[resource] = time.monotonic() + min(int(seconds), LONGEST)
+            self._until[resource] = time.monotonic() + min(int(seconds), LONGEST), refusal
 
 
 class Fence:

@@ -45,8 +45,9 @@ from troth.world.keys import Key
 from troth.world.workloads import Workloads
 from troth.world.world import World
 
-OUT_OF_ORDER = frozenset({0, 429, 503, 504})
-"""Answers, or none, that say something of the API server and nothing of the object."""
+UNANSWERED = 0
+OUT_OF_ORDER = frozenset({429, 503, 504})
+"""Answers that say something of the API server, as to objects of a kind, and nothing of one."""
 PASSES = 4
 """How often a key is planned in one visit: steps of one pass may enable those of the next."""
 
@@ -196,11 +197,16 @@ class Engine:
 
         One write that is refused keeps nothing else back: a quota of one namespace is no reason to
         leave another without its roots, nor a Secret that somebody goes on changing one to leave a
-        policy open. A server that cannot answer is spared the rest. Raises `TryAgain` in the end
-        where for some step the world has moved on.
+        policy open. A server that is out of order for one kind is spared the rest of that kind,
+        and one that cannot be reached all the rest. Raises `TryAgain` in the end where for some
+        step the world has moved on.
         """
         good, overtaken = True, None
+        spared: set[str] = set()
         for step in steps:
+            kind, _ = _place(step)
+            if kind in spared:
+                continue
             try:
                 notices += await self._carry_out(step, plan)
             except TryAgain as error:
@@ -208,8 +214,11 @@ class Engine:
             except (ApiError, PKIError) as error:
                 self._note_refusal(plan.key, step, error)
                 good = False
-                if isinstance(error, ApiError) and error.status in OUT_OF_ORDER:
+                status = error.status if isinstance(error, ApiError) else None
+                if status == UNANSWERED:
                     break
+                if status in OUT_OF_ORDER:
+                    spared.add(kind)
         if overtaken is not None:
             raise overtaken
         return good
@@ -258,8 +267,9 @@ class Engine:
         if isinstance(step, Remove):
             return
         kind, ref = _place(step)
-        quotable = kind != "Secret" or isinstance(error, PKIError)
-        message = str(error) if quotable else error.reason
+        message = str(error)
+        if isinstance(error, ApiError) and kind != "Secret":
+            message += f": {error.message}"
         self.world.refused[kind, ref] = f"{kind} {ref} cannot be written: {message}"
         self._refusals.setdefault(key, set()).add((kind, ref))
         log.warning("step refused", kind=kind, ref=str(ref), reason=error.reason)

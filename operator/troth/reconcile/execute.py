@@ -1,8 +1,8 @@
 """Carrying out one step of a plan, and taking the answer back into the world."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from troth.cluster.api import ApiError
 from troth.pki.authorities import SigningAuthority
@@ -107,7 +107,7 @@ class Executor:
         self._world = world
         self._keyring = keyring
         self._clock = clock
-        self._telling: dict[Key, Manifest] = {}
+        self._telling: dict[Key, Mapping[str, Any]] = {}
 
     async def execute(self, step: Step) -> Keys:
         """Carry out a step and return whom the change affects.

@@ -1,7 +1,11 @@
-"""Public facts of Kubernetes objects. No private key is ever kept here."""
+"""Public facts of Kubernetes objects. No private key is kept here on purpose.
+
+What is taken from a Secret as it stands there is left out of every `repr`: people put keys in the
+wrong place.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -62,7 +66,7 @@ class IdentitySecret(Fact):
 
     leaf: Leaf | None
     fault: Fault | None
-    public: Mapping[str, str]
+    public: Mapping[str, str] = field(repr=False)
     keystore_intact: bool
     replaced_at: datetime | None = None
     roots_since: float = 0.0
@@ -79,14 +83,14 @@ class AuthoritySecret(Fact):
     certificates are known to be there.
     """
 
-    certificates: bytes
-    roots: bytes | None
+    certificates: bytes = field(repr=False)
+    roots: bytes | None = field(repr=False)
     key_fault: Fault | None
-    prepared: bytes = b""
-    prepared_roots: bytes | None = None
+    prepared: bytes = field(default=b"", repr=False)
+    prepared_roots: bytes | None = field(default=None, repr=False)
     prepared_fault: Fault | None = None
-    retiring: bytes = b""
-    retiring_roots: bytes | None = None
+    retiring: bytes = field(default=b"", repr=False)
+    retiring_roots: bytes | None = field(default=None, repr=False)
     active_since: float = 0.0
     prepared_since: float = 0.0
 

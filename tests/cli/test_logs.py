@@ -1,0 +1,36 @@
+"""What a log line says of an error: where it was, and never what it was about."""
+
+import subprocess
+import sys
+
+import pytest
+
+from troth.cli.logs import LogFormat
+
+FAILING = """
+import logging, sys
+import structlog
+from troth.cli.logs import LogFormat, configure
+
+configure(LogFormat(sys.argv[1]), "debug")
+def issue(password):
+    data = {"keystore-password": password}
+    raise KeyError("metadata")
+try:
+    issue("-".join(["correct", "horse", "battery"]))
+except KeyError as error:
+    structlog.get_logger().error("reconcile failed", exc_info=True)
+    structlog.get_logger().error("operator ended", exc_info=error)
+    logging.getLogger("asyncio").exception("nobody awaited it")
+"""
+
+
+@pytest.mark.parametrize("log_format", LogFormat)
+def test_a_trace_tells_the_place_and_no_value(log_format: LogFormat) -> None:
+    command = [sys.executable, "-c", FAILING, log_format.value]
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    for told in ("reconcile failed", "operator ended", "nobody awaited it"):
+        assert told in log
+    assert log.count("KeyError") >= 3
+    assert log.count("issue") >= 3
+    assert "correct-horse-battery" not in log

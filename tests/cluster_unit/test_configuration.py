@@ -1,0 +1,42 @@
+"""How the API server is reached: what the environment has to say of it is asked once."""
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.kubeconfig import write_kubeconfig
+from troth.cluster.api import configuration
+
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    cluster = {"server": "https://api.example:6443"}
+    return str(write_kubeconfig(tmp_path / "kubeconfig", cluster=cluster, user={"token": "t"}))
+
+
+async def test_without_a_proxy_it_is_reached_directly(kubeconfig: str) -> None:
+    assert (await configuration(kubeconfig)).proxy is None
+
+
+async def test_a_proxy_of_the_environment_is_used(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    assert (await configuration(kubeconfig)).proxy == PROXY
+
+
+async def test_a_proxy_is_left_out_for_whom_it_is_not(
+    kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    monkeypatch.setenv("NO_PROXY", "api.example")
+    assert (await configuration(kubeconfig)).proxy is None
+
+
+async def test_no_password_is_taken_from_a_netrc(kubeconfig: str) -> None:
+    config = await configuration(kubeconfig)
+    assert config.client_session_kwargs == {"trust_env": False}

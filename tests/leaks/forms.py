@@ -1,0 +1,123 @@
+"""In what forms bytes come to stand in a text, and the pieces by which each is known again."""
+
+import base64
+from collections.abc import Iterator
+from functools import cache
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from troth.pki.keys import PrivateKey, generate_key
+from troth.resources.algorithms import KeyAlgorithm
+
+WINDOW = 16
+"""Characters of a piece: less than what any cut or wrapped line leaves, and 64 bits of hex."""
+_SORTS = set(KeyAlgorithm) - {KeyAlgorithm.RSA_4096}  # which begins as RSA-2048 does
+_FORMATS = (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL)
+
+
+def pieces(value: bytes) -> set[str]:
+    """Return every piece of bytes, in every form; of a short secret the whole."""
+    return {piece for form in forms(value) for piece in _windows(form)}
+
+
+def in_base64(value: bytes) -> set[str]:
+    """Return every piece of bytes in base64, however they are aligned."""
+    return {
+        piece for shift in range(3) for form in _base64(value, shift) for piece in _windows(form)
+    }
+
+
+def forms(value: bytes) -> Iterator[str]:
+    """Yield bytes as text, base64, hexadecimal, escapes and numbers, each line for itself."""
+    for text in (value.decode("utf-8", "ignore"), repr(value)[2:-1]):
+        yield from (line for line in text.splitlines() if not line.startswith("-----"))
+    for shift in range(3):
+        yield from _base64(value, shift)
+    for text in (value.hex(), value.hex(":"), value.hex(" ")):
+        yield text
+        yield text.upper()
+    yield ", ".join(map(str, value))
+
+
+def of_key(key: PrivateKey) -> set[str]:
+    """Return the pieces by which a private key is known, and none that its public key has too."""
+    return _all_of_key(key) - _public(key) - _all_of_key(_like(key))
+
+
+@cache
+def framing() -> set[str]:
+    """Return what all keys of an algorithm have in common, for pieces of keys that are broken."""
+    return {piece for algorithm in _SORTS for piece in _common(algorithm)}
+
+
+def _common(algorithm: KeyAlgorithm) -> set[str]:
+    one = generate_key(algorithm)
+    other = _like(one)
+    return (_all_of_key(one) & _all_of_key(other)) | (_public(one) & _public(other))
+
+
+def _all_of_key(key: PrivateKey) -> set[str]:
+    found: set[str] = set()
+    for encoding in (Encoding.PEM, Encoding.DER):
+        for form in _FORMATS:
+            if isinstance(key, ed25519.Ed25519PrivateKey) and form is not PrivateFormat.PKCS8:
+                continue
+            found |= pieces(key.private_bytes(encoding, form, NoEncryption()))
+    for number in numbers(key):
+        found |= pieces(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+        found |= set(_windows(str(number))) | set(_windows(f"{number:x}"))
+    return found
+
+
+def numbers(key: PrivateKey) -> tuple[int, ...]:
+    """Return the private numbers of a key."""
+    match key:
+        case ec.EllipticCurvePrivateKey():
+            return (key.private_numbers().private_value,)
+        case rsa.RSAPrivateKey():
+            own = key.private_numbers()
+            return own.d, own.p, own.q, own.dmp1, own.dmq1, own.iqmp
+        case _:
+            return (int.from_bytes(key.private_bytes_raw(), "big"),)
+
+
+def _public(key: PrivateKey) -> set[str]:
+    """Return what is also in certificates, and in the same form."""
+    return pieces(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _like(key: PrivateKey) -> PrivateKey:
+    """Return another key of the same sort: what the two have in common is no secret."""
+    match key:
+        case ec.EllipticCurvePrivateKey():
+            return ec.generate_private_key(key.curve)
+        case rsa.RSAPrivateKey():
+            return _other_rsa(key.key_size)
+        case _:
+            return ed25519.Ed25519PrivateKey.generate()
+
+
+@cache
+def _other_rsa(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, bits)
+
+
+def _base64(value: bytes, shift: int) -> Iterator[str]:
+    """Yield bytes in both alphabets as they are where `shift` bytes of something else precede.
+
+    Characters at either end that depend on what stands beside are left out.
+    """
+    padded = bytes(shift) + value
+    begin, end = -(-shift * 8 // 6), len(padded) * 8 // 6
+    yield base64.b64encode(padded).decode()[begin:end]
+    yield base64.urlsafe_b64encode(padded).decode()[begin:end]
+
+
+def _windows(text: str) -> Iterator[str]:
+    yield from (text[at : at + WINDOW] for at in range(len(text) - WINDOW + 1))

@@ -1,0 +1,116 @@
+"""One run of the operator from beginning to end: what in it was secret, and all it has shown."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sandbox.faults import FaultyPath
+from sandbox.processes import Tether
+from tests.cluster.command import Ended, troth
+from tests.cluster.process import QUICK, Process
+from tests.cluster.stage import Stage
+from tests.leaks.recording import Recording, beside_the_data, place
+from tests.leaks.searching import Leak, Search
+from tests.leaks.wire import Wire
+
+HELM = "helm.sh/release.v1"
+CONSOLE, JSON = "console", "json"
+"""The formats of a log."""
+
+
+@dataclass
+class Run:
+    """Copies of the operator on one stage, by way of a wire that is listened to."""
+
+    stage: Stage
+    wire: Wire
+    recording: Recording
+    tether: Tether
+    files: Path
+    """Where whatever the operator writes to a disk comes to lie."""
+    processes: dict[str, Process] = field(default_factory=dict)
+    shown: list[tuple[str, str]] = field(default_factory=list)
+    """What was printed and scraped, by where."""
+
+    def start(self, log_format: str) -> Process:
+        """Start a copy that logs all it can, in one of the two formats."""
+        options = (*QUICK, "--log-level", "debug", "--log-format", log_format)
+        kubeconfig = self.wire.path.kubeconfig
+        copy = Process(self.tether, log_format, kubeconfig, self.stage.own, *options)
+        self.processes[log_format] = copy
+        return copy
+
+    async def ask(self, *arguments: str, kubeconfig: Path | None = None) -> Ended:
+        """Run a command, and keep what it prints."""
+        ended = await troth(kubeconfig or self.stage.sandbox.kubeconfig, *arguments)
+        self.shown.append((f"troth {' '.join(arguments)}", ended.output + ended.errors))
+        return ended
+
+    async def scrape(self, log_format: str) -> None:
+        """Keep the metrics of a copy as they are now."""
+        text = await self.processes[log_format]._get("metrics")
+        assert text
+        self.shown.append((f"the metrics of {log_format}", text))
+
+    def log(self, log_format: str) -> str:
+        return self.processes[log_format].output
+
+    # In the end
+
+    def secrets(self) -> Search:
+        """Return a search that knows every secret there was."""
+        search = Search()
+        for secret in self.recording.of("Secret", self.stage.own, *self.stage.namespaces):
+            if secret["type"] != HELM:
+                search.keep_secret(secret)
+        self.wire.tell(search)
+        for kubeconfig in (self.stage.kubeconfig, self.stage.sandbox.kubeconfig):
+            user = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]
+            if "token" in user:
+                search.keep_token("the operator's token", user["token"])
+            else:
+                metadata = {"namespace": "the administrator's", "name": "kubeconfig"}
+                search.keep_secret({"metadata": metadata, "data": {"key": user["client-key-data"]}})
+        return search
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Yield everything that was shown to anybody, by where."""
+        for name, process in self.processes.items():
+            for number, line in enumerate(process.output.splitlines(), start=1):
+                yield f"line {number} of the log of {name}", line
+        yield from self.shown
+        for state in self.recording.states:
+            yield place(state), beside_the_data(state)
+        for file in self.files.rglob("*"):
+            if file.is_file():
+                yield f"the file {file.name}", file.read_bytes().decode("latin-1")
+
+    def leaks(self) -> list[Leak]:
+        """Return every secret that stands where it must not, where it was met first."""
+        search = self.secrets()
+        found: dict[tuple[str, str], Leak] = {}
+        for where, text in self.texts():
+            for leak in search.found(where, text):
+                found.setdefault((leak.secret, where.partition(" ")[0]), leak)
+        return list(found.values())
+
+
+@asynccontextmanager
+async def listened_to(
+    stage: Stage, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Run]:
+    """Record a stage from now on; copies of the operator end with the context."""
+    files = directory / "files"
+    files.mkdir()
+    monkeypatch.setenv("TMPDIR", str(files))
+    with Tether(directory / "processes") as tether:
+        tether.directory.mkdir()
+        async with (
+            FaultyPath(stage.kubeconfig, directory / "proxy") as path,
+            Recording(stage.sandbox.kubeconfig) as recording,
+        ):
+            yield Run(stage, Wire(path), recording, tether, files)

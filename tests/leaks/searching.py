@@ -1,0 +1,122 @@
+"""Knows the secrets of a run, and finds any piece of one in a text.
+
+Whatever stands in a Secret counts as secret, unless its key is one of the few that hold what is for
+everybody; private keys are looked for even there.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from tests.leaks import forms
+from troth.pki.keys import PrivateKey
+
+FOR_EVERYBODY = {
+    *("tls.crt", "ca.crt", "identity.json"),
+    *("next.crt", "next-ca.crt", "retiring.crt", "retiring-ca.crt"),
+}
+"""Keys of Secrets that hold certificates and names."""
+SEALED = {"keystore.p12", "truststore.p12"}
+"""Keys that hold what nobody can open without the password: looked for as it stands in a Secret."""
+SHORTEST = 12
+"""Characters; what is shorter would be found by chance."""
+ARMOUR = b"PRIVATE KEY-----"
+_BLOCK = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*-----", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A piece of a secret that stands where it must not."""
+
+    place: str
+    secret: str
+    before: str
+    """The text that leads up to it."""
+
+    def __str__(self) -> str:
+        return f"{self.secret} stands in {self.place}, after: …{' '.join(self.before.split())}"
+
+
+@dataclass
+class Search:
+    """What is secret, and what has been found of it."""
+
+    _pieces: dict[str, str] = field(default_factory=dict)
+    _short: dict[str, str] = field(default_factory=dict)
+    _known: set[bytes] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._add("the armour of a private key", forms.pieces(ARMOUR) | {ARMOUR.decode()})
+
+    # What is secret
+
+    def keep_key(self, name: str, key: PrivateKey) -> None:
+        """Know a private key."""
+        self._add(name, forms.of_key(key))
+
+    def keep(self, name: str, value: bytes, *, public: bool = False) -> None:
+        """Know what stands somewhere: as a whole if it is secret, and the private keys in it."""
+        if value in self._known:
+            return
+        self._known.add(value)
+        blocks = _BLOCK.findall(value)
+        for block in blocks:
+            self._keep_block(f"a key in {name}", block)
+        if public or (blocks and not _BLOCK.sub(b"", value).strip()):
+            return
+        text = value.decode("utf-8", "replace").strip()
+        assert len(text) >= SHORTEST, f"{name} is too short to be searched for: {text}"
+        if len(text) < forms.WINDOW:
+            self._short[text] = name
+        self._add(name, forms.pieces(value.strip()) - forms.framing())
+
+    def keep_secret(self, secret: Mapping[str, Any]) -> None:
+        """Know everything in a Secret that is not for everybody."""
+        metadata = secret["metadata"]
+        for key, encoded in (secret.get("data") or {}).items():
+            name = f"{key} of Secret {metadata['namespace']}/{metadata['name']}"
+            value = base64.b64decode(encoded)
+            if key in SEALED and value not in self._known:
+                self._known.add(value)
+                self._add(name, forms.in_base64(value))
+            elif value.strip():
+                self.keep(name, value, public=key in FOR_EVERYBODY)
+
+    def keep_token(self, name: str, token: str) -> None:
+        """Know a bearer token: how it begins, and its signature; its claims are names and times."""
+        header, _, signature = token.split(".")
+        self._add(name, forms.pieces(header.encode()) | forms.pieces(signature.encode()))
+        padded = signature + "=" * (-len(signature) % 4)
+        self._add(name, forms.pieces(base64.urlsafe_b64decode(padded)))
+
+    def _keep_block(self, name: str, block: bytes) -> None:
+        try:
+            key = load_pem_private_key(block.replace(b"\\n", b"\n"), None)  # as JSON has it, too
+        except (ValueError, TypeError, UnsupportedAlgorithm):  # broken, or with a passphrase
+            self._add(name, forms.pieces(block) - forms.framing())
+            return
+        assert isinstance(key, PrivateKey)
+        self.keep_key(name, key)
+
+    def _add(self, name: str, pieces: Iterable[str]) -> None:
+        for piece in pieces:
+            self._pieces.setdefault(piece, name)
+
+    # What is found
+
+    def found(self, place: str, text: str) -> list[Leak]:
+        """Return which secrets stand in a text, each once."""
+        leaks: dict[str, Leak] = {}
+        for at in range(len(text) - forms.WINDOW + 1):
+            name = self._pieces.get(text[at : at + forms.WINDOW])
+            if name is not None and name not in leaks:
+                leaks[name] = Leak(place, name, text[max(0, at - 160) : at])
+        for short, name in self._short.items():
+            if short in text:
+                leaks[name] = Leak(place, name, text.partition(short)[0][-160:])
+        return list(leaks.values())
