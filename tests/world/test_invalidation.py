@@ -170,7 +170,9 @@ def test_everybody_whose_plan_changes_is_named(
     for manifest in manifests:
         watched(cluster, f"put {_name(manifest)}", cluster.put, manifest)
     for _ in range(data.draw(st.integers(1, 14))):
-        what = data.draw(st.sampled_from(("visit", "visit", "visit", "put", "put", "drop", "hand")))
+        what = data.draw(
+            st.sampled_from(("visit", "visit", "visit", "put", "edit", "edit", "drop", "hand"))
+        )
         match what:
             case "visit":
                 keys = cluster.keys()
@@ -179,6 +181,8 @@ def test_everybody_whose_plan_changes_is_named(
             case "put":
                 manifest = data.draw(declarations)
                 watched(cluster, f"put {_name(manifest)}", cluster.put, manifest)
+            case "edit":
+                _edit(cluster, data)
             case "drop":
                 place = data.draw(st.sampled_from(sorted(cluster.objects)))
                 watched(cluster, f"drop {place}", cluster.drop, *place)
@@ -197,6 +201,20 @@ def _visit(cluster: Cluster, key: Key) -> None:
 
 def _carried_out(cluster: Cluster, key: Key, step: Step) -> Keys:
     return cluster.carry_out(step) | {key}  # the engine plans a key itself again after its steps
+
+
+def _edit(cluster: Cluster, data: st.DataObject) -> None:
+    """Change some fields of an identity, and leave the rest of it as it is."""
+    there = sorted(place for place in cluster.objects if place[0] == "ServiceIdentity")
+    if not there:
+        return
+    place = data.draw(st.sampled_from(there))
+    other = data.draw(identities(place[1], data.draw(st.lists(wishes, max_size=4))))
+    changed = copy.deepcopy(cluster.objects[place])
+    for field in data.draw(st.sets(st.sampled_from(sorted({*other["spec"], "accepts", "calls"})))):
+        changed["spec"].pop(field, None)
+        changed["spec"] |= {field: other["spec"][field]} if field in other["spec"] else {}
+    watched(cluster, f"edit {place[1]}", cluster.put, changed)
 
 
 def _touch(cluster: Cluster, data: st.DataObject) -> None:

@@ -18,6 +18,33 @@ from troth.world.facts import OWNER_NAME
 from troth.world.keys import domain_key, identity_key
 from troth.world.world import World
 
+# Who is concerned
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        pytest.param({"accepts": [accept("web"), accept("app")]}, {"app"}, id="one more accepted"),
+        pytest.param({"accepts": []}, {"web"}, id="one accepted no more"),
+        pytest.param({"accepts": [accept("web", "grpc")]}, {"web"}, id="on another port"),
+        pytest.param({"calls": [call("app")]}, {"db", "app"}, id="one called instead of another"),
+        pytest.param({"account": "other"}, {"web", "db"}, id="something else"),
+    ],
+)
+def test_an_edge_concerns_its_two_sides_and_what_is_said_of_the_workload_all_peers(
+    changed: dict[str, Any], told: set[str]
+) -> None:
+    ports = [("https", 8443), ("grpc", 9443)]
+    declared = {"ports": ports, "accepts": [accept("web")], "calls": [call("db")]}
+    world = World(OWN)
+    for other in ("web", "db", "app"):
+        world.observe(versioned(identity(other), 2))
+    world.observe(versioned(identity(**declared), 3))
+    assert world.observe(versioned(identity(**declared | changed), 4)) == {
+        key_of(name) for name in ("payments", *told)
+    }
+
+
 # Order of events
 
 

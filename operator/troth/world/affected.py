@@ -1,8 +1,10 @@
 """Who must be looked at again when something that is declared changes."""
 
-from troth.resources.service_identity import ServiceIdentity
+from troth.resources.references import Ref
+from troth.resources.service_identity import ServiceIdentity, ServiceIdentitySpec
 from troth.resources.trust_domain import TrustDomain
-from troth.trust.registry import Registry
+from troth.trust.declared import Ports
+from troth.trust.registry import Declared, Registry
 from troth.world.keys import Keys, domain_key, identity_key
 
 
@@ -41,3 +43,19 @@ def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
     for other in colliding:
         affected |= registry.neighbours(other)
     return {identity_key(ref) for ref in affected}
+
+
+def concerns_named_peers_alone(before: ServiceIdentitySpec, after: ServiceIdentitySpec) -> bool:
+    """Say whether two specs of an identity differ in nothing but whom it accepts and calls."""
+    named = {"accepts": after.accepts, "calls": after.calls}
+    return before.model_copy(update=named) == after
+
+
+def named_anew(before: Declared, after: Declared) -> Keys:
+    """Return the peers of whom an identity declares anything else than before."""
+    changed = _changed(before.accepts, after.accepts) | _changed(before.calls, after.calls)
+    return {identity_key(ref) for ref in changed}
+
+
+def _changed(before: Ports, after: Ports) -> set[Ref]:
+    return {peer for peer in {*before, *after} if before.get(peer) != after.get(peer)}

@@ -20,7 +20,13 @@ from troth.resources.trust_domain import RotationPhase, TrustDomain
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches, subsumed
 from troth.world import observe
-from troth.world.affected import around_domain, around_identity, around_namespaces
+from troth.world.affected import (
+    around_domain,
+    around_identity,
+    around_namespaces,
+    concerns_named_peers_alone,
+    named_anew,
+)
 from troth.world.authorities import Authorities
 from troth.world.facts import (
     OWNER_KIND,
@@ -163,13 +169,17 @@ class World:
 
     def _take_identity(self, ref: Ref, manifest: Manifest | None) -> Keys:
         key, registry = identity_key(ref), self.registry
-        before = registry.identities.get(ref)
-        affected = around_identity(self.registry, before) if before else set()
+        before, declared = registry.identities.get(ref), registry.declared(ref)
         after, fault = parsed(manifest, ServiceIdentity)
         self.unreadable.pop(key, None)
-        if after is not None and before is not None and before.spec == after.spec:
-            registry.identities[ref] = after
-            return {key}
+        if after is not None and before is not None:
+            if before.spec == after.spec:
+                registry.identities[ref] = after
+                return {key}
+            if concerns_named_peers_alone(before.spec, after.spec):
+                registry.put_identity(after)
+                return {key} | named_anew(declared, registry.declared(ref))
+        affected = around_identity(self.registry, before) if before else set()
         if any(each and each.spec.on_rotation for each in (before, after)):
             affected |= self._rotating()
         if after is not None:
