@@ -35,7 +35,7 @@ def test_an_edge_concerns_its_two_sides_and_what_is_said_of_the_workload_all_pee
     changed: dict[str, Any], told: set[str]
 ) -> None:
     ports = [("https", 8443), ("grpc", 9443)]
-    declared = {"ports": ports, "accepts": [accept("web")], "calls": [call("db")]}
+    declared: dict[str, Any] = {"ports": ports, "accepts": [accept("web")], "calls": [call("db")]}
     world = World(OWN)
     for other in ("web", "db", "app"):
         world.observe(versioned(identity(other), 2))

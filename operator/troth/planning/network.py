@@ -23,7 +23,7 @@ from troth.resources.service_identity import Port, Protocol, ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import Network
 from troth.trust.edges import Edge, find_port
-from troth.world.facts import Endpoint, Manifest
+from troth.world.facts import Content, Endpoint, Manifest
 
 Rule = dict[str, Any]
 
@@ -43,8 +43,8 @@ def _numbers(ports: Iterable[Port]) -> list[Manifest]:
 class Situation:
     """All that the policy of one workload depends on.
 
-    `peers` has the identity of every peer of an edge that can be read; `existing` is the spec of
-    the policy as it stands, None without one.
+    `peers` has the identity of every peer of an edge that can be read; `existing` is the policy as
+    it stands, None without one.
     """
 
     identity: ServiceIdentity
@@ -52,7 +52,11 @@ class Situation:
     peers: Mapping[Ref, ServiceIdentity]
     network: Network
     api_endpoints: frozenset[Endpoint]
-    existing: Mapping[str, Any] | None
+    existing: Content | None
+
+    def standing(self, direction: str) -> list[Rule]:
+        """Return the rules of the policy as it stands: of its `ingress` or its `egress`."""
+        return (self.existing.content.get(direction) or []) if self.existing else []
 
 
 def compile_policy(situation: Situation) -> Manifest:
@@ -136,8 +140,11 @@ def _by_peer(situation: Situation, side: str, edges: Iterable[tuple[Edge, Ref]])
     by_peer: dict[Ref, list[Edge]] = {}
     for edge, peer in edges:
         by_peer.setdefault(peer, []).append(edge)
+    unsettled = any(
+        edge.state is EdgeState.SUSPENDED for edges in by_peer.values() for edge in edges
+    )
     direction = "ingress" if side == "from" else "egress"
-    existing = (situation.existing or {}).get(direction) or []
+    existing = situation.standing(direction) if unsettled else []
     kept: list[Rule] = []
     for peer, group in sorted(by_peer.items()):
         opened = [edge for edge in group if edge.state is EdgeState.LIVE]

@@ -79,7 +79,7 @@ def _plan_network(view: View, world: World) -> Layer:
                 peers=world.registry.identities,
                 network=claim.spec.network,
                 api_endpoints=world.api_endpoints,
-                existing=view.policy.content if view.policy else None,
+                existing=view.policy,
             )
         )
         for claim in view.governance.claims

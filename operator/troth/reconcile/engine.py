@@ -5,6 +5,7 @@ is and not of what was meant; where that second plan still asks for something, t
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
 from troth.reconcile.queue import WorkQueue
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts import Manifest, canonical
 from troth.world.keys import Key
 from troth.world.workloads import Workloads
 from troth.world.world import World
@@ -104,7 +105,7 @@ class Engine:
         self._tally = tally or Tally()
         self._executor = Executor(server, self.world, self._keyring, clock)
         self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
-        self._in_place: dict[Key, dict[tuple[str, Ref], Mapping[str, Any]]] = {}
+        self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
 
     # Sink
 
@@ -175,6 +176,8 @@ class Engine:
                 return None
             if not good:
                 plan = self._plan(key)
+                if self._let_go(key, needed(plan, self.world)):  # the watch has shown it done
+                    plan = self._plan(key)
                 break
         self._remember(plan)
         await self._report(plan, notices)
@@ -229,10 +232,10 @@ class Engine:
         before = self._in_place.get(plan.key, {})
         match step:
             case Apply():
-                notice = notice if before.get(_place(step)) == step.manifest else None
+                notice = notice if before.get(_place(step)) == _digest(step.manifest) else None
             case UpdatePublic():
                 known = before.get(_place(step))
-                notice = notice if known == step.manifest["stringData"] else None
+                notice = notice if known == _digest(step.manifest["stringData"]) else None
         affected = await self._executor.execute(step)
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
@@ -246,14 +249,16 @@ class Engine:
             self._in_place.pop(plan.key, None)
             self._refusals.pop(plan.key, None)
         else:
-            in_place: dict[tuple[str, Ref], Mapping[str, Any]] = {
-                _place(step): step.manifest for step in plan.steps if isinstance(step, Apply)
+            in_place = {
+                _place(step): _digest(step.manifest)
+                for step in plan.steps
+                if isinstance(step, Apply)
             }
             secret = self.world.secrets.get(secret_ref(plan.key.ref))
             if secret is not None and not any(
                 isinstance(step, UpdatePublic) for step in plan.steps
             ):
-                in_place["Secret", secret.ref] = secret.public
+                in_place["Secret", secret.ref] = _digest(secret.public)
             self._in_place[plan.key] = in_place
 
     def _has_new_leaf(self, step: IssueLeaf, plan: Plan) -> bool:
@@ -303,6 +308,10 @@ class Engine:
                 await self._server.create(event(plan, notice, self._instance, self._clock.now()))
             except ApiError as error:
                 log.warning("event lost", key=str(plan.key), reason=error.reason)
+
+
+def _digest(content: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(canonical(content)).digest()
 
 
 def _place(step: Step) -> tuple[str, Ref]:

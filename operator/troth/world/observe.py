@@ -27,6 +27,7 @@ from troth.world.facts import (
     KnownAuthority,
     Manifest,
     Service,
+    canonical,
 )
 
 LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
@@ -157,12 +158,12 @@ def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Author
 
 def network_policy(policy: Manifest) -> Content:
     """Return the facts of a NetworkPolicy."""
-    return Content(**_common(policy), content=policy.get("spec") or {})
+    return Content(**_common(policy), text=canonical(policy.get("spec") or {}))
 
 
 def config_map(manifest: Manifest) -> Content:
     """Return the facts of a ConfigMap."""
-    return Content(**_common(manifest), content=manifest.get("data") or {})
+    return Content(**_common(manifest), text=canonical(manifest.get("data") or {}))
 
 
 def service(manifest: Manifest) -> Service:

@@ -310,7 +310,7 @@ class World:
                     leaf_since=before.leaf_since if before and leaf else self.uptime,
                 )
             case Content(), Content() | None:
-                same = before and before.content == now.content
+                same = before and before.text == now.text
                 return replace(now, since=before.since if before and same else self.uptime)
             case _:
                 return now
