@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,7 @@ from sandbox.processes import Tether, tail
 from tests.cluster.person import until
 
 SOURCE = Path(__file__).parents[2] / "operator"
+QUICK = ("--lease-duration", "4s")
 
 
 class Process:
@@ -28,7 +30,13 @@ class Process:
     """
 
     def __init__(
-        self, tether: Tether, name: str, kubeconfig: Path, own: str, *, as_in_a_pod: bool = False
+        self,
+        tether: Tether,
+        name: str,
+        kubeconfig: Path,
+        own: str,
+        *options: str,
+        as_in_a_pod: bool = False,
     ) -> None:
         self._tether = tether
         self._name = name
@@ -39,12 +47,12 @@ class Process:
             program, variables = in_a_pod(tether.directory, kubeconfig, program)
         else:
             program, variables = [*program, "--kubeconfig", str(kubeconfig)], {}
-        tether.start(
+        self._pid = tether.start(
             name,
             [
                 *program,
                 *("--namespace", own, "--listen", f"127.0.0.1:{self._port}"),
-                *("--lease-duration", "4s"),
+                *(options or QUICK),
             ],
             log=self._log,
             env=os.environ | variables | {"PYTHONPATH": str(SOURCE), "NO_COLOR": "1"},
@@ -57,6 +65,14 @@ class Process:
     def kill(self) -> None:
         """Send SIGKILL: no goodbye, no lease given up."""
         self._tether.stop(self._name, grace=0)
+
+    def freeze(self) -> None:
+        """Send SIGSTOP: it does not run, and does not know."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Send SIGCONT: it goes on in the middle of what it did."""
+        os.kill(self._pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """Send SIGTERM, as a kubelet does."""

@@ -6,15 +6,14 @@ it does not hear back about, it must not do twice.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from sandbox import faults
+from sandbox.faults import Fault
 from tests import builders
-from tests.cluster import faults
-from tests.cluster.faults import Fault, FaultyPath
+from tests.cluster.paths import KINDS, committed, faulty, lose
 from tests.cluster.person import until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, opened
 from troth.cluster.api import RESOURCES
@@ -25,29 +24,6 @@ GONE = [
     pytest.param(faults.status(410, "Expired"), id="answered with 410"),
     pytest.param(faults.error_event(410, "Expired"), id="ended with an ERROR event"),
 ]
-KINDS = (
-    *("trustdomains", "serviceidentities", "namespaces", "services"),
-    *("endpointslices", "secrets", "configmaps", "networkpolicies"),
-)
-
-
-@asynccontextmanager
-async def faulty(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
-    """Run the operator over a path on which things can go wrong."""
-    async with FaultyPath(stage.kubeconfig, stage.sandbox.kubeconfig, directory) as path:
-        try:
-            yield path
-        finally:
-            path.well()
-            for copy in stage.copies:
-                await copy.stop()
-
-
-async def lose(path: FaultyPath, resource: str, fault: Fault) -> None:
-    """Have the watches of a resource break, and their history be gone when they are resumed."""
-    for _ in range(path.watched(resource)):
-        path.once("WATCH", resource, fault)
-    assert path.cut(resource)
 
 
 @pytest.mark.parametrize("gone", GONE)
@@ -159,17 +135,6 @@ async def test_every_watch_that_breaks_is_taken_up_again(
         await stage.pair()
 
 
-async def committed(path: FaultyPath, resource: str, name: str) -> int:
-    """Return how many writes of an object the API server has carried out."""
-    return sum(
-        call.verb == "PATCH"
-        and call.resource == resource
-        and f"/{name}" in call.path
-        and code < 400
-        for call, code in path.log
-    )
-
-
 async def test_a_leaf_whose_answer_was_lost_is_not_issued_again(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -183,7 +148,7 @@ async def test_a_leaf_whose_answer_was_lost_is_not_issued_again(
         await stage.person.ready(IDENTITY, payments)
         await stage.settled()
         assert (await stage.secret(payments))["data"]["tls.key"] == first["data"]["tls.key"]
-        assert await committed(path, "secrets", "payments-identity") == 1
+        assert committed(path, "secrets", "payments-identity") == 1
 
 
 async def test_a_root_whose_answer_was_lost_is_not_made_again(stage: Stage, tmp_path: Path) -> None:
@@ -196,7 +161,7 @@ async def test_a_root_whose_answer_was_lost_is_not_made_again(stage: Stage, tmp_
         await stage.person.ready(DOMAIN, domain)
         await stage.settled()
         assert (await stage.person.the("Secret", root))["data"] == first["data"]
-        assert await committed(path, "secrets", root.name) == 1
+        assert committed(path, "secrets", root.name) == 1
 
 
 async def test_an_edit_that_comes_back_with_a_status_written_meanwhile_is_acted_on(
@@ -237,7 +202,7 @@ async def test_a_write_whose_answer_was_lost_is_found_done(
         stage.requests.clear()
         await stage.look_again()
         assert stage.requests.made == []
-        assert await committed(path, "secrets", f"{payments.name}-identity") <= 2
+        assert committed(path, "secrets", f"{payments.name}-identity") <= 2
 
 
 async def test_a_refused_write_is_told_with_its_reason_and_tried_again(
@@ -253,28 +218,6 @@ async def test_a_refused_write_is_told_with_its_reason_and_tried_again(
             IDENTITY, payments, lambda seen: message in str(seen.get("status"))
         )
         assert "exceeded quota" in str(told["status"]["conditions"])
-        path.well()
-        await stage.person.ready(IDENTITY, payments)
-
-
-async def test_a_server_that_fails_for_a_while_is_asked_less_and_less(
-    stage: Stage, tmp_path: Path
-) -> None:
-    """Backoff is counted and not timed: an eager client would have asked hundreds of times."""
-    async with faulty(stage, tmp_path) as path:
-        await stage.domain()
-        await stage.run(path.kubeconfig)
-        await stage.settled()
-        path.always("PATCH", "secrets", faults.status(500, "InternalError"))
-        stage.requests.clear()
-        payments = await stage.identity("payments")
-
-        async def tried() -> int:
-            return sum(resource == "secrets" for _, resource, _ in stage.requests.made)
-
-        await until(tried, lambda number: number >= 3)
-        await asyncio.sleep(2)
-        assert await tried() < 12
         path.well()
         await stage.person.ready(IDENTITY, payments)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,7 +167,7 @@ def test_a_holder_that_cannot_renew_stops_before_its_lease_has_run_out() -> None
 
 def test_time_counts_from_before_the_renewal_was_sent() -> None:
     async def story() -> None:
-        server = LeaseServer(iter([Fate(), Fate(back=9.0)]))
+        server = LeaseServer(iter([Fate(), Fate(back=6.5)]))
         holder = candidate(server, "first")
         await holder._attempt()
         assert 0 < holder.remaining <= 1.0
@@ -174,17 +175,21 @@ def test_time_counts_from_before_the_renewal_was_sent() -> None:
     run(story())
 
 
-def test_a_standby_takes_over_within_one_lease_and_a_renewal() -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_a_standby_takes_over_within_one_lease_and_a_renewal(seed: int) -> None:
+    """It may have seen the last renewal late; it does not come late to the end as well."""
+    random.seed(seed)
+
     async def story() -> None:
         server = LeaseServer()
         first, second = candidate(server, "first"), candidate(server, "second")
         holding = asyncio.create_task(first.run())
         waiting = asyncio.create_task(second.run())
         await first.gained()
-        await asyncio.sleep(20)
+        await asyncio.sleep(20 + seed / 10)
         holding.cancel()
         server.fates = itertools.chain([Fate(lost="request")], itertools.repeat(Fate()))
-        async with asyncio.timeout(SAFE.duration + 3 * SAFE.renew_every):
+        async with asyncio.timeout(SAFE.duration + 1.1 * SAFE.renew_every):
             await second.gained()  # the first was killed and could not give its lease up
         waiting.cancel()
         await asyncio.gather(holding, waiting, return_exceptions=True)
@@ -222,7 +227,7 @@ def test_a_settled_holder_costs_one_write_a_renewal_and_no_read() -> None:
         server.fates = counted()
         task = asyncio.create_task(candidate(server, "first").run())
         await asyncio.sleep(60)
-        assert 18 <= server.record.writes <= 24
+        assert 27 <= server.record.writes <= 34
         assert asked == server.record.writes + 1
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -36,7 +36,7 @@ def run(  # noqa: PLR0917 - typer's options
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     lease_duration: Annotated[
         str, typer.Option(help="After how long a standby takes over from a leader that is gone.")
-    ] = "15s",
+    ] = "10s",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Resources worked on at once.")] = 8,
     rollouts: Annotated[  # noqa: FBT002 - typer's option
         bool,

@@ -3,7 +3,7 @@
 The times that decide are this process's monotonic clock: a holder stops writing `margin` before
 its lease could have run out for others, counted from before it sent the last renewal, however the
 wall clock jumps. A candidate takes over only after it has itself seen the record unchanged for the
-whole duration, so it need not trust the holder's clock either.
+whole duration, so it need not trust the holder's clock either; and it is there at that moment.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ CONFLICT, NOT_FOUND = 409, 404
 class Timing:
     """Seconds: how long a lease lasts, how often it is renewed, how early writing stops."""
 
-    duration: float = 15.0
-    renew_every: float = 3.0
-    margin: float = 5.0
+    duration: float = 10.0
+    renew_every: float = 2.0
+    margin: float = 3.0
 
 
 class Leadership:
@@ -47,6 +47,7 @@ class Leadership:
         self._monotonic = monotonic
         self._held_until = float("-inf")
         self._seen: tuple[str, float] = ("", 0.0)
+        self._runs_out = float("-inf")
         self._mine: Manifest | None = None
         self._gained = asyncio.Event()
 
@@ -71,10 +72,16 @@ class Leadership:
         try:
             while True:
                 await self._attempt()
-                await asyncio.sleep(self._timing.renew_every * random.uniform(0.9, 1.1))  # noqa: S311
+                await asyncio.sleep(self._pause())
         finally:
             if self.acting:
                 await asyncio.shield(self._release())
+
+    def _pause(self) -> float:
+        """Return seconds until the next attempt: no later than the holder's lease runs out."""
+        usual = self._timing.renew_every * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        left = self._runs_out - self._monotonic()
+        return left if 0 < left < usual else usual
 
     async def _attempt(self) -> None:
         asked_at = self._monotonic()
@@ -93,8 +100,8 @@ class Leadership:
         if record != self._seen[0]:  # written before the answer, perhaps long after the question
             self._seen = (record, self._monotonic())
         lasts = float(spec.get("leaseDurationSeconds") or self._timing.duration)
-        expired = asked_at - self._seen[1] > lasts
-        if holder in ("", self._identity) or expired:
+        self._runs_out = self._seen[1] + lasts
+        if holder in ("", self._identity) or asked_at >= self._runs_out:
             await self._write(self._server.replace, self._record(lease), asked_at)
 
     async def _write(

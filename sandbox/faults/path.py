@@ -1,17 +1,14 @@
-"""A path to the API server on which things go wrong when a test says so.
-
-It stands between operator and API server, with TLS to either side, and lets everything pass
-unchanged until it is told otherwise. Faults are named by the resource they befall, in the plural.
-"""
+"""The proxy: what passes, what is told of it, and what befalls open watches."""
 
 import asyncio
-import json
+import base64
 import ssl
+import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import yaml
@@ -19,81 +16,45 @@ from aiohttp import web
 
 from sandbox.certificates import Authority
 from sandbox.kubeconfig import verified, write_kubeconfig
-from tests.cluster.person import reached_by
 
 LOOPBACK = "127.0.0.1"
 _HOP = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
+_READS = {"GET", "HEAD", "WATCH"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """One request: what is asked of which resource; `verb` is the method, or WATCH."""
 
     verb: str
     resource: str
     path: str
+    at: float
+    """When it had arrived whole, on the monotonic clock."""
 
     @classmethod
     def of(cls, request: web.Request) -> Self:
+        """Return what a request asks."""
         parts = request.path.strip("/").split("/")
-        rest = parts[2:] if parts[0] == "api" else parts[3:]
-        if rest[0] == "namespaces" and len(rest) > 2:
+        rest = (parts[2:] if parts[0] == "api" else parts[3:]) or [""]  # else about the server
+        if rest[0] == "namespaces" and len(rest) > 2:  # noqa: PLR2004 - not a Namespace itself
             rest = rest[2:]
         watches = request.query.get("watch", "").lower() in ("true", "1")
-        return cls("WATCH" if watches else request.method, rest[0], request.path)
+        verb = "WATCH" if watches else request.method
+        return cls(verb, rest[0], request.path, time.monotonic())
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.verb not in _READS
 
 
 Fault = Callable[[web.Request, "FaultyPath"], Awaitable[web.StreamResponse]]
+"""Answers a request in its own way; `FaultyPath.forward` is the way of a path that is well."""
 
 
-def status(code: int, reason: str, message: str = "") -> Fault:
-    """Answer with an error of the API server's."""
-
-    async def answer(_request: web.Request, _path: "FaultyPath") -> web.StreamResponse:
-        return web.json_response(_status(code, reason, message), status=code)
-
-    return answer
-
-
-def error_event(code: int, reason: str) -> Fault:
-    """Begin a watch and end it with an ERROR event, as an API server does."""
-
-    async def answer(_request: web.Request, _path: "FaultyPath") -> web.StreamResponse:
-        event = {"type": "ERROR", "object": _status(code, reason, "")}
-        return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
-
-    return answer
-
-
-async def lost(request: web.Request, path: "FaultyPath") -> web.StreamResponse:
-    """Have the request carried out, and drop the connection instead of answering."""
-    await path.forward(request)
-    _drop(request)
-    return web.Response()
-
-
-def held(until: asyncio.Event) -> Fault:
-    """Hold a request back."""
-
-    async def answer(request: web.Request, path: "FaultyPath") -> web.StreamResponse:
-        await until.wait()
-        return await path.forward(request)
-
-    return answer
-
-
-def _status(code: int, reason: str, message: str) -> dict[str, object]:
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "code": code,
-        "reason": reason,
-        "message": message,
-    }
-
-
-def _drop(request: web.Request) -> None:
+def drop(request: web.Request) -> None:
+    """Drop the connection that a request came by."""
     if request.transport is not None:
         request.transport.abort()
 
@@ -113,8 +74,10 @@ class FaultyPath:
 
     original: Path
     """The kubeconfig, with a token, by which the API server is reached."""
-    administrator: Path
     directory: Path
+    """For the proxy's own files."""
+    asked: list[Call] = field(default_factory=list)
+    """What came in, whatever befell it."""
     log: list[tuple[Call, int]] = field(default_factory=list)
     """What the API server was asked, and its answer's status."""
     muted: set[str] = field(default_factory=set)
@@ -122,6 +85,7 @@ class FaultyPath:
     _once: dict[tuple[str, str], list[Fault]] = field(default_factory=lambda: defaultdict(list))
     _always: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _streams: list[Stream] = field(default_factory=list)
+    _under_way: set[asyncio.Task[web.StreamResponse]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -129,13 +93,12 @@ class FaultyPath:
         pair = authority.server("proxy", addresses=[LOOPBACK], dns_names=["localhost"])
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(pair.certificate, pair.key)
-        self._server, client_tls = reached_by(self.administrator)
-        # the operator is known by its token alone
-        roots = ssl.create_default_context()
-        for certificate in client_tls.get_ca_certs(binary_form=True):
-            roots.load_verify_locations(cadata=certificate)
+        config = yaml.safe_load(self.original.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self._server = cluster["server"]
+        roots = base64.b64decode(cluster["certificate-authority-data"]).decode()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=roots, limit=0),
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=roots), limit=0),
             timeout=aiohttp.ClientTimeout(total=None),
         )
         app = web.Application(client_max_size=2**26)
@@ -144,7 +107,6 @@ class FaultyPath:
         await self._runner.setup()
         await web.TCPSite(self._runner, LOOPBACK, 0, ssl_context=tls).start()
         port = self._runner.addresses[0][1]
-        user = yaml.safe_load(self.original.read_text())["users"][0]["user"]
         self.kubeconfig = write_kubeconfig(
             self.directory / "proxied.kubeconfig",
             cluster=verified(f"https://{LOOPBACK}:{port}", authority.certificate.read_bytes()),
@@ -154,6 +116,9 @@ class FaultyPath:
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._session.close()
 
     # What goes wrong
@@ -176,7 +141,7 @@ class FaultyPath:
         """Drop the open watches of a resource; return how many there were."""
         streams = [stream for stream in self._streams if stream.resource == resource]
         for stream in streams:
-            _drop(stream.request)
+            drop(stream.request)
         return len(streams)
 
     def tear(self, resource: str) -> None:
@@ -191,10 +156,21 @@ class FaultyPath:
     # Passing on
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
         call = Call.of(request)
+        self.asked.append(call)
         faults = self._once[call.verb, call.resource]
         fault = faults.pop(0) if faults else self._always.get((call.verb, call.resource))
         return await (fault(request, self) if fault else self.forward(request))
+
+    async def see_through(
+        self, answer: Coroutine[Any, Any, web.StreamResponse]
+    ) -> web.StreamResponse:
+        """Bring an answer about though nobody may wait for it any more."""
+        task = asyncio.create_task(answer)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Pass a request on and return the answer."""
@@ -205,17 +181,17 @@ class FaultyPath:
                 request.method,
                 f"{self._server}{request.path_qs}",
                 headers={**headers, "Accept-Encoding": "identity"},
-                data=await request.read(),
+                data=await request.read() or None,
             )
         except aiohttp.ClientError:
-            _drop(request)
+            drop(request)
             return web.Response()
         async with answer:
             self.log.append((call, answer.status))
-            if call.verb == "WATCH" and answer.status == 200:
+            if call.verb == "WATCH" and answer.status == 200:  # noqa: PLR2004 - else an error
                 return await self._stream(Stream(call.resource, request), answer)
-            kind = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
-            return web.Response(body=await answer.read(), status=answer.status, headers=kind)
+            told = {name: text for name, text in answer.headers.items() if name.lower() not in _HOP}
+            return web.Response(body=await answer.read(), status=answer.status, headers=told)
 
     async def _stream(self, stream: Stream, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -227,11 +203,11 @@ class FaultyPath:
                     continue
                 if stream.torn:
                     await response.write(chunk[: len(chunk) // 2])
-                    _drop(stream.request)
+                    drop(stream.request)
                     break
                 await response.write(chunk)
         except (aiohttp.ClientError, ConnectionError):
-            _drop(stream.request)
+            drop(stream.request)
         finally:
             self._streams.remove(stream)
         return response

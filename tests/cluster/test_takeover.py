@@ -1,0 +1,323 @@
+"""One copy goes, killed or frozen in the middle of its work, and another goes on.
+
+The judge is the API server: what it stored, in which order, and what it was asked by whom.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sandbox import faults
+from sandbox.faults import Call, FaultyPath
+from sandbox.processes import Tether
+from tests import builders
+from tests.cluster.person import Manifest, until
+from tests.cluster.process import QUICK, Process
+from tests.cluster.stage import CHART, IDENTITY, Stage, opened
+from tests.cluster.witness import Witness, each_got_one_certificate
+from troth.cluster.api import ApiError, ApiServer, configuration
+from troth.planning.children import policy_ref
+from troth.resources.references import Ref
+
+WIDE: Manifest = {"spec": {"ingress": [{}]}}
+TAKEOVER = 15.0
+"""Seconds within which a standby acts."""
+MANY = 120
+AS_INSTALLED = (
+    "--lease-duration",
+    yaml.safe_load((CHART / "values.yaml").read_text())["leaseDuration"],
+)
+
+
+@contextmanager
+def tied(directory: Path) -> Iterator[Tether]:
+    with Tether(directory / "processes") as tether:
+        tether.directory.mkdir()
+        yield tether
+
+
+async def ring(stage: Stage, number: int = MANY) -> list[Ref]:
+    """Declare services in a ring, each of which calls the next."""
+
+    def declare(at: int) -> Awaitable[Ref]:
+        accepts = [builders.accept(f"service-{(at - 1) % number}")]
+        calls = [builders.call(f"service-{(at + 1) % number}")]
+        return stage.identity(f"service-{at}", ports=["https"], accepts=accepts, calls=calls)
+
+    return list(await asyncio.gather(*map(declare, range(number))))
+
+
+async def holder(stage: Stage) -> str:
+    """Return who holds the lease, as the API server has it."""
+    lease = await stage.person.the("Lease", Ref(stage.own, "troth-operator"))
+    name: str = lease["spec"]["holderIdentity"]
+    return name
+
+
+async def everything_is_as_declared(stage: Stage, refs: list[Ref]) -> None:
+    for ref in refs:
+        await stage.person.hears(IDENTITY, ref, "PeersAgree", "AllLive", "True")
+        await stage.person.ready(IDENTITY, ref)
+        policy = await stage.policy(ref)
+        assert opened(policy, "ingress") == opened(policy, "egress") == [8443]
+
+
+def closed(policy: Manifest) -> bool:
+    return not opened(policy, "ingress")
+
+
+async def in_the_middle(secrets: Witness) -> None:
+    """Wait until some of many Secrets are there, and by far not all."""
+
+    async def made() -> int:
+        return len(secrets.seen)
+
+    assert await until(made, lambda number: number > MANY / 4) < MANY
+
+
+# Killed
+
+
+@pytest.mark.parametrize("lease", [QUICK, AS_INSTALLED], ids=["quick", "as installed"])
+async def test_a_standby_acts_in_time_after_a_kill_and_nothing_is_lost_or_issued_twice(
+    stage: Stage, tmp_path: Path, lease: tuple[str, str]
+) -> None:
+    await stage.domain()
+    kubeconfig = stage.sandbox.kubeconfig
+    with tied(tmp_path) as tether:
+        first = Process(tether, "first", stage.kubeconfig, stage.own, *lease)
+        await first.leads()
+        await Process(tether, "second", stage.kubeconfig, stage.own, *lease).ready()
+        async with (
+            Witness(kubeconfig, "Secret", stage.shop) as secrets,
+            Witness(kubeconfig, "NetworkPolicy", stage.shop) as policies,
+            Witness(kubeconfig, "Lease", stage.own) as leases,
+        ):
+            leader = await holder(stage)
+            declaring = asyncio.create_task(ring(stage))
+            await in_the_middle(secrets)
+            first.kill()
+            killed = time.monotonic()
+            await everything_is_as_declared(stage, await declaring)
+
+            taken = next(
+                sight
+                for sight in await leases.everything()
+                if sight.manifest["spec"]["holderIdentity"] != leader
+            )
+            written = [*await secrets.everything(), *await policies.everything()]
+            acted = min(sight.at for sight in written if sight.version > taken.version)
+            assert acted - killed < TAKEOVER
+            each_got_one_certificate(written, MANY)
+
+
+@dataclass
+class Copy:
+    """A copy of the operator, and the path on which all that it asks is seen."""
+
+    process: Process
+    path: FaultyPath
+
+    def wrote(self, since: float) -> list[Call]:
+        """Return the writes that came from it since a moment, those of its lease apart."""
+        return [call for call in self._since(since) if call.writes and call.resource != "leases"]
+
+    async def sends(self, name: str) -> None:
+        """Wait until it has sent a write of an object."""
+
+        async def sent() -> bool:
+            return any(call.path.endswith(f"/{name}") for call in self.wrote(0))
+
+        await until(sent, bool)
+
+    async def arrived(self, name: str) -> int:
+        """Wait until what it wrote of an object has arrived; return what the API server said."""
+
+        async def answers() -> list[int]:
+            log = self.path.log
+            return [code for call, code in log if call.writes and call.path.endswith(f"/{name}")]
+
+        return (await until(answers, bool))[-1]
+
+    async def is_back(self, since: float) -> None:
+        """Wait until it has looked at its lease, and been told of the other's, more than once."""
+
+        async def looks() -> int:
+            return sum(call.resource == "leases" for call in self._since(since))
+
+        await until(looks, lambda number: number > 3)
+
+    def _since(self, moment: float) -> list[Call]:
+        return [call for call in self.path.asked if call.at >= moment]
+
+
+@asynccontextmanager
+async def two_copies(stage: Stage, directory: Path) -> AsyncIterator[tuple[Copy, Copy]]:
+    """Run a leader and a standby, each behind a path of its own."""
+    async with (
+        FaultyPath(stage.kubeconfig, directory / "first") as one,
+        FaultyPath(stage.kubeconfig, directory / "second") as other,
+    ):
+        with tied(directory) as tether:
+            first = Copy(Process(tether, "first", one.kubeconfig, stage.own), one)
+            await first.process.leads()
+            second = Copy(Process(tether, "second", other.kubeconfig, stage.own), other)
+            await second.process.ready()
+            yield first, second
+
+
+async def taken_over(stage: Stage, from_: str) -> None:
+    """Wait until the lease is another's."""
+    await until(lambda: holder(stage), lambda name: name != from_)
+
+
+# Killed, with requests on their way
+
+
+async def test_a_certificate_that_the_dead_had_sent_replaces_none_when_it_arrives(
+    stage: Stage, tmp_path: Path
+) -> None:
+    await stage.domain()
+    async with (
+        two_copies(stage, tmp_path) as (first, _),
+        Witness(stage.sandbox.kubeconfig, "Secret", stage.shop) as secrets,
+    ):
+        await stage.pair()
+        arrives = asyncio.Event()
+        first.path.always("PATCH", "secrets", faults.held(arrives))
+        orders = await stage.identity("orders")
+        await first.sends("orders-identity")
+        first.process.kill()
+        await stage.person.ready(IDENTITY, orders)
+        arrives.set()
+        assert await first.arrived("orders-identity") == 409
+        each_got_one_certificate(await secrets.everything(), 3)
+
+
+async def test_what_the_dead_had_sent_to_open_is_closed_again_when_it_arrives(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """A write of a policy is of that very object, and cannot know that its day is over."""
+    await stage.domain()
+    async with (
+        two_copies(stage, tmp_path) as (first, _),
+        Witness(stage.sandbox.kubeconfig, "NetworkPolicy", stage.shop) as policies,
+    ):
+        payments = await stage.identity("payments", ports=["https"])
+        web = await stage.identity("web", calls=[builders.call("payments")])
+        await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
+        await stage.person.ready(IDENTITY, payments)
+        leader = await holder(stage)
+        first.path.log.clear()
+        first.path.asked.clear()
+        arrives = asyncio.Event()
+        first.path.always("PATCH", "networkpolicies", faults.held(arrives))
+        await stage.identity("payments", ports=["https"], accepts=[builders.accept("web")])
+        await first.sends("payments-troth")
+        first.process.kill()
+        await stage.identity("payments", ports=["https"])  # accepts nobody after all
+        await taken_over(stage, leader)
+        await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
+
+        arrives.set()
+        assert await first.arrived("payments-troth") == 200
+        await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
+        states = [sight for sight in await policies.everything() if sight.name == "payments-troth"]
+        assert [closed(state.manifest) for state in states] == [True, False, True]
+
+
+# Frozen
+
+
+async def test_a_leader_that_slept_through_its_lease_writes_nothing_when_it_wakes(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """It still believes in an edge that is withdrawn, and sees another hand where it closed."""
+    await stage.domain()
+    async with two_copies(stage, tmp_path) as (first, second):
+        payments, web = await stage.pair()
+        asleep = await holder(stage)
+        first.process.freeze()
+        await taken_over(stage, asleep)
+        await stage.identity("payments", ports=["https"])  # accepts nobody any more
+        await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
+        await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
+        before = await stage.written()
+
+        woken = time.monotonic()
+        first.process.wake()
+        await first.is_back(woken)
+        assert first.wrote(woken) == []
+        assert await stage.written() == before
+        await stage.person.edit("NetworkPolicy", policy_ref(payments), WIDE)
+        await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
+        assert first.wrote(woken) == []
+
+        second.process.kill()
+        await stage.person.edit("NetworkPolicy", policy_ref(payments), WIDE)
+        await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
+        assert first.wrote(woken), "it was awake, and writes as soon as it leads"
+
+
+async def test_a_leader_frozen_in_the_middle_of_its_work_does_not_go_on_with_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Whatever it was about to send, it looks at its lease first."""
+    await stage.domain()
+    async with (
+        two_copies(stage, tmp_path) as (first, _),
+        Witness(stage.sandbox.kubeconfig, "Secret", stage.shop) as secrets,
+    ):
+        payments, _ = await stage.pair()
+        asleep = await holder(stage)
+        declaring = asyncio.create_task(ring(stage))
+        await in_the_middle(secrets)
+        first.process.freeze()
+        await taken_over(stage, asleep)
+        await stage.identity("payments", ports=["https"])
+        await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
+        await everything_is_as_declared(stage, await declaring)
+
+        woken = time.monotonic()
+        first.process.wake()
+        await first.is_back(woken)
+        assert first.wrote(woken) == []
+        assert not opened(await stage.policy(payments), "ingress")
+        each_got_one_certificate(await secrets.everything(), MANY + 2)
+
+
+async def test_what_was_begun_is_not_sent_once_the_lease_has_run_out(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """The last look is at the very end, where a process that is woken may go on."""
+    at = Ref(stage.shop, "late")
+    metadata = {"name": at.name, "namespace": at.namespace}
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "troth-operator", "namespace": stage.own},
+    }
+    async with FaultyPath(stage.kubeconfig, tmp_path) as path:
+        config = await configuration(str(path.kubeconfig))
+        async with ApiServer(config) as server:
+            server.fence.may_write = lambda: False
+            for write in (
+                server.create(manifest),
+                server.apply(manifest),
+                server.merge_patch("ConfigMap", at, {"data": {}}),
+                server.json_patch("ConfigMap", at, [{"op": "remove", "path": "/data"}]),
+                server.replace(manifest),
+                server.delete("ConfigMap", at, "its-uid"),
+            ):
+                with pytest.raises(ApiError) as refusal:
+                    await write
+                assert refusal.value.status == 0
+            await server.create(lease)
+            assert [(call.verb, call.resource) for call in path.asked] == [("POST", "leases")]
