@@ -17,8 +17,9 @@ test: check ## check, then run all tests
 	$(BIN)/python -m sandbox build
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-campaign: $(READY) ## try far longer what a random mix of changes, faults and crashes breaks
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/campaign
+campaign: $(READY) ## try far longer what changes, faults and crashes break, at random and at every write
+	$(BIN)/python -m sandbox build
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/campaign tests/cluster/crashes
 
 check: $(READY) ## what needs no cluster and no patience: style, types, layers, generated files
 	$(BIN)/ruff format --check

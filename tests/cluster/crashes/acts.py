@@ -1,0 +1,142 @@
+"""What people do in the course of a campaign, one act at a time.
+
+web -> payments -> ledger      all agree, but nobody accepts web at the ledger
+reports -> payments            agreed, and only live while the annex is governed
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from tests import builders
+from tests.builders import accept, call, stamp
+from tests.cluster.crashes.play import Play
+from tests.cluster.person import LONG, Manifest
+from tests.cluster.stage import DOMAIN, IDENTITY
+from tests.networkpolicy import Pod
+from troth.planning.children import policy_ref, secret_ref
+from troth.resources.references import Ref
+
+SECOND = timedelta(seconds=1)
+NORTH, SOUTH, ANNEX = 1, 2, 3
+"""The namespaces by their number on the stage; the annex is governed for a while only."""
+PLACES = (("web", NORTH), ("payments", SOUTH), ("ledger", SOUTH), ("reports", ANNEX))
+STEPS = 20
+"""How many times the propagation a root's replacement may take, though each operator waits anew."""
+
+
+def pods(namespaces: list[str]) -> list[Pod]:
+    """One pod of each identity, and a stranger in each namespace."""
+    named = [(namespaces[number], name) for name, number in PLACES]
+    strangers = [(name, "stranger") for name in namespaces[NORTH:]]
+    return [
+        Pod(namespace, {"app": app}, f"10.0.0.{number}")
+        for number, (namespace, app) in enumerate([*named, *strangers], start=1)
+    ]
+
+
+def declared(play: Play, *, changed: bool = False) -> list[Manifest]:
+    """The identities, as they are first or after the change."""
+    _, north, south, annex = play.stage.namespaces
+    mtls: dict[str, Any] = {"keystores": ["PKCS12"]}
+    if changed:
+        mtls["dnsNames"] = ["pay.shop.example"]
+    return [
+        builders.identity(
+            "web",
+            north,
+            calls=[
+                call("ledger", namespace=south),
+                *([] if changed else [call("payments", namespace=south)]),
+            ],
+        ),
+        builders.identity(
+            "payments",
+            south,
+            ports=["https"],
+            accepts=[accept("web", namespace=north), accept("reports", namespace=annex)],
+            calls=[call("ledger"), builders.external("203.0.113.0/24")],
+            authentication={"mtls": mtls},
+        ),
+        builders.identity(
+            "ledger",
+            south,
+            ports=[("https", 9443 if changed else 8443)],
+            accepts=[accept("payments")],
+        ),
+        builders.identity("reports", annex, calls=[call("payments", namespace=south)]),
+    ]
+
+
+async def label_annex(play: Play, label: str) -> None:
+    annex = play.stage.namespaces[ANNEX]
+    await play.stage.person.put(builders.namespace(annex, domain=label))
+
+
+async def create(play: Play) -> None:
+    await play.stage.domain(
+        bundle={"propagation": f"{play.life.propagation.seconds}s"},
+        certificates={"dnsSuffixes": ["shop.example"]},
+    )
+    await play.stage.person.put(*declared(play))
+
+
+async def change(play: Play) -> None:
+    """A call is given up, a port moved, a DNS name added, and the annex joins."""
+    await play.stage.person.put(*declared(play, changed=True))
+    await label_annex(play, play.stage.name)
+
+
+async def change_back(play: Play) -> None:
+    await play.stage.person.put(*declared(play))
+    await label_annex(play, "nobody")
+
+
+async def rotate_leaf(play: Play) -> None:
+    await _request(play, IDENTITY, "payments", play.stage.namespaces[SOUTH])
+    await play.life.live(SECOND)
+
+
+async def rotate_root(play: Play) -> None:
+    (old,) = await _authorities(play)
+    await _request(play, DOMAIN, play.stage.name, play.stage.own)
+    for _ in range(STEPS):
+        await play.life.live(play.life.propagation)
+        await play.calm()
+        if len(found := await _authorities(play)) == 1 and found != [old]:
+            return
+    raise AssertionError("the root is not replaced")
+
+
+async def _request(play: Play, kind: str, name: str, namespace: str) -> None:
+    moment = stamp(play.life.now() + SECOND)
+    await play.stage.person.put(builders.rotation(kind, name, namespace, requestedAt=moment))
+
+
+async def _authorities(play: Play) -> list[str]:
+    status = (await play.stage.person.the(DOMAIN, Ref("", play.stage.name)))["status"]
+    return [each["fingerprint"] for each in status["authorities"]]
+
+
+async def delete_identity(play: Play) -> None:
+    await _delete_identities(play, "ledger")
+
+
+async def delete_domain(play: Play) -> None:
+    await play.stage.person.delete(DOMAIN, Ref("", play.stage.name))
+
+
+async def clear(play: Play) -> None:
+    """Delete the rest, and the root's Secret, which outlives its trust domain."""
+    await _delete_identities(play, *(name for name, _ in PLACES))
+    authority = Ref(play.stage.own, f"{play.stage.name}-authority")
+    await play.stage.person.delete("Secret", authority)
+
+
+async def _delete_identities(play: Play, *names: str) -> None:
+    person = play.stage.person
+    places = [Ref(play.stage.namespaces[at], name) for name, at in PLACES if name in names]
+    for ref in places:
+        await person.delete(IDENTITY, ref)
+    for ref in places:  # the garbage collector's work
+        await person.misses("Secret", secret_ref(ref), LONG)
+        await person.misses("NetworkPolicy", policy_ref(ref), LONG)

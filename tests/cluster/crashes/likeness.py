@@ -1,0 +1,191 @@
+"""What Troth has made of what is declared, without what is never the same twice.
+
+Keys, serial numbers, fingerprints and UIDs are replaced by what they belong to, times by the word:
+two runs are alike only if, for example, the certificate that a status speaks of is in both the one
+in the Secret, and was signed by the root that is active.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from tests.cluster.person import Manifest
+from troth.world.observe import KEYSTORE, PASSWORD, PEERS, TRUSTSTORE, keystore_digest
+
+Drawn = dict[str, Any]
+TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
+UNREPEATABLE = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"}
+
+
+def name_of(manifest: Manifest) -> str:
+    """Say which object it is."""
+    metadata = manifest["metadata"]
+    return " ".join((manifest["kind"], metadata.get("namespace", ""), metadata["name"]))
+
+
+def data_of(secret: Manifest) -> dict[str, bytes]:
+    return {key: base64.b64decode(text) for key, text in (secret.get("data") or {}).items()}
+
+
+def certificates_in(pem: bytes) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(pem) if b"BEGIN CERTIFICATE" in pem else []
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def draw(objects: Iterable[Manifest]) -> Drawn:
+    """Return what of each object can be compared, by its kind and place."""
+    likeness = _Likeness()
+    known = list(objects)
+    for manifest in known:
+        likeness.learn(manifest)
+    return {name_of(manifest): likeness.of(manifest) for manifest in known}
+
+
+def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
+    """Yield where two drawings differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            yield from differences(one.get(key), other.get(key), f"{where} {key}".strip())
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (first, second) in enumerate(zip(one, other, strict=True)):
+            yield from differences(first, second, f"{where}[{number}]")
+    elif one != other:
+        yield f"{where}: {one} became {other}"
+
+
+@dataclass
+class _Likeness:
+    """What each unrepeatable word means, and whose keys have signed."""
+
+    meaning: dict[str, str] = field(default_factory=dict)
+    certificates: list[x509.Certificate] = field(default_factory=list)
+
+    def learn(self, manifest: Manifest) -> None:
+        self.meaning[manifest["metadata"]["uid"]] = f"the UID of {name_of(manifest)}"
+        if manifest["kind"] != "Secret":
+            return
+        data = data_of(manifest)
+        self.meaning[keystore_digest(data)] = f"the digest of {name_of(manifest)}"
+        for key, pem in data.items():
+            if key == "ca.crt":  # roots are called after the Secret that they are made in
+                continue
+            for number, certificate in enumerate(certificates_in(pem)):
+                self._learn(certificate, f"{name_of(manifest)} {key} {number}")
+
+    def _learn(self, certificate: x509.Certificate, where: str) -> None:
+        self.certificates.append(certificate)
+        mark = fingerprint(certificate)
+        serial = f"{certificate.serial_number:x}"
+        for word in (mark, mark[:16], serial, serial.zfill(40)):
+            self.meaning.setdefault(word, where)
+
+    def of(self, manifest: Manifest) -> Drawn:
+        metadata = manifest["metadata"]
+        drawn = {
+            **{key: each for key, each in manifest.items() if key != "data"},
+            "metadata": {key: metadata[key] for key in metadata.keys() - UNREPEATABLE},
+        }
+        told: Drawn = self._told(drawn, metadata.get("generation"))
+        match manifest["kind"]:
+            case "Secret":
+                told["data"] = dict(self._secret(data_of(manifest)))
+            case "ConfigMap":
+                told["data"] = {
+                    key: self._chain(text.encode()) for key, text in manifest["data"].items()
+                }
+        return told
+
+    def _told(self, value: Any, generation: int | None = None) -> Any:
+        match value:
+            case dict():
+                return {
+                    key: "as declared now"
+                    if key == "observedGeneration" and each == generation
+                    else self._told(each, generation)
+                    for key, each in value.items()
+                }
+            case list():
+                return [self._told(each, generation) for each in value]
+            case str():
+                return TIME.sub("(a time)", self.meaning.get(value, value))
+        return value
+
+    def _secret(self, data: dict[str, bytes]) -> Iterator[tuple[str, Any]]:
+        for key, value in data.items():
+            match key.rpartition(".")[2], key:
+                case "crt", _:
+                    yield key, self._chain(value)
+                case "key", _:
+                    yield key, self._owners(load_pem_private_key(value, None).public_key())
+                case _, name if name == PEERS:
+                    yield key, self._told(json.loads(value))
+                case _, name if name in (KEYSTORE, TRUSTSTORE):
+                    yield key, self._store(value, data[PASSWORD])
+                case _, name if name == PASSWORD:
+                    yield key, "a password"
+                case _:
+                    yield key, value
+
+    def _chain(self, pem: bytes) -> list[Drawn]:
+        return [self._certificate(each) for each in certificates_in(pem)]
+
+    def _certificate(self, certificate: x509.Certificate) -> Drawn:
+        return {
+            "is": self.meaning.get(fingerprint(certificate), "nobody's"),
+            "subject": _subject(certificate),
+            "names": _names(certificate),
+            "lives": str(certificate.not_valid_after_utc - certificate.not_valid_before_utc),
+            "says": sorted(each.oid.dotted_string for each in certificate.extensions),
+            "signed by": sorted(set(self._signers(certificate))),
+        }
+
+    def _signers(self, certificate: x509.Certificate) -> Iterator[str]:
+        for other in self.certificates:
+            try:
+                certificate.verify_directly_issued_by(other)
+            except (ValueError, TypeError, InvalidSignature):
+                continue
+            yield self.meaning[fingerprint(other)]
+
+    def _owners(self, key: Any) -> list[str]:
+        """Whose certificates a key is of."""
+        owners = (each for each in self.certificates if each.public_key() == key)
+        return sorted({self.meaning[fingerprint(each)] for each in owners})
+
+    def _store(self, store: bytes, password: bytes) -> Drawn:
+        opened = pkcs12.load_pkcs12(store, password)
+        chain = [opened.cert, *opened.additional_certs]
+        return {
+            "key": self._owners(opened.key.public_key()) if opened.key else [],
+            "certificates": [self._certificate(each.certificate) for each in chain if each],
+        }
+
+
+def _subject(certificate: x509.Certificate) -> dict[str, str]:
+    """Return the subject without the number that tells one root from the next."""
+    return {
+        each.rfc4514_attribute_name: str(each.value)
+        for each in certificate.subject
+        if each.oid != NameOID.SERIAL_NUMBER
+    }
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        found = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    except x509.ExtensionNotFound:
+        return []
+    assert isinstance(found.value, x509.SubjectAlternativeName)
+    return [str(each.value) for each in found.value]

@@ -1,0 +1,155 @@
+"""A play in acts: in each the operator may meet its fate, and each has an outcome to compare."""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.faults import Call
+from tests.cluster.crashes.fates import Doom, FatefulPath
+from tests.cluster.crashes.likeness import (
+    Drawn,
+    certificates_in,
+    data_of,
+    differences,
+    draw,
+    fingerprint,
+    name_of,
+)
+from tests.cluster.crashes.lives import Life
+from tests.cluster.crashes.openings import Ground
+from tests.cluster.person import PATIENCE, Manifest
+from tests.cluster.stage import Stage
+from tests.cluster.witness import Sight, Witness
+from troth.world.facts import MANAGED_BY
+
+WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
+DECLARED = ("TrustDomain", "ServiceIdentity", "CredentialRotation")
+CALM = 0.3
+"""Seconds without a request after which nothing seems to be left to do. What comes later all the
+same is waited for, where it is known how the act ends, and counted in the next one.
+"""
+SURELY_CALM = 1.0
+UNDOOMED = Doom()
+MOST = 60
+"""How often operators may die in an act, which needs about half as many writes."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an act."""
+
+    writes: list[str]
+    """What was carried out, in that order."""
+    met: int
+    """How often the operator met its fate."""
+    drawn: Drawn
+    certificates: dict[str, int]
+    """How many certificates each Secret held in the course of it, one after another."""
+    faults: list[str]
+    """What was open, at some moment, that was not declared."""
+
+    def differences(self, other: "Outcome") -> Iterator[str]:
+        """Yield what became otherwise in another outcome."""
+        yield from differences(self.drawn, other.drawn)
+        yield from differences(self.certificates, other.certificates, "certificates")
+
+
+@dataclass
+class Play:
+    """The stage, the operator, and those who look on."""
+
+    stage: Stage
+    path: FatefulPath
+    life: Life
+    witnesses: list[Witness]
+    ground: Ground
+    _heard: Counter[Witness] = field(default_factory=Counter)
+    _held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """By their fingerprints, the certificates that each Secret holds."""
+
+    async def act(
+        self, act: "Act", doom: Doom = UNDOOMED, *, like: Outcome | None = None
+    ) -> Outcome:
+        """Play an act to its end, and have it end like another if it can."""
+        self.path.await_doom(doom)
+        await act(self)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            await self.calm(CALM if like else SURELY_CALM)
+            drawn = draw(await self.objects())
+            alike = like is None or not any(differences(like.drawn, drawn))
+            if alike or time.monotonic() > deadline:
+                break
+        writes = list(map(told, self.path.written))
+        certificates, faults = await self._judged()
+        return Outcome(writes, self.path.met, drawn, certificates, faults)
+
+    async def calm(self, seconds: float = CALM) -> None:
+        """Wait until nothing is left to do; an operator that was killed is followed by another."""
+        began = time.monotonic()
+        while time.monotonic() < max(self.path.quiet_since, began) + seconds:
+            if self.path.over.is_set():
+                assert self.path.met < MOST, f"no end of {told(self.path.written[-1])}"
+                await self.life.end()
+                self.path.revive()
+                await self.life.begin()
+                began = time.monotonic()
+            self.life.check()
+            await asyncio.sleep(0.02)
+
+    async def objects(self) -> list[Manifest]:
+        """Return what Troth wrote, and what it was written for."""
+        return [
+            {**each, "kind": kind}
+            for kind in (*WRITTEN, *DECLARED)
+            for each in await self.stage.person.all(kind)
+            if self._is_here(each)
+            and (kind in DECLARED or each["metadata"].get("labels", {}).get(MANAGED_BY) == "troth")
+        ]
+
+    def _is_here(self, manifest: Manifest) -> bool:
+        """Whether it is of this stage; others may have left something that goes only now."""
+        here = {*self.stage.namespaces, self.stage.own}
+        return manifest["metadata"].get("namespace", self.stage.own) in here
+
+    async def _judged(self) -> tuple[dict[str, int], list[str]]:
+        """Look at every state that anything was in since the last act."""
+        new = [sight for each in self.witnesses for sight in await self._news(each)]
+        new.sort(key=lambda sight: sight.version)
+        faults = [fault for sight in new for fault in self.ground.see(sight)]
+        course = {name: set(held) for name, held in self._held.items()}
+        for sight in new:
+            if sight.manifest["kind"] == "Secret":
+                self._hold(sight, course)
+        certificates = {name: len(held) for name, held in course.items() if held}
+        return certificates, [*faults, *self.ground.left_open()]
+
+    async def _news(self, witness: Witness) -> list[Sight]:
+        """Return what a witness has seen since it was last asked."""
+        seen = await witness.everything()
+        new = seen[self._heard[witness] :]
+        self._heard[witness] = len(seen)
+        return [sight for sight in new if self._is_here(sight.manifest)]
+
+    def _hold(self, sight: Sight, course: dict[str, set[str]]) -> None:
+        name, data = name_of(sight.manifest), data_of(sight.manifest)
+        gone = sight.type == "DELETED"
+        self._held[name] = set() if gone else set(_certificates(data))
+        course.setdefault(name, set()).update(self._held[name])
+
+
+Act = Callable[[Play], Awaitable[Any]]
+
+
+def told(call: Call) -> str:
+    """Say what was written."""
+    return f"{call.verb} {call.path}"
+
+
+def _certificates(data: dict[str, bytes]) -> Iterator[str]:
+    for key, pem in data.items():
+        if key.endswith(".crt") and not key.endswith("ca.crt"):
+            yield from map(fingerprint, certificates_in(pem))

@@ -1,0 +1,54 @@
+"""No private key, password or token of a whole run stands in anything that anybody is shown.
+
+The run is as rough as it can be: people put keys where they do not belong, the API server's
+refusals quote what they were sent, and answers make no sense, so that there are traces to log.
+Everything secret in it is known from outside, and every piece of it is looked for everywhere.
+"""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.stage import Stage
+from tests.leaks import acts
+from tests.leaks.recording import LAST_APPLIED
+from tests.leaks.run import CONSOLE, JSON, Run, listened_to
+
+
+async def test_no_secret_of_a_run_is_in_anything_that_is_shown(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listened_to(stage, tmp_path, monkeypatch) as run:
+        first = run.start(CONSOLE)
+        await first.leads()
+        second = run.start(JSON)
+        payments, web = await acts.everything_is_made(run)
+        await asyncio.gather(acts.people_look(run), acts.everything_is_replaced(run, payments))
+        await acts.people_mislay_keys(run, payments)
+        await asyncio.gather(acts.people_err(run), acts.refusals_quote(run, payments))
+        await acts.a_policy_of_the_api_server_quotes(run)
+        await acts.answers_make_no_sense(run, web, CONSOLE)
+        await asyncio.to_thread(first.stop)  # what it says last passes through this process
+        await second.leads()
+        await acts.answers_make_no_sense(run, web, JSON)
+        await acts.everything_goes(run, payments)
+        await acts.a_watch_makes_no_sense(run)
+        await run.recording.complete()
+        has_been_through_it_all(run)
+        leaks = run.leaks()
+        assert not leaks, "\n".join(map(str, leaks))
+
+
+def has_been_through_it_all(run: Run) -> None:
+    """Nothing of the above was spared the operator: its logs and statuses tell of each."""
+    for log_format in (CONSOLE, JSON):
+        log = run.log(log_format)
+        for told in ("reconcile failed", "Traceback" if log_format == CONSOLE else "exc_type"):
+            assert log.count(told) >= 2, f"{told} is not in the log of {log_format}"
+    for told in ("step refused", "write failed", "event lost", "watch failed", "step "):
+        assert told in run.log(CONSOLE)
+    reasons = {event["reason"] for event in run.recording.of("Event", run.stage.shop)}
+    assert {"Reissued", "Repaired", "Conflict"} <= reasons
+    corporate = run.recording.of("Secret", run.stage.own)
+    assert any(LAST_APPLIED in (each["metadata"].get("annotations") or {}) for each in corporate)
