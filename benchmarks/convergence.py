@@ -20,7 +20,8 @@ from benchmarks.operating import leading, running, settled
 from benchmarks.signing import signer
 from benchmarks.topology import NAMESPACE, NEIGHBOURS, Manifest, declarations, path
 from sandbox import Sandbox
-from troth.cluster.api import ApiServer, configuration
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
 from troth.planning.children import policy_ref, secret_ref
 from troth.resources.references import Ref
 

@@ -16,7 +16,8 @@ from benchmarks.operating import running, settled, timed
 from benchmarks.topology import DOMAIN, NAMESPACE, Manifest, declarations, path
 from sandbox import Sandbox
 from sandbox.demo.operating import NAMESPACE as SYSTEM
-from troth.cluster.api import ApiServer, configuration
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
 from troth.reconcile.operator import Operator
 from troth.resources.metadata import API_VERSION
 from troth.resources.scalars import format_time

@@ -15,7 +15,7 @@ from typing import Literal
 
 from tests.builders import OWN, Manifest
 from tests.reconcile.serving import Crashed, Server
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.engine import Engine
 from troth.reconcile.rehearsal import Place

@@ -12,7 +12,7 @@ from typing import cast
 from tests.builders import HOUR, OWN, Manifest, domain, identity, namespace, rotation, stamp
 from tests.reconcile.serving import Running, Server, running
 from troth.cli.metrics import Metrics
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.reconcile.operator import Operator
 from troth.resources.references import Ref
 

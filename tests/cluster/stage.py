@@ -19,7 +19,8 @@ from cryptography import x509
 from sandbox import Sandbox
 from tests import builders
 from tests.cluster.person import LONG, Manifest, Person, until
-from troth.cluster.api import ApiServer, configuration
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
 from troth.cluster.lease import Timing
 from troth.planning.children import policy_ref, secret_ref
 from troth.reconcile.clock import MovableClock

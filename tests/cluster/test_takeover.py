@@ -21,7 +21,9 @@ from tests.cluster.person import Manifest, until
 from tests.cluster.process import QUICK, Process
 from tests.cluster.stage import CHART, IDENTITY, Stage, opened
 from tests.cluster.witness import Witness, each_got_one_certificate
-from troth.cluster.api import ApiError, ApiServer, configuration
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
+from troth.cluster.errors import ApiError
 from troth.planning.children import policy_ref
 from troth.resources.references import Ref
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.builders import Manifest, namespace
 from tests.virtual_time import run
-from troth.cluster.api import ApiError, ApiServer, Selection
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
 from troth.resources.references import Ref
 

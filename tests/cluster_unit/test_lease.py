@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.builders import Manifest
 from tests.virtual_time import run
-from troth.cluster.api import ApiError, ApiServer
+from troth.cluster.api import ApiServer
+from troth.cluster.errors import ApiError
 from troth.cluster.lease import Leadership, Timing
 from troth.resources.references import Ref
 

@@ -23,7 +23,7 @@ import troth
 from tests import builders
 from tests.leaks.searching import Search
 from tests.pki.builders import by_hand
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.pki.authorities import load_authority, load_signing_authority
 from troth.pki.bundles import parse_bundle
 from troth.pki.certificates import parse_leaf

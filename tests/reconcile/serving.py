@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tests.builders import NOW, OWN, Manifest
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.engine import Engine
 from troth.reconcile.rehearsal import Place, Rehearsal

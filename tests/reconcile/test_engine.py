@@ -26,7 +26,7 @@ from tests.builders import (
 )
 from tests.reconcile.serving import Crashed, Permit, Server, converge, running
 from tests.strategies import clusters
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 
 SHOP = [namespace("shop", domain="production"), domain()]

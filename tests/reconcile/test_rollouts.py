@@ -10,7 +10,7 @@ from tests import builders
 from tests.builders import HOUR, NOW, Manifest, domain, identity, namespace, rotation
 from tests.reconcile.serving import Running, Server, running
 from tests.workloads import budget, rolled, workload
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.reconcile.informers import selections
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tests.reconcile.rotating import ROOT_LIFETIME, scene
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 
 BUNDLE = "ConfigMap", Ref("team1", "trust-bundle")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import DAY, NOW, OWN, domain, identity, namespace, rotation, stamp
 from tests.reconcile.serving import Running, Server, running
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
 from troth.reconcile.events import event
 from troth.reconcile.notice import Notice

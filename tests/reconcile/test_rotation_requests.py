@@ -21,7 +21,7 @@ from tests.reconcile.rotating import (
     declarations,
     scene,
 )
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 
 MINUTE = timedelta(minutes=1)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from tests import virtual_time
 from tests.builders import NOW, Manifest, domain, identity, namespace
 from tests.reconcile.serving import Server, converge, running
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

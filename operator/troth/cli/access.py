@@ -12,7 +12,9 @@ from kubernetes.aio.config import (
     list_kube_config_contexts,
 )
 
-from troth.cluster.api import ApiError, ApiServer, Selection, configuration
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.connecting import configuration
+from troth.cluster.errors import ApiError
 from troth.resources.manifests import Fault, FaultyManifests, Manifest
 from troth.resources.references import Ref
 

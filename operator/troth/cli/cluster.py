@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from troth.cli.access import refusal
-from troth.cluster.api import ApiError, ApiServer, configuration
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
+from troth.cluster.errors import ApiError
 from troth.reconcile.informers import selections
 from troth.resources.manifests import Fault, FaultyManifests, Manifest
 

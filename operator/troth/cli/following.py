@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import Enum
 
 from troth.cli.access import PersonalServer, refusal
-from troth.cluster.api import ApiError, Selection
+from troth.cluster.api import Selection
+from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.manifests import Manifest

@@ -18,7 +18,7 @@ from troth.cli.asking import KIND, Request, drop_root, rotate_now, target_of
 from troth.cli.following import End, Followed, follow
 from troth.cli.targets import Named
 from troth.cli.watching import view
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.resources.manifests import Fault, FaultyManifests, Manifest, dump
 from troth.resources.references import Ref
 from troth.resources.scalars import parse_moment

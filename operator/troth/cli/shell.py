@@ -18,7 +18,8 @@ from kubernetes.aio.client import Configuration
 
 from troth.cli.health import health_server
 from troth.cli.metrics import Metrics
-from troth.cluster.api import ApiServer, configuration
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
 from troth.cluster.lease import Timing
 from troth.reconcile.operator import Operator, Settings
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from troth.cli.access import FORBIDDEN, PersonalServer
 from troth.cli.standing import Report, domain_standing, identity_standing, rotation_standing
 from troth.cli.targets import Named
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.resources.manifests import Fault, FaultyManifests, Manifest
 from troth.resources.references import Ref
 

@@ -1,25 +1,18 @@
 """The API server as Troth uses it: paged lists, watches, and few kinds of write, on raw dicts."""
 
-import json
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import load_incluster_config, load_kube_config
-from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
 from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
 from pydantic_core import from_json
 
+from troth.cluster.errors import ApiError, refused, told
 from troth.cluster.restraint import Fence, Spared
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import API_VERSION
@@ -33,31 +26,6 @@ PAGE = 500
 Verb = Literal["list", "watch", "get", "create", "apply", "patch", "update", "delete"]
 Observer = Callable[[Verb, str, str], None]
 """Told of every request: verb, resource, and the answer's status code or the error's name."""
-
-
-REASONS = frozenset(
-    {
-        *("AlreadyExists", "BadRequest", "Conflict", "Expired", "Forbidden", "Gone"),
-        *("InternalError", "Invalid", "MethodNotAllowed", "NotAcceptable", "NotFound"),
-        *("RequestEntityTooLarge", "ServerTimeout", "ServiceUnavailable", "StorageReadError"),
-        *("Timeout", "TooManyRequests", "Unauthorized", "UnsupportedMediaType"),
-    }
-)
-"""Of Kubernetes' own; an admission webhook writes there what it likes."""
-
-
-class ApiError(Exception):
-    """An answer of the API server that is not success, or that never came (status 0).
-
-    `reason` is a word. `message` is in the words of whoever refused, an admission webhook perhaps,
-    and may quote what was sent; so it is not part of the error's own text.
-    """
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status} {reason}")
-        self.status = status
-        self.reason = reason
-        self.message = message
 
 
 def _resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:
@@ -103,38 +71,6 @@ class Selection:
     namespace: str = ""
     labels: str = ""
     fields: str = ""
-
-
-async def configuration(kubeconfig: str | None, context: str | None = None) -> Configuration:
-    """Return how to reach the API server: from a kubeconfig, or from inside a pod.
-
-    Without one named, inside a pod its ServiceAccount is used, whose token is read anew as the
-    kubelet replaces it; elsewhere what kubectl would use.
-    """
-    config = Configuration()
-    # connections are shared by watches, which hold theirs, and by everything else
-    config.connection_pool_maxsize = 64
-    # else the proxy, and a password in a .netrc, would be looked for at every request
-    config.client_session_kwargs = {"trust_env": False}
-    if kubeconfig is None and _in_a_pod():
-        load_incluster_config(client_configuration=config)
-    else:
-        await load_kube_config(config_file=kubeconfig, context=context, client_configuration=config)
-    config.proxy = config.proxy or _proxy(config.host)
-    return config
-
-
-def _proxy(server: str) -> str | None:
-    """Return the proxy that the environment names for a server, as kubectl takes it."""
-    url = urlsplit(server)
-    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
-
-
-def _in_a_pod() -> bool:
-    chosen = "KUBECONFIG" in os.environ
-    return (
-        not chosen and SERVICE_HOST_ENV_NAME in os.environ and Path(SERVICE_TOKEN_FILENAME).exists()
-    )
 
 
 class _NoDiscovery:
@@ -223,7 +159,7 @@ class ApiServer:
                 event = from_json(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
-                    raise _told(int(status.get("code") or 0), status)
+                    raise told(int(status.get("code") or 0), status)
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(0, type(error).__name__, "the watch broke off") from None
@@ -367,13 +303,13 @@ class ApiServer:
             outcome = str(response.status)
         except DynamicApiError as error:
             outcome = str(error.status)
-            refusal = _refusal(error)
+            refusal = refused(error)
             said = (refusal.status, refusal.reason, refusal.message)
             self._spared.heed(resource.name, error.headers, said)
             raise refusal from None  # of an error whose text is the whole answer
         except ApiException as error:
             outcome = str(error.status)
-            raise _told(int(error.status or 0), {}) from None
+            raise told(int(error.status or 0), {}) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             outcome = type(error).__name__
             raise ApiError(0, outcome, "the API server cannot be reached") from None
@@ -384,24 +320,6 @@ class ApiServer:
 
 _ACCEPT = {"Accept": "application/json"}
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
-
-
-def _refusal(error: DynamicApiError) -> ApiError:
-    """Return what the server says of a request that it did not carry out."""
-    try:
-        return _told(int(error.status), json.loads(error.body or ""))
-    except (ValueError, TypeError, AttributeError):
-        return _told(int(error.status), {})
-
-
-def _told(code: int, status: Manifest) -> ApiError:
-    reason = str(status.get("reason"))
-    if reason not in REASONS:
-        reason = HTTPStatus(code).phrase if code in _CODES else ""
-    return ApiError(code, reason, str(status.get("message") or ""))
-
-
-_CODES = frozenset(HTTPStatus)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from troth.cluster.api import ApiError, ApiServer, Selection
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
 

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from troth.cluster.api import ApiError, ApiServer
+from troth.cluster.api import ApiServer
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
 

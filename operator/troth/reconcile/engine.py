@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.pki.certificates import short
 from troth.pki.errors import PKIError
 from troth.planning.children import secret_ref

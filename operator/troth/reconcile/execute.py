@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.pki.authorities import SigningAuthority
 from troth.planning.children import differs
 from troth.planning.plan import (

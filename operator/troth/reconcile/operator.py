@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from troth.cluster.api import ApiError, ApiServer, Selection
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
 from troth.reconcile.clock import Clock, SystemClock

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import datetime
 
-from troth.cluster.api import ApiError
+from troth.cluster.errors import ApiError
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.engine import Engine
 from troth.resources.references import Ref
