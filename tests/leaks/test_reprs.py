@@ -58,7 +58,6 @@ PUBLIC = {
     "troth.planning.plan.AdoptAuthority": "names and labels of what is to be made",
     "troth.planning.plan.Plan": "a status",
     "troth.planning.identity_view.View": "roots, written anew from what was read",
-    "troth.planning.network.Situation": "a NetworkPolicy",
     "troth.cli.asking.Request": "one of Troth's own resources",
     "troth.cli.following.Followed": "one of Troth's own resources",
     "troth.cli.following._Latest": "Troth's own resources",
