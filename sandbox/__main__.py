@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sandbox import tools
+from sandbox import java, tools
 from sandbox.cluster import KUBECONFIG_VARIABLE, named_kubeconfig
 from sandbox.detached import DetachedSandbox
 from sandbox.errors import SandboxError
@@ -106,10 +106,14 @@ def build(
     ] = None,
 ) -> None:
     """Build what the sandbox needs and is not there yet, and say where it is."""
-    known = ("kubectl", *tools.PROGRAMS)
+    known = ("kubectl", *tools.PROGRAMS, *tools.JAVA_PROGRAMS)
     useful = {program for tier in Tier if not unavailable(tier) for program in tier.programs}
     useless = set(Tier.NODE.programs) - useful
-    for name in names or (each for each in known if each not in useless):
+    without_java = java.missing()
+    skipped = useless | (set(tools.JAVA_PROGRAMS) if without_java else set())
+    if without_java and not names:
+        print(f"Without {', '.join(tools.JAVA_PROGRAMS)}: {without_java}.", file=sys.stderr)
+    for name in names or (each for each in known if each not in skipped):
         if name not in known:
             raise SandboxError(f"there is no program {name}; there are {', '.join(known)}")
         print(tools.ensure(name))

@@ -1,9 +1,10 @@
-"""Builds a Go program once and keeps it in the cache."""
+"""Builds a program once and keeps it in the cache; most are Go's."""
 
 import hashlib
 import platform
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,25 +74,36 @@ def build(program: GoProgram) -> Path:
         raise SandboxError(
             f"{program.name} cannot be built: there is no {program.module / 'go.mod'}"
         )
-    target = program.cached()
+
+    def compiled(tether: Tether) -> Path:
+        built = tether.directory / program.name
+        subcommand, *rest = program._command()  # noqa: SLF001
+        run(
+            tether,
+            [go(), subcommand, "-o", built, *rest],
+            doing="building",
+            what=f"{program.name} {program.version}",
+            cwd=program.module,
+            env=go_environment(),
+        )
+        return built
+
+    return build_once(program.cached(), f"{program.name} {program.version}", compiled)
+
+
+def build_once(target: Path, title: str, make: Callable[[Tether], Path]) -> Path:
+    """Return a file of the cache, made first if it is not there.
+
+    `make` makes it below its tether's directory, which goes with all else that is in it.
+    """
     if target.exists():
         return target
-    title = f"{program.name} {program.version}"
     with locked(target.parent, meanwhile=f"waiting for another process that builds {title}"):
         if target.exists():
             return target
         directory = Path(tempfile.mkdtemp(dir=target.parent.parent, prefix="building-"))
         with Tether(directory) as tether:
-            built = directory / program.name
-            subcommand, *rest = program._command()  # noqa: SLF001
-            run(
-                tether,
-                [go(), subcommand, "-o", built, *rest],
-                doing="building",
-                what=title,
-                cwd=program.module,
-                env=go_environment(),
-            )
+            built = make(tether)
             target.parent.mkdir(exist_ok=True)
             built.rename(target)  # atomic: whoever sees it sees all of it
     return target

@@ -1,7 +1,8 @@
 """The programs the sandbox runs, and where each comes from.
 
 In this order: the directory `KUBEBUILDER_ASSETS` names, as far as it has the program; the wheel
-in this environment (kubectl); the cache, built once from a Go module in `sandbox/`.
+in this environment (kubectl); the cache, built once from a Go module in `sandbox/`, or from Java
+where the machine has what that takes.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from sandbox.building import GoProgram, build
 from sandbox.errors import SandboxError
+from sandbox.java import JavaProgram, Library, build_java
 
 HERE = Path(__file__).parent
 
@@ -59,7 +61,25 @@ PROGRAMS = {
             stamp="helm.sh/helm/v3/internal/version.version",
         ),
         GoProgram(name="svid-judge", module=HERE / "judge", package="."),
+        GoProgram(name="token-judge", module=HERE / "tokenjudge" / "go", package="."),
         GoProgram(name="workload", module=HERE / "workload", package="."),
+    )
+}
+
+JAVA_PROGRAMS = {
+    program.name: program
+    for program in (
+        JavaProgram(
+            name="nimbus-judge",
+            sources=HERE / "tokenjudge" / "java",
+            main="TokenJudge",
+            library=Library(
+                group="com.nimbusds",
+                name="nimbus-jose-jwt",
+                version="10.10",
+                digest="0edd2fbaab79e13f87d145d021f85a5c59956b2b6b5e761c0d664c87f94cda15",
+            ),
+        ),
     )
 }
 
@@ -73,6 +93,8 @@ def ensure(name: str) -> Path:
         return given
     if name == "kubectl":
         return _kubectl()
+    if name in JAVA_PROGRAMS:
+        return build_java(JAVA_PROGRAMS[name])
     return build(PROGRAMS[name])
 
 

@@ -37,7 +37,7 @@ from troth.resources.algorithms import KeyAlgorithm
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.judges.conftest import Tool
+    from tests.judges.tools import Tool
     from troth.pki.authorities import SigningAuthority
 
 PATH_JUDGE = Path(__file__).with_name("PathJudge.java")

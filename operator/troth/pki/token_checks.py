@@ -1,0 +1,238 @@
+"""Signed tokens read: everything that can be wrong with one, asked in order.
+
+The key comes from the bundle of the trust domain that the token's subject belongs to, by `kid`, and
+from nowhere else: nothing that a token brings along is used to judge it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from troth.pki.errors import SPIFFEIDError
+from troth.pki.spiffe import SPIFFEID
+from troth.pki.spiffe_bundle import SPIFFEBundle
+from troth.pki.token_form import (
+    ACCESS,
+    TRANSACTION,
+    Kind,
+    TokenError,
+    check_signature,
+    open_token,
+)
+from troth.pki.tokens import LEEWAY, MAX_LIFETIME, is_text, parse_scopes
+
+__all__ = [
+    "AccessToken",
+    "TokenError",
+    "TransactionToken",
+    "verify_access_token",
+    "verify_transaction_token",
+]
+
+_MAX_REQUESTERS = 8
+_LATEST = 253402300799  # the year 9999
+_LEEWAY = LEEWAY.total_seconds()
+_MAX_LIFETIME = MAX_LIFETIME.total_seconds()
+# 32 bytes in canonical base64url: the last character has two bits that must be zero.
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What a verified access token says. Times are seconds since the epoch.
+
+    `subject` is the holder's SPIFFE ID; `thumbprint` the `x5t#S256` of the certificate the token
+    is bound to, None for one that whoever has it may use.
+    """
+
+    issuer: str
+    subject: str
+    audience: str
+    scopes: frozenset[str]
+    expires: float
+    issued: float
+    token_id: str
+    thumbprint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionToken:
+    """What a verified transaction token says. Times are seconds since the epoch.
+
+    `transaction` is its UUID, `subject` on whose behalf the request is made, `context` its `tctx`,
+    `request` its `rctx`. `requester` is the SPIFFE ID of the workload that asked for the token, or
+    of each that had it replaced, joined by commas in that order.
+    `token` is the token itself, to be sent on unmodified; it never shows in a `repr`.
+    """
+
+    issuer: str
+    trust_domain: str
+    transaction: str
+    subject: str
+    scopes: frozenset[str]
+    requester: str
+    context: Mapping[str, str]
+    request: Mapping[str, str]
+    expires: float
+    issued: float
+    token: str = field(repr=False)
+
+
+def verify_access_token(
+    token: str,
+    *,
+    bundles: Mapping[str, SPIFFEBundle],
+    issuers: Mapping[str, str],
+    audience: str,
+    now: float,
+) -> AccessToken:
+    """What the token says, once its form, key, signature, issuer, audience and times are right.
+
+    `bundles` and `issuers` are by trust domain. Whether the token's holder is who presents it is
+    for the caller to ask: `subject` and `thumbprint` say whose it is. Raises `TokenError`.
+    """
+    opened = open_token(token, ACCESS)
+    claims = opened.claims
+    subject, trust_domain = _workload(claims, "sub", ACCESS)
+    bundle = bundles.get(trust_domain)
+    check_signature(opened, bundle.jwt_keys if bundle else {}, ACCESS)
+    issuer = issuers.get(trust_domain)
+    if issuer is None or claims.get("iss") != issuer:
+        raise ACCESS.error("issuer", "is not from the issuer of its subject's trust domain")
+    if claims.get("aud") not in (audience, [audience]):
+        raise ACCESS.error("audience", "is for another audience; ask for one for this service")
+    if claims.get("client_id") != subject or not is_text(claims.get("jti")):
+        raise ACCESS.malformed("lacks its client_id or jti")
+    issued, expires = _check_times(claims, ACCESS, now)
+    return AccessToken(
+        issuer=issuer,
+        subject=subject,
+        audience=audience,
+        scopes=_scopes(claims, ACCESS),
+        expires=expires,
+        issued=issued,
+        token_id=claims["jti"],
+        thumbprint=_confirmation(claims),
+    )
+
+
+def verify_transaction_token(
+    token: str, *, bundle: SPIFFEBundle, issuer: str, now: float
+) -> TransactionToken:
+    """What the token says, once its form, key, signature, issuer, audience and times are right.
+
+    `bundle` and `issuer` are those of the own trust domain: no other's transaction tokens count.
+    Raises `TokenError`.
+    """
+    opened = open_token(token, TRANSACTION)
+    claims = opened.claims
+    check_signature(opened, bundle.jwt_keys, TRANSACTION)
+    if claims.get("iss") != issuer:
+        raise TRANSACTION.error("issuer", "is not from the issuer of this trust domain")
+    if claims.get("aud") != bundle.trust_domain:
+        raise TRANSACTION.error("audience", "is for another trust domain")
+    issued, expires = _check_times(claims, TRANSACTION, now)
+    transaction, subject = claims.get("txn"), claims.get("sub")
+    if not isinstance(transaction, str) or not _UUID.fullmatch(transaction):
+        raise TRANSACTION.malformed("has no UUID for its txn")
+    if not isinstance(subject, str) or not is_text(subject):
+        raise TRANSACTION.malformed("has no subject")
+    return TransactionToken(
+        issuer=issuer,
+        trust_domain=bundle.trust_domain,
+        transaction=transaction,
+        subject=subject,
+        scopes=_scopes(claims, TRANSACTION),
+        requester=_requesters(claims, bundle.trust_domain),
+        context=_texts(claims.get("tctx"), "tctx"),
+        request=_texts(claims.get("rctx", {}), "rctx"),
+        expires=expires,
+        issued=issued,
+        token=token,
+    )
+
+
+def _check_times(claims: Mapping[str, Any], kind: Kind, now: float) -> tuple[int, int]:
+    issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
+    if not 0 < expires - issued <= _MAX_LIFETIME:
+        raise kind.error("lifetime", f"does not live between one second and {MAX_LIFETIME}")
+    # The draft knows no nbf for transaction tokens, but where there is one it counts.
+    begins = issued if kind is TRANSACTION and "nbf" not in claims else _moment(claims, "nbf", kind)
+    if now + _LEEWAY < max(issued, begins):
+        raise kind.error("not-yet-valid", "is not valid yet; mend the clock of who is wrong")
+    if now - _LEEWAY >= expires:
+        raise kind.error("expired", "has expired; ask for a new one, or mend the clock")
+    return issued, expires
+
+
+def _moment(claims: Mapping[str, Any], name: str, kind: Kind) -> int:
+    value = claims.get(name)
+    # True is an int as well, and not a time.
+    if type(value) is not int or not 0 <= value <= _LATEST:
+        raise kind.malformed(f"has no whole seconds for its {name}")
+    return value
+
+
+def _requesters(claims: Mapping[str, Any], trust_domain: str) -> str:
+    text = claims.get("req_wl")
+    requesters = text.split(",") if isinstance(text, str) else []
+    if not 0 < len(requesters) <= _MAX_REQUESTERS:
+        raise TRANSACTION.malformed("does not say by which workloads it was asked for")
+    for each in requesters:
+        if _workload({"req_wl": each}, "req_wl", TRANSACTION)[1] != trust_domain:
+            raise TRANSACTION.malformed("was asked for by a workload of another trust domain")
+    return ",".join(requesters)
+
+
+def _workload(claims: Mapping[str, Any], name: str, kind: Kind) -> tuple[str, str]:
+    value = claims.get(name)
+    trust_domain = _trust_domain(value) if isinstance(value, str) else None
+    if trust_domain is None:
+        raise kind.malformed(f"has no workload's SPIFFE ID for its {name}")
+    return str(value), trust_domain
+
+
+# The same few workloads and scopes come again and again.
+@lru_cache(maxsize=1024)
+def _trust_domain(workload: str) -> str | None:
+    try:
+        identity = SPIFFEID.parse(workload)
+    except SPIFFEIDError:
+        return None
+    return identity.trust_domain if identity.path else None
+
+
+_parse_scopes = lru_cache(maxsize=1024)(parse_scopes)
+
+
+def _scopes(claims: Mapping[str, Any], kind: Kind) -> frozenset[str]:
+    value = claims.get("scope")
+    scopes = _parse_scopes(value) if isinstance(value, str) else None
+    if scopes is None:
+        raise kind.malformed("has no scope, or one that RFC 6749 does not know")
+    return scopes
+
+
+def _confirmation(claims: Mapping[str, Any]) -> str | None:
+    if "cnf" not in claims:
+        return None
+    confirmation = claims["cnf"]
+    # Another method of confirmation would be a demand that nobody here can check.
+    if not isinstance(confirmation, dict) or confirmation.keys() != {"x5t#S256"}:
+        raise ACCESS.malformed("is bound to its holder by other means than a certificate")
+    thumbprint = confirmation["x5t#S256"]
+    if not isinstance(thumbprint, str) or not _THUMBPRINT.fullmatch(thumbprint):
+        raise ACCESS.malformed("is bound to something that is not a certificate's thumbprint")
+    return thumbprint
+
+
+def _texts(members: object, name: str) -> Mapping[str, str]:
+    if not isinstance(members, dict) or not all(
+        is_text(key) and is_text(value) for key, value in members.items()
+    ):
+        raise TRANSACTION.malformed(f"has a {name} that is not an object of short texts")
+    return MappingProxyType(members)

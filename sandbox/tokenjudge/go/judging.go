@@ -1,0 +1,142 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
+	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+)
+
+const transactionType = "txntoken+jwt"
+
+// jwtSVID asks go-spiffe as any Go service would: it looks at nothing else, so
+// the issuer and the certificate are not its business.
+func jwtSVID(q question) (answer, error) {
+	bundles, err := bundleSet(q)
+	if err != nil {
+		return answer{}, err
+	}
+	svid, err := jwtsvid.ParseAndValidate(q.Token, bundles, []string{q.Audience})
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{Says: svid.ID.String()}, nil
+}
+
+// transaction asks go-jose, because a transaction token is no JWT-SVID: its
+// key comes from the one trust domain, and its subject may be a person.
+func transaction(q question) (answer, error) {
+	bundle, err := bundleOf(q)
+	if err != nil {
+		return answer{}, err
+	}
+	token, err := jwt.ParseSigned(q.Token, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		return answer{}, err
+	}
+	header := token.Headers[0]
+	if header.ExtraHeaders[jose.HeaderType] != transactionType {
+		return answer{}, errors.New("it is not of the type " + transactionType)
+	}
+	key, known := bundle.FindJWTAuthority(header.KeyID)
+	if !known {
+		return answer{}, fmt.Errorf("there is no key %q", header.KeyID)
+	}
+	var claims jwt.Claims
+	var more struct {
+		Transaction string `json:"txn"`
+		Requester   string `json:"req_wl"`
+	}
+	if err := token.Claims(key, &claims, &more); err != nil {
+		return answer{}, err
+	}
+	// Validate takes a token without these for one that is good for ever.
+	if claims.Expiry == nil || claims.IssuedAt == nil {
+		return answer{}, errors.New("it lacks exp or iat")
+	}
+	if claims.Subject == "" || more.Transaction == "" || more.Requester == "" {
+		return answer{}, errors.New("it lacks sub, txn or req_wl")
+	}
+	expected := jwt.Expected{Issuer: q.Issuer, AnyAudience: []string{q.Audience}, Time: time.Now()}
+	if err := claims.Validate(expected); err != nil {
+		return answer{}, err
+	}
+	return answer{Says: claims.Subject}, nil
+}
+
+// bundle says what a SPIFFE bundle holds, and how go-spiffe would write it.
+func bundle(q question) (answer, error) {
+	read, err := bundleOf(q)
+	if err != nil {
+		return answer{}, err
+	}
+	written, err := read.Marshal()
+	if err != nil {
+		return answer{}, err
+	}
+	found := answer{Says: read.TrustDomain().String(), Bundle: written, JWT: keyIDs(read.JWTBundle())}
+	for _, authority := range read.X509Authorities() {
+		digest := sha256.Sum256(authority.Raw)
+		found.X509 = append(found.X509, hex.EncodeToString(digest[:]))
+	}
+	return found, nil
+}
+
+// jwks says what the issuer's key set holds, to who reads only that.
+func jwks(q question) (answer, error) {
+	name, err := spiffeid.TrustDomainFromString(q.TrustDomain)
+	if err != nil {
+		return answer{}, err
+	}
+	read, err := jwtbundle.Parse(name, q.Bundles[q.TrustDomain])
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{Says: name.String(), JWT: keyIDs(read)}, nil
+}
+
+func keyIDs(bundle *jwtbundle.Bundle) []string {
+	var found []string
+	for id := range bundle.JWTAuthorities() {
+		found = append(found, id)
+	}
+	slices.Sort(found)
+	return found
+}
+
+func bundleSet(q question) (*spiffebundle.Set, error) {
+	set := spiffebundle.NewSet()
+	for name, document := range q.Bundles {
+		domain, err := spiffeid.TrustDomainFromString(name)
+		if err != nil {
+			return nil, err
+		}
+		bundle, err := spiffebundle.Parse(domain, document)
+		if err != nil {
+			return nil, err
+		}
+		set.Add(bundle)
+	}
+	return set, nil
+}
+
+func bundleOf(q question) (*spiffebundle.Bundle, error) {
+	set, err := bundleSet(q)
+	if err != nil {
+		return nil, err
+	}
+	name, err := spiffeid.TrustDomainFromString(q.TrustDomain)
+	if err != nil {
+		return nil, err
+	}
+	return set.GetBundleForTrustDomain(name)
+}

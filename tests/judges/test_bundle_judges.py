@@ -1,0 +1,68 @@
+"""go-spiffe and Nimbus read the bundles that Troth publishes; Troth reads what go-spiffe writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.judges.token_judges import go_program
+from tests.judges.token_world import PARTNER, bundles, kid, roots, transaction_token
+from tests.judges.token_world import PAYMENTS as AUDIENCE
+from tests.pki.builders import DOMAIN
+from troth.pki.pem import fingerprint, read_certificates
+from troth.pki.spiffe_bundle import parse_spiffe_bundle
+
+
+def asked(do: str, trust_domain: str, published: Mapping[str, Any]) -> dict[str, Any]:
+    question = {"do": do, "trustDomain": trust_domain, "bundles": published}
+    (answer,) = go_program().ask([question])
+    return answer
+
+
+def test_go_spiffe_finds_every_authority_and_every_key_in_a_bundle() -> None:
+    answer = asked("bundle", DOMAIN, bundles())
+    assert answer["ok"], answer["says"]
+    assert sorted(answer["x509"]) == sorted(
+        fingerprint(read_certificates(root, "a root")[0]) for root in roots()
+    )
+    assert answer["jwt"] == sorted([kid("current"), kid("next")])
+
+
+@pytest.mark.parametrize("trust_domain", [DOMAIN, PARTNER])
+def test_troth_reads_what_go_spiffe_makes_of_its_bundle_as_the_same(trust_domain: str) -> None:
+    published = bundles()
+    written = asked("bundle", trust_domain, published)["bundle"]
+    theirs, ours = (
+        parse_spiffe_bundle(json.dumps(document), trust_domain)
+        for document in (written, published[trust_domain])
+    )
+    assert set(theirs.x509_authorities) == set(ours.x509_authorities)
+    assert theirs.jwt_keys == ours.jwt_keys
+
+
+def test_go_spiffe_reads_a_set_of_jwt_keys_alone_as_the_issuer_serves_it() -> None:
+    keys = [key for key in bundles()[DOMAIN]["keys"] if key["use"] == "jwt-svid"]
+    answer = asked("jwks", DOMAIN, {DOMAIN: {"keys": keys}})
+    assert answer["jwt"] == sorted([kid("current"), kid("next")])
+
+
+def test_go_spiffes_reader_of_jwt_keys_alone_wants_no_authorities_among_them() -> None:
+    """Whoever uses it takes the issuer's key set, or go-spiffe's reader of whole bundles."""
+    answer = asked("jwks", DOMAIN, bundles())
+    assert not answer["ok"]
+    assert "keyID cannot be empty" in answer["says"]
+
+
+def test_go_spiffe_takes_no_transaction_token_for_a_callers_proof() -> None:
+    question = {
+        "do": "jwt-svid",
+        "token": transaction_token(),
+        "audience": AUDIENCE,
+        "bundles": bundles(),
+    }
+    (answer,) = go_program().ask([question])
+    assert not answer["ok"]
+    assert "type" in answer["says"]

@@ -1,0 +1,36 @@
+"""Programs of this machine, each asked only where the machine has it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program and what it says when run."""
+
+    path: str
+
+    def __call__(self, *arguments: str | Path) -> tuple[bool, str]:
+        """Whether it succeeded, and all it printed."""
+        done = subprocess.run(
+            [self.path, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode == 0, done.stdout
+
+
+def tool(name: str) -> Tool:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not on this machine, so it cannot judge")
+    return Tool(path)

@@ -1,0 +1,154 @@
+"""SPIFFE bundles: the same set is always the same document, and what is odd is refused."""
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.pki.builders import by_hand
+from troth.pki.errors import PKIError
+from troth.pki.jwk import public_jwk
+from troth.pki.spiffe_bundle import (
+    bundle_document,
+    bundle_map_document,
+    parse_bundle_map,
+    parse_spiffe_bundle,
+)
+from troth.resources.algorithms import KeyAlgorithm
+
+DOMAIN = "prod.shop.example"
+ROOTS = [by_hand(f"root-{algorithm}", algorithm=algorithm) for algorithm in KeyAlgorithm]
+KEYS = [ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(3)]
+JWKS = [public_jwk(key) for key in KEYS]
+DOCUMENT = bundle_document([root.pem for root in ROOTS], JWKS)
+
+
+def read(document: object) -> Any:
+    return parse_spiffe_bundle(json.dumps(document), DOMAIN)
+
+
+def test_a_bundle_is_read_back_as_it_was_written() -> None:
+    bundle = read(DOCUMENT)
+    assert bundle.trust_domain == DOMAIN
+    assert set(bundle.x509_authorities) == {root.pem for root in ROOTS}
+    assert bundle.jwt_keys == {jwk["kid"]: key for jwk, key in zip(JWKS, KEYS, strict=True)}
+
+
+def test_order_and_repetition_leave_no_trace() -> None:
+    pems = [root.pem for root in ROOTS]
+    assert bundle_document([*reversed(pems), pems[0]], [*reversed(JWKS), JWKS[0]]) == DOCUMENT
+
+
+def test_each_element_has_its_use_and_its_key_and_nothing_else() -> None:
+    for element in DOCUMENT["keys"]:
+        members = {"EC": {"crv", "x", "y"}, "RSA": {"n", "e"}, "OKP": {"crv", "x"}}[element["kty"]]
+        if element["use"] == "x509-svid":
+            assert set(element) == {"use", "kty", "x5c"} | members
+            assert len(element["x5c"]) == 1
+        else:
+            assert set(element) == {"use", "kty", "kid"} | members
+    assert DOCUMENT["spiffe_refresh_hint"] == 60
+
+
+def test_a_private_key_gets_into_no_bundle() -> None:
+    with pytest.raises(PKIError) as refused:
+        bundle_document([], [JWKS[0] | {"d": "secret"}])
+    assert refused.value.reason == "PrivateKeyExposed"
+
+
+def test_a_map_is_read_back_by_trust_domain() -> None:
+    other = bundle_document([], JWKS[:1])
+    text = json.dumps(bundle_map_document({DOMAIN: DOCUMENT, "a.example": other}))
+    bundles = parse_bundle_map(text)
+    assert list(bundles) == ["a.example", DOMAIN]
+    assert bundles[DOMAIN] == read(DOCUMENT)
+    assert bundles["a.example"].trust_domain == "a.example"
+    assert not bundles["a.example"].x509_authorities
+
+
+def test_what_a_reader_need_not_know_is_left_out() -> None:
+    """Section 4.2: unknown key types and uses are ignored, whole."""
+    foreign = [
+        {"use": "wit-svid", **JWKS[0]},
+        {"use": ["jwt-svid"], **JWKS[0]},
+        JWKS[1],
+        {"use": "jwt-svid", "kty": "RSA", "kid": "r", "n": "AQAB", "e": "AQAB"},
+        {"use": "jwt-svid", "kty": "EC", "crv": "P-384", "kid": "p", "x": "A", "y": "A"},
+        {"use": "jwt-svid", "kty": "future", "kid": "f"},
+    ]
+    bundle = read({"keys": foreign, "spiffe_sequence": 7, "note": "more"})
+    assert not bundle.x509_authorities
+    assert not bundle.jwt_keys
+
+
+DER = b64encode(ROOTS[0].certificate.public_bytes(Encoding.DER)).decode()
+AUTHORITY = {"use": "x509-svid", "kty": "EC"}
+JWT = {"use": "jwt-svid"} | JWKS[0]
+
+
+ODD_KEYS: list[list[dict[str, Any]]] = [
+    [AUTHORITY],
+    [AUTHORITY | {"x5c": []}],
+    [AUTHORITY | {"x5c": [DER, DER]}],
+    [AUTHORITY | {"x5c": DER}],
+    [AUTHORITY | {"x5c": [7]}],
+    [AUTHORITY | {"x5c": ["AAAA"]}],
+    [AUTHORITY | {"x5c": [DER[:-4]]}],
+    [AUTHORITY | {"x5c": [DER.replace("A", "\n", 1)]}],
+    [AUTHORITY | {"x5c": [ROOTS[0].pem.decode()]}],
+    [{name: value for name, value in JWT.items() if name != "kid"}],
+    [JWT | {"kid": ""}],
+    [JWT | {"kid": 7}],
+    [JWT | {"kid": "a" * 256}],
+    [JWT, JWT],
+    [JWT, {"use": "jwt-svid", "kty": "EC", **JWKS[1], "kid": JWT["kid"]}],
+    [JWT | {"x": "AA"}],
+    [JWT | {"d": "AA"}],
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        '{"keys": {}}',
+        '{"keys": [1]}',
+        '{"keys": [], "keys": []}',
+        json.dumps(DOCUMENT)[:-40],
+        json.dumps(DOCUMENT) + "x",
+        json.dumps(DOCUMENT).encode("utf-16"),
+        *(json.dumps({"keys": keys}) for keys in ODD_KEYS),
+    ],
+)
+def test_a_document_that_is_odd_is_refused_whole(text: str | bytes) -> None:
+    with pytest.raises(PKIError):
+        parse_spiffe_bundle(text, DOMAIN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"trust_domains": []}',
+        '{"trust_domains": {"Upper.example": {"keys": []}}}',
+        '{"trust_domains": {"": {"keys": []}}}',
+        '{"trust_domains": {"spiffe://a.example": {"keys": []}}}',
+        '{"trust_domains": {"a.example": {"keys": []}, "a.example": {"keys": []}}}',
+        '{"trust_domains": {"a.example": []}}',
+        '{"trust_domains": {"a.example": {"keys": []}, "b.example": null}}',
+    ],
+)
+def test_a_map_with_one_odd_member_is_refused_whole(text: str) -> None:
+    with pytest.raises(PKIError):
+        parse_bundle_map(text)
+
+
+def test_a_bundle_is_of_a_trust_domain() -> None:
+    with pytest.raises(PKIError):
+        parse_spiffe_bundle(json.dumps(DOCUMENT), "not a domain")

@@ -1,0 +1,94 @@
+"""What can be read in two ways is not read: base64url and JSON from outside."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from troth.pki import base64url, strict_json
+
+
+@given(st.binary())
+def test_base64url_is_read_back(value: bytes) -> None:
+    text = base64url.encode(value)
+    assert text == urlsafe_b64encode(value).rstrip(b"=").decode()
+    assert base64url.decode(text) == value
+
+
+@given(st.text() | st.text("ABQRgw048-_+/= \n", max_size=9))
+def test_a_value_has_one_spelling_in_base64url(text: str) -> None:
+    try:
+        value = base64url.decode(text)
+    except ValueError:
+        return
+    assert base64url.encode(value) == text
+
+
+def test_the_standard_decoder_would_have_taken_another_spelling() -> None:
+    for text in ("QR", "QQ==", "QQ\n", "Q Q"):
+        assert urlsafe_b64decode(text + "==") == b"A"
+        with pytest.raises(ValueError, match="base64url"):
+            base64url.decode(text)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def depth(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + max((depth(part) for part in value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max((depth(part) for part in value), default=0)
+    return 0
+
+
+@given(JSON)
+def test_plain_json_is_read_as_the_standard_library_reads_it(value: object) -> None:
+    text = json.dumps(value)
+    if depth(value) <= strict_json.DEEPEST:
+        assert strict_json.parse(text) == strict_json.parse(text.encode()) == value
+
+
+@given(st.text('[]{}\\"', max_size=60))
+def test_brackets_in_texts_count_for_nothing(text: str) -> None:
+    assert strict_json.parse(json.dumps([text])) == [text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 1}',
+        '{"a": {"b": 1, "\\u0062": 2}}',
+        "1.0",
+        "1e2",
+        "NaN",
+        "-Infinity",
+        "[1,]",
+        "{'a': 1}",
+        "1 2",
+        "",
+        "\ufeff1",
+        "[" * 9 + "]" * 9,
+        '{"a":' * 9 + "1" + "}" * 9,
+        "[" * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        '"\\"' + "[" * 100_000,
+        "9" * 5000,
+        '"line\nbreak"',
+    ],
+)
+def test_json_that_can_be_read_in_two_ways_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^not JSON that can be read in one way only$"):
+        strict_json.parse(text)
+
+
+def test_bytes_that_are_not_utf8_are_not_read() -> None:
+    for raw in (b'"\xff"', '{"a": 1}'.encode("utf-16"), b'"\xed\xa0\x80"'):
+        with pytest.raises(ValueError, match="not JSON"):
+            strict_json.parse(raw)
