@@ -5,6 +5,7 @@ Everything is a plain manifest until a `Cluster` takes it in, as the API server 
 
 import base64
 import copy
+import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,34 +13,42 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from troth.pki.issuing import create_root
-from troth.pki.keys import generate_key, private_key_pem
+from troth.pki.jwk import public_jwk
+from troth.pki.keys import generate_key, load_private_key, private_key_pem
 from troth.planning.plan import (
-    ActivateRoot,
     AdoptAuthority,
     Apply,
-    CopyAuthority,
     CreateRoot,
-    DropSlots,
+    CreateTokenKey,
     IssueLeaf,
     Plan,
-    PrepareRoot,
     Remove,
     Restart,
     Step,
+    UpdateIssuer,
     UpdatePublic,
 )
 from troth.planning.planner import plan
 from troth.reconcile.execute import needed
 from troth.reconcile.keyring import Keyring
-from troth.reconcile.material import adopted_secret, leaf_secret, public_data, root_secret
+from troth.reconcile.material import (
+    adopted_secret,
+    issuer_data,
+    leaf_secret,
+    public_data,
+    root_secret,
+    token_key_secret,
+)
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.registry import Registry
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
-from troth.world.keys import Key, Keys, domain_key, identity_key
+from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
 from troth.world.rotations import rotation_key
 from troth.world.world import World
 
@@ -149,8 +158,8 @@ def unverified(*ports: str, **peer: Any) -> Manifest:
     }
 
 
-def call(name: str, *ports: str, namespace: str | None = None) -> Manifest:
-    return {"to": reference(name, namespace), "ports": list(ports or ("https",))}
+def call(name: str, *ports: str, namespace: str | None = None, **more: Any) -> Manifest:
+    return {"to": reference(name, namespace), "ports": list(ports or ("https",))} | more
 
 
 def external(*cidrs: str, ports: Iterable[int] = (443,)) -> Manifest:
@@ -220,6 +229,29 @@ def authority_secret(
     certificate, key = root(f"{name}.example", which, constrained=constrained)
     made = secret(f"{name}-authority", tls_crt=certificate, tls_key=key.encode())
     return owned(made, "TrustDomain", name)
+
+
+@cache
+def token_key(which: str = "first") -> bytes:
+    """A key that signs tokens as PEM, the same for the whole run."""
+    return private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
+
+
+def tokens_secret(name: str = "production", made: datetime = NOW, **data: bytes) -> Manifest:
+    """The Secret that the issuer of a domain of this name works from, in the midst of a handover.
+
+    Without `data`: a key that signs, the next one, and the one before.
+    """
+    before = load_private_key(token_key("before")).public_key()
+    assert isinstance(before, ec.EllipticCurvePublicKey)
+    keys = data or {
+        "current_key": token_key(),
+        "current_made": stamp(made).encode(),
+        "next_key": token_key("next"),
+        "next_made": stamp(made).encode(),
+        "retiring_jwk": json.dumps(public_jwk(before)).encode(),
+    }
+    return owned(secret(f"{name}-tokens", OWN, **keys), "TrustDomain", name)
 
 
 def owned(manifest: Manifest, kind: str, name: str) -> Manifest:
@@ -316,6 +348,14 @@ class Cluster:
             *(rotation_key(ref) for ref in rotations),
         ]
 
+    def views(self) -> list[Key]:
+        """The key of what each issuer works from."""
+        return [
+            view_key(ref.name)
+            for (kind, ref), each in sorted(self.objects.items())
+            if kind == "TrustDomain" and "tokens" in each["spec"]
+        ]
+
     def plan(self, key: Key) -> Plan:
         return plan(key, self.world, self.now)
 
@@ -342,8 +382,21 @@ class Cluster:
                 assert signer is not None
                 assert signer.authority.fingerprint == step.authority
                 return self.put(adopted_secret(step, signer))
-            case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
-                return set()  # roots are replaced in tests/reconcile/test_rotation.py
+            case _:
+                return self._serve_issuer(step)
+
+    def _serve_issuer(self, step: Step) -> Keys:
+        match step:
+            case CreateTokenKey():
+                return self.put(token_key_secret(step, self.now))
+            case UpdateIssuer():
+                before = copy.deepcopy(self.objects["Secret", step.ref])
+                before["data"] |= issuer_data(step)
+                if "view.json.gz" in step.data:
+                    self.world.tokens.view_written[step.ref.name] = self.world.uptime
+                return self.put(before)
+            case _:
+                return set()  # what signs is replaced in tests/reconcile/test_*rotation.py
 
     def visit(self, key: Key) -> Plan:
         """Carry one plan out, write the status, and return the plan that holds then."""
@@ -363,7 +416,7 @@ class Cluster:
         """Visit every key until nothing changes any more."""
         for _ in range(6):
             before = self.version
-            for key in self.keys():
+            for key in (*self.keys(), *self.views()):
                 self.visit(key)
             if self.version == before:
                 return self

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
-from tests.builders import NOW, Cluster, Manifest, accept, call, domain, identity, key_of, namespace
+from tests.builders import (
+    NOW,
+    OWN,
+    Cluster,
+    Manifest,
+    accept,
+    call,
+    domain,
+    identity,
+    key_of,
+    namespace,
+)
 from tests.networkpolicy import Network
 from tests.oracle import Declared
 from tests.planning.test_reachability import OPENINGS, compiled, pairs, shown
@@ -303,3 +314,74 @@ def test_a_namespace_that_leaves_its_domain_keeps_its_policies_and_its_peers_clo
     cluster.put(namespace("shop"))
     assert ingress(cluster.settle(), "ledger", "finance") == []
     assert ingress(cluster) == ["checkout"]
+
+
+# The way to the issuer
+
+
+def issuers(cluster: Cluster, name: str = "checkout") -> list[Manifest]:
+    """The rules of a workload's egress that lead to Troth's own namespace."""
+    return [
+        rule
+        for rule in policy_of(cluster.settle(), name)["spec"]["egress"]
+        if OWN in str(rule["to"][0].get("namespaceSelector"))
+    ]
+
+
+def with_tokens(*manifests: Manifest) -> Cluster:
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        domain(tokens={}),
+        builders.authority_secret(),
+        *manifests,
+    )
+
+
+ASKING = identity(
+    "payments", ports=["https"], accepts=[accept("checkout")], authentication={"token": {}}
+)
+CALLING = identity("checkout", calls=[call("payments")])
+TO_THE_ISSUER = {
+    "to": [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": OWN}},
+            "podSelector": {
+                "matchLabels": {
+                    "app.kubernetes.io/name": "troth",
+                    "app.kubernetes.io/component": "issuer",
+                    "troth.dev/trust-domain": "production",
+                }
+            },
+        }
+    ],
+    "ports": [{"protocol": "TCP", "port": 8443}],
+}
+
+
+def test_who_needs_tokens_reaches_the_issuer_and_nobody_else_does() -> None:
+    cluster = with_tokens(ASKING, CALLING, identity("other"))
+    assert issuers(cluster) == [TO_THE_ISSUER]
+    assert issuers(cluster, "payments") == []
+    assert issuers(cluster, "other") == []
+    cluster.put(identity("checkout"))
+    assert issuers(cluster) == []
+
+
+def test_who_calls_only_those_that_take_no_tokens_does_not_reach_the_issuer() -> None:
+    taking_none = identity("payments", ports=["https"], accepts=[accept("checkout")])
+    assert issuers(with_tokens(taking_none, CALLING)) == []
+
+
+def test_who_starts_transactions_reaches_the_issuer_where_there_is_one() -> None:
+    starting = identity("checkout", startsTransactions={})
+    assert issuers(with_tokens(starting)) == [TO_THE_ISSUER]
+    assert issuers(builders.shop(starting)) == []
+
+
+def test_the_way_to_the_issuer_stays_while_a_conflict_suspends_the_edge_and_does_not_open() -> None:
+    rival = identity("rival", account="payments")
+    cluster = with_tokens(ASKING, CALLING)
+    assert issuers(cluster) == [TO_THE_ISSUER]
+    cluster.put(rival)
+    assert issuers(cluster) == [TO_THE_ISSUER]
+    assert issuers(with_tokens(ASKING, rival, CALLING)) == []

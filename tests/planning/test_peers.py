@@ -3,7 +3,21 @@
 import json
 from typing import Any
 
-from tests.builders import DAY, NOW, Cluster, accept, call, gateway_only, identity, shop, unverified
+from tests import builders
+from tests.builders import (
+    DAY,
+    NOW,
+    Cluster,
+    Manifest,
+    accept,
+    call,
+    domain,
+    gateway_only,
+    identity,
+    namespace,
+    shop,
+    unverified,
+)
 from troth.resources.references import Ref
 from troth.world.observe import decoded
 
@@ -37,6 +51,8 @@ def test_it_names_live_peers_with_their_ports_and_scopes() -> None:
     assert document(cluster) == {
         "version": "v1alpha1",
         "spiffeID": f"{prefix}/payments",
+        "issuers": {},
+        "issuerIDs": {},
         "accepts": [
             {
                 "spiffeID": f"{prefix}/till",
@@ -101,3 +117,105 @@ def test_a_peer_that_is_taken_back_leaves_it_also_during_a_conflict() -> None:
     cluster.settle()
     cluster.put(identity(ports=["https"]))
     assert document(cluster)["accepts"] == []
+
+
+# Tokens
+
+ISSUERS = {"production.example": "https://production-issuer.troth-system.svc:8443"}
+ISSUER_IDS = {"production.example": "spiffe://production.example/ns/troth-system/sa/troth-issuer"}
+
+
+def issuing(*manifests: Manifest, **spec: Any) -> Cluster:
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        domain(**{"tokens": {}, **spec}),
+        builders.authority_secret(),
+        *manifests,
+    )
+
+
+def test_it_says_whose_tokens_to_believe() -> None:
+    found = document(issuing(identity()))
+    assert (found["issuers"], found["issuerIDs"]) == (ISSUERS, ISSUER_IDS)
+    elsewhere = {"issuer": "https://tokens.shop.example"}
+    found = document(issuing(identity(), tokens=elsewhere))
+    assert found["issuers"] == {"production.example": "https://tokens.shop.example"}
+
+
+def test_it_believes_the_issuers_of_federated_domains_that_have_one() -> None:
+    def federated(back: list[Manifest], **spec: Any) -> dict[str, str]:
+        cluster = issuing(
+            identity(),
+            domain("abroad", federatesWith=back, **spec),
+            builders.authority_secret("abroad"),
+            federatesWith=[{"name": "abroad"}],
+        )
+        issuers: dict[str, str] = document(cluster)["issuers"]
+        return issuers
+
+    named = [{"name": "production"}]
+    abroad = {"abroad.example": "https://abroad-issuer.troth-system.svc:8443"}
+    assert federated(named, tokens={}) == {**abroad, **ISSUERS}
+    assert federated(named) == ISSUERS
+    assert federated([], tokens={}) == ISSUERS
+
+
+def test_it_names_the_token_that_a_call_needs_and_the_token_to_ask_for() -> None:
+    callee = identity(
+        ports=["https"],
+        accepts=[accept("checkout", scopes=["charge", "refund"])],
+        authentication={"token": {"proofOfPossession": "Optional"}},
+        requires={"context": ["Tenant"]},
+    )
+    cluster = issuing(
+        callee,
+        identity("ledger", ports=["https"], accepts=[accept("checkout")]),
+        identity("checkout", calls=[call("payments", scopes=["charge", "audit"]), call("ledger")]),
+    )
+    audience = "spiffe://production.example/ns/shop/sa/payments"
+    assert document(cluster)["requires"] == {
+        "context": ["Tenant"],
+        "token": {"audience": audience, "proofOfPossession": "Optional"},
+    }
+    ledger, payments = document(cluster, "checkout")["calls"]
+    assert payments["token"] == {"audience": audience, "scopes": ["charge"]}
+    assert "token" not in ledger
+    assert "token" not in document(cluster, "checkout")["requires"]
+    # what the callee gives is what the caller may ask the issuer for: it follows
+    cluster.put({**callee, "spec": {**callee["spec"], "accepts": [accept("checkout")]}})
+    (_, payments) = document(cluster, "checkout")["calls"]
+    assert payments["token"]["scopes"] == []
+
+
+def test_it_names_the_gateways_that_may_speak_for_others() -> None:
+    cluster = shop(
+        identity(
+            ports=["https", ("http", 8080)],
+            accepts=[
+                accept("edge", "https", forwards=["ClientCertificate"]),
+                accept("other", "https"),
+                accept("other", "http", forwards=["ClientCertificate"]),
+            ],
+        ),
+        identity("edge", calls=[call("payments")]),
+        identity("other", calls=[call("payments")]),
+    )
+    edge, other = document(cluster)["accepts"]
+    assert edge["forwards"] == ["ClientCertificate"]
+    assert "forwards" not in other, "what is declared for a port that is not live counts for none"
+
+
+def test_it_says_what_transactions_may_begin_here() -> None:
+    declared = {"scopes": ["b", "a"], "context": ["channel"]}
+    found = document(shop(identity(startsTransactions=declared)))
+    assert found["startsTransactions"] == {"scopes": ["a", "b"], "context": ["channel"]}
+    assert "startsTransactions" not in document(shop(identity()))
+
+
+def test_whose_tokens_to_believe_stays_while_two_domains_claim_the_workload() -> None:
+    cluster = issuing(identity(ports=["https"], accepts=[accept("checkout")]), identity("checkout"))
+    document(cluster)
+    cluster.put(domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}}))
+    cluster.put(identity(ports=["https"]))  # its document is written even so
+    found = document(cluster)
+    assert (found["issuers"], found["issuerIDs"]) == (ISSUERS, ISSUER_IDS)

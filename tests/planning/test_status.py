@@ -25,11 +25,11 @@ from tests.builders import (
 )
 from tests.strategies import clusters
 from troth.planning.edge_status import EDGE_LIMIT
+from troth.resources.authentication import GATEWAY_TRUST_LIMIT
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.references import Ref
-from troth.resources.service_identity import GATEWAY_TRUST_LIMIT
 from troth.resources.service_identity_status import ServiceIdentityStatus
-from troth.resources.trust_domain import TrustDomainStatus
+from troth.resources.trust_domain_status import TrustDomainStatus
 from troth.world.keys import domain_key
 
 

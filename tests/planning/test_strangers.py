@@ -10,8 +10,8 @@ from tests.builders import identity, parsed_identity, unverified
 from tests.networkpolicy import Network, Pod, selects
 from tests.strategies import more
 from troth.planning.strangers import collectors, unverified_peers
+from troth.resources.peers import Unverified
 from troth.resources.selectors import LabelSelector
-from troth.resources.service_identity import Unverified
 
 Manifest = dict[str, Any]
 

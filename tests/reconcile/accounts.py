@@ -5,6 +5,7 @@ Which key is in use is a part of its own, `key`. Each part has a name, so that a
 a change must show.
 """
 
+import gzip
 import hashlib
 import json
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.reconcile.serving import Running
 from troth.cli import graph
 from troth.pki.keys import algorithm_of
 from troth.pki.pem import public_key
+from troth.pki.spiffe_bundle import parse_bundle_map
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.model import Model
 from troth.trust.edges import all_edges
@@ -64,7 +66,11 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             yield ("policy", where), manifest["spec"]
         case "ConfigMap":
             roots = manifest["data"][observe.ROOTS].encode()
-            yield ("bundle", where), sorted(map(_said, _read(roots)))
+            bundles = parse_bundle_map(manifest["data"][observe.BUNDLE_MAP])
+            keys = {name: len(bundle.jwt_keys) for name, bundle in bundles.items()}
+            yield ("bundle", where), (sorted(map(_said, _read(roots))), keys)
+        case "Secret" if where.endswith("-tokens"):
+            yield from _tokens(where, observe.decoded(manifest))
         case "Secret":
             own = where.startswith(f"{OWN}/")
             data, what = observe.decoded(manifest), "authority" if own else "certificate"
@@ -77,6 +83,15 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
                 yield ("peers", where), json.loads(data[observe.PEERS])
                 yield ("roots", where), sorted(map(_said, _read(data[observe.ROOTS])))
                 yield ("files", where), sorted(data)
+
+
+NO_VIEW = gzip.compress(b"{}")
+
+
+def _tokens(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any]]:
+    view = json.loads(gzip.decompress(data.get(observe.VIEW, NO_VIEW)))
+    yield ("tokens", where), (sorted(data), view)
+    yield ("key", where), hashlib.sha256(data[observe.TOKEN_KEY]).hexdigest()
 
 
 def _marks(manifest: Manifest) -> Manifest:

@@ -82,6 +82,7 @@ PRODUCTION = builders.domain(
     },
     certificates={"lifetime": "20h", "dnsSuffixes": ["shop.example"]},
     bundle={"configMapName": "roots", "propagation": "2m"},
+    tokens={"issuer": "https://tokens.shop.example", "keyLifetime": "100h"},
     allowEnvironments=["abroad"],
     federatesWith=[{"name": "abroad"}],
     network={
@@ -119,6 +120,28 @@ PAYMENTS = builders.identity(
     exceptions={"probes": ["probe"], "metrics": ["probe"]},
     requires={"context": ["Tenant"]},
 )
+VAULT = builders.identity(
+    "vault",
+    ports=["https"],
+    accepts=[builders.accept("till", scopes=["open", "close"], forwards=["ClientCertificate"])],
+    authentication={
+        "token": {
+            "audience": "https://vault.shop.example",
+            "lifetime": "90s",
+            "proofOfPossession": "Optional",
+            "certificate": {
+                "dnsNames": ["vault.shop.example"],
+                "lifetime": "12h",
+                "keystores": ["PKCS12"],
+            },
+        }
+    },
+)
+TILL = builders.identity(
+    "till",
+    calls=[builders.call("vault", scopes=["open"])],
+    startsTransactions={"scopes": ["orders.place"], "context": ["channel"]},
+)
 LEGACY = builders.identity(
     "legacy",
     ports=["https"],
@@ -136,6 +159,8 @@ DECLARED = [
     BATCH,
     PAYMENTS,
     LEGACY,
+    VAULT,
+    TILL,
     builders.identity(
         "checkout",
         calls=[builders.call(each) for each in ("payments", "legacy", "audit")],
@@ -245,6 +270,9 @@ CHANGES: dict[str, Change] = {
     "TrustDomain.bundle": Change("bundle"),
     "TrustDomain.bundle.configMapName": Change("bundle", "trusted"),
     "TrustDomain.bundle.propagation": Change("pace", "4m", rotated="production"),
+    "TrustDomain.tokens": Change("tokens"),
+    "TrustDomain.tokens.issuer": Change("peers", "https://tokens.other.example"),
+    "TrustDomain.tokens.keyLifetime": Change("key", "24h", lives=timedelta(hours=26)),
     "TrustDomain.consent": Change("policy"),
     "TrustDomain.allowEnvironments": Change("policy"),
     "TrustDomain.federatesWith": Change("bundle"),
@@ -276,6 +304,21 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.authentication.mtls.keyAlgorithm": Change("certificate"),
     "ServiceIdentity.authentication.mtls.lifetime": Change("certificate", "6h", lives=A_RENEWAL),
     "ServiceIdentity.authentication.mtls.keystores": Change("files", lives=A_RENEWAL),
+    "ServiceIdentity.authentication.token": Change(
+        "peers", GONE, beside={"authentication": {"mtls": {}}}
+    ),
+    "ServiceIdentity.authentication.token.audience": Change("tokens", "https://v.shop.example"),
+    "ServiceIdentity.authentication.token.lifetime": Change("tokens", "60s"),
+    "ServiceIdentity.authentication.token.proofOfPossession": Change("peers"),
+    "ServiceIdentity.authentication.token.certificate": Change("certificate"),
+    "ServiceIdentity.authentication.token.certificate.dnsNames": Change(
+        "certificate", ["v.shop.example"]
+    ),
+    "ServiceIdentity.authentication.token.certificate.keyAlgorithm": Change("certificate"),
+    "ServiceIdentity.authentication.token.certificate.lifetime": Change(
+        "certificate", "6h", lives=A_RENEWAL
+    ),
+    "ServiceIdentity.authentication.token.certificate.keystores": Change("files", lives=A_RENEWAL),
     "ServiceIdentity.authentication.gatewayOnly": Change(
         "certificate", GONE, beside={"authentication": {"mtls": {}}}
     ),
@@ -305,6 +348,7 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.accepts.[].unverified.reason": Change("status", "nobody else will do"),
     "ServiceIdentity.accepts.[].ports": Change("policy", ["admin"]),
     "ServiceIdentity.accepts.[].scopes": Change("peers", ["refund"]),
+    "ServiceIdentity.accepts.[].forwards": Change("peers"),
     "ServiceIdentity.calls": Change("policy"),
     "ServiceIdentity.calls.[].to": Change(
         "policy", GONE, beside={"calls.0": {"kubernetesAPI": True}}
@@ -312,6 +356,7 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.calls.[].to.name": Change("policy", "audit"),
     "ServiceIdentity.calls.[].to.namespace": Change("policy", "shop"),
     "ServiceIdentity.calls.[].ports": Change("policy", ["admin"], at="payments"),
+    "ServiceIdentity.calls.[].scopes": Change("tokens", ["close"]),
     "ServiceIdentity.calls.[].external": Change(
         "policy", GONE, beside={"calls.1": builders.call("audit")}
     ),
@@ -326,6 +371,9 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.exceptions.metrics": Change("policy", ["https"]),
     "ServiceIdentity.requires": Change("peers"),
     "ServiceIdentity.requires.context": Change("peers", ["Subject"]),
+    "ServiceIdentity.startsTransactions": Change("tokens"),
+    "ServiceIdentity.startsTransactions.scopes": Change("tokens", ["orders.cancel"]),
+    "ServiceIdentity.startsTransactions.context": Change("tokens", ["store"]),
     "ServiceIdentity.enforcement": Change("policy"),
     "ServiceIdentity.onRotation": Change("status"),
     "ServiceIdentity.onRotation.restart": Change(

@@ -28,11 +28,13 @@ from tests.reconcile.serving import Crashed, Permit, Server, converge, running
 from tests.strategies import clusters
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
+from troth.world.keys import view_key
 
 SHOP = [namespace("shop", domain="production"), domain()]
 PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
 CHECKOUT = identity("checkout", calls=[call("payments")])
 POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
+TOKENS = "Secret", Ref(OWN, "production-tokens")
 SECRET = "Secret", Ref("shop", "payments-identity")
 BUNDLE = "ConfigMap", Ref("shop", "trust-bundle")
 SID = Ref("shop", "payments")
@@ -105,7 +107,7 @@ def comparable(server: Server) -> dict[Any, Any]:
     """All that is stored but what is random: keys, what they sign, and versions."""
     random = {"tls.key", "tls.crt", "ca.crt", "keystore.p12", "truststore.p12"}
     random |= {"keystore-password", "fingerprint", "serial", "authority", "resourceVersion"}
-    random |= {"troth.dev/keystore-digest"}
+    random |= {"troth.dev/keystore-digest", "bundle.json", "bundle-map.json", "current.key"}
 
     def without(value: Any) -> Any:
         match value:
@@ -125,10 +127,24 @@ def crowded() -> list[Manifest]:
     """Something of everything, before anything was done."""
     keystore = {"mtls": {"keystores": ["PKCS12"]}}
     return [
-        *SHOP,
+        SHOP[0],
+        domain(tokens={}),
         namespace("finance", domain="production"),
         PAYMENTS,
-        identity("checkout", calls=[call("payments"), call("ledger", namespace="finance")]),
+        identity(
+            "checkout",
+            calls=[
+                call("payments"),
+                call("ledger", namespace="finance"),
+                call("vault", scopes=["open"]),
+            ],
+        ),
+        identity(
+            "vault",
+            ports=["https"],
+            accepts=[accept("checkout", scopes=["open"])],
+            authentication={"token": {}},
+        ),
         identity(
             "ledger",
             "finance",
@@ -150,14 +166,15 @@ async def test_after_a_crash_at_any_write_it_converges_to_what_would_have_been()
         with pytest.raises(Crashed):
             await converge(server)
         issued = {
-            place: each["data"]["tls.crt"]
+            (place, name): each["data"][name]
             for place, each in server.objects.items()
-            if place[0] == "Secret"
+            for name in ("tls.crt", "current.key")
+            if place[0] == "Secret" and name in each["data"]
         }
         await converge(server)
         assert comparable(server) == comparable(undisturbed), f"after write {crash_after}"
-        for place, certificate in issued.items():
-            assert server.objects[place]["data"]["tls.crt"] == certificate, "nothing is reissued"
+        for (place, name), made in issued.items():
+            assert server.objects[place]["data"][name] == made, "nothing is made anew"
         assert len(server.log) <= count + 4
 
 
@@ -243,6 +260,99 @@ async def test_an_edit_by_hand_is_repaired_with_one_write_and_one_event(
     assert server.reasons() == ["Repaired"]
     for part in ("spec", "data"):
         assert server.objects[place].get(part) == before.get(part)
+
+
+async def test_what_an_issuer_works_from_is_repaired_with_one_write_and_one_event() -> None:
+    server = Server(crowded())
+    async with running(server) as it:
+        await it.settle()
+        await it.clock.move_to(NOW + HOUR)
+        for name in ("view.json.gz", "bundle.json"):
+            before = copy.deepcopy(server.objects[TOKENS]["data"])
+            server.log.clear()
+            server.events.clear()
+            edited = copy.deepcopy(server.objects[TOKENS])
+            edited["data"][name] = "e30="
+            await it.put(edited)
+            assert server.objects[TOKENS]["data"] == before
+            assert server.log == [TOKENS]
+            (told,) = server.events
+            assert told["reason"] == "Repaired"
+            assert told["regarding"]["kind"] == "TrustDomain"
+            assert told["regarding"]["uid"]
+            assert "troth-system/production-tokens" in told["note"]
+
+
+async def test_a_changed_edge_is_followed_by_the_issuer_with_one_write_and_no_event() -> None:
+    server = Server(crowded())
+    async with running(server) as it:
+        await it.settle()
+        await it.clock.move_to(NOW + HOUR)
+        server.log.clear()
+        server.events.clear()
+        before = server.objects[TOKENS]["data"]["view.json.gz"]
+        await it.put(identity("checkout"))
+        assert server.log[0] == TOKENS, "before anything else"
+        assert server.log.count(TOKENS) == 1
+        assert server.objects[TOKENS]["data"]["view.json.gz"] != before
+        assert "Repaired" not in server.reasons()
+
+
+async def test_a_view_that_cannot_be_written_is_told_by_its_domain_and_heals() -> None:
+    server = Server(crowded())
+    async with running(server) as it:
+        await it.settle()
+        await it.clock.move_to(NOW + HOUR)
+        server.refuses = lambda place: (
+            ApiError(403, "Forbidden", "not here") if place == TOKENS else None
+        )
+        await it.put(identity("checkout"))
+        told = server.condition("TrustDomain", Ref("", "production"), "TokensReady")
+        assert (told["status"], told["reason"]) == ("False", "WriteRefused")
+        server.refuses = lambda _: None
+        it.engine.queue.add([view_key("production")])
+        await it.settle()
+        told = server.condition("TrustDomain", Ref("", "production"), "TokensReady")
+        assert (told["status"], told["reason"]) == ("True", "Active")
+
+
+async def test_a_view_that_need_not_be_written_any_more_is_no_refusal() -> None:
+    server = Server(crowded())
+    (checkout,) = (each for each in crowded() if each["metadata"]["name"] == "checkout")
+    async with running(server) as it:
+        await it.settle()
+        await it.clock.move_to(NOW + HOUR)
+        server.refuses = lambda place: (
+            ApiError(403, "Forbidden", "not here") if place == TOKENS else None
+        )
+        await it.put(identity("checkout"))
+        await it.put(checkout)
+        it.engine.queue.add([view_key("production")])
+        await it.settle()
+        told = server.condition("TrustDomain", Ref("", "production"), "TokensReady")
+        assert (told["status"], told["reason"]) == ("True", "Active")
+
+
+async def test_what_an_issuer_works_from_is_known_after_a_restart_too() -> None:
+    server = Server(crowded())
+    await converge(server)
+    async with running(server) as it:
+        await it.settle()
+        server.events.clear()
+        edited = copy.deepcopy(server.objects[TOKENS])
+        edited["data"]["view.json.gz"] = edited["data"]["bundle.json"] = "e30="
+        await it.put(edited)
+        assert server.reasons() == ["Repaired", "Repaired"]
+
+
+async def test_a_domain_with_tokens_is_silent_after_a_restart() -> None:
+    server = Server(crowded())
+    await converge(server)
+    server.log.clear()
+    server.events.clear()
+    await converge(server)
+    await converge(server, NOW + HOUR)
+    assert (server.log, server.events) == ([], [])
 
 
 async def test_an_edited_peer_list_is_repaired_and_the_key_stays() -> None:

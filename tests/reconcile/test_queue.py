@@ -10,7 +10,7 @@ from tests.builders import DAY, HOUR, NOW, key_of
 from tests.virtual_time import run
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.queue import WorkQueue
-from troth.world.keys import Key
+from troth.world.keys import Key, view_key
 
 A, B, C = (key_of(name) for name in "abc")
 
@@ -263,5 +263,16 @@ def test_what_whoever_works_on_a_key_has_caught_up_with_does_not_bring_it_back()
         work.add([A])
         work.done(A, None)
         assert await next_key(work) == A
+
+    run(story())
+
+
+def test_what_an_issuer_may_issue_waits_behind_nothing() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        work.add([A, B])
+        work.add([view_key("production"), C])
+        assert await next_key(work) == view_key("production")
+        assert [await next_key(work) for _ in range(3)] == [A, B, C]
 
     run(story())

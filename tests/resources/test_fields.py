@@ -20,12 +20,12 @@ from troth.resources.trust_domain import TrustDomain
 PAYMENTS = identity(
     ports=[("https", 8443), ("http", 8080)],
     accepts=[
-        accept("checkout", scopes=["payments.charge"]),
+        accept("checkout", scopes=["payments.charge"], forwards=["ClientCertificate"]),
         builders.unverified(cidrs=["203.0.113.0/24"]),
         builders.unverified(podSelector={"matchLabels": {"app": "ingress"}}),
     ],
     calls=[
-        call("ledger", namespace="finance"),
+        {**call("ledger", namespace="finance"), "scopes": ["ledger.post"]},
         external("203.0.113.0/24"),
         {"kubernetesAPI": True},
     ],
@@ -35,6 +35,20 @@ PAYMENTS = identity(
     exceptions={"probes": ["http"], "metrics": ["http"]},
     requires={"context": ["Tenant"]},
     onRotation={"restart": [{"kind": "Deployment", "name": "payments"}]},
+    startsTransactions={"scopes": ["orders.place"], "context": ["channel"]},
+)
+LEDGER = identity(
+    "ledger",
+    authentication={
+        "token": {
+            "audience": "https://ledger.shop.example",
+            "lifetime": "90s",
+            "proofOfPossession": "Optional",
+            "certificate": {"dnsNames": ["ledger.shop.example"]},
+        }
+    },
+    onRotation={"restart": [{"kind": "Deployment", "name": "ledger"}]},
+    startsTransactions={},
 )
 LEGACY = identity(
     "legacy",
@@ -46,6 +60,7 @@ PRODUCTION = domain(
     allowEnvironments=["staging"],
     federatesWith=[{"name": "abroad"}],
     certificates={"lifetime": "24h", "dnsSuffixes": ["shop.example"]},
+    tokens={"issuer": "https://tokens.shop.example:8443/production", "keyLifetime": "240h"},
     network={
         "dns": {"namespace": "kube-system", "podSelector": {"matchLabels": {"k8s-app": "dns"}}},
         "metrics": {"namespace": "monitoring", "podSelector": {"matchLabels": {"app": "prom"}}},
@@ -87,7 +102,7 @@ def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
     return result
 
 
-BASES = {"sid": PAYMENTS, "gateway": LEGACY, "td": PRODUCTION, "cr": MONTHLY}
+BASES = {"sid": PAYMENTS, "token": LEDGER, "gateway": LEGACY, "td": PRODUCTION, "cr": MONTHLY}
 every_base = pytest.mark.parametrize("manifest", BASES.values(), ids=BASES)
 
 
@@ -106,6 +121,8 @@ def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
 SELECTOR = "spec.workload.podSelector"
 LABELS = {"matchLabels": {"app": "x"}}
 RESTARTED = {"kind": "Deployment", "name": "payments"}
+TOKEN = "spec.authentication.token"
+ISSUER = "spec.tokens.issuer"
 WRONG: list[tuple[str, str, Any, str, str]] = [
     # base, changed path, value, where it is told, words of the sentence
     ("sid", "metadata.name", "Payments", "metadata.name", "write a Kubernetes name"),
@@ -148,6 +165,20 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("sid", "spec.authentication.mtls.lifetime", "", "", "write a duration in hours"),
     ("sid", "spec.authentication.mtls.lifetime", "1m", "", "a duration between 5m and 2160h"),
     ("sid", "spec.authentication.mtls.keyAlgorithm", "DSA", "", "ECDSA-P256"),
+    ("token", "spec.authentication.mtls", {}, "spec.authentication", "mtls, token, or gatewayOnly"),
+    ("token", f"{TOKEN}.audience", "a b", f"{TOKEN}.audience", "write an audience as a URI"),
+    ("token", f"{TOKEN}.audience", "spiffe://a.b/c", "", "leave audience out for the workload's"),
+    ("token", f"{TOKEN}.audience", "a" * 256, f"{TOKEN}.audience", "at most 255 characters"),
+    ("token", f"{TOKEN}.lifetime", "9s", f"{TOKEN}.lifetime", "a duration between 10s and 15m"),
+    ("token", f"{TOKEN}.lifetime", "16m", f"{TOKEN}.lifetime", "a duration between 10s and 15m"),
+    ("token", f"{TOKEN}.proofOfPossession", "None", "", "'Required' or 'Optional'"),
+    ("token", f"{TOKEN}.certificate.dnsNames", ["*.x.y"], "", "write a full DNS name"),
+    ("token", "spec.startsTransactions.scopes", ["a scope"], "", "write a scope"),
+    ("token", "spec.startsTransactions.context", ["a-b"], "", "write the name of a part of the"),
+    ("sid", "spec.accepts.0.forwards", ["Everything"], "", "'ClientCertificate'"),
+    ("sid", "spec.accepts.1.forwards", ["ClientCertificate"], "spec.accepts[1]", "leave forwards"),
+    ("sid", "spec.calls.1.scopes", ["a"], "spec.calls[1]", "ask for scopes beside to"),
+    ("sid", "spec.calls.0.scopes", ["a scope"], "", "write a scope"),
     ("sid", "spec.accepts.0.ports", [], "spec.accepts[0].ports", "at least 1 item"),
     ("sid", "spec.accepts.0.ports", ["grpc"], "spec", "declare under workload.ports"),
     ("sid", "spec.exceptions.probes", ["grpc"], "spec", "declare under workload.ports"),
@@ -172,7 +203,8 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("sid", "spec.onRotation.restart", 2 * [RESTARTED], "", "list Deployment payments once"),
     ("gateway", "spec.onRotation", {"restart": [RESTARTED]}, "spec", "leave onRotation out"),
     ("gateway", "spec.accepts.0.from.name", "other", "spec", "accept the gateway itself"),
-    ("gateway", "spec.calls", [call("ledger")], "spec", "use mtls to call another"),
+    ("gateway", "spec.calls", [call("ledger")], "spec", "use mtls or token to call another"),
+    ("gateway", "spec.startsTransactions", {}, "spec", "leave startsTransactions out"),
     ("gateway", "spec.authentication.gatewayOnly.owner", GONE, "", "required; add it"),
     ("gateway", "spec.authentication.gatewayOnly.reason", GONE, "", "required; add it"),
     ("gateway", "spec.authentication.gatewayOnly.expiresAt", GONE, "", "required; add it"),
@@ -186,6 +218,14 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("td", "spec.allowEnvironments", ["production"], "spec", "leave the domain's own"),
     ("td", "spec.federatesWith", [{"name": "a"}, {"name": "a"}], "", "once; it is there twice"),
     ("td", "spec.consent", "None", "spec.consent", "'Mutual' or 'Callee'"),
+    ("td", ISSUER, "http://a.b", ISSUER, "write the issuer as an https URL"),
+    ("td", ISSUER, "https://a.b/", ISSUER, "or trailing slash"),
+    ("td", ISSUER, "https://a.b/?c", ISSUER, "without query, fragment"),
+    ("td", ISSUER, "https://localhost", ISSUER, "with a DNS name in lower case"),
+    ("td", "spec.tokens.keyLifetime", "23h", "", "write a duration between 24h and 8760h"),
+    ("td", "metadata.name", "a.b", "", "the issuer's Service is named after it"),
+    ("td", "metadata.name", "4prod", "", "that begins with a letter"),
+    ("td", "metadata.name", "a" * 57, "", "at most 56 lower-case letters"),
     ("td", "spec.bundle.propagation", "25h", "", "write a duration between 1s and 24h"),
     ("td", "spec.network.probes.cidrs", [], "spec.network.probes.cidrs", "at least 1 item"),
     ("td", "spec.network.dns.port", 0, "spec.network.dns.port", "greater than or equal to 1"),
@@ -194,9 +234,9 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
         "spec.target.kind",
         "ServiceIdentity",
         "spec",
-        "only a root can be declared compromised",
+        "only a root or a token key can be declared compromised",
     ),
-    ("cr", "spec.compromised", "0123", "spec.compromised", "write the fingerprint of the root"),
+    ("cr", "spec.compromised", "0123", "spec.compromised", "write the fingerprint of the root or"),
     ("cr", "spec.every", "1m", "spec.every", "write a duration between 5m and 87600h"),
     ("cr", "spec.every", GONE, "spec", "write every beside windows"),
     ("cr", "spec.overlap", "2161h", "spec.overlap", "write a duration between 0s and 2160h"),

@@ -106,6 +106,74 @@ def test_gateway_only_trust_holds_until_its_end(days: int, expected: tuple[EdgeS
     assert verdict(declared(callee, CHECKOUT)) == expected
 
 
+TOKENS: Manifest = {"tokens": {}}
+ASKING = identity(
+    "payments", ports=["https"], accepts=[accept("checkout")], authentication={"token": {}}
+)
+
+
+def test_a_callee_that_asks_for_tokens_is_called_only_where_they_are_issued() -> None:
+    refused = (EdgeState.REFUSED, "TokensNotEnabled")
+    assert verdict(declared(ASKING, CHECKOUT)) == refused
+    assert verdict(registry(SHOP, domain(**TOKENS), ASKING, CHECKOUT)) == (EdgeState.LIVE, "")
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        (TOKENS, TOKENS, (EdgeState.LIVE, "")),
+        (TOKENS, {}, (EdgeState.REFUSED, "TokensNotEnabled")),
+        ({}, TOKENS, (EdgeState.REFUSED, "TokensNotEnabled")),
+    ],
+)
+def test_between_two_domains_both_must_issue_tokens(
+    here: Manifest, there: Manifest, expected: tuple[EdgeState, str]
+) -> None:
+    federation = registry(
+        SHOP,
+        namespace("abroad", domain="abroad"),
+        domain(federatesWith=[{"name": "abroad"}], allowEnvironments=["abroad"], **here),
+        domain(
+            "abroad",
+            federatesWith=[{"name": "production"}],
+            allowEnvironments=["production"],
+            **there,
+        ),
+        identity(
+            "payments",
+            ports=["https"],
+            accepts=[accept("partner", namespace="abroad")],
+            authentication={"token": {}},
+        ),
+        identity("partner", "abroad", calls=[call("payments", namespace="shop")]),
+    )
+    assert verdict(federation) == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "shared"), [("shop", True), ("finance", True), ("abroad", False)]
+)
+def test_an_audience_of_two_is_nobodys(where: str, shared: bool) -> None:
+    """A team could else have tokens made for another's service. Who is not federated cannot."""
+    both = {"token": {"audience": "https://payments.example"}}
+    asking = identity(
+        "payments", ports=["https"], accepts=[accept("checkout")], authentication=both
+    )
+    claiming = registry(
+        SHOP,
+        namespace("finance", domain="production"),
+        namespace("abroad", domain="abroad"),
+        domain(**TOKENS),
+        domain("abroad", **TOKENS),
+        asking,
+        CHECKOUT,
+        identity("other", where, authentication=both),
+    )
+    (edge,) = all_edges(claiming, NOW)
+    assert edge.reason == ("AudienceShared" if shared else "")
+    assert (f"{where}/other" in edge.message) is shared
+
+
 def test_a_gateway_only_workload_cannot_be_a_caller_even_by_the_callees_word() -> None:
     trust = gateway_only("gateway", NOW + timedelta(days=1))
     caller = identity("checkout", authentication=trust)

@@ -15,7 +15,7 @@ from tests.builders import OWN, Cluster, Manifest, accept, call, identity, key_o
 from troth.planning.planner import plan
 from troth.resources.references import Ref
 from troth.world.facts import OWNER_NAME
-from troth.world.keys import domain_key, identity_key
+from troth.world.keys import domain_key, identity_key, view_key
 from troth.world.world import World
 
 # Who is concerned
@@ -162,6 +162,51 @@ def test_a_foreign_secret_elsewhere_is_no_authority() -> None:
     stray["metadata"] = {**stray["metadata"], "namespace": "shop"}
     cluster = Cluster.of(builders.domain(), stray)
     assert cluster.world.authorities.secrets == {}
+
+
+# Tokens
+
+
+def test_whom_a_change_of_tokens_concerns() -> None:
+    """The caller's own document, and its issuer's view, name the scopes that a callee gives."""
+
+    def vault(*scopes: str, audience: str = "vault") -> Manifest:
+        accepts = [builders.accept("till", scopes=list(scopes))]
+        token = {"token": {"audience": audience}}
+        return identity("vault", ports=["https"], accepts=accepts, authentication=token)
+
+    cluster = Cluster.of(
+        builders.namespace("shop", domain="production"),
+        builders.domain(tokens={}),
+        vault("open"),
+        identity("till", calls=[builders.call("vault", scopes=["open"])]),
+        identity("other"),
+        identity("safe", authentication={"token": {"audience": "safe"}}),
+    )
+    vaults, view = key_of("vault"), view_key("production")
+    assert cluster.put(vault("open", "close")) == {vaults, key_of("till"), view}
+    assert cluster.put(vault("open", "close", audience="safe")) == {
+        *(vaults, key_of("till"), key_of("safe"), view)
+    }
+    assert cluster.put(identity("other", startsTransactions={})) == {key_of("other"), view}
+    stored = cluster.objects["ServiceIdentity", Ref("shop", "other")]
+    assert cluster.put({**stored, "status": {}}) == {key_of("other")}
+
+
+def test_without_tokens_no_change_concerns_an_issuer() -> None:
+    cluster = shop(identity("vault", ports=["https"], accepts=[builders.accept("till")]))
+    assert view_key("production") not in cluster.put(identity("till"))
+    assert cluster.world.tokens.entries == {}
+
+
+def test_a_view_that_is_written_concerns_nobody_but_its_domain() -> None:
+    cluster = shop(identity("till"))
+    stored = cluster.objects["TrustDomain", Ref("", "production")]
+    cluster.put({**stored, "spec": {**stored["spec"], "tokens": {}}})
+    cluster.settle()
+    secret = cluster.objects["Secret", Ref(OWN, "production-tokens")]
+    changed = {**secret, "data": {**secret["data"], "view.json.gz": "eA=="}}
+    assert cluster.put(changed) == {domain_key("production"), view_key("production")}
 
 
 # Anything at all

@@ -62,6 +62,13 @@ RESOURCES: dict[str, Resource] = {
     )
 }
 
+QUESTIONS: dict[str, Resource] = {
+    "TokenReview": _resource(
+        "authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False
+    ),
+}
+"""What is asked by being created: the answer has it whole, and nothing is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -290,7 +297,7 @@ class ApiServer:
         **options: Any,  # noqa: ANN401 - the library's own options
     ) -> aiohttp.ClientResponse:
         options.setdefault("header_params", dict(_ACCEPT))
-        resource = RESOURCES[kind]
+        resource = RESOURCES.get(kind) or QUESTIONS[kind]
         path = resource.path(name=ref.name or None, namespace=ref.namespace or None)
         path += f"/{subresource}" if subresource else ""
         if known := self._spared.refusal(resource.name):

@@ -58,6 +58,7 @@ class Informer:
         selection: Selection,
         sink: Sink,
         on_failure: Callable[[Selection, ApiError], None] = lambda *_: None,
+        backoff: Backoff | None = None,
     ) -> None:
         self.selection = selection
         self.synced = asyncio.Event()
@@ -66,7 +67,7 @@ class Informer:
         self._on_failure = on_failure
         self._known: set[Ref] = set()
         self._version = ""
-        self._backoff = Backoff()
+        self._backoff = backoff or Backoff()
 
     async def run(self) -> None:
         """List and watch until cancelled. Only cancellation ends it; every error backs off."""

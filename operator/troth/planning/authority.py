@@ -14,7 +14,8 @@ from troth.planning.rotation import next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
-from troth.resources.trust_domain import AuthorityState, RotationPhase, TrustDomain
+from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain_status import AuthorityState, RotationPhase
 from troth.world.facts import KnownAuthority, Manifest
 from troth.world.observe import ROOTS
 from troth.world.world import World

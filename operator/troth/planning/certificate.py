@@ -12,12 +12,13 @@ from troth.planning import status as verdicts
 from troth.planning.anchors import bundle_text, roots_in
 from troth.planning.children import is_child, metadata_of, secret_ref
 from troth.planning.identity_view import Layer, View, conflict, refused, removal
+from troth.planning.issuers import issuers_known
 from troth.planning.leaf import LeafQuestion, why_issue
-from troth.planning.peers import identity_document, listed, standing_document
+from troth.planning.peers import Peers, identity_document, listed, standing_document, standing_names
 from troth.planning.plan import IssueLeaf, UpdatePublic
+from troth.resources.authentication import Certificate
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
-from troth.resources.service_identity import MTLS
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge
@@ -40,10 +41,10 @@ def plan_certificate(view: View, world: World) -> Layer:
     """Return how the certificate stands, and what must be issued or written for it."""
     type_ = "CertificateIssued"
     leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
-    if view.mtls is None:
+    if view.certificate is None:
         verdict = verdicts.true(type_, "NotRequired", "gatewayOnly needs no certificate")
         return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
-    obstacle = _why_not_issue(view, view.mtls)
+    obstacle = _why_not_issue(view, view.certificate)
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         standing = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
@@ -53,7 +54,7 @@ def plan_certificate(view: View, world: World) -> Layer:
     assert view.known_authority is not None
     authority = view.known_authority.authority
     assert authority is not None
-    question = _question(view, view.domain, authority, view.mtls)
+    question = _question(view, view.domain, authority, view.certificate)
     manifest = _secret_manifest(view, world, question.profile.spiffe_id)
     fault = why_issue(question)
     if fault is not None:
@@ -105,7 +106,7 @@ def _revocations(view: View, world: World) -> tuple[UpdatePublic, ...]:
     return (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
 
 
-def _why_not_issue(view: View, mtls: MTLS) -> Fault | None:
+def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
     """Return why nothing may be issued now; what was issued is then left alone."""
     if view.domain is None:
         return Fault(view.governance.reason, view.governance.message)
@@ -123,13 +124,13 @@ def _why_not_issue(view: View, mtls: MTLS) -> Fault | None:
     if not known.authority.not_before <= view.now < known.authority.not_after:
         message = f"the authority of TrustDomain {name} is not valid at this time"
         return Fault("AuthorityNotReady", message)
-    return _name_fault(mtls, view.domain, known.authority)
+    return _name_fault(declared, view.domain, known.authority)
 
 
-def _name_fault(mtls: MTLS, domain: TrustDomain, authority: Authority) -> Fault | None:
+def _name_fault(declared: Certificate, domain: TrustDomain, authority: Authority) -> Fault | None:
     """Return the first DNS name that the domain does not give to its identities."""
     suffixes = domain.spec.certificates.dns_suffixes
-    for name in mtls.dns_names:
+    for name in declared.dns_names:
         if not any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
             message = (
                 f"TrustDomain {domain.metadata.name} does not allow the DNS name {name}; list a "
@@ -142,7 +143,9 @@ def _name_fault(mtls: MTLS, domain: TrustDomain, authority: Authority) -> Fault 
     return None
 
 
-def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS) -> LeafQuestion:
+def _question(
+    view: View, domain: TrustDomain, authority: Authority, declared: Certificate
+) -> LeafQuestion:
     ref, spec = view.identity.ref, view.identity.spec
     ceiling = domain.spec.certificates.lifetime
     known = view.known_authority
@@ -162,11 +165,11 @@ def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS)
             spiffe_id=spiffe_id(
                 domain.spec.domain, ref.namespace, spec.workload.service_account_name
             ),
-            dns_names=tuple(dict.fromkeys([*services, *mtls.dns_names])),
-            lifetime=min(ceiling, mtls.lifetime or ceiling),
+            dns_names=tuple(dict.fromkeys([*services, *declared.dns_names])),
+            lifetime=min(ceiling, declared.lifetime or ceiling),
         ),
-        algorithm=mtls.key_algorithm,
-        keystore=bool(mtls.keystores),
+        algorithm=declared.key_algorithm,
+        keystore=bool(declared.keystores),
         roots=bundle_text(view.anchors),
         uid=view.identity.metadata.uid,
         now=view.now,
@@ -179,7 +182,7 @@ def _question(view: View, domain: TrustDomain, authority: Authority, mtls: MTLS)
 def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
     """Return the Secret without its private part."""
     standing = standing_document(view.secret.public.get(PEERS, "") if view.secret else "")
-    edges, ids = _in_force(view, world, standing)
+    peers = _peers(view, world, standing)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -187,7 +190,7 @@ def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
         "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
         "stringData": {
             ROOTS: bundle_text(view.anchors),
-            PEERS: identity_document(view.identity, own_id, edges, ids),
+            PEERS: identity_document(view.identity, own_id, peers),
         },
     }
 
@@ -197,6 +200,20 @@ def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
     return secret.public != manifest["stringData"] or any(
         secret.labels.get(key) != value for key, value in labels.items()
     )
+
+
+def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
+    """Return what the peer list tells of others, with whose word on tokens to believe.
+
+    Of a workload that two trust domains claim, the issuers stay those that it has.
+    """
+    edges, ids = _in_force(view, world, standing)
+    issuers, issuer_ids = (
+        issuers_known(view.domain, world)
+        if view.domain is not None
+        else (standing_names(standing, "issuers"), standing_names(standing, "issuerIDs"))
+    )
+    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids)
 
 
 def _in_force(
@@ -226,7 +243,7 @@ def _names_of(peer: Ref, world: World) -> frozenset[str]:
     for one that has no certificate.
     """
     identity = world.registry.identities.get(peer)
-    if identity is None or identity.spec.authentication.mtls is None:
+    if identity is None or identity.spec.authentication.certificate is None:
         return frozenset()
     account = identity.spec.workload.service_account_name
     claims = world.registry.governance(peer.namespace).claims

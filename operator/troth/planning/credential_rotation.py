@@ -19,6 +19,7 @@ from troth.planning.restarts import plan_rollout
 from troth.planning.rotation import due_of
 from troth.planning.rotation import made_at as root_made_at
 from troth.planning.schedule import due_at, overlap_of
+from troth.planning.token_keys import key_due, plan_key_rotation
 from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import (
@@ -28,7 +29,8 @@ from troth.resources.credential_rotation import (
     TargetKind,
 )
 from troth.resources.scalars import format_duration, format_time
-from troth.resources.trust_domain import RotationPhase
+from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain_status import RotationPhase
 from troth.resources.windows import known_zone, next_open
 from troth.world.facts import Fault
 from troth.world.keys import Key
@@ -43,6 +45,9 @@ PHASES = {
     RotationPhase.REISSUING: CredentialPhase.OVERLAPPING,
     RotationPhase.RETIRING: CredentialPhase.RETIRING,
 }
+IDLE = RotationPhase.IDLE
+ORDER = [phase for phase in RotationPhase if phase is not IDLE]
+"""The phases of a handover, as they follow each other."""
 ON_ITS_WAY = frozenset({"AwaitingCredential"})
 """Reasons that pass without a person doing anything."""
 
@@ -132,15 +137,29 @@ def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:
     if known is None or known.authority is None:
         message = f"{key} has no authority that can be used; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
-    handover = plan_rotation(domain, world, now)
+    handovers = (plan_rotation(domain, world, now), plan_key_rotation(domain, world, now))
+    dues = (due_of(domain, known.authority, world, now), _token_key_due(domain, world, now))
+    waits = [each.wait for each in handovers if each.wait is not None]
     return Progress(
-        phase=PHASES[handover.phase],
+        phase=_least_advanced(each.phase for each in handovers),
         made_at=root_made_at(known.authority),
-        due=due_of(domain, known.authority, world, now),
-        blockers=handover.blockers,
-        wait=handover.wait,
+        due=min((due for due in dues if due is not None), default=None),
+        blockers=tuple(blocker for each in handovers for blocker in each.blockers),
+        wait=min(waits, default=None),
         fault=_given_asked_for(key, world, now),
     )
+
+
+def _token_key_due(domain: TrustDomain, world: World, now: datetime) -> datetime | None:
+    known = world.tokens.of(domain)
+    if domain.spec.tokens is None or known is None or known.active is None:
+        return None
+    return key_due(domain, known.active, world, now)
+
+
+def _least_advanced(phases: Iterable[RotationPhase]) -> CredentialPhase:
+    """Return where the slower of a root and a token key stands, of those under way."""
+    return PHASES[min((each for each in phases if each in ORDER), key=ORDER.index, default=IDLE)]
 
 
 def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
@@ -161,8 +180,8 @@ def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
 
 def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
     identity = world.registry.identities[key.ref]
-    if identity.spec.authentication.mtls is None:
-        message = f"{key} has no certificate to rotate; delete this, or declare mtls there"
+    if identity.spec.authentication.certificate is None:
+        message = f"{key} has no certificate to rotate; delete this, or declare mtls or token there"
         return Progress(fault=Fault("NothingToRotate", message))
     secret = world.secrets.get(secret_ref(key.ref))
     if secret is None or secret.leaf is None:

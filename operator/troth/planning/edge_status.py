@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 from troth.planning.status import false, true
 from troth.resources.conditions import Verdict
+from troth.resources.peers import Unverified
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity, Unverified
+from troth.resources.service_identity import ServiceIdentity
 from troth.resources.service_identity_status import Direction, EdgeState, EdgeStatus
 from troth.trust.declared import accepted, called
 from troth.trust.edges import Edge

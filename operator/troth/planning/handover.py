@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from troth.planning.plan import Step
-from troth.resources.trust_domain import RotationPhase
+from troth.resources.trust_domain_status import RotationPhase
 
 
 @dataclass(frozen=True, slots=True)

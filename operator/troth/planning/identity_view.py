@@ -10,10 +10,11 @@ from troth.planning.anchors import trusted_anchors
 from troth.planning.children import FOREIGN_RETRY, is_child, policy_ref, secret_ref
 from troth.planning.plan import Remove, Step
 from troth.planning.rotation import reissue_wait
+from troth.resources.authentication import Certificate, GatewayOnly
 from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
-from troth.resources.service_identity import MTLS, GatewayOnly, ServiceIdentity
+from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
@@ -50,9 +51,9 @@ class View:
         return self.governance.domain
 
     @property
-    def mtls(self) -> MTLS | None:
-        """The declared mTLS, if that is the pattern."""
-        return self.identity.spec.authentication.mtls
+    def certificate(self) -> Certificate | None:
+        """The declared certificate, where the pattern has one."""
+        return self.identity.spec.authentication.certificate
 
     @property
     def gateway_only(self) -> GatewayOnly | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from troth.planning.issuers import PORT
 from troth.planning.strangers import (
     NAMESPACE_NAME,
     collectors,
@@ -44,7 +45,7 @@ class Situation:
     """All that the policy of one workload depends on.
 
     `peers` has the identity of every peer of an edge that can be read; `existing` is the policy as
-    it stands, None without one.
+    it stands, None without one; `issuer` are the pods that issue its tokens, None without any.
     """
 
     identity: ServiceIdentity
@@ -53,6 +54,7 @@ class Situation:
     network: Network
     api_endpoints: frozenset[Endpoint]
     existing: Content | None
+    issuer: Manifest | None = None
 
     def standing(self, direction: str) -> list[Rule]:
         """Return the rules of the policy as it stands: of its `ingress` or its `egress`."""
@@ -69,6 +71,7 @@ def compile_policy(situation: Situation) -> Manifest:
             *_outbound(situation),
             *_external(situation),
             *_api_server(situation),
+            *_issuer(situation),
         ],
     )
 
@@ -200,6 +203,7 @@ def _unaccounted(
         if ref.namespace == peer.namespace
     ]
     elsewhere = [*_exceptions(situation), *_unverified(situation), *_dns(situation)]
+    elsewhere += _issuer_rule(situation)
     for rule in existing:
         peers = rule.get(side) or [{}]
         labels = (peers[0].get("namespaceSelector") or {}).get("matchLabels")
@@ -241,3 +245,28 @@ def _api_server(situation: Situation) -> Iterable[Rule]:
                 "to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}],
                 "ports": _ports([(Protocol.TCP, endpoint.port)]),
             }
+
+
+def _issuer(situation: Situation) -> Iterable[Rule]:
+    """Yield the way to the issuer, for who needs tokens or starts transactions.
+
+    While the only edges that need tokens are suspended it stays if it is there.
+    """
+    me, starts = situation.identity, situation.identity.spec.starts_transactions
+    states = {
+        edge.state
+        for edge in situation.edges
+        if edge.caller == me.ref
+        and (callee := situation.peers.get(edge.callee)) is not None
+        and callee.spec.authentication.token is not None
+    }
+    for rule in _issuer_rule(situation):
+        stays = EdgeState.SUSPENDED in states and rule in situation.standing("egress")
+        if starts is not None or EdgeState.LIVE in states or stays:
+            yield rule
+
+
+def _issuer_rule(situation: Situation) -> list[Rule]:
+    if situation.issuer is None:
+        return []
+    return [{"to": [situation.issuer], "ports": _ports([(Protocol.TCP, PORT)])}]

@@ -2,37 +2,48 @@
 
 Written into the identity's Secret; read by services, by `troth.edge` and by the sandbox's
 workload. A service accepts a caller whose certificate verifies against `ca.crt`, whose SPIFFE ID
-is listed for the port, and grants it the scopes listed there and no others.
+is listed for the port, and grants it the scopes listed there and no others. Where tokens are used
+it says whose tokens to believe, for which audience, and what tokens to get for a call.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
 
+from troth.planning.issuers import audience_of
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import Edge
+from troth.trust.scopes import scopes_between
 
 VERSION = "v1alpha1"
 
 
-def identity_document(
-    identity: ServiceIdentity,
-    spiffe_id: str,
-    edges: tuple[Edge, ...],
-    spiffe_ids: Mapping[Ref, str],
-) -> str:
-    """Return the text of `identity.json`: live edges only, sorted, ending in a newline.
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """What an identity's document tells of, beside what the identity declares itself.
 
     `spiffe_ids` has the SPIFFE ID of every peer of a live edge that has one to prove; a gatewayOnly
-    callee has none, and a file about whom to verify says nothing of it.
+    callee has none, and a file about whom to verify says nothing of it. `identities` are the
+    declared identities, of which those of callees are read. `issuers` and `issuer_ids` are the URLs
+    and the SPIFFE IDs of the issuers to believe, by trust domain.
     """
+
+    edges: tuple[Edge, ...]
+    spiffe_ids: Mapping[Ref, str]
+    identities: Mapping[Ref, ServiceIdentity]
+    issuers: Mapping[str, str]
+    issuer_ids: Mapping[str, str]
+
+
+def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -> str:
+    """Return the text of `identity.json`: live edges only, sorted, ending in a newline."""
     me = identity.ref
-    live = [edge for edge in edges if edge.state is EdgeState.LIVE]
-    scopes = _scopes(identity)
+    live = [edge for edge in peers.edges if edge.state is EdgeState.LIVE]
     accepts: dict[Ref, list[str]] = {}
     calls: dict[Ref, list[str]] = {}
     for edge in live:
@@ -40,27 +51,73 @@ def identity_document(
             accepts.setdefault(edge.caller, []).append(edge.port)
         if edge.caller == me:
             calls.setdefault(edge.callee, []).append(edge.port)
+    scopes = _scopes(identity)
     document: dict[str, Any] = {
         "version": VERSION,
         "spiffeID": spiffe_id,
+        "issuers": peers.issuers,
+        "issuerIDs": peers.issuer_ids,
         "accepts": [
             {
-                "spiffeID": spiffe_ids[caller],
+                "spiffeID": peers.spiffe_ids[caller],
                 "ports": [
                     {"name": port, "scopes": sorted(scopes.get((caller, port), ()))}
                     for port in sorted(ports)
                 ],
             }
+            | _forwards(identity, caller, ports)
             for caller, ports in sorted(accepts.items())
         ],
         "calls": [
-            {"name": str(callee), "spiffeID": spiffe_ids[callee], "ports": sorted(ports)}
+            {"name": str(callee), "spiffeID": peers.spiffe_ids[callee], "ports": sorted(ports)}
+            | _token_for(identity, peers.identities[callee], peers.spiffe_ids[callee], ports)
             for callee, ports in sorted(calls.items())
-            if callee in spiffe_ids
+            if callee in peers.spiffe_ids
         ],
-        "requires": {"context": sorted(item.value for item in identity.spec.requires.context)},
+        "requires": {"context": sorted(item.value for item in identity.spec.requires.context)}
+        | _token_required(identity, spiffe_id),
     }
+    starts = identity.spec.starts_transactions
+    if starts is not None:
+        document["startsTransactions"] = {
+            "scopes": sorted(starts.scopes),
+            "context": sorted(starts.context),
+        }
     return to_json(document, indent=2).decode() + "\n"
+
+
+def _forwards(identity: ServiceIdentity, caller: Ref, ports: Collection[str]) -> dict[str, Any]:
+    """Return what a caller may say of its own callers, by an entry for a port that is live."""
+    said = {
+        each.value
+        for accepted in identity.spec.accepts
+        if accepted.forwards
+        and accepted.from_
+        and accepted.from_.seen_from(identity.ref.namespace) == caller
+        and not set(accepted.ports).isdisjoint(ports)
+        for each in accepted.forwards
+    }
+    return {"forwards": sorted(said)} if said else {}
+
+
+def _token_for(
+    identity: ServiceIdentity, callee: ServiceIdentity, callee_id: str, ports: Collection[str]
+) -> dict[str, Any]:
+    """Return which token a call needs, where it needs one."""
+    if callee.spec.authentication.token is None:
+        return {}
+    scopes = list(scopes_between(identity, callee, ports).held)
+    return {"token": {"audience": audience_of(callee, callee_id), "scopes": scopes}}
+
+
+def _token_required(identity: ServiceIdentity, spiffe_id: str) -> dict[str, Any]:
+    """Return which token callers must bring, where they must."""
+    token = identity.spec.authentication.token
+    if token is None:
+        return {}
+    audience = audience_of(identity, spiffe_id)
+    proof = token.proof_of_possession.value
+    return {"token": {"audience": audience, "proofOfPossession": proof}}
 
 
 def standing_document(text: str) -> Mapping[str, Any]:
@@ -70,6 +127,14 @@ def standing_document(text: str) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def standing_names(document: Mapping[str, Any], member: str) -> Mapping[str, str]:
+    """Return a member of a document that maps names to names, or nothing where it does not."""
+    found = document.get(member)
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        return {}
+    return found
 
 
 def listed(document: Mapping[str, Any], port: str, *, inbound: bool) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """A plan is data. The reconciler, `troth plan` and the tests all read the same one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,7 +93,9 @@ class ActivateRoot:
 
 @dataclass(frozen=True, slots=True)
 class DropSlots:
-    """Keys of an authority's Secret that go: the CA before, or one that must not come."""
+    """Keys of an authority's Secret that go: the CA before, or one that must not come. Of an
+    issuer's likewise.
+    """
 
     ref: Ref
     uid: str
@@ -101,7 +103,47 @@ class DropSlots:
     slots: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CreateTokenKey:
+    """A key that signs tokens, to make and to keep in a new Secret; never replaces one there."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTokenKey:
+    """The next key that signs tokens, to be put beside the active one in the same Secret."""
+
+    ref: Ref
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateTokenKey:
+    """The next key takes the active one's place.
+
+    `retiring` is the public half of the active one as a JWK, None where it is not to be kept.
+    """
+
+    ref: Ref
+    uid: str
+    resource_version: str
+    retiring: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateIssuer:
+    """What an issuer works from beside its keys, all of it public, that must be this."""
+
+    ref: Ref
+    uid: str
+    resource_version: str
+    data: Mapping[str, bytes] = field(repr=False)
+
+
 RootStep = PrepareRoot | CopyAuthority | ActivateRoot | DropSlots
+TokenKeyStep = PrepareTokenKey | ActivateTokenKey | DropSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +190,19 @@ class Restart:
     message: str
 
 
-Step = Apply | Remove | CreateRoot | AdoptAuthority | RootStep | IssueLeaf | UpdatePublic | Restart
+Step = (
+    Apply
+    | Remove
+    | CreateRoot
+    | AdoptAuthority
+    | RootStep
+    | CreateTokenKey
+    | TokenKeyStep
+    | UpdateIssuer
+    | IssueLeaf
+    | UpdatePublic
+    | Restart
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,18 @@
 from datetime import datetime
 
 from troth.planning.credential_rotation import plan_credential_rotation
+from troth.planning.issuer_view import plan_issuer_view
 from troth.planning.plan import Plan
 from troth.planning.service_identity import plan_service_identity
 from troth.planning.trust_domain import plan_trust_domain
-from troth.world.keys import Key
+from troth.world.keys import ISSUER_VIEW, Key
 from troth.world.world import World
 
 PLANNERS = {
     "TrustDomain": plan_trust_domain,
     "ServiceIdentity": plan_service_identity,
     "CredentialRotation": plan_credential_rotation,
+    ISSUER_VIEW: plan_issuer_view,
 }
 
 

@@ -12,12 +12,14 @@ from troth.pki.authorities import Authority
 from troth.pki.certificates import BACKDATE, short
 from troth.planning.anchors import bundle_text, roots_in, trusting
 from troth.planning.handover import Handover, Laggard, hand_over
+from troth.planning.issuers import is_issuers, issuer_secret
 from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
 from troth.planning.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.schedule import due_at, overlap_of
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
-from troth.resources.trust_domain import RotationPhase, TrustDomain
+from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain_status import RotationPhase
 from troth.world.facts import AuthoritySecret, IdentitySecret, KnownAuthority
 from troth.world.keys import domain_key
 from troth.world.observe import (
@@ -236,16 +238,19 @@ class _Root:
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
         """Yield the Secrets that hold a leaf of this trust domain which may still be valid.
 
-        Those in a namespace that has left the domain are nobody's peers any more.
+        Those in a namespace that has left the domain are nobody's peers any more; its issuer is
+        called from everywhere.
         """
         prefix = f"spiffe://{self.domain.spec.domain}/"
+        issuer = issuer_secret(self.domain, self.world)
         for ref, secret in self.world.secrets.items():
             leaf = secret.leaf
             if leaf is None or self.now >= self.world.over_at(leaf.not_after):
                 continue
             if leaf.spiffe_id.startswith(prefix):
                 governance = self.world.registry.governance(ref.namespace)
-                if governance.domain is self.domain or not governance.settled:
+                ours = governance.domain is self.domain or not governance.settled
+                if secret is issuer or (ours and not is_issuers(secret)):
                     yield ref, secret
 
     def still_used(self) -> Iterator[Laggard]:
@@ -349,8 +354,10 @@ def readers_of(
             text = bundle.content.get(ROOTS, "") if bundle else ""
             since = bundle.since if bundle else world.uptime
             yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
+    issuer = issuer_secret(domain, world)  # its callers are of its own trust domain
     for ref, secret in world.secrets.items():
-        if ref.namespace not in governed or secret.leaf is None:
+        reads = secret is issuer or (ref.namespace in governed and not is_issuers(secret))
+        if not reads or secret.leaf is None:
             continue
         until = world.over_at(secret.leaf.not_after)
         if until > now:

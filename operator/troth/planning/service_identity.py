@@ -10,16 +10,20 @@ from troth.planning.certificate import plan_certificate
 from troth.planning.children import FOREIGN_RETRY, metadata_of, policy_ref
 from troth.planning.edge_status import edge_statuses, peers_agree
 from troth.planning.identity_view import Layer, View, conflict, gather, refused, removal
+from troth.planning.issuers import issuer_pods
 from troth.planning.leaf import leaf_due
 from troth.planning.network import Situation, compile_policy, keep_open
 from troth.planning.plan import Apply, Plan
 from troth.planning.restarts import Rollout, plan_rollout
+from troth.planning.strangers import pods_in
 from troth.resources.conditions import Verdict
 from troth.resources.scalars import format_time
 from troth.resources.service_identity import Enforcement
 from troth.resources.service_identity_status import CertificateStatus, ServiceIdentityStatus
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.audiences import audience_fault, shared_audience
 from troth.trust.edges import gateway_trust_fault
-from troth.world.facts import Fault, KnownAuthority
+from troth.world.facts import Fault, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.world import World
 
@@ -42,7 +46,12 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     view = gather(identity, world, now)
     certificate = plan_certificate(view, world)
     network = _plan_network(view, world)
-    judged = [certificate.verdict, network.verdict, *_gateway_verdict(view)]
+    judged = [
+        certificate.verdict,
+        network.verdict,
+        *_gateway_verdict(view),
+        *_tokens_verdict(view, world),
+    ]
     agreed = peers_agree(identity, view.edges)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     rollout = plan_rollout(view, world)
@@ -80,6 +89,7 @@ def _plan_network(view: View, world: World) -> Layer:
                 network=claim.spec.network,
                 api_endpoints=world.api_endpoints,
                 existing=view.policy,
+                issuer=_issuers_pods(claim, world),
             )
         )
         for claim in view.governance.claims
@@ -102,6 +112,12 @@ def _plan_network(view: View, world: World) -> Layer:
         "spec": spec,
     }
     return Layer(refused(type_, view.policy_refused) or verdict, (Apply(manifest),))
+
+
+def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:
+    """Return the peer that issues a trust domain's tokens."""
+    pods = issuer_pods(domain)
+    return pods_in(world.own_namespace, pods) if pods is not None else None
 
 
 def _unsettled(view: View) -> Fault | None:
@@ -159,12 +175,33 @@ def _gateway_verdict(view: View) -> Iterator[Verdict]:
         yield verdicts.true(type_, "UntilItsEnd", message)
 
 
+def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
+    """Yield whether an identity that asks for tokens can be given any."""
+    type_, domain = "TokensAccepted", view.domain
+    if view.identity.spec.authentication.token is None:
+        return
+    if domain is None:
+        yield verdicts.false(type_, view.governance.reason, view.governance.message)
+    elif domain.spec.tokens is None:
+        message = (
+            f"TrustDomain {domain.metadata.name} issues no tokens, without which nobody can call; "
+            "add tokens: {} to it"
+        )
+        yield verdicts.false(type_, "TokensNotEnabled", message)
+    elif other := shared_audience(view.identity, domain, world.registry):
+        message = audience_fault(view.identity, other)
+        yield verdicts.false(type_, "AudienceShared", message)
+    else:
+        message = f"tokens of TrustDomain {domain.metadata.name} are accepted"
+        yield verdicts.true(type_, "Accepted", message)
+
+
 def _status(view: View, judged: Iterable[Verdict], leaf: Leaf | None) -> dict[str, object]:
     identity, domain = view.identity, view.domain
     status = ServiceIdentityStatus(
         observed_generation=identity.metadata.generation,
         spiffe_id=None
-        if domain is None or view.mtls is None
+        if domain is None or view.certificate is None
         else spiffe_id(
             domain.spec.domain,
             identity.ref.namespace,

@@ -9,8 +9,9 @@ be narrowed so.
 
 from collections.abc import Iterable, Iterator
 
+from troth.resources.peers import Unverified
 from troth.resources.selectors import LabelSelector, Operator, Requirement
-from troth.resources.service_identity import ServiceIdentity, Unverified
+from troth.resources.service_identity import ServiceIdentity
 from troth.trust.selectors import overlap
 from troth.world.facts import Manifest
 

@@ -1,7 +1,8 @@
-"""The plan of a `TrustDomain`: its authority, its bundles, its status."""
+"""The plan of a `TrustDomain`: its authority, its bundles, its issuer, its status."""
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
@@ -11,14 +12,16 @@ from troth.planning.children import FOREIGN_RETRY, differs, is_child, metadata_o
 from troth.planning.handover import Handover
 from troth.planning.plan import Apply, Plan, Remove, Step
 from troth.planning.rotation import due_of
+from troth.planning.spiffe_bundles import bundle_files
+from troth.planning.tokens import Tokens, plan_tokens, removals
 from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
-from troth.resources.trust_domain import (
+from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain_status import (
     AuthorityState,
     AuthorityStatus,
     RotationStatus,
-    TrustDomain,
     TrustDomainStatus,
 )
 from troth.world.facts import Content, KnownAuthority, Manifest
@@ -26,34 +29,48 @@ from troth.world.keys import Key
 from troth.world.observe import ROOTS
 from troth.world.world import World
 
-ON_ITS_WAY = frozenset({"CreatingRoot", "Distributing", "WriteRefused"})
+ON_ITS_WAY = frozenset(
+    {
+        *("CreatingRoot", "Distributing", "WriteRefused"),
+        *("CreatingTokenKey", "IssuingCertificate", "CompilingView"),
+    }
+)
 """Reasons that pass without a person doing anything."""
 
 
 def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
     """Return what a trust domain asks of the world.
 
-    Of one that is gone the bundles are removed; its authority's Secret stays, for a key that is
-    deleted cannot be had back.
+    Of one that is gone the bundles are removed, and what its issuer works from; its authority's
+    Secret stays, for a key that is deleted cannot be had back.
     """
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
     domain = world.registry.domains.get(key.ref.name)
     if domain is None or domain.metadata.deletion_timestamp:
-        return Plan(key, "", steps=tuple(_removals(world.bundles_of(key.ref.name))))
+        bundled = _removals(world.bundles_of(key.ref.name))
+        return Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
     authority = plan_authority(domain, world, now)
     bundles = _plan_bundles(domain, world, now)
-    judged = (authority.verdict, bundles.verdict)
+    tokens = plan_tokens(domain, world, now)
+    judged = (authority.verdict, bundles.verdict, *([tokens.verdict] if tokens.verdict else []))
     rotation = plan_rotation(domain, world, now)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
+    conditions = verdicts.conditions(domain, domain.status.conditions, (*summary, *judged), now)
+    dues = (*_dues(domain, world, rotation, now), *tokens.dues)
     return Plan(
         key,
         domain.metadata.uid,
-        steps=(*authority.steps, *((rotation.step,) if rotation.step else ()), *bundles.steps),
-        status=_status(domain, world, rotation, (*summary, *judged), now),
+        steps=(
+            *authority.steps,
+            *((rotation.step,) if rotation.step else ()),
+            *bundles.steps,
+            *tokens.steps,
+        ),
+        status=_status(domain, world, rotation, tokens, conditions),
         previous_status=domain.status.manifest(),
-        due=min((due for due in _dues(domain, world, rotation, now) if due > now), default=None),
+        due=min((due for due in dues if due > now), default=None),
     )
 
 
@@ -71,7 +88,7 @@ def _plan_bundles(domain: TrustDomain, world: World, now: datetime) -> Part:
         for namespace in world.registry.governed_by(name)
         if namespace not in world.terminating
     }
-    data = {ROOTS: bundle_text(anchors)}
+    data = {ROOTS: bundle_text(anchors), **bundle_files(domain, world)}
     steps: list[Step] = []
     foreign: list[Ref] = []
     missing = False
@@ -160,8 +177,8 @@ def _status(
     domain: TrustDomain,
     world: World,
     rotation: Handover,
-    judged: tuple[Verdict, ...],
-    now: datetime,
+    tokens: Tokens,
+    conditions: list[dict[str, Any]],
 ) -> dict[str, object]:
     known = world.authorities.of(domain)
     if known is not None and known.authority is not None:
@@ -171,10 +188,16 @@ def _status(
     status = TrustDomainStatus(
         observed_generation=domain.metadata.generation,
         authorities=authorities,
-        rotation=RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers)),
+        rotation=_rotation_status(rotation),
+        token_keys=tokens.keys,
+        token_rotation=_rotation_status(tokens.rotation),
     ).manifest()
-    status["conditions"] = verdicts.conditions(domain, domain.status.conditions, judged, now)
+    status["conditions"] = conditions
     return status
+
+
+def _rotation_status(rotation: Handover) -> RotationStatus:
+    return RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers))
 
 
 def _authorities(known: KnownAuthority) -> Iterator[AuthorityStatus]:

@@ -20,17 +20,21 @@ from troth.pki.errors import PKIError
 from troth.planning.children import secret_ref
 from troth.planning.plan import (
     ActivateRoot,
+    ActivateTokenKey,
     AdoptAuthority,
     Apply,
     CopyAuthority,
     CreateRoot,
+    CreateTokenKey,
     DropSlots,
     IssueLeaf,
     Plan,
     PrepareRoot,
+    PrepareTokenKey,
     Remove,
     Restart,
     Step,
+    UpdateIssuer,
     UpdatePublic,
 )
 from troth.planning.planner import plan as make_plan
@@ -40,9 +44,11 @@ from troth.reconcile.execute import Executor, TryAgain, Writes, needed
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
 from troth.reconcile.queue import WorkQueue
+from troth.reconcile.served import Served
 from troth.resources.references import Ref
 from troth.world.facts import Manifest, canonical
-from troth.world.keys import Key
+from troth.world.keys import ISSUER_VIEW, Key, told_by
+from troth.world.observe import BUNDLE, VIEW
 from troth.world.workloads import Workloads
 from troth.world.world import World
 
@@ -106,6 +112,7 @@ class Engine:
         self._executor = Executor(server, self.world, self._keyring, clock)
         self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
         self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
+        self._served = Served()
 
     # Sink
 
@@ -236,18 +243,24 @@ class Engine:
             case UpdatePublic():
                 known = before.get(_place(step))
                 notice = notice if known == _digest(step.manifest["stringData"]) else None
+            case UpdateIssuer():
+                notice = notice if self._served.was_changed(step) else None
         affected = await self._executor.execute(step)
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
+        if isinstance(step, UpdateIssuer):
+            self._served.in_place(step.ref, step.data)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []
 
     def _remember(self, plan: Plan) -> None:
         """Keep what was asked for, to tell a changed declaration from a child changed by hand."""
+        self._remember_served(plan)
         if plan.status is None:
             self._in_place.pop(plan.key, None)
-            self._refusals.pop(plan.key, None)
+            if plan.key.kind != ISSUER_VIEW:  # else the plan of a resource that is gone
+                self._refusals.pop(plan.key, None)
         else:
             in_place = {
                 _place(step): _digest(step.manifest)
@@ -260,6 +273,18 @@ class Engine:
             ):
                 in_place["Secret", secret.ref] = _digest(secret.public)
             self._in_place[plan.key] = in_place
+
+    def _remember_served(self, plan: Plan) -> None:
+        """Keep what an issuer works from, where it is just what was planned."""
+        secret = self.world.tokens.named(plan.key.ref.name)
+        pending = plan.key.kind == ISSUER_VIEW and plan.due is not None
+        if secret is None or pending or any(isinstance(step, UpdateIssuer) for step in plan.steps):
+            return
+        match plan.key.kind:
+            case "TrustDomain":
+                self._served.in_place(secret.ref, {BUNDLE: secret.bundle})
+            case "IssuerView":
+                self._served.in_place(secret.ref, {VIEW: secret.view})
 
     def _has_new_leaf(self, step: IssueLeaf, plan: Plan) -> bool:
         secret = self.world.secrets.get(Ref.of(step.manifest))
@@ -277,6 +302,7 @@ class Engine:
             message += f": {error.message}"
         self.world.refused[kind, ref] = f"{kind} {ref} cannot be written: {message}"
         self._refusals.setdefault(key, set()).add((kind, ref))
+        self.queue.add({told_by(key)} - {key})
         log.warning("step refused", kind=kind, ref=str(ref), reason=error.reason)
 
     def _let_go(self, key: Key, steps: list[Step]) -> bool:
@@ -290,13 +316,12 @@ class Engine:
             self.world.refused.pop(place, None)
         if over:
             self._refusals[key] -= over
+            self.queue.add({told_by(key)} - {key})
         return bool(over)
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> None:
         """Write the status if it differs, and tell of transitions."""
-        if plan.status is None:
-            return
-        if plan.status != plan.previous_status:
+        if plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             self.queue.add(await self._executor.status(plan))
         await self._tell(plan, notices)
@@ -317,9 +342,24 @@ def _digest(content: Mapping[str, Any]) -> bytes:
 def _place(step: Step) -> tuple[str, Ref]:
     """Return the kind and place of what a step writes or removes."""
     match step:
-        case Apply() | CreateRoot() | AdoptAuthority() | IssueLeaf() | UpdatePublic():
+        case (
+            Apply()
+            | CreateRoot()
+            | AdoptAuthority()
+            | CreateTokenKey()
+            | IssueLeaf()
+            | UpdatePublic()
+        ):
             return step.manifest["kind"], Ref.of(step.manifest)
         case Remove() | Restart():
             return step.kind, step.ref
-        case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
+        case (
+            PrepareRoot()
+            | CopyAuthority()
+            | ActivateRoot()
+            | DropSlots()
+            | PrepareTokenKey()
+            | ActivateTokenKey()
+            | UpdateIssuer()
+        ):
             return "Secret", step.ref

@@ -5,20 +5,21 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from troth.planning.plan import Apply, IssueLeaf, Plan, Restart, Step, UpdatePublic
-from troth.reconcile import rotation_events
+from troth.planning.plan import Apply, IssueLeaf, Plan, Restart, Step, UpdateIssuer, UpdatePublic
+from troth.reconcile import rotation_events, token_events
 from troth.reconcile.notice import Notice
 from troth.resources.conditions import Truth
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
+from troth.world.keys import told_by
 
 NOTE_LIMIT = 1000
 """Characters of an Event's note, less than the API server's limit of 1 KiB."""
 
 ROTATING = {
-    "TrustDomain": rotation_events.of_trust_domain,
-    "CredentialRotation": rotation_events.of_credential_rotation,
+    "TrustDomain": (rotation_events.of_trust_domain, token_events.of_token_keys),
+    "CredentialRotation": (rotation_events.of_credential_rotation,),
 }
 
 
@@ -30,8 +31,8 @@ def transitions(plan: Plan) -> Iterator[Notice]:
     """
     before, after = plan.previous_status or {}, plan.status or {}
     yield from _readiness(_by_type(before), _by_type(after))
-    if plan.key.kind in ROTATING:
-        yield from ROTATING[plan.key.kind](before, after)
+    for told in ROTATING.get(plan.key.kind, ()):
+        yield from told(before, after)
 
 
 def _readiness(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
@@ -59,6 +60,9 @@ def repair(step: Step, plan: Plan) -> Notice | None:
         case Apply() | UpdatePublic():
             what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
             return Notice("Repaired", f"{what} was not as declared and has been put right")
+        case UpdateIssuer():
+            note = f"Secret {step.ref} was not as declared and has been put right"
+            return Notice("Repaired", note)
         case Restart():
             return Notice("Restarted", step.message)
         case _:
@@ -73,7 +77,7 @@ def relabelled(step: IssueLeaf) -> Notice:
 
 def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
     """Return a notice as an `events.k8s.io/v1` Event."""
-    key = plan.key
+    key = told_by(plan.key)
     regarding = {
         "apiVersion": API_VERSION,
         "kind": key.kind,

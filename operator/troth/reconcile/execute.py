@@ -9,18 +9,22 @@ from troth.pki.authorities import SigningAuthority
 from troth.planning.children import differs
 from troth.planning.plan import (
     ActivateRoot,
+    ActivateTokenKey,
     AdoptAuthority,
     Apply,
     CopyAuthority,
     CreateRoot,
+    CreateTokenKey,
     DropSlots,
     IssueLeaf,
     Plan,
     PrepareRoot,
+    PrepareTokenKey,
     Remove,
     Restart,
     RootStep,
     Step,
+    UpdateIssuer,
     UpdatePublic,
 )
 from troth.reconcile.clock import Clock
@@ -28,16 +32,21 @@ from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import (
     adopted_secret,
     is_slow,
+    issuer_data,
     leaf_secret,
     next_given,
     next_root,
+    next_token_key,
     public_data,
     root_secret,
+    token_key_moves,
+    token_key_secret,
 )
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
 from troth.world.facts import MANAGED_BY, RESTARTED_WITH, Content, Manifest
 from troth.world.keys import Key, Keys
+from troth.world.observe import VIEW
 from troth.world.world import World
 
 CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
@@ -122,6 +131,10 @@ class Executor:
                 return await self._begin_authority(step)
             case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
                 return await self._hand_over(step)
+            case CreateTokenKey():
+                return await self._put(token_key_secret(step, self._clock.now()), "")
+            case PrepareTokenKey() | ActivateTokenKey() | UpdateIssuer():
+                return await self._serve_issuer(step)
             case IssueLeaf():
                 return await self._issue(step)
             case UpdatePublic():
@@ -196,6 +209,21 @@ class Executor:
                 return await self._patch(step.ref, [*_unchanged(step), *_drops(step.slots)])
         metadata = {"uid": step.uid, "resourceVersion": step.resource_version}
         return await self._patch(step.ref, {"metadata": metadata, "data": data})
+
+    async def _serve_issuer(self, step: PrepareTokenKey | ActivateTokenKey | UpdateIssuer) -> Keys:
+        """Change what an issuer works from, if its Secret is as it was seen."""
+        match step:
+            case PrepareTokenKey():
+                data = next_token_key(self._clock.now())
+            case ActivateTokenKey():
+                return await self._patch(step.ref, [*_unchanged(step), *token_key_moves(step)])
+            case UpdateIssuer():
+                data = issuer_data(step)
+        metadata = {"uid": step.uid, "resourceVersion": step.resource_version}
+        affected = await self._patch(step.ref, {"metadata": metadata, "data": data})
+        if VIEW in data:
+            self._world.tokens.view_written[step.ref.name] = self._clock.uptime()
+        return affected
 
     async def _issue(self, step: IssueLeaf) -> Keys:
         signer = self._signer(step.authority_secret, step.trust_domain, step.authority)
@@ -317,7 +345,7 @@ def _drops(slots: Iterable[str]) -> list[Manifest]:
     return [{"op": "remove", "path": f"/data/{slot}"} for slot in slots]
 
 
-def _unchanged(step: ActivateRoot | DropSlots) -> list[Manifest]:
+def _unchanged(step: ActivateRoot | ActivateTokenKey | DropSlots) -> list[Manifest]:
     """Return the JSON patch operations that hold only if the Secret is as it was seen."""
     return [
         {"op": "test", "path": "/metadata/uid", "value": step.uid},

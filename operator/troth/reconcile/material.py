@@ -1,6 +1,7 @@
 """Making the private part of Secrets. What is slow of it belongs off the event loop."""
 
 import base64
+import json
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -10,8 +11,17 @@ from troth.pki.issuing import create_root, issue
 from troth.pki.keys import generate_key, private_key_pem
 from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
 from troth.pki.pem import write_certificates
-from troth.planning.plan import AdoptAuthority, CreateRoot, IssueLeaf, PrepareRoot
+from troth.planning.plan import (
+    ActivateTokenKey,
+    AdoptAuthority,
+    CreateRoot,
+    CreateTokenKey,
+    IssueLeaf,
+    PrepareRoot,
+    UpdateIssuer,
+)
 from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.scalars import format_time
 from troth.world.facts import KEYSTORE_DIGEST, Manifest
 from troth.world.observe import (
     KEY,
@@ -20,8 +30,13 @@ from troth.world.observe import (
     NEXT_KEY,
     NEXT_LEAF,
     NEXT_ROOTS,
+    NEXT_TOKEN_KEY,
+    NEXT_TOKEN_KEY_MADE,
     PASSWORD,
+    RETIRING_TOKEN_KEY,
     ROOTS,
+    TOKEN_KEY,
+    TOKEN_KEY_MADE,
     TRUSTSTORE,
     keystore_digest,
 )
@@ -39,6 +54,36 @@ def next_root(step: PrepareRoot, now: datetime) -> dict[str, str]:
     key = generate_key(step.algorithm)
     certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
     return {NEXT_LEAF: _encoded(certificate), NEXT_KEY: _encoded(private_key_pem(key))}
+
+
+def token_key_secret(step: CreateTokenKey, now: datetime) -> Manifest:
+    """Return the Secret of a new key that signs tokens."""
+    key = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
+    return _with_data(step.manifest, {TOKEN_KEY: key, TOKEN_KEY_MADE: format_time(now).encode()})
+
+
+def next_token_key(now: datetime) -> dict[str, str]:
+    """Return the data of a key to come, to be put beside the active one."""
+    key = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
+    data = {NEXT_TOKEN_KEY: key, NEXT_TOKEN_KEY_MADE: format_time(now).encode()}
+    return {name: _encoded(value) for name, value in data.items()}
+
+
+def token_key_moves(step: ActivateTokenKey) -> list[Manifest]:
+    """Return the JSON patch operations by which the next key takes the active one's place."""
+    moves = ((NEXT_TOKEN_KEY, TOKEN_KEY), (NEXT_TOKEN_KEY_MADE, TOKEN_KEY_MADE))
+    operations: list[Manifest] = [
+        {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"} for old, new in moves
+    ]
+    if step.retiring is None:
+        return operations
+    kept = _encoded(json.dumps(dict(step.retiring), sort_keys=True).encode())
+    return [{"op": "add", "path": f"/data/{RETIRING_TOKEN_KEY}", "value": kept}, *operations]
+
+
+def issuer_data(step: UpdateIssuer) -> dict[str, str]:
+    """Return what an issuer works from beside its keys, as the API server stores it."""
+    return {name: _encoded(value) for name, value in step.data.items()}
 
 
 def adopted_secret(step: AdoptAuthority, signer: SigningAuthority) -> Manifest:

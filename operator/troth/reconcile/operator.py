@@ -17,7 +17,7 @@ from troth.reconcile.clock import Clock, SystemClock
 from troth.reconcile.engine import Engine, Tally
 from troth.reconcile.informers import selections
 from troth.resources.references import Ref
-from troth.world.keys import domain_key, identity_key
+from troth.world.keys import domain_key, identity_key, view_key
 
 LEASE = "troth-operator"
 WORKERS = 8
@@ -92,6 +92,7 @@ class Operator:
             registry = self.engine.world.registry
             self.engine.queue.add(identity_key(ref) for ref in registry.identities)
             self.engine.queue.add(domain_key(name) for name in registry.domains)
+            self.engine.queue.add(view_key(name) for name in registry.domains)
             tasks.create_task(self.engine.queue.run_due())
             for _ in range(self._settings.workers):
                 tasks.create_task(self.engine.work())

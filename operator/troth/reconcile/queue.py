@@ -1,17 +1,19 @@
 """The work queue: keys, each at most once, never worked twice at once.
 
-Failures come back with exponential backoff and jitter. What is due in the future (renewals,
-expiries) is one heap of due times, not one timer per object.
+What issuers may issue goes before everything else: it is how an edge that is taken back closes for
+tokens, and it must not wait behind a fleet. Failures come back with exponential backoff and jitter.
+What is due in the future (renewals, expiries) is one heap of due times, not one timer per object.
 """
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import Iterable
 from datetime import datetime
 
 from troth.cluster.informer import Backoff
 from troth.reconcile.clock import Clock
-from troth.world.keys import Key
+from troth.world.keys import ISSUER_VIEW, Key
 
 
 class WorkQueue:
@@ -19,7 +21,8 @@ class WorkQueue:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
         self._waiting: set[Key] = set()
         self._working: set[Key] = set()
         self._again: set[Key] = set()
@@ -46,11 +49,12 @@ class WorkQueue:
                 self._again.add(key)
             elif key not in self._waiting:
                 self._waiting.add(key)
-                self._ready.put_nowait(key)
+                later = key.kind != ISSUER_VIEW
+                self._ready.put_nowait((later, next(self._numbers), key))
 
     async def get(self) -> Key:
         """Wait for a key and take it; every `get` is answered by `done` or `retry`."""
-        key = await self._ready.get()
+        _, _, key = await self._ready.get()
         self._waiting.discard(key)
         self._working.add(key)
         retry = self._retries.pop(key, None)

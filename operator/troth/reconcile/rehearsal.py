@@ -121,13 +121,15 @@ class Rehearsal:
         return self._write((kind, ref), stored)
 
     async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
-        """Carry out the operations `test`, `move` and `remove` on an object's second level."""
+        """Carry out `test`, `add`, `move` and `remove` on an object's second level."""
         stored = copy.deepcopy(self._get(kind, ref))
         for operation in operations:
             part, key = operation["path"].strip("/").split("/")
             match operation["op"]:
                 case "test" if stored[part].get(key) != operation["value"]:
                     raise ApiError(422, "Invalid", "a test did not hold")
+                case "add":
+                    stored[part][key] = operation["value"]
                 case "move":
                     stored[part][key] = stored[part].pop(operation["from"].rpartition("/")[2])
                 case "remove":

@@ -13,7 +13,7 @@ from troth.reconcile.notice import Notice
 from troth.resources.blockers import MOST_BLOCKERS
 from troth.resources.conditions import Truth
 from troth.resources.credential_rotation import CredentialPhase
-from troth.resources.trust_domain import AuthorityState, RotationPhase
+from troth.resources.trust_domain_status import AuthorityState, RotationPhase
 
 Status = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def of_trust_domain(before: Status, after: Status) -> Iterator[Notice]:
     yield from _beginning(was, now)
     yield from _taking_over(was, now)
     yield from _ending(was, now)
-    yield from _blocked(before.get("rotation") or {}, after["rotation"])
+    yield from blocked(before.get("rotation") or {}, after["rotation"])
 
 
 def of_credential_rotation(before: Status, after: Status) -> Iterator[Notice]:
@@ -39,7 +39,7 @@ def of_credential_rotation(before: Status, after: Status) -> Iterator[Notice]:
     overlaps = phase != CredentialPhase.OVERLAPPING or known is None  # else only once renewed
     if renewed or (phase != last and overlaps):
         yield _arrived(phase, last, made if renewed else None)
-    yield from _blocked(before, after)
+    yield from blocked(before, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _arrived(phase: str, last: str, made: str | None) -> Notice:
             return Notice("RotationCompleted", "the old credential is dropped")
 
 
-def _blocked(before: Status, after: Status) -> Iterator[Notice]:
+def blocked(before: Status, after: Status) -> Iterator[Notice]:
     """Tell of what begins to hold a rotation up, not of what only goes on doing so.
 
     A status names the first few. Where it had no room for all, one further down the order may

@@ -28,8 +28,8 @@ class Target(Model):
     """The resource whose credential is rotated."""
 
     kind: TargetKind
-    """ServiceIdentity: its key and certificate. TrustDomain: its root, or the given CA; only from
-    Troth's own namespace."""
+    """ServiceIdentity: its key and certificate. TrustDomain: its root, or the given CA, and the key
+    that signs its tokens; only from Troth's own namespace."""
     name: Name
     """The resource's name; a ServiceIdentity is in this namespace."""
 
@@ -51,8 +51,8 @@ class CredentialRotationSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.compromised) || self.target.kind == 'TrustDomain'",
-            message="only a root can be declared compromised; to replace the key of a "
-            "ServiceIdentity at once, set requestedAt",
+            message="only a root or a token key can be declared compromised; to replace the key of "
+            "a ServiceIdentity at once, set requestedAt",
             holds=lambda spec: (
                 spec.compromised is None or spec.target.kind is TargetKind.TRUST_DOMAIN
             ),
@@ -86,15 +86,16 @@ class CredentialRotationSpec(Model):
             StringConstraints(max_length=64),
             Rule(
                 cel="self.matches('^[0-9a-f]{16}([0-9a-f]{48})?$')",
-                message="write the fingerprint of the root as status.authorities of its "
-                "TrustDomain shows it, 16 hexadecimal digits",
+                message="write the fingerprint of the root or token key as status.authorities or "
+                "status.tokenKeys of its TrustDomain shows it, 16 hexadecimal digits",
                 holds=lambda text: len(text) in (16, 64) and set(text) <= set("0123456789abcdef"),
             ),
         ]
         | None
     ) = None
-    """The fingerprint of a root whose key is no longer only Troth's. It is dropped without waiting
-    for anybody; whoever still holds its certificates is refused until it has new ones."""
+    """The fingerprint of a root, or of a key that signs tokens, which is no longer only Troth's. It
+    is dropped without waiting for anybody; whoever still holds its certificates or tokens is
+    refused until it has new ones."""
 
 
 class CredentialPhase(StrEnum):

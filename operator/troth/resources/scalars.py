@@ -210,6 +210,39 @@ Scope = Annotated[
         "write a scope as letters, digits and . _ : / -, such as payments.charge",
     ),
 ]
+Audience = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    _matching(
+        "^[A-Za-z0-9][A-Za-z0-9._~:/-]*$",
+        "write an audience as a URI or a name, of letters, digits and . _ ~ : / -, such as "
+        "https://payments.shop.example",
+    ),
+    Rule(
+        cel="!self.startsWith('spiffe:')",
+        message="leave audience out for the workload's own SPIFFE ID; that of another is no "
+        "audience for it",
+        holds=lambda text: not text.startswith("spiffe:"),
+    ),
+]
+ContextName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    _matching(
+        "^[a-z][A-Za-z0-9_]*$",
+        "write the name of a part of the context as letters, digits and _, such as channel",
+    ),
+]
+IssuerURL = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    # RFC 8414, section 2: https, no query and no fragment; a host that a certificate can name
+    _matching(
+        rf"^https://{_DNS_LABEL}(\.{_DNS_LABEL})+(:[1-9][0-9]{{0,4}})?(/[A-Za-z0-9._~-]+)*$",
+        "write the issuer as an https URL with a DNS name in lower case, without query, fragment "
+        "or trailing slash, such as https://tokens.shop.example",
+    ),
+]
 Sentence = Annotated[
     str,
     StringConstraints(max_length=512),

@@ -1,37 +1,28 @@
 """`ServiceIdentity`: one workload, how it proves itself, whom it accepts and whom it calls."""
 
-from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.authentication import Authentication
 from troth.resources.lists import ATOMIC, BY_KIND_AND_NAME, BY_NAME, SET
 from troth.resources.metadata import Resource
-from troth.resources.model import Model, exactly_one
-from troth.resources.references import Ref, Reference
+from troth.resources.model import Model
+from troth.resources.peers import Accepts, Calls
+from troth.resources.references import Ref
 from troth.resources.rules import Rule
 from troth.resources.scalars import (
-    CIDR,
-    DNSName,
-    Duration,
-    Flag,
-    Moment,
+    ContextName,
     Name,
     PortName,
     PortNumber,
     Scope,
-    Sentence,
-    duration_between,
     unique_by,
 )
 from troth.resources.selectors import LabelSelector
 from troth.resources.service_identity_status import ServiceIdentityStatus
-
-GATEWAY_TRUST_LIMIT = timedelta(days=90)
-"""How far ahead the end of gateway-only trust may lie."""
 
 
 class Protocol(StrEnum):
@@ -73,163 +64,6 @@ class Workload(Model):
     """The ports on which the pods listen."""
 
 
-class Keystore(StrEnum):
-    """A keystore format, for programs that do not read PEM."""
-
-    PKCS12 = "PKCS12"
-
-
-class MTLS(Model):
-    """Identity by an X.509-SVID that both sides of a connection present."""
-
-    dns_names: Annotated[tuple[DNSName, ...], Field(max_length=16), SET] = ()
-    """DNS names beside those of the workload's Services, each under a suffix that the TrustDomain
-    allows."""
-    key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256
-    """The algorithm of the leaf's key."""
-    lifetime: Annotated[Duration, duration_between("5m", "2160h")] | None = None
-    """The leaf's lifetime, where it should be shorter than the TrustDomain's."""
-    keystores: Annotated[tuple[Keystore, ...], Field(max_length=1), SET] = ()
-    """Keystores to write beside the PEM files."""
-
-
-class GatewayOnly(Model):
-    """Trust in a gateway's word, for very simple topologies, with an end date."""
-
-    gateway: Reference
-    """The gateway's ServiceIdentity: the only one that may be accepted."""
-    reason: Sentence
-    """Why nothing better serves yet."""
-    owner: Annotated[Sentence, StringConstraints(min_length=1)]
-    """Who answers for it."""
-    expires_at: Moment
-    """When it ends, at most 90 days ahead; from then on nobody is accepted."""
-
-    @property
-    def counts_from(self) -> datetime:
-        """When its end is near enough for it to be accepted."""
-        return self.expires_at - GATEWAY_TRUST_LIMIT
-
-
-class Authentication(Model):
-    """How the workload proves itself; exactly one."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one(
-            "mtls",
-            "gateway_only",
-            message="choose exactly one way of authentication: mtls, or gatewayOnly with an end "
-            "date",
-        ),
-    )
-
-    mtls: MTLS | None = None
-    """An X.509-SVID in a Secret, and the trust bundle."""
-    gateway_only: GatewayOnly | None = None
-    """Trust in a named gateway, for very simple topologies."""
-
-
-class Unverified(Model):
-    """A peer without an identity: opened on the network only, counted, reported, without scopes."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="has(self.cidrs) != (has(self.namespaceSelector) || has(self.podSelector))",
-            message="describe the unverified peer either by cidrs, or by namespaceSelector and "
-            "podSelector",
-            holds=lambda it: (
-                (it.cidrs is not None)
-                != (it.namespace_selector is not None or it.pod_selector is not None)
-            ),
-        ),
-    )
-
-    namespace_selector: LabelSelector | None = None
-    """The peer's namespaces; this namespace when only podSelector is given."""
-    pod_selector: LabelSelector | None = None
-    """The peer's pods; all pods of the namespaces when left out. The workload's own pods have an
-    identity and are never meant."""
-    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET] | None = None
-    """The peer's networks, when it is not in the cluster."""
-    reason: Sentence
-    """Why a peer without an identity is let in."""
-
-
-class Accepts(Model):
-    """One peer that may call."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one(
-            "from_",
-            "unverified",
-            message="name exactly one peer: from, a ServiceIdentity, or unverified",
-        ),
-        Rule(
-            cel="!has(self.unverified) || !has(self.scopes) || size(self.scopes) == 0",
-            message="leave scopes out; a peer without an identity is never given any",
-            holds=lambda it: it.unverified is None or not it.scopes,
-        ),
-    )
-
-    from_: Reference | None = None
-    """The caller's ServiceIdentity."""
-    unverified: Unverified | None = None
-    """A caller without an identity."""
-    ports: Annotated[tuple[PortName, ...], Field(min_length=1, max_length=16), SET]
-    """The names of the workload's ports that it may call."""
-    scopes: Annotated[tuple[Scope, ...], Field(max_length=32), SET] = ()
-    """What it may do there; enforced by the service from identity.json."""
-
-
-class External(Model):
-    """A destination outside the cluster."""
-
-    host: DNSName
-    """The destination's name, for the reader and for TLS; a NetworkPolicy knows only cidrs."""
-    cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET]
-    """The destination's networks."""
-    ports: Annotated[tuple[PortNumber, ...], Field(min_length=1, max_length=16), SET]
-    """The destination's TCP ports."""
-
-
-class Calls(Model):
-    """One destination that the workload calls."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one(
-            "to",
-            "external",
-            "kubernetes_api",
-            message="name exactly one destination: to, a ServiceIdentity, external, or "
-            "kubernetesAPI",
-        ),
-        Rule(
-            cel="has(self.to) == (has(self.ports) && size(self.ports) > 0)",
-            message="name the callee's ports beside to, and nowhere else",
-            holds=lambda it: (it.to is not None) == bool(it.ports),
-        ),
-    )
-
-    to: Reference | None = None
-    """The callee's ServiceIdentity."""
-    ports: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
-    """The names of the callee's ports."""
-    external: External | None = None
-    """A destination outside the cluster."""
-    kubernetes_api: (
-        Annotated[
-            Flag,
-            Rule(
-                cel="self",
-                message="write kubernetesAPI: true, or leave the entry out",
-                holds=lambda value: value,
-            ),
-        ]
-        | None
-    ) = None
-    """The cluster's API server; its endpoints are looked up."""
-
-
 class Exceptions(Model):
     """Ports opened to the cluster's own machinery, as the TrustDomain describes it."""
 
@@ -252,6 +86,15 @@ class Requires(Model):
 
     context: Annotated[tuple[ContextItem, ...], Field(max_length=3), SET] = ()
     """The context items that must be present and verified."""
+
+
+class StartsTransactions(Model):
+    """That requests enter here: for each, the workload may begin a transaction."""
+
+    scopes: Annotated[tuple[Scope, ...], Field(max_length=32), SET] = ()
+    """What its transactions may be for."""
+    context: Annotated[tuple[ContextName, ...], Field(max_length=16), SET] = ()
+    """What it may tell of a request beside the tenant, such as channel."""
 
 
 class WorkloadKind(StrEnum):
@@ -332,17 +175,26 @@ class ServiceIdentitySpec(Model):
         Rule(
             cel="!has(self.authentication.gatewayOnly) || !has(self.calls) || "
             "self.calls.all(c, !has(c.to))",
-            message="a gatewayOnly workload has no identity to present to a callee; use mtls to "
-            "call another ServiceIdentity",
+            message="a gatewayOnly workload has no identity to present to a callee; use mtls or "
+            "token to call another ServiceIdentity",
             holds=lambda spec: (
                 spec.authentication.gateway_only is None
                 or all(call.to is None for call in spec.calls)
             ),
         ),
         Rule(
-            cel="!has(self.onRotation) || has(self.authentication.mtls)",
-            message="leave onRotation out; without mtls there is no certificate that rotates",
-            holds=lambda spec: spec.on_rotation is None or spec.authentication.mtls is not None,
+            cel="!has(self.onRotation) || !has(self.authentication.gatewayOnly)",
+            message="leave onRotation out; without mtls or token there is no certificate that "
+            "rotates",
+            holds=lambda spec: spec.on_rotation is None or spec.authentication.gateway_only is None,
+        ),
+        Rule(
+            cel="!has(self.startsTransactions) || !has(self.authentication.gatewayOnly)",
+            message="leave startsTransactions out; a gatewayOnly workload has no identity to "
+            "vouch for a request with",
+            holds=lambda spec: (
+                spec.starts_transactions is None or spec.authentication.gateway_only is None
+            ),
         ),
     )
 
@@ -358,6 +210,8 @@ class ServiceIdentitySpec(Model):
     """Ports opened to probes and metrics."""
     requires: Requires = Requires()
     """What a caller must carry."""
+    starts_transactions: StartsTransactions | None = None
+    """That requests enter here, for which the workload may have transaction tokens made."""
     enforcement: Enforcement = Enforcement.ENFORCE
     """Enforce: the NetworkPolicy is written. Observe: everything is planned and reported, and no
     policy is written."""

@@ -74,4 +74,4 @@ class ServiceIdentityStatus(Model):
     """Every declared relation with a peer, and its state."""
     conditions: Conditions = ()
     """Ready, CertificateIssued, NetworkEnforced, PeersAgree, Reconciling, Stalled; RolledOut where
-    onRotation is declared."""
+    onRotation is declared, TokensAccepted where tokens are."""

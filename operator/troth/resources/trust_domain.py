@@ -1,16 +1,15 @@
 """`TrustDomain`: a SPIFFE trust domain, its authority, and the namespaces it governs."""
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from troth.resources.algorithms import KeyAlgorithm
-from troth.resources.blockers import Blockers
-from troth.resources.conditions import Conditions
 from troth.resources.lists import BY_NAME, SET
-from troth.resources.metadata import Resource
+from troth.resources.metadata import NAME_RULE, Resource
 from troth.resources.model import Model, exactly_one
 from troth.resources.references import LocalReference
 from troth.resources.rules import Immutable, Rule
@@ -20,15 +19,19 @@ from troth.resources.scalars import (
     Duration,
     Environment,
     Flag,
+    IssuerURL,
     Name,
     NamespaceName,
     PortNumber,
-    Time,
     TrustDomainName,
     duration_between,
     is_duration,
 )
 from troth.resources.selectors import LabelSelector
+from troth.resources.trust_domain_status import TrustDomainStatus
+
+_SERVICE_NAME = "[a-z]([-a-z0-9]{0,54}[a-z0-9])?"
+"""A name to which `-issuer` can be added to name a Service."""
 
 
 class SelfManaged(Model):
@@ -81,6 +84,16 @@ class Bundle(Model):
     """How long readers may take to see a write: a kubelet takes up to a minute and more to bring it
     to its pods, and programs reread when they do. A rotation waits so long before it relies on it.
     """
+
+
+class Tokens(Model):
+    """That the domain issues signed tokens, and how."""
+
+    issuer: IssuerURL | None = None
+    """The issuer's URL, as it stands in every token; that of its Service in Troth's namespace when
+    left out."""
+    key_lifetime: Annotated[Duration, duration_between("24h", "8760h")] = timedelta(hours=720)
+    """How old the key that signs may become before the next one takes over."""
 
 
 class Consent(StrEnum):
@@ -169,6 +182,8 @@ class TrustDomainSpec(Model):
     """What holds for every leaf."""
     bundle: Bundle = Bundle()
     """Where the roots to trust are written."""
+    tokens: Tokens | None = None
+    """The signed tokens that the domain issues; none when left out."""
     consent: Consent = Consent.MUTUAL
     """Mutual: an edge opens when both sides declare it. Callee: when the callee accepts it."""
     allow_environments: Annotated[tuple[Environment, ...], Field(max_length=16), SET] = ()
@@ -183,71 +198,21 @@ class TrustDomainSpec(Model):
     """What every workload may reach or be reached by, beside its declared peers."""
 
 
-class AuthorityState(StrEnum):
-    """What a root is used for."""
-
-    PREPARED = "Prepared"
-    ACTIVE = "Active"
-    RETIRING = "Retiring"
-
-
-class RotationPhase(StrEnum):
-    """Where the replacement of a root stands."""
-
-    IDLE = "Idle"
-    PREPARING = "Preparing"
-    DISTRIBUTING = "Distributing"
-    ACTIVATING = "Activating"
-    REISSUING = "Reissuing"
-    RETIRING = "Retiring"
-
-
-class RotationStatus(Model):
-    """Where the replacement of the root stands, and what it waits for."""
-
-    phase: RotationPhase = RotationPhase.IDLE
-    """Preparing: a new root is made. Distributing: it goes into every bundle. Activating: it
-    begins to sign. Reissuing: leaves of the old root are replaced. Retiring: the old root is about
-    to be dropped."""
-    blockers: Blockers = ()
-    """What must happen before the next phase, in sentences; the first 16."""
-
-
-class AuthorityStatus(Model):
-    """One root or intermediate of the domain."""
-
-    fingerprint: Annotated[str, StringConstraints(max_length=64)]
-    """The first 16 hexadecimal digits of the certificate's SHA-256."""
-    state: AuthorityState
-    """Prepared: trusted, signs nothing yet. Active: signs new leaves. Retiring: still trusted."""
-    not_after: Time
-    """When it expires."""
-
-
-class TrustDomainStatus(Model):
-    """Where a trust domain stands."""
-
-    observed_generation: int | None = None
-    """The generation of the spec that was last acted on."""
-    authorities: Annotated[
-        tuple[AuthorityStatus, ...],
-        Field(
-            max_length=8,
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["fingerprint"],
-            },
-        ),
-    ] = ()
-    """The roots or intermediates in use."""
-    rotation: RotationStatus = RotationStatus()
-    """The replacement of the root."""
-    conditions: Conditions = ()
-    """Ready, AuthorityReady, BundleDistributed, Reconciling, Stalled."""
-
-
 class TrustDomain(Resource):
     """A SPIFFE trust domain: its environment, its authority, and the namespaces it governs."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        NAME_RULE,
+        Rule(
+            cel=f"!has(self.spec.tokens) || self.metadata.name.matches('^{_SERVICE_NAME}$')",
+            message="with tokens choose a name of at most 56 lower-case letters, digits and '-' "
+            "that begins with a letter; the issuer's Service is named after it",
+            holds=lambda domain: (
+                domain.spec.tokens is None
+                or re.fullmatch(_SERVICE_NAME, domain.metadata.name, re.ASCII) is not None
+            ),
+        ),
+    )
 
     kind: Literal["TrustDomain"] = "TrustDomain"
     spec: TrustDomainSpec

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from troth.resources.authentication import GATEWAY_TRUST_LIMIT, GatewayOnly
 from troth.resources.references import Ref
-from troth.resources.service_identity import GATEWAY_TRUST_LIMIT, GatewayOnly, Port, ServiceIdentity
+from troth.resources.service_identity import Port, ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import Consent, TrustDomain
+from troth.trust.audiences import audience_fault, shared_audience
 from troth.trust.registry import Registry
 
 
@@ -150,7 +152,9 @@ def caller_has_certificate(question: Question) -> Obstacle | None:
     assert identity is not None
     if identity.spec.authentication.gateway_only is None:
         return None
-    message = f"{question.caller} is gatewayOnly and has no identity to present; use mtls there"
+    message = (
+        f"{question.caller} is gatewayOnly and has no identity to present; use mtls or token there"
+    )
     return Obstacle(EdgeState.REFUSED, "CallerHasNoCertificate", message)
 
 
@@ -165,12 +169,44 @@ def gateway_trust_holds(question: Question) -> Obstacle | None:
 def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> Obstacle | None:
     """Return why gateway-only trust opens nothing, if it does not."""
     if trust.expires_at <= now:
-        message = "gateway-only trust has ended; use mtls, or renew expiresAt with its owner"
+        message = (
+            "gateway-only trust has ended; use mtls or token, or renew expiresAt with its owner"
+        )
         return Obstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
     if now < trust.counts_from:
         message = f"write an expiresAt at most {GATEWAY_TRUST_LIMIT.days} days ahead"
         return Obstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
     return None
+
+
+def tokens_are_issued(question: Question) -> Obstacle | None:
+    """A callee that asks for tokens gets them: its own trust domain issues tokens, and so does the
+    caller's, which is the one that would issue this caller's.
+    """
+    identity = question.callee_identity
+    assert identity is not None
+    if identity.spec.authentication.token is None:
+        return None
+    for domain in question.domains:
+        assert domain is not None
+        if domain.spec.tokens is None:
+            message = (
+                f"{question.callee} asks for tokens and TrustDomain {domain.metadata.name} issues "
+                "none; add tokens: {} to it"
+            )
+            return Obstacle(EdgeState.REFUSED, "TokensNotEnabled", message)
+    return None
+
+
+def audience_is_its_own(question: Question) -> Obstacle | None:
+    """No other identity that callers of the callee may call asks for tokens of its audience."""
+    identity, (_, domain) = question.callee_identity, question.domains
+    assert identity is not None
+    assert domain is not None
+    other = shared_audience(identity, domain, question.registry)
+    if other is None:
+        return None
+    return Obstacle(EdgeState.REFUSED, "AudienceShared", audience_fault(identity, other))
 
 
 def nobody_shares(question: Question) -> Obstacle | None:
@@ -191,6 +227,8 @@ CHECKS: tuple[Check, ...] = (
     gateway_trust_holds,
     both_governed,
     domains_federate,
+    tokens_are_issued,
+    audience_is_its_own,
     nobody_shares,
 )
 
@@ -218,13 +256,24 @@ def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
     """
     mine = registry.declared(ref)
     inbound = {(peer, port) for peer, ports in mine.accepts.items() for port in ports}
-    outbound = {(peer, port) for peer, ports in mine.calls.items() for port in ports}
     for peer in registry.naming(ref):
         theirs = registry.declared(peer)
         inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
-        outbound |= {(peer, port) for port in theirs.accepts.get(ref, ())}
     questions = [Question(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
-    questions += [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
+    return (*(judge(question) for question in questions), *edges_from(registry, ref, now))
+
+
+def edges_from(
+    registry: Registry, ref: Ref, now: datetime, among: Callable[[Ref], bool] = lambda _: True
+) -> tuple[Edge, ...]:
+    """Return every edge on which an identity calls one `among` others, whichever side declares it,
+    sorted.
+    """
+    calls = registry.declared(ref).calls
+    outbound = {(peer, port) for peer, ports in calls.items() if among(peer) for port in ports}
+    for peer in filter(among, registry.naming(ref)):
+        outbound |= {(peer, port) for port in registry.declared(peer).accepts.get(ref, ())}
+    questions = [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
     return tuple(judge(question) for question in questions)
 
 

@@ -66,6 +66,8 @@ class Registry:
     """The declared resources of a cluster, or of a folder of manifests."""
 
     def __init__(self) -> None:
+        self.revision = 0
+        """How often anything that is declared has changed."""
         self.domains: dict[str, TrustDomain] = {}
         self.identities: dict[Ref, ServiceIdentity] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
@@ -78,6 +80,8 @@ class Registry:
         self._declared: dict[Ref, Declared] = {}
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._calling_api: set[Ref] = set()
+        self._taking_tokens: set[Ref] = set()
+        self._with_audience: dict[str, set[Ref]] = defaultdict(set)
         self._restarting: dict[tuple[str, Ref], set[Ref]] = defaultdict(set)
         self._governance: dict[str, Governance] = {}
         self._shared: dict[Ref, SharedIdentity | None] = {}
@@ -88,27 +92,33 @@ class Registry:
         """Declare or replace a trust domain."""
         self.invalid_domains.pop(domain.metadata.name, None)
         self.domains[domain.metadata.name] = domain
-        self._governance.clear()
+        self._domains_changed()
 
     def refuse_domain(self, name: str, sentence: str) -> None:
         """Note a trust domain that exists and cannot be understood."""
         self.domains.pop(name, None)
         self.invalid_domains[name] = sentence
-        self._governance.clear()
+        self._domains_changed()
 
     def drop_domain(self, name: str) -> None:
         """Forget a trust domain."""
         self.domains.pop(name, None)
         self.invalid_domains.pop(name, None)
+        self._domains_changed()
+
+    def _domains_changed(self) -> None:
+        self.revision += 1
         self._governance.clear()
 
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Note a namespace and its labels."""
+        self.revision += self.namespaces.get(name) != labels
         self.namespaces[name] = labels
         self._governance.pop(name, None)
 
     def drop_namespace(self, name: str) -> None:
         """Forget a namespace."""
+        self.revision += 1
         self.namespaces.pop(name, None)
         self._governance.pop(name, None)
 
@@ -126,6 +136,10 @@ class Registry:
             self._naming[named].add(identity.ref)
         if any(call.kubernetes_api for call in identity.spec.calls):
             self._calling_api.add(identity.ref)
+        if identity.spec.authentication.token is not None:
+            self._taking_tokens.add(identity.ref)
+        if (audience := _audience(identity)) is not None:
+            self._with_audience[audience].add(identity.ref)
         self._forget_shared(identity)
 
     def refuse_identity(self, ref: Ref, sentence: str) -> None:
@@ -135,6 +149,7 @@ class Registry:
 
     def drop_identity(self, ref: Ref) -> None:
         """Forget an identity."""
+        self.revision += 1
         self.invalid_identities.pop(ref, None)
         before = self.identities.get(ref)
         if before is not None:
@@ -142,6 +157,9 @@ class Registry:
             del self.identities[ref]
             self._in_namespace[ref.namespace].discard(ref)
             self._calling_api.discard(ref)
+            self._taking_tokens.discard(ref)
+            if (audience := _audience(before)) is not None:
+                self._with_audience[audience].discard(ref)
             for index in self._workload_indexes(before):
                 index.discard(ref)
             for workload in workloads(before):
@@ -171,6 +189,21 @@ class Registry:
     def calling_api(self) -> frozenset[Ref]:
         """Return the identities that call the cluster's API server."""
         return frozenset(self._calling_api)
+
+    def taking_tokens(self) -> frozenset[Ref]:
+        """Return the identities that ask their callers for tokens."""
+        return frozenset(self._taking_tokens)
+
+    def takes_tokens(self, ref: Ref) -> bool:
+        """Say whether an identity asks its callers for tokens."""
+        return ref in self._taking_tokens
+
+    def same_audience(self, identity: ServiceIdentity) -> frozenset[Ref]:
+        """Return the other identities that declare the same audience, wherever they are."""
+        audience = _audience(identity)
+        if audience is None:
+            return frozenset()
+        return frozenset(self._with_audience.get(audience, ())) - {identity.ref}
 
     def restarting(self, kind: str, ref: Ref) -> frozenset[Ref]:
         """Return the identities that have a workload restarted, whether it exists or not."""
@@ -297,6 +330,11 @@ class Registry:
         """Forget what an identity that comes or goes may change: who collides is mutual."""
         for ref in (identity.ref, *self.colliding(identity)):
             self._shared.pop(ref, None)
+
+
+def _audience(identity: ServiceIdentity) -> str | None:
+    token = identity.spec.authentication.token
+    return token.audience if token else None
 
 
 def _collide(first: Workload, second: Workload) -> bool:

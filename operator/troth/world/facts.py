@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from troth.pki import base64url
 from troth.pki.authorities import Authority
 from troth.pki.certificates import Leaf
 from troth.resources.references import Ref
@@ -122,6 +123,60 @@ class KnownAuthority:
         if self.authority is None:
             return ()
         return tuple(anchor for slot in self.slots for anchor in slot.anchors)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """The public half of an ES256 key that signs tokens.
+
+    `kid` is its RFC 7638 thumbprint, `x` and `y` its coordinates in base64url; `made_at` is when it
+    was made, None where that cannot be told.
+    """
+
+    kid: str
+    x: str
+    y: str
+    made_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def jwk(self) -> dict[str, str]:
+        """The key as a JWK."""
+        return {"kty": "EC", "crv": "P-256", "x": self.x, "y": self.y, "kid": self.kid}
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 that the `kid` is, in hexadecimal."""
+        return base64url.decode(self.kid).hex()
+
+
+@dataclass(frozen=True, slots=True)
+class TokensSecret(Fact):
+    """What an issuer of tokens works from: the public halves of its keys, and its view.
+
+    `prepared` is the key to come and `retiring` the one before, while a handover is under way.
+    `spoilt` names data that is of no use: half of a key to come, a key before that cannot be read.
+    `view` and `bundle` are as they stand there, empty where they are not. `replaced_at` is when it
+    took the place of one that was lost, None of one that did not or does not tell. `narrowed` is
+    whether the view has not all it should, for want of room. `active_since` and `prepared_since`
+    are since when, in seconds of this process's uptime, the keys are known to be there.
+    """
+
+    active: TokenKey | None
+    fault: Fault | None
+    prepared: TokenKey | None
+    retiring: TokenKey | None
+    spoilt: tuple[str, ...]
+    view: bytes = field(repr=False)
+    bundle: bytes = field(repr=False)
+    replaced_at: datetime | None = None
+    narrowed: bool = False
+    active_since: float = 0.0
+    prepared_since: float = 0.0
+
+    @property
+    def keys(self) -> tuple[TokenKey, ...]:
+        """Every key to publish."""
+        return tuple(each for each in (self.active, self.prepared, self.retiring) if each)
 
 
 @dataclass(frozen=True, slots=True)

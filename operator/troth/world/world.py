@@ -16,7 +16,8 @@ from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.manifests import faults_of
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import RotationPhase, TrustDomain
+from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain_status import RotationPhase
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches, subsumed
 from troth.world import observe
@@ -25,7 +26,10 @@ from troth.world.affected import (
     around_identity,
     around_namespaces,
     concerns_named_peers_alone,
+    federating,
+    given_anew,
     named_anew,
+    views_of,
 )
 from troth.world.authorities import Authorities
 from troth.world.facts import (
@@ -39,10 +43,12 @@ from troth.world.facts import (
     IdentitySecret,
     Manifest,
     Service,
+    TokensSecret,
     Unreadable,
 )
-from troth.world.keys import Key, Keys, domain_key, identity_key
+from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
 from troth.world.rotations import Rotations, rotation_key, target_key
+from troth.world.token_keys import TokenKeys
 from troth.world.workloads import BUDGET, KINDS, Workloads
 
 F = TypeVar("F", bound=Fact)
@@ -62,6 +68,7 @@ class World:
     terminating: set[str] = field(default_factory=set)
     """Namespaces that are being deleted: nothing can be created there."""
     authorities: Authorities = field(init=False)
+    tokens: TokenKeys = field(init=False)
     rotations: Rotations = field(init=False)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
@@ -82,6 +89,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.authorities = Authorities(self.own_namespace)
+        self.tokens = TokenKeys(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
 
     # Feeding
@@ -98,7 +106,7 @@ class World:
         self._versions[kind, ref] = _version(manifest)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
-        return self._with_rotations(self._take(kind)(ref, manifest))
+        return self._taken(kind, ref, manifest)
 
     def forget(self, kind: str, ref: Ref, version: int) -> Keys:
         """Take in that an object was gone at a resource version; return what to look at again.
@@ -109,7 +117,7 @@ class World:
         if known is None or known > version:
             return set()
         del self._versions[kind, ref]
-        return self._with_rotations(self._take(kind)(ref, None))
+        return self._taken(kind, ref, None)
 
     def forget_written(self, kind: str, ref: Ref) -> Keys:
         """Take in that Troth itself deleted an object."""
@@ -128,6 +136,15 @@ class World:
     def note_foreign(self, kind: str, ref: Ref, now: datetime) -> None:
         """Note that an object of a wanted name exists which Troth does not own."""
         self.foreign[kind, ref] = now
+
+    def _taken(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+        revision = self.registry.revision
+        affected = self._take(kind)(ref, manifest)
+        if self.registry.revision != revision:
+            affected |= views_of(self.registry, affected)
+            for named in affected:
+                self.tokens.entries.pop(named.ref, None)
+        return affected | self.rotations.concerned(affected)
 
     def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
         if kind in KINDS:
@@ -165,7 +182,7 @@ class World:
             affected |= {domain_key(name) for name in registry.domains}
         else:
             affected |= around_domain(self.registry, after)
-        return affected | {key}
+        return affected | {key, view_key(ref.name)}
 
     def _take_identity(self, ref: Ref, manifest: Manifest | None) -> Keys:
         key, registry = identity_key(ref), self.registry
@@ -178,7 +195,8 @@ class World:
                 return {key}
             if concerns_named_peers_alone(before.spec, after.spec):
                 registry.put_identity(after)
-                return {key} | named_anew(declared, registry.declared(ref))
+                anew = named_anew(declared, registry.declared(ref))
+                return {key} | anew | given_anew(before, after)
         affected = around_identity(self.registry, before) if before else set()
         if any(each and each.spec.on_rotation for each in (before, after)):
             affected |= self._rotating()
@@ -205,9 +223,6 @@ class World:
         if before is not None and after is not None and before.spec == after.spec:
             return {key}
         return {key} | {target_key(each) for each in (before, after) if each is not None}
-
-    def _with_rotations(self, affected: Keys) -> Keys:
-        return affected | self.rotations.concerned(affected)
 
     def _take_namespace(self, ref: Ref, manifest: Manifest | None) -> Keys:
         name, registry = ref.name, self.registry
@@ -264,9 +279,16 @@ class World:
         if ref.namespace != self.own_namespace:
             return affected
         self.authorities.take(ref.name, manifest, self.uptime)
+        before = self.tokens.secrets.get(ref.name)
+        self.tokens.take(ref.name, manifest, self.uptime)
+        now = self.tokens.secrets.get(ref.name)
         for name, domain in self.registry.domains.items():
             if self.authorities.concern(domain, ref):
                 affected |= around_domain(self.registry, domain) | {domain_key(name)}
+            if ref in (self.tokens.ref(domain), self.tokens.leaf_ref(domain)):
+                affected |= {domain_key(name), view_key(name)}
+                if _published(before) != _published(now):
+                    affected |= federating(self.registry, domain)
         return affected
 
     def _take_bundle(self, ref: Ref, manifest: Manifest | None) -> Keys:
@@ -321,7 +343,9 @@ class World:
             domain_key(name)
             for name, domain in self.registry.domains.items()
             if domain.status.rotation.phase is not RotationPhase.IDLE
+            or domain.status.token_rotation.phase is not RotationPhase.IDLE
             or ((known := self.authorities.of(domain)) and (known.prepared or known.retiring))
+            or ((keys := self.tokens.of(domain)) and (keys.prepared or keys.retiring))
         }
 
     # Reading
@@ -373,6 +397,11 @@ class World:
                 return {identity_key(Ref(fact.ref.namespace, name))}
             case _:
                 return set()
+
+
+def _published(secret: TokensSecret | None) -> object:
+    """Return what of an issuer's Secret goes into bundles: its keys, while it is the domain's."""
+    return (secret.keys, secret.labels) if secret else None
 
 
 def _version(manifest: Manifest) -> int:

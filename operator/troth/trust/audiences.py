@@ -1,0 +1,34 @@
+"""Audiences of tokens that two identities declare: a token for one would do for the other."""
+
+from troth.resources.references import Ref
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.registry import Registry
+
+
+def shared_audience(
+    identity: ServiceIdentity, domain: TrustDomain, registry: Registry
+) -> Ref | None:
+    """Return the first other identity of a trust domain, or of one that it federates with, that
+    declares the same audience.
+    """
+    for other in sorted(registry.same_audience(identity)):
+        for claim in registry.governance(other.namespace).claims:
+            if claim.metadata.name == domain.metadata.name or _federate(claim, domain):
+                return other
+    return None
+
+
+def audience_fault(identity: ServiceIdentity, other: Ref) -> str:
+    """Return the sentence for two identities with one audience."""
+    return (
+        f"{identity.ref} and {other} declare the same audience, and a token for one would do for "
+        "the other; give each its own, or leave audience out"
+    )
+
+
+def _federate(first: TrustDomain, second: TrustDomain) -> bool:
+    return all(
+        any(reference.name == there.metadata.name for reference in here.spec.federates_with)
+        for here, there in ((first, second), (second, first))
+    )

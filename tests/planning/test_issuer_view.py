@@ -1,0 +1,399 @@
+"""An issuer may issue for live edges, what both sides name, and nothing else."""
+
+import gzip
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import (
+    NOW,
+    OWN,
+    Cluster,
+    Manifest,
+    accept,
+    call,
+    domain,
+    gateway_only,
+    identity,
+    namespace,
+    tokens_secret,
+)
+from troth.issuer.view import read_view
+from troth.planning import issuer_view
+from troth.planning.issuer_view import compiled, standing_callers
+from troth.planning.plan import UpdateIssuer
+from troth.resources.references import Ref
+from troth.world.keys import domain_key, view_key
+from troth.world.observe import decoded
+
+SHOP = "spiffe://production.example/ns/shop/sa"
+VIEW = view_key("production")
+TOKENS = "Secret", Ref(OWN, "production-tokens")
+TOKEN: Manifest = {"token": {}}
+
+
+def shop(*manifests: Manifest, **spec: Any) -> Cluster:
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        domain(**{"tokens": {}, **spec}),
+        builders.authority_secret(),
+        *manifests,
+    )
+
+
+def payments(*accepts: Manifest, **spec: Any) -> Manifest:
+    given = accepts or (accept("checkout", scopes=["charge", "refund"]),)
+    return identity(
+        ports=[("https", 8443), ("admin", 9000)],
+        accepts=given,
+        **{"authentication": TOKEN, **spec},
+    )
+
+
+def checkout(*calls: Manifest, **spec: Any) -> Manifest:
+    asked = calls or (call("payments", scopes=["charge", "audit"]),)
+    return identity("checkout", calls=asked, **spec)
+
+
+def look(cluster: Cluster) -> dict[str, Any]:
+    """The callers of the view once everything has settled, as the issuer would read it."""
+    cluster.world.uptime += 60
+    cluster.settle()
+    data = decoded(cluster.objects[TOKENS])["view.json.gz"]
+    read_view(data)
+    callers: dict[str, Any] = json.loads(gzip.decompress(data))["callers"]
+    return callers
+
+
+def held(cluster: Cluster, caller: str = "checkout") -> dict[str, Any]:
+    """The audiences of a caller, those of this namespace by their account."""
+    audiences = look(cluster)[f"{SHOP}/{caller}"]["audiences"]
+    return {name.removeprefix(f"{SHOP}/"): each for name, each in audiences.items()}
+
+
+def scopes(cluster: Cluster, caller: str = "checkout") -> list[str]:
+    found: list[str] = held(cluster, caller)["payments"]["scopes"]
+    return found
+
+
+# What it says
+
+
+def test_it_names_who_may_have_which_tokens() -> None:
+    cluster = shop(
+        payments(authentication={"token": {"lifetime": "90s"}}),
+        checkout(startsTransactions={"scopes": ["orders.place"], "context": ["channel"]}),
+    )
+    assert look(cluster) == {
+        f"{SHOP}/checkout": {
+            "audiences": {f"{SHOP}/payments": {"scopes": ["charge"], "lifetime": 90}},
+            "startsTransactions": {"scopes": ["orders.place"], "context": ["channel"]},
+        },
+        f"{SHOP}/payments": {"audiences": {}},
+    }
+    document = json.loads(gzip.decompress(decoded(cluster.objects[TOKENS])["view.json.gz"]))
+    assert {name: document[name] for name in document if name != "callers"} == {
+        "version": "v1alpha1",
+        "trustDomain": "production.example",
+        "issuer": "https://production-issuer.troth-system.svc:8443",
+        "maxLifetime": 900,
+    }
+
+
+def test_a_callee_without_tokens_is_no_audience() -> None:
+    assert held(shop(payments(authentication={"mtls": {}}), checkout())) == {}
+
+
+def test_a_declared_audience_is_the_one() -> None:
+    audience = "https://payments.shop.example"
+    cluster = shop(payments(authentication={"token": {"audience": audience}}), checkout())
+    assert list(held(cluster)) == [audience]
+
+
+def test_for_an_audience_that_two_claim_there_are_no_tokens() -> None:
+    cluster = shop(
+        payments(authentication={"token": {"audience": "both"}}),
+        identity("ledger", authentication={"token": {"audience": "both"}}),
+        checkout(),
+    )
+    assert held(cluster) == {}
+    cluster.put(identity("ledger", authentication={"token": {"audience": "its own"}}))
+    assert list(held(cluster)) == ["both"]
+
+
+def test_a_scope_counts_only_on_a_port_where_the_edge_is_live() -> None:
+    cluster = shop(
+        payments(
+            accept("checkout", "https", scopes=["charge"]),
+            accept("checkout", "admin", scopes=["reset"]),
+        ),
+        checkout(call("payments", "https", scopes=["charge", "reset"])),
+    )
+    assert scopes(cluster) == ["charge"]
+
+
+@pytest.mark.parametrize(
+    ("callee", "caller"),
+    [
+        (payments(accept("nobody")), checkout()),
+        (payments(), checkout(call("ledger", scopes=["charge"]))),
+    ],
+)
+def test_an_edge_that_one_side_alone_declares_is_none(callee: Manifest, caller: Manifest) -> None:
+    assert held(shop(callee, caller)) == {}
+
+
+def test_who_has_no_certificate_has_nothing_to_show_the_issuer() -> None:
+    legacy = identity(
+        "legacy",
+        ports=["https"],
+        accepts=[accept("checkout")],
+        authentication=gateway_only("checkout", NOW + builders.DAY),
+    )
+    assert list(look(shop(legacy, checkout()))) == [f"{SHOP}/checkout"]
+
+
+# Whose it is
+
+
+def federation(*manifests: Manifest) -> Cluster:
+    return shop(
+        namespace("abroad", domain="abroad"),
+        domain("abroad", federatesWith=[{"name": "production"}], tokens={}),
+        builders.authority_secret("abroad"),
+        *manifests,
+        federatesWith=[{"name": "abroad"}],
+        allowEnvironments=["abroad"],
+    )
+
+
+def test_a_callers_tokens_are_issued_by_its_own_domain() -> None:
+    cluster = federation(
+        payments(accept("partner", namespace="abroad", scopes=["charge"])),
+        identity(
+            "partner", "abroad", calls=[call("payments", namespace="shop", scopes=["charge"])]
+        ),
+    )
+    stored = cluster.objects["TrustDomain", Ref("", "abroad")]
+    cluster.put({**stored, "spec": {**stored["spec"], "allowEnvironments": ["production"]}})
+    assert list(look(cluster)) == [f"{SHOP}/payments"]
+    theirs = decoded(cluster.objects["Secret", Ref(OWN, "abroad-tokens")])["view.json.gz"]
+    partner = standing_callers(theirs)["spiffe://abroad.example/ns/abroad/sa/partner"]
+    assert partner["audiences"] == {f"{SHOP}/payments": {"scopes": ["charge"], "lifetime": 300}}
+
+
+# When it follows
+
+
+def test_a_change_of_either_side_is_followed() -> None:
+    cluster = shop(payments(), checkout())
+    assert scopes(cluster) == ["charge"]
+    cluster.put(payments(accept("checkout", scopes=["audit"])))
+    assert scopes(cluster) == ["audit"]
+    cluster.put(checkout(call("payments", scopes=["charge"])))
+    assert scopes(cluster) == []
+    cluster.put(checkout(call("other")))
+    assert held(cluster) == {}
+    cluster.drop("ServiceIdentity", Ref("shop", "checkout"))
+    assert list(look(cluster)) == [f"{SHOP}/payments"]
+
+
+def test_many_changes_in_a_moment_are_few_writes() -> None:
+    cluster = shop(payments(), checkout())
+    look(cluster)
+    cluster.world.uptime += 60
+    cluster.put(checkout(call("payments", scopes=["audit"])))
+    cluster.visit(VIEW)
+    cluster.put(checkout(call("payments", scopes=["charge"])))
+    waiting = cluster.plan(VIEW)
+    assert waiting.steps == ()
+    assert waiting.due == NOW + timedelta(seconds=1)
+    cluster.world.uptime += 1
+    assert len(cluster.plan(VIEW).steps) == 1
+
+
+def test_nothing_is_written_where_nothing_changed() -> None:
+    cluster = shop(payments(), checkout())
+    look(cluster)
+    cluster.world.uptime += 60
+    assert cluster.plan(VIEW).steps == ()
+    cluster.put(checkout(call("payments", scopes=["audit", "charge"])))
+    assert cluster.plan(VIEW).steps == ()
+
+
+def test_the_same_view_is_the_same_bytes() -> None:
+    views = []
+    for order in (1, -1):
+        manifests = [payments(), checkout(), identity("ledger")][::order]
+        cluster = shop(*manifests)
+        made = cluster.world.registry.domains["production"]
+        views.append(compiled(made, cluster.world, {}, NOW))
+    assert views[0] == views[1]
+    assert views[0][4:8] == bytes(4), "the time in the header"
+
+
+def test_a_step_is_taken_only_over_what_was_seen_and_holds_nothing_but_the_view() -> None:
+    cluster = shop(payments(), checkout(), tokens_secret(bundle_json=b"{}"))
+    (step,) = cluster.plan(VIEW).steps
+    assert isinstance(step, UpdateIssuer)
+    stored = cluster.objects[TOKENS]["metadata"]
+    assert (step.uid, step.resource_version) == (stored["uid"], stored["resourceVersion"])
+    assert set(step.data) == {"view.json.gz"}
+
+
+def test_it_is_not_written_before_the_bundle() -> None:
+    """Without which no issuer reads it: two first writes at once, and one would be lost."""
+    assert shop(payments(), checkout(), tokens_secret()).plan(VIEW).steps == ()
+
+
+def test_it_is_not_written_into_what_is_not_troths() -> None:
+    foreign = tokens_secret(bundle_json=b"{}")
+    foreign["metadata"]["labels"] = {}
+    assert shop(payments(), checkout(), foreign).plan(VIEW).steps == ()
+
+
+def test_an_edit_by_hand_is_put_right_at_once_however_often() -> None:
+    cluster = shop(payments(), checkout())
+    look(cluster)
+    for _ in range(3):
+        stored = cluster.objects[TOKENS]
+        data = builders.secret("x", view_json_gz=b"by hand")["data"]["view.json.gz"]
+        cluster.world.uptime += 1
+        cluster.put({**stored, "data": {**stored["data"], "view.json.gz": data}})
+        assert len(cluster.plan(VIEW).steps) == 1
+        cluster.visit(VIEW)
+
+
+def test_a_view_without_room_takes_back_and_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what the API server refuses to store would keep what is taken back alive."""
+    cluster = shop(payments(), checkout(call("payments", scopes=["charge", "refund"])))
+    assert scopes(cluster) == ["charge", "refund"]
+    monkeypatch.setattr(issuer_view, "MOST", 100)
+    cluster.put(payments(accept("checkout", scopes=["charge", "audit"])))
+    cluster.put(checkout(call("payments", scopes=["charge", "audit"])))
+    cluster.put(identity("other", startsTransactions={}))
+    assert scopes(cluster) == ["charge"]
+    assert f"{SHOP}/other" not in look(cluster)
+    told = cluster.condition(domain_key("production"), "TokensReady")
+    assert (told["status"], told["reason"]) == ("False", "ViewTooLarge")
+    monkeypatch.undo()
+    assert scopes(cluster) == ["audit", "charge"]
+    assert cluster.condition(domain_key("production"), "TokensReady")["reason"] == "Active"
+
+
+# What cannot be told
+
+
+def usurper() -> Manifest:
+    """Another domain that selects the same namespaces."""
+    return domain("usurper", namespaceSelector={"matchLabels": {"domain": "production"}}, tokens={})
+
+
+def rival() -> Manifest:
+    return identity("rival", account="checkout")
+
+
+def broken(manifest: Manifest) -> Manifest:
+    return {**manifest, "spec": {**manifest["spec"], "unknownField": 1}}
+
+
+UNSETTLED = pytest.mark.parametrize(
+    "conflict",
+    [usurper(), rival(), broken(domain("elsewhere")), broken(payments()), broken(checkout())],
+    ids=["two domains", "shared account", "unreadable domain", "unreadable callee", "and caller"],
+)
+
+
+@UNSETTLED
+def test_what_is_live_stays_while_it_cannot_be_told(conflict: Manifest) -> None:
+    cluster = shop(payments(), checkout())
+    before = look(cluster)[f"{SHOP}/checkout"]
+    assert before["audiences"]
+    cluster.put(conflict)
+    assert look(cluster)[f"{SHOP}/checkout"] == before
+
+
+@UNSETTLED
+def test_nothing_is_added_while_it_cannot_be_told(conflict: Manifest) -> None:
+    cluster = shop(identity("payments"), identity("checkout"))
+    look(cluster)
+    for manifest in (payments(), checkout(startsTransactions={"scopes": ["x"]})):
+        if manifest["metadata"]["name"] != conflict["metadata"]["name"]:
+            cluster.put(manifest)
+            cluster.put(conflict)  # at once, before anybody has looked
+    found = look(cluster).get(f"{SHOP}/checkout", {"audiences": {}})
+    assert found["audiences"] == {}
+    if conflict["metadata"]["name"] in ("usurper", "rival"):
+        assert "startsTransactions" not in found
+
+
+@pytest.mark.parametrize("conflict", [usurper(), rival(), broken(checkout())])
+def test_what_the_callee_takes_back_goes_even_so(conflict: Manifest) -> None:
+    cluster = shop(payments(accept("checkout", scopes=["charge", "audit"])), checkout())
+    assert scopes(cluster) == ["audit", "charge"]
+    cluster.put(conflict)
+    cluster.put(payments(accept("checkout", scopes=["audit", "refund"])))
+    assert scopes(cluster) == ["audit"]
+    cluster.put(payments(accept("somebody")))
+    assert held(cluster) == {}
+
+
+@pytest.mark.parametrize("conflict", [usurper(), rival(), broken(payments())])
+def test_what_the_caller_takes_back_goes_even_so(conflict: Manifest) -> None:
+    cluster = shop(payments(accept("checkout", scopes=["charge", "audit"])), checkout())
+    assert scopes(cluster) == ["audit", "charge"]
+    cluster.put(conflict)
+    cluster.put(checkout(call("payments", scopes=["charge"])))
+    assert scopes(cluster) == ["charge"]
+    cluster.put(checkout(call("somebody")))
+    # one of two domains might have asked for no word of the caller's; but for no scope it asks
+    assert all(each["scopes"] == [] for each in held(cluster).values())
+    if conflict["kind"] == "ServiceIdentity":
+        assert held(cluster) == {}
+
+
+def test_an_unreadable_caller_keeps_nothing_of_others() -> None:
+    cluster = shop(payments(), checkout(), identity("other"))
+    look(cluster)
+    cluster.put(broken(checkout()))
+    cluster.drop("ServiceIdentity", Ref("shop", "other"))
+    found = look(cluster)
+    assert found[f"{SHOP}/checkout"]["audiences"]
+    assert found[f"{SHOP}/other"] == {"audiences": {}}, "for that may be its account"
+    cluster.put(checkout())
+    assert f"{SHOP}/other" not in look(cluster)
+
+
+def test_what_is_taken_back_beside_something_unreadable_goes() -> None:
+    both = (accept("checkout", scopes=["charge"]), accept("till", scopes=["charge"]))
+    ledger = identity(
+        "ledger",
+        ports=["https"],
+        accepts=[accept("till", scopes=["charge"])],
+        authentication=TOKEN,
+    )
+    calling = [call("payments", scopes=["charge"]), call("ledger", scopes=["charge"])]
+    cluster = shop(payments(*both), checkout(), ledger, identity("till", calls=calling))
+    assert list(held(cluster, "till")) == ["ledger", "payments"]
+    cluster.put(broken(payments(*both)))
+    cluster.put(identity("till", calls=calling[:1]))
+    assert list(held(cluster, "till")) == ["payments"]
+    cluster.put(payments(*both))
+    cluster.put(broken(checkout()))
+    cluster.put(identity("till"))
+    assert held(cluster, "till") == {}
+    assert list(held(cluster)) == ["payments"]
+
+
+@pytest.mark.parametrize("view", [b"", b"nonsense", gzip.compress(b"[]"), gzip.compress(b"{")])
+def test_a_view_that_cannot_be_read_is_written_anew(view: bytes) -> None:
+    assert standing_callers(view) == {}
+    cluster = shop(payments(), checkout())
+    look(cluster)
+    stored = cluster.objects[TOKENS]
+    data = builders.secret("x", view_json_gz=view)["data"]["view.json.gz"]
+    cluster.put({**stored, "data": {**stored["data"], "view.json.gz": data}})
+    assert scopes(cluster) == ["charge"]

@@ -1,0 +1,110 @@
+"""Verifiers get roots and token keys in one document, of each domain only what vouches for it."""
+
+import json
+from typing import Any
+
+from tests import builders
+from tests.builders import OWN, Cluster, Manifest, domain, namespace, tokens_secret
+from troth.pki.bundles import parse_bundle
+from troth.pki.spiffe_bundle import SPIFFEBundle, parse_bundle_map, parse_spiffe_bundle
+from troth.planning.spiffe_bundles import key_ids_in
+from troth.resources.references import Ref
+from troth.world.keys import domain_key
+from troth.world.observe import decoded
+
+BUNDLE = "ConfigMap", Ref("shop", "trust-bundle")
+
+
+def federation(*manifests: Manifest, **abroad: Any) -> Cluster:
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        domain(federatesWith=[{"name": "abroad"}], tokens={}),
+        domain("abroad", **({"federatesWith": [{"name": "production"}], "tokens": {}} | abroad)),
+        builders.authority_secret(),
+        tokens_secret(),
+        *(manifests or (builders.authority_secret("abroad"), tokens_secret("abroad"))),
+    )
+
+
+def files(cluster: Cluster) -> dict[str, str]:
+    data: dict[str, str] = cluster.settle().objects[BUNDLE]["data"]
+    return data
+
+
+def bundles(cluster: Cluster) -> dict[str, SPIFFEBundle]:
+    return parse_bundle_map(files(cluster)["bundle-map.json"])
+
+
+def test_every_bundle_has_the_same_roots_in_each_of_its_forms() -> None:
+    cluster = federation()
+    found = bundles(cluster)
+    roots = {each for bundle in found.values() for each in bundle.x509_authorities}
+    assert len(parse_bundle(files(cluster)["ca.crt"])) == len(roots) == 2
+    own = parse_spiffe_bundle(files(cluster)["bundle.json"], "production.example")
+    assert own == found["production.example"]
+    assert list(found) == ["abroad.example", "production.example"]
+
+
+def test_a_domain_without_tokens_has_a_bundle_of_its_roots() -> None:
+    cluster = builders.shop()
+    own = parse_spiffe_bundle(files(cluster)["bundle.json"], "production.example")
+    assert (len(own.x509_authorities), len(own.jwt_keys)) == (1, 0)
+    assert list(bundles(cluster)) == ["production.example"]
+
+
+def test_each_domain_has_all_its_keys_and_none_of_anothers() -> None:
+    cluster = federation()
+    for name, bundle in bundles(cluster).items():
+        known = cluster.world.tokens.secrets[f"{name.removesuffix('.example')}-tokens"]
+        assert set(bundle.jwt_keys) == {key.kid for key in known.keys}
+
+
+def test_an_unconfined_root_is_in_no_bundle_but_the_keys_beside_it_are() -> None:
+    """A root could issue identities of any domain; a key is only asked about its own's tokens."""
+    unconfined = builders.authority_secret("abroad", constrained=False)
+    abroad = bundles(federation(unconfined, tokens_secret("abroad")))["abroad.example"]
+    assert abroad.x509_authorities == ()
+    assert len(abroad.jwt_keys) == 3
+
+
+def test_who_federates_on_one_side_alone_is_in_no_bundle() -> None:
+    assert list(bundles(federation(federatesWith=[]))) == ["production.example"]
+
+
+def test_a_domain_that_has_nothing_to_verify_with_yet_is_left_out() -> None:
+    cluster = federation(builders.namespace("x"), authority={"secretRef": {"name": "missing"}})
+    del cluster.objects["TrustDomain", Ref("", "abroad")]  # nobody works on it
+    assert list(bundles(cluster)) == ["production.example"]
+
+
+def test_a_new_key_of_a_federated_domain_reaches_the_bundles() -> None:
+    cluster = federation()
+    cluster.settle()
+    before = files(cluster)["bundle-map.json"]
+    other = tokens_secret("abroad", current_key=builders.token_key("other"), current_made=b"x")
+    affected = cluster.put(other)
+    assert domain_key("production") in affected
+    assert files(cluster)["bundle-map.json"] != before
+
+
+def test_no_private_half_is_in_it() -> None:
+    for text in files(federation()).values():
+        assert "PRIVATE" not in text
+    for text in (files(federation())["bundle.json"], files(federation())["bundle-map.json"]):
+        assert '"d"' not in json.dumps(json.loads(text))
+
+
+def test_keys_are_found_in_a_map_that_can_be_read_and_in_no_other() -> None:
+    cluster = federation()
+    text = files(cluster)["bundle-map.json"]
+    known = cluster.world.tokens.secrets["abroad-tokens"]
+    assert key_ids_in(text, "abroad.example") == {key.kid for key in known.keys}
+    assert key_ids_in(text, "elsewhere.example") == frozenset()
+    for odd in ("", "{", text[:-20], '{"trust_domains": []}'):
+        assert key_ids_in(odd, "abroad.example") == frozenset()
+
+
+def test_the_issuers_secret_and_the_bundle_say_the_same() -> None:
+    cluster = federation().settle()
+    data = decoded(cluster.objects["Secret", Ref(OWN, "production-tokens")])
+    assert data["bundle.json"].decode() == files(cluster)["bundle.json"]

@@ -1,0 +1,285 @@
+"""A domain that issues tokens has a key, a certificate for its issuer, and says how both stand."""
+
+import base64
+import copy
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from tests import builders
+from tests.builders import (
+    NOW,
+    OWN,
+    Cluster,
+    Manifest,
+    accept,
+    call,
+    domain,
+    identity,
+    key_of,
+    namespace,
+    tokens_secret,
+)
+from troth.pki.spiffe_bundle import parse_spiffe_bundle
+from troth.planning.plan import CreateTokenKey, IssueLeaf, Remove, UpdateIssuer, UpdatePublic
+from troth.resources.references import Ref
+from troth.world.keys import domain_key, view_key
+from troth.world.observe import decoded
+
+PRODUCTION = domain_key("production")
+TOKENS = "Secret", Ref(OWN, "production-tokens")
+LEAF = "Secret", Ref(OWN, "production-issuer")
+
+
+def issuing(*manifests: Manifest, **spec: Any) -> Cluster:
+    return Cluster.of(
+        namespace("shop", domain="production"),
+        domain(**{"tokens": {}, **spec}),
+        builders.authority_secret(),
+        *manifests,
+    )
+
+
+def ready(cluster: Cluster) -> tuple[str, str]:
+    found = cluster.condition(PRODUCTION, "TokensReady")
+    return found["status"], found["reason"]
+
+
+def certificate(cluster: Cluster) -> x509.Certificate:
+    return x509.load_pem_x509_certificates(decoded(cluster.objects[LEAF])["tls.crt"])[0]
+
+
+def names(cluster: Cluster) -> tuple[list[str], list[str]]:
+    found = certificate(cluster).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    uris = found.value.get_values_for_type(x509.UniformResourceIdentifier)
+    return uris, found.value.get_values_for_type(x509.DNSName)
+
+
+# The key
+
+
+def test_a_domain_without_tokens_has_none_of_it() -> None:
+    cluster = Cluster.of(namespace("shop", domain="production"), domain()).settle()
+    status = cluster.plan(PRODUCTION).status
+    assert status is not None
+    assert "TokensReady" not in {each["type"] for each in status["conditions"]}
+    assert not {TOKENS, LEAF} & cluster.objects.keys()
+
+
+def test_a_domain_with_tokens_makes_its_key_once() -> None:
+    cluster = issuing()
+    assert ready(cluster) == ("False", "CreatingTokenKey")
+    key = decoded(cluster.settle().objects[TOKENS])["current.key"]
+    assert ready(cluster) == ("True", "Active")
+    assert decoded(cluster.settle().objects[TOKENS])["current.key"] == key
+    (told,) = cluster.objects["TrustDomain", Ref("", "production")]["status"]["tokenKeys"]
+    assert told["state"] == "Active"
+    assert len(told["fingerprint"]) == 16
+
+
+def test_the_issuer_publishes_every_key_that_it_may_sign_with() -> None:
+    cluster = issuing(tokens_secret()).settle()
+    data = decoded(cluster.objects[TOKENS])
+    bundle = parse_spiffe_bundle(data["bundle.json"], "production.example")
+    known = cluster.world.tokens.secrets["production-tokens"]
+    assert set(bundle.jwt_keys) == {key.kid for key in known.keys}
+    assert len(known.keys) == 3
+    assert len(bundle.x509_authorities) == 1
+
+
+def test_a_key_that_is_gone_is_made_anew_and_its_loss_told_for_as_long_as_it_is_felt() -> None:
+    cluster = issuing().settle()
+    cluster.drop(*TOKENS)
+    told = cluster.condition(PRODUCTION, "TokensReady")
+    assert told["reason"] == "CreatingTokenKey"
+    assert "tokens of the one before are refused" in told["message"]
+    cluster.settle()
+    assert ready(cluster) == ("True", "TokenKeyReplaced")
+    due = cluster.plan(PRODUCTION).due
+    assert due is not None
+    assert due <= NOW + timedelta(minutes=16)
+    cluster.now = NOW + timedelta(minutes=17)
+    assert ready(cluster) == ("True", "Active")
+
+
+def test_a_key_that_cannot_be_read_is_told_and_left_alone() -> None:
+    cluster = issuing(tokens_secret(current_key=b"nonsense", current_made=b"x")).settle()
+    told = cluster.condition(PRODUCTION, "TokensReady")
+    assert (told["status"], told["reason"]) == ("False", "TokenKeyUnreadable")
+    assert "delete the Secret troth-system/production-tokens" in told["message"]
+    assert decoded(cluster.objects[TOKENS])["current.key"] == b"nonsense"
+
+
+@pytest.mark.parametrize("place", [TOKENS, LEAF])
+def test_a_foreign_secret_in_the_issuers_place_is_a_conflict_and_stays(
+    place: tuple[str, Ref],
+) -> None:
+    foreign = builders.secret(place[1].name, current_key=b"somebody else's")
+    cluster = issuing(foreign).settle()
+    assert ready(cluster) == ("False", "Conflict")
+    assert decoded(cluster.objects[place]) == {"current.key": b"somebody else's"}
+
+
+def test_a_foreign_key_is_published_nowhere() -> None:
+    foreign = tokens_secret()
+    foreign["metadata"]["labels"] = {}
+    cluster = issuing(foreign).settle()
+    bundle = cluster.objects["ConfigMap", Ref("shop", "trust-bundle")]["data"]["bundle.json"]
+    assert parse_spiffe_bundle(bundle, "production.example").jwt_keys == {}
+
+
+@pytest.mark.parametrize("end", ["spec", "domain"])
+def test_what_an_issuer_works_from_goes_with_the_tokens(end: str) -> None:
+    cluster = issuing().settle()
+    if end == "spec":
+        cluster.put(domain())
+    else:
+        cluster.drop("TrustDomain", Ref("", "production"))
+    removed = {step.ref for step in cluster.plan(PRODUCTION).steps if isinstance(step, Remove)}
+    assert {TOKENS[1], LEAF[1]} <= removed
+    assert Ref(OWN, "production-authority") not in removed
+
+
+def test_only_what_belongs_to_the_issuer_goes() -> None:
+    cluster = issuing(builders.secret("production-issuer", tls_crt=b"x")).settle()
+    cluster.put(domain())
+    removed = {step.ref for step in cluster.plan(PRODUCTION).steps if isinstance(step, Remove)}
+    assert removed == {TOKENS[1]}
+
+
+def test_no_step_holds_a_key() -> None:
+    """A plan is printed, compared and logged."""
+    cluster = issuing(tokens_secret()).settle()
+    secret = cluster.objects[TOKENS]
+    cluster.put({**secret, "data": {**secret["data"], "bundle.json": "e30="}})
+    (step,) = (each for each in cluster.plan(PRODUCTION).steps if isinstance(each, UpdateIssuer))
+    assert set(step.data) == {"bundle.json"}
+    assert b"PRIVATE" not in b"".join(step.data.values())
+    assert "PRIVATE" not in repr(cluster.world.tokens)
+    for name in ("current_key", "next_key"):
+        body = builders.token_key("first" if name == "current_key" else "next").split(b"\n")[1]
+        assert body not in repr(cluster.world.tokens).encode()
+
+
+# The issuer's certificate
+
+
+def test_the_issuer_has_a_certificate_with_the_names_it_is_called_by() -> None:
+    cluster = issuing(tokens={"issuer": "https://tokens.shop.example/production"}).settle()
+    assert names(cluster) == (
+        ["spiffe://production.example/ns/troth-system/sa/troth-issuer"],
+        [
+            "production-issuer.troth-system.svc",
+            "production-issuer.troth-system.svc.cluster.local",
+            "tokens.shop.example",
+        ],
+    )
+    roots = decoded(cluster.objects["Secret", Ref(OWN, "production-authority")])["tls.crt"]
+    assert decoded(cluster.objects[LEAF])["ca.crt"].strip() == roots.strip()
+
+
+def test_another_name_of_the_issuer_has_its_certificate_issued_anew() -> None:
+    cluster = issuing().settle()
+    cluster.put(domain(tokens={"issuer": "https://tokens.shop.example"}))
+    assert "tokens.shop.example" in names(cluster.settle())[1]
+
+
+def test_the_issuers_certificate_is_renewed_in_time() -> None:
+    cluster = issuing().settle()
+    before, due = certificate(cluster), cluster.plan(PRODUCTION).due
+    assert due is not None
+    assert due < NOW + timedelta(hours=16)
+    cluster.now = NOW + timedelta(hours=16, minutes=1)
+    assert certificate(cluster.settle()) != before
+
+
+def test_roots_that_the_issuer_reads_are_put_right() -> None:
+    cluster = issuing().settle()
+    secret = cluster.objects[LEAF]
+    key = secret["data"]["tls.key"]
+    cluster.put({**secret, "data": {**secret["data"], "ca.crt": ""}})
+    (step,) = (each for each in cluster.plan(PRODUCTION).steps if isinstance(each, UpdatePublic))
+    assert Ref.of(step.manifest) == LEAF[1]
+    assert cluster.settle().objects[LEAF]["data"]["tls.key"] == key
+
+
+def test_there_is_no_issuer_without_an_authority() -> None:
+    cluster = issuing(authority={"secretRef": {"name": "corporate"}}).settle()
+    assert ready(cluster) == ("False", "AuthorityNotReady")
+    assert not any(isinstance(step, IssueLeaf) for step in cluster.plan(PRODUCTION).steps)
+
+
+def test_the_issuers_trust_ends_at_its_own_domain() -> None:
+    """Its callers are of its own trust domain; a federated root has no business there."""
+    cluster = issuing(
+        domain("abroad", federatesWith=[{"name": "production"}]),
+        builders.authority_secret("abroad"),
+        federatesWith=[{"name": "abroad"}],
+    ).settle()
+    assert decoded(cluster.objects[LEAF])["ca.crt"].count(b"BEGIN") == 1
+    bundle = cluster.objects["ConfigMap", Ref("shop", "trust-bundle")]["data"]["ca.crt"]
+    assert bundle.count("BEGIN") == 2
+
+
+# Those who ask for tokens
+
+
+def test_who_asks_for_tokens_where_none_are_issued_is_called_by_nobody() -> None:
+    callee = identity(ports=["https"], accepts=[accept("checkout")], authentication={"token": {}})
+    caller = identity("checkout", calls=[call("payments")])
+    cluster = builders.shop(callee, caller).settle()
+    told = cluster.condition(key_of(), "TokensAccepted")
+    assert (told["status"], told["reason"]) == ("False", "TokensNotEnabled")
+    assert "add tokens: {} to it" in told["message"]
+    assert cluster.condition(key_of(), "Ready")["reason"] == "TokensNotEnabled"
+    policy = cluster.objects["NetworkPolicy", Ref("shop", "payments-troth")]
+    assert "ingress" not in policy["spec"]
+    cluster.put(domain(tokens={}))
+    cluster.settle()
+    assert cluster.condition(key_of(), "TokensAccepted")["reason"] == "Accepted"
+    policy = cluster.objects["NetworkPolicy", Ref("shop", "payments-troth")]
+    assert len(policy["spec"]["ingress"]) == 1
+
+
+def test_who_does_not_ask_for_tokens_says_nothing_of_them() -> None:
+    status = issuing(identity()).settle().plan(key_of()).status
+    assert status is not None
+    assert "TokensAccepted" not in {each["type"] for each in status["conditions"]}
+
+
+def test_a_token_key_is_made_where_the_world_knows_none() -> None:
+    cluster = issuing()
+    steps = cluster.plan(PRODUCTION).steps
+    assert sum(isinstance(step, CreateTokenKey) for step in steps) == 1
+    cluster.world.note_foreign("Secret", TOKENS[1], NOW)
+    assert not any(isinstance(step, CreateTokenKey) for step in cluster.plan(PRODUCTION).steps)
+    cluster.now = NOW + timedelta(minutes=2)
+    assert any(isinstance(step, CreateTokenKey) for step in cluster.plan(PRODUCTION).steps)
+
+
+def test_a_refused_write_is_told() -> None:
+    cluster = issuing().settle()
+    cluster.world.refused["Secret", TOKENS[1]] = "Secret x cannot be written: no"
+    assert ready(cluster) == ("False", "WriteRefused")
+
+
+def test_half_a_key_to_come_is_taken_away_again() -> None:
+    whole = tokens_secret()
+    half = copy.deepcopy(whole)
+    half["data"].pop("next.made")
+    half["data"]["retiring.jwk"] = base64.b64encode(b"[]").decode()
+    known = issuing(half).world.tokens.secrets["production-tokens"]
+    assert known.prepared is None
+    assert known.retiring is None
+    assert set(known.spoilt) == {"next.key", "retiring.jwk"}
+
+
+def test_a_view_waits_for_the_bundle_beside_it() -> None:
+    cluster = issuing()
+    cluster.put(tokens_secret())
+    assert not cluster.plan(view_key("production")).steps
+    cluster.visit(PRODUCTION)
+    (step,) = cluster.plan(view_key("production")).steps
+    assert isinstance(step, UpdateIssuer)

@@ -1,0 +1,113 @@
+"""A cluster in which the key that signs tokens is replaced, simulated as in `rotating`.
+
+An issuer may sign with what its Secret held `bundle.propagation` ago, a token lives for as long as
+any may, and pods read their bundles late. At every moment every token that may be about must have
+its key in every bundle, of this trust domain and of the one it federates with.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
+
+from tests import builders
+from tests.builders import stamp
+from tests.reconcile.rotating import SYSTEM, Files, Manifest, Scene, begun, presented, roots_of
+from tests.reconcile.rotating import trust_domain as without_tokens
+from troth.pki.tokens import LEEWAY, MAX_LIFETIME
+from troth.planning.spiffe_bundles import key_ids_in
+from troth.resources.references import Ref
+from troth.world import observe
+
+TOKENS = "Secret", Ref(SYSTEM, "production-tokens")
+ISSUER = "Secret", Ref(SYSTEM, "production-issuer")
+KEY_LIFETIME = timedelta(hours=24)
+ABROAD = "team-abroad"
+
+
+def trust_domain(**spec: Any) -> Manifest:
+    """One whose root outlives all that is told here, and whose token key does not."""
+    return without_tokens(
+        **{
+            "authority": {"selfManaged": {"lifetime": "8000h"}},
+            "certificates": {"lifetime": "24h"},
+            "tokens": {"keyLifetime": "24h"},
+            "federatesWith": [{"name": "abroad"}],
+        }
+        | spec
+    )
+
+
+class TokenScene(Scene):
+    """A scene that looks at tokens as well."""
+
+    def __init__(self, *more: Manifest) -> None:
+        super().__init__(
+            trust_domain(),
+            builders.domain("abroad", federatesWith=[{"name": "production"}]),
+            builders.namespace(ABROAD, domain="abroad"),
+            *more,
+        )
+        self.token_phases: list[str] = []
+        self._signing: list[str] = []
+        self._published: list[dict[str, frozenset[str]]] = []
+
+    @property
+    def token_phase(self) -> str:
+        return str(self.status.get("tokenRotation", {}).get("phase", "Idle"))
+
+    @property
+    def token_blockers(self) -> list[str]:
+        return list(self.status.get("tokenRotation", {}).get("blockers", []))
+
+    @property
+    def signing(self) -> str:
+        """The fingerprint of the key that signs."""
+        return str(self.status["tokenKeys"][0]["fingerprint"])
+
+    async def until_tokens(self, phase: str) -> None:
+        give_up = self.clock.now() + 2 * KEY_LIFETIME
+        while self.token_phase != phase:
+            assert self.clock.now() < give_up, f"still {self.token_phase}: {self.token_blockers}"
+            await self.live(self.step)
+
+    async def ask(self, **spec: Any) -> None:
+        """Have somebody ask for another root and another key."""
+        asked = {"requestedAt": stamp(self.clock.now())} | spec
+        await self.user_puts(
+            builders.rotation("TrustDomain", "production", SYSTEM, "asked", **asked)
+        )
+
+    def keys_in(self, namespace: str) -> frozenset[str]:
+        """The key IDs that a namespace's bundle has for this trust domain."""
+        found = self.server.objects.get(("ConfigMap", Ref(namespace, "trust-bundle")))
+        text = found["data"].get(observe.BUNDLE_MAP, "") if found else ""
+        return key_ids_in(text, "prod.shop.example")
+
+    def files(self) -> Iterator[tuple[Ref, Files]]:
+        yield from super().files()
+        data = observe.decoded(self.server.objects[ISSUER])
+        signer, valid = presented(data[observe.LEAF])
+        yield ISSUER[1], Files(signer, roots_of(data[observe.ROOTS]), valid)
+
+    def _look(self) -> None:
+        super()._look()
+        if not self.token_phases or self.token_phases[-1] != self.token_phase:
+            self.token_phases.append(self.token_phase)
+        secret = observe.tokens_secret(self.server.objects[TOKENS])
+        assert secret.active is not None
+        self._signing.append(secret.active.kid)
+        self._published.append({ns: self.keys_in(ns) for ns in ("team0", "team1", ABROAD)})
+        life = (MAX_LIFETIME + LEEWAY + self.propagation) // self.step
+        alive = frozenset(self._signing[-life:])
+        lag = self.propagation // self.step - 1
+        for seen in (self._published[-1], self._published[max(0, len(self._published) - 1 - lag)]):
+            for namespace, keys in seen.items():
+                for kid in alive - keys:
+                    told = f"{namespace} refuses a token of {kid}, in phase {self.token_phase}"
+                    self.broken.append(told)
+
+
+def scene(*more: Manifest) -> AbstractAsyncContextManager[TokenScene]:
+    """Begin with what is declared, and more."""
+    return begun(TokenScene(*more))
