@@ -14,6 +14,9 @@ NAMESPACE = "troth-system"
 
 EVERYTHING_ON = (
     "rollouts.enabled=true",
+    "issuers[0].domain=production",
+    "issuers[1].domain=staging",
+    "issuers[1].replicas=1",
     "metrics.service.enabled=true",
     "metrics.service.annotations.prometheus\\.io/scrape=yes",
     "networkPolicy.enabled=true",

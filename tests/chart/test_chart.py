@@ -172,9 +172,9 @@ def test_the_command_line_is_one_that_troth_takes(*, rollouts: bool) -> None:
 def test_metrics_service_and_network_policy_are_off_until_asked_for() -> None:
     assert kinds(rendered()).isdisjoint({"Service", "NetworkPolicy"})
     manifests = rendered(*EVERYTHING_ON)
-    pods = one(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
-    assert one(manifests, "Service")["spec"]["selector"] == pods
-    policy = one(manifests, "NetworkPolicy")["spec"]
+    pods = one(manifests, "Deployment", "troth")["spec"]["selector"]["matchLabels"]
+    assert one(manifests, "Service", "troth-metrics")["spec"]["selector"] == pods
+    policy = one(manifests, "NetworkPolicy", "troth")["spec"]
     assert policy["podSelector"]["matchLabels"] == pods
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert [rule["to"][0]["ipBlock"]["cidr"] for rule in policy["egress"]] == [

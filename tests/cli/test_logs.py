@@ -12,7 +12,7 @@ import logging, sys
 import structlog
 from troth.cli.logs import LogFormat, configure
 
-configure(LogFormat(sys.argv[1]), "debug")
+configure(LogFormat(sys.argv[1]), "debug", direct=sys.argv[2] == "direct")
 def issue(password):
     data = {"keystore-password": password}
     raise KeyError("metadata")
@@ -25,9 +25,10 @@ except KeyError as error:
 """
 
 
+@pytest.mark.parametrize("way", ["direct", "by the standard library"])
 @pytest.mark.parametrize("log_format", LogFormat)
-def test_a_trace_tells_the_place_and_no_value(log_format: LogFormat) -> None:
-    command = [sys.executable, "-c", FAILING, log_format.value]
+def test_a_trace_tells_the_place_and_no_value(log_format: LogFormat, way: str) -> None:
+    command = [sys.executable, "-c", FAILING, log_format.value, way]
     log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     for told in ("reconcile failed", "operator ended", "nobody awaited it"):
         assert told in log

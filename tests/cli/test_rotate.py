@@ -2,6 +2,7 @@
 
 import io
 from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 import typer
@@ -9,9 +10,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.builders import NOW, OWN, Manifest, rotation, stamp
+from troth.cli.access import PersonalServer
 from troth.cli.asking import drop_root, rotate_now, target_of
 from troth.cli.following import End, Followed, Sight, sight
 from troth.cli.main import app
+from troth.cli.rotating import Wish, _compromised
 from troth.cli.targets import parse_target
 from troth.cli.watching import Lines, Moving, Passage
 from troth.resources.credential_rotation import CredentialRotation
@@ -226,6 +229,51 @@ def test_a_compromised_root_is_done_when_it_is_listed_no_more_and_nobody_is_cut_
     assert end(ROOT, "Idle") is None
     assert end("f" * 16, "Reissuing") is None
     assert end("", "Idle") is None
+
+
+def test_a_compromised_token_key_is_done_when_it_is_listed_no_more() -> None:
+    asked = Followed(Ref(OWN, "emergency"), 1, PRODUCTION, Ref("", "production"), compromised=ROOT)
+    record = rotation("TrustDomain", "production", OWN, compromised=ROOT)
+
+    def end(listed: str, phase: str) -> End | None:
+        domain = {
+            "rotation": {"phase": "Idle"},
+            "authorities": [{"fingerprint": "f" * 16}],
+            "tokenRotation": {"phase": phase},
+            "tokenKeys": [{"fingerprint": listed}],
+        }
+        status = {"phase": "Idle", "observedGeneration": 1}
+        seen = {"kind": "TrustDomain", "status": domain}
+        return sight(asked, {**record, "status": status}, seen).end
+
+    assert end("e" * 16, "Idle") is End.DONE
+    assert end(ROOT, "Idle") is None
+    assert end("e" * 16, "Distributing") is None
+
+
+class OneDomain:
+    """An API server that has one trust domain."""
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        authorities = [{"fingerprint": "f" * 16, "state": "Active"}]
+        keys = [{"fingerprint": ROOT, "state": "Active"}]
+        status = {"authorities": authorities, "tokenKeys": keys}
+        return {"kind": kind, "metadata": {"name": ref.name}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "signs_tokens"), [("f" * 16, False), (ROOT, True), (ROOT + "0" * 48, True)]
+)
+async def test_a_root_and_a_token_key_are_told_apart(fingerprint: str, signs_tokens: bool) -> None:
+    wish = Wish(parse_target("td/production"), OWN, compromised=fingerprint)
+    lost = await _compromised(cast("PersonalServer", OneDomain()), wish)
+    assert (lost.fingerprint, lost.signs_tokens) == (fingerprint[:16], signs_tokens)
+
+
+async def test_what_is_neither_a_root_nor_a_token_key_is_refused_with_those_there_are() -> None:
+    wish = Wish(parse_target("td/production"), OWN, compromised="a" * 16)
+    with pytest.raises(FaultyManifests, match=f"has no root .* and the token keys {ROOT}"):
+        await _compromised(cast("PersonalServer", OneDomain()), wish)
 
 
 # What is shown

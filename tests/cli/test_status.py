@@ -21,7 +21,7 @@ from troth.cli.standing import (
 from troth.cli.track import length, track, until
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.manifests import FaultyManifests
-from troth.resources.trust_domain import RotationPhase
+from troth.resources.trust_domain_status import RotationPhase
 
 OLD, NEW, GONE = "a" * 16, "b" * 16, "c" * 16
 
@@ -90,6 +90,22 @@ def test_a_domain_shows_its_phase_its_authorities_and_what_it_waits_for() -> Non
         "  1 certificate of an authority that is gone",
         "  waits: shop/web holds a certificate of the old",
     ]
+
+
+def test_the_keys_that_sign_tokens_are_shown_and_their_track_while_one_is_replaced() -> None:
+    keys = [{"fingerprint": NEW, "state": "Active"}, {"fingerprint": OLD, "state": "Retiring"}]
+    rotation = {"phase": "Retiring", "blockers": ["tokens of the old one"]}
+    for under_way, before in ((rotation, 1), ({"phase": "Idle"}, 0)):
+        domain = rotating()
+        domain["status"] |= {"tokenKeys": keys, "tokenRotation": under_way}
+        standing = domain_standing(domain, HELD, complete=True)
+        lines = shown(report().model_copy(update={"trust_domains": (standing,)}))[6:]
+        assert lines[0].endswith("Activating → [Retiring]") is bool(before)
+        assert lines[before : before + 2] == [
+            f"  {NEW}  Active    tokens",
+            f"  {OLD}  Retiring  tokens",
+        ]
+        assert (lines[before + 2] == "  waits: tokens of the old one") is bool(before)
 
 
 def test_where_not_every_identity_may_be_seen_none_are_counted() -> None:

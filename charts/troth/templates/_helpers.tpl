@@ -41,3 +41,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The issuer of one trust domain, from a dict of "root" and "domain": what its objects are called. */}}
+{{- define "troth.issuerName" -}}
+{{- printf "%s-issuer-%s" (include "troth.fullname" .root) .domain -}}
+{{- end -}}
+
+{{/*
+What selects an issuer's pods, here and in the NetworkPolicies that the operator writes for its
+callers; so the name is Troth's own whatever the release is called. The pods have no instance label:
+with it, what selects the operator's would select them too.
+*/}}
+{{- define "troth.issuerSelectorLabels" -}}
+app.kubernetes.io/name: troth
+app.kubernetes.io/component: issuer
+troth.dev/trust-domain: {{ .domain | quote }}
+{{- end -}}
+
+{{- define "troth.issuerPodLabels" -}}
+{{ include "troth.issuerSelectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "troth.issuerLabels" -}}
+{{ include "troth.issuerPodLabels" . }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end -}}

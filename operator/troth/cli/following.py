@@ -14,7 +14,7 @@ from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.manifests import Manifest
 from troth.resources.references import Ref
 from troth.resources.scalars import parse_moment
-from troth.resources.trust_domain import RotationPhase
+from troth.resources.trust_domain_status import RotationPhase
 
 ROTATION = "CredentialRotation"
 CREDENTIAL = {"ServiceIdentity": "CertificateIssued", "TrustDomain": "AuthorityReady"}
@@ -36,7 +36,9 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What is waited for: a credential made at `moment` or later, or a root to be gone."""
+    """What is waited for: a credential made at `moment` or later, or a root, or a key that signs
+    tokens, to be gone.
+    """
 
     rotation: Ref
     generation: int
@@ -81,8 +83,11 @@ def _answered(asked: Followed, made: str, target: Manifest | None) -> bool:
         return bool(made) and parse_moment(made) >= asked.moment
     status = (target or {}).get("status") or {}
     listed = [each["fingerprint"] for each in status.get("authorities") or []]
+    keys = [each["fingerprint"] for each in status.get("tokenKeys") or []]
     idle = (status.get("rotation") or {}).get("phase") == RotationPhase.IDLE
-    return idle and bool(listed) and asked.compromised[:16] not in listed
+    # a domain that issues no tokens has nothing to say of their keys
+    idle = idle and (status.get("tokenRotation") or {}).get("phase") in (None, RotationPhase.IDLE)
+    return idle and bool(listed) and asked.compromised[:16] not in (*listed, *keys)
 
 
 def _taken_back(asked: Followed, rotation: Manifest) -> str:

@@ -2,9 +2,12 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import structlog
+from pydantic_core import to_json
 
 
 class LogFormat(StrEnum):
@@ -18,8 +21,26 @@ class LogFormat(StrEnum):
 _TRACE = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
-def configure(log_format: LogFormat, level: str) -> None:
-    """Send structlog's and the standard library's records to standard error in one form."""
+def _whole_line(_: Any, level: str, event: structlog.types.EventDict) -> str:  # noqa: ANN401
+    """Return an event as JSON in one step, with what several processors would add one by one."""
+    moment = datetime.now(UTC).replace(tzinfo=None)
+    event["level"], event["timestamp"] = level, f"{moment.isoformat()}Z"
+    if "exc_info" in event:
+        event = structlog.processors.ExceptionRenderer(_TRACE)(_, level, event)
+    return _json(event)
+
+
+def _json(event: Any, **_: Any) -> str:  # noqa: ANN401 - structlog's protocol
+    """Return an event as JSON; pydantic's writer takes a third of the time of Python's."""
+    return to_json(event, fallback=repr).decode()
+
+
+def configure(log_format: LogFormat, level: str, *, direct: bool = False) -> None:
+    """Send structlog's and the standard library's records to standard error in one form.
+
+    With `direct`, structlog's go there by themselves and not through the standard library, which
+    costs three times as much: for those who write a line for every request.
+    """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -27,18 +48,26 @@ def configure(log_format: LogFormat, level: str) -> None:
     ]
     renderer: structlog.types.Processor
     if log_format is LogFormat.JSON:
-        renderer = structlog.processors.JSONRenderer()
+        renderer = structlog.processors.JSONRenderer(_json)
         shared.append(structlog.processors.ExceptionRenderer(_TRACE))
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+    if direct:
+        structlog.configure(
+            processors=[_whole_line] if log_format is LogFormat.JSON else [*shared, renderer],
+            logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            cache_logger_on_first_use=True,
+        )
+    else:
+        structlog.configure(
+            processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=True,
+        )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from troth.cli import crds, graph, plan, rotate, run, status
+from troth.cli import crds, graph, issue, plan, rotate, run, status, token
 from troth.resources.manifests import FaultyManifests
 
 app = typer.Typer(
@@ -18,10 +18,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("issue")(issue.issue)
 app.command("plan")(plan.plan)
 app.command("graph")(graph.graph)
 app.command("status")(status.status)
 app.command("rotate")(rotate.rotate)
+app.add_typer(token.app, name="token")
 app.command("crds")(crds.crds)
 
 

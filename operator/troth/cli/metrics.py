@@ -16,7 +16,8 @@ from troth.reconcile.operator import Operator
 from troth.resources.conditions import Condition
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import RotationPhase, TrustDomain
+from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain_status import RotationPhase
 from troth.world.facts import KnownAuthority
 
 UNKNOWN = "unknown"

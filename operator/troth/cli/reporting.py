@@ -18,10 +18,12 @@ from troth.cli.standing import (
 from troth.cli.track import since, track, until
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.scalars import parse_moment
-from troth.resources.trust_domain import RotationPhase
+from troth.resources.trust_domain_status import RotationPhase
 
 WIDTH = 100
 _INDENT = (0, 0, 0, 2)
+_TOKEN_PHASES = tuple(phase for phase in RotationPhase if phase is not RotationPhase.REISSUING)
+"""Nobody reissues a token: they end by themselves."""
 _STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow"}
 
 
@@ -64,8 +66,22 @@ def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
             *([table] if domain.authorities else []),
             *others,
             *_waits(domain.blockers),
+            *_token_keys(domain),
         ],
     )
+
+
+def _token_keys(domain: DomainStanding) -> Iterator[RenderableType]:
+    """Yield the keys that sign tokens, and where their replacement stands if one is under way."""
+    if not domain.token_keys:
+        return
+    table = Table.grid(padding=(0, 2))
+    for key in domain.token_keys:
+        table.add_row(Text(key.fingerprint), Text(key.state, _STATES.get(key.state, "")), "tokens")
+    if domain.token_phase != RotationPhase.IDLE.value:
+        yield track(_TOKEN_PHASES, domain.token_phase)
+    yield table
+    yield from _waits(domain.token_blockers)
 
 
 def _rotation(rotation: RotationStanding, now: datetime) -> RenderableType:

@@ -65,9 +65,9 @@ async def carry_out(
         await _must_be_there(server, wish)
         rotations = await server.listed(KIND, wish.namespace)
         if wish.compromised:
-            root = await _root(server, wish)
-            await _warn(server, root, aside)
-            request = drop_root(target, wish.namespace, rotations, wish.name, root)
+            lost = await _compromised(server, wish)
+            await _warn(server, lost, aside)
+            request = drop_root(target, wish.namespace, rotations, wish.name, lost.fingerprint)
         else:
             request = rotate_now(target, wish.namespace, rotations, wish.name, now)
         if not wish.now:
@@ -94,23 +94,48 @@ async def _must_be_there(server: PersonalServer, wish: Wish) -> None:
             raise
 
 
-async def _root(server: PersonalServer, wish: Wish) -> str:
-    """Return the fingerprint of the root that is meant, as statuses show it."""
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What others know the key of."""
+
+    fingerprint: str
+    """As statuses show it."""
+    signs_tokens: bool
+    """A key that signs tokens, and not a root."""
+
+
+async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
+    """Return the root, or the key that signs tokens, that is meant."""
     if wish.named.kind.name != "TrustDomain":
         sentence = "only a root can be declared compromised; rotate this with --now alone"
         raise FaultyManifests([Fault("", str(wish), "", sentence)])
-    domain = await server.get("TrustDomain", wish.place)
-    authorities = (domain.get("status") or {}).get("authorities") or []
-    for each in authorities:
-        if wish.compromised.lower().startswith(each["fingerprint"]):
-            return str(each["fingerprint"])
-    known = ", ".join(f"{each['fingerprint']} ({each['state']})" for each in authorities)
-    sentence = f"has no root {wish.compromised}; it has {known or 'none'}"
+    status = (await server.get("TrustDomain", wish.place)).get("status") or {}
+    known = {part: status.get(part) or [] for part in ("authorities", "tokenKeys")}
+    for part, listed in known.items():
+        for each in listed:
+            if wish.compromised.lower().startswith(each["fingerprint"]):
+                return _Lost(each["fingerprint"], part == "tokenKeys")
+    roots, keys = (
+        ", ".join(f"{each['fingerprint']} ({each['state']})" for each in listed)
+        for listed in known.values()
+    )
+    sentence = f"has no root {wish.compromised}; it has {roots or 'none'}"
+    if keys:
+        sentence += f", and the token keys {keys}"
     raise FaultyManifests([Fault("", str(wish), "", sentence)])
 
 
-async def _warn(server: PersonalServer, root: str, aside: Console) -> None:
-    """Say who will be refused until it has a certificate of another root."""
+async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
+    """Say who will be refused until it has a certificate of another root, or another token."""
+    root = lost.fingerprint
+    if lost.signs_tokens:
+        aside.print(
+            f"{root} will sign no more tokens. Those that it has signed are refused as soon as "
+            "verifiers have read that; callers then get others",
+            style="yellow",
+            markup=False,
+        )
+        return
     try:
         identities = await server.listed("ServiceIdentity")
     except ApiError as error:
@@ -198,7 +223,7 @@ def _asked(request: Request, wish: Wish) -> str:
 
 def _done(request: Request, made: str) -> str:
     if request.field == "compromised":
-        return f"done: {request.value} is trusted no longer, and nobody holds a certificate of it"
+        return f"done: {request.value} is trusted no longer, and nobody holds anything of it"
     return f"done: the credential in use was made at {made}"
 
 

@@ -6,15 +6,9 @@ from typing import Annotated
 
 import typer
 
+from troth.cli.addresses import listen_address
 from troth.cli.extras import operator_extra
 from troth.resources.scalars import parse_duration
-
-
-def _listen(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit():
-        raise typer.BadParameter("write host:port, such as 127.0.0.1:8080")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - only when asked for as ":8080"
 
 
 def run(  # noqa: PLR0917 - typer's options
@@ -48,7 +42,7 @@ def run(  # noqa: PLR0917 - typer's options
         from troth.cli.logs import LogFormat, configure  # noqa: PLC0415
         from troth.cli.shell import Options, Shell  # noqa: PLC0415
 
-    host, port = _listen(listen)
+    host, port = listen_address(listen)
     configure(LogFormat(log_format), log_level)
     options = Options(
         kubeconfig=kubeconfig,

@@ -51,7 +51,7 @@ def read(files: Iterable[Path]) -> list[Manifest]:
     for path in files:
         if not path.exists():
             faults.append(Fault(str(path), "", "", "there is no such file or folder"))
-        for file in sorted(_manifest_files(path)):
+        for file in sorted(manifest_files(path)):
             try:
                 manifests += list(_checked(file))
             except FaultyManifests as error:
@@ -62,7 +62,8 @@ def read(files: Iterable[Path]) -> list[Manifest]:
     return manifests
 
 
-def _manifest_files(path: Path) -> Iterable[Path]:
+def manifest_files(path: Path) -> Iterable[Path]:
+    """Return a file, or the manifests in a folder and its subfolders."""
     if path.is_file():
         return [path]
     return [file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json")]

@@ -7,7 +7,7 @@ from typing import Self
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.manifests import Manifest
 from troth.resources.model import Model
-from troth.resources.trust_domain import RotationPhase
+from troth.resources.trust_domain_status import RotationPhase
 
 
 class Standing(Model):
@@ -53,14 +53,25 @@ class AuthorityStanding(Model):
     """How many identities hold a certificate of it; None where not all of them can be seen."""
 
 
+class TokenKeyStanding(Model):
+    """One key that signs a trust domain's tokens."""
+
+    fingerprint: str
+    state: str
+
+
 class DomainStanding(Standing):
-    """A trust domain, and where the replacement of its authority stands."""
+    """A trust domain, and where the replacement of its authority and of its token key stands."""
 
     phase: str
     blockers: tuple[str, ...]
     authorities: tuple[AuthorityStanding, ...]
     others: int | None = None
     """How many identities hold a certificate of an authority that is not listed."""
+    token_keys: tuple[TokenKeyStanding, ...] = ()
+    """None where the domain issues no tokens."""
+    token_phase: str = RotationPhase.IDLE.value
+    token_blockers: tuple[str, ...] = ()
 
 
 class RotationStanding(Standing):
@@ -107,7 +118,7 @@ def domain_standing(
 ) -> DomainStanding:
     """Return where a trust domain stands; `complete` says whether these are all identities."""
     status = _status(domain)
-    rotation = status.get("rotation") or {}
+    rotation, tokens = (status.get(part) or {} for part in ("rotation", "tokenRotation"))
     prefix = f"spiffe://{domain['spec']['domain']}/"
     signed = Counter(
         certificate["authority"]
@@ -131,6 +142,12 @@ def domain_standing(
             for each in listed
         ),
         others=sum(signed[each] for each in signed.keys() - mine) if complete else None,
+        token_keys=tuple(
+            TokenKeyStanding(fingerprint=each["fingerprint"], state=each["state"])
+            for each in status.get("tokenKeys") or []
+        ),
+        token_phase=tokens.get("phase", RotationPhase.IDLE.value),
+        token_blockers=tokens.get("blockers") or (),
     )
 
 

@@ -1,0 +1,32 @@
+"""Where verifiers and callers find everything: OpenID Connect Discovery 1.0 and RFC 8414."""
+
+import json
+
+from troth.issuer.asking import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from troth.issuer.view import View
+from troth.pki.tokens import ALGORITHM
+
+TOKENS, KEYS, SPIFFE_BUNDLE = "/token", "/keys", "/bundle"
+
+
+def metadata(view: View) -> bytes:
+    """Return the document about an issuer, as JSON.
+
+    It is the one for both well-known places. What OpenID Connect demands beside, of an issuer that
+    has no users and no pages, says that there is none of it.
+    """
+    issuer = view.issuer.rstrip("/")
+    return json.dumps(
+        {
+            "issuer": view.issuer,
+            "token_endpoint": f"{issuer}{TOKENS}",
+            "jwks_uri": f"{issuer}{KEYS}",
+            "spiffe_bundle_endpoint": f"{issuer}{SPIFFE_BUNDLE}",
+            "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
+            "token_endpoint_auth_methods_supported": ["tls_client_auth", "none"],
+            "tls_client_certificate_bound_access_tokens": True,
+            "response_types_supported": [],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+        }
+    ).encode()

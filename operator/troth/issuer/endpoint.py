@@ -1,0 +1,254 @@
+"""The token endpoint: an ASGI application that knows its callers by TLS, and holds no state."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from troth.issuer import discovery, grants, minting
+from troth.issuer.asking import AccessRequest, Request, TransactionStart, read_request
+from troth.issuer.decisions import ISSUED, Decision, Decisions
+from troth.issuer.errors import Code, OAuthError, invalid_request, unavailable
+from troth.issuer.forms import LONGEST, check_media_type, parse_form
+from troth.issuer.grants import Proof
+from troth.issuer.mandate import Mandate
+from troth.issuer.peers import Peers
+from troth.issuer.reviewing import Account
+from troth.pki.token_checks import TokenError, TransactionToken, verify_transaction_token
+
+RETRY_AFTER = b"1"
+"""Seconds after which a caller that was put off may ask again."""
+
+_UNAVAILABLE = 503
+_JSON = "application/json"
+_HEADERS = (  # RFC 6749 section 5.1
+    (b"content-type", _JSON.encode()),
+    (b"cache-control", b"no-store"),
+    (b"pragma", b"no-cache"),
+)
+
+
+class Accounts(Protocol):
+    """Says whose a Kubernetes ServiceAccount token is; see `reviewing.Reviewer`."""
+
+    def account(self, token: str, audience: str) -> Awaitable[Account]:
+        """Return whose a token is; raises `OAuthError`."""
+
+
+def utc_now() -> datetime:
+    """Return this moment."""
+    return datetime.now(UTC)
+
+
+def app(
+    mandate: Callable[[], Mandate | None],
+    accounts: Accounts,
+    decisions: Decisions,
+    now: Callable[[], datetime] = utc_now,
+) -> ASGIApp:
+    """Return the issuer as an ASGI application.
+
+    `mandate` gives what may be issued at this moment, None while that is unknown: then nothing
+    is. Callers are known by the ASGI TLS extension in the scope, which the server must fill in.
+    """
+    endpoint = TokenEndpoint(mandate, accounts, decisions, now)
+
+    def document(of: Callable[[Mandate], bytes]) -> Callable[[HTTPRequest], Awaitable[Response]]:
+        async def serve(_: HTTPRequest) -> Response:
+            current = mandate()
+            if current is None:
+                return Response("the issuer has no view yet\n", _UNAVAILABLE)
+            return Response(of(current), media_type=_JSON)
+
+        return serve
+
+    about = document(lambda current: discovery.metadata(current.view))
+    others = Starlette(
+        routes=[
+            Route(discovery.TOKENS, endpoint, methods=["POST"]),
+            Route("/.well-known/openid-configuration", about),
+            Route("/.well-known/oauth-authorization-server", about),
+            Route(discovery.KEYS, document(lambda current: current.key_set)),
+            Route(discovery.SPIFFE_BUNDLE, document(lambda current: current.bundle)),
+        ]
+    )
+
+    async def issuer(scope: Scope, receive: Receive, send: Send) -> None:
+        # what is asked all the time goes past what Starlette would do for it
+        asked = scope["type"] == "http" and scope["path"] == discovery.TOKENS
+        if asked and scope["method"] == "POST":
+            await endpoint(scope, receive, send)
+        else:
+            await others(scope, receive, send)
+
+    return issuer
+
+
+class TokenEndpoint:
+    """Answers `POST /token`; an ASGI application."""
+
+    def __init__(
+        self,
+        mandate: Callable[[], Mandate | None],
+        accounts: Accounts,
+        decisions: Decisions,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._mandate = mandate
+        self._accounts = accounts
+        self._decisions = decisions
+        self._now = now
+        self._peers = Peers()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        decision = Decision()
+        began = time.perf_counter()
+        try:
+            body = await _body(scope, receive)
+            began = time.perf_counter()
+            issued = await self._issued(scope, body, decision)
+        except OAuthError as error:
+            decision.outcome, decision.reason = error.code.value, error.description
+            status, answer = _refusal(error)
+        else:
+            decision.outcome, decision.token_id = ISSUED, issued.token_id
+            decision.scope = issued.scope
+            status, answer = 200, issued.answer
+        finally:
+            self._decisions.tell(decision, time.perf_counter() - began)
+        await _send(send, status, answer)
+
+    async def _issued(self, scope: Scope, body: bytes, decision: Decision) -> minting.Issued:
+        parameters = parse_form(body)
+        asked = read_request(parameters)
+        decision.grant = _kind(asked)
+        decision.audience, decision.scope = asked.audience, parameters.get("scope", "")
+        proof = await self._proof(asked, scope, decision)
+        if parameters.get("client_id", proof.spiffe_id) != proof.spiffe_id:
+            raise OAuthError(Code.INVALID_CLIENT, "client_id is not the SPIFFE ID of the caller")
+        # once more: while the API server was asked, an edge may have gone
+        mandate, now = self._current(), self._now()
+        if isinstance(asked, AccessRequest):
+            access = grants.access(asked, proof, mandate.view)
+            return minting.access_token(access, mandate, now, asked.issued_type)
+        if isinstance(asked, TransactionStart):
+            transaction = grants.start(asked, proof, mandate.view, now)
+        else:
+            original = _verified(asked.token, mandate, now)
+            transaction = grants.replace(asked, original, proof, mandate.view, now)
+        return minting.transaction_token(transaction, mandate, now)
+
+    async def _proof(self, asked: Request, scope: Scope, decision: Decision) -> Proof:
+        """Return who the caller has proved to be; raises `OAuthError`."""
+        view = self._current().view
+        shown = self._peers.proof(scope, view.trust_domain, self._now())
+        if shown is not None:
+            decision.caller = shown.spiffe_id
+        if isinstance(asked, AccessRequest) and asked.account_token is not None:
+            account = await self._accounts.account(asked.account_token, view.issuer)
+            proof = Proof(account.spiffe_id(view.trust_domain))
+            if shown is None:
+                decision.caller = proof.spiffe_id
+                return proof
+            if shown.spiffe_id != proof.spiffe_id:
+                raise OAuthError(
+                    Code.INVALID_GRANT,
+                    "the certificate and the subject token are not of one caller",
+                )
+        if shown is None:
+            raise OAuthError(
+                Code.INVALID_CLIENT,
+                "show an X.509-SVID of this trust domain when connecting, or exchange a "
+                "ServiceAccount token",
+            )
+        return shown
+
+    def _current(self) -> Mandate:
+        mandate = self._mandate()
+        if mandate is None:
+            raise unavailable("the issuer does not know what it may issue; try again")
+        return mandate
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """Return the body of a request that may be one for a token; raises `OAuthError`."""
+    _check_headers(scope)
+    body = bytearray()
+    while True:  # a body that does not come is ended with its connection
+        message = await receive()
+        if message["type"] != "http.request":
+            raise invalid_request("the request broke off")
+        body += message.get("body", b"")
+        if len(body) > LONGEST:
+            raise invalid_request(f"the body has more than {LONGEST} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _check_headers(scope: Scope) -> None:
+    """Raise `invalid_request` where something is said elsewhere than in a plain form."""
+    if scope["query_string"]:
+        raise invalid_request("parameters belong in the body, where no log of addresses shows them")
+    types = []
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            types.append(value.decode("latin-1"))
+        elif name == b"authorization":
+            raise invalid_request("callers are known by their certificates, not by Authorization")
+        elif name == b"content-encoding":
+            raise invalid_request("send the form as it is, not compressed")
+    check_media_type(types[0] if len(types) == 1 else None)
+
+
+def _verified(token: str, mandate: Mandate, now: datetime) -> TransactionToken:
+    """Return what a transaction token says that comes back; raises `invalid_grant`."""
+    try:
+        return verify_transaction_token(
+            token,
+            bundle=mandate.verifying,
+            issuer=mandate.view.issuer,
+            now=now.timestamp(),
+        )
+    except TokenError as error:
+        raise OAuthError(
+            Code.INVALID_GRANT, f"the transaction token is not good: {error.reason}"
+        ) from None
+
+
+def _kind(asked: Request) -> str:
+    match asked:
+        case AccessRequest(account_token=None):
+            return "client_credentials"
+        case AccessRequest():
+            return "service_account"
+        case TransactionStart():
+            return "transaction_start"
+        case _:
+            return "transaction_replacement"
+
+
+def _refusal(error: OAuthError) -> tuple[int, bytes]:
+    """Return the status and the answer of RFC 6749 section 5.2.
+
+    Also a caller that is not known gets 400: 401 comes with a challenge (RFC 9110 section 15.5.2),
+    and for certificates there is none.
+    """
+    status = _UNAVAILABLE if error.code is Code.TEMPORARILY_UNAVAILABLE else 400
+    answer = {"error": error.code.value, "error_description": error.description}
+    return status, json.dumps(answer).encode()
+
+
+async def _send(send: Send, status: int, answer: bytes) -> None:
+    headers = [*_HEADERS, (b"content-length", str(len(answer)).encode())]
+    if status == _UNAVAILABLE:
+        headers.append((b"retry-after", RETRY_AFTER))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})

@@ -1,0 +1,152 @@
+"""Who may have what: one question per function, over the operator's view alone.
+
+A grant is never wider than the view. A scope that is asked and not there is an error and is not
+left out in silence: a caller that believes it has it would fail at the callee, without a reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from troth.issuer.asking import TENANT, AccessRequest, TransactionReplacement, TransactionStart
+from troth.issuer.errors import Code, OAuthError, invalid_request
+from troth.issuer.view import Caller, View
+from troth.pki.token_checks import TransactionToken
+
+TRANSACTION_LIFETIME = timedelta(minutes=5)
+MOST_REQUESTERS = 8
+"""How often a transaction token may be replaced; each adds a name to `req_wl`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Who the caller has proved to be: a SPIFFE ID, and the certificate (DER) that says so."""
+
+    spiffe_id: str
+    certificate: bytes | None = field(default=None, repr=False)
+    """None where a ServiceAccount token alone says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessGrant:
+    """An access token that may be made."""
+
+    subject: str
+    audience: str
+    scopes: frozenset[str]
+    lifetime: timedelta
+    certificate: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionGrant:
+    """A transaction token that may be made; `transaction` is None for a new one."""
+
+    transaction: str | None
+    subject: str = field(repr=False)
+    scopes: frozenset[str]
+    requester: str
+    context: Mapping[str, str] = field(repr=False)
+    request: Mapping[str, str] = field(repr=False)
+    expires: datetime
+
+
+def access(request: AccessRequest, proof: Proof, view: View) -> AccessGrant:
+    """Grant an access token over a live edge; raises `OAuthError` where there is none."""
+    audience = _caller(proof, view).audiences.get(request.audience)
+    if audience is None:
+        raise OAuthError(
+            Code.INVALID_TARGET,
+            f"no live edge leads from {proof.spiffe_id} to a service of that audience",
+        )
+    scopes = audience.scopes if request.scopes is None else request.scopes
+    _check_scopes(scopes, audience.scopes)
+    seconds = min(audience.lifetime, view.max_lifetime)
+    return AccessGrant(
+        proof.spiffe_id, request.audience, scopes, timedelta(seconds=seconds), proof.certificate
+    )
+
+
+def start(request: TransactionStart, proof: Proof, view: View, now: datetime) -> TransactionGrant:
+    """Grant the first token of a transaction to a workload where requests enter."""
+    _check_domain(request.audience, view)
+    starting = _caller(proof, view).starts_transactions
+    if starting is None:
+        raise OAuthError(
+            Code.UNAUTHORIZED_CLIENT,
+            f"{proof.spiffe_id} may not start transactions; its ServiceIdentity says so under "
+            "startsTransactions",
+        )
+    _check_scopes(request.scopes, starting.scopes)
+    if not request.context.keys() <= {TENANT} | starting.context:
+        raise invalid_request(
+            "request_details holds a name that startsTransactions.context does not"
+        )
+    return TransactionGrant(
+        transaction=None,
+        subject=request.subject,
+        scopes=request.scopes,
+        requester=proof.spiffe_id,
+        context=request.context,
+        request=request.request,
+        expires=now + _transaction_lifetime(view),
+    )
+
+
+def replace(
+    request: TransactionReplacement,
+    original: TransactionToken,
+    proof: Proof,
+    view: View,
+    now: datetime,
+) -> TransactionGrant:
+    """Grant a token that differs from the original in that it allows less, for no longer."""
+    _check_domain(request.audience, view)
+    _caller(proof, view)
+    expires = datetime.fromtimestamp(original.expires, UTC)
+    if expires <= now:  # without the leeway that verifiers give: this clock is the one it came from
+        raise OAuthError(Code.INVALID_GRANT, "the transaction token has expired")
+    _check_scopes(request.scopes, original.scopes)
+    return TransactionGrant(
+        transaction=original.transaction,
+        subject=original.subject,
+        scopes=request.scopes,
+        requester=_requesters(original.requester, proof.spiffe_id),
+        context=original.context,
+        request=original.request,
+        expires=min(expires, now + _transaction_lifetime(view)),
+    )
+
+
+def _caller(proof: Proof, view: View) -> Caller:
+    caller = view.callers.get(proof.spiffe_id)
+    if caller is None:
+        raise OAuthError(
+            Code.UNAUTHORIZED_CLIENT, f"{proof.spiffe_id} is no identity of {view.trust_domain}"
+        )
+    return caller
+
+
+def _check_domain(audience: str, view: View) -> None:
+    if audience != view.trust_domain:
+        raise OAuthError(
+            Code.INVALID_TARGET,
+            f"a transaction token is for the whole trust domain: audience={view.trust_domain}",
+        )
+
+
+def _check_scopes(asked: frozenset[str], granted: frozenset[str]) -> None:
+    if beyond := sorted(asked - granted):
+        raise OAuthError(Code.INVALID_SCOPE, f"not granted: {' '.join(beyond)[:512]}")
+
+
+def _requesters(before: str, now: str) -> str:
+    """Return `req_wl` of a replacement: whoever was there stays, the new one is appended."""
+    requesters = [*before.split(","), now]
+    if len(requesters) > MOST_REQUESTERS:
+        raise OAuthError(Code.INVALID_GRANT, "the transaction token was replaced too often")
+    return ",".join(requesters)
+
+
+def _transaction_lifetime(view: View) -> timedelta:
+    return min(TRANSACTION_LIFETIME, timedelta(seconds=view.max_lifetime))

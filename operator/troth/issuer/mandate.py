@@ -1,0 +1,111 @@
+"""What the issuer works with, from one Secret: the view, the keys, and the bundle it hands out.
+
+All of it comes from one version of one object, so it belongs together: a key never signs before
+the bundle beside it tells of it. What does not fit together is not used at all.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from troth.issuer.view import View, ViewError, read_view
+from troth.pki import strict_json
+from troth.pki.errors import PKIError
+from troth.pki.jwk import key_fingerprint, key_id, load_public_jwk, public_jwk
+from troth.pki.keys import load_private_key
+from troth.pki.spiffe_bundle import SPIFFEBundle, parse_spiffe_bundle
+from troth.pki.tokens import ALGORITHM, TokenSigner
+
+CURRENT, NEXT, RETIRING = "current.key", "next.key", "retiring.jwk"
+VIEW, BUNDLE = "view.json.gz", "bundle.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """What tokens may be made, and with what.
+
+    `verifying` has the JWT keys of all slots, and by them a transaction token that comes back is
+    checked. `key_set` and `bundle` are the JSON documents for verifiers.
+    """
+
+    version: str
+    view: View = field(repr=False)
+    signer: TokenSigner
+    verifying: SPIFFEBundle = field(repr=False)
+    key_set: bytes = field(repr=False)
+    bundle: bytes = field(repr=False)
+
+    @property
+    def signing_key(self) -> str:
+        """The fingerprint of the key that signs now."""
+        return key_fingerprint(self.signer.kid)
+
+
+def read_mandate(secret: Mapping[str, Any]) -> Mandate:
+    """Return what a Secret `<domain>-tokens` says; raises `ViewError`, which quotes nothing."""
+    data = secret.get("data") or {}
+    view = read_view(_part(data, VIEW))
+    current = _private_key(_part(data, CURRENT), CURRENT)
+    keys = [current.public_key()]
+    if NEXT in data:
+        keys.append(_private_key(_part(data, NEXT), NEXT).public_key())
+    if RETIRING in data:
+        keys.append(_public_key(_part(data, RETIRING)))
+    bundle = _part(data, BUNDLE)
+    known = {key_id(key): key for key in keys}
+    signer = TokenSigner(current)
+    return Mandate(
+        version=str(secret["metadata"]["resourceVersion"]),
+        view=view,
+        signer=signer,
+        verifying=_verifying(bundle, view.trust_domain, known, signer.kid),
+        key_set=_key_set(known),
+        bundle=bundle,
+    )
+
+
+def _part(data: Mapping[str, str], name: str) -> bytes:
+    try:
+        return base64.b64decode(data[name], validate=True)
+    except (KeyError, TypeError, binascii.Error):
+        raise ViewError(f"{name} is missing, or not in base64") from None
+
+
+def _private_key(pem: bytes, name: str) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load_private_key(pem)
+    except PKIError as error:
+        raise ViewError(f"{name} is no key: {error.reason}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise ViewError(f"{name} is a key that does not sign with {ALGORITHM}")
+    return key
+
+
+def _public_key(document: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        return load_public_jwk(strict_json.parse(document))
+    except (PKIError, ValueError, AttributeError, TypeError):
+        raise ViewError(f"{RETIRING} is no public key") from None
+
+
+def _verifying(
+    document: bytes, trust_domain: str, keys: Mapping[str, ec.EllipticCurvePublicKey], kid: str
+) -> SPIFFEBundle:
+    try:
+        published = parse_spiffe_bundle(document, trust_domain)
+    except PKIError as error:
+        raise ViewError(f"{BUNDLE} is no SPIFFE bundle: {error.reason}") from None
+    if kid not in published.jwt_keys:
+        raise ViewError(f"{BUNDLE} does not tell of {CURRENT}: no verifier could know the key")
+    return SPIFFEBundle(trust_domain, published.x509_authorities, MappingProxyType(dict(keys)))
+
+
+def _key_set(keys: Mapping[str, ec.EllipticCurvePublicKey]) -> bytes:
+    jwks = [{"use": "sig", "alg": ALGORITHM, **public_jwk(key)} for key in keys.values()]
+    return json.dumps({"keys": jwks}).encode()

@@ -1,0 +1,76 @@
+"""Grants made into tokens, and the answers that carry them."""
+
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic_core import to_json
+
+from troth.issuer.asking import TRANSACTION_TYPE
+from troth.issuer.errors import invalid_request
+from troth.issuer.grants import AccessGrant, TransactionGrant
+from troth.issuer.mandate import Mandate
+from troth.pki.token_form import MAX_TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token, what it is known by (`jti` or `txn`), and the JSON that answers with it."""
+
+    token_id: str
+    scope: str
+    answer: bytes = field(repr=False)
+
+
+def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_type: str) -> Issued:
+    """Make an access token; the answer is that of RFC 6749 section 5.1 and RFC 8693 2.2.1."""
+    token_id, scope = secrets.token_urlsafe(16), " ".join(sorted(grant.scopes))
+    token = mandate.signer.access_token(
+        issuer=mandate.view.issuer,
+        subject=grant.subject,
+        audience=grant.audience,
+        scopes=grant.scopes,
+        lifetime=grant.lifetime,
+        now=now,
+        certificate=grant.certificate,
+        token_id=token_id,
+    )
+    seconds = int(grant.lifetime.total_seconds())
+    return Issued(token_id, scope, _answer(token, "Bearer", issued_type, seconds, scope))
+
+
+def transaction_token(grant: TransactionGrant, mandate: Mandate, now: datetime) -> Issued:
+    """Make a transaction token; the answer is that of the draft's section on responses.
+
+    Raises `invalid_request` where the context is more than a token can hold.
+    """
+    transaction, scope = grant.transaction or str(uuid.uuid4()), " ".join(sorted(grant.scopes))
+    token = mandate.signer.transaction_token(
+        issuer=mandate.view.issuer,
+        trust_domain=mandate.view.trust_domain,
+        transaction=transaction,
+        subject=grant.subject,
+        scopes=grant.scopes,
+        requester=grant.requester,
+        context=grant.context,
+        request=grant.request,
+        expires=grant.expires,
+        now=now,
+    )
+    if len(token) > MAX_TOKEN:
+        raise invalid_request("the context is too long for a token; hand on names, not contents")
+    seconds = int((grant.expires - now).total_seconds())
+    return Issued(transaction, scope, _answer(token, "N_A", TRANSACTION_TYPE, seconds, scope))
+
+
+def _answer(token: str, kind: str, issued_type: str, seconds: int, scope: str) -> bytes:
+    return to_json(
+        {
+            "access_token": token,
+            "token_type": kind,
+            "issued_token_type": issued_type,
+            "expires_in": seconds,
+            "scope": scope,
+        }
+    )

@@ -1,0 +1,125 @@
+"""What the operator has compiled for the issuer: who may have which tokens (`view.json.gz`).
+
+The operator wrote it; it is read strictly all the same, and as a whole: of a view with one part
+that makes no sense nothing is believed.
+"""
+
+import zlib
+from functools import lru_cache
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from troth.pki.spiffe import SPIFFEID, check_trust_domain
+from troth.pki.tokens import MAX_LIFETIME, MAX_TEXT, is_text, parse_scopes
+
+LONGEST = 32 * 1024 * 1024
+"""Bytes of a view; one identity takes some 300, and what is compressed must fit in a Secret."""
+_MOST_SECONDS = int(MAX_LIFETIME.total_seconds())
+_WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
+
+
+class ViewError(ValueError):
+    """A view, or keys beside it, that cannot be used; says what is wrong and quotes nothing."""
+
+
+def _workload(text: str) -> str:
+    if not SPIFFEID.parse(text).path:
+        raise ValueError("names no workload")
+    return text
+
+
+def _https(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme != "https" or not url.hostname or url.query or url.fragment or url.username:
+        raise ValueError("is no https URL of an issuer")  # RFC 8414 section 2
+    return text
+
+
+@lru_cache(maxsize=4096)  # a view names few scopes, and each of them often
+def _scope(text: str) -> str:
+    if parse_scopes(text) != frozenset({text}):
+        raise ValueError("is no scope")
+    return text
+
+
+def _word(text: str) -> str:
+    if not is_text(text):
+        raise ValueError("is no short text")
+    return text
+
+
+Workload = Annotated[str, AfterValidator(_workload)]
+Scope = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_scope)]
+Word = Annotated[str, AfterValidator(_word)]
+Seconds = Annotated[int, Field(ge=1, le=_MOST_SECONDS)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, strict=True, alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+
+class Audience(_Part):
+    """What a caller may have for one audience: at most these scopes, for so many seconds."""
+
+    scopes: frozenset[Scope]
+    lifetime: Seconds
+
+
+class Starting(_Part):
+    """What a caller may start transactions with: scopes, and names of context beside `tenant`."""
+
+    scopes: frozenset[Scope]
+    context: frozenset[Word]
+
+
+class Caller(_Part):
+    """What one workload may have. Without audiences it may still replace a transaction token."""
+
+    audiences: dict[Annotated[str, Field(min_length=1, max_length=2048)], Audience]
+    starts_transactions: Starting | None = None
+
+
+class View(_Part):
+    """Who may have which tokens of one trust domain."""
+
+    version: Literal["v1alpha1"]
+    trust_domain: Annotated[str, AfterValidator(check_trust_domain)]
+    issuer: Annotated[str, AfterValidator(_https)]
+    max_lifetime: Seconds
+    callers: dict[Workload, Caller]
+
+    @model_validator(mode="after")
+    def _keep_to_one_domain(self) -> Self:
+        inside = f"spiffe://{self.trust_domain}/"
+        if not all(caller.startswith(inside) for caller in self.callers):
+            raise ValueError("has a caller of another trust domain")
+        return self
+
+
+def read_view(compressed: bytes) -> View:
+    """Return what `view.json.gz` says; raises `ViewError`."""
+    try:
+        return View.model_validate_json(_decompressed(compressed))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"][:1])
+        raise ViewError(f"the view makes no sense: {where} ({first['type']})") from None
+
+
+def _decompressed(data: bytes) -> bytes:
+    """Return what is compressed, and no more than `LONGEST` bytes of it at any time."""
+    inflating = zlib.decompressobj(_WITH_GZIP_HEADER)
+    try:
+        whole = inflating.decompress(data, LONGEST + 1)
+    except zlib.error:
+        raise ViewError("the view is not compressed with gzip, or damaged") from None
+    if len(whole) > LONGEST:
+        raise ViewError(f"the view has more than {LONGEST} bytes")
+    if not inflating.eof or inflating.unused_data:
+        raise ViewError("the view is cut short, or has something after its end")
+    return whole

@@ -1,0 +1,237 @@
+"""`troth token explain` names the line that gives each scope, and whose word is missing."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from tests.cli.shop import SHOP
+from tests.cli.tokens import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, access, mounted
+from troth.cli import token_cluster
+from troth.cli.main import app
+from troth.cluster.api import Selection
+from troth.planning.issuer_view import compiled
+from troth.resources.manifests import FaultyManifests, Manifest
+from troth.world.world import World
+
+TOKENS = (
+    SHOP.replace(
+        "  authority: {selfManaged: {}}\n", "  authority: {selfManaged: {}}\n  tokens: {}\n"
+    )
+    .replace("authentication: {mtls: {}}\n  accepts", "authentication: {token: {}}\n  accepts")
+    .replace(
+        "scopes: [payments.charge]}\n",
+        "scopes: [payments.charge, payments.refund]}\n"
+        "  - from: {name: checkout}\n    ports: [admin]\n    scopes:\n    - payments.admin\n",
+    )
+    .replace("{name: https, port: 8443}", "{name: https, port: 8443}, {name: admin, port: 8444}")
+    .replace(
+        "{to: {name: payments}, ports: [https]}",
+        "{to: {name: payments}, ports: [https], scopes: [payments.charge, payments.admin, see]}",
+    )
+)
+
+PAYMENTS_MANIFEST = TOKENS.split("---")[2]
+
+
+def explained(folder: Path, *arguments: str, text: str = TOKENS) -> Result:
+    (folder / "shop.yaml").write_text(text)
+    return CliRunner().invoke(app, ["token", "explain", *arguments, "-f", str(folder)])
+
+
+def document(
+    folder: Path, caller: str = "shop/checkout", callee: str = "shop/payments", text: str = TOKENS
+) -> dict[str, Any]:
+    result = explained(folder, caller, callee, "-o", "json", text=text)
+    told: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == (0 if told["issued"] else 1)
+    return told
+
+
+def line_of(folder: Path, text: str) -> str:
+    lines = (folder / "shop.yaml").read_text().splitlines()
+    (number,) = [number for number, line in enumerate(lines, start=1) if text in line]
+    return f"{folder}/shop.yaml:{number}"
+
+
+def test_a_scope_that_is_held_names_both_lines(tmp_path: Path) -> None:
+    told = document(tmp_path)
+    (charge,) = [each for each in told["scopes"] if each["scope"] == "payments.charge"]
+    assert charge["held"] is True
+    assert charge["ports"] == ["https"]
+    (given,), (asked,) = charge["given"], charge["asked"]
+    assert given["line"] == line_of(tmp_path, "scopes: [payments.charge, payments.refund]")
+    assert given["path"] == "spec.accepts[0].scopes[0]"
+    assert given["resource"] == "ServiceIdentity shop/payments"
+    assert asked["line"] == line_of(tmp_path, "scopes: [payments.charge, payments.admin, see]")
+    assert asked["path"] == "spec.calls[0].scopes[0]"
+
+
+def test_a_scope_that_is_withheld_says_whose_word_is_missing(tmp_path: Path) -> None:
+    missing = {each["scope"]: each.get("missing") for each in document(tmp_path)["scopes"]}
+    assert missing == {
+        "payments.charge": None,
+        "payments.refund": "shop/checkout does not ask for it",
+        "see": "shop/payments does not give it",
+        "payments.admin": "shop/payments gives it on admin alone, and no edge is live there",
+    }
+
+
+def test_to_a_person_the_line_to_mend_is_named(tmp_path: Path) -> None:
+    result = explained(tmp_path, "checkout", "payments")
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "✓ payments.charge on https" in lines
+    assert "✗ payments.refund withheld: shop/checkout does not ask for it" in lines
+    assert "lifetime 5m" in lines
+    number = line_of(tmp_path, "{to: {name: payments}").rpartition(":")[2]
+    assert [line for line in lines if line.startswith("add to") and "spec.calls[0].scopes" in line]
+    assert f"shop.yaml:{number}" in "".join(result.stdout.split())
+
+
+def test_whom_a_token_names_is_told(tmp_path: Path) -> None:
+    told = document(tmp_path)
+    assert (told["audience"], told["issuer"]) == (PAYMENTS, ISSUER)
+    own = TOKENS.replace("{token: {}}", "{token: {audience: 'https://pay.example', lifetime: 60s}}")
+    told = document(tmp_path, text=own)
+    assert (told["audience"], told["lifetime"]) == ("https://pay.example", "60s")
+
+
+def test_without_a_live_edge_there_is_no_token_and_the_edge_says_why(tmp_path: Path) -> None:
+    told = document(tmp_path, text=TOKENS.replace("from: {name: checkout}", "from: {name: other}"))
+    assert told["issued"] is False
+    assert {edge["reason"] for edge in told["edges"]} == {"NotAccepted"}
+    assert not [each for each in told["scopes"] if each["held"]]
+
+
+def test_without_tokens_in_the_domain_there_is_no_token(tmp_path: Path) -> None:
+    told = document(tmp_path, text=TOKENS.replace("  tokens: {}\n", ""))
+    assert "TokensNotEnabled" in {edge["reason"] for edge in told["edges"] if "reason" in edge}
+    assert told["issued"] is False
+
+
+def test_while_something_is_unsettled_what_was_issued_is_said_to_stay(tmp_path: Path) -> None:
+    another = TOKENS.split("---")[1].replace("name: production", "name: another")
+    text = f"{TOKENS}---{another.replace('prod.shop', 'other.shop')}"
+    result = explained(tmp_path, "checkout", "payments", text=text)
+    assert result.exit_code == 1
+    assert "Suspended: NamespaceOverlap" in result.stdout
+    assert "what was issued before goes on being issued" in result.stdout
+
+
+def test_a_callee_that_takes_no_tokens_is_told_apart(tmp_path: Path) -> None:
+    text = TOKENS.replace("authentication: {token: {}}", "authentication: {mtls: {}}")
+    result = explained(tmp_path, "checkout", "payments", text=text)
+    assert result.exit_code == 1
+    assert "NotTokenPattern: shop/payments takes no tokens" in result.stdout
+    assert "✓" not in result.stdout
+
+
+def test_two_that_do_not_know_each_other_are_told_so(tmp_path: Path) -> None:
+    result = explained(tmp_path, "payments", "checkout")
+    assert result.exit_code == 1
+    assert "neither of the two declares the other" in result.stdout
+
+
+def test_a_callee_that_is_only_named_is_explained_too(tmp_path: Path) -> None:
+    told = document(tmp_path, callee="shop/ledger")
+    assert told["edges"][0]["reason"] == "PeerMissing"
+
+
+def test_a_name_that_nobody_or_more_than_one_has_is_refused(tmp_path: Path) -> None:
+    result = explained(tmp_path, "shop/checkout", "nobody")
+    assert str(result.exception) == "ServiceIdentity nobody: there is none of that name"
+    payments = PAYMENTS_MANIFEST
+    twice = f"{TOKENS}---{payments.replace('namespace: shop', 'namespace: other')}"
+    result = explained(tmp_path, "shop/checkout", "payments", text=twice)
+    assert "write other/payments or shop/payments" in str(result.exception)
+
+
+def test_a_line_is_found_in_json_and_in_a_list(tmp_path: Path) -> None:
+    items = list(yaml.safe_load_all(TOKENS))
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1)
+    told = {each["scope"]: each for each in document(tmp_path, text=listed)["scopes"]}
+    (given,) = told["payments.refund"]["given"]
+    assert given["line"] == line_of(tmp_path, '"payments.refund"')
+
+
+def test_what_is_no_manifest_of_ours_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text("kind: Values\nlist: [1]\n--- \n")
+    assert document(tmp_path)["issued"] is True
+
+
+def test_what_is_explained_is_what_the_issuer_is_told(tmp_path: Path) -> None:
+    world = World("troth-system")
+    for manifest in yaml.safe_load_all(TOKENS):
+        world.observe(manifest)
+    domain = world.registry.domains["production"]
+    view = json.loads(gzip.decompress(compiled(domain, world, {}, datetime.now(UTC))))
+    audiences = view["callers"][CHECKOUT]["audiences"]
+    told = document(tmp_path)
+    held = [each["scope"] for each in told["scopes"] if each["held"]]
+    assert audiences == {told["audience"]: {"scopes": held, "lifetime": 300}}
+    assert view["issuer"] == told["issuer"]
+
+
+# From a cluster
+
+
+class Server:
+    """An API server that gives what it was given."""
+
+    def __init__(self, *manifests: Manifest) -> None:
+        self.manifests = manifests
+
+    async def listed(self, kind: str, namespace: str = "") -> list[Manifest]:
+        of_kind = [each for each in self.manifests if each["kind"] == kind]
+        return [each for each in of_kind if namespace in ("", each["metadata"].get("namespace"))]
+
+    async def pages(self, selection: Selection) -> AsyncIterator[dict[str, Any]]:
+        yield {"items": await self.listed(selection.kind, selection.namespace)}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Server:
+    server = Server(*yaml.safe_load_all(TOKENS))
+
+    @asynccontextmanager
+    async def connected(*_: object) -> AsyncIterator[Server]:
+        yield server
+
+    monkeypatch.setattr(token_cluster, "connected", connected)
+    return server
+
+
+def test_from_a_cluster_the_resource_and_the_path_are_named(cluster: Server) -> None:
+    result = CliRunner().invoke(app, ["token", "explain", "shop/checkout", "shop/payments"])
+    assert result.exit_code == 0, result.output
+    assert "ServiceIdentity shop/payments" in result.stdout
+    assert "spec.accepts[0].scopes[0]" in result.stdout
+
+
+def verified_in(namespace: str) -> Result:
+    arguments = ["token", "verify", "-a", PAYMENTS, "-n", namespace]
+    return CliRunner().invoke(app, arguments, input=access())
+
+
+def test_keys_and_issuers_come_from_the_cluster(cluster: Server, tmp_path: Path) -> None:
+    bundles = (mounted(tmp_path) / "bundle-map.json").read_text()
+    metadata = {"name": "trust-bundle", "namespace": "shop"}
+    config = {"kind": "ConfigMap", "metadata": metadata, "data": {"bundle-map.json": bundles}}
+    cluster.manifests = (*cluster.manifests, config)
+    result = verified_in("shop")
+    assert result.exit_code == 0, result.output
+    assert f"in the bundle of {DOMAIN}" in result.stdout
+
+
+def test_a_namespace_without_a_bundle_is_refused_in_a_sentence(cluster: Server) -> None:
+    result = verified_in("elsewhere")
+    assert isinstance(result.exception, FaultyManifests)
+    assert "no ConfigMap of Troth's has bundle-map.json" in str(result.exception)

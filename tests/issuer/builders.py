@@ -1,0 +1,187 @@
+"""Views, Secrets and callers for the issuer's tests."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.pki import builders as pki
+from troth.issuer.decisions import Decisions
+from troth.issuer.endpoint import app
+from troth.issuer.errors import unavailable
+from troth.issuer.mandate import Mandate, read_mandate
+from troth.issuer.reviewing import Account
+from troth.pki.authorities import SigningAuthority, load_signing_authority
+from troth.pki.issuing import LeafProfile, create_root, issue
+from troth.pki.jwk import public_jwk
+from troth.pki.keys import private_key_pem
+from troth.pki.spiffe_bundle import bundle_document
+
+DOMAIN = pki.DOMAIN
+NAME = "production"
+NAMESPACE = "troth-system"
+ISSUER = f"https://{NAME}-issuer.{NAMESPACE}.svc:8443"
+CHECKOUT, PAYMENTS, LEDGER = (
+    f"spiffe://{DOMAIN}/ns/{namespace}/sa/{account}"
+    for namespace, account in (("shop", "checkout"), ("shop", "payments"), ("finance", "ledger"))
+)
+
+VIEW: dict[str, Any] = {
+    "version": "v1alpha1",
+    "trustDomain": DOMAIN,
+    "issuer": ISSUER,
+    "maxLifetime": 900,
+    "callers": {
+        CHECKOUT: {
+            "audiences": {
+                PAYMENTS: {"scopes": ["payments.charge", "payments.refund"], "lifetime": 300}
+            },
+            "startsTransactions": {
+                "scopes": ["orders.place", "orders.view"],
+                "context": ["channel"],
+            },
+        },
+        PAYMENTS: {"audiences": {LEDGER: {"scopes": ["ledger.post"], "lifetime": 60}}},
+        LEDGER: {"audiences": {}},
+    },
+}
+"""Checkout may call payments and start transactions, payments may call ledger, ledger nobody."""
+
+
+def signing_key(which: str = "current") -> ec.EllipticCurvePrivateKey:
+    """One key per name for the whole run."""
+    return _signing_key(which)
+
+
+@cache
+def _signing_key(_which: str) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def root(which: str = "root", domain: str = DOMAIN) -> SigningAuthority:
+    """One root per name for the whole run."""
+    return _root(which, domain)
+
+
+@cache
+def _root(which: str, domain: str) -> SigningAuthority:
+    signer = pki.key(which=which)
+    certificate = create_root(domain, signer, pki.YEAR, pki.NOW - 7 * pki.DAY)
+    return load_signing_authority(certificate, private_key_pem(signer), None, domain)
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    """The view, with some of its members as given."""
+    return copy.deepcopy(VIEW) | changes
+
+
+def without_edge(caller: str = CHECKOUT, audience: str = PAYMENTS) -> dict[str, Any]:
+    """The view after an edge has gone."""
+    changed = view()
+    del changed["callers"][caller]["audiences"][audience]
+    return changed
+
+
+def secret_data(
+    document: Mapping[str, Any] | None = None,
+    *,
+    current: str = "current",
+    following: str | None = "next",
+    retiring: str | None = None,
+    published: tuple[str, ...] | None = None,
+) -> dict[str, bytes]:
+    """The parts of a Secret `<domain>-tokens`; keys by name, `published` those in the bundle."""
+    slots = [name for name in (current, following, retiring) if name]
+    jwks = [public_jwk(signing_key(name).public_key()) for name in published or slots]
+    roots = root().authority.anchors
+    parts = {
+        "current.key": private_key_pem(signing_key(current)),
+        "view.json.gz": gzip.compress(json.dumps(document or VIEW).encode(), mtime=0),
+        "bundle.json": json.dumps(bundle_document(roots, jwks)).encode(),
+    }
+    if following:
+        parts["next.key"] = private_key_pem(signing_key(following))
+    if retiring:
+        parts["retiring.jwk"] = json.dumps(public_jwk(signing_key(retiring).public_key())).encode()
+    return parts
+
+
+def secret(
+    parts: Mapping[str, bytes] | None = None, version: str = "1", namespace: str = NAMESPACE
+) -> dict[str, Any]:
+    """The Secret, as the API server gives it."""
+    data = parts if parts is not None else secret_data()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {"name": f"{NAME}-tokens", "namespace": namespace, "resourceVersion": version},
+        "data": {name: base64.b64encode(part).decode() for name, part in data.items()},
+    }
+
+
+def mandate(document: Mapping[str, Any] | None = None, **keys: Any) -> Mandate:
+    return read_mandate(secret(secret_data(document, **keys)))
+
+
+def svid(spiffe_id: str = CHECKOUT, *dns_names: str, which: str = "root", **options: Any) -> bytes:
+    """An X.509-SVID in PEM, by the domain's root."""
+    domain = spiffe_id.split("/")[2]
+    authority = root(which if domain == DOMAIN else domain, domain)
+    profile = LeafProfile(spiffe_id, dns_names, options.get("lifetime", pki.DAY))
+    leaf_key = pki.key(which=options.get("key", spiffe_id))
+    return issue(profile, leaf_key, authority, options.get("now", pki.NOW))
+
+
+class NoAccounts:
+    """An API server that never says whose a token is."""
+
+    async def account(self, token: str, audience: str) -> Account:
+        del token, audience
+        raise unavailable("nobody is asked here")
+
+
+class KnownAccounts:
+    """An API server that knows some tokens."""
+
+    def __init__(self, **accounts: tuple[str, str]) -> None:
+        self.accounts = accounts
+        self.asked: list[tuple[str, str]] = []
+
+    async def account(self, token: str, audience: str) -> Account:
+        self.asked.append((token, audience))
+        return Account(*self.accounts[token])
+
+
+class Wire:
+    """Puts the caller's certificate where a server with TLS would, and passes the rest on."""
+
+    def __init__(self, inner: ASGIApp, certificate: bytes | None) -> None:
+        self._inner = inner
+        self._chain = [certificate.decode()] if certificate else []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["extensions"] = {"tls": {"client_cert_chain": self._chain}}
+        await self._inner(scope, receive, send)
+
+
+def client(application: ASGIApp, certificate: bytes | None = None) -> httpx.AsyncClient:
+    """A caller that shows a certificate, or none."""
+    transport = httpx.ASGITransport(Wire(application, certificate))
+    return httpx.AsyncClient(transport=transport, base_url=ISSUER)
+
+
+def issuer_app(current: Mandate | None = None, accounts: Any = None) -> ASGIApp:
+    """The issuer of `mandate()`, or of another."""
+    working = current or mandate()
+    return app(lambda: working, accounts or NoAccounts(), Decisions())

@@ -1,0 +1,423 @@
+"""The endpoint: who shows what gets which token, and everybody else a reason."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from tests.issuer import builders
+from tests.issuer.builders import (
+    CHECKOUT,
+    DOMAIN,
+    ISSUER,
+    LEDGER,
+    PAYMENTS,
+    KnownAccounts,
+    client,
+    issuer_app,
+    mandate,
+    svid,
+    without_edge,
+)
+from tests.pki import builders as pki
+from troth.issuer.decisions import Decisions
+from troth.issuer.endpoint import app
+from troth.issuer.forms import LONGEST
+from troth.issuer.mandate import Mandate
+from troth.issuer.reviewing import Account
+from troth.pki.pem import read_certificates
+from troth.pki.token_checks import verify_access_token, verify_transaction_token
+from troth.pki.tokens import certificate_thumbprint
+
+TYPE = "urn:ietf:params:oauth:token-type:"
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+FOR_PAYMENTS = {"grant_type": "client_credentials", "audience": PAYMENTS}
+BY_ACCOUNT = {
+    "grant_type": EXCHANGE,
+    "subject_token_type": f"{TYPE}jwt",
+    "subject_token": "a.b.c",
+    "audience": PAYMENTS,
+}
+START = {
+    "grant_type": EXCHANGE,
+    "requested_token_type": f"{TYPE}txn_token",
+    "audience": DOMAIN,
+    "scope": "orders.place orders.view",
+    "subject_token_type": f"{TYPE}unsigned_json",
+    "subject_token": '{"sub": "ann"}',
+    "request_details": '{"tenant": "acme", "channel": "web"}',
+}
+
+
+async def ask(
+    application: Any, form: dict[str, str], certificate: bytes | None = None, **options: Any
+) -> httpx.Response:
+    async with client(application, certificate) as caller:
+        return await caller.post("/token", data=form, **options)
+
+
+def refusal(response: httpx.Response, status: int = 400) -> str:
+    assert response.status_code == status, response.text
+    assert response.headers["cache-control"] == "no-store"
+    answer = response.json()
+    assert answer.keys() == {"error", "error_description"}
+    assert not set(answer["error_description"]) & {'"', "\\"}
+    code: str = answer["error"]
+    return code
+
+
+def der(pem: bytes) -> bytes:
+    return read_certificates(pem, "here")[0].public_bytes(Encoding.DER)
+
+
+def verified(token: str, audience: str = PAYMENTS) -> Any:
+    return verify_access_token(
+        token,
+        bundles={DOMAIN: mandate().verifying},
+        issuers={DOMAIN: ISSUER},
+        audience=audience,
+        now=datetime.now(UTC).timestamp(),
+    )
+
+
+def transaction(token: str, current: Mandate | None = None) -> Any:
+    return verify_transaction_token(
+        token,
+        bundle=(current or mandate()).verifying,
+        issuer=ISSUER,
+        now=datetime.now(UTC).timestamp(),
+    )
+
+
+# Access tokens
+
+
+async def test_a_workload_with_its_certificate_gets_a_token_bound_to_it() -> None:
+    certificate = svid()
+    response = await ask(issuer_app(), FOR_PAYMENTS, certificate)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["cache-control"] == "no-store"
+    answer = response.json()
+    token = answer.pop("access_token")
+    assert answer == {
+        "token_type": "Bearer",
+        "issued_token_type": f"{TYPE}access_token",
+        "expires_in": 300,
+        "scope": "payments.charge payments.refund",
+    }
+    read = verified(token)
+    assert (read.subject, read.scopes) == (CHECKOUT, {"payments.charge", "payments.refund"})
+    # somebody else's reading of the same
+    key = builders.signing_key().public_key()
+    claims = jwt.decode(token, key, algorithms=["ES256"], audience=PAYMENTS, issuer=ISSUER)
+    assert claims["sub"] == claims["client_id"] == CHECKOUT
+    assert claims["exp"] - claims["iat"] == 300
+    assert claims["cnf"] == {"x5t#S256": certificate_thumbprint(der(certificate))}
+
+
+async def test_each_token_has_a_name_of_its_own() -> None:
+    tokens = [
+        (await ask(issuer_app(), FOR_PAYMENTS, svid())).json()["access_token"] for _ in range(3)
+    ]
+    assert len({verified(token).token_id for token in tokens}) == 3
+
+
+async def test_less_scope_is_given_where_less_is_asked() -> None:
+    form = {**FOR_PAYMENTS, "scope": "payments.charge"}
+    answer = (await ask(issuer_app(), form, svid())).json()
+    assert answer["scope"] == "payments.charge"
+    assert verified(answer["access_token"]).scopes == {"payments.charge"}
+
+
+@pytest.mark.parametrize(
+    ("form", "who", "code"),
+    [
+        ({"scope": "payments.admin"}, CHECKOUT, "invalid_scope"),
+        ({"audience": LEDGER}, CHECKOUT, "invalid_target"),
+        ({}, PAYMENTS, "invalid_target"),
+        ({}, f"spiffe://{DOMAIN}/ns/shop/sa/nobody", "unauthorized_client"),
+        ({}, "spiffe://other.example/ns/shop/sa/checkout", "invalid_client"),
+        ({}, None, "invalid_client"),
+        ({"client_id": PAYMENTS}, CHECKOUT, "invalid_client"),
+        ({"grant_type": "password"}, CHECKOUT, "unsupported_grant_type"),
+        ({"client_secret": "x"}, CHECKOUT, "invalid_request"),
+    ],
+)
+async def test_nobody_gets_more_than_the_view_says(
+    form: dict[str, str], who: str | None, code: str
+) -> None:
+    certificate = svid(who) if who else None
+    assert refusal(await ask(issuer_app(), {**FOR_PAYMENTS, **form}, certificate)) == code
+
+
+async def test_a_client_id_that_is_the_callers_own_is_taken() -> None:
+    form = {**FOR_PAYMENTS, "client_id": CHECKOUT}
+    assert (await ask(issuer_app(), form, svid())).status_code == 200
+
+
+async def test_a_certificate_that_is_not_valid_at_the_moment_proves_nothing() -> None:
+    late = datetime.now(UTC) + timedelta(days=2)
+    early = datetime.now(UTC) - timedelta(days=2)
+    for moment in (late, early):
+        current = mandate()
+        application = app(
+            lambda current=current: current,  # type: ignore[misc]
+            KnownAccounts(),
+            Decisions(),
+            lambda moment=moment: moment,  # type: ignore[misc]
+        )
+        assert refusal(await ask(application, FOR_PAYMENTS, svid())) == "invalid_client"
+
+
+async def test_a_certificate_of_another_kind_proves_nothing() -> None:
+    other = pki.by_hand("somebody", ca=False).pem
+    assert refusal(await ask(issuer_app(), FOR_PAYMENTS, other)) == "invalid_client"
+
+
+# By ServiceAccount
+
+
+async def test_a_service_account_token_gives_an_unbound_token() -> None:
+    accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
+    answer = (await ask(issuer_app(accounts=accounts), BY_ACCOUNT)).json()
+    assert verified(answer["access_token"]).thumbprint is None
+    assert verified(answer["access_token"]).subject == CHECKOUT
+    assert accounts.asked == [("a.b.c", ISSUER)]
+
+
+async def test_with_the_certificate_of_the_same_workload_it_is_bound() -> None:
+    accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
+    answer = (await ask(issuer_app(accounts=accounts), BY_ACCOUNT, svid())).json()
+    assert verified(answer["access_token"]).thumbprint is not None
+
+
+async def test_with_the_certificate_of_another_workload_it_is_refused() -> None:
+    accounts = KnownAccounts(**{"a.b.c": ("shop", "checkout")})
+    response = await ask(issuer_app(accounts=accounts), BY_ACCOUNT, svid(PAYMENTS))
+    assert refusal(response) == "invalid_grant"
+
+
+async def test_while_nobody_says_whose_the_token_is_it_is_no_proof() -> None:
+    response = await ask(issuer_app(), BY_ACCOUNT)
+    assert refusal(response, 503) == "temporarily_unavailable"
+    assert response.headers["retry-after"] == "1"
+
+
+async def test_an_account_whose_name_could_be_two_is_no_caller() -> None:
+    accounts = KnownAccounts(**{"a.b.c": ("shop/sa/x", "checkout")})
+    assert refusal(await ask(issuer_app(accounts=accounts), BY_ACCOUNT)) == "invalid_grant"
+
+
+async def test_an_edge_that_goes_while_the_api_server_is_asked_is_gone() -> None:
+    held: list[Mandate] = [mandate()]
+
+    class Slow(KnownAccounts):
+        async def account(self, token: str, audience: str) -> Account:
+            held[0] = mandate(without_edge())
+            return await super().account(token, audience)
+
+    slow = Slow(**{"a.b.c": ("shop", "checkout")})
+    application = app(lambda: held[0], slow, Decisions())
+    assert refusal(await ask(application, BY_ACCOUNT)) == "invalid_target"
+
+
+# Transactions
+
+
+async def test_an_entrance_gets_a_transaction_token() -> None:
+    answer = (await ask(issuer_app(), START, svid())).json()
+    token = answer.pop("access_token")
+    assert answer == {
+        "token_type": "N_A",
+        "issued_token_type": f"{TYPE}txn_token",
+        "expires_in": 300,
+        "scope": "orders.place orders.view",
+    }
+    read = transaction(token)
+    assert (read.subject, read.requester) == ("ann", CHECKOUT)
+    assert dict(read.context) == {"tenant": "acme", "channel": "web"}
+
+
+async def test_it_is_replaced_by_one_with_less_scope() -> None:
+    application = issuer_app()
+    first = (await ask(application, START, svid())).json()["access_token"]
+    form = {
+        **{name: text for name, text in START.items() if name != "request_details"},
+        "subject_token_type": f"{TYPE}txn_token",
+        "subject_token": first,
+        "scope": "orders.view",
+    }
+    second = (await ask(application, form, svid(PAYMENTS))).json()["access_token"]
+    before, after = (
+        jwt.decode(token, options={"verify_signature": False}) for token in (first, second)
+    )
+    assert after["scope"] == "orders.view"
+    assert after["req_wl"] == f"{CHECKOUT},{PAYMENTS}"
+    unchanged = ("iss", "aud", "txn", "sub", "tctx", "exp")
+    assert [after[name] for name in unchanged] == [before[name] for name in unchanged]
+    wider = {**form, "subject_token": second, "scope": "orders.place"}
+    assert refusal(await ask(application, wider, svid(PAYMENTS))) == "invalid_scope"
+    assert refusal(await ask(application, form)) == "invalid_client"
+
+
+async def test_a_transaction_token_proves_no_caller() -> None:
+    first = (await ask(issuer_app(), START, svid())).json()["access_token"]
+    form = {**BY_ACCOUNT, "subject_token_type": f"{TYPE}txn_token", "subject_token": first}
+    assert refusal(await ask(issuer_app(), form)) == "invalid_request"
+
+
+async def test_one_that_this_domain_did_not_sign_is_not_replaced() -> None:
+    strange = issuer_app(mandate(current="strange"))
+    form = {
+        **{name: text for name, text in START.items() if name != "request_details"},
+        "subject_token_type": f"{TYPE}txn_token",
+        "subject_token": (await ask(strange, START, svid())).json()["access_token"],
+        "scope": "orders.view",
+    }
+    response = await ask(issuer_app(), form, svid(PAYMENTS))
+    assert refusal(response) == "invalid_grant"
+    assert "transaction-key" in response.json()["error_description"]
+
+
+async def test_one_signed_by_a_key_that_retires_is_still_replaced() -> None:
+    form = {
+        **{name: text for name, text in START.items() if name != "request_details"},
+        "subject_token_type": f"{TYPE}txn_token",
+        "subject_token": (await ask(issuer_app(), START, svid())).json()["access_token"],
+        "scope": "orders.view",
+    }
+    rotated = mandate(current="next", following=None, retiring="current")
+    answer = (await ask(issuer_app(rotated), form, svid(PAYMENTS))).json()
+    assert transaction(answer["access_token"], rotated).scopes == {"orders.view"}
+
+
+async def test_context_that_no_token_could_hold_is_refused() -> None:
+    names = [f"channel{number}" for number in range(40)]
+    document = builders.view()
+    document["callers"][CHECKOUT]["startsTransactions"]["context"] = names
+    details = json.dumps(dict.fromkeys(names, "x" * 256))
+    response = await ask(
+        issuer_app(mandate(document)), {**START, "request_details": details}, svid()
+    )
+    assert refusal(response) == "invalid_request"
+
+
+# The request itself
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"params": {"audience": PAYMENTS}},
+        {"headers": {"Authorization": "Basic eDp5"}},
+        {"headers": {"Content-Encoding": "gzip"}},
+        {"headers": {"Content-Type": "application/json"}},
+    ],
+)
+async def test_what_is_said_elsewhere_than_in_a_plain_form_is_refused(
+    options: dict[str, Any],
+) -> None:
+    assert refusal(await ask(issuer_app(), FOR_PAYMENTS, svid(), **options)) == "invalid_request"
+
+
+async def test_two_content_types_are_none() -> None:
+    form = "application/x-www-form-urlencoded"
+    async with client(issuer_app(), svid()) as caller:
+        response = await caller.post(
+            "/token",
+            content=httpx.QueryParams(FOR_PAYMENTS).__str__(),
+            headers=[("Content-Type", form), ("Content-Type", "application/json")],
+        )
+    assert refusal(response) == "invalid_request"
+
+
+async def test_a_body_without_end_is_not_read_to_its_end() -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 1000:
+            sent += 1
+            yield b"x" * 1024
+
+    async with client(issuer_app(), svid()) as caller:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        response = await caller.post("/token", content=endless(), headers=headers)
+    assert refusal(response) == "invalid_request"
+    assert sent <= LONGEST // 1024 + 1
+
+
+async def test_only_post_gives_tokens() -> None:
+    async with client(issuer_app(), svid()) as caller:
+        assert (await caller.get("/token", params=FOR_PAYMENTS)).status_code == 405
+
+
+# What is served beside
+
+
+async def test_verifiers_find_issuer_keys_and_bundle() -> None:
+    current = mandate()
+    async with client(issuer_app(current)) as caller:
+        about = (await caller.get("/.well-known/openid-configuration")).json()
+        other = (await caller.get("/.well-known/oauth-authorization-server")).json()
+        keys = await caller.get(about["jwks_uri"])
+        bundle = await caller.get(about["spiffe_bundle_endpoint"])
+    assert about == other
+    assert about["issuer"] == ISSUER
+    assert about["token_endpoint"] == f"{ISSUER}/token"
+    assert keys.content == current.key_set
+    assert bundle.content == current.bundle
+    assert bundle.headers["content-type"] == "application/json"
+
+
+async def test_without_a_view_nothing_is_issued_and_nothing_served() -> None:
+    application = app(lambda: None, KnownAccounts(), Decisions())
+    assert refusal(await ask(application, FOR_PAYMENTS, svid()), 503) == "temporarily_unavailable"
+    async with client(application) as caller:
+        for page in ("/keys", "/bundle", "/.well-known/openid-configuration"):
+            assert (await caller.get(page)).status_code == 503
+
+
+# What is told
+
+
+async def test_every_decision_is_told_once_and_without_a_token() -> None:
+    registry = CollectorRegistry()
+    current = mandate()
+    accounts = KnownAccounts(**{"secret.account.token": ("shop", "checkout")})
+    application = app(lambda: current, accounts, Decisions(registry))
+    with capture_logs() as lines:
+        issued = (await ask(application, FOR_PAYMENTS, svid())).json()["access_token"]
+        await ask(application, {**BY_ACCOUNT, "subject_token": "secret.account.token"})
+        first = (await ask(application, START, svid())).json()["access_token"]
+        await ask(application, {**FOR_PAYMENTS, "scope": "payments.admin"}, svid())
+        await ask(application, {"grant_type": "password"}, svid())
+    told = [(line["grant"], line["outcome"]) for line in lines]
+    assert told == [
+        ("client_credentials", "issued"),
+        ("service_account", "issued"),
+        ("transaction_start", "issued"),
+        ("client_credentials", "invalid_scope"),
+        ("none", "unsupported_grant_type"),
+    ]
+    assert {
+        "caller": CHECKOUT,
+        "audience": PAYMENTS,
+        "scope": "payments.charge payments.refund",
+        "token_id": verified(issued).token_id,
+    }.items() <= lines[0].items()
+    assert lines[2]["token_id"] == transaction(first).transaction
+    text = json.dumps(lines)
+    for secret in (issued, first, *issued.split("."), "secret.account.token", "acme", "ann"):
+        assert secret not in text
+    for grant, outcome in told:
+        labels = {"grant": grant, "outcome": outcome}
+        assert registry.get_sample_value("troth_issuer_decisions_total", labels) == 1

@@ -1,0 +1,185 @@
+"""Whose a ServiceAccount token is: what the API server says, and nothing else."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.issuer.builders import ISSUER
+from troth.cluster.errors import ApiError
+from troth.issuer.errors import Code, OAuthError
+from troth.issuer.reviewing import AT_ONCE, REMEMBERED, REMEMBERED_FOR, Account, Reviewer
+from troth.pki import base64url
+
+NOW = 1_800_000_000.0
+Manifest = dict[str, Any]
+GOOD: Manifest = {
+    "authenticated": True,
+    "audiences": [ISSUER],
+    "user": {"username": "system:serviceaccount:shop:checkout"},
+}
+
+
+def token(name: str = "x", **claims: Any) -> str:
+    said = {"aud": [ISSUER], "exp": int(NOW) + 600, "jti": name} | claims
+    return ".".join(base64url.encode(json.dumps(part).encode()) for part in ({}, said, "signature"))
+
+
+class Server:
+    """An API server that answers every review in one way."""
+
+    def __init__(self, answer: Any, uptime: float = 0.0) -> None:
+        self.answer = answer
+        self.asked: list[Manifest] = []
+        self.uptime = uptime
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        self.asked.append(manifest)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if callable(self.answer):
+            await self.answer()
+            return {"status": GOOD}
+        return {**manifest, "status": self.answer}
+
+    def reviewer(self, **options: Any) -> Reviewer:
+        return Reviewer(self, uptime=lambda: self.uptime, now=lambda: NOW, **options)
+
+
+async def refusal(reviewer: Reviewer, text: str) -> Code:
+    with pytest.raises(OAuthError) as caught:
+        await reviewer.account(text, ISSUER)
+    return caught.value.code
+
+
+async def test_the_api_server_says_whose_a_token_is() -> None:
+    server = Server(GOOD)
+    account = await server.reviewer().account(token(), ISSUER)
+    assert account == Account("shop", "checkout")
+    assert server.asked[0]["spec"] == {"token": token(), "audiences": [ISSUER]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": "invalid bearer token"},
+        {**GOOD, "authenticated": False},
+        {**GOOD, "authenticated": "true"},
+        {**GOOD, "authenticated": 1},
+        {name: part for name, part in GOOD.items() if name != "audiences"},
+        {**GOOD, "audiences": None},
+        {**GOOD, "audiences": []},
+        {**GOOD, "audiences": ["https://kubernetes.default.svc"]},
+        {**GOOD, "audiences": f"{ISSUER} and others"},
+        {**GOOD, "user": None},
+        {**GOOD, "user": {"username": "admin"}},
+        {**GOOD, "user": {"username": "system:serviceaccount:shop"}},
+        {**GOOD, "user": {"username": "system:serviceaccount:shop:checkout:x"}},
+        {**GOOD, "user": {"username": "xsystem:serviceaccount:shop:checkout"}},
+    ],
+)
+async def test_anything_but_a_clear_yes_is_a_no(answer: Manifest) -> None:
+    assert await refusal(Server(answer).reviewer(), token()) is Code.INVALID_GRANT
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ApiError(403, "Forbidden", "no right to ask"),
+        ApiError(429, "TooManyRequests", "later"),
+        ApiError(500, "InternalError", "oh"),
+        ApiError(0, "ClientConnectorError", "the API server cannot be reached"),
+        None,
+        "yes",
+    ],
+)
+async def test_no_answer_is_no_proof_and_may_be_asked_for_again(answer: Any) -> None:
+    assert await refusal(Server(answer).reviewer(), token()) is Code.TEMPORARILY_UNAVAILABLE
+
+
+async def test_a_slow_answer_is_not_waited_for() -> None:
+    server = Server(lambda: asyncio.sleep(30))
+    with capture_logs() as lines:
+        async with asyncio.timeout(5):
+            said = await refusal(server.reviewer(timeout=0.05), token())
+    assert said is Code.TEMPORARILY_UNAVAILABLE
+    assert lines[0]["reason"] == "Timeout"
+    assert token() not in json.dumps(lines)
+
+
+async def test_no_more_are_asked_at_once_than_the_api_server_is_meant_to_bear() -> None:
+    gate = asyncio.Event()
+    answer: Callable[[], Awaitable[Any]] = gate.wait
+    server = Server(answer)
+    reviewer = server.reviewer()
+    waiting = [
+        asyncio.create_task(reviewer.account(token(str(number)), ISSUER))
+        for number in range(AT_ONCE)
+    ]
+    await asyncio.sleep(0)
+    assert await refusal(reviewer, token("one more")) is Code.TEMPORARILY_UNAVAILABLE
+    gate.set()
+    await asyncio.gather(*waiting)
+    assert len(server.asked) == AT_ONCE
+    await reviewer.account(token("one more"), ISSUER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "a.b", "a.b.c", "a.b.c.d", "a.é.c"),
+        token(aud="https://kubernetes.default.svc"),
+        token(aud=["https://kubernetes.default.svc", f"{ISSUER}/"]),
+        token(aud={ISSUER: True}),
+        token(exp=int(NOW)),
+        token(exp=None),
+        token(exp=True),
+        token(exp=f"{NOW}"),
+    ],
+)
+async def test_what_is_plainly_not_for_this_issuer_is_not_asked_about(text: str) -> None:
+    server = Server(GOOD)
+    assert await refusal(server.reviewer(), text) is Code.INVALID_GRANT
+    assert server.asked == []
+
+
+async def test_a_good_answer_is_used_again_for_a_moment_and_no_longer() -> None:
+    server = Server(GOOD)
+    reviewer = server.reviewer()
+    await reviewer.account(token(), ISSUER)
+    server.uptime = REMEMBERED_FOR - 0.1
+    await reviewer.account(token(), ISSUER)
+    assert len(server.asked) == 1
+    server.uptime = REMEMBERED_FOR
+    await reviewer.account(token(), ISSUER)
+    assert len(server.asked) == 2
+
+
+async def test_an_answer_is_not_used_longer_than_the_token_lives() -> None:
+    server = Server(GOOD)
+    reviewer = server.reviewer()
+    short = token(exp=int(NOW) + 3)
+    await reviewer.account(short, ISSUER)
+    server.uptime = 3.0
+    server.answer = {**GOOD, "authenticated": False}
+    assert await refusal(reviewer, short) is Code.INVALID_GRANT
+
+
+async def test_a_no_is_not_remembered() -> None:
+    server = Server({"error": "not yet"})
+    reviewer = server.reviewer()
+    await refusal(reviewer, token())
+    server.answer = GOOD
+    assert await reviewer.account(token(), ISSUER) == Account("shop", "checkout")
+
+
+async def test_what_is_remembered_is_bounded_and_holds_no_token() -> None:
+    server = Server(GOOD)
+    reviewer = server.reviewer()
+    for number in range(REMEMBERED + 10):
+        await reviewer.account(token(str(number)), ISSUER)
+    assert len(reviewer._known) == REMEMBERED
+    assert all(isinstance(key, bytes) and len(key) == 32 for key in reviewer._known)

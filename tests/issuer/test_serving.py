@@ -1,0 +1,299 @@
+"""The issuer over real TLS: who gets in, and for how long what was true then is believed."""
+
+import asyncio
+import base64
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.issuer.builders import CHECKOUT, LEDGER, PAYMENTS
+from tests.issuer.running import ISSUER_ID, Running, caller, claims, ran, root, running, write_pair
+from troth.issuer import serving
+from troth.issuer.tls import TLSFiles, TLSFilesError
+
+FORM = ("-d", "grant_type=client_credentials", "--data-urlencode", f"audience={PAYMENTS}")
+FIELDS = {"grant_type": "client_credentials", "audience": PAYMENTS}
+
+
+@pytest.fixture
+async def issuer(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path) as serving:
+        yield serving
+
+
+def keeping(issuer: Running, certificate: Path) -> httpx.AsyncClient:
+    """A caller that keeps its connection."""
+    context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    return httpx.AsyncClient(verify=context, base_url=issuer.url)
+
+
+async def refused(issuer: Running, certificate: Path) -> None:
+    """See that TLS refuses a certificate; in TLS 1.3 a client may hear of it only when it reads."""
+    answer = await issuer.curl("/token", *FORM, caller=certificate)
+    assert answer.code in (35, 52, 56), answer
+    assert not answer.output
+
+
+async def test_a_caller_with_its_certificate_gets_a_token_bound_to_it(
+    issuer: Running, tmp_path: Path
+) -> None:
+    certificate = caller(tmp_path)
+    answer = (await issuer.curl("/token", *FORM, caller=certificate)).json
+    said = claims(answer["access_token"])
+    assert (said["sub"], said["aud"]) == (CHECKOUT, [PAYMENTS])
+    # the thumbprint, as openssl counts it
+    digest = await ran(
+        *("sh", "-c"),
+        f"openssl x509 -in {certificate} -outform DER | openssl dgst -sha256 -binary | "
+        "openssl base64 | tr '+/' '-_' | tr -d '=\n'",
+    )
+    assert said["cnf"] == {"x5t#S256": digest.output}
+
+
+async def test_its_signature_is_good_for_openssl(issuer: Running, tmp_path: Path) -> None:
+    answer = (await issuer.curl("/token", *FORM, caller=caller(tmp_path))).json
+    signed, _, signature = answer["access_token"].rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    halves = int.from_bytes(raw[:32]), int.from_bytes(raw[32:])
+    (tmp_path / "signature").write_bytes(encode_dss_signature(*halves))
+    (tmp_path / "signed").write_text(signed)
+    key = issuer.mandate.verifying.jwt_keys[issuer.mandate.signer.kid]
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pem").write_bytes(pem)
+    judged = await ran(
+        *("openssl", "dgst", "-sha256", "-verify", str(tmp_path / "key.pem")),
+        *("-signature", str(tmp_path / "signature"), str(tmp_path / "signed")),
+    )
+    assert judged.output == "Verified OK\n"
+
+
+async def test_a_caller_without_a_certificate_hears_why_it_gets_nothing(issuer: Running) -> None:
+    assert (await issuer.curl("/token", *FORM)).json["error"] == "invalid_client"
+    assert "keys" in (await issuer.curl("/keys")).json
+
+
+async def test_what_a_caller_writes_in_headers_is_nothing(issuer: Running, tmp_path: Path) -> None:
+    headers = ("X-Forwarded-Client-Cert", "X-Forwarded-For", "Forwarded", "X-SPIFFE-ID")
+    options = [part for name in headers for part in ("-H", f"{name}: URI={CHECKOUT}")]
+    assert (await issuer.curl("/token", *FORM, *options)).json["error"] == "invalid_client"
+    ledger = caller(tmp_path, LEDGER)
+    answer = await issuer.curl("/token", *FORM, *options, caller=ledger)
+    assert answer.json["error"] == "invalid_target"
+
+
+async def test_a_certificate_of_another_root_does_not_get_in(
+    issuer: Running, tmp_path: Path
+) -> None:
+    impostor = caller(tmp_path, CHECKOUT, which="impostor")
+    await refused(issuer, impostor)
+    late = caller(tmp_path, CHECKOUT, now=datetime.now(UTC) - timedelta(days=3))
+    await refused(issuer, late)
+
+
+async def test_nothing_older_than_tls_1_3_is_spoken(issuer: Running) -> None:
+    assert (await issuer.openssl("-tls1_3")).code == 0
+    assert (await issuer.openssl("-tls1_2")).code != 0
+
+
+async def test_no_session_can_be_taken_up_again(issuer: Running) -> None:
+    """A resumed session would bring a certificate whose chain nobody verifies again."""
+    request = "GET /keys HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    said = await issuer.openssl("-tls1_3", "-ign_eof", stdin=request)
+    assert "200 OK" in said.output
+    assert "New Session Ticket" not in said.output
+
+
+# What was true when the connection began
+
+
+async def test_a_certificate_that_expires_on_an_open_connection_proves_nothing_more(
+    issuer: Running, tmp_path: Path
+) -> None:
+    async with keeping(issuer, caller(tmp_path)) as client:
+        assert (await client.post("/token", data=FIELDS)).status_code == 200
+        issuer.moment = datetime.now(UTC) + timedelta(days=2)
+        late = await client.post("/token", data=FIELDS)
+    assert late.json()["error"] == "invalid_client"
+    assert len(issuer.server.server_state.connections) <= 1
+
+
+async def test_a_connection_ends_after_its_time(tmp_path: Path) -> None:
+    async with running(tmp_path, lasts=0.3) as issuer, keeping(issuer, caller(tmp_path)) as client:
+        first = await client.post("/token", data=FIELDS)
+        assert "connection" not in first.headers
+        await asyncio.sleep(0.4)
+        last = await client.post("/token", data=FIELDS)
+        assert last.status_code == 200
+        assert last.headers["connection"] == "close"
+        assert "connection" not in (await client.post("/token", data=FIELDS)).headers
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    """Wait until the other side ends a connection on which it has said nothing."""
+    try:
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
+
+
+async def test_one_whose_request_never_ends_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "GRACE", 0.2)
+    async with running(tmp_path, lasts=0.2) as issuer:
+        context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
+        reader, writer = await asyncio.open_connection("localhost", issuer.port, ssl=context)
+        writer.write(b"POST /token HTTP/1.1\r\nHost: x\r\n")
+        async with asyncio.timeout(5):
+            assert await ended(reader)
+        writer.close()
+
+
+async def test_when_a_root_is_dropped_who_hangs_on_it_gets_nothing_more(
+    issuer: Running, tmp_path: Path
+) -> None:
+    old, new = caller(tmp_path), caller(tmp_path, name="new", which="second")
+    roots = issuer.directory / "ca.crt"
+    async with keeping(issuer, old) as idle:
+        assert (await idle.post("/token", data=FIELDS)).status_code == 200
+        write_pair(issuer.directory, "tls", ISSUER_ID, "localhost", which="second")
+        roots.write_bytes(root("second"))
+        assert issuer.files.look()
+        issuer.server.end_connections()
+        with pytest.raises(httpx.TransportError):
+            await idle.post("/token", data=FIELDS)
+    await refused(issuer, old)
+    assert "access_token" in (await issuer.curl("/token", *FORM, caller=new)).json
+
+
+async def test_while_both_roots_count_callers_of_both_are_served(
+    issuer: Running, tmp_path: Path
+) -> None:
+    old, new = caller(tmp_path), caller(tmp_path, name="new", which="second")
+    (issuer.directory / "ca.crt").write_bytes(root() + root("second"))
+    assert issuer.files.look()
+    for certificate in (old, new):
+        assert "access_token" in (await issuer.curl("/token", *FORM, caller=certificate)).json
+
+
+async def test_a_busy_connection_ends_with_its_answer_when_the_roots_change(
+    issuer: Running, tmp_path: Path
+) -> None:
+    async with keeping(issuer, caller(tmp_path)) as client:
+        assert "connection" not in (await client.post("/token", data=FIELDS)).headers
+        (issuer.directory / "ca.crt").write_bytes(root() + root("second"))
+        issuer.files.look()
+        assert (await client.post("/token", data=FIELDS)).headers["connection"] == "close"
+
+
+# The files
+
+
+async def test_a_new_certificate_is_shown_at_once_and_open_connections_go_on(
+    issuer: Running, tmp_path: Path
+) -> None:
+    async with keeping(issuer, caller(tmp_path)) as client:
+        assert (await client.post("/token", data=FIELDS)).status_code == 200
+        before = await issuer.openssl("-tls1_3")
+        write_pair(issuer.directory, "tls", ISSUER_ID, "localhost", key="new")
+        assert issuer.files.look() is False  # the roots are the same
+        after = await issuer.openssl("-tls1_3")
+        assert "connection" not in (await client.post("/token", data=FIELDS)).headers
+    assert certificate_in(before.output) != certificate_in(after.output)
+
+
+def certificate_in(output: str) -> str:
+    return output.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+
+
+async def test_a_half_written_set_of_files_is_not_taken_up(issuer: Running, tmp_path: Path) -> None:
+    write_pair(tmp_path, "fresh", ISSUER_ID, "localhost", key="fresh")
+    (issuer.directory / "tls.crt").write_bytes((tmp_path / "fresh.crt").read_bytes())
+    assert issuer.files.look() is False
+    assert "access_token" in (await issuer.curl("/token", *FORM, caller=caller(tmp_path))).json
+    (issuer.directory / "tls.key").write_bytes((tmp_path / "fresh.key").read_bytes())
+    issuer.files.look()
+    shown = certificate_in((await issuer.openssl("-tls1_3")).output)
+    assert shown.split() == certificate_in((tmp_path / "fresh.crt").read_text()).split()
+
+
+def mounted(directory: Path) -> Path:
+    """Lay files out as a kubelet does, of which a second version waits to be turned to."""
+    mount = directory / "mount"
+    mount.mkdir()
+    for version, which in (("..1", "root"), ("..2", "second")):
+        write_pair(mount / version, "tls", ISSUER_ID, "localhost", which=which, key=which)
+        (mount / version / "ca.crt").write_bytes(root(which))
+    (mount / "..data").symlink_to("..1")
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (mount / name).symlink_to(f"..data/{name}")
+    return mount
+
+
+def turn(mount: Path) -> None:
+    (mount / "..data_tmp").symlink_to("..2")
+    (mount / "..data_tmp").rename(mount / "..data")
+
+
+def test_a_kubelets_new_version_is_taken_up(tmp_path: Path) -> None:
+    files = TLSFiles(mounted(tmp_path))
+    assert not files.look()
+    turn(tmp_path / "mount")
+    assert files.look()
+    assert not files.look()
+
+
+def test_a_mount_that_turns_while_it_is_read_is_read_in_one_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = mounted(tmp_path)
+    load = ssl.SSLContext.load_cert_chain
+
+    def and_then_it_turns(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+        load(context, certificate, key)
+        turn(mount)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", and_then_it_turns)
+    files = TLSFiles(mount)
+    assert files.roots == sha256(root()).hexdigest()[:16]
+    monkeypatch.undo()
+    assert files.look()
+    assert files.roots == sha256(root("second")).hexdigest()[:16]
+
+
+async def test_a_caller_that_says_no_goodbye_does_not_keep_it_from_stopping(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as issuer:
+        context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
+        context.check_hostname = False
+        raw = socket.create_connection(("127.0.0.1", issuer.port))
+        silent = await asyncio.to_thread(lambda: context.wrap_socket(raw))
+        began = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - began < 5
+    silent.close()
+
+
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca.crt"])
+@pytest.mark.parametrize("content", [None, b"", b"hunter2"])
+def test_without_its_files_it_does_not_start(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    write_pair(tmp_path, "tls", ISSUER_ID, "localhost")
+    (tmp_path / "ca.crt").write_bytes(root())
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TLSFilesError) as caught:
+        TLSFiles(tmp_path)
+    assert "hunter2" not in str(caught.value)

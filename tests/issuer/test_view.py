@@ -1,0 +1,194 @@
+"""The operator's Secret is believed as a whole, or not at all."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+from typing import Any
+
+import pytest
+
+from tests.issuer import builders
+from tests.issuer.builders import CHECKOUT, DOMAIN, PAYMENTS, VIEW, mandate, secret, secret_data
+from tests.pki import builders as pki
+from troth.issuer import view as view_module
+from troth.issuer.mandate import read_mandate
+from troth.issuer.view import ViewError, read_view
+from troth.pki.jwk import key_id
+from troth.pki.keys import private_key_pem
+from troth.resources.algorithms import KeyAlgorithm
+
+
+def packed(document: Any) -> bytes:
+    return gzip.compress(json.dumps(document).encode())
+
+
+def complaint(compressed: bytes) -> str:
+    with pytest.raises(ViewError) as caught:
+        read_view(compressed)
+    return str(caught.value)
+
+
+def refusal(**changes: bytes | None) -> str:
+    parts = secret_data() | {name.replace("__", "."): part for name, part in changes.items()}
+    with pytest.raises(ViewError) as caught:
+        read_mandate(secret({name: part for name, part in parts.items() if part is not None}))
+    return str(caught.value)
+
+
+# The view
+
+
+def test_a_view_is_read_whole() -> None:
+    view = read_view(packed(VIEW))
+    assert view.callers[CHECKOUT].audiences[PAYMENTS].scopes == {
+        "payments.charge",
+        "payments.refund",
+    }
+    starting = view.callers[CHECKOUT].starts_transactions
+    assert starting is not None
+    assert starting.context == {"channel"}
+    assert view.callers[PAYMENTS].starts_transactions is None
+
+
+def test_what_a_later_operator_adds_is_no_reason_to_stop() -> None:
+    assert read_view(packed({**VIEW, "writtenAt": "2026-11-25T12:00:00Z"})) == read_view(
+        packed(VIEW)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"version": "v2"}, "version"),
+        ({"trustDomain": "Prod.Example"}, "trustDomain"),
+        ({"issuer": "http://issuer.example"}, "issuer"),
+        ({"issuer": "https://issuer.example?a=b"}, "issuer"),
+        ({"issuer": "https://"}, "issuer"),
+        ({"maxLifetime": 901}, "maxLifetime"),
+        ({"maxLifetime": "900"}, "maxLifetime"),
+        ({"maxLifetime": True}, "maxLifetime"),
+        ({"callers": None}, "callers"),
+        ({"callers": {"checkout": {"audiences": {}}}}, "callers"),
+        ({"callers": {f"spiffe://{DOMAIN}": {"audiences": {}}}}, "callers"),
+        ({"callers": {CHECKOUT: {}}}, "callers"),
+        ({"callers": {CHECKOUT: {"audiences": {"": {"scopes": [], "lifetime": 1}}}}}, "callers"),
+        ({"callers": {CHECKOUT: {"audiences": {"a": {"scopes": [], "lifetime": 0}}}}}, "callers"),
+        ({"callers": {CHECKOUT: {"audiences": {"a": {"scopes": "x", "lifetime": 1}}}}}, "callers"),
+        (
+            {"callers": {CHECKOUT: {"audiences": {"a": {"scopes": ["a b"], "lifetime": 1}}}}},
+            "callers",
+        ),
+        (
+            {"callers": {CHECKOUT: {"audiences": {}, "startsTransactions": {"scopes": []}}}},
+            "callers",
+        ),
+    ],
+)
+def test_a_view_with_one_part_that_makes_no_sense_is_refused(
+    changes: dict[str, Any], where: str
+) -> None:
+    assert complaint(packed({**VIEW, **changes})).startswith(f"the view makes no sense: {where} ")
+
+
+def test_a_caller_of_another_trust_domain_is_refused() -> None:
+    stranger: dict[str, Any] = {"spiffe://other.example/ns/shop/sa/checkout": {"audiences": {}}}
+    assert "the view makes no sense" in complaint(packed({**VIEW, "callers": stranger}))
+
+
+def test_what_is_refused_is_not_quoted() -> None:
+    assert "hunter2" not in complaint(packed({**VIEW, "issuer": "hunter2"}))
+    assert "hunter2" not in complaint(packed({**VIEW, "callers": {"hunter2": {"audiences": {}}}}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        packed(VIEW)[:-9],
+        packed(VIEW) + b"\0",
+        packed(VIEW) + packed(VIEW),
+        zlib.compress(json.dumps(VIEW).encode()),
+        gzip.compress(b"[]"),
+        gzip.compress(b"{"),
+        gzip.compress(b"\xff"),
+    ],
+)
+def test_what_is_no_compressed_view_is_refused(data: bytes) -> None:
+    complaint(data)
+
+
+def test_of_a_view_that_would_fill_the_memory_no_more_is_unpacked_than_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    monkeypatch.setattr(view_module, "LONGEST", 100_000)
+    tracemalloc.start()
+    try:
+        assert complaint(bomb) == "the view has more than 100000 bytes"
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# The keys beside it
+
+
+def test_all_slots_are_served_and_the_current_one_signs() -> None:
+    current = mandate(retiring="old")
+    served = json.loads(current.key_set)["keys"]
+    ids = [key_id(builders.signing_key(name).public_key()) for name in ("current", "next", "old")]
+    assert [key["kid"] for key in served] == ids
+    assert set(current.verifying.jwt_keys) == set(ids)
+    assert current.signer.kid == ids[0]
+    assert all((key["use"], key["alg"]) == ("sig", "ES256") for key in served)
+    assert not any("d" in key for key in served)
+
+
+def test_a_domain_whose_first_key_is_not_followed_yet_is_served() -> None:
+    assert len(mandate(following=None).verifying.jwt_keys) == 1
+
+
+def test_a_key_that_nobody_was_told_of_does_not_sign() -> None:
+    with pytest.raises(ViewError, match=r"bundle\.json does not tell of current\.key"):
+        mandate(published=("next",))
+
+
+@pytest.mark.parametrize("part", ["current__key", "view__json__gz", "bundle__json"])
+def test_a_missing_part_is_named(part: str) -> None:
+    assert refusal(**{part: None}).startswith(part.replace("__", "."))
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.ED25519, KeyAlgorithm.ECDSA_P384])
+def test_a_key_of_another_kind_is_refused(algorithm: KeyAlgorithm) -> None:
+    pem = private_key_pem(pki.key(algorithm))
+    assert refusal(current__key=pem) == "current.key is a key that does not sign with ES256"
+    assert refusal(next__key=pem) == "next.key is a key that does not sign with ES256"
+
+
+def test_unreadable_keys_and_bundles_are_refused_and_not_quoted() -> None:
+    said = [
+        refusal(current__key=b"hunter2"),
+        refusal(next__key=b"hunter2"),
+        refusal(retiring__jwk=b'{"d": "hunter2"}'),
+        refusal(retiring__jwk=b"[]"),
+        refusal(retiring__jwk=b"hunter2"),
+        refusal(bundle__json=b"hunter2"),
+        refusal(bundle__json=b'{"keys": "hunter2"}'),
+    ]
+    assert not any("hunter2" in each for each in said)
+
+
+def test_what_is_no_base64_is_refused() -> None:
+    broken = secret()
+    broken["data"]["current.key"] = "!!"
+    with pytest.raises(ViewError, match=r"current\.key is missing, or not in base64"):
+        read_mandate(broken)
+
+
+def test_no_key_shows_in_what_is_printed() -> None:
+    shown = repr(mandate())
+    assert "PRIVATE" not in shown
+    assert str(builders.signing_key().private_numbers().private_value) not in shown
+    assert "spiffe://" not in shown
