@@ -1,0 +1,37 @@
+"""Whether a 401 says that the access token is not good any more (RFC 9110 11.6.1, RFC 6750 3.1)."""
+
+import re
+from collections.abc import Iterable
+
+_PART = re.compile(
+    r"""[ \t]*(?:
+        ,
+      | (?P<name>{word})[ \t]*=[ \t]*(?P<value>{word}|"(?:[^"\\]|\\.)*")(?={end})
+      | (?P<scheme>{word})(?:[ ]+[\w.~+/-]+=*(?={end}))?(?=[ \t]|,|$)
+    )""".format(word=r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", end=r"[ \t]*(?:,|$)"),
+    re.ASCII | re.VERBOSE,
+)
+_LONGEST = 4096
+
+
+def is_invalid_token(challenges: Iterable[str]) -> bool:
+    """Whether any `WWW-Authenticate` has a `Bearer` challenge with `error="invalid_token"`.
+
+    What cannot be read asks for nothing: the 401 then stays the answer.
+    """
+    return any(_says_invalid(each) for each in challenges)
+
+
+def _says_invalid(header: str) -> bool:
+    header = header.strip(" \t")
+    scheme, position, said = "", 0, False
+    while position < len(header) <= _LONGEST:
+        part = _PART.match(header, position)
+        if part is None:
+            return False
+        if part["scheme"]:
+            scheme = part["scheme"].lower()
+        elif part["name"] and scheme == "bearer" and part["name"].lower() == "error":
+            said = said or part["value"].strip('"') == "invalid_token"
+        position = part.end()
+    return said

@@ -1,0 +1,146 @@
+"""`identity.json`, read: whom a workload accepts, whom it calls, and what callers must carry.
+
+Written by the operator (`troth.planning.peers`). A member that this version does not know is passed
+over at the top, where whole new subjects are added; within what it knows it is refused, since
+there it may be a restriction that would then not be kept.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from troth.pki import strict_json
+from troth.pki.errors import SPIFFEIDError
+from troth.pki.spiffe import SPIFFEID
+from troth.pki.tokens import parse_scopes
+from troth.resources.model import spelled
+
+CLIENT_CERTIFICATE = "ClientCertificate"
+"""What a gateway is declared to forward: the client's certificate, by X-Forwarded-Client-Cert."""
+
+
+class DocumentError(ValueError):
+    """An `identity.json` that cannot be read; the sentence says where."""
+
+
+def _workload(text: str) -> str:
+    try:
+        identity = SPIFFEID.parse(text)
+    except SPIFFEIDError as error:
+        raise ValueError(str(error)) from None
+    if not identity.path:
+        raise ValueError("a workload's SPIFFE ID has a path")
+    return text
+
+
+def _scope(text: str) -> str:
+    if parse_scopes(text) != frozenset({text}):
+        raise ValueError("a scope is printable ASCII without spaces and quotes")
+    return text
+
+
+WorkloadID = Annotated[str, AfterValidator(_workload)]
+Scopes = frozenset[Annotated[str, AfterValidator(_scope)]]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=spelled, populate_by_name=True
+    )
+
+
+class AcceptedPort(_Part):
+    """A port that a caller may call, and what it may do there."""
+
+    name: str
+    scopes: Scopes
+
+
+class Accepted(_Part):
+    """A caller that is accepted."""
+
+    spiffe_id: WorkloadID
+    ports: tuple[AcceptedPort, ...]
+    forwards: frozenset[str] = frozenset()
+
+    @cached_property
+    def granted(self) -> Mapping[str, frozenset[str]]:
+        """What the caller may do, by the ports that it may call."""
+        return {each.name: each.scopes for each in self.ports}
+
+
+class CallToken(_Part):
+    """The token that a call needs."""
+
+    audience: str
+    scopes: Scopes
+
+
+class Called(_Part):
+    """A callee; `name` is `<namespace>/<name>` of its ServiceIdentity."""
+
+    name: str
+    spiffe_id: WorkloadID
+    ports: tuple[str, ...]
+    token: CallToken | None = None
+
+
+class RequiredToken(_Part):
+    """The token that callers must bring."""
+
+    audience: str
+    proof_of_possession: Literal["Required", "Optional"]
+
+
+class Requires(_Part):
+    """What callers must carry: items of the propagated context, and a token."""
+
+    context: frozenset[Literal["RequestID", "Subject", "Tenant"]]
+    token: RequiredToken | None = None
+
+
+class StartsTransactions(_Part):
+    """The transactions that this workload may begin."""
+
+    scopes: Scopes
+    context: frozenset[str]
+
+
+class Document(_Part):
+    """What `identity.json` says. `issuers` and `issuer_ids` are by trust domain."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: Literal["v1alpha1"]
+    spiffe_id: WorkloadID
+    issuers: Mapping[str, str] = {}
+    issuer_ids: Annotated[Mapping[str, WorkloadID], Field(alias="issuerIDs")] = {}
+    accepts: tuple[Accepted, ...]
+    calls: tuple[Called, ...]
+    requires: Requires
+    starts_transactions: StartsTransactions | None = None
+
+    @cached_property
+    def callers(self) -> Mapping[str, Accepted]:
+        """Who is accepted, by SPIFFE ID."""
+        return {each.spiffe_id: each for each in self.accepts}
+
+
+def parse_document(text: bytes | str) -> Document:
+    """Read an `identity.json`; raises `DocumentError`, and reads nothing in two ways."""
+    try:
+        document = Document.model_validate(strict_json.parse(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise DocumentError(f"{where}: {first['msg']}") from None
+    except ValueError as error:
+        raise DocumentError(str(error)) from None
+    if len(document.callers) != len(document.accepts):
+        raise DocumentError("accepts: a caller is listed twice")
+    for accepted in document.accepts:
+        if len(accepted.granted) != len(accepted.ports):
+            raise DocumentError("accepts: a port is listed twice for one caller")
+    return document

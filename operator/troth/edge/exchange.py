@@ -1,0 +1,260 @@
+"""What is asked of the issuer, and what its answer means.
+
+Pure: a request is a URL and a form, an answer is a status, two headers and bytes; who carries them
+is httpx, aiohttp or requests. OAuth 2.0 with client certificates (RFC 6749 section 4.4, RFC 8705),
+token exchange (RFC 8693) and draft-ietf-oauth-transaction-tokens. Answers are read strictly: one
+that could mean two things means that there is no token.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from troth.pki import strict_json
+from troth.pki.token_form import MAX_TOKEN
+from troth.pki.tokens import MAX_LIFETIME, parse_scopes
+
+FORM = "application/x-www-form-urlencoded"
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer; carriers read no more."""
+
+_TYPE = "urn:ietf:params:oauth:token-type:"
+_ACCESS = f"{_TYPE}access_token"
+_TRANSACTION = f"{_TYPE}txn_token"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_WORD = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,512}")  # RFC 6749 section 5.2
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_MOST_WAIT = 600.0
+_REFUSALS = frozenset(
+    {
+        *("invalid_request", "invalid_client", "invalid_grant", "invalid_scope", "invalid_target"),
+        *("unauthorized_client", "unsupported_grant_type"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of the issuer: POST `body` to `url` with `headers`."""
+
+    url: str
+    audience: str
+    issued_type: str
+    form: Mapping[str, str] = field(repr=False)
+
+    @property
+    def body(self) -> bytes:
+        """The form, encoded; a parameter without a value is left out (RFC 6749 section 3.2)."""
+        return urlencode({name: value for name, value in self.form.items() if value}).encode()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with it."""
+        return {
+            "Content-Type": FORM,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; headers that are missing are empty."""
+
+    status: int
+    content_type: str = ""
+    retry_after: str = ""
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token and how it may be used. `lifetime` is in seconds from when it was asked for."""
+
+    token: str = field(repr=False)
+    lifetime: float
+    scopes: frozenset[str]
+
+
+class ExchangeFailedError(Exception):
+    """No token came of one request.
+
+    `code` is the issuer's word (RFC 6749 section 5.2), or `unreachable`, `answer-status` or
+    `answer-malformed`. `final` says that the issuer understood and refused; else it is away or ill.
+    `retry_after` is how many seconds it asked to be left alone.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, final: bool = False, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.final = final
+        self.retry_after = retry_after
+
+
+# What is asked
+
+
+def access_by_certificate(issuer: str, audience: str) -> Ask:
+    """Ask for an access token as whom the connection's certificate names.
+
+    No `scope`: the issuer gives what both sides declare, and that may just have become less than
+    what this workload's files say.
+    """
+    form = {"grant_type": "client_credentials", "audience": audience}
+    return Ask(_endpoint(issuer), audience, _ACCESS, form)
+
+
+def access_by_account(issuer: str, audience: str, account_token: str) -> Ask:
+    """Ask for an access token, unbound, by a Kubernetes ServiceAccount token for the issuer."""
+    form = {
+        "grant_type": _EXCHANGE,
+        "audience": audience,
+        "subject_token": account_token.strip(),
+        "subject_token_type": f"{_TYPE}jwt",
+    }
+    return Ask(_endpoint(issuer), audience, _ACCESS, form)
+
+
+def transaction_start(
+    issuer: str,
+    trust_domain: str,
+    *,
+    subject: str,
+    scopes: Iterable[str],
+    context: Mapping[str, str],
+    request: Mapping[str, str],
+) -> Ask:
+    """Ask for the first token of a transaction, on behalf of a subject that was authenticated."""
+    form = _transaction(trust_domain, scopes) | {
+        "subject_token": _json({"sub": subject}),
+        "subject_token_type": f"{_TYPE}unsigned_json",
+        "request_details": _json(context) if context else "",
+        "request_context": _json(request) if request else "",
+    }
+    return Ask(_endpoint(issuer), trust_domain, _TRANSACTION, form)
+
+
+def transaction_narrowing(issuer: str, trust_domain: str, token: str, scopes: Iterable[str]) -> Ask:
+    """Ask for a transaction's token with fewer scopes, in place of the one that is there."""
+    form = _transaction(trust_domain, scopes) | {
+        "subject_token": token,
+        "subject_token_type": _TRANSACTION,
+    }
+    return Ask(_endpoint(issuer), trust_domain, _TRANSACTION, form)
+
+
+def _transaction(trust_domain: str, scopes: Iterable[str]) -> dict[str, str]:
+    scope = " ".join(sorted(set(scopes)))
+    if not parse_scopes(scope):
+        raise ValueError("a transaction has at least one scope, which says what it is for")
+    return {
+        "grant_type": _EXCHANGE,
+        "requested_token_type": _TRANSACTION,
+        "audience": trust_domain,
+        "scope": scope,
+    }
+
+
+def _endpoint(issuer: str) -> str:
+    return f"{issuer.rstrip('/')}/token"
+
+
+def _json(members: Mapping[str, str]) -> str:
+    return json.dumps(dict(members), separators=(",", ":"))
+
+
+def is_token(text: str) -> bool:
+    """Whether a text has the form of a signed token: three parts, not too long."""
+    return len(text) <= MAX_TOKEN and _TOKEN.fullmatch(text) is not None
+
+
+# What an answer means
+
+
+def read_answer(ask: Ask, answer: Answer, now: datetime) -> Issued:
+    """Return the token an answer holds; raises `ExchangeFailedError` for every other answer.
+
+    RFC 6749 sections 5.1 and 5.2, RFC 8693 section 2.2. `now` is for a `Retry-After` with a date.
+    """
+    document = _document(answer)
+    if answer.status != HTTPStatus.OK:
+        raise _refusal(answer, document or {}, now)
+    if document is None:
+        raise _malformed("is not a JSON object that can be read in one way only")
+    token, lifetime = document.get("access_token"), document.get("expires_in")
+    scopes = parse_scopes(document.get("scope", ""))
+    if not isinstance(token, str) or not is_token(token):
+        raise _malformed("holds no signed token")
+    if not _is_expected(ask, document):
+        raise _malformed("holds a token of another type than was asked for")
+    if type(lifetime) is not int or not 0 < lifetime <= MAX_LIFETIME.total_seconds():
+        raise _malformed("gives the token a lifetime that no token has")
+    if scopes is None:
+        raise _malformed("names scopes that are none")
+    asked = parse_scopes(ask.form.get("scope", ""))
+    if asked and not scopes <= asked:
+        raise _malformed("grants scopes that were not asked for")
+    return Issued(token, float(lifetime), scopes)
+
+
+def _is_expected(ask: Ask, document: Mapping[str, Any]) -> bool:
+    kind, issued = document.get("token_type"), document.get("issued_token_type")
+    if ask.issued_type == _TRANSACTION:
+        return kind == "N_A" and issued == _TRANSACTION
+    # "bearer" in any case (RFC 6749 section 5.1); an exchange must name the type, a grant need not.
+    return isinstance(kind, str) and kind.lower() == "bearer" and issued in (None, _ACCESS)
+
+
+def _document(answer: Answer) -> dict[str, Any] | None:
+    media_type = answer.content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json" or len(answer.body) > MAX_ANSWER:
+        return None
+    try:
+        document = strict_json.parse(answer.body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _refusal(answer: Answer, document: Mapping[str, Any], now: datetime) -> ExchangeFailedError:
+    code, description = document.get("error"), document.get("error_description", "")
+    wait = retry_after(answer.retry_after, now)
+    if not isinstance(code, str) or not _WORD.fullmatch(code):
+        return ExchangeFailedError(
+            "answer-status", f"it answered with status {answer.status}", retry_after=wait
+        )
+    told = isinstance(description, str) and _WORD.fullmatch(description)
+    final = code in _REFUSALS and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    message = f"it answered {code}" + (f": {description}" if told else "")
+    return ExchangeFailedError(code, message, final=final, retry_after=wait)
+
+
+def _malformed(what: str) -> ExchangeFailedError:
+    return ExchangeFailedError("answer-malformed", f"its answer {what}")
+
+
+def retry_after(value: str, now: datetime) -> float:
+    """Return how many seconds a `Retry-After` asks for (RFC 9110 section 10.2.3), at most 600.
+
+    Nothing, or what is neither a number of seconds nor a date, is 0.
+    """
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return min(float(value), _MOST_WAIT)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    if until.tzinfo is None:  # an HTTP date is in GMT, and "-0000" is not how it says so
+        until = until.replace(tzinfo=UTC)
+    return min(max((until - now).total_seconds(), 0.0), _MOST_WAIT)

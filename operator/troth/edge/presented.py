@@ -1,0 +1,126 @@
+"""What a request presents of itself, taken out of its headers; and what the application never sees.
+
+A header that says who somebody is may have been written by anybody, and a server that folds `_` and
+`-` together (as WSGI does) makes two spellings of it. So every spelling of the known ones is taken
+away before the application sees them. What is verified reaches it as a `Caller`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+Headers = list[tuple[bytes, bytes]]
+
+_NAMES = frozenset(
+    {
+        b"x-forwarded-client-cert",
+        b"x-forwarded-user",
+        b"x-forwarded-email",
+        b"x-forwarded-groups",
+        b"x-forwarded-preferred-username",
+        b"x-remote-user",
+        b"remote-user",
+        b"txn-token",
+    }
+)
+_BEGINNINGS = (b"x-user", b"x-tenant", b"x-auth-request-")
+_MOST_KNOWN = 4096
+
+
+# What is done with a header; plain numbers, because every header of every request is asked.
+_KEEP, _DROP, _PARENT, _STATE, _TRANSACTION, _FORWARDED, _AUTHORIZATION, _LIKE_AUTHORIZATION = (
+    range(8)
+)
+_TRACES = frozenset({_PARENT, _STATE})
+_AUTHORIZATIONS = frozenset({_AUTHORIZATION, _LIKE_AUTHORIZATION})
+
+# The true spellings, in lower case. The others are merely taken away, and not believed.
+_READ = {
+    b"traceparent": _PARENT,
+    b"tracestate": _STATE,
+    b"txn-token": _TRANSACTION,
+    b"x-forwarded-client-cert": _FORWARDED,
+    b"authorization": _AUTHORIZATION,
+}
+
+
+class Presented(NamedTuple):
+    """What a request presents: the values of each header in their order.
+
+    `headers` are those for the application. `distinct` is False where the server has joined equal
+    names, or names that only look equal, so that what one header says may be what several said.
+    """
+
+    headers: Headers
+    authorization: Sequence[bytes] = ()
+    transaction: Sequence[bytes] = ()
+    forwarded: Sequence[bytes] = ()
+    parents: Sequence[bytes] = ()
+    states: Sequence[bytes] = ()
+    distinct: bool = True
+
+    def __repr__(self) -> str:
+        return f"Presented({len(self.headers)} headers)"
+
+
+class Stripping:
+    """Which headers are taken away: the known ones, and others by choice."""
+
+    def __init__(self, also: Iterable[str] = ()) -> None:
+        """`also` names more headers, in any spelling; none of the known ones can be let through."""
+        self._names = _NAMES | {_spelled(name.encode("ascii")) for name in also}
+        self._kinds: dict[bytes, int] = {}
+
+    def read(
+        self, headers: Iterable[tuple[bytes, bytes]], *, bearer: bool, distinct: bool = True
+    ) -> Presented:
+        """Take the headers apart. With `bearer`, the token of `Authorization` is for the guard
+        alone and every spelling of it is taken away; else it is the application's.
+        """
+        kinds = self._kinds
+        kept: Headers = []
+        read: dict[int, list[bytes]] = {}
+        for header in headers:
+            name, value = header
+            kind = kinds[name] if name in kinds else self._kind(name)
+            if kind == _KEEP:
+                kept.append(header)
+            else:
+                if kind in _TRACES or (kind in _AUTHORIZATIONS and not bearer):
+                    kept.append(header)
+                read.setdefault(kind, []).append(value)
+        return Presented(
+            kept,
+            read.get(_AUTHORIZATION, ()) if bearer else (),
+            read.get(_TRANSACTION, ()),
+            read.get(_FORWARDED, ()),
+            read.get(_PARENT, ()),
+            read.get(_STATE, ()),
+            distinct,
+        )
+
+    def drops(self, name: bytes, *, bearer: bool) -> bool:
+        """Whether the application does not see a header of this name."""
+        kind = self._kind(name)
+        return bearer if kind in _AUTHORIZATIONS else kind != _KEEP and kind not in _TRACES
+
+    def _kind(self, name: bytes) -> int:
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = self._kind_of(name.lower(), _spelled(name))
+            # Names come from outside, but the same dozen come again and again.
+            if len(self._kinds) < _MOST_KNOWN:
+                self._kinds[name] = kind
+        return kind
+
+    def _kind_of(self, name: bytes, spelled: bytes) -> int:
+        if name in _READ:
+            return _READ[name]
+        if spelled == b"authorization":
+            return _LIKE_AUTHORIZATION
+        if spelled in self._names or spelled.startswith(_BEGINNINGS):
+            return _DROP
+        return _KEEP
+
+
+def _spelled(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")

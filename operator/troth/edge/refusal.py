@@ -1,0 +1,85 @@
+"""Why a request is refused: one code for each check, and what may be said of it.
+
+Pure. What is answered is what an honest caller needs in order to mend something. Which of a trust
+domain's keys are known is not among it, so two codes of the log are one in the answer.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+_SENTENCES = {
+    "certificate-missing": "No client certificate was presented; call with your X.509-SVID.",
+    "caller-unknown": "The client certificate is not a valid X.509-SVID of a trust domain known "
+    "here.",
+    "caller-not-accepted": "This caller is not accepted on this port; declare the edge on both "
+    "sides.",
+    "gateway-not-accepted": "What the gateway says of its client's certificate cannot be relied "
+    "on; let it set X-Forwarded-Client-Cert anew, once, with Hash and URI.",
+    "token-missing": "No access token was presented; send one as a Bearer token.",
+    "token-signature": "The access token's signature is not that of a key known here.",
+    "token-holder": "The access token is another's: it is bound to another certificate, or its "
+    "subject is not the caller.",
+    "token-unbound": "The access token is not bound to a certificate; ask for it with your "
+    "X.509-SVID.",
+    "transaction-missing": "No transaction token was presented; send on the one you received, or "
+    "start a transaction.",
+    "transaction-signature": "The transaction token's signature is not that of a key known here.",
+    "context-missing": "The transaction token lacks a part of the context that is required here.",
+    "scope-missing": "The caller does not have the scopes that this needs.",
+}
+_ANSWERED = {"token-key": "token-signature", "transaction-key": "transaction-signature"}
+_OF_TOKENS = "token-"
+
+
+class RefusedError(Exception):
+    """A check that failed, by its code."""
+
+    def __init__(self, code: str, sentence: str = "") -> None:
+        super().__init__(sentence or _SENTENCES[code])
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that is refused.
+
+    `code` names the check, `sentence` says for the caller what to mend, and quotes nothing of what
+    was sent. `peer` is the verified SPIFFE ID at the other end, `request` the ID of its trace,
+    which nobody vouches for; each None where there is none. `scopes` are those that were needed.
+    """
+
+    code: str
+    sentence: str
+    peer: str | None = None
+    request: str | None = None
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def answered(self) -> str:
+        """The code that is answered; the log has the more exact one."""
+        return _ANSWERED.get(self.code, self.code)
+
+    @property
+    def status(self) -> HTTPStatus:
+        """401 where a token, or another one, would help; else 403."""
+        return HTTPStatus.UNAUTHORIZED if self.code.startswith(_OF_TOKENS) else HTTPStatus.FORBIDDEN
+
+    @property
+    def challenge(self) -> str | None:
+        """The value of WWW-Authenticate (RFC 6750 section 3), None where nothing is asked for."""
+        if self.code == "token-missing":
+            return "Bearer"
+        if self.status is HTTPStatus.UNAUTHORIZED:
+            return 'Bearer error="invalid_token"'
+        if self.code == "scope-missing":
+            return f'Bearer error="insufficient_scope", scope="{" ".join(self.scopes)}"'
+        return None
+
+
+def refusal(
+    error: RefusedError, peer: str | None, request: str | None, scopes: tuple[str, ...] = ()
+) -> Refusal:
+    """The refusal that a failed check becomes."""
+    answered = _ANSWERED.get(error.code)
+    sentence = _SENTENCES[answered] if answered else str(error)
+    return Refusal(error.code, sentence, peer, request, scopes)

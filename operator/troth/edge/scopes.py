@@ -1,0 +1,25 @@
+"""Whether a caller has the scopes that a handler needs; the rest is each framework's way to ask.
+
+`troth.edge.starlette`, `troth.edge.flask` and `troth.edge.django` have `require_scopes(...)`.
+"""
+
+import logging
+
+from troth.edge.caller import Caller
+from troth.edge.refusal import Refusal, RefusedError, refusal
+
+_LOG = logging.getLogger("troth.edge")
+
+
+def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | None:
+    """The refusal of a caller that lacks one of the scopes, None for one that has them all.
+
+    Nobody, as on an exempt path, has none. Says in the log who was refused.
+    """
+    if caller is not None and caller.scopes.issuperset(needed):
+        return None
+    workload = caller.workload if caller else None
+    request = caller.request_id if caller else None
+    refused = refusal(RefusedError("scope-missing"), workload, request, tuple(sorted(needed)))
+    _LOG.warning("refused scope-missing: peer %s, request %s", workload or "-", request or "-")
+    return refused

@@ -1,0 +1,90 @@
+"""Scopes for Starlette and FastAPI.
+
+    @require_scopes("payments.charge")                       # Starlette: an endpoint
+    async def charge(request): ...
+
+    @app.post("/charge", dependencies=[Depends(scoped("payments.charge"))])     # FastAPI
+    def charge(caller: Annotated[Caller, Depends(scoped("payments.charge"))]): ...
+
+For FastAPI, `app.add_exception_handler(ScopesMissingError, problem)` makes the answer a problem
+document; without it the answer is FastAPI's own, 403 as well.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from troth.edge import problems
+from troth.edge.asgi import caller_of
+from troth.edge.caller import Caller
+from troth.edge.refusal import Refusal
+from troth.edge.scopes import scopes_missing
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class ScopesMissingError(HTTPException):
+    """A caller lacks a scope."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        challenge = {"WWW-Authenticate": refusal.challenge} if refusal.challenge else {}
+        super().__init__(refusal.status.value, refusal.sentence, challenge)
+        self.refusal = refusal
+
+
+def caller(connection: HTTPConnection) -> Caller | None:
+    """Who calls, None for an exempt path."""
+    return caller_of(connection.scope)
+
+
+def scoped(*scopes: str) -> Callable[[HTTPConnection], Caller]:
+    """A FastAPI dependency: the caller who has all of the scopes, or `ScopesMissingError`."""
+
+    def dependency(connection: HTTPConnection) -> Caller:
+        found = caller_of(connection.scope)
+        refused = scopes_missing(found, scopes)
+        if refused is not None or found is None:
+            assert refused is not None
+            raise ScopesMissingError(refused)
+        return found
+
+    return dependency
+
+
+def require_scopes(*scopes: str) -> Callable[[Endpoint], Endpoint]:
+    """A decorator for an endpoint whose first argument is the request."""
+
+    def decorate(endpoint: Endpoint) -> Endpoint:
+        if iscoroutinefunction(endpoint):
+
+            @wraps(endpoint)
+            async def guarded(request: Request, *args: object, **kwargs: object) -> object:
+                refused = scopes_missing(caller_of(request.scope), scopes)
+                return _response(refused) if refused else await endpoint(request, *args, **kwargs)
+
+        else:
+
+            @wraps(endpoint)
+            def guarded(request: Request, *args: object, **kwargs: object) -> object:
+                refused = scopes_missing(caller_of(request.scope), scopes)
+                return _response(refused) if refused else endpoint(request, *args, **kwargs)
+
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+async def problem(_: Request, error: Exception) -> Response:
+    """The exception handler that answers `ScopesMissingError` with a problem document."""
+    assert isinstance(error, ScopesMissingError)
+    return _response(error.refusal)
+
+
+def _response(refusal: Refusal) -> Response:
+    body = problems.body(refusal)
+    return Response(body, refusal.status.value, dict(problems.headers(refusal, len(body))))

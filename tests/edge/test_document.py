@@ -1,0 +1,107 @@
+"""`identity.json` is read as the operator writes it; what is odd in it is refused."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.edge.mounts import (
+    CHECKOUT,
+    DOMAIN,
+    GATEWAY,
+    ISSUER,
+    PAYMENTS,
+    accepted,
+    by_token,
+    document,
+    forwarding,
+)
+from troth.edge.document import CallToken, DocumentError, parse_document
+
+CALL = {"name": "finance/ledger", "spiffeID": f"spiffe://{DOMAIN}/a", "ports": ["https"]}
+
+
+def read(**changed: Any) -> Any:
+    return parse_document(json.dumps(document(**changed)))
+
+
+def test_all_of_it_is_read() -> None:
+    whole = read(
+        accepts=[forwarding(GATEWAY), accepted(CHECKOUT, "b", "a", ports=("https", "admin"))],
+        calls=[CALL | {"token": {"audience": "ledger", "scopes": ["ledger.post"]}}],
+        requires=by_token("Optional", "Tenant"),
+        startsTransactions={"scopes": ["orders.place"], "context": ["channel"]},
+        future={"member": True},
+    )
+    assert whole.spiffe_id == PAYMENTS
+    assert whole.issuers == {DOMAIN: ISSUER}
+    assert whole.issuer_ids[DOMAIN].endswith("/sa/troth-issuer")
+    assert whole.callers[GATEWAY].forwards == {"ClientCertificate"}
+    assert whole.callers[CHECKOUT].granted["admin"] == {"a", "b"}
+    assert whole.callers[CHECKOUT].granted.get("metrics") is None
+    assert whole.calls[0].token == CallToken(audience="ledger", scopes=frozenset({"ledger.post"}))
+    assert whole.requires.token.proof_of_possession == "Optional"
+    assert whole.requires.context == {"Tenant"}
+    assert whole.starts_transactions.context == {"channel"}
+
+
+def test_what_an_operator_without_tokens_writes_is_read() -> None:
+    old = {
+        "version": "v1alpha1",
+        "spiffeID": PAYMENTS,
+        "accepts": [],
+        "calls": [CALL],
+        "requires": {"context": []},
+    }
+    assert parse_document(json.dumps(old)).issuers == {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"version": "v2"},
+        {"spiffeID": "payments"},
+        {"spiffeID": f"spiffe://{DOMAIN}"},
+        {"spiffeID": None},
+        {"issuers": [ISSUER]},
+        {"issuers": {DOMAIN: 7}},
+        {"issuerIDs": {DOMAIN: "troth-issuer"}},
+        {"accepts": {}},
+        {"accepts": [CHECKOUT]},
+        {"accepts": [{"spiffeID": CHECKOUT}]},
+        {"accepts": [accepted("checkout")]},
+        {"accepts": [accepted(CHECKOUT, "two words")]},
+        {"accepts": [accepted(CHECKOUT), accepted(CHECKOUT, "payments.admin")]},
+        {"accepts": [accepted(CHECKOUT, ports=("https", "https"))]},
+        {"accepts": [accepted(CHECKOUT) | {"ports": ["https"]}]},
+        {"accepts": [accepted(CHECKOUT) | {"forwards": "ClientCertificate"}]},
+        {"accepts": [accepted(CHECKOUT) | {"methods": ["GET"]}]},
+        {"calls": [CALL | {"token": {"audience": "a"}}]},
+        {"requires": {"context": ["Actor"]}},
+        {"requires": {}},
+        {"requires": {"context": [], "token": {"audience": PAYMENTS}}},
+        {"requires": by_token("Never")},
+        {"requires": by_token() | {"mfa": True}},
+        {"startsTransactions": {"scopes": []}},
+    ],
+)
+def test_a_document_of_another_shape_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError):
+        read(**changed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", json.dumps(document())[:-9], '{"version":"v1alpha1","version":"v1alpha1"}'],
+)
+def test_what_is_no_document_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError):
+        parse_document(text)
+
+
+@pytest.mark.parametrize("member", ["version", "spiffeID", "accepts", "calls", "requires"])
+def test_a_document_without_what_it_must_say_is_refused(member: str) -> None:
+    whole = document()
+    del whole[member]
+    with pytest.raises(DocumentError, match=member):
+        parse_document(json.dumps(whole))

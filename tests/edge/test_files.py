@@ -1,0 +1,298 @@
+"""The mounted files are followed; a set that is not whole leaves the last one in force."""
+
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.edge.mounts import (
+    CHECKOUT,
+    DOMAIN,
+    PARTNER,
+    PARTNER_KEY,
+    PARTNER_ROOT,
+    PAYMENTS,
+    ROOT,
+    Mounts,
+    accepted,
+    bundle_map,
+    document,
+    known,
+    svid,
+)
+from troth.edge.files import LOOK_EVERY, Identity, IdentityError
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def later(self) -> None:
+        self.now += LOOK_EVERY + 0.001
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Mounts:
+    made = Mounts(tmp_path)
+    made.write()
+    return made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def identity(mounts: Mounts, clock: Clock) -> Identity:
+    return Identity(mounts.identity.path, mounts.bundle.path, clock=clock)
+
+
+def test_the_files_are_read(identity: Identity, mounts: Mounts) -> None:
+    current = identity.current
+    assert (current.spiffe_id, current.trust_domain) == (PAYMENTS, DOMAIN)
+    assert set(current.bundles) == {DOMAIN, PARTNER}
+    assert current.certificate_thumbprint == known(PAYMENTS).thumbprint
+    assert current.tls_key == mounts.identity.path / "tls.key"
+    assert current.issuers == current.document.issuers
+
+
+def test_the_same_files_are_the_same_object(identity: Identity, clock: Clock) -> None:
+    first = identity.current
+    clock.later()
+    assert identity.current is first
+
+
+def test_files_written_anew_with_the_same_content_are_the_same_object(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    first = identity.current
+    mounts.write()
+    clock.later()
+    assert identity.current is first
+
+
+def test_a_change_is_seen_within_a_second_and_not_looked_for_more_often(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    first = identity.current
+    mounts.write(accepts=[])
+    assert identity.current is first
+    clock.later()
+    second = identity.current
+    assert second.document.accepts == ()
+    assert second != first
+    assert second.generation > first.generation
+
+
+def test_a_new_certificate_and_new_keys_are_seen(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    first = identity.current
+    fresh = svid(PAYMENTS)
+    mounts.write(fresh, bundles=bundle_map(keys={DOMAIN: PARTNER_KEY}))
+    clock.later()
+    current = identity.current
+    assert current.certificate_thumbprint == fresh.thumbprint
+    assert current.bundles[DOMAIN].jwt_keys != first.bundles[DOMAIN].jwt_keys
+    assert PARTNER not in current.bundles
+
+
+def test_a_mount_without_a_certificate_has_none(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    for name in ("tls.crt", "tls.key"):
+        (mounts.identity.path / name).unlink()
+    assert identity.current.certificate_thumbprint is None
+    with pytest.raises(IdentityError):
+        identity.server_context()
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write one file as a program does that knows nothing of readers."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+def half(name: str, mount: str = "identity") -> Callable[[Mounts], None]:
+    def spoil(mounts: Mounts) -> None:
+        path = getattr(mounts, mount).path / name
+        content = path.read_bytes()
+        write(path, content[: len(content) // 2])
+
+    return spoil
+
+
+def empty(name: str, mount: str = "identity") -> Callable[[Mounts], None]:
+    return lambda mounts: write(getattr(mounts, mount).path / name, b"")
+
+
+def gone(name: str, mount: str = "identity") -> Callable[[Mounts], None]:
+    return lambda mounts: (getattr(mounts, mount).path / name).unlink()
+
+
+def directory(mounts: Mounts) -> None:
+    (mounts.identity.path / "ca.crt").unlink()
+    (mounts.identity.path / "ca.crt").mkdir()
+
+
+SPOILED: dict[str, Callable[[Mounts], None]] = {
+    "identity.json half-written": half("identity.json"),
+    "bundle half-written": half("bundle-map.json", "bundle"),
+    "tls.crt half-written": half("tls.crt"),
+    "tls.key half-written": half("tls.key"),
+    "ca.crt half-written": half("ca.crt"),
+    "identity.json empty": empty("identity.json"),
+    "bundle empty": empty("bundle-map.json", "bundle"),
+    "tls.crt empty": empty("tls.crt"),
+    "identity.json gone": gone("identity.json"),
+    "bundle gone": gone("bundle-map.json", "bundle"),
+    "tls.key gone": gone("tls.key"),
+    "ca.crt gone": gone("ca.crt"),
+    "another key": lambda mounts: write(mounts.identity.path / "tls.key", svid(PAYMENTS).key),
+    "another identity's certificate": lambda mounts: mounts.write(known(CHECKOUT)),
+    "another identity's document": lambda mounts: write(
+        mounts.identity.path / "identity.json", json.dumps(document(spiffeID=CHECKOUT)).encode()
+    ),
+    "a bundle of others": lambda mounts: mounts.write_bundle(
+        bundle_map(keys={PARTNER: PARTNER_KEY}, roots={PARTNER: PARTNER_ROOT})
+    ),
+    "a directory": directory,
+    "the mount gone": lambda mounts: shutil.rmtree(mounts.identity.path),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
+def test_files_that_are_not_whole_leave_the_last_ones_in_force(
+    spoil: Callable[[Mounts], None],
+    identity: Identity,
+    mounts: Mounts,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = identity.current
+    spoil(mounts)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            clock.later()
+            assert identity.current is first
+    assert len(caplog.records) == 1, "it is said once"
+    assert "PRIVATE" not in caplog.text
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
+def test_who_never_had_whole_files_has_no_identity(
+    spoil: Callable[[Mounts], None], identity: Identity, mounts: Mounts
+) -> None:
+    spoil(mounts)
+    with pytest.raises(IdentityError):
+        _ = identity.current
+
+
+def test_a_file_that_is_finished_later_is_read_then(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    first = identity.current
+    whole = json.dumps(document(accepts=[accepted(CHECKOUT, "new")])).encode()
+    write(mounts.identity.path / "identity.json", whole[:100])
+    clock.later()
+    assert identity.current is first
+    write(mounts.identity.path / "identity.json", whole)
+    clock.later()
+    assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"new"})
+
+
+def test_a_key_that_follows_its_certificate_is_waited_for(
+    identity: Identity, mounts: Mounts, clock: Clock
+) -> None:
+    first, fresh = identity.current, svid(PAYMENTS)
+    write(mounts.identity.path / "tls.crt", fresh.pem)
+    clock.later()
+    assert identity.current is first
+    write(mounts.identity.path / "tls.key", fresh.key)
+    clock.later()
+    assert identity.current.certificate_thumbprint == fresh.thumbprint
+
+
+def test_the_warning_comes_again_for_another_fault(
+    identity: Identity, mounts: Mounts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    _ = identity.current
+    for spoil in (half("identity.json"), gone("identity.json")):
+        spoil(mounts)
+        clock.later()
+        _ = identity.current
+    assert len(caplog.records) == 2
+
+
+def test_an_identity_that_comes_later_is_found(tmp_path: Path) -> None:
+    mounts = Mounts(tmp_path)
+    identity = Identity(mounts.identity.path, mounts.bundle.path)
+    with pytest.raises(IdentityError):
+        _ = identity.current
+    mounts.write()
+    assert identity.current.spiffe_id == PAYMENTS
+
+
+def test_files_that_are_turned_between_two_looks_are_read_again(
+    identity: Identity, mounts: Mounts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document of one version and the certificate of the next are no set."""
+    _ = identity.current
+    turned: list[bool] = []
+    read = Path.read_bytes
+
+    def turning(path: Path) -> bytes:
+        content = read(path)
+        if path.name == "identity.json" and not turned:
+            turned.append(True)
+            mounts.write(accepts=[accepted(CHECKOUT, "second")])
+        return content
+
+    mounts.write(accepts=[accepted(CHECKOUT, "first")])
+    monkeypatch.setattr(Path, "read_bytes", turning)
+    clock.later()
+    assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"second"})
+
+
+def test_many_threads_read_while_the_files_are_turned(mounts: Mounts) -> None:
+    clock = Clock()
+    identity = Identity(mounts.identity.path, mounts.bundle.path, clock=clock)
+    failed: list[Exception] = []
+    done = threading.Event()
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                clock.later()
+                assert identity.current.spiffe_id == PAYMENTS
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a failure
+            failed.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(30):
+        mounts.write(accepts=[accepted(CHECKOUT, f"scope-{number}")])
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    clock.later()
+    assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"scope-29"})
+
+
+def test_nothing_secret_is_shown(identity: Identity) -> None:
+    shown = repr(identity.current) + str(identity.current)
+    assert "PRIVATE" not in shown
+    assert known(PAYMENTS).key.decode() not in shown
+    assert ROOT.authority.fingerprint

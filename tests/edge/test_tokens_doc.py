@@ -1,0 +1,76 @@
+"""What docs/tokens.md tells people to write is what works."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import builders
+from tests.edge.shop import DOMAIN, identity_document, write_bundle, write_identity
+from troth.edge import refusal
+from troth.edge.files import Identity
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs/tokens.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.fixture
+def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identity:
+    """The mounts of a pod, where every program looks for them."""
+    secret, bundle = tmp_path / "identity", tmp_path / "bundle"
+    write_identity(secret, identity_document(f"https://{DOMAIN}"), "doc")
+    write_bundle(bundle)
+    monkeypatch.setattr(Identity.__init__, "__defaults__", (secret, bundle))
+    return Identity()
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
+def test_the_programs_run(identity: Identity, code: str) -> None:
+    program: dict[str, Any] = {"__name__": "program"}
+    exec(compile(code, "docs/tokens.md", "exec", dont_inherit=True), program)
+    for name in ("client", "transport"):
+        if name in program:
+            program[name].close()
+
+
+def test_there_are_programs_of_every_kind() -> None:
+    code = "".join(blocks("python"))
+    for module in ("asgi", "uvicorn", "starlette", "wsgi", "flask", "gunicorn", "httpx"):
+        assert f"from troth.edge.{module} import" in code
+
+
+def test_the_manifests_are_taken() -> None:
+    declared = [
+        document
+        for block in blocks("yaml")
+        for document in yaml.safe_load_all(block)
+        if isinstance(document, dict) and document.get("kind")
+    ]
+    assert len(declared) == 3
+    for document in declared:
+        if document["kind"] == "TrustDomain":
+            TrustDomain.parse(builders.domain(**document["spec"]))
+        else:
+            spec = document["spec"]
+            ServiceIdentity.parse(builders.identity(ports=["https"], **spec))
+
+
+def test_every_code_of_a_refusal_is_explained() -> None:
+    known = {*refusal._SENTENCES} - {"transaction-signature"}
+    listed = set(
+        re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \| 40", TEXT, re.MULTILINE)))
+    )
+    assert known <= listed
+
+
+def test_the_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", TEXT):
+        assert (ROOT / "docs" / target).exists(), target
