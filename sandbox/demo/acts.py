@@ -16,6 +16,7 @@ from sandbox.demo.sampling import sampled
 from sandbox.demo.screen import Screen
 from sandbox.demo.shop import Declared, Place, Shop
 from sandbox.demo.tampering import tamper
+from sandbox.demo.token_act import show_tokens
 from sandbox.demo.trials import Trial, Trials
 from sandbox.node.tiers import Tier
 from sandbox.processes import Tether
@@ -52,6 +53,7 @@ def perform(
         _show_policies(screen, cluster, shop)
     _show_waiting(screen, shop, standing)
     good = _edit(screen, cluster, workloads, trials) and good
+    good = show_tokens(screen, cluster, tether, shop) and good
     if not workloads.filtered:
         screen.say("\nThe last act, a root that is replaced under traffic, needs a node.")
         return good

@@ -89,16 +89,18 @@ class _Keeper:
 
 
 def _what_to_try(tier: Tier) -> str:
-    python = Path(sys.executable)
-    if python.is_relative_to(REPOSITORY):
-        python = python.relative_to(REPOSITORY)
-    sandbox = f"{shlex.quote(str(python))} -m sandbox"
+    path = Path(sys.executable)
+    if path.is_relative_to(REPOSITORY):
+        path = path.relative_to(REPOSITORY)
+    python = shlex.quote(str(path))
+    sandbox = f"{python} -m sandbox"
     return f"""
   eval "$({sandbox} env --name {NAME})"             # kubectl and helm for this cluster
 
   kubectl get troth --all-namespaces                # where everything stands
   kubectl explain serviceidentity.spec              # what can be declared
   kubectl describe serviceidentity -n finance reporting     # an edge that waits, and for whom
+  {python} -m troth.cli token explain shop/checkout shop/payments     # what a token may hold
 {FROM_A_POD if tier is Tier.NODE else ""}
   # agree to it: the ledger accepts reporting, and the edge opens on both sides
   kubectl patch serviceidentity ledger -n finance --type=json -p \\

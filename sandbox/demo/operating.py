@@ -36,12 +36,20 @@ def run_operator(tether: Tether, kubeconfig: Path, log: Path, *, lease: str = "1
         # the client library writes CA and keys to temporary files; these go with the directory
         env=os.environ | {"TMPDIR": str(tether.directory)},
     )
+    await_ready(tether, NAME, "the operator", port, log)
+    return process
+
+
+def await_ready(tether: Tether, name: str, who: str, port: int, log: Path) -> None:
+    """Wait until a process says at `/readyz` that it is ready.
+
+    Raises `DemoError`, with the end of its log, if it has ended or takes too long.
+    """
     deadline = time.monotonic() + SECONDS
     while not _is_ready(port):
-        if tether.poll(NAME) is not None or time.monotonic() > deadline:
-            raise DemoError(f"the operator did not become ready; the end of its log:\n{tail(log)}")
+        if tether.poll(name) is not None or time.monotonic() > deadline:
+            raise DemoError(f"{who} did not become ready; the end of its log:\n{tail(log)}")
         time.sleep(0.05)
-    return process
 
 
 def _is_ready(port: int) -> bool:

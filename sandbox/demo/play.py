@@ -11,6 +11,7 @@ from sandbox.cluster import Sandbox
 from sandbox.demo.acts import perform
 from sandbox.demo.choosing import CLUSTERS
 from sandbox.demo.cluster import Cluster
+from sandbox.demo.issuing import DOMAIN, ISSUER
 from sandbox.demo.operating import LEASE, NAME, NAMESPACE, run_operator
 from sandbox.demo.screen import Screen
 from sandbox.node import starting
@@ -69,11 +70,14 @@ def described(cluster: Cluster, tier: Tier) -> str:
 
 def install(screen: Screen, cluster: Cluster) -> Path:
     """Install the chart; return the kubeconfig of the operator's own ServiceAccount."""
+    with_issuer = f"issuers[0].domain={DOMAIN}"
     with screen.step("chart") as say:
         cluster.sandbox.helm(
-            *("install", NAME, str(CHART), "--namespace", NAMESPACE, "--create-namespace")
+            *("install", NAME, str(CHART), "--namespace", NAMESPACE, "--create-namespace"),
+            *("--set", with_issuer),
         )
-        # there is no image of it here: the demo runs the one copy itself, and no pods wait for one
-        cluster.sandbox.kubectl("scale", f"deployment/{NAME}", "--replicas=0", "-n", NAMESPACE)
-        say(f"helm install {NAME} charts/troth --namespace {NAMESPACE}")
+        # there is no image of it here: the demo runs one copy of each, and no pods wait for one
+        deployments = f"deployment/{NAME}", f"deployment/{ISSUER}"
+        cluster.sandbox.kubectl("scale", *deployments, "--replicas=0", "-n", NAMESPACE)
+        say(f"helm install {NAME} charts/troth --set {with_issuer}")
     return cluster.sandbox.service_account_kubeconfig(NAMESPACE, NAME)

@@ -87,6 +87,8 @@ class _Words:
         pods = ",".join(f"{key}={value}" for key, value in labels.items())
         if Place(namespace, pods) == DNS:
             return "DNS"
+        if labels.get("app.kubernetes.io/component") == "issuer":
+            return "the issuer"
         place = self.shop.selected(peer, self.place.namespace)
         if place is not None:
             return place.name if namespace == self.place.namespace else str(place)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -97,7 +98,7 @@ class Screen:
         table.add_row(*(f"[dim]{text}" for text in headings))
         previous = ""
         for result in results:
-            who = _between(result.trial)
+            who = between(result.trial)
             table.add_row(*_cells("" if who == previous else who, result, filtered=filtered))
             previous = who
         wrong = [result for result in others if result.is_wrong]
@@ -154,7 +155,7 @@ class Screen:
         lost = f", {samples.lost} not answered" if samples.lost else ""
         let_in = f", {len(passed)} by {trial.callee.name}" if passed else ""
         self.console.print(
-            f"{_mark(wrong)} {_between(trial)}, {len(samples.outcomes)} calls meanwhile: "
+            f"{verdict(wrong)} {between(trial)}, {len(samples.outcomes)} calls meanwhile: "
             f"{samples.rejected} refused by the packet filter{lost}{let_in}"
         )
         if passed and not wrong:
@@ -168,7 +169,7 @@ class Screen:
         """Show what became of a call after all was put right."""
         wrong = [result] if result.is_wrong else []
         self.console.print(
-            f"{_mark(wrong)} {_between(result.trial)}, once more afterwards: "
+            f"{verdict(wrong)} {between(result.trial)}, once more afterwards: "
             f"packets {result.packets}"
         )
         self._faults(wrong)
@@ -190,14 +191,14 @@ class Screen:
         """Show what became of a whole rotation."""
         tally = replacement.tally
         self.console.print(
-            f"{_mark(tally.failures)} [bold]{_counted(tally)}[/], {replacement.rate:.0f} a second; "
-            f"{replacement.across} were between an old certificate and a new one"
+            f"{verdict(tally.failures)} [bold]{_counted(tally)}[/], {replacement.rate:.0f} a "
+            f"second; {replacement.across} were between an old certificate and a new one"
         )
         for failure in dict.fromkeys(map(str, tally.failures)):
             self.console.print(f"  {failure}", style="red", markup=False)
         believed = len(replacement.late) - replacement.refused
         self.console.print(
-            f"{_mark(believed)} each shows the next its old certificate: "
+            f"{verdict(believed)} each shows the next its old certificate: "
             f"{replacement.refused} of {len(replacement.late)} refused"
             + ("" if believed else "; the old root verifies nowhere")
         )
@@ -212,9 +213,21 @@ def _short(place: str) -> str:
     return escape(place.removeprefix("shop/"))
 
 
-def _between(trial: Trial) -> str:
+class Call(Protocol):
+    """Whatever is a call by somebody of somebody."""
+
+    @property
+    def caller(self) -> Place:
+        """Who calls."""
+
+    @property
+    def callee(self) -> Place:
+        """Who is called."""
+
+
+def between(call: Call) -> str:
     """Return who calls whom; the callee's namespace is left out where it is the caller's."""
-    caller, callee = trial.caller, trial.callee
+    caller, callee = call.caller, call.callee
     here = "shop" if caller in VISITORS else caller.namespace
     who = VISITORS.get(caller) or _short(str(caller))
     whom = callee.name if callee.namespace in {here, ""} else str(callee)
@@ -225,7 +238,8 @@ def _counted(tally: Tally) -> str:
     return f"{tally.calls} handshakes, {tally.failed} failed"
 
 
-def _mark(wrong: Sequence[object] | int) -> str:
+def verdict(wrong: Sequence[object] | int) -> str:
+    """Return how a line begins that says whether anything was wrong."""
     return "[bold red]✗ WRONG[/]" if wrong else "[green]✓[/]"
 
 

@@ -137,7 +137,7 @@ class Shop:
 
     def is_mutual(self, place: Place) -> bool:
         """Whether an identity proves itself by a certificate."""
-        return "mtls" in self.identities[place]["spec"]["authentication"]
+        return "gatewayOnly" not in self.identities[place]["spec"]["authentication"]
 
     def ports(self, place: Place) -> dict[str, int]:
         """Return the numbers of an identity's ports by their names."""
