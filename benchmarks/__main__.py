@@ -11,7 +11,18 @@ from enum import StrEnum
 
 from rich.console import Console
 
-from benchmarks import budgets, convergence, edge, effect, memory, restart, rotation
+from benchmarks import (
+    budgets,
+    convergence,
+    edge,
+    effect,
+    issuer,
+    memory,
+    middleware,
+    restart,
+    rotation,
+    view,
+)
 from benchmarks.tables import tables
 from troth.cli.logs import LogFormat, configure
 
@@ -26,6 +37,9 @@ class Benchmark(StrEnum):
     EDGE = "edge"
     RESTART = "restart"
     MEMORY = "memory"
+    MIDDLEWARE = "middleware"
+    ISSUER = "issuer"
+    VIEW = "view"
 
 
 REPORTS = {
@@ -36,6 +50,9 @@ REPORTS = {
     Benchmark.EDGE: edge.reports,
     Benchmark.RESTART: restart.reports,
     Benchmark.MEMORY: memory.reports,
+    Benchmark.MIDDLEWARE: middleware.reports,
+    Benchmark.ISSUER: issuer.reports,
+    Benchmark.VIEW: view.reports,
 }
 
 

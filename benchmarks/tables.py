@@ -1,4 +1,4 @@
-"""Reports as tables for people: what travels between machines first, milliseconds after."""
+"""Reports as tables for people: what travels between machines first, times after."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,9 @@ from rich.table import Table
 from benchmarks.figures import QUANTILES, Comparison, Figure, Report, quantile
 
 RATIOS = ("p50", "p99")
+UNITS = (("ms", 1e3), ("µs", 1e6))
+SHORT = 1e-3
+"""A time in seconds below which milliseconds say little."""
 
 
 def tables(report: Report) -> Iterator[Table]:
@@ -23,18 +26,20 @@ def _times_of(report: Report) -> Table:
     aimed = any(row.aim is not None for row in report.rows)
     ratios = RATIOS if repeated else ("p50",)
     times = tuple(QUANTILES) if repeated else ("p50",)
+    short = all(quantile(row.troth, QUANTILES["p50"]) < SHORT for row in report.rows)
+    unit, scale = UNITS[short]
     drawn = Table("what", caption_justify="left")
     if repeated:
         drawn.add_column("times", justify="right")
     drawn.add_column(_head("ratio", ratios, repeated=repeated), justify="right")
     if aimed:
         drawn.add_column("aim", justify="right")
-    for side in ("Troth, ms", "floor, ms"):
+    for side in (f"Troth, {unit}", f"floor, {unit}"):
         drawn.add_column(_head(side, times, repeated=repeated), justify="right")
     for row in report.rows:
         cells = [row.what, *([str(len(row.troth))] if repeated else []), _ratios(row, ratios)]
         cells += [_aim(row, "x")] if aimed else []
-        drawn.add_row(*cells, *(_times(each, times) for each in _sides(row)))
+        drawn.add_row(*cells, *(_times(each, times, scale) for each in _sides(row)))
     return drawn
 
 
@@ -70,5 +75,5 @@ def _ratios(row: Comparison, names: Sequence[str]) -> str:
     return " / ".join(f"{row.ratio(QUANTILES[each]):.1f}x" for each in names)
 
 
-def _times(seconds: Sequence[float], names: Sequence[str]) -> str:
-    return " / ".join(f"{quantile(seconds, QUANTILES[each]) * 1000:.0f}" for each in names)
+def _times(seconds: Sequence[float], names: Sequence[str], scale: float) -> str:
+    return " / ".join(f"{quantile(seconds, QUANTILES[each]) * scale:.0f}" for each in names)

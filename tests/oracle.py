@@ -108,6 +108,7 @@ class Declared:
             first is not None
             and second is not None
             and (first == second or self._let_together(first, second))
+            and self._tokens_issued(callee, first, second)
             and (self.suspended_too or not (self.shared(caller) or self.shared(callee)))
         )
 
@@ -126,7 +127,7 @@ class Declared:
                 for entry in spec["accepts"]
             )
             and (self._called(caller, callee, port) or self._callee_decides(caller, callee))
-            and "mtls" in self.identities[caller]["authentication"]
+            and "gatewayOnly" not in self.identities[caller]["authentication"]
             and self._trusted(spec)
         )
 
@@ -150,6 +151,11 @@ class Declared:
             return True
         until = datetime.fromisoformat(trust["expiresAt"])
         return self.now < until <= self.now + timedelta(days=90)
+
+    def _tokens_issued(self, callee: Place, *domains: str) -> bool:
+        """A callee that asks for tokens is called by nobody who could not be given one."""
+        asks = "token" in self.identities[callee]["authentication"]
+        return not asks or all("tokens" in self.domains[domain] for domain in domains)
 
     def _let_together(self, first: str, second: str) -> bool:
         """Both name each other, and each allows the other's environment."""

@@ -39,6 +39,7 @@ CIDRS = (
 often = st.sampled_from((*[True] * 11, False))
 sometimes = st.sampled_from((*[False] * 7, True))
 half = st.booleans()
+scopes = st.lists(st.sampled_from(("read", "write", "admin")), max_size=3, unique=True)
 port_names = st.lists(st.sampled_from(tuple(PORTS)), min_size=1, max_size=2, unique=True)
 
 
@@ -125,6 +126,8 @@ def domains(draw: st.DrawFn, name: str) -> Manifest:
         spec["namespaceSelector"] = {"matchExpressions": [wider]}
     elif draw(sometimes):
         spec["namespaceSelector"] = {"matchLabels": {"extra": name}}
+    if draw(often):
+        spec["tokens"] = {}
     if draw(half):
         spec["consent"] = draw(st.sampled_from(("Callee", "Mutual")))
     spec["federatesWith"] = [
@@ -181,11 +184,13 @@ def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) ->
     here, name = place
     accepts = [
         builders.accept(wish.caller[1], *wish.ports, namespace=_as_written(here, wish.caller[0]))
+        | {"scopes": draw(scopes)}
         for wish in declared
         if wish.accepted and wish.callee == place
     ]
     calls = [
         builders.call(wish.callee[1], *wish.ports, namespace=_as_written(here, wish.callee[0]))
+        | {"scopes": draw(scopes)}
         for wish in declared
         if wish.called and wish.caller == place
     ]
@@ -202,6 +207,11 @@ def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) ->
         accepts = [{**each, "from": trust["gatewayOnly"]["gateway"]} for each in accepts]
     else:
         accepts += draw(st.lists(unverified_peers(), max_size=1))
+        if draw(half):
+            audience = draw(st.sampled_from(({}, {}, {"audience": "https://one.example"})))
+            spec["authentication"] = {"token": audience}
+        if draw(sometimes):
+            spec["startsTransactions"] = {"scopes": draw(scopes)}
     calls += draw(
         st.lists(
             st.builds(

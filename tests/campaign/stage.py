@@ -28,6 +28,8 @@ A_WHILE = 70.0
 """Seconds in which everything that was refused is tried again."""
 QUIET = 3
 """Minutes without a write after which all is quiet."""
+ROTATIONS = ("rotation", "tokenRotation")
+"""Where a trust domain's status tells of the replacement of its root, and of its token key."""
 PATIENCE = 45
 """Minutes after which it must be."""
 
@@ -193,14 +195,18 @@ class Stage:
         assert quiet >= QUIET, f"still writes {self.server.log[-8:]}"
         for place in self._rotating():
             status = self.server.objects[place]["status"]
-            assert status["rotation"]["blockers"], f"{place} does not say why it waits: {status}"
+            told = [each for part in ROTATIONS for each in status.get(part, {}).get("blockers", ())]
+            assert told, f"{place} does not say why it waits: {status}"
 
     def _rotating(self) -> list[Place]:
         return [
             place
             for place, manifest in self.server.objects.items()
             if place[0] == "TrustDomain"
-            and manifest["status"].get("rotation", {}).get("phase", "Idle") != "Idle"
+            and any(
+                manifest["status"].get(part, {}).get("phase", "Idle") != "Idle"
+                for part in ROTATIONS
+            )
         ]
 
     def _given_away(self) -> list[Place]:

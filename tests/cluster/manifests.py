@@ -12,6 +12,7 @@ Manifest = dict[str, Any]
 Path = tuple[str | int, ...]
 
 _labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+_services = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 subdomains = st.lists(_labels, min_size=1, max_size=3).map(".".join)
 dns_names = st.lists(_labels, min_size=2, max_size=4).map(".".join)
 port_names = st.sampled_from(["https", "http", "grpc", "admin-1", "a"])
@@ -93,6 +94,14 @@ federated = st.lists(
 )
 
 
+issuers = st.sampled_from(
+    ["https://tokens.example", "https://a.b.example:8443/production/eu-1", "https://a.b:1/c.d~e"]
+)
+tokens = object_of(
+    {"issuer": issuers, "keyLifetime": st.sampled_from(["24h", "720h", "8760h", "1440m"])}
+)
+
+
 def metadata(**more: Any) -> st.SearchStrategy[Manifest]:
     optional = {
         "labels": st.just({"app": "shop"}),
@@ -112,6 +121,7 @@ def trust_domains(draw: st.DrawFn) -> Manifest:
                     {"lifetime": durations, "dnsSuffixes": several(dns_names)}
                 ),
                 "bundle": object_of({"configMapName": subdomains}),
+                "tokens": tokens,
                 "consent": st.sampled_from(["Mutual", "Callee"]),
                 "allowEnvironments": several(others),
                 "federatesWith": federated,
@@ -125,7 +135,7 @@ def trust_domains(draw: st.DrawFn) -> Manifest:
     return {
         "apiVersion": API_VERSION,
         "kind": "TrustDomain",
-        "metadata": draw(metadata()),
+        "metadata": draw(metadata()) | ({"name": draw(_services)} if "tokens" in spec else {}),
         "spec": {**spec, "environment": environment},
     }
 
@@ -150,13 +160,33 @@ workloads = st.lists(
     unique_by=lambda item: (item["kind"], item["name"]),
 )
 scopes = st.sampled_from(["payments.charge", "a", "urn:x/y-z", "A_9"])
+forwards = st.sampled_from([[], ["ClientCertificate"]])
+certificates = object_of(
+    {
+        "dnsNames": several(dns_names),
+        "keyAlgorithm": algorithms,
+        "lifetime": durations,
+        "keystores": st.sampled_from([[], ["PKCS12"]]),
+    }
+)
+token_patterns = object_of(
+    {
+        "audience": st.sampled_from(["https://pay.example/a", "payments", "api://A_9~b"]),
+        "lifetime": st.sampled_from(["10s", "5m", "15m", "1m30s"]),
+        "proofOfPossession": st.sampled_from(["Required", "Optional"]),
+        "certificate": certificates,
+    }
+)
+transactions = object_of(
+    {"scopes": several(scopes), "context": several(st.sampled_from(["channel", "a", "b_C9"]))}
+)
 external = object_of(
     {}, host=dns_names, cidrs=several(cidrs, least=1), ports=several(port_numbers, least=1)
 )
 outside = st.one_of(
     object_of({}, external=external),
     st.just({"kubernetesAPI": True}),
-    object_of({}, external=external),
+    object_of({"scopes": st.just([])}, external=external),
 )
 
 
@@ -167,22 +197,22 @@ def service_identities(draw: st.DrawFn, namespace: str = "default") -> Manifest:
     gateway = draw(st.none() | references)
     if gateway is None:
         accepted = st.one_of(
-            object_of({"scopes": several(scopes)}, **{"from": references, "ports": names}),
-            object_of({"scopes": st.just([])}, unverified=unverified, ports=names),
+            object_of(
+                {"scopes": several(scopes), "forwards": forwards},
+                **{"from": references, "ports": names},
+            ),
+            object_of(
+                {"scopes": st.just([]), "forwards": st.just([])}, unverified=unverified, ports=names
+            ),
         )
         called = st.one_of(
-            object_of({}, to=references, ports=several(port_names, least=1)), outside
-        )
-        authentication = object_of(
-            {},
-            mtls=object_of(
-                {
-                    "dnsNames": several(dns_names),
-                    "keyAlgorithm": algorithms,
-                    "lifetime": durations,
-                    "keystores": st.sampled_from([[], ["PKCS12"]]),
-                }
+            object_of(
+                {"scopes": several(scopes)}, to=references, ports=several(port_names, least=1)
             ),
+            outside,
+        )
+        authentication = st.one_of(
+            object_of({}, mtls=certificates), object_of({}, token=token_patterns)
         )
     else:
         accepted = object_of(
@@ -205,7 +235,14 @@ def service_identities(draw: st.DrawFn, namespace: str = "default") -> Manifest:
                     {"context": several(st.sampled_from(["Subject", "Tenant", "RequestID"]))}
                 ),
                 "enforcement": st.sampled_from(["Enforce", "Observe"]),
-                **({} if gateway else {"onRotation": object_of({}, restart=workloads)}),
+                **(
+                    {}
+                    if gateway
+                    else {
+                        "onRotation": object_of({}, restart=workloads),
+                        "startsTransactions": transactions,
+                    }
+                ),
             },
             workload=object_of(
                 {}, serviceAccountName=subdomains, podSelector=selectors, ports=st.just(declared)
@@ -277,6 +314,15 @@ ODD: list[Any] = [
     *("2026-11-24T12:00:00.1234567Z", "2026-11-24T12:00:00+24:00", "2026-11-24T12:00:00+0100"),
     *("60 * * * *", "30-10 * * * *", "1,30-10/2 * * * *", "* * * *", "*/0 * * * *", "0 0 0 * *"),
     *("0 2 * * 6 ", "@daily", "0 2 * * SAT", "0-59 0-23 1-31 1-12 0-7", "0123456789ABCDEF"),
+    *(
+        "https://a.b",
+        "https://a.b/",
+        "http://a.b",
+        "https://a.b?c",
+        "https://a.b:0",
+        "spiffe://a/b",
+    ),
+    *("9s", "10s", "15m", "15m1s", "23h59m", "8761h", "Required", "ClientCertificate", "a-b"),
     *("RSA-1024", "TCP", "tcp", "PKCS12", "In", "Exists", "Subject", "production", "staging"),
 ]
 _LEFT_ALONE = {("apiVersion",), ("kind",), ("metadata",), ("metadata", "namespace")}
@@ -315,7 +361,12 @@ def gone_wrong(draw: st.DrawFn, right: st.SearchStrategy[Manifest]) -> Manifest:
                 before.append(copy.deepcopy(draw(st.sampled_from(before))))
             case "add" if isinstance(before, dict) and path[0] != "metadata":
                 name = draw(
-                    st.sampled_from(["nonsense", "name", "namespace", "mtls", "cidrs", "scopes"])
+                    st.sampled_from(
+                        [
+                            *("nonsense", "name", "namespace", "mtls", "token", "cidrs", "scopes"),
+                            *("forwards", "audience", "startsTransactions"),
+                        ]
+                    )
                 )
                 before[name] = draw(st.sampled_from(ODD))
             case _ if path[0] == "metadata" and path != ("metadata", "name"):

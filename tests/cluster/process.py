@@ -37,12 +37,13 @@ class Process:
         own: str,
         *options: str,
         as_in_a_pod: bool = False,
+        module: str = "troth.cli",
     ) -> None:
         self._tether = tether
         self._name = name
         self._log = tether.directory / f"{name}.log"
         self._port = free_port()
-        program = [sys.executable, "-m", "troth.cli", "run"]
+        program = [sys.executable, "-m", module, "run"]
         if as_in_a_pod:
             program, variables = in_a_pod(tether.directory, kubeconfig, program)
         else:

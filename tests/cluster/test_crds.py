@@ -152,6 +152,7 @@ def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
 
 
 DOMAIN = builders.domain()
+TOKENS = builders.domain(tokens={})
 IDENTITY = builders.identity(namespace="default", ports=["https"])
 GATEWAY_ONLY = changed(
     IDENTITY,
@@ -201,6 +202,8 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         (IDENTITY, "spec.accepts", [builders.accept("a", scopes=["x", "x"])]),
         (IDENTITY, "spec.calls", [{"external": {**HOST, "ports": [443, 443]}}]),
         (IDENTITY, "spec.authentication.mtls.dnsNames", ["a.example", "a.example"]),
+        (IDENTITY, "spec.calls", [{**builders.call("a"), "scopes": ["x", "x"]}]),
+        (IDENTITY, "spec.startsTransactions", {"context": ["channel", "channel"]}),
         (IDENTITY, "spec.onRotation.restart", 2 * [{"kind": "Deployment", "name": "a"}]),
         # what only looks like it
         (DOMAIN, "spec.authority.selfManaged.confined", "true"),
@@ -227,6 +230,12 @@ HOST = {"host": "api.example.com", "cidrs": ["203.0.113.0/24"], "ports": [443]}
         (DOMAIN, "spec.network.probes.cidrs", ["2001:DB8::/32"]),
         (DOMAIN, "spec.domain", "prod.example\n"),
         (DOMAIN, "metadata.name", "a" * 64),
+        (TOKENS, "metadata.name", "a" * 57),
+        (TOKENS, "metadata.name", "prod.eu"),
+        (TOKENS, "spec.tokens.issuer", "https://tokens.example/?a"),
+        (TOKENS, "spec.tokens.issuer", "https://tokens.example\n"),
+        (IDENTITY, "spec.authentication", {"token": {"audience": "spiffe://a.b/c"}}),
+        (IDENTITY, "spec.authentication", {"token": {}, "mtls": {}}),
     ],
 )
 def test_both_refuse_what_would_fail_later(
@@ -287,13 +296,13 @@ MENDS = {
     "spec": [
         "declare under workload.ports every port that accepts or exceptions name",
         "with gatewayOnly accept the gateway itself and nobody else, written as under gatewayOnly",
-        "a gatewayOnly workload has no identity to present to a callee; use mtls to call another",
+        "a gatewayOnly workload has no identity to present to a callee; use mtls or token to call",
     ],
     "spec.workload.serviceAccountName": ["write a Kubernetes name: lower-case letters"],
     "spec.workload.podSelector": ["select by at least one label"],
     "spec.workload.ports": ["declare every port number once for each protocol"],
     "spec.workload.ports[1].name": ["write a port name: up to 15 lower-case letters"],
-    "spec.authentication": ["choose exactly one way of authentication: mtls, or gatewayOnly"],
+    "spec.authentication": ["choose exactly one way of authentication: mtls, token, or"],
     "spec.authentication.mtls.dnsNames[0]": ["write a full DNS name in lower case without wild"],
     "spec.authentication.mtls.lifetime": ["write a duration in hours, minutes and seconds, such"],
     "spec.authentication.gatewayOnly.gateway.namespace": ["write a namespace name: lower-case"],

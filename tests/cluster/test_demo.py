@@ -15,13 +15,14 @@ from sandbox import Tier
 from sandbox.cache import cache_directory
 from sandbox.demo import choosing
 from sandbox.demo.fleet import SERVICES
+from sandbox.demo.revoking import WITHIN
 from sandbox.demo.shop import Shop
 from tests.sandbox.nodes import skip_without
 from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
 SECONDS = 300
 ON_A_NODE = (Tier.NODE, Tier.PROCESS_PODS)
-WIDTH, HEIGHT = 100, 75  # of a terminal that shows all of it
+WIDTH, HEIGHT = 100, 110  # of a terminal that shows all of it
 
 
 def environment(temporary: Path) -> dict[str, str]:
@@ -84,6 +85,36 @@ def assert_attacks_fail_for_the_right_reason(output: str) -> None:
         assert re.search(f"  {shown} +(pass +)?refused +{reason} *$", attacks, re.MULTILINE), shown
 
 
+def assert_tokens_say_what_they_must_and_no_others_count(output: str) -> None:
+    hops = "\n".join(part(output, "On whose behalf"))
+    for row in (
+        "✓ checkout → payments +payments.charge +alice, acme +ledger.post orders.place payments.ch",
+        "✓ payments → finance/ledger +ledger.post +alice, acme +ledger.post *$",
+        "the request's ID at every hop: [0-9a-f-]{36}$",
+    ):
+        assert re.search(row, hops, re.MULTILINE), row
+    attacks = "\n".join(part(output, "Attacks with headers and tokens"))
+    assert attacks.count("✓") == 8
+    for sent, answer in {
+        "checkout's tokens and X-Forwarded-Client-Cert": "403 caller-not-accepted",
+        "X-User and X-Tenant, no Txn-Token": "403 transaction-missing",
+        "Txn-Token, and X-Tenant: globex": "200",
+        "its token for the ledger": "401 token-audience",
+        "its token, unsigned, with alg=none": "401 token-algorithm",
+        "a token that expired 5 minutes ago": "401 token-expired",
+        "a token that begins in 5 minutes": "401 token-not-yet-valid",
+        "a token stolen from payments": "401 token-holder",
+    }.items():
+        sentence = r"\n    [A-Z].+[.a-z] *$"
+        assert re.search(f"  {sent} +{answer} *{sentence}", attacks, re.MULTILINE), sent
+    revoked = "\n".join(part(output, "An edge is taken back"))
+    found = re.search(r"✓ the issuer gives checkout no token .*, (\d+) ms later:", revoked)
+    assert found
+    assert int(found[1]) <= WITHIN * 1000
+    assert "invalid_target" in revoked
+    assert re.search("✓ ledger refuses the one that .* 403 caller-not-accepted", revoked)
+
+
 def assert_nobody_noticed_that_the_root_was_replaced(output: str) -> None:
     lines = part(output, "A root is replaced while everybody talks")
     phases = ("before", "Distributing", "Reissuing", "Retiring", "afterwards")
@@ -133,6 +164,7 @@ def test_on_a_node_it_proves_what_is_declared_and_leaves_nothing(
     assert re.search(r"put right within \d+ ms", done.stdout)
     assert re.search(r"calls meanwhile: \d+ refused by the packet filter", done.stdout)
     assert "once more afterwards: packets refused" in done.stdout
+    assert_tokens_say_what_they_must_and_no_others_count(done.stdout)
     assert_nobody_noticed_that_the_root_was_replaced(done.stdout)
     assert len(done.stdout.splitlines()) <= HEIGHT
     assert_fit_to_be_shown(done)
@@ -163,6 +195,7 @@ def test_without_a_node_it_says_what_is_missing_and_proves_what_it_can(tmp_path:
     assert_attacks_fail_for_the_right_reason(done.stdout)
     assert "AwaitingCallee" in done.stdout
     assert re.search(r"put right within \d+ ms", done.stdout)
+    assert_tokens_say_what_they_must_and_no_others_count(done.stdout)
     assert_fit_to_be_shown(done)
     assert not list(temporary.iterdir())
     assert not processes_of(tmp_path)
@@ -175,6 +208,21 @@ def test_it_fails_where_a_service_accepts_whom_it_should_not(tmp_path: Path) -> 
     done = demo(Tier.CONTROL_PLANE, env=environment(temporary), checkout=checkout)
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search("✗ fulfilment → payments .* WRONG", done.stdout)
+    assert "Everything is as declared" not in done.stdout
+
+
+def test_it_fails_where_a_service_takes_what_has_expired(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    checks = "operator/troth/pki/token_checks.py"
+    checkout = mutated(tmp_path, checks, "if now - _LEEWAY >= expires:", "if False:")
+    env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
+    done = demo(Tier.CONTROL_PLANE, env=env, checkout=checkout)
+    assert done.returncode == 1, done.stdout + done.stderr
+    attacks = "\n".join(part(done.stdout, "Attacks with headers and tokens"))
+    assert re.search("✗ +a token that expired 5 minutes ago +WRONG", attacks)
+    assert "expected 401 token-expired; seen: 200" in attacks
+    assert attacks.count("✓") == 7
     assert "Everything is as declared" not in done.stdout
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.stage import Stage
-from tests.leaks import acts
+from tests.leaks import acts, token_acts
 from tests.leaks.recording import LAST_APPLIED
 from tests.leaks.run import CONSOLE, JSON, Run, listened_to
 
@@ -52,3 +52,30 @@ def has_been_through_it_all(run: Run) -> None:
     assert {"Reissued", "Repaired", "Conflict"} <= reasons
     corporate = run.recording.of("Secret", run.stage.own)
     assert any(LAST_APPLIED in (each["metadata"].get("annotations") or {}) for each in corporate)
+
+
+async def test_no_token_of_a_run_and_no_key_that_signs_them_is_in_anything_that_is_shown(
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Bound, unbound, of transactions: issued, presented, refused in whole and in part."""
+    caplog.set_level("DEBUG")
+    async with listened_to(stage, tmp_path, monkeypatch) as run:
+        await run.start(CONSOLE).leads()
+        async with token_acts.trading(run, monkeypatch) as trade:
+            await token_acts.tokens_are_used(trade)
+            await token_acts.tokens_are_refused(trade)
+            await token_acts.people_look_at_tokens(trade)
+            await token_acts.the_key_is_replaced(trade)
+            await token_acts.keys_are_mislaid(trade)
+            await token_acts.everything_is_scraped(trade)
+        await run.recording.complete()
+        run.shown += [("the log of the services", line) for line in caplog.messages]
+        assert "refused token-" in caplog.text
+        assert "decided" in trade.issuer.output
+        search = run.secrets()
+        trade.tell(search)
+        leaks = run.leaks(search)
+        assert not leaks, "\n".join(map(str, leaks))

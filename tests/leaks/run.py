@@ -89,9 +89,9 @@ class Run:
             if file.is_file():
                 yield f"the file {file.name}", file.read_bytes().decode("latin-1")
 
-    def leaks(self) -> list[Leak]:
+    def leaks(self, search: Search | None = None) -> list[Leak]:
         """Return every secret that stands where it must not, where it was met first."""
-        search = self.secrets()
+        search = search or self.secrets()
         found: dict[tuple[str, str], Leak] = {}
         for where, text in self.texts():
             for leak in search.found(where, text):

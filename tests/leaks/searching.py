@@ -15,12 +15,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.leaks import forms
 from troth.pki.keys import PrivateKey
+from troth.world.observe import VIEW, VIEW_STATE
 
 FOR_EVERYBODY = {
     *("tls.crt", "ca.crt", "identity.json"),
     *("next.crt", "next-ca.crt", "retiring.crt", "retiring-ca.crt"),
+    *("retiring.jwk", "bundle.json", VIEW, VIEW_STATE, "current.made", "next.made"),
 }
-"""Keys of Secrets that hold certificates and names."""
+"""Keys of Secrets that hold certificates, public keys, names and times."""
 SEALED = {"keystore.p12", "truststore.p12"}
 """Keys that hold what nobody can open without the password: looked for as it stands in a Secret."""
 SHORTEST = 12

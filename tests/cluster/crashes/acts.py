@@ -34,8 +34,9 @@ def pods(namespaces: list[str]) -> list[Pod]:
     ]
 
 
-def declared(play: Play, *, changed: bool = False) -> list[Manifest]:
-    """The identities, as they are first or after the change."""
+def declared(play: Play, *, changed: bool = False, tokens: bool = False) -> list[Manifest]:
+    """The identities, as they are first or after the change, or with tokens for the ledger."""
+    scopes: dict[str, Any] = {"scopes": ["ledger.post"]} if tokens else {}
     _, north, south, annex = play.stage.namespaces
     mtls: dict[str, Any] = {"keystores": ["PKCS12"]}
     if changed:
@@ -54,14 +55,15 @@ def declared(play: Play, *, changed: bool = False) -> list[Manifest]:
             south,
             ports=["https"],
             accepts=[accept("web", namespace=north), accept("reports", namespace=annex)],
-            calls=[call("ledger"), builders.external("203.0.113.0/24")],
+            calls=[call("ledger", **scopes), builders.external("203.0.113.0/24")],
             authentication={"mtls": mtls},
         ),
         builders.identity(
             "ledger",
             south,
             ports=[("https", 9443 if changed else 8443)],
-            accepts=[accept("payments")],
+            accepts=[accept("payments", **scopes)],
+            authentication={"token": {}} if tokens else {"mtls": {}},
         ),
         builders.identity("reports", annex, calls=[call("payments", namespace=south)]),
     ]
@@ -73,11 +75,40 @@ async def label_annex(play: Play, label: str) -> None:
 
 
 async def create(play: Play) -> None:
+    await _declare_domain(play)
+    await play.stage.person.put(*declared(play))
+
+
+async def _declare_domain(play: Play, **more: Any) -> None:
     await play.stage.domain(
         bundle={"propagation": f"{play.life.propagation.seconds}s"},
         certificates={"dnsSuffixes": ["shop.example"]},
+        **more,
     )
-    await play.stage.person.put(*declared(play))
+
+
+async def begin_tokens(play: Play) -> None:
+    """The domain issues tokens, and the ledger takes nothing less."""
+    await _declare_domain(play, tokens={})
+    await play.stage.person.put(*declared(play, tokens=True))
+
+
+async def end_tokens(play: Play) -> None:
+    """As it was: nothing is left of them."""
+    await create(play)
+
+
+async def rotate_keys(play: Play) -> None:
+    """The key that signs tokens, and the root with it."""
+    before = await _authorities(play), await _token_keys(play)
+    await _request(play, DOMAIN, play.stage.name, play.stage.own)
+    for _ in range(STEPS):
+        await play.life.live(play.life.propagation)
+        await play.calm()
+        now = await _authorities(play), await _token_keys(play)
+        if all(len(new) == 1 and new != old for old, new in zip(before, now, strict=True)):
+            return
+    raise AssertionError("the keys are not replaced")
 
 
 async def change(play: Play) -> None:
@@ -115,6 +146,11 @@ async def _request(play: Play, kind: str, name: str, namespace: str) -> None:
 async def _authorities(play: Play) -> list[str]:
     status = (await play.stage.person.the(DOMAIN, Ref("", play.stage.name)))["status"]
     return [each["fingerprint"] for each in status["authorities"]]
+
+
+async def _token_keys(play: Play) -> list[str]:
+    status = (await play.stage.person.the(DOMAIN, Ref("", play.stage.name)))["status"]
+    return [each["fingerprint"] for each in status["tokenKeys"]]
 
 
 async def delete_identity(play: Play) -> None:

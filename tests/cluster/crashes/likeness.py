@@ -6,6 +6,7 @@ in the Secret, and was signed by the root that is active.
 """
 
 import base64
+import gzip
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -15,11 +16,24 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.cluster.person import Manifest
-from troth.world.observe import KEYSTORE, PASSWORD, PEERS, TRUSTSTORE, keystore_digest
+from troth.pki.jwk import key_fingerprint, key_id
+from troth.world.observe import (
+    BUNDLE,
+    BUNDLE_MAP,
+    KEYSTORE,
+    PASSWORD,
+    PEERS,
+    TOKEN_KEY,
+    TOKEN_KEY_MADE,
+    TRUSTSTORE,
+    VIEW,
+    keystore_digest,
+)
 
 Drawn = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
@@ -42,6 +56,15 @@ def certificates_in(pem: bytes) -> list[x509.Certificate]:
 
 def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def token_key(data: dict[str, bytes]) -> str | None:
+    """Return the kid of the key that signs tokens in a Secret, if one does."""
+    if TOKEN_KEY not in data:
+        return None
+    key = load_pem_private_key(data[TOKEN_KEY], None).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key_id(key)
 
 
 def draw(objects: Iterable[Manifest]) -> Drawn:
@@ -78,6 +101,10 @@ class _Likeness:
             return
         data = data_of(manifest)
         self.meaning[keystore_digest(data)] = f"the digest of {name_of(manifest)}"
+        kid = token_key(data)
+        if kid is not None:
+            for word in (kid, key_fingerprint(kid)):
+                self.meaning[word] = f"the key of {name_of(manifest)}"
         for key, pem in data.items():
             if key == "ca.crt":  # roots are called after the Secret that they are made in
                 continue
@@ -103,7 +130,10 @@ class _Likeness:
                 told["data"] = dict(self._secret(data_of(manifest)))
             case "ConfigMap":
                 told["data"] = {
-                    key: self._chain(text.encode()) for key, text in manifest["data"].items()
+                    key: self._bundle(text)
+                    if key in (BUNDLE, BUNDLE_MAP)
+                    else self._chain(text.encode())
+                    for key, text in manifest["data"].items()
                 }
         return told
 
@@ -133,10 +163,33 @@ class _Likeness:
                     yield key, self._told(json.loads(value))
                 case _, name if name in (KEYSTORE, TRUSTSTORE):
                     yield key, self._store(value, data[PASSWORD])
+                case _, name if name == BUNDLE:
+                    yield key, self._bundle(value.decode())
+                case _, name if name == VIEW:
+                    yield key, self._told(json.loads(gzip.decompress(value)))
+                case _, name if name == TOKEN_KEY_MADE:
+                    yield key, self._told(value.decode())
                 case _, name if name == PASSWORD:
                     yield key, "a password"
                 case _:
                     yield key, value
+
+    def _bundle(self, text: str) -> Any:
+        """Return a SPIFFE bundle, or several, with keys and certificates by what they are."""
+        document = json.loads(text)
+        for bundle in document.get("trust_domains", {"": document}).values():
+            bundle["keys"] = [
+                {
+                    "use": each["use"],
+                    "is": each.get("kid")
+                    or [
+                        fingerprint(x509.load_der_x509_certificate(base64.b64decode(der)))
+                        for der in each["x5c"]
+                    ],
+                }
+                for each in bundle["keys"]
+            ]
+        return self._told(document)
 
     def _chain(self, pem: bytes) -> list[Drawn]:
         return [self._certificate(each) for each in certificates_in(pem)]

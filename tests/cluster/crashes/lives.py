@@ -12,6 +12,9 @@ from tests.cluster.stage import QUICK, Copy, Stage
 from troth.reconcile.operator import LEASE, Settings
 from troth.resources.references import Ref
 
+HASTY = "tests.cluster.tokens.hasty"
+"""`troth` where tokens live for seconds, and the keys that signed them so much longer."""
+
 
 class Life(Protocol):
     """One operator after another."""
@@ -80,7 +83,9 @@ class Program:
         await self.stage.person.delete("Lease", Ref(self.stage.own, LEASE))
         self._number += 1
         name = f"life-{self._number}"
-        self._process = Process(self.tether, name, self.path.kubeconfig, self.stage.own)
+        self._process = Process(
+            self.tether, name, self.path.kubeconfig, self.stage.own, module=HASTY
+        )
         await self._process.ready()
         await self._process.leads()
 

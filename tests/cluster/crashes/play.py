@@ -17,6 +17,7 @@ from tests.cluster.crashes.likeness import (
     draw,
     fingerprint,
     name_of,
+    token_key,
 )
 from tests.cluster.crashes.lives import Life
 from tests.cluster.crashes.openings import Ground
@@ -47,7 +48,7 @@ class Outcome:
     """How often the operator met its fate."""
     drawn: Drawn
     certificates: dict[str, int]
-    """How many certificates each Secret held in the course of it, one after another."""
+    """How many certificates, or keys that sign tokens, each Secret held in the course of it."""
     faults: list[str]
     """What was open, at some moment, that was not declared."""
 
@@ -68,7 +69,7 @@ class Play:
     ground: Ground
     _heard: Counter[Witness] = field(default_factory=Counter)
     _held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """By their fingerprints, the certificates that each Secret holds."""
+    """By their fingerprints, the certificates and the key for tokens that each Secret holds."""
 
     async def act(
         self, act: "Act", doom: Doom = UNDOOMED, *, like: Outcome | None = None
@@ -153,3 +154,6 @@ def _certificates(data: dict[str, bytes]) -> Iterator[str]:
     for key, pem in data.items():
         if key.endswith(".crt") and not key.endswith("ca.crt"):
             yield from map(fingerprint, certificates_in(pem))
+    kid = token_key(data)
+    if kid is not None:
+        yield kid

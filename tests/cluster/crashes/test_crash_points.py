@@ -36,12 +36,18 @@ ROUNDS = {
     "changed and changed back": (acts.change, acts.change_back),
     "certificate rotated": (acts.rotate_leaf,),
     "root rotated": (acts.rotate_root,),
+    "tokens begun and ended": (acts.begin_tokens, acts.rotate_keys, acts.end_tokens),
     "created and deleted": (acts.create, acts.delete_identity, acts.delete_domain, acts.clear),
 }
 """Acts that end where they began, so that they can be played again."""
 Ends = Mapping[Act, Outcome]
 THOROUGH = settings.get_current_profile_name() == "thorough"
-STRIDES = {"changed and changed back": 5, "root rotated": 12, "created and deleted": 6}
+STRIDES = {
+    "changed and changed back": 5,
+    "root rotated": 12,
+    "tokens begun and ended": 17,
+    "created and deleted": 6,
+}
 """Of how many writes one is taken by `make test`."""
 PROGRAMS = [pytest.param(False, id="cancelled")]
 if THOROUGH:

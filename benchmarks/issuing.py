@@ -1,0 +1,83 @@
+"""The server of the issuer as a process of its own: with the issuer behind it, or the floor.
+
+`python -m benchmarks.issuing troth|floor DIRECTORY PORT CORE`. The floor signs what it is to sign
+and answers as many bytes: it reads no certificate, no form and no view, and tells of nothing.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from benchmarks.es256 import signed
+from troth.cli.logs import LogFormat, configure
+from troth.issuer.decisions import Decisions
+from troth.issuer.endpoint import app
+from troth.issuer.errors import unavailable
+from troth.issuer.mandate import read_mandate
+from troth.issuer.reviewing import Account
+from troth.issuer.serving import Server
+from troth.issuer.tls import TLSFiles
+from troth.pki.keys import load_private_key
+
+TROTH, FLOOR = "troth", "floor"
+SECRET, KEY, ANSWER = "secret.json", "token.key", "answer.json"
+"""What the files are called: the Secret the issuer follows; the key alone, and one answer of the
+issuer's, for the floor."""
+
+
+class Nobody:
+    """An API server that is not asked."""
+
+    async def account(self, token: str, audience: str) -> Account:
+        """Say nothing of a token."""
+        del token, audience
+        raise unavailable("there is no API server here")
+
+
+def issuer(directory: Path) -> ASGIApp:
+    """Return the issuer, as `troth issue` has it, with a Secret from a file."""
+    configure(LogFormat.JSON, "info", direct=True)
+    mandate = read_mandate(json.loads((directory / SECRET).read_text()))
+    return app(lambda: mandate, Nobody(), Decisions())
+
+
+def floor(directory: Path) -> ASGIApp:
+    """Return what only signs: the claims of one answer, again and again."""
+    key = load_private_key((directory / KEY).read_bytes())
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    answer = json.loads((directory / ANSWER).read_text())
+    before, _, after = json.dumps(answer).encode().partition(answer["access_token"].encode())
+    data, _, _ = answer["access_token"].encode().rpartition(b".")
+
+    async def sign(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        while (await receive()).get("more_body"):
+            pass
+        body = before + signed(data, key) + after
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return sign
+
+
+def main(which: str, place: str, port: str, core: str) -> None:
+    """Serve until told to end, on one core where one can be chosen."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core)})
+    directory = Path(place)
+    made: Any = {TROTH: issuer, FLOOR: floor}[which](directory)
+    asyncio.run(Server(made, TLSFiles(directory), "127.0.0.1", int(port)).serve())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

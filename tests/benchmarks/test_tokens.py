@@ -1,0 +1,87 @@
+"""What is measured of tokens is what is said: the floor makes and reads tokens as others do."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain
+
+import jwt
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from benchmarks import es256, view
+from benchmarks.callee import OWN, caller
+from benchmarks.domain import Domain, identity
+from benchmarks.load import Load
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def test_what_the_floor_signs_is_a_token() -> None:
+    data, _, _ = jwt.encode({"sub": "ann"}, KEY, "ES256").encode().rpartition(b".")
+    token = es256.signed(data, KEY).decode()
+    assert jwt.decode(token, KEY.public_key(), ["ES256"]) == {"sub": "ann"}
+
+
+def test_the_floor_verifies_a_token_and_refuses_one_of_another_key() -> None:
+    token = jwt.encode({"sub": "ann"}, KEY, "ES256")
+    es256.verify(token, KEY.public_key())
+    with pytest.raises(InvalidSignature):
+        es256.verify(token, ec.generate_private_key(ec.SECP256R1()).public_key())
+
+
+def test_every_token_of_a_caller_is_another() -> None:
+    domain = Domain.make()
+    calls = caller(domain)
+    tokens = [calls.token() for _ in range(3)]
+    assert len(set(tokens)) == len(tokens)
+    claims = jwt.decode(tokens[0], domain.token_key.public_key(), ["ES256"], audience=identity(OWN))
+    assert claims["sub"] == calls.svid.spiffe_id
+
+
+# The load
+
+
+def answers(token: str) -> bytes:
+    body = json.dumps({"access_token": token}).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.fixture
+def ends() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
+    """Three connections, each by its two ends."""
+    with ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(3)]
+        for end in chain.from_iterable(pairs):
+            stack.enter_context(end).settimeout(5)
+        yield pairs
+
+
+def test_every_token_of_a_load_is_asked_for_and_answered(
+    ends: list[tuple[socket.socket, socket.socket]],
+) -> None:
+    for number, (_, far) in enumerate(ends):
+        far.sendall(answers(f"token-{number}"))
+    assert Load([near for near, _ in ends], b"ask").take(3) > 0
+    assert [far.recv(100) for _, far in ends] == [b"ask"] * 3
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b""])
+def test_a_load_ends_where_it_gets_no_token(
+    answer: bytes, ends: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    near, far = ends[0]
+    far.sendall(answer)
+    far.shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionError):
+        Load([near], b"ask").once()
+
+
+# The view
+
+
+def test_a_version_that_was_not_read_counts_from_the_next_that_was() -> None:
+    read = {7: 1.0, 9: 2.0}
+    assert [view.first_reading(read, version) for version in (7, 8, 9)] == [1.0, 2.0, 2.0]
