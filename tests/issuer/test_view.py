@@ -114,6 +114,17 @@ def test_what_is_refused_is_not_quoted() -> None:
         gzip.compress(b"{"),
         gzip.compress(b"\xff"),
     ],
+    ids=[
+        "nothing",
+        "not compressed",
+        "cut short",
+        "something behind",
+        "two",
+        "another format",
+        "a list",
+        "half an object",
+        "no text",
+    ],
 )
 def test_what_is_no_compressed_view_is_refused(data: bytes) -> None:
     complaint(data)

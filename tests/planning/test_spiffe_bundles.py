@@ -78,10 +78,12 @@ def test_a_domain_that_has_nothing_to_verify_with_yet_is_left_out() -> None:
 
 
 def test_a_new_key_of_a_federated_domain_reaches_the_bundles() -> None:
+    made = builders.stamp(builders.NOW).encode()
     cluster = federation()
-    cluster.settle()
+    for name in ("production", "abroad"):  # with no handover of their own under way
+        cluster.put(tokens_secret(name, current_key=builders.token_key(), current_made=made))
     before = files(cluster)["bundle-map.json"]
-    other = tokens_secret("abroad", current_key=builders.token_key("other"), current_made=b"x")
+    other = tokens_secret("abroad", current_key=builders.token_key("other"), current_made=made)
     affected = cluster.put(other)
     assert domain_key("production") in affected
     assert files(cluster)["bundle-map.json"] != before

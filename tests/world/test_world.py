@@ -193,6 +193,22 @@ def test_whom_a_change_of_tokens_concerns() -> None:
     assert cluster.put({**stored, "status": {}}) == {key_of("other")}
 
 
+def test_an_audience_that_two_declare_concerns_both_where_a_namespace_joins() -> None:
+    def asking(name: str, namespace: str) -> Manifest:
+        return identity(name, namespace, authentication={"token": {"audience": "both"}})
+
+    cluster = Cluster.of(
+        builders.namespace("shop", domain="production"),
+        builders.namespace("finance"),
+        builders.domain(tokens={}),
+        asking("vault", "shop"),
+        asking("safe", "finance"),
+        identity("till", calls=[call("vault")]),
+    )
+    affected = cluster.put(builders.namespace("finance", domain="production"))
+    assert {key_of("safe", "finance"), key_of("vault"), key_of("till")} <= affected
+
+
 def test_without_tokens_no_change_concerns_an_issuer() -> None:
     cluster = shop(identity("vault", ports=["https"], accepts=[builders.accept("till")]))
     assert view_key("production") not in cluster.put(identity("till"))
