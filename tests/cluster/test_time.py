@@ -138,7 +138,7 @@ async def test_trust_in_a_gateway_warns_before_its_end_and_then_fails_closed(sta
         "NetworkPolicy", policy_ref(gateway), lambda seen: not opened(seen, "egress")
     )
     said = await stage.person.hears(IDENTITY, legacy, "Ready", "GatewayTrustExpired", "False")
-    assert "use mtls, or renew expiresAt with its owner" in said
+    assert "use mtls or token, or renew expiresAt with its owner" in said
     await stage.person.hears(IDENTITY, gateway, "PeersAgree", "GatewayTrustExpired", "False")
 
 

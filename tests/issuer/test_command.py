@@ -53,7 +53,7 @@ def written(capsys: pytest.CaptureFixture[str], *, direct: bool) -> list[dict[st
     log = structlog.get_logger()
     log.debug("not told")
     log.info("decided", caller="spiffe://a/b", scope='x"y')
-    logging.getLogger("uvicorn.error").warning("from %s", "elsewhere")
+    logging.getLogger("another.library").warning("from %s", "elsewhere")
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
