@@ -109,6 +109,7 @@ class Declared:
             and second is not None
             and (first == second or self._let_together(first, second))
             and self._tokens_issued(callee, first, second)
+            and self._audience_is_its_own(callee, second)
             and (self.suspended_too or not (self.shared(caller) or self.shared(callee)))
         )
 
@@ -157,13 +158,32 @@ class Declared:
         asks = "token" in self.identities[callee]["authentication"]
         return not asks or all("tokens" in self.domains[domain] for domain in domains)
 
+    def _audience_is_its_own(self, callee: Place, domain: str) -> bool:
+        """Nobody else whom the same tokens could reach asks for those of its audience."""
+        audience = self._audience(callee)
+        return audience is None or not any(
+            claim == domain or self._name_each_other(claim, domain)
+            for other in self.identities
+            if other != callee and self._audience(other) == audience
+            for claim in self.claims(other[0])
+        )
+
+    def _audience(self, place: Place) -> str | None:
+        token = self.identities[place]["authentication"].get("token") or {}
+        return token.get("audience")
+
+    def _name_each_other(self, first: str, second: str) -> bool:
+        return all(
+            {"name": there} in self.domains[here]["federatesWith"]
+            for here, there in ((first, second), (second, first))
+        )
+
     def _let_together(self, first: str, second: str) -> bool:
         """Both name each other, and each allows the other's environment."""
         here, there = self.domains[first], self.domains[second]
-        return all(
-            {"name": name} in mine["federatesWith"]
-            and theirs["environment"] in [mine["environment"], *mine.get("allowEnvironments", [])]
-            for mine, theirs, name in ((here, there, second), (there, here, first))
+        return self._name_each_other(first, second) and all(
+            theirs["environment"] in [mine["environment"], *mine.get("allowEnvironments", [])]
+            for mine, theirs in ((here, there), (there, here))
         )
 
     def ports(self, place: Place) -> dict[str, Opening]:

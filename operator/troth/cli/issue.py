@@ -6,17 +6,21 @@ from typing import Annotated
 
 import typer
 
-from troth.cli.addresses import listen_address
+from troth.cli.daemon import (
+    Context,
+    HealthListen,
+    Kubeconfig,
+    LogFormatName,
+    LogLevel,
+    listen_address,
+)
 from troth.cli.extras import issuer_extra
 
 
 def issue(  # noqa: PLR0917 - typer's options
     domain: Annotated[str, typer.Option(help="The name of the TrustDomain to issue for.")],
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(help="How to reach the API server; inside a pod it is found by itself."),
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="The kubeconfig's context.")] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
     namespace: Annotated[
         str,
         typer.Option(envvar="POD_NAMESPACE", help="The namespace Troth runs in."),
@@ -26,13 +30,9 @@ def issue(  # noqa: PLR0917 - typer's options
         typer.Option(help="Where tls.crt, tls.key and ca.crt of the issuer are mounted."),
     ] = Path("/var/run/troth/issuer"),
     listen: Annotated[str, typer.Option(help="Where tokens are issued.")] = "127.0.0.1:8443",
-    health_listen: Annotated[
-        str, typer.Option(help="Where /healthz, /readyz and /metrics are served.")
-    ] = "127.0.0.1:8080",
-    log_format: Annotated[
-        str, typer.Option(help="console or json.", show_default=True)
-    ] = "console",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    health_listen: HealthListen = "127.0.0.1:8080",
+    log_format: LogFormatName = "console",
+    log_level: LogLevel = "info",
 ) -> None:
     """Issue tokens until told to stop."""
     with issuer_extra():

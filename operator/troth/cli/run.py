@@ -1,33 +1,32 @@
 """`troth run`: the operator."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from troth.cli.addresses import listen_address
+from troth.cli.daemon import (
+    Context,
+    HealthListen,
+    Kubeconfig,
+    LogFormatName,
+    LogLevel,
+    listen_address,
+)
 from troth.cli.extras import operator_extra
 from troth.resources.scalars import parse_duration
 
 
 def run(  # noqa: PLR0917 - typer's options
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(help="How to reach the API server; inside a pod it is found by itself."),
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="The kubeconfig's context.")] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
     namespace: Annotated[
         str,
         typer.Option(envvar="POD_NAMESPACE", help="The namespace Troth runs in and keeps CAs in."),
     ] = "troth-system",
-    listen: Annotated[
-        str, typer.Option(help="Where /healthz, /readyz and /metrics are served.")
-    ] = "127.0.0.1:8080",
-    log_format: Annotated[
-        str, typer.Option(help="console or json.", show_default=True)
-    ] = "console",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    listen: HealthListen = "127.0.0.1:8080",
+    log_format: LogFormatName = "console",
+    log_level: LogLevel = "info",
     lease_duration: Annotated[
         str, typer.Option(help="After how long a standby takes over from a leader that is gone.")
     ] = "10s",

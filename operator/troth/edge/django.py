@@ -8,18 +8,13 @@ MIDDLEWARE: whatever comes before it there would see the headers that nobody vou
 """
 
 from collections.abc import Callable
-from functools import wraps
-from inspect import iscoroutinefunction
-from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 
 from troth.edge import asgi, problems, wsgi
 from troth.edge.caller import Caller
 from troth.edge.refusal import Refusal
-from troth.edge.scopes import scopes_missing
-
-View = TypeVar("View", bound=Callable[..., Any])
+from troth.edge.scopes import View, behind, scopes_missing
 
 
 def caller(request: HttpRequest) -> Caller | None:
@@ -31,24 +26,11 @@ def caller(request: HttpRequest) -> Caller | None:
 def require_scopes(*scopes: str) -> Callable[[View], View]:
     """A decorator for a view, synchronous or not."""
 
-    def decorate(view: View) -> View:
-        if iscoroutinefunction(view):
+    def refused(request: HttpRequest, *_: object, **__: object) -> HttpResponse | None:
+        missing = scopes_missing(caller(request), scopes)
+        return _response(missing) if missing else None
 
-            @wraps(view)
-            async def guarded(request: HttpRequest, *args: object, **kwargs: object) -> object:
-                refused = scopes_missing(caller(request), scopes)
-                return _response(refused) if refused else await view(request, *args, **kwargs)
-
-        else:
-
-            @wraps(view)
-            def guarded(request: HttpRequest, *args: object, **kwargs: object) -> object:
-                refused = scopes_missing(caller(request), scopes)
-                return _response(refused) if refused else view(request, *args, **kwargs)
-
-        return guarded  # type: ignore[return-value]
-
-    return decorate
+    return lambda view: behind(view, refused)
 
 
 def _response(refusal: Refusal) -> HttpResponse:

@@ -17,6 +17,7 @@ from time import monotonic
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.edge.document import DocumentError, parse_document
+from troth.edge.look import Look, look_at
 from troth.edge.server_tls import following
 from troth.edge.snapshot import IdentityError, Snapshot
 from troth.pki.certificates import parse_leaf
@@ -37,8 +38,6 @@ LOOK_EVERY = 1.0
 
 _ATTEMPTS = 3
 _LOG = logging.getLogger(__name__)
-
-_Look = tuple[tuple[int, int, int] | None, ...]
 
 
 class Identity:
@@ -63,7 +62,7 @@ class Identity:
         self._clock = clock
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._seen: _Look | None = None
+        self._seen: Look | None = None
         self._warned: str | None = None
         self._next_look = float("-inf")
 
@@ -118,19 +117,10 @@ class Identity:
             self._warned = str(error)
         return self._snapshot
 
-    def _stat(self) -> _Look:
-        return tuple(
-            _stat(path)
-            for path in (
-                self._document,
-                self._tls_crt,
-                self._tls_key,
-                self._ca_crt,
-                self._bundles,
-            )
-        )
+    def _stat(self) -> Look:
+        return look_at((self._document, self._tls_crt, self._tls_key, self._ca_crt, self._bundles))
 
-    def _read(self) -> tuple[_Look, Snapshot]:
+    def _read(self) -> tuple[Look, Snapshot]:
         for _ in range(_ATTEMPTS):
             before = self._stat()
             snapshot = self._snapshot_of_files()
@@ -168,11 +158,3 @@ class Identity:
         if not same_key(leaf, load_private_key(self._tls_key.read_bytes())):
             raise DocumentError("tls.key is not the key of tls.crt")
         return certificate_thumbprint(leaf.public_bytes(Encoding.DER))
-
-
-def _stat(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

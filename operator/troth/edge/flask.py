@@ -6,18 +6,13 @@ def charge(): ...
 """
 
 from collections.abc import Callable
-from functools import wraps
-from inspect import iscoroutinefunction
-from typing import Any, TypeVar
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from troth.edge import problems
 from troth.edge.caller import Caller
-from troth.edge.scopes import scopes_missing
+from troth.edge.scopes import View, behind, scopes_missing
 from troth.edge.wsgi import caller_of
-
-View = TypeVar("View", bound=Callable[..., Any])
 
 
 def caller() -> Caller | None:
@@ -28,16 +23,11 @@ def caller() -> Caller | None:
 def require_scopes(*scopes: str) -> Callable[[View], View]:
     """A decorator for a view."""
 
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def guarded(*args: object, **kwargs: object) -> object:
-            refused = scopes_missing(caller(), scopes)
-            if refused is None:
-                served = current_app.ensure_sync(view) if iscoroutinefunction(view) else view
-                return served(*args, **kwargs)
-            body = problems.body(refused)
-            return Response(body, refused.status.value, problems.headers(refused, len(body)))
+    def refused(*_: object, **__: object) -> Response | None:
+        missing = scopes_missing(caller(), scopes)
+        if missing is None:
+            return None
+        body = problems.body(missing)
+        return Response(body, missing.status.value, problems.headers(missing, len(body)))
 
-        return guarded  # type: ignore[return-value]
-
-    return decorate
+    return lambda view: behind(view, refused)

@@ -4,9 +4,16 @@
 """
 
 import logging
+from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar, cast
 
 from troth.edge.caller import Caller
 from troth.edge.refusal import Refusal, RefusedError, refusal
+
+View = TypeVar("View", bound=Callable[..., Any])
+"""What a framework calls to answer a request, synchronous or not."""
 
 _LOG = logging.getLogger("troth.edge")
 
@@ -23,3 +30,22 @@ def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | 
     refused = refusal(RefusedError("scope-missing"), workload, request, tuple(sorted(needed)))
     _LOG.warning("refused scope-missing: peer %s, request %s", workload or "-", request or "-")
     return refused
+
+
+def behind(view: View, refused: Callable[..., object | None]) -> View:
+    """The view, asked only where `refused`, given the same arguments, has no answer of its own."""
+    if iscoroutinefunction(view):
+
+        @wraps(view)
+        async def awaited(*args: object, **kwargs: object) -> object:
+            answer = refused(*args, **kwargs)
+            return await view(*args, **kwargs) if answer is None else answer
+
+        return cast("View", awaited)
+
+    @wraps(view)
+    def called(*args: object, **kwargs: object) -> object:
+        answer = refused(*args, **kwargs)
+        return view(*args, **kwargs) if answer is None else answer
+
+    return cast("View", called)

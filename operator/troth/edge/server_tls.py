@@ -10,6 +10,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from troth.edge.snapshot import IdentityError, Snapshot
 
@@ -60,17 +61,33 @@ class _Following:
 
 
 def _context(snapshot: Snapshot, *, require_client: bool) -> ssl.SSLContext:
+    context = unloaded(require_client=require_client)
+    try:
+        load(context, snapshot.tls_crt, snapshot.tls_key, snapshot.anchors)
+    except (OSError, ValueError) as error:
+        raise IdentityError(f"tls.crt, tls.key and ca.crt cannot be served: {error}") from error
+    return context
+
+
+def unloaded(*, require_client: bool) -> ssl.SSLContext:
+    """A context for servers of Troth's, without certificate and roots: TLS 1.3, and no resumption.
+
+    A resumed session brings the client's certificate along without verifying it again, so a root
+    that was taken away would count for as long as a ticket lives.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    # A resumed session brings the client's certificate along without verifying it again, so a root
-    # that was taken away would count for as long as a ticket lives.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
-    try:
-        context.load_cert_chain(snapshot.tls_crt, snapshot.tls_key)
-        context.load_verify_locations(cadata=snapshot.anchors.decode("ascii"))
-    except (OSError, ValueError) as error:
-        raise IdentityError(f"tls.crt, tls.key and ca.crt cannot be served: {error}") from error
     return context
+
+
+def load(context: ssl.SSLContext, tls_crt: Path, tls_key: Path, roots: bytes) -> None:
+    """Have a context show a certificate, and verify those of clients by `roots` (PEM).
+
+    Raises `OSError`, of which `ssl.SSLError` is one, or `ValueError` for what cannot be used.
+    """
+    context.load_cert_chain(tls_crt, tls_key)
+    context.load_verify_locations(cadata=roots.decode("ascii"))

@@ -11,9 +11,6 @@ document; without it the answer is FastAPI's own, 403 as well.
 """
 
 from collections.abc import Callable
-from functools import wraps
-from inspect import iscoroutinefunction
-from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
@@ -23,9 +20,7 @@ from troth.edge import problems
 from troth.edge.asgi import caller_of
 from troth.edge.caller import Caller
 from troth.edge.refusal import Refusal
-from troth.edge.scopes import scopes_missing
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+from troth.edge.scopes import View, behind, scopes_missing
 
 
 class ScopesMissingError(HTTPException):
@@ -56,27 +51,14 @@ def scoped(*scopes: str) -> Callable[[HTTPConnection], Caller]:
     return dependency
 
 
-def require_scopes(*scopes: str) -> Callable[[Endpoint], Endpoint]:
+def require_scopes(*scopes: str) -> Callable[[View], View]:
     """A decorator for an endpoint whose first argument is the request."""
 
-    def decorate(endpoint: Endpoint) -> Endpoint:
-        if iscoroutinefunction(endpoint):
+    def refused(request: Request, *_: object, **__: object) -> Response | None:
+        missing = scopes_missing(caller(request), scopes)
+        return _response(missing) if missing else None
 
-            @wraps(endpoint)
-            async def guarded(request: Request, *args: object, **kwargs: object) -> object:
-                refused = scopes_missing(caller_of(request.scope), scopes)
-                return _response(refused) if refused else await endpoint(request, *args, **kwargs)
-
-        else:
-
-            @wraps(endpoint)
-            def guarded(request: Request, *args: object, **kwargs: object) -> object:
-                refused = scopes_missing(caller_of(request.scope), scopes)
-                return _response(refused) if refused else endpoint(request, *args, **kwargs)
-
-        return guarded  # type: ignore[return-value]
-
-    return decorate
+    return lambda endpoint: behind(endpoint, refused)
 
 
 async def problem(_: Request, error: Exception) -> Response:

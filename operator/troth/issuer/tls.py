@@ -12,6 +12,9 @@ from pathlib import Path
 
 import structlog
 
+from troth.edge.look import Look, look_at
+from troth.edge.server_tls import load, unloaded
+
 log = structlog.get_logger()
 
 
@@ -32,7 +35,7 @@ class TLSFiles:
         self._seen = _look(directory)
         self._newest, self.roots = _made(directory)
         self._refused = ""
-        self.context = _context()
+        self.context = unloaded(require_client=False)
         self.context.sni_callback = self._hand_on
 
     def look(self) -> bool:
@@ -63,35 +66,15 @@ def _made(directory: Path) -> tuple[ssl.SSLContext, str]:
     """Return a context of the files, and what identifies its roots; raises `TLSFilesError`."""
     place = directory / "..data"
     place = place.resolve() if place.exists() else directory
-    context = _context()
+    context = unloaded(require_client=False)
     try:
-        context.load_cert_chain(place / "tls.crt", place / "tls.key")
         roots = (place / "ca.crt").read_bytes()
-        context.load_verify_locations(cadata=roots.decode("ascii"))
+        load(context, place / "tls.crt", place / "tls.key", roots)
     except (OSError, ValueError) as error:  # an SSLError is an OSError; none quotes a file
         kind = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unreadable"
         raise TLSFilesError(f"tls.crt, tls.key and ca.crt cannot be used: {kind}") from None
     return context, sha256(roots).hexdigest()[:16]
 
 
-def _context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    # a resumed session would bring a certificate along whose chain nobody verifies again
-    context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET
-    return context
-
-
-def _look(directory: Path) -> tuple[tuple[int, int, int] | None, ...]:
-    return tuple(_stat(directory / name) for name in ("tls.crt", "tls.key", "ca.crt"))
-
-
-def _stat(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def _look(directory: Path) -> Look:
+    return look_at(directory / name for name in ("tls.crt", "tls.key", "ca.crt"))

@@ -71,6 +71,14 @@ def rotations_of(domain: TrustDomain, world: World) -> tuple[CredentialRotation,
     return world.rotations.of(domain_key(domain.metadata.name))
 
 
+def is_compromised(fingerprint: str, domain: TrustDomain, world: World) -> bool:
+    """Say whether somebody declared that others know a root, or a token key, of a trust domain."""
+    return any(
+        rotation.spec.compromised is not None and fingerprint.startswith(rotation.spec.compromised)
+        for rotation in rotations_of(domain, world)
+    )
+
+
 def next_step(domain: TrustDomain, known: KnownAuthority, world: World, now: datetime) -> Handover:
     """Return where the replacement of a CA stands and what to do about it."""
     if known.authority is None:
@@ -156,11 +164,7 @@ class _Root:
         return given.authority if given.authority.valid_at(self.now) else None
 
     def _compromised(self, authority: Authority) -> bool:
-        return any(
-            rotation.spec.compromised is not None
-            and authority.fingerprint.startswith(rotation.spec.compromised)
-            for rotation in rotations_of(self.domain, self.world)
-        )
+        return is_compromised(authority.fingerprint, self.domain, self.world)
 
     # The evidence
 

@@ -14,7 +14,7 @@ from troth.planning.anchors import federated
 from troth.planning.children import is_child
 from troth.planning.handover import Handover, Laggard, hand_over
 from troth.planning.plan import ActivateTokenKey, DropSlots, PrepareTokenKey
-from troth.planning.rotation import rotations_of
+from troth.planning.rotation import is_compromised, rotations_of
 from troth.planning.schedule import due_at, overlap_of
 from troth.planning.spiffe_bundles import key_ids_in
 from troth.resources.references import Ref
@@ -84,11 +84,7 @@ class _Key:
         return self.known.spoilt
 
     def _compromised(self, key: TokenKey) -> bool:
-        return any(
-            rotation.spec.compromised is not None
-            and key.fingerprint.startswith(rotation.spec.compromised)
-            for rotation in rotations_of(self.domain, self.world)
-        )
+        return is_compromised(key.fingerprint, self.domain, self.world)
 
     # The evidence
 

@@ -4,22 +4,20 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from troth.pki.certificates import BACKDATE
 from troth.resources.credential_rotation import CredentialRotation
-from troth.resources.manifests import faults_of
 from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
 from troth.trust.registry import Registry
-from troth.trust.selectors import matches, subsumed
+from troth.trust.selectors import matches
 from troth.world import observe
 from troth.world.affected import (
     around_domain,
@@ -32,6 +30,7 @@ from troth.world.affected import (
     views_of,
 )
 from troth.world.authorities import Authorities
+from troth.world.dated import dated
 from troth.world.facts import (
     OWNER_KIND,
     OWNER_NAME,
@@ -42,12 +41,13 @@ from troth.world.facts import (
     Fact,
     IdentitySecret,
     Manifest,
-    Service,
     TokensSecret,
     Unreadable,
 )
 from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
+from troth.world.parsing import parsed
 from troth.world.rotations import Rotations, rotation_key, target_key
+from troth.world.services import Services, reaches
 from troth.world.token_keys import TokenKeys
 from troth.world.workloads import BUDGET, KINDS, Workloads
 
@@ -70,6 +70,7 @@ class World:
     authorities: Authorities = field(init=False)
     tokens: TokenKeys = field(init=False)
     rotations: Rotations = field(init=False)
+    services: Services = field(default_factory=Services)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)
@@ -82,7 +83,6 @@ class World:
     """Seconds on the process's monotonic clock, told before every observation and every plan."""
     set_forward: timedelta = timedelta(0)
     """By how much somebody has set the wall clock forward since the process began."""
-    _services: dict[str, dict[str, Service]] = field(default_factory=dict)
     _bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     _slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
     _versions: dict[tuple[str, Ref], int] = field(default_factory=dict)
@@ -250,17 +250,11 @@ class World:
         return around_namespaces(self.registry, {name}) | claiming
 
     def _take_service(self, ref: Ref, manifest: Manifest | None) -> Keys:
-        here = self._services.setdefault(ref.namespace, {})
-        before = here.pop(ref.name, None)
-        after = observe.service(manifest) if manifest else None
-        if after is not None:
-            here[ref.name] = after
-        if before == after:
-            return set()
+        changed = self.services.take(ref, manifest)
         return {
             identity_key(identity)
             for identity in self.registry.identities_in(ref.namespace)
-            if any(service and self._serves(service, identity) for service in (before, after))
+            if any(reaches(service, self._pods(identity)) for service in changed)
         }
 
     def _take_endpoints(self, ref: Ref, manifest: Manifest | None) -> Keys:
@@ -317,25 +311,8 @@ class World:
         """Replace a fact; affected are its owners by label, and whoever wants its name."""
         before = facts.pop(ref, None)
         if after is not None:
-            facts[ref] = self._dated(after, before)
+            facts[ref] = dated(after, before, self.uptime)
         return self._owner(before) | self._owner(after) | self._named_after(ref)
-
-    def _dated(self, now: F, before: F | None) -> F:
-        """Return a fact with since when what it says has been known."""
-        match now, before:
-            case IdentitySecret(), IdentitySecret() | None:
-                roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
-                leaf = before and before.leaf == now.leaf
-                return replace(
-                    now,
-                    roots_since=before.roots_since if before and roots else self.uptime,
-                    leaf_since=before.leaf_since if before and leaf else self.uptime,
-                )
-            case Content(), Content() | None:
-                same = before and before.text == now.text
-                return replace(now, since=before.since if before and same else self.uptime)
-            case _:
-                return now
 
     def _rotating(self) -> Keys:
         """Return the trust domains whose next step may wait for what has just been seen."""
@@ -359,11 +336,7 @@ class World:
 
     def service_names(self, identity: Ref) -> list[str]:
         """Return the Services that reach nothing but an identity's pods, sorted."""
-        return sorted(
-            name
-            for name, service in self._services.get(identity.namespace, {}).items()
-            if self._serves(service, identity)
-        )
+        return sorted(self.services.reaching(identity.namespace, self._pods(identity)))
 
     def bundles_of(self, domain: str) -> list[Content]:
         """Return the bundle ConfigMaps that were written for a trust domain."""
@@ -371,9 +344,8 @@ class World:
             bundle for bundle in self.bundles.values() if bundle.labels.get(OWNER_NAME) == domain
         ]
 
-    def _serves(self, service: Service, identity: Ref) -> bool:
-        workload = self.registry.identities[identity].spec.workload
-        return subsumed(workload.pod_selector, service.selector)
+    def _pods(self, identity: Ref) -> LabelSelector:
+        return self.registry.identities[identity].spec.workload.pod_selector
 
     # Who is affected
 
@@ -406,16 +378,3 @@ def _published(secret: TokensSecret | None) -> object:
 
 def _version(manifest: Manifest) -> int:
     return int(manifest["metadata"].get("resourceVersion") or 0)
-
-
-R = TypeVar("R", TrustDomain, ServiceIdentity, CredentialRotation)
-
-
-def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
-    """Return the resource that a manifest describes, or why it cannot be understood."""
-    if manifest is None:
-        return None, ""
-    try:
-        return model.parse(manifest), ""
-    except ValidationError as error:
-        return None, "; ".join(str(fault) for fault in faults_of(error, "", ""))

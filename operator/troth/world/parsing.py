@@ -1,0 +1,23 @@
+"""From raw objects to what people declared, or why it cannot be understood."""
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from troth.resources.credential_rotation import CredentialRotation
+from troth.resources.manifests import faults_of
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+from troth.world.facts import Manifest
+
+R = TypeVar("R", TrustDomain, ServiceIdentity, CredentialRotation)
+
+
+def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
+    """Return the resource that a manifest describes, or why it cannot be understood."""
+    if manifest is None:
+        return None, ""
+    try:
+        return model.parse(manifest), ""
+    except ValidationError as error:
+        return None, "; ".join(str(fault) for fault in faults_of(error, "", ""))
