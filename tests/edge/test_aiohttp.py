@@ -1,6 +1,7 @@
 """Calls with aiohttp."""
 
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,9 +20,9 @@ class TestMiddleware(Behaviour):
     kind = AIOHTTP
 
 
-def session(shop: Shop, **options: object) -> aiohttp.ClientSession:
+def session(shop: Shop, **options: Any) -> aiohttp.ClientSession:
     middleware = Middleware(shop.identity(), shop.callees)
-    return aiohttp.ClientSession(middlewares=[middleware], **options)  # type: ignore[arg-type]
+    return aiohttp.ClientSession(middlewares=[middleware], **options)
 
 
 async def test_a_program_that_asks_not_to_verify_does_not_get_it(tmp_path: Path) -> None:

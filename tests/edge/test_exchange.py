@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -363,7 +364,7 @@ def test_a_pause_is_spread_so_that_callers_do_not_come_back_together() -> None:
     pauses = set()
     for spread in (0.0, 0.5, 1.0):
         held = Held()
-        held.cache._spread = lambda spread=spread: spread  # type: ignore[misc]
+        held.cache._spread = partial(float, spread)
         pauses.add(held.fail().retry_after)
     assert pauses == {0.25, 0.375, 0.5}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -57,10 +58,10 @@ async def test_who_is_cancelled_takes_nobody_along(tmp_path: Path) -> None:
         assert len(shop.fetches) == 1
 
 
-def _closings(transport: object) -> list[httpx.HTTPTransport]:
+def _closings(transport: Any) -> list[httpx.HTTPTransport]:
     """Have a transport tell which of its connections it closes."""
     closed: list[httpx.HTTPTransport] = []
-    driver = transport._driver  # type: ignore[attr-defined]
+    driver = transport._driver
     close = driver._close
 
     def closing(connection: httpx.HTTPTransport) -> None:

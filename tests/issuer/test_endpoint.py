@@ -1,8 +1,10 @@
 """The endpoint: who shows what gets which token, and everybody else a reason."""
 
 import json
+import operator
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -164,16 +166,10 @@ async def test_a_client_id_that_is_the_callers_own_is_taken() -> None:
 
 
 async def test_a_certificate_that_is_not_valid_at_the_moment_proves_nothing() -> None:
-    late = datetime.now(UTC) + timedelta(days=2)
-    early = datetime.now(UTC) - timedelta(days=2)
-    for moment in (late, early):
-        current = mandate()
-        application = app(
-            lambda current=current: current,  # type: ignore[misc]
-            KnownAccounts(),
-            Decisions(),
-            lambda moment=moment: moment,  # type: ignore[misc]
-        )
+    current = mandate()
+    for days in (2, -2):
+        clock = partial(operator.add, datetime.now(UTC), timedelta(days=days))
+        application = app(lambda: current, KnownAccounts(), Decisions(), clock)
         assert refusal(await ask(application, FOR_PAYMENTS, svid())) == "invalid_client"
 
 

@@ -6,16 +6,19 @@ But whatever comes back with it is.
 import asyncio
 import copy
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
 from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Running, Server, running
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.reconcile import engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.keys import Key, identity_key
+from troth.world.world import World
 
 SHOP = [namespace("shop", domain="production"), domain(), identity("web", calls=[call("payments")])]
 PAYMENTS = identity("payments", ports=["https"], accepts=[accept("web")])
@@ -46,9 +49,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Key]:
     """The keys that were planned, each as often as it was."""
     keys: list[Key] = []
 
-    def counted(key: Key, *rest: object) -> object:
+    def counted(key: Key, world: World, now: datetime) -> Plan:
         keys.append(key)
-        return plan(key, *rest)  # type: ignore[arg-type]
+        return plan(key, world, now)
 
     monkeypatch.setattr(engine, "make_plan", counted)
     return keys

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gunicorn.http.message import Request
+from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
@@ -54,7 +55,7 @@ class _Contexts:
         return self._context
 
 
-class _Telling:
+class _Telling(Worker):
     """What both workers do: tell the application of the connection and of the headers."""
 
     wsgi: Application
@@ -64,7 +65,7 @@ class _Telling:
         self._request = threading.local()
 
     def load_wsgi(self) -> None:
-        super().load_wsgi()  # type: ignore[misc]
+        super().load_wsgi()
         self.wsgi = self._told(self.wsgi)
 
     def _told(self, app: Application) -> Application:
@@ -86,7 +87,7 @@ class _Telling:
             self._request.headers = None
 
 
-class TrothSync(_Telling, SyncWorker):  # type: ignore[misc]
+class TrothSync(_Telling, SyncWorker):
     """gunicorn's `sync` worker, which tells who is at the other end."""
 
     def handle_request(self, listener: object, req: Request, client: object, addr: object) -> None:
@@ -95,7 +96,7 @@ class TrothSync(_Telling, SyncWorker):  # type: ignore[misc]
             super().handle_request(listener, req, client, addr)
 
 
-class TrothThreads(_Telling, ThreadWorker):  # type: ignore[misc]
+class TrothThreads(_Telling, ThreadWorker):
     """gunicorn's `gthread` worker, which tells who is at the other end."""
 
     def handle_request(self, req: Request, conn: object) -> bool:

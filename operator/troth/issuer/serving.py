@@ -87,7 +87,7 @@ def _protocol(files: TLSFiles, lasts: float) -> type[HttpToolsProtocol]:
     """Return the protocol of connections that tell of their TLS, and end in time."""
     base: Any = edge.protocol("httptools")
 
-    class Connection(base):  # type: ignore[misc]
+    class Connection(base):
         def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
             super().connection_made(transport)
             self._roots = files.roots
