@@ -108,8 +108,8 @@ class Declared:
             first is not None
             and second is not None
             and (first == second or self._let_together(first, second))
-            and self._tokens_issued(callee, first, second)
-            and self._audience_is_its_own(callee, second)
+            and self.tokens_issued(callee, first, second)
+            and self.audience_is_its_own(callee, second)
             and (self.suspended_too or not (self.shared(caller) or self.shared(callee)))
         )
 
@@ -129,7 +129,7 @@ class Declared:
             )
             and (self._called(caller, callee, port) or self._callee_decides(caller, callee))
             and "gatewayOnly" not in self.identities[caller]["authentication"]
-            and self._trusted(spec)
+            and self.trusted(spec)
         )
 
     def _called(self, caller: Place, callee: Place, port: str) -> bool:
@@ -145,7 +145,7 @@ class Declared:
             for place in (caller, callee)
         )
 
-    def _trusted(self, spec: Manifest) -> bool:
+    def trusted(self, spec: Manifest) -> bool:
         """GatewayOnly "at most 90 days ahead", "when it expires it fails closed"."""
         trust = spec["authentication"].get("gatewayOnly")
         if trust is None:
@@ -153,12 +153,12 @@ class Declared:
         until = datetime.fromisoformat(trust["expiresAt"])
         return self.now < until <= self.now + timedelta(days=90)
 
-    def _tokens_issued(self, callee: Place, *domains: str) -> bool:
+    def tokens_issued(self, callee: Place, *domains: str) -> bool:
         """A callee that asks for tokens is called by nobody who could not be given one."""
         asks = "token" in self.identities[callee]["authentication"]
         return not asks or all("tokens" in self.domains[domain] for domain in domains)
 
-    def _audience_is_its_own(self, callee: Place, domain: str) -> bool:
+    def audience_is_its_own(self, callee: Place, domain: str) -> bool:
         """Nobody else whom the same tokens could reach asks for those of its audience."""
         audience = self._audience(callee)
         return audience is None or not any(

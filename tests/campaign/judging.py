@@ -210,10 +210,18 @@ def secretless(history: History, secret: Manifest) -> Iterator[str]:
     """Yield that a Secret was removed whose identity still wants one, whoever is asked."""
     me = identity_of(secret)
     if all(
-        me in view.identities and "mtls" in view.identities[me]["authentication"]
+        me in view.identities and "gatewayOnly" not in view.identities[me]["authentication"]
         for view in history.views()
     ):
         yield f"the Secret of {me} was removed"
+
+
+def keyless(history: History, secret: Manifest) -> Iterator[str]:
+    """Yield that a trust domain's keys were removed, which it has still, whoever is asked."""
+    name, _, part = secret["metadata"]["name"].rpartition("-")
+    wanted = "authority" if part == "authority" else "tokens"
+    if all(name in view.domains and wanted in view.domains[name] for view in history.views()):
+        yield f"{part} of {name} was removed"
 
 
 def needless(
@@ -241,7 +249,7 @@ def needless(
 def wants_certificate(view: View, me: Identity) -> bool:
     if me not in view.identities or view.unsettled(me):
         return False
-    return "mtls" in view.identities[me]["authentication"]
+    return "gatewayOnly" not in view.identities[me]["authentication"]
 
 
 def _leaf(data: dict[str, bytes]) -> x509.Certificate | None:
@@ -263,7 +271,7 @@ def _lacks(
     """Yield what is wrong with the certificate of an identity that has what it needs for one."""
     governor = view.governor(me[0]) or ""
     certificates = view.domains[governor].get("certificates", {})
-    mtls = view.identities[me]["authentication"]["mtls"]
+    mtls = view.identities[me]["authentication"].get("mtls", {})
     lengths = [certificates.get("lifetime", "24h"), mtls.get("lifetime", "2160h")]
     issued_at, until = leaf.not_valid_before_utc + BACKDATE, leaf.not_valid_after_utc
     if names_of(leaf) != [view.named(me)]:
@@ -436,9 +444,8 @@ class Standing:
 
     def _status(self, ref: Ref, status: Manifest) -> Iterator[str]:
         me = (ref.namespace, ref.name)
-        spec = self.view.identities[me]
         if self.view.unsettled(me) or me in self._settled():
-            ready = not self.view.unsettled(me) and self.view._trusted(spec)
+            ready = not self.view.unsettled(me) and self._callable(me)
             yield from _told(f"ServiceIdentity {ref}", status, ready=ready)
         for edge in status.get("edges", []):
             if edge.get("reason") == "Unverified":
@@ -449,6 +456,16 @@ class Standing:
             for port in edge["ports"]:
                 if (edge["state"] == "Live") != self.view.live(caller, callee, port):
                     yield f"{ref} says of {edge['direction']} {peer} {port}: {edge['state']}"
+
+    def _callable(self, me: Identity) -> bool:
+        """Whether anybody could call it, as it asks its callers to prove who they are."""
+        domain = self.view.governor(me[0])
+        assert domain is not None
+        return (
+            self.view.trusted(self.view.identities[me])
+            and self.view.tokens_issued(me, domain)
+            and self.view.audience_is_its_own(me, domain)
+        )
 
 
 def _told(who: str, status: Manifest, *, ready: bool) -> Iterator[str]:

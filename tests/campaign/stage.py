@@ -12,6 +12,7 @@ from tests.campaign.judging import (
     History,
     Standing,
     befriended,
+    keyless,
     needless,
     secretless,
     unguarded,
@@ -152,6 +153,8 @@ class Stage:
                 yield from unguarded(self.history, before)
             case "NetworkPolicy", _, dict():
                 yield from wider(self.history, before, after)
+            case "Secret", dict(), None if ref.namespace == OWN:
+                yield from keyless(self.history, before)
             case "Secret", dict(), None:
                 yield from secretless(self.history, before)
             case "Secret", _, dict() if ref.namespace != OWN:
