@@ -105,7 +105,11 @@ def accepted(spiffe_id: str, *scopes: str, ports: tuple[str, ...] = (PORT,)) -> 
 
 
 def forwarding(spiffe_id: str, *scopes: str, ports: tuple[str, ...] = (PORT,)) -> dict[str, Any]:
-    return accepted(spiffe_id, *scopes, ports=ports) | {"forwards": ["ClientCertificate"]}
+    """What is `accepted`, of a gateway that may say by which client it was called."""
+    entry = accepted(spiffe_id, *scopes, ports=ports)
+    for port in entry["ports"]:
+        port["forwards"] = ["ClientCertificate"]
+    return entry
 
 
 def document(**changed: Any) -> dict[str, Any]:

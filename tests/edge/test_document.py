@@ -21,6 +21,11 @@ from troth.edge.document import CallToken, DocumentError, parse_document
 CALL = {"name": "finance/ledger", "spiffeID": f"spiffe://{DOMAIN}/a", "ports": ["https"]}
 
 
+def with_forwards(value: Any) -> dict[str, Any]:
+    port = {"name": "https", "scopes": [], "forwards": value}
+    return {"spiffeID": CHECKOUT, "ports": [port]}
+
+
 def read(**changed: Any) -> Any:
     return parse_document(json.dumps(document(**changed)))
 
@@ -36,7 +41,8 @@ def test_all_of_it_is_read() -> None:
     assert whole.spiffe_id == PAYMENTS
     assert whole.issuers == {DOMAIN: ISSUER}
     assert whole.issuer_ids[DOMAIN].endswith("/sa/troth-issuer")
-    assert whole.callers[GATEWAY].forwards == {"ClientCertificate"}
+    assert whole.callers[GATEWAY].forwarded["https"] == {"ClientCertificate"}
+    assert whole.callers[CHECKOUT].forwarded == {"https": frozenset(), "admin": frozenset()}
     assert whole.callers[CHECKOUT].granted["admin"] == {"a", "b"}
     assert whole.callers[CHECKOUT].granted.get("metrics") is None
     assert whole.calls[0].token == CallToken(audience="ledger", scopes=frozenset({"ledger.post"}))
@@ -74,7 +80,9 @@ def test_what_an_operator_without_tokens_writes_is_read() -> None:
         {"accepts": [accepted(CHECKOUT), accepted(CHECKOUT, "payments.admin")]},
         {"accepts": [accepted(CHECKOUT, ports=("https", "https"))]},
         {"accepts": [accepted(CHECKOUT) | {"ports": ["https"]}]},
-        {"accepts": [accepted(CHECKOUT) | {"forwards": "ClientCertificate"}]},
+        {"accepts": [accepted(CHECKOUT) | {"forwards": ["ClientCertificate"]}]},
+        {"accepts": [with_forwards("ClientCertificate")]},
+        {"accepts": [with_forwards(["Subject"])]},
         {"accepts": [accepted(CHECKOUT) | {"methods": ["GET"]}]},
         {"calls": [CALL | {"token": {"audience": "a"}}]},
         {"requires": {"context": ["Actor"]}},

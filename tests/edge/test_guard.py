@@ -453,7 +453,14 @@ def test_a_gateway_speaks_on_the_ports_it_is_accepted_on() -> None:
     files = snapshot(
         accepts=[forwarding(GATEWAY, ports=("admin",)), accepted(CHECKOUT, "payments.charge")]
     )
-    assert code(files, xfcc(element()), peer=known(GATEWAY)) == "gateway-not-accepted"
+    assert code(files, xfcc(element()), peer=known(GATEWAY)) == "caller-not-accepted"
+
+
+def test_a_gateway_speaks_for_others_on_the_ports_that_say_so() -> None:
+    entry = forwarding(GATEWAY, ports=("admin",))
+    entry["ports"] += accepted(GATEWAY)["ports"]
+    files = snapshot(accepts=[entry, accepted(CHECKOUT, "payments.charge")])
+    assert caller(files, xfcc(element()), peer=known(GATEWAY)).workload == GATEWAY
 
 
 def test_a_gateway_that_stops_stripping_lets_no_spoofed_header_count() -> None:

@@ -198,11 +198,12 @@ def test_it_names_the_gateways_that_may_speak_for_others() -> None:
             ],
         ),
         identity("edge", calls=[call("payments")]),
-        identity("other", calls=[call("payments")]),
+        identity("other", calls=[call("payments", "https", "http")]),
     )
     edge, other = document(cluster)["accepts"]
-    assert edge["forwards"] == ["ClientCertificate"]
-    assert "forwards" not in other, "what is declared for a port that is not live counts for none"
+    forwarding = {"scopes": [], "forwards": ["ClientCertificate"]}
+    assert edge["ports"] == [{"name": "https"} | forwarding]
+    assert other["ports"] == [{"name": "http"} | forwarding, {"name": "https", "scopes": []}]
 
 
 def test_it_says_what_transactions_may_begin_here() -> None:

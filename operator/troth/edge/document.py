@@ -17,9 +17,6 @@ from troth.pki.spiffe import SPIFFEID
 from troth.pki.tokens import parse_scopes
 from troth.resources.model import spelled
 
-CLIENT_CERTIFICATE = "ClientCertificate"
-"""What a gateway is declared to forward: the client's certificate, by X-Forwarded-Client-Cert."""
-
 
 class DocumentError(ValueError):
     """An `identity.json` that cannot be read; the sentence says where."""
@@ -52,10 +49,14 @@ class _Part(BaseModel):
 
 
 class AcceptedPort(_Part):
-    """A port that a caller may call, and what it may do there."""
+    """A port that a caller may call, what it may do there, and what it may say of its own callers.
+
+    `ClientCertificate` is the certificate of a gateway's client, by X-Forwarded-Client-Cert.
+    """
 
     name: str
     scopes: Scopes
+    forwards: frozenset[Literal["ClientCertificate"]] = frozenset()
 
 
 class Accepted(_Part):
@@ -63,12 +64,16 @@ class Accepted(_Part):
 
     spiffe_id: WorkloadID
     ports: tuple[AcceptedPort, ...]
-    forwards: frozenset[str] = frozenset()
 
     @cached_property
     def granted(self) -> Mapping[str, frozenset[str]]:
         """What the caller may do, by the ports that it may call."""
         return {each.name: each.scopes for each in self.ports}
+
+    @cached_property
+    def forwarded(self) -> Mapping[str, frozenset[str]]:
+        """What the caller may say of its own callers, by the ports that it may call."""
+        return {each.name: each.forwards for each in self.ports}
 
 
 class CallToken(_Part):

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from troth.edge.caller import Caller
-from troth.edge.document import CLIENT_CERTIFICATE, RequiredToken
+from troth.edge.document import RequiredToken
 from troth.edge.forwarded import parse_forwarded
 from troth.edge.kept import Kept
 from troth.edge.peer import Peer, read_peer
@@ -108,10 +108,8 @@ class Guard:
                 raise RefusedError("certificate-missing")
             return None
         if presented.forwarded:
-            gateway = snapshot.document.callers.get(peer.spiffe_id)
-            if gateway is not None and CLIENT_CERTIFICATE in gateway.forwards:
-                if self.port not in gateway.granted:
-                    raise RefusedError("gateway-not-accepted")
+            accepted = snapshot.document.callers.get(peer.spiffe_id)
+            if accepted is not None and accepted.forwarded.get(self.port):
                 return _client(peer, presented)
         return _Holder(peer.spiffe_id, peer.thumbprint, None)
 

@@ -7,13 +7,14 @@ it says whose tokens to believe, for which audience, and what tokens to get for 
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
 
 from troth.planning.issuers import audience_of
+from troth.resources.peers import Accepts
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
@@ -51,7 +52,7 @@ def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -
             accepts.setdefault(edge.caller, []).append(edge.port)
         if edge.caller == me:
             calls.setdefault(edge.callee, []).append(edge.port)
-    scopes = _scopes(identity)
+    entries = _entries_by_caller(identity)
     document: dict[str, Any] = {
         "version": VERSION,
         "spiffeID": spiffe_id,
@@ -60,12 +61,8 @@ def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -
         "accepts": [
             {
                 "spiffeID": peers.spiffe_ids[caller],
-                "ports": [
-                    {"name": port, "scopes": sorted(scopes.get((caller, port), ()))}
-                    for port in sorted(ports)
-                ],
+                "ports": [_accepted(entries[caller], port) for port in sorted(ports)],
             }
-            | _forwards(identity, caller, ports)
             for caller, ports in sorted(accepts.items())
         ],
         "calls": [
@@ -86,18 +83,21 @@ def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -
     return to_json(document, indent=2).decode() + "\n"
 
 
-def _forwards(identity: ServiceIdentity, caller: Ref, ports: Collection[str]) -> dict[str, Any]:
-    """Return what a caller may say of its own callers, by an entry for a port that is live."""
-    said = {
-        each.value
-        for accepted in identity.spec.accepts
-        if accepted.forwards
-        and accepted.from_
-        and accepted.from_.seen_from(identity.ref.namespace) == caller
-        and not set(accepted.ports).isdisjoint(ports)
-        for each in accepted.forwards
-    }
-    return {"forwards": sorted(said)} if said else {}
+def _entries_by_caller(identity: ServiceIdentity) -> Mapping[Ref, list[Accepts]]:
+    entries: dict[Ref, list[Accepts]] = {}
+    for entry in identity.spec.accepts:
+        if entry.from_:
+            entries.setdefault(entry.from_.seen_from(identity.ref.namespace), []).append(entry)
+    return entries
+
+
+def _accepted(entries: Iterable[Accepts], port: str) -> dict[str, Any]:
+    """Return what a caller may do on a port, and what it may say there of its own callers."""
+    here = [entry for entry in entries if port in entry.ports]
+    scopes = {scope for entry in here for scope in entry.scopes}
+    forwards = {said.value for entry in here for said in entry.forwards}
+    granted: dict[str, Any] = {"name": port, "scopes": sorted(scopes)}
+    return granted | ({"forwards": sorted(forwards)} if forwards else {})
 
 
 def _token_for(
@@ -151,14 +151,3 @@ def listed(document: Mapping[str, Any], port: str, *, inbound: bool) -> frozense
 
 def _entries(part: object) -> list[dict[str, Any]]:
     return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []
-
-
-def _scopes(identity: ServiceIdentity) -> Mapping[tuple[Ref, str], set[str]]:
-    """Return the scopes that an identity grants, by caller and port."""
-    scopes: dict[tuple[Ref, str], set[str]] = {}
-    for accepted in identity.spec.accepts:
-        if accepted.from_:
-            caller = accepted.from_.seen_from(identity.ref.namespace)
-            for port in accepted.ports:
-                scopes.setdefault((caller, port), set()).update(accepted.scopes)
-    return scopes

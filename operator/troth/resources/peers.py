@@ -76,7 +76,7 @@ class Accepts(Model):
     scopes: Annotated[tuple[Scope, ...], Field(max_length=32), SET] = ()
     """What it may do there; enforced by the service from identity.json."""
     forwards: Annotated[tuple[Forwarded, ...], Field(max_length=1), SET] = ()
-    """What it may say of its own callers, being a gateway. ClientCertificate: by the header
+    """What it may say there of its own callers, being a gateway. ClientCertificate: by the header
     X-Forwarded-Client-Cert, who called it."""
 
 
