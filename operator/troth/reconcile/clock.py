@@ -18,8 +18,8 @@ class Clock(Protocol):
     def uptime(self) -> float:
         """Return seconds on a clock that nobody can set."""
 
-    async def until(self, moment: datetime) -> None:
-        """Wait until a moment."""
+    async def until(self, moment: datetime, uptime: float) -> None:
+        """Wait until a moment, or until `uptime`, whichever comes first."""
 
 
 class SystemClock:
@@ -33,10 +33,10 @@ class SystemClock:
         """Return the moment, aware UTC."""
         return datetime.now(UTC)
 
-    async def until(self, moment: datetime) -> None:
-        """Wait until a moment, however the clock is set meanwhile."""
+    async def until(self, moment: datetime, uptime: float) -> None:
+        """Wait until a moment, however the clock is set meanwhile, or until `uptime`."""
         while True:
-            left = (moment - self.now()).total_seconds()
+            left = min((moment - self.now()).total_seconds(), uptime - self.uptime())
             if left <= 0:
                 return
             await asyncio.sleep(min(left, LONGEST_NAP))
@@ -54,10 +54,10 @@ class MovableClock:
         """Return the moment, aware UTC."""
         return self._moment
 
-    async def until(self, moment: datetime) -> None:
-        """Wait until the clock is moved to a moment or past it."""
+    async def until(self, moment: datetime, uptime: float) -> None:
+        """Wait until the clock is moved to a moment or past it, or has lived so long."""
         async with self._moved:
-            await self._moved.wait_for(lambda: self._moment >= moment)
+            await self._moved.wait_for(lambda: self._moment >= moment or self._uptime >= uptime)
 
     def uptime(self) -> float:
         """Return the seconds lived through."""

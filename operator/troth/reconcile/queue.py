@@ -2,18 +2,30 @@
 
 What issuers may issue goes before everything else: it is how an edge that is taken back closes for
 tokens, and it must not wait behind a fleet. Failures come back with exponential backoff and jitter.
-What is due in the future (renewals, expiries) is one heap of due times, not one timer per object.
+What is due in the future (renewals, expiries) is a heap of due times, not one timer per object.
 """
 
 import asyncio
 import heapq
 import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from troth.cluster.informer import Backoff
 from troth.reconcile.clock import Clock
 from troth.world.keys import ISSUER_VIEW, Key
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Due:
+    """When a key is to come back: at a moment, or after as long as that was away. A clock that is
+    set back must not delay what only had to wait.
+    """
+
+    at: datetime
+    uptime: float
+    key: Key
 
 
 class WorkQueue:
@@ -28,9 +40,10 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._backoffs: dict[Key, Backoff] = {}
         self._retries: dict[Key, asyncio.TimerHandle] = {}
-        self._due: dict[Key, datetime] = {}
-        self._heap: list[tuple[datetime, Key]] = []
-        self._heap_changed = asyncio.Event()
+        self._due: dict[Key, _Due] = {}
+        self._by_clock: list[_Due] = []
+        self._by_uptime: list[tuple[float, _Due]] = []
+        self._due_changed = asyncio.Event()
         self._released = asyncio.Event()
 
     def __len__(self) -> int:
@@ -82,34 +95,50 @@ class WorkQueue:
     async def run_due(self) -> None:
         """Bring keys back when they are due, until cancelled."""
         while True:
-            self._heap_changed.clear()
-            if not self._heap:
-                await self._heap_changed.wait()
+            self._due_changed.clear()
+            self._forget_superseded()
+            if not self._by_clock:
+                await self._due_changed.wait()
                 continue
-            moment, key = self._heap[0]
-            if self._due.get(key) != moment:  # superseded
-                heapq.heappop(self._heap)
+            first, (uptime, sooner) = self._by_clock[0], self._by_uptime[0]
+            if first.at <= self._clock.now():
+                self._come_back(first)
                 continue
-            if moment <= self._clock.now():
-                heapq.heappop(self._heap)
-                del self._due[key]
-                self.add([key])
+            if uptime <= self._clock.uptime():
+                self._come_back(sooner)
                 continue
-            sleeping = asyncio.ensure_future(self._clock.until(moment))
-            changed = asyncio.ensure_future(self._heap_changed.wait())
+            sleeping = asyncio.ensure_future(self._clock.until(first.at, uptime))
+            changed = asyncio.ensure_future(self._due_changed.wait())
             try:
                 await asyncio.wait({sleeping, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 sleeping.cancel()
                 changed.cancel()
 
-    def _set_due(self, key: Key, due: datetime | None) -> None:
-        if due is None:
+    def _come_back(self, due: _Due) -> None:
+        del self._due[due.key]
+        self.add([due.key])
+
+    def _forget_superseded(self) -> None:
+        """Drop from the head of both heaps what came back, or is due at another time now."""
+        while self._by_clock and not self._stands(self._by_clock[0]):
+            heapq.heappop(self._by_clock)
+        while self._by_uptime and not self._stands(self._by_uptime[0][1]):
+            heapq.heappop(self._by_uptime)
+
+    def _stands(self, due: _Due) -> bool:
+        return self._due.get(due.key) is due
+
+    def _set_due(self, key: Key, moment: datetime | None) -> None:
+        known = self._due.get(key)
+        if moment is None:
             self._due.pop(key, None)
-        elif self._due.get(key) != due:
-            self._due[key] = due
-            heapq.heappush(self._heap, (due, key))
-            self._heap_changed.set()
+        elif known is None or known.at != moment:
+            away = (moment - self._clock.now()).total_seconds()
+            due = self._due[key] = _Due(moment, self._clock.uptime() + away, key)
+            heapq.heappush(self._by_clock, due)
+            heapq.heappush(self._by_uptime, (due.uptime, due))
+            self._due_changed.set()
 
     def _retry_now(self, key: Key) -> None:
         self._retries.pop(key, None)
