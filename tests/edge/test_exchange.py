@@ -225,6 +225,7 @@ def test_what_the_issuer_says_is_told_only_as_far_as_it_may_say_it() -> None:
         ("Mon, 01 Mar 2027 11:00:00 GMT", 0.0),
         ("86400", 600.0),
         ("Mon, 01 Mar 2032 11:00:00 GMT", 600.0),
+        ("Mon, 01 Mar 99999999999999999999 11:00:00 GMT", 0.0),
         ("-1", 0.0),
         ("1.5", 0.0),
         ("soon", 0.0),

@@ -253,7 +253,7 @@ def retry_after(value: str, now: datetime) -> float:
         return min(float(value), _MOST_WAIT)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if until.tzinfo is None:  # an HTTP date is in GMT, and "-0000" is not how it says so
         until = until.replace(tzinfo=UTC)
