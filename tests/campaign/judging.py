@@ -137,8 +137,11 @@ def identity_of(child: Manifest) -> Identity:
 def wider(history: History, before: Manifest | None, policy: Manifest) -> Iterator[str]:
     """Yield what a policy that is written lets through, and nobody declares or declared.
 
-    What a conflict suspends may stay open if it was, and not open.
+    What a conflict suspends may stay open if it was, and not open. Labels that are put back open
+    nothing: what the policy lets through is judged with the next write, which closes it.
     """
+    if before is not None and before["spec"] == policy["spec"]:
+        return
     me = identity_of(policy)
     spaces = {name: {"kubernetes.io/metadata.name": name} for name in (*NAMESPACES, *OTHERS)}
     for (kind, ref), versions in history.versions.items():
