@@ -106,6 +106,12 @@ class ApiServer(Server):
         await asyncio.sleep(LATENCY)
         return await super().apply(manifest)
 
+    async def apply_new(self, manifest: Manifest) -> Manifest:
+        await asyncio.sleep(LATENCY)  # before it is looked whether it is there, not in between
+        if (manifest["kind"], Ref.of(manifest)) in self.objects:
+            raise ApiError(409, "Conflict", "the object exists")
+        return await super().apply(manifest)
+
     async def merge_patch(
         self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
     ) -> Manifest:

@@ -4,10 +4,17 @@ import asyncio
 import copy
 from datetime import timedelta
 
+import pytest
+
 from tests import virtual_time
-from tests.builders import NOW, Manifest, domain, identity, namespace
+from tests.builders import NOW, OWN, Manifest, domain, identity, namespace
 from tests.reconcile.serving import Server, converge, running
 from troth.cluster.errors import ApiError
+from troth.planning.plan import IssueLeaf, Step
+from troth.planning.planner import plan
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.execute import Executor, TryAgain
+from troth.reconcile.keyring import Keyring
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 
@@ -22,6 +29,10 @@ A_WHILE = 70.0
 
 def shop(server: type[Server] = Server) -> Server:
     return server([namespace("shop", domain="production"), domain(), PAYMENTS])
+
+
+def is_leaf(step: Step) -> bool:
+    return isinstance(step, IssueLeaf)
 
 
 def conflict() -> ApiError:
@@ -49,6 +60,22 @@ def test_a_copy_that_is_behind_does_not_replace_what_another_has_issued() -> Non
             assert server.objects[SECRET] == second
 
     virtual_time.run(story())
+
+
+async def test_what_another_issued_since_it_was_planned_is_not_replaced() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+    world, keyring = it.engine.world, Keyring(OWN)
+    keyring.observe(server.objects["Secret", Ref(OWN, "production-authority")])
+    secret = server.objects[SECRET]
+    world.forget(*SECRET, int(secret["metadata"]["resourceVersion"]) + 1)
+    (step,) = (each for each in plan(identity_key(SID), world, NOW).steps if is_leaf(each))
+    secret["metadata"]["resourceVersion"] += "000"
+    world.observe(copy.deepcopy(secret))  # as a watch tells it while the key is made
+    with pytest.raises(TryAgain):
+        await Executor(server, world, keyring, MovableClock(NOW)).execute(step)
+    assert server.objects[SECRET] == secret
 
 
 def test_a_status_that_met_a_conflict_is_written_again() -> None:

@@ -60,6 +60,8 @@ def plan_certificate(view: View, world: World) -> Layer:
     if fault is not None:
         step = IssueLeaf(
             manifest=_dated(manifest, NEVER if _is_first(view) else format_time(view.now)),
+            uid=view.secret.uid if view.secret else "",
+            resource_version=view.secret.resource_version if view.secret else "",
             trust_domain=view.domain.spec.domain,
             authority_secret=view.known_authority.secret.ref,
             profile=question.profile,

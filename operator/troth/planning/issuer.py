@@ -72,11 +72,13 @@ def _steps(
     question: LeafQuestion, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
 ) -> tuple[Step, ...]:
     manifest = _manifest(domain, world, question.roots)
-    fault = why_issue(question)
+    secret, fault = question.secret, why_issue(question)
     if fault is not None:
         return (
             IssueLeaf(
                 manifest=manifest,
+                uid=secret.uid if secret else "",
+                resource_version=secret.resource_version if secret else "",
                 trust_domain=domain.spec.domain,
                 authority_secret=world.authorities.ref(domain),
                 profile=question.profile,
@@ -88,7 +90,6 @@ def _steps(
                 message=fault.message,
             ),
         )
-    secret = question.secret
     assert secret is not None
     labels = manifest["metadata"]["labels"].items()
     if secret.public.get(ROOTS) == question.roots and labels <= dict(secret.labels).items():

@@ -150,12 +150,16 @@ TokenKeyStep = PrepareTokenKey | ActivateTokenKey | DropSlots
 class IssueLeaf:
     """A key and certificate to make and to keep in a Secret, whose public part `manifest` has.
 
+    `uid` and `resource_version` are of the Secret as it was seen, empty where there was none: what
+    was issued since is not replaced.
     `authority` is the fingerprint of the certificate that must sign, kept in `authority_secret`;
     `reason` and `message` say which check asked for it; `anchors` (PEM) are the roots for the
     truststore.
     """
 
     manifest: Manifest
+    uid: str
+    resource_version: str
     trust_domain: str
     authority_secret: Ref
     profile: LeafProfile

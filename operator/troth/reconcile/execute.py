@@ -232,11 +232,7 @@ class Executor:
             secret = await asyncio.to_thread(leaf_secret, step, signer, now)
         else:
             secret = leaf_secret(step, signer, now)
-        known = self._world.secrets.get(Ref.of(secret))
-        if known is None:
-            return await self._put(secret, "")
-        # only over what was seen: a world that lags would replace what has been issued since
-        return await self._put(secret, known.uid, known.resource_version)
+        return await self._put(secret, step.uid, step.resource_version)
 
     def _signer(self, secret: Ref, trust_domain: str, fingerprint: str) -> SigningAuthority:
         """Return the very authority that was planned with; raises `TryAgain` without it."""
