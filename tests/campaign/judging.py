@@ -27,7 +27,8 @@ from troth.world import observe
 
 DECLARED = ("TrustDomain", "ServiceIdentity", "CredentialRotation", "Namespace", "EndpointSlice")
 BACKDATE = timedelta(minutes=5)
-EARLIEST_RENEWAL = 0.6
+EARLIEST_RENEWAL, LATEST_RENEWAL = 0.6, 2 / 3
+"""The shares of its lifetime after which a certificate may be replaced for its age, and is."""
 OPENINGS: list[Opening] = [
     *((protocol, number) for _, number, protocol in PORTS.values()),
     ("UDP", 53),
@@ -245,7 +246,8 @@ def needless(
         if every and issued_at + parse_duration(every) <= now:
             return
     wanted = [view for view in history.views() if wants_certificate(view, me)]
-    if not any(fault for view in wanted for fault in _lacks(leaf, me, view, objects)):
+    lacks = (_lacks(leaf, me, view, objects, EARLIEST_RENEWAL) for view in wanted)
+    if not any(fault for each in lacks for fault in each):
         yield f"the certificate of {me} was replaced, and was good"
 
 
@@ -270,8 +272,12 @@ def _lacks(
     me: Identity,
     view: View,
     objects: dict[Place, Manifest],
+    renewal: float,
 ) -> Iterator[str]:
-    """Yield what is wrong with the certificate of an identity that has what it needs for one."""
+    """Yield what is wrong with the certificate of an identity that has what it needs for one.
+
+    `renewal` is the share of its lifetime after which it is too old.
+    """
     governor = view.governor(me[0]) or ""
     certificates = view.domains[governor].get("certificates", {})
     mtls = view.identities[me]["authentication"].get("mtls", {})
@@ -281,7 +287,7 @@ def _lacks(
         yield "its name"
     if until - issued_at > min(map(parse_duration, lengths)):
         yield "its lifetime"
-    if view.now >= issued_at + (until - issued_at) * EARLIEST_RENEWAL:
+    if view.now >= issued_at + (until - issued_at) * renewal:
         yield "its age"
     if not signed_by(leaf, _authority(objects, governor)[observe.LEAF]):
         yield "its root"
@@ -401,7 +407,7 @@ class Standing:
                 yield f"{me} has no certificate"
                 continue
             leaves[me] = leaf
-            for fault in _lacks(leaf, me, self.view, self.objects):
+            for fault in _lacks(leaf, me, self.view, self.objects, LATEST_RENEWAL):
                 yield f"the certificate of {me} is not good: {fault}"
         for me, leaf in leaves.items():
             here = self.view.governor(me[0])
