@@ -115,6 +115,18 @@ async def test_just_one_phase_of_a_rotation_is_1() -> None:
         }
 
 
+async def test_the_replacement_of_a_token_key_is_told_where_there_is_one() -> None:
+    async with scraped() as seen:
+        assert seen.samples("troth_token_rotation_phase") == {}
+        await seen.it.put(domain(tokens={}))
+        assert seen.samples("troth_token_rotation_phase")["production", "Idle"] == 1
+        await seen.ask()
+        phases = seen.samples("troth_token_rotation_phase")
+        assert [labels for labels, value in phases.items() if value] == [
+            ("production", "Distributing")
+        ]
+
+
 async def test_a_rotation_tells_when_the_next_begins() -> None:
     async with scraped(identity(), rotation(every="6h")) as seen:
         status = seen.it.server.objects["CredentialRotation", Ref("shop", "payments-rotation")]

@@ -79,7 +79,7 @@ class _WorldCollector(Collector):
         yield self._certificates()
         yield self._authorities()
         yield self._leaves()
-        yield self._phases()
+        yield from self._phases()
         yield self._rotations()
         yield self._unverified()
 
@@ -146,16 +146,25 @@ class _WorldCollector(Collector):
                 family.add_metric((name, fingerprint), count)
         return family
 
-    def _phases(self) -> Metric:
-        family = GaugeMetricFamily(
+    def _phases(self) -> Iterator[Metric]:
+        authority = GaugeMetricFamily(
             "troth_rotation_phase",
             "1 for the phase that the replacement of a trust domain's authority is in.",
             labels=("trust_domain", "phase"),
         )
+        token_key = GaugeMetricFamily(
+            "troth_token_rotation_phase",
+            "1 for the phase that the replacement of the key of a trust domain's tokens is in.",
+            labels=("trust_domain", "phase"),
+        )
         for name, domain in self._operator.engine.world.registry.domains.items():
-            for phase in RotationPhase:
-                family.add_metric((name, phase.value), phase is domain.status.rotation.phase)
-        return family
+            rotating = [(authority, domain.status.rotation)]
+            if domain.spec.tokens is not None:
+                rotating.append((token_key, domain.status.token_rotation))
+            for family, rotation in rotating:
+                for phase in RotationPhase:
+                    family.add_metric((name, phase.value), phase is rotation.phase)
+        yield from (authority, token_key)
 
     def _rotations(self) -> Metric:
         family = GaugeMetricFamily(
