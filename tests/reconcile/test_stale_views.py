@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests import virtual_time
-from tests.builders import NOW, OWN, Manifest, domain, identity, namespace
+from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, converge, running
 from troth.cluster.errors import ApiError
 from troth.planning.plan import IssueLeaf, Step
@@ -76,6 +76,30 @@ async def test_what_another_issued_since_it_was_planned_is_not_replaced() -> Non
     with pytest.raises(TryAgain):
         await Executor(server, world, keyring, MovableClock(NOW)).execute(step)
     assert server.objects[SECRET] == secret
+
+
+async def test_a_copy_that_is_behind_brings_back_nothing_of_what_is_suspended() -> None:
+    """Two domains claim the namespace; what stands there is kept, less what is taken back."""
+    opened = identity(ports=["https"], accepts=[accept("checkout"), accept("web")])
+    server = Server(
+        [
+            namespace("shop", domain="production"),
+            *(domain(), opened),
+            *(identity(name, calls=[call("payments")]) for name in ("checkout", "web")),
+        ]
+    )
+    await converge(server)
+    async with running(server) as one, running(server) as behind:
+        rival = domain("rival", namespaceSelector={"matchLabels": {"domain": "production"}})
+        for each in (one, behind):
+            await each.settle()
+            await each.put(rival)
+        await one.put(identity(ports=["https"], accepts=[accept("web")]))
+        narrowed = {place: copy.deepcopy(server.objects[place]) for place in (POLICY, SECRET)}
+        assert "checkout" not in str(narrowed[POLICY]["spec"])
+        behind.engine.observe(server.put(identity(ports=["https"], accepts=[accept("checkout")])))
+        await asyncio.sleep(0.05)
+        assert {place: server.objects[place] for place in narrowed} == narrowed
 
 
 def test_a_status_that_met_a_conflict_is_written_again() -> None:

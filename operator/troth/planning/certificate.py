@@ -76,8 +76,15 @@ def plan_certificate(view: View, world: World) -> Layer:
     assert view.secret is not None
     if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
         manifest = _dated(manifest, format_time(view.now))
-    steps = (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
+    steps = _update(view, view.secret, manifest)
     return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf)
+
+
+def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
+    """Return the update of the public part of a Secret, if it says anything else."""
+    if not _stale(secret, manifest):
+        return ()
+    return (UpdatePublic(manifest, secret.uid, over=view.kept_from(secret)),)
 
 
 def _is_first(view: View) -> bool:
@@ -105,7 +112,7 @@ def _revocations(view: View, world: World) -> tuple[UpdatePublic, ...]:
     manifest["stringData"] |= {
         name: text for name, text in view.secret.public.items() if name == ROOTS
     }
-    return (UpdatePublic(manifest, view.secret.uid),) if _stale(view.secret, manifest) else ()
+    return _update(view, view.secret, manifest)
 
 
 def _why_not_issue(view: View, declared: Certificate) -> Fault | None:

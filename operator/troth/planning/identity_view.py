@@ -15,6 +15,7 @@ from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
+from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
@@ -59,6 +60,14 @@ class View:
     def gateway_only(self) -> GatewayOnly | None:
         """The declared gateway-only trust, if that is the pattern."""
         return self.identity.spec.authentication.gateway_only
+
+    def kept_from(self, child: IdentitySecret | Content | None) -> str:
+        """Return the version of a child of which something is kept as it stands, because it cannot
+        be told now whether it should; empty where all of it follows from what is declared.
+        """
+        suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
+        kept = suspended or self.domain is None or self.shared is not None
+        return child.resource_version if child is not None and kept else ""
 
 
 def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:

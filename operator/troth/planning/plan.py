@@ -14,9 +14,14 @@ from troth.world.keys import Key
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An object that must exist with exactly this content."""
+    """An object that must exist with exactly this content.
+
+    Content that keeps a part of what stood there is written only `over` that resource version, for
+    else it could bring back what was taken away since; empty for any.
+    """
 
     manifest: Manifest
+    over: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +178,14 @@ class IssueLeaf:
 
 @dataclass(frozen=True, slots=True)
 class UpdatePublic:
-    """The public part of a Secret that must be this; its key and certificate stay."""
+    """The public part of a Secret that must be this; its key and certificate stay.
+
+    `over` is as in `Apply`.
+    """
 
     manifest: Manifest
     uid: str
+    over: str = ""
 
 
 @dataclass(frozen=True, slots=True)

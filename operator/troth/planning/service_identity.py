@@ -111,7 +111,8 @@ def _plan_network(view: View, world: World) -> Layer:
         "metadata": metadata_of(ref, view.identity),
         "spec": spec,
     }
-    return Layer(refused(type_, view.policy_refused) or verdict, (Apply(manifest),))
+    step = Apply(manifest, over=view.kept_from(view.policy))
+    return Layer(refused(type_, view.policy_refused) or verdict, (step,))
 
 
 def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:

@@ -125,8 +125,7 @@ class Executor:
         """
         match step:
             case Apply():
-                fact = standing(self._world, step.manifest)
-                return await self._put(whole(step.manifest), fact.uid if fact else "")
+                return await self._apply(step)
             case CreateRoot() | AdoptAuthority():
                 return await self._begin_authority(step)
             case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
@@ -143,6 +142,12 @@ class Executor:
                 return await self._remove(step)
             case Restart():
                 return await self._restart(step)
+
+    async def _apply(self, step: Apply) -> Keys:
+        fact = standing(self._world, step.manifest)
+        if fact is None and step.over:  # what it was made from is gone
+            raise TryAgain
+        return await self._put(whole(step.manifest), fact.uid if fact else "", step.over)
 
     async def status(self, plan: Plan) -> Keys:
         """Write a plan's status as one merge patch and return whom the answer concerns.
@@ -286,6 +291,8 @@ class Executor:
     async def _update_public(self, step: UpdatePublic) -> Keys:
         written = step.manifest["metadata"]
         metadata = {"uid": step.uid, "labels": written["labels"]}
+        if step.over:
+            metadata["resourceVersion"] = step.over
         if "annotations" in written:
             metadata["annotations"] = written["annotations"]
         patch = {"metadata": metadata, "data": public_data(step.manifest)}
