@@ -138,6 +138,8 @@ async def test_no_more_are_asked_at_once_than_the_api_server_is_meant_to_bear() 
         token(exp=None),
         token(exp=True),
         token(exp=f"{NOW}"),
+        token(exp=10**400),
+        token(exp=-(10**400)),
     ],
 )
 async def test_what_is_plainly_not_for_this_issuer_is_not_asked_about(text: str) -> None:

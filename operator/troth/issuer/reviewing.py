@@ -21,6 +21,7 @@ from troth.issuer.errors import Code, OAuthError, unavailable
 from troth.pki import base64url, strict_json
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import spiffe_id
+from troth.pki.token_checks import LATEST
 
 TIMEOUT = 3.0
 """Seconds that a caller is made to wait for the API server."""
@@ -164,7 +165,8 @@ def _expiry(token: str, audience: str) -> float:
     if audience not in (audiences if isinstance(audiences, list) else [audiences]):
         raise _refused(f"is not for this issuer; project one for the audience {audience}")
     expires = claims.get("exp")
-    if type(expires) is not int:  # True is an int as well, and not a time
+    # True is an int as well, and not a time; and no clock can be compared with a number of any size
+    if type(expires) is not int or not 0 <= expires <= LATEST:
         raise _refused("does not say when it expires")
     return expires
 

@@ -32,8 +32,10 @@ __all__ = [
     "verify_transaction_token",
 ]
 
+LATEST = 253402300799
+"""The last second of the year 9999; what a token says is later is no time."""
+
 _MAX_REQUESTERS = 8
-_LATEST = 253402300799  # the year 9999
 _LEEWAY = LEEWAY.total_seconds()
 _MAX_LIFETIME = MAX_LIFETIME.total_seconds()
 # 32 bytes in canonical base64url: the last character has two bits that must be zero.
@@ -172,7 +174,7 @@ def _check_times(claims: Mapping[str, Any], kind: Kind, now: float) -> tuple[int
 def _moment(claims: Mapping[str, Any], name: str, kind: Kind) -> int:
     value = claims.get(name)
     # True is an int as well, and not a time.
-    if type(value) is not int or not 0 <= value <= _LATEST:
+    if type(value) is not int or not 0 <= value <= LATEST:
         raise kind.malformed(f"has no whole seconds for its {name}")
     return value
 
