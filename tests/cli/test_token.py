@@ -1,6 +1,7 @@
 """`troth token` shows what a token says, never its text, and answers every check of it."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.cli.tokens import (
 )
 from tests.pki import builders as pki
 from troth.cli.main import app
+from troth.cli.quoting import quoted
 from troth.pki.issuing import LeafProfile, issue
 from troth.pki.pem import read_certificates
 from troth.resources.manifests import FaultyManifests
@@ -90,6 +92,25 @@ def test_neither_a_token_nor_a_signature_is_ever_printed(made: Made, output: str
         assert secret.rpartition(".")[2] not in printed
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_neither_are_those_that_name_a_member_which_is_there_twice(output: str) -> None:
+    within = json.dumps(access())
+    token = forged(payload=f"{{{within}: 1, {within}: 2}}")
+    assert access_tokens_in(troth("inspect", "-o", output, given=token).output) == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_a_token_is_found_wherever_a_word_has_it(length: int) -> None:
+    text = f"{'eyJ.' * length}{'x' * length}{access()}, and {access()}"
+    assert access_tokens_in(quoted(text)) == []
+    assert quoted(text).endswith(", and (a token, not shown)")
+
+
+def access_tokens_in(text: str) -> list[str]:
+    """Whatever stands there of a token, also where lines are broken."""
+    return re.findall("eyJhbGciOi[A-Za-z0-9_.-]*", "".join(text.split()))
+
+
 def test_a_token_comes_from_a_file_or_from_standard_input(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(access() + "\n")
@@ -105,7 +126,12 @@ def test_a_token_on_the_command_line_is_taken_with_a_warning() -> None:
 
 def test_what_its_maker_wrote_does_nothing_to_a_terminal() -> None:
     dangerous = "\x1b]0;owned\x07\u202e[red]\x7f\x9b1m"
-    for token in (forged(claims={"scope": dangerous}), forged(claims={dangerous: "x"})):
+    twice = f"{{{json.dumps(dangerous)}: 1, {json.dumps(dangerous)}: 2}}"
+    for token in (
+        forged(claims={"scope": dangerous}),
+        forged(claims={dangerous: "x"}),
+        forged(payload=twice),
+    ):
         printed = inspected(token)
         assert not set("\x1b\x07\u202e\x7f\x9b") & set(printed)
         assert "[red]" in printed  # as text, and not as a colour
@@ -197,6 +223,15 @@ def test_a_good_transaction_token_is_said_to_authenticate_nobody(tmp_path: Path)
     assert result.exit_code == 0, result.output
     assert "by itself it authenticates nobody" in result.stdout
     assert answers(tmp_path, transaction(), audience=DOMAIN)["says"]["context tenant"] == "acme"
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_what_a_good_token_says_is_told_without_tokens(tmp_path: Path, output: str) -> None:
+    within = f"{access()[:60]}.e30.AAAA"
+    token = transaction(context={"tenant": "acme", "note": within})
+    result = verified(tmp_path, token, "-o", output, audience=DOMAIN)
+    assert result.exit_code == 0, result.output
+    assert access_tokens_in(result.stdout) == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from troth.cli.quoting import quoted
+
 LIMIT = 1 << 20
 """More bytes than this are not looked at: it is something else."""
 
@@ -107,7 +109,7 @@ def _part(encoded: str, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise NotAToken(f"its {name} cannot be read: not JSON in base64url") from None
     if not isinstance(document, dict):
         raise NotAToken(f"its {name} is no JSON object")
-    twice = (f"its {name} has the member {each} twice" for each in members_twice)
+    twice = (f"its {name} has the member {quoted(each)} twice" for each in members_twice)
     return document, (*_base64_oddities(encoded, name), *twice)
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.answers import HOLDER, Answer, Judgement
-from troth.cli.quoting import quoted
+from troth.cli.quoting import quoted, without_tokens
 from troth.pki.token_checks import AccessToken
 
 _MARKS = {Answer.PASSED: ("✓", "green"), Answer.FAILED: ("✗", "red"), Answer.UNTOLD: ("·", "dim")}
@@ -67,7 +67,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             | ({"code": check.code} if check.code else {})
             for check in judgement.checks
         ],
-        "says": says(judgement),
+        "says": without_tokens(says(judgement)),
     }
 
 
