@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +27,9 @@ from tests.cli.tokens import (
     transaction,
 )
 from tests.pki import builders as pki
+from troth.cli.anatomy import DEEPEST, take_apart
 from troth.cli.main import app
-from troth.cli.quoting import quoted
+from troth.cli.quoting import quoted, without_tokens
 from troth.pki.issuing import LeafProfile, issue
 from troth.pki.pem import read_certificates
 from troth.resources.manifests import FaultyManifests
@@ -184,6 +186,32 @@ def test_what_is_no_token_is_refused_in_a_sentence_that_quotes_nothing(text: str
     result = troth("inspect", given=text)
     assert isinstance(result.exception, FaultyManifests)
     assert not text or text not in str(result.exception)
+
+
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}")])
+def test_what_is_nested_without_end_is_refused_in_a_sentence(opens: str, closes: str) -> None:
+    for levels in (DEEPEST, 600, 100_000):
+        payload = f'{{"a":{opens * levels}1{closes * levels}}}'
+        result = troth("inspect", given=forged(payload=payload))
+        assert isinstance(result.exception, FaultyManifests)
+    shallow = f'{{"a":{opens * (DEEPEST - 1)}1{closes * (DEEPEST - 1)}}}'
+    assert troth("inspect", given=forged(payload=shallow)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        json.dumps({"scope": "eyJ" * 100_000}),
+        json.dumps({"scope": "eyJ" * 50_000 + ".eyJ" * 50_000}),
+        json.dumps({str(number): 0 for number in range(40_000)}),
+    ],
+    ids=["words that begin as tokens do", "parts that do", "members"],
+)
+def test_how_long_it_takes_to_look_grows_with_the_length_alone(payload: str) -> None:
+    token = forged(payload=payload)
+    began = time.process_time()
+    without_tokens(take_apart(token).claims)
+    assert time.process_time() - began < 2  # by the square it would be some minutes
 
 
 def test_bytes_that_are_no_text_are_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ everything that can be read is read, and what a strict reader would stumble over
 import base64
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +17,8 @@ from troth.cli.quoting import quoted
 
 LIMIT = 1 << 20
 """More bytes than this are not looked at: it is something else."""
+DEEPEST = 64
+"""Levels of objects and arrays; tokens of Troth have two, and what shows them goes down each."""
 
 _PARTS = 3
 _URL_TO_STANDARD = str.maketrans("-_", "+/")
@@ -94,8 +97,8 @@ def _part(encoded: str, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     members_twice: list[str] = []
 
     def gathered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [each for each, _ in pairs]
-        members_twice.extend(sorted({each for each in names if names.count(each) > 1}))
+        times = Counter(name for name, _ in pairs)
+        members_twice.extend(sorted(name for name, often in times.items() if often > 1))
         return dict(pairs)
 
     try:
@@ -109,8 +112,21 @@ def _part(encoded: str, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise NotAToken(f"its {name} cannot be read: not JSON in base64url") from None
     if not isinstance(document, dict):
         raise NotAToken(f"its {name} is no JSON object")
+    if _levels(document) > DEEPEST:
+        raise NotAToken(f"its {name} has more than {DEEPEST} levels, which no token has")
     twice = (f"its {name} has the member {quoted(each)} twice" for each in members_twice)
     return document, (*_base64_oddities(encoded, name), *twice)
+
+
+def _levels(document: dict[str, Any]) -> int:
+    """Return how deep objects and arrays are within each other."""
+    levels = 0
+    level: list[Any] = [document]
+    while level:
+        levels += 1
+        members = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for several in members for each in several if isinstance(each, (dict, list))]
+    return levels
 
 
 def _number(text: str) -> float | str:

@@ -5,8 +5,12 @@ likes, also what makes a terminal do something, and what is printed is copied in
 import json
 import re
 
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}", re.ASCII)
-_NOT_SHOWN = "(a token, not shown)"
+# It begins at the first eyJ of a word. To look from each one on would take time by the square of a
+# text's length, and its length is its maker's choice.
+_TOKEN = re.compile(
+    r"(?<![\w-])(?P<before>(?:(?!eyJ)[\w-])*+)eyJ[\w-]{8,}+(?:\.[\w-]*+){2,4}+", re.ASCII
+)
+_NOT_SHOWN = r"\g<before>(a token, not shown)"
 
 
 def quoted(value: object) -> str:
