@@ -21,7 +21,7 @@ from tests.builders import (
     namespace,
     tokens_secret,
 )
-from troth.issuer.view import read_view
+from troth.issuer.view import LONGEST, read_view
 from troth.planning import issuer_view
 from troth.planning.issuer_view import compiled, standing_callers
 from troth.planning.plan import UpdateIssuer
@@ -267,11 +267,18 @@ def test_an_edit_by_hand_is_put_right_at_once_however_often() -> None:
         cluster.visit(VIEW)
 
 
-def test_a_view_without_room_takes_back_and_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else what the API server refuses to store would keep what is taken back alive."""
+@pytest.mark.parametrize("limit", ["MOST", "LONGEST"])
+def test_a_view_without_room_takes_back_and_adds_nothing(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what the API server refuses to store would keep what is taken back alive, and so would
+    what the issuer refuses to read.
+    """
     cluster = shop(payments(), checkout(call("payments", scopes=["charge", "refund"])))
     assert scopes(cluster) == ["charge", "refund"]
-    monkeypatch.setattr(issuer_view, "MOST", 100)
+    standing = decoded(cluster.objects[TOKENS])["view.json.gz"]
+    room = {"MOST": 100, "LONGEST": len(gzip.decompress(standing))}
+    monkeypatch.setattr(issuer_view, limit, room[limit])
     cluster.put(payments(accept("checkout", scopes=["charge", "audit"])))
     cluster.put(checkout(call("payments", scopes=["charge", "audit"])))
     cluster.put(identity("other", startsTransactions={}))
@@ -282,6 +289,10 @@ def test_a_view_without_room_takes_back_and_adds_nothing(monkeypatch: pytest.Mon
     monkeypatch.undo()
     assert scopes(cluster) == ["audit", "charge"]
     assert cluster.condition(domain_key("production"), "TokensReady")["reason"] == "Active"
+
+
+def test_the_operator_writes_no_view_that_is_longer_than_an_issuer_reads() -> None:
+    assert issuer_view.LONGEST == LONGEST
 
 
 # What cannot be told

@@ -30,7 +30,8 @@ NOTHING = timedelta(0)
 MOST = 900_000
 """Bytes of a view, compressed; a Secret has room for 1 MiB, keys and bundle included."""
 LONGEST = 32 * 1024 * 1024
-"""Bytes of a view that is read back; what came from elsewhere might be endless."""
+"""Bytes of a view as such: no more is read, by the issuer or here, for what came from elsewhere may
+be endless. One that says nearly the same of everybody is longer than that long before `MOST`."""
 
 
 def plan_issuer_view(key: Key, world: World, now: datetime) -> Plan:
@@ -60,8 +61,9 @@ def _data(
     what was taken back goes.
     """
     standing = standing_callers(known.view)
-    view = compiled(domain, world, standing, now)
-    narrowed = len(view) > MOST
+    text = _text(domain, world, standing, now, growing=True)
+    view = _compressed(text)
+    narrowed = len(view) > MOST or len(text) > LONGEST
     if narrowed:
         view = compiled(domain, world, standing, now, growing=False)
     data = {VIEW: view} if view != known.view else {}
@@ -77,6 +79,12 @@ def compiled(
 
     One that is not `growing` has nothing that `standing` has not.
     """
+    return _compressed(_text(domain, world, standing, now, growing=growing))
+
+
+def _text(
+    domain: TrustDomain, world: World, standing: Standing, now: datetime, *, growing: bool
+) -> bytes:
     document = {
         "version": VERSION,
         "trustDomain": domain.spec.domain,
@@ -84,7 +92,11 @@ def compiled(
         "maxLifetime": int(MAX_LIFETIME.total_seconds()),
         "callers": callers_of(domain, world, standing, now, growing=growing),
     }
-    return gzip.compress(to_json(document), compresslevel=6, mtime=0)
+    return to_json(document)
+
+
+def _compressed(text: bytes) -> bytes:
+    return gzip.compress(text, compresslevel=6, mtime=0)
 
 
 def standing_callers(view: bytes) -> Standing:

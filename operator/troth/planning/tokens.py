@@ -115,9 +115,9 @@ def _judged(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> 
         return verdicts.false(TYPE, "CompilingView", "what may be issued is being compiled")
     if known.narrowed:
         message = (
-            f"the issuer's view has no room in the Secret {known.ref}: what is taken back takes "
-            "effect, and nothing new can be issued; divide the trust domain, or remove edges or "
-            "scopes"
+            f"the issuer's view is too large for the Secret {known.ref}, or for the issuer to "
+            "read: what is taken back takes effect, and nothing new can be issued; divide the "
+            "trust domain, or remove edges or scopes"
         )
         return verdicts.false(TYPE, "ViewTooLarge", message)
     if now < _forgotten_at(known):
