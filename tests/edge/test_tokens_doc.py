@@ -11,8 +11,10 @@ from tests import builders
 from tests.edge.shop import DOMAIN, identity_document, write_bundle, write_identity
 from troth.edge import refusal
 from troth.edge.files import Identity
+from troth.issuer.errors import Code
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
+from troth.world.observe import tokens_secret
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/tokens.md").read_text()
@@ -69,6 +71,22 @@ def test_every_code_of_a_refusal_is_explained() -> None:
         re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \| 40", TEXT, re.MULTILINE)))
     )
     assert known <= listed
+
+
+def test_every_answer_of_the_issuer_is_explained() -> None:
+    listed = re.findall(r"^\| `([a-z_]+)` \| ", TEXT, re.MULTILINE)
+    assert set(Code) <= set(listed)
+
+
+def test_every_reason_why_there_are_no_tokens_is_explained() -> None:
+    planning = ROOT / "operator/troth/planning"
+    code = "".join((planning / name).read_text() for name in ("tokens.py", "issuer.py"))
+    reasons = set(re.findall(r'(?:false\(TYPE, |Fault\()"(\w+)"', code))
+    unreadable = tokens_secret(builders.secret("production-tokens")).fault
+    assert unreadable is not None
+    listed = "".join(re.findall(r"^\| (`[A-Z].*?) \|", TEXT, re.MULTILINE))
+    assert len(reasons) > 5
+    assert reasons | {unreadable.reason} <= set(re.findall(r"`(\w+)`", listed))
 
 
 def test_the_links_lead_somewhere() -> None:
