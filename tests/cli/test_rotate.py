@@ -276,6 +276,14 @@ async def test_what_is_neither_a_root_nor_a_token_key_is_refused_with_those_ther
         await _compromised(cast("PersonalServer", OneDomain()), wish)
 
 
+async def test_what_is_no_trust_domains_is_said_to_have_neither() -> None:
+    wish = Wish(parse_target("sid/payments"), "shop", compromised=ROOT)
+    with pytest.raises(FaultyManifests, match="only a root or a token key can be"):
+        await _compromised(cast("PersonalServer", OneDomain()), wish)
+    told = " ".join(CliRunner().invoke(app, ["rotate", "--help"]).stdout.split())
+    assert "Drop this root or token key of a TrustDomain" in told
+
+
 # What is shown
 
 

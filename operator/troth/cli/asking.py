@@ -67,7 +67,7 @@ def rotate_now(
 def drop_root(
     target: Manifest, namespace: str, rotations: Iterable[Manifest], name: str, fingerprint: str
 ) -> Request:
-    """Return the request to drop a root whose key is known to others.
+    """Return the request to drop a root whose key is known to others, or a key that signs tokens.
 
     It goes into a CredentialRotation of its own, which stays as the record of it.
     """
@@ -116,7 +116,7 @@ def _must_be_of(standing: Manifest, target: Manifest) -> None:
 def _must_not_be_a_record(standing: Manifest) -> None:
     if "compromised" in standing["spec"]:
         sentence = (
-            "declares a root compromised and stays as the record of it; choose another --name"
+            "declares what is compromised and stays as the record of it; choose another --name"
         )
         raise FaultyManifests([Fault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
 

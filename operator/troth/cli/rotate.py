@@ -48,7 +48,7 @@ def rotate(
         str,
         typer.Option(
             metavar="FINGERPRINT",
-            help="Drop this root of a TrustDomain without waiting for anybody.",
+            help="Drop this root or token key of a TrustDomain without waiting for anybody.",
         ),
     ] = "",
     yes: Annotated[

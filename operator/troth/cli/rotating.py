@@ -107,7 +107,9 @@ class _Lost:
 async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
     """Return the root, or the key that signs tokens, that is meant."""
     if wish.named.kind.name != "TrustDomain":
-        sentence = "only a root can be declared compromised; rotate this with --now alone"
+        sentence = (
+            "only a root or a token key can be declared compromised; rotate this with --now alone"
+        )
         raise FaultyManifests([Fault("", str(wish), "", sentence)])
     status = (await server.get("TrustDomain", wish.place)).get("status") or {}
     known = {part: status.get(part) or [] for part in ("authorities", "tokenKeys")}
