@@ -160,6 +160,17 @@ async def test_nobody_gets_more_than_the_view_says(
     assert refusal(await ask(issuer_app(), {**FOR_PAYMENTS, **form}, certificate)) == code
 
 
+async def test_scopes_that_no_token_could_hold_are_refused_and_some_of_them_are_given() -> None:
+    scopes = [f"payments.{number:0120}" for number in range(64)]
+    document = builders.view()
+    document["callers"][CHECKOUT]["audiences"][PAYMENTS]["scopes"] = scopes
+    issuer = issuer_app(mandate(document))
+    assert refusal(await ask(issuer, FOR_PAYMENTS, svid())) == "invalid_scope"
+    some = {**FOR_PAYMENTS, "scope": " ".join(scopes[:32])}
+    token = (await ask(issuer, some, svid())).json()["access_token"]
+    assert verified(token).scopes == {*scopes[:32]}
+
+
 async def test_a_client_id_that_is_the_callers_own_is_taken() -> None:
     form = {**FOR_PAYMENTS, "client_id": CHECKOUT}
     assert (await ask(issuer_app(), form, svid())).status_code == 200

@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic_core import to_json
 
 from troth.issuer.asking import TRANSACTION_TYPE
-from troth.issuer.errors import invalid_request
+from troth.issuer.errors import Code, OAuthError, invalid_request
 from troth.issuer.grants import AccessGrant, TransactionGrant
 from troth.issuer.mandate import Mandate
 from troth.pki.token_form import MAX_TOKEN
@@ -24,7 +24,10 @@ class Issued:
 
 
 def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_type: str) -> Issued:
-    """Make an access token; the answer is that of RFC 6749 section 5.1 and RFC 8693 2.2.1."""
+    """Make an access token; the answer is that of RFC 6749 section 5.1 and RFC 8693 2.2.1.
+
+    Raises `OAuthError` where the scopes are more than a token can hold: nobody would take it.
+    """
     token_id, scope = secrets.token_urlsafe(16), " ".join(sorted(grant.scopes))
     token = mandate.signer.access_token(
         issuer=mandate.view.issuer,
@@ -36,6 +39,12 @@ def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_typ
         certificate=grant.certificate,
         token_id=token_id,
     )
+    if len(token) > MAX_TOKEN:
+        raise OAuthError(
+            Code.INVALID_SCOPE,
+            "the scopes for this audience are too long for one token; ask for some of them, or "
+            "declare fewer",
+        )
     seconds = int(grant.lifetime.total_seconds())
     return Issued(token_id, scope, _answer(token, "Bearer", issued_type, seconds, scope))
 
