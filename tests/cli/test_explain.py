@@ -96,6 +96,22 @@ def test_to_a_person_the_line_to_mend_is_named(tmp_path: Path) -> None:
     assert f"shop.yaml:{number}" in "".join(result.stdout.split())
 
 
+def test_to_be_mended_is_an_entry_whose_scopes_count(tmp_path: Path) -> None:
+    """On the port of the first one no edge is live: a scope that is added there helps nobody."""
+    two = [
+        {"from": {"name": "checkout"}, "ports": [port], "scopes": ["payments.charge"]}
+        for port in ("admin", "https")
+    ]
+    documents = list(yaml.safe_load_all(TOKENS))
+    for each in documents:
+        if (each["kind"], each["metadata"]["name"]) == ("ServiceIdentity", "payments"):
+            each["spec"]["accepts"] = two
+    result = explained(tmp_path, "checkout", "payments", text=yaml.safe_dump_all(documents))
+    assert result.exit_code == 0, result.output
+    adding = [line.split()[-1] for line in result.stdout.splitlines() if "add to" in line]
+    assert set(adding) == {"spec.accepts[1].scopes"}
+
+
 def test_whom_a_token_names_is_told(tmp_path: Path) -> None:
     told = document(tmp_path)
     assert (told["audience"], told["issuer"]) == (PAYMENTS, ISSUER)

@@ -131,7 +131,9 @@ def _missing(both: Scopes, told: Told, caller: Ref, callee: Ref) -> dict[str, An
         if not said and not entries:
             return {"missing": f"{silent}, and has no entry for this peer under {field}"}
         if not said:
-            return {"missing": silent, "mend": entries[0]}
+            # where it is added it is to count: one on a port without a live edge would not do
+            counting = (entry for entry in entries if both.counts(entry))
+            return {"missing": silent, "mend": next(counting, entries[0])}
     for entries, speaks in ((told.given, f"{callee} gives"), (told.asked, f"{caller} asks for")):
         if both.live and not any(map(both.counts, entries)):
             ports = ", ".join(sorted({port for entry in entries for port in entry.ports}))
