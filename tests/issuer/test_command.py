@@ -48,6 +48,15 @@ def test_it_asks_for_the_domain() -> None:
     assert "--domain" in ended.output
 
 
+@pytest.mark.parametrize("command", [("issue", "--domain", "production"), ("run",)])
+@pytest.mark.parametrize("option", ["--log-format", "--log-level"])
+def test_how_it_cannot_log_it_says_in_a_sentence(command: tuple[str, ...], option: str) -> None:
+    ended = CliRunner().invoke(app, [*command, option, "loudly"])
+    assert ended.exit_code == 2
+    assert option in ended.output
+    assert "'loudly' is none of" in ended.output
+
+
 def written(capsys: pytest.CaptureFixture[str], *, direct: bool) -> list[dict[str, str]]:
     configure(LogFormat.JSON, "info", direct=direct)
     log = structlog.get_logger()
