@@ -165,13 +165,15 @@ class KnownAccounts:
 class Wire:
     """Puts the caller's certificate where a server with TLS would, and passes the rest on."""
 
-    def __init__(self, inner: ASGIApp, certificate: bytes | None) -> None:
+    def __init__(self, inner: ASGIApp, certificate: bytes | None, error: str | None = None) -> None:
         self._inner = inner
         self._chain = [certificate.decode()] if certificate else []
+        self._error = error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope["extensions"] = {"tls": {"client_cert_chain": self._chain}}
+            tls = {"client_cert_chain": self._chain, "client_cert_error": self._error}
+            scope["extensions"] = {"tls": tls}
         await self._inner(scope, receive, send)
 
 

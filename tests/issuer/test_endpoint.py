@@ -22,6 +22,7 @@ from tests.issuer.builders import (
     LEDGER,
     PAYMENTS,
     KnownAccounts,
+    Wire,
     client,
     issuer_app,
     mandate,
@@ -182,6 +183,13 @@ async def test_a_certificate_that_is_not_valid_at_the_moment_proves_nothing() ->
         clock = partial(operator.add, datetime.now(UTC), timedelta(days=days))
         application = app(lambda: current, KnownAccounts(), Decisions(), clock)
         assert refusal(await ask(application, FOR_PAYMENTS, svid())) == "invalid_client"
+
+
+async def test_a_certificate_that_tls_did_not_verify_proves_nothing() -> None:
+    """uvicorn ends such a handshake; the ASGI extension has a server that goes on say so."""
+    wire = httpx.ASGITransport(Wire(issuer_app(), svid(), "expired"))
+    async with httpx.AsyncClient(transport=wire, base_url=ISSUER) as caller:
+        assert refusal(await caller.post("/token", data=FOR_PAYMENTS)) == "invalid_client"
 
 
 async def test_a_certificate_of_another_kind_proves_nothing() -> None:

@@ -57,7 +57,7 @@ class TrothMiddleware:
             return
         if kind not in {"http", "websocket"}:
             raise ValueError(f"there is no guard for ASGI connections of type {kind}")
-        judged = self._doorkeeper.judge(scope["path"], _chain(scope), scope["headers"])
+        judged = self._doorkeeper.judge(scope["path"], chain_of(scope), scope["headers"])
         if isinstance(judged.caller, Refusal):
             await _refuse(judged.caller, scope, receive, send)
             return
@@ -79,7 +79,8 @@ def caller_of(scope: Mapping[str, Any]) -> Caller | None:
     return caller if isinstance(caller, Caller) else None
 
 
-def _chain(scope: Scope) -> tuple[str, ...]:
+def chain_of(scope: Mapping[str, Any]) -> tuple[str, ...]:
+    """The certificates that a client has shown and TLS has verified: PEM, leaf first."""
     tls = (scope.get("extensions") or {}).get("tls")
     # A server may go on though the certificate did not verify; then it is nobody's.
     if tls is None or tls.get("client_cert_error"):

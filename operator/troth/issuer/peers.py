@@ -5,13 +5,14 @@ has expired, is asked of every request; how old a connection gets is bounded in 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from troth.edge.asgi import chain_of
 from troth.issuer.errors import Code, OAuthError
 from troth.issuer.grants import Proof
 from troth.pki.certificates import Leaf, parse_leaf
@@ -42,7 +43,7 @@ class Peers:
         Raises `invalid_client` for a certificate that is no X.509-SVID of this trust domain, or
         that is not valid at this moment.
         """
-        chain = _chain(scope)
+        chain = chain_of(scope)
         if not chain:
             return None
         read = self._certificate(chain[0])
@@ -62,12 +63,6 @@ class Peers:
             if len(self._read) > _REMEMBERED:
                 self._read.popitem(last=False)
         return self._read[pem]
-
-
-def _chain(scope: Mapping[str, Any]) -> list[str]:
-    tls = (scope.get("extensions") or {}).get("tls") or {}
-    chain: Iterable[str] = tls.get("client_cert_chain") or ()
-    return list(chain)
 
 
 def _parse(pem: str) -> _Read | None:
