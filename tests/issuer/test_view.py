@@ -55,6 +55,25 @@ def test_what_a_later_operator_adds_is_no_reason_to_stop() -> None:
     assert read_view(packed({**VIEW, "writtenAt": "2026-11-25T12:00:00Z"})) == read_view(
         packed(VIEW)
     )
+    more = builders.view()
+    more["callers"][CHECKOUT]["audiences"][PAYMENTS]["since"] = "2026-11-25T12:00:00Z"
+    assert read_view(packed(more)) == read_view(packed(VIEW))
+
+
+def test_an_edge_takes_so_little_room_that_two_views_fit_beside_each_other() -> None:
+    """While a new view is read the one before is still in use, in a pod with 256 MiB."""
+    callers = [f"spiffe://{DOMAIN}/ns/shop/sa/service-number-{number}" for number in range(100)]
+    grant = {"scopes": ["read", "write"], "lifetime": 300}
+    entries = {caller: {"audiences": dict.fromkeys(callers, grant)} for caller in callers}
+    compressed = packed({**VIEW, "callers": entries})
+    read_view(compressed)
+    tracemalloc.start()
+    try:
+        view = read_view(compressed)
+        room, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert room / sum(len(each.audiences) for each in view.callers.values()) < 500
 
 
 @pytest.mark.parametrize(
@@ -75,6 +94,9 @@ def test_what_a_later_operator_adds_is_no_reason_to_stop() -> None:
         ({"callers": {CHECKOUT: {"audiences": {"": {"scopes": [], "lifetime": 1}}}}}, "callers"),
         ({"callers": {CHECKOUT: {"audiences": {"a": {"scopes": [], "lifetime": 0}}}}}, "callers"),
         ({"callers": {CHECKOUT: {"audiences": {"a": {"scopes": "x", "lifetime": 1}}}}}, "callers"),
+        ({"callers": {CHECKOUT: {"audiences": {"a": {"scopes": [], "lifetime": "1"}}}}}, "callers"),
+        ({"callers": {CHECKOUT: {"audiences": {"a": {"scopes": []}}}}}, "callers"),
+        ({"callers": {CHECKOUT: {"audiences": {"a": [[], 1]}}}}, "callers"),
         (
             {"callers": {CHECKOUT: {"audiences": {"a": {"scopes": ["a b"], "lifetime": 1}}}}},
             "callers",
@@ -99,6 +121,8 @@ def test_a_caller_of_another_trust_domain_is_refused() -> None:
 def test_what_is_refused_is_not_quoted() -> None:
     assert "hunter2" not in complaint(packed({**VIEW, "issuer": "hunter2"}))
     assert "hunter2" not in complaint(packed({**VIEW, "callers": {"hunter2": {"audiences": {}}}}))
+    odd = {CHECKOUT: {"audiences": {"hunter2": {"scopes": ["hunter 2"], "lifetime": "hunter2"}}}}
+    assert "hunter" not in complaint(packed({**VIEW, "callers": odd}))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass
 
 from troth.pki.spiffe import SPIFFEID, check_trust_domain
 from troth.pki.tokens import MAX_LIFETIME, MAX_TEXT, is_text, parse_scopes
@@ -63,8 +64,12 @@ class _Part(BaseModel):
     )
 
 
-class Audience(_Part):
-    """What a caller may have for one audience: at most these scopes, for so many seconds."""
+@dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, hide_input_in_errors=True))
+class Audience:
+    """What a caller may have for one audience: at most these scopes, for so many seconds.
+
+    There is one for each edge, so it takes no more room than it must: a model would take twice.
+    """
 
     scopes: frozenset[Scope]
     lifetime: Seconds
