@@ -30,8 +30,8 @@ T = TypeVar("T")
 class Revocation:
     """What became of an edge that is taken back.
 
-    `issuer` and `callee` are how many seconds later each refused, infinite if it did not; `error`
-    is the issuer's and `held` the callee's answer to a token from before.
+    `issuer` and `callee` are how many seconds later each refused, the issuer's infinite if it did
+    not; `error` is the issuer's answer, and `held` the callee's last one to a token from before.
     """
 
     issuer: float

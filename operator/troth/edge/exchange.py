@@ -87,9 +87,10 @@ class Issued:
 class ExchangeFailedError(Exception):
     """No token came of one request.
 
-    `code` is the issuer's word (RFC 6749 section 5.2), or `unreachable`, `answer-status` or
-    `answer-malformed`. `final` says that the issuer understood and refused; else it is away or ill.
-    `retry_after` is how many seconds it asked to be left alone.
+    `code` is the issuer's word (RFC 6749 section 5.2), or `unreachable`, `wrong-server`,
+    `answer-status` or `answer-malformed`, or `account-token` where there was nothing to ask with.
+    `final` says that the issuer understood and refused; else it is away or ill. `retry_after` is
+    how many seconds it asked to be left alone.
     """
 
     def __init__(
