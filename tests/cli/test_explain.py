@@ -239,12 +239,25 @@ def verified_in(namespace: str) -> Result:
 
 def test_keys_and_issuers_come_from_the_cluster(cluster: Server, tmp_path: Path) -> None:
     bundles = (mounted(tmp_path) / "bundle-map.json").read_text()
-    metadata = {"name": "trust-bundle", "namespace": "shop"}
-    config = {"kind": "ConfigMap", "metadata": metadata, "data": {"bundle-map.json": bundles}}
-    cluster.manifests = (*cluster.manifests, config)
+    cluster.manifests = (*cluster.manifests, bundle("trust-bundle", bundles))
     result = verified_in("shop")
     assert result.exit_code == 0, result.output
     assert f"in the bundle of {DOMAIN}" in result.stdout
+
+
+def test_keys_are_not_believed_because_they_come_first(cluster: Server, tmp_path: Path) -> None:
+    """Somebody who may write ConfigMaps in a namespace puts one there as Troth's are labelled."""
+    bundles = (mounted(tmp_path) / "bundle-map.json").read_text()
+    other = bundle("trust-bundle", bundles.replace(DOMAIN, "other.example"))
+    cluster.manifests = (*cluster.manifests, bundle("a-bundle", bundles), other)
+    result = verified_in("shop")
+    assert isinstance(result.exception, FaultyManifests)
+    assert "a-bundle and trust-bundle have different keys" in str(result.exception)
+
+
+def bundle(name: str, text: str) -> Manifest:
+    metadata = {"name": name, "namespace": "shop"}
+    return {"kind": "ConfigMap", "metadata": metadata, "data": {"bundle-map.json": text}}
 
 
 def test_a_namespace_without_a_bundle_is_refused_in_a_sentence(cluster: Server) -> None:

@@ -46,11 +46,18 @@ async def trusted(
 
 
 async def _bundles(server: PersonalServer, namespace: str) -> dict[str, SPIFFEBundle]:
+    found: dict[str, str] = {}
     async for page in server.pages(Selection("ConfigMap", namespace, labels=_OURS)):
         for item in page["items"]:
             text = (item.get("data") or {}).get(BUNDLE_MAP)
             if isinstance(text, str):
-                return _parsed(text, f"ConfigMap {namespace}/{item['metadata']['name']}")
+                found[str(item["metadata"]["name"])] = text
+    # The label is no proof: whoever may write ConfigMaps there can give one to keys of their own.
+    if len({*found.values()}) > 1:
+        sentence = f"{' and '.join(found)} have different keys; name a file with --bundle"
+        raise FaultyManifests([Fault("", f"Namespace {namespace}", BUNDLE_MAP, sentence)])
+    for name, text in found.items():
+        return _parsed(text, f"ConfigMap {namespace}/{name}")
     sentence = (
         f"no ConfigMap of Troth's has {BUNDLE_MAP} there; name a namespace that a TrustDomain "
         "governs with --namespace, or a file with --bundle"
