@@ -404,6 +404,19 @@ async def test_without_a_view_nothing_is_issued_and_nothing_served() -> None:
 # What is told
 
 
+@pytest.mark.parametrize("form", [FOR_PAYMENTS, START])
+async def test_a_token_for_a_scope_is_neither_logged_nor_answered(form: dict[str, str]) -> None:
+    """It has the form of a scope, and clients log why they get no token."""
+    issuer = issuer_app()
+    token = (await ask(issuer, FOR_PAYMENTS, svid())).json()["access_token"]
+    for scope in (token, f"{'a' * 500} {token}"):
+        with capture_logs() as lines:
+            response = await ask(issuer, {**form, "scope": scope}, svid())
+        assert refusal(response) == "invalid_scope"
+        for told in (response.text, json.dumps(lines)):
+            assert token[:20] not in told
+
+
 async def test_every_decision_is_told_once_and_without_a_token() -> None:
     registry = CollectorRegistry()
     current = mandate()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from troth.issuer.asking import TENANT, AccessRequest, TransactionReplacement, TransactionStart
-from troth.issuer.errors import Code, OAuthError, invalid_request
+from troth.issuer.errors import Code, OAuthError, invalid_request, without_tokens
 from troth.issuer.view import Caller, View
 from troth.pki.token_checks import TransactionToken
 
@@ -137,7 +137,8 @@ def _check_domain(audience: str, view: View) -> None:
 
 def _check_scopes(asked: frozenset[str], granted: frozenset[str]) -> None:
     if beyond := sorted(asked - granted):
-        raise OAuthError(Code.INVALID_SCOPE, f"not granted: {' '.join(beyond)[:512]}")
+        named = without_tokens(" ".join(beyond))  # before it is cut: the half of one is one too
+        raise OAuthError(Code.INVALID_SCOPE, f"not granted: {named[:512]}")
 
 
 def _requesters(before: str, now: str) -> str:
