@@ -139,6 +139,25 @@ def test_the_record_of_a_compromised_root_is_not_used_for_other_requests() -> No
         rotate_now(PRODUCTION, OWN, [record], "record", NOW)
 
 
+def test_one_record_does_not_take_the_place_of_another() -> None:
+    record = rotation("TrustDomain", "production", OWN, "record", compromised=ROOT)
+    with pytest.raises(FaultyManifests, match="stays as the record of it"):
+        drop_root(PRODUCTION, OWN, [record], "record", "f" * 16)
+    assert drop_root(PRODUCTION, OWN, [record], "record", ROOT).manifest() == record
+
+
+def test_what_has_the_name_of_a_new_request_and_is_for_something_else_is_left_alone() -> None:
+    """What is applied replaces what the same person applied before: a record would be gone."""
+    name = "production-rotation"
+    record = rotation("TrustDomain", "production", OWN, name, compromised=ROOT)
+    with pytest.raises(FaultyManifests, match="stays as the record of it; choose another --name"):
+        rotate_now(PRODUCTION, OWN, [record], "", NOW)
+    namesakes = rotation("ServiceIdentity", "production", OWN, name)
+    with pytest.raises(FaultyManifests, match="rotates ServiceIdentity production; choose another"):
+        rotate_now(PRODUCTION, OWN, [namesakes], "", NOW)
+    assert rotate_now(PRODUCTION, OWN, [namesakes], "other", NOW).ref == Ref(OWN, "other")
+
+
 # When it is over
 
 

@@ -59,8 +59,7 @@ def rotate_now(
     keeps that under version control need not have another beside it; or else into one of its own.
     """
     standing = _chosen(target, list(rotations), name)
-    own = name or _named(target["name"], "rotation")
-    ref = Ref.of(standing) if standing else Ref(namespace, own)
+    ref = Ref.of(standing) if standing else Ref(namespace, name or _own(target))
     return Request(target, ref, standing, "requestedAt", format_time(moment(standing, now)))
 
 
@@ -75,6 +74,8 @@ def drop_root(
     standing = next((each for each in rotations if Ref.of(each) == ref), None)
     if standing is not None:
         _must_be_of(standing, target)
+        if not standing["spec"].get("compromised", fingerprint).startswith(fingerprint):
+            _must_not_be_a_record(standing)
     return Request(target, ref, standing, "compromised", fingerprint)
 
 
@@ -91,19 +92,24 @@ def moment(standing: Manifest | None, now: datetime) -> datetime:
 
 def _chosen(target: Manifest, rotations: list[Manifest], name: str) -> Manifest | None:
     if name:
-        standing = next((each for each in rotations if each["metadata"]["name"] == name), None)
-        if standing is not None:
-            _must_be_of(standing, target)
-            _must_not_be_a_record(standing)
-        return standing
+        return _usable(name, target, rotations)
     found = [
         each
         for each in rotations
         if each["spec"]["target"] == target and "compromised" not in each["spec"]
     ]
-    own = _named(target["name"], "rotation")
-    named = [each for each in found if each["metadata"]["name"] == own]
-    return found[0] if len(found) == 1 else named[0] if named else None
+    return found[0] if len(found) == 1 else _usable(_own(target), target, rotations)
+
+
+def _usable(name: str, target: Manifest, rotations: list[Manifest]) -> Manifest | None:
+    """Return what stands under a name; raises `FaultyManifests` where that is for something else:
+    a request that is applied there would take its place.
+    """
+    standing = next((each for each in rotations if each["metadata"]["name"] == name), None)
+    if standing is not None:
+        _must_be_of(standing, target)
+        _must_not_be_a_record(standing)
+    return standing
 
 
 def _must_be_of(standing: Manifest, target: Manifest) -> None:
@@ -119,6 +125,10 @@ def _must_not_be_a_record(standing: Manifest) -> None:
             "declares what is compromised and stays as the record of it; choose another --name"
         )
         raise FaultyManifests([Fault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
+
+
+def _own(target: Manifest) -> str:
+    return _named(target["name"], "rotation")
 
 
 def _named(target: str, suffix: str) -> str:
