@@ -104,6 +104,12 @@ def test_an_address_is_an_origin(files: Files, address: str) -> None:
         files.calls({address: "finance/ledger"})
 
 
+def test_a_password_in_an_address_is_not_quoted(files: Files) -> None:
+    with pytest.raises(ValueError, match="a user's name is no origin") as caught:
+        files.calls({"https://user:hunter2@ledger.finance.svc": "finance/ledger"})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("callee", ["finance/ledger", LEDGER])
 def test_a_callee_has_a_name_and_a_spiffe_id(files: Files, callee: str) -> None:
     calls = files.calls({ADDRESS: callee})

@@ -197,5 +197,6 @@ def _origin(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     beside = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
     if parts.scheme != "https" or not parts.hostname or beside:
-        raise ValueError(f"{url!r} is no origin; write https://<host>[:<port>]")
+        said = "an address with a user's name" if "@" in url else repr(url)
+        raise ValueError(f"{said} is no origin; write https://<host>[:<port>]")
     return parts.hostname, parts.port or _HTTPS
