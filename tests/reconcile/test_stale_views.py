@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from troth.planning.planner import plan
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.execute import Executor, TryAgain
 from troth.reconcile.keyring import Keyring
+from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 
@@ -22,6 +24,7 @@ PAYMENTS = identity()
 SID = Ref("shop", "payments")
 SECRET = "Secret", Ref("shop", "payments-identity")
 POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
+DECLARED = ("TrustDomain", "ServiceIdentity")
 LATER = NOW + timedelta(hours=17)
 A_WHILE = 70.0
 """Seconds in which everything that was refused is tried again; they take no time here."""
@@ -114,6 +117,33 @@ def test_a_status_that_met_a_conflict_is_written_again() -> None:
             await it.settle()
             assert refusals == []
             assert server.condition("ServiceIdentity", SID, "Ready")["status"] == "True"
+
+    virtual_time.run(story())
+
+
+class Speechless(Server):
+    """Carries out every write but that of a status, and its watch tells of it, but no answer."""
+
+    tell: Callable[[Manifest], None]
+
+    def _write(self, place: Place, stored: Manifest) -> Manifest:
+        answer = super()._write(place, stored)
+        if place[0] in DECLARED:
+            return answer
+        self.tell(copy.deepcopy(answer))
+        raise ApiError(0, "ServerDisconnectedError", "the answer was lost")
+
+
+def test_an_operator_that_hears_no_answer_gets_on_by_what_it_sees() -> None:
+    async def story() -> None:
+        domains = [namespace(f"shop-{number}", domain="production") for number in range(12)]
+        server = Speechless([*domains, domain(tokens={})])
+        async with running(server) as it:
+            server.tell = it.engine.observe
+            await asyncio.sleep(10)  # with a pause that doubles with every write it would be hours
+            assert (
+                server.condition("TrustDomain", Ref("", "production"), "Ready")["status"] == "True"
+            )
 
     virtual_time.run(story())
 

@@ -315,6 +315,7 @@ class Engine:
         for place in over:
             self.world.refused.pop(place, None)
         if over:
+            self.queue.got_on(key)
             self._refusals[key] -= over
             self.queue.add({told_by(key)} - {key})
         return bool(over)

@@ -79,6 +79,10 @@ class WorkQueue:
         """Say that all that a key was added for until now is known to whoever works on it."""
         self._again.discard(key)
 
+    def got_on(self, key: Key) -> None:
+        """Say that what a key failed at is over: another failure is a first one."""
+        self._backoffs.pop(key, None)
+
     def done(self, key: Key, due: datetime | None) -> None:
         """Say that a key is settled until it changes, or until `due`."""
         self._backoffs.pop(key, None)
