@@ -1,0 +1,94 @@
+"""What the operator asks of a broker, whichever it is.
+
+Everything is by principal, and in the broker's own words (`Rule`). `observe` is one look at all of
+it, foreign principals and rules included; `apply` carries out what the difference came to. Two
+credentials of one principal may be good at once, in two slots, so that one can be replaced while
+clients use the other.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from troth.trust.grants import Rule
+
+
+class Slot(StrEnum):
+    """Where one of a principal's two credentials is kept."""
+
+    FIRST = "First"
+    SECOND = "Second"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a principal proves itself with, as its broker must know it.
+
+    `material` is the broker's own: Kafka a password, for NATS the public key that signed the user.
+    """
+
+    principal: str
+    slot: Slot
+    material: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that a broker has: which slots of which principals hold a credential, and every rule."""
+
+    credentials: frozenset[tuple[str, Slot]] = frozenset()
+    rules: frozenset[Rule] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes, carried out in this order. What is there already, or gone already, is no failure."""
+
+    credentials: tuple[Credential, ...] = ()
+    additions: tuple[Rule, ...] = ()
+    removals: tuple[Rule, ...] = ()
+    revocations: tuple[tuple[str, Slot], ...] = ()
+    """Credentials that must not work any more, for a new connection or one that is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One change that a broker did not carry out; `message` is its word, without any secret."""
+
+    change: Rule | tuple[str, Slot]
+    message: str
+
+
+class BrokerError(Exception):
+    """A broker did not answer as it should; the sentence says what was asked and what came."""
+
+
+class UnreachableError(BrokerError):
+    """Nobody answered in time."""
+
+
+class AdminRefusedError(BrokerError):
+    """The broker does not take the operator's own credential, or does not let it administer."""
+
+
+class Broker(Protocol):
+    """One broker, administered by one credential. Connections are kept until `close`."""
+
+    async def observe(self) -> Observed:
+        """Return all credentials and rules; raises `BrokerError`."""
+
+    async def apply(self, batch: Batch) -> tuple[Failure, ...]:
+        """Carry out changes, in few calls, and return those that failed.
+
+        A failed credential keeps the rest of its principal's additions back, and no one else's.
+        Raises `BrokerError` where it is not known what was done; the batch can be sent again.
+        """
+
+    async def disconnect(self, principals: Collection[str]) -> None:
+        """End the open connections of principals, as far as the broker can; raises
+        `BrokerError`.
+        """
+
+    async def close(self) -> None:
+        """Let go of the broker."""
