@@ -43,25 +43,33 @@ class Authority:
         self.certificate = directory / "ca.crt"
         self.certificate.write_bytes(_pem(self._certificate))
 
-    def server(self, name: str, *, addresses: Sequence[str], dns_names: Sequence[str]) -> KeyPair:
-        """Issue the certificate of a server reached under the given addresses and names."""
+    def server(
+        self, name: str, *, addresses: Sequence[str], dns_names: Sequence[str], peer: bool = False
+    ) -> KeyPair:
+        """Issue the certificate of a server reached under the given addresses and names.
+
+        A `peer` connects to servers of its kind as well, and to itself, by the same certificate.
+        """
         alternatives = x509.SubjectAlternativeName(
             [
                 *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses),
                 *(x509.DNSName(dns_name) for dns_name in dns_names),
             ]
         )
-        return self._issue(name, _name(name), ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH]
+        if peer:
+            purposes.append(ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue(name, _name(name), purposes, alternatives)
 
     def client(self, name: str, *, user: str, group: str | None = None) -> KeyPair:
         """Issue the certificate by which the API server knows a user and, if given, its group."""
-        return self._issue(name, _name(user, group), ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue(name, _name(user, group), [ExtendedKeyUsageOID.CLIENT_AUTH])
 
     def _issue(
         self,
         name: str,
         subject: x509.Name,
-        purpose: x509.ObjectIdentifier,
+        purposes: Sequence[x509.ObjectIdentifier],
         alternatives: x509.SubjectAlternativeName | None = None,
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -73,7 +81,7 @@ class Authority:
             _builder(subject, self._certificate.subject, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(issuer, critical=False)
         )
         if alternatives:

@@ -1,0 +1,99 @@
+"""Kafka's ACL bindings as rules, and rules as ACL bindings."""
+
+from enum import Enum
+from typing import TypeVar
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from troth.trust.grants import Rule
+
+E = TypeVar("E", bound=Enum)
+
+USER = "User:"
+CLUSTER = "CLUSTER"
+"""What librdkafka calls BROKER, by the number they share."""
+PATTERNS = frozenset({"ANY", "MATCH", "UNKNOWN"})
+"""What matches several of Kafka's words: in a filter, so that deleting by it takes others along."""
+LONGEST = 8_000
+"""Characters of a name. One beyond Kafka's 32,767 bytes ends the connection, and so its batch would
+fail whenever it was sent.
+"""
+
+EVERYTHING = AclBindingFilter(
+    ResourceType.ANY,
+    None,  # type: ignore[arg-type]  # any name, any principal, any host
+    ResourcePatternType.ANY,
+    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type]
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
+
+
+def rule_of(acl: AclBinding) -> Rule:
+    """Return an ACL as a rule.
+
+    A principal of a type other than `User`, or with a colon in its name, keeps its type before it.
+    What librdkafka has no word for, ACLs of delegation tokens for one, is `UNKNOWN`.
+    """
+    kind = ResourceType(acl.restype).name
+    name = acl.principal.removeprefix(USER)
+    return Rule(
+        principal=acl.principal if ":" in name else name,
+        kind=CLUSTER if kind == ResourceType.BROKER.name else kind,
+        pattern=ResourcePatternType(acl.resource_pattern_type).name,
+        name=acl.name,
+        operation=AclOperation(acl.operation).name,
+        effect=AclPermissionType(acl.permission_type).name,
+        host=acl.host,
+    )
+
+
+def binding_of(rule: Rule) -> AclBinding:
+    """Return a rule as the ACL that `rule_of` makes that rule of; raises `ValueError`."""
+    for text in (rule.principal, rule.name, rule.host):
+        if not passable(text):
+            raise ValueError(f"{text[:80]!r} cannot be told to Kafka as it is")
+    return AclBinding(
+        _word(ResourceType, "BROKER" if rule.kind == CLUSTER else rule.kind),
+        rule.name,
+        _word(ResourcePatternType, rule.pattern),
+        rule.principal if ":" in rule.principal else f"{USER}{rule.principal}",
+        rule.host,
+        _word(AclOperation, rule.operation),
+        _word(AclPermissionType, rule.effect),
+    )
+
+
+def filter_of(rule: Rule) -> AclBindingFilter:
+    """Return what matches this rule's ACL and no other; raises `ValueError`."""
+    acl = binding_of(rule)
+    return AclBindingFilter(
+        acl.restype,
+        acl.name,
+        acl.resource_pattern_type,
+        acl.principal,
+        acl.host,
+        acl.operation,
+        acl.permission_type,
+    )
+
+
+def passable(text: str) -> bool:
+    """Whether a text reaches Kafka as it is: librdkafka would pass on one with a NUL up to there,
+    and take an empty one in a filter for any.
+    """
+    return 0 < len(text) <= LONGEST and text.isprintable()
+
+
+def _word(words: type[E], name: str) -> E:
+    if name in PATTERNS or name not in words.__members__:
+        raise ValueError(f"Kafka has no {words.__name__} {name[:80]!r}")
+    return words[name]

@@ -1,0 +1,239 @@
+"""A connection to Kafka's admin API: what librdkafka says, as errors without any secret.
+
+Traps of librdkafka 2.16, each seen on a real server:
+- whom the broker refuses is told so by `error_cb` alone, and the request times out;
+- it answers DescribeAcls with an empty list where the broker refused to describe
+  (CLUSTER_AUTHORIZATION_FAILED), and on the same refusal of DescribeUserScramCredentials it frees
+  memory that is not its own and ends the process: so ask what is permitted before describing;
+- a refusal comes with the request as the controller printed it: it is never quoted;
+- it takes strings as C does, up to the first NUL.
+"""
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AclOperation, AdminClient
+
+from troth.brokers.protocol import AdminRefusedError, BrokerError, UnreachableError
+
+K = TypeVar("K")
+Item = TypeVar("Item")
+
+LISTENING = 0.02
+"""Seconds between two looks at what `error_cb` was told."""
+GRACE = 2.0
+"""Seconds after its own timeout in which the library must have given up."""
+
+REFUSED = frozenset(
+    {
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own codes begin so
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+UNANSWERED = frozenset(
+    {
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._RESOLVE,  # noqa: SLF001
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
+CERTIFICATE_REFUSED = re.compile(r"alert (bad certificate|certificate|unknown ca|access denied)")
+"""In the words of OpenSSL, which has the broker's by TLS 1.3 only after the handshake."""
+PROPERTY = re.compile(r"\b(ssl|sasl)\.[a-z.]+[a-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client certificate with its chain, and its key: both PEM."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scram:
+    """A user and its password; `mechanism` is SCRAM-SHA-256 or SCRAM-SHA-512."""
+
+    username: str
+    password: str = field(repr=False)
+    mechanism: str = "SCRAM-SHA-512"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a cluster is, and as whom the operator administers it; always over TLS.
+
+    `servers` are `host:port`. `authorities` are the PEM certificates that the brokers' must chain
+    to; empty for those that the machine trusts.
+    """
+
+    servers: tuple[str, ...]
+    login: Certificate | Scram
+    authorities: str = ""
+
+    def configuration(self) -> dict[str, str]:
+        """Return librdkafka's properties, secrets included."""
+        properties = {"bootstrap.servers": ",".join(self.servers)}
+        if self.authorities:
+            properties["ssl.ca.pem"] = self.authorities
+        match self.login:
+            case Certificate(certificate, key):
+                properties["security.protocol"] = "ssl"
+                properties["ssl.certificate.pem"] = certificate
+                properties["ssl.key.pem"] = key
+            case Scram(username, password, mechanism):
+                properties["security.protocol"] = "sasl_ssl"
+                properties["sasl.mechanism"] = mechanism
+                properties["sasl.username"] = username
+                properties["sasl.password"] = password
+        return properties
+
+
+class Client:
+    """One connection, made when something is asked and kept until something goes wrong.
+
+    What goes wrong ends it, since librdkafka would knock again every second with a credential that
+    the broker refuses. For one thread at a time; every call blocks.
+    """
+
+    def __init__(self, access: Access, timeout: float) -> None:
+        self._access = access
+        self._timeout = timeout
+        self._admin: AdminClient | None = None
+        self._verdict: BrokerError | None = None
+        self.where = ", ".join(access.servers)
+
+    def ask(
+        self,
+        doing: str,
+        call: Callable[[AdminClient, list[Item], float], Mapping[K, Future[Any]]],
+        items: Iterable[Item],
+    ) -> dict[K, Any]:
+        """Call for some items, with the timeout, and return what came of each, or its `KafkaError`.
+
+        Raises `AdminRefusedError`, `UnreachableError`, or `BrokerError` for what is about no item.
+        """
+        try:
+            admin = self._admin or self._connect()
+            futures = call(admin, list(items), self._timeout)
+            self._await(admin, doing, futures.values())
+            answers = {item: _came_of(future) for item, future in futures.items()}
+            for answer in answers.values():
+                if isinstance(answer, KafkaError):
+                    self._raise_unless_an_items(doing, answer)
+        except KafkaException as error:
+            self.close()
+            raise self._unexpected(doing, error.args[0]) from None
+        except BrokerError:
+            self.close()
+            raise
+        return answers
+
+    def ask_one(self, doing: str, call: Callable[[AdminClient, float], Future[Any]]) -> Any:  # noqa: ANN401 - the library's answers have no types
+        """Call for the one answer there is, and return it; raises `BrokerError`."""
+        (answer,) = self.ask(
+            doing, lambda admin, _, timeout: {None: call(admin, timeout)}, ()
+        ).values()
+        if isinstance(answer, KafkaError):
+            self.close()
+            raise self._unexpected(doing, answer)
+        return answer
+
+    def require(self, operation: AclOperation, doing: str) -> None:
+        """Raise `AdminRefusedError` if the operator may not do this to the cluster."""
+        cluster = self.ask_one(
+            "describe the cluster",
+            lambda admin, timeout: admin.describe_cluster(
+                include_authorized_operations=True, request_timeout=timeout
+            ),
+        )
+        if operation not in (cluster.authorized_operations or ()):
+            self.close()
+            raise self._not_permitted(doing)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._admin = None
+
+    def _connect(self) -> AdminClient:
+        properties: Mapping[str, Any] = {
+            **self._access.configuration(),
+            "client.id": "troth",
+            "error_cb": self._hear,
+            # It would write to standard error what error_cb is told as well.
+            "log_level": 0,
+            "reconnect.backoff.max.ms": 1000,
+        }
+        try:
+            self._admin = AdminClient(dict(properties))
+        except KafkaException as error:
+            # The text may quote what it could not parse.
+            named = PROPERTY.search(str(error.args[0].str()))
+            what = f"what is given as {named[0]}" if named else "how to reach it"
+            raise BrokerError(f"Kafka at {self.where}: {what} cannot be used") from None
+        return self._admin
+
+    def _await(self, admin: AdminClient, doing: str, futures: Collection[Future[Any]]) -> None:
+        """Wait until all are done; those of one question are done together."""
+        self._verdict = None
+        deadline = time.monotonic() + self._timeout + GRACE
+        while wait(futures, timeout=LISTENING).not_done:
+            admin.poll(0)
+            if self._verdict:
+                raise self._verdict
+            if time.monotonic() > deadline:
+                raise self._unanswered(doing)
+
+    def _hear(self, error: KafkaError) -> None:
+        """Take in what librdkafka tells outside of any request."""
+        said = error.str()
+        if error.code() in REFUSED or CERTIFICATE_REFUSED.search(said):
+            self._verdict = AdminRefusedError(
+                f"Kafka at {self.where} does not take the operator's credential"
+            )
+        elif "certificate verify failed" in said:
+            self._verdict = BrokerError(
+                f"the certificate of Kafka at {self.where} is not of a trusted authority, or is "
+                "of another name"
+            )
+
+    def _raise_unless_an_items(self, doing: str, error: KafkaError) -> None:
+        code = error.code()
+        if code in REFUSED:
+            raise self._not_permitted(doing)
+        if code in UNANSWERED:
+            raise self._unanswered(doing)
+        if code == KafkaError.SECURITY_DISABLED:
+            raise BrokerError(
+                f"Kafka at {self.where} has no authorizer: everybody may do everything"
+            )
+        if code < 0:
+            raise self._unexpected(doing, error)
+
+    def _not_permitted(self, doing: str) -> AdminRefusedError:
+        return AdminRefusedError(f"Kafka at {self.where} does not let the operator {doing}")
+
+    def _unanswered(self, doing: str) -> UnreachableError:
+        return UnreachableError(
+            f"Kafka at {self.where} did not answer within {self._timeout:g} s when asked to {doing}"
+        )
+
+    def _unexpected(self, doing: str, error: KafkaError) -> BrokerError:
+        return BrokerError(f"Kafka at {self.where}, asked to {doing}: {error.name()}")
+
+
+def _came_of(future: Future[Any]) -> Any:  # noqa: ANN401 - as above
+    """Return the answer to one item, or what is wrong with it."""
+    try:
+        return future.result()
+    except KafkaException as failed:
+        return failed.args[0]
