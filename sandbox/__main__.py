@@ -106,13 +106,14 @@ def build(
     ] = None,
 ) -> None:
     """Build what the sandbox needs and is not there yet, and say where it is."""
-    known = ("kubectl", *tools.PROGRAMS, *tools.JAVA_PROGRAMS)
+    of_java = (*tools.JAVA_PROGRAMS, tools.KAFKA)
+    known = ("kubectl", *tools.PROGRAMS, *of_java)
     useful = {program for tier in Tier if not unavailable(tier) for program in tier.programs}
     useless = set(Tier.NODE.programs) - useful
     without_java = java.missing()
-    skipped = useless | (set(tools.JAVA_PROGRAMS) if without_java else set())
+    skipped = useless | (set(of_java) if without_java else set())
     if without_java and not names:
-        print(f"Without {', '.join(tools.JAVA_PROGRAMS)}: {without_java}.", file=sys.stderr)
+        print(f"Without {', '.join(of_java)}: {without_java}.", file=sys.stderr)
     for name in names or (each for each in known if each not in skipped):
         if name not in known:
             raise SandboxError(f"there is no program {name}; there are {', '.join(known)}")

@@ -2,7 +2,7 @@
 
 In this order: the directory `KUBEBUILDER_ASSETS` names, as far as it has the program; the wheel
 in this environment (kubectl); the cache, built once from a Go module in `sandbox/`, or from Java
-where the machine has what that takes.
+where the machine has what that takes, as it has to for Kafka too.
 """
 
 import os
@@ -10,6 +10,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
+from sandbox.brokers.kafka_jars import ensure_kafka
 from sandbox.building import GoProgram, build
 from sandbox.errors import SandboxError
 from sandbox.java import JavaProgram, Library, build_java
@@ -83,16 +84,22 @@ JAVA_PROGRAMS = {
     )
 }
 
+KAFKA = "kafka"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
 CLUSTER = (*CONTROL_PLANE, "kubectl", "helm")
 
 
 def ensure(name: str) -> Path:
-    """Return the path of a program, building it first if it is nowhere to be found."""
+    """Return the path of a program, building it first if it is nowhere to be found.
+
+    Kafka is a directory of jars.
+    """
     if given := _among_assets(name):
         return given
     if name == "kubectl":
         return _kubectl()
+    if name == KAFKA:
+        return ensure_kafka()
     if name in JAVA_PROGRAMS:
         return build_java(JAVA_PROGRAMS[name])
     return build(PROGRAMS[name])

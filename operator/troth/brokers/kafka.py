@@ -151,19 +151,22 @@ class Kafka:
 
     def _upsert(self, credentials: Iterable[Credential]) -> list[Failure]:
         failures = []
-        # The last of several for one slot is meant; Kafka would refuse them all.
-        wanted: dict[tuple[str, Slot], UserScramCredentialUpsertion] = {}
+        # Kafka refuses a user that is in one request twice: to each slot its own, and of several
+        # passwords for one the last.
+        wanted: dict[Slot, dict[str, UserScramCredentialUpsertion]] = {slot: {} for slot in Slot}
         for each in credentials:
-            key = each.principal, each.slot
-            if passable(each.principal) and each.material:
+            if passable(each.principal) and passable(each.material):
                 info = ScramCredentialInfo(MECHANISMS[each.slot], ITERATIONS)
                 password = each.material.encode()
-                wanted[key] = UserScramCredentialUpsertion(each.principal, info, password)
+                upsertion = UserScramCredentialUpsertion(each.principal, info, password)
+                wanted[each.slot][each.principal] = upsertion
             else:
+                key = each.principal, each.slot
                 failures.append(Failure(key, "no name of a principal, or no password"))
-        for piece in _pieces(wanted, CREDENTIALS_AT_ONCE):
-            answers = self._client.ask("change SCRAM credentials", _alter, piece.values())
-            failures += _failures({key: answers[key[0]] for key in piece})
+        for slot, of_slot in wanted.items():
+            for piece in _pieces(of_slot, CREDENTIALS_AT_ONCE):
+                answers = self._client.ask("change SCRAM credentials", _alter, piece.values())
+                failures += _failures({(name, slot): answers[name] for name in piece})
         return failures
 
     def _write(self, change: _Change, rules: Iterable[Rule]) -> list[Failure]:

@@ -1,0 +1,200 @@
+"""A real Kafka server on the loopback interface: KRaft, one node, everything over TLS.
+
+`ADMIN` is the listener that knows its clients by their certificates, `CLIENTS` the one that knows
+them by SCRAM. Who is not granted what he does is denied, apart from the administrator and the
+server itself.
+"""
+
+import base64
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from sandbox.brokers.kafka_jars import ensure_kafka
+from sandbox.certificates import Authority, KeyPair, owner_only
+from sandbox.components import LOOPBACK
+from sandbox.control_plane import free_port
+from sandbox.errors import ComponentError
+from sandbox.processes import Tether, tail
+from sandbox.running import run
+
+READY_SECONDS = 60.0
+GRACE_SECONDS = 15.0
+BIND_ATTEMPTS = 5
+STARTED = "Kafka Server started"
+
+ADMINISTRATOR = "troth-admin"
+SERVER = "kafka"
+"""By what name the server knows itself: it connects to itself as a client."""
+
+SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+LOGGING = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1} %m%n
+rootLogger.level = WARN
+rootLogger.appenderRef.out.ref = out
+logger.started.name = kafka.server.KafkaRaftServer
+logger.started.level = INFO
+"""
+
+
+class KafkaServer:
+    """A server in a directory, its process tethered to this one.
+
+    `authority` issues the certificates that the listener `ADMIN` takes, `administrator` is the one
+    of the only super user. `session` is for how many seconds a client may go on after it logged in
+    at `CLIENTS` (`connections.max.reauth.ms`).
+    """
+
+    def __init__(self, tether: Tether, directory: Path, *, session: float) -> None:
+        self._jars = ensure_kafka()
+        self._tether = tether
+        self._directory = directory
+        self._session = session
+        self.authority = Authority(directory)
+        self.administrator = self.authority.client("administrator", user=ADMINISTRATOR)
+        self._ports = {"CONTROLLER": 0, "ADMIN": 0, "CLIENTS": 0}
+        server = self.authority.server(
+            SERVER, addresses=[LOOPBACK], dns_names=["localhost"], peer=True
+        )
+        _write_keystore(directory / "keystore.pem", server)
+        (directory / "log4j2.properties").write_text(LOGGING)
+
+    @classmethod
+    @contextmanager
+    def start(cls, *, session: float = 2.0) -> Iterator[Self]:
+        """Start a server, fetching Kafka first if need be, and end it with the block.
+
+        Raises `SandboxError` if the machine lacks Java or Maven, or if the server does not start.
+        """
+        ensure_kafka()
+        directory = Path(tempfile.mkdtemp(prefix="troth-kafka-"))
+        with Tether(directory) as tether:
+            server = cls(tether, directory, session=session)
+            server.start_on_free_ports()
+            yield server
+
+    @property
+    def admin_address(self) -> str:
+        """Where certificates are asked for, as `host:port`."""
+        return f"{LOOPBACK}:{self._ports['ADMIN']}"
+
+    @property
+    def client_address(self) -> str:
+        """Where SCRAM is spoken, as `host:port`."""
+        return f"{LOOPBACK}:{self._ports['CLIENTS']}"
+
+    def start_on_free_ports(self) -> None:
+        """Start it for the first time and return once it serves; raises `ComponentError`."""
+        # Between looking for a free port and binding it somebody else may take it.
+        for remaining in reversed(range(BIND_ATTEMPTS)):
+            self._ports = {listener: free_port() for listener in self._ports}
+            self._format()
+            try:
+                self.resume()
+            except ComponentError as error:
+                if remaining and "Address already in use" in error.log:
+                    continue
+                raise
+            return
+
+    def resume(self) -> None:
+        """Start it on the ports it had and with what it kept, and return once it serves."""
+        log = self._directory / "kafka.log"
+        begin = log.stat().st_size if log.exists() else 0
+        self._tether.start("kafka", self._java("kafka.Kafka", self._configuration), log=log)
+        deadline = time.monotonic() + READY_SECONDS
+        while STARTED.encode() not in log.read_bytes()[begin:]:
+            returncode = self._tether.poll("kafka")
+            if returncode is not None:
+                problem = f"ended with {returncode} instead of serving"
+                raise ComponentError("kafka", problem, tail(log))
+            if time.monotonic() > deadline:
+                problem = f"was not ready after {READY_SECONDS:.0f} s"
+                raise ComponentError("kafka", problem, tail(log))
+            time.sleep(0.03)
+
+    def stop(self, *, grace: float = GRACE_SECONDS) -> None:
+        """Stop it, with `grace=0` as a crash would; what it kept stays."""
+        self._tether.stop("kafka", grace=grace)
+
+    @property
+    def _configuration(self) -> Path:
+        return self._directory / "server.properties"
+
+    def _format(self) -> None:
+        data = self._directory / f"data-{self._ports['ADMIN']}"
+        lines = (f"{key}={value}\n" for key, value in self._properties(data).items())
+        self._configuration.write_text("".join(lines))
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
+        run(self._tether, [*tool, self._configuration], doing="formatting", what="Kafka's storage")
+
+    def _java(self, main: str, *arguments: str | Path) -> list[str | Path]:
+        logging = f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}"
+        return ["java", *SMALL, logging, "-cp", f"{self._jars}/*", main, *arguments]
+
+    def _properties(self, data: Path) -> dict[str, object]:
+        at = {listener: f"{LOOPBACK}:{port}" for listener, port in self._ports.items()}
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        return {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@{at['CONTROLLER']}",
+            "listeners": ",".join(f"{listener}://{address}" for listener, address in at.items()),
+            "advertised.listeners": f"ADMIN://{at['ADMIN']},CLIENTS://{at['CLIENTS']}",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "ADMIN",
+            "listener.security.protocol.map": "CONTROLLER:SSL,ADMIN:SSL,CLIENTS:SASL_SSL",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": self._directory / "keystore.pem",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": self.authority.certificate,
+            "ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": "RULE:^CN=([a-zA-Z0-9._-]+)$/$1/,DEFAULT",
+            "listener.name.clients.ssl.client.auth": "none",
+            "listener.name.clients.connections.max.reauth.ms": int(self._session * 1000),
+            "sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512",
+            "listener.name.clients.scram-sha-256.sasl.jaas.config": scram,
+            "listener.name.clients.scram-sha-512.sasl.jaas.config": scram,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:{ADMINISTRATOR};User:{SERVER}",
+            "allow.everyone.if.no.acl.found": "false",
+            "auto.create.topics.enable": "false",
+            "log.dirs": data,
+            # One node, for minutes: nothing waits for others, or to be worth a write.
+            "controller.quorum.append.linger.ms": 0,
+            "group.initial.rebalance.delay.ms": 0,
+            "broker.session.timeout.ms": 3000,  # how long one that crashed may not come back
+            "broker.heartbeat.interval.ms": 500,
+            "offsets.topic.num.partitions": 1,
+            "offsets.topic.replication.factor": 1,
+            "transaction.state.log.num.partitions": 1,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "share.coordinator.state.topic.num.partitions": 1,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+        }
+
+
+def _write_keystore(path: Path, pair: KeyPair) -> None:
+    """Write key and certificate as one file, the key in the one form that Java reads."""
+    key = load_pem_private_key(pair.key.read_bytes(), password=None)
+    with open(path, "wb", opener=owner_only) as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        file.write(pair.certificate.read_bytes())

@@ -1,0 +1,166 @@
+"""Clients of Kafka as services use it, and what came of what they tried."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sandbox.brokers.kafka import KafkaServer
+from troth.brokers.kafka import Kafka
+from troth.brokers.kafka_client import Access, Certificate
+from troth.brokers.protocol import Broker, Observed, Slot
+
+PATIENCE = 20.0
+MECHANISM = {Slot.FIRST: "SCRAM-SHA-256", Slot.SECOND: "SCRAM-SHA-512"}
+
+DONE = "done"
+
+
+def access(server: KafkaServer) -> Access:
+    """What the administrator has."""
+    return Access(
+        (server.admin_address,),
+        Certificate(
+            server.administrator.certificate.read_text(), server.administrator.key.read_text()
+        ),
+        server.authority.certificate.read_text(),
+    )
+
+
+def administered(server: KafkaServer, *, timeout: float = 10) -> Kafka:
+    return Kafka(access(server), timeout=timeout)
+
+
+def bare(server: KafkaServer) -> AdminClient:
+    """The library's own client, for what strangers do."""
+    return AdminClient({**access(server).configuration(), "log_level": 0})
+
+
+def make_topics(server: KafkaServer, names: Iterable[str]) -> None:
+    """Make topics with a message in each."""
+    admin = bare(server)
+    topics = [NewTopic(name, 1, 1) for name in names]
+    for made in admin.create_topics(topics).values():
+        made.result()
+    producer = Producer({**access(server).configuration(), "log_level": 0})
+    for topic in topics:
+        producer.produce(topic.topic, b"for whoever may read")
+    assert producer.flush(PATIENCE) == 0
+
+
+async def observed(broker: Broker, condition: Callable[[Observed], bool]) -> Observed:
+    """What is observed once it is as expected: the server reads what the controller wrote."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition(seen := await broker.observe()):
+        assert time.monotonic() < deadline
+    return seen
+
+
+async def becomes(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> float:
+    """Return after how many seconds a condition held."""
+    began = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - began < seconds
+    return time.monotonic() - began
+
+
+@dataclass
+class Client:
+    """A principal with one credential. Blocks; each try is a connection of its own."""
+
+    server: KafkaServer
+    principal: str
+    password: str
+    slot: Slot = Slot.FIRST
+    errors: list[KafkaError] = field(default_factory=list)
+
+    def publish(self, topic: str) -> str:
+        """`DONE`, or the name of the error."""
+        return self.producer().publish(topic)
+
+    def producer(self) -> "LiveProducer":
+        return LiveProducer(self)
+
+    def consume(self, topic: str, group: str) -> str:
+        """`DONE` if a message came, or the name of the error."""
+        consumer = Consumer(
+            {
+                **self.configuration(),
+                "group.id": group,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+            }
+        )
+        try:
+            consumer.subscribe([topic])
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                message = consumer.poll(0.1)
+                if message and (error := message.error()):
+                    return str(error.name())
+                if message:
+                    consumer.commit(message=message, asynchronous=False)
+                    return DONE
+                if refused := self.refused():
+                    return refused
+        except KafkaException as failed:
+            return str(failed.args[0].name())
+        finally:
+            consumer.close()
+        raise AssertionError("neither a message nor an error")
+
+    def refused(self) -> str:
+        return next(
+            (error.name() for error in self.errors if error.name() == "_AUTHENTICATION"), ""
+        )
+
+    def configuration(self) -> dict[str, Any]:
+        self.errors.clear()
+        return {
+            "bootstrap.servers": self.server.client_address,
+            "security.protocol": "sasl_ssl",
+            "sasl.mechanism": MECHANISM[self.slot],
+            "sasl.username": self.principal,
+            "sasl.password": self.password,
+            "ssl.ca.location": str(self.server.authority.certificate),
+            "error_cb": self.errors.append,
+            "log_level": 0,
+        }
+
+
+class LiveProducer:
+    """A producer whose connection stays open; idempotent, as Java's is unless told otherwise."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._producer = Producer(
+            {
+                **client.configuration(),
+                "enable.idempotence": True,
+                "linger.ms": 0,
+                "message.timeout.ms": int(PATIENCE * 1000),
+            }
+        )
+
+    def publish(self, topic: str) -> str:
+        outcomes: list[str] = []
+
+        def delivered(error: KafkaError | None, _: object) -> None:
+            outcomes.append(error.name() if error else DONE)
+
+        deadline = time.monotonic() + PATIENCE
+        try:
+            self._producer.produce(topic, b"hello", on_delivery=delivered)
+            while time.monotonic() < deadline:
+                self._producer.poll(0.02)
+                if outcomes:
+                    return outcomes[0]
+                if refused := self._client.refused():
+                    return refused
+        except KafkaException as failed:
+            # Who may write to no topic is given no producer's id, and the producer is done for.
+            return str(failed.args[0].name())
+        raise AssertionError("neither delivered nor refused")

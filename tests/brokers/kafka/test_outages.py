@@ -1,0 +1,206 @@
+"""A broker that is away, or does not want the operator: it is said in time, and without secrets."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.brokers.kafka import KafkaServer
+from sandbox.certificates import Authority
+from sandbox.control_plane import free_port
+from tests.brokers.kafka.clients import (
+    DONE,
+    Client,
+    access,
+    administered,
+    make_topics,
+    observed,
+)
+from troth.brokers.kafka import Kafka
+from troth.brokers.kafka_client import Access, Certificate, Scram
+from troth.brokers.protocol import (
+    AdminRefusedError,
+    Batch,
+    BrokerError,
+    Credential,
+    Slot,
+    UnreachableError,
+)
+from troth.planning.kafka_rules import rules
+from troth.trust.grants import Action, Grant, Rule, Topic
+
+SECRET = "what-nobody-may-read"
+ANY = Batch(additions=(Rule("a", "TOPIC", "LITERAL", "never", "WRITE", host="*"),))
+
+
+async def refusals(at: Access, *, within: float = 10) -> list[BrokerError]:
+    """What comes of every question."""
+    broker = Kafka(at, timeout=within)
+    raised = []
+    try:
+        for question in (broker.observe, lambda: broker.apply(ANY)):
+            with pytest.raises(BrokerError) as caught:
+                await question()
+            raised.append(caught.value)
+    finally:
+        await broker.close()
+    return raised
+
+
+def certificate(authority: Authority, user: str) -> Certificate:
+    pair = authority.client(user, user=user)
+    return Certificate(pair.certificate.read_text(), pair.key.read_text())
+
+
+async def test_a_broker_that_is_down_is_given_up_in_bounded_time(server: KafkaServer) -> None:
+    nobody = replace(access(server), servers=(f"127.0.0.1:{free_port()}",))
+    began = time.monotonic()
+    errors = await refusals(nobody, within=1)
+    assert time.monotonic() - began < 2 * (1 + 2) + 1
+    assert {type(error) for error in errors} == {UnreachableError}
+    assert "did not answer within 1 s" in str(errors[0])
+
+
+async def test_the_event_loop_goes_on_meanwhile(server: KafkaServer) -> None:
+    nobody = Kafka(replace(access(server), servers=(f"127.0.0.1:{free_port()}",)), timeout=1)
+    waiting = asyncio.create_task(nobody.observe())
+    longest, last = 0.0, time.monotonic()
+    while not waiting.done():
+        await asyncio.sleep(0.01)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    assert isinstance(waiting.exception(), UnreachableError)
+    assert longest < 0.5
+    await nobody.close()
+
+
+async def test_a_wrong_password_is_refused_at_once(
+    server: KafkaServer, kafka: Kafka, mine: str
+) -> None:
+    await kafka.apply(Batch(credentials=(Credential(mine, Slot.SECOND, "right"),)))
+    await observed(kafka, lambda seen: (mine, Slot.SECOND) in seen.credentials)
+    at = replace(access(server), servers=(server.client_address,), login=Scram(mine, SECRET))
+    began = time.monotonic()
+    errors = await refusals(at)
+    assert time.monotonic() - began < 8
+    assert {type(error) for error in errors} == {AdminRefusedError}
+    assert "does not take the operator's credential" in str(errors[0])
+
+
+async def test_a_certificate_of_another_authority_is_refused_at_once(
+    server: KafkaServer, tmp_path: Path
+) -> None:
+    stranger = certificate(Authority(tmp_path), "troth-admin")
+    errors = await refusals(replace(access(server), login=stranger))
+    assert {type(error) for error in errors} == {AdminRefusedError}
+
+
+async def test_who_may_not_administer_is_told_so_and_sees_no_empty_broker(
+    server: KafkaServer, kafka: Kafka, mine: str
+) -> None:
+    # librdkafka has ended the process here, see kafka_client.
+    visitor = certificate(server.authority, "visitor")
+    errors = await refusals(replace(access(server), login=visitor))
+    assert {type(error) for error in errors} == {AdminRefusedError}
+    assert "does not let the operator describe its ACLs" in str(errors[0])
+    assert "does not let the operator create ACLs" in str(errors[1])
+
+
+async def test_an_administrator_by_scram_is_as_good(
+    server: KafkaServer, kafka: Kafka, mine: str
+) -> None:
+    of_cluster = [
+        Rule(mine, "CLUSTER", "LITERAL", "kafka-cluster", operation, host="*")
+        for operation in ("ALTER", "DESCRIBE")
+    ]
+    credential = Credential(mine, Slot.SECOND, "right")
+    await kafka.apply(Batch(credentials=(credential,), additions=tuple(of_cluster)))
+    await observed(
+        kafka,
+        lambda seen: set(of_cluster) <= seen.rules and (mine, Slot.SECOND) in seen.credentials,
+    )
+    at = replace(access(server), servers=(server.client_address,), login=Scram(mine, "right"))
+    other = Kafka(at)
+    assert set(of_cluster) <= (await other.observe()).rules
+    assert await other.apply(Batch(credentials=(Credential(mine, Slot.FIRST, "x"),))) == ()
+
+    # What it may do is taken from it while it is connected.
+    await kafka.apply(Batch(removals=tuple(of_cluster)))
+    await observed(kafka, lambda seen: not set(of_cluster) & seen.rules)
+    with pytest.raises(AdminRefusedError):
+        await other.observe()
+    await other.close()
+
+
+async def test_a_server_that_is_not_the_one_meant_is_told_nothing(
+    server: KafkaServer, tmp_path: Path
+) -> None:
+    trusted = Authority(tmp_path).certificate.read_text()
+    errors = await refusals(replace(access(server), authorities=trusted))
+    assert "is not of a trusted authority" in str(errors[0])
+
+
+async def test_what_is_given_and_cannot_be_used_is_named() -> None:
+    errors = await refusals(Access(("127.0.0.1:9",), Certificate("nonsense", SECRET)))
+    assert "ssl.certificate.pem cannot be used" in str(errors[0])
+
+
+@pytest.mark.parametrize("login", [Certificate("public", SECRET), Scram("admin", SECRET)])
+async def test_no_secret_is_shown(
+    login: Certificate | Scram,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    at = Access((f"127.0.0.1:{free_port()}",), login)
+    errors = await refusals(at, within=0.5)
+    shown = [repr(at), repr(login), repr(Credential("a", Slot.FIRST, SECRET)), caplog.text]
+    shown += [*map(repr, errors), *map(str, errors), *capfd.readouterr()]
+    shown += [repr(error.__cause__) for error in errors]
+    assert SECRET not in "".join(shown)
+
+
+async def test_a_restart_of_the_broker_loses_no_credential_when_some_were_revoked(
+    server: KafkaServer, kafka: Kafka, mine: str
+) -> None:
+    # Were they deleted, Kafka 4.4 would come back without any of their mechanism.
+    topic = f"{mine}orders"
+    make_topics(server, [topic])
+    kept = [Credential(f"{mine}kept", slot, "kept") for slot in Slot]
+    gone = [Credential(f"{mine}gone{n}", slot, "gone") for n in range(20) for slot in Slot]
+    additions = rules(
+        Grant(name, Action.PUBLISH, Topic(topic)) for name in (f"{mine}kept", f"{mine}gone0")
+    )
+    await kafka.apply(Batch(credentials=(*kept, *gone), additions=tuple(additions)))
+    await kafka.apply(Batch(revocations=tuple((each.principal, each.slot) for each in gone)))
+
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.resume)
+
+    everybody = {(each.principal, each.slot) for each in (*kept, *gone)}
+    seen = await kafka.observe()
+    assert everybody <= seen.credentials
+    assert additions <= seen.rules
+    for each in (*kept, gone[0], gone[1]):
+        client = Client(server, each.principal, each.material, each.slot)
+        outcome = await asyncio.to_thread(client.publish, topic)
+        assert outcome == (DONE if each in kept else "_AUTHENTICATION")
+
+
+async def test_while_the_broker_is_down_that_is_said_and_afterwards_all_is_well(
+    server: KafkaServer, mine: str
+) -> None:
+    kafka = administered(server, timeout=2)
+    await kafka.observe()
+    await asyncio.to_thread(server.stop, grace=0)
+    addition = Rule(mine, "TOPIC", "LITERAL", mine, "WRITE", host="*")
+    try:
+        for question in (kafka.observe, lambda: kafka.apply(Batch(additions=(addition,)))):
+            with pytest.raises(UnreachableError):
+                await question()
+    finally:
+        await asyncio.to_thread(server.resume)
+    assert addition not in (await kafka.observe()).rules
+    assert await kafka.apply(Batch(additions=(addition,))) == ()
+    await observed(kafka, lambda seen: addition in seen.rules)
+    await kafka.close()

@@ -1,0 +1,198 @@
+"""What is applied is what is observed; what is somebody else's stays as it is."""
+
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from sandbox.brokers.kafka import KafkaServer
+from tests.brokers.kafka.clients import bare, observed
+from troth.brokers.kafka import Kafka
+from troth.brokers.protocol import Batch, Credential, Failure, Observed, Slot
+from troth.planning.kafka_rules import rules
+from troth.trust.grants import Action, Grant, Rule, Topic
+
+
+def of(mine: str, seen: Observed) -> Observed:
+    """What belongs to one test."""
+    return Observed(
+        frozenset(pair for pair in seen.credentials if pair[0].startswith(mine)),
+        frozenset(rule for rule in seen.rules if rule.principal.startswith(mine)),
+    )
+
+
+def grants(mine: str) -> list[Grant]:
+    return [
+        Grant(f"{mine}checkout", Action.PUBLISH, Topic(f"{mine}orders")),
+        Grant(f"{mine}checkout", Action.PUBLISH, Topic(f"{mine}audit.", prefix=True)),
+        Grant(f"{mine}packing", Action.CONSUME, Topic(f"{mine}orders"), f"{mine}packing"),
+    ]
+
+
+def whole(mine: str) -> Batch:
+    return Batch(
+        credentials=(
+            Credential(f"{mine}checkout", Slot.FIRST, "one"),
+            Credential(f"{mine}checkout", Slot.SECOND, "two"),
+            Credential(f"{mine}packing", Slot.SECOND, "three"),
+        ),
+        additions=tuple(rules(grants(mine))),
+    )
+
+
+def held(batch: Batch) -> Observed:
+    return Observed(
+        frozenset((each.principal, each.slot) for each in batch.credentials),
+        frozenset(batch.additions),
+    )
+
+
+async def test_what_is_applied_is_observed(kafka: Kafka, mine: str) -> None:
+    batch = whole(mine)
+    assert await kafka.apply(batch) == ()
+    await observed(kafka, lambda seen: of(mine, seen) == held(batch))
+
+
+async def test_applied_twice_nothing_more_changes(kafka: Kafka, mine: str) -> None:
+    batch = whole(mine)
+    await kafka.apply(batch)
+    first = await observed(kafka, lambda seen: of(mine, seen) == held(batch))
+    assert await kafka.apply(batch) == ()
+    again = await kafka.observe()
+    assert of(mine, again) == of(mine, first)
+
+    removed = Batch(removals=batch.additions)
+    for _ in range(2):
+        assert await kafka.apply(removed) == ()
+        await observed(kafka, lambda seen: not of(mine, seen).rules)
+
+
+async def test_what_is_removed_is_that_alone(kafka: Kafka, mine: str) -> None:
+    batch = whole(mine)
+    await kafka.apply(batch)
+    gone, *stays = sorted(batch.additions)
+    assert await kafka.apply(Batch(removals=(gone,))) == ()
+    await observed(kafka, lambda seen: of(mine, seen).rules == frozenset(stays))
+
+
+async def test_a_revoked_credential_is_listed_still(kafka: Kafka, mine: str) -> None:
+    batch = whole(mine)
+    await kafka.apply(batch)
+    await kafka.apply(Batch(revocations=tuple(held(batch).credentials)))
+    await observed(kafka, lambda seen: of(mine, seen) == held(batch))
+
+
+async def test_what_strangers_made_is_observed_and_stays(
+    server: KafkaServer, kafka: Kafka, mine: str
+) -> None:
+    strange = f"{mine}stranger"
+    admin = bare(server)
+    # Beside ours and around them: the same topics, wildcards, a deny, another type of principal.
+    acls = [
+        AclBinding("TOPIC", f"{mine}orders", "LITERAL", f"User:{strange}", "*", "WRITE", "ALLOW"),
+        AclBinding("TOPIC", "*", "LITERAL", f"User:{strange}", "10.0.0.1", "READ", "DENY"),
+        AclBinding("TOPIC", f"{mine}o", "PREFIXED", f"User:{strange}", "*", "ALL", "ALLOW"),
+        AclBinding("TOPIC", f"{mine}orders", "LITERAL", f"Group:{strange}", "*", "WRITE", "ALLOW"),
+        AclBinding("BROKER", "kafka-cluster", "LITERAL", f"User:{strange}", "*", "CREATE", "ALLOW"),
+        AclBinding(
+            "TOPIC", f"{mine}orders", "LITERAL", f"User:{mine}checkout", "*", "DELETE", "DENY"
+        ),
+    ]
+    for made in admin.create_acls(acls).values():
+        made.result()
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 8192)
+    upsertion = UserScramCredentialUpsertion(strange, info, b"theirs")
+    for changed in admin.alter_user_scram_credentials([upsertion]).values():
+        changed.result()
+    theirs = {
+        Rule(strange, "TOPIC", "LITERAL", f"{mine}orders", "WRITE", "ALLOW", "*"),
+        Rule(strange, "TOPIC", "LITERAL", "*", "READ", "DENY", "10.0.0.1"),
+        Rule(strange, "TOPIC", "PREFIXED", f"{mine}o", "ALL", "ALLOW", "*"),
+        Rule(f"Group:{strange}", "TOPIC", "LITERAL", f"{mine}orders", "WRITE", "ALLOW", "*"),
+        Rule(strange, "CLUSTER", "LITERAL", "kafka-cluster", "CREATE", "ALLOW", "*"),
+        Rule(f"{mine}checkout", "TOPIC", "LITERAL", f"{mine}orders", "DELETE", "DENY", "*"),
+    }
+
+    def there(seen: Observed) -> bool:
+        return theirs <= seen.rules and (strange, Slot.SECOND) in seen.credentials
+
+    await observed(kafka, there)
+    batch = whole(mine)
+    await kafka.apply(batch)
+    await observed(kafka, lambda seen: there(seen) and set(batch.additions) <= seen.rules)
+    await kafka.apply(Batch(removals=batch.additions, revocations=tuple(held(batch).credentials)))
+    await observed(kafka, lambda seen: there(seen) and not set(batch.additions) & seen.rules)
+
+    description = admin.describe_user_scram_credentials([strange])
+    assert isinstance(description, dict)
+    (credential,) = description[strange].result().scram_credential_infos
+    assert (credential.mechanism, credential.iterations) == (info.mechanism, info.iterations)
+    await kafka.apply(Batch(removals=tuple(theirs)))
+
+
+async def test_of_a_batch_what_can_be_done_is_done_and_the_rest_is_named(
+    kafka: Kafka, mine: str
+) -> None:
+    good = Rule(f"{mine}a", "TOPIC", "LITERAL", f"{mine}t", "WRITE", host="*")
+    of_kafka = Rule(f"{mine}a", "CLUSTER", "LITERAL", "another", "ALTER", host="*")
+    of_ours = Rule(f"{mine}a", "TOPIC", "MATCH", f"{mine}t", "WRITE", host="*")
+    failures = await kafka.apply(Batch(additions=(of_ours, good, of_kafka), removals=(of_ours,)))
+    assert [failure.change for failure in failures] == [of_ours, of_kafka, of_ours]
+    assert failures[1].message == "The only valid name for the CLUSTER resource is kafka-cluster"
+    await observed(kafka, lambda seen: of(mine, seen).rules == {good})
+
+
+async def test_a_failed_credential_keeps_back_what_its_principal_was_to_have(
+    kafka: Kafka, mine: str
+) -> None:
+    bad = Credential(f"{mine}a\0b", Slot.FIRST, "password")
+    good = Credential(f"{mine}b", Slot.FIRST, "password")
+    held_back = Rule(bad.principal, "TOPIC", "LITERAL", f"{mine}t", "WRITE", host="*")
+    made = Rule(good.principal, "TOPIC", "LITERAL", f"{mine}t", "WRITE", host="*")
+    failures = await kafka.apply(Batch(credentials=(bad, good), additions=(held_back, made)))
+    assert failures == (
+        Failure((bad.principal, bad.slot), "no name of a principal, or no password"),
+        Failure(held_back, "kept back: its credential failed"),
+    )
+    await observed(
+        kafka,
+        lambda seen: (
+            of(mine, seen) == Observed(frozenset({(f"{mine}b", Slot.FIRST)}), frozenset({made}))
+        ),
+    )
+
+
+@pytest.mark.parametrize("ending", ["\0b", "\n", "x" * 40_000])
+async def test_a_name_that_would_become_another_reaches_nobody(
+    kafka: Kafka, mine: str, ending: str
+) -> None:
+    hostile = Rule(f"{mine}a", "TOPIC", "PREFIXED", f"{mine}{ending}", "WRITE", host="*")
+    good = Rule(f"{mine}a", "TOPIC", "LITERAL", f"{mine}t", "WRITE", host="*")
+    (failure,) = await kafka.apply(Batch(additions=(hostile, good)))
+    assert failure.change == hostile
+    await observed(kafka, lambda seen: of(mine, seen).rules == {good})
+
+
+async def test_the_longest_names_and_many_of_them(kafka: Kafka, mine: str) -> None:
+    longest = (mine + "x" * 249)[:249]
+    additions = rules(
+        [Grant(f"{mine}a", Action.CONSUME, Topic(longest), longest)]
+        + [Grant(f"{mine}a", Action.PUBLISH, Topic(f"{mine}{n}")) for n in range(500)]
+    )
+    assert await kafka.apply(Batch(additions=tuple(additions))) == ()
+    await observed(kafka, lambda seen: of(mine, seen).rules == additions)
+    assert await kafka.apply(Batch(removals=tuple(additions))) == ()
+
+
+async def test_of_two_passwords_for_one_slot_the_last_is_meant(kafka: Kafka, mine: str) -> None:
+    twice = tuple(Credential(mine, Slot.FIRST, password) for password in ("before", "after"))
+    assert await kafka.apply(Batch(credentials=twice)) == ()
+
+
+async def test_what_is_both_added_and_removed_is_gone(kafka: Kafka, mine: str) -> None:
+    both, added = (Rule(mine, "TOPIC", "LITERAL", f"{mine}{n}", "WRITE", host="*") for n in "ab")
+    assert await kafka.apply(Batch(additions=(both, added), removals=(both,))) == ()
+    await observed(kafka, lambda seen: of(mine, seen).rules == {added})
