@@ -61,13 +61,19 @@ async def test_what_is_granted_succeeds_and_nothing_else(
     server: KafkaServer, by_principal: tuple[list[tuple[Action, Topic, str]], ...]
 ) -> None:
     mine = f"t{time.monotonic_ns()}."
-    topics, groups = ([mine + name for name in names] for names in (TOPICS, GROUPS))
+    topics = [mine + name for name in TOPICS]
     make_topics(server, topics)
     kafka = administered(server)
     clients = [Client(server, f"{mine}{index}", f"p{index}") for index in range(len(by_principal))]
     declared = {
         client.principal: [
-            Grant(client.principal, action, Topic(mine + topic.name, topic.prefix), mine + group)
+            Grant(
+                client.principal,
+                action,
+                Topic(mine + topic.name, topic.prefix),
+                # Of each its own: members of one group would take each other's messages.
+                f"{client.principal}.{group}",
+            )
             for action, topic, group in of_one
         ]
         for client, of_one in zip(clients, by_principal, strict=True)
@@ -91,7 +97,7 @@ async def test_what_is_granted_succeeds_and_nothing_else(
         for topic in topics:
             outcome = client.publish(topic)
             assert outcome in ({DONE} if (Action.PUBLISH, topic) in reached else DENIED)
-            for group in groups:
+            for group in (f"{client.principal}.{name}" for name in GROUPS):
                 may = (Action.CONSUME, topic) in reached and group in joined
                 assert client.consume(topic, group) in ({DONE} if may else DENIED)
 
