@@ -123,7 +123,10 @@ class Client:
         Raises `AdminRefusedError`, `UnreachableError`, or `BrokerError` for what is about no item.
         """
         try:
-            admin = self._admin or self._connect()
+            # Not `or`: a client with nothing in its queue is false.
+            admin = self._connect() if self._admin is None else self._admin
+            admin.poll(0)  # what was told while nobody asked is about the past
+            self._verdict = None
             futures = call(admin, list(items), self._timeout)
             self._await(admin, doing, futures.values())
             answers = {item: _came_of(future) for item, future in futures.items()}
@@ -184,7 +187,6 @@ class Client:
 
     def _await(self, admin: AdminClient, doing: str, futures: Collection[Future[Any]]) -> None:
         """Wait until all are done; those of one question are done together."""
-        self._verdict = None
         deadline = time.monotonic() + self._timeout + GRACE
         while wait(futures, timeout=LISTENING).not_done:
             admin.poll(0)

@@ -75,6 +75,17 @@ async def test_the_event_loop_goes_on_meanwhile(server: KafkaServer) -> None:
     await nobody.close()
 
 
+async def test_one_connection_serves_until_something_goes_wrong(
+    server: KafkaServer, kafka: Kafka
+) -> None:
+    await kafka.observe()
+    connection = kafka._client._admin
+    await kafka.apply(Batch(removals=ANY.additions))
+    await kafka.observe()
+    assert kafka._client._admin is connection
+    assert connection is not None
+
+
 async def test_a_wrong_password_is_refused_at_once(
     server: KafkaServer, kafka: Kafka, mine: str
 ) -> None:
