@@ -92,9 +92,8 @@ class Kafka:
         """Carry out changes as `Broker` has it, and return those that failed or were kept back.
 
         A revocation is an upsert also where no credential is listed, since a server may not know
-        yet what the controller wrote. Kafka refuses both credentials of a principal for one. What
-        is done takes effect when a server has read it from the metadata log, in milliseconds if it
-        keeps up.
+        yet what the controller wrote. What is done takes effect when a server has read it from the
+        metadata log: in milliseconds, if it keeps up.
         """
         return await self._run(lambda: self._apply(batch))
 
@@ -117,10 +116,7 @@ class Kafka:
     def _observe(self) -> Observed:
         # Without this permission librdkafka says that there is nothing, or crashes.
         self._client.require(AclOperation.DESCRIBE, "describe its ACLs and credentials")
-        users = self._client.ask_one(
-            "describe its SCRAM credentials",
-            _describe_users,
-        )
+        users = self._client.ask_one("describe its SCRAM credentials", _describe_users)
         acls = self._client.ask_one(
             "describe its ACLs",
             lambda admin, timeout: admin.describe_acls(EVERYTHING, request_timeout=timeout),

@@ -3,6 +3,9 @@
 Nothing is granted beside what is used. DESCRIBE is implied by READ and by WRITE, and who may write
 to any topic may produce idempotently: IDEMPOTENT_WRITE on the cluster has had no use since
 Kafka 2.8 (KIP-679).
+
+Kafka holds topics and groups apart: who consumes two topics, each by a group of its own, may
+consume either by either group.
 """
 
 import re
