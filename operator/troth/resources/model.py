@@ -10,7 +10,12 @@ from pydantic_core import CoreSchema
 from troth.resources.rules import VALIDATIONS, Immutable, Rule
 
 # where camelCase alone would break Kubernetes' way with acronyms, or a word is Python's own
-_SPELLED = {"from_": "from", "kubernetes_api": "kubernetesAPI", "spiffe_id": "spiffeID"}
+_SPELLED = {
+    "from_": "from",
+    "kubernetes_api": "kubernetesAPI",
+    "schema_": "schema",
+    "spiffe_id": "spiffeID",
+}
 
 
 def spelled(field: str) -> str:

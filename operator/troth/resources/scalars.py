@@ -127,7 +127,10 @@ Flag = Annotated[bool, Field(strict=True)]
 """True or false, and nothing that merely looks like it."""
 
 
-def _matching(pattern: str, message: str) -> Rule:
+def matching(pattern: str, message: str) -> Rule:
+    """Return the rule that a text matches the whole of a pattern, which RE2 and Python read alike
+    and which begins with `^` and ends with `$`.
+    """
     compiled = re.compile(pattern.removeprefix("^").removesuffix("$"), re.ASCII)
     escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
     return Rule(
@@ -145,7 +148,7 @@ _DNS_NAME = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$"
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
-    _matching(
+    matching(
         f"^{_SUBDOMAIN}$",
         "write a Kubernetes name: lower-case letters, digits, '-' and '.', such as payments",
     ),
@@ -153,7 +156,7 @@ Name = Annotated[
 NamespaceName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63),
-    _matching(
+    matching(
         f"^{_LABEL}$",
         "write a namespace name: lower-case letters, digits and '-', such as shop",
     ),
@@ -161,7 +164,7 @@ NamespaceName = Annotated[
 PortName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=15),
-    _matching(
+    matching(
         "^[a-z0-9-]*[a-z][a-z0-9-]*$",
         "write a port name: up to 15 lower-case letters, digits and '-', at least one letter, "
         "such as https",
@@ -175,10 +178,11 @@ def _whole(number: object) -> object:
 
 
 PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=0, le=10000, strict=True), BeforeValidator(_whole)]
 TrustDomainName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
-    _matching(
+    matching(
         _DNS_NAME,
         "write a trust domain as a DNS name of at least two labels in lower case, such as "
         "prod.shop.example",
@@ -187,7 +191,7 @@ TrustDomainName = Annotated[
 DNSName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),
-    _matching(
+    matching(
         _DNS_NAME,
         "write a full DNS name in lower case without wildcard or trailing dot, such as "
         "pay.shop.example",
@@ -196,7 +200,7 @@ DNSName = Annotated[
 Environment = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63),
-    _matching(
+    matching(
         f"^{_LABEL}$",
         "write an environment as lower-case letters, digits and '-', such as production",
     ),
@@ -205,7 +209,7 @@ Scope = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128),
     # RFC 6749, section 3.3, less the characters that need quoting in JSON or a shell
-    _matching(
+    matching(
         "^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
         "write a scope as letters, digits and . _ : / -, such as payments.charge",
     ),
@@ -213,7 +217,7 @@ Scope = Annotated[
 Audience = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),
-    _matching(
+    matching(
         "^[A-Za-z0-9][A-Za-z0-9._~:/-]*$",
         "write an audience as a URI or a name, of letters, digits and . _ ~ : / -, such as "
         "https://payments.shop.example",
@@ -228,7 +232,7 @@ Audience = Annotated[
 ContextName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
-    _matching(
+    matching(
         "^[a-z][A-Za-z0-9_]*$",
         "write the name of a part of the context as letters, digits and _, such as channel",
     ),
@@ -237,7 +241,7 @@ IssuerURL = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),
     # RFC 8414, section 2: https, no query and no fragment; a host that a certificate can name
-    _matching(
+    matching(
         rf"^https://{_DNS_LABEL}(\.{_DNS_LABEL})+(:[1-9][0-9]{{0,4}})?(/[A-Za-z0-9._~-]+)*$",
         "write the issuer as an https URL with a DNS name in lower case, without query, fragment "
         "or trailing slash, such as https://tokens.shop.example",

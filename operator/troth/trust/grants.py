@@ -1,14 +1,10 @@
 """What principals may do at a message broker: as it is declared, and in the broker's own words."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from troth.resources.topic_policy_status import Action
 
-class Action(StrEnum):
-    """What a principal may do with messages."""
-
-    PUBLISH = "Publish"
-    CONSUME = "Consume"
+__all__ = ["Action", "Grant", "Rule", "Topic"]
 
 
 @dataclass(frozen=True, slots=True, order=True)

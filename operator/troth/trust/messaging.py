@@ -1,0 +1,163 @@
+"""What is declared about brokers and topics, indexed so that every question is a lookup."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from troth.resources.message_broker import MessageBroker, Place
+from troth.resources.references import Ref
+from troth.resources.topic_policy import TopicPolicy
+from troth.trust.grants import Action, Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """The policies that an identity names: those by which it publishes, and consumes."""
+
+    publishes: frozenset[Ref] = frozenset()
+    consumes: frozenset[Ref] = frozenset()
+
+
+NOTHING = Uses()
+
+
+class Messaging:
+    """The declared brokers and policies, and which policies each identity names."""
+
+    def __init__(self) -> None:
+        self.brokers: dict[Ref, MessageBroker] = {}
+        self.policies: dict[Ref, TopicPolicy] = {}
+        self.invalid_brokers: dict[Ref, str] = {}
+        self.invalid_policies: dict[Ref, str] = {}
+        self._uses: dict[Ref, Uses] = {}
+        self._users: dict[Ref, set[Ref]] = defaultdict(set)
+        self._at: dict[Ref, dict[str, set[Ref]]] = defaultdict(lambda: defaultdict(set))
+        self._in_place: dict[Place, set[Ref]] = defaultdict(set)
+
+    # What is declared
+
+    def put_broker(self, broker: MessageBroker) -> None:
+        """Declare or replace a broker."""
+        self.drop_broker(broker.ref)
+        self.brokers[broker.ref] = broker
+        for index in self._broker_indexes(broker):
+            index.add(broker.ref)
+
+    def refuse_broker(self, ref: Ref, sentence: str) -> None:
+        """Note a broker that exists and cannot be understood."""
+        self.drop_broker(ref)
+        self.invalid_brokers[ref] = sentence
+
+    def drop_broker(self, ref: Ref) -> None:
+        """Forget a broker."""
+        self.invalid_brokers.pop(ref, None)
+        before = self.brokers.pop(ref, None)
+        if before is not None:
+            for index in self._broker_indexes(before):
+                index.discard(ref)
+
+    def put_policy(self, policy: TopicPolicy) -> None:
+        """Declare or replace a policy."""
+        self.drop_policy(policy.ref)
+        self.policies[policy.ref] = policy
+        self._at[policy.broker][policy.spec.environment].add(policy.ref)
+
+    def refuse_policy(self, ref: Ref, sentence: str) -> None:
+        """Note a policy that exists and cannot be understood."""
+        self.drop_policy(ref)
+        self.invalid_policies[ref] = sentence
+
+    def drop_policy(self, ref: Ref) -> None:
+        """Forget a policy."""
+        self.invalid_policies.pop(ref, None)
+        before = self.policies.pop(ref, None)
+        if before is not None:
+            self._at[before.broker][before.spec.environment].discard(ref)
+
+    def put_uses(self, identity: Ref, uses: Uses) -> None:
+        """Say which policies an identity names; `Uses()` for none, or where it is gone."""
+        before = self._uses.pop(identity, NOTHING)
+        for policy in before.publishes | before.consumes:
+            self._users[policy].discard(identity)
+        if uses != NOTHING:
+            self._uses[identity] = uses
+        for policy in uses.publishes | uses.consumes:
+            self._users[policy].add(identity)
+
+    def _broker_indexes(self, broker: MessageBroker) -> Iterator[set[Ref]]:
+        for place in broker.spec.topic_places | broker.spec.principal_places:
+            yield self._in_place[place]
+
+    # What follows
+
+    def uses(self, identity: Ref) -> Uses:
+        """Return the policies that an identity names."""
+        return self._uses.get(identity, NOTHING)
+
+    def users(self, policy: Ref) -> frozenset[Ref]:
+        """Return the identities that name a policy, whether it exists or not."""
+        return frozenset(self._users.get(policy, ()))
+
+    def at(self, broker: Ref) -> frozenset[Ref]:
+        """Return the policies of a broker, whether it exists or not."""
+        return frozenset().union(*self._at.get(broker, {}).values())
+
+    def elsewhere(self, broker: Ref, environment: str) -> Iterator[TopicPolicy]:
+        """Yield the policies of a broker that declare another environment."""
+        for declared, policies in self._at.get(broker, {}).items():
+            if declared != environment:
+                yield from (self.policies[policy] for policy in sorted(policies))
+
+    def found_at(self, places: Iterable[Place]) -> list[MessageBroker]:
+        """Return the brokers that are in any of some places, sorted."""
+        found = set().union(*(self._in_place.get(place, ()) for place in places))
+        return [self.brokers[ref] for ref in sorted(found)]
+
+
+class Asked(NamedTuple):
+    """What one entry of a policy asks for: an action, for an identity, by a group or by none.
+
+    `dead_letter`: to publish to the policy's dead-letter topic, as its consumers do.
+    """
+
+    identity: Ref
+    action: Action
+    group: str = ""
+    dead_letter: bool = False
+
+
+def asked_by(policy: TopicPolicy) -> frozenset[Asked]:
+    """Return everything that a policy asks for."""
+    here, spec = policy.ref.namespace, policy.spec
+    asked = {Asked(each.identity.seen_from(here), Action.PUBLISH) for each in spec.producers}
+    for consumer in spec.consumers:
+        identity = consumer.identity.seen_from(here)
+        asked.add(Asked(identity, Action.CONSUME, consumer.group or ""))
+        if spec.dead_letter is not None:
+            asked.add(Asked(identity, Action.PUBLISH, dead_letter=True))
+    return frozenset(asked)
+
+
+def topic_of(policy: TopicPolicy) -> Topic:
+    """Return what a policy is about."""
+    named = policy.spec.topic
+    if named.name is not None:
+        return Topic(named.name)
+    assert named.prefix is not None
+    return Topic(named.prefix, prefix=True)
+
+
+def topics_of(policy: TopicPolicy) -> tuple[Topic, ...]:
+    """Return every topic of which a policy grants anything."""
+    dead_letter = policy.spec.dead_letter
+    return (topic_of(policy), *([Topic(dead_letter.topic)] if dead_letter else []))
+
+
+def meet(first: Topic, second: Topic) -> bool:
+    """Say whether any topic is in both."""
+    return _includes(first, second) or _includes(second, first)
+
+
+def _includes(outer: Topic, inner: Topic) -> bool:
+    return inner.name.startswith(outer.name) if outer.prefix else outer == inner

@@ -1,0 +1,69 @@
+"""Every grant that anybody declares, with its state, and what the live ones come to at a broker."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from troth.resources.references import Ref
+from troth.resources.topic_policy_status import Action, GrantState
+from troth.trust.grants import Grant
+from troth.trust.messaging import Asked, Messaging, asked_by
+from troth.trust.registry import Registry
+from troth.trust.topics import Question, obstacle_to
+
+
+@dataclass(frozen=True, slots=True)
+class TopicGrant:
+    """What is asked for by a policy, or by an identity that names it, and its state.
+
+    `grant` is what it comes to at the broker: to be made where it is live, to be left as it is
+    where it is suspended. None where that cannot be told.
+    """
+
+    policy: Ref
+    asked: Asked
+    grant: Grant | None
+    state: GrantState
+    reason: str = ""
+    message: str = ""
+
+
+def grants_of(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[TopicGrant, ...]:
+    """Return every grant that touches a policy, whether it exists or not, sorted.
+
+    A grant is listed when either side declares it, so that both can say which side is missing.
+    """
+    declared = messaging.policies.get(policy)
+    asked = set(asked_by(declared) if declared is not None else ())
+    named = {(each.identity, each.action) for each in asked if not each.dead_letter}
+    for identity in messaging.users(policy):
+        uses = messaging.uses(identity)
+        for action, policies in ((Action.PUBLISH, uses.publishes), (Action.CONSUME, uses.consumes)):
+            if policy in policies and (identity, action) not in named:
+                asked.add(Asked(identity, action))
+    questions = (Question(registry, messaging, policy, each) for each in sorted(asked))
+    return tuple(judge(question) for question in questions)
+
+
+def grants_at(registry: Registry, messaging: Messaging, broker: Ref) -> tuple[TopicGrant, ...]:
+    """Return every grant of every policy that names a broker, sorted."""
+    return tuple(
+        grant
+        for policy in sorted(messaging.at(broker))
+        for grant in grants_of(registry, messaging, policy)
+    )
+
+
+def judge(question: Question) -> TopicGrant:
+    """Return the grant with its state."""
+    policy, asked, grant = question.policy, question.asked, question.grant
+    obstacle = obstacle_to(question)
+    if obstacle is None:
+        return TopicGrant(policy, asked, grant, GrantState.LIVE)
+    return TopicGrant(policy, asked, grant, obstacle.state, obstacle.reason, obstacle.message)
+
+
+def in_state(grants: Iterable[TopicGrant], state: GrantState) -> frozenset[Grant]:
+    """Return what the grants of a state come to at the broker, each once."""
+    return frozenset(
+        each.grant for each in grants if each.state is state and each.grant is not None
+    )
