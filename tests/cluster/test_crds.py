@@ -5,7 +5,6 @@ What a person may write is judged twice: at `kubectl apply` by the CRD, and by t
 the operator would meet an object that it cannot read.
 """
 
-import copy
 import json
 import re
 import uuid
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 
 from sandbox import CommandError, Sandbox
 from tests import builders
+from tests.changing import changed
 from tests.cluster.dry_run import Answer, DryRun
 from tests.cluster.manifests import (
     Manifest,
@@ -138,17 +138,6 @@ def test_what_one_refuses_the_other_refuses_in_the_same_words(
     dry_run: DryRun, manifest: Manifest
 ) -> None:
     check(manifest, dry_run)
-
-
-def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
-    """Return a copy with a value at a dotted path, such as `spec.calls.0.to`."""
-    result = copy.deepcopy(manifest)
-    *way, last = path.split(".")
-    holder: Any = result
-    for step in way:
-        holder = holder[int(step)] if isinstance(holder, list) else holder.setdefault(step, {})
-    holder[last] = value
-    return result
 
 
 DOMAIN = builders.domain()

@@ -3,13 +3,13 @@
 Whether the API server says the same is tested on a real one, in `tests/cluster/test_crds.py`.
 """
 
-import copy
 from typing import Any
 
 import pytest
 
 from tests import builders
 from tests.builders import NOW, Manifest, accept, call, domain, external, gateway_only, identity
+from tests.changing import GONE, changed
 from troth.resources.crd import custom_resource_definition
 from troth.resources.kinds import KIND_BY_NAME, KINDS
 from troth.resources.manifests import Fault, FaultyManifests, parse_resource
@@ -75,7 +75,6 @@ MONTHLY = builders.rotation(
     overlap="24h",
     compromised="0123456789abcdef",
 )
-GONE = object()
 
 
 def faults(manifest: Manifest) -> list[Fault]:
@@ -84,22 +83,6 @@ def faults(manifest: Manifest) -> list[Fault]:
     except FaultyManifests as refusal:
         return refusal.faults
     return []
-
-
-def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
-    """The manifest with another value at a path such as `spec.calls.0.to`, or without it."""
-    result = copy.deepcopy(manifest)
-    holder: Any = result
-    *way, last = path.split(".")
-    for step in way:
-        holder = holder[int(step)] if isinstance(holder, list) else holder.setdefault(step, {})
-    if value is GONE:
-        del holder[last]
-    elif isinstance(holder, list):
-        holder[int(last)] = value
-    else:
-        holder[last] = value
-    return result
 
 
 BASES = {"sid": PAYMENTS, "token": LEDGER, "gateway": LEGACY, "td": PRODUCTION, "cr": MONTHLY}

@@ -8,7 +8,8 @@ from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant
 from troth.trust.messaging import Asked, Messaging, asked_by
 from troth.trust.registry import Registry
-from troth.trust.topics import Question, obstacle_to
+from troth.trust.topic_question import Question
+from troth.trust.topics import obstacle_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,18 @@ def grants_at(registry: Registry, messaging: Messaging, broker: Ref) -> tuple[To
         for policy in sorted(messaging.at(broker))
         for grant in grants_of(registry, messaging, policy)
     )
+
+
+def undecided(registry: Registry, messaging: Messaging) -> frozenset[Ref]:
+    """Return the identities of which nothing may be removed at any broker.
+
+    They may have grants by a policy that cannot be read, so that it is not known at which broker.
+    An identity that cannot be read either may name any policy.
+    """
+    if not messaging.invalid_policies:
+        return frozenset()
+    users = (messaging.users(policy) for policy in messaging.invalid_policies)
+    return frozenset().union(registry.invalid_identities, *users)
 
 
 def judge(question: Question) -> TopicGrant:

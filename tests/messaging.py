@@ -1,0 +1,275 @@
+"""Brokers and policies for the tests: manifests as a user writes them, and what is wrong in some.
+
+The kinds are not served yet; their CustomResourceDefinitions are made here.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from tests.builders import Manifest, reference
+from tests.changing import GONE
+from troth.resources.kinds import AGE, READY, REASON, Kind
+from troth.resources.manifests import Fault, faults_of
+from troth.resources.message_broker import MessageBroker
+from troth.resources.metadata import Resource
+from troth.resources.references import Ref
+from troth.resources.topic_policy import TopicPolicy
+from troth.trust.messaging import Messaging, Uses
+
+BROKER_KIND = Kind(MessageBroker, "messagebrokers", "mb", True, (READY, REASON, AGE))
+POLICY_KIND = Kind(TopicPolicy, "topicpolicies", "tp", True, (READY, REASON, AGE))
+BY_NAME = {kind.name: kind for kind in (BROKER_KIND, POLICY_KIND)}
+ACCOUNT = f"A{'B' * 55}"
+
+KAFKA: Manifest = {
+    "kafka": {
+        "bootstrapServers": ["kafka.messaging.svc:9093"],
+        "tls": {"caSecretRef": {"name": "kafka-ca"}},
+        "adminSecretRef": {"name": "kafka-admin"},
+    }
+}
+RABBITMQ: Manifest = {
+    "rabbitmq": {
+        "servers": ["rabbitmq.messaging.svc:5671"],
+        "management": "rabbitmq.messaging.svc:15671",
+        "adminSecretRef": {"name": "rabbitmq-admin"},
+    }
+}
+NATS: Manifest = {
+    "nats": {
+        "servers": ["nats-0.nats.messaging.svc:4222", "nats-1.nats.messaging.svc:4222"],
+        "account": ACCOUNT,
+        "tls": {},
+        "adminSecretRef": {"name": "nats-admin"},
+    }
+}
+MQTT: Manifest = {
+    "mqtt": {"servers": ["10.0.0.7:8883"], "adminSecretRef": {"name": "mosquitto-admin"}}
+}
+VALKEY: Manifest = {
+    "valkey": {"servers": ["valkey:6379"], "tls": {}, "adminSecretRef": {"name": "valkey-admin"}}
+}
+TYPES = (KAFKA, RABBITMQ, NATS, MQTT, VALKEY)
+
+
+def broker(
+    name: str = "main",
+    namespace: str = "messaging",
+    described: Manifest = KAFKA,
+    owns: Iterable[str] = ("prod.",),
+    principals: str = "troth-",
+    **spec: Any,
+) -> Manifest:
+    """A broker for the namespaces of the domain `production`."""
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "MessageBroker",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "environment": "production",
+            "allowedNamespaces": {"matchLabels": {"domain": "production"}},
+            "owns": {"topicPrefixes": list(owns), "principalPrefix": principals},
+        }
+        | described
+        | spec,
+    }
+
+
+def policy(
+    name: str = "orders",
+    namespace: str = "shop",
+    *,
+    topic: Manifest | None = None,
+    producers: Iterable[Manifest] = (),
+    consumers: Iterable[Manifest] = (),
+    at: tuple[str, str] = ("messaging", "main"),
+    **spec: Any,
+) -> Manifest:
+    """A policy of the environment `production`."""
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "TopicPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "brokerRef": reference(at[1], at[0]),
+            "topic": topic or {"name": "prod.orders.v1"},
+            "environment": "production",
+            "producers": list(producers),
+            "consumers": list(consumers),
+        }
+        | spec,
+    }
+
+
+def producer(name: str, namespace: str | None = None) -> Manifest:
+    return {"identity": reference(name, namespace)}
+
+
+def consumer(name: str, group: str = "", namespace: str | None = None) -> Manifest:
+    return {"identity": reference(name, namespace)} | ({"group": group} if group else {})
+
+
+def messaging(
+    *manifests: Manifest, uses: dict[tuple[str, str], tuple[list[Any], list[Any]]] | None = None
+) -> Messaging:
+    """What these manifests declare; `uses` has what an identity publishes and consumes by."""
+    declared = Messaging()
+    for manifest in manifests:
+        if manifest["kind"] == "MessageBroker":
+            declared.put_broker(MessageBroker.parse(manifest))
+        if manifest["kind"] == "TopicPolicy":
+            declared.put_policy(TopicPolicy.parse(manifest))
+    for identity, (publishes, consumes) in (uses or {}).items():
+        named = (frozenset(Ref(*each) for each in listed) for listed in (publishes, consumes))
+        declared.put_uses(Ref(*identity), Uses(*named))
+    return declared
+
+
+# What a person writes, and what is wrong
+
+BASES: dict[str, Manifest] = {
+    "kafka": broker(
+        workload={
+            "podSelector": {"matchLabels": {"app": "kafka"}},
+            "ports": [{"name": "clients", "port": 9093}],
+        },
+        mode="Plan",
+        driftCheck="60s",
+        brake={"maxRemovals": 20},
+    ),
+    "bare": broker(
+        described={
+            "kafka": {key: KAFKA["kafka"][key] for key in ("bootstrapServers", "adminSecretRef")}
+        }
+    ),
+    "rabbitmq": broker(described=RABBITMQ),
+    "nats": broker(described=NATS),
+    "mqtt": broker(described=MQTT),
+    "valkey": broker(described=VALKEY),
+    "tp": policy(
+        producers=[producer("checkout")],
+        consumers=[consumer("fulfilment", "fulfilment"), consumer("audit", "", "compliance")],
+        schema={"jsonSchema": {"type": "object", "properties": {"id": {"type": "string"}}}},
+        context={"require": ["Actor", "Tenant"]},
+        deadLetter={"topic": "prod.orders.v1.dlq", "review": "Required"},
+        onDelete="Retain",
+    ),
+    "prefix": policy(
+        topic={"prefix": "prod.orders.", "stream": "ORDERS"},
+        schema={"configMapRef": {"name": "orders", "key": "orders.json"}},
+        deadLetter={"topic": "prod.dead.orders"},
+    ),
+}
+HOSTILE = (
+    *("*", "prod.*", ">", "prod.>", "#", "prod.#", "+", "prod/+", "prod.orders ", "prod orders"),
+    *("prod.\torders", "prod.orders\n", "prod.\x00", "prod.\x7f", "prod.\u200b", "prod.\u202e"),
+    *(
+        "pr\u043ed.orders",
+        "prod.é",
+        "{{name()}}",
+        "prod.?",
+        "prod.[a]",
+        "$SYS",
+        "a|b",
+        "(a)",
+        "a\\",
+    ),
+    *("'prod'", '"', "%", "prod,orders", "prod;", "User:a=b", "@", "^prod$"),
+)
+"""What some broker could read as more than, or as something else than, it looks like."""
+ELSE = {"servers": ["a:1"], "adminSecretRef": {"name": "a"}}
+SERVERS = "spec.kafka.bootstrapServers"
+WRONG: list[tuple[str, str, Any, str, str]] = [
+    # base, changed path, value, where it is told, words of the sentence
+    ("kafka", "spec.mqtt", ELSE, "spec", "describe exactly one broker: kafka, rabbitmq, nats,"),
+    ("mqtt", "spec.valkey", ELSE, "spec", "describe exactly one broker: kafka, rabbitmq, nats,"),
+    ("kafka", "spec.kafka", GONE, "spec", "describe exactly one broker: kafka, rabbitmq, nats,"),
+    ("kafka", "spec.environment", "a.b", "spec.environment", "write an environment"),
+    ("kafka", SERVERS, [], SERVERS, "at least 1 item"),
+    ("kafka", SERVERS, ["kafka"], "", "write a server as host:port"),
+    ("kafka", SERVERS, ["kafka:0"], "", "write a server as host:port"),
+    ("kafka", SERVERS, ["kafka:65536"], "", "write a server as host:port"),
+    ("kafka", SERVERS, ["kafka:09093"], "", "write a server as host:port"),
+    ("kafka", SERVERS, ["SSL://kafka:9093"], "", "write a server as host:port"),
+    ("kafka", SERVERS, ["a:1", "a:1"], "", "once; it is there twice"),
+    ("kafka", "spec.kafka.adminSecretRef", GONE, "", "required; add it"),
+    ("kafka", "spec.kafka.clients", "PLAIN", "", "'SCRAM' or 'MTLS'"),
+    ("bare", "spec.kafka.clients", "MTLS", "spec.kafka", "write tls beside clients: MTLS"),
+    ("nats", "spec.nats.clients", "SCRAM", "", "'JWT' or 'MTLS'"),
+    ("nats", "spec.nats.account", "SABC", "", "write the account's public key"),
+    ("rabbitmq", "spec.rabbitmq.management", "http://a", "", "write a server as host:port"),
+    ("rabbitmq", "spec.rabbitmq.virtualHost", "a*", "", "write a virtual host's name"),
+    ("kafka", "spec.workload.ports", [], "spec.workload.ports", "at least 1 item"),
+    ("kafka", "spec.workload.podSelector", {}, "", "select by at least one label"),
+    ("kafka", "spec.workload.ports.0.name", "A", "", "write a port name"),
+    ("kafka", "spec.allowedNamespaces", GONE, "spec.allowedNamespaces", "required; add it"),
+    ("kafka", "spec.allowedNamespaces", {}, "", "select by at least one label"),
+    (
+        "kafka",
+        "spec.allowedNamespaces",
+        {"matchExpressions": [{"key": "a", "operator": "In"}]},
+        "",
+        "give values",
+    ),
+    ("kafka", "spec.allowedNamespaces", {"matchLabels": {"a b": "c"}}, "", "write a label key"),
+    ("kafka", "spec.allowedNamespaces", {"matchLabels": {"a": "b c"}}, "", "write a label value"),
+    ("kafka", "spec.owns.topicPrefixes", GONE, "spec.owns.topicPrefixes", "required; add it"),
+    ("kafka", "spec.owns.topicPrefixes", [], "spec.owns.topicPrefixes", "at least 1 item"),
+    ("kafka", "spec.owns.topicPrefixes", [""], "", "at least 1 character"),
+    ("kafka", "spec.owns.topicPrefixes", ["p" * 250], "", "at most 249 characters"),
+    ("kafka", "spec.owns.principalPrefix", GONE, "spec.owns.principalPrefix", "required; add it"),
+    ("kafka", "spec.owns.principalPrefix", "", "spec.owns.principalPrefix", "at least 1 char"),
+    ("kafka", "spec.owns.principalPrefix", "p" * 65, "", "at most 64 characters"),
+    ("kafka", "spec.owns.principalPrefix", "User:", "", "write what principals' names begin with"),
+    ("kafka", "spec.mode", "Off", "spec.mode", "'Enforce', 'Plan' or 'Observe'"),
+    ("kafka", "spec.driftCheck", "9s", "spec.driftCheck", "write a duration between 10s and 1h"),
+    ("kafka", "spec.driftCheck", "61m", "spec.driftCheck", "write a duration between 10s and 1h"),
+    ("kafka", "spec.driftCheck", "often", "spec.driftCheck", "write a duration in hours"),
+    ("kafka", "spec.brake.maxRemovals", -1, "spec.brake.maxRemovals", "greater than or equal to 0"),
+    ("kafka", "spec.brake.maxRemovals", "20", "spec.brake.maxRemovals", "valid integer"),
+    ("kafka", "metadata.name", "m" * 64, "", "choose a name of at most 63 characters"),
+    ("tp", "spec.brokerRef", GONE, "spec.brokerRef", "required; add it"),
+    ("tp", "spec.brokerRef.namespace", "a.b", "", "write a namespace name"),
+    ("tp", "spec.topic", {}, "spec.topic", "name exactly one: name, a topic, or prefix"),
+    ("tp", "spec.topic.prefix", "prod.", "spec.topic", "name exactly one: name, a topic, or"),
+    ("tp", "spec.topic.name", "", "spec.topic.name", "at least 1 character"),
+    ("tp", "spec.topic.name", "p" * 250, "spec.topic.name", "at most 249 characters"),
+    ("prefix", "spec.topic.stream", "a.b", "spec.topic.stream", "write a stream's name"),
+    ("tp", "spec.environment", GONE, "spec.environment", "required; add it"),
+    ("tp", "spec.producers.0.identity", GONE, "", "required; add it"),
+    ("tp", "spec.producers.0.identity.name", "a_b", "", "write a Kubernetes name"),
+    ("tp", "spec.producers.0.group", "a", "", "unknown field; remove it"),
+    ("tp", "spec.consumers.0.group", "", "spec.consumers[0].group", "at least 1 character"),
+    ("tp", "spec.schema", {}, "spec.schema", "choose exactly one: jsonSchema, written here, or"),
+    ("tp", "spec.schema.configMapRef", {"name": "a"}, "spec.schema", "choose exactly one: json"),
+    ("tp", "spec.schema.jsonSchema", "{}", "spec.schema.jsonSchema", "valid dictionary"),
+    ("tp", "spec.schema.jsonSchema", {}, "spec.schema.jsonSchema", "at least 1 item"),
+    ("prefix", "spec.schema.configMapRef.key", "a/b", "", "write a key of the ConfigMap"),
+    ("tp", "spec.context", {}, "spec.context.require", "required; add it"),
+    ("tp", "spec.context.require", [], "spec.context.require", "at least 1 item"),
+    ("tp", "spec.context.require", ["Mood"], "", "'Actor', 'Subject', 'Tenant' or 'RequestID'"),
+    ("tp", "spec.context.require", ["Actor", "Actor"], "", "once; it is there twice"),
+    ("tp", "spec.deadLetter.topic", "prod.orders.v1", "spec", "that the policy's topic does not"),
+    ("prefix", "spec.deadLetter.topic", "prod.orders.x", "spec", "that the policy's topic does"),
+    ("tp", "spec.deadLetter.review", "Never", "", "'Required' or 'Optional'"),
+    ("tp", "spec.onDelete", "Keep", "spec.onDelete", "'Revoke' or 'Retain'"),
+    *(("kafka", "spec.owns.topicPrefixes", [each], "", "what topics' names") for each in HOSTILE),
+    *(("kafka", "spec.owns.principalPrefix", each, "", "what principals'") for each in HOSTILE),
+    *(("tp", "spec.topic.name", each, "", "write a topic's name as letters") for each in HOSTILE),
+    *(("prefix", "spec.topic.prefix", each, "", "what topics' names begin") for each in HOSTILE),
+    *(("prefix", "spec.topic.stream", each, "", "write a stream's name") for each in HOSTILE),
+    *(("tp", "spec.deadLetter.topic", each, "", "write a topic's name") for each in HOSTILE),
+    *(("tp", "spec.consumers.0.group", each, "", "write a group's name as") for each in HOSTILE),
+]
+
+
+def faults(manifest: Manifest) -> list[Fault]:
+    """What the model of a kind that is not served yet has against a manifest."""
+    model: type[Resource] = BY_NAME[manifest["kind"]].model
+    try:
+        model.parse(manifest)
+    except ValidationError as error:
+        return faults_of(error, "", "")
+    return []

@@ -1,0 +1,157 @@
+"""What a field of a broker or a policy does not take is refused there, with what to write instead.
+
+Whether the API server says the same is tested on a real one, in `tests/cluster/test_messaging.py`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests import messaging
+from tests.builders import Manifest
+from tests.changing import changed
+from tests.messaging import BASES, BY_NAME, WRONG, broker, faults, policy
+from troth.resources.crd import custom_resource_definition
+from troth.resources.kinds import Kind
+from troth.resources.message_broker import BrokerType, MessageBroker
+from troth.resources.model import immutable_changes
+from troth.resources.rules import VALIDATIONS
+from troth.resources.topic_policy import TopicPolicy
+
+every_base = pytest.mark.parametrize("manifest", BASES.values(), ids=BASES)
+every_kind = pytest.mark.parametrize("kind", BY_NAME.values(), ids=BY_NAME)
+
+
+@every_base
+def test_what_is_right_is_taken(manifest: Manifest) -> None:
+    assert faults(manifest) == []
+
+
+@every_base
+def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
+    model = BY_NAME[manifest["kind"]].model
+    once = model.parse(manifest)
+    assert model.parse(once.manifest()) == once
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "value", "where", "words"),
+    WRONG,
+    ids=[f"{number}-{base}-{path}" for number, (base, path, *_) in enumerate(WRONG)],
+)
+def test_what_is_wrong_is_told_where_and_how_to_mend_it(
+    base: str, path: str, value: Any, where: str, words: str
+) -> None:
+    found = faults(changed(BASES[base], path, value))
+    told = [fault for fault in found if words in fault.sentence]
+    assert told, [str(fault) for fault in found]
+    if where:
+        assert told[0].field == where
+
+
+@pytest.mark.parametrize("name", ["prod.orders.v1", "a", "p" * 249, "_a-b", "a/b:c", ".", "0"])
+def test_a_name_that_means_itself_to_every_broker_is_taken(name: str) -> None:
+    assert faults(policy(topic={"name": name})) == []
+    assert faults(policy(topic={"prefix": name})) == []
+    assert faults(broker(owns=[name])) == []
+
+
+def test_every_type_of_broker_is_told_from_the_others() -> None:
+    for described in messaging.TYPES:
+        spec = MessageBroker.parse(broker(described=described)).spec
+        assert {spec.type.value} == set(described)
+    assert {spec for described in messaging.TYPES for spec in described} == set(BrokerType)
+
+
+def test_brokers_at_one_server_are_one_unless_the_server_keeps_them_apart() -> None:
+    def places(described: Manifest, **more: Any) -> tuple[Any, Any]:
+        ((type_, given),) = described.items()
+        spec = MessageBroker.parse(broker(described={type_: given | more})).spec
+        return spec.topic_places, spec.principal_places
+
+    for described in messaging.TYPES:
+        assert places(described) == places(described, adminSecretRef={"name": "other"})
+    one_of_two = ["nats-1.nats.messaging.svc:4222"]
+    assert places(messaging.NATS)[0] > places(messaging.NATS, servers=one_of_two)[0]
+    topics, principals = places(messaging.RABBITMQ)
+    others, same = places(messaging.RABBITMQ, virtualHost="staging")
+    assert topics.isdisjoint(others)
+    assert principals == same
+    account = places(messaging.NATS, account=f"A{'C' * 55}")
+    assert all(map(frozenset.isdisjoint, places(messaging.NATS), account))
+
+
+@pytest.mark.parametrize("model", [MessageBroker, TopicPolicy])
+def test_an_environment_cannot_change_and_says_so(
+    model: type[MessageBroker] | type[TopicPolicy],
+) -> None:
+    manifest = broker() if model is MessageBroker else policy()
+    before = model.parse(manifest).spec
+    after = model.parse(changed(manifest, "spec.environment", "other")).spec
+    (sentence,) = immutable_changes(before, after)
+    assert sentence == f"environment cannot change; create a new {model.__name__} instead"
+    assert immutable_changes(before, before) == []
+
+
+# The schema
+
+
+def schema(kind: Kind) -> Any:
+    return custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def parts(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every schema within a schema, with its path."""
+    yield path, schema
+    for name, part in (schema.get("properties") or {}).items():
+        yield from parts(part, f"{path}.{name}")
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), dict):
+            yield from parts(schema[word], f"{path}[]")
+
+
+@every_kind
+def test_a_schema_is_structural_bounded_and_described(kind: Kind) -> None:
+    refused = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "title", "uniqueItems"}
+    for path, part in parts(schema(kind)):
+        assert not refused & part.keys(), path
+        assert part.get("type") in {"object", "array", "string", "integer", "boolean"}, path
+        assert not ("properties" in part and "additionalProperties" in part), path
+        assert part.get("default", "none") not in (None, [], {}), path
+        assert not str(part.get("default", "")).startswith("P"), f"{path}: an ISO duration"
+        if part["type"] == "array":
+            assert part.get("maxItems"), path
+            assert part["x-kubernetes-list-type"] in {"set", "map", "atomic"}, path
+        if part["type"] == "string" and path.startswith(".spec"):
+            assert part.keys() & {"maxLength", "enum", "format"}, path
+        if path.startswith((".spec.", ".status.")) and not path.endswith("[]"):
+            assert part.get("description", "").strip(), path
+
+
+def rules_in(kind: Kind) -> set[str]:
+    """The sentence of every rule of a kind, but of those that judge a change."""
+    return {
+        rule["message"]
+        for _, part in parts(schema(kind))
+        for rule in part.get(VALIDATIONS, [])
+        if "oldSelf" not in rule["rule"]
+    }
+
+
+def test_every_rule_has_its_case() -> None:
+    told = {
+        fault.sentence
+        for base, path, value, _, _ in WRONG
+        for fault in faults(changed(BASES[base], path, value))
+    }
+    assert set().union(*map(rules_in, BY_NAME.values())) - told == set()
+
+
+def test_a_refusal_never_quotes_what_was_written() -> None:
+    """It might be a secret in the wrong place."""
+    assert all(
+        "hunter2" not in str(fault)
+        for path in ("spec.topic.name", "spec.consumers.0.group", "spec.schema.jsonSchema")
+        for fault in faults(changed(BASES["tp"], path, "hunter2 *"))
+    )

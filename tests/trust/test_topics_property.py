@@ -1,0 +1,224 @@
+"""Whatever is declared, at a broker exactly that is permitted to which all have agreed."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.builders import NOW, Manifest
+from tests.messaging import ACCOUNT, broker, consumer, messaging, policy, producer
+from tests.messaging_oracle import Brokers, Operation, Place, Uses
+from tests.oracle import Declared
+from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.resources.topic_policy_status import Action, GrantState
+from troth.trust.grants import Grant
+from troth.trust.topic_grants import grants_at, grants_of, in_state
+from troth.trust.topic_question import principal_of
+
+NAMES = ("a", "b")
+POLICIES = ("orders", "pays")
+BROKERS = ("main", "other")
+TOPICS = ({"name": "prod.orders"}, {"prefix": "prod.or"}, {"prefix": "prod."}, {"name": "stage.x"})
+DEAD = ("prod.dead", "stage.dead", "prod.orders.x")
+TRIED = ("prod.orders", "prod.orx", "prod.dead", "prod.orders.x", "stage.x", "stage.dead", "prod")
+GROUPS = ("", "g")
+STREAMS = ("", "S")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One entry of a policy, and who declares it."""
+
+    policy: Place
+    identity: Place
+    consumes: bool
+    group: str
+    policy_says: bool
+    identity_says: bool
+
+
+usual = st.sampled_from((*["north"] * 3, *NAMESPACES))
+wishes = st.builds(
+    Wish,
+    st.tuples(usual, st.sampled_from(POLICIES)),
+    st.tuples(usual, st.sampled_from(NAMES)),
+    consumes=half,
+    group=st.sampled_from(("g", "g", "")),
+    policy_says=often,
+    identity_says=often,
+)
+
+
+@st.composite
+def domains(draw: st.DrawFn, name: str) -> Manifest:
+    """A domain of the environment `prod`, but for `blue`; now and then it selects too much."""
+    environment = "prod" if name != "blue" or draw(half) else "stage"
+    governed = [name, "blue"] if draw(sometimes) else [name]
+    selector = {"matchExpressions": [{"key": "domain", "operator": "In", "values": governed}]}
+    return builders.domain(name, environment=environment, namespaceSelector=selector)
+
+
+@st.composite
+def namespaces(draw: st.DrawFn, name: str) -> Manifest:
+    domain = draw(st.sampled_from((*["red"] * 4, "blue", "blue", "green", "none")))
+    return builders.namespace(name, domain=domain)
+
+
+@st.composite
+def brokers(draw: st.DrawFn, name: str) -> Manifest:
+    admin = {"adminSecretRef": {"name": "admin"}, "tls": {}}
+    servers = ["a:1"] if draw(often) else ["b:1", "a:1"] if draw(half) else ["b:1"]
+    clients = {"clients": "MTLS"} if draw(half) else {}
+    described: Manifest = draw(
+        st.sampled_from(
+            (
+                {"kafka": {"bootstrapServers": servers} | admin | clients},
+                {"nats": {"servers": servers, "account": ACCOUNT} | admin | clients},
+                {
+                    "rabbitmq": {
+                        "servers": servers,
+                        "management": servers[0],
+                        "virtualHost": draw(st.sampled_from(("/", "/", "v"))),
+                    }
+                    | admin
+                },
+                {"mqtt": {"servers": servers} | admin},
+            )
+        )
+    )
+    admitted = draw(st.sampled_from(([*DOMAINS, "none"], ["red", "blue"], ["red"])))
+    return broker(
+        name,
+        "east",
+        described,
+        owns=draw(st.sampled_from((["prod."], ["prod.", "stage."], ["prod.orders"]))),
+        principals=draw(st.sampled_from(("t-", "u-") if draw(half) else (f"{name}-", "main-x"))),
+        environment="prod" if draw(often) else "stage",
+        allowedNamespaces={
+            "matchExpressions": [{"key": "domain", "operator": "In", "values": admitted}]
+        },
+    )
+
+
+@st.composite
+def policies(draw: st.DrawFn, place: Place, declared: list[Wish]) -> Manifest:
+    mine = [wish for wish in declared if wish.policy == place and wish.policy_says]
+    topic = dict(draw(st.sampled_from(TOPICS)))
+    spec: dict[str, Any] = {"environment": draw(st.sampled_from((*["prod"] * 4, "stage")))}
+    if draw(half):
+        dead = draw(st.sampled_from(DEAD))
+        if "prefix" not in topic or not dead.startswith(topic["prefix"]):
+            spec["deadLetter"] = {"topic": dead}
+    if draw(sometimes):
+        topic["stream"] = "S"
+    named = [wish.identity for wish in mine if not wish.consumes]
+    consuming = [(wish.identity, wish.group) for wish in mine if wish.consumes]
+    return policy(
+        place[1],
+        place[0],
+        topic=topic,
+        producers=[producer(name, namespace) for namespace, name in named],
+        consumers=[consumer(name, group, namespace) for (namespace, name), group in consuming],
+        at=("east", "main" if draw(often) else "other"),
+        **spec,
+    )
+
+
+@st.composite
+def identities(draw: st.DrawFn, place: Place) -> Manifest:
+    spec: dict[str, Any] = {}
+    if draw(st.sampled_from((False, False, True))):
+        spec["authentication"] = builders.gateway_only("a", NOW + builders.DAY)
+    account = draw(st.sampled_from((*[""] * 3, *NAMES)))
+    return builders.identity(place[1], place[0], account=account, **spec)
+
+
+@st.composite
+def everything(draw: st.DrawFn) -> tuple[list[Manifest], Uses]:
+    """What users declare in one cluster, and which policies their identities name."""
+    declared = draw(st.lists(wishes, min_size=1, max_size=8))
+    uses: Uses = defaultdict(lambda: ([], []))
+    for wish in declared:
+        if wish.identity_says:
+            uses[wish.identity][wish.consumes].append(wish.policy)
+    manifests = [draw(domains(name)) for name in DOMAINS]
+    manifests += [draw(namespaces(name)) for name in NAMESPACES if draw(often)]
+    there = sorted({wish.identity for wish in declared})
+    manifests += [draw(identities(place)) for place in there if draw(often)]
+    manifests += [draw(brokers(name)) for name in BROKERS if draw(often)]
+    named = sorted({wish.policy for wish in declared})
+    manifests += [draw(policies(place, declared)) for place in named if draw(often)]
+    return manifests, dict(uses)
+
+
+def permits(granted: frozenset[Grant], principal: str, tried: Operation) -> bool:
+    """Whether a broker that has these grants, and nothing else, lets it."""
+    return any(
+        grant.principal == principal
+        and grant.action == tried.action
+        and (
+            tried.topic.startswith(grant.topic.name)
+            if grant.topic.prefix
+            else tried.topic == grant.topic.name
+        )
+        and grant.group == tried.group
+        and grant.stream == tried.stream
+        for grant in granted
+    )
+
+
+@more(3)
+@given(everything())
+def test_what_all_agree_on_is_permitted_and_nothing_else(
+    declared: tuple[list[Manifest], Uses],
+) -> None:
+    manifests, uses = declared
+    registry, about = builders.registry(*manifests), messaging(*manifests, uses=dict(uses))
+    oracle = Brokers.by(Declared.by(manifests, NOW), manifests, uses)
+    for there in map(MessageBroker.parse, manifests_of("MessageBroker", manifests)):
+        live = in_state(grants_at(registry, about, there.ref), GrantState.LIVE)
+        for identity, action, *rest in product(
+            product(NAMESPACES, NAMES), Action, TRIED, GROUPS, STREAMS
+        ):
+            tried = Operation((there.ref.namespace, there.ref.name), identity, action.value, *rest)
+            principal = principal_of(there, Ref(*identity))
+            assert permits(live, principal, tried) == oracle.permits(tried), tried
+
+
+def manifests_of(kind: str, manifests: list[Manifest]) -> list[Manifest]:
+    return [each for each in manifests if each["kind"] == kind]
+
+
+@given(everything())
+def test_what_either_side_declares_is_listed_once_with_what_is_missing(
+    declared: tuple[list[Manifest], Uses],
+) -> None:
+    manifests, uses = declared
+    registry, about = builders.registry(*manifests), messaging(*manifests, uses=dict(uses))
+    for place in product(NAMESPACES, POLICIES):
+        grants = grants_of(registry, about, Ref(*place))
+        assert len({grant.asked for grant in grants}) == len(grants)
+        listed = {(tuple(grant.asked.identity), grant.asked.action) for grant in grants}
+        for identity, (publishes, consumes) in uses.items():
+            assert ((identity, Action.PUBLISH) in listed) or place not in publishes
+            assert ((identity, Action.CONSUME) in listed) or place not in consumes
+        for grant in grants:
+            live = grant.state is GrantState.LIVE
+            assert (grant.message == "") == (grant.reason == "") == live
+            assert grant.grant is not None or not live
+
+
+labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?", fullmatch=True)
+subdomains = st.lists(labels, min_size=1, max_size=3).map(".".join)
+
+
+@given(st.builds(Ref, labels, subdomains), st.builds(Ref, labels, subdomains))
+def test_no_two_identities_have_one_principal(first: Ref, second: Ref) -> None:
+    there = MessageBroker.parse(broker())
+    assert (principal_of(there, first) == principal_of(there, second)) == (first == second)
