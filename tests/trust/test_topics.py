@@ -388,3 +388,4 @@ def test_nothing_is_left_of_what_is_dropped_or_replaced() -> None:
     assert judged(*manifests, about=about)[PUBLISH].reason == "PolicyMissing"
     about.put_uses(CHECKOUT, Uses())
     assert judged(*manifests, about=about) == {}
+    assert about.users(ORDERS) == about.at(Ref("messaging", "main")) == set()

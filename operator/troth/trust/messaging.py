@@ -22,6 +22,30 @@ class Uses:
 NOTHING = Uses()
 
 
+class Asked(NamedTuple):
+    """What one entry of a policy asks for: an action, for an identity, by a group or by none.
+
+    `dead_letter`: to publish to the policy's dead-letter topic, as its consumers do.
+    """
+
+    identity: Ref
+    action: Action
+    group: str = ""
+    dead_letter: bool = False
+
+
+def asked_by(policy: TopicPolicy) -> frozenset[Asked]:
+    """Return everything that a policy asks for."""
+    here, spec = policy.ref.namespace, policy.spec
+    asked = {Asked(each.identity.seen_from(here), Action.PUBLISH) for each in spec.producers}
+    for consumer in spec.consumers:
+        identity = consumer.identity.seen_from(here)
+        asked.add(Asked(identity, Action.CONSUME, consumer.group or ""))
+        if spec.dead_letter is not None:
+            asked.add(Asked(identity, Action.PUBLISH, dead_letter=True))
+    return frozenset(asked)
+
+
 class Messaging:
     """The declared brokers and policies, and which policies each identity names."""
 
@@ -30,6 +54,7 @@ class Messaging:
         self.policies: dict[Ref, TopicPolicy] = {}
         self.invalid_brokers: dict[Ref, str] = {}
         self.invalid_policies: dict[Ref, str] = {}
+        self._asked: dict[Ref, frozenset[Asked]] = {}
         self._uses: dict[Ref, Uses] = {}
         self._users: dict[Ref, set[Ref]] = defaultdict(set)
         self._at: dict[Ref, dict[str, set[Ref]]] = defaultdict(lambda: defaultdict(set))
@@ -61,6 +86,7 @@ class Messaging:
         """Declare or replace a policy."""
         self.drop_policy(policy.ref)
         self.policies[policy.ref] = policy
+        self._asked[policy.ref] = asked_by(policy)
         self._at[policy.broker][policy.spec.environment].add(policy.ref)
 
     def refuse_policy(self, ref: Ref, sentence: str) -> None:
@@ -73,6 +99,7 @@ class Messaging:
         self.invalid_policies.pop(ref, None)
         before = self.policies.pop(ref, None)
         if before is not None:
+            del self._asked[ref]
             self._at[before.broker][before.spec.environment].discard(ref)
 
     def put_uses(self, identity: Ref, uses: Uses) -> None:
@@ -90,6 +117,10 @@ class Messaging:
             yield self._in_place[place]
 
     # What follows
+
+    def asked(self, policy: Ref) -> frozenset[Asked]:
+        """Return everything that a policy asks for; nothing, where there is none."""
+        return self._asked.get(policy, frozenset())
 
     def uses(self, identity: Ref) -> Uses:
         """Return the policies that an identity names."""
@@ -113,30 +144,6 @@ class Messaging:
         """Return the brokers that are in any of some places, sorted."""
         found = set().union(*(self._in_place.get(place, ()) for place in places))
         return [self.brokers[ref] for ref in sorted(found)]
-
-
-class Asked(NamedTuple):
-    """What one entry of a policy asks for: an action, for an identity, by a group or by none.
-
-    `dead_letter`: to publish to the policy's dead-letter topic, as its consumers do.
-    """
-
-    identity: Ref
-    action: Action
-    group: str = ""
-    dead_letter: bool = False
-
-
-def asked_by(policy: TopicPolicy) -> frozenset[Asked]:
-    """Return everything that a policy asks for."""
-    here, spec = policy.ref.namespace, policy.spec
-    asked = {Asked(each.identity.seen_from(here), Action.PUBLISH) for each in spec.producers}
-    for consumer in spec.consumers:
-        identity = consumer.identity.seen_from(here)
-        asked.add(Asked(identity, Action.CONSUME, consumer.group or ""))
-        if spec.dead_letter is not None:
-            asked.add(Asked(identity, Action.PUBLISH, dead_letter=True))
-    return frozenset(asked)
 
 
 def topic_of(policy: TopicPolicy) -> Topic:

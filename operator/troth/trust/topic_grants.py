@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from troth.resources.references import Ref
 from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant
-from troth.trust.messaging import Asked, Messaging, asked_by
+from troth.trust.messaging import Asked, Messaging
 from troth.trust.registry import Registry
 from troth.trust.topic_question import Question
 from troth.trust.topics import obstacle_to
@@ -33,8 +33,7 @@ def grants_of(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[To
 
     A grant is listed when either side declares it, so that both can say which side is missing.
     """
-    declared = messaging.policies.get(policy)
-    asked = set(asked_by(declared) if declared is not None else ())
+    asked = set(messaging.asked(policy))
     named = {(each.identity, each.action) for each in asked if not each.dead_letter}
     for identity in messaging.users(policy):
         uses = messaging.uses(identity)

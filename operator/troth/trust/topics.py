@@ -10,7 +10,7 @@ from collections.abc import Callable
 from troth.resources.message_broker import BrokerType, MessageBroker
 from troth.resources.topic_policy import TopicPolicy
 from troth.resources.topic_policy_status import Action, GrantState
-from troth.trust.messaging import asked_by, meet, topics_of
+from troth.trust.messaging import meet, topics_of
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches
 from troth.trust.topic_question import Obstacle, Question
@@ -38,9 +38,7 @@ def policy_exists(question: Question) -> Obstacle | None:
 
 def policy_names_identity(question: Question) -> Obstacle | None:
     """The policy names the identity, and the group that is asked for."""
-    policy = question.declared
-    assert policy is not None
-    if question.asked in asked_by(policy):
+    if question.asked in question.messaging.asked(question.policy):
         return None
     role = "producers" if question.consents == "publishes" else "consumers"
     message = f"{question.policy} does not name {question.identity}; add it to its {role}"
@@ -172,7 +170,7 @@ def group_fits(question: Question) -> Obstacle | None:
     if question.asked.action is not Action.CONSUME:
         return None
     policy, broker = _declared(question)
-    kept = broker.spec.type is BrokerType.NATS and policy.spec.topic.stream is not None
+    kept = policy.spec.topic.stream is not None  # at NATS, where a durable consumer reads them
     if not question.asked.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
         message = (
             f"give {question.identity} a group among the consumers of {question.policy}; at "
