@@ -91,6 +91,7 @@ class Brokers:
                 and _about(spec["topic"], tried.topic)
                 and tried.stream == spec["topic"].get("stream", "")
                 and self._group_fits(tried, spec)
+                and not self._group_shared(tried)
                 and self._allowed(place, tried, spec["topic"])
             )
         return agreed
@@ -139,6 +140,19 @@ class Brokers:
         if "rabbitmq" in broker:
             return tried.group == ""
         return "stream" not in policy["topic"] or tried.group != ""
+
+    def _group_shared(self, tried: Operation) -> bool:
+        """Groups of Kafka are the whole cluster's: no two namespaces have one together."""
+        mine = self.brokers.get(tried.broker, {})
+        return "kafka" in mine and any(
+            each.get("group", "") == tried.group
+            and _means(each["identity"], place[0])[0] != tried.identity[0]
+            for place, spec in self.policies.items()
+            for each in spec["consumers"]
+            if (theirs := self.brokers.get(_means(spec["brokerRef"], place[0]))) is not None
+            and _servers(theirs) & _servers(mine)
+            and self._admitted(place[0], theirs)
+        )
 
     def _provable(self, identity: Place, broker: Manifest) -> bool:
         by_certificate = any(

@@ -281,6 +281,36 @@ def test_two_brokers_that_are_one_never_share_a_principal(
     assert grant.reason == ("PrincipalsShared" if state is GrantState.SUSPENDED else "")
 
 
+@pytest.mark.parametrize(
+    ("described", "namespace_", "group", "state"),
+    [
+        (KAFKA, "lab", "fulfilment", GrantState.SUSPENDED),
+        (KAFKA, "lab", "other", GrantState.LIVE),
+        (KAFKA, "shop", "fulfilment", GrantState.LIVE),
+        (KAFKA, "closed", "fulfilment", GrantState.LIVE),
+        (NATS, "lab", "fulfilment", GrantState.LIVE),
+    ],
+)
+def test_no_namespace_joins_the_group_of_another(
+    described: Manifest, namespace_: str, group: str, state: GrantState
+) -> None:
+    """In a group of Kafka one member decides what each is given, whatever it may read itself."""
+    lab, closed = namespace("lab", domain="production"), namespace("closed", domain="none")
+    intruder = policy(
+        "intruder",
+        namespace_,
+        topic={"name": "prod.lab"},
+        consumers=[consumer("guest", group)],
+    )
+    declared = [*SHOP, *BOTH, lab, closed, broker(described=described), POLICY]
+    grant = judged(*declared, intruder)[CONSUME]
+    assert grant.state is state
+    assert grant.reason == ("GroupShared" if state is GrantState.SUSPENDED else "")
+    about = messaging(*declared, intruder, uses=USES)
+    about.drop_policy(Ref(namespace_, "intruder"))
+    assert judged(*declared, about=about)[CONSUME].state is GrantState.LIVE
+
+
 RIVALS = {
     "the same topic": ({"topic": {"name": "prod.orders.v1"}}, True),
     "a prefix of it": ({"topic": {"prefix": "prod.or"}}, True),

@@ -33,7 +33,7 @@ TOPICS = (
 )
 DEAD = ("prod.dead", "stage.dead", "prod.orders.x")
 TRIED = ("prod.orders", "prod.orx", "prod.dead", "prod.orders.x", "stage.x", "stage.dead", "prod")
-GROUPS = ("", "g")
+GROUPS = ("", "g", "h")
 STREAMS = ("", "S")
 
 
@@ -49,13 +49,13 @@ class Wish:
     identity_says: bool
 
 
-usual = st.sampled_from((*["north"] * 5, *NAMESPACES))
+usual = st.sampled_from((*["north"] * 2, *NAMESPACES))
 wishes = st.builds(
     Wish,
     st.tuples(usual, st.sampled_from(POLICIES)),
     st.tuples(usual, st.sampled_from(NAMES)),
     consumes=half,
-    group=st.sampled_from(("g", "g", "")),
+    group=st.sampled_from(("g", "h", "g", "")),
     policy_says=often,
     identity_says=often,
 )

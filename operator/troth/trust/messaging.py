@@ -58,6 +58,7 @@ class Messaging:
         self._uses: dict[Ref, Uses] = {}
         self._users: dict[Ref, set[Ref]] = defaultdict(set)
         self._at: dict[Ref, dict[str, set[Ref]]] = defaultdict(lambda: defaultdict(set))
+        self._by_group: dict[tuple[Ref, str], set[tuple[Ref, Ref]]] = defaultdict(set)
         self._in_place: dict[Place, set[Ref]] = defaultdict(set)
 
     # What is declared
@@ -88,6 +89,8 @@ class Messaging:
         self.policies[policy.ref] = policy
         self._asked[policy.ref] = asked_by(policy)
         self._at[policy.broker][policy.spec.environment].add(policy.ref)
+        for each in self._asked[policy.ref]:
+            self._by_group[policy.broker, each.group].add((policy.ref, each.identity))
 
     def refuse_policy(self, ref: Ref, sentence: str) -> None:
         """Note a policy that exists and cannot be understood."""
@@ -99,7 +102,8 @@ class Messaging:
         self.invalid_policies.pop(ref, None)
         before = self.policies.pop(ref, None)
         if before is not None:
-            del self._asked[ref]
+            for each in self._asked.pop(ref):
+                self._by_group[before.broker, each.group].discard((ref, each.identity))
             self._at[before.broker][before.spec.environment].discard(ref)
 
     def put_uses(self, identity: Ref, uses: Uses) -> None:
@@ -133,6 +137,10 @@ class Messaging:
     def at(self, broker: Ref) -> frozenset[Ref]:
         """Return the policies of a broker, whether it exists or not."""
         return frozenset().union(*self._at.get(broker, {}).values())
+
+    def by_group(self, broker: Ref, group: str) -> frozenset[tuple[Ref, Ref]]:
+        """Return by which policies which identities consume by a group at a broker."""
+        return frozenset(self._by_group.get((broker, group), ()))
 
     def elsewhere(self, broker: Ref, environment: str) -> Iterator[TopicPolicy]:
         """Yield the policies of a broker that declare another environment."""

@@ -154,6 +154,8 @@ def topic_is_owned(question: Question) -> Obstacle | None:
 
 _ALWAYS_BY_GROUP = {BrokerType.KAFKA, BrokerType.VALKEY}
 _NEVER_BY_GROUP = {BrokerType.RABBITMQ}
+_GROUPS_BESIDE_TOPICS = {BrokerType.KAFKA}
+"""Brokers whose groups belong to no topic: whoever may join one has a say in all that it reads."""
 
 
 def stream_is_known(question: Question) -> Obstacle | None:
@@ -244,6 +246,27 @@ def principals_are_its_own(question: Question) -> Obstacle | None:
     return None
 
 
+def group_is_its_own(question: Question) -> Obstacle | None:
+    """No identity of another namespace consumes by the same group, where that would give it a say
+    in what this one is given.
+    """
+    _, broker = _declared(question)
+    group = question.asked.group
+    if not group or broker.spec.type not in _GROUPS_BESIDE_TOPICS:
+        return None
+    for other in question.messaging.found_at(broker.spec.topic_places):
+        for policy, identity in sorted(question.messaging.by_group(other.ref, group)):
+            if identity.namespace != question.identity.namespace and _admits(
+                other, policy.namespace, question.registry
+            ):
+                message = (
+                    f"{question.identity} and {identity} consume by one group, {group}, and each "
+                    "could keep the other from its messages; give each its own"
+                )
+                return Obstacle(GrantState.SUSPENDED, "GroupShared", message)
+    return None
+
+
 def environment_undisputed(question: Question) -> Obstacle | None:
     """No other policy claims the topic for another environment, as far as its broker admits it."""
     policy, broker = _declared(question)
@@ -282,6 +305,7 @@ CHECKS: tuple[Check, ...] = (
     identity_is_readable,
     nobody_shares,
     principals_are_its_own,
+    group_is_its_own,
     environment_undisputed,
 )
 
