@@ -1,0 +1,50 @@
+"""A shop with one topic, one producer and one consumer, and what is judged of its grants."""
+
+from typing import Any
+
+from tests import builders
+from tests.builders import Manifest, domain, identity, namespace
+from tests.messaging import (
+    consumer,
+    messaging,
+    policy,
+    producer,
+)
+from troth.resources.references import Ref
+from troth.resources.topic_policy_status import Action, GrantState
+from troth.trust.messaging import Asked, Messaging
+from troth.trust.topic_grants import TopicGrant, grants_of
+
+ORDERS = Ref("shop", "orders")
+CHECKOUT = Ref("shop", "checkout")
+FULFILMENT = Ref("shop", "fulfilment")
+SHOP = [namespace("shop", domain="production"), domain()]
+BOTH = [identity("checkout"), identity("fulfilment")]
+POLICY = policy(
+    producers=[producer("checkout")],
+    consumers=[consumer("fulfilment", "fulfilment")],
+    deadLetter={"topic": "prod.orders.v1.dlq"},
+)
+USES: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {
+    CHECKOUT: ([ORDERS], []),
+    FULFILMENT: ([], [ORDERS]),
+}
+PUBLISH = Asked(CHECKOUT, Action.PUBLISH)
+CONSUME = Asked(FULFILMENT, Action.CONSUME, "fulfilment")
+DEAD_LETTER = Asked(FULFILMENT, Action.PUBLISH, dead_letter=True)
+
+
+def judged(
+    *manifests: Manifest, uses: Any = None, about: Messaging | None = None, of: Ref = ORDERS
+) -> dict[Asked, TopicGrant]:
+    """Every grant that touches the policy."""
+    declared = about or messaging(*manifests, uses=USES if uses is None else uses)
+    grants = grants_of(builders.registry(*manifests), declared, of)
+    return {grant.asked: grant for grant in grants}
+
+
+def verdict(
+    asked: Asked, *manifests: Manifest, uses: Any = None, about: Messaging | None = None
+) -> tuple[GrantState, str]:
+    grant = judged(*manifests, uses=uses, about=about)[asked]
+    return grant.state, grant.reason
