@@ -12,6 +12,7 @@ from troth.resources.kinds import KIND_BY_NAME, Kind
 from troth.resources.metadata import API_VERSION
 
 Manifest = dict[str, Any]
+UNCHECKED = "some validation rules were not checked because the object was invalid"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Answer:
             )
             for cause in causes
         ]
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether it left rules unchecked, beside what it names."""
+        return any(UNCHECKED in complaint.sentence for complaint in self.complaints)
 
 
 class DryRun:

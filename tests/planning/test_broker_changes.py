@@ -129,7 +129,7 @@ class Ledger(RuleBasedStateMachine):
     def somebody_adds(self, theirs: Rule) -> None:
         if theirs not in self.broker.rules:
             self.broker.rules.add(theirs)
-            if theirs not in self.wanted and theirs not in (self.ledger or NOTHING):
+            if theirs not in (self.ledger or NOTHING):
                 self.broker.strangers.add(theirs)
 
     @rule(one=everything)
@@ -170,7 +170,7 @@ class Ledger(RuleBasedStateMachine):
     def everything_of_ours_is_in_the_ledger(self) -> None:
         if not self.lost:
             made = (self.broker.rules | self.broker.late) - self.broker.strangers - set(THEIRS)
-            assert made <= (self.ledger or NOTHING) | self.wanted
+            assert made <= (self.ledger or NOTHING)
 
     def teardown(self) -> None:
         """Left alone it ends with what is wanted, and with what strangers made."""
