@@ -1,0 +1,185 @@
+"""The connection to NATS of one system-account user: requests, each bounded in time.
+
+Nothing is retried here, and a connection that was lost is made anew by the next request.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from nats import errors
+from nats.aio.client import Client
+
+from troth.brokers.nats_jwt import read_creds
+from troth.brokers.protocol import AdminRefusedError, BrokerError, UnreachableError
+
+Answer = dict[str, Any]
+T = TypeVar("T")
+
+_REFUSED = ("authorization", "authentication", "expired", "revoked")
+
+
+class Link:
+    """A connection kept until `close`; `timeout` is in seconds, for connecting and per request."""
+
+    def __init__(
+        self, servers: Sequence[str], creds: str, tls: ssl.SSLContext, timeout: float
+    ) -> None:
+        self._servers = list(servers)
+        self._creds = creds
+        self._tls = tls
+        self._timeout = timeout
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+        self._permission = asyncio.Event()
+
+    async def ask(self, subject: str, payload: bytes, what: str) -> bytes:
+        """Send a request and return the first answer; `what` it is for goes into the errors."""
+
+        async def request(client: Client) -> bytes:
+            if len(payload) > client.max_payload:
+                raise BrokerError(
+                    f"{what}: {len(payload)} bytes, more than the {client.max_payload} of the NATS "
+                    "server's max_payload"
+                )
+            answer: bytes = (await client.request(subject, payload, timeout=self._timeout)).data
+            return answer
+
+        return await self._bounded(request, what)
+
+    async def ask_json(self, subject: str, payload: bytes, what: str) -> Answer:
+        """Send a request and return the server's `data`; raises `BrokerError` for its `error`."""
+        return data_of(await self.ask(subject, payload, what), what)
+
+    async def ask_all(self, subject: str, count: Callable[[bytes], int], what: str) -> list[bytes]:
+        """Ask every server, and return once as many have answered as the last answer counts.
+
+        Raises `UnreachableError` where some did not in time.
+        """
+
+        async def gather(client: Client) -> list[bytes]:
+            inbox = client.new_inbox()
+            answers: list[bytes] = []
+            subscription = await client.subscribe(inbox)
+            try:
+                await client.publish(subject, reply=inbox)
+                while not answers or len(answers) < count(answers[-1]):
+                    message = await subscription.next_msg(timeout=self._timeout)
+                    if not message.data:  # a status, of which there is one here
+                        raise errors.NoRespondersError
+                    answers.append(message.data)
+            finally:
+                with contextlib.suppress(errors.Error):
+                    await subscription.unsubscribe()
+            return answers
+
+        return await self._bounded(gather, what)
+
+    async def close(self) -> None:
+        """Let go of the server."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(errors.Error, OSError, TimeoutError):
+                await asyncio.wait_for(client.close(), self._timeout)
+
+    async def _bounded(self, act: Callable[[Client], Awaitable[T]], what: str) -> T:
+        client = await self._connected()
+        self._permission.clear()
+        try:
+            async with asyncio.timeout(self._timeout * 2):
+                return await act(client)
+        except errors.NoRespondersError:
+            raise AdminRefusedError(
+                f"{what}: nobody answers it; the credential is not of the system account, or the "
+                "server keeps no account JWTs (resolver of type full)"
+            ) from None
+        except (TimeoutError, OSError, errors.Error, asyncio.InvalidStateError) as error:
+            refused = self._permission.is_set()
+            await self.close()
+            if refused:
+                raise AdminRefusedError(f"{what}: the credential may not ask that") from None
+            raise UnreachableError(f"{what}: no answer ({type(error).__name__})") from None
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client is not None and self._client.is_connected:
+                return self._client
+            await self.close()
+            self._client = await self._connect()
+            return self._client
+
+    async def _connect(self) -> Client:
+        try:
+            token, user = read_creds(self._creds)
+        except ValueError as error:
+            raise AdminRefusedError(f"the admin credential is {error}") from None
+        client, seen = Client(), list[Exception]()
+
+        async def keep(error: Exception) -> None:
+            seen.append(error)
+            if "permissions violation" in str(error).lower():
+                self._permission.set()
+
+        def sign(nonce: str) -> bytes:
+            # The library goes on without TLS where a server, or who stands before it, has none.
+            if not client._server_info.get("tls_required"):  # noqa: SLF001
+                raise ConnectionError("no TLS")
+            return base64.b64encode(user.sign(nonce.encode()))
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.connect(
+                    self._servers,
+                    name="troth",
+                    tls=self._tls,
+                    user_jwt_cb=lambda: bytearray(token.encode()),
+                    signature_cb=sign,
+                    error_cb=keep,
+                    allow_reconnect=False,
+                    # Each server twice, one after the other: 0 would be without end.
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=max(1, int(self._timeout)),
+                )
+        except (TimeoutError, OSError, errors.Error) as error:
+            with contextlib.suppress(errors.Error, OSError):
+                await client.close()
+            raise _not_connected([*seen, error]) from None
+        return client
+
+
+def data_of(answer: bytes, what: str) -> Answer:
+    """Return the `data` of a server's answer; raises `BrokerError` for its `error`."""
+    document = document_of(answer, what)
+    error = document.get("error")
+    if error:
+        description = error.get("description") if isinstance(error, dict) else None
+        raise BrokerError(f"{what}: {description or 'the server refuses it'}")
+    data = document.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def document_of(answer: bytes, what: str) -> Answer:
+    """Return a server's whole answer, a JSON object; raises `BrokerError`."""
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise BrokerError(f"{what}: the answer is not a JSON object")
+    return document
+
+
+def _not_connected(seen: list[Exception]) -> BrokerError:
+    for error in seen:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return BrokerError(f"the NATS server's certificate: {error.verify_message}")
+        if any(word in str(error).lower() for word in _REFUSED):
+            return AdminRefusedError("the NATS server does not take the admin credential")
+    if any(str(error) == "no TLS" for error in seen):
+        return BrokerError("the NATS server offers no TLS; nothing was sent to it")
+    return UnreachableError(f"the NATS server cannot be reached ({type(seen[0]).__name__})")

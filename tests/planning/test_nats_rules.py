@@ -1,0 +1,216 @@
+"""A NATS permission lets through what the grant says, and not a subject more."""
+
+import unicodedata
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tests.strategies import more
+from troth.planning.nats_rules import Operation, inbox_prefix, rules
+from troth.trust.grants import Action, Grant, Rule, Topic
+
+TOKENS = ("a", "b", "ab", "é", "1")
+NAMES = tuple(f"{one}{rest}" for one in TOKENS for rest in ("", ".a", ".b.a"))
+PRINCIPALS = ("shop", "shop.a", "shop=2Ea", "till")
+QUEUES = ("", "a", "b", "a.b")
+STREAMS = ("S", "S2")
+DURABLES = ("d", "d2")
+
+topics = st.builds(Topic, st.sampled_from(NAMES)) | st.builds(
+    Topic, st.sampled_from([f"{name}." for name in NAMES]), st.just(value=True)
+)
+grants = st.one_of(
+    st.builds(Grant, st.sampled_from(PRINCIPALS), st.just(Action.PUBLISH), topics),
+    st.builds(
+        Grant, st.sampled_from(PRINCIPALS), st.just(Action.CONSUME), topics, st.sampled_from(QUEUES)
+    ),
+    st.builds(
+        Grant,
+        st.sampled_from(PRINCIPALS),
+        st.just(Action.CONSUME),
+        topics,
+        st.sampled_from(DURABLES),
+        st.sampled_from(STREAMS),
+    ),
+)
+
+HOSTILE = (
+    *("*", ">", "a.*", "a.>", "a*", "*.a", "a>b", "{{name()}}", "a.{{tag(x)}}"),
+    *("", ".", "a.", ".a", "a..b", "a b", " a", "a\t", "a\n", "a\r\nPUB b 0", "a\0b", "a\x7f"),
+    *("a\u00a0b", "a\u2003", "a\u2028b", "\u200ba", "a\ufeff", "a\u202eb", "a\ud800"),
+)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a NATS pattern matches a subject without wildcards, as the documentation says."""
+    wanted, given_ = pattern.split("."), subject.split(".")
+    for index, token in enumerate(wanted):
+        if token == ">":
+            return index == len(wanted) - 1 and len(given_) > index
+        if index >= len(given_) or token not in ("*", given_[index]):
+            return False
+    return len(wanted) == len(given_)
+
+
+def permits(
+    permitted: frozenset[Rule], principal: str, operation: Operation, subject: str, queue: str = ""
+) -> bool:
+    for rule in permitted:
+        if (rule.principal, rule.operation) == (principal, operation):
+            pattern, _, group = rule.name.partition(" ")
+            if matches(pattern, subject) and (not group or matches(group, queue)):
+                return True
+    return False
+
+
+def has(topic: Topic, subject: str) -> bool:
+    if topic.prefix:
+        return subject.startswith(topic.name) and subject != topic.name
+    return subject == topic.name
+
+
+SUBJECTS = sorted({*NAMES, *(f"{name}.{token}" for name in NAMES for token in TOKENS)})
+
+
+@more(2)
+@given(st.lists(grants, max_size=4), st.sampled_from(PRINCIPALS))
+def test_exactly_the_granted_subjects_can_be_published_and_subscribed_to(
+    granted: list[Grant], principal: str
+) -> None:
+    permitted = rules(granted)
+    mine = [grant for grant in granted if grant.principal == principal]
+    for subject in SUBJECTS:
+        publishes = any(
+            grant.action is Action.PUBLISH and has(grant.topic, subject) for grant in mine
+        )
+        assert permits(permitted, principal, Operation.PUBLISH, subject) == publishes
+        for queue in QUEUES:
+            subscribes = any(
+                grant.action is Action.CONSUME
+                and not grant.stream
+                and has(grant.topic, subject)
+                and grant.group in ("", queue)
+                for grant in mine
+            )
+            assert permits(permitted, principal, Operation.SUBSCRIBE, subject, queue) == subscribes
+
+
+@more(2)
+@given(st.lists(grants, max_size=4), st.sampled_from(PRINCIPALS))
+def test_of_jetstream_only_that_consumer_of_that_stream_can_be_asked(
+    granted: list[Grant], principal: str
+) -> None:
+    permitted = rules(granted)
+    for stream in STREAMS:
+        for durable in DURABLES:
+            consumes = any(
+                (grant.principal, grant.stream, grant.group) == (principal, stream, durable)
+                for grant in granted
+            )
+            for subject in (
+                f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}",
+                f"$JS.API.CONSUMER.INFO.{stream}.{durable}",
+                f"$JS.ACK.{stream}.{durable}.1.2.3.4.5",
+            ):
+                assert permits(permitted, principal, Operation.PUBLISH, subject) == consumes
+            for subject in (
+                f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{durable}",
+                f"$JS.API.CONSUMER.CREATE.{stream}.{durable}",
+                f"$JS.API.CONSUMER.CREATE.{stream}.{durable}.a",
+                f"$JS.API.CONSUMER.DELETE.{stream}.{durable}",
+                f"$JS.API.STREAM.INFO.{stream}",
+                f"$JS.API.STREAM.MSG.GET.{stream}",
+                f"$JS.API.DIRECT.GET.{stream}",
+            ):
+                assert not permits(permitted, principal, Operation.PUBLISH, subject)
+
+
+@more(2)
+@given(st.lists(grants, max_size=4), st.sampled_from(PRINCIPALS), st.sampled_from(PRINCIPALS))
+def test_an_inbox_is_read_by_its_principal_alone(
+    granted: list[Grant], reader: str, owner: str
+) -> None:
+    reads = permits(rules(granted), reader, Operation.SUBSCRIBE, f"{inbox_prefix(owner)}.x.1")
+    needs = any(
+        grant.principal == reader and (grant.action is Action.PUBLISH or grant.stream)
+        for grant in granted
+    )
+    assert reads == (needs and reader == owner)
+    assert not permits(rules(granted), reader, Operation.SUBSCRIBE, "_INBOX.x.1")
+
+
+@given(st.text(st.sampled_from("ab.=2E3D-_"), min_size=1), st.text(st.sampled_from("ab.=2E3D-_")))
+def test_no_two_principals_have_inboxes_within_each_other(one: str, other: str) -> None:
+    assume(other and one != other)
+    assert not matches(f"{inbox_prefix(one)}.>", f"{inbox_prefix(other)}.x")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("prefix", [False, True])
+def test_a_name_that_would_widen_a_grant_is_refused(name: str, *, prefix: bool) -> None:
+    topic = Topic(f"{name}." if prefix else name, prefix)
+    for action in Action:
+        with pytest.raises(ValueError, match=r"topic|prefix"):
+            rules([Grant("shop", action, topic)])
+
+
+@pytest.mark.parametrize("name", ["$SYS.a", "$JS.API.INFO", "_INBOX_shop.a", "_INBOX.a", "_R_.a"])
+def test_a_topic_is_none_of_the_servers_own_subjects_and_no_inbox(name: str) -> None:
+    with pytest.raises(ValueError, match="keeps for itself"):
+        rules([Grant("shop", Action.CONSUME, Topic(name))])
+    with pytest.raises(ValueError, match="keeps for itself"):
+        rules([Grant("shop", Action.CONSUME, Topic(f"{name}.", prefix=True))])
+
+
+@pytest.mark.parametrize("name", [hostile for hostile in HOSTILE if hostile])
+def test_no_other_name_widens_a_grant_either(name: str) -> None:
+    topic = Topic("a")
+    for grant in (
+        Grant("shop", Action.CONSUME, topic, group=name),
+        Grant("shop", Action.CONSUME, topic, group=name, stream="S"),
+        Grant("shop", Action.CONSUME, topic, group="d", stream=name),
+        Grant("shop", Action.PUBLISH, topic, stream=name),
+    ):
+        with pytest.raises(ValueError, match=r"group|stream"):
+            rules([grant])
+
+
+@pytest.mark.parametrize("name", ["", "*", ">", "a b", "a\n", "{{name()}}", "a\u200b"])
+def test_no_principal_has_a_name_that_widens_its_inbox(name: str) -> None:
+    with pytest.raises(ValueError, match="principal"):
+        rules([Grant(name, Action.PUBLISH, Topic("a"))])
+
+
+@pytest.mark.parametrize("name", ["a.b", "a/b", "a\\b"])
+def test_a_stream_and_a_durable_are_one_token(name: str) -> None:
+    with pytest.raises(ValueError, match="a dot or a slash"):
+        rules([Grant("shop", Action.CONSUME, Topic("a"), "d", name)])
+    with pytest.raises(ValueError, match="a dot or a slash"):
+        rules([Grant("shop", Action.CONSUME, Topic("a"), name, "S")])
+
+
+def test_a_prefix_ends_where_a_token_does() -> None:
+    with pytest.raises(ValueError, match="end it with a dot"):
+        rules([Grant("shop", Action.PUBLISH, Topic("prod.ord", prefix=True))])
+
+
+def test_a_stream_is_read_by_a_durable() -> None:
+    with pytest.raises(ValueError, match="durable consumer"):
+        rules([Grant("shop", Action.CONSUME, Topic("a"), stream="S")])
+
+
+@more(2)
+@given(st.text(min_size=1))
+@example("a" * 249)
+def test_whatever_a_topic_is_called_it_is_refused_or_meant_to_the_letter(name: str) -> None:
+    try:
+        permitted = rules([Grant("shop", Action.CONSUME, Topic(name))])
+    except ValueError:
+        return
+    (rule,) = permitted
+    assert rule == Rule("shop", "SUBJECT", "", name, "SUB")
+    assert not set("*>") & set(name)
+    assert "{{" not in name
+    assert all(unicodedata.category(character)[0] not in "CZ" for character in name)
+    assert all(name.split("."))
