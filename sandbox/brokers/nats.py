@@ -75,11 +75,7 @@ class NatsServer:
 
     def system_creds(self) -> str:
         """Return a new `.creds` of the system account, which administers all others."""
-        return _creds("admin", self.keys.system)
-
-    def account_creds(self, name: str) -> str:
-        """Return a new `.creds` of the services' account that may do anything there."""
-        return _creds(name, self.keys.application)
+        return account_creds("admin", self.keys.system)
 
     def start(self) -> None:
         """Start it for the first time; raises `ComponentError` with the end of its log."""
@@ -178,7 +174,8 @@ def account_claims(account: str, name: str, *, limits: dict[str, Any] | None = N
     return {"name": name, "sub": account, "nats": nats}
 
 
-def _creds(name: str, account: Key) -> str:
+def account_creds(name: str, account: Key) -> str:
+    """Return a new `.creds` of a user that may do anything in an account."""
     user = Key.generate(Kind.USER)
     limits = {"subs": -1, "data": -1, "payload": -1}
     nats = {"pub": {}, "sub": {}, **limits, "type": "user", "version": 2}

@@ -8,7 +8,7 @@ import base64
 import contextlib
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from nats import errors
@@ -20,6 +20,7 @@ from troth.brokers.protocol import AdminRefusedError, BrokerError, UnreachableEr
 Answer = dict[str, Any]
 T = TypeVar("T")
 
+_GOODBYE = 0.5  # seconds
 _REFUSED = ("authorization", "authentication", "expired", "revoked")
 
 
@@ -35,7 +36,8 @@ class Link:
         self._timeout = timeout
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
-        self._permission = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._forbidden = False
 
     async def ask(self, subject: str, payload: bytes, what: str) -> bytes:
         """Send a request and return the first answer; `what` it is for goes into the errors."""
@@ -83,26 +85,45 @@ class Link:
         """Let go of the server."""
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(errors.Error, OSError, TimeoutError):
-                await asyncio.wait_for(client.close(), self._timeout)
+            await self._let_go(client)
 
-    async def _bounded(self, act: Callable[[Client], Awaitable[T]], what: str) -> T:
+    async def _let_go(self, client: Client) -> None:
+        # After a failed handshake the library waits for a goodbye that never comes.
+        with contextlib.suppress(errors.Error, OSError, TimeoutError):
+            await asyncio.wait_for(client.close(), _GOODBYE)
+
+    async def _bounded(self, act: Callable[[Client], Coroutine[Any, Any, T]], what: str) -> T:
         client = await self._connected()
-        self._permission.clear()
+        self._forbidden = False
         try:
-            async with asyncio.timeout(self._timeout * 2):
-                return await act(client)
+            return await self._unless_closed(act(client))
         except errors.NoRespondersError:
             raise AdminRefusedError(
                 f"{what}: nobody answers it; the credential is not of the system account, or the "
                 "server keeps no account JWTs (resolver of type full)"
             ) from None
-        except (TimeoutError, OSError, errors.Error, asyncio.InvalidStateError) as error:
-            refused = self._permission.is_set()
+        except (TimeoutError, OSError, errors.Error) as error:
             await self.close()
-            if refused:
+            if self._forbidden:
                 raise AdminRefusedError(f"{what}: the credential may not ask that") from None
             raise UnreachableError(f"{what}: no answer ({type(error).__name__})") from None
+
+    async def _unless_closed(self, asking: Coroutine[Any, Any, T]) -> T:
+        """Return an answer; the library itself goes on waiting when the connection is lost."""
+        task = asyncio.ensure_future(asking)
+        closed = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait(
+                {task, closed},
+                timeout=2 * self._timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not task.done():
+                raise errors.ConnectionClosedError
+            return task.result()
+        finally:
+            task.cancel()
+            closed.cancel()
 
     async def _connected(self) -> Client:
         async with self._connecting:
@@ -117,12 +138,15 @@ class Link:
             token, user = read_creds(self._creds)
         except ValueError as error:
             raise AdminRefusedError(f"the admin credential is {error}") from None
-        client, seen = Client(), list[Exception]()
+        client, seen, closed = Client(), list[Exception](), asyncio.Event()
 
         async def keep(error: Exception) -> None:
             seen.append(error)
             if "permissions violation" in str(error).lower():
-                self._permission.set()
+                self._forbidden = True
+
+        async def tell() -> None:
+            closed.set()
 
         def sign(nonce: str) -> bytes:
             # The library goes on without TLS where a server, or who stands before it, has none.
@@ -139,6 +163,7 @@ class Link:
                     user_jwt_cb=lambda: bytearray(token.encode()),
                     signature_cb=sign,
                     error_cb=keep,
+                    closed_cb=tell,
                     allow_reconnect=False,
                     # Each server twice, one after the other: 0 would be without end.
                     max_reconnect_attempts=1,
@@ -146,9 +171,9 @@ class Link:
                     connect_timeout=max(1, int(self._timeout)),
                 )
         except (TimeoutError, OSError, errors.Error) as error:
-            with contextlib.suppress(errors.Error, OSError):
-                await client.close()
+            await self._let_go(client)
             raise _not_connected([*seen, error]) from None
+        self._closed = closed
         return client
 
 

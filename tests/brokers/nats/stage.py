@@ -1,0 +1,152 @@
+"""An account of its own on a real NATS server, its administrator, and clients of principals."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from nats.aio.client import Client, RawCredentials
+from nats.aio.msg import Msg
+
+from sandbox.brokers.nats import NatsServer, account_claims, account_creds
+from troth.brokers.nats import Admin, NatsBroker
+from troth.brokers.nats_jwt import Claims, Key, Kind, decode, encode, issue_user
+from troth.brokers.nats_link import Link
+from troth.brokers.protocol import Batch, Credential, Slot
+from troth.planning.nats_rules import inbox_prefix, rules
+from troth.trust.grants import Action, Grant, Rule, Topic
+
+SECONDS = 5.0
+JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+
+
+def publish(principal: str, topic: str) -> Grant:
+    return Grant(principal, Action.PUBLISH, Topic(topic, topic.endswith(".")))
+
+
+def consume(principal: str, topic: str, group: str = "", stream: str = "") -> Grant:
+    return Grant(principal, Action.CONSUME, Topic(topic, topic.endswith(".")), group, stream)
+
+
+def granted(*grants: Grant) -> tuple[Rule, ...]:
+    return tuple(sorted(rules(grants)))
+
+
+@dataclass
+class Stage:
+    server: NatsServer
+    account: Key
+    link: Link
+    broker: NatsBroker
+    clients: list[Client] = field(default_factory=list)
+    creds: dict[tuple[str, Slot], str] = field(default_factory=dict)
+
+    def admin(self) -> Admin:
+        seed = self.server.keys.signer.seed.decode()
+        return Admin(self.account.public, self.server.system_creds(), seed)
+
+    def issue(self, principal: str, slot: Slot = Slot.FIRST) -> Credential:
+        """A new credential, whose `.creds` are kept here."""
+        issued = issue_user(principal, self.account.public, int(time.time()))
+        self.creds[principal, slot] = issued.creds
+        return Credential(principal, slot, issued.material)
+
+    async def give(self, principals: Iterable[str], *grants: Grant) -> None:
+        """Put in a credential of each, and the grants."""
+        credentials = tuple(self.issue(principal) for principal in principals)
+        assert not await self.broker.apply(Batch(credentials, granted(*grants)))
+
+    async def standing(self) -> str:
+        """The account's JWT."""
+        subject = f"$SYS.REQ.ACCOUNT.{self.account.public}.CLAIMS.LOOKUP"
+        return (await self.link.ask(subject, b"", "lookup")).decode()
+
+    async def claims(self) -> Claims:
+        return decode(await self.standing(), Kind.OPERATOR)
+
+    async def push(self, claims: Claims, signer: Key | None = None) -> None:
+        """Push the account as another administrator does."""
+        token = encode(claims, signer or self.server.keys.signer, int(time.time()))
+        await self.link.ask_json("$SYS.REQ.CLAIMS.UPDATE", token.encode(), "push")
+
+    async def connect(self, principal: str, slot: Slot = Slot.FIRST, **options: Any) -> Client:
+        """A client of a principal, with what its Secret has."""
+        return await self.enter(self.creds[principal, slot], inbox_prefix(principal), **options)
+
+    async def witness(self) -> Client:
+        """A client that may do anything in the account."""
+        return await self.enter(account_creds("witness", self.account), "_INBOX")
+
+    async def enter(self, creds: str, inbox: str, **options: Any) -> Client:
+        client = Client()
+        self.clients.append(client)
+
+        async def ignore(_: Exception) -> None: ...
+
+        options = {"allow_reconnect": False, "error_cb": ignore, **options}
+        async with asyncio.timeout(SECONDS):
+            await client.connect(
+                self.server.url,
+                tls=self.server.tls(),
+                user_credentials=RawCredentials(creds),
+                inbox_prefix=inbox,
+                max_reconnect_attempts=1 if not options["allow_reconnect"] else -1,
+                reconnect_time_wait=0 if not options["allow_reconnect"] else 0.05,  # type: ignore[arg-type]
+                **options,
+            )
+        return client
+
+    async def close(self) -> None:
+        for client in self.clients:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.close(), 1)
+        await self.broker.close()
+        await self.link.close()
+
+
+@asynccontextmanager
+async def stage(server: NatsServer) -> AsyncIterator[Stage]:
+    """A fresh account on a server."""
+    account = Key.generate(Kind.ACCOUNT)
+    link = Link([server.url], server.system_creds(), server.tls(), SECONDS)
+    admin = Admin(account.public, server.system_creds(), server.keys.signer.seed.decode())
+    broker = NatsBroker([server.url], admin, server.tls(), timeout=SECONDS)
+    made = Stage(server, account, link, broker)
+    try:
+        await made.push(account_claims(account.public, "test", limits=JETSTREAM))
+        yield made
+    finally:
+        await made.close()
+
+
+class Ears:
+    """What a client hears on its subscriptions."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.heard: dict[tuple[str, str], set[bytes]] = {}
+
+    async def listen(self, subject: str, queue: str = "") -> None:
+        heard = self.heard.setdefault((subject, queue), set())
+
+        async def hear(message: Msg) -> None:
+            heard.add(message.data)
+
+        await self.client.subscribe(subject, queue=queue, cb=hear)
+
+    async def settle(self) -> None:
+        """Return once what was sent so far has come."""
+        await self.client.flush(timeout=SECONDS)  # type: ignore[arg-type]
+        await asyncio.sleep(0.02)  # until the callbacks, which are tasks, have run
+
+
+async def until(true: Any, seconds: float = SECONDS) -> float:
+    """Wait until something is true, and return the seconds it took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() < began + seconds, "it did not come true"
+        await asyncio.sleep(0.002)
+    return time.monotonic() - began

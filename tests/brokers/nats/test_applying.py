@@ -1,0 +1,291 @@
+"""What is applied is observed, once and no more, and nothing else in the account is touched."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.brokers.nats.stage import Stage, consume, granted, publish, until
+from troth.brokers.nats import NatsBroker
+from troth.brokers.nats_jwt import Key, Kind
+from troth.brokers.protocol import AdminRefusedError, Batch, BrokerError, Observed, Slot
+from troth.planning.nats_rules import SUBJECT
+from troth.trust.grants import Rule
+
+FOREIGN_EXPORT = {"name": "prices", "subject": "prices.>", "type": "stream"}
+
+
+async def test_what_is_applied_is_observed(nats: Stage) -> None:
+    grants = [
+        publish("shop", "prod.orders"),
+        consume("till", "prod.orders", "q"),
+        consume("till", "prod.x."),
+    ]
+    await nats.give(["shop", "till"], *grants)
+    assert await nats.broker.observe() == Observed(
+        frozenset({("shop", Slot.FIRST), ("till", Slot.FIRST)}), frozenset(granted(*grants))
+    )
+
+
+async def test_a_new_account_has_nothing(nats: Stage) -> None:
+    assert await nats.broker.observe() == Observed()
+
+
+async def test_applying_what_is_there_pushes_nothing(nats: Stage) -> None:
+    batch = Batch((nats.issue("shop"),), granted(publish("shop", "a")))
+    assert not await nats.broker.apply(batch)
+    standing = await nats.standing()
+    assert not await nats.broker.apply(batch)
+    gone = tuple(rule for rule in granted(publish("shop", "b")) if rule.name == "b")
+    assert not await nats.broker.apply(Batch(removals=gone, revocations=(("shop", Slot.SECOND),)))
+    assert not await nats.broker.apply(Batch())
+    assert await nats.standing() == standing
+
+
+async def test_a_batch_is_one_push(nats: Stage) -> None:
+    pushes = []
+    witness = await nats.enter(nats.server.system_creds(), "_INBOX")
+
+    async def count(_: object) -> None:
+        pushes.append(1)
+
+    await witness.subscribe("$SYS.REQ.CLAIMS.UPDATE", cb=count)
+    await witness.flush()
+    await nats.give(["shop", "till"], publish("shop", "a"), consume("till", "a"))
+    second = nats.issue("till", Slot.SECOND)
+    batch = Batch(
+        (second,),
+        granted(consume("till", "b")),
+        granted(consume("till", "a")),
+        (("till", Slot.FIRST),),
+    )
+    for _ in range(2):
+        assert not await nats.broker.apply(batch)
+    await witness.flush()
+    await asyncio.sleep(0.05)
+    assert len(pushes) == 2
+
+
+async def test_rules_are_removed_and_a_credential_goes_with_its_last_rules(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"), publish("shop", "b"))
+    (rule,) = (rule for rule in granted(publish("shop", "a")) if rule.name == "a")
+    assert not await nats.broker.apply(Batch(removals=(rule,)))
+    assert (await nats.broker.observe()).rules == set(granted(publish("shop", "b")))
+    assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
+    assert await nats.broker.observe() == Observed()
+
+
+async def test_the_second_credential_has_the_rules_of_the_first(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"))
+    assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
+    assert await nats.broker.observe() == Observed(
+        frozenset({("shop", Slot.FIRST), ("shop", Slot.SECOND)}),
+        frozenset(granted(publish("shop", "a"))),
+    )
+
+
+async def test_whatever_is_foreign_stays_as_it_is(nats: Stage) -> None:
+    plain, scoped = (Key.generate(Kind.ACCOUNT).public for _ in range(2))
+    scope = {
+        "kind": "user_scope",
+        "key": scoped,
+        "role": "shop",
+        "template": {
+            "pub": {"allow": ["x.>", "a é"]},
+            "sub": {},
+            "resp": {"max": 1, "ttl": 0},
+            "subs": 7,
+            "data": -1,
+            "payload": -1,
+        },
+        "description": "somebody's",
+        "unknown": {"to": ["Troth"]},
+    }
+    claims = await nats.claims()
+    claims["nats"]["signing_keys"] = [plain, scope]
+    claims["nats"]["exports"] = [FOREIGN_EXPORT]
+    claims["nats"]["limits"]["conn"] = 77
+    claims["nats"]["revocations"] = {Key.generate(Kind.USER).public: 3}
+    await nats.push(claims)
+    claims = await nats.claims()
+
+    await nats.give(["shop"], publish("shop", "a"))
+    second = nats.issue("shop", Slot.SECOND)
+    assert not await nats.broker.apply(Batch((second,), (), (), (("shop", Slot.FIRST),)))
+    seen = await nats.broker.observe()
+    assert seen.credentials == {(plain, Slot.FIRST), (scoped, Slot.FIRST), ("shop", Slot.SECOND)}
+    assert Rule(scoped, SUBJECT, "", "x.>", "PUB") in seen.rules
+    assert Rule(scoped, SUBJECT, "", ">", "SUB") in seen.rules
+    assert {Rule(plain, SUBJECT, "", ">", "PUB"), Rule(plain, SUBJECT, "", ">", "SUB")} < seen.rules
+
+    attempts = Batch(
+        additions=(Rule(plain, SUBJECT, "", "a", "PUB"), Rule(scoped, SUBJECT, "", "a", "PUB")),
+        removals=(Rule(scoped, SUBJECT, "", "x.>", "PUB"),),
+        revocations=((plain, Slot.FIRST), (scoped, Slot.FIRST)),
+    )
+    failures = await nats.broker.apply(attempts)
+    assert [failure.change for failure in failures] == [
+        *attempts.additions,
+        *attempts.removals,
+        *attempts.revocations,
+    ]
+
+    assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.SECOND),)))
+    for left in (claims, after := await nats.claims()):
+        for volatile in ("iss", "iat", "jti"):
+            del left[volatile]
+    assert json.dumps(after) == json.dumps(claims)  # in its order too
+
+
+async def test_tampering_is_seen_and_mended(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"))
+    assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
+    good = await nats.broker.observe()
+    claims = await nats.claims()
+    first, second = claims["nats"]["signing_keys"]
+    first["template"] |= {"bearer_token": True, "src": ["10.0.0.0/8"]}
+    first["template"]["pub"]["allow"] += ["everything.>"]
+    second["template"]["pub"] = {}
+    await nats.push(claims)
+
+    seen = await nats.broker.observe()
+    excess = seen.rules - good.rules
+    assert {(rule.kind, rule.name, rule.pattern) for rule in excess} == {
+        ("TEMPLATE", "bearer_token", first["key"]),
+        ("TEMPLATE", "src", first["key"]),
+        (SUBJECT, "everything.>", first["key"]),
+        (SUBJECT, "a", first["key"]),
+        (SUBJECT, ">", second["key"]),
+    }
+    lacking = good.rules - seen.rules
+    assert {rule.name for rule in lacking} == {"a"}
+    assert not await nats.broker.apply(Batch((), tuple(lacking), tuple(excess)))
+    assert await nats.broker.observe() == good
+
+
+async def test_one_bad_change_keeps_no_other_back(nats: Stage) -> None:
+    operator_key = Key.generate(Kind.OPERATOR).public
+    bad = replace(nats.issue("bad"), material=operator_key)
+    nameless = replace(nats.issue("x"), principal="")
+    stolen = replace(nats.issue("thief"), material=nats.account.public)
+    of_bad = granted(publish("bad", "a"))
+    hostile = tuple(
+        Rule("shop", SUBJECT, "", name, "PUB") for name in ("a b", "{{name()}}", "a..b", "a\n", "")
+    )
+    no_credential = Rule("nobody", SUBJECT, "", "a", "PUB")
+    kafka = Rule("shop", "TOPIC", "LITERAL", "a", "WRITE", "ALLOW", "*")
+    good = granted(publish("shop", "a"))
+    batch = Batch(
+        (bad, nameless, stolen, nats.issue("shop")),
+        (*of_bad, *hostile, no_credential, kafka, *good),
+    )
+    failures = await nats.broker.apply(batch)
+    assert [failure.change for failure in failures] == [
+        ("bad", Slot.FIRST),
+        ("", Slot.FIRST),
+        ("thief", Slot.FIRST),
+        *of_bad,
+        *hostile,
+        no_credential,
+        kafka,
+    ]
+    assert all(failure.message for failure in failures)
+    assert await nats.broker.observe() == Observed(
+        frozenset({("shop", Slot.FIRST)}), frozenset(good)
+    )
+
+
+async def test_an_account_that_changes_meanwhile_is_not_overwritten(
+    nats: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = nats.broker._trusted
+
+    async def while_somebody_else_pushes() -> frozenset[str]:
+        claims = await nats.claims()
+        claims["nats"]["limits"]["conn"] = 5
+        await nats.push(claims)
+        return await asked()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nats.broker, "_trusted", while_somebody_else_pushes)
+        with pytest.raises(BrokerError, match="at the same time"):
+            await nats.broker.apply(Batch((nats.issue("shop"),)))
+    assert (await nats.claims())["nats"]["limits"]["conn"] == 5
+    assert not await nats.broker.apply(Batch((nats.issue("shop"),)))
+    assert (await nats.claims())["nats"]["limits"]["conn"] == 5
+
+
+async def test_two_at_once_lose_nothing(nats: Stage) -> None:
+    batches = [
+        Batch((nats.issue(f"p{number}"),), granted(publish(f"p{number}", "a")))
+        for number in range(8)
+    ]
+    assert not any(await asyncio.gather(*(nats.broker.apply(batch) for batch in batches)))
+    assert len((await nats.broker.observe()).credentials) == 8
+
+
+async def test_an_account_is_never_older_than_what_it_replaces(nats: Stage) -> None:
+    admin = nats.admin()
+    late = NatsBroker([nats.server.url], admin, nats.server.tls(), clock=lambda: 1.0)
+    try:
+        before = (await nats.claims())["iat"]
+        assert not await late.apply(Batch((nats.issue("shop"),)))
+        assert (await nats.claims())["iat"] >= before
+    finally:
+        await late.close()
+
+
+async def test_claims_that_nobody_trusts_are_not_signed_anew(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"))
+    stranger = Key.generate(Kind.OPERATOR)
+    await nats.push(await nats.claims(), signer=stranger)  # the server says 200 and stores it
+    standing = await nats.standing()
+    with pytest.raises(BrokerError, match="nobody it trusts"):
+        await nats.broker.observe()
+    with pytest.raises(BrokerError, match="nobody it trusts"):
+        await nats.broker.apply(Batch((nats.issue("till"),)))
+    assert await nats.standing() == standing
+
+
+async def test_a_wrong_signing_seed_is_refused_before_anything_is_pushed(nats: Stage) -> None:
+    await nats.give(["shop"])
+    standing = await nats.standing()
+    for seed in (
+        Key.generate(Kind.OPERATOR).seed.decode(),
+        nats.account.seed.decode(),
+        "SOAnonsense",
+        "",
+    ):
+        wrong = NatsBroker([nats.server.url], replace(nats.admin(), seed=seed), nats.server.tls())
+        try:
+            with pytest.raises(AdminRefusedError) as refused:
+                await wrong.apply(Batch((nats.issue("till"),)))
+            assert not seed or seed not in str(refused.value)
+            assert (await wrong.observe()).credentials == {("shop", Slot.FIRST)}
+        finally:
+            await wrong.close()
+    assert await nats.standing() == standing
+
+
+async def test_the_operators_own_key_signs_too(nats: Stage) -> None:
+    admin = replace(nats.admin(), seed=nats.server.keys.operator.seed.decode() + "\n")
+    own = NatsBroker([nats.server.url], admin, nats.server.tls())
+    try:
+        assert not await own.apply(Batch((nats.issue("shop"),)))
+    finally:
+        await own.close()
+    assert (await nats.broker.observe()).credentials == {("shop", Slot.FIRST)}
+
+
+async def test_an_account_that_is_too_large_is_not_pushed(nats: Stage) -> None:
+    await nats.give(["shop"])
+    standing = await nats.standing()
+    many = tuple(
+        Rule("shop", SUBJECT, "", f"{number}.{'x' * 1000}", "PUB") for number in range(900)
+    )
+    with pytest.raises(BrokerError, match=r"characters|bytes"):
+        await nats.broker.apply(Batch(additions=many))
+    assert await nats.standing() == standing
+    client = await nats.connect("shop")
+    await until(lambda: client.is_connected)

@@ -1,0 +1,192 @@
+"""What is said, and how soon, when the server or the administrator's credential fails."""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from nats.js.api import ConsumerConfig
+
+from sandbox.brokers.nats import NatsServer, account_creds
+from sandbox.certificates import Authority
+from tests.brokers.nats.stage import Stage, consume, granted, publish, until
+from troth.brokers.nats import NatsBroker
+from troth.brokers.nats_jwt import Key, Kind
+from troth.brokers.protocol import (
+    AdminRefusedError,
+    Batch,
+    BrokerError,
+    Slot,
+    UnreachableError,
+)
+
+
+@pytest.fixture
+def stopped(server: NatsServer) -> Iterator[NatsServer]:
+    server.stop()
+    yield server
+    server.restart()
+
+
+def other(nats: Stage, *, tls: ssl.SSLContext | None = None, creds: str = "") -> NatsBroker:
+    admin = nats.admin()
+    if creds:
+        admin = replace(admin, creds=creds)
+    return NatsBroker([nats.server.url], admin, tls or nats.server.tls(), timeout=2.0)
+
+
+async def test_a_server_that_is_down_is_unreachable_and_soon(
+    nats: Stage, stopped: NatsServer
+) -> None:
+    broker = other(nats)
+    for act in (
+        broker.observe,
+        lambda: broker.apply(Batch((nats.issue("shop"),))),
+        lambda: broker.disconnect(["shop"]),
+    ):
+        began = time.monotonic()
+        with pytest.raises(UnreachableError, match="cannot be reached"):
+            await act()
+        assert time.monotonic() - began < 3
+    await broker.close()
+
+
+async def test_a_server_that_goes_and_comes_back_keeps_everything(nats: Stage) -> None:
+    grants = [publish("shop", "s.a"), consume("till", "s.a", "d", "S")]
+    await nats.give(["shop", "till"], *grants)
+    witness = (await nats.witness()).jetstream()
+    await witness.add_stream(name="S", subjects=["s.a"])
+    await witness.add_consumer("S", ConsumerConfig(durable_name="d"))
+    before = await nats.broker.observe()
+    producer = await nats.connect("shop", allow_reconnect=True)
+    for grace in (5.0, 0.0):
+        nats.server.stop(grace=grace)
+        began = time.monotonic()
+        with pytest.raises(UnreachableError):
+            await nats.broker.observe()
+        assert time.monotonic() - began < 2  # not the whole timeout: the connection is lost
+        nats.server.restart()
+        assert await nats.broker.observe() == before  # by the broker it was, connected anew
+        await until(lambda: producer.is_connected)
+        assert (await producer.jetstream().publish("s.a", b"x")).stream == "S"
+    assert not await nats.broker.apply(Batch((nats.issue("till", Slot.SECOND),)))
+    consumer = await nats.connect("till", Slot.SECOND)
+    subscription = await consumer.jetstream().pull_subscribe_bind("d", "S")
+    assert [message.data for message in await subscription.fetch(2)] == [b"x", b"x"]
+
+
+async def test_a_server_that_does_not_answer_is_unreachable_and_soon(nats: Stage) -> None:
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silent.append(writer)
+
+    silent: list[asyncio.StreamWriter] = []
+    mute = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = mute.sockets[0].getsockname()[1]
+    broker = NatsBroker([f"tls://127.0.0.1:{port}"], nats.admin(), nats.server.tls(), timeout=1.0)
+    began = time.monotonic()
+    with pytest.raises(UnreachableError):
+        await broker.observe()
+    assert time.monotonic() - began < 3
+    await broker.close()
+    for writer in silent:
+        writer.close()
+    mute.close()
+
+
+async def test_nothing_is_said_to_who_offers_no_tls(nats: Stage) -> None:
+    """Somebody in between can take the server's TLS away; the library would go on without."""
+    said: list[bytes] = []
+
+    async def pose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b'INFO {"server_id":"N","version":"2.15.1","max_payload":1048576,"headers":true,'
+            b'"auth_required":true,"nonce":"abc"}\r\n'
+        )
+        said.append(await reader.read(100))
+        writer.close()
+
+    poser = await asyncio.start_server(pose, "127.0.0.1", 0)
+    port = poser.sockets[0].getsockname()[1]
+    broker = NatsBroker([f"tls://127.0.0.1:{port}"], nats.admin(), nats.server.tls(), timeout=2.0)
+    with pytest.raises(BrokerError, match="offers no TLS"):
+        await broker.observe()
+    await broker.close()
+    poser.close()
+    await asyncio.sleep(0)
+    assert set(said) <= {b""}
+
+
+async def test_a_server_of_another_authority_is_not_spoken_to(nats: Stage, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    stranger = ssl.create_default_context(cafile=str(authority.certificate))
+    broker = other(nats, tls=stranger)
+    with pytest.raises(BrokerError, match="certificate"):
+        await broker.observe()
+    await broker.close()
+
+
+async def test_an_admin_credential_that_is_none_is_refused(nats: Stage) -> None:
+    good = nats.server.system_creds()
+    for creds in (
+        account_creds("admin", Key.generate(Kind.ACCOUNT)),  # of an account nobody knows
+        account_creds("admin", nats.account),  # of the account, not of the system account
+        "nonsense",
+        good.replace("USER NKEY SEED-----\nSU", "USER NKEY SEED-----\nSA"),
+        good.split("-----BEGIN USER NKEY")[0],
+    ):
+        broker = other(nats, creds=creds)
+        with pytest.raises(AdminRefusedError) as refused:
+            await broker.observe()
+        assert "eyJ" not in str(refused.value)
+        with pytest.raises(AdminRefusedError):
+            await broker.apply(Batch((nats.issue("shop"),)))
+        await broker.close()
+
+
+async def test_an_account_that_is_not_there_is_named(nats: Stage) -> None:
+    nobody = Key.generate(Kind.ACCOUNT).public
+    broker = NatsBroker([nats.server.url], replace(nats.admin(), account=nobody), nats.server.tls())
+    with pytest.raises(BrokerError, match=nobody):
+        await broker.observe()
+    await broker.close()
+
+
+async def test_nothing_secret_is_told(nats: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    admin = nats.admin()
+    broker = NatsBroker([nats.server.url], admin, nats.server.tls())
+    credential = nats.issue("shop")
+    assert not await broker.apply(Batch((credential,), granted(publish("shop", "a"))))
+    claims = await nats.claims()
+    claims["nats"]["signing_keys"][0]["template"] = []
+    await nats.push({**claims, "nats": {**claims["nats"], "signing_keys": []}})
+    told = [repr(admin), repr(broker), repr(credential), repr(Key.generate(Kind.USER)), caplog.text]
+    secrets = [admin.seed, *nats.creds.values(), *admin.creds.split("\n")]
+    secrets = [secret for secret in secrets if len(secret) > 40 and "---" not in secret]
+    assert secrets
+    assert not any(secret in text for secret in secrets for text in told)
+    await broker.close()
+
+
+async def test_a_batch_whose_answer_was_lost_can_be_sent_again(nats: Stage) -> None:
+    batch = Batch((nats.issue("shop"),), granted(publish("shop", "a")))
+    asked = nats.broker._link.ask
+
+    async def lose(subject: str, payload: bytes, what: str) -> bytes:
+        answer = await asked(subject, payload, what)
+        if subject.endswith("CLAIMS.UPDATE"):
+            raise UnreachableError("lost")
+        return answer
+
+    nats.broker._link.ask = lose  # type: ignore[method-assign]
+    with pytest.raises(UnreachableError):
+        await nats.broker.apply(batch)
+    nats.broker._link.ask = asked  # type: ignore[method-assign]
+    standing = await nats.standing()
+    assert not await nats.broker.apply(batch)
+    assert await nats.standing() == standing
+    assert (await nats.broker.observe()).credentials == {("shop", Slot.FIRST)}

@@ -1,0 +1,139 @@
+"""A credential that is revoked works no more, at the next connection and at one that is open."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from nats import errors
+
+from tests.brokers.nats.stage import Ears, Stage, consume, publish, until
+from troth.brokers.nats_jwt import Key, Kind, creds_file, encode
+from troth.brokers.protocol import Batch, Slot
+
+
+async def connections(nats: Stage) -> list[int]:
+    request = json.dumps({"auth": True, "acc": nats.account.public}).encode()
+    data = await nats.link.ask_json("$SYS.REQ.SERVER.PING.CONNZ", request, "connections")
+    return [entry["cid"] for entry in data["connections"]]
+
+
+async def test_a_revoked_credential_is_cut_and_cannot_connect(nats: Stage) -> None:
+    await nats.give(["shop", "till"], publish("shop", "a"), publish("till", "a"))
+    revoked, other = await nats.connect("shop"), await nats.connect("till")
+    assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
+    await until(lambda: revoked.is_closed)
+    assert other.is_connected
+    assert len(await connections(nats)) == 1
+    with pytest.raises(errors.Error, match=r"(?i)authorization"):
+        await nats.connect("shop")
+
+
+async def test_how_long_a_revoked_credential_works_is_next_to_nothing(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"))
+    witness, client = await nats.witness(), await nats.connect("shop")
+    last = [0.0]
+
+    async def hear(_: object) -> None:
+        last[0] = time.monotonic()
+
+    await witness.subscribe("a", cb=hear)
+    await witness.flush()
+
+    async def publish_on() -> None:
+        while client.is_connected:
+            await client.publish("a", b"x")
+            await client.flush()
+
+    publishing = asyncio.create_task(publish_on())
+    await until(lambda: last[0])
+    began = time.monotonic()
+    assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
+    assert last[0] - began < 1.0
+    answered = time.monotonic()
+    await until(lambda: client.is_closed)
+    publishing.cancel()  # the library waits for the answer to a ping that cannot come
+    await witness.flush()
+    assert last[0] < answered
+
+
+async def test_both_slots_live_at_once_and_one_goes_without_the_other(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"), consume("shop", "b"))
+    assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
+    witness = await nats.witness()
+    heard = Ears(witness)
+    await heard.listen("a")
+    await heard.settle()
+    first, second = await nats.connect("shop"), await nats.connect("shop", Slot.SECOND)
+    for client, data in ((first, b"first"), (second, b"second")):
+        await client.publish("a", data)
+        await client.flush()
+    await heard.settle()
+    assert heard.heard == {("a", ""): {b"first", b"second"}}
+    assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
+    await until(lambda: first.is_closed)
+    await second.publish("a", b"still")
+    await second.flush()
+    await heard.settle()
+    assert heard.heard == {("a", ""): {b"first", b"second", b"still"}}
+
+
+async def test_a_credential_that_is_replaced_in_its_slot_is_revoked(nats: Stage) -> None:
+    await nats.give(["shop"], publish("shop", "a"))
+    old, client = nats.creds["shop", Slot.FIRST], await nats.connect("shop")
+    assert not await nats.broker.apply(Batch((nats.issue("shop"),)))
+    await until(lambda: client.is_closed)
+    with pytest.raises(errors.Error, match=r"(?i)authorization"):
+        await nats.enter(old, "_INBOX_shop")
+    assert (await nats.connect("shop")).is_connected
+
+
+async def test_disconnecting_ends_every_connection_of_the_principals_and_no_other(
+    nats: Stage,
+) -> None:
+    await nats.give(["shop", "till", "cellar"])
+    assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
+    ended = [
+        await nats.connect("shop"),
+        await nats.connect("shop"),
+        await nats.connect("shop", Slot.SECOND),
+        await nats.connect("till"),
+    ]
+    stays = [await nats.connect("cellar"), await nats.witness()]
+    await nats.broker.disconnect(["shop", "till", "nobody"])
+    assert len(await connections(nats)) == 2
+    for client in ended:
+        await until(lambda client=client: client.is_closed)
+    assert all(client.is_connected for client in stays)
+    await nats.broker.disconnect([])
+    await nats.broker.disconnect(["shop"])  # whom nothing of is open
+
+
+async def test_who_is_disconnected_with_a_good_credential_comes_back(nats: Stage) -> None:
+    await nats.give(["shop"])
+    client = await nats.connect("shop", allow_reconnect=True)
+    await nats.broker.disconnect(["shop"])
+    await until(lambda: client.stats["reconnects"] == 1 and client.is_connected)
+
+
+async def test_many_connections_are_all_ended(nats: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await nats.give(["shop"])
+    clients = [await nats.connect("shop") for _ in range(20)]
+    monkeypatch.setattr("troth.brokers.nats._CONNECTIONS", 3)
+    await nats.broker.disconnect(["shop"])
+    assert not await connections(nats)
+    await asyncio.gather(*(until(lambda client=client: client.is_closed) for client in clients))
+
+
+async def test_a_user_that_gives_itself_permissions_is_not_let_in(nats: Stage) -> None:
+    """The server takes no user of a scoped key that says itself what it may do."""
+    signer, user = Key.generate(Kind.ACCOUNT), Key.generate(Kind.USER)
+    credential = nats.issue("shop")
+    assert not await nats.broker.apply(
+        Batch((type(credential)("shop", Slot.FIRST, signer.public),))
+    )
+    wide = {"pub": {"allow": [">"]}, "sub": {"allow": [">"]}, "subs": -1, "data": -1}
+    nats_claims = {**wide, "issuer_account": nats.account.public, "type": "user", "version": 2}
+    token = encode({"name": "shop", "sub": user.public, "nats": nats_claims}, signer, 1)
+    with pytest.raises(errors.Error, match=r"(?i)authorization"):
+        await nats.enter(creds_file(token, user), "_INBOX")
