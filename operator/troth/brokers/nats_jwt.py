@@ -59,6 +59,9 @@ class Kind(IntEnum):
     USER = nkeys.PREFIX_BYTE_USER
 
 
+_PREFIXES = {b"SO": Kind.OPERATOR, b"SA": Kind.ACCOUNT, b"SU": Kind.USER}
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key pair: the public key and the seed it is made from, both as NATS writes them."""
@@ -74,11 +77,14 @@ class Key:
     @classmethod
     def of(cls, seed: bytes) -> "Key":
         """Return the key of a seed; raises `ValueError`, which quotes nothing of it."""
-        if not _SEED.fullmatch(seed):
+        prefix = _PREFIXES.get(seed[:2])
+        if prefix is None or not _SEED.fullmatch(seed):
             raise ValueError("not the seed of an operator, an account or a user")
-        _, raw = nkeys.decode_seed(seed)
-        prefix = {b"SO": Kind.OPERATOR, b"SA": Kind.ACCOUNT, b"SU": Kind.USER}[seed[:2]]
-        if nkeys.encode_seed(raw, prefix) != seed:  # the checksum, which nkeys does not look at
+        try:
+            _, raw = nkeys.decode_seed(seed)
+        except nkeys.NkeysError:
+            raise ValueError("a seed with a letter wrong") from None
+        if nkeys.encode_seed(raw, prefix) != seed:  # its checksum, which nkeys does not look at
             raise ValueError("a seed with a letter wrong")
         return cls(nkeys.from_seed(seed).public_key.decode(), seed)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.brokers.nats.stage import Stage, consume, granted, publish, until
 from troth.brokers.nats import NatsBroker
 from troth.brokers.nats_jwt import Key, Kind
-from troth.brokers.protocol import AdminRefusedError, Batch, BrokerError, Observed, Slot
+from troth.brokers.protocol import AdminRefusedError, Batch, Broker, BrokerError, Observed, Slot
 from troth.planning.nats_rules import SUBJECT
 from troth.trust.grants import Rule
 
@@ -23,7 +23,8 @@ async def test_what_is_applied_is_observed(nats: Stage) -> None:
         consume("till", "prod.x."),
     ]
     await nats.give(["shop", "till"], *grants)
-    assert await nats.broker.observe() == Observed(
+    broker: Broker = nats.broker  # as mypy sees it too
+    assert await broker.observe() == Observed(
         frozenset({("shop", Slot.FIRST), ("till", Slot.FIRST)}), frozenset(granted(*grants))
     )
 

@@ -150,7 +150,7 @@ def test_exactly_what_is_granted_succeeds(server: NatsServer, wanted: list[Grant
             await nats.give(PRINCIPALS, *wanted)
             assert await succeeding(nats, witness) == expected(wanted)
 
-    asyncio.run(judge())
+    asyncio.run(asyncio.wait_for(judge(), 30))
 
 
 @settings(max_examples=5)
@@ -168,7 +168,7 @@ def test_exactly_what_is_granted_now_succeeds_whatever_was_before(
             assert not await nats.broker.apply(batch)
             assert await succeeding(nats, witness) == expected(after)
 
-    asyncio.run(judge())
+    asyncio.run(asyncio.wait_for(judge(), 30))
 
 
 async def test_who_has_a_credential_and_no_grant_can_do_nothing(nats: Stage) -> None:
