@@ -72,6 +72,7 @@ BODY = {**CLAIMS, "iss": OPERATOR.public}
         "é" + signed(GOOD, BODY),
         "x" * (MAX_JWT + 1),
     ],
+    ids=lambda _: "token",  # the keys in them are others in every process
 )
 def test_a_jwt_of_any_other_form_is_refused(token: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - of each its own sentence
@@ -104,7 +105,11 @@ def test_a_seed_with_one_letter_wrong_is_no_seed(place: int, letter: str) -> Non
         assert wrong not in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["", "A", "é", ACCOUNT.public.lower(), ACCOUNT.public + "A" * 8])
+@pytest.mark.parametrize(
+    "text",
+    ["", "A", "é", ACCOUNT.public.lower(), ACCOUNT.public + "A" * 8],
+    ids=lambda _: "text",
+)
 def test_what_is_no_base32_of_a_key_is_no_key(text: str) -> None:
     with pytest.raises(ValueError, match="not the public key"):
         raw_public_key(text, Kind.ACCOUNT)
