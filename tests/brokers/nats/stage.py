@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +71,23 @@ class Stage:
         """Push the account as another administrator does."""
         token = encode(claims, signer or self.server.keys.signer, int(time.time()))
         await self.link.ask_json("$SYS.REQ.CLAIMS.UPDATE", token.encode(), "push")
+
+    async def pushes(self) -> Callable[[], Awaitable[int]]:
+        """Count from now on what is pushed to the server, and return what tells the count."""
+        witness = await self.enter(self.server.system_creds(), "_INBOX")
+        seen: list[Msg] = []
+
+        async def count(message: Msg) -> None:
+            seen.append(message)
+
+        async def told() -> int:
+            await witness.flush()
+            await asyncio.sleep(0.05)
+            return len(seen)
+
+        await witness.subscribe("$SYS.REQ.CLAIMS.UPDATE", cb=count)
+        await witness.flush()
+        return told
 
     async def connect(self, principal: str, slot: Slot = Slot.FIRST, **options: Any) -> Client:
         """A client of a principal, with what its Secret has."""
