@@ -3,6 +3,12 @@
 A permission is a subject that may be published or subscribed to. Two characters widen a subject
 (`*`, `>`), a space turns its rest into a queue group, and `{{…}}` is filled in by the server, so
 none of them is taken from a name: what a grant does not say in so many letters is not granted.
+
+What no permission of NATS can keep from happening: whoever asks JetStream says where the answer
+goes, and the server sends it there whether or not the asker may publish there (nats-server #8274,
+seen with 2.15.1). So who consumes from a stream can have its messages sent to any subscriber of
+the account, and who publishes into one its acknowledgements. They come with the subject they were
+stored under, by which a receiver can tell them.
 """
 
 import unicodedata

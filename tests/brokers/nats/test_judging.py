@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats import errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from sandbox.brokers.nats import NatsServer
@@ -312,3 +313,25 @@ async def test_the_names_a_service_reads_are_those_of_the_server(nats: Stage) ->
         },
         "description": "troth.dev/First",
     }
+
+
+async def test_a_limit_of_nats_is_as_it_is_said_to_be(nats: Stage) -> None:
+    """The answer of JetStream goes where the asker says; `planning/nats_rules.py` tells of it.
+
+    Should this fail, the server has learned better, and what is told there has to change.
+    """
+    witness = await nats.witness()
+    await streams(witness)
+    await nats.give(["shop"], consume("shop", "s.a.x", "d", "A"))
+    seen: list[Msg] = []
+
+    async def hear(message: Msg) -> None:
+        seen.append(message)
+
+    await witness.subscribe("victim", cb=hear)
+    await witness.flush()
+    client = await nats.connect("shop")
+    await client.publish("victim", b"of its own")
+    await client.publish("$JS.API.CONSUMER.MSG.NEXT.A.d", b"1", reply="victim")
+    await until(lambda: seen)
+    assert [(message.subject, message.data) for message in seen] == [("s.a.0", b"kept")]
