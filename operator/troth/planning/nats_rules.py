@@ -34,10 +34,13 @@ class Operation(StrEnum):
 def rules(grants: Iterable[Grant]) -> frozenset[Rule]:
     """Return the permissions that grants come to.
 
-    A prefix is a name with its last dot, such as `prod.orders.`. With a stream, `group` is the
-    durable consumer, which whoever owns the stream has created with the topic as its filter: the
-    server never compares that filter with anybody's permissions. Raises `ValueError`, with the
-    sentence to show, for a name that NATS would understand as more than the grant says.
+    A prefix is a name with its last dot, such as `prod.orders.`. Who consumes without a group may
+    be in any queue group until a rule for the same subject names one: the server has it so. With a
+    stream, `group` is the durable consumer, which whoever owns the stream has created with the
+    topic as its filter: the server never compares that filter with anybody's permissions.
+
+    Raises `ValueError`, with the sentence to show, for a name that NATS would understand as more
+    than the grant says.
     """
     return frozenset(rule for grant in grants for rule in _rules(grant))
 
