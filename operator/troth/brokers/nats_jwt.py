@@ -110,7 +110,7 @@ def raw_public_key(text: str, kind: Kind) -> bytes:
         raw = b""
     whole = len(raw) == _PUBLIC_BYTES and base64.b32encode(raw).decode() == text
     if not whole or raw[0] != kind or nkeys.crc16_checksum(raw[:-2]) != raw[-2:]:
-        raise ValueError(f"not the public key of an NATS {kind.name.lower()}")
+        raise ValueError(f"not the public key of a NATS {kind.name.lower()}")
     return raw[1:-2]
 
 

@@ -117,7 +117,7 @@ def test_what_is_no_base32_of_a_key_is_no_key(text: str) -> None:
 
 def test_a_key_of_another_kind_is_refused() -> None:
     assert len(raw_public_key(OPERATOR.public, Kind.OPERATOR)) == 32
-    with pytest.raises(ValueError, match="of an NATS account"):
+    with pytest.raises(ValueError, match="of a NATS account"):
         raw_public_key(OPERATOR.public, Kind.ACCOUNT)
 
 
