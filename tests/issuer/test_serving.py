@@ -158,6 +158,35 @@ async def test_one_whose_request_never_ends_is_cut(
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"POST /token HTTP/1.1\r\nHost: x\r\n",
+        (
+            b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\ngrant"
+        ),
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+async def test_who_takes_its_time_over_a_request_is_cut_and_who_waits_between_two_is_not(
+    said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "WHOLE_WITHIN", 0.3)
+    async with running(tmp_path) as issuer, keeping(issuer, caller(tmp_path)) as client:
+        assert (await client.post("/token", data=FIELDS)).status_code == 200
+        (patient,) = issuer.server.server_state.connections
+        context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
+        reader, writer = await asyncio.open_connection("localhost", issuer.port, ssl=context)
+        writer.write(said)
+        async with asyncio.timeout(5):
+            assert await ended(reader)
+        writer.close()
+        assert (await client.post("/token", data=FIELDS)).status_code == 200
+        assert patient in issuer.server.server_state.connections
+
+
 async def test_when_a_root_is_dropped_who_hangs_on_it_gets_nothing_more(
     issuer: Running, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 TLS verifies a caller's certificate once, when a connection begins. So that nobody lives on what was
 true then, a connection ends after two minutes, and when the roots change: an idle one at once, a
-busy one with its answer.
+busy one with its answer. So that nobody holds a place for nothing, a request is whole in seconds.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ IDLE = 30
 LOOK_EVERY = 1.0
 """Seconds between two looks at the TLS files."""
 MOST_CONNECTIONS = 2048
+WHOLE_WITHIN = 10.0
+"""Seconds from the beginning of a connection, or of a request, until the request is there whole."""
 LINGER = 1.0
 """Seconds that a caller has to say goodbye too, where TLS wants both sides to."""
 _SHUTDOWN = 10
@@ -94,10 +96,21 @@ def _protocol(files: TLSFiles, lasts: float) -> type[HttpToolsProtocol]:
             life = lasts * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, no secret
             self._ends = self.loop.time() + life
             self._cut = self.loop.call_later(life + GRACE, transport.abort)
+            self._late = self.loop.call_later(WHOLE_WITHIN, transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._cut.cancel()
+            self._late.cancel()
             super().connection_lost(exc)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            if self._late.cancelled():
+                self._late = self.loop.call_later(WHOLE_WITHIN, self.transport.abort)
+
+        def on_message_complete(self) -> None:
+            self._late.cancel()
+            super().on_message_complete()
 
         def shutdown(self) -> None:
             super().shutdown()
