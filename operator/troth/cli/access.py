@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import yaml
+from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import (
     KUBE_CONFIG_DEFAULT_LOCATION,
     ConfigException,
@@ -71,15 +72,21 @@ async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterat
     Raises `FaultyManifests` with a sentence where that fails, now or later.
     """
     place = _place(kubeconfig)
-    try:
-        config = await configuration(str(kubeconfig) if kubeconfig else None, context)
-    except UNUSABLE as error:
-        raise _unusable(place, error) from None
+    config = await reach(kubeconfig, context)
     try:
         async with PersonalServer(config) as server:
             yield server
     except ApiError as error:
         raise FaultyManifests([Fault(place, "", "", refusal(error))]) from None
+
+
+async def reach(kubeconfig: Path | None, context: str | None) -> Configuration:
+    """Return how to reach the API server, also from inside a pod; raises `FaultyManifests`."""
+    place = _place(kubeconfig) if kubeconfig else KUBE_CONFIG_DEFAULT_LOCATION
+    try:
+        return await configuration(str(kubeconfig) if kubeconfig else None, context)
+    except UNUSABLE as error:
+        raise _unusable(place, error) from None
 
 
 def home(kubeconfig: Path | None, context: str | None) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 import structlog
 from prometheus_client import Counter
 
+from troth.cli.access import reach
 from troth.cli.health import health_server
 from troth.cluster.api import ApiServer, Observer
-from troth.cluster.connecting import configuration
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.following import Following
@@ -43,7 +43,8 @@ async def run(options: Options) -> None:
     """Issue until a signal; raises what a part of it ended with.
 
     The endpoint is there at once, and says that it does not know until it does; only readiness
-    waits. Raises `TLSFilesError` where there is nothing to serve TLS with.
+    waits. Raises `TLSFilesError` where there is nothing to serve TLS with, and `FaultyManifests`
+    where it is not said how to reach the API server.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     gc.set_threshold(YOUNG)
@@ -51,8 +52,7 @@ async def run(options: Options) -> None:
     decisions = Decisions()
     following = Following(options.namespace, options.domain)
     decisions.read_view_age(lambda: following.age)
-    kubeconfig = str(options.kubeconfig) if options.kubeconfig else None
-    config = await configuration(kubeconfig, options.context)
+    config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, _counting(decisions)) as api:
         issuer = app(following.current, Reviewer(api), decisions)
         server = Server(issuer, TLSFiles(options.tls), *options.listen)

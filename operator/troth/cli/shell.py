@@ -16,10 +16,10 @@ import kopf
 import structlog
 from kubernetes.aio.client import Configuration
 
+from troth.cli.access import reach
 from troth.cli.health import health_server
 from troth.cli.metrics import Metrics
 from troth.cluster.api import ApiServer
-from troth.cluster.connecting import configuration
 from troth.cluster.lease import Timing
 from troth.reconcile.operator import Operator, Settings
 
@@ -54,7 +54,12 @@ class Shell:
         self.failed = False
 
     async def run(self) -> None:
-        """Run until a signal, or until the operator fails."""
+        """Run until a signal, or until the operator fails.
+
+        Raises `FaultyManifests` where it is not said how to reach the API server: kopf would try
+        that for ever.
+        """
+        await self._configuration()
         registry = kopf.OperatorRegistry()
         kopf.on.startup(registry=registry)(self._startup)
         kopf.on.login(registry=registry)(self._login)
@@ -64,8 +69,7 @@ class Shell:
         )
 
     async def _configuration(self) -> Configuration:
-        kubeconfig = self._options.kubeconfig
-        return await configuration(str(kubeconfig) if kubeconfig else None, self._options.context)
+        return await reach(self._options.kubeconfig, self._options.context)
 
     async def _startup(self, settings: kopf.OperatorSettings, **_: Any) -> None:  # noqa: ANN401
         settings.scanning.disabled = True
