@@ -102,7 +102,7 @@ class KafkaServer:
         """Start it for the first time and return once it serves; raises `ComponentError`."""
         # Between looking for a free port and binding it somebody else may take it.
         for remaining in reversed(range(BIND_ATTEMPTS)):
-            self._ports = {listener: free_port() for listener in self._ports}
+            self._ports = dict(zip(self._ports, _free_ports(), strict=False))
             self._format()
             try:
                 self.resume()
@@ -190,6 +190,16 @@ class KafkaServer:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
         }
+
+
+def _free_ports() -> Iterator[int]:
+    """Yield ports that are free, none of them twice."""
+    given: set[int] = set()
+    while True:
+        port = free_port()
+        if port not in given:
+            given.add(port)
+            yield port
 
 
 def _write_keystore(path: Path, pair: KeyPair) -> None:

@@ -75,7 +75,11 @@ async def test_what_was_edited_by_hand_is_put_right_with_one_write_and_told(
     edited = await shop.person.edit("Secret", shop.keys, {"data": data})
     after = await shop.person.sees("Secret", shop.keys, lambda seen: seen["data"] == before["data"])
     versions = [int(version(each)) for each in (edited, after)]
-    states = [each.version for each in shop.node.states("Secret", shop.keys)]
+
+    async def seen() -> list[int]:
+        return [each.version for each in shop.node.states("Secret", shop.keys)]
+
+    states = await until(seen, lambda found: versions[-1] in found)
     assert [each for each in states if each >= versions[0]] == versions
     assert await until(lambda: repairs(shop), bool) == 1
 

@@ -98,7 +98,7 @@ class _Work:
     keys: set[str]
     """All public keys that are taken, the account's own among them."""
     foreign: set[str] = field(default_factory=set)
-    entries: list[Any] = field(default_factory=list)
+    entries: list[Any] = field(default_factory=list, repr=False)
     """In their order: foreign ones as they stand, those of Troth as `Scope`."""
     scopes: dict[str, list[Scope]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)

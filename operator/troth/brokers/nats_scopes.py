@@ -8,7 +8,7 @@ In a scope that allows nothing everything is allowed. So where nothing is to be,
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from troth.brokers.nats_jwt import Claims, is_account_key
@@ -40,7 +40,7 @@ class Scope:
     slot: Slot
     key: str
     rules: set[Rule]
-    standing: Mapping[str, Any] | None = None
+    standing: Mapping[str, Any] | None = field(default=None, repr=False)
     """The entry in the account it was read from, as long as it says what `rules` do."""
 
     def add(self, rule: Rule) -> None:
