@@ -1,11 +1,10 @@
 """The generated CustomResourceDefinitions hold to what the API server takes, and to the models."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.resources.schemas import parts, schema
 from troth.resources.crd import custom_resource_definition, structural
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.manifests import dump
@@ -13,20 +12,6 @@ from troth.resources.rules import VALIDATIONS
 
 CRDS = Path(__file__).parents[2] / "crds"
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-
-
-def schema(kind: Kind) -> Any:
-    return custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-
-
-def parts(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every schema within a schema, with its path."""
-    yield path, schema
-    for name, part in (schema.get("properties") or {}).items():
-        yield from parts(part, f"{path}.{name}")
-    for word in ("items", "additionalProperties"):
-        if isinstance(schema.get(word), dict):
-            yield from parts(schema[word], f"{path}[]")
 
 
 @every_kind

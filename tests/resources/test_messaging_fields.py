@@ -3,7 +3,6 @@
 Whether the API server says the same is tested on a real one, in `tests/cluster/test_messaging.py`.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tests import messaging
 from tests.builders import Manifest
 from tests.changing import changed
 from tests.messaging import BASES, BY_NAME, WRONG, broker, faults, policy
-from troth.resources.crd import custom_resource_definition
+from tests.resources.schemas import parts, schema
 from troth.resources.kinds import Kind
 from troth.resources.message_broker import BrokerType, MessageBroker
 from troth.resources.model import immutable_changes
@@ -95,20 +94,6 @@ def test_an_environment_cannot_change_and_says_so(
 
 
 # The schema
-
-
-def schema(kind: Kind) -> Any:
-    return custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-
-
-def parts(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every schema within a schema, with its path."""
-    yield path, schema
-    for name, part in (schema.get("properties") or {}).items():
-        yield from parts(part, f"{path}.{name}")
-    for word in ("items", "additionalProperties"):
-        if isinstance(schema.get(word), dict):
-            yield from parts(schema[word], f"{path}[]")
 
 
 @every_kind

@@ -59,12 +59,11 @@ async def observed(broker: Broker, condition: Callable[[Observed], bool]) -> Obs
     return seen
 
 
-async def becomes(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> float:
-    """Return after how many seconds a condition held."""
-    began = time.monotonic()
+async def becomes(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + PATIENCE
     while not await condition():
-        assert time.monotonic() - began < seconds
-    return time.monotonic() - began
+        assert time.monotonic() < deadline
 
 
 @dataclass

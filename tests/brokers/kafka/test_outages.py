@@ -1,7 +1,6 @@
 """A broker that is away, or does not want the operator: it is said in time, and without secrets."""
 
 import asyncio
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from sandbox.certificates import Authority
 from sandbox.control_plane import free_port
 from tests.brokers.kafka.clients import (
     DONE,
+    PATIENCE,
     Client,
     access,
     administered,
@@ -56,9 +56,8 @@ def certificate(authority: Authority, user: str) -> Certificate:
 
 async def test_a_broker_that_is_down_is_given_up_in_bounded_time(server: KafkaServer) -> None:
     nobody = replace(access(server), servers=(f"127.0.0.1:{free_port()}",))
-    began = time.monotonic()
-    errors = await refusals(nobody, within=1)
-    assert time.monotonic() - began < 2 * (1 + 2) + 1
+    async with asyncio.timeout(PATIENCE):
+        errors = await refusals(nobody, within=1)
     assert {type(error) for error in errors} == {UnreachableError}
     assert "did not answer within 1 s" in str(errors[0])
 
@@ -66,12 +65,12 @@ async def test_a_broker_that_is_down_is_given_up_in_bounded_time(server: KafkaSe
 async def test_the_event_loop_goes_on_meanwhile(server: KafkaServer) -> None:
     nobody = Kafka(replace(access(server), servers=(f"127.0.0.1:{free_port()}",)), timeout=1)
     waiting = asyncio.create_task(nobody.observe())
-    longest, last = 0.0, time.monotonic()
+    turns = 0
     while not waiting.done():
         await asyncio.sleep(0.01)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        turns += 1
     assert isinstance(waiting.exception(), UnreachableError)
-    assert longest < 0.5
+    assert turns > 5  # one, if it had stood still
     await nobody.close()
 
 
@@ -92,9 +91,7 @@ async def test_a_wrong_password_is_refused_at_once(
     await kafka.apply(Batch(credentials=(Credential(mine, Slot.SECOND, "right"),)))
     await observed(kafka, lambda seen: (mine, Slot.SECOND) in seen.credentials)
     at = replace(access(server), servers=(server.client_address,), login=Scram(mine, SECRET))
-    began = time.monotonic()
-    errors = await refusals(at)
-    assert time.monotonic() - began < 8
+    errors = await refusals(at, within=PATIENCE)
     assert {type(error) for error in errors} == {AdminRefusedError}
     assert "does not take the operator's credential" in str(errors[0])
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import ssl
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,9 @@ from troth.brokers.protocol import (
     UnreachableError,
 )
 
+SOON = 30.0
+"""Seconds in which an end must come that would otherwise never come, however busy the machine."""
+
 
 @pytest.fixture
 def stopped(server: NatsServer) -> Iterator[NatsServer]:
@@ -32,11 +34,13 @@ def stopped(server: NatsServer) -> Iterator[NatsServer]:
     server.restart()
 
 
-def other(nats: Stage, *, tls: ssl.SSLContext | None = None, creds: str = "") -> NatsBroker:
+def other(
+    nats: Stage, *, tls: ssl.SSLContext | None = None, creds: str = "", timeout: float = 2.0
+) -> NatsBroker:
     admin = nats.admin()
     if creds:
         admin = replace(admin, creds=creds)
-    return NatsBroker([nats.server.url], admin, tls or nats.server.tls(), timeout=2.0)
+    return NatsBroker([nats.server.url], admin, tls or nats.server.tls(), timeout=timeout)
 
 
 async def test_a_server_that_is_down_is_unreachable_and_soon(
@@ -48,10 +52,9 @@ async def test_a_server_that_is_down_is_unreachable_and_soon(
         lambda: broker.apply(Batch((nats.issue("shop"),))),
         lambda: broker.disconnect(["shop"]),
     ):
-        began = time.monotonic()
-        with pytest.raises(UnreachableError, match="cannot be reached"):
-            await act()
-        assert time.monotonic() - began < 3
+        async with asyncio.timeout(SOON):
+            with pytest.raises(UnreachableError, match="cannot be reached"):
+                await act()
     await broker.close()
 
 
@@ -61,19 +64,20 @@ async def test_a_server_that_goes_and_comes_back_keeps_everything(nats: Stage) -
     witness = (await nats.witness()).jetstream()
     await witness.add_stream(name="S", subjects=["s.a"])
     await witness.add_consumer("S", ConsumerConfig(durable_name="d"))
-    before = await nats.broker.observe()
+    broker = other(nats, timeout=2 * SOON)
+    before = await broker.observe()
     producer = await nats.connect("shop", allow_reconnect=True)
     for grace in (5.0, 0.0):
         nats.server.stop(grace=grace)
-        began = time.monotonic()
-        with pytest.raises(UnreachableError):
-            await nats.broker.observe()
-        assert time.monotonic() - began < 2  # not the whole timeout: the connection is lost
+        async with asyncio.timeout(SOON):  # not the whole timeout: the connection is lost
+            with pytest.raises(UnreachableError):
+                await broker.observe()
         nats.server.restart()
-        assert await nats.broker.observe() == before  # by the broker it was, connected anew
+        assert await broker.observe() == before  # by the broker it was, connected anew
         await until(lambda: producer.is_connected)
         assert (await producer.jetstream().publish("s.a", b"x")).stream == "S"
-    assert not await nats.broker.apply(Batch((nats.issue("till", Slot.SECOND),)))
+    assert not await broker.apply(Batch((nats.issue("till", Slot.SECOND),)))
+    await broker.close()
     consumer = await nats.connect("till", Slot.SECOND)
     subscription = await consumer.jetstream().pull_subscribe_bind("d", "S")
     assert [message.data for message in await subscription.fetch(2)] == [b"x", b"x"]
@@ -87,10 +91,9 @@ async def test_a_server_that_does_not_answer_is_unreachable_and_soon(nats: Stage
     mute = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = mute.sockets[0].getsockname()[1]
     broker = NatsBroker([f"tls://127.0.0.1:{port}"], nats.admin(), nats.server.tls(), timeout=1.0)
-    began = time.monotonic()
-    with pytest.raises(UnreachableError):
-        await broker.observe()
-    assert time.monotonic() - began < 3
+    async with asyncio.timeout(SOON):
+        with pytest.raises(UnreachableError):
+            await broker.observe()
     await broker.close()
     for writer in silent:
         writer.close()
@@ -172,7 +175,9 @@ async def test_nothing_secret_is_told(nats: Stage, caplog: pytest.LogCaptureFixt
     await broker.close()
 
 
-async def test_a_batch_whose_answer_was_lost_can_be_sent_again(nats: Stage) -> None:
+async def test_a_batch_whose_answer_was_lost_can_be_sent_again(
+    nats: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = Batch((nats.issue("shop"),), granted(publish("shop", "a")))
     asked = nats.broker._link.ask
 
@@ -182,10 +187,10 @@ async def test_a_batch_whose_answer_was_lost_can_be_sent_again(nats: Stage) -> N
             raise UnreachableError("lost")
         return answer
 
-    nats.broker._link.ask = lose  # type: ignore[method-assign]
-    with pytest.raises(UnreachableError):
-        await nats.broker.apply(batch)
-    nats.broker._link.ask = asked  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(nats.broker._link, "ask", lose)
+        with pytest.raises(UnreachableError):
+            await nats.broker.apply(batch)
     standing = await nats.standing()
     assert not await nats.broker.apply(batch)
     assert await nats.standing() == standing
