@@ -1,7 +1,4 @@
-"""Brokers and policies for the tests: manifests as a user writes them, and what is wrong in some.
-
-The kinds are not served yet; their CustomResourceDefinitions are made here.
-"""
+"""Brokers and policies for the tests: manifests as a user writes them, and what is wrong."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +7,7 @@ from pydantic import ValidationError
 
 from tests.builders import Manifest, reference
 from tests.changing import GONE
-from troth.resources.kinds import AGE, READY, REASON, Kind
+from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import Fault, faults_of
 from troth.resources.message_broker import MessageBroker
 from troth.resources.metadata import Resource
@@ -18,9 +15,7 @@ from troth.resources.references import Ref
 from troth.resources.topic_policy import TopicPolicy
 from troth.trust.messaging import Messaging, Uses
 
-BROKER_KIND = Kind(MessageBroker, "messagebrokers", "mb", True, (READY, REASON, AGE))
-POLICY_KIND = Kind(TopicPolicy, "topicpolicies", "tp", True, (READY, REASON, AGE))
-BY_NAME = {kind.name: kind for kind in (BROKER_KIND, POLICY_KIND)}
+BY_NAME = {name: KIND_BY_NAME[name] for name in ("MessageBroker", "TopicPolicy")}
 ACCOUNT = f"A{'B' * 55}"
 
 KAFKA: Manifest = {
@@ -230,6 +225,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("kafka", "spec.brake.maxRemovals", -1, "spec.brake.maxRemovals", "greater than or equal to 0"),
     ("kafka", "spec.brake.maxRemovals", "20", "spec.brake.maxRemovals", "valid integer"),
     ("kafka", "metadata.name", "m" * 64, "", "choose a name of at most 63 characters"),
+    ("kafka", "metadata.name", "identity", "", "choose another name than identity"),
     ("tp", "spec.brokerRef", GONE, "spec.brokerRef", "required; add it"),
     ("tp", "spec.brokerRef.namespace", "a.b", "", "write a namespace name"),
     ("tp", "spec.topic", {}, "spec.topic", "name exactly one: name, a topic, or prefix"),

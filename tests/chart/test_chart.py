@@ -42,16 +42,15 @@ def test_somebody_else_may_install_the_crds() -> None:
 
 # Rights
 
+DECLARED = "trustdomains serviceidentities messagebrokers topicpolicies credentialrotations"
+
 
 def test_the_operator_has_these_rights_and_no_others() -> None:
     manifests = rendered()
     assert one(manifests, "ClusterRole", "troth")["rules"] == [
-        _rule("troth.dev", "trustdomains serviceidentities credentialrotations", "list watch"),
-        _rule(
-            "troth.dev",
-            "trustdomains/status serviceidentities/status credentialrotations/status",
-            "patch",
-        ),
+        _rule("troth.dev", DECLARED, "list watch"),
+        _rule("troth.dev", " ".join(f"{each}/status" for each in DECLARED.split()), "patch"),
+        _rule("troth.dev", "messagebrokers topicpolicies", "patch"),
         _rule("", "namespaces services", "list watch"),
         _rule("", "secrets configmaps", "get list watch create patch delete"),
         _rule("networking.k8s.io", "networkpolicies", "get list watch create patch delete"),

@@ -1,7 +1,4 @@
-"""The API server and the models refuse the same brokers and policies, in the same words.
-
-The kinds are not served yet: their CustomResourceDefinitions are there for this module alone.
-"""
+"""The API server and the models refuse the same brokers and policies, in the same words."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,25 +15,11 @@ from tests.cluster.manifests import gone_wrong
 from tests.messaging import BASES, BY_NAME, HOSTILE, WRONG, faults
 from troth.resources.crd import custom_resource_definition
 from troth.resources.manifests import dump
-from troth.resources.metadata import GROUP
 from troth.resources.model import immutable_changes
 from troth.resources.rules import VALIDATIONS
 
 Judge = Callable[[Manifest], Answer]
 HERE = {name: changed(base, "metadata.namespace", "default") for name, base in BASES.items()}
-
-
-@pytest.fixture(scope="module")
-def established(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """The sandbox with these two kinds, which are gone again afterwards."""
-    definitions = "---\n".join(dump(custom_resource_definition(kind)) for kind in BY_NAME.values())
-    names = [f"crd/{kind.plural}.{GROUP}" for kind in BY_NAME.values()]
-    sandbox.kubectl("create", "-f", "-", stdin=definitions)
-    try:
-        sandbox.kubectl("wait", "--for=condition=Established", *names)
-        yield sandbox
-    finally:
-        sandbox.kubectl("delete", *names)
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,22 @@ clients use the other.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
-from troth.trust.grants import Rule
+from troth.trust.grants import Rule, Slot
+from troth.world.broker_facts import Observed
 
-
-class Slot(StrEnum):
-    """Where one of a principal's two credentials is kept."""
-
-    FIRST = "First"
-    SECOND = "Second"
+__all__ = [
+    "AdminRefusedError",
+    "Batch",
+    "Broker",
+    "BrokerError",
+    "Credential",
+    "Failure",
+    "Observed",
+    "Slot",
+    "UnreachableError",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +36,6 @@ class Credential:
     principal: str
     slot: Slot
     material: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """All that a broker has: which slots of which principals hold a credential, and every rule."""
-
-    credentials: frozenset[tuple[str, Slot]] = frozenset()
-    rules: frozenset[Rule] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

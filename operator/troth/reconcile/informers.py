@@ -17,6 +17,8 @@ def selections(own_namespace: str, *, rollouts: bool = False) -> tuple[Selection
     return (
         Selection("TrustDomain"),
         Selection("ServiceIdentity"),
+        Selection("MessageBroker"),
+        Selection("TopicPolicy"),
         Selection("CredentialRotation"),
         Selection("Namespace"),
         Selection("Service"),

@@ -22,16 +22,18 @@ class TargetKind(StrEnum):
 
     SERVICE_IDENTITY = "ServiceIdentity"
     TRUST_DOMAIN = "TrustDomain"
+    MESSAGE_BROKER = "MessageBroker"
 
 
 class Target(Model):
     """The resource whose credential is rotated."""
 
     kind: TargetKind
-    """ServiceIdentity: its key and certificate. TrustDomain: its root, or the given CA, and the key
+    """ServiceIdentity: its key and certificate, and its credentials at brokers. MessageBroker: the
+    password with which Troth administers it. TrustDomain: its root, or the given CA, and the key
     that signs its tokens; only from Troth's own namespace."""
     name: Name
-    """The resource's name; a ServiceIdentity is in this namespace."""
+    """The resource's name; a ServiceIdentity or MessageBroker is in this namespace."""
 
 
 class Window(Model):

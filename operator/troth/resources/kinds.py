@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from troth.resources.credential_rotation import CredentialRotation
+from troth.resources.message_broker import MessageBroker
 from troth.resources.metadata import Resource
 from troth.resources.service_identity import ServiceIdentity
+from troth.resources.topic_policy import TopicPolicy
 from troth.resources.trust_domain import TrustDomain
 
 
@@ -85,6 +87,38 @@ KINDS: tuple[Kind, ...] = (
             Column("Enforcement", ".spec.enforcement"),
             Column("Expires", ".status.certificate.notAfter"),
             Column("SPIFFE ID", ".status.spiffeID", priority=1),
+            MESSAGE,
+            AGE,
+        ),
+    ),
+    Kind(
+        MessageBroker,
+        plural="messagebrokers",
+        short_name="mb",
+        namespaced=True,
+        columns=(
+            Column("Environment", ".spec.environment"),
+            Column("Mode", ".spec.mode"),
+            READY,
+            REASON,
+            Column("Principals", ".status.principals", type="integer"),
+            Column("Foreign", ".status.foreignGrants", type="integer"),
+            MESSAGE,
+            AGE,
+        ),
+    ),
+    Kind(
+        TopicPolicy,
+        plural="topicpolicies",
+        short_name="tp",
+        namespaced=True,
+        columns=(
+            Column("Broker", ".spec.brokerRef.name"),
+            Column("Topic", ".spec.topic.name"),
+            Column("Prefix", ".spec.topic.prefix", priority=1),
+            READY,
+            REASON,
+            PEERS,
             MESSAGE,
             AGE,
         ),

@@ -261,6 +261,16 @@ def _part(spec: MessageBrokerSpec) -> str:
 class MessageBroker(Resource):
     """One broker: where it is, who may use it, and which names on it are Troth's to give."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *Resource.rules,
+        Rule(
+            cel="self.metadata.name != 'identity'",
+            message="choose another name than identity; a credential's Secret would have that of "
+            "an identity's",
+            holds=lambda resource: resource.metadata.name != "identity",
+        ),
+    )
+
     kind: Literal["MessageBroker"] = "MessageBroker"
     spec: MessageBrokerSpec
     status: MessageBrokerStatus = MessageBrokerStatus()

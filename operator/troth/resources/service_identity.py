@@ -11,7 +11,7 @@ from troth.resources.lists import ATOMIC, BY_KIND_AND_NAME, BY_NAME, SET
 from troth.resources.metadata import Resource
 from troth.resources.model import Model
 from troth.resources.peers import Accepts, Calls
-from troth.resources.references import Ref
+from troth.resources.references import Ref, Reference
 from troth.resources.rules import Rule
 from troth.resources.scalars import (
     ContextName,
@@ -95,6 +95,13 @@ class StartsTransactions(Model):
     """What its transactions may be for."""
     context: Annotated[tuple[ContextName, ...], Field(max_length=16), SET] = ()
     """What it may tell of a request beside the tenant, such as channel."""
+
+
+class TopicUse(Model):
+    """One policy by which a workload takes part in messages."""
+
+    policy: Reference
+    """The TopicPolicy; it names this identity."""
 
 
 class WorkloadKind(StrEnum):
@@ -206,6 +213,10 @@ class ServiceIdentitySpec(Model):
     """Who may call, and on which ports; nobody else can."""
     calls: Annotated[tuple[Calls, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Whom the workload calls; it can reach nobody else."""
+    publishes: Annotated[tuple[TopicUse, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """The policies by which it publishes messages; a policy that is not listed gives it nothing."""
+    consumes: Annotated[tuple[TopicUse, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """The policies by which it consumes messages, and puts aside those that it could not."""
     exceptions: Exceptions = Exceptions()
     """Ports opened to probes and metrics."""
     requires: Requires = Requires()

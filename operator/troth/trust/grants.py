@@ -1,10 +1,23 @@
 """What principals may do at a message broker: as it is declared, and in the broker's own words."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from troth.resources.topic_policy_status import Action
 
-__all__ = ["Action", "Grant", "Rule", "Topic"]
+__all__ = ["Action", "Grant", "Rule", "Slot", "Topic"]
+
+
+class Slot(StrEnum):
+    """Where one of a principal's two credentials is kept at its broker."""
+
+    FIRST = "First"
+    SECOND = "Second"
+
+    @property
+    def other(self) -> "Slot":
+        """The other one."""
+        return Slot.SECOND if self is Slot.FIRST else Slot.FIRST
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -57,6 +57,7 @@ class Messaging:
         self._asked: dict[Ref, frozenset[Asked]] = {}
         self._uses: dict[Ref, Uses] = {}
         self._users: dict[Ref, set[Ref]] = defaultdict(set)
+        self._asking: dict[Ref, set[Ref]] = defaultdict(set)
         self._at: dict[Ref, dict[str, set[Ref]]] = defaultdict(lambda: defaultdict(set))
         self._by_group: dict[tuple[Ref, str], set[tuple[Ref, Ref]]] = defaultdict(set)
         self._in_place: dict[Place, set[Ref]] = defaultdict(set)
@@ -91,6 +92,7 @@ class Messaging:
         self._at[policy.broker][policy.spec.environment].add(policy.ref)
         for each in self._asked[policy.ref]:
             self._by_group[policy.broker, each.group].add((policy.ref, each.identity))
+            self._asking[each.identity].add(policy.ref)
 
     def refuse_policy(self, ref: Ref, sentence: str) -> None:
         """Note a policy that exists and cannot be understood."""
@@ -104,6 +106,7 @@ class Messaging:
         if before is not None:
             for each in self._asked.pop(ref):
                 self._by_group[before.broker, each.group].discard((ref, each.identity))
+                self._asking[each.identity].discard(ref)
             self._at[before.broker][before.spec.environment].discard(ref)
 
     def put_uses(self, identity: Ref, uses: Uses) -> None:
@@ -133,6 +136,10 @@ class Messaging:
     def users(self, policy: Ref) -> frozenset[Ref]:
         """Return the identities that name a policy, whether it exists or not."""
         return frozenset(self._users.get(policy, ()))
+
+    def asking(self, identity: Ref) -> frozenset[Ref]:
+        """Return the policies that name an identity, whether it exists or not."""
+        return frozenset(self._asking.get(identity, ()))
 
     def at(self, broker: Ref) -> frozenset[Ref]:
         """Return the policies of a broker, whether it exists or not."""

@@ -30,6 +30,16 @@ def identity_key(ref: Ref) -> Key:
     return Key("ServiceIdentity", ref)
 
 
+def broker_key(ref: Ref) -> Key:
+    """Return the key of a MessageBroker."""
+    return Key("MessageBroker", ref)
+
+
+def policy_key(ref: Ref) -> Key:
+    """Return the key of a TopicPolicy."""
+    return Key("TopicPolicy", ref)
+
+
 def view_key(domain: str) -> Key:
     """Return the key of what the issuer of a TrustDomain works from: who may have which tokens."""
     return Key(ISSUER_VIEW, Ref("", domain))

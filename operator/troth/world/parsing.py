@@ -4,13 +4,11 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.manifests import faults_of
-from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import TrustDomain
+from troth.resources.metadata import Resource
 from troth.world.facts import Manifest
 
-R = TypeVar("R", TrustDomain, ServiceIdentity, CredentialRotation)
+R = TypeVar("R", bound=Resource)
 
 
 def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:

@@ -11,9 +11,11 @@ from typing import TypeVar
 
 from troth.pki.certificates import BACKDATE
 from troth.resources.credential_rotation import CredentialRotation
+from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.resources.service_identity import ServiceIdentity
+from troth.resources.topic_policy import TopicPolicy
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
 from troth.trust.registry import Registry
@@ -30,6 +32,8 @@ from troth.world.affected import (
     views_of,
 )
 from troth.world.authorities import Authorities
+from troth.world.broker_secrets import is_credential
+from troth.world.brokers import Brokers
 from troth.world.dated import dated
 from troth.world.facts import (
     OWNER_KIND,
@@ -44,7 +48,8 @@ from troth.world.facts import (
     TokensSecret,
     Unreadable,
 )
-from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
+from troth.world.keys import Key, Keys, broker_key, domain_key, identity_key, policy_key, view_key
+from troth.world.ledger import broker_of
 from troth.world.parsing import parsed
 from troth.world.rotations import Rotations, rotation_key, target_key
 from troth.world.services import Services, reaches
@@ -68,6 +73,7 @@ class World:
     terminating: set[str] = field(default_factory=set)
     """Namespaces that are being deleted: nothing can be created there."""
     authorities: Authorities = field(init=False)
+    brokers: Brokers = field(init=False)
     tokens: TokenKeys = field(init=False)
     rotations: Rotations = field(init=False)
     services: Services = field(default_factory=Services)
@@ -89,6 +95,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.authorities = Authorities(self.own_namespace)
+        self.brokers = Brokers(self.own_namespace)
         self.tokens = TokenKeys(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
 
@@ -152,6 +159,8 @@ class World:
         return {
             "TrustDomain": self._take_domain,
             "ServiceIdentity": self._take_identity,
+            "MessageBroker": self._take_broker,
+            "TopicPolicy": self._take_topic_policy,
             "CredentialRotation": self._take_rotation,
             "Namespace": self._take_namespace,
             "Service": self._take_service,
@@ -177,6 +186,7 @@ class World:
             self.unreadable[key] = Unreadable(manifest, fault)
         if before is not None and after is not None and before.spec == after.spec:
             return {key}
+        affected |= self.brokers.everything()
         if after is None or was_unreadable:  # whom it would have governed cannot be told
             affected |= {identity_key(identity) for identity in registry.identities}
             affected |= {domain_key(name) for name in registry.domains}
@@ -198,6 +208,9 @@ class World:
                 anew = named_anew(declared, registry.declared(ref))
                 return {key} | anew | given_anew(before, after)
         affected = around_identity(self.registry, before) if before else set()
+        affected |= self.brokers.take_identity(
+            ref, after, readable=after is not None or manifest is None
+        )
         if any(each and each.spec.on_rotation for each in (before, after)):
             affected |= self._rotating()
         if after is not None:
@@ -209,7 +222,23 @@ class World:
             registry.refuse_identity(ref, fault)
             self.unreadable[key] = Unreadable(manifest, fault)
         affected |= {identity_key(other) for other in registry.naming(ref)}
-        return affected | {key}
+        colliding = (each.ref for each in affected if each.kind == "ServiceIdentity")
+        return affected | {key} | self.brokers.around_identities(colliding)
+
+    def _take_broker(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        after, fault = parsed(manifest, MessageBroker)
+        self._note_unreadable(broker_key(ref), manifest, fault)
+        return {broker_key(ref)} | self.brokers.take_broker(ref, after, fault)
+
+    def _take_topic_policy(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        after, fault = parsed(manifest, TopicPolicy)
+        self._note_unreadable(policy_key(ref), manifest, fault)
+        return {policy_key(ref)} | self.brokers.take_policy(ref, after, fault)
+
+    def _note_unreadable(self, key: Key, manifest: Manifest | None, fault: str) -> None:
+        self.unreadable.pop(key, None)
+        if manifest is not None and fault:
+            self.unreadable[key] = Unreadable(manifest, fault)
 
     def _take_rotation(self, ref: Ref, manifest: Manifest | None) -> Keys:
         key, before = rotation_key(ref), self.rotations.by_ref.get(ref)
@@ -247,7 +276,8 @@ class World:
         }
         for bundle in self._bundles_in.get(name, ()):  # whoever left one here may now remove it
             claiming |= self._owner(self.bundles[bundle])
-        return around_namespaces(self.registry, {name}) | claiming
+        affected = around_namespaces(self.registry, {name}) | claiming
+        return affected | self.brokers.around_namespaces({name}, registry.identities_in(name))
 
     def _take_service(self, ref: Ref, manifest: Manifest | None) -> Keys:
         changed = self.services.take(ref, manifest)
@@ -268,8 +298,10 @@ class World:
         return {identity_key(identity) for identity in self.registry.calling_api()}
 
     def _take_secret(self, ref: Ref, manifest: Manifest | None) -> Keys:
-        after = observe.identity_secret(manifest) if manifest else None
-        affected = self._take_written(self.secrets, ref, after) | self._rotating()
+        credential = manifest if manifest and is_credential(manifest) else None
+        affected = self.brokers.take_secret(ref, credential, self.uptime)
+        after = observe.identity_secret(manifest) if manifest and not credential else None
+        affected |= self._take_written(self.secrets, ref, after) | self._rotating()
         if ref.namespace != self.own_namespace:
             return affected
         self.authorities.take(ref.name, manifest, self.uptime)
@@ -286,6 +318,8 @@ class World:
         return affected
 
     def _take_bundle(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        if broker_of(ref) is not None:
+            return self.brokers.take_ledger(ref, manifest)
         after = observe.config_map(manifest) if manifest else None
         self._bundles_in.setdefault(ref.namespace, set()).discard(ref)
         if after is not None:

@@ -1,0 +1,291 @@
+"""The part of the world that brokers, topics and grants are in, and whom a change concerns."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.resources.service_identity import ServiceIdentity
+from troth.resources.topic_policy import TopicPolicy
+from troth.trust.messaging import Messaging, Uses
+from troth.world.broker_facts import CredentialSecret, KeptLedger, Ledger, Look
+from troth.world.broker_secrets import credential_secret
+from troth.world.facts import OWNER_NAME, Manifest
+from troth.world.keys import Keys, broker_key, identity_key, policy_key
+from troth.world.ledger import broker_of, kept_ledger
+
+R = TypeVar("R", MessageBroker, TopicPolicy)
+
+UNSEEN = Look()
+
+
+class Brokers:
+    """The declared brokers and policies, and what is known of brokers."""
+
+    def __init__(self, own_namespace: str) -> None:
+        self._own_namespace = own_namespace
+        self.messaging = Messaging()
+        self.leaving_brokers: dict[Ref, MessageBroker] = {}
+        self.leaving_policies: dict[Ref, TopicPolicy] = {}
+        """Those that are being deleted: they grant nothing any more."""
+        self.ledgers: dict[Ref, KeptLedger] = {}
+        self.secrets: dict[Ref, CredentialSecret] = {}
+        self._looks: dict[Ref, Look] = {}
+
+    # What is known
+
+    def look(self, broker: Ref) -> Look:
+        """Return what is known of a broker."""
+        return self._looks.get(broker, UNSEEN)
+
+    def saw(self, broker: Ref, look: Look) -> None:
+        """Note what is known of a broker now."""
+        self._looks[broker] = look
+
+    def forget_look(self, broker: Ref) -> None:
+        """Forget what is known of a broker."""
+        self._looks.pop(broker, None)
+
+    def ledger(self, broker: Ref) -> Ledger | None:
+        """Return what Troth made at a broker, None where that is not known."""
+        kept = self.ledgers.get(broker)
+        return kept.ledger if kept is not None and kept.fault is None else None
+
+    def declared(self, broker: Ref) -> MessageBroker | None:
+        """Return a broker that can be read, also one that is being deleted."""
+        return self.messaging.brokers.get(broker) or self.leaving_brokers.get(broker)
+
+    def leaving_at(self, broker: Ref) -> Iterator[TopicPolicy]:
+        """Yield the policies of a broker that are being deleted."""
+        for _, policy in sorted(self.leaving_policies.items()):
+            if policy.broker == broker:
+                yield policy
+
+    def secret(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
+        """Return what is known of the Secret with an identity's credential at a broker."""
+        return self.secrets.get(credential_ref(identity, broker))
+
+    # What is fed
+
+    def take_broker(self, ref: Ref, after: MessageBroker | None, fault: str) -> Keys:
+        """Take in a broker, `fault` of one that cannot be read; return whom it concerns."""
+        before, declared = self.messaging.brokers.get(ref), self.messaging
+        left = self.leaving_brokers.pop(ref, None)
+        if after is not None and before is not None and _same(before, after):
+            declared.brokers[ref] = after
+            return {broker_key(ref)}
+        affected = self._around_broker(ref)
+        if after is None:
+            declared.drop_broker(ref)
+            if fault:
+                declared.refuse_broker(ref, fault)
+            else:
+                self.forget_look(ref)
+        elif after.metadata.deletion_timestamp is not None:
+            declared.drop_broker(ref)
+            self.leaving_brokers[ref] = after
+            if left is not None:
+                return {broker_key(ref)}
+        else:
+            declared.put_broker(after)
+        if before is not None and (after is None or _elsewhere(before, after)):
+            self.saw(ref, replace(self.look(ref), observed=None, at=0.0, failures={}))
+        return affected | self._around_broker(ref)
+
+    def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
+        """Take in a policy, `fault` of one that cannot be read; return whom it concerns."""
+        before, declared = self.messaging.policies.get(ref), self.messaging
+        left = self.leaving_policies.pop(ref, None)
+        if after is not None and before is not None and _same(before, after):
+            declared.policies[ref] = after
+            return {policy_key(ref)}
+        affected = self._around_policy(ref)
+        if after is None:
+            declared.drop_policy(ref)
+            if fault:
+                declared.refuse_policy(ref, fault)
+                affected |= {broker_key(each) for each in declared.brokers}
+            elif left is not None:
+                affected.add(broker_key(left.broker))
+        elif after.metadata.deletion_timestamp is not None:
+            declared.drop_policy(ref)
+            self.leaving_policies[ref] = after
+            affected.add(broker_key(after.broker))
+            if left is not None:
+                return {policy_key(ref), broker_key(after.broker)}
+        else:
+            declared.put_policy(after)
+        return affected | self._around_policy(ref)
+
+    def take_identity(self, ref: Ref, after: ServiceIdentity | None, *, readable: bool) -> Keys:
+        """Take in what an identity names; of one that cannot be read the last word counts."""
+        affected = self.around_identities({ref})
+        if after is not None:
+            self.messaging.put_uses(ref, uses_of(after))
+        elif readable:
+            self.messaging.put_uses(ref, Uses())
+        return affected | self.around_identities({ref})
+
+    def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
+        """Take in the Secret with a credential, None where it is gone or is none any more."""
+        before = self.secrets.pop(ref, None)
+        after = credential_secret(manifest) if manifest is not None else None
+        if after is not None:
+            self.secrets[ref] = _dated(after, before, uptime)
+        facts = [each for each in (before, after) if each is not None]
+        owners = (Ref(ref.namespace, each.labels.get(OWNER_NAME, "")) for each in facts)
+        brokers = {broker_key(each.broker) for each in facts if each.broker is not None}
+        return brokers | {identity_key(owner) for owner in owners if owner.name}
+
+    def take_ledger(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        """Take in the ConfigMap of a ledger; one outside of Troth's own namespace is none."""
+        broker = broker_of(ref)
+        if broker is None or ref.namespace != self._own_namespace:
+            return set()
+        if manifest is None:
+            self.ledgers.pop(broker, None)
+        else:
+            self.ledgers[broker] = kept_ledger(manifest)
+        leaving = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
+        return {broker_key(broker)} | leaving
+
+    # Whom a change concerns
+
+    def around_identities(self, identities: Iterable[Ref]) -> Keys:
+        """Return the policies that name identities or are named by them, and their brokers."""
+        policies: set[Ref] = set()
+        for identity in identities:
+            uses = self.messaging.uses(identity)
+            policies |= uses.publishes | uses.consumes | self.messaging.asking(identity)
+        return self._and_brokers(policies)
+
+    def around_namespaces(self, namespaces: set[str], identities: Iterable[Ref]) -> Keys:
+        """Return the policies in namespaces, those of identities there, and their brokers."""
+        if not self.messaging.policies and not self.messaging.invalid_policies:
+            return set()
+        here = {ref for ref in self.messaging.policies if ref.namespace in namespaces}
+        return self._and_brokers(here) | self.around_identities(identities)
+
+    def everything(self) -> Keys:
+        """Return every policy and every broker."""
+        declared = self.messaging
+        policies = {*declared.policies, *declared.invalid_policies, *self.leaving_policies}
+        brokers = {*declared.brokers, *declared.invalid_brokers, *self.leaving_brokers}
+        return {*map(policy_key, policies), *map(broker_key, brokers)}
+
+    def of_principals(self, broker: Ref, principals: Iterable[str]) -> Keys:
+        """Return the identities that have these principals at a broker, and their policies there.
+
+        Also the policies that are being deleted, which wait for what became of their grants.
+        """
+        declared = self.declared(broker)
+        prefix = declared.spec.owns.principal_prefix if declared is not None else ""
+        affected: Keys = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
+        for principal in principals:
+            identity = identity_of(prefix, principal)
+            if identity is None:
+                continue
+            affected.add(identity_key(identity))
+            uses = self.messaging.uses(identity)
+            for policy in uses.publishes | uses.consumes | self.messaging.asking(identity):
+                found = self.messaging.policies.get(policy)
+                if found is not None and found.broker == broker:
+                    affected.add(policy_key(policy))
+        return affected
+
+    def _and_brokers(self, policies: set[Ref]) -> Keys:
+        found = (self.messaging.policies.get(policy) for policy in policies)
+        brokers = {broker_key(policy.broker) for policy in found if policy is not None}
+        return {*map(policy_key, policies), *brokers}
+
+    def _around_broker(self, ref: Ref) -> Keys:
+        """Return a broker, those at the same servers, their policies, and whom these name."""
+        declared = self.messaging
+        brokers = {ref}
+        broker = declared.brokers.get(ref)
+        if broker is not None:
+            places = broker.spec.topic_places | broker.spec.principal_places
+            brokers |= {each.ref for each in declared.found_at(places)}
+        policies = frozenset().union(*(declared.at(each) for each in brokers))
+        leaving = {policy.ref for each in brokers for policy in self.leaving_at(each)}
+        return {
+            *map(broker_key, brokers),
+            *map(policy_key, policies | leaving),
+            *self._named_by(policies),
+        }
+
+    def _around_policy(self, ref: Ref) -> Keys:
+        """Return a policy and its broker, whom it names, and the policies it may conflict with."""
+        declared = self.messaging
+        affected = {policy_key(ref), *self._named_by({ref})}
+        policy = declared.policies.get(ref)
+        if policy is None:
+            return affected
+        affected.add(broker_key(policy.broker))
+        broker = declared.brokers.get(policy.broker)
+        beside = declared.found_at(broker.spec.topic_places) if broker is not None else []
+        rivals: set[Ref] = set()
+        groups = {each.group for each in declared.asked(ref) if each.group}
+        for other in beside:
+            rivals |= {each.ref for each in declared.elsewhere(other.ref, policy.spec.environment)}
+            for group in groups:
+                rivals |= {found for found, _ in declared.by_group(other.ref, group)}
+        rivals.discard(ref)
+        return affected | self._and_brokers(rivals) | self._named_by(rivals)
+
+    def _named_by(self, policies: Iterable[Ref]) -> Keys:
+        named: set[Ref] = set()
+        for policy in policies:
+            named |= {each.identity for each in self.messaging.asked(policy)}
+            named |= self.messaging.users(policy)
+        return set(map(identity_key, named))
+
+
+def uses_of(identity: ServiceIdentity) -> Uses:
+    """Return the policies that an identity names."""
+    here, spec = identity.ref.namespace, identity.spec
+    return Uses(
+        frozenset(each.policy.seen_from(here) for each in spec.publishes),
+        frozenset(each.policy.seen_from(here) for each in spec.consumes),
+    )
+
+
+def credential_ref(identity: Ref, broker: Ref) -> Ref:
+    """Return where the Secret with an identity's credential at a broker is."""
+    return Ref(identity.namespace, f"{identity.name}-{broker.name}")
+
+
+def identity_of(prefix: str, principal: str) -> Ref | None:
+    """Return whose principal it is at a broker with this prefix, None where it is nobody's.
+
+    The reverse of `principal_of`: a namespace's name has no dot.
+    """
+    namespace, dot, name = principal.removeprefix(prefix).partition(".")
+    return Ref(namespace, name) if dot and principal.startswith(prefix) else None
+
+
+def _same(before: R, after: R) -> bool:
+    return (
+        before.spec == after.spec
+        and after.metadata.deletion_timestamp is None
+        and before.metadata.uid == after.metadata.uid
+    )
+
+
+def _elsewhere(before: MessageBroker, after: MessageBroker) -> bool:
+    """Say whether what was seen of a broker says nothing of it any more."""
+    return before.spec.principal_places != after.spec.principal_places
+
+
+def _dated(
+    after: CredentialSecret, before: CredentialSecret | None, uptime: float
+) -> CredentialSecret:
+    """Return a Secret with since when it has what it has beside the present credential."""
+    new = before is None or before.next != after.next
+    turned = before is None or (before.retiring, before.current) != (after.retiring, after.current)
+    return replace(
+        after,
+        next_since=uptime if new or before is None else before.next_since,
+        retiring_since=uptime if turned or before is None else before.retiring_since,
+    )

@@ -1,0 +1,119 @@
+"""The ledger of a broker, as the ConfigMap that it is kept in.
+
+It stands in Troth's own namespace, where only Troth's own administrators write: whoever could write
+it could have others' rules removed.
+"""
+
+import base64
+import binascii
+import gzip
+import json
+import zlib
+from typing import Any
+
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.trust.grants import Rule, Slot
+from troth.world.broker_facts import KeptLedger, Ledger
+from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, Fault, Manifest
+
+PREFIX = "troth-ledger-"
+FILE = "ledger.json.gz"
+LONGEST = 64 * 1024 * 1024
+"""Bytes of a ledger as such: what came from elsewhere may be endless when it is unpacked."""
+_FIELDS = ("principal", "kind", "pattern", "name", "operation", "effect", "host")
+
+
+def ledger_ref(own_namespace: str, broker: Ref) -> Ref:
+    """Return where the ledger of a broker is. A namespace's name has no dot."""
+    return Ref(own_namespace, f"{PREFIX}{broker.namespace}.{broker.name}")
+
+
+def broker_of(ledger: Ref) -> Ref | None:
+    """Return whose ledger an object of this name is, None for one that is none."""
+    namespace, dot, name = ledger.name.removeprefix(PREFIX).partition(".")
+    return Ref(namespace, name) if dot and ledger.name.startswith(PREFIX) else None
+
+
+def ledger_manifest(own_namespace: str, broker: MessageBroker, ledger: Ledger) -> Manifest:
+    """Return the ConfigMap that says this; the same for the same ledger."""
+    ref = ledger_ref(own_namespace, broker.ref)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": ref.name,
+            "namespace": ref.namespace,
+            "labels": {
+                MANAGED_BY: "troth",
+                OWNER_KIND: broker.kind,
+                OWNER_NAME: broker.metadata.name,
+            },
+        },
+        "binaryData": {FILE: base64.b64encode(packed(ledger)).decode()},
+    }
+
+
+def packed(ledger: Ledger) -> bytes:
+    """Return a ledger as it is kept: compressed JSON, the rules in their order."""
+    document = {
+        "version": 1,
+        "rules": [
+            [*(getattr(rule, name) for name in _FIELDS), rule in ledger.retained]
+            for rule in sorted(ledger.rules)
+        ],
+        "credentials": [
+            [principal, slot, fingerprint]
+            for (principal, slot), fingerprint in sorted(ledger.credentials.items())
+        ],
+    }
+    return gzip.compress(json.dumps(document, separators=(",", ":")).encode(), 6, mtime=0)
+
+
+def kept_ledger(manifest: Manifest) -> KeptLedger:
+    """Return the facts of a ledger's ConfigMap."""
+    metadata = manifest["metadata"]
+    ledger, fault = Ledger(), None
+    try:
+        data = (manifest.get("binaryData") or {}).get(FILE, "")
+        ledger = unpacked(base64.b64decode(data, validate=True))
+    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+        ref = Ref.of(manifest)
+        message = (
+            f"the ledger in ConfigMap {ref} cannot be read; nothing is removed at the broker until "
+            "it is restored or deleted"
+        )
+        fault = Fault("LedgerUnreadable", message)
+    return KeptLedger(
+        ref=Ref.of(manifest),
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        labels=metadata.get("labels") or {},
+        owner_uids=frozenset(),
+        ledger=ledger,
+        fault=fault,
+    )
+
+
+def unpacked(data: bytes) -> Ledger:
+    """Return the ledger that was packed; raises `ValueError`, `TypeError` or `KeyError`."""
+    try:
+        inflater = zlib.decompressobj(wbits=31)
+        text = inflater.decompress(data, LONGEST)
+    except zlib.error:
+        raise ValueError("no compressed ledger") from None
+    if not inflater.eof:
+        raise ValueError("cut off, or too long")
+    document = json.loads(text)
+    rules = {_rule(row[:-1]): row[-1] is True for row in document["rules"]}
+    return Ledger(
+        frozenset(rules),
+        frozenset(rule for rule, retained in rules.items() if retained),
+        {(str(row[0]), Slot(row[1])): str(row[2]) for row in document["credentials"]},
+    )
+
+
+def _rule(row: list[Any]) -> Rule:
+    if len(row) != len(_FIELDS) or not all(isinstance(each, str) for each in row):
+        raise ValueError("no rule")
+    return Rule(*row)
