@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from troth.pki.issuing import LeafProfile
 from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.message_broker import BrokerType
 from troth.resources.references import Ref
+from troth.trust.grants import Rule, Slot
+from troth.world.broker_facts import Ledger, Place
 from troth.world.facts import Manifest
 from troth.world.keys import Key
 
@@ -203,6 +207,98 @@ class Restart:
     message: str
 
 
+class Turn(StrEnum):
+    """What is done to the credentials in a Secret.
+
+    ISSUE: it has a new one, and no other. PREPARE: the next one is beside the one in use. ACTIVATE:
+    the next one is in use, and the one before beside it. RETIRE: the one before is gone. REFRESH:
+    the credentials stay, and what is said beside them is written anew.
+    """
+
+    ISSUE = "Issue"
+    PREPARE = "Prepare"
+    ACTIVATE = "Activate"
+    RETIRE = "Retire"
+    REFRESH = "Refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRequest:
+    """Whose credential it is, at which broker, and what its clients must know of the broker.
+
+    `authorities` are the PEM roots of the servers' certificates, empty for the system's; `account`
+    is the public key of the account at NATS.
+    """
+
+    broker: Ref
+    type: BrokerType
+    principal: str
+    servers: tuple[str, ...]
+    authorities: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCredential:
+    """The next turn of the credential in the Secret that `manifest` describes.
+
+    `uid` and `resource_version` are of the Secret as it was seen, empty where there is none: what
+    was made since is not replaced.
+    """
+
+    manifest: Manifest
+    uid: str
+    resource_version: str
+    turn: Turn
+    request: CredentialRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SetFinalizers:
+    """The finalizers that a resource is to have, if it still is as it was seen."""
+
+    kind: str
+    ref: Ref
+    uid: str
+    resource_version: str
+    finalizers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookAt:
+    """A broker to be looked at, in the background."""
+
+    broker: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A credential that a broker is to be told: whose, where, and the Secret that has it."""
+
+    principal: str
+    slot: Slot
+    fingerprint: str
+    secret: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBroker:
+    """What is to be done at a broker, in the background.
+
+    The ledger says `before` ere anything is done, and `after` once all of it is.
+    """
+
+    broker: Ref
+    before: Ledger
+    after: Ledger
+    telling: tuple[Telling, ...] = ()
+    additions: tuple[Rule, ...] = ()
+    removals: tuple[Rule, ...] = ()
+    revocations: tuple[Place, ...] = ()
+    repaired: bool = False
+    """Whether something is put right that was in place before."""
+
+
 Step = (
     Apply
     | Remove
@@ -215,6 +311,10 @@ Step = (
     | IssueLeaf
     | UpdatePublic
     | Restart
+    | TurnCredential
+    | SetFinalizers
+    | LookAt
+    | ChangeBroker
 )
 
 

@@ -23,17 +23,21 @@ from troth.planning.plan import (
     ActivateTokenKey,
     AdoptAuthority,
     Apply,
+    ChangeBroker,
     CopyAuthority,
     CreateRoot,
     CreateTokenKey,
     DropSlots,
     IssueLeaf,
+    LookAt,
     Plan,
     PrepareRoot,
     PrepareTokenKey,
     Remove,
     Restart,
+    SetFinalizers,
     Step,
+    TurnCredential,
     UpdateIssuer,
     UpdatePublic,
 )
@@ -350,10 +354,13 @@ def _place(step: Step) -> tuple[str, Ref]:
             | CreateTokenKey()
             | IssueLeaf()
             | UpdatePublic()
+            | TurnCredential()
         ):
             return step.manifest["kind"], Ref.of(step.manifest)
-        case Remove() | Restart():
+        case Remove() | Restart() | SetFinalizers():
             return step.kind, step.ref
+        case LookAt() | ChangeBroker():
+            return "MessageBroker", step.broker
         case (
             PrepareRoot()
             | CopyAuthority()

@@ -12,18 +12,22 @@ from troth.planning.plan import (
     ActivateTokenKey,
     AdoptAuthority,
     Apply,
+    ChangeBroker,
     CopyAuthority,
     CreateRoot,
     CreateTokenKey,
     DropSlots,
     IssueLeaf,
+    LookAt,
     Plan,
     PrepareRoot,
     PrepareTokenKey,
     Remove,
     Restart,
     RootStep,
+    SetFinalizers,
     Step,
+    TurnCredential,
     UpdateIssuer,
     UpdatePublic,
 )
@@ -130,9 +134,7 @@ class Executor:
                 return await self._begin_authority(step)
             case PrepareRoot() | CopyAuthority() | ActivateRoot() | DropSlots():
                 return await self._hand_over(step)
-            case CreateTokenKey():
-                return await self._put(token_key_secret(step, self._clock.now()), "")
-            case PrepareTokenKey() | ActivateTokenKey() | UpdateIssuer():
+            case CreateTokenKey() | PrepareTokenKey() | ActivateTokenKey() | UpdateIssuer():
                 return await self._serve_issuer(step)
             case IssueLeaf():
                 return await self._issue(step)
@@ -142,6 +144,8 @@ class Executor:
                 return await self._remove(step)
             case Restart():
                 return await self._restart(step)
+            case TurnCredential() | SetFinalizers() | LookAt() | ChangeBroker():
+                return await self._serve_brokers(step)
 
     async def _apply(self, step: Apply) -> Keys:
         fact = standing(self._world, step.manifest)
@@ -215,9 +219,13 @@ class Executor:
         metadata = {"uid": step.uid, "resourceVersion": step.resource_version}
         return await self._patch(step.ref, {"metadata": metadata, "data": data})
 
-    async def _serve_issuer(self, step: PrepareTokenKey | ActivateTokenKey | UpdateIssuer) -> Keys:
+    async def _serve_issuer(
+        self, step: CreateTokenKey | PrepareTokenKey | ActivateTokenKey | UpdateIssuer
+    ) -> Keys:
         """Change what an issuer works from, if its Secret is as it was seen."""
         match step:
+            case CreateTokenKey():
+                return await self._put(token_key_secret(step, self._clock.now()), "")
             case PrepareTokenKey():
                 data = next_token_key(self._clock.now())
             case ActivateTokenKey():
@@ -314,6 +322,35 @@ class Executor:
             if error.status in (CONFLICT, NOT_FOUND):
                 raise TryAgain from error
             raise
+
+    async def _serve_brokers(
+        self, step: TurnCredential | SetFinalizers | LookAt | ChangeBroker
+    ) -> Keys:
+        match step:
+            case SetFinalizers():
+                return await self._set_finalizers(step)
+            case _:
+                raise TryAgain
+
+    async def _set_finalizers(self, step: SetFinalizers) -> Keys:
+        patch = {
+            "metadata": {
+                "uid": step.uid,
+                "resourceVersion": step.resource_version,
+                "finalizers": list(step.finalizers),
+            }
+        }
+        try:
+            answer = await self._writes.merge_patch(step.kind, step.ref, patch)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return set()
+            if error.status == CONFLICT:
+                raise TryAgain from error
+            raise
+        if answer["metadata"].get("deletionTimestamp") and not step.finalizers:
+            return self._world.forget_written(step.kind, step.ref)
+        return self._observe(answer)
 
     async def _patch(self, secret: Ref, patch: Manifest | list[Manifest]) -> Keys:
         """Change part of a Secret, if it is still the one that was seen."""

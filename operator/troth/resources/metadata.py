@@ -26,6 +26,7 @@ class ObjectMeta(BaseModel):
     generation: int = 0
     resource_version: str = ""
     annotations: dict[str, str] = Field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()
     deletion_timestamp: datetime | None = None
 
 

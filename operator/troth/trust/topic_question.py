@@ -49,28 +49,37 @@ class Question:
     def topic(self) -> Topic | None:
         """The topic that it is about, if the policy is there and readable."""
         policy = self.declared
-        if policy is None:
-            return None
-        if not self.asked.dead_letter:
-            return topic_of(policy)
-        dead_letter = policy.spec.dead_letter
-        return None if dead_letter is None else Topic(dead_letter.topic)
+        return None if policy is None else _topic(policy, self.asked)
 
     @property
     def grant(self) -> Grant | None:
         """What it comes to at the broker, as far as that can be told."""
-        policy, broker, topic = self.declared, self.broker, self.topic
-        if policy is None or broker is None or topic is None:
+        policy, broker = self.declared, self.broker
+        if policy is None or broker is None:
             return None
-        stream = "" if self.asked.dead_letter else policy.spec.topic.stream or ""
-        principal = principal_of(broker, self.identity)
-        return Grant(principal, self.asked.action, topic, self.asked.group, stream)
+        return grant_of(policy, broker, self.asked)
 
     @property
     def consents(self) -> str:
         """The list in which the identity names the policy."""
         consumes = self.asked.dead_letter or self.asked.action is Action.CONSUME
         return "consumes" if consumes else "publishes"
+
+
+def grant_of(policy: TopicPolicy, broker: MessageBroker, asked: Asked) -> Grant | None:
+    """Return what one entry of a policy comes to at a broker, None where it is about no topic."""
+    topic = _topic(policy, asked)
+    if topic is None:
+        return None
+    stream = "" if asked.dead_letter else policy.spec.topic.stream or ""
+    return Grant(principal_of(broker, asked.identity), asked.action, topic, asked.group, stream)
+
+
+def _topic(policy: TopicPolicy, asked: Asked) -> Topic | None:
+    if not asked.dead_letter:
+        return topic_of(policy)
+    dead_letter = policy.spec.dead_letter
+    return None if dead_letter is None else Topic(dead_letter.topic)
 
 
 def principal_of(broker: MessageBroker, identity: Ref) -> str:

@@ -1,0 +1,100 @@
+"""What is granted at a broker now: the rules of all live grants, and what has to stay as it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from troth.planning.broker_changes import Rules, Wanted
+from troth.planning.broker_rules import rules_of
+from troth.resources.message_broker import MessageBroker
+from troth.resources.topic_policy import OnDelete, TopicPolicy
+from troth.resources.topic_policy_status import GrantState
+from troth.trust.grants import Grant, Rule
+from troth.trust.messaging import asked_by
+from troth.trust.topic_grants import TopicGrant, grants_at, undecided
+from troth.trust.topic_question import grant_of, principal_of
+from troth.world.broker_facts import Ledger
+from troth.world.brokers import identity_of
+from troth.world.world import World
+
+NOTHING: Rules = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerGrants:
+    """All that is granted at a broker.
+
+    `live` are the principals of live grants, `staying` those of whom something stays as it is: a
+    grant that is suspended, or one that outlives its policy. `retained` are the rules of the
+    latter.
+    """
+
+    wanted: Wanted
+    live: frozenset[str]
+    staying: frozenset[str]
+    retained: Rules = NOTHING
+
+
+def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> BrokerGrants:
+    """Return what is granted at a broker, of which `ledger` is what Troth made there."""
+    rules: set[Rule] = set()
+    suspended: set[Rule] = set()
+    live: set[str] = set()
+    staying: set[str] = set()
+    for each in grants_at(world.registry, world.brokers.messaging, broker.ref):
+        found = granted(broker, each)
+        if each.grant is None or not found:
+            continue
+        if each.state is GrantState.LIVE:
+            rules |= found
+            live.add(each.grant.principal)
+        else:
+            suspended |= found
+            staying.add(each.grant.principal)
+    retained = _retained(broker, ledger, world)
+    unknown = {
+        principal_of(broker, identity)
+        for identity in undecided(world.registry, world.brokers.messaging)
+    }
+    suspended |= retained | {rule for rule in ledger.rules if rule.principal in unknown}
+    staying |= {rule.principal for rule in retained} | (unknown & ledger.principals)
+    return BrokerGrants(
+        Wanted(frozenset(rules), frozenset(suspended) - rules),
+        frozenset(live),
+        frozenset(staying) - live,
+        retained,
+    )
+
+
+def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:
+    """Return the rules of a grant that is live or suspended; none of any other, or one that the
+    broker cannot have.
+    """
+    if asked.grant is None or asked.state not in (GrantState.LIVE, GrantState.SUSPENDED):
+        return NOTHING
+    found = rules_of(broker.spec.type, asked.grant)
+    return found if isinstance(found, frozenset) else NOTHING
+
+
+def policy_rules(broker: MessageBroker, policy: TopicPolicy) -> Rules:
+    """Return the rules of everything that a policy asks for, whether it is live or not."""
+    grants = (grant_of(policy, broker, each) for each in asked_by(policy))
+    return _rules(broker, (grant for grant in grants if grant is not None))
+
+
+def _rules(broker: MessageBroker, grants: Iterable[Grant]) -> Rules:
+    found = (rules_of(broker.spec.type, grant) for grant in grants)
+    return frozenset().union(*(each for each in found if isinstance(each, frozenset)))
+
+
+def _retained(broker: MessageBroker, ledger: Ledger, world: World) -> Rules:
+    """Return the rules that stay though their policy is gone: `onDelete: Retain`.
+
+    They stay while their identity is there.
+    """
+    rules = set(ledger.retained)
+    for policy in world.brokers.leaving_at(broker.ref):
+        if policy.spec.on_delete is OnDelete.RETAIN:
+            rules |= policy_rules(broker, policy) & ledger.rules
+    registry, prefix = world.registry, broker.spec.owns.principal_prefix
+    known = {*registry.identities, *registry.invalid_identities}
+    return frozenset(rule for rule in rules if identity_of(prefix, rule.principal) in known)
