@@ -3,6 +3,9 @@
 A broker is nobody's alone. The ledger says which of its rules are Troth's: it is written before the
 broker is, so that after a crash it has too much and never too little, and a rule that it does not
 have is never removed. One that is there already, just as it is wanted, is taken into it.
+
+Only of a principal that Troth made nobody else may widen what it can do: what allows it more than
+is declared is removed, whoever made it. What denies it something stays.
 """
 
 from collections.abc import Collection
@@ -12,6 +15,7 @@ from troth.trust.grants import Rule
 
 Rules = frozenset[Rule]
 NOTHING: Rules = frozenset()
+ALLOW = "ALLOW"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,16 @@ class Changes:
     `ledger` is what it must say before `additions` and `removals` are carried out, and
     `ledger_after` what it may say once they are. Of the additions, `missing` were in it already:
     somebody took them away, or a crash kept them from being made. `braked` wait for a person.
-    `foreign` are the rules of others; `orphaned` those of Troth's own principals that it did not
-    make, as far as it knows, and leaves alone as well.
+    `intruding` are among the removals: what somebody else allowed a principal of Troth's. `foreign`
+    are the rules of others; `orphaned` those of principals with Troth's prefix of which the ledger
+    knows nothing, and they are left alone as well.
     """
 
     additions: Rules
     removals: Rules
     missing: Rules
     braked: Rules
+    intruding: Rules
     foreign: Rules
     orphaned: Rules
     ledger: Rules
@@ -71,12 +77,14 @@ def broker_changes(
     ledger: Rules | None,
     *,
     principal_prefix: str,
+    principals: frozenset[str] = frozenset(),
     brake: Brake,
 ) -> Changes:
     """Return what is to be done at a broker.
 
     `observed` is every rule that it has, `ledger` what Troth made there, None where that is not
-    known: then nothing is removed. The names of Troth's principals begin with `principal_prefix`.
+    known: then nothing is removed. The names of Troth's principals begin with `principal_prefix`,
+    and `principals` are those that it made.
     """
     known = ledger if ledger is not None else NOTHING
     additions = wanted.rules - observed
@@ -84,15 +92,23 @@ def broker_changes(
     # what is not seen is removed as well: a write that was not answered may come to light later
     braked = surplus & observed if brake.holds(surplus & observed) else NOTHING
     removals = surplus - braked
-    strange = observed - known - wanted.rules
-    orphaned = frozenset(rule for rule in strange if rule.principal.startswith(principal_prefix))
+    strange = observed - known - wanted.rules - wanted.suspended
+    intruding = frozenset(
+        rule for rule in strange if rule.principal in principals and rule.effect == ALLOW
+    )
+    orphaned = frozenset(
+        rule
+        for rule in strange - intruding
+        if rule.principal.startswith(principal_prefix) and rule.principal not in principals
+    )
     before = known | wanted.rules
     return Changes(
         additions=additions,
-        removals=removals,
+        removals=removals | intruding,
         missing=additions & known,
         braked=braked,
-        foreign=strange - orphaned,
+        intruding=intruding,
+        foreign=strange - intruding - orphaned,
         orphaned=orphaned,
         ledger=before,
         ledger_after=before - removals,

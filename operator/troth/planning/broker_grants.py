@@ -50,7 +50,7 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
         else:
             suspended |= found
             staying.add(each.grant.principal)
-    retained = _retained(broker, ledger, world)
+    retained = _retained(broker, world.brokers.leaving_at(broker.ref), ledger, world) - rules
     unknown = {
         principal_of(broker, identity)
         for identity in undecided(world.registry, world.brokers.messaging)
@@ -86,15 +86,27 @@ def _rules(broker: MessageBroker, grants: Iterable[Grant]) -> Rules:
     return frozenset().union(*(each for each in found if isinstance(each, frozenset)))
 
 
-def _retained(broker: MessageBroker, ledger: Ledger, world: World) -> Rules:
-    """Return the rules that stay though their policy is gone: `onDelete: Retain`.
+def grants_that_outlive(broker: MessageBroker, ledger: Ledger, world: World) -> BrokerGrants:
+    """Return what stays at a broker whose MessageBroker is deleted, as `onDelete: Retain` says."""
+    messaging = world.brokers.messaging
+    policies = [messaging.policies[ref] for ref in messaging.at(broker.ref)]
+    retained = _retained(broker, [*policies, *world.brokers.leaving_at(broker.ref)], ledger, world)
+    principals = frozenset(rule.principal for rule in retained)
+    return BrokerGrants(Wanted(NOTHING, retained), frozenset(), principals, retained)
 
-    They stay while their identity is there.
-    """
+
+def _retained(
+    broker: MessageBroker, policies: Iterable[TopicPolicy], ledger: Ledger, world: World
+) -> Rules:
+    """Return the rules that stay though their policy is gone, while their identity is there."""
     rules = set(ledger.retained)
-    for policy in world.brokers.leaving_at(broker.ref):
-        if policy.spec.on_delete is OnDelete.RETAIN:
-            rules |= policy_rules(broker, policy) & ledger.rules
+    for policy in policies:
+        theirs = policy_rules(broker, policy) & ledger.rules
+        rules = rules | theirs if policy.spec.on_delete is OnDelete.RETAIN else rules - theirs
     registry, prefix = world.registry, broker.spec.owns.principal_prefix
-    known = {*registry.identities, *registry.invalid_identities}
-    return frozenset(rule for rule in rules if identity_of(prefix, rule.principal) in known)
+    return frozenset(
+        rule
+        for rule in rules
+        if (identity := identity_of(prefix, rule.principal)) in registry.identities
+        or identity in registry.invalid_identities
+    )

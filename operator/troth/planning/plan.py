@@ -262,6 +262,8 @@ class SetFinalizers:
     uid: str
     resource_version: str
     finalizers: tuple[str, ...]
+    warning: str = ""
+    """What a person should hear of, because it could not be undone; empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +299,8 @@ class ChangeBroker:
     revocations: tuple[Place, ...] = ()
     repaired: bool = False
     """Whether something is put right that was in place before."""
+    without_ledger: bool = False
+    """Whether there is no ledger though there was one, so that nothing is removed."""
 
 
 Step = (

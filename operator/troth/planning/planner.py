@@ -4,6 +4,7 @@ from datetime import datetime
 
 from troth.planning.credential_rotation import plan_credential_rotation
 from troth.planning.issuer_view import plan_issuer_view
+from troth.planning.message_broker import plan_message_broker
 from troth.planning.plan import Plan
 from troth.planning.service_identity import plan_service_identity
 from troth.planning.trust_domain import plan_trust_domain
@@ -13,6 +14,7 @@ from troth.world.world import World
 PLANNERS = {
     "TrustDomain": plan_trust_domain,
     "ServiceIdentity": plan_service_identity,
+    "MessageBroker": plan_message_broker,
     "CredentialRotation": plan_credential_rotation,
     ISSUER_VIEW: plan_issuer_view,
 }

@@ -5,7 +5,16 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from troth.planning.plan import Apply, IssueLeaf, Plan, Restart, Step, UpdateIssuer, UpdatePublic
+from troth.planning.plan import (
+    Apply,
+    IssueLeaf,
+    Plan,
+    Restart,
+    SetFinalizers,
+    Step,
+    UpdateIssuer,
+    UpdatePublic,
+)
 from troth.reconcile import rotation_events, token_events
 from troth.reconcile.notice import Notice
 from troth.resources.conditions import Truth
@@ -65,6 +74,8 @@ def repair(step: Step, plan: Plan) -> Notice | None:
             return Notice("Repaired", note)
         case Restart():
             return Notice("Restarted", step.message)
+        case SetFinalizers() if step.warning:
+            return Notice("LeftBehind", step.warning, "Warning")
         case _:
             return None
 

@@ -20,5 +20,9 @@ class MessageBrokerStatus(Model):
     braked_removals: Annotated[int, Field(ge=0)] | None = None
     """How many rules would be removed and wait for a person, because brake.maxRemovals are fewer.
     """
+    missing_grants: Annotated[int, Field(ge=0)] | None = None
+    """How many rules are declared and not there: yet, or because mode is not Enforce."""
+    surplus_grants: Annotated[int, Field(ge=0)] | None = None
+    """How many rules of Troth's are there and not declared any more."""
     conditions: Conditions = ()
     """Ready, Reachable, InSync, Braked, Reconciling, Stalled."""

@@ -1,0 +1,94 @@
+"""The plan of a `MessageBroker`: when to look at it, what to change there, its status."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from troth.planning import status as verdicts
+from troth.planning.broker_finalizer import is_held, let_go, patience_ends, take_hold
+from troth.planning.broker_rules import unsupported
+from troth.planning.broker_status import ON_ITS_WAY, broker_status, judged
+from troth.planning.broker_view import BrokerView, gather
+from troth.planning.plan import LookAt, Plan, Remove, Step
+from troth.world.keys import Key
+from troth.world.world import World
+
+
+def plan_message_broker(key: Key, world: World, now: datetime) -> Plan:
+    """Return what a broker asks of the world."""
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    broker = world.brokers.declared(key.ref)
+    if broker is None:
+        return Plan(key, "")
+    view = gather(broker, world, now)
+    verdict = judged(view)
+    summary = verdicts.summed_up(verdict.needed, ON_ITS_WAY)
+    status = broker_status(view)
+    status["conditions"] = verdicts.conditions(
+        broker, broker.status.conditions, (*summary, *verdict.needed, *verdict.beside), now
+    )
+    return Plan(
+        key,
+        broker.metadata.uid,
+        steps=tuple(_steps(view)),
+        status=status,
+        previous_status=broker.status.manifest(),
+        due=min((due for due in _dues(view) if due > now), default=None),
+    )
+
+
+def _steps(view: BrokerView) -> Iterator[Step]:
+    broker = view.broker
+    if view.leaving:
+        parting = tuple(_parting(view))
+        yield from parting
+        if parting or not is_held(broker):
+            return
+    if view.look.busy or unsupported(broker) is not None:
+        return
+    if view.uptime >= view.next_look:
+        yield LookAt(broker.ref)
+    elif view.change is not None:
+        yield view.change if view.leaving or is_held(broker) else take_hold(broker)
+
+
+def _parting(view: BrokerView) -> Iterator[Step]:
+    """Yield what lets a broker go that is being deleted, once nothing is left to be done there."""
+    broker, kept = view.broker, view.kept
+    if not is_held(broker):
+        return
+    warning = ""
+    if kept is not None and view.enforcing:
+        ends = patience_ends(broker)
+        if view.work is not None and view.work.step is None:
+            pass
+        elif view.fault is not None and ends is not None and ends <= view.now:
+            warning = _left_behind(view)
+        else:
+            return
+    elif kept is not None:
+        warning = _left_behind(view)
+    if kept is not None:
+        yield Remove("ConfigMap", kept.ref, kept.uid)
+    yield let_go(broker, warning)
+
+
+def _left_behind(view: BrokerView) -> str:
+    """Return what a broker keeps that could not be asked, or was not to be changed."""
+    assert view.kept is not None
+    principals = sorted(view.kept.ledger.principals)
+    why = view.fault.message if view.fault is not None else f"mode is {view.broker.spec.mode}"
+    return (
+        f"{len(view.kept.ledger.rules)} rules and the credentials of {len(principals)} principals "
+        f"stay at the broker, for {why}: {', '.join(principals)}"
+    )
+
+
+def _dues(view: BrokerView) -> Iterator[datetime]:
+    if unsupported(view.broker) is None and not view.look.busy:
+        # past the moment, since a due moment is rounded to what a clock can show
+        yield view.now + timedelta(seconds=max(view.next_look - view.uptime, 0.0) + 0.001)
+    ends = patience_ends(view.broker)
+    if ends is not None:
+        yield ends
