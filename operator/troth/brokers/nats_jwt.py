@@ -23,15 +23,18 @@ from troth.pki import base64url, strict_json
 
 MAX_JWT = 1024 * 1024
 """Characters of a JWT; the server decodes none that is longer (nats-io/jwt, `MaxTokenSize`)."""
+MAX_CREDS = 64 * 1024
+"""Characters of a `.creds` file: room for a user with hundreds of permissions of its own."""
 
 Claims = dict[str, Any]
 
 _HEADER = base64url.encode(b'{"typ":"JWT","alg":"ed25519-nkey"}')
 _PARTS = 3
+_PUBLIC_LETTERS = 56
 _PUBLIC_BYTES = 35  # the kind, 32 bytes of key, two of checksum
 _SEED = re.compile(rb"S[OAU][A-Z2-7]{56}")
-_BLOCK = r"-{3,}[^\n]*-{3,}\r?\n([\w\-.=]+)\r?\n-{3,}[^\n]*-{3,}(?:\r?\n|\Z)"
-_CREDS = re.compile(rf"\s*{_BLOCK}.*?{_BLOCK}", re.DOTALL)
+_RULE = "-" * 3
+_BLOCK = 3  # lines: a rule, what is meant, and a rule
 
 # The form that nsc writes and every client reads (ADR-14 of nats-architecture-and-design).
 _CREDS_FORM = """\
@@ -105,7 +108,7 @@ class IssuedUser:
 def raw_public_key(text: str, kind: Kind) -> bytes:
     """Return the 32 bytes of a public key of that kind; raises `ValueError` for anything else."""
     try:
-        raw = base64.b32decode(text)
+        raw = base64.b32decode(text) if len(text) == _PUBLIC_LETTERS else b""
     except ValueError:
         raw = b""
     whole = len(raw) == _PUBLIC_BYTES and base64.b32encode(raw).decode() == text
@@ -188,14 +191,28 @@ def creds_file(token: str, user: Key) -> str:
 
 def read_creds(text: str) -> tuple[str, Key]:
     """Return a user's JWT and key from a `.creds` file; `ValueError` quotes nothing of it."""
-    found = _CREDS.match(text)
-    if found is None:
+    blocks = _blocks(text) if len(text) <= MAX_CREDS else []
+    if len(blocks) != 2:  # noqa: PLR2004 - the JWT and the seed
         raise ValueError("not a .creds file of NATS")
-    token, seed = found.groups()
+    token, seed = blocks
     claims, key = decode(token, Kind.ACCOUNT), Key.of(seed.encode())
     if claims.get("sub") != key.public:
         raise ValueError("a .creds file whose seed is not that of its JWT")
     return token, key
+
+
+def _blocks(text: str) -> list[str]:
+    """Return what stands alone between two lines that begin and end with dashes."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    ruled = [line.startswith(_RULE) and line.endswith(_RULE) for line in lines]
+    found, at = [], 0
+    while at + 2 < len(lines):
+        if ruled[at] and ruled[at + 2] and not ruled[at + 1]:
+            found.append(lines[at + 1])
+            at += _BLOCK
+        else:
+            at += 1
+    return found
 
 
 def _object(part: str) -> Claims:

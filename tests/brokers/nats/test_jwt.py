@@ -147,5 +147,24 @@ def test_creds_are_read_with_any_line_ends_and_refused_if_they_do_not_belong_tog
         assert key.seed.decode() not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-" * 60_000,
+        "-" * 500 + "\n" + "-" * 500,
+        ("-" * 500 + "\n") * 100,
+        "---\na\n---\n" * 5_000,
+        "\n" * 60_000,
+        ("---" + "x" * 100 + "---\nx\n") * 500,
+        "x" * 100_000_000,
+    ],
+    ids=lambda _: "text",
+)
+def test_what_is_no_creds_file_is_refused_at_once(text: str) -> None:
+    """Read by a regular expression, five hundred dashes kept the operator busy for minutes."""
+    with pytest.raises(ValueError, match=r"not a \.creds file"):
+        read_creds(text)
+
+
 def test_a_public_key_is_base32_without_padding() -> None:
     assert base64.b32encode(base64.b32decode(ACCOUNT.public)).decode() == ACCOUNT.public
