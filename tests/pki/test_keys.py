@@ -126,3 +126,9 @@ def test_an_error_crosses_processes_with_its_reason() -> None:
         load_private_key(b"")
     copy = pickle.loads(pickle.dumps(refused.value))
     assert (copy.reason, str(copy)) == (refused.value.reason, str(refused.value))
+
+
+def test_a_file_that_only_begins_blocks_is_refused_at_once() -> None:
+    """A megabyte of it, as large as a Secret can be, kept the operator busy for minutes."""
+    with pytest.raises(KeyMaterialError, match="exactly one private key"):
+        load_private_key(b"-----BEGIN A-----" * 60_000)

@@ -26,7 +26,9 @@ _CURVES = {"secp256r1": KeyAlgorithm.ECDSA_P256, "secp384r1": KeyAlgorithm.ECDSA
 _RSA_BITS = {2048: KeyAlgorithm.RSA_2048, 4096: KeyAlgorithm.RSA_4096}
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.ASCII | re.DOTALL)
 _LONGEST = 16 * 1024
-"""Bytes of a key file; checking an RSA key of absurd size would take minutes."""
+"""Bytes of a key file. Checking an RSA key of absurd size would take minutes, and so would looking
+for the ends of blocks that have none.
+"""
 
 
 def generate_key(algorithm: KeyAlgorithm) -> PrivateKey:
@@ -59,8 +61,9 @@ def load_private_key(pem: bytes) -> PrivateKey:
     a key that was merely pasted wrongly.
     """
     # `openssl ecparam -genkey` puts the curve in a block of its own; the key names it again.
-    labels = [label for label in _BLOCK.findall(pem) if label != b"EC PARAMETERS"]
-    if len(pem) > _LONGEST or len(labels) != 1 or b"-----" in _BLOCK.sub(b"", pem):
+    found = _BLOCK.findall(pem) if len(pem) <= _LONGEST else []
+    labels = [label for label in found if label != b"EC PARAMETERS"]
+    if len(labels) != 1 or b"-----" in _BLOCK.sub(b"", pem):
         raise KeyMaterialError(
             "PrivateKeyUnreadable",
             "tls.key must hold exactly one private key in PEM; put the whole block there, from "
