@@ -1,26 +1,73 @@
-"""From the Secret with a credential at a broker to what may be known of it."""
+"""From the Secret with a credential at a broker to what may be known of it.
+
+`troth.json` says whose the credentials are and which there are. It comes from a Secret, so it is
+read as a stranger's.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 from pydantic_core import PydanticCustomError
 
+from troth.pki import strict_json
 from troth.resources.references import Ref
-from troth.resources.scalars import parse_moment
+from troth.resources.scalars import format_time, parse_moment
 from troth.trust.grants import Slot
 from troth.world.broker_facts import CredentialSecret, Held
 from troth.world.facts import Manifest
-from troth.world.observe import decoded
+from troth.world.observe import ROOTS, decoded, fact_of
 
 TYPE = "troth.dev/broker-credential"
 """The `type` of a Secret with a credential at a broker."""
 STATE = "troth.json"
 """What a Secret says of its credentials: which there are, in which slots, since when."""
 DIGEST = "troth.dev/credential-digest"
-PUBLIC = frozenset({"ca.crt", "bootstrap.servers", "servers", "inbox.prefix"})
+BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX = (
+    "bootstrap.servers",
+    "servers",
+    "account",
+    "inbox.prefix",
+)
+PUBLIC = frozenset({ROOTS, BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX})
 LONGEST = 4096
+"""Bytes of `troth.json`; the longest that Troth writes has not a third of them."""
+
+Which = Literal["current", "next", "retiring"]
+
+_MEMBERS = frozenset({"broker", "principal"})
+_PLACES = frozenset({"current", "next", "retiring"})
+_NAME = 512  # characters; a principal's prefix, namespace and name come to 381
+_FINGERPRINT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `troth.json` says: for which broker and principal, and which credentials there are."""
+
+    broker: Ref
+    principal: str
+    current: Held
+    next: Held | None = None
+    retiring: Held | None = None
+
+    @property
+    def held(self) -> dict[Which, Held]:
+        """The credentials that there are, by what each is."""
+        each: dict[Which, Held | None] = {
+            "current": self.current,
+            "next": self.next,
+            "retiring": self.retiring,
+        }
+        return {which: held for which, held in each.items() if held is not None}
+
+    def text(self) -> str:
+        """Return `troth.json`, which `read_state` reads."""
+        document: dict[str, object] = {"broker": str(self.broker), "principal": self.principal}
+        document |= {which: _document(each) for which, each in self.held.items()}
+        return json.dumps(document, indent=2)
 
 
 def is_credential(secret: Manifest) -> bool:
@@ -40,43 +87,68 @@ def digest(data: Mapping[str, bytes]) -> str:
 def credential_secret(secret: Manifest) -> CredentialSecret:
     """Return the facts of a Secret with a credential at a broker."""
     data = decoded(secret)
-    metadata = secret["metadata"]
-    state = _state(data.get(STATE, b""))
-    namespace, _, name = str(state.get("broker", "")).partition("/")
-    current, upcoming, retiring = (
-        _held(state.get(which)) for which in ("current", "next", "retiring")
-    )
-    annotations = metadata.get("annotations") or {}
-    return CredentialSecret(
-        ref=Ref.of(secret),
-        uid=metadata.get("uid", ""),
-        resource_version=metadata.get("resourceVersion", ""),
-        labels=metadata.get("labels") or {},
-        owner_uids=frozenset(
-            owner["uid"] for owner in metadata.get("ownerReferences") or [] if "uid" in owner
-        ),
-        broker=Ref(namespace, name) if namespace and name else None,
-        principal=str(state.get("principal", "")),
-        current=current,
-        next=upcoming,
-        retiring=retiring,
-        intact=annotations.get(DIGEST) == digest(data) and current is not None,
-        public={key: data[key].decode("utf-8", "replace") for key in PUBLIC & data.keys()},
-    )
-
-
-def _state(data: bytes) -> dict[str, Any]:
     try:
-        state = json.loads(data) if len(data) <= LONGEST else None
-    except (ValueError, RecursionError):
-        return {}
-    return state if isinstance(state, dict) else {}
+        state = read_state(data.get(STATE, b""))
+    except ValueError:
+        state = None
+    annotations = secret["metadata"].get("annotations") or {}
+    intact = state is not None and annotations.get(DIGEST) == digest(data)
+    return CredentialSecret(
+        **fact_of(secret),
+        broker=state.broker if state else None,
+        principal=state.principal if state else "",
+        current=state.current if state else None,
+        next=state.next if state else None,
+        retiring=state.retiring if state else None,
+        intact=intact,
+        # What somebody else wrote is replaced, and may be large.
+        public={key: data[key].decode() for key in PUBLIC & data.keys()} if intact else {},
+    )
+
+
+def read_state(text: bytes) -> State:
+    """Return what `troth.json` says; raises `ValueError`, which quotes nothing of it."""
+    document = strict_json.parse(text) if len(text) <= LONGEST else None
+    if not isinstance(document, dict) or not _MEMBERS <= document.keys() <= _MEMBERS | _PLACES:
+        raise ValueError(f"{STATE} is not as Troth writes it")
+    current = _held(document.get("current"))
+    upcoming, retiring = _held(document.get("next")), _held(document.get("retiring"))
+    others = [each for each in (upcoming, retiring) if each is not None]
+    # One slot is the current one's, and what is in the other is to come or was before.
+    if current is None or len(others) > 1 or any(each.slot is current.slot for each in others):
+        raise ValueError(f"{STATE} names credentials that there cannot be")
+    broker, principal = _text(document["broker"], _NAME), _text(document["principal"], _NAME)
+    namespace, slash, name = broker.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise ValueError(f"{STATE} names no broker")
+    return State(Ref(namespace, name), principal, current, upcoming, retiring)
 
 
 def _held(entry: object) -> Held | None:
-    if not isinstance(entry, dict):
+    if entry is None:
         return None
+    if not isinstance(entry, dict) or entry.keys() != {"slot", "fingerprint", "madeAt"}:
+        raise ValueError(f"{STATE} has a credential that is none")
+    fingerprint = _text(entry["fingerprint"], _FINGERPRINT)
     try:
-        return Held(Slot(entry["slot"]), str(entry["fingerprint"]), parse_moment(entry["madeAt"]))
-    except (KeyError, ValueError, PydanticCustomError):
-        return None
+        made_at = parse_moment(entry["madeAt"])
+    except (PydanticCustomError, ValueError, OverflowError):
+        raise ValueError(f"{STATE} has a credential of no time") from None
+    slot = next((slot for slot in Slot if slot == entry["slot"]), None)
+    if slot is None:
+        raise ValueError(f"{STATE} has a credential in no slot")
+    return Held(slot, fingerprint, made_at)
+
+
+def _document(held: Held) -> dict[str, str]:
+    return {
+        "slot": held.slot,
+        "fingerprint": held.fingerprint,
+        "madeAt": format_time(held.made_at),
+    }
+
+
+def _text(value: object, longest: int) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
+        raise ValueError(f"{STATE} has a text that is none")
+    return value

@@ -71,7 +71,7 @@ def identity_secret(secret: Manifest) -> IdentitySecret:
     leaf, fault = _leaf(data)
     annotations = secret["metadata"].get("annotations") or {}
     return IdentitySecret(
-        **_common(secret),
+        **fact_of(secret),
         leaf=leaf,
         fault=fault,
         public={key: data[key].decode("utf-8", "replace") for key in PUBLIC if key in data},
@@ -126,7 +126,7 @@ def authority_secret(secret: Manifest) -> AuthoritySecret:
     data = decoded(secret)
     certificates = data.get(LEAF, b"")
     return AuthoritySecret(
-        **_common(secret),
+        **fact_of(secret),
         certificates=certificates,
         roots=data.get(ROOTS),
         key_fault=key_fault(certificates, data.get(KEY, b"")),
@@ -172,7 +172,7 @@ def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Author
 def tokens_secret(secret: Manifest) -> TokensSecret:
     """Return the facts of an issuer's Secret."""
     data = decoded(secret)
-    common = _common(secret)
+    common = fact_of(secret)
     active = _token_key(data, TOKEN_KEY, TOKEN_KEY_MADE)
     prepared = _token_key(data, NEXT_TOKEN_KEY, NEXT_TOKEN_KEY_MADE)
     if prepared is not None and prepared.made_at is None:
@@ -238,12 +238,12 @@ def _as_token_key(key: EllipticCurvePublicKey, made: bytes = b"") -> TokenKey:
 
 def network_policy(policy: Manifest) -> Content:
     """Return the facts of a NetworkPolicy."""
-    return Content(**_common(policy), text=canonical(policy.get("spec") or {}))
+    return Content(**fact_of(policy), text=canonical(policy.get("spec") or {}))
 
 
 def config_map(manifest: Manifest) -> Content:
     """Return the facts of a ConfigMap."""
-    return Content(**_common(manifest), text=canonical(manifest.get("data") or {}))
+    return Content(**fact_of(manifest), text=canonical(manifest.get("data") or {}))
 
 
 def service(manifest: Manifest) -> Service:
@@ -267,7 +267,8 @@ def endpoints(endpoint_slice: Manifest) -> frozenset[Endpoint]:
     )
 
 
-def _common(manifest: Manifest) -> dict[str, Any]:
+def fact_of(manifest: Manifest) -> dict[str, Any]:
+    """Return the members of the `Fact` that an object is."""
     metadata = manifest["metadata"]
     return {
         "ref": Ref.of(manifest),
