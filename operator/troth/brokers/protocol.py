@@ -20,9 +20,12 @@ __all__ = [
     "BrokerError",
     "Credential",
     "Failure",
+    "Login",
+    "MissingExtraError",
     "Observed",
     "Slot",
     "UnreachableError",
+    "UnsupportedError",
 ]
 
 
@@ -36,6 +39,15 @@ class Credential:
     principal: str
     slot: Slot
     material: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A credential as a client has it: `secret` is Kafka's password, or NATS's `.creds` file."""
+
+    principal: str
+    slot: Slot
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,14 @@ class UnreachableError(BrokerError):
 
 class AdminRefusedError(BrokerError):
     """The broker does not take the operator's own credential, or does not let it administer."""
+
+
+class UnsupportedError(BrokerError):
+    """Troth cannot administer such a broker, or not with clients of that kind."""
+
+
+class MissingExtraError(BrokerError):
+    """The library that speaks with such a broker is not installed."""
 
 
 class Broker(Protocol):

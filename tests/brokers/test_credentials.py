@@ -1,0 +1,300 @@
+"""What becomes of a credential's Secret at each turn, and what its facts say of it."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from troth.brokers.credentials import login, material, turned
+from troth.brokers.nats_jwt import Key, Kind, decode, read_creds
+from troth.brokers.protocol import UnsupportedError
+from troth.planning.broker_public import public_data
+from troth.planning.nats_rules import inbox_prefix
+from troth.planning.plan import CredentialRequest, Turn
+from troth.resources.message_broker import BrokerType
+from troth.resources.references import Ref
+from troth.trust.grants import Slot
+from troth.world.broker_facts import CredentialSecret, Held
+from troth.world.broker_secrets import DIGEST, Which, credential_secret, digest
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+LATER = NOW + timedelta(days=30)
+PRINCIPAL = "troth-shop.checkout"
+ACCOUNT = Key.generate(Kind.ACCOUNT).public
+KAFKA = CredentialRequest(
+    Ref("messaging", "main"), BrokerType.KAFKA, PRINCIPAL, ("k1.example:9093", "k2.example:9093")
+)
+NATS = CredentialRequest(
+    Ref("messaging", "main"), BrokerType.NATS, PRINCIPAL, ("n.example:4222",), account=ACCOUNT
+)
+
+both = pytest.mark.parametrize("request_", [KAFKA, NATS], ids=["kafka", "nats"])
+
+
+def after(request: CredentialRequest, *turns: Turn) -> dict[str, bytes]:
+    data: dict[str, bytes] = {}
+    for turn in turns:
+        data = turned(turn, data, request, NOW)
+    return data
+
+
+def fact(data: Mapping[str, bytes], annotation: str | None = None) -> CredentialSecret:
+    """What is seen of a Secret with this data."""
+    said = digest(data) if annotation is None else annotation
+    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    metadata = {"name": "checkout-main", "namespace": "shop", "annotations": {DIGEST: said}}
+    return credential_secret({"metadata": metadata, "data": encoded})
+
+
+@both
+def test_a_new_credential_is_in_the_first_slot_and_alone(request_: CredentialRequest) -> None:
+    data = after(request_, Turn.ISSUE)
+    seen, told = fact(data), material(data, "current")
+    assert (seen.broker, seen.principal, seen.intact) == (request_.broker, PRINCIPAL, True)
+    assert seen.current is not None
+    assert (seen.current.slot, seen.current.made_at) == (Slot.FIRST, NOW)
+    assert (seen.next, seen.retiring) == (None, None)
+    assert (told.principal, told.slot) == (PRINCIPAL, Slot.FIRST)
+    assert seen.public == public_data(request_)
+
+
+@both
+def test_no_two_credentials_are_the_same(request_: CredentialRequest) -> None:
+    made = {material(after(request_, Turn.ISSUE), "current").material for _ in range(5)}
+    assert len(made) == 5
+
+
+@both
+def test_a_rotation_goes_from_slot_to_slot_and_back(request_: CredentialRequest) -> None:
+    first = after(request_, Turn.ISSUE)
+    prepared = turned(Turn.PREPARE, first, request_, LATER)
+    files = {key: value for key, value in first.items() if key != "troth.json"}
+    assert files.items() <= prepared.items(), "what clients read is as it was"
+    assert material(prepared, "current") == material(first, "current")
+    assert material(prepared, "next").slot is Slot.SECOND
+
+    activated = turned(Turn.ACTIVATE, prepared, request_, LATER)
+    assert material(activated, "current") == material(prepared, "next")
+    assert material(activated, "retiring") == material(first, "current")
+    seen = fact(activated)
+    assert seen.current is not None
+    assert seen.current.made_at == LATER
+    assert seen.retiring == fact(first).current
+
+    retired = turned(Turn.RETIRE, activated, request_, LATER)
+    assert material(retired, "current") == material(activated, "current")
+    assert fact(retired).retiring is None
+    assert login(first, "current").secret.encode() not in b"".join(retired.values())
+
+    again = turned(Turn.PREPARE, retired, request_, LATER)
+    assert material(again, "next").slot is Slot.FIRST
+
+
+@both
+@pytest.mark.parametrize(
+    "turns",
+    [
+        (Turn.ISSUE, Turn.PREPARE),
+        (Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE),
+        (Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE, Turn.RETIRE),
+        (Turn.ISSUE, Turn.REFRESH),
+    ],
+)
+def test_a_turn_that_was_made_is_not_made_again(
+    request_: CredentialRequest, turns: tuple[Turn, ...]
+) -> None:
+    data = after(request_, *turns)
+    assert turned(turns[-1], data, request_, LATER) == data
+
+
+@both
+def test_what_cannot_be_is_refused(request_: CredentialRequest) -> None:
+    issued = after(request_, Turn.ISSUE)
+    overlapping = after(request_, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
+    for turn, data in (
+        (Turn.ACTIVATE, issued),  # nothing to activate
+        (Turn.PREPARE, overlapping),  # the third would take the slot of one that is in use
+        *((turn, {}) for turn in Turn if turn is not Turn.ISSUE),
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
+            turned(turn, data, request_, LATER)
+    for place in ("next", "retiring"):
+        with pytest.raises(ValueError, match=f"no {place} credential"):
+            material(issued, place)
+
+
+@both
+@pytest.mark.parametrize(
+    "change", [{"principal": "troth-shop.till"}, {"broker": Ref("messaging", "other")}]
+)
+def test_a_credential_is_never_made_out_to_somebody_else(
+    request_: CredentialRequest, change: dict[str, object]
+) -> None:
+    data = after(request_, Turn.ISSUE)
+    with pytest.raises(ValueError, match="of another"):
+        turned(Turn.PREPARE, data, replace(request_, **change), LATER)  # type: ignore[arg-type]
+
+
+@both
+def test_when_the_broker_moves_the_files_say_so_and_the_credential_stays(
+    request_: CredentialRequest,
+) -> None:
+    data = after(request_, Turn.ISSUE, Turn.PREPARE)
+    moved = replace(request_, servers=("elsewhere.example:1",), authorities="roots\n")
+    rewritten = turned(Turn.REFRESH, data, moved, LATER)
+    assert fact(data).public != public_data(moved)
+    assert fact(rewritten).public == public_data(moved)
+    for place in ("current", "next"):
+        assert material(rewritten, place) == material(data, place)
+    assert turned(Turn.REFRESH, rewritten, request_, LATER) == data
+
+
+def test_a_user_of_another_account_is_not_passed_on_as_one_of_this() -> None:
+    data = after(NATS, Turn.ISSUE)
+    other = replace(NATS, account=Key.generate(Kind.ACCOUNT).public)
+    with pytest.raises(ValueError, match="of another account"):
+        turned(Turn.REFRESH, data, other, LATER)
+    assert fact(turned(Turn.ISSUE, data, other, LATER)).public == public_data(other)
+
+
+@both
+def test_whatever_is_changed_by_hand_is_seen(request_: CredentialRequest) -> None:
+    data = after(request_, Turn.ISSUE, Turn.PREPARE)
+    said = digest(data)
+    assert fact(data, said).intact
+    for key in data:
+        assert not fact({**data, key: data[key] + b"x"}, said).intact
+        assert not fact({name: data[name] for name in data if name != key}, said).intact
+    assert not fact({**data, "more": b""}, said).intact
+    swapped = {**data, "ca.crt": data["troth.json"]}
+    assert not fact(swapped, said).intact
+
+
+RECORD = json.loads(after(KAFKA, Turn.ISSUE)["troth.json"])
+HELD = RECORD["current"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"a":' * 4000,
+        b" " * 10_000_000,
+        json.dumps({**RECORD, "more": 1}).encode(),
+        json.dumps({**RECORD, "broker": "main"}).encode(),
+        json.dumps({**RECORD, "broker": "a/b/c"}).encode(),
+        json.dumps({**RECORD, "broker": 1}).encode(),
+        json.dumps({**RECORD, "principal": "a\nb"}).encode(),
+        json.dumps({**RECORD, "principal": "a" * 600}).encode(),
+        json.dumps({**RECORD, "current": None}).encode(),
+        json.dumps({**RECORD, "current": {**HELD, "slot": "Third"}}).encode(),
+        json.dumps({**RECORD, "current": {**HELD, "slot": ["First"]}}).encode(),
+        json.dumps({**RECORD, "current": {**HELD, "fingerprint": ""}}).encode(),
+        json.dumps({**RECORD, "current": {**HELD, "madeAt": "0000-99-99T00:00:00Z"}}).encode(),
+        json.dumps({**RECORD, "current": {**HELD, "madeAt": "0001-01-01T00:00:00+14:00"}}).encode(),
+        json.dumps({**RECORD, "next": HELD}).encode(),
+        json.dumps(
+            {**RECORD, **{key: {**HELD, "slot": "Second"} for key in ("next", "retiring")}}
+        ).encode(),
+    ],
+    ids=lambda _: "text",
+)
+def test_what_a_stranger_wrote_in_its_place_is_no_record(text: bytes) -> None:
+    data = {**after(KAFKA, Turn.ISSUE), "troth.json": text}
+    seen = fact(data)
+    assert not seen.intact
+    assert (seen.broker, seen.current, seen.public) == (None, None, {})
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - of each its own sentence
+        turned(Turn.PREPARE, data, KAFKA, LATER)
+    assert len(str(refused.value)) < 100
+
+
+@both
+@pytest.mark.parametrize("secret", [b"", b"guessed", b"\xff", b"-" * 100_000, "é".encode() * 43])
+def test_a_secret_that_troth_did_not_make_is_told_to_no_broker(
+    request_: CredentialRequest, secret: bytes
+) -> None:
+    key = "password" if request_ is KAFKA else "user.creds"
+    data = after(request_, Turn.ISSUE, Turn.PREPARE)
+    for place, name in (("current", key), ("next", f"next-{key}")):
+        changed = {**data, name: secret}
+        with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
+            material(changed, place)  # type: ignore[arg-type]
+        with pytest.raises(ValueError):  # noqa: PT011
+            turned(Turn.ACTIVATE, changed, request_, LATER)
+
+
+@both
+def test_a_good_secret_in_the_place_of_another_is_not_believed(request_: CredentialRequest) -> None:
+    key = "password" if request_ is KAFKA else "user.creds"
+    data = {**after(request_, Turn.ISSUE), key: after(request_, Turn.ISSUE)[key]}
+    with pytest.raises(ValueError, match=r"troth\.json names"):
+        material(data, "current")
+
+
+def test_the_creds_of_another_principal_are_not_believed() -> None:
+    data = after(NATS, Turn.ISSUE)
+    other = after(replace(NATS, principal="troth-shop.till"), Turn.ISSUE)
+    with pytest.raises(ValueError, match="of another principal"):
+        material({**data, "user.creds": other["user.creds"]}, "current")
+
+
+@both
+def test_of_a_secret_nothing_is_shown_that_is_secret(request_: CredentialRequest) -> None:
+    data = after(request_, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
+    places: tuple[Which, ...] = ("current", "retiring")
+    secrets = {login(data, place).secret for place in places}
+    assert len(secrets) == 2
+    shown = repr([(fact(data), material(data, place), login(data, place)) for place in places])
+    shown += data["troth.json"].decode()
+    for secret in secrets:
+        assert secret not in shown
+        assert all(line not in shown for line in secret.split("\n") if line.startswith("SU"))
+
+
+def test_what_kafka_is_known_by_is_a_digest() -> None:
+    data = after(KAFKA, Turn.ISSUE)
+    held = fact(data).current
+    assert isinstance(held, Held)
+    assert len(held.fingerprint) == 16
+    assert material(data, "current").material == data["password"].decode()
+
+
+def test_the_files_of_kafka_are_of_the_current_slot() -> None:
+    data = after(KAFKA, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
+    assert data["sasl.mechanism"] == b"SCRAM-SHA-512"
+    password = data["password"].decode()
+    assert f"sasl.password={password}\n" in data["client.properties"].decode()
+    assert f'username="{PRINCIPAL}" password="{password}";' in data["sasl.jaas.config"].decode()
+    assert data["sasl.jaas.config"] in data["java.properties"]
+    assert "ca.crt" not in data
+
+
+def test_a_user_of_nats_is_signed_by_a_key_of_its_own() -> None:
+    data = after(NATS, Turn.ISSUE)
+    token, user = read_creds(data["user.creds"].decode())
+    claims = decode(token, Kind.ACCOUNT)
+    assert claims["iss"] == material(data, "current").material != ACCOUNT
+    assert (claims["name"], claims["sub"]) == (PRINCIPAL, user.public)
+    assert claims["nats"]["issuer_account"] == ACCOUNT
+    assert data["servers"] == b"tls://n.example:4222"
+    assert data["inbox.prefix"].decode() == inbox_prefix(PRINCIPAL)
+
+
+@pytest.mark.parametrize("principal", ["", 'a" b="', "a\nb", "a b", "a*", "x" * 250])
+def test_a_principal_that_a_file_would_say_otherwise_gets_none(principal: str) -> None:
+    with pytest.raises(ValueError, match=r"principal of Kafka"):
+        turned(Turn.ISSUE, {}, replace(KAFKA, principal=principal), NOW)
+
+
+@pytest.mark.parametrize("type_", [BrokerType.RABBITMQ, BrokerType.MQTT, BrokerType.VALKEY])
+def test_for_a_broker_that_troth_cannot_administer_there_are_none(type_: BrokerType) -> None:
+    with pytest.raises(UnsupportedError, match=type_):
+        turned(Turn.ISSUE, {}, replace(KAFKA, type=type_), NOW)
