@@ -107,5 +107,11 @@ class Broker(Protocol):
         `BrokerError`.
         """
 
+    async def admits(self, login: Login) -> bool:
+        """Try from outside, by a connection of its own, whether a credential lets somebody in.
+
+        Raises `BrokerError` where that cannot be told.
+        """
+
     async def close(self) -> None:
         """Let go of the broker."""

@@ -112,7 +112,8 @@ def _as_before(view: BrokerView) -> Verdict:
 
 def _failed(view: BrokerView) -> Fault | None:
     """Return which change the broker did not carry out, if there is one."""
-    if not view.look.failures:
+    over = view.work is not None and view.work.step is None
+    if not view.look.failures or over:
         return None
     change, said = min(view.look.failures.items(), key=str)
     whose = change[0] if isinstance(change, tuple) else change.principal

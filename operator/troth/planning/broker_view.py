@@ -51,10 +51,10 @@ class BrokerView:
     def next_look(self) -> float:
         """When to look again, in seconds of this process's uptime."""
         look, every = self.look, self.broker.spec.drift_check.total_seconds()
-        if look.fault is not None:
-            doubled = FIRST_RETRY * float(1 << min(look.attempts, MOST_DOUBLINGS))
+        if look.suspect:
+            doubled = FIRST_RETRY * float(1 << min(max(look.attempts - 1, 0), MOST_DOUBLINGS))
             return look.tried_at + min(doubled, every)
-        return look.at + every if look.observed is not None else 0.0
+        return look.at + every
 
 
 def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
@@ -62,6 +62,6 @@ def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
     look = world.brokers.look(broker.ref)
     kept = world.brokers.ledgers.get(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
-    idle = fault is None and not look.busy and look.observed is not None
+    idle = fault is None and not look.busy
     work = broker_work(broker, look.observed, world) if idle and look.observed else None
     return BrokerView(broker, look, kept, fault, work, world.uptime, now)

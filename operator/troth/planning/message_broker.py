@@ -49,7 +49,7 @@ def _steps(view: BrokerView) -> Iterator[Step]:
         return
     if view.uptime >= view.next_look:
         yield LookAt(broker.ref)
-    elif view.change is not None:
+    elif view.change is not None and not view.look.suspect:
         yield view.change if view.leaving or is_held(broker) else take_hold(broker)
 
 

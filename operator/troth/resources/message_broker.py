@@ -228,6 +228,12 @@ class MessageBrokerSpec(Model):
         """Which of the five it is."""
         return next(each for each in BrokerType if getattr(self, each) is not None)
 
+    @property
+    def described(self) -> Kafka | RabbitMQ | NATS | MQTT | Valkey:
+        """The broker's description, whichever of the five it is."""
+        each = (self.kafka, self.rabbitmq, self.nats, self.mqtt, self.valkey)
+        return next(found for found in each if found is not None)
+
     @cached_property
     def topic_places(self) -> frozenset[Place]:
         """Where its topics are. Two brokers with a place in common have the same ones."""

@@ -4,13 +4,14 @@ No password is kept here, and no key: a credential is known by its fingerprint.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
 from troth.world.facts import Fact, Fault
 
+NEVER = float("-inf")
 Place = tuple[str, Slot]
 """Where a credential is at a broker: its principal, and in which of the two slots."""
 
@@ -91,18 +92,29 @@ class Look:
     """What is known of a broker: what the last look showed, and how the last try went.
 
     `observed` is None until it has been seen once. `at` is when it was last seen, and `tried_at`
-    when that was last tried, in seconds of this process's uptime; `down_since` since when every try
-    has failed. `fault` says how the last try failed, and `failures` which changes the broker did
-    not carry out. `authorities` are the PEM roots its servers' certificates chain to, empty for the
-    system's.
+    when anything was last tried, in seconds of this process's uptime; `attempts` counts the tries
+    that failed since one went well. `suspect`: what is known may not hold any more, so that it is
+    looked at before anything is changed. `fault` says why the last try failed, and `failures` which
+    changes the broker did not carry out. `authorities` are the PEM roots its servers' certificates
+    chain to, empty for the system's.
     """
 
     busy: bool = False
     observed: Observed | None = None
-    at: float = 0.0
-    tried_at: float = 0.0
+    at: float = NEVER
+    tried_at: float = NEVER
     attempts: int = 0
-    down_since: float | None = None
+    suspect: bool = False
     fault: Fault | None = None
     failures: Mapping[Rule | Place, str] = field(default_factory=dict)
     authorities: str = ""
+
+    def anew(self) -> "Look":
+        """Return the same, to be looked at again at once."""
+        return replace(self, at=NEVER, tried_at=NEVER, attempts=0)
+
+    def tried(self, now: float, fault: Fault | None = None) -> "Look":
+        """Return what is known after a try that failed; without a fault because the world has
+        moved on meanwhile, or because the broker did not carry out all.
+        """
+        return replace(self, tried_at=now, attempts=self.attempts + 1, suspect=True, fault=fault)

@@ -89,8 +89,10 @@ class Brokers:
                 return {broker_key(ref)}
         else:
             declared.put_broker(after)
-        if before is not None and (after is None or _elsewhere(before, after)):
-            self.saw(ref, replace(self.look(ref), observed=None, at=0.0, failures={}))
+        if before is not None and after is not None:
+            look = self.look(ref).anew()
+            elsewhere = _elsewhere(before, after)
+            self.saw(ref, replace(look, observed=None, failures={}) if elsewhere else look)
         return affected | self._around_broker(ref)
 
     def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
@@ -193,6 +195,12 @@ class Brokers:
                 if found is not None and found.broker == broker:
                     affected.add(policy_key(policy))
         return affected
+
+    def concerned_by_state(self, broker: Ref) -> Keys:
+        """Return whom it concerns that a broker can be reached, or cannot any more."""
+        policies = self.messaging.at(broker)
+        leaving = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
+        return {*map(policy_key, policies), *leaving, *self._named_by(policies)}
 
     def _and_brokers(self, policies: set[Ref]) -> Keys:
         found = (self.messaging.policies.get(policy) for policy in policies)

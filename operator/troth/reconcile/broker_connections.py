@@ -1,0 +1,106 @@
+"""The connections to brokers, each made anew when what it is made from has changed.
+
+The Secrets that a broker names are people's own: they are read when the broker is looked at, and
+not watched.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from troth.brokers.connecting import connect
+from troth.brokers.protocol import Broker
+from troth.cluster.errors import ApiError
+from troth.reconcile.broker_faults import missing
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.world.facts import Manifest
+from troth.world.observe import ROOTS, decoded
+
+NOT_FOUND = 404
+
+
+class Reads(Protocol):
+    """The reads of an API server that administering brokers needs."""
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        """Return one object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An adapter, a digest of what it was made from, and the roots that verify its servers."""
+
+    adapter: Broker
+    made_from: bytes
+    authorities: str
+
+
+class Connections:
+    """One connection to each broker."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._connected: dict[Ref, Connected] = {}
+
+    def known(self, broker: Ref) -> Connected | None:
+        """Return the connection that there is."""
+        return self._connected.get(broker)
+
+    async def renewed(self, broker: MessageBroker) -> Connected:
+        """Return the connection, made anew if its admin Secret or anything else has changed.
+
+        Raises `BrokerError`, or `ApiError` where a Secret cannot be read.
+        """
+        described = broker.spec.described
+        admin = await self._data(Ref(broker.ref.namespace, described.admin_secret_ref.name))
+        authorities = await self._authorities(broker)
+        made_from = _digest(described.model_dump_json(), admin, authorities)
+        known = self._connected.get(broker.ref)
+        if known is not None and known.made_from == made_from:
+            return known
+        await self.end(broker.ref)
+        adapter = connect(broker, admin, authorities)
+        connected = self._connected[broker.ref] = Connected(adapter, made_from, authorities)
+        return connected
+
+    async def end(self, broker: Ref) -> None:
+        """Let go of a broker."""
+        connected = self._connected.pop(broker, None)
+        if connected is not None:
+            await connected.adapter.close()
+
+    async def close(self) -> None:
+        """Let go of all brokers."""
+        for broker in list(self._connected):
+            await self.end(broker)
+
+    async def _authorities(self, broker: MessageBroker) -> str:
+        tls = broker.spec.described.tls
+        if tls is None or tls.ca_secret_ref is None:
+            return ""
+        secret = Ref(broker.ref.namespace, tls.ca_secret_ref.name)
+        data = await self._data(secret)
+        if ROOTS not in data:
+            raise missing(secret, ROOTS)
+        return data[ROOTS].decode("utf-8", "replace")
+
+    async def _data(self, secret: Ref) -> dict[str, bytes]:
+        try:
+            return decoded(await self._reads.get("Secret", secret))
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                raise missing(secret) from None
+            raise
+
+
+def _digest(described: str, admin: Mapping[str, bytes], authorities: str) -> bytes:
+    """Return what tells whether a broker is reached as before, of which nothing can be read."""
+    whole = hashlib.sha256()
+    parts = [described.encode(), authorities.encode()]
+    for name in sorted(admin):
+        parts += [name.encode(), admin[name]]
+    for part in parts:
+        whole.update(hashlib.sha256(part).digest())
+    return whole.digest()
