@@ -1,0 +1,215 @@
+"""What a JSON Schema may ask of whoever compiles it, judged before anybody does.
+
+jsonschema-rs 0.61 compiles `unevaluatedProperties` and its like by following all that is said of
+the same value: forty definitions that name each other twice keep it busy for good, and a long
+enough chain ends the process. So that is counted here first, by the keywords of all drafts at once,
+which counts too much rather than too little.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+DEEPEST = 64
+"""Levels of objects and arrays, and of schemas that say something of one and the same value."""
+MOST_STEPS = 10_000
+"""Schemas in all, each counted once for itself and once for each that leads to it without going
+into the value; an expression counts as `EXPRESSION` schemas."""
+EXPRESSION = 50
+
+_SAME_VALUE = ("not", "if", "then", "else", "allOf", "anyOf", "oneOf")
+_SAME_VALUE_NAMED = ("dependentSchemas", "dependencies")
+_WITHIN = (
+    "items",
+    "additionalItems",
+    "prefixItems",
+    "contains",
+    "additionalProperties",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contentSchema",
+)
+_WITHIN_NAMED = ("properties", "patternProperties", "$defs", "definitions")
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_ANCHORS = ("$anchor", "$dynamicAnchor")
+_IDS = ("$id", "id")
+
+SchemaObject = dict[str, Any]
+
+
+class OutOfBounds(Exception):  # noqa: N818 - says what is wrong with a schema, as a word
+    """A schema that asks too much, or for what is elsewhere: a reason and a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def check_bounds(schema: SchemaObject) -> None:
+    """Raise `OutOfBounds` for a schema that refers to another document, or that asks too much."""
+    if _depth(schema) > DEEPEST:
+        message = f"the schema nests deeper than {DEEPEST} levels; take levels out of it"
+        raise OutOfBounds("SchemaTooLarge", message)
+    steps = _Steps(schema, _anchored(schema))
+    name = "id" if "draft-04" in str(schema.get("$schema")) else "$id"
+    waiting, seen, total = [schema], {id(schema)}, 0
+    while waiting:
+        each = waiting.pop()
+        if each is not schema:
+            _check_name(name, each.get(name))
+        total += steps.of(each)
+        if total > MOST_STEPS:
+            message = (
+                "the schema asks for too much once its references are followed; say less by "
+                "allOf, anyOf, oneOf and $ref of one value, and use fewer patterns"
+            )
+            raise OutOfBounds("SchemaTooLarge", message)
+        for other in (*steps.of_same_value(each), *_within(each)):
+            if id(other) not in seen:
+                seen.add(id(other))
+                waiting.append(other)
+
+
+@dataclass(slots=True)
+class _Steps:
+    """How many schemas say something of the value that a schema is about, itself included."""
+
+    root: SchemaObject
+    anchored: Mapping[str, list[SchemaObject]]
+    known: dict[int, int]
+    above: list[int]
+
+    def __init__(self, root: SchemaObject, anchored: Mapping[str, list[SchemaObject]]) -> None:
+        self.root, self.anchored = root, anchored
+        self.known, self.above = {}, []
+
+    def of(self, schema: SchemaObject) -> int:
+        here = id(schema)
+        if here in self.known:
+            return self.known[here]
+        if here in self.above:
+            message = "a schema refers to itself for one and the same value; take that $ref out"
+            raise OutOfBounds("SchemaInvalid", message)
+        if len(self.above) == DEEPEST:
+            message = (
+                f"more than {DEEPEST} schemas lead from one to the next for one and the same "
+                "value; refer to the last of them directly"
+            )
+            raise OutOfBounds("SchemaTooLarge", message)
+        self.above.append(here)
+        beneath = sum(self.of(other) for other in self.of_same_value(schema))
+        self.above.pop()
+        self.known[here] = 1 + EXPRESSION * _expressions(schema) + beneath
+        return self.known[here]
+
+    def of_same_value(self, schema: SchemaObject) -> Iterator[SchemaObject]:
+        for keyword in _SAME_VALUE:
+            yield from _schemas(schema.get(keyword))
+        for keyword in _SAME_VALUE_NAMED:
+            yield from _named_schemas(schema.get(keyword))
+        for keyword in _REFERENCES:
+            reference = schema.get(keyword)
+            if isinstance(reference, str):
+                yield from self._targets(reference)
+
+    def _targets(self, reference: str) -> Iterator[SchemaObject]:
+        """Yield every schema that a reference could be taken to mean."""
+        if not reference.startswith("#"):
+            message = (
+                f"the schema refers to {shown(reference)}, and nothing is fetched; put it under "
+                "$defs and refer to it as #/$defs/name"
+            )
+            raise OutOfBounds("SchemaRefersElsewhere", message)
+        fragment = unquote(reference[1:])
+        found = [*self.anchored.get(fragment, ())]
+        there = _at(self.root, fragment)
+        if isinstance(there, dict):
+            found.append(there)
+        yield from {id(each): each for each in found}.values()
+
+
+def shown(text: str) -> str:
+    """Return a text short enough for a sentence."""
+    return text if len(text) <= 200 else f"{text[:199]}…"  # noqa: PLR2004 - a line or two
+
+
+def _check_name(keyword: str, name: object) -> None:
+    """Refuse what makes references within the schema mean something else than they seem to."""
+    if isinstance(name, str) and not name.startswith("#"):
+        message = (
+            f"a schema within the schema has an {keyword} of its own, {shown(name)}; write "
+            f"{keyword} at the top alone, and refer to what is within as #/$defs/name"
+        )
+        raise OutOfBounds("SchemaRefersElsewhere", message)
+
+
+def _schemas(value: object) -> Iterator[SchemaObject]:
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict):
+            yield each
+
+
+def _named_schemas(value: object) -> Iterator[SchemaObject]:
+    if isinstance(value, dict):
+        yield from (each for each in value.values() if isinstance(each, dict))
+
+
+def _within(schema: SchemaObject) -> Iterator[SchemaObject]:
+    for keyword in _WITHIN:
+        yield from _schemas(schema.get(keyword))
+    for keyword in _WITHIN_NAMED:
+        yield from _named_schemas(schema.get(keyword))
+
+
+def _expressions(schema: SchemaObject) -> int:
+    named = schema.get("patternProperties")
+    return ("pattern" in schema) + (len(named) if isinstance(named, dict) else 0)
+
+
+def _anchored(schema: SchemaObject) -> Mapping[str, list[SchemaObject]]:
+    """Return whatever has a name that a reference may use."""
+    found: dict[str, list[SchemaObject]] = {}
+    waiting: list[object] = [schema]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            names = [each.get(keyword) for keyword in _ANCHORS]
+            ids = [each.get(keyword) for keyword in _IDS]
+            names += [name[1:] for name in ids if isinstance(name, str) and name[:1] == "#"]
+            for name in names:
+                if isinstance(name, str):
+                    found.setdefault(name, []).append(each)
+        waiting.extend(_members(each))
+    return found
+
+
+def _at(root: SchemaObject, pointer: str) -> object:
+    """Return what a JSON pointer (RFC 6901) names, None where it names nothing."""
+    if pointer and not pointer.startswith("/"):
+        return None
+    here: object = root
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(here, dict):
+            here = here.get(name)
+        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
+            here = here[int(name)]
+        else:
+            return None
+    return here
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [member for each in level for member in _members(each)]
+    return depth
+
+
+def _members(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
