@@ -72,12 +72,17 @@ QUESTIONS: dict[str, Resource] = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which objects of a kind are read: a namespace, or all; a label and a field selector."""
+    """Which objects of a kind are read: a namespace, or all; a label and a field selector.
+
+    `known_as` is the kind under which those are forgotten that are not selected any more, empty for
+    their own.
+    """
 
     kind: str
     namespace: str = ""
     labels: str = ""
     fields: str = ""
+    known_as: str = ""
 
 
 class _NoDiscovery:

@@ -66,6 +66,7 @@ class Informer:
         self._sink = sink
         self._on_failure = on_failure
         self._known: set[Ref] = set()
+        self._known_as = selection.known_as or selection.kind
         self._version = ""
         self._backoff = backoff or Backoff()
 
@@ -96,7 +97,7 @@ class Informer:
                 self._sink.observe(item)
             await asyncio.sleep(0)  # a long list must not starve the lease
         for ref in self._known - seen:
-            self._sink.forget(self.selection.kind, ref, int(version))
+            self._sink.forget(self._known_as, ref, int(version))
         self._known = seen
         self._version = version
         self.synced.set()
@@ -119,5 +120,5 @@ class Informer:
             self._sink.observe(manifest)
         elif type_ == "DELETED":
             self._known.discard(Ref.of(manifest))
-            self._sink.forget(self.selection.kind, Ref.of(manifest), int(version))
+            self._sink.forget(self._known_as, Ref.of(manifest), int(version))
         self._version = version  # a BOOKMARK moves this alone

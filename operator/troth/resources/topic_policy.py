@@ -197,3 +197,11 @@ class TopicPolicy(Resource):
     def broker(self) -> Ref:
         """The MessageBroker that it names."""
         return self.spec.broker_ref.seen_from(self.ref.namespace)
+
+    @cached_property
+    def schema_map(self) -> Ref | None:
+        """The ConfigMap that its schema is in, where it is in one."""
+        schema = self.spec.schema_
+        if schema is None or schema.config_map_ref is None:
+            return None
+        return Ref(self.ref.namespace, schema.config_map_ref.name)

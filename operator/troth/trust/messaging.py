@@ -60,6 +60,7 @@ class Messaging:
         self._asking: dict[Ref, set[Ref]] = defaultdict(set)
         self._at: dict[Ref, dict[str, set[Ref]]] = defaultdict(lambda: defaultdict(set))
         self._by_group: dict[tuple[Ref, str], set[tuple[Ref, Ref]]] = defaultdict(set)
+        self._by_schema: dict[Ref, set[Ref]] = defaultdict(set)
         self._in_place: dict[Place, set[Ref]] = defaultdict(set)
 
     # What is declared
@@ -90,6 +91,8 @@ class Messaging:
         self.policies[policy.ref] = policy
         self._asked[policy.ref] = asked_by(policy)
         self._at[policy.broker][policy.spec.environment].add(policy.ref)
+        if policy.schema_map is not None:
+            self._by_schema[policy.schema_map].add(policy.ref)
         for each in self._asked[policy.ref]:
             self._by_group[policy.broker, each.group].add((policy.ref, each.identity))
             self._asking[each.identity].add(policy.ref)
@@ -108,6 +111,8 @@ class Messaging:
                 self._by_group[before.broker, each.group].discard((ref, each.identity))
                 self._asking[each.identity].discard(ref)
             self._at[before.broker][before.spec.environment].discard(ref)
+            if before.schema_map is not None:
+                self._by_schema[before.schema_map].discard(ref)
 
     def put_uses(self, identity: Ref, uses: Uses) -> None:
         """Say which policies an identity names; `Uses()` for none, or where it is gone."""
@@ -144,6 +149,10 @@ class Messaging:
     def at(self, broker: Ref) -> frozenset[Ref]:
         """Return the policies of a broker, whether it exists or not."""
         return frozenset().union(*self._at.get(broker, {}).values())
+
+    def with_schema_in(self, config_map: Ref) -> frozenset[Ref]:
+        """Return the policies whose schema is in a ConfigMap, whether it exists or not."""
+        return frozenset(self._by_schema.get(config_map, ()))
 
     def by_group(self, broker: Ref, group: str) -> frozenset[tuple[Ref, Ref]]:
         """Return by which policies which identities consume by a group at a broker."""

@@ -8,6 +8,7 @@ from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.topic_policy import TopicPolicy
+from troth.trust.grants import Action
 from troth.trust.messaging import Messaging, Uses
 from troth.world.broker_facts import CredentialSecret, KeptLedger, Ledger, Look
 from troth.world.broker_secrets import credential_secret
@@ -155,7 +156,9 @@ class Brokers:
     # Whom a change concerns
 
     def around_identities(self, identities: Iterable[Ref]) -> Keys:
-        """Return the policies that name identities or are named by them, and their brokers."""
+        """Return the policies that name identities or are named by them, with their brokers and
+        consumers.
+        """
         policies: set[Ref] = set()
         for identity in identities:
             uses = self.messaging.uses(identity)
@@ -163,18 +166,24 @@ class Brokers:
         return self._and_brokers(policies)
 
     def around_namespaces(self, namespaces: set[str], identities: Iterable[Ref]) -> Keys:
-        """Return the policies in namespaces, those of identities there, and their brokers."""
+        """Return the policies in namespaces and those of identities there, with their brokers and
+        consumers.
+        """
         if not self.messaging.policies and not self.messaging.invalid_policies:
             return set()
         here = {ref for ref in self.messaging.policies if ref.namespace in namespaces}
         return self._and_brokers(here) | self.around_identities(identities)
 
     def everything(self) -> Keys:
-        """Return every policy and every broker."""
+        """Return every policy and every broker, and who consumes by any of the policies."""
         declared = self.messaging
         policies = {*declared.policies, *declared.invalid_policies, *self.leaving_policies}
         brokers = {*declared.brokers, *declared.invalid_brokers, *self.leaving_brokers}
-        return {*map(policy_key, policies), *map(broker_key, brokers)}
+        return {
+            *map(policy_key, policies),
+            *map(broker_key, brokers),
+            *self._consuming(declared.policies),
+        }
 
     def of_principals(self, broker: Ref, principals: Iterable[str]) -> Keys:
         """Return the identities that have these principals at a broker, and their policies there.
@@ -205,7 +214,16 @@ class Brokers:
     def _and_brokers(self, policies: set[Ref]) -> Keys:
         found = (self.messaging.policies.get(policy) for policy in policies)
         brokers = {broker_key(policy.broker) for policy in found if policy is not None}
-        return {*map(policy_key, policies), *brokers}
+        return {*map(policy_key, policies), *brokers, *self._consuming(policies)}
+
+    def _consuming(self, policies: Iterable[Ref]) -> Keys:
+        """Return the identities that consume by policies: they know by name who publishes there."""
+        return {
+            identity_key(each.identity)
+            for policy in policies
+            for each in self.messaging.asked(policy)
+            if each.action is Action.CONSUME
+        }
 
     def _around_broker(self, ref: Ref) -> Keys:
         """Return a broker, those at the same servers, their policies, and whom these name."""

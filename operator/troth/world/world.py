@@ -52,6 +52,7 @@ from troth.world.keys import Key, Keys, broker_key, domain_key, identity_key, po
 from troth.world.ledger import broker_of
 from troth.world.parsing import parsed
 from troth.world.rotations import Rotations, rotation_key, target_key
+from troth.world.schemas import SCHEMAS, Schemas, known_as
 from troth.world.services import Services, reaches
 from troth.world.token_keys import TokenKeys
 from troth.world.workloads import BUDGET, KINDS, Workloads
@@ -77,6 +78,7 @@ class World:
     tokens: TokenKeys = field(init=False)
     rotations: Rotations = field(init=False)
     services: Services = field(default_factory=Services)
+    schemas: Schemas = field(default_factory=Schemas)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)
@@ -109,11 +111,15 @@ class World:
         """
         if not self.is_news(manifest):
             return set()
-        kind, ref = manifest["kind"], Ref.of(manifest)
+        kind, ref = known_as(manifest), Ref.of(manifest)
         self._versions[kind, ref] = _version(manifest)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
-        return self._taken(kind, ref, manifest)
+        affected = self._taken(kind, ref, manifest)
+        if manifest["kind"] == "ConfigMap":
+            other = "ConfigMap" if kind == SCHEMAS else SCHEMAS
+            affected |= self.forget(other, ref, _version(manifest))
+        return affected
 
     def forget(self, kind: str, ref: Ref, version: int) -> Keys:
         """Take in that an object was gone at a resource version; return what to look at again.
@@ -133,7 +139,7 @@ class World:
     def is_news(self, manifest: Manifest) -> bool:
         """Say whether an object is newer than the one known."""
         version = _version(manifest)
-        place = manifest["kind"], Ref.of(manifest)
+        place = known_as(manifest), Ref.of(manifest)
         return not version or version > self._versions.get(place, -1)
 
     def knows(self, kind: str, ref: Ref) -> bool:
@@ -167,6 +173,7 @@ class World:
             "EndpointSlice": self._take_endpoints,
             "Secret": self._take_secret,
             "ConfigMap": self._take_bundle,
+            SCHEMAS: self._take_schemas,
             "NetworkPolicy": self._take_policy,
             BUDGET: self._take_budget,
         }[kind]
@@ -327,6 +334,9 @@ class World:
         governor = self.registry.governance(ref.namespace).domain
         wanting = {domain_key(governor.metadata.name)} if governor else set()
         return self._take_written(self.bundles, ref, after) | wanting | self._rotating()
+
+    def _take_schemas(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        return self.schemas.take(ref, manifest, self.brokers.messaging)
 
     def _take_policy(self, ref: Ref, manifest: Manifest | None) -> Keys:
         after = observe.network_policy(manifest) if manifest else None

@@ -1,0 +1,51 @@
+"""The ConfigMaps in which people keep the JSON Schemas of messages."""
+
+from collections.abc import Mapping
+
+from troth.resources.json_schema import MOST_BYTES
+from troth.resources.references import Ref
+from troth.trust.messaging import Messaging
+from troth.world.facts import MANAGED_BY, Manifest
+from troth.world.keys import Keys, identity_key, policy_key
+
+LABEL = "troth.dev/schema"
+"""With any value it says that a ConfigMap has schemas; others are never read."""
+SCHEMAS = "ConfigMap of schemas"
+"""What the world knows them as, beside the ConfigMaps that Troth writes: each is selected, and seen
+to be gone, for itself, and one that becomes the other is forgotten as what it was.
+"""
+
+
+def known_as(manifest: Manifest) -> str:
+    """Return the kind by which the world knows an object."""
+    kind: str = manifest["kind"]
+    labels = manifest["metadata"].get("labels") or {}
+    return SCHEMAS if kind == "ConfigMap" and labels.get(MANAGED_BY) != "troth" else kind
+
+
+class Schemas:
+    """The texts in labelled ConfigMaps, by where these are and by their keys.
+
+    None stands in place of one that is longer than a schema may be.
+    """
+
+    def __init__(self) -> None:
+        self.by_ref: dict[Ref, Mapping[str, str | None]] = {}
+
+    def take(self, ref: Ref, manifest: Manifest | None, messaging: Messaging) -> Keys:
+        """Take in a ConfigMap as it is now; return the policies that name it, and whom they name.
+
+        Nothing that no policy could use is kept of it.
+        """
+        before = self.by_ref.pop(ref, None)
+        labels = (manifest["metadata"].get("labels") or {}) if manifest is not None else {}
+        if manifest is not None and LABEL in labels:
+            self.by_ref[ref] = {
+                key: text if len(text.encode("utf-8", "surrogatepass")) <= MOST_BYTES else None
+                for key, text in (manifest.get("data") or {}).items()
+            }
+        if before == self.by_ref.get(ref):
+            return set()
+        policies = messaging.with_schema_in(ref)
+        named = {each.identity for policy in policies for each in messaging.asked(policy)}
+        return {*map(policy_key, policies), *map(identity_key, named)}
