@@ -7,9 +7,9 @@ there it may be a restriction that would then not be kept.
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from troth.pki import strict_json
 from troth.pki.errors import SPIFFEIDError
@@ -113,6 +113,56 @@ class StartsTransactions(_Part):
     context: frozenset[str]
 
 
+class MessageContext(_Part):
+    """What a message must carry. Actor: which workload published it."""
+
+    require: frozenset[Literal["Actor", "Subject", "Tenant", "RequestID"]]
+
+
+class DeadLetter(_Part):
+    """Where a consumer puts what it could not consume.
+
+    Required: a person looks at a message before it is published again. Optional: a program may.
+    """
+
+    topic: str
+    review: Literal["Required", "Optional"]
+
+
+class Messages(_Part):
+    """What this workload may do with the messages of a topic, or of all under a prefix.
+
+    `policy` and `broker` are `<namespace>/<name>`, `principal` is its name at the broker. `schema_`
+    is the text of a JSON Schema that a message satisfies, None where any may be sent; where there
+    is a `schema_fault` no message is good. `producers` are whose messages may be consumed.
+    """
+
+    policy: str
+    action: Literal["Publish", "Consume"]
+    group: str | None = None
+    broker: str
+    type: Literal["kafka", "rabbitmq", "nats", "mqtt", "valkey"]
+    topic: str | None = None
+    prefix: str | None = None
+    stream: str | None = None
+    principal: str
+    context: MessageContext
+    schema_: str | None = None
+    schema_fault: str | None = None
+    dead_letter: DeadLetter | None = None
+    producers: frozenset[WorkloadID] = frozenset()
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.topic is None) is (self.prefix is None):
+            raise ValueError("messages are of one topic or under one prefix")
+        if self.schema_ is not None and self.schema_fault is not None:
+            raise ValueError("a schema is there, or why it is not")
+        if self.action == "Publish" and (self.producers or self.dead_letter):
+            raise ValueError("producers and deadLetter are for who consumes")
+        return self
+
+
 class Document(_Part):
     """What `identity.json` says. `issuers` and `issuer_ids` are by trust domain."""
 
@@ -126,6 +176,7 @@ class Document(_Part):
     calls: tuple[Called, ...]
     requires: Requires
     starts_transactions: StartsTransactions | None = None
+    messages: tuple[Messages, ...] = ()
 
     @cached_property
     def callers(self) -> Mapping[str, Accepted]:
@@ -148,4 +199,8 @@ def parse_document(text: bytes | str) -> Document:
     for accepted in document.accepts:
         if len(accepted.granted) != len(accepted.ports):
             raise DocumentError("accepts: a port is listed twice for one caller")
+    if len({(each.policy, each.action, each.group) for each in document.messages}) != len(
+        document.messages
+    ):
+        raise DocumentError("messages: a policy is listed twice for one action and group")
     return document

@@ -11,9 +11,10 @@ from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
 from troth.planning.anchors import bundle_text, roots_in
 from troth.planning.children import is_child, metadata_of, secret_ref
-from troth.planning.identity_view import Layer, View, conflict, refused, removal
+from troth.planning.identity_view import Layer, View, conflict, refused, removal, spiffe_ids_of
 from troth.planning.issuers import issuers_known
 from troth.planning.leaf import LeafQuestion, why_issue
+from troth.planning.messages import messages_of
 from troth.planning.peers import Peers, identity_document, listed, standing_document, standing_names
 from troth.planning.plan import IssueLeaf, UpdatePublic
 from troth.resources.authentication import Certificate
@@ -222,7 +223,8 @@ def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
         if view.domain is not None
         else (standing_names(standing, "issuers"), standing_names(standing, "issuerIDs"))
     )
-    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids)
+    messages = messages_of(view.identity.ref, view.topics, world, standing)
+    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages)
 
 
 def _in_force(
@@ -237,7 +239,7 @@ def _in_force(
     for edge in view.edges:
         inbound = edge.callee == view.identity.ref
         peer = edge.caller if inbound else edge.callee
-        names = _names_of(peer, world)
+        names = spiffe_ids_of(peer, world)
         if edge.state is EdgeState.SUSPENDED:
             names &= listed(standing, edge.port, inbound=inbound)
         if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
@@ -245,15 +247,3 @@ def _in_force(
             edges.append(edge if live else replace(edge, state=EdgeState.LIVE))
             ids[peer] = min(names)
     return tuple(edges), ids
-
-
-def _names_of(peer: Ref, world: World) -> frozenset[str]:
-    """Return the SPIFFE ID of a peer; several while several domains claim its namespace, and none
-    for one that has no certificate.
-    """
-    identity = world.registry.identities.get(peer)
-    if identity is None or identity.spec.authentication.certificate is None:
-        return frozenset()
-    account = identity.spec.workload.service_account_name
-    claims = world.registry.governance(peer.namespace).claims
-    return frozenset(spiffe_id(claim.spec.domain, peer.namespace, account) for claim in claims)

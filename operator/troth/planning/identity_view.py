@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.pki.certificates import Leaf, spread_of
+from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
 from troth.planning.anchors import trusted_anchors
 from troth.planning.children import FOREIGN_RETRY, is_child, policy_ref, secret_ref
@@ -16,9 +17,11 @@ from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
+from troth.resources.topic_policy_status import GrantState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
+from troth.trust.topic_grants import TopicGrant, grants_of
 from troth.world.facts import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key
 from troth.world.world import World
@@ -41,6 +44,8 @@ class View:
     policy_refused: str
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
+    topics: tuple[TopicGrant, ...]
+    """The grants of every policy that the identity names, its own and those of others."""
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
@@ -66,6 +71,7 @@ class View:
         be told now whether it should; empty where all of it follows from what is declared.
         """
         suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
+        suspended |= any(grant.state is GrantState.SUSPENDED for grant in self.topics)
         kept = suspended or self.domain is None or self.shared is not None
         return child.resource_version if child is not None and kept else ""
 
@@ -92,6 +98,7 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
         policy_refused=world.refused.get(("NetworkPolicy", policy), ""),
         services=tuple(world.service_names(ref)),
         edges=edges,
+        topics=tuple(_topics(ref, world)),
         trust_turns=tuple(_trust_turns(ref, edges, world)),
         reissue_wait=_reissue_wait(identity, domain, known, world),
         rotations=world.rotations.of(identity_key(ref)),
@@ -109,6 +116,13 @@ def _reissue_wait(
     if domain is None or known is None or known.retiring is None:
         return timedelta(0)
     return reissue_wait(domain, known, spread_of(identity.metadata.uid), world)
+
+
+def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
+    messaging = world.brokers.messaging
+    uses = messaging.uses(ref)
+    for policy in sorted(uses.publishes | uses.consumes):
+        yield from grants_of(world.registry, messaging, policy)
 
 
 def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
@@ -160,3 +174,15 @@ def removal(
     """Yield the removal of a child that should not be there, if it is this identity's."""
     if fact is not None and is_child(fact, identity):
         yield Remove(kind, fact.ref, fact.uid)
+
+
+def spiffe_ids_of(peer: Ref, world: World) -> frozenset[str]:
+    """Return the SPIFFE ID of an identity; several while several domains claim its namespace, and
+    none for one that has no certificate.
+    """
+    identity = world.registry.identities.get(peer)
+    if identity is None or identity.spec.authentication.certificate is None:
+        return frozenset()
+    account = identity.spec.workload.service_account_name
+    claims = world.registry.governance(peer.namespace).claims
+    return frozenset(spiffe_id(claim.spec.domain, peer.namespace, account) for claim in claims)

@@ -31,7 +31,8 @@ class Peers:
     `spiffe_ids` has the SPIFFE ID of every peer of a live edge that has one to prove; a gatewayOnly
     callee has none, and a file about whom to verify says nothing of it. `identities` are the
     declared identities, of which those of callees are read. `issuers` and `issuer_ids` are the URLs
-    and the SPIFFE IDs of the issuers to believe, by trust domain.
+    and the SPIFFE IDs of the issuers to believe, by trust domain. `messages` says what messages the
+    identity may publish and consume.
     """
 
     edges: tuple[Edge, ...]
@@ -39,6 +40,7 @@ class Peers:
     identities: Mapping[Ref, ServiceIdentity]
     issuers: Mapping[str, str]
     issuer_ids: Mapping[str, str]
+    messages: tuple[Mapping[str, Any], ...] = ()
 
 
 def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -> str:
@@ -80,6 +82,8 @@ def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -
             "scopes": sorted(starts.scopes),
             "context": sorted(starts.context),
         }
+    if peers.messages:
+        document["messages"] = peers.messages
     return to_json(document, indent=2).decode() + "\n"
 
 
