@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tests.pki.builders import (
     DOMAIN,
@@ -28,10 +29,11 @@ from tests.pki.builders import (
     uri,
 )
 from troth.pki.bundles import bundle_pem
-from troth.pki.issuing import issue
+from troth.pki.issuing import LeafProfile, issue
 from troth.pki.keys import private_key_pem
 from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
 from troth.pki.pem import fingerprint, read_certificates
+from troth.pki.subjects import Subject
 from troth.resources.algorithms import KeyAlgorithm
 
 if TYPE_CHECKING:
@@ -102,8 +104,13 @@ class Case:
 def case(
     directory: Path, authority: SigningAuthority, algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256
 ) -> Case:
-    chain = leaf(authority, "localhost", "payments.shop.svc", algorithm=algorithm)
+    wanted = of_identity("payments", "localhost", "payments.shop.svc")
+    chain = issue(wanted, key(algorithm), authority, NOW)
     return Case(directory, chain, authority, private_key_pem(key(algorithm)))
+
+
+def of_identity(name: str, *dns_names: str) -> LeafProfile:
+    return dataclasses.replace(profile(*dns_names), subject=Subject(name, "shop"))
 
 
 def foreign_leaf(authority: SigningAuthority) -> bytes:
@@ -147,6 +154,49 @@ def test_java_takes_every_leaf_of_every_authority(tmp_path: Path, java: Tool) ->
     good, said = java(PATH_JUDGE, *pairs)  # one start for all, for Java's starts are slow
     assert good, said
     assert said.splitlines() == ["ok"] * (len(pairs) // 2)
+
+
+@EVERY_AUTHORITY
+def test_a_leaf_without_a_subject_is_as_good(
+    tmp_path: Path, openssl: Tool, svid_judge: Tool, kind: str
+) -> None:
+    authority = AUTHORITIES[kind](KeyAlgorithm.ECDSA_P256)
+    asked = Case(tmp_path, leaf(authority), authority, private_key_pem(key()))
+    assert asked.openssl(openssl)[0]
+    assert asked.spiffe(svid_judge) == (True, PAYMENTS)
+
+
+def test_an_identity_called_as_a_host_does_not_pass_for_it(tmp_path: Path, openssl: Tool) -> None:
+    host, authority = "payments.shop.svc", own_root()
+    named = issue(of_identity(host), key(), authority, NOW)
+    asked = Case(tmp_path, named, authority, private_key_pem(key()))
+    assert asked.openssl(openssl)[0]
+    assert not asked.openssl(openssl, "-verify_hostname", host)[0]
+
+
+def test_a_common_name_would_pass_for_a_host(tmp_path: Path, openssl: Tool) -> None:
+    """Which is why a subject has none."""
+    host, authority = "payments.shop.svc", own_root()
+    issuer = Made(authority.certificate, authority.private_key)
+    made = by_hand(host, issuer, ca=False, names=[uri(PAYMENTS)])
+    asked = Case(tmp_path, made.pem, authority, made.key_pem)
+    assert asked.openssl(openssl, "-verify_hostname", host)[0]
+
+
+def test_below_an_authority_that_speaks_of_directory_names_only_no_subject_is_good(
+    tmp_path: Path, openssl: Tool
+) -> None:
+    organization = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp")])
+    root = by_hand("root")
+    lower = by_hand("lower", root, constraints=permitting(x509.DirectoryName(organization)))
+    authority = given(lower, root)
+    asked = Case(tmp_path, leaf(authority), authority, private_key_pem(key()))
+    assert asked.openssl(openssl)[0]
+    made = by_hand("payments", lower, ca=False, names=[uri(PAYMENTS)])
+    asked.svid.write_bytes(made.pem)
+    good, said = asked.openssl(openssl)
+    assert not good
+    assert "permitted subtree violation" in said
 
 
 @EVERY_AUTHORITY

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,15 +18,18 @@ from troth.pki.errors import PKIError
 from troth.pki.issuing import issue
 from troth.pki.keys import private_key_pem
 from troth.pki.pem import fingerprint, read_certificates
+from troth.pki.subjects import Subject
 from troth.resources.algorithms import KeyAlgorithm
 
 
 def test_a_leaf_is_read_back_as_it_was_issued() -> None:
     authority = own_root()
-    pem = leaf(authority, "pay.shop.example", algorithm=KeyAlgorithm.ED25519)
+    wanted = replace(profile("pay.shop.example"), subject=Subject("payments", "shop"))
+    pem = issue(wanted, key(KeyAlgorithm.ED25519), authority, NOW)
     read, made = parse_leaf(pem), read_certificates(pem, "tls.crt")[0]
     assert read.spiffe_id == PAYMENTS
     assert read.dns_names == ("pay.shop.example",)
+    assert read.subject == "UID=payments,OU=shop"
     assert read.algorithm is KeyAlgorithm.ED25519
     assert (read.not_before, read.issued_at, read.not_after) == (NOW - BACKDATE, NOW, NOW + DAY)
     assert int(read.serial, 16) == made.serial_number

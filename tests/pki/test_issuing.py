@@ -1,5 +1,7 @@
 """Roots and leaves say exactly what the X509-SVID specification asks, and no more."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -30,8 +32,9 @@ from tests.pki.builders import (
 from troth.pki.authorities import load_authority
 from troth.pki.certificates import BACKDATE
 from troth.pki.errors import IssuingError, SPIFFEIDError
-from troth.pki.issuing import create_root, issue
+from troth.pki.issuing import LeafProfile, create_root, issue
 from troth.pki.pem import read_certificates
+from troth.pki.subjects import Subject
 from troth.resources.algorithms import KeyAlgorithm
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
@@ -150,10 +153,54 @@ def test_a_leaf_has_one_uri_and_the_dns_names_each_once_in_order() -> None:
     ]
 
 
-def test_a_leaf_has_no_subject_to_mistake_for_an_identity() -> None:
+def with_subject(name: str, namespace: str = "shop") -> LeafProfile:
+    return replace(profile(), subject=Subject(name, namespace))
+
+
+@given(
+    name=st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", fullmatch=True),
+    namespace=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True),
+)
+def test_the_leaf_of_an_identity_says_its_name_and_namespace_in_its_subject(
+    name: str, namespace: str
+) -> None:
+    wanted = with_subject(name, namespace)
+    made = certificate(issue(wanted, key(), own_root(), NOW))
+    assert made.subject.rfc4514_string() == str(wanted.subject)
+    assert not made.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
+
+
+def test_no_leaf_has_a_common_name_to_mistake_for_a_host_or_a_user() -> None:
+    made = certificate(issue(with_subject("payments.shop.svc"), key(), own_root(), NOW))
+    assert not made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+
+
+def test_a_leaf_of_no_identity_has_no_subject_and_its_names_must_be_understood() -> None:
     made = certificate(leaf(own_root()))
     assert not list(made.subject)
     assert made.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
+
+
+@pytest.mark.parametrize("part", ["", "a" * 64, "Payments", "a,OU=b", "a+CN=b", "a\n", "a/b", "é"])
+def test_a_subject_that_could_be_read_as_another_is_refused(part: str) -> None:
+    for wanted in (with_subject(part), with_subject("payments", part)):
+        with pytest.raises(IssuingError) as refused:
+            issue(wanted, key(), own_root(), NOW)
+        assert refused.value.reason == "InvalidSubject"
+
+
+@pytest.mark.parametrize("constraining", [permitting, excluding])
+def test_an_authority_that_may_not_vouch_for_a_subject_gives_none(
+    constraining: Callable[..., x509.NameConstraints],
+) -> None:
+    organization = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp")])
+    top = by_hand("root")
+    lower = by_hand("lower", top, constraints=constraining(x509.DirectoryName(organization)))
+    authority = builders.given(lower, top)
+    assert issue(profile(), key(), authority, NOW)
+    with pytest.raises(IssuingError) as refused:
+        issue(with_subject("payments"), key(), authority, NOW)
+    assert refused.value.reason == "NameConstraintsForbidSubject"
 
 
 def test_a_leaf_serves_as_client_and_as_server() -> None:

@@ -7,6 +7,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,8 @@ from tests import builders
 from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, identity, key_of, service, shop
 from tests.pki import builders as pki
 from troth.pki.certificates import Leaf, renewal_due, spread_of
+from troth.pki.issuing import LeafProfile
+from troth.pki.subjects import Subject
 from troth.planning.leaf import CHECKS, LeafQuestion, why_issue
 from troth.planning.plan import IssueLeaf
 from troth.resources.algorithms import KeyAlgorithm
@@ -35,7 +39,9 @@ def good() -> LeafQuestion:
     return LeafQuestion(
         secret=secret,
         authority=authority.authority,
-        profile=pki.profile(spiffe_id=secret.leaf.spiffe_id, lifetime=DAY),
+        profile=LeafProfile(
+            secret.leaf.spiffe_id, (), lifetime=DAY, subject=Subject("payments", "shop")
+        ),
         algorithm=KeyAlgorithm.ECDSA_P256,
         keystore=False,
         roots=secret.public["ca.crt"],
@@ -69,13 +75,15 @@ def other_authority() -> Any:
 
 ODD: dict[str, dict[str, Any]] = {
     "SecretMissing": {"secret": None},
-    "NamesChanged": {"profile": pki.profile("pay.shop.example", spiffe_id="spiffe://x/y")},
+    "NamesChanged": {"dns_names": ("pay.shop.example",)},
+    "SubjectChanged": {"subject": Subject("payments", "other")},
     "AlgorithmChanged": {"algorithm": KeyAlgorithm.ED25519},
     "AuthorityChanged": {"authority": other_authority},
-    "LifetimeShortened": {"profile": "shorter"},
+    "LifetimeShortened": {"lifetime": HOUR},
     "RenewalDue": {"now": NOW + 20 * HOUR},
     "KeystoreStale": {"keystore": True},
 }
+OF_PROFILE = {"dns_names", "subject", "lifetime"}
 
 
 @pytest.mark.parametrize("reason", ODD)
@@ -83,9 +91,8 @@ def test_each_check_alone_asks_for_a_new_leaf(reason: str) -> None:
     changed = dict(ODD[reason])
     if reason == "AuthorityChanged":
         changed["authority"] = other_authority()
-    if reason == "LifetimeShortened":
-        changed["profile"] = replace(good().profile, lifetime=HOUR)
-    question = replace(good(), **changed)
+    of_profile = {each: changed.pop(each) for each in OF_PROFILE & changed.keys()}
+    question = replace(good(), profile=replace(good().profile, **of_profile), **changed)
     fault = why_issue(question)
     assert fault is not None
     assert fault.reason == reason
@@ -180,6 +187,39 @@ def test_a_change_that_the_leaf_must_show_has_it_issued_anew_once(
     cluster.put(manifest)
     assert reasons(cluster) == [reason]
     cluster.settle()
+    assert reasons(cluster) == []
+
+
+def subject(cluster: Cluster) -> str:
+    leaf = cluster.world.secrets[SECRET[1]].leaf
+    assert leaf is not None
+    return leaf.subject
+
+
+def test_a_leaf_that_lacks_its_subject_is_issued_anew_once() -> None:
+    cluster = shop(identity())
+    (step,) = [each for each in cluster.plan(key_of()).steps if isinstance(each, IssueLeaf)]
+    cluster.carry_out(replace(step, profile=replace(step.profile, subject=None)))
+    assert subject(cluster) == ""
+    assert reasons(cluster) == ["SubjectChanged"]
+    assert subject(cluster.settle()) == "UID=payments,OU=shop"
+    assert reasons(cluster) == []
+
+
+def test_where_no_verifier_would_take_a_subject_there_is_none() -> None:
+    organization = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp")])
+    root = pki.by_hand("root")
+    below = pki.permitting(x509.DirectoryName(organization))
+    corporate = pki.by_hand("corporate", root, constraints=below)
+    cluster = Cluster.of(
+        builders.namespace("shop", domain="production"),
+        identity(),
+        builders.domain(authority={"secretRef": {"name": "corporate"}}),
+        builders.secret(
+            "corporate", tls_crt=corporate.pem, tls_key=corporate.key_pem, ca_crt=root.pem
+        ),
+    ).settle()
+    assert subject(cluster) == ""
     assert reasons(cluster) == []
 
 

@@ -180,6 +180,12 @@ def test_the_issuer_has_a_certificate_with_the_names_it_is_called_by() -> None:
     assert decoded(cluster.objects[LEAF])["ca.crt"].strip() == roots.strip()
 
 
+def test_the_issuer_is_no_identity_and_its_certificate_has_no_subject() -> None:
+    leaf = issuing().settle().world.secrets[LEAF[1]].leaf
+    assert leaf is not None
+    assert leaf.subject == ""
+
+
 def test_another_name_of_the_issuer_has_its_certificate_issued_anew() -> None:
     cluster = issuing().settle()
     cluster.put(domain(tokens={"issuer": "https://tokens.shop.example"}))

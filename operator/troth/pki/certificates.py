@@ -25,6 +25,7 @@ class Leaf:
 
     `fingerprint` and each of `chain` (the certificates that follow the leaf, in order) are
     SHA-256 in hexadecimal; `serial`, `subject_key_id` and `authority_key_id` are hexadecimal.
+    `subject` is as RFC 4514 writes it, empty where there is none.
     Times are aware UTC with whole seconds. `issued_at` is `not_before + BACKDATE`, or `not_after`
     if that is earlier; a leaf cut to its authority's beginning counts up to BACKDATE too late.
     """
@@ -36,6 +37,7 @@ class Leaf:
     issued_at: datetime
     spiffe_id: str
     dns_names: tuple[str, ...]
+    subject: str
     algorithm: KeyAlgorithm
     subject_key_id: str
     authority_key_id: str
@@ -72,6 +74,7 @@ def parse_leaf(pem_chain: bytes) -> Leaf:
         issued_at=min(leaf.not_valid_before_utc + BACKDATE, leaf.not_valid_after_utc),
         spiffe_id=_one_spiffe_id(names),
         dns_names=tuple(names.get_values_for_type(x509.DNSName)),
+        subject=leaf.subject.rfc4514_string(),
         algorithm=algorithm_of(public_key(leaf)),
         subject_key_id=subject_key.digest.hex(),
         authority_key_id=authority_key_id.hex(),

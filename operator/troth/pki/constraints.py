@@ -20,10 +20,15 @@ class Subtrees:
 
 @dataclass(frozen=True, slots=True)
 class NameConstraints:
-    """What one authority's certificate says of the two types of name a leaf carries."""
+    """What one authority's certificate says of the types of name a leaf carries.
+
+    `allow_subjects` is whether a leaf may have a subject: not where anything is said of directory
+    names, as a given CA's certificate may to keep everything below one organization.
+    """
 
     uri: Subtrees = Subtrees()
     dns: Subtrees = Subtrees()
+    allow_subjects: bool = True
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Self:
@@ -34,6 +39,10 @@ class NameConstraints:
         return cls(
             uri=_subtrees(found, x509.UniformResourceIdentifier),
             dns=_subtrees(found, x509.DNSName),
+            allow_subjects=not any(
+                isinstance(name, x509.DirectoryName)
+                for name in (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ()))
+            ),
         )
 
     def allow_uri_host(self, host: str) -> bool:

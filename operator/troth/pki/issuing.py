@@ -19,8 +19,10 @@ from troth.pki.errors import IssuingError
 from troth.pki.keys import PrivateKey, signature_hash
 from troth.pki.pem import write_certificates
 from troth.pki.spiffe import SPIFFEID, check_trust_domain
+from troth.pki.subjects import Subject
 
 _COMMON_NAME_CHARACTERS = 64  # RFC 5280 appendix A.1, ub-common-name
+_SUBJECT_PART = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")  # 64 at most: appendix A.1
 _DNS_CHARACTERS = 253
 _DNS_NAME = re.compile(r"(?:\*\.)?(?:{0}\.)*{0}".format("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"))
 _PEERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
@@ -28,11 +30,15 @@ _PEERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsag
 
 @dataclass(frozen=True, slots=True)
 class LeafProfile:
-    """What a leaf is to say: one SPIFFE ID, any DNS names in order, and for how long."""
+    """What a leaf is to say: one SPIFFE ID, any DNS names in order, and for how long.
+
+    An identity's has a subject as well; what is no identity has none.
+    """
 
     spiffe_id: str
     dns_names: tuple[str, ...]
     lifetime: timedelta
+    subject: Subject | None = None
 
 
 def create_root(
@@ -101,14 +107,15 @@ def issue(
 
     Exactly one URI SAN (X509-SVID section 2); no CA (section 4.1); key usage critical with
     digitalSignature, for RSA keys keyEncipherment too, and nothing that signs certificates
-    (section 4.3); both peers' purposes (section 4.4). The subject is empty and the SAN therefore
-    critical (section 3.1, RFC 5280 section 4.1.2.6), so that nobody can read an identity out of a
-    common name. Serial numbers are random, of at most 20 bytes (RFC 5280 section 4.1.2.2). Valid
-    from `now - BACKDATE` to `now + lifetime`, cut at either end to the authority's own validity.
+    (section 4.3); both peers' purposes (section 4.4). The SAN is critical where the subject is
+    empty, as it must be (section 3.1, RFC 5280 section 4.1.2.6), and nowhere else, as it should be
+    (RFC 5280 section 4.2.1.6). Serial numbers are random, of at most 20 bytes (RFC 5280 section
+    4.1.2.2). Valid from `now - BACKDATE` to `now + lifetime`, cut at either end to the authority's
+    own validity.
 
     Raises `SPIFFEIDError` or `IssuingError`: for an ID without a path or of another trust domain
-    than the authority's, a DNS name that is none or that the authority's name constraints forbid,
-    a lifetime that is not positive, or an authority that is not valid at `now`.
+    than the authority's, a DNS name or a subject that is none or that the authority's name
+    constraints forbid, a lifetime that is not positive, or an authority that is not valid at `now`.
     """
     now = _whole_second(now)
     facts = authority.authority
@@ -118,13 +125,13 @@ def issue(
     public_key = leaf_key.public_key()
     leaf = (
         x509.CertificateBuilder(
-            issuer_name=authority.certificate.subject, subject_name=x509.Name([])
+            issuer_name=authority.certificate.subject, subject_name=_subject(profile, facts)
         )
         .serial_number(x509.random_serial_number())
         .public_key(public_key)
         .not_valid_before(max(now - BACKDATE, facts.not_before))
         .not_valid_after(min(now + profile.lifetime, facts.not_after))
-        .add_extension(names, critical=True)
+        .add_extension(names, critical=profile.subject is None)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
             _key_usage(
@@ -177,6 +184,26 @@ def _names(profile: LeafProfile, authority: Authority) -> x509.SubjectAlternativ
             *(x509.DNSName(name) for name in dict.fromkeys(profile.dns_names)),
         ]
     )
+
+
+def _subject(profile: LeafProfile, authority: Authority) -> x509.Name:
+    subject = profile.subject
+    if subject is None:
+        return x509.Name([])
+    for part in (subject.name, subject.namespace):
+        if not _SUBJECT_PART.fullmatch(part):
+            raise IssuingError(
+                "InvalidSubject",
+                f"{part!r} cannot stand in a subject; use 1 to 63 lower-case letters, digits, '-' "
+                "and '.'.",
+            )
+    if not all(each.allow_subjects for each in authority.name_constraints):
+        raise IssuingError(
+            "NameConstraintsForbidSubject",
+            f"The authority's name constraints speak of directory names, so that no verifier would "
+            f"accept a leaf of {subject}; leave the subject out or use another authority.",
+        )
+    return subject.encoded()
 
 
 def _check_lifetime(lifetime: timedelta) -> None:

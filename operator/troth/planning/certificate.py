@@ -8,6 +8,7 @@ from typing import Any
 from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
 from troth.pki.spiffe import spiffe_id
+from troth.pki.subjects import Subject
 from troth.planning import status as verdicts
 from troth.planning.anchors import bundle_text, roots_in
 from troth.planning.children import is_child, metadata_of, secret_ref
@@ -177,6 +178,9 @@ def _question(
             ),
             dns_names=tuple(dict.fromkeys([*services, *declared.dns_names])),
             lifetime=min(ceiling, declared.lifetime or ceiling),
+            subject=Subject(ref.name, ref.namespace)
+            if all(each.allow_subjects for each in authority.name_constraints)
+            else None,
         ),
         algorithm=declared.key_algorithm,
         keystore=bool(declared.keystores),

@@ -58,6 +58,13 @@ def names_current(question: LeafQuestion) -> Fault | None:
     return None
 
 
+def subject_current(question: LeafQuestion) -> Fault | None:
+    """The leaf's subject is the identity's, or empty where it is to have none."""
+    if _leaf(question).subject != str(question.profile.subject or ""):
+        return Fault("SubjectChanged", "the certificate's subject is not the identity's name")
+    return None
+
+
 def algorithm_current(question: LeafQuestion) -> Fault | None:
     """The key is of the declared algorithm."""
     if _leaf(question).algorithm is not question.algorithm:
@@ -117,6 +124,7 @@ CHECKS: tuple[Callable[[LeafQuestion], Fault | None], ...] = (
     secret_present,
     material_intact,
     names_current,
+    subject_current,
     algorithm_current,
     authority_current,
     lifetime_within_ceiling,
