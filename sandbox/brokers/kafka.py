@@ -1,8 +1,9 @@
 """A real Kafka server on the loopback interface: KRaft, one node, everything over TLS.
 
 `ADMIN` is the listener that knows its clients by their certificates, `CLIENTS` the one that knows
-them by SCRAM. Who is not granted what he does is denied, apart from the administrator and the
-server itself.
+them by SCRAM. `IDENTITIES`, there if asked for, is for certificates of other authorities, which
+`ADMIN` does not take. Who is not granted what he does is denied, apart from the administrator and
+the server itself.
 """
 
 import base64
@@ -11,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +54,16 @@ logger.started.level = INFO
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Whose certificates `IDENTITIES` takes: below `roots` (PEM), and by what `rule`
+    (`ssl.principal.mapping.rules`) a subject there is a principal.
+    """
+
+    roots: bytes
+    rule: str
+
+
 class KafkaServer:
     """A server in a directory, its process tethered to this one.
 
@@ -60,14 +72,20 @@ class KafkaServer:
     at `CLIENTS` (`connections.max.reauth.ms`).
     """
 
-    def __init__(self, tether: Tether, directory: Path, *, session: float) -> None:
+    def __init__(
+        self, tether: Tether, directory: Path, *, session: float, identities: Identities | None
+    ) -> None:
         self._jars = ensure_kafka()
         self._tether = tether
         self._directory = directory
         self._session = session
+        self._identities = identities
         self.authority = Authority(directory)
         self.administrator = self.authority.client("administrator", user=ADMINISTRATOR)
         self._ports = {"CONTROLLER": 0, "ADMIN": 0, "CLIENTS": 0}
+        if identities:
+            self._ports["IDENTITIES"] = 0
+            self._roots.write_bytes(identities.roots)
         server = self.authority.server(
             SERVER, addresses=[LOOPBACK], dns_names=["localhost"], peer=True
         )
@@ -76,7 +94,7 @@ class KafkaServer:
 
     @classmethod
     @contextmanager
-    def start(cls, *, session: float = 2.0) -> Iterator[Self]:
+    def start(cls, *, session: float = 2.0, identities: Identities | None = None) -> Iterator[Self]:
         """Start a server, fetching Kafka first if need be, and end it with the block.
 
         Raises `SandboxError` if the machine lacks Java or Maven, or if the server does not start.
@@ -84,7 +102,7 @@ class KafkaServer:
         ensure_kafka()
         directory = Path(tempfile.mkdtemp(prefix="troth-kafka-"))
         with Tether(directory) as tether:
-            server = cls(tether, directory, session=session)
+            server = cls(tether, directory, session=session, identities=identities)
             server.start_on_free_ports()
             yield server
 
@@ -97,6 +115,11 @@ class KafkaServer:
     def client_address(self) -> str:
         """Where SCRAM is spoken, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['CLIENTS']}"
+
+    @property
+    def identity_address(self) -> str:
+        """Where certificates of identities are asked for, as `host:port`."""
+        return f"{LOOPBACK}:{self._ports['IDENTITIES']}"
 
     def start_on_free_ports(self) -> None:
         """Start it for the first time and return once it serves; raises `ComponentError`."""
@@ -136,6 +159,10 @@ class KafkaServer:
     def _configuration(self) -> Path:
         return self._directory / "server.properties"
 
+    @property
+    def _roots(self) -> Path:
+        return self._directory / "identities.crt"
+
     def _format(self) -> None:
         data = self._directory / f"data-{self._ports['ADMIN']}"
         lines = (f"{key}={value}\n" for key, value in self._properties(data).items())
@@ -148,6 +175,13 @@ class KafkaServer:
         logging = f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}"
         return ["java", *SMALL, logging, "-cp", f"{self._jars}/*", main, *arguments]
 
+    def _of_identities(self, identities: Identities) -> dict[str, object]:
+        listener = "listener.name.identities"
+        return {
+            f"{listener}.ssl.truststore.location": self._roots,
+            f"{listener}.ssl.principal.mapping.rules": identities.rule,
+        }
+
     def _properties(self, data: Path) -> dict[str, object]:
         at = {listener: f"{LOOPBACK}:{port}" for listener, port in self._ports.items()}
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -156,10 +190,16 @@ class KafkaServer:
             "node.id": 1,
             "controller.quorum.voters": f"1@{at['CONTROLLER']}",
             "listeners": ",".join(f"{listener}://{address}" for listener, address in at.items()),
-            "advertised.listeners": f"ADMIN://{at['ADMIN']},CLIENTS://{at['CLIENTS']}",
+            "advertised.listeners": ",".join(
+                f"{listener}://{address}"
+                for listener, address in at.items()
+                if listener != "CONTROLLER"
+            ),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "ADMIN",
-            "listener.security.protocol.map": "CONTROLLER:SSL,ADMIN:SSL,CLIENTS:SASL_SSL",
+            "listener.security.protocol.map": ",".join(
+                f"{listener}:{'SASL_SSL' if listener == 'CLIENTS' else 'SSL'}" for listener in at
+            ),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self._directory / "keystore.pem",
             "ssl.truststore.type": "PEM",
@@ -189,6 +229,7 @@ class KafkaServer:
             "share.coordinator.state.topic.num.partitions": 1,
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
+            **(self._of_identities(self._identities) if self._identities else {}),
         }
 
 

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sandbox.brokers.kafka import KafkaServer
+from tests.pki.builders import Made
 from troth.brokers.kafka import Kafka
 from troth.brokers.kafka_client import Access, Certificate
 from troth.brokers.protocol import Broker, Observed, Slot
@@ -17,6 +18,15 @@ PATIENCE = 20.0
 MECHANISM = {Slot.FIRST: "SCRAM-SHA-256", Slot.SECOND: "SCRAM-SHA-512"}
 
 DONE = "done"
+DENIED = {
+    "TOPIC_AUTHORIZATION_FAILED",
+    "GROUP_AUTHORIZATION_FAILED",
+    "CLUSTER_AUTHORIZATION_FAILED",
+}
+TURNED_AWAY = "_ALL_BROKERS_DOWN"
+"""What librdkafka says, of the only server there is, where that hangs up without a word."""
+PREFIX = "troth-prod-"
+"""Of the principals of whoever comes with its identity's certificate."""
 
 
 def access(server: KafkaServer) -> Access:
@@ -124,6 +134,30 @@ class Client:
             "sasl.mechanism": MECHANISM[self.slot],
             "sasl.username": self.principal,
             "sasl.password": self.password,
+            "ssl.ca.location": str(self.server.authority.certificate),
+            "error_cb": self.errors.append,
+            "log_level": 0,
+        }
+
+
+class Holder(Client):
+    """Who has a certificate; the server says which principal that is."""
+
+    def __init__(self, server: KafkaServer, held: Made, address: str = "") -> None:
+        super().__init__(server, principal="", password="")
+        self.held = held
+        self._address = address or server.identity_address
+
+    def refused(self) -> str:
+        return next((TURNED_AWAY for error in self.errors if error.name() == TURNED_AWAY), "")
+
+    def configuration(self) -> dict[str, Any]:
+        self.errors.clear()
+        return {
+            "bootstrap.servers": self._address,
+            "security.protocol": "ssl",
+            "ssl.certificate.pem": self.held.pem.decode(),
+            "ssl.key.pem": self.held.key_pem.decode(),
             "ssl.ca.location": str(self.server.authority.certificate),
             "error_cb": self.errors.append,
             "log_level": 0,

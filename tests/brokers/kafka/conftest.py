@@ -10,16 +10,27 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from sandbox import java
-from sandbox.brokers.kafka import KafkaServer
-from tests.brokers.kafka.clients import administered
+from sandbox.brokers.kafka import Identities, KafkaServer
+from tests.brokers.kafka.clients import PREFIX, administered
+from tests.pki.builders import own_root
 from troth.brokers.kafka import Kafka
+from troth.pki.authorities import SigningAuthority
+from troth.pki.bundles import bundle_pem
+from troth.planning.kafka_principals import mapping_rule
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[KafkaServer]:
+def authority() -> SigningAuthority:
+    """The root of the identities that the server knows."""
+    return own_root()
+
+
+@pytest.fixture(scope="session")
+def server(authority: SigningAuthority) -> Iterator[KafkaServer]:
     if reason := java.missing():
         pytest.skip(f"there is no Kafka: {reason}")
-    with KafkaServer.start() as started:
+    roots = bundle_pem(authority.authority.anchors).encode()
+    with KafkaServer.start(identities=Identities(roots, mapping_rule(PREFIX))) as started:
         yield started
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.kafka.clients import (
+    DENIED,
     DONE,
     Client,
     administered,
@@ -22,11 +23,6 @@ from troth.brokers.protocol import Batch, Credential, Slot
 from troth.planning.kafka_rules import rules
 from troth.trust.grants import Action, Grant, Rule, Topic
 
-DENIED = {
-    "TOPIC_AUTHORIZATION_FAILED",
-    "GROUP_AUTHORIZATION_FAILED",
-    "CLUSTER_AUTHORIZATION_FAILED",
-}
 REFUSED = "_AUTHENTICATION"
 
 TOPICS = ("orders", "orders.eu", "stock")
