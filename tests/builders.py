@@ -7,7 +7,7 @@ import base64
 import copy
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -27,11 +27,12 @@ from troth.planning.plan import (
     Plan,
     Remove,
     Restart,
+    SetFinalizers,
     Step,
     UpdateIssuer,
     UpdatePublic,
 )
-from troth.planning.planner import plan
+from troth.planning.planner import PLANNERS, plan
 from troth.reconcile.execute import needed
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import (
@@ -48,7 +49,15 @@ from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.registry import Registry
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
-from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
+from troth.world.keys import (
+    Key,
+    Keys,
+    broker_key,
+    domain_key,
+    identity_key,
+    policy_key,
+    view_key,
+)
 from troth.world.rotations import rotation_key
 from troth.world.world import World
 
@@ -321,6 +330,9 @@ class Cluster:
         metadata["generation"] = known + changed
         if before and "status" in before:
             stored.setdefault("status", before["status"])
+        for kept in ("finalizers", "deletionTimestamp"):
+            if before and kept in before["metadata"]:
+                metadata.setdefault(kept, before["metadata"][kept])
         return self._store(stored)
 
     def drop(self, kind: str, ref: Ref) -> Keys:
@@ -330,6 +342,14 @@ class Cluster:
         if kind == "Secret":
             self.keyring.forget(ref)
         return self.world.forget(kind, ref, self.version)
+
+    def delete(self, kind: str, ref: Ref) -> Keys:
+        """Delete an object as a person does: it stays until its finalizers are off."""
+        stored = copy.deepcopy(self.objects[kind, ref])
+        if not stored["metadata"].get("finalizers"):
+            return self.drop(kind, ref)
+        stored["metadata"].setdefault("deletionTimestamp", stamp(self.now))
+        return self.put(stored)
 
     def _store(self, manifest: Manifest) -> Keys:
         if manifest["kind"] == "Secret":
@@ -346,7 +366,12 @@ class Cluster:
             *(domain_key(ref.name) for ref in names),
             *(identity_key(ref) for ref in refs),
             *(rotation_key(ref) for ref in rotations),
+            *(key for key in self._messaging() if key.kind in PLANNERS),
         ]
+
+    def _messaging(self) -> Iterator[Key]:
+        for kind, key in (("MessageBroker", broker_key), ("TopicPolicy", policy_key)):
+            yield from (key(ref) for each, ref in sorted(self.objects) if each == kind)
 
     def views(self) -> list[Key]:
         """The key of what each issuer works from."""
@@ -382,8 +407,21 @@ class Cluster:
                 assert signer is not None
                 assert signer.authority.fingerprint == step.authority
                 return self.put(adopted_secret(step, signer))
+            case SetFinalizers():
+                return self._set_finalizers(step)
             case _:
                 return self._serve_issuer(step)
+
+    def _set_finalizers(self, step: SetFinalizers) -> Keys:
+        changed = copy.deepcopy(self.objects[step.kind, step.ref])
+        metadata = changed["metadata"]
+        assert (metadata["uid"], metadata["resourceVersion"]) == (step.uid, step.resource_version)
+        if metadata.get("deletionTimestamp"):
+            assert set(step.finalizers) <= set(metadata["finalizers"]), "none is put on any more"
+            if not step.finalizers:
+                return self.drop(step.kind, step.ref)
+        metadata["finalizers"] = list(step.finalizers)
+        return self.put(changed)
 
     def _serve_issuer(self, step: Step) -> Keys:
         match step:

@@ -1,0 +1,199 @@
+"""Brokers for the pure tests: what Troth keeps of one, and a broker that was told everything."""
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from tests.builders import NOW, OWN, Cluster, Manifest, identity, owned, shop, stamp
+from tests.messaging import broker, consumer, policy, producer
+from troth.planning.broker_grants import broker_grants
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.resources.service_identity import ServiceIdentity
+from troth.trust.grants import Rule, Slot
+from troth.trust.topic_question import principal_of
+from troth.world.broker_facts import CredentialSecret, Ledger, Look, Observed, Place
+from troth.world.broker_secrets import DIGEST, STATE, TYPE, digest
+from troth.world.brokers import credential_ref
+from troth.world.facts import Fault
+from troth.world.ledger import ledger_manifest, ledger_ref
+
+MAIN = Ref("messaging", "main")
+ORDERS = Ref("shop", "orders")
+CHECKOUT = Ref("shop", "checkout")
+FULFILMENT = Ref("shop", "fulfilment")
+PUBLISHER = "troth-shop.checkout"
+CONSUMER = "troth-shop.fulfilment"
+DOWN = Fault("Unreachable", "nobody answered at kafka.messaging.svc:9093")
+
+
+# What a user writes
+
+
+def publisher(name: str = "checkout", *policies: str, **spec: Any) -> Manifest:
+    """An identity that publishes by policies of its namespace, by `orders` without any."""
+    named = [{"policy": {"name": each}} for each in policies or ("orders",)]
+    return identity(name, publishes=named, **spec)
+
+
+def subscriber(name: str = "fulfilment", *policies: str, **spec: Any) -> Manifest:
+    """An identity that consumes by policies of its namespace, by `orders` without any."""
+    named = [{"policy": {"name": each}} for each in policies or ("orders",)]
+    return identity(name, consumes=named, **spec)
+
+
+def orders(name: str = "orders", **spec: Any) -> Manifest:
+    """A policy by which `checkout` publishes and `fulfilment` consumes."""
+    named: Manifest = {
+        "producers": [producer("checkout")],
+        "consumers": [consumer("fulfilment", "fulfilment")],
+    }
+    return policy(name, **named | spec)
+
+
+def market(*manifests: Manifest) -> Cluster:
+    """A shop with the broker `main`, a producer and a consumer of the policy `orders`.
+
+    What is given replaces what has its name.
+    """
+    return shop(broker(), publisher(), subscriber(), orders(), *manifests)
+
+
+# What Troth keeps
+
+
+def fingerprint(principal: str, which: str = "first") -> str:
+    """A fingerprint that looks like one."""
+    return digest({principal: which.encode()})[:16]
+
+
+def credential(
+    identity: Manifest,
+    at: Ref = MAIN,
+    principal: str = "",
+    *,
+    current: tuple[Slot, str] = (Slot.FIRST, "first"),
+    upcoming: tuple[Slot, str] | None = None,
+    retiring: tuple[Slot, str] | None = None,
+) -> Manifest:
+    """The Secret with an identity's credential at a broker, as Troth left it.
+
+    `identity` is as the cluster has it. A credential is its slot and which one it is, for
+    `fingerprint`; the password is not a real one.
+    """
+    owner = Ref.of(identity)
+    whose = principal or f"troth-{owner.namespace}.{owner.name}"
+    state: dict[str, object] = {"broker": str(at), "principal": whose}
+    for name, held in (("current", current), ("next", upcoming), ("retiring", retiring)):
+        if held is not None:
+            slot, which = held
+            made = {"slot": slot, "fingerprint": fingerprint(whose, which), "madeAt": stamp(NOW)}
+            state[name] = made
+    data = {STATE: json.dumps(state).encode(), "username": whose.encode(), "password": b"none"}
+    ref = credential_ref(owner, at)
+    secret = owned(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": ref.name, "namespace": ref.namespace},
+            "type": TYPE,
+            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+        },
+        "ServiceIdentity",
+        owner.name,
+    )
+    owner_reference = {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "ServiceIdentity",
+        "name": owner.name,
+        "uid": identity["metadata"]["uid"],
+        "controller": True,
+    }
+    secret["metadata"]["annotations"] = {DIGEST: digest(data)}
+    secret["metadata"]["ownerReferences"] = [owner_reference]
+    return secret
+
+
+def give_credentials(cluster: Cluster, *identities: Ref, at: Ref = MAIN) -> None:
+    """Give identities their credentials at a broker, as their own plans do."""
+    declared = declared_at(cluster, at)
+    for ref in identities:
+        stored = cluster.objects["ServiceIdentity", ref]
+        owner = ServiceIdentity.parse(stored)
+        cluster.put(credential(stored, at, principal_of(declared, owner.ref)))
+
+
+# What is known of a broker
+
+
+def declared_at(cluster: Cluster, at: Ref = MAIN) -> MessageBroker:
+    found = cluster.world.brokers.declared(at)
+    assert found is not None
+    return found
+
+
+def ledger_of(cluster: Cluster, at: Ref = MAIN) -> Ledger:
+    found = cluster.world.brokers.ledger(at)
+    assert found is not None, "the ledger is lost"
+    return found
+
+
+def keep_ledger(cluster: Cluster, ledger: Ledger, at: Ref = MAIN) -> None:
+    """Write a broker's ledger."""
+    cluster.put(ledger_manifest(OWN, declared_at(cluster, at), ledger))
+
+
+def lose_ledger(cluster: Cluster, at: Ref = MAIN) -> None:
+    """Delete a broker's ledger, as somebody may do by mistake."""
+    cluster.drop("ConfigMap", ledger_ref(OWN, at))
+
+
+def see(
+    cluster: Cluster,
+    rules: Iterable[Rule] = (),
+    credentials: Iterable[Place] = (),
+    at: Ref = MAIN,
+) -> None:
+    """Look at a broker that has these."""
+    observed = Observed(frozenset(credentials), frozenset(rules))
+    uptime = cluster.world.uptime
+    cluster.world.brokers.saw(at, Look(observed=observed, at=uptime, tried_at=uptime))
+
+
+def lose_sight(cluster: Cluster, fault: Fault = DOWN, at: Ref = MAIN) -> None:
+    """Look at a broker in vain; what was seen before stays known."""
+    before, uptime = cluster.world.brokers.look(at), cluster.world.uptime
+    attempts = before.attempts + 1
+    down_since = before.down_since if before.down_since is not None else uptime
+    cluster.world.brokers.saw(
+        at,
+        replace(before, fault=fault, tried_at=uptime, attempts=attempts, down_since=down_since),
+    )
+
+
+def tell(cluster: Cluster, at: Ref = MAIN) -> Ledger:
+    """Bring a broker into step with what is declared, as its own plan does; return the ledger.
+
+    It has every rule that is granted and every credential of those who have a grant, keeps what is
+    suspended or retained, and has nothing else.
+    """
+    declared, brokers = declared_at(cluster, at), cluster.world.brokers
+    before = brokers.ledger(at) or Ledger()
+    granted = broker_grants(declared, before, cluster.world)
+    staying = granted.wanted.suspended & before.rules
+    credentials = {
+        place: kept for place, kept in before.credentials.items() if place[0] in granted.staying
+    }
+    for secret in brokers.secrets.values():
+        if secret.broker == at and secret.principal in granted.live | granted.staying:
+            credentials |= _told(secret)
+    ledger = Ledger(granted.wanted.rules | staying, granted.retained, credentials)
+    keep_ledger(cluster, ledger, at)
+    see(cluster, ledger.rules, ledger.credentials, at)
+    return ledger
+
+
+def _told(secret: CredentialSecret) -> dict[Place, str]:
+    return {(secret.principal, held.slot): held.fingerprint for held in secret.held}
