@@ -303,7 +303,9 @@ class ChangeBroker:
     """Whether there is no ledger though there was one, so that nothing is removed."""
 
 
-Step = (
+BackgroundStep = LookAt | ChangeBroker
+
+WriteStep = (
     Apply
     | Remove
     | CreateRoot
@@ -317,9 +319,8 @@ Step = (
     | Restart
     | TurnCredential
     | SetFinalizers
-    | LookAt
-    | ChangeBroker
 )
+Step = WriteStep | BackgroundStep
 
 
 @dataclass(frozen=True, slots=True)

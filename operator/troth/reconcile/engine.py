@@ -23,6 +23,7 @@ from troth.planning.plan import (
     ActivateTokenKey,
     AdoptAuthority,
     Apply,
+    BackgroundStep,
     ChangeBroker,
     CopyAuthority,
     CreateRoot,
@@ -42,6 +43,8 @@ from troth.planning.plan import (
     UpdatePublic,
 )
 from troth.planning.planner import plan as make_plan
+from troth.reconcile.broker_connections import Reads
+from troth.reconcile.brokers import BrokerWork, Overtaken, Surroundings
 from troth.reconcile.clock import Clock
 from troth.reconcile.events import event, relabelled, repair, transitions
 from troth.reconcile.execute import Executor, TryAgain, Writes, needed
@@ -49,9 +52,10 @@ from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
 from troth.reconcile.queue import WorkQueue
 from troth.reconcile.served import Served
+from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts import Manifest, canonical
-from troth.world.keys import ISSUER_VIEW, Key, told_by
+from troth.world.keys import ISSUER_VIEW, Key, broker_key, told_by
 from troth.world.observe import BUNDLE, VIEW
 from troth.world.workloads import Workloads
 from troth.world.world import World
@@ -65,11 +69,21 @@ PASSES = 4
 log = structlog.get_logger()
 
 
-class Server(Writes, Protocol):
+class Server(Writes, Reads, Protocol):
     """What the engine needs of an API server."""
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object, here an Event."""
+
+
+class Background(Protocol):
+    """What is done beside the visits of keys."""
+
+    def begin(self, step: BackgroundStep) -> None:
+        """Begin a step; the world is told at once that it is under way, and later how it went."""
+
+    async def close(self) -> None:
+        """End what is under way."""
 
 
 class Permit(Protocol):
@@ -114,6 +128,18 @@ class Engine:
         self._instance = instance
         self._tally = tally or Tally()
         self._executor = Executor(server, self.world, self._keyring, clock)
+        self.background: Background = BrokerWork(
+            self.world,
+            clock,
+            Surroundings(
+                reads=server,
+                permit=permit,
+                credentials=self._keyring,
+                keep=self._keep_ledger,
+                concern=self.queue.add,
+                tell=self._tell_of,
+            ),
+        )
         self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
         self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
         self._served = Served()
@@ -249,6 +275,9 @@ class Engine:
                 notice = notice if known == _digest(step.manifest["stringData"]) else None
             case UpdateIssuer():
                 notice = notice if self._served.was_changed(step) else None
+        if isinstance(step, LookAt | ChangeBroker):
+            self.background.begin(step)
+            return []
         affected = await self._executor.execute(step)
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
@@ -330,6 +359,18 @@ class Engine:
             notices = [*notices, *transitions(plan)]
             self.queue.add(await self._executor.status(plan))
         await self._tell(plan, notices)
+
+    async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
+        """Write a broker's ledger; raises `Overtaken` where it is not the one that is known."""
+        try:
+            kept = self.world.brokers.ledgers.get(broker.ref)
+            affected = await self._executor.keep_ledger(manifest, kept)
+        except TryAgain:
+            raise Overtaken from None
+        self.queue.add(affected - {broker_key(broker.ref)})
+
+    async def _tell_of(self, key: Key, uid: str, notice: Notice) -> None:
+        await self._tell(Plan(key, uid), [notice])
 
     async def _tell(self, plan: Plan, notices: list[Notice]) -> None:
         """Make an Event of each notice."""

@@ -12,13 +12,11 @@ from troth.planning.plan import (
     ActivateTokenKey,
     AdoptAuthority,
     Apply,
-    ChangeBroker,
     CopyAuthority,
     CreateRoot,
     CreateTokenKey,
     DropSlots,
     IssueLeaf,
-    LookAt,
     Plan,
     PrepareRoot,
     PrepareTokenKey,
@@ -30,6 +28,7 @@ from troth.planning.plan import (
     TurnCredential,
     UpdateIssuer,
     UpdatePublic,
+    WriteStep,
 )
 from troth.reconcile.clock import Clock
 from troth.reconcile.keyring import Keyring
@@ -48,6 +47,7 @@ from troth.reconcile.material import (
 )
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
+from troth.world.broker_facts import KeptLedger
 from troth.world.facts import MANAGED_BY, RESTARTED_WITH, Content, Manifest
 from troth.world.keys import Key, Keys
 from troth.world.observe import VIEW
@@ -122,7 +122,7 @@ class Executor:
         self._clock = clock
         self._telling: dict[Key, Mapping[str, Any]] = {}
 
-    async def execute(self, step: Step) -> Keys:
+    async def execute(self, step: WriteStep) -> Keys:
         """Carry out a step and return whom the change affects.
 
         Raises `ApiError`, `PKIError`, or `TryAgain` where the world has moved on.
@@ -144,7 +144,7 @@ class Executor:
                 return await self._remove(step)
             case Restart():
                 return await self._restart(step)
-            case TurnCredential() | SetFinalizers() | LookAt() | ChangeBroker():
+            case TurnCredential() | SetFinalizers():
                 return await self._serve_brokers(step)
 
     async def _apply(self, step: Apply) -> Keys:
@@ -152,6 +152,13 @@ class Executor:
         if fact is None and step.over:  # what it was made from is gone
             raise TryAgain
         return await self._put(whole(step.manifest), fact.uid if fact else "", step.over)
+
+    async def keep_ledger(self, manifest: Manifest, kept: KeptLedger | None) -> Keys:
+        """Write a ledger over the one that is known, None for none; raises `TryAgain` where it is
+        another by now.
+        """
+        uid, version = (kept.uid, kept.resource_version) if kept is not None else ("", "")
+        return await self._put(manifest, uid, version)
 
     async def status(self, plan: Plan) -> Keys:
         """Write a plan's status as one merge patch and return whom the answer concerns.
@@ -323,9 +330,7 @@ class Executor:
                 raise TryAgain from error
             raise
 
-    async def _serve_brokers(
-        self, step: TurnCredential | SetFinalizers | LookAt | ChangeBroker
-    ) -> Keys:
+    async def _serve_brokers(self, step: TurnCredential | SetFinalizers) -> Keys:
         match step:
             case SetFinalizers():
                 return await self._set_finalizers(step)

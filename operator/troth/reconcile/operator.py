@@ -80,6 +80,12 @@ class Operator:
         was listed. All that lasts here is trees, and going over them was half the work of a start.
         """
         gc.set_threshold(YOUNG)
+        try:
+            await self._run()
+        finally:
+            await self.engine.background.close()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for informer in self.informers:
                 tasks.create_task(informer.run())
@@ -93,6 +99,7 @@ class Operator:
             self.engine.queue.add(identity_key(ref) for ref in registry.identities)
             self.engine.queue.add(domain_key(name) for name in registry.domains)
             self.engine.queue.add(view_key(name) for name in registry.domains)
+            self.engine.queue.add(self.engine.world.brokers.everything())
             tasks.create_task(self.engine.queue.run_due())
             for _ in range(self._settings.workers):
                 tasks.create_task(self.engine.work())
