@@ -11,7 +11,8 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Event
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError
@@ -24,24 +25,29 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
+from troth.brokers import kafka_credentials
 from troth.brokers.kafka_acls import EVERYTHING, binding_of, filter_of, passable, rule_of
-from troth.brokers.kafka_client import Access, Client
-from troth.brokers.protocol import Batch, Credential, Failure, Observed, Slot
+from troth.brokers.kafka_client import Access, Client, Scram
+from troth.brokers.protocol import Batch, BrokerError, Credential, Failure, Login, Observed, Slot
 from troth.trust.grants import Rule
 
 T = TypeVar("T")
 
 MECHANISMS = {
-    Slot.FIRST: ScramMechanism.SCRAM_SHA_256,
-    Slot.SECOND: ScramMechanism.SCRAM_SHA_512,
+    slot: ScramMechanism[name.replace("-", "_")]
+    for slot, name in kafka_credentials.MECHANISMS.items()
 }
 SLOTS = {mechanism: slot for slot, mechanism in MECHANISMS.items()}
 ITERATIONS = 4096
 """The fewest that Kafka takes; more would protect a password that can be guessed."""
+REVOKED = ITERATIONS + 1
+"""Of a credential whose password nobody knows: by this number it is told from the good ones."""
 CREDENTIALS_AT_ONCE = 250
 """To a call: librdkafka hashes them first, 4 to 7 ms each, and its timeout runs meanwhile."""
 TIMEOUT = 15.0
 """Seconds to a call."""
+FAREWELL = 5.0
+"""Seconds that closing may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +78,25 @@ _DELETE = _Change(
 class Kafka:
     """A Kafka cluster as a `Broker`; `timeout` is for each call to it, in seconds.
 
+    `clients` are the servers that clients are given, `host:port`, where they are not those that the
+    cluster is administered at.
+
     It has one connection to each of the cluster's servers and one thread: calls follow each other,
     and a cluster that hangs holds up no other.
     """
 
-    def __init__(self, access: Access, *, timeout: float = TIMEOUT) -> None:
-        self._client = Client(access, timeout)
+    def __init__(
+        self, access: Access, *, clients: tuple[str, ...] = (), timeout: float = TIMEOUT
+    ) -> None:
+        self._access = access
+        self._clients = clients or access.servers
+        self._timeout = timeout
+        self._closing = Event()
+        self._client = Client(access, timeout, self._closing)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka")
 
     async def observe(self) -> Observed:
-        """Return all credentials and ACLs, foreign ones included, by one call each.
-
-        What was revoked is among the credentials: Kafka lists which there are, and not whether
-        anybody knows the password.
-        """
+        """Return all credentials that are not revoked and all ACLs, by one call each."""
         return await self._run(self._observe)
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
@@ -105,12 +116,26 @@ class Kafka:
         `connections.max.reauth.ms` says, which sets no end unless it is configured.
         """
 
+    async def admits(self, login: Login) -> bool:
+        """Say whether a password lets somebody in where the clients are; raises `BrokerError`."""
+        mechanism = kafka_credentials.MECHANISMS[login.slot]
+        by_password = Scram(login.principal, login.secret, mechanism)
+        access = replace(self._access, servers=self._clients, login=by_password)
+        return await self._run(Client(access, self._timeout, self._closing).is_let_in)
+
     async def close(self) -> None:
-        """Let go of the cluster, once the call that is under way has ended."""
-        await self._run(self._client.close)
+        """Let go of the cluster. A call that is under way is given up, and fails."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        ended = asyncio.get_running_loop().run_in_executor(self._thread, self._client.close)
         self._thread.shutdown(wait=False)
+        # No longer than this: librdkafka's threads may be looking for a name that nobody knows.
+        await asyncio.wait({ended}, timeout=FAREWELL)
 
     async def _run(self, work: Callable[[], T]) -> T:
+        if self._closing.is_set():
+            raise BrokerError(f"the connection to Kafka at {self._client.where} was closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _observe(self) -> Observed:
@@ -126,33 +151,34 @@ class Kafka:
                 (user, SLOTS[held.mechanism])
                 for user, description in users.items()
                 for held in description.scram_credential_infos
-                if held.mechanism in SLOTS
+                if held.mechanism in SLOTS and held.iterations != REVOKED
             ),
             frozenset(rule_of(acl) for acl in acls),
         )
 
     def _apply(self, batch: Batch) -> tuple[Failure, ...]:
-        failures = self._upsert(batch.credentials)
+        failures = self._upsert(batch.credentials, ITERATIONS)
         lacking = {failure.change[0] for failure in failures if isinstance(failure.change, tuple)}
         kept_back = [rule for rule in batch.additions if rule.principal in lacking]
         failures += [Failure(rule, "kept back: its credential failed") for rule in kept_back]
         ready = [rule for rule in batch.additions if rule.principal not in lacking]
         failures += self._write(_CREATE, ready)
         failures += self._write(_DELETE, batch.removals)
-        failures += self._upsert(
+        revoked = [
             Credential(principal, slot, secrets.token_urlsafe(32))
             for principal, slot in batch.revocations
-        )
+        ]
+        failures += self._upsert(revoked, REVOKED)
         return tuple(failures)
 
-    def _upsert(self, credentials: Iterable[Credential]) -> list[Failure]:
+    def _upsert(self, credentials: Iterable[Credential], iterations: int) -> list[Failure]:
         failures = []
         # Kafka refuses a user that is in one request twice: to each slot its own, and of several
         # passwords for one the last.
         wanted: dict[Slot, dict[str, UserScramCredentialUpsertion]] = {slot: {} for slot in Slot}
         for each in credentials:
             if passable(each.principal) and passable(each.material):
-                info = ScramCredentialInfo(MECHANISMS[each.slot], ITERATIONS)
+                info = ScramCredentialInfo(MECHANISMS[each.slot], iterations)
                 password = each.material.encode()
                 upsertion = UserScramCredentialUpsertion(each.principal, info, password)
                 wanted[each.slot][each.principal] = upsertion

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from troth.brokers.protocol import AdminRefusedError, BrokerError, UnreachableError
+from troth.brokers.protocol import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 
 K = TypeVar("K")
 Item = TypeVar("Item")
@@ -102,14 +103,19 @@ class Client:
     """One connection, made when something is asked and kept until something goes wrong.
 
     What goes wrong ends it, since librdkafka would knock again every second with a credential that
-    the broker refuses. For one thread at a time; every call blocks.
+    the broker refuses. For one thread at a time; every call blocks, and is given up soon after
+    `closing` is set.
+
+    librdkafka has threads of its own, which end with the last reference to its client. So what is
+    raised here has no traceback that keeps one.
     """
 
-    def __init__(self, access: Access, timeout: float) -> None:
+    def __init__(self, access: Access, timeout: float, closing: Event | None = None) -> None:
         self._access = access
         self._timeout = timeout
+        self._closing = closing or Event()
         self._admin: AdminClient | None = None
-        self._verdict: BrokerError | None = None
+        self._verdict: tuple[type[BrokerError], str] | None = None
         self.where = ", ".join(access.servers)
 
     def ask(
@@ -122,24 +128,15 @@ class Client:
 
         Raises `AdminRefusedError`, `UnreachableError`, or `BrokerError` for what is about no item.
         """
+        wrong: BrokerError
         try:
-            # Not `or`: a client with nothing in its queue is false.
-            admin = self._connect() if self._admin is None else self._admin
-            admin.poll(0)  # what was told while nobody asked is about the past
-            self._verdict = None
-            futures = call(admin, list(items), self._timeout)
-            self._await(admin, doing, futures.values())
-            answers = {item: _came_of(future) for item, future in futures.items()}
-            for answer in answers.values():
-                if isinstance(answer, KafkaError):
-                    self._raise_unless_an_items(doing, answer)
+            return self._asked(doing, call, list(items))
         except KafkaException as error:
-            self.close()
-            raise self._unexpected(doing, error.args[0]) from None
-        except BrokerError:
-            self.close()
-            raise
-        return answers
+            wrong = self._unexpected(doing, error.args[0])
+        except BrokerError as error:
+            wrong = error.with_traceback(None)
+        self.close()
+        raise wrong
 
     def ask_one(self, doing: str, call: Callable[[AdminClient, float], Future[Any]]) -> Any:  # noqa: ANN401 - the library's answers have no types
         """Call for the one answer there is, and return it; raises `BrokerError`."""
@@ -153,19 +150,53 @@ class Client:
 
     def require(self, operation: AclOperation, doing: str) -> None:
         """Raise `AdminRefusedError` if the operator may not do this to the cluster."""
-        cluster = self.ask_one(
-            "describe the cluster",
-            lambda admin, timeout: admin.describe_cluster(
-                include_authorized_operations=True, request_timeout=timeout
-            ),
-        )
+        cluster = self._cluster(authorized=True)
         if operation not in (cluster.authorized_operations or ()):
             self.close()
             raise self._not_permitted(doing)
 
+    def is_let_in(self) -> bool:
+        """Say whether the credential is taken; raises `BrokerError` where that cannot be told."""
+        try:
+            self._cluster(authorized=False)
+        except NotTakenError:
+            return False
+        except AdminRefusedError:  # who may not ask was let in
+            return True
+        finally:
+            self.close()
+        return True
+
     def close(self) -> None:
         """Let go of the connection."""
         self._admin = None
+
+    def _cluster(self, *, authorized: bool) -> Any:  # noqa: ANN401 - as above
+        return self.ask_one(
+            "describe the cluster",
+            lambda admin, timeout: admin.describe_cluster(
+                include_authorized_operations=authorized, request_timeout=timeout
+            ),
+        )
+
+    def _asked(
+        self,
+        doing: str,
+        call: Callable[[AdminClient, list[Item], float], Mapping[K, Future[Any]]],
+        items: list[Item],
+    ) -> dict[K, Any]:
+        self._go_on(doing)
+        # Not `or`: a client with nothing in its queue is false.
+        admin = self._connect() if self._admin is None else self._admin
+        admin.poll(0)  # what was told while nobody asked is about the past
+        self._verdict = None
+        futures = call(admin, items, self._timeout)
+        self._await(admin, doing, futures.values())
+        answers = {item: _came_of(future) for item, future in futures.items()}
+        for answer in answers.values():
+            if isinstance(answer, KafkaError):
+                self._raise_unless_an_items(doing, answer)
+        return answers
 
     def _connect(self) -> AdminClient:
         properties: Mapping[str, Any] = {
@@ -191,22 +222,29 @@ class Client:
         while wait(futures, timeout=LISTENING).not_done:
             admin.poll(0)
             if self._verdict:
-                raise self._verdict
+                kind, sentence = self._verdict
+                raise kind(sentence)
+            self._go_on(doing)
             if time.monotonic() > deadline:
                 raise self._unanswered(doing)
 
+    def _go_on(self, doing: str) -> None:
+        if self._closing.is_set():
+            raise BrokerError(f"Kafka at {self.where} was let go of when asked to {doing}")
+
     def _hear(self, error: KafkaError) -> None:
         """Take in what librdkafka tells outside of any request."""
-        said = error.str()
-        if error.code() in REFUSED or CERTIFICATE_REFUSED.search(said):
-            self._verdict = AdminRefusedError(
-                f"Kafka at {self.where} does not take the operator's credential"
-            )
+        said, here = error.str(), f"Kafka at {self.where}"
+        certificate = CERTIFICATE_REFUSED.search(said)
+        if certificate and isinstance(self._access.login, Scram):
+            # Nobody has looked at the password yet.
+            sentence = f"{here} wants a certificate; its listener for passwords is another one"
+            self._verdict = BrokerError, sentence
+        elif certificate or error.code() in REFUSED:
+            self._verdict = NotTakenError, f"{here} does not take the operator's credential"
         elif "certificate verify failed" in said:
-            self._verdict = BrokerError(
-                f"the certificate of Kafka at {self.where} is not of a trusted authority, or is "
-                "of another name"
-            )
+            whose = "is not of a trusted authority, or is of another name"
+            self._verdict = BrokerError, f"the certificate of {here} {whose}"
 
     def _raise_unless_an_items(self, doing: str, error: KafkaError) -> None:
         code = error.code()
@@ -235,7 +273,7 @@ class Client:
 
 def _came_of(future: Future[Any]) -> Any:  # noqa: ANN401 - as above
     """Return the answer to one item, or what is wrong with it."""
-    try:
-        return future.result()
-    except KafkaException as failed:
+    failed = future.exception()
+    if isinstance(failed, KafkaException):
         return failed.args[0]
+    return future.result()

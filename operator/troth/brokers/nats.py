@@ -15,13 +15,14 @@ import ssl
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from troth.brokers import nats_account
 from troth.brokers.nats_account import changed, observed
 from troth.brokers.nats_jwt import MAX_JWT, Claims, Key, Kind, decode, encode
 from troth.brokers.nats_link import Link, data_of, document_of
-from troth.brokers.protocol import AdminRefusedError, Batch, BrokerError, Failure, Observed
+from troth.brokers.protocol import AdminRefusedError, Batch, BrokerError, Failure, Login, Observed
 
 TIMEOUT = 5.0
 """Seconds for connecting, and for each request."""
@@ -82,7 +83,8 @@ class NatsBroker:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._admin = admin
-        self._link = Link(servers, admin.creds, tls, timeout)
+        self._entrance = partial(Link, servers, tls=tls, timeout=timeout)
+        self._link = self._entrance(creds=admin.creds)
         self._clock = clock
         self._applying = asyncio.Lock()
 
@@ -122,6 +124,10 @@ class NatsBroker:
             # The name in a JWT is believed only where its key is not the account's any more.
             lambda connection: keys.get(connection.key, connection.name) in wanted
         )
+
+    async def admits(self, login: Login) -> bool:
+        """Say whether a `.creds` file lets somebody in; raises `BrokerError`."""
+        return await self._entrance(creds=login.secret).lets_in()
 
     async def close(self) -> None:
         """Let go of the broker."""

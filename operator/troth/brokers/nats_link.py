@@ -15,7 +15,7 @@ from nats import errors
 from nats.aio.client import Client
 
 from troth.brokers.nats_jwt import read_creds
-from troth.brokers.protocol import AdminRefusedError, BrokerError, UnreachableError
+from troth.brokers.protocol import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 
 Answer = dict[str, Any]
 T = TypeVar("T")
@@ -81,6 +81,16 @@ class Link:
 
         return await self._bounded(gather, what)
 
+    async def lets_in(self) -> bool:
+        """Say whether the server takes the credential; raises `BrokerError` if it does not say."""
+        try:
+            await self._connected()
+        except NotTakenError:
+            return False
+        finally:
+            await self.close()
+        return True
+
     async def close(self) -> None:
         """Let go of the server."""
         client, self._client = self._client, None
@@ -137,7 +147,7 @@ class Link:
         try:
             token, user = read_creds(self._creds)
         except ValueError as error:
-            raise AdminRefusedError(f"the admin credential is {error}") from None
+            raise AdminRefusedError(f"the credential is {error}") from None
         client, seen, closed = Client(), list[Exception](), asyncio.Event()
 
         async def keep(error: Exception) -> None:
@@ -204,7 +214,7 @@ def _not_connected(seen: list[Exception]) -> BrokerError:
         if isinstance(error, ssl.SSLCertVerificationError):
             return BrokerError(f"the NATS server's certificate: {error.verify_message}")
         if any(word in str(error).lower() for word in _REFUSED):
-            return AdminRefusedError("the NATS server does not take the admin credential")
+            return NotTakenError("the NATS server does not take the admin credential")
     if any(str(error) == "no TLS" for error in seen):
         return BrokerError("the NATS server offers no TLS; nothing was sent to it")
     return UnreachableError(f"the NATS server cannot be reached ({type(seen[0]).__name__})")

@@ -22,6 +22,7 @@ __all__ = [
     "Failure",
     "Login",
     "MissingExtraError",
+    "NotTakenError",
     "Observed",
     "Slot",
     "UnreachableError",
@@ -79,6 +80,10 @@ class UnreachableError(BrokerError):
 
 class AdminRefusedError(BrokerError):
     """The broker does not take the operator's own credential, or does not let it administer."""
+
+
+class NotTakenError(AdminRefusedError):
+    """The broker has looked at the credential and does not take it."""
 
 
 class UnsupportedError(BrokerError):

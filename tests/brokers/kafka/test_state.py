@@ -78,10 +78,16 @@ async def test_what_is_removed_is_that_alone(kafka: Kafka, mine: str) -> None:
     await observed(kafka, lambda seen: of(mine, seen).rules == frozenset(stays))
 
 
-async def test_a_revoked_credential_is_listed_still(kafka: Kafka, mine: str) -> None:
+async def test_a_revoked_credential_is_seen_no_more_until_it_is_given_anew(
+    kafka: Kafka, mine: str
+) -> None:
     batch = whole(mine)
     await kafka.apply(batch)
-    await kafka.apply(Batch(revocations=tuple(held(batch).credentials)))
+    await observed(kafka, lambda seen: of(mine, seen) == held(batch))
+    (revoked, *others) = sorted(held(batch).credentials)
+    await kafka.apply(Batch(revocations=(revoked,)))
+    await observed(kafka, lambda seen: of(mine, seen).credentials == frozenset(others))
+    await kafka.apply(Batch(credentials=batch.credentials))
     await observed(kafka, lambda seen: of(mine, seen) == held(batch))
 
 

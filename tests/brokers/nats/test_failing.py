@@ -19,6 +19,7 @@ from troth.brokers.protocol import (
     AdminRefusedError,
     Batch,
     BrokerError,
+    Login,
     Slot,
     UnreachableError,
 )
@@ -195,3 +196,15 @@ async def test_a_batch_whose_answer_was_lost_can_be_sent_again(
     assert not await nats.broker.apply(batch)
     assert await nats.standing() == standing
     assert (await nats.broker.observe()).credentials == {("shop", Slot.FIRST)}
+
+
+async def test_whether_a_credential_works_is_not_told_by_who_does_not_answer(
+    nats: Stage, stopped: NatsServer
+) -> None:
+    broker = other(nats)
+    nats.issue("shop")
+    for creds in (nats.creds["shop", Slot.FIRST], "nonsense"):
+        with pytest.raises(BrokerError) as raised:
+            await broker.admits(Login("shop", Slot.FIRST, creds))
+        assert creds not in str(raised.value)
+    await broker.close()

@@ -9,7 +9,7 @@ from nats import errors
 
 from tests.brokers.nats.stage import Ears, Stage, consume, publish, until
 from troth.brokers.nats_jwt import Key, Kind, creds_file, encode
-from troth.brokers.protocol import Batch, Slot
+from troth.brokers.protocol import Batch, Login, Slot
 
 
 async def connections(nats: Stage) -> list[int]:
@@ -137,3 +137,13 @@ async def test_a_user_that_gives_itself_permissions_is_not_let_in(nats: Stage) -
     token = encode({"name": "shop", "sub": user.public, "nats": nats_claims}, signer, 1)
     with pytest.raises(errors.Error, match=r"(?i)authorization"):
         await nats.enter(creds_file(token, user), "_INBOX")
+
+
+async def test_it_is_told_from_outside_whether_a_creds_file_still_works(nats: Stage) -> None:
+    await nats.give(["shop"])
+    assert not await nats.broker.apply(Batch((nats.issue("shop", Slot.SECOND),)))
+    logins = [Login("shop", slot, nats.creds["shop", slot]) for slot in Slot]
+    assert [await nats.broker.admits(login) for login in logins] == [True, True]
+    assert not await nats.broker.apply(Batch(revocations=(("shop", Slot.FIRST),)))
+    assert [await nats.broker.admits(login) for login in logins] == [False, True]
+    assert not await connections(nats)
