@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from tests.builders import NOW, OWN, Cluster, Manifest, identity, owned, shop, stamp
@@ -165,12 +164,7 @@ def see(
 def lose_sight(cluster: Cluster, fault: Fault = DOWN, at: Ref = MAIN) -> None:
     """Look at a broker in vain; what was seen before stays known."""
     before, uptime = cluster.world.brokers.look(at), cluster.world.uptime
-    attempts = before.attempts + 1
-    down_since = before.down_since if before.down_since is not None else uptime
-    cluster.world.brokers.saw(
-        at,
-        replace(before, fault=fault, tried_at=uptime, attempts=attempts, down_since=down_since),
-    )
+    cluster.world.brokers.saw(at, before.tried(uptime, fault))
 
 
 def tell(cluster: Cluster, at: Ref = MAIN) -> Ledger:

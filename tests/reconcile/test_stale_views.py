@@ -74,6 +74,7 @@ async def test_what_another_issued_since_it_was_planned_is_not_replaced() -> Non
     secret = server.objects[SECRET]
     world.forget(*SECRET, int(secret["metadata"]["resourceVersion"]) + 1)
     (step,) = (each for each in plan(identity_key(SID), world, NOW).steps if is_leaf(each))
+    assert isinstance(step, IssueLeaf)
     secret["metadata"]["resourceVersion"] += "000"
     world.observe(copy.deepcopy(secret))  # as a watch tells it while the key is made
     with pytest.raises(TryAgain):

@@ -8,13 +8,16 @@ import asyncio
 import copy
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from troth.cluster.errors import ApiError
+from troth.planning.plan import BackgroundStep
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.engine import Engine
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
+from troth.world.world import World
 
 Place = tuple[str, Ref]
 _LONG = 3600.0
@@ -26,6 +29,20 @@ class _Always:
     remaining = _LONG
 
     async def gained(self) -> None:
+        return
+
+
+class _Unasked:
+    """A rehearsal asks no broker: what is known of one is that it is being asked."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def begin(self, step: BackgroundStep) -> None:
+        look = self._world.brokers.look(step.broker)
+        self._world.brokers.saw(step.broker, replace(look, busy=True))
+
+    async def close(self) -> None:
         return
 
 
@@ -57,6 +74,7 @@ class Rehearsal:
     async def converge(self, own_namespace: str, now: datetime) -> Engine:
         """Let an engine work on the objects until nothing is left to do at `now`."""
         engine = Engine(self, own_namespace, clock=MovableClock(now), permit=_Always())
+        engine.background = _Unasked(engine.world)
         for manifest in list(self.objects.values()):
             engine.observe(copy.deepcopy(manifest))
         worker = asyncio.create_task(engine.work())
@@ -135,6 +153,10 @@ class Rehearsal:
                 case "remove":
                     del stored[part][key]
         return self._write((kind, ref), stored)
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        """Return an object."""
+        return copy.deepcopy(self._get(kind, ref))
 
     async def metadata(self, kind: str, ref: Ref) -> Manifest:
         """Return an object's metadata."""
