@@ -31,6 +31,7 @@ from troth.planning.plan import (
     WriteStep,
 )
 from troth.reconcile.clock import Clock
+from troth.reconcile.credential_secrets import credential_secret
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import (
     adopted_secret,
@@ -334,8 +335,12 @@ class Executor:
         match step:
             case SetFinalizers():
                 return await self._set_finalizers(step)
-            case _:
-                raise TryAgain
+            case TurnCredential():
+                try:
+                    secret = credential_secret(step, self._keyring, self._clock.now())
+                except ValueError as error:
+                    raise TryAgain from error
+                return await self._put(secret, step.uid, step.resource_version)
 
     async def _set_finalizers(self, step: SetFinalizers) -> Keys:
         patch = {
