@@ -46,6 +46,8 @@ CREDENTIALS_AT_ONCE = 250
 """To a call: librdkafka hashes them first, 4 to 7 ms each, and its timeout runs meanwhile."""
 TIMEOUT = 15.0
 """Seconds to a call."""
+PAUSES = (0.0, 0.1, 0.4)
+"""Seconds before each time that a password is tried."""
 FAREWELL = 5.0
 """Seconds that closing may take."""
 
@@ -117,11 +119,19 @@ class Kafka:
         """
 
     async def admits(self, login: Login) -> bool:
-        """Say whether a password lets somebody in where the clients are; raises `BrokerError`."""
+        """Try a password where the clients are; raises `BrokerError`.
+
+        It is tried again before the answer is yes, since a server may not know yet what the
+        controller wrote.
+        """
         mechanism = kafka_credentials.MECHANISMS[login.slot]
         by_password = Scram(login.principal, login.secret, mechanism)
         access = replace(self._access, servers=self._clients, login=by_password)
-        return await self._run(Client(access, self._timeout, self._closing).is_let_in)
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            if not await self._run(Client(access, self._timeout, self._closing).is_let_in):
+                return False
+        return True
 
     async def close(self) -> None:
         """Let go of the cluster. A call that is under way is given up, and fails."""
