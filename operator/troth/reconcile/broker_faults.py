@@ -37,7 +37,8 @@ def fault_of(error: BrokerError | ApiError | TimeoutError, broker: Ref) -> Fault
     if isinstance(error, SecretMissingError):
         return Fault("SecretMissing", str(error))
     if isinstance(error, BrokerError):
-        return Fault(REASONS.get(type(error), "BrokerFailed"), str(error))
+        reasons = (reason for kind, reason in REASONS.items() if isinstance(error, kind))
+        return Fault(next(reasons, "BrokerFailed"), str(error))
     if isinstance(error, ApiError):
         message = f"the Secrets or the ledger of {broker} cannot be read or written: {error}"
         return Fault("ApiServerFailed", message)

@@ -56,10 +56,11 @@ class Kafka(Model):
     bootstrap_servers: Servers
     """The servers that are asked first, as host:port."""
     tls: BrokerTLS | None = None
-    """How the servers prove themselves; nothing is encrypted when left out."""
+    """How the servers prove themselves; every connection has TLS, also when left out."""
     admin_secret_ref: LocalReference
     """The Secret of this namespace with which Troth administers the cluster: tls.crt and tls.key,
-    or username and password."""
+    or username, password and mechanism, SCRAM-SHA-512 when left out. With bootstrap.servers, where
+    Troth has another listener than clients."""
     clients: KafkaClients = KafkaClients.SCRAM
     """SCRAM: with a password in a Secret of each identity. MTLS: with the identity's certificate,
     which the cluster maps to the principal."""
@@ -98,7 +99,7 @@ class NATS(Model):
     account: AccountKey
     """The public key of the account in which everything is."""
     tls: BrokerTLS | None = None
-    """How the servers prove themselves; nothing is encrypted when left out."""
+    """How the servers prove themselves; every connection has TLS, also when left out."""
     admin_secret_ref: LocalReference
     """The Secret of this namespace with which Troth administers the account: system.creds, of a
     user of the system account, and operator.nk, the seed of a signing key of the operator."""
