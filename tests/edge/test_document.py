@@ -20,6 +20,24 @@ from troth.edge.document import CallToken, DocumentError, parse_document
 
 CALL = {"name": "finance/ledger", "spiffeID": f"spiffe://{DOMAIN}/a", "ports": ["https"]}
 
+MESSAGES: dict[str, Any] = {
+    "policy": "shop/orders",
+    "action": "Consume",
+    "group": "payments",
+    "broker": "messaging/main",
+    "type": "kafka",
+    "topic": "prod.orders.v1",
+    "principal": "troth-shop.payments",
+    "context": {"require": ["Actor", "Tenant"]},
+    "schema": '{"properties":{"total":{"multipleOf":0.01}}}',
+    "deadLetter": {"topic": "prod.orders.v1.dlq", "review": "Required"},
+    "producers": [CHECKOUT],
+}
+
+
+def without(*names: str, **others: Any) -> dict[str, Any]:
+    return {name: each for name, each in MESSAGES.items() if name not in names} | others
+
 
 def with_forwards(value: Any) -> dict[str, Any]:
     port = {"name": "https", "scopes": [], "forwards": value}
@@ -49,6 +67,19 @@ def test_all_of_it_is_read() -> None:
     assert whole.requires.token.proof_of_possession == "Optional"
     assert whole.requires.context == {"Tenant"}
     assert whole.starts_transactions.context == {"channel"}
+
+
+def test_what_it_says_of_messages_is_read() -> None:
+    publishing = without("deadLetter", "producers", "group", "schema", "topic", action="Publish")
+    publishing |= {"prefix": "prod.orders.", "stream": "ORDERS", "schemaFault": "SchemaInvalid"}
+    consumed, published = read(messages=[MESSAGES, publishing]).messages
+    assert consumed.producers == {CHECKOUT}
+    assert consumed.context.require == {"Actor", "Tenant"}
+    assert json.loads(consumed.schema_)["properties"] == {"total": {"multipleOf": 0.01}}
+    assert consumed.dead_letter.topic == "prod.orders.v1.dlq"
+    assert (published.prefix, published.topic, published.stream) == ("prod.orders.", None, "ORDERS")
+    assert (published.schema_, published.schema_fault) == (None, "SchemaInvalid")
+    assert read().messages == ()
 
 
 def test_what_an_operator_without_tokens_writes_is_read() -> None:
@@ -91,6 +122,20 @@ def test_what_an_operator_without_tokens_writes_is_read() -> None:
         {"requires": by_token("Never")},
         {"requires": by_token() | {"mfa": True}},
         {"startsTransactions": {"scopes": []}},
+        {"messages": {}},
+        {"messages": [without("policy")]},
+        {"messages": [without("topic")]},
+        {"messages": [MESSAGES | {"prefix": "prod."}]},
+        {"messages": [MESSAGES | {"action": "Read"}]},
+        {"messages": [MESSAGES | {"action": "Publish"}]},
+        {"messages": [MESSAGES | {"schema": {}}]},
+        {"messages": [MESSAGES | {"schemaFault": "SchemaInvalid"}]},
+        {"messages": [MESSAGES | {"context": {"require": ["Region"]}}]},
+        {"messages": [MESSAGES | {"context": {"require": [], "forbid": []}}]},
+        {"messages": [MESSAGES | {"producers": ["checkout"]}]},
+        {"messages": [MESSAGES | {"deadLetter": {"topic": "a"}}]},
+        {"messages": [MESSAGES | {"encrypted": True}]},
+        {"messages": [MESSAGES, MESSAGES]},
     ],
 )
 def test_a_document_of_another_shape_is_refused(changed: dict[str, Any]) -> None:

@@ -115,7 +115,7 @@ def _entry(policy: Ref, asked: Asked, world: World) -> dict[str, Any] | None:
         **_at_broker(declared, broker, asked.identity),
         "context": {"require": _required(declared)},
         **_schema(declared, world),
-        **_dead_letter(declared),
+        **(_dead_letter(declared) if asked.action is Action.CONSUME else {}),
     }
 
 

@@ -1,0 +1,241 @@
+"""`identity.json` says which messages an identity may publish and consume, and how they must be."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, identity, shop
+from tests.messaging import NATS, broker, consumer, policy, producer
+from troth.edge.document import parse_document
+from troth.planning.messages import ROOM
+from troth.resources.references import Ref
+from troth.world.keys import identity_key
+from troth.world.observe import decoded
+
+SCHEMA = {"type": "object", "required": ["id"], "properties": {"total": {"multipleOf": 0.01}}}
+ORDERS: dict[str, Any] = {
+    "producers": [producer("checkout")],
+    "consumers": [consumer("fulfilment", "fulfilment")],
+    "schema": {"jsonSchema": SCHEMA},
+    "context": {"require": ["Tenant", "Actor"]},
+    "deadLetter": {"topic": "prod.orders.v1.dlq", "review": "Required"},
+}
+CHECKOUT = "spiffe://production.example/ns/shop/sa/till"
+
+
+def names(*policies: str) -> list[Manifest]:
+    return [{"policy": {"name": each}} for each in policies]
+
+
+def checkout(**spec: Any) -> Manifest:
+    return identity("checkout", **{"account": "till", "publishes": names("orders")} | spec)
+
+
+def fulfilment(**spec: Any) -> Manifest:
+    return identity("fulfilment", **{"consumes": names("orders")} | spec)
+
+
+def stage(*others: Manifest, **changed: Any) -> Cluster:
+    """A broker, the policy `orders`, who publishes and who consumes."""
+    return shop(broker(), policy(**ORDERS | changed), checkout(), fulfilment(), *others)
+
+
+def document(cluster: Cluster, name: str) -> str:
+    secret = cluster.settle().objects["Secret", Ref("shop", f"{name}-identity")]
+    return decoded(secret)["identity.json"].decode()
+
+
+def said(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    """The entries of an identity's document, which the edge library reads as they are."""
+    text = document(cluster, name)
+    found: list[dict[str, Any]] = json.loads(text).get("messages", [])
+    assert len(parse_document(text).messages) == len(found)
+    return found
+
+
+def test_who_publishes_is_told_what_a_message_must_look_like_and_carry() -> None:
+    (entry,) = said(stage(), "checkout")
+    assert json.loads(entry.pop("schema")) == SCHEMA
+    assert entry == {
+        "policy": "shop/orders",
+        "action": "Publish",
+        "broker": "messaging/main",
+        "type": "kafka",
+        "topic": "prod.orders.v1",
+        "principal": "troth-shop.checkout",
+        "context": {"require": ["Actor", "Tenant"]},
+    }
+
+
+def test_who_consumes_is_told_too_who_publishes_and_where_failures_go() -> None:
+    (entry,) = said(stage(), "fulfilment")
+    assert json.loads(entry.pop("schema")) == SCHEMA
+    assert entry == {
+        "policy": "shop/orders",
+        "action": "Consume",
+        "group": "fulfilment",
+        "broker": "messaging/main",
+        "type": "kafka",
+        "topic": "prod.orders.v1",
+        "principal": "troth-shop.fulfilment",
+        "context": {"require": ["Actor", "Tenant"]},
+        "deadLetter": {"topic": "prod.orders.v1.dlq", "review": "Required"},
+        "producers": [CHECKOUT],
+    }
+
+
+def test_a_prefix_and_a_stream_are_told_and_what_is_not_asked_for_is_not() -> None:
+    cluster = shop(
+        broker(described=NATS),
+        policy(
+            topic={"prefix": "prod.orders.", "stream": "ORDERS"}, producers=[producer("checkout")]
+        ),
+        checkout(),
+    )
+    (entry,) = said(cluster, "checkout")
+    assert (entry["prefix"], entry["stream"]) == ("prod.orders.", "ORDERS")
+    assert entry["type"] == "nats"
+    assert entry["context"] == {"require": []}
+    assert not {"topic", "schema", "schemaFault", "deadLetter", "producers", "group"} & {*entry}
+
+
+def test_an_identity_without_topics_keeps_its_bytes() -> None:
+    alone = document(shop(checkout(publishes=[])), "checkout")
+    assert document(stage(checkout(publishes=[])), "checkout") == alone
+    assert "messages" not in alone
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"producers": [], "consumers": []},
+        {"environment": "staging"},
+        {"topic": {"name": "elsewhere.orders"}},
+        {"brokerRef": {"name": "other"}},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_is_not_live_is_not_in_it(changed: dict[str, Any]) -> None:
+    cluster = stage(**changed)
+    assert said(cluster, "checkout") == []
+    assert said(cluster, "fulfilment") == []
+
+
+def test_what_is_taken_back_goes_from_both_sides() -> None:
+    cluster = stage()
+    assert said(cluster, "fulfilment")[0]["producers"] == [CHECKOUT]
+    affected = cluster.put(checkout(publishes=[]))
+    assert identity_key(Ref("shop", "fulfilment")) in affected
+    assert said(cluster, "fulfilment")[0]["producers"] == []
+    assert said(cluster, "checkout") == []
+
+
+def test_a_producer_under_another_name_is_told_to_who_consumes() -> None:
+    cluster = stage()
+    said(cluster, "fulfilment")
+    affected = cluster.put(checkout(account="desk"))
+    assert identity_key(Ref("shop", "fulfilment")) in affected
+    assert said(cluster, "fulfilment")[0]["producers"] == [CHECKOUT.replace("till", "desk")]
+
+
+def test_a_producer_without_a_certificate_has_no_name_to_prove() -> None:
+    trust = gateway_only("gateway", NOW + DAY)
+    cluster = stage(checkout(ports=["https"], accepts=[accept("gateway")], authentication=trust))
+    assert said(cluster, "fulfilment")[0]["producers"] == []
+
+
+# What a conflict suspends
+
+
+def in_dispute() -> Manifest:
+    """A policy that claims the topic for another environment: the grants are suspended."""
+    return policy("rival", environment="staging")
+
+
+@pytest.mark.parametrize("name", ["checkout", "fulfilment"])
+def test_what_is_suspended_stays_and_nothing_new_comes(name: str) -> None:
+    cluster = stage()
+    before = said(cluster, name)
+    cluster.put(in_dispute())
+    assert said(cluster, name) == before
+    cluster.put(policy(**ORDERS | {"topic": {"name": "prod.orders.v2"}}))
+    cluster.put(policy("rival", environment="staging", topic={"name": "prod.orders.v2"}))
+    assert said(cluster, name) == []
+    assert said(stage(in_dispute()), name) == []
+
+
+@pytest.mark.parametrize("name", ["checkout", "fulfilment"])
+def test_of_a_policy_or_a_broker_that_cannot_be_read_everything_stays(name: str) -> None:
+    for broken in (policy(**ORDERS | {"topic": {}}), broker(owns=[])):
+        cluster = stage()
+        before = said(cluster, name)
+        cluster.put(broken)
+        assert said(cluster, name) == before
+
+
+def test_of_what_stays_a_producer_that_takes_itself_back_goes() -> None:
+    cluster = stage()
+    said(cluster, "fulfilment")
+    cluster.put(policy(**ORDERS | {"topic": {}}))
+    cluster.put(checkout(publishes=[]))
+    assert said(cluster, "fulfilment")[0]["producers"] == []
+
+
+def test_a_suspended_dead_letter_stays_where_it_was_there() -> None:
+    cluster = stage()
+    before = said(cluster, "fulfilment")
+    rival = policy("rival", environment="staging", topic={"name": "prod.orders.v1.dlq"})
+    cluster.put(rival)
+    assert said(cluster, "fulfilment") == before
+    (entry,) = said(stage(rival), "fulfilment")
+    assert "deadLetter" not in entry
+    assert entry["topic"] == "prod.orders.v1"
+
+
+# Schemas
+
+
+def test_a_schema_that_cannot_be_used_lets_no_message_be_good() -> None:
+    cluster = stage(schema={"jsonSchema": {"type": "strnig"}})
+    for name in ("checkout", "fulfilment"):
+        (entry,) = said(cluster, name)
+        assert entry["schemaFault"] == "SchemaInvalid"
+        assert "schema" not in entry
+
+
+def test_schemas_that_have_no_room_are_named_by_their_fault() -> None:
+    """Always the same ones: those of the first policies are there."""
+    wide = {"jsonSchema": {"description": '"' * 30_000}}
+    policies = [
+        policy(
+            f"p{n:02}",
+            topic={"name": f"prod.t{n:02}"},
+            producers=[producer("checkout")],
+            schema=wide,
+        )
+        for n in range(20)
+    ]
+    publishes = names(*(each["metadata"]["name"] for each in policies))
+    cluster = shop(broker(), *policies, checkout(publishes=publishes))
+    text = document(cluster, "checkout")
+    assert len(text) < ROOM + 20_000
+    entries = said(cluster, "checkout")
+    fitting = [entry for entry in entries if "schema" in entry]
+    assert entries[: len(fitting)] == fitting
+    assert 0 < len(fitting) < len(entries)
+    assert {entry.get("schemaFault") for entry in entries[len(fitting) :]} == {"SchemasTooLarge"}
+
+
+def test_it_does_not_depend_on_the_order_of_declarations() -> None:
+    declared = [broker(), policy(**ORDERS), checkout(), fulfilment()]
+    for name in ("checkout", "fulfilment"):
+        assert said(shop(*declared), name) == said(shop(*reversed(declared)), name)
+
+
+def test_it_is_the_same_at_every_look() -> None:
+    cluster = stage(in_dispute())
+    text = document(cluster, "fulfilment")
+    version = cluster.version
+    assert document(cluster, "fulfilment") == text
+    assert cluster.version == version
