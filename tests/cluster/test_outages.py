@@ -66,7 +66,7 @@ async def test_a_copy_killed_and_restarted_writes_and_issues_nothing(
         "services": 1,
         "endpointslices": 1,
         "secrets": 2,  # those of identities, and those of its own namespace
-        "configmaps": 1,
+        "configmaps": 2,  # those that Troth wrote, and those with schemas
         "networkpolicies": 1,
     }
     await stage.person.delete("NetworkPolicy", policy_ref(payments))

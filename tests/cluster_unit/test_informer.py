@@ -65,7 +65,7 @@ class Watched:
             raise fault
 
     async def pages(self, selection: Selection) -> AsyncIterator[Manifest]:
-        assert selection == SELECTION
+        assert selection.kind == "Namespace"
         self.lists += 1
         version, items = str(self.version), [*self.objects.values()]
         for start in range(0, max(len(items), 1), self.page):
@@ -79,7 +79,7 @@ class Watched:
     async def watch(
         self, selection: Selection, resource_version: str, silence: float
     ) -> AsyncIterator[Manifest]:
-        assert selection == SELECTION
+        assert selection.kind == "Namespace"
         assert silence > 60, "bookmarks come once a minute"
         self.watches.append(resource_version)
         self.fail()
@@ -104,13 +104,14 @@ class Seen:
     """A sink that remembers what is there."""
 
     objects: dict[str, Manifest] = field(default_factory=dict)
+    forgets: str = "Namespace"
 
     def observe(self, manifest: Manifest) -> None:
         assert manifest["kind"] == "Namespace"
         self.objects[manifest["metadata"]["name"]] = manifest
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
-        assert kind == "Namespace"
+        assert kind == self.forgets
         assert version
         self.objects.pop(ref.name, None)
 
@@ -133,13 +134,14 @@ class Scene:
         return versions[0] == versions[1]
 
 
-def scene(*names: str) -> Scene:
-    server, sink, failures = Watched(), Seen(), list[int]()
+def scene(*names: str, selection: Selection = SELECTION) -> Scene:
+    forgets = selection.known_as or selection.kind
+    server, sink, failures = Watched(), Seen(forgets=forgets), list[int]()
     for name in names:
         server.put(name)
     informer = Informer(
         cast("ApiServer", server),
-        SELECTION,
+        selection,
         sink,
         lambda _, error: failures.append(error.status),
     )
@@ -213,6 +215,25 @@ def test_what_was_deleted_in_a_gap_is_forgotten() -> None:
         await settle()
         assert it.agrees()
         assert it.server.lists == 2
+        task.cancel()
+
+    run(story())
+
+
+def test_what_a_selection_lost_is_forgotten_as_what_it_was_selected_for() -> None:
+    """Another selection of the same kind may have it now, and must not lose it."""
+
+    async def story() -> None:
+        it = scene("a", "b", "c", selection=Selection("Namespace", known_as="Namespace of schemas"))
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.drop("a")
+        await settle()
+        assert it.agrees()
+        it.server.drop("b")
+        it.server.forget_history()
+        await settle()
+        assert it.agrees()
         task.cancel()
 
     run(story())
