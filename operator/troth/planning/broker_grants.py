@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from troth.planning.broker_changes import Rules, Wanted
-from troth.planning.broker_rules import rules_of
+from troth.planning.broker_rules import rules_of, unsupported
 from troth.resources.message_broker import MessageBroker
 from troth.resources.topic_policy import OnDelete, TopicPolicy
 from troth.resources.topic_policy_status import GrantState
@@ -69,7 +69,8 @@ def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:
     """Return the rules of a grant that is live or suspended; none of any other, or one that the
     broker cannot have.
     """
-    if asked.grant is None or asked.state not in (GrantState.LIVE, GrantState.SUSPENDED):
+    decided = asked.state in (GrantState.LIVE, GrantState.SUSPENDED)
+    if asked.grant is None or not decided or unsupported(broker) is not None:
         return NOTHING
     found = rules_of(broker.spec.type, asked.grant)
     return found if isinstance(found, frozenset) else NOTHING

@@ -31,6 +31,8 @@ def rules_of(type_: BrokerType, grant: Grant) -> frozenset[Rule] | str:
 
     What a broker would take for more than was declared is never told to it.
     """
+    if type_ not in TABLES:
+        return f"{type_} is not served yet"
     try:
         return TABLES[type_]([grant])
     except ValueError as error:

@@ -1,7 +1,8 @@
 """What Troth's children look like from outside: names, labels, owners."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from troth.resources.message_broker import MessageBroker
 from troth.resources.metadata import API_VERSION, Resource
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
@@ -13,6 +14,7 @@ from troth.world.facts import (
     SECRET_SUFFIX,
     Content,
     Fact,
+    Fault,
     Manifest,
 )
 
@@ -25,9 +27,9 @@ def secret_ref(identity: Ref) -> Ref:
     return Ref(identity.namespace, identity.name + SECRET_SUFFIX)
 
 
-def policy_ref(identity: Ref) -> Ref:
-    """Return where an identity's NetworkPolicy is."""
-    return Ref(identity.namespace, identity.name + POLICY_SUFFIX)
+def policy_ref(owner: Ref) -> Ref:
+    """Return where an identity's NetworkPolicy is, or that of a broker."""
+    return Ref(owner.namespace, owner.name + POLICY_SUFFIX)
 
 
 def metadata_of(ref: Ref, owner: Resource) -> Manifest:
@@ -43,7 +45,7 @@ def metadata_of(ref: Ref, owner: Resource) -> Manifest:
             OWNER_NAME: owner.metadata.name,
         },
     }
-    if isinstance(owner, ServiceIdentity):
+    if _beside(ref, owner):
         metadata["ownerReferences"] = [
             {
                 "apiVersion": API_VERSION,
@@ -61,12 +63,38 @@ def is_child(fact: Fact, owner: Resource) -> bool:
 
     An owner reference decides where there can be one; a label changed by hand is then put right.
     """
-    if isinstance(owner, ServiceIdentity):
+    if _beside(fact.ref, owner):
         return owner.metadata.uid in fact.owner_uids
     return (fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)) == (
         owner.kind,
         owner.metadata.name,
     )
+
+
+def _beside(ref: Ref, owner: Resource) -> bool:
+    """Say whether a child is in its owner's namespace, so that there can be an owner reference."""
+    if isinstance(owner, ServiceIdentity | MessageBroker):
+        return owner.ref.namespace == ref.namespace
+    return False
+
+
+def taken(
+    kind: str, ref: Ref, fact: Fact | None, owner: Resource, *, seen: datetime | None, now: datetime
+) -> Fault | None:
+    """Return why a child cannot be written where it belongs: something else is there.
+
+    `fact` is what of Troth's stands there, and `seen` when something foreign was last found.
+    """
+    if fact is not None and not is_child(fact, owner):
+        message = f"{kind} {ref} belongs to another owner; it is left alone until it is gone"
+        return Fault("Conflict", message)
+    if seen is not None and now < seen + FOREIGN_RETRY:
+        message = (
+            f"a {kind} {ref} exists that is not Troth's and is never overwritten; rename or "
+            f"delete it, or rename this {owner.kind}"
+        )
+        return Fault("Conflict", message)
+    return None
 
 
 def differs(manifest: Manifest, fact: Content) -> bool:

@@ -8,7 +8,8 @@ from troth.pki.certificates import Leaf, spread_of
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
 from troth.planning.anchors import trusted_anchors
-from troth.planning.children import FOREIGN_RETRY, is_child, policy_ref, secret_ref
+from troth.planning.broker_reach import Reach, reach_of
+from troth.planning.children import is_child, policy_ref, secret_ref, taken
 from troth.planning.plan import Remove, Step
 from troth.planning.rotation import reissue_wait
 from troth.resources.authentication import Certificate, GatewayOnly
@@ -46,6 +47,7 @@ class View:
     edges: tuple[Edge, ...]
     topics: tuple[TopicGrant, ...]
     """The grants of every policy that the identity names, its own and those of others."""
+    reach: Reach
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
@@ -72,7 +74,8 @@ class View:
         """
         suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
         suspended |= any(grant.state is GrantState.SUSPENDED for grant in self.topics)
-        kept = suspended or self.domain is None or self.shared is not None
+        unsettled = suspended or self.reach.unsettled
+        kept = unsettled or self.domain is None or self.shared is not None
         return child.resource_version if child is not None and kept else ""
 
 
@@ -99,6 +102,7 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
         services=tuple(world.service_names(ref)),
         edges=edges,
         topics=tuple(_topics(ref, world)),
+        reach=reach_of(ref, world),
         trust_turns=tuple(_trust_turns(ref, edges, world)),
         reissue_wait=_reissue_wait(identity, domain, known, world),
         rotations=world.rotations.of(identity_key(ref)),
@@ -155,17 +159,8 @@ def conflict(
     kind: str, ref: Ref, fact: IdentitySecret | Content | None, view: View
 ) -> Fault | None:
     """Return why a child cannot be written where it belongs."""
-    if fact is not None and not is_child(fact, view.identity):
-        message = f"{kind} {ref} belongs to another owner; it is left alone until it is gone"
-        return Fault("Conflict", message)
     seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
-    if seen is not None and view.now < seen + FOREIGN_RETRY:
-        message = (
-            f"a {kind} {ref} exists that is not Troth's and is never overwritten; rename or "
-            "delete it, or rename this ServiceIdentity"
-        )
-        return Fault("Conflict", message)
-    return None
+    return taken(kind, ref, fact, view.identity, seen=seen, now=view.now)
 
 
 def removal(

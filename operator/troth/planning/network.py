@@ -9,35 +9,27 @@ apart and kept while its edge is suspended.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
+from troth.planning.broker_reach import Reach, broker_rule
 from troth.planning.issuers import PORT
-from troth.planning.strangers import (
-    NAMESPACE_NAME,
-    collectors,
-    pods_in,
-    selector,
-    unverified_peers,
+from troth.planning.network_rules import (
+    Peers,
+    Rule,
+    distinct,
+    listed,
+    numbers,
+    spec_of,
+    standing_rule,
+    unaccounted,
 )
+from troth.planning.strangers import collectors, pods_in, selector, unverified_peers
+from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.resources.service_identity import Port, Protocol, ServiceIdentity
+from troth.resources.service_identity import Protocol, ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import Network
 from troth.trust.edges import Edge, find_port
 from troth.world.facts import Content, Endpoint, Manifest
-
-Rule = dict[str, Any]
-
-
-def _ports(ports: Iterable[tuple[Protocol, int]]) -> list[Manifest]:
-    return [
-        {"protocol": protocol.value, "port": number}
-        for protocol, number in sorted(set(ports), key=lambda pair: (pair[1], pair[0].value))
-    ]
-
-
-def _numbers(ports: Iterable[Port]) -> list[Manifest]:
-    return _ports((port.protocol, port.port) for port in ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +37,8 @@ class Situation:
     """All that the policy of one workload depends on.
 
     `peers` has the identity of every peer of an edge that can be read; `existing` is the policy as
-    it stands, None without one; `issuer` are the pods that issue its tokens, None without any.
+    it stands, None without one; `issuer` are the pods that issue its tokens, None without any;
+    `reach` is to which brokers it may go, and `brokers` are all that can be read.
     """
 
     identity: ServiceIdentity
@@ -54,7 +47,9 @@ class Situation:
     network: Network
     api_endpoints: frozenset[Endpoint]
     existing: Content | None
-    issuer: Manifest | None = None
+    issuer: Manifest | None
+    reach: Reach
+    brokers: Mapping[Ref, MessageBroker]
 
     def standing(self, direction: str) -> list[Rule]:
         """Return the rules of the policy as it stands: of its `ingress` or its `egress`."""
@@ -63,45 +58,19 @@ class Situation:
 
 def compile_policy(situation: Situation) -> Manifest:
     """Return the spec of the workload's NetworkPolicy: deny everything but what is listed."""
-    return _spec(
+    outbound = list(_outbound(situation))
+    return spec_of(
         selector(situation.identity.spec.workload.pod_selector),
-        [*_exceptions(situation), *_inbound(situation), *_unverified(situation)],
-        [
+        ingress=[*_exceptions(situation), *_inbound(situation), *_unverified(situation)],
+        egress=[
             *_dns(situation),
-            *_outbound(situation),
+            *outbound,
+            *(rule for rule in distinct(_to_brokers(situation)) if rule not in outbound),
             *_external(situation),
             *_api_server(situation),
             *_issuer(situation),
         ],
     )
-
-
-def keep_open(specs: Iterable[Manifest], existing: Mapping[str, Any]) -> Manifest:
-    """Return `existing` without the rules that none of `specs` has any more; nothing is added.
-
-    For a workload whose own standing is unsettled: what was open stays open unless it was taken
-    back, and nothing opens. There is one spec for each trust domain that claims the workload.
-    """
-    allowed = list(specs)
-    ingress, egress = (
-        [
-            rule
-            for rule in existing.get(side) or []
-            if any(rule in spec.get(side, []) for spec in allowed)
-        ]
-        for side in ("ingress", "egress")
-    )
-    return _spec(existing["podSelector"], ingress, egress)
-
-
-def _spec(pods: Manifest, ingress: list[Rule], egress: list[Rule]) -> Manifest:
-    """Return a policy's spec as the API server stores it: without empty lists."""
-    spec: Manifest = {"podSelector": pods, "policyTypes": ["Ingress", "Egress"]}
-    if ingress:
-        spec["ingress"] = ingress
-    if egress:
-        spec["egress"] = egress
-    return spec
 
 
 def _exceptions(situation: Situation) -> Iterable[Rule]:
@@ -118,7 +87,7 @@ def _exceptions(situation: Situation) -> Iterable[Rule]:
 
 def _named(situation: Situation, names: Iterable[str]) -> list[Manifest]:
     ports = [find_port(situation.identity, name) for name in names]
-    return _numbers(port for port in ports if port is not None)
+    return numbers(port for port in ports if port is not None)
 
 
 def _inbound(situation: Situation) -> Iterable[Rule]:
@@ -153,12 +122,13 @@ def _by_peer(situation: Situation, side: str, edges: Iterable[tuple[Edge, Ref]])
         opened = [edge for edge in group if edge.state is EdgeState.LIVE]
         suspended = [edge for edge in group if edge.state is EdgeState.SUSPENDED]
         if suspended and peer not in situation.peers:
-            found = list(_unaccounted(situation, side, peer, existing))
+            found = list(_unaccounted(situation, side, peer.namespace, existing))
             yield from (rule for rule in found if rule not in kept)
             kept += found
             continue
         if suspended:
-            standing = _standing(situation, side, peer, [*opened, *suspended], existing)
+            wanted = _peer_rule(situation, side, peer, [*opened, *suspended])
+            standing = standing_rule(side, wanted, existing)
             if standing is not None:
                 yield standing
                 continue
@@ -172,45 +142,42 @@ def _peer_rule(situation: Situation, side: str, peer: Ref, edges: list[Edge]) ->
     ports = [find_port(callee, edge.port) for callee, edge in zip(callees, edges, strict=True)]
     return {
         side: [pods_in(peer.namespace, identity.spec.workload.pod_selector)],
-        "ports": _numbers(port for port in ports if port is not None),
+        "ports": numbers(port for port in ports if port is not None),
     }
 
 
-def _standing(
-    situation: Situation, side: str, peer: Ref, edges: list[Edge], existing: list[Rule]
-) -> Rule | None:
-    """Return what stands of a peer's rule while some of its edges are suspended."""
-    wanted = _peer_rule(situation, side, peer, edges)
-    for rule in existing:
-        if rule.get(side) == wanted[side]:
-            standing = rule.get("ports") or []  # without ports: a hand's work, which opened all
-            ports = [port for port in wanted["ports"] if port in standing]
-            return {**wanted, "ports": ports} if ports else None
-    return None
-
-
 def _unaccounted(
-    situation: Situation, side: str, peer: Ref, existing: list[Rule]
+    situation: Situation, side: str, namespace: str, existing: list[Rule]
 ) -> Iterable[Rule]:
-    """Yield the rules that may be those of a peer that cannot be read.
-
-    Such a peer is known by its namespace alone, so every rule for pods there is kept that is
-    neither another peer's nor one of the workload's own exceptions.
+    """Yield the rules that may be those of a peer or a broker that cannot be read, of which no more
+    is known than its namespace.
     """
-    others = [
-        [pods_in(ref.namespace, identity.spec.workload.pod_selector)]
-        for ref, identity in situation.peers.items()
-        if ref.namespace == peer.namespace
-    ]
     elsewhere = [*_exceptions(situation), *_unverified(situation), *_dns(situation)]
     elsewhere += _issuer_rule(situation)
-    for rule in existing:
-        peers = rule.get(side) or [{}]
-        labels = (peers[0].get("namespaceSelector") or {}).get("matchLabels")
-        there = len(peers) == 1 and labels == {NAMESPACE_NAME: peer.namespace}
-        confined = peers[0].get("podSelector") and rule.get("ports")
-        if there and confined and peers not in others and rule not in elsewhere:
-            yield rule
+    others = list(_known_in(situation, namespace))
+    return unaccounted(side, namespace, existing, others, elsewhere)
+
+
+def _known_in(situation: Situation, namespace: str) -> Iterable[Peers]:
+    """Yield the pods in a namespace of every identity and every broker that can be read."""
+    for ref, identity in situation.peers.items():
+        if ref.namespace == namespace:
+            yield [pods_in(namespace, identity.spec.workload.pod_selector)]
+    for ref, broker in situation.brokers.items():
+        if ref.namespace == namespace and broker.spec.workload is not None:
+            yield [pods_in(namespace, broker.spec.workload.pod_selector)]
+
+
+def _to_brokers(situation: Situation) -> Iterable[Rule]:
+    reach = situation.reach
+    existing = situation.standing("egress") if reach.unsettled else []
+    yield from map(broker_rule, reach.live)
+    for broker in reach.staying:
+        standing = standing_rule("to", broker_rule(broker), existing)
+        if standing is not None:
+            yield standing
+    for namespace in sorted(reach.unread):
+        yield from _unaccounted(situation, "to", namespace, existing)
 
 
 def _unverified(situation: Situation) -> Iterable[Rule]:
@@ -225,14 +192,14 @@ def _dns(situation: Situation) -> Iterable[Rule]:
     resolver = situation.network.dns
     yield {
         "to": [pods_in(resolver.namespace, resolver.pod_selector)],
-        "ports": _ports([(Protocol.UDP, resolver.port), (Protocol.TCP, resolver.port)]),
+        "ports": listed([(Protocol.UDP, resolver.port), (Protocol.TCP, resolver.port)]),
     }
 
 
 def _external(situation: Situation) -> Iterable[Rule]:
     for call in situation.identity.spec.calls:
         if call.external:
-            ports = _ports((Protocol.TCP, number) for number in call.external.ports)
+            ports = listed((Protocol.TCP, number) for number in call.external.ports)
             for cidr in call.external.cidrs:
                 yield {"to": [{"ipBlock": {"cidr": cidr}}], "ports": ports}
 
@@ -243,7 +210,7 @@ def _api_server(situation: Situation) -> Iterable[Rule]:
             address = ip_address(endpoint.address)
             yield {
                 "to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}],
-                "ports": _ports([(Protocol.TCP, endpoint.port)]),
+                "ports": listed([(Protocol.TCP, endpoint.port)]),
             }
 
 
@@ -269,4 +236,4 @@ def _issuer(situation: Situation) -> Iterable[Rule]:
 def _issuer_rule(situation: Situation) -> list[Rule]:
     if situation.issuer is None:
         return []
-    return [{"to": [situation.issuer], "ports": _ports([(Protocol.TCP, PORT)])}]
+    return [{"to": [situation.issuer], "ports": listed([(Protocol.TCP, PORT)])}]

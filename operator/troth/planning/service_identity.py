@@ -12,7 +12,8 @@ from troth.planning.edge_status import edge_statuses, peers_agree
 from troth.planning.identity_view import Layer, View, conflict, gather, refused, removal
 from troth.planning.issuers import issuer_pods
 from troth.planning.leaf import leaf_due
-from troth.planning.network import Situation, compile_policy, keep_open
+from troth.planning.network import Situation, compile_policy
+from troth.planning.network_rules import keep_open
 from troth.planning.plan import Apply, Plan
 from troth.planning.restarts import Rollout, plan_rollout
 from troth.planning.strangers import pods_in
@@ -90,6 +91,8 @@ def _plan_network(view: View, world: World) -> Layer:
                 api_endpoints=world.api_endpoints,
                 existing=view.policy,
                 issuer=_issuers_pods(claim, world),
+                reach=view.reach,
+                brokers=world.brokers.messaging.brokers,
             )
         )
         for claim in view.governance.claims

@@ -1,6 +1,6 @@
 """Every grant that anybody declares, with its state, and what the live ones come to at a broker."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from troth.resources.references import Ref
@@ -33,15 +33,40 @@ def grants_of(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[To
 
     A grant is listed when either side declares it, so that both can say which side is missing.
     """
-    asked = set(messaging.asked(policy))
-    named = {(each.identity, each.action) for each in asked if not each.dead_letter}
-    for identity in messaging.users(policy):
-        uses = messaging.uses(identity)
-        for action, policies in ((Action.PUBLISH, uses.publishes), (Action.CONSUME, uses.consumes)):
-            if policy in policies and (identity, action) not in named:
-                asked.add(Asked(identity, action))
-    questions = (Question(registry, messaging, policy, each) for each in sorted(asked))
+    asked = messaging.asked(policy)
+    alone = (_alone(messaging, policy, user, asked) for user in messaging.users(policy))
+    questions = (
+        Question(registry, messaging, policy, each) for each in sorted(asked.union(*alone))
+    )
     return tuple(judge(question) for question in questions)
+
+
+def grants_for(registry: Registry, messaging: Messaging, identity: Ref) -> tuple[TopicGrant, ...]:
+    """Return every grant that touches an identity, by whatever policy, sorted."""
+    uses = messaging.uses(identity)
+    return tuple(
+        judge(Question(registry, messaging, policy, each))
+        for policy in sorted(uses.publishes | uses.consumes | messaging.asking(identity))
+        for each in sorted(_between(messaging, policy, identity))
+    )
+
+
+def _between(messaging: Messaging, policy: Ref, identity: Ref) -> frozenset[Asked]:
+    asked = frozenset(each for each in messaging.asked(policy) if each.identity == identity)
+    return asked.union(_alone(messaging, policy, identity, asked))
+
+
+def _alone(
+    messaging: Messaging, policy: Ref, identity: Ref, asked: frozenset[Asked]
+) -> Iterator[Asked]:
+    """Yield for what an identity names a policy that does not name it for that."""
+    uses = messaging.uses(identity)
+    for action, policies in ((Action.PUBLISH, uses.publishes), (Action.CONSUME, uses.consumes)):
+        if policy in policies and not any(
+            (each.identity, each.action, each.dead_letter) == (identity, action, False)
+            for each in asked
+        ):
+            yield Asked(identity, action)
 
 
 def grants_at(registry: Registry, messaging: Messaging, broker: Ref) -> tuple[TopicGrant, ...]:

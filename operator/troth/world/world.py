@@ -411,6 +411,8 @@ class World:
                 return {domain_key(name)}
             case "ServiceIdentity", str():
                 return {identity_key(Ref(fact.ref.namespace, name))}
+            case "MessageBroker", str():
+                return {broker_key(Ref(fact.ref.namespace, name))}
             case _:
                 return set()
 

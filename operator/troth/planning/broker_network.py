@@ -1,0 +1,179 @@
+"""The NetworkPolicy at a broker: who has a grant there gets to its pods.
+
+It takes in nobody else but Troth and the broker's own pods. Whatever else has to reach them, a
+monitoring system or clients that Troth does not know, needs a NetworkPolicy of its own beside it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.planning import status as verdicts
+from troth.planning.broker_grants import BrokerGrants
+from troth.planning.broker_rules import unsupported
+from troth.planning.children import FOREIGN_RETRY, is_child, metadata_of, policy_ref, taken
+from troth.planning.network_rules import (
+    Peers,
+    Rule,
+    distinct,
+    numbers,
+    spec_of,
+    standing_rule,
+    unaccounted,
+)
+from troth.planning.plan import Apply, Remove, Step
+from troth.planning.strangers import pods_in, selector
+from troth.resources.conditions import Verdict
+from troth.resources.message_broker import BrokerMode, BrokerWorkload, MessageBroker
+from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
+from troth.resources.service_identity import Enforcement
+from troth.trust.topic_grants import undecided
+from troth.world.brokers import identity_of
+from troth.world.facts import Fault, Manifest
+from troth.world.world import World
+
+TYPE = "NetworkEnforced"
+OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
+"""The operator's own pods in its namespace, as the chart labels them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerNetwork:
+    """The network's share of a broker's plan: how it stands, what to do, when to look again."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...] = ()
+    due: datetime | None = None
+
+
+def plan_broker_network(
+    broker: MessageBroker, grants: BrokerGrants, world: World, now: datetime
+) -> BrokerNetwork:
+    """Return what becomes of the NetworkPolicy at a broker at which this is granted."""
+    ref = policy_ref(broker.ref)
+    standing, seen = world.policies.get(ref), world.foreign.get(("NetworkPolicy", ref))
+    fault = unsupported(broker)
+    if fault is not None:
+        return BrokerNetwork(verdicts.false(TYPE, fault.reason, fault.message))
+    if broker.spec.mode is not BrokerMode.ENFORCE or broker.spec.workload is None:
+        ours = standing is not None and is_child(standing, broker)
+        removal = (Remove("NetworkPolicy", ref, standing.uid),) if standing and ours else ()
+        return BrokerNetwork(_unwritten(broker), removal)
+    conflict = taken("NetworkPolicy", ref, standing, broker, seen=seen, now=now)
+    if standing is None and conflict is None:
+        conflict = _named_alike(broker, world)
+    if conflict is not None:
+        due = seen + FOREIGN_RETRY if seen is not None else None
+        return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
+    manifest = broker_policy(broker, broker.spec.workload, grants, world)
+    staying = bool(_staying(broker, grants, world))
+    over = standing.resource_version if standing is not None and staying else ""
+    refusal = world.refused.get(("NetworkPolicy", ref), "")
+    if refusal:
+        verdict = verdicts.false(TYPE, "WriteRefused", refusal)
+    elif standing is None:
+        verdict = verdicts.false(TYPE, "PolicyPending", "the NetworkPolicy is being written")
+    else:
+        verdict = verdicts.true(TYPE, "Enforced", "the NetworkPolicy is in place")
+    return BrokerNetwork(verdict, (Apply(manifest, over=over),))
+
+
+def broker_policy(
+    broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
+) -> Manifest:
+    """Return the NetworkPolicy at a broker: its pods on all ports, Troth and those who have a grant
+    on the ports for clients, and nobody else.
+
+    Of those whose grants are unsettled what stands stays, and nothing opens.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata_of(policy_ref(broker.ref), broker),
+        "spec": spec_of(
+            selector(workload.pod_selector),
+            ingress=[
+                *_always(broker, workload, world),
+                *distinct(_clients(broker, workload, grants, world)),
+            ],
+        ),
+    }
+
+
+def _always(broker: MessageBroker, workload: BrokerWorkload, world: World) -> list[Rule]:
+    ports = numbers(workload.ports)
+    return [
+        {"from": [pods_in(broker.ref.namespace, workload.pod_selector)]},
+        {"from": [pods_in(world.own_namespace, OPERATOR)], "ports": ports},
+    ]
+
+
+def _clients(
+    broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
+) -> Iterator[Rule]:
+    ports, identities = numbers(workload.ports), world.registry.identities
+    live = _identities(broker, grants.live)
+    staying = _staying(broker, grants, world)
+    existing = world.policies.get(policy_ref(broker.ref)) if staying else None
+    standing: list[Rule] = (existing.content.get("ingress") or []) if existing else []
+    for ref in sorted(live | staying):
+        identity = identities.get(ref)
+        if identity is None:
+            others = _known_in(ref.namespace, world)
+            always = _always(broker, workload, world)
+            yield from unaccounted("from", ref.namespace, standing, others, always)
+            continue
+        peers = [pods_in(ref.namespace, identity.spec.workload.pod_selector)]
+        wanted: Rule = {"from": peers, "ports": ports}
+        rule = wanted if ref in live else standing_rule("from", wanted, standing)
+        if rule is not None:
+            yield rule
+
+
+def _staying(broker: MessageBroker, grants: BrokerGrants, world: World) -> set[Ref]:
+    """Return the identities of whom what stands stays, besides those that have a live grant.
+
+    Of one that cannot be read, or may be named by a policy that cannot be, it is not known what it
+    has.
+    """
+    unknown = undecided(world.registry, world.brokers.messaging)
+    return (_identities(broker, grants.staying) | unknown) - _identities(broker, grants.live)
+
+
+def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
+    prefix = broker.spec.owns.principal_prefix
+    found = (identity_of(prefix, principal) for principal in principals)
+    return {ref for ref in found if ref is not None}
+
+
+def _known_in(namespace: str, world: World) -> list[Peers]:
+    identities = (world.registry.identities[ref] for ref in world.registry.identities_in(namespace))
+    return [[pods_in(namespace, each.spec.workload.pod_selector)] for each in identities]
+
+
+def _named_alike(broker: MessageBroker, world: World) -> Fault | None:
+    """Return that an identity is about to have the NetworkPolicy of that name.
+
+    Where neither has it yet the identity comes first, and where one has it the other leaves it
+    alone; so the two never write in turns.
+    """
+    identity = world.registry.identities.get(broker.ref)
+    if identity is None or identity.spec.enforcement is Enforcement.OBSERVE:
+        return None
+    message = (
+        f"ServiceIdentity {broker.ref} has the NetworkPolicy {policy_ref(broker.ref)}; name this "
+        "MessageBroker otherwise than the identity"
+    )
+    return Fault("Conflict", message)
+
+
+def _unwritten(broker: MessageBroker) -> Verdict:
+    if broker.spec.mode is not BrokerMode.ENFORCE:
+        message = f"no policy is written with mode: {broker.spec.mode}"
+        return verdicts.true(TYPE, "Observing", message)
+    message = (
+        "no workload is described, so no policy is written; identities reach a broker outside of "
+        "the cluster by calls.external"
+    )
+    return verdicts.true(TYPE, "OutsideCluster", message)
