@@ -73,6 +73,10 @@ class NatsServer:
         """Return what clients verify the server with."""
         return ssl.create_default_context(cafile=str(self._authority))
 
+    def ca(self) -> str:
+        """Return the root of its certificate, in PEM."""
+        return self._authority.read_text()
+
     def system_creds(self) -> str:
         """Return a new `.creds` of the system account, which administers all others."""
         return account_creds("admin", self.keys.system)

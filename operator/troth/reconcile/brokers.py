@@ -102,16 +102,21 @@ class BrokerWork:
         task = asyncio.create_task(self._carry_out(step), name=f"broker {step.broker}")
         self._tasks[step.broker] = task
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._tasks)
+
     async def settled(self) -> None:
         """Wait until nothing is under way."""
         while self._tasks:
-            await asyncio.wait(self._tasks.values())
+            await asyncio.wait(list(self._tasks.values()))
 
     async def close(self) -> None:
         """End what is under way, and let go of all brokers."""
-        for task in self._tasks.values():
+        for task in list(self._tasks.values()):
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*list(self._tasks.values()), return_exceptions=True)
         await self._connections.close()
 
     async def _carry_out(self, step: LookAt | ChangeBroker) -> None:

@@ -1,0 +1,181 @@
+"""The engine at work on an API server in memory and on a real NATS."""
+
+import base64
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nats.aio.client import Client
+
+from tests.broker_builders import orders, publisher, subscriber
+from tests.brokers.nats.stage import Stage
+from tests.builders import NOW, Manifest, domain, namespace
+from tests.messaging import broker
+from tests.reconcile.serving import Permit, Running, Server, running
+from troth.planning.nats_rules import inbox_prefix
+from troth.reconcile.brokers import BrokerWork
+from troth.resources.references import Ref
+from troth.world.brokers import credential_ref
+
+MAIN = Ref("messaging", "main")
+ORDERS = Ref("shop", "orders")
+CHECKOUT = Ref("shop", "checkout")
+FULFILMENT = Ref("shop", "fulfilment")
+TOPIC = "prod.orders.v1"
+EVERY = timedelta(seconds=60)
+"""The drift check of the brokers here."""
+
+
+def secret(name: str, data: dict[str, str], namespace: str = "messaging") -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "Opaque",
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
+    }
+
+
+def admin_secrets(stage: Stage) -> list[Manifest]:
+    """What the broker's owner gives."""
+    admin = stage.admin()
+    return [
+        secret("nats-admin", {"system.creds": admin.creds, "operator.nk": admin.seed}),
+        secret("nats-ca", {"ca.crt": stage.server.ca()}),
+    ]
+
+
+def nats_broker(stage: Stage, **spec: object) -> Manifest:
+    described = {
+        "servers": [stage.server.url.removeprefix("tls://")],
+        "account": stage.account.public,
+        "tls": {"caSecretRef": {"name": "nats-ca"}},
+        "adminSecretRef": {"name": "nats-admin"},
+    }
+    return broker(described={"nats": described}, **spec)  # type: ignore[arg-type]
+
+
+def market(stage: Stage, *manifests: Manifest, **spec: object) -> list[Manifest]:
+    """A shop with a broker, of which `checkout` publishes orders and `fulfilment` consumes them."""
+    return [
+        namespace("shop", domain="production"),
+        namespace("messaging", domain="production"),
+        domain(),
+        *admin_secrets(stage),
+        nats_broker(stage, **spec),
+        publisher(),
+        subscriber(),
+        orders(),
+        *manifests,
+    ]
+
+
+@dataclass
+class AtWork:
+    """An engine, its server, and the broker as its clients have it."""
+
+    running: Running
+    stage: Stage
+
+    @property
+    def server(self) -> Server:
+        return self.running.server
+
+    async def settle(self) -> None:
+        """Wait until neither keys nor brokers are at work."""
+        work = self.running.engine.background
+        assert isinstance(work, BrokerWork)
+        while True:
+            await self.running.settle()
+            if not work.busy:
+                return
+            await work.settled()
+
+    async def put(self, manifest: Manifest) -> None:
+        self.running.engine.observe(self.server.put(manifest))
+        await self.settle()
+
+    async def delete(self, kind: str, ref: Ref) -> None:
+        """Delete as kubectl does: what has a finalizer only begins to go."""
+        stored = self.server.objects[kind, ref]
+        if stored["metadata"].get("finalizers"):
+            stored["metadata"]["deletionTimestamp"] = NOW.isoformat()
+            self.running.engine.observe(self.server.put(stored))
+        else:
+            gone = self.server.objects.pop((kind, ref))
+            version = int(gone["metadata"]["resourceVersion"]) + 1000
+            self.running.engine.forget(kind, ref, version)
+            await self._collect(gone)
+        await self.settle()
+
+    async def _collect(self, owner: Manifest) -> None:
+        """Delete what an object that is gone owned, as the garbage collector does."""
+        uid = owner["metadata"]["uid"]
+        owned = [
+            place
+            for place, each in self.server.objects.items()
+            if any(one["uid"] == uid for one in each["metadata"].get("ownerReferences") or [])
+        ]
+        for kind, ref in owned:
+            gone = self.server.objects.pop((kind, ref))
+            version = int(gone["metadata"]["resourceVersion"]) + 1000
+            self.running.engine.forget(kind, ref, version)
+
+    async def later(self, length: timedelta) -> None:
+        """Let time pass."""
+        await self.running.clock.move_to(self.running.clock.now() + length)
+        await self.settle()
+
+    def data(self, identity: Ref) -> dict[str, str]:
+        """The credential's Secret as its service reads it."""
+        stored = self.server.objects["Secret", credential_ref(identity, MAIN)]
+        return {key: base64.b64decode(text).decode() for key, text in stored["data"].items()}
+
+    async def client(self, identity: Ref, **options: object) -> Client:
+        """A client with the files of its Secret, and nothing else."""
+        data = self.data(identity)
+        return await self.stage.enter(data["user.creds"], data["inbox.prefix"], **options)
+
+    def grants(self, policy: Ref = ORDERS) -> list[tuple[str, str, str, str]]:
+        """Identity, action, state and reason of each grant in a policy's status."""
+        listed = self.server.objects["TopicPolicy", policy]["status"].get("grants") or []
+        return [
+            (each["identity"], each["action"], each["state"], each.get("reason", ""))
+            for each in listed
+        ]
+
+    def told(self, kind: str, ref: Ref, type_: str) -> tuple[str, str, str]:
+        """Status, reason and message of a condition."""
+        found = self.server.condition(kind, ref, type_)
+        return found["status"], found["reason"], found["message"]
+
+
+@asynccontextmanager
+async def at_work(
+    stage: Stage,
+    objects: Iterable[Manifest],
+    now: datetime = NOW,
+    permit: Permit | None = None,
+) -> AsyncIterator[AtWork]:
+    """Start an engine that has just listed everything, and wait until it is done."""
+    async with on(Server(objects), stage, now, permit) as it:
+        yield it
+
+
+@asynccontextmanager
+async def on(
+    server: Server, stage: Stage, now: datetime = NOW, permit: Permit | None = None
+) -> AsyncIterator[AtWork]:
+    """Start an engine on a server that another engine may have left."""
+    async with running(server, now, permit, due=True) as it:
+        it.engine.queue.add(it.engine.world.brokers.everything())
+        work = AtWork(it, stage)
+        try:
+            await work.settle()
+            yield work
+        finally:
+            await it.engine.background.close()
+
+
+__all__ = ["CHECKOUT", "FULFILMENT", "MAIN", "ORDERS", "TOPIC", "AtWork", "at_work", "inbox_prefix"]

@@ -1,0 +1,45 @@
+"""What a team declares about a topic, at a real NATS: granted, refused, taken back."""
+
+import pytest
+from nats.errors import Error
+
+from tests.brokers.nats.stage import Ears, Stage
+from tests.reconcile.brokers.at_work import (
+    CHECKOUT,
+    FULFILMENT,
+    MAIN,
+    ORDERS,
+    TOPIC,
+    at_work,
+    market,
+)
+
+
+async def test_what_is_declared_works_and_what_is_not_is_refused(nats: Stage) -> None:
+    async with at_work(nats, market(nats)) as it:
+        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.told("TopicPolicy", ORDERS, "Ready")[:2] == ("True", "InPlace")
+        publisher, consumer = await it.client(CHECKOUT), await it.client(FULFILMENT)
+        ears = Ears(consumer)
+        await ears.listen(TOPIC, "fulfilment")
+        await ears.settle()
+        await publisher.publish(TOPIC, b"one")
+        await publisher.flush()
+        await ears.settle()
+        assert ears.heard[TOPIC, "fulfilment"] == {b"one"}
+        await consumer.publish(TOPIC, b"two")
+        await consumer.flush()
+        await ears.settle()
+        assert ears.heard[TOPIC, "fulfilment"] == {b"one"}
+
+
+async def test_a_deleted_policy_takes_its_credentials_along(nats: Stage) -> None:
+    async with at_work(nats, market(nats)) as it:
+        creds = it.data(CHECKOUT)
+        client = await it.client(CHECKOUT)
+        await it.delete("TopicPolicy", ORDERS)
+        assert ("TopicPolicy", ORDERS) not in it.server.objects
+        assert client.is_closed
+        with pytest.raises(Error):
+            await nats.enter(creds["user.creds"], creds["inbox.prefix"])
+        assert ("Secret", ("shop", "checkout-main")) not in it.server.objects
