@@ -1,0 +1,89 @@
+"""The files of a credential are taken by the client libraries as they are."""
+
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from sandbox.brokers.kafka import KafkaServer
+from sandbox.brokers.kafka_jars import ensure_kafka
+from tests.brokers.kafka.clients import PATIENCE, make_topics, observed
+from troth.brokers.credentials import login, material, turned
+from troth.brokers.kafka import Kafka
+from troth.brokers.protocol import Batch, Slot
+from troth.planning.kafka_rules import rules
+from troth.planning.plan import CredentialRequest, Turn
+from troth.resources.message_broker import BrokerType
+from troth.resources.references import Ref
+from troth.trust.grants import Action, Grant, Topic
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+PUBLISH = Path(__file__).parent / "Publish.java"
+
+
+def mounted(data: Mapping[str, bytes], directory: Path) -> None:
+    """The Secret as a pod sees it, in its working directory."""
+    for name, content in data.items():
+        (directory / name).write_bytes(content)
+
+
+def publish_by_librdkafka(directory: Path, topic: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    lines = (directory / "client.properties").read_text().splitlines()
+    configuration = dict(line.split("=", 1) for line in lines)
+    outcomes: list[KafkaError | None] = []
+    monkeypatch.chdir(directory)
+    producer = Producer({**configuration, "message.timeout.ms": int(PATIENCE * 1000)})
+    producer.produce(topic, b"hello", on_delivery=lambda error, _: outcomes.append(error))
+    producer.flush(2 * PATIENCE)
+    return "" if outcomes == [None] else str(outcomes)
+
+
+def publish_by_java(directory: Path, topic: str) -> str:
+    done = subprocess.run(
+        ["java", "-cp", f"{ensure_kafka()}/*", PUBLISH, directory / "java.properties", topic],
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+async def test_librdkafka_and_java_publish_with_the_files_of_either_slot(
+    server: KafkaServer,
+    kafka: Kafka,
+    mine: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = CredentialRequest(
+        Ref("messaging", "main"),
+        BrokerType.KAFKA,
+        mine,
+        (server.client_address,),
+        f"# its roots, as someone noted: é\n{server.authority.certificate.read_text()}",
+    )
+    topic = f"{mine}orders"
+    make_topics(server, [topic])
+    first = turned(Turn.ISSUE, {}, request, NOW)
+    prepared = turned(Turn.PREPARE, first, request, NOW)
+    second = turned(Turn.ACTIVATE, prepared, request, NOW)
+    told = (material(prepared, "current"), material(prepared, "next"))
+    additions = rules([Grant(mine, Action.PUBLISH, Topic(topic))])
+    assert await kafka.apply(Batch(told, tuple(additions))) == ()
+    await observed(
+        kafka,
+        lambda seen: (
+            {(mine, slot) for slot in Slot} <= seen.credentials and additions <= seen.rules
+        ),
+    )
+
+    for data in (first, second):
+        mounted(data, tmp_path)
+        assert publish_by_librdkafka(tmp_path, topic, monkeypatch) == ""
+    output = publish_by_java(tmp_path, topic)
+    assert output == ""
+    assert login(second, "current").secret not in output

@@ -1,0 +1,46 @@
+"""The files of a credential are taken by nats-py as they are."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nats as library
+
+from tests.brokers.nats.stage import Stage, granted, publish
+from troth.brokers.credentials import material, turned
+from troth.brokers.protocol import Batch
+from troth.planning.plan import CredentialRequest, Turn
+from troth.resources.message_broker import BrokerType
+from troth.resources.references import Ref
+
+
+async def test_a_client_publishes_with_the_files_of_either_slot(
+    nats: Stage, tmp_path: Path
+) -> None:
+    request = CredentialRequest(
+        Ref("messaging", "main"),
+        BrokerType.NATS,
+        "shop",
+        (nats.server.url.removeprefix("tls://"),),
+        account=nats.account.public,
+    )
+    first = turned(Turn.ISSUE, {}, request, datetime.now(UTC))
+    prepared = turned(Turn.PREPARE, first, request, datetime.now(UTC))
+    second = turned(Turn.ACTIVATE, prepared, request, datetime.now(UTC))
+    told = (material(prepared, "current"), material(prepared, "next"))
+    assert not await nats.broker.apply(Batch(told, granted(publish("shop", "orders"))))
+    witness = await nats.witness()
+    heard = await witness.subscribe("orders")
+    await witness.flush()
+    for data in (first, second):
+        for name, content in data.items():
+            (tmp_path / name).write_bytes(content)
+        client = await library.connect(
+            (tmp_path / "servers").read_text().split(","),
+            user_credentials=str(tmp_path / "user.creds"),
+            inbox_prefix=(tmp_path / "inbox.prefix").read_text(),
+            tls=nats.server.tls(),
+        )
+        nats.clients.append(client)
+        await client.publish("orders", b"hello")
+        await client.flush()
+        assert (await heard.next_msg(timeout=5)).data == b"hello"
