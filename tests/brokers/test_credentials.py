@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from troth.brokers.credentials import login, material, turned
-from troth.brokers.nats_jwt import Key, Kind, decode, read_creds
+from troth.brokers.nats_jwt import Key, Kind, read_creds
 from troth.brokers.protocol import UnsupportedError
 from troth.planning.broker_public import public_data
 from troth.planning.nats_rules import inbox_prefix
@@ -279,8 +279,8 @@ def test_the_files_of_kafka_are_of_the_current_slot() -> None:
 
 def test_a_user_of_nats_is_signed_by_a_key_of_its_own() -> None:
     data = after(NATS, Turn.ISSUE)
-    token, user = read_creds(data["user.creds"].decode())
-    claims = decode(token, Kind.ACCOUNT)
+    creds = read_creds(data["user.creds"].decode())
+    claims, user = creds.claims, creds.key
     assert claims["iss"] == material(data, "current").material != ACCOUNT
     assert (claims["name"], claims["sub"]) == (PRINCIPAL, user.public)
     assert claims["nats"]["issuer_account"] == ACCOUNT

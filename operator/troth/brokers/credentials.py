@@ -18,7 +18,7 @@ from troth.planning.plan import CredentialRequest, Turn
 from troth.resources.message_broker import BrokerType
 from troth.trust.grants import Slot
 from troth.world.broker_facts import Held
-from troth.world.broker_secrets import STATE, State, Which, read_state
+from troth.world.broker_secrets import ACCOUNT, STATE, State, Which, read_state
 
 _PREFIXES: Mapping[Which, str] = {"next": "next-", "retiring": "retiring-"}
 
@@ -29,8 +29,11 @@ class Form(Protocol):
     SECRET: str
     """The key of a Secret under which the secret part is."""
 
-    def issue(self, request: CredentialRequest, now: datetime) -> str:
-        """Return a new secret; raises `ValueError` for a principal that cannot have one."""
+    def issue(self, request: CredentialRequest, now: datetime) -> tuple[str, str]:
+        """Return a new secret, and what the broker must know of it.
+
+        Raises `ValueError` for a principal that cannot have one.
+        """
 
     def material_of(self, principal: str, secret: str) -> str:
         """Return what the broker must know; raises `ValueError` where the secret is none."""
@@ -89,8 +92,8 @@ def login(data: Mapping[str, bytes], which: Which) -> Login:
 
 
 def _issued(form: Form, request: CredentialRequest, now: datetime) -> _Kept:
-    secret = form.issue(request, now)
-    current = _held(form, request, secret, Slot.FIRST, now)
+    secret, told = form.issue(request, now)
+    current = Held(Slot.FIRST, form.fingerprint_of(told), now)
     return _Kept(State(request.broker, request.principal, current), {"current": secret})
 
 
@@ -100,8 +103,8 @@ def _moved(turn: Turn, kept: _Kept, form: Form, request: CredentialRequest, now:
         case Turn.PREPARE if state.retiring is not None:
             raise ValueError("the credential before is still there; it has to go first")
         case Turn.PREPARE if state.next is None:
-            secret = form.issue(request, now)
-            upcoming = _held(form, request, secret, state.current.slot.other, now)
+            secret, told = form.issue(request, now)
+            upcoming = Held(state.current.slot.other, form.fingerprint_of(told), now)
             return _Kept(replace(state, next=upcoming), {**secrets, "next": secret})
         case Turn.ACTIVATE if state.next is not None:
             return _Kept(
@@ -116,15 +119,12 @@ def _moved(turn: Turn, kept: _Kept, form: Form, request: CredentialRequest, now:
             return kept
 
 
-def _held(form: Form, request: CredentialRequest, secret: str, slot: Slot, now: datetime) -> Held:
-    told = form.material_of(request.principal, secret)
-    return Held(slot, form.fingerprint_of(told), now)
-
-
 def _read(form: Form, data: Mapping[str, bytes], request: CredentialRequest) -> _Kept:
     state = read_state(data.get(STATE, b""))
     if (state.broker, state.principal) != (request.broker, request.principal):
         raise ValueError("the credential is of another broker or principal")
+    if data.get(ACCOUNT, b"") != request.account.encode():
+        raise ValueError("the credential is of another account; a new one has to be issued")
     for which in state.held:
         material(data, which)
     return _Kept(state, {which: _secret(form, data, which) for which in state.held})

@@ -20,11 +20,12 @@ _PASSWORD = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits; in no file does it nee
 _DIGITS = 16
 
 
-def issue(request: CredentialRequest, now: datetime) -> str:  # noqa: ARG001 - a password has no date
-    """Return a new password; raises `ValueError` for a principal that could not be written."""
+def issue(request: CredentialRequest, now: datetime) -> tuple[str, str]:  # noqa: ARG001 - a password has no date
+    """Return a new password, twice; raises `ValueError` for a principal that no file could say."""
     if not ALLOWED.fullmatch(request.principal):
         raise ValueError("a principal of Kafka has letters, digits, dots, underscores and dashes")
-    return secrets.token_urlsafe(32)
+    password = secrets.token_urlsafe(32)
+    return password, password
 
 
 def material_of(principal: str, secret: str) -> str:  # noqa: ARG001 - anybody's

@@ -5,7 +5,7 @@ Needs the extra `nats`.
 
 from datetime import datetime
 
-from troth.brokers.nats_jwt import Kind, decode, issue_user, raw_public_key, read_creds
+from troth.brokers.nats_jwt import Kind, issue_user, raw_public_key, read_creds
 from troth.planning.nats_rules import inbox_prefix
 from troth.planning.plan import CredentialRequest
 from troth.trust.grants import Slot
@@ -13,11 +13,15 @@ from troth.trust.grants import Slot
 SECRET = "user.creds"  # noqa: S105 - the key of the Secret
 
 
-def issue(request: CredentialRequest, now: datetime) -> str:
-    """Return a new `.creds` file; raises `ValueError` for a principal that NATS would misread."""
+def issue(request: CredentialRequest, now: datetime) -> tuple[str, str]:
+    """Return a new `.creds` file, and the public key that signed its user.
+
+    Raises `ValueError` for a principal that NATS would misread, or an account that is none.
+    """
     inbox_prefix(request.principal)
     raw_public_key(request.account, Kind.ACCOUNT)
-    return issue_user(request.principal, request.account, int(now.timestamp())).creds
+    made = issue_user(request.principal, request.account, int(now.timestamp()))
+    return made.creds, made.material
 
 
 def material_of(principal: str, secret: str) -> str:
@@ -25,8 +29,7 @@ def material_of(principal: str, secret: str) -> str:
 
     Raises `ValueError` where it is the file of somebody else, or none.
     """
-    token, _ = read_creds(secret)
-    claims = decode(token, Kind.ACCOUNT)
+    claims = read_creds(secret).claims
     if claims.get("name") != principal:
         raise ValueError("the .creds file is of another principal")
     return str(claims["iss"])
@@ -38,11 +41,5 @@ def fingerprint_of(material: str) -> str:
 
 
 def files(request: CredentialRequest, slot: Slot, secret: str) -> dict[str, str]:  # noqa: ARG001 - as in all
-    """Return nothing: what clients read beside the `.creds` is public.
-
-    Raises `ValueError` where these are of another account: then a new credential has to be issued.
-    """
-    token, _ = read_creds(secret)
-    if decode(token, Kind.ACCOUNT)["nats"].get("issuer_account") != request.account:
-        raise ValueError("the .creds file is of another account")
+    """Return nothing: what clients read beside the `.creds` is public."""
     return {}

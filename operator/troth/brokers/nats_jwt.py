@@ -105,6 +105,15 @@ class IssuedUser:
     creds: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Creds:
+    """A user's JWT, its key, and what the JWT says."""
+
+    token: str = field(repr=False)
+    key: Key
+    claims: Claims = field(repr=False)
+
+
 def raw_public_key(text: str, kind: Kind) -> bytes:
     """Return the 32 bytes of a public key of that kind; raises `ValueError` for anything else."""
     try:
@@ -189,8 +198,8 @@ def creds_file(token: str, user: Key) -> str:
     return _CREDS_FORM.format(jwt=token, seed=user.seed.decode())
 
 
-def read_creds(text: str) -> tuple[str, Key]:
-    """Return a user's JWT and key from a `.creds` file; `ValueError` quotes nothing of it."""
+def read_creds(text: str) -> Creds:
+    """Return what a `.creds` file holds; `ValueError` quotes nothing of it."""
     blocks = _blocks(text) if len(text) <= MAX_CREDS else []
     if len(blocks) != 2:  # noqa: PLR2004 - the JWT and the seed
         raise ValueError("not a .creds file of NATS")
@@ -198,7 +207,7 @@ def read_creds(text: str) -> tuple[str, Key]:
     claims, key = decode(token, Kind.ACCOUNT), Key.of(seed.encode())
     if claims.get("sub") != key.public:
         raise ValueError("a .creds file whose seed is not that of its JWT")
-    return token, key
+    return Creds(token, key, claims)
 
 
 def _blocks(text: str) -> list[str]:

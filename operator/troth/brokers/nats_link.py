@@ -145,7 +145,7 @@ class Link:
 
     async def _connect(self) -> Client:
         try:
-            token, user = read_creds(self._creds)
+            user = read_creds(self._creds)
         except ValueError as error:
             raise AdminRefusedError(f"the credential is {error}") from None
         client, seen, closed = Client(), list[Exception](), asyncio.Event()
@@ -162,7 +162,7 @@ class Link:
             # The library goes on without TLS where a server, or who stands before it, has none.
             if not client._server_info.get("tls_required"):  # noqa: SLF001
                 raise ConnectionError("no TLS")
-            return base64.b64encode(user.sign(nonce.encode()))
+            return base64.b64encode(user.key.sign(nonce.encode()))
 
         try:
             async with asyncio.timeout(self._timeout):
@@ -170,7 +170,7 @@ class Link:
                     self._servers,
                     name="troth",
                     tls=self._tls,
-                    user_jwt_cb=lambda: bytearray(token.encode()),
+                    user_jwt_cb=lambda: bytearray(user.token.encode()),
                     signature_cb=sign,
                     error_cb=keep,
                     closed_cb=tell,
