@@ -9,6 +9,7 @@ from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, id
 from tests.messaging import NATS, broker, consumer, policy, producer
 from troth.edge.document import parse_document
 from troth.planning.messages import ROOM
+from troth.planning.plan import UpdatePublic
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 from troth.world.observe import decoded
@@ -153,6 +154,10 @@ def in_dispute() -> Manifest:
     return policy("rival", environment="staging")
 
 
+def unreadable() -> Manifest:
+    return policy(**ORDERS | {"topic": {"name": "*"}})
+
+
 @pytest.mark.parametrize("name", ["checkout", "fulfilment"])
 def test_what_is_suspended_stays_and_nothing_new_comes(name: str) -> None:
     cluster = stage()
@@ -167,19 +172,56 @@ def test_what_is_suspended_stays_and_nothing_new_comes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["checkout", "fulfilment"])
 def test_of_a_policy_or_a_broker_that_cannot_be_read_everything_stays(name: str) -> None:
-    for broken in (policy(**ORDERS | {"topic": {}}), broker(owns=[])):
+    for broken in (unreadable(), broker(owns=[])):
         cluster = stage()
         before = said(cluster, name)
         cluster.put(broken)
+        assert cluster.world.unreadable
         assert said(cluster, name) == before
+
+
+def test_of_a_broker_that_cannot_be_read_nothing_stays_that_the_policy_takes_back() -> None:
+    cluster = stage()
+    said(cluster, "fulfilment")
+    cluster.put(broker(owns=[]))
+    cluster.put(policy(**ORDERS | {"consumers": [consumer("fulfilment", "others")]}))
+    assert said(cluster, "fulfilment") == []
 
 
 def test_of_what_stays_a_producer_that_takes_itself_back_goes() -> None:
     cluster = stage()
     said(cluster, "fulfilment")
-    cluster.put(policy(**ORDERS | {"topic": {}}))
+    cluster.put(unreadable())
     cluster.put(checkout(publishes=[]))
     assert said(cluster, "fulfilment")[0]["producers"] == []
+
+
+def test_nobody_comes_to_what_stays() -> None:
+    cluster = stage()
+    before = said(cluster, "fulfilment")
+    cluster.put(unreadable())
+    cluster.put(identity("desk", publishes=names("orders")))
+    assert said(cluster, "fulfilment") == before
+    assert said(cluster, "desk") == []
+
+
+def test_what_stays_is_written_over_no_other_document_than_the_one_it_was_read_from() -> None:
+    cluster = stage()
+    document(cluster, "fulfilment")
+    cluster.put(in_dispute())
+    cluster.put(policy(**ORDERS | {"context": {"require": ["Subject"]}}))
+    key = identity_key(Ref("shop", "fulfilment"))
+    (step,) = (each for each in cluster.plan(key).steps if isinstance(each, UpdatePublic))
+    secret = cluster.objects["Secret", Ref("shop", "fulfilment-identity")]
+    assert step.over == secret["metadata"]["resourceVersion"]
+
+
+def test_a_dead_letter_topic_that_the_broker_does_not_own_any_more_goes() -> None:
+    elsewhere = {"topic": "dead.orders", "review": "Optional"}
+    cluster = stage(broker(owns=["prod.", "dead."]), deadLetter=elsewhere)
+    assert said(cluster, "fulfilment")[0]["deadLetter"] == elsewhere
+    cluster.put(broker(owns=["prod."]))
+    assert "deadLetter" not in said(cluster, "fulfilment")[0]
 
 
 def test_a_suspended_dead_letter_stays_where_it_was_there() -> None:

@@ -190,6 +190,9 @@ def test_the_sentence_says_where_and_what() -> None:
     found = read_schema('{\n"type": "string",\n}')
     assert isinstance(found, SchemaFault)
     assert "line 3" in found.message
+    found = read({"$schema": "https://a.example/my-draft"})
+    assert isinstance(found, SchemaFault)
+    assert "write https://json-schema.org/draft/2020-12/schema" in found.message
     found = read({"properties": {"a": {"pattern": "(?=a)"}}})
     assert isinstance(found, SchemaFault)
     assert "look-around" in found.message
