@@ -22,7 +22,7 @@ from troth.resources.topic_policy_status import GrantState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
-from troth.trust.topic_grants import TopicGrant, grants_of
+from troth.trust.topic_grants import TopicGrant, grants_for, publishing
 from troth.world.facts import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key
 from troth.world.world import World
@@ -46,7 +46,7 @@ class View:
     services: tuple[str, ...]
     edges: tuple[Edge, ...]
     topics: tuple[TopicGrant, ...]
-    """The grants of every policy that the identity names, its own and those of others."""
+    """Its own grants, and those of whoever else publishes by a policy by which it consumes."""
     reach: Reach
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
@@ -123,10 +123,12 @@ def _reissue_wait(
 
 
 def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
-    messaging = world.brokers.messaging
-    uses = messaging.uses(ref)
-    for policy in sorted(uses.publishes | uses.consumes):
-        yield from grants_of(world.registry, messaging, policy)
+    registry, messaging = world.registry, world.brokers.messaging
+    yield from grants_for(registry, messaging, ref)
+    for policy in sorted(messaging.uses(ref).consumes):
+        for each in publishing(registry, messaging, policy):
+            if each.asked.identity != ref:
+                yield each
 
 
 def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:

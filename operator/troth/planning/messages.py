@@ -47,8 +47,9 @@ def messages_of(
 ) -> tuple[Entry, ...]:
     """Return an entry for every grant of an identity that is live, sorted.
 
-    `grants` are those of every policy that the identity names, also of others. `standing` is what
-    the document says now: of what a conflict suspends it keeps what it says, and says nothing new.
+    `grants` are its own, and those of whoever else publishes by a policy by which it consumes.
+    `standing` is what the document says now: of what a conflict suspends it keeps what it says, and
+    says nothing new.
     """
     by_policy: dict[Ref, list[TopicGrant]] = {}
     for grant in grants:

@@ -33,12 +33,23 @@ def grants_of(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[To
 
     A grant is listed when either side declares it, so that both can say which side is missing.
     """
+    everything = sorted(_everything(messaging, policy))
+    return tuple(judge(Question(registry, messaging, policy, each)) for each in everything)
+
+
+def publishing(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[TopicGrant, ...]:
+    """Return every grant to publish to a policy's own topic, whether it exists or not, sorted."""
+    return tuple(
+        judge(Question(registry, messaging, policy, each))
+        for each in sorted(_everything(messaging, policy))
+        if each.action is Action.PUBLISH and not each.dead_letter
+    )
+
+
+def _everything(messaging: Messaging, policy: Ref) -> frozenset[Asked]:
     asked = messaging.asked(policy)
     alone = (_alone(messaging, policy, user, asked) for user in messaging.users(policy))
-    questions = (
-        Question(registry, messaging, policy, each) for each in sorted(asked.union(*alone))
-    )
-    return tuple(judge(question) for question in questions)
+    return asked.union(*alone)
 
 
 def grants_for(registry: Registry, messaging: Messaging, identity: Ref) -> tuple[TopicGrant, ...]:
