@@ -7,6 +7,7 @@ from troth.planning.issuer_view import plan_issuer_view
 from troth.planning.message_broker import plan_message_broker
 from troth.planning.plan import Plan
 from troth.planning.service_identity import plan_service_identity
+from troth.planning.topic_policy import plan_topic_policy
 from troth.planning.trust_domain import plan_trust_domain
 from troth.world.keys import ISSUER_VIEW, Key
 from troth.world.world import World
@@ -15,6 +16,7 @@ PLANNERS = {
     "TrustDomain": plan_trust_domain,
     "ServiceIdentity": plan_service_identity,
     "MessageBroker": plan_message_broker,
+    "TopicPolicy": plan_topic_policy,
     "CredentialRotation": plan_credential_rotation,
     ISSUER_VIEW: plan_issuer_view,
 }

@@ -57,4 +57,4 @@ class TopicPolicyStatus(Model):
     grants: Annotated[tuple[GrantStatus, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
     """Every grant that the policy or an identity declares, and its state."""
     conditions: Conditions = ()
-    """Ready, GrantsInSync, PeersAgree, Reconciling, Stalled."""
+    """Ready, GrantsInSync, SchemaValid, PeersAgree, Reconciling, Stalled."""

@@ -8,8 +8,8 @@ from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant
 from troth.trust.messaging import Asked, Messaging
 from troth.trust.registry import Registry
-from troth.trust.topic_question import Question
-from troth.trust.topics import obstacle_to
+from troth.trust.topic_question import Obstacle, Question
+from troth.trust.topics import OF_ALL, obstacle_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,15 @@ def grants_at(registry: Registry, messaging: Messaging, broker: Ref) -> tuple[To
         for policy in sorted(messaging.at(broker))
         for grant in grants_of(registry, messaging, policy)
     )
+
+
+def obstacle_to_all(registry: Registry, messaging: Messaging, policy: Ref) -> Obstacle | None:
+    """Return what keeps every grant of a policy from being live, whomever it is for.
+
+    It is asked for somebody of the policy's own namespace, of whom nothing else matters.
+    """
+    anybody = Question(registry, messaging, policy, Asked(policy, Action.PUBLISH))
+    return next(filter(None, (check(anybody) for check in OF_ALL)), None)
 
 
 def undecided(registry: Registry, messaging: Messaging) -> frozenset[Ref]:

@@ -308,6 +308,20 @@ CHECKS: tuple[Check, ...] = (
     group_is_its_own,
     environment_undisputed,
 )
+OF_ALL: tuple[Check, ...] = (
+    policy_exists,
+    namespaces_governed,
+    namespaces_in_environment,
+    broker_exists,
+    broker_in_environment,
+    broker_admits,
+    topic_is_owned,
+    stream_is_known,
+    governance_settled,
+    principals_are_its_own,
+    environment_undisputed,
+)
+"""Those that decide about a policy as a whole, in the same order."""
 
 
 def obstacle_to(question: Question) -> Obstacle | None:

@@ -75,7 +75,8 @@ class Brokers:
         left = self.leaving_brokers.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
             declared.brokers[ref] = after
-            return {broker_key(ref)}
+            # what is being deleted tells in its own status what the broker's says of a brake
+            return {broker_key(ref), *(policy_key(each.ref) for each in self.leaving_at(ref))}
         affected = self._around_broker(ref)
         if after is None:
             declared.drop_broker(ref)
@@ -102,7 +103,8 @@ class Brokers:
         left = self.leaving_policies.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
             declared.policies[ref] = after
-            return {policy_key(ref)}
+            held = before.metadata.finalizers != after.metadata.finalizers
+            return {policy_key(ref)} | ({broker_key(after.broker)} if held else set())
         affected = self._around_policy(ref)
         if after is None:
             declared.drop_policy(ref)
