@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from troth.pki.certificates import Leaf
 from troth.planning import status as verdicts
 from troth.planning.authority import plan_rotation
-from troth.planning.children import secret_ref
-from troth.planning.identity_view import gather
+from troth.planning.broker_credentials import Standing, plan_broker_credentials
+from troth.planning.identity_view import View, gather
 from troth.planning.leaf import leaf_due, longest_overlap
 from troth.planning.plan import Plan
 from troth.planning.restarts import plan_rollout
@@ -179,23 +179,68 @@ def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
 
 
 def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
+    """Return where the slowest of an identity's credentials stands: its certificate, and those at
+    brokers.
+    """
     identity = world.registry.identities[key.ref]
-    if identity.spec.authentication.certificate is None:
-        message = f"{key} has no certificate to rotate; delete this, or declare mtls or token there"
+    view = gather(identity, world, now)
+    at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).standings))
+    if identity.spec.authentication.certificate is not None:
+        return _together((_of_certificate(key, view, world), *at_brokers))
+    if not at_brokers:
+        message = (
+            f"{key} has no certificate to rotate, and no credential at a broker; delete this, or "
+            "declare mtls or token there"
+        )
         return Progress(fault=Fault("NothingToRotate", message))
-    secret = world.secrets.get(secret_ref(key.ref))
-    if secret is None or secret.leaf is None:
+    return _together(at_brokers)
+
+
+def _together(parts: tuple[Progress, ...]) -> Progress:
+    """Return where credentials stand that are rotated by one word: as far as the slowest of them,
+    and made when the oldest was.
+    """
+    made = [each.made_at for each in parts if each.made_at is not None]
+    dues = [each.due for each in parts if each.due is not None]
+    waits = [each.wait for each in parts if each.wait is not None]
+    under_way = [each.phase for each in parts if each.phase is not CredentialPhase.IDLE]
+    return Progress(
+        phase=min(under_way, key=list(CredentialPhase).index, default=CredentialPhase.IDLE),
+        made_at=min(made, default=None),
+        due=min(dues, default=None),
+        blockers=tuple(blocker for each in parts for blocker in each.blockers),
+        wait=min(waits, default=None),
+        fault=next((each.fault for each in parts if each.fault is not None), None),
+    )
+
+
+def _at_broker(standing: Standing) -> Progress:
+    fault = None
+    if standing.current is None:
+        message = f"there is no credential at MessageBroker {standing.broker} yet; see the status"
+        fault = Fault("AwaitingCredential", f"{message} of the identity")
+    return Progress(
+        phase=standing.phase,
+        made_at=standing.made_at,
+        due=standing.due,
+        blockers=standing.blockers,
+        wait=standing.wait,
+        fault=fault,
+    )
+
+
+def _of_certificate(key: Key, view: View, world: World) -> Progress:
+    identity, rotations = view.identity, view.rotations
+    if view.secret is None or view.secret.leaf is None:
         message = f"{key} has no certificate yet; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
-    leaf, rotations = secret.leaf, world.rotations.of(key)
-    restarts = (
-        plan_rollout(gather(identity, world, now), world) if identity.spec.on_rotation else None
-    )
+    leaf = view.secret.leaf
+    restarts = plan_rollout(view, world) if identity.spec.on_rotation else None
     pending = restarts is not None and restarts.pending
     return Progress(
         phase=CredentialPhase.OVERLAPPING if pending else CredentialPhase.IDLE,
         made_at=leaf.issued_at,
-        due=leaf_due(leaf, identity.metadata.uid, rotations, now),
+        due=leaf_due(leaf, identity.metadata.uid, rotations, view.now),
         blockers=(restarts.verdict.message,) if restarts and restarts.held_up else (),
         wait=restarts.wait if restarts else None,
         fault=_overlap_fault(leaf, rotations),

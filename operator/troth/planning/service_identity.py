@@ -1,4 +1,4 @@
-"""The plan of a `ServiceIdentity`: its Secret, its NetworkPolicy, its status."""
+"""The plan of a `ServiceIdentity`: its Secrets, its NetworkPolicy, its status."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from troth.pki.certificates import Leaf, short
 from troth.pki.spiffe import spiffe_id
 from troth.planning import status as verdicts
+from troth.planning.broker_credentials import ON_ITS_WAY as COMING
+from troth.planning.broker_credentials import BrokerLayer, plan_broker_credentials
 from troth.planning.certificate import plan_certificate
 from troth.planning.children import FOREIGN_RETRY, metadata_of, policy_ref
 from troth.planning.edge_status import edge_statuses, peers_agree
@@ -31,7 +33,7 @@ from troth.world.world import World
 GATEWAY_WARNING = timedelta(days=14)
 """How long before its end gateway-only trust begins to warn."""
 
-ON_ITS_WAY = frozenset({"AuthorityNotReady", "Issuing", "PolicyPending", "WriteRefused"})
+ON_ITS_WAY = COMING | {"AuthorityNotReady", "PolicyPending"}
 """Reasons that pass without a person doing anything."""
 
 
@@ -46,10 +48,12 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
         return Plan(key, identity.metadata.uid if identity else "")
     view = gather(identity, world, now)
     certificate = plan_certificate(view, world)
+    brokers = plan_broker_credentials(view, world)
     network = _plan_network(view, world)
     judged = [
         certificate.verdict,
         network.verdict,
+        *brokers.verdicts,
         *_gateway_verdict(view),
         *_tokens_verdict(view, world),
     ]
@@ -59,12 +63,13 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     rolled_out = (rollout.verdict,) if rollout else ()
     # what is about to be replaced is not worth a restart
     restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
-    dues = (*_dues(view, certificate.leaf), *_turn(view, rollout))
+    dues = (*_dues(view, certificate.leaf), *_turn(view, rollout), *brokers.dues(now))
+    conditions = (*summary, *judged, agreed, *rolled_out)
     return Plan(
         key,
         identity.metadata.uid,
-        steps=(*certificate.steps, *network.steps, *restart),
-        status=_status(view, (*summary, *judged, agreed, *rolled_out), certificate.leaf),
+        steps=(*certificate.steps, *brokers.steps, *network.steps, *restart),
+        status=_status(view, conditions, certificate.leaf, brokers),
         previous_status=identity.status.manifest(),
         due=min((due for due in dues if due > now), default=None),
     )
@@ -200,7 +205,9 @@ def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
         yield verdicts.true(type_, "Accepted", message)
 
 
-def _status(view: View, judged: Iterable[Verdict], leaf: Leaf | None) -> dict[str, object]:
+def _status(
+    view: View, judged: Iterable[Verdict], leaf: Leaf | None, brokers: BrokerLayer
+) -> dict[str, object]:
     identity, domain = view.identity, view.domain
     status = ServiceIdentityStatus(
         observed_generation=identity.metadata.generation,
@@ -213,6 +220,7 @@ def _status(view: View, judged: Iterable[Verdict], leaf: Leaf | None) -> dict[st
         ),
         certificate=leaf and _certificate_status(view, leaf),
         edges=edge_statuses(identity, view.edges),
+        brokers=brokers.statuses,
     ).manifest()
     status["conditions"] = verdicts.conditions(
         identity, identity.status.conditions, judged, view.now

@@ -46,6 +46,7 @@ from troth.planning.planner import plan as make_plan
 from troth.reconcile.broker_connections import Reads
 from troth.reconcile.brokers import BrokerWork, Overtaken, Surroundings
 from troth.reconcile.clock import Clock
+from troth.reconcile.credential_secrets import CredentialError
 from troth.reconcile.events import event, relabelled, repair, transitions
 from troth.reconcile.execute import Executor, TryAgain, Writes, needed
 from troth.reconcile.keyring import Keyring
@@ -63,6 +64,8 @@ from troth.world.world import World
 UNANSWERED = 0
 OUT_OF_ORDER = frozenset({429, 503, 504})
 """Answers that say something of the API server, as to objects of a kind, and nothing of one."""
+REFUSALS = (ApiError, PKIError, CredentialError)
+"""What one step may be refused by, without a word on the others."""
 PASSES = 4
 """How often a key is planned in one visit: steps of one pass may enable those of the next."""
 
@@ -251,7 +254,7 @@ class Engine:
                 notices += await self._carry_out(step, plan)
             except TryAgain as error:
                 overtaken = error
-            except (ApiError, PKIError) as error:
+            except REFUSALS as error:
                 self._note_refusal(plan.key, step, error)
                 good = False
                 status = error.status if isinstance(error, ApiError) else None
@@ -325,7 +328,9 @@ class Engine:
         known = (plan.previous_status or {}).get("certificate") or {}
         return leaf is None or short(leaf.fingerprint) != known.get("fingerprint")
 
-    def _note_refusal(self, key: Key, step: Step, error: ApiError | PKIError) -> None:
+    def _note_refusal(
+        self, key: Key, step: Step, error: ApiError | PKIError | CredentialError
+    ) -> None:
         """Remember why a write was refused, for the status; a Secret's refusal may quote it."""
         if isinstance(step, Remove):
             return

@@ -12,6 +12,8 @@ from troth.planning.plan import (
     Restart,
     SetFinalizers,
     Step,
+    Turn,
+    TurnCredential,
     UpdateIssuer,
     UpdatePublic,
 )
@@ -66,6 +68,9 @@ def repair(step: Step, plan: Plan) -> Notice | None:
         case IssueLeaf() if "certificate" in (plan.previous_status or {}):
             what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
             return Notice("Reissued", f"new key and certificate in {what}: {step.message}")
+        case TurnCredential(turn=Turn.ISSUE) if _had_credential(step, plan):
+            note = f"new credential in Secret {Ref.of(step.manifest)}: the one before was not as "
+            return Notice("Reissued", note + "Troth had left it, or is of no use any more")
         case Apply() | UpdatePublic():
             what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
             return Notice("Repaired", f"{what} was not as declared and has been put right")
@@ -78,6 +83,11 @@ def repair(step: Step, plan: Plan) -> Notice | None:
             return Notice("LeftBehind", step.warning, "Warning")
         case _:
             return None
+
+
+def _had_credential(step: TurnCredential, plan: Plan) -> bool:
+    told = (plan.previous_status or {}).get("brokers") or ()
+    return any(each["broker"] == str(step.request.broker) and "madeAt" in each for each in told)
 
 
 def relabelled(step: IssueLeaf) -> Notice:

@@ -31,7 +31,7 @@ from troth.planning.plan import (
     WriteStep,
 )
 from troth.reconcile.clock import Clock
-from troth.reconcile.credential_secrets import credential_secret
+from troth.reconcile.credential_secrets import credential_secret, replacing
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import (
     adopted_secret,
@@ -126,7 +126,8 @@ class Executor:
     async def execute(self, step: WriteStep) -> Keys:
         """Carry out a step and return whom the change affects.
 
-        Raises `ApiError`, `PKIError`, or `TryAgain` where the world has moved on.
+        Raises `ApiError`, `PKIError`, `CredentialError`, or `TryAgain` where the world has moved
+        on.
         """
         match step:
             case Apply():
@@ -336,11 +337,23 @@ class Executor:
             case SetFinalizers():
                 return await self._set_finalizers(step)
             case TurnCredential():
-                try:
-                    secret = credential_secret(step, self._keyring, self._clock.now())
-                except ValueError as error:
-                    raise TryAgain from error
-                return await self._put(secret, step.uid, step.resource_version)
+                return await self._turn_credential(step)
+
+    async def _turn_credential(self, step: TurnCredential) -> Keys:
+        """Make or replace the Secret of a credential, if it is as it was seen."""
+        before = self._keyring.credential_data(step)
+        if before is None:
+            raise TryAgain
+        secret = credential_secret(step, before, self._clock.now())
+        if not step.uid:
+            return await self._put(secret, "")
+        patch = replacing(step, secret, before)
+        try:
+            return self._observe(await self._writes.merge_patch("Secret", Ref.of(secret), patch))
+        except ApiError as error:
+            if error.status in (CONFLICT, NOT_FOUND):
+                raise TryAgain from error
+            raise
 
     async def _set_finalizers(self, step: SetFinalizers) -> Keys:
         patch = {

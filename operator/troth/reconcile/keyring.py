@@ -3,39 +3,68 @@
 Fed by the same events as the world, and kept apart from it.
 """
 
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
 from troth.brokers.credentials import login, material
 from troth.brokers.protocol import BrokerError, Credential, Login
 from troth.pki.authorities import SigningAuthority, load_signing_authority
+from troth.planning.plan import TurnCredential
 from troth.resources.references import Ref
-from troth.world.broker_secrets import STATE, is_credential, read_state
+from troth.world.broker_secrets import STATE, Which, is_credential, read_state
 from troth.world.facts import Manifest
 from troth.world.observe import KEY, LEAF, ROOTS, decoded
 
+MOST_FORMER = 4096
+"""How many credentials are remembered that no Secret has any more; then the oldest are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the Secret of a credential has, and which version of it that is."""
+
+    uid: str
+    resource_version: str
+    data: Mapping[str, bytes] = field(repr=False)
+
+    def held(self) -> Iterator[tuple[str, Which]]:
+        """Yield the fingerprints of its credentials, and what each is; none if it is spoilt."""
+        try:
+            state = read_state(self.data.get(STATE, b""))
+        except ValueError:
+            return
+        for which, held in state.held.items():
+            yield held.fingerprint, which
+
 
 class Keyring:
-    """Holds what signs. Never shown, never logged, never in the world."""
+    """Holds what signs, and what proves. Never shown, never logged, never in the world."""
 
     def __init__(self, own_namespace: str) -> None:
         self._own_namespace = own_namespace
         self._secrets: dict[Ref, dict[str, bytes]] = {}
         self._signers: dict[tuple[Ref, str], SigningAuthority] = {}
-        self._credentials: dict[Ref, dict[str, bytes]] = {}
-        self._logins: dict[tuple[Ref, str], Login] = {}
+        self._credentials: dict[Ref, _Kept] = {}
+        self._former: OrderedDict[tuple[Ref, str], Login] = OrderedDict()
 
     def observe(self, manifest: Manifest) -> None:
-        """Take in a Secret; only those of Troth's own namespace are kept, and credentials."""
-        ref = Ref.of(manifest)
-        self._credentials.pop(ref, None)
+        """Take in a Secret: of credentials all, of others only those of Troth's own namespace."""
+        ref, metadata = Ref.of(manifest), manifest["metadata"]
+        self.forget(ref)
         if is_credential(manifest):
-            self._observe_credential(ref, decoded(manifest))
-        if ref.namespace == self._own_namespace:
-            self.forget(ref)
+            self._credentials[ref] = _Kept(
+                metadata.get("uid", ""), metadata.get("resourceVersion", ""), decoded(manifest)
+            )
+        elif ref.namespace == self._own_namespace:
             data = decoded(manifest)
             self._secrets[ref] = {name: data[name] for name in (LEAF, KEY, ROOTS) if name in data}
 
     def forget(self, ref: Ref) -> None:
-        """Take in that a Secret is gone; what clients log in with is known until it is revoked."""
-        self._credentials.pop(ref, None)
+        """Take in that a Secret is gone; what clients logged in with is known until it is revoked,
+        to try whether it still works.
+        """
+        self._let_go(ref)
         self._secrets.pop(ref, None)
         for key in [key for key in self._signers if key[0] == ref]:
             del self._signers[key]
@@ -51,33 +80,58 @@ class Keyring:
             )
         return self._signers[ref, trust_domain]
 
-    def credential_data(self, ref: Ref) -> dict[str, bytes]:
-        """Return all that a credential's Secret has, nothing where there is none."""
-        return self._credentials.get(ref, {})
+    def credential_data(self, step: TurnCredential) -> Mapping[str, bytes] | None:
+        """Return all that the Secret has whose credential is to be turned, nothing where none was
+        seen; None if it is not as it was seen any more.
+        """
+        kept = self._credentials.get(Ref.of(step.manifest))
+        found = (kept.uid, kept.resource_version) if kept is not None else ("", "")
+        if found != (step.uid, step.resource_version):
+            return None
+        return kept.data if kept is not None else {}
 
     def credential(self, secret: Ref, fingerprint: str) -> Credential | None:
-        """Return what a broker is told of a credential, None where the Secret does not have it."""
-        data = self._credentials.get(secret, {})
+        """Return what a broker is told of a credential, None where the Secret does not have it.
+
+        Whose it is has to be compared: a Secret says that of itself.
+        """
+        kept = self._credentials.get(secret)
+        which = dict(kept.held()).get(fingerprint) if kept is not None else None
+        if kept is None or which is None:
+            return None
         try:
-            for which, held in read_state(data.get(STATE, b"")).held.items():
-                if held.fingerprint == fingerprint:
-                    return material(data, which)
+            return material(kept.data, which)
         except (ValueError, BrokerError):
             return None
-        return None
 
     def login(self, secret: Ref, fingerprint: str) -> Login | None:
-        """Return a credential as a client has it, None where it was never seen."""
-        return self._logins.get((secret, fingerprint))
+        """Return a credential as a client has it, None where it is not known.
+
+        Also one that the Secret had before, until `drop_credential`.
+        """
+        kept = self._credentials.get(secret)
+        which = dict(kept.held()).get(fingerprint) if kept is not None else None
+        found = _login(kept, which) if kept is not None and which is not None else None
+        return found or self._former.get((secret, fingerprint))
 
     def drop_credential(self, secret: Ref, fingerprint: str) -> None:
         """Forget how a client logs in with a credential that is revoked."""
-        self._logins.pop((secret, fingerprint), None)
+        self._former.pop((secret, fingerprint), None)
 
-    def _observe_credential(self, ref: Ref, data: dict[str, bytes]) -> None:
-        self._credentials[ref] = data
-        try:
-            for which, held in read_state(data.get(STATE, b"")).held.items():
-                self._logins[ref, held.fingerprint] = login(data, which)
-        except (ValueError, BrokerError):
-            return
+    def _let_go(self, ref: Ref) -> None:
+        """Keep aside what clients log in with that have read a Secret as it was."""
+        kept = self._credentials.pop(ref, None)
+        for fingerprint, which in kept.held() if kept is not None else ():
+            found = _login(kept, which) if kept is not None else None
+            if found is not None:
+                self._former.pop((ref, fingerprint), None)
+                self._former[ref, fingerprint] = found
+        while len(self._former) > MOST_FORMER:
+            self._former.popitem(last=False)
+
+
+def _login(kept: _Kept, which: Which) -> Login | None:
+    try:
+        return login(kept.data, which)
+    except (ValueError, BrokerError):
+        return None

@@ -238,25 +238,26 @@ class MessageBrokerSpec(Model):
     @cached_property
     def topic_places(self) -> frozenset[Place]:
         """Where its topics are. Two brokers with a place in common have the same ones."""
-        return frozenset(Place(self.type, server, _part(self)) for server in _servers(self))
+        return frozenset(Place(self.type, server, _part(self)) for server in self.servers)
 
     @cached_property
     def principal_places(self) -> frozenset[Place]:
         """Where its principals are; RabbitMQ has the same ones in every virtual host."""
         part = self.nats.account if self.nats else ""
-        return frozenset(Place(self.type, server, part) for server in _servers(self))
+        return frozenset(Place(self.type, server, part) for server in self.servers)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Its servers, as host:port."""
+        if self.kafka is not None:
+            return self.kafka.bootstrap_servers
+        others = (self.rabbitmq, self.nats, self.mqtt, self.valkey)
+        return next(each.servers for each in others if each is not None)
 
     @property
     def by_certificate(self) -> bool:
         """Whether clients prove themselves with their identity's certificate."""
         return "MTLS" in {each.clients for each in (self.kafka, self.nats) if each is not None}
-
-
-def _servers(spec: MessageBrokerSpec) -> tuple[str, ...]:
-    if spec.kafka is not None:
-        return spec.kafka.bootstrap_servers
-    others = (spec.rabbitmq, spec.nats, spec.mqtt, spec.valkey)
-    return next(each.servers for each in others if each is not None)
 
 
 def _part(spec: MessageBrokerSpec) -> str:
@@ -271,10 +272,10 @@ class MessageBroker(Resource):
     rules: ClassVar[tuple[Rule, ...]] = (
         *Resource.rules,
         Rule(
-            cel="self.metadata.name != 'identity'",
-            message="choose another name than identity; a credential's Secret would have that of "
-            "an identity's",
-            holds=lambda resource: resource.metadata.name != "identity",
+            cel="!self.metadata.name.matches('(^|-)identity$')",
+            message="choose another name than identity, and one that does not end in -identity; a "
+            "credential's Secret would have the name of an identity's",
+            holds=lambda resource: not f"-{resource.metadata.name}".endswith("-identity"),
         ),
     )
 

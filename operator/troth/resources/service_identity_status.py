@@ -6,9 +6,12 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from troth.resources.conditions import Conditions
+from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.lists import ATOMIC
 from troth.resources.model import Model
 from troth.resources.scalars import Time
+
+MOST_BROKERS = 64
 
 
 class CertificateStatus(Model):
@@ -61,6 +64,23 @@ class EdgeStatus(Model):
     """What to change for it to become live."""
 
 
+class BrokerCredentialStatus(Model):
+    """The credential at one broker."""
+
+    broker: Annotated[str, StringConstraints(max_length=320)]
+    """The MessageBroker as namespace/name."""
+    principal: Annotated[str, StringConstraints(max_length=384)]
+    """What the identity is called there."""
+    secret: Annotated[str, StringConstraints(max_length=253)]
+    """The Secret with the credential, in the identity's namespace."""
+    made_at: Time | None = None
+    """When the credential in use was made."""
+    phase: CredentialPhase = CredentialPhase.IDLE
+    """Where its rotation stands. Idle; Prepared: the next credential is made and the broker is told
+    of it. Overlapping: it is in use, and the old one is still good. Retiring: the old one is being
+    revoked."""
+
+
 class ServiceIdentityStatus(Model):
     """Where an identity stands."""
 
@@ -72,6 +92,12 @@ class ServiceIdentityStatus(Model):
     """The certificate in the Secret."""
     edges: Annotated[tuple[EdgeStatus, ...], Field(max_length=1024, json_schema_extra=ATOMIC)] = ()
     """Every declared relation with a peer, and its state."""
+    brokers: Annotated[
+        tuple[BrokerCredentialStatus, ...],
+        Field(max_length=MOST_BROKERS, json_schema_extra=ATOMIC),
+    ] = ()
+    """The credential at each broker where it may take part in messages; the first 64."""
     conditions: Conditions = ()
     """Ready, CertificateIssued, NetworkEnforced, PeersAgree, Reconciling, Stalled; RolledOut where
-    onRotation is declared, TokensAccepted where tokens are."""
+    onRotation is declared, TokensAccepted where tokens are, CredentialsIssued where brokers are
+    used."""

@@ -43,6 +43,14 @@ class Ledger:
         having = {principal for principal, _ in self.credentials}
         return frozenset(having | {rule.principal for rule in self.rules})
 
+    def turned(self, after: "Ledger") -> frozenset[str]:
+        """Return the principals of whom a later ledger says something else that an identity waits
+        for: which credentials they have, and which of their rules are retained.
+        """
+        credentials = self.credentials.items() ^ after.credentials.items()
+        places = {place[0] for place, _ in credentials}
+        return frozenset(places | {rule.principal for rule in self.retained ^ after.retained})
+
 
 @dataclass(frozen=True, slots=True)
 class KeptLedger(Fact):

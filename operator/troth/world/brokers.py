@@ -1,5 +1,6 @@
 """The part of the world that brokers, topics and grants are in, and whom a change concerns."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
@@ -32,6 +33,7 @@ class Brokers:
         """Those that are being deleted: they grant nothing any more."""
         self.ledgers: dict[Ref, KeptLedger] = {}
         self.secrets: dict[Ref, CredentialSecret] = {}
+        self._owned: dict[str, set[Ref]] = defaultdict(set)
         self._looks: dict[Ref, Look] = {}
 
     # What is known
@@ -66,6 +68,10 @@ class Brokers:
     def secret(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
         """Return what is known of the Secret with an identity's credential at a broker."""
         return self.secrets.get(credential_ref(identity, broker))
+
+    def secrets_of(self, uid: str) -> list[CredentialSecret]:
+        """Return the Secrets with credentials that the identity of this uid owns, sorted."""
+        return [self.secrets[ref] for ref in sorted(self._owned.get(uid, ()))]
 
     # What is fed
 
@@ -136,6 +142,12 @@ class Brokers:
         """Take in the Secret with a credential, None where it is gone or is none any more."""
         before = self.secrets.pop(ref, None)
         after = credential_secret(manifest) if manifest is not None else None
+        for uid in before.owner_uids if before is not None else ():
+            self._owned[uid].discard(ref)
+            if not self._owned[uid]:
+                del self._owned[uid]
+        for uid in after.owner_uids if after is not None else ():
+            self._owned[uid].add(ref)
         if after is not None:
             self.secrets[ref] = _dated(after, before, uptime)
         facts = [each for each in (before, after) if each is not None]
@@ -148,12 +160,13 @@ class Brokers:
         broker = broker_of(ref)
         if broker is None or ref.namespace != self._own_namespace:
             return set()
+        before = self.ledger(broker) or Ledger()
         if manifest is None:
             self.ledgers.pop(broker, None)
         else:
             self.ledgers[broker] = kept_ledger(manifest)
-        leaving = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
-        return {broker_key(broker)} | leaving
+        turned = before.turned(self.ledger(broker) or Ledger())
+        return {broker_key(broker)} | self.of_principals(broker, turned)
 
     # Whom a change concerns
 

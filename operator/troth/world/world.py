@@ -307,6 +307,7 @@ class World:
     def _take_secret(self, ref: Ref, manifest: Manifest | None) -> Keys:
         credential = manifest if manifest and is_credential(manifest) else None
         affected = self.brokers.take_secret(ref, credential, self.uptime)
+        affected |= self._wanting_credential(ref)
         after = observe.identity_secret(manifest) if manifest and not credential else None
         affected |= self._take_written(self.secrets, ref, after) | self._rotating()
         if ref.namespace != self.own_namespace:
@@ -400,6 +401,16 @@ class World:
             for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
             if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
             and owner in self.registry.identities
+        }
+
+    def _wanting_credential(self, ref: Ref) -> Keys:
+        """Return the identities whose credential at some broker would have this name."""
+        parts = ref.name.split("-")
+        owners = (Ref(ref.namespace, "-".join(parts[:end])) for end in range(1, len(parts)))
+        return {
+            identity_key(owner)
+            for owner in owners
+            if owner in self.registry.identities and self.brokers.messaging.asking(owner)
         }
 
     def _owner(self, fact: Fact | None) -> Keys:
