@@ -189,6 +189,9 @@ class Rehearsal:
             stored["spec"] = {part: value for part, value in stored["spec"].items() if value != []}
         stored["metadata"]["resourceVersion"] = str(self._version)
         self.objects[place] = stored
+        going = "deletionTimestamp" in stored["metadata"]
+        if going and not stored["metadata"].get("finalizers"):
+            del self.objects[place]
         return copy.deepcopy(stored)
 
 
