@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from troth.planning.broker_changes import Rules, Wanted
+from troth.planning.broker_finalizer import is_held
 from troth.planning.broker_rules import rules_of, unsupported
 from troth.resources.message_broker import MessageBroker
 from troth.resources.topic_policy import OnDelete, TopicPolicy
@@ -35,26 +36,27 @@ class BrokerGrants:
 
 
 def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> BrokerGrants:
-    """Return what is granted at a broker, of which `ledger` is what Troth made there."""
+    """Return what is granted at a broker, of which `ledger` is what Troth made there.
+
+    A policy is held before anything is granted by it, so that it is not gone before its grants.
+    """
     rules: set[Rule] = set()
     suspended: set[Rule] = set()
     live: set[str] = set()
     staying: set[str] = set()
-    for each in grants_at(world.registry, world.brokers.messaging, broker.ref):
+    messaging = world.brokers.messaging
+    for each in grants_at(world.registry, messaging, broker.ref):
         found = granted(broker, each)
         if each.grant is None or not found:
             continue
-        if each.state is GrantState.LIVE:
+        if each.state is GrantState.LIVE and is_held(messaging.policies[each.policy]):
             rules |= found
             live.add(each.grant.principal)
         else:
             suspended |= found
             staying.add(each.grant.principal)
     retained = _retained(broker, world.brokers.leaving_at(broker.ref), ledger, world) - rules
-    unknown = {
-        principal_of(broker, identity)
-        for identity in undecided(world.registry, world.brokers.messaging)
-    }
+    unknown = {principal_of(broker, identity) for identity in undecided(world.registry, messaging)}
     suspended |= retained | {rule for rule in ledger.rules if rule.principal in unknown}
     staying |= {rule.principal for rule in retained} | (unknown & ledger.principals)
     return BrokerGrants(
