@@ -236,6 +236,7 @@ async def test_a_broker_that_does_not_answer_leaves_no_thread_and_no_file_behind
     server: KafkaServer, *, listens: bool
 ) -> None:
     with silent() as listening:
+        before = left()
         port = listening.getsockname()[1] if listens else free_port()
         broker = Kafka(replace(access(server), servers=(f"127.0.0.1:{port}",)), timeout=0.5)
         after = []
@@ -245,6 +246,12 @@ async def test_a_broker_that_does_not_answer_leaves_no_thread_and_no_file_behind
             after.append(left())
         assert after == [after[0]] * 3
         await broker.close()
+
+        async def gone() -> bool:
+            await asyncio.sleep(0.01)  # its thread ends by itself
+            return all(now <= then for now, then in zip(left(), before, strict=True))
+
+        await becomes(gone)
 
 
 async def test_closing_gives_up_what_is_under_way_and_nothing_is_asked_afterwards(

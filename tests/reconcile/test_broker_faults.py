@@ -1,0 +1,40 @@
+"""Why a broker cannot be worked with is told by a reason of few, whichever adapter said it."""
+
+import pytest
+
+from troth.brokers.protocol import (
+    AdminRefusedError,
+    BrokerError,
+    MissingExtraError,
+    NotTakenError,
+    UnreachableError,
+    UnsupportedError,
+)
+from troth.reconcile.broker_faults import fault_of, missing
+from troth.resources.references import Ref
+
+MAIN = Ref("messaging", "main")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnreachableError("said"), "Unreachable"),
+        (AdminRefusedError("said"), "AdminRefused"),
+        (NotTakenError("said"), "AdminRefused"),
+        (UnsupportedError("said"), "Unsupported"),
+        (MissingExtraError("said"), "ExtraMissing"),
+        (BrokerError("said"), "BrokerFailed"),
+    ],
+)
+def test_each_kind_of_error_has_its_reason_and_its_own_sentence(
+    error: BrokerError, reason: str
+) -> None:
+    fault = fault_of(error, MAIN)
+    assert (fault.reason, fault.message) == (reason, "said")
+
+
+def test_a_secret_that_is_not_there_is_named() -> None:
+    fault = fault_of(missing(Ref("messaging", "kafka-admin")), MAIN)
+    assert fault.reason == "SecretMissing"
+    assert "messaging/kafka-admin" in fault.message
