@@ -1,6 +1,6 @@
 """The end of a `TopicPolicy`: it is there until nothing of it is left to be done at its broker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
@@ -23,7 +23,7 @@ from troth.world.keys import Key
 from troth.world.world import World
 
 AT_ONCE = timedelta(0)
-ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting"})
+ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"})
 """Reasons that pass without a person doing anything."""
 
 
@@ -53,11 +53,13 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
     deleted_at = policy.metadata.deletion_timestamp
     assert deleted_at is not None
     left = left_of(policy, world)
-    if left is None:
-        return Plan(key, policy.metadata.uid, steps=(let_go(policy),))
-    if left.patience is not None and now >= deleted_at + left.patience:
-        step = let_go(policy, left.behind)
-        return Plan(key, policy.metadata.uid, steps=(step,))
+    if left is None or (left.patience is not None and now >= deleted_at + left.patience):
+        step = let_go(policy, left.behind if left is not None else "")
+        refused = world.refused.get((policy.kind, policy.ref))
+        if refused is None:
+            return Plan(key, policy.metadata.uid, steps=(step,))
+        told = _waiting(key, policy, Left("WriteRefused", refused), now)
+        return replace(told, steps=(step,))
     due = deleted_at + left.patience if left.patience is not None else None
     return _waiting(key, policy, left, now, due)
 
