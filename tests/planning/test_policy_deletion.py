@@ -369,6 +369,14 @@ def test_what_a_policy_that_cannot_be_read_may_grant_as_well_is_not_revoked_mean
     assert "Publish prod.orders.v1 by shop/checkout" in let_go(cluster)
 
 
+def test_a_credential_that_a_policy_that_cannot_be_read_may_need_is_not_waited_for() -> None:
+    names = ("orders", "other")
+    unreadable = {**policy("other"), "spec": {}}
+    cluster = deleted(publisher("checkout", *names), subscriber("fulfilment", *names), unreadable)
+    keep_ledger(cluster, replace(ledger_of(cluster), rules=frozenset()))
+    assert let_go(cluster) == ""
+
+
 def test_a_policy_that_cannot_be_read_itself_goes_when_it_is_deleted() -> None:
     """Nobody asks for anything by it any more, and the ledger has what it granted."""
     cluster = deleted()

@@ -126,17 +126,15 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
 
 
 def _elsewhere(broker: MessageBroker, policy: TopicPolicy, world: World) -> Rules:
-    """Return what other policies grant the same identities there, or leave as it is."""
+    """Return what other policies that name the same identities grant there, or leave as it is."""
     registry, messaging = world.registry, world.brokers.messaging
-    identities = {each.identity for each in asked_by(policy)}
     others: set[Ref] = set()
-    for identity in identities:
-        others |= messaging.asking(identity)
+    for each in asked_by(policy):
+        others |= messaging.asking(each.identity)
     grants = (
         grant
         for other in others & messaging.at(broker.ref)
         for grant in grants_of(registry, messaging, other)
-        if grant.asked.identity in identities
     )
     return NOTHING.union(*(granted(broker, each) for each in grants))
 
