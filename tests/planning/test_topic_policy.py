@@ -166,7 +166,9 @@ def test_a_handover_leaves_it_in_sync() -> None:
     assert entry(cluster) == IN_SYNC
 
 
-@pytest.mark.parametrize("wrong", ["changed by hand", "of another broker", "of somebody else"])
+@pytest.mark.parametrize(
+    "wrong", ["changed by hand", "of another broker", "of somebody else", "of a predecessor"]
+)
 def test_a_secret_that_is_not_as_it_should_be_is_no_credential(wrong: str) -> None:
     cluster = told()
     stored = cluster.objects["ServiceIdentity", CHECKOUT]
@@ -174,6 +176,9 @@ def test_a_secret_that_is_not_as_it_should_be_is_no_credential(wrong: str) -> No
         "changed by hand": credential(stored),
         "of another broker": credential(stored, Ref("elsewhere", "main")),
         "of somebody else": credential(stored, principal=CONSUMER),
+        "of a predecessor": credential(
+            {**stored, "metadata": {**stored["metadata"], "uid": "another"}}
+        ),
     }[wrong]
     if wrong == "changed by hand":
         secret["data"]["password"] = "AAAA"
@@ -194,6 +199,13 @@ def test_a_broker_that_cannot_be_reached_is_said_in_its_own_words() -> None:
     assert entry(cluster) == ("Live", "BrokerUnreachable")
     assert "nobody answered at kafka.messaging.svc:9093" in entries(cluster)[0]["message"]
     assert verdicts(cluster)["Reconciling"] == ("True", "BrokerUnreachable")
+
+
+def test_a_broker_that_is_down_is_said_before_a_credential_that_is_missing() -> None:
+    """The policy is not looked at again when its Secret comes, but when its broker was told."""
+    cluster = market()
+    lose_sight(cluster)
+    assert entry(cluster) == ("Live", "BrokerUnreachable")
 
 
 def test_what_the_broker_refused_is_said_of_whom_it_concerns() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from troth.planning.broker_rules import rules_of, unsupported
+from troth.planning.children import is_child
 from troth.resources.message_broker import BrokerMode, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.topic_policy import TopicPolicy
@@ -158,12 +159,14 @@ def broker_has_it(live: LiveGrant) -> Obstacle | None:
     return None
 
 
+# A broker that is down comes before a Secret that is missing: nobody is told when the latter comes,
+# unless the broker is.
 CHECKS: tuple[Callable[[LiveGrant], Obstacle | None], ...] = (
     lambda live: broker_is_served(live.broker),
     broker_can_have_it,
     lambda live: broker_is_enforced(live.broker),
-    identity_has_credential,
     last_look_was_good,
+    identity_has_credential,
     broker_took_it,
     ledger_is_readable,
     broker_was_told,
@@ -202,7 +205,7 @@ def _entry(
         broker=broker,
         identity=asked.asked.identity,
         grant=asked.grant,
-        secret=world.brokers.secret(asked.asked.identity, broker.ref),
+        secret=_own_secret(asked.asked.identity, broker.ref, world),
         kept=world.brokers.ledgers.get(broker.ref),
         look=world.brokers.look(broker.ref),
         before=before.get(_place(entry)),
@@ -216,6 +219,13 @@ def _entry(
         "message": obstacle.message[:LONGEST_MESSAGE],
     }
     return entry.model_copy(update=found)
+
+
+def _own_secret(identity: Ref, broker: Ref, world: World) -> CredentialSecret | None:
+    """Return the Secret that stands where an identity's credential belongs, if it is its own."""
+    secret, owner = world.brokers.secret(identity, broker), world.registry.identities.get(identity)
+    ours = secret is not None and owner is not None and is_child(secret, owner)
+    return secret if ours else None
 
 
 def _dead_letter(policy: TopicPolicy, asked: Asked) -> str | None:
