@@ -1,0 +1,67 @@
+"""A policy whose broker is gone for good goes too, and an Event says what it leaves behind."""
+
+from datetime import timedelta
+
+from tests.broker_builders import MAIN, ORDERS, PUBLISHER, orders, publisher, subscriber
+from tests.builders import NOW, OWN, Manifest, domain, namespace, stamp
+from tests.messaging import broker
+from tests.reconcile.serving import Running, Server, running
+from troth.planning.broker_finalizer import FINALIZER, PATIENCE
+from troth.reconcile.brokers import BrokerWork
+from troth.resources.message_broker import MessageBroker
+from troth.trust.grants import Rule
+from troth.world.broker_facts import Ledger
+from troth.world.ledger import ledger_manifest
+
+WRITE = Rule(PUBLISHER, "TOPIC", "LITERAL", "prod.orders.v1", "WRITE", host="*")
+SECOND = timedelta(seconds=1)
+
+
+def scene(*finalizers: str) -> Server:
+    """A broker whose admin Secret is gone, and a policy of it that is deleted now."""
+    policy = orders()
+    policy["metadata"] |= {"finalizers": list(finalizers), "deletionTimestamp": stamp(NOW)}
+    ledger = ledger_manifest(OWN, MessageBroker.parse(broker()), Ledger(frozenset({WRITE})))
+    shop: list[Manifest] = [namespace("shop", domain="production"), domain()]
+    return Server([*shop, broker(), publisher(), subscriber(), policy, ledger])
+
+
+async def settle(it: Running) -> None:
+    """Wait until neither keys nor brokers are at work."""
+    work = it.engine.background
+    assert isinstance(work, BrokerWork)
+    await it.settle()
+    while work.busy:
+        await work.settled()
+        await it.settle()
+
+
+async def test_it_goes_after_ten_minutes_and_says_what_it_leaves_behind() -> None:
+    server = scene(FINALIZER)
+    async with running(server) as it:
+        await settle(it)
+    assert server.condition("TopicPolicy", ORDERS, "Ready")["reason"] == "BrokerUnreachable"
+    async with running(server, NOW + PATIENCE - SECOND) as it:
+        await settle(it)
+    assert server.objects["TopicPolicy", ORDERS]["metadata"]["finalizers"] == [FINALIZER]
+    assert "LeftBehind" not in server.reasons()
+    async with running(server, NOW + PATIENCE) as it:
+        await settle(it)
+    assert ("TopicPolicy", ORDERS) not in server.objects
+    (event,) = (each for each in server.events if each["reason"] == "LeftBehind")
+    assert event["type"] == "Warning"
+    assert event["regarding"]["kind"] == "TopicPolicy"
+    assert event["regarding"]["name"] == "orders"
+    assert "Publish prod.orders.v1 by shop/checkout" in event["note"]
+    assert ("ConfigMap", (OWN, f"troth-ledger-{MAIN.namespace}.{MAIN.name}")) in server.objects
+
+
+async def test_the_finalizers_of_others_hold_it_longer() -> None:
+    server = scene("example.com/backup", FINALIZER)
+    async with running(server, NOW + PATIENCE) as it:
+        await settle(it)
+    metadata = server.objects["TopicPolicy", ORDERS]["metadata"]
+    assert metadata["finalizers"] == ["example.com/backup"]
+    ready = server.condition("TopicPolicy", ORDERS, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Deleting")
+    assert server.reasons().count("LeftBehind") == 1
