@@ -29,10 +29,12 @@ from troth.planning.plan import (
     Restart,
     SetFinalizers,
     Step,
+    TurnCredential,
     UpdateIssuer,
     UpdatePublic,
 )
 from troth.planning.planner import PLANNERS, plan
+from troth.reconcile.credential_secrets import credential_secret
 from troth.reconcile.execute import needed
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import (
@@ -409,8 +411,15 @@ class Cluster:
                 return self.put(adopted_secret(step, signer))
             case SetFinalizers():
                 return self._set_finalizers(step)
+            case TurnCredential():
+                return self._turn_credential(step)
             case _:
                 return self._serve_issuer(step)
+
+    def _turn_credential(self, step: TurnCredential) -> Keys:
+        before = self.keyring.credential_data(step)
+        assert before is not None, "the Secret is another than was planned with"
+        return self.put(credential_secret(step, before, self.now))
 
     def _set_finalizers(self, step: SetFinalizers) -> Keys:
         changed = copy.deepcopy(self.objects[step.kind, step.ref])

@@ -1,0 +1,659 @@
+"""An identity has a credential at each broker where it may do anything, turned without a gap."""
+
+import base64
+import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests import builders
+from tests.broker_builders import (
+    CHECKOUT,
+    DOWN,
+    MAIN,
+    PUBLISHER,
+    keep_ledger,
+    ledger_of,
+    lose_ledger,
+    lose_sight,
+    market,
+    orders,
+    publisher,
+    see,
+    tell,
+)
+from tests.builders import (
+    DAY,
+    HOUR,
+    Cluster,
+    Manifest,
+    identity,
+    key_of,
+    namespace,
+    rotation,
+    stamp,
+)
+from tests.messaging import KAFKA, NATS, RABBITMQ, broker, producer
+from troth.brokers.nats_jwt import Key as NATSKey
+from troth.brokers.nats_jwt import Kind
+from troth.planning.plan import Remove, Turn, TurnCredential
+from troth.resources.references import Ref
+from troth.trust.grants import Slot
+from troth.world.broker_facts import CredentialSecret, Ledger
+from troth.world.keys import Key, identity_key
+from troth.world.rotations import rotation_key
+
+KEY = identity_key(CHECKOUT)
+SECRET = Ref("shop", "checkout-main")
+ROTATION = rotation_key(Ref("shop", "checkout-rotation"))
+PROPAGATION = timedelta(minutes=3)
+FIRST, SECOND = (PUBLISHER, Slot.FIRST), (PUBLISHER, Slot.SECOND)
+
+
+def seen(*manifests: Manifest) -> Cluster:
+    """A market whose broker was looked at."""
+    cluster = market(*manifests)
+    see(cluster)
+    return cluster
+
+
+def issued(*manifests: Manifest) -> Cluster:
+    """A market in which `checkout` has its credential, and the broker was told."""
+    cluster = seen(*manifests)
+    cluster.visit(KEY)
+    tell(cluster)
+    return cluster
+
+
+def turns(cluster: Cluster, key: Key = KEY) -> list[Turn]:
+    steps = cluster.plan(key).steps
+    return [step.turn for step in steps if isinstance(step, TurnCredential)]
+
+
+def removed(cluster: Cluster, key: Key = KEY) -> list[Ref]:
+    return [step.ref for step in cluster.plan(key).steps if isinstance(step, Remove)]
+
+
+def told(cluster: Cluster, key: Key = KEY) -> tuple[str, str, str]:
+    found = cluster.condition(key, "CredentialsIssued")
+    return found["status"], found["reason"], found.get("message", "")
+
+
+def judged(cluster: Cluster, key: Key = KEY) -> set[str]:
+    status = cluster.plan(key).status
+    assert status is not None
+    return {each["type"] for each in status["conditions"]}
+
+
+def at_brokers(cluster: Cluster, key: Key = KEY) -> list[Manifest]:
+    status = cluster.plan(key).status
+    assert status is not None
+    return list(status.get("brokers", []))
+
+
+def secret(cluster: Cluster, ref: Ref = SECRET) -> CredentialSecret:
+    return cluster.world.brokers.secrets[ref]
+
+
+def data(cluster: Cluster, ref: Ref = SECRET) -> dict[str, str]:
+    stored = cluster.objects["Secret", ref]["data"]
+    return {name: base64.b64decode(text).decode() for name, text in stored.items()}
+
+
+def spoil(cluster: Cluster, ref: Ref = SECRET, **values: str) -> None:
+    """Change a Secret by hand."""
+    stored = copy.deepcopy(cluster.objects["Secret", ref])
+    stored["data"] |= {
+        name: base64.b64encode(text.encode()).decode() for name, text in values.items()
+    }
+    cluster.put(stored)
+
+
+def wait(cluster: Cluster, length: timedelta) -> None:
+    cluster.now += length
+    cluster.world.uptime += length.total_seconds()
+
+
+def consenting(*policies: str) -> Manifest:
+    return publisher("checkout", *policies)
+
+
+# When there is one
+
+
+def test_none_is_made_before_the_broker_was_seen() -> None:
+    cluster = market()
+    cluster.visit(KEY)
+    assert SECRET not in cluster.world.brokers.secrets
+    assert told(cluster)[:2] == ("False", "AwaitingBroker")
+    lose_sight(cluster)
+    assert DOWN.message in told(cluster)[2]
+
+
+def test_whoever_has_a_grant_has_a_credential_and_its_status_says_where() -> None:
+    cluster = seen()
+    assert (turns(cluster), told(cluster)[1]) == ([Turn.ISSUE], "Issuing")
+    cluster.visit(KEY)
+    assert (turns(cluster), told(cluster)[:2]) == ([], ("True", "Issued"))
+    assert at_brokers(cluster) == [
+        {
+            "broker": "messaging/main",
+            "principal": PUBLISHER,
+            "secret": "checkout-main",
+            "madeAt": stamp(cluster.now),
+            "phase": "Idle",
+        }
+    ]
+    owner = cluster.objects["ServiceIdentity", CHECKOUT]["metadata"]["uid"]
+    assert secret(cluster).owner_uids == {owner}
+    assert data(cluster)["username"] == PUBLISHER
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param(publisher("checkout", "others"), id="the identity does not name the policy"),
+        pytest.param(orders(producers=[producer("other")]), id="the policy does not name it"),
+        pytest.param(broker(mode="Observe"), id="the broker is only observed"),
+        pytest.param(broker(mode="Plan"), id="nothing is changed there"),
+        pytest.param(
+            broker(described={"kafka": KAFKA["kafka"] | {"clients": "MTLS"}}), id="by certificate"
+        ),
+    ],
+)
+def test_there_is_none_where_none_is_needed(manifest: Manifest) -> None:
+    cluster = seen(manifest)
+    assert turns(cluster) == []
+    assert "CredentialsIssued" not in judged(cluster)
+
+
+def test_a_broker_that_is_not_served_yet_is_told() -> None:
+    assert told(seen(broker(described=RABBITMQ)))[:2] == ("False", "Unsupported")
+
+
+def test_who_uses_no_broker_hears_nothing_of_them() -> None:
+    cluster = seen(identity("payments"))
+    assert "CredentialsIssued" not in judged(cluster, key_of())
+
+
+def test_a_credential_stays_as_it_is_over_a_restart_in_which_the_broker_is_not_seen() -> None:
+    cluster = issued()
+    cluster.world.brokers.forget_look(MAIN)
+    assert (turns(cluster), told(cluster)[1]) == ([], "Issued")
+    spoil(cluster, password="another")
+    assert (turns(cluster), told(cluster)[1]) == ([], "AwaitingBroker")
+
+
+# What is put right
+
+
+@pytest.mark.parametrize("value", ["", "another"])
+def test_one_that_was_changed_by_hand_is_replaced(value: str) -> None:
+    cluster = issued()
+    before = secret(cluster).current
+    spoil(cluster, password=value)
+    assert turns(cluster) == [Turn.ISSUE]
+    cluster.visit(KEY)
+    after = secret(cluster)
+    assert after.intact
+    assert after.current not in (None, before)
+
+
+def test_one_to_which_something_was_added_is_replaced() -> None:
+    cluster = issued()
+    spoil(cluster, extra="by hand")
+    assert turns(cluster) == [Turn.ISSUE]
+
+
+def test_one_that_is_gone_is_made_anew() -> None:
+    cluster = issued()
+    assert KEY in cluster.drop("Secret", SECRET)
+    assert turns(cluster) == [Turn.ISSUE]
+
+
+def test_one_of_another_principal_is_replaced_however_whole_it_looks() -> None:
+    cluster = issued()
+    cluster.put(broker(principals="other-"))
+    see(cluster)
+    assert turns(cluster) == [Turn.ISSUE]
+    assert not secret(cluster).principal.startswith("other-")
+
+
+def test_what_is_said_of_the_broker_follows_it_and_the_credential_stays() -> None:
+    cluster = issued()
+    before = secret(cluster).current
+    cluster.put(
+        broker(described={"kafka": KAFKA["kafka"] | {"bootstrapServers": ["kafka.new.svc:9093"]}})
+    )
+    see(cluster)
+    assert turns(cluster) == [Turn.REFRESH]
+    cluster.visit(KEY)
+    assert turns(cluster) == []
+    assert secret(cluster).current == before
+    assert data(cluster)["bootstrap.servers"] == "kafka.new.svc:9093"
+
+
+def test_other_roots_of_the_broker_are_written_beside_the_credential() -> None:
+    cluster = issued()
+    before = secret(cluster).current
+    look = cluster.world.brokers.look(MAIN)
+    cluster.world.brokers.saw(MAIN, replace(look, authorities="-----BEGIN CERTIFICATE-----\n"))
+    cluster.visit(KEY)
+    assert data(cluster)["ca.crt"].startswith("-----BEGIN")
+    assert secret(cluster).current == before
+
+
+def test_labels_that_were_changed_are_put_back() -> None:
+    cluster = issued()
+    stored = copy.deepcopy(cluster.objects["Secret", SECRET])
+    stored["metadata"]["labels"]["troth.dev/owner-name"] = "somebody"
+    cluster.put(stored)
+    assert turns(cluster) == [Turn.REFRESH]
+
+
+def test_another_account_of_nats_asks_for_a_new_credential() -> None:
+    first, second = (NATSKey.generate(Kind.ACCOUNT).public for _ in range(2))
+    cluster = issued(broker(described={"nats": NATS["nats"] | {"account": first}}))
+    assert turns(cluster) == []
+    cluster.put(broker(described={"nats": NATS["nats"] | {"account": second}}))
+    see(cluster)
+    assert turns(cluster) == [Turn.ISSUE]
+    cluster.visit(KEY)
+    assert turns(cluster) == []
+
+
+# Whose Secret it is
+
+
+def test_a_secret_that_is_not_troths_is_never_written_over() -> None:
+    cluster = seen()
+    cluster.world.note_foreign("Secret", SECRET, cluster.now)
+    assert (turns(cluster), told(cluster)[1]) == ([], "Conflict")
+    due = cluster.plan(KEY).due
+    assert due is not None
+    cluster.now = due
+    assert turns(cluster) == [Turn.ISSUE]
+
+
+def test_of_two_that_want_one_name_the_second_waits_until_it_is_free() -> None:
+    """`shop` at `card-main` and `shop-card` at `main` both come to `shop-card-main`."""
+    policies = [
+        orders("one", producers=[producer("shop")], consumers=[], at=("messaging", "card-main")),
+        orders("two", producers=[producer("shop-card")], consumers=[]),
+    ]
+    other = {"kafka": KAFKA["kafka"] | {"bootstrapServers": ["elsewhere:9093"]}}
+    cluster = seen(
+        broker("card-main", described=other),
+        publisher("shop", "one"),
+        publisher("shop-card", "two"),
+        *policies,
+    )
+    see(cluster, at=Ref("messaging", "card-main"))
+    first, second = key_of("shop"), key_of("shop-card")
+    cluster.visit(first)
+    assert (turns(cluster, second), told(cluster, second)[1]) == ([], "Conflict")
+    assert removed(cluster, second) == []
+    assert second in cluster.drop("Secret", Ref("shop", "shop-card-main"))
+    assert turns(cluster, second) == [Turn.ISSUE]
+
+
+def test_two_brokers_of_one_name_do_not_take_turns_with_one_secret() -> None:
+    other = {"kafka": KAFKA["kafka"] | {"bootstrapServers": ["elsewhere:9093"]}}
+    beside = Ref("another", "main")
+    cluster = seen(
+        namespace("another", domain="production"),
+        broker(namespace="another", described=other),
+        publisher("checkout", "orders", "more"),
+        orders("more", at=beside, consumers=[]),
+    )
+    see(cluster, at=beside)
+    cluster.visit(KEY)
+    before = secret(cluster).resource_version
+    holder = secret(cluster).broker
+    cluster.visit(KEY)
+    assert (secret(cluster).resource_version, secret(cluster).broker) == (before, holder)
+    assert told(cluster)[:2] == ("False", "Conflict")
+    assert "rename one of them" in told(cluster)[2]
+
+
+# When it goes
+
+
+def test_it_goes_with_the_last_grant() -> None:
+    cluster = issued()
+    cluster.put(consenting("others"))
+    assert removed(cluster) == [SECRET]
+    cluster.visit(KEY)
+    assert "CredentialsIssued" not in judged(cluster)
+    assert at_brokers(cluster) == []
+
+
+def test_it_goes_where_the_broker_is_gone() -> None:
+    cluster = issued()
+    cluster.drop("MessageBroker", MAIN)
+    assert removed(cluster) == [SECRET]
+
+
+def test_it_goes_where_clients_prove_themselves_by_certificate_now() -> None:
+    cluster = issued()
+    cluster.put(broker(described={"kafka": KAFKA["kafka"] | {"clients": "MTLS"}}))
+    assert removed(cluster) == [SECRET]
+
+
+def _suspend(cluster: Cluster) -> None:
+    cluster.put(
+        builders.domain("rival", namespaceSelector={"matchLabels": {"domain": "production"}})
+    )
+
+
+def _spoil_policy(cluster: Cluster) -> None:
+    cluster.put(orders() | {"spec": {"topic": "none"}})
+
+
+def _spoil_broker(cluster: Cluster) -> None:
+    cluster.put(broker() | {"spec": {"kafka": "none"}})
+
+
+def _only_observe(cluster: Cluster) -> None:
+    cluster.put(broker(mode="Observe"))
+
+
+def _withdraw_and_lose_ledger(cluster: Cluster) -> None:
+    lose_ledger(cluster)
+    cluster.put(consenting("others"))
+
+
+def _retain(cluster: Cluster) -> None:
+    ledger = ledger_of(cluster)
+    rules = frozenset(each for each in ledger.rules if each.principal == PUBLISHER)
+    keep_ledger(cluster, Ledger(ledger.rules, rules, ledger.credentials))
+    cluster.drop("TopicPolicy", Ref("shop", "orders"))
+
+
+def _delete_what_retains(cluster: Cluster) -> None:
+    kept = orders(onDelete="Retain")
+    kept["metadata"] |= {"finalizers": ["troth.dev/broker"]}
+    cluster.put(kept)
+    cluster.delete("TopicPolicy", Ref("shop", "orders"))
+
+
+def _delete_broker_that_retains(cluster: Cluster) -> None:
+    cluster.put(orders(onDelete="Retain"))
+    cluster.drop("MessageBroker", MAIN)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        _suspend,
+        _spoil_policy,
+        _spoil_broker,
+        _only_observe,
+        _withdraw_and_lose_ledger,
+        _retain,
+        _delete_what_retains,
+        _delete_broker_that_retains,
+    ],
+    ids=lambda each: each.__name__.strip("_"),
+)
+def test_it_stays_as_it_is_while_anything_may_need_it(event: Any) -> None:
+    cluster = issued()
+    event(cluster)
+    cluster.put(rotation(target="checkout", requestedAt=stamp(cluster.now + HOUR)))
+    wait(cluster, 2 * HOUR)
+    assert (removed(cluster), turns(cluster)) == ([], [])
+
+
+# Rotation
+
+
+def asked(cluster: Cluster, **spec: Any) -> Cluster:
+    """Somebody asks for another credential."""
+    wait(cluster, HOUR)
+    cluster.put(rotation(target="checkout", **{"requestedAt": stamp(cluster.now)} | spec))
+    return cluster
+
+
+def phase(cluster: Cluster) -> str:
+    status = cluster.plan(ROTATION).status
+    assert status is not None
+    (listed,) = at_brokers(cluster)
+    assert listed["phase"] == status["phase"]
+    return str(listed["phase"])
+
+
+def test_it_is_turned_without_a_gap() -> None:
+    cluster = asked(issued())
+    old = secret(cluster).current
+    assert old is not None
+    assert turns(cluster) == [Turn.PREPARE]
+    cluster.visit(KEY)
+    upcoming = secret(cluster).next
+    assert upcoming is not None
+    assert upcoming.slot is old.slot.other
+    assert secret(cluster).current == old
+    assert (turns(cluster), phase(cluster)) == ([], "Prepared"), "the broker is not told yet"
+
+    tell(cluster)
+    assert turns(cluster) == [Turn.ACTIVATE]
+    cluster.visit(KEY)
+    assert (secret(cluster).current, secret(cluster).retiring) == (upcoming, old)
+    assert (turns(cluster), phase(cluster)) == ([], "Overlapping")
+    due = cluster.plan(KEY).due
+    assert due == cluster.now + PROPAGATION
+
+    wait(cluster, PROPAGATION - timedelta(seconds=1))
+    assert turns(cluster) == []
+    wait(cluster, timedelta(seconds=1))
+    assert turns(cluster) == [Turn.RETIRE]
+    cluster.visit(KEY)
+    assert secret(cluster).held == (upcoming,)
+    assert phase(cluster) == "Retiring", "the broker still has the old one"
+
+    ledger = ledger_of(cluster)
+    keep_ledger(cluster, replace(ledger, credentials={SECOND: upcoming.fingerprint}))
+    assert (turns(cluster), phase(cluster)) == ([], "Idle")
+    assert at_brokers(cluster)[0]["madeAt"] == stamp(upcoming.made_at)
+
+
+def test_the_ledger_has_its_identity_looked_at_again() -> None:
+    cluster = asked(issued())
+    cluster.visit(KEY)
+    upcoming = secret(cluster).next
+    assert upcoming is not None
+    ledger = ledger_of(cluster)
+    keep_ledger(cluster, replace(ledger, credentials={**ledger.credentials, SECOND: ""}))
+    assert turns(cluster) == [], "it is being told"
+    stored = copy.deepcopy(
+        next(each for (kind, _), each in cluster.objects.items() if kind == "ConfigMap")
+    )
+    affected = cluster.drop("ConfigMap", Ref.of(stored))
+    assert {KEY, ROTATION} <= affected
+
+
+def test_a_longer_overlap_is_kept_to() -> None:
+    cluster = asked(issued(), overlap="2h")
+    cluster.visit(KEY)
+    tell(cluster)
+    cluster.visit(KEY)
+    wait(cluster, 2 * HOUR - timedelta(seconds=1))
+    assert turns(cluster) == []
+    wait(cluster, timedelta(seconds=1))
+    assert turns(cluster) == [Turn.RETIRE]
+
+
+def test_a_clock_that_is_set_forward_shortens_no_overlap() -> None:
+    cluster = asked(issued())
+    cluster.visit(KEY)
+    tell(cluster)
+    cluster.visit(KEY)
+    cluster.now += DAY
+    assert turns(cluster) == []
+
+
+def test_a_slot_is_not_used_again_before_what_was_there_is_revoked() -> None:
+    cluster = issued()
+    ledger = ledger_of(cluster)
+    keep_ledger(cluster, replace(ledger, credentials={**ledger.credentials, SECOND: "old"}))
+    asked(cluster)
+    assert turns(cluster) == []
+    keep_ledger(cluster, ledger)
+    assert turns(cluster) == [Turn.PREPARE]
+
+
+def test_the_old_one_stays_while_the_broker_is_not_known_to_have_the_new_one() -> None:
+    cluster = asked(issued())
+    cluster.visit(KEY)
+    tell(cluster)
+    cluster.visit(KEY)
+    lose_ledger(cluster)
+    wait(cluster, DAY)
+    assert turns(cluster) == []
+
+
+def test_a_broker_that_is_down_is_named_as_what_holds_it_up() -> None:
+    cluster = asked(issued())
+    cluster.visit(KEY)
+    status = cluster.plan(ROTATION).status
+    assert status is not None
+    assert status["blockers"] == [], "it is only on its way"
+    lose_sight(cluster)
+    status = cluster.plan(ROTATION).status
+    assert status is not None
+    assert DOWN.message in status["blockers"][0]
+
+
+def test_every_so_often_means_from_when_it_was_made() -> None:
+    cluster = issued(rotation(target="checkout", every="6h"))
+    assert turns(cluster) == []
+    wait(cluster, 6 * HOUR - timedelta(seconds=1))
+    assert turns(cluster) == []
+    wait(cluster, timedelta(seconds=1))
+    assert turns(cluster) == [Turn.PREPARE]
+
+
+def test_who_has_no_certificate_can_have_its_credential_rotated() -> None:
+    legacy = publisher(authentication=builders.gateway_only("gateway", builders.NOW + DAY))
+    cluster = asked(issued(legacy))
+    assert turns(cluster) == [Turn.PREPARE]
+    cluster.visit(KEY)
+    assert phase(cluster) == "Prepared"
+    assert cluster.condition(ROTATION, "Ready")["status"] == "True"
+
+
+# In whatever order
+
+
+class Turning(RuleBasedStateMachine):
+    """An identity's credential while everything around it changes at random.
+
+    Judged by what programs read and by what the broker was told, not by what is planned.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = seen()
+        self.requests = 0
+        self.clients = ""
+        """The fingerprint that programs read."""
+
+    def _visit(self) -> None:
+        """Carry out one plan, and hold each step to its rule."""
+        brokers = self.cluster.world.brokers
+        for step in self.cluster.plan(KEY).steps:
+            if not isinstance(step, TurnCredential):
+                continue
+            ledger = brokers.ledger(MAIN)
+            good = ledger.credentials if ledger is not None else {}
+            self.cluster.carry_out(step)
+            after = secret(self.cluster)
+            current = after.current
+            assert current is not None
+            if step.turn is not Turn.ISSUE and current.fingerprint != self.clients:
+                assert good.get((PUBLISHER, current.slot)) == current.fingerprint, "told first"
+            if step.turn is Turn.PREPARE:
+                assert after.next is not None
+                assert (PUBLISHER, after.next.slot) not in good, "a slot that is not free"
+            if step.turn is Turn.RETIRE:
+                assert good.get((PUBLISHER, current.slot)) == current.fingerprint
+            self.clients = current.fingerprint
+
+    @initialize()
+    def begin(self) -> None:
+        self._visit()
+
+    @rule()
+    def visit(self) -> None:
+        self._visit()
+
+    @rule()
+    def the_broker_is_brought_into_step(self) -> None:
+        tell(self.cluster)
+        ledger = ledger_of(self.cluster)
+        held = secret(self.cluster).held if SECRET in self.cluster.world.brokers.secrets else ()
+        wanted = {(PUBLISHER, each.slot): each.fingerprint for each in held}
+        others = {key: kept for key, kept in ledger.credentials.items() if key[0] != PUBLISHER}
+        keep_ledger(self.cluster, replace(ledger, credentials=others | wanted))
+
+    @rule(which=st.sampled_from([FIRST, SECOND]))
+    def it_begins_to_tell_and_does_not_end(self, which: tuple[str, Slot]) -> None:
+        ledger = self.cluster.world.brokers.ledger(MAIN)
+        if ledger is not None:
+            keep_ledger(
+                self.cluster, replace(ledger, credentials={**ledger.credentials, which: ""})
+            )
+
+    @precondition(lambda self: self.cluster.world.brokers.ledger(MAIN) is not None)
+    @rule()
+    def the_ledger_is_lost(self) -> None:
+        lose_ledger(self.cluster)
+
+    @rule()
+    def somebody_asks(self) -> None:
+        wait(self.cluster, timedelta(seconds=1))
+        asking = rotation(target="checkout", requestedAt=stamp(self.cluster.now))
+        self.cluster.put(asking)
+
+    @rule(length=st.sampled_from([timedelta(seconds=30), PROPAGATION, HOUR]))
+    def time_passes(self, length: timedelta) -> None:
+        wait(self.cluster, length)
+
+    @rule()
+    def the_operator_is_restarted(self) -> None:
+        objects = list(self.cluster.objects.values())
+        before = self.cluster
+        self.cluster = Cluster(now=before.now, version=before.version)
+        for each in objects:
+            self.cluster._store(copy.deepcopy(each))
+        see(self.cluster)
+
+    @rule()
+    def somebody_changes_the_secret(self) -> None:
+        if SECRET in self.cluster.world.brokers.secrets:
+            spoil(self.cluster, password="x")
+
+    @rule()
+    def somebody_deletes_the_secret(self) -> None:
+        if SECRET in self.cluster.world.brokers.secrets:
+            self.cluster.drop("Secret", SECRET)
+
+    def teardown(self) -> None:
+        """Left alone, it comes to rest with one credential, which the broker has."""
+        for _ in range(12):
+            self._visit()
+            self.the_broker_is_brought_into_step()
+            wait(self.cluster, PROPAGATION)
+        (current,) = secret(self.cluster).held
+        credentials = ledger_of(self.cluster).credentials
+        kept = {place: each for place, each in credentials.items() if place[0] == PUBLISHER}
+        assert kept == {(PUBLISHER, current.slot): current.fingerprint}
+        assert turns(self.cluster) == []
+
+
+TestTurning = Turning.TestCase
+TestTurning.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
