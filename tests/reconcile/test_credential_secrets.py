@@ -1,0 +1,187 @@
+"""Secrets with credentials as they are written, and what is kept of them beside the world."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+
+from tests.broker_builders import CHECKOUT, PUBLISHER, market, see
+from tests.builders import OWN, Cluster, Manifest
+from tests.reconcile.serving import Server
+from troth.planning.plan import Turn, TurnCredential
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.credential_secrets import CredentialError
+from troth.reconcile.execute import Executor, TryAgain
+from troth.reconcile.keyring import MOST_FORMER, Keyring
+from troth.resources.references import Ref
+from troth.world.broker_facts import CredentialSecret
+from troth.world.broker_secrets import DIGEST, digest
+from troth.world.keys import identity_key
+from troth.world.observe import decoded
+
+KEY = identity_key(CHECKOUT)
+SECRET = Ref("shop", "checkout-main")
+
+
+class Scene:
+    """An executor, a server in memory, and the plan of an identity that may publish."""
+
+    def __init__(self) -> None:
+        self.cluster: Cluster = market()
+        see(self.cluster)
+        self.server = Server()
+        self.server.objects = self.cluster.objects
+        self.keyring = Keyring(OWN)
+        clock = MovableClock(self.cluster.now)
+        self.executor = Executor(self.server, self.cluster.world, self.keyring, clock)
+        self.server._version = self.cluster.version + 1000
+
+    @property
+    def step(self) -> TurnCredential:
+        (step,) = (
+            each for each in self.cluster.plan(KEY).steps if isinstance(each, TurnCredential)
+        )
+        return step
+
+    async def carry_out(self, step: TurnCredential | None = None) -> CredentialSecret:
+        await self.executor.execute(step or self.step)
+        return self.cluster.world.brokers.secrets[SECRET]
+
+    def put(self, change: Manifest) -> None:
+        """A person changes the Secret, and the watch tells of it."""
+        stored = copy.deepcopy(self.server.objects["Secret", SECRET])
+        stored["data"] |= change.get("data", {})
+        stored["metadata"]["annotations"] |= change.get("annotations", {})
+        put = self.server.put(stored)
+        self.keyring.observe(put)
+        self.cluster.world.observe(put)
+
+
+async def issued() -> tuple[Scene, CredentialSecret]:
+    scene = Scene()
+    return scene, await scene.carry_out()
+
+
+def turns(scene: Scene) -> list[Turn]:
+    steps = scene.cluster.plan(KEY).steps
+    return [each.turn for each in steps if isinstance(each, TurnCredential)]
+
+
+def fingerprint(secret: CredentialSecret) -> str:
+    assert secret.current is not None
+    return secret.current.fingerprint
+
+
+async def test_a_new_secret_is_whole_and_of_its_type() -> None:
+    scene, secret = await issued()
+    stored = scene.server.objects["Secret", SECRET]
+    assert stored["type"] == "troth.dev/broker-credential"
+    assert stored["metadata"]["annotations"] == {DIGEST: digest(decoded(stored))}
+    assert secret.intact
+    assert turns(scene) == []
+
+
+async def test_one_write_puts_right_what_was_added_by_hand() -> None:
+    scene, _ = await issued()
+    scene.put({"data": {"extra": "eA=="}})
+    writes = scene.server.writes
+    secret = await scene.carry_out()
+    assert scene.server.writes == writes + 1
+    assert secret.intact
+    assert "extra" not in scene.server.objects["Secret", SECRET]["data"]
+    assert turns(scene) == []
+
+
+async def test_a_secret_that_was_changed_meanwhile_is_not_written_over() -> None:
+    scene, _ = await issued()
+    scene.put({"data": {"extra": "eA=="}})
+    step = scene.step
+    stored = copy.deepcopy(scene.server.objects["Secret", SECRET])
+    scene.server.put(stored)  # the watch has not told yet
+    with pytest.raises(TryAgain):
+        await scene.carry_out(step)
+    assert "extra" in scene.server.objects["Secret", SECRET]["data"]
+
+
+async def test_what_was_seen_since_is_planned_anew() -> None:
+    scene, _ = await issued()
+    scene.put({"data": {"extra": "eA=="}})
+    step = scene.step
+    scene.put({"data": {"more": "eA=="}})
+    writes = scene.server.writes
+    with pytest.raises(TryAgain):
+        await scene.carry_out(step)
+    assert scene.server.writes == writes
+
+
+async def test_one_that_only_seems_intact_gets_a_new_credential() -> None:
+    scene = Scene()
+    first = scene.step
+    secret = await scene.carry_out(first)
+    stored = copy.deepcopy(scene.server.objects["Secret", SECRET])
+    stored["data"]["password"] = "eA=="
+    forged = {DIGEST: digest(decoded(stored))}
+    scene.put({"data": {"password": "eA=="}, "annotations": forged})
+    seen = scene.cluster.world.brokers.secrets[SECRET]
+    assert seen.intact
+    step = replace(first, uid=seen.uid, resource_version=seen.resource_version, turn=Turn.REFRESH)
+    after = await scene.carry_out(step)
+    assert fingerprint(after) != fingerprint(secret)
+    assert scene.keyring.credential(SECRET, fingerprint(after)) is not None
+
+
+async def test_what_cannot_be_made_is_refused_in_a_sentence() -> None:
+    scene = Scene()
+    step = scene.step
+    hostile = replace(step.request, principal="a b")
+    with pytest.raises(CredentialError, match="a principal of Kafka has"):
+        await scene.carry_out(replace(step, request=hostile))
+
+
+# What is kept beside the world
+
+
+async def test_a_credential_is_known_by_its_secret_and_fingerprint_alone() -> None:
+    scene, secret = await issued()
+    held = scene.keyring.credential(SECRET, fingerprint(secret))
+    assert held is not None
+    assert (held.principal, held.slot) == (PUBLISHER, "First")
+    assert scene.keyring.credential(Ref("shop", "other-main"), fingerprint(secret)) is None
+    assert scene.keyring.credential(SECRET, "0" * 16) is None
+    login = scene.keyring.login(SECRET, fingerprint(secret))
+    assert held.material not in repr((held, login, vars(scene.keyring)))
+
+
+async def test_what_clients_log_in_with_is_known_until_it_is_revoked() -> None:
+    scene, before = await issued()
+    login = scene.keyring.login(SECRET, fingerprint(before))
+    assert login is not None
+    scene.put({"data": {"extra": "eA=="}})
+    after = await scene.carry_out()
+    assert scene.keyring.login(SECRET, fingerprint(before)) == login
+    assert scene.keyring.credential(SECRET, fingerprint(before)) is None, "nobody is told of it"
+    scene.keyring.forget(SECRET)
+    assert scene.keyring.login(SECRET, fingerprint(after)) is not None
+    for each in (before, after):
+        scene.keyring.drop_credential(SECRET, fingerprint(each))
+        assert scene.keyring.login(SECRET, fingerprint(each)) is None
+
+
+async def test_credentials_in_troths_own_namespace_are_kept_as_others_are() -> None:
+    scene, secret = await issued()
+    elsewhere = copy.deepcopy(scene.server.objects["Secret", SECRET])
+    elsewhere["metadata"]["namespace"] = OWN
+    scene.keyring.observe(elsewhere)
+    assert scene.keyring.credential(Ref(OWN, SECRET.name), fingerprint(secret)) is not None
+
+
+async def test_who_changes_secrets_for_ever_fills_no_memory() -> None:
+    scene, secret = await issued()
+    stored = scene.server.objects["Secret", SECRET]
+    for number in range(MOST_FORMER + 10):
+        each = {**stored, "metadata": {**stored["metadata"], "name": f"made-{number}"}}
+        scene.keyring.observe(each)
+        scene.keyring.forget(Ref("shop", f"made-{number}"))
+    assert scene.keyring.login(Ref("shop", "made-0"), fingerprint(secret)) is None
+    assert scene.keyring.login(Ref("shop", f"made-{number}"), fingerprint(secret)) is not None
+    assert scene.keyring.login(SECRET, fingerprint(secret)) is not None
