@@ -10,7 +10,7 @@ from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.topic_policy import TopicPolicy
 from troth.trust.grants import Action
-from troth.trust.messaging import Messaging, Uses
+from troth.trust.messaging import Messaging, Uses, asked_by
 from troth.world.broker_facts import CredentialSecret, KeptLedger, Ledger, Look
 from troth.world.broker_secrets import credential_secret
 from troth.world.facts import OWNER_NAME, Manifest
@@ -83,7 +83,7 @@ class Brokers:
             declared.brokers[ref] = after
             # what is being deleted tells in its own status what the broker's says of a brake
             return {broker_key(ref), *(policy_key(each.ref) for each in self.leaving_at(ref))}
-        affected = self._around_broker(ref)
+        affected = self._around_broker(ref) | self._named_by(declared.invalid_policies)
         if after is None:
             declared.drop_broker(ref)
             if fault:
@@ -111,20 +111,17 @@ class Brokers:
             declared.policies[ref] = after
             held = before.metadata.finalizers != after.metadata.finalizers
             return {policy_key(ref)} | ({broker_key(after.broker)} if held else set())
-        affected = self._around_policy(ref)
+        affected = self._around_policy(ref) | self._around_leaving(left)
+        if fault or ref in declared.invalid_policies:  # it may be about any broker
+            affected |= {broker_key(each) for each in declared.brokers}
         if after is None:
             declared.drop_policy(ref)
             if fault:
                 declared.refuse_policy(ref, fault)
-                affected |= {broker_key(each) for each in declared.brokers}
-            elif left is not None:
-                affected.add(broker_key(left.broker))
         elif after.metadata.deletion_timestamp is not None:
             declared.drop_policy(ref)
             self.leaving_policies[ref] = after
-            affected.add(broker_key(after.broker))
-            if left is not None:
-                return {policy_key(ref), broker_key(after.broker)}
+            affected |= self._around_leaving(after)
         else:
             declared.put_policy(after)
         return affected | self._around_policy(ref)
@@ -136,6 +133,10 @@ class Brokers:
             self.messaging.put_uses(ref, uses_of(after))
         elif readable:
             self.messaging.put_uses(ref, Uses())
+        if ref in self.messaging.brokers:  # whose NetworkPolicy is called as the identity's
+            affected.add(broker_key(ref))
+        if self.messaging.invalid_policies:  # by which it may have a grant anywhere
+            affected |= {broker_key(each) for each in self.messaging.brokers}
         return affected | self.around_identities({ref})
 
     def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
@@ -181,24 +182,22 @@ class Brokers:
         return self._and_brokers(policies)
 
     def around_namespaces(self, namespaces: set[str], identities: Iterable[Ref]) -> Keys:
-        """Return the policies in namespaces and those of identities there, with their brokers and
-        consumers.
+        """Return the policies in namespaces with all that they concern, those of identities there,
+        and their brokers.
         """
-        if not self.messaging.policies and not self.messaging.invalid_policies:
-            return set()
-        here = {ref for ref in self.messaging.policies if ref.namespace in namespaces}
-        return self._and_brokers(here) | self.around_identities(identities)
+        affected = self.around_identities(identities)
+        for ref in self.messaging.policies:
+            if ref.namespace in namespaces:
+                affected |= self._around_policy(ref)
+        return affected
 
     def everything(self) -> Keys:
-        """Return every policy and every broker, and who consumes by any of the policies."""
+        """Return every policy and every broker, and whoever has to do with any."""
         declared = self.messaging
         policies = {*declared.policies, *declared.invalid_policies, *self.leaving_policies}
         brokers = {*declared.brokers, *declared.invalid_brokers, *self.leaving_brokers}
-        return {
-            *map(policy_key, policies),
-            *map(broker_key, brokers),
-            *self._consuming(declared.policies),
-        }
+        named = self._named_by(policies)
+        return {*map(policy_key, policies), *map(broker_key, brokers), *named}
 
     def of_principals(self, broker: Ref, principals: Iterable[str]) -> Keys:
         """Return the identities that have these principals at a broker, and their policies there.
@@ -249,12 +248,10 @@ class Brokers:
             places = broker.spec.topic_places | broker.spec.principal_places
             brokers |= {each.ref for each in declared.found_at(places)}
         policies = frozenset().union(*(declared.at(each) for each in brokers))
-        leaving = {policy.ref for each in brokers for policy in self.leaving_at(each)}
-        return {
-            *map(broker_key, brokers),
-            *map(policy_key, policies | leaving),
-            *self._named_by(policies),
-        }
+        affected = {*map(broker_key, brokers), *map(policy_key, policies)}
+        for each in brokers:
+            affected |= self._around_retained(each)
+        return affected | self._named_by(policies)
 
     def _around_policy(self, ref: Ref) -> Keys:
         """Return a policy and its broker, whom it names, and the policies it may conflict with."""
@@ -274,6 +271,22 @@ class Brokers:
                 rivals |= {found for found, _ in declared.by_group(other.ref, group)}
         rivals.discard(ref)
         return affected | self._and_brokers(rivals) | self._named_by(rivals)
+
+    def _around_retained(self, broker: Ref) -> Keys:
+        """Return the policies of a broker that are being deleted, and whoever keeps a grant."""
+        ledger = self.ledger(broker)
+        retained = ledger.retained if ledger is not None else ()
+        affected = self.of_principals(broker, {rule.principal for rule in retained})
+        for policy in self.leaving_at(broker):
+            affected |= self._around_leaving(policy)
+        return affected
+
+    def _around_leaving(self, policy: TopicPolicy | None) -> Keys:
+        """Return the broker of a policy that is being deleted, and whoever may keep a grant."""
+        if policy is None:
+            return set()
+        named = (identity_key(each.identity) for each in asked_by(policy))
+        return {broker_key(policy.broker), *named}
 
     def _named_by(self, policies: Iterable[Ref]) -> Keys:
         named: set[Ref] = set()

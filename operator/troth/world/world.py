@@ -395,13 +395,15 @@ class World:
     # Who is affected
 
     def _named_after(self, ref: Ref) -> Keys:
-        """Return the identity whose child would have this name, whoever's it is."""
-        return {
-            identity_key(owner)
-            for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
-            if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
-            and owner in self.registry.identities
-        }
+        """Return the identity and the broker whose child would have this name, whoever's it is."""
+        named: Keys = set()
+        for suffix in (SECRET_SUFFIX, POLICY_SUFFIX):
+            owner = Ref(ref.namespace, ref.name.removesuffix(suffix))
+            if owner != ref and owner in self.registry.identities:
+                named.add(identity_key(owner))
+            if owner != ref and owner in self.brokers.messaging.brokers:
+                named.add(broker_key(owner))
+        return named
 
     def _wanting_credential(self, ref: Ref) -> Keys:
         """Return the identities whose credential at some broker would have this name."""

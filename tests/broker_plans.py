@@ -1,0 +1,67 @@
+"""What is planned about brokers and policies, for tests that need no broker."""
+
+from typing import Any
+
+from tests.builders import Cluster, Manifest
+from troth.planning.broker_grants import broker_grants
+from troth.planning.broker_network import BrokerNetwork, plan_broker_network
+from troth.planning.plan import Apply, Remove
+from troth.planning.planner import PLANNERS, plan
+from troth.resources.references import Ref
+from troth.trust.topic_grants import grants_of
+from troth.world.broker_facts import Ledger
+from troth.world.keys import Key, Keys
+
+
+def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
+    """What becomes of the NetworkPolicy at a broker, None where it cannot be read."""
+    world = cluster.world
+    broker = world.brokers.messaging.brokers.get(ref)
+    if broker is None:
+        return None
+    grants = broker_grants(broker, world.brokers.ledger(ref) or Ledger(), world)
+    return plan_broker_network(broker, grants, world, cluster.now)
+
+
+def said(cluster: Cluster, key: Key) -> Any:
+    """All that is said of a key: its plan, and what a plan of it must follow from."""
+    world, found = cluster.world, []
+    if key.kind in PLANNERS:
+        found.append(plan(key, world, cluster.now))
+    if key.kind == "TopicPolicy":
+        found.append(grants_of(world.registry, world.brokers.messaging, key.ref))
+    if key.kind == "MessageBroker":
+        broker = world.brokers.messaging.brokers.get(key.ref)
+        ledger = world.brokers.ledger(key.ref) or Ledger()
+        found += [broker and broker_grants(broker, ledger, world), network_at(cluster, key.ref)]
+    return found
+
+
+def kept_up(cluster: Cluster, ref: Ref) -> Keys:
+    """Carry out what is planned of the NetworkPolicy at a broker."""
+    network = network_at(cluster, ref)
+    affected: Keys = set()
+    for step in network.steps if network else ():
+        if isinstance(step, Remove) or differs_from(cluster, step):
+            affected |= cluster.carry_out(step)
+    return affected
+
+
+def differs_from(cluster: Cluster, step: Any) -> bool:
+    assert isinstance(step, Apply)
+    place = "NetworkPolicy", Ref.of(step.manifest)
+    there: Manifest = cluster.objects.get(place, {})
+    return there.get("spec") != step.manifest["spec"]
+
+
+def settled(cluster: Cluster) -> Cluster:
+    """Visit identities, domains and the network at brokers until nothing changes any more."""
+    for _ in range(6):
+        before = cluster.version
+        cluster.settle()
+        for kind, ref in sorted(cluster.objects):
+            if kind == "MessageBroker":
+                kept_up(cluster, ref)
+        if cluster.version == before:
+            return cluster
+    raise AssertionError("does not settle")

@@ -1,0 +1,197 @@
+"""Nobody is forgotten when anything changes that grants at brokers depend on.
+
+Everything said of every identity, policy and broker is compared before and after every change.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.broker_plans import kept_up, said
+from tests.builders import NOW, OWN, Cluster, Manifest
+from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
+from tests.trust import test_topics_property as declared
+from tests.trust.test_topics_property import BROKERS, POLICIES, Wish, wishes
+from tests.world.test_invalidation import broken, tampered
+from troth.planning.broker_grants import policy_rules
+from troth.reconcile.execute import needed
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.world.broker_facts import Ledger
+from troth.world.keys import Key, Keys, broker_key, identity_key, policy_key
+from troth.world.ledger import ledger_manifest, ledger_ref
+
+NAMES = (*declared.NAMES, *BROKERS)
+"""An identity may be called as a broker is: their NetworkPolicies would be."""
+EVERYBODY: list[Key] = [
+    *(identity_key(Ref(namespace, name)) for namespace in NAMESPACES for name in NAMES),
+    *(policy_key(Ref(namespace, name)) for namespace in NAMESPACES for name in POLICIES),
+    *(broker_key(Ref("east", name)) for name in BROKERS),
+]
+
+
+def everything_said(cluster: Cluster) -> dict[Key, Any]:
+    return {key: said(cluster, key) for key in EVERYBODY}
+
+
+def watched(cluster: Cluster, told: str, change: Callable[..., Keys], *what: Any) -> None:
+    """Make a change and hold the world to its word."""
+    before = everything_said(cluster)
+    named = change(*what)
+    after = everything_said(cluster)
+    forgotten = [str(key) for key in EVERYBODY if before[key] != after[key] and key not in named]
+    assert not forgotten, f"{told}: {forgotten}"
+
+
+def leaving(manifest: Manifest) -> Manifest:
+    """The same resource, deleted, with what is to be undone still to be done."""
+    metadata = {"deletionTimestamp": builders.stamp(NOW), "finalizers": ["troth.dev/broker"]}
+    return {**manifest, "metadata": manifest["metadata"] | metadata}
+
+
+@st.composite
+def some_identity(draw: st.DrawFn, agreed: list[Wish]) -> Manifest:
+    place = draw(st.sampled_from(NAMESPACES)), draw(st.sampled_from(NAMES))
+    made = draw(declared.identities(place))
+    mine = [wish for wish in agreed if wish.identity == place and wish.identity_says]
+    for consumes, field in enumerate(("publishes", "consumes")):
+        named = {wish.policy: None for wish in mine if wish.consumes == bool(consumes)}
+        made["spec"][field] = [
+            {"policy": {"namespace": namespace, "name": name}} for namespace, name in named
+        ]
+    if draw(sometimes):
+        made["spec"]["enforcement"] = "Observe"
+    if draw(sometimes):
+        other = draw(st.sampled_from((*NAMES, "broker")))
+        made["spec"]["workload"]["podSelector"] = {"matchLabels": {"app": other}}
+    return broken(made) if draw(sometimes) else made
+
+
+@st.composite
+def some_broker(draw: st.DrawFn) -> Manifest:
+    made = draw(declared.brokers(draw(st.sampled_from(BROKERS))))
+    if draw(often):
+        made["spec"]["workload"] = {
+            "podSelector": {"matchLabels": {"app": draw(st.sampled_from(("broker", "main", "a")))}},
+            "ports": [{"name": "clients", "port": draw(st.sampled_from((9092, 9093)))}],
+        }
+    if draw(sometimes):
+        made["spec"]["mode"] = draw(st.sampled_from(("Plan", "Observe")))
+    return made
+
+
+@st.composite
+def some_policy(draw: st.DrawFn, agreed: list[Wish]) -> Manifest:
+    named = sorted({wish.policy for wish in agreed})
+    made = draw(declared.policies(draw(st.sampled_from(named)), agreed))
+    if draw(sometimes):
+        made["spec"]["onDelete"] = "Retain"
+    return made
+
+
+@st.composite
+def some_namespace(draw: st.DrawFn) -> Manifest:
+    return draw(declared.namespaces(draw(st.sampled_from(NAMESPACES))))
+
+
+@st.composite
+def some_domain(draw: st.DrawFn) -> Manifest:
+    made = draw(declared.domains(draw(st.sampled_from(DOMAINS))))
+    return broken(made) if draw(sometimes) else made
+
+
+def changes(agreed: list[Wish]) -> st.SearchStrategy[Manifest]:
+    finite = st.sampled_from((copy.deepcopy, copy.deepcopy, broken, leaving))
+    return st.one_of(
+        some_identity(agreed),
+        some_domain(),
+        some_namespace(),
+        st.builds(
+            lambda made, how: how(made), st.one_of(some_broker(), some_policy(agreed)), finite
+        ),
+    )
+
+
+@more(4)
+@given(st.lists(wishes, min_size=2, max_size=8), st.data())
+def test_everybody_of_whom_something_else_is_said_is_named(
+    agreed: list[Wish], data: st.DataObject
+) -> None:
+    cluster = Cluster()
+    for name in DOMAINS:
+        cluster.put(builders.authority_secret(name))
+        cluster.put(data.draw(declared.domains(name)))
+    for name in NAMESPACES:
+        cluster.put(data.draw(declared.namespaces(name)))
+    for made in data.draw(st.lists(st.one_of(some_broker(), some_policy(agreed)), max_size=4)):
+        watched(cluster, f"put {_name(made)}", cluster.put, made)
+    for _ in range(data.draw(st.integers(3, 14))):
+        _change(cluster, agreed, data)
+
+
+def _change(cluster: Cluster, agreed: list[Wish], data: st.DataObject) -> None:
+    match data.draw(st.sampled_from(("put", "put", "visit", "visit", "drop", "ledger", "hand"))):
+        case "put":
+            made = data.draw(changes(agreed))
+            watched(cluster, f"put {_name(made)}", cluster.put, made)
+        case "visit":
+            _visit(cluster, data.draw(st.sampled_from(EVERYBODY)))
+        case "drop":
+            place = data.draw(st.sampled_from(sorted(cluster.objects)))
+            watched(cluster, f"drop {place}", cluster.drop, *place)
+        case "ledger":
+            _keep_ledger(cluster, data)
+        case _:
+            _touch(cluster, data)
+
+
+def _visit(cluster: Cluster, key: Key) -> None:
+    if key.kind == "MessageBroker":
+        watched(cluster, f"network of {key}", lambda: kept_up(cluster, key.ref) | {key})
+    if key.kind == "ServiceIdentity":
+        for step in needed(cluster.plan(key), cluster.world):
+            told = f"{type(step).__name__} for {key}"
+            watched(cluster, told, lambda step=step: cluster.carry_out(step) | {key})
+
+
+def _keep_ledger(cluster: Cluster, data: st.DataObject) -> None:
+    """A broker's ledger says that rules of a policy were made, retained or not; or it is lost."""
+    known = cluster.world.brokers
+    brokers = [*known.messaging.brokers.values(), *known.leaving_brokers.values()]
+    if not brokers:
+        return
+    broker: MessageBroker = data.draw(st.sampled_from(brokers))
+    policies = [*known.messaging.policies.values(), *known.leaving_policies.values()]
+    rules = frozenset().union(
+        *(policy_rules(broker, policy) for policy in policies if data.draw(half))
+    )
+    retained = rules if data.draw(half) else frozenset()
+    made = ledger_manifest(OWN, broker, Ledger(rules, retained))
+    if data.draw(sometimes):
+        made["binaryData"] = {}
+    if data.draw(often):
+        watched(cluster, f"ledger of {broker.ref}", cluster.put, made)
+    else:
+        place = "ConfigMap", ledger_ref(OWN, broker.ref)
+        watched(cluster, f"ledger of {broker.ref} is lost", cluster.drop, *place)
+
+
+def _touch(cluster: Cluster, data: st.DataObject) -> None:
+    there = sorted(place for place in cluster.objects if place[0] == "NetworkPolicy")
+    if not there:
+        return
+    place = data.draw(st.sampled_from(there))
+    how = data.draw(st.sampled_from(("content", "other owner", "no owner", "not ours")))
+    if how == "not ours":  # the informer's label selector makes a deletion of it
+        watched(cluster, f"{place}: labels taken off", cluster.drop, *place)
+    else:
+        changed = tampered(cluster.objects[place], how)
+        watched(cluster, f"{place}: {how}", cluster.put, changed)
+
+
+def _name(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {Ref.of(manifest)}"
