@@ -14,6 +14,7 @@ from tests.chart.rendering import (
     rendered,
     template,
 )
+from troth.planning import broker_network
 
 OPERATOR = {"kind": "ServiceAccount", "name": "troth", "namespace": NAMESPACE}
 
@@ -176,7 +177,7 @@ def test_metrics_service_and_network_policy_are_off_until_asked_for() -> None:
     policy = one(manifests, "NetworkPolicy", "troth")["spec"]
     assert policy["podSelector"]["matchLabels"] == pods
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert [rule["to"][0]["ipBlock"]["cidr"] for rule in policy["egress"]] == [
+    assert [rule["to"][0]["ipBlock"]["cidr"] for rule in policy["egress"][:2]] == [
         "192.0.2.10/32",
         "2001:db8::1/128",
     ]
@@ -185,7 +186,33 @@ def test_metrics_service_and_network_policy_are_off_until_asked_for() -> None:
 
 def test_a_network_policy_without_exceptions_lets_nobody_in() -> None:
     values = ("networkPolicy.enabled=true", "networkPolicy.apiServer.cidrs={192.0.2.10/32}")
-    assert "ingress" not in one(rendered(*values), "NetworkPolicy")["spec"]
+    policy = one(rendered(*values), "NetworkPolicy")["spec"]
+    assert "ingress" not in policy
+    assert [rule["to"] for rule in policy["egress"]] == [[{"ipBlock": {"cidr": "192.0.2.10/32"}}]]
+
+
+def test_the_operator_reaches_listed_brokers_and_the_resolver_for_their_names() -> None:
+    brokers, dns = one(rendered(*EVERYTHING_ON), "NetworkPolicy", "troth")["spec"]["egress"][2:]
+    assert brokers == {
+        "to": [{"podSelector": {"matchLabels": {"app": "kafka"}}}],
+        "ports": [{"protocol": "TCP", "port": 9093}, {"protocol": "TCP", "port": 9094}],
+    }
+    assert dns["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    assert dns["ports"] == [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+    by_address = rendered(*EVERYTHING_ON, "networkPolicy.dns.to=null")
+    assert len(one(by_address, "NetworkPolicy", "troth")["spec"]["egress"]) == 3
+
+
+def test_the_policies_at_brokers_know_the_operators_pods_whatever_the_release_is_called() -> None:
+    pods = one(rendered("nameOverride=other"), "Deployment")["spec"]["template"]["metadata"]
+    assert broker_network.OPERATOR.match_labels.items() <= pods["labels"].items()
+    (issuer,) = (
+        each
+        for each in rendered("issuers[0].domain=production")
+        if each["kind"] == "Deployment" and "issuer" in each["metadata"]["name"]
+    )
+    labels = issuer["spec"]["template"]["metadata"]["labels"]
+    assert not broker_network.OPERATOR.match_labels.items() <= labels.items()
 
 
 # Values
@@ -204,6 +231,8 @@ def test_a_network_policy_without_exceptions_lets_nobody_in() -> None:
         (["serviceAccount.create=false"], "at '/serviceAccount/name': minLength: got 0, want 1"),
         (["networkPolicy.enabled=true"], "at '/networkPolicy/apiServer/cidrs': minItems"),
         (["networkPolicy.probeCIDRs={everywhere}"], "at '/networkPolicy/probeCIDRs/0'"),
+        (["networkPolicy.brokers[0].ports={9093}"], "missing property 'to'"),
+        (["networkPolicy.brokers[0].to[0].a=b"], "missing property 'ports'"),
         (["podDisruptionBudget.maxUnavailable=0"], "at '/podDisruptionBudget/maxUnavailable'"),
         (["workers=0"], "at '/workers': minimum: got 0, want 1"),
         (["nodeSelector.ssd=true"], "at '/nodeSelector/ssd': got boolean, want string"),

@@ -48,7 +48,7 @@ def reach_of(identity: Ref, world: World) -> Reach:
         if broker is not None and granted(broker, each):
             opens = each.state is GrantState.LIVE and _is_kept(broker)
             (live if opens else staying).add(broker.ref)
-        elif policy is not None and policy.broker in messaging.invalid_brokers:
+        elif policy is not None and broker is None and each.state is GrantState.SUSPENDED:
             unread.add(policy.broker.namespace)
     if identity in undecided(world.registry, messaging):
         staying.update(messaging.brokers)

@@ -1,0 +1,225 @@
+"""The network around a broker: who gets to its pods, and what stays while that is unsettled."""
+
+from typing import Any
+
+import pytest
+
+from tests.broker_builders import MAIN, market, orders, publisher
+from tests.broker_plans import network_at, settled
+from tests.builders import NOW, OWN, Cluster, Manifest, identity, key_of, namespace
+from tests.messaging import RABBITMQ, broker
+from tests.world.test_broker_invalidation import leaving
+from tests.world.test_invalidation import broken
+from troth.planning.broker_grants import policy_rules
+from troth.planning.broker_network import BrokerNetwork
+from troth.planning.plan import Apply, Remove
+from troth.resources.references import Ref
+from troth.world.broker_facts import Ledger
+from troth.world.ledger import ledger_manifest
+
+PODS = {"matchLabels": {"app": "kafka"}}
+WORKLOAD = {"podSelector": PODS, "ports": [{"name": "clients", "port": 9093}]}
+PORTS = [{"protocol": "TCP", "port": 9093}]
+POLICY = Ref("messaging", "main-troth")
+
+
+def inside(namespace: str, labels: Manifest) -> list[Manifest]:
+    return [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "podSelector": {"matchLabels": labels},
+        }
+    ]
+
+
+TO_THE_BROKER = {"to": inside("messaging", {"app": "kafka"}), "ports": PORTS}
+
+
+def at_home(*manifests: Manifest, **spec: Any) -> Cluster:
+    """A market whose broker has its pods in the cluster."""
+    return market(broker(**{"workload": WORKLOAD} | spec), *manifests)
+
+
+def network(cluster: Cluster) -> BrokerNetwork:
+    found = network_at(cluster, MAIN)
+    assert found is not None
+    return found
+
+
+def clients(cluster: Cluster) -> list[str]:
+    """Whom the policy at the broker lets in, by the app label, besides Troth and its own pods."""
+    spec = settled(cluster).objects["NetworkPolicy", POLICY]["spec"]
+    found: list[str] = []
+    for rule in spec["ingress"][2:]:
+        assert rule["ports"] == PORTS
+        found.append(rule["from"][0]["podSelector"]["matchLabels"]["app"])
+    return found
+
+
+def reaching(cluster: Cluster) -> list[str]:
+    """Who may go to the broker's pods, by its own policy."""
+    settled(cluster)
+    return [
+        ref.name.removesuffix("-troth")
+        for (kind, ref), each in sorted(cluster.objects.items())
+        if kind == "NetworkPolicy" and TO_THE_BROKER in each["spec"].get("egress", [])
+    ]
+
+
+BOTH = ["checkout", "fulfilment"]
+
+
+def test_who_has_a_live_grant_gets_to_the_broker_and_nobody_else_does() -> None:
+    cluster = at_home(identity("other"))
+    assert clients(cluster) == reaching(cluster) == BOTH
+    cluster.put(publisher("checkout", "elsewhere"))
+    assert clients(cluster) == reaching(cluster) == ["fulfilment"]
+
+
+def test_troth_gets_to_the_brokers_ports_and_its_own_pods_to_all_of_them() -> None:
+    policy = settled(at_home()).objects["NetworkPolicy", POLICY]
+    assert policy["spec"]["podSelector"] == PODS
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert policy["spec"]["ingress"][:2] == [
+        {"from": inside("messaging", {"app": "kafka"})},
+        {"from": inside(OWN, {"troth.dev/component": "operator"}), "ports": PORTS},
+    ]
+    (owner,) = policy["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("MessageBroker", "main")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"mode": "Plan"}, "Observing"),
+        ({"mode": "Observe"}, "Observing"),
+        ({"workload": None}, "OutsideCluster"),
+    ],
+)
+def test_a_broker_that_is_not_kept_or_is_outside_has_no_policy(spec: Manifest, reason: str) -> None:
+    cluster = at_home(**spec)
+    assert (network(cluster).verdict.reason, network(cluster).steps) == (reason, ())
+    assert reaching(cluster) == []
+    there = settled(at_home())
+    uid = there.objects["NetworkPolicy", POLICY]["metadata"]["uid"]
+    there.put(broker(**{"workload": WORKLOAD} | spec))
+    assert network(there).steps == (Remove("NetworkPolicy", POLICY, uid),)
+
+
+def test_a_broker_that_is_only_planned_for_a_while_stays_in_reach_of_whom_it_was() -> None:
+    cluster = at_home()
+    assert reaching(cluster) == BOTH
+    cluster.put(broker(workload=WORKLOAD, mode="Plan"))
+    cluster.put(publisher("late"))
+    cluster.put(orders(producers=[{"identity": {"name": each}} for each in ("checkout", "late")]))
+    assert reaching(cluster) == BOTH
+    cluster.put(publisher("checkout", "elsewhere"))
+    assert reaching(cluster) == ["fulfilment"]
+
+
+def test_nothing_is_written_at_a_broker_that_troth_cannot_serve() -> None:
+    served = network(market(broker(described=RABBITMQ, workload=WORKLOAD)))
+    assert (served.verdict.reason, served.steps) == ("Unsupported", ())
+
+
+# What is unsettled
+
+RIVAL = identity("rival", account="checkout")
+UNSETTLED = {
+    "a second identity with its account": [RIVAL],
+    "an identity that cannot be read": [broken(publisher())],
+    "a policy that cannot be read": [broken(orders())],
+    "a second broker with its principals": [broker("twin")],
+}
+unsettled = pytest.mark.parametrize("what", UNSETTLED.values(), ids=UNSETTLED)
+
+
+@unsettled
+def test_who_got_to_the_broker_does_while_it_cannot_be_told(what: list[Manifest]) -> None:
+    cluster = at_home()
+    assert clients(cluster) == reaching(cluster) == BOTH
+    for manifest in what:
+        cluster.put(manifest)
+    assert clients(cluster) == reaching(cluster) == BOTH
+
+
+@unsettled
+def test_nothing_opens_while_it_cannot_be_told(what: list[Manifest]) -> None:
+    cluster = at_home()
+    for manifest in what:
+        cluster.put(manifest)
+    assert "checkout" not in clients(cluster)
+    assert "checkout" not in reaching(cluster)
+
+
+@unsettled
+def test_what_is_kept_is_kept_over_what_was_seen(what: list[Manifest]) -> None:
+    """Else a write could bring back what somebody took away since."""
+    cluster = settled(at_home())
+    for manifest in what:
+        cluster.put(manifest)
+    (step,) = network(cluster).steps
+    assert isinstance(step, Apply)
+    version = cluster.objects["NetworkPolicy", POLICY]["metadata"]["resourceVersion"]
+    assert step.over == version
+
+
+def test_a_broker_that_cannot_be_read_stays_in_reach() -> None:
+    cluster = at_home()
+    assert reaching(cluster) == BOTH
+    cluster.put(broken(broker(workload=WORKLOAD)))
+    assert reaching(cluster) == BOTH
+    cluster.put(publisher("checkout", "elsewhere"))
+    assert reaching(cluster) == ["fulfilment"]
+
+
+def test_what_a_policy_retains_stays_in_reach() -> None:
+    cluster = at_home(orders(onDelete="Retain"))
+    assert clients(cluster) == reaching(cluster) == BOTH
+    found = cluster.world.brokers.messaging.brokers[MAIN]
+    policy = cluster.world.brokers.messaging.policies[Ref("shop", "orders")]
+    rules = policy_rules(found, policy)
+    cluster.put(ledger_manifest(OWN, found, Ledger(rules)))
+    cluster.put(leaving(orders(onDelete="Retain")))
+    assert clients(cluster) == reaching(cluster) == BOTH
+    cluster.put(ledger_manifest(OWN, found, Ledger(rules, rules)))
+    cluster.drop("TopicPolicy", Ref("shop", "orders"))
+    assert clients(cluster) == reaching(cluster) == BOTH
+    cluster.put(ledger_manifest(OWN, found, Ledger()))
+    assert clients(cluster) == reaching(cluster) == []
+
+
+# Whose the name is
+
+
+def test_a_foreign_policy_of_that_name_is_left_alone() -> None:
+    cluster = at_home()
+    cluster.world.note_foreign("NetworkPolicy", POLICY, NOW)
+    found = network(cluster)
+    assert (found.verdict.reason, found.steps) == ("Conflict", ())
+    assert found.due is not None
+    assert found.due > NOW
+
+
+NAMESAKE = [
+    namespace("messaging", domain="production"),
+    identity("main", "messaging", pods=PODS),
+]
+
+
+def test_an_identity_called_as_the_broker_comes_first_where_neither_has_the_policy() -> None:
+    cluster = settled(at_home(*NAMESAKE))
+    assert network(cluster).verdict.reason == "Conflict"
+    owner = cluster.objects["NetworkPolicy", POLICY]["metadata"]["labels"]["troth.dev/owner-kind"]
+    assert owner == "ServiceIdentity"
+
+
+def test_a_broker_that_has_the_policy_keeps_it_from_an_identity_called_alike() -> None:
+    cluster = settled(at_home())
+    for manifest in NAMESAKE:
+        cluster.put(manifest)
+    settled(cluster)
+    assert network(cluster).verdict.reason == "Enforced"
+    owner = cluster.objects["NetworkPolicy", POLICY]["metadata"]["labels"]["troth.dev/owner-kind"]
+    assert owner == "MessageBroker"
+    assert cluster.condition(key_of("main", "messaging"), "NetworkEnforced")["reason"] == "Conflict"
