@@ -5,13 +5,18 @@ held against an oracle; both are written in the tests alone.
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 from hypothesis import given
 
+from tests.broker_plans import settled
 from tests.builders import NOW, Cluster, Manifest
+from tests.messaging_oracle import Brokers, Operation, Place, Uses
 from tests.networkpolicy import Network, Pod
-from tests.oracle import LABELS, Declared, Opening
+from tests.oracle import LABELS, Declared, Opening, place_of
 from tests.strategies import APPS, NAMESPACES, PORTS, clusters, more
+from tests.trust.test_topics_property import GROUPS, STREAMS, TRIED, everything
+from troth.planning.broker_rules import unsupported
 from troth.planning.plan import Apply
 
 OPENINGS: list[Opening] = [
@@ -85,3 +90,60 @@ def test_exactly_what_is_declared_gets_through(manifests: list[Manifest]) -> Non
         != declared.lets(source, destination, opening)
     ]
     assert wrong == []
+
+
+# Brokers
+
+BROKER_PODS = {"app": "broker"}
+CLIENTS = 9092
+
+
+@more(2)
+@given(everything())
+def test_a_broker_is_reached_by_who_has_a_live_grant_and_by_nobody_else(
+    declared: tuple[list[Manifest], Uses],
+) -> None:
+    """Judged by whether the oracle of messages permits anything at all."""
+    manifests, uses = declared
+    workload = {
+        "podSelector": {"matchLabels": BROKER_PODS},
+        "ports": [{"name": "clients", "port": CLIENTS}],
+    }
+    for manifest in manifests:
+        if manifest["kind"] == "MessageBroker":
+            manifest["spec"]["workload"] = workload
+        if manifest["kind"] == "ServiceIdentity":
+            _say(manifest, uses.get(place_of(manifest), ([], [])))
+    cluster = settled(Cluster.of(*manifests))
+    judged, oracle = (
+        Declared.by(manifests, NOW),
+        Brokers.by(Declared.by(manifests, NOW), manifests, uses),
+    )
+    network = Network(judged.namespaces, tuple(cluster.policies()))
+    served = [
+        each
+        for each in cluster.world.brokers.messaging.brokers.values()
+        if unsupported(each) is None
+    ]
+    if not served or "east" not in judged.namespaces:
+        return
+    there = Pod("east", BROKER_PODS, "10.1.0.1")
+    for place in judged.identities:
+        if place[0] not in judged.namespaces or judged.governor(place[0]) is None:
+            continue
+        pod = Pod(place[0], {"app": place[1]}, "10.1.0.2")
+        granted = any(
+            oracle.permits(Operation((each.ref.namespace, each.ref.name), place, *operation))
+            for each in served
+            for operation in product(("Publish", "Consume"), TRIED, GROUPS, STREAMS)
+        )
+        assert network.lets(pod, there, CLIENTS, "TCP") == granted, (place, granted)
+        assert not network.lets(pod, there, CLIENTS + 1, "TCP")
+
+
+def _say(identity: Manifest, named: tuple[list[Place], list[Place]]) -> None:
+    for field, policies in zip(("publishes", "consumes"), named, strict=True):
+        identity["spec"][field] = [
+            {"policy": {"namespace": namespace, "name": name}}
+            for namespace, name in dict.fromkeys(policies)
+        ]
