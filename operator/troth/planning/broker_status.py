@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from troth.planning import status as verdicts
+from troth.planning.broker_network import TYPE as NETWORK
 from troth.planning.broker_rules import unsupported
 from troth.planning.broker_view import BrokerView
 from troth.planning.broker_work import ALLOW_REMOVALS
@@ -12,7 +13,12 @@ from troth.resources.message_broker_status import MessageBrokerStatus
 from troth.world.facts import Fault
 
 REACHABLE, IN_SYNC, BRAKED = "Reachable", "InSync", "Braked"
-ON_ITS_WAY = frozenset({"NotSeenYet", "Changing", "AwaitingCredentials", "Revoking"})
+ON_ITS_WAY = frozenset(
+    {
+        *("NotSeenYet", "Changing", "AwaitingCredentials", "Revoking"),
+        *("PolicyPending", "WriteRefused"),
+    }
+)
 """Reasons that pass without a person doing anything."""
 LISTED = 5
 """How many names a sentence has of many."""
@@ -28,7 +34,7 @@ class Judged:
 
 def judged(view: BrokerView) -> Judged:
     """Return how a broker stands."""
-    return Judged((_reachable(view), _in_sync(view)), (_braked(view),))
+    return Judged((_reachable(view), _in_sync(view), _network(view)), (_braked(view),))
 
 
 def broker_status(view: BrokerView) -> dict[str, Any]:
@@ -71,7 +77,7 @@ def _in_sync(view: BrokerView) -> Verdict:
         message = "what the broker has is not known yet"
         return verdicts.unknown(IN_SYNC, "NotSeenYet", message)
     if work is None:
-        return _as_before(view)
+        return _as_before(view, IN_SYNC)
     if view.leaving:
         message = "what was granted is being taken back; then the MessageBroker is gone"
         return verdicts.false(IN_SYNC, "Revoking", message)
@@ -102,12 +108,16 @@ def _in_sync(view: BrokerView) -> Verdict:
     return verdicts.true(IN_SYNC, "InSync", "the broker has what is declared")
 
 
-def _as_before(view: BrokerView) -> Verdict:
+def _network(view: BrokerView) -> Verdict:
+    return view.network.verdict if view.network is not None else _as_before(view, NETWORK)
+
+
+def _as_before(view: BrokerView, type_: str) -> Verdict:
     """Return what was told last, while a look or a change is under way."""
-    last = next((each for each in view.broker.status.conditions if each.type == IN_SYNC), None)
+    last = next((each for each in view.broker.status.conditions if each.type == type_), None)
     if last is None:
-        return verdicts.false(IN_SYNC, "Changing", "the broker is being changed")
-    return Verdict(type=IN_SYNC, status=last.status, reason=last.reason, message=last.message)
+        return verdicts.false(type_, "Changing", "the broker is being worked with")
+    return Verdict(type=type_, status=last.status, reason=last.reason, message=last.message)
 
 
 def _failed(view: BrokerView) -> Fault | None:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from troth.planning.broker_grants import broker_grants, grants_that_outlive
+from troth.planning.broker_network import BrokerNetwork, plan_broker_network
 from troth.planning.broker_rules import unsupported
 from troth.planning.broker_work import Work, broker_work
 from troth.planning.plan import ChangeBroker
 from troth.resources.message_broker import BrokerMode, MessageBroker
-from troth.world.broker_facts import KeptLedger, Look
+from troth.world.broker_facts import KeptLedger, Ledger, Look
 from troth.world.facts import Fault
 from troth.world.world import World
 
@@ -21,7 +23,8 @@ class BrokerView:
     """Everything that the plan of one broker depends on, gathered once.
 
     `fault` is why nothing can be told of it or done there, `work` what there is to do, None while
-    that cannot be told.
+    that cannot be told. `network` is None while something is under way at the broker, when nothing
+    is planned at all, and for one that is being deleted.
     """
 
     broker: MessageBroker
@@ -29,6 +32,7 @@ class BrokerView:
     kept: KeptLedger | None
     fault: Fault | None
     work: Work | None
+    network: BrokerNetwork | None
     uptime: float
     now: datetime
 
@@ -62,6 +66,12 @@ def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
     look = world.brokers.look(broker.ref)
     kept = world.brokers.ledgers.get(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
-    idle = fault is None and not look.busy
-    work = broker_work(broker, look.observed, world) if idle and look.observed else None
-    return BrokerView(broker, look, kept, fault, work, world.uptime, now)
+    if look.busy:
+        return BrokerView(broker, look, kept, fault, None, None, world.uptime, now)
+    ledger = world.brokers.ledger(broker.ref) or Ledger()
+    leaving = broker.metadata.deletion_timestamp is not None
+    grants = (grants_that_outlive if leaving else broker_grants)(broker, ledger, world)
+    seen = look.observed if fault is None else None
+    work = broker_work(broker, grants, seen, world) if seen is not None else None
+    network = None if leaving else plan_broker_network(broker, grants, world, now)
+    return BrokerView(broker, look, kept, fault, work, network, world.uptime, now)

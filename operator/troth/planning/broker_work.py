@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from troth.planning.broker_changes import Brake, Changes, Wanted, broker_changes
 from troth.planning.broker_finalizer import is_held
-from troth.planning.broker_grants import BrokerGrants, broker_grants, grants_that_outlive
+from troth.planning.broker_grants import BrokerGrants
 from troth.planning.children import is_child
 from troth.planning.plan import ChangeBroker, Telling
 from troth.resources.message_broker import MessageBroker
@@ -38,16 +38,12 @@ class Work:
     unaccounted: frozenset[str]
 
 
-def broker_work(broker: MessageBroker, observed: Observed, world: World) -> Work:
-    """Return what is to be done at a broker that was just seen; of one that is being deleted all
-    goes but what its policies want to outlive it.
-    """
+def broker_work(
+    broker: MessageBroker, grants: BrokerGrants, observed: Observed, world: World
+) -> Work:
+    """Return what is to be done at a broker that shows this, for it to have what is granted."""
     known = world.brokers.ledger(broker.ref)
     ledger = known if known is not None else Ledger()
-    if broker.metadata.deletion_timestamp is None:
-        grants, brake = broker_grants(broker, ledger, world), _brake(broker)
-    else:
-        grants, brake = grants_that_outlive(broker, ledger, world), Brake(0, released=True)
     credentials = _Credentials(broker, grants, ledger, observed, world)
     telling = credentials.to_tell()
     ready = credentials.ready({each.principal for each in telling})
@@ -58,7 +54,7 @@ def broker_work(broker: MessageBroker, observed: Observed, world: World) -> Work
         None if known is None else known.rules,
         principal_prefix=broker.spec.owns.principal_prefix,
         principals=ledger.principals,
-        brake=brake,
+        brake=_brake(broker),
     )
     braked = {rule.principal for rule in changes.braked}
     revocations = tuple(credentials.to_revoke(braked))
@@ -100,6 +96,9 @@ def broker_work(broker: MessageBroker, observed: Observed, world: World) -> Work
 
 
 def _brake(broker: MessageBroker) -> Brake:
+    """Return how many removals pass; who deletes the broker has said that all may go."""
+    if broker.metadata.deletion_timestamp is not None:
+        return Brake(0, released=True)
     allowed = broker.metadata.annotations.get(ALLOW_REMOVALS, "")
     most = broker.spec.brake.max_removals
     digits = allowed.isascii() and allowed.isdigit() and len(allowed) < 10  # noqa: PLR2004

@@ -45,6 +45,8 @@ def _steps(view: BrokerView) -> Iterator[Step]:
         yield from parting
         if parting or not is_held(broker):
             return
+    if view.network is not None:
+        yield from view.network.steps
     if view.look.busy or unsupported(broker) is not None:
         return
     if view.uptime >= view.next_look:
@@ -92,3 +94,5 @@ def _dues(view: BrokerView) -> Iterator[datetime]:
     ends = patience_ends(view.broker)
     if ends is not None:
         yield ends
+    if view.network is not None and view.network.due is not None:
+        yield view.network.due

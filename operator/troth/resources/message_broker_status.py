@@ -25,4 +25,4 @@ class MessageBrokerStatus(Model):
     surplus_grants: Annotated[int, Field(ge=0)] | None = None
     """How many rules of Troth's are there and not declared any more."""
     conditions: Conditions = ()
-    """Ready, Reachable, InSync, Braked, Reconciling, Stalled."""
+    """Ready, Reachable, InSync, NetworkEnforced, Braked, Reconciling, Stalled."""
