@@ -8,7 +8,7 @@ it says whose tokens to believe, for which audience, and what tokens to get for 
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import to_json
@@ -40,7 +40,7 @@ class Peers:
     identities: Mapping[Ref, ServiceIdentity]
     issuers: Mapping[str, str]
     issuer_ids: Mapping[str, str]
-    messages: tuple[Mapping[str, Any], ...] = ()
+    messages: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -> str:

@@ -246,7 +246,7 @@ class TurnCredential:
     was made since is not replaced.
     """
 
-    manifest: Manifest
+    manifest: Manifest = field(repr=False)
     uid: str
     resource_version: str
     turn: Turn

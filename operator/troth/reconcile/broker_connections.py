@@ -6,7 +6,7 @@ not watched.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from troth.brokers.connecting import connect
@@ -33,8 +33,8 @@ class Connected:
     """An adapter, a digest of what it was made from, and the roots that verify its servers."""
 
     adapter: Broker
-    made_from: bytes
-    authorities: str
+    made_from: bytes = field(repr=False)
+    authorities: str = field(repr=False)
 
 
 class Connections:

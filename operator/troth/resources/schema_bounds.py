@@ -72,7 +72,7 @@ def check_bounds(schema: SchemaObject) -> None:
                 waiting.append(other)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Steps:
     """How many schemas say something of the value that a schema is about, itself included."""
 
