@@ -25,7 +25,8 @@ def network_at(cluster: Cluster, ref: Ref) -> BrokerNetwork | None:
 
 def said(cluster: Cluster, key: Key) -> Any:
     """All that is said of a key: its plan, and what a plan of it must follow from."""
-    world, found = cluster.world, []
+    world = cluster.world
+    found: list[Any] = []
     if key.kind in PLANNERS:
         found.append(plan(key, world, cluster.now))
     if key.kind == "TopicPolicy":
@@ -51,7 +52,7 @@ def differs_from(cluster: Cluster, step: Any) -> bool:
     assert isinstance(step, Apply)
     place = "NetworkPolicy", Ref.of(step.manifest)
     there: Manifest = cluster.objects.get(place, {})
-    return there.get("spec") != step.manifest["spec"]
+    return bool(there.get("spec") != step.manifest["spec"])
 
 
 def settled(cluster: Cluster) -> Cluster:

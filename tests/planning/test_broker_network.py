@@ -102,7 +102,8 @@ def test_a_broker_that_is_not_kept_or_is_outside_has_no_policy(spec: Manifest, r
     assert reaching(cluster) == []
     there = settled(at_home())
     uid = there.objects["NetworkPolicy", POLICY]["metadata"]["uid"]
-    there.put(broker(**{"workload": WORKLOAD} | spec))
+    changed: Manifest = {"workload": WORKLOAD} | spec
+    there.put(broker(**changed))
     assert network(there).steps == (Remove("NetworkPolicy", POLICY, uid),)
 
 

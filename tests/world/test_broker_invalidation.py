@@ -131,8 +131,12 @@ def agreeing(agreed: list[Wish]) -> Cluster:
         cluster.put(builders.namespace(namespace, domain="red"))
     for name in BROKERS:
         admitted = {"matchLabels": {"domain": "red"}}
-        described = {"environment": "prod", "allowedNamespaces": admitted, "workload": WORKLOAD}
-        cluster.put(broker(name, "east", principals=f"{name}-", **described))
+        spec: Manifest = {
+            "environment": "prod",
+            "allowedNamespaces": admitted,
+            "workload": WORKLOAD,
+        }
+        cluster.put(broker(name, "east", principals=f"{name}-", **spec))
     for place in {wish.policy: None for wish in agreed}:
         mine = [wish for wish in agreed if wish.policy == place]
         cluster.put(
