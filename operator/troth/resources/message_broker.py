@@ -210,8 +210,8 @@ class MessageBrokerSpec(Model):
     valkey: Valkey | None = None
     """A Valkey or Redis, whose streams carry the messages."""
     workload: BrokerWorkload | None = None
-    """The broker's own pods, to which the network is opened for whoever has a grant; left out for a
-    broker outside the cluster."""
+    """The broker's own pods, to which the network is opened for whoever has a grant, and closed for
+    everybody else; left out for a broker outside the cluster."""
     allowed_namespaces: LabelSelector
     """The namespaces whose policies and identities may use the broker."""
     owns: Owns
