@@ -84,6 +84,7 @@ class Brokers:
             # what is being deleted tells in its own status what the broker's says of a brake
             return {broker_key(ref), *(policy_key(each.ref) for each in self.leaving_at(ref))}
         affected = self._around_broker(ref) | self._named_by(declared.invalid_policies)
+        affected |= self._around_unread(ref.namespace)
         if after is None:
             declared.drop_broker(ref)
             if fault:
@@ -133,6 +134,7 @@ class Brokers:
             self.messaging.put_uses(ref, uses_of(after))
         elif readable:
             self.messaging.put_uses(ref, Uses())
+        affected |= self._around_unread(ref.namespace)
         if ref in self.messaging.brokers:  # whose NetworkPolicy is called as the identity's
             affected.add(broker_key(ref))
         if self.messaging.invalid_policies:  # by which it may have a grant anywhere
@@ -271,6 +273,13 @@ class Brokers:
                 rivals |= {found for found, _ in declared.by_group(other.ref, group)}
         rivals.discard(ref)
         return affected | self._and_brokers(rivals) | self._named_by(rivals)
+
+    def _around_unread(self, namespace: str) -> Keys:
+        """Return who has to do with the brokers of a namespace that cannot be read: which rules are
+        theirs is told by whose they are not.
+        """
+        unread = (ref for ref in self.messaging.invalid_brokers if ref.namespace == namespace)
+        return set().union(*(self._named_by(self.messaging.at(ref)) for ref in unread))
 
     def _around_retained(self, broker: Ref) -> Keys:
         """Return the policies of a broker that are being deleted, and whoever keeps a grant."""

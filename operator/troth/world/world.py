@@ -230,7 +230,8 @@ class World:
             self.unreadable[key] = Unreadable(manifest, fault)
         affected |= {identity_key(other) for other in registry.naming(ref)}
         colliding = (each.ref for each in affected if each.kind == "ServiceIdentity")
-        return affected | {key} | self.brokers.around_identities(colliding)
+        unread = (each for each in registry.invalid_identities if each.namespace == ref.namespace)
+        return affected | {key} | self.brokers.around_identities({*colliding, *unread})
 
     def _take_broker(self, ref: Ref, manifest: Manifest | None) -> Keys:
         after, fault = parsed(manifest, MessageBroker)
