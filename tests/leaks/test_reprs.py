@@ -56,6 +56,7 @@ PUBLIC = {
     "troth.planning.plan.Apply": "a NetworkPolicy or a ConfigMap",
     "troth.planning.plan.CreateRoot": "names and labels of what is to be made",
     "troth.planning.plan.CreateTokenKey": "names and labels of what is to be made",
+    "troth.planning.plan.TurnCredential": "names and labels of what is to be made",
     "troth.planning.network.Situation": "labels of the issuer's pods",
     "troth.planning.plan.AdoptAuthority": "names and labels of what is to be made",
     "troth.planning.plan.Plan": "a status",

@@ -15,6 +15,7 @@ from tests.broker_builders import (
     CHECKOUT,
     DOWN,
     MAIN,
+    ORDERS,
     PUBLISHER,
     keep_ledger,
     ledger_of,
@@ -44,7 +45,7 @@ from troth.planning.plan import Remove, Turn, TurnCredential
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
 from troth.world.broker_facts import CredentialSecret, Ledger
-from troth.world.keys import Key, identity_key
+from troth.world.keys import Key, identity_key, policy_key
 from troth.world.rotations import rotation_key
 
 KEY = identity_key(CHECKOUT)
@@ -55,9 +56,10 @@ FIRST, SECOND = (PUBLISHER, Slot.FIRST), (PUBLISHER, Slot.SECOND)
 
 
 def seen(*manifests: Manifest) -> Cluster:
-    """A market whose broker was looked at."""
+    """A market whose broker was looked at, and whose policy is held by its finalizer."""
     cluster = market(*manifests)
     see(cluster)
+    cluster.visit(policy_key(ORDERS))
     return cluster
 
 
