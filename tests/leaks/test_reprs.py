@@ -60,6 +60,8 @@ PUBLIC = {
     "troth.planning.network.Situation": "labels of the issuer's pods",
     "troth.planning.plan.AdoptAuthority": "names and labels of what is to be made",
     "troth.planning.plan.Plan": "a status",
+    "troth.planning.peers.Peers": "what everybody may read of the messages of an identity",
+    "troth.resources.schema_bounds._Steps": "a JSON Schema of one of Troth's own resources",
     "troth.planning.identity_view.View": "roots, written anew from what was read",
     "troth.cli.asking.Request": "one of Troth's own resources",
     "troth.cli.following.Followed": "one of Troth's own resources",
