@@ -11,6 +11,7 @@ from tests.reconcile.serving import Server
 from troth.planning.plan import Turn, TurnCredential
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.credential_secrets import CredentialError
+from troth.reconcile.events import repair
 from troth.reconcile.execute import Executor, TryAgain
 from troth.reconcile.keyring import MOST_FORMER, Keyring
 from troth.resources.references import Ref
@@ -136,6 +137,18 @@ async def test_what_cannot_be_made_is_refused_in_a_sentence() -> None:
     hostile = replace(step.request, principal="a b")
     with pytest.raises(CredentialError, match="a principal of Kafka has"):
         await scene.carry_out(replace(step, request=hostile))
+
+
+async def test_only_a_credential_that_takes_the_place_of_another_is_told_of() -> None:
+    scene = Scene()
+    plan = scene.cluster.plan(KEY)
+    assert repair(scene.step, plan) is None
+    await scene.carry_out()
+    scene.cluster.report(KEY)
+    scene.put({"data": {"extra": "eA=="}})
+    notice = repair(scene.step, scene.cluster.plan(KEY))
+    assert notice is not None
+    assert (notice.reason, notice.type) == ("Reissued", "Normal")
 
 
 # What is kept beside the world
