@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeGuard
 
 from troth.planning import status as verdicts
 from troth.planning.broker_handover import BrokerCredential, phase_of, plan_turn
@@ -158,17 +157,13 @@ def _standing(
     """Return how the credential at one broker stands, None where there is and should be none."""
     broker, ref = uses.broker, credential_ref(view.identity.ref, uses.broker.ref)
     principal = principal_of(broker, view.identity.ref)
-    secret, ledger = world.brokers.secrets.get(ref), world.brokers.ledger(broker.ref)
-    good = _is_good(secret, broker.ref, principal, view)
-    standing = Standing(
-        broker.ref,
-        principal,
-        ref,
-        current=secret.current if secret and good else None,
-        phase=phase_of(secret, principal, ledger) if secret and good else CredentialPhase.IDLE,
-    )
+    standing = Standing(broker.ref, principal, ref)
+    secret = world.brokers.secrets.get(ref)
+    if secret is not None and _is_good(secret, broker.ref, principal, view):
+        phase = phase_of(secret, principal, world.brokers.ledger(broker.ref))
+        standing = replace(standing, current=secret.current, phase=phase)
     if not _is_due(uses):
-        return standing if good else None
+        return standing if standing.current else None
     obstacle = uses.fault or _occupied(ref, broker.ref, holders[ref], view, world)
     if obstacle is not None:
         verdict = verdicts.false(CREDENTIALS_ISSUED, obstacle.reason, obstacle.message)
@@ -177,13 +172,10 @@ def _standing(
     return _kept(standing, broker, view, world)
 
 
-def _is_good(
-    secret: CredentialSecret | None, broker: Ref, principal: str, view: View
-) -> TypeGuard[CredentialSecret]:
+def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) -> bool:
     """Say whether a Secret is the identity's, as Troth left it, and for this broker."""
     return (
-        secret is not None
-        and secret.intact
+        secret.intact
         and is_child(secret, view.identity)
         and (secret.broker, secret.principal) == (broker, principal)
     )
