@@ -121,6 +121,18 @@ class KafkaServer:
         """Where certificates of identities are asked for, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['IDENTITIES']}"
 
+    def admin_secret(self) -> dict[str, str]:
+        """Return the data of a Secret with which Troth can administer it, at a listener apart."""
+        return {
+            "tls.crt": self.administrator.certificate.read_text(),
+            "tls.key": self.administrator.key.read_text(),
+            "bootstrap.servers": self.admin_address,
+        }
+
+    def ca_secret(self) -> dict[str, str]:
+        """Return the data of a Secret with what clients verify the server with."""
+        return {"ca.crt": self.authority.certificate.read_text()}
+
     def start_on_free_ports(self) -> None:
         """Start it for the first time and return once it serves; raises `ComponentError`."""
         # Between looking for a free port and binding it somebody else may take it.

@@ -8,10 +8,13 @@ import shutil
 import socket
 import ssl
 import sysconfig
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sandbox.certificates import Authority
 from sandbox.control_plane import free_port
@@ -59,10 +62,28 @@ class NatsServer:
         self._pair = authority.server(NAME, addresses=[LOOPBACK], dns_names=["localhost"])
         self._authority = authority.certificate
 
+    @classmethod
+    @contextmanager
+    def serving(cls) -> Iterator[Self]:
+        """Start a server in a temporary directory, and end it with the block.
+
+        Raises `SandboxError` if it is not there or does not start.
+        """
+        directory = Path(tempfile.mkdtemp(prefix="troth-nats-"))
+        with Tether(directory) as tether:
+            server = cls(tether, directory)
+            server.start()
+            yield server
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as `host:port`."""
+        return f"{LOOPBACK}:{self._port}"
+
     @property
     def url(self) -> str:
-        """The server's address."""
-        return f"tls://{LOOPBACK}:{self._port}"
+        """The server's address as clients write it."""
+        return f"tls://{self.address}"
 
     @property
     def account(self) -> str:
@@ -80,6 +101,19 @@ class NatsServer:
     def system_creds(self) -> str:
         """Return a new `.creds` of the system account, which administers all others."""
         return account_creds("admin", self.keys.system)
+
+    def owner_creds(self) -> str:
+        """Return a new `.creds` of who owns the services' account, and may do anything in it."""
+        return account_creds("owner", self.keys.application)
+
+    def admin_secret(self) -> dict[str, str]:
+        """Return the data of a Secret with which Troth can administer the services' account."""
+        seed = self.keys.signer.seed.decode()
+        return {"system.creds": self.system_creds(), "operator.nk": seed}
+
+    def ca_secret(self) -> dict[str, str]:
+        """Return the data of a Secret with what clients verify the server with."""
+        return {"ca.crt": self._authority.read_text()}
 
     def start(self) -> None:
         """Start it for the first time; raises `ComponentError` with the end of its log."""
