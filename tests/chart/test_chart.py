@@ -92,9 +92,11 @@ def test_no_role_has_a_wildcard() -> None:
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
 
 
-def test_editors_write_identities_and_neither_trust_domains_nor_statuses() -> None:
+def test_editors_write_what_is_of_their_services_and_neither_domains_nor_brokers_nor_statuses() -> (
+    None
+):
     edit = one(rendered(), "ClusterRole", "troth-edit")
-    assert [rule["resources"] for rule in edit["rules"]] == [["serviceidentities"]]
+    assert [rule["resources"] for rule in edit["rules"]] == [["serviceidentities", "topicpolicies"]]
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     labels = edit["metadata"]["labels"]
     assert {label.removeprefix(prefix) for label in labels if label.startswith(prefix)} == {
