@@ -3,18 +3,38 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from tests.builders import HOUR, OWN, Manifest, domain, identity, namespace, rotation, stamp
+import pytest
+
+from tests.broker_builders import MAIN, orders, publisher
+from tests.builders import (
+    HOUR,
+    OWN,
+    Cluster,
+    Manifest,
+    domain,
+    identity,
+    namespace,
+    rotation,
+    stamp,
+)
+from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
+from troth.cli.broker_metrics import broker_metrics
 from troth.cli.metrics import Metrics
 from troth.cluster.errors import ApiError
+from troth.planning.plan import ChangeBroker, Telling
+from troth.reconcile.brokers import BrokerWork
 from troth.reconcile.operator import Operator
+from troth.reconcile.tally import BrokerChange, count_changes
 from troth.resources.references import Ref
+from troth.trust.grants import Rule, Slot
+from troth.world.broker_facts import Ledger, Look, Observed
 
 DOMAIN = ("TrustDomain", Ref("", "production"))
 
@@ -43,14 +63,27 @@ class Scraped:
 
 
 @asynccontextmanager
-async def scraped(*manifests: Manifest, since: datetime | None = None) -> AsyncIterator[Scraped]:
+async def scraped(
+    *manifests: Manifest, since: datetime | None = None, metrics: Metrics | None = None
+) -> AsyncIterator[Scraped]:
+    metrics = metrics or Metrics()
     server = Server([namespace("shop", domain="production"), domain(), *manifests])
-    async with running(server, since or datetime.now(UTC)) as it:
+    async with running(server, since or datetime.now(UTC), tally=metrics.tally()) as it:
         await it.settle()
         operator = SimpleNamespace(engine=it.engine, leadership=SimpleNamespace(acting=True))
-        metrics = Metrics()
         metrics.read_from(cast("Operator", operator))
         yield Scraped(it, metrics)
+
+
+def condition(type_: str) -> Manifest:
+    """A condition that holds, as the operator wrote it."""
+    return {
+        "type": type_,
+        "status": "True",
+        "reason": "Seen",
+        "message": "",
+        "lastTransitionTime": stamp(datetime.now(UTC)),
+    }
 
 
 def moment(text: str) -> float:
@@ -145,11 +178,117 @@ async def test_rotations_are_counted_among_the_resources() -> None:
         }
 
 
-async def test_what_is_documented_is_what_there_is() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "rotation.md").read_text()
-    async with scraped(identity(), rotation(every="6h")) as seen:
-        families = {each.name: each for each in seen.metrics.registry.collect()}
+# Brokers
+
+
+async def at_a_broker(seen: Scraped) -> None:
+    """Let the engine come to an end with its broker, whose admin Secret is not there."""
+    work = seen.it.engine.background
+    assert isinstance(work, BrokerWork)
+    await work.settled()
+    await seen.it.settle()
+
+
+async def test_whether_a_broker_answers_is_told_once_it_was_looked_at() -> None:
+    brokers = Cluster.of(broker()).world.brokers
+    assert not next(iter(broker_metrics(brokers, 0.0))).samples
+    async with scraped(broker()) as seen:
+        await at_a_broker(seen)
+        assert seen.samples("troth_broker_reachable") == {("messaging", "main"): 0}
+
+
+async def test_what_the_status_of_a_broker_counts_is_told() -> None:
+    status = {
+        "principals": 2,
+        "foreignGrants": 3,
+        "brakedRemovals": 4,
+        "conditions": [condition("Reachable")],
+    }
+    async with scraped(broker(mode="Observe") | {"status": status}) as seen:
+        main = ("messaging", "main")
+        for name, value in (("principals", 2), ("foreign_rules", 3), ("braked_removals", 4)):
+            assert seen.samples(f"troth_broker_{name}") == {main: value}
+
+
+async def test_grants_are_counted_by_their_state_at_each_broker() -> None:
+    async with scraped(broker(), orders(), publisher()) as seen:
+        assert seen.samples("troth_topic_grants") == {
+            ("messaging", "main", "AwaitingIdentity"): 1,
+            ("messaging", "main", "Live"): 1,
+        }
+
+
+async def test_how_long_ago_a_broker_was_seen_is_counted_from_a_look_that_went_well() -> None:
+    async with scraped(broker()) as seen:
+        await at_a_broker(seen)
+        assert seen.samples("troth_broker_last_look_age_seconds") == {}
+        at = seen.it.engine.uptime
+        seen.it.engine.world.brokers.saw(MAIN, Look(observed=Observed(), at=at))
+        await seen.it.clock.move_to(seen.it.clock.now() + timedelta(seconds=7))
+        assert seen.samples("troth_broker_last_look_age_seconds") == {("messaging", "main"): 7}
+
+
+async def test_a_look_that_failed_is_counted_by_its_reason() -> None:
+    metrics = Metrics()
+    async with scraped(broker(), metrics=metrics) as seen:
+        await at_a_broker(seen)
+    labels = {"namespace": "messaging", "name": "main", "reason": "SecretMissing"}
+    assert metrics.registry.get_sample_value("troth_broker_failures_total", labels) == 1
+
+
+def test_changes_at_a_broker_are_counted_by_what_was_done() -> None:
+    write = Rule("troth-shop.checkout", "TOPIC", "LITERAL", "prod.orders.v1", "WRITE")
+    place = ("troth-shop.checkout", Slot.FIRST)
+    metrics = Metrics()
+    step = ChangeBroker(
+        MAIN,
+        Ledger(),
+        Ledger(),
+        telling=(Telling(*place, "", Ref("shop", "checkout-main")),),
+        additions=(write, replace(write, operation="READ")),
+        removals=(replace(write, operation="ALTER"),),
+        revocations=(("troth-shop.gone", Slot.FIRST),),
+    )
+    count_changes(metrics.tally(), step, {write: "the broker does not like it"})
+    samples = (
+        (change, metrics.registry.get_sample_value("troth_broker_changes_total", labels))
+        for change in BrokerChange
+        if (labels := {"namespace": "messaging", "name": "main", "change": change.value})
+    )
+    assert dict(samples) == dict.fromkeys(BrokerChange, 1)
+
+
+async def test_brokers_and_policies_are_counted_among_the_resources() -> None:
+    async with scraped(broker(), orders(producers=[], consumers=[])) as seen:
+        await at_a_broker(seen)
+        counted = seen.samples("troth_resources")
+        assert counted["MessageBroker", "False", "SecretMissing"] == 1
+        assert counted["TopicPolicy", "True", "InPlace"] == 1
+
+
+@pytest.mark.parametrize("guide", ["rotation.md", "brokers.md"])
+async def test_what_is_documented_is_what_there_is(guide: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / guide).read_text()
+    metrics = Metrics()
+    tally = metrics.tally()
+    status = {
+        "principals": 0,
+        "foreignGrants": 0,
+        "conditions": [condition("Reachable")],
+    }
+    seen_broker = broker(mode="Observe") | {"status": status}
+    manifests = (identity(), rotation(every="6h"), seen_broker, orders(), publisher())
+    async with scraped(*manifests, metrics=metrics) as seen:
+        seen.it.engine.world.brokers.saw(MAIN, Look(observed=Observed(), at=0.0))
+        tally.broker_failed(MAIN, "Unreachable")
+        tally.broker_changed(MAIN, BrokerChange.TOLD, 1)
+        samples = {
+            sample.name: sample
+            for family in metrics.registry.collect()
+            for sample in family.samples
+        }
         for name, labels in re.findall(r"^\| `(troth_\w+)` \| (.+?) \|", text, re.MULTILINE):
-            (sample, *_) = families[name].samples
-            assert list(sample.labels) == re.findall(r"\w+", labels), name
-        assert set(re.findall(r"troth_\w+", text)) <= families.keys()
+            assert list(samples[name].labels) == re.findall(r"\w+", labels), name
+        named = set(re.findall(r"\btroth_\w+", text))
+        assert named
+        assert named <= samples.keys() | {each.name for each in metrics.registry.collect()}

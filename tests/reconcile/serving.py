@@ -12,6 +12,7 @@ from troth.cluster.errors import ApiError
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.engine import Engine
 from troth.reconcile.rehearsal import Place, Rehearsal
+from troth.reconcile.tally import Tally
 from troth.resources.references import Ref
 
 
@@ -112,10 +113,13 @@ async def running(
     *,
     due: bool = False,
     rollouts: bool = False,
+    tally: Tally | None = None,
 ) -> AsyncIterator[Running]:
     """Start an engine that has just listed everything."""
     clock = MovableClock(now)
-    engine = Engine(server, OWN, clock=clock, permit=permit or Permit(), rollouts=rollouts)
+    engine = Engine(
+        server, OWN, clock=clock, permit=permit or Permit(), rollouts=rollouts, tally=tally
+    )
     for manifest in list(server.objects.values()):
         engine.observe(copy.deepcopy(manifest))
     worker = asyncio.create_task(engine.work())

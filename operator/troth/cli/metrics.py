@@ -10,12 +10,16 @@ from prometheus_client import Counter as MetricCounter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from troth.cli.broker_metrics import PLACE, broker_metrics
 from troth.pki.certificates import short
-from troth.reconcile.engine import Tally
 from troth.reconcile.operator import Operator
+from troth.reconcile.tally import BrokerChange, Tally
 from troth.resources.conditions import Condition
 from troth.resources.credential_rotation import CredentialRotation
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
+from troth.resources.topic_policy import TopicPolicy
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
 from troth.world.facts import KnownAuthority
@@ -31,6 +35,8 @@ class Metrics:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     requests: MetricCounter = field(init=False)
     reconciles: Histogram = field(init=False)
+    broker_failures: MetricCounter = field(init=False)
+    broker_changes: MetricCounter = field(init=False)
 
     def __post_init__(self) -> None:
         self.requests = MetricCounter(
@@ -45,18 +51,35 @@ class Metrics:
             ("kind", "outcome"),
             registry=self.registry,
         )
+        self.broker_failures = MetricCounter(
+            "troth_broker_failures",
+            "Looks at a broker and changes there that failed, by the reason.",
+            (*PLACE, "reason"),
+            registry=self.registry,
+        )
+        self.broker_changes = MetricCounter(
+            "troth_broker_changes",
+            "Credentials and rules changed at a broker, by what was done.",
+            (*PLACE, "change"),
+            registry=self.registry,
+        )
 
     def request(self, verb: str, resource: str, code: str) -> None:
         """Count a request."""
         self.requests.labels(verb, resource, code).inc()
 
     def tally(self) -> Tally:
-        """Return what the engine reports its visits to."""
+        """Return what the engine reports to."""
         return Tally(
             visited=lambda kind, outcome, seconds: self.reconciles.labels(kind, outcome).observe(
                 seconds
-            )
+            ),
+            broker_failed=lambda broker, reason: self.broker_failures.labels(*broker, reason).inc(),
+            broker_changed=self._broker_changed,
         )
+
+    def _broker_changed(self, broker: Ref, change: BrokerChange, count: int) -> None:
+        self.broker_changes.labels(*broker, change.value).inc(count)
 
     def read_from(self, operator: Operator) -> None:
         """Have the operator's world read at every scrape."""
@@ -82,12 +105,20 @@ class _WorldCollector(Collector):
         yield from self._phases()
         yield self._rotations()
         yield self._unverified()
+        yield from broker_metrics(engine.world.brokers, engine.uptime)
 
     def _resources(self) -> Metric:
         world = self._operator.engine.world
-        resources: tuple[TrustDomain | ServiceIdentity | CredentialRotation, ...] = (
+        brokers = world.brokers
+        resources: tuple[
+            TrustDomain | ServiceIdentity | MessageBroker | TopicPolicy | CredentialRotation, ...
+        ] = (
             *world.registry.domains.values(),
             *world.registry.identities.values(),
+            *brokers.messaging.brokers.values(),
+            *brokers.leaving_brokers.values(),
+            *brokers.messaging.policies.values(),
+            *brokers.leaving_policies.values(),
             *world.rotations.by_ref.values(),
         )
         counts = Counter((each.kind, *_ready(each.status.conditions)) for each in resources)

@@ -7,7 +7,7 @@ which is written first, and by the lease, without which nothing is.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -19,6 +19,7 @@ from troth.reconcile.broker_connections import Connections, Reads
 from troth.reconcile.broker_faults import fault_of
 from troth.reconcile.clock import Clock
 from troth.reconcile.notice import Notice
+from troth.reconcile.tally import Tally, count_changes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
@@ -72,7 +73,7 @@ class Surroundings:
     """What the work at brokers touches beside brokers.
 
     `keep` writes the ledger's ConfigMap over the one that is known and raises `Overtaken` where it
-    is another by now, `concern` has keys looked at again, `tell` makes an Event.
+    is another by now, `concern` has keys looked at again, `tell` makes an Event, `tally` counts.
     """
 
     reads: Reads
@@ -81,6 +82,7 @@ class Surroundings:
     keep: Callable[[MessageBroker, Manifest], Awaitable[None]]
     concern: Callable[[Keys], None]
     tell: Callable[[Key, str, Notice], Awaitable[None]]
+    tally: Tally = field(default_factory=Tally)
 
 
 class BrokerWork:
@@ -155,6 +157,7 @@ class BrokerWork:
         self._world.brokers.saw(ref, look.tried(self._clock.uptime(), fault))
         if fault is None:
             return set()
+        self._around.tally.broker_failed(ref, fault.reason)
         log.warning("broker cannot be worked with", broker=str(ref), reason=fault.reason)
         return self._world.brokers.concerned_by_state(ref) if fault != look.fault else set()
 
@@ -198,6 +201,7 @@ class BrokerWork:
             failed |= await self._make_sure(broker, connected.adapter, step, failed)
         await self._keep(broker, _as_it_went(step, failed))
         self._note_changed(broker.ref, step, failed)
+        count_changes(self._around.tally, step, failed)
         for place in step.revocations:
             if place not in failed:
                 self._forget(broker, place, step.before)

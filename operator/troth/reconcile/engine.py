@@ -7,8 +7,7 @@ is and not of what was meant; where that second plan still asks for something, t
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -53,6 +52,7 @@ from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
 from troth.reconcile.queue import WorkQueue
 from troth.reconcile.served import Served
+from troth.reconcile.tally import Tally
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts import Manifest, canonical
@@ -100,13 +100,6 @@ class Permit(Protocol):
         """Wait until it may."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What the engine did, for metrics. Called with the kind, the outcome, and seconds."""
-
-    visited: Callable[[str, str, float], None] = field(default=lambda *_: None)
-
-
 class Engine:
     """Keeps the cluster in step with what is declared. Fed by informers, which it is a sink of."""
 
@@ -141,11 +134,17 @@ class Engine:
                 keep=self._keep_ledger,
                 concern=self.queue.add,
                 tell=self._tell_of,
+                tally=self._tally,
             ),
         )
         self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
         self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
         self._served = Served()
+
+    @property
+    def uptime(self) -> float:
+        """For how many seconds this process has been running."""
+        return self._clock.uptime()
 
     # Sink
 

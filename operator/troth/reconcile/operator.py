@@ -14,8 +14,9 @@ from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
 from troth.reconcile.clock import Clock, SystemClock
-from troth.reconcile.engine import Engine, Tally
+from troth.reconcile.engine import Engine
 from troth.reconcile.informers import selections
+from troth.reconcile.tally import Tally
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key, view_key
 
