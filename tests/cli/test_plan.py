@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests import broker_builders
+from tests.broker_builders import ORDERS, give_credentials, orders, publisher, tell
+from tests.cli import market
 from tests.cli.shop import SHOP, written
+from tests.messaging import KAFKA, broker
+from troth.cli.broker_preview import at_brokers
 from troth.cli.main import app
+from troth.world.world import World
 
 
 def planned(folder: Path) -> Result:
@@ -123,3 +129,102 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = command("plan", "-f", str(tmp_path / "nowhere"))
     assert result.returncode == 1
     assert "nowhere: there is no such file or folder" in result.stderr
+
+
+# Brokers, of which none is asked
+
+
+def under(title: str, output: str) -> list[str]:
+    """The indented lines below a title."""
+    lines = output.splitlines()
+    if title not in lines:
+        return []
+    after = lines[lines.index(title) + 1 :]
+    return [line.strip() for line in after[: _end(after)]]
+
+
+def _end(lines: list[str]) -> int:
+    return next((at for at, line in enumerate(lines) if not line.startswith("    ")), len(lines))
+
+
+def test_grants_that_begin_are_shown_with_the_credentials_they_need(tmp_path: Path) -> None:
+    output = planned(market.written(tmp_path)).output
+    assert under("Grants that begin", output) == [
+        "prod.orders.v1 at messaging/main → shop/fulfilment, group fulfilment",
+        "shop/checkout → prod.orders.v1 at messaging/main",
+    ]
+    assert under("Credentials that are made", output) == [
+        "Secret shop/checkout-main, when messaging/main answers",
+        "Secret shop/fulfilment-main, when messaging/main answers",
+    ]
+
+
+def test_that_no_broker_was_asked_needs_nobodys_attention(tmp_path: Path) -> None:
+    assert "Needs attention" not in planned(market.written(tmp_path)).output
+
+
+def test_what_a_grant_lacks_needs_attention(tmp_path: Path) -> None:
+    silent = publisher()
+    del silent["spec"]["publishes"]
+    output = planned(market.written(tmp_path, silent)).output
+    assert under("Needs attention", output) == [
+        (
+            "TopicPolicy shop/orders: PolicyNotNamed: shop/checkout does not name shop/orders; "
+            "add it to its publishes"
+        )
+    ]
+    assert len(under("Grants that begin", output)) == 1
+
+
+def test_nothing_begins_at_a_broker_that_is_not_changed(tmp_path: Path) -> None:
+    output = planned(market.written(tmp_path, broker(mode="Plan"))).output
+    assert "Grants that begin" not in output
+    assert "Credentials that are made" not in output
+
+
+def test_who_shows_a_certificate_is_given_no_credential(tmp_path: Path) -> None:
+    by_certificate = broker(described={"kafka": KAFKA["kafka"] | {"clients": "MTLS"}})
+    output = planned(market.written(tmp_path, by_certificate)).output
+    assert len(under("Grants that begin", output)) == 2
+    assert "Credentials that are made" not in output
+
+
+def test_a_schema_in_the_folder_is_read_and_is_no_change_of_troths(tmp_path: Path) -> None:
+    schema = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "orders", "namespace": "shop", "labels": {"troth.dev/schema": "true"}},
+        "data": {"schema.json": '{"type": "object"}'},
+    }
+    held = orders(schema={"configMapRef": {"name": "orders"}})
+    output = planned(market.written(tmp_path, held, schema)).output
+    assert "ConfigMap shop/orders" not in output
+    assert "Needs attention" not in output
+    assert 'schema: \'{"type":"object"}\'' in output
+
+
+def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> None:
+    cluster = broker_builders.market(broker(brake={"maxRemovals": 2}))
+    for ref in (broker_builders.CHECKOUT, broker_builders.FULFILMENT):
+        give_credentials(cluster, ref)
+    stored = cluster.objects["TopicPolicy", ORDERS]
+    stored["metadata"]["finalizers"] = ["troth.dev/broker"]
+    cluster.put(stored)
+    tell(cluster)
+    before = World("")
+    for manifest in cluster.objects.values():
+        before.observe(manifest)
+    cluster.put(orders(producers=[], consumers=[]))
+    changes = at_brokers(before, cluster.world)
+    assert changes.begin == ()
+    assert changes.end == (
+        "prod.orders.v1 at messaging/main → shop/fulfilment, group fulfilment",
+        "shop/checkout → prod.orders.v1 at messaging/main",
+    )
+    assert changes.attention == (
+        (
+            "MessageBroker messaging/main: Braked: 3 rules are to be removed and "
+            "brake.maxRemovals is 2; they stay until somebody writes the annotation "
+            "troth.dev/allow-removals"
+        ),
+    )

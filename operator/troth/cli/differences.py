@@ -15,6 +15,7 @@ from troth.resources.manifests import Manifest, dump
 from troth.resources.references import Ref
 from troth.resources.scalars import format_duration
 from troth.world import observe
+from troth.world.schemas import SCHEMAS, known_as
 
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
 LATER = "(made when applied)"
@@ -40,6 +41,8 @@ def differences(
     places = {place for place in before.keys() | after.keys() if place[0] in WRITTEN}
     for kind, ref in sorted(places, key=lambda place: (place[1], place[0])):
         old, new = before.get((kind, ref)), after.get((kind, ref))
+        if any(each is not None and known_as(each) == SCHEMAS for each in (old, new)):
+            continue  # written by people
         if new is None:
             found.append(Difference("-", kind, ref, ()))
         elif old is None:

@@ -1,6 +1,5 @@
 """`troth graph`: who may talk to whom, as a picture or as data."""
 
-import asyncio
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -10,13 +9,12 @@ from typing import Annotated
 import typer
 
 from troth.cli import sources
-from troth.cli.extras import operator_extra
+from troth.cli.declared import declared
 from troth.planning.edge_status import describe_unverified
 from troth.resources.references import Ref
 from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import Edge, all_edges
 from troth.trust.registry import Registry
-from troth.world.world import World
 
 
 class Format(StrEnum):
@@ -36,19 +34,8 @@ def graph(
     ] = Format.MERMAID,
 ) -> None:
     """Draw the declared edges: live, half-declared and refused."""
-    world = World("troth-system")
-    if kubeconfig is not None:
-        with operator_extra():
-            from troth.cli.cluster import read_cluster  # noqa: PLC0415
-
-        kinds = ("TrustDomain", "ServiceIdentity", "Namespace")
-        for manifest in asyncio.run(read_cluster(kubeconfig, context, kinds)).objects:
-            world.observe(manifest)
-    elif not files:
-        raise typer.BadParameter("name manifests with -f, or a cluster with --kubeconfig")
-    for manifest in sources.read(files or []):
-        world.observe(manifest)
-    registry = world.registry
+    kinds = ("TrustDomain", "ServiceIdentity", "Namespace")
+    registry = declared(files, kubeconfig, context, kinds).registry
     edges = all_edges(registry, datetime.now(UTC))
     typer.echo(_WRITERS[output](registry, edges), nl=False)
 

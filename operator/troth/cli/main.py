@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from troth.cli import crds, graph, issue, plan, rotate, run, status, token
+from troth.cli import crds, grants, graph, issue, plan, rotate, run, status, token
 from troth.resources.manifests import FaultyManifests
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("run")(run.run)
 app.command("issue")(issue.issue)
 app.command("plan")(plan.plan)
 app.command("graph")(graph.graph)
+app.command("grants")(grants.grants)
 app.command("status")(status.status)
 app.command("rotate")(rotate.rotate)
 app.add_typer(token.app, name="token")

@@ -17,6 +17,8 @@ CHANGES = 2
 READ = (
     "TrustDomain",
     "ServiceIdentity",
+    "MessageBroker",
+    "TopicPolicy",
     "CredentialRotation",
     "Namespace",
     "Service",

@@ -9,6 +9,7 @@ import structlog
 from rich.console import Console
 
 from troth.cli import sources
+from troth.cli.broker_preview import at_brokers
 from troth.cli.differences import Difference, differences
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.manifests import Manifest
@@ -30,7 +31,7 @@ async def preview(  # noqa: PLR0917 - one call, from the command
     rehearsal = Rehearsal(before)
     sources.check_updates(rehearsal.objects, manifests)
     start = copy.deepcopy(rehearsal.objects)
-    edges_before = _edges(start.values(), now)
+    declared_before = _declared(start.values())
     for manifest in manifests:
         rehearsal.put(manifest)
     engine = await rehearsal.converge(own_namespace, now)
@@ -43,13 +44,26 @@ async def preview(  # noqa: PLR0917 - one call, from the command
         console.print(f"{kind}s are left out: this user may not list them", style="yellow")
     for difference in found:
         _show(console, difference)
-    _show_edges(console, edges_before, all_edges(engine.world.registry, now))
-    _show_attention(console, rehearsal.objects)
+    _show_edges(
+        console, all_edges(declared_before.registry, now), all_edges(engine.world.registry, now)
+    )
+    beside = at_brokers(declared_before, engine.world)
+    _show_lists(
+        console,
+        ("Grants that begin", beside.begin, "green"),
+        ("Grants that end", beside.end, "red"),
+        *(
+            []
+            if "Secret" in hidden
+            else [("Credentials that are made", beside.credentials, "green")]
+        ),
+    )
+    _show_attention(console, rehearsal.objects, beside.attention)
     counts = {sign: sum(each.sign == sign for each in found) for sign in "+~-"}
     console.print(
         f"{counts['+']} to add, {counts['~']} to change, {counts['-']} to remove", style="bold"
     )
-    return bool(found)
+    return bool(found) or beside.any
 
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
@@ -62,12 +76,15 @@ def _show(console: Console, difference: Difference) -> None:
         console.print(f"    {line}", style=_STYLES.get(line[:1], "dim"), markup=False)
 
 
-def _edges(objects: Iterable[Manifest], now: datetime) -> tuple[Edge, ...]:
+_DECLARED = ("TrustDomain", "ServiceIdentity", "Namespace", "MessageBroker", "TopicPolicy")
+
+
+def _declared(objects: Iterable[Manifest]) -> World:
     world = World("")
     for manifest in objects:
-        if manifest["kind"] in ("TrustDomain", "ServiceIdentity", "Namespace"):
+        if manifest["kind"] in _DECLARED:
             world.observe(manifest)
-    return all_edges(world.registry, now)
+    return world
 
 
 def _show_edges(console: Console, before: Iterable[Edge], after: Iterable[Edge]) -> None:
@@ -79,17 +96,29 @@ def _show_edges(console: Console, before: Iterable[Edge], after: Iterable[Edge])
         }
 
     was, will_be = live(before), live(after)
-    for title, edges, style in (
+    _show_lists(
+        console,
         ("Edges that open", will_be - was, "green"),
         ("Edges that close", was - will_be, "red"),
-    ):
-        if edges:
+    )
+
+
+def _show_lists(console: Console, *lists: tuple[str, Iterable[str], str]) -> None:
+    """Show lists that have anything in them, each with its title and its style."""
+    for title, lines, style in lists:
+        if lines:
             console.print(title, style="bold")
-            for edge in sorted(edges):
-                console.print(f"    {edge}", style=style, markup=False)
+            for line in sorted(lines):
+                console.print(f"    {line}", style=style, markup=False)
 
 
-def _show_attention(console: Console, objects: dict[Place, Manifest]) -> None:
+_OF_BROKERS = frozenset({"NotSeenYet", "AwaitingBroker", "AwaitingCredential"})
+"""Reasons that only say that no broker was asked."""
+
+
+def _show_attention(
+    console: Console, objects: dict[Place, Manifest], at_brokers: Iterable[str]
+) -> None:
     """Show what would not be well afterwards."""
     lines = [
         f"{kind} {ref}: {condition['reason']}: {condition.get('message', '')}"
@@ -97,9 +126,7 @@ def _show_attention(console: Console, objects: dict[Place, Manifest]) -> None:
         for condition in manifest.get("status", {}).get("conditions", [])
         if condition["type"] in ("Ready", "PeersAgree")
         and condition["status"] != "True"
-        and kind in ("TrustDomain", "ServiceIdentity")
+        and condition["reason"] not in _OF_BROKERS
+        and kind in _DECLARED
     ]
-    if lines:
-        console.print("Needs attention", style="bold")
-        for line in lines:
-            console.print(f"    {line}", style="yellow", markup=False)
+    _show_lists(console, ("Needs attention", [*lines, *at_brokers], "yellow"))

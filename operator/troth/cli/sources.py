@@ -18,8 +18,9 @@ from troth.resources.manifests import (
 )
 from troth.resources.model import Model, immutable_changes
 from troth.resources.references import Ref
+from troth.world.schemas import LABEL
 
-READ = {*KIND_BY_NAME, "Namespace", "Service", "Secret"}
+READ = {*KIND_BY_NAME, "Namespace", "Service", "Secret", "ConfigMap"}
 """Kinds that matter to a plan; everything else in a folder is passed over."""
 
 Files = Annotated[
@@ -87,7 +88,9 @@ def _checked(file: Path) -> Iterable[Manifest]:
                 faults += error.faults
         if manifest["kind"] == "Secret":
             continue  # a folder under version control holds none that count
-        if manifest["kind"] == "Service" or (kind and kind.namespaced):
+        if manifest["kind"] == "ConfigMap" and LABEL not in (metadata.get("labels") or {}):
+            continue  # of those only the ones with schemas count
+        if manifest["kind"] in ("Service", "ConfigMap") or (kind and kind.namespaced):
             metadata.setdefault("namespace", "default")
         found.append(manifest)
     if faults:

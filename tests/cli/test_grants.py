@@ -1,0 +1,151 @@
+"""`troth grants` answers who may publish to a topic and who may consume it, and why not."""
+
+import copy
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.broker_builders import CHECKOUT, ORDERS, orders, publisher, subscriber
+from tests.broker_builders import market as in_memory
+from tests.builders import Manifest
+from tests.cli.market import written
+from tests.messaging import broker, consumer, policy
+from troth.cli.granted import Granted, everything_granted
+from troth.cli.main import app
+from troth.resources.topic_policy_status import Action
+
+PRODUCING = ("shop/checkout", "Publish", "prod.orders.v1")
+CONSUMING = ("shop/fulfilment", "Consume", "prod.orders.v1")
+
+
+def asked(folder: Path, *arguments: str) -> Result:
+    result = CliRunner().invoke(app, ["grants", *arguments, "-f", str(folder)])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def listed(folder: Path, *arguments: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(asked(folder, *arguments, "-o", "json").stdout)[
+        "grants"
+    ]
+    return found
+
+
+def standing(folder: Path) -> dict[tuple[str, ...], tuple[str, str]]:
+    """State and reason of each grant, by identity, action and topic."""
+    return {
+        (each["identity"], each["action"], each.get("topic", "")): (
+            each["state"],
+            each.get("reason", ""),
+        )
+        for each in listed(folder)
+    }
+
+
+def test_who_publishes_and_who_consumes_is_a_line_each(tmp_path: Path) -> None:
+    lines = [line.split() for line in asked(written(tmp_path)).stdout.splitlines()]
+    assert lines == [
+        ["IDENTITY", "ACTION", "TOPIC", "GROUP", "BROKER", "POLICY", "STATE", "REASON"],
+        ["shop/checkout", "Publish", "prod.orders.v1", "messaging/main", "shop/orders", "Live"],
+        [*CONSUMING, "fulfilment", "messaging/main", "shop/orders", "Live"],
+    ]
+
+
+def test_a_topic_is_answered_with_every_grant_that_covers_it_and_no_other(tmp_path: Path) -> None:
+    audit = policy(
+        "audit", topic={"prefix": "prod.orders."}, consumers=[consumer("audit", "audit")]
+    )
+    folder = written(
+        tmp_path,
+        audit,
+        subscriber("audit", "audit"),
+        orders("refunds", topic={"name": "prod.refunds"}),
+    )
+    assert [each["policy"] for each in listed(folder, "prod.orders.v1")] == [
+        "shop/audit",
+        "shop/orders",
+        "shop/orders",
+    ]
+    assert [each["prefix"] for each in listed(folder, "prod.orders.v2")] == ["prod.orders."]
+    assert listed(folder, "prod.orders") == []
+    assert "no grant of prod.orders is declared" in asked(folder, "prod.orders").stderr
+
+
+def test_what_a_side_lacks_is_said_below_the_grant(tmp_path: Path) -> None:
+    silent = publisher()
+    del silent["spec"]["publishes"]
+    folder = written(tmp_path, silent)
+    assert standing(folder)[PRODUCING] == ("AwaitingIdentity", "PolicyNotNamed")
+    lines = asked(folder).stdout.splitlines()
+    below = next(after for line, after in itertools.pairwise(lines) if "checkout" in line)
+    assert below == "    shop/checkout does not name shop/orders; add it to its publishes"
+
+
+def test_a_policy_that_only_an_identity_names_is_listed_without_a_topic(tmp_path: Path) -> None:
+    found = standing(written(tmp_path, publisher("checkout", "orders", "nowhere")))
+    assert found["shop/checkout", "Publish", ""] == ("AwaitingPolicy", "PolicyMissing")
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "reason"),
+    [
+        (orders(topic={"name": "prod.orders:v1"}), "Refused", "NotAtThisBroker"),
+        (broker(mode="Plan"), "Live", "BrokerObserved"),
+        (
+            broker(
+                described={"mqtt": {"servers": ["a:1"], "adminSecretRef": {"name": "a"}}},
+            ),
+            "Refused",
+            "Unsupported",
+        ),
+    ],
+)
+def test_what_the_broker_will_not_have_is_known_without_asking_it(
+    tmp_path: Path, changed: Manifest, state: str, reason: str
+) -> None:
+    publishing = [
+        each for each in listed(written(tmp_path, changed)) if each["action"] == "Publish"
+    ]
+    assert [(each["state"], each["reason"]) for each in publishing] == [(state, reason)]
+
+
+def test_a_dead_letter_topic_is_the_consumers_to_publish_to(tmp_path: Path) -> None:
+    folder = written(tmp_path, orders(deadLetter={"topic": "prod.dead"}))
+    (found,) = listed(folder, "prod.dead")
+    assert (found["identity"], found["action"]) == ("shop/fulfilment", "Publish")
+
+
+# What the operator has seen
+
+
+def published(status: Manifest) -> Granted:
+    """The grant of `checkout`, with what the operator said of the policy."""
+    cluster = in_memory()
+    stored = copy.deepcopy(cluster.objects["TopicPolicy", ORDERS])
+    cluster.put(stored | {"status": status})
+    (found,) = (each for each in everything_granted(cluster.world) if each.identity == CHECKOUT)
+    return found
+
+
+def told(state: str, **more: Any) -> Manifest:
+    entry = {"identity": "shop/checkout", "action": Action.PUBLISH.value, "state": state}
+    return {"observedGeneration": 1, "grants": [entry | more]}
+
+
+def test_that_the_broker_has_a_grant_is_told_as_the_operator_saw_it() -> None:
+    assert published(told("InSync")).state == "InSync"
+    awaited = published(told("Live", reason="BrokerUnreachable", message="nobody answers"))
+    assert (awaited.state, awaited.reason) == ("Live", "BrokerUnreachable")
+
+
+def test_what_was_seen_of_an_earlier_declaration_says_nothing() -> None:
+    assert published(told("InSync") | {"observedGeneration": 0}).state == "Live"
+
+
+def test_a_status_that_refuses_what_is_agreed_by_now_is_not_repeated() -> None:
+    found = published(told("AwaitingIdentity", reason="PolicyNotNamed"))
+    assert (found.state, found.reason) == ("Live", "")
