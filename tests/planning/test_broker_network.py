@@ -20,7 +20,7 @@ from troth.world.ledger import ledger_manifest
 PODS = {"matchLabels": {"app": "kafka"}}
 WORKLOAD = {"podSelector": PODS, "ports": [{"name": "clients", "port": 9093}]}
 PORTS = [{"protocol": "TCP", "port": 9093}]
-POLICY = Ref("messaging", "main-troth")
+POLICY = Ref("messaging", "main-troth-broker")
 
 
 def inside(namespace: str, labels: Manifest) -> list[Manifest]:
@@ -202,25 +202,10 @@ def test_a_foreign_policy_of_that_name_is_left_alone() -> None:
     assert found.due > NOW
 
 
-NAMESAKE = [
-    namespace("messaging", domain="production"),
-    identity("main", "messaging", pods=PODS),
-]
-
-
-def test_an_identity_called_as_the_broker_comes_first_where_neither_has_the_policy() -> None:
-    cluster = settled(at_home(*NAMESAKE))
-    assert network(cluster).verdict.reason == "Conflict"
-    owner = cluster.objects["NetworkPolicy", POLICY]["metadata"]["labels"]["troth.dev/owner-kind"]
-    assert owner == "ServiceIdentity"
-
-
-def test_a_broker_that_has_the_policy_keeps_it_from_an_identity_called_alike() -> None:
-    cluster = settled(at_home())
-    for manifest in NAMESAKE:
-        cluster.put(manifest)
-    settled(cluster)
+def test_a_broker_and_an_identity_of_one_name_each_have_a_policy_of_their_own() -> None:
+    cluster = settled(
+        at_home(namespace("messaging", domain="production"), identity("main", "messaging"))
+    )
     assert network(cluster).verdict.reason == "Enforced"
-    owner = cluster.objects["NetworkPolicy", POLICY]["metadata"]["labels"]["troth.dev/owner-kind"]
-    assert owner == "MessageBroker"
-    assert cluster.condition(key_of("main", "messaging"), "NetworkEnforced")["reason"] == "Conflict"
+    told = cluster.condition(key_of("main", "messaging"), "NetworkEnforced")
+    assert told["reason"] == "Enforced"

@@ -11,7 +11,7 @@ from datetime import datetime
 from troth.planning import status as verdicts
 from troth.planning.broker_grants import BrokerGrants
 from troth.planning.broker_rules import unsupported
-from troth.planning.children import FOREIGN_RETRY, is_child, metadata_of, policy_ref, taken
+from troth.planning.children import FOREIGN_RETRY, broker_policy_ref, is_child, metadata_of, taken
 from troth.planning.network_rules import (
     Peers,
     Rule,
@@ -27,10 +27,9 @@ from troth.resources.conditions import Verdict
 from troth.resources.message_broker import BrokerMode, BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.resources.service_identity import Enforcement
 from troth.trust.topic_grants import undecided
 from troth.world.brokers import identity_of
-from troth.world.facts import Fault, Manifest
+from troth.world.facts import Manifest
 from troth.world.world import World
 
 TYPE = "NetworkEnforced"
@@ -51,7 +50,7 @@ def plan_broker_network(
     broker: MessageBroker, grants: BrokerGrants, world: World, now: datetime
 ) -> BrokerNetwork:
     """Return what becomes of the NetworkPolicy at a broker at which this is granted."""
-    ref = policy_ref(broker.ref)
+    ref = broker_policy_ref(broker.ref)
     standing, seen = world.policies.get(ref), world.foreign.get(("NetworkPolicy", ref))
     fault = unsupported(broker)
     if fault is not None:
@@ -61,8 +60,6 @@ def plan_broker_network(
         removal = (Remove("NetworkPolicy", ref, standing.uid),) if standing and ours else ()
         return BrokerNetwork(_unwritten(broker), removal)
     conflict = taken("NetworkPolicy", ref, standing, broker, seen=seen, now=now)
-    if standing is None and conflict is None:
-        conflict = _named_alike(broker, world)
     if conflict is not None:
         due = seen + FOREIGN_RETRY if seen is not None else None
         return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
@@ -90,7 +87,7 @@ def broker_policy(
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": metadata_of(policy_ref(broker.ref), broker),
+        "metadata": metadata_of(broker_policy_ref(broker.ref), broker),
         "spec": spec_of(
             selector(workload.pod_selector),
             ingress=[
@@ -115,7 +112,7 @@ def _clients(
     ports, identities = numbers(workload.ports), world.registry.identities
     live = _identities(broker, grants.live)
     staying = _staying(broker, grants, world)
-    existing = world.policies.get(policy_ref(broker.ref)) if staying else None
+    existing = world.policies.get(broker_policy_ref(broker.ref)) if staying else None
     standing: list[Rule] = (existing.content.get("ingress") or []) if existing else []
     for ref in sorted(live | staying):
         identity = identities.get(ref)
@@ -150,22 +147,6 @@ def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
 def _known_in(namespace: str, world: World) -> list[Peers]:
     identities = (world.registry.identities[ref] for ref in world.registry.identities_in(namespace))
     return [[pods_in(namespace, each.spec.workload.pod_selector)] for each in identities]
-
-
-def _named_alike(broker: MessageBroker, world: World) -> Fault | None:
-    """Return that an identity is about to have the NetworkPolicy of that name.
-
-    Where neither has it yet the identity comes first, and where one has it the other leaves it
-    alone; so the two never write in turns.
-    """
-    identity = world.registry.identities.get(broker.ref)
-    if identity is None or identity.spec.enforcement is Enforcement.OBSERVE:
-        return None
-    message = (
-        f"ServiceIdentity {broker.ref} has the NetworkPolicy {policy_ref(broker.ref)}; name this "
-        "MessageBroker otherwise than the identity"
-    )
-    return Fault("Conflict", message)
 
 
 def _unwritten(broker: MessageBroker) -> Verdict:

@@ -7,6 +7,7 @@ from troth.resources.metadata import API_VERSION, Resource
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.world.facts import (
+    BROKER_POLICY_SUFFIX,
     MANAGED_BY,
     OWNER_KIND,
     OWNER_NAME,
@@ -25,6 +26,11 @@ FOREIGN_RETRY = timedelta(minutes=1)
 def secret_ref(identity: Ref) -> Ref:
     """Return where an identity's Secret is."""
     return Ref(identity.namespace, identity.name + SECRET_SUFFIX)
+
+
+def broker_policy_ref(broker: Ref) -> Ref:
+    """Return where a broker's NetworkPolicy is."""
+    return Ref(broker.namespace, broker.name + BROKER_POLICY_SUFFIX)
 
 
 def policy_ref(owner: Ref) -> Ref:

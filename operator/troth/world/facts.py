@@ -27,6 +27,8 @@ RESTARTED_WITH = "troth.dev/restarted-with"
 FIELD_MANAGER = "troth"
 SECRET_SUFFIX, POLICY_SUFFIX = "-identity", "-troth"
 """What the names of an identity's children add to its own."""
+BROKER_POLICY_SUFFIX = "-troth-broker"
+"""What the name of a broker's NetworkPolicy adds to its own: no identity's has this ending."""
 
 Manifest = dict[str, Any]
 

@@ -36,6 +36,7 @@ from troth.world.broker_secrets import is_credential
 from troth.world.brokers import Brokers
 from troth.world.dated import dated
 from troth.world.facts import (
+    BROKER_POLICY_SUFFIX,
     OWNER_KIND,
     OWNER_NAME,
     POLICY_SUFFIX,
@@ -396,15 +397,16 @@ class World:
     # Who is affected
 
     def _named_after(self, ref: Ref) -> Keys:
-        """Return the identity and the broker whose child would have this name, whoever's it is."""
-        named: Keys = set()
-        for suffix in (SECRET_SUFFIX, POLICY_SUFFIX):
-            owner = Ref(ref.namespace, ref.name.removesuffix(suffix))
-            if owner != ref and owner in self.registry.identities:
-                named.add(identity_key(owner))
-            if owner != ref and owner in self.brokers.messaging.brokers:
-                named.add(broker_key(owner))
-        return named
+        """Return the identity or the broker whose child would have this name, whoever's it is."""
+        broker = Ref(ref.namespace, ref.name.removesuffix(BROKER_POLICY_SUFFIX))
+        if broker != ref and broker in self.brokers.messaging.brokers:
+            return {broker_key(broker)}
+        return {
+            identity_key(owner)
+            for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
+            if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
+            and owner in self.registry.identities
+        }
 
     def _wanting_credential(self, ref: Ref) -> Keys:
         """Return the identities whose credential at some broker would have this name."""
