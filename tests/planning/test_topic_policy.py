@@ -48,6 +48,7 @@ def told(*manifests: Manifest) -> Cluster:
     """A market whose broker has been told everything, and whose policy has said so."""
     cluster = market(*manifests)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
+    cluster.visit(KEY)
     tell(cluster)
     cluster.visit(KEY)
     return cluster
@@ -189,6 +190,7 @@ def test_a_secret_that_is_not_as_it_should_be_is_no_credential(wrong: str) -> No
 def test_whoever_shows_a_certificate_needs_no_credential() -> None:
     kafka = {"kafka": {**messaging.KAFKA["kafka"], "clients": "MTLS"}}
     cluster = market(broker(described=kafka))
+    cluster.visit(KEY)
     tell(cluster)
     assert entry(cluster) == IN_SYNC
 
@@ -225,6 +227,19 @@ def test_without_a_ledger_nothing_is_in_sync() -> None:
     lose_ledger(cluster)
     assert entry(cluster) == AWAITED
     assert verdicts(cluster)["Ready"] == ("False", "AwaitingBroker")
+
+
+def test_a_ledger_that_is_back_is_news_for_every_policy() -> None:
+    """What is at the broker as it is declared is taken in, and nothing is changed there."""
+    kafka = {"kafka": {**messaging.KAFKA["kafka"], "clients": "MTLS"}}
+    cluster = market(broker(described=kafka))
+    cluster.visit(KEY)
+    ledger = tell(cluster)
+    lose_ledger(cluster)
+    assert entry(cluster) == AWAITED
+    affected = cluster.put(ledger_manifest(OWN, declared_at(cluster), ledger))
+    assert KEY in affected
+    assert entry(cluster) == IN_SYNC
 
 
 def test_a_ledger_that_cannot_be_read_needs_a_person() -> None:
@@ -264,6 +279,7 @@ def test_after_a_restart_the_ledger_still_has_its_say() -> None:
 
 def test_what_was_never_seen_is_not_in_sync_after_a_restart() -> None:
     cluster = market()
+    cluster.visit(KEY)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     tell(cluster)
     cluster.world.brokers.forget_look(MAIN)

@@ -1,5 +1,6 @@
 """The end of a `TopicPolicy`: it is there until nothing of it is left to be done at its broker."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,15 +15,17 @@ from troth.resources.conditions import Truth
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.resources.topic_policy import OnDelete, TopicPolicy
-from troth.resources.topic_policy_status import TopicPolicyStatus
+from troth.resources.topic_policy_status import GrantState, TopicPolicyStatus
 from troth.trust.messaging import asked_by
-from troth.trust.topic_grants import grants_of, undecided
+from troth.trust.topic_grants import TopicGrant, grants_of, undecided
 from troth.trust.topic_question import grant_of, principal_of
 from troth.world.broker_facts import Ledger
 from troth.world.keys import Key
 from troth.world.world import World
 
 AT_ONCE = timedelta(0)
+AGAIN = timedelta(minutes=1)
+"""How often what is left is looked at again: another policy may have come to grant the same."""
 ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"})
 """Reasons that pass without a person doing anything."""
 
@@ -60,7 +63,9 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
             return Plan(key, policy.metadata.uid, steps=(step,))
         told = _waiting(key, policy, Left("WriteRefused", refused), now)
         return replace(told, steps=(step,))
-    due = deleted_at + left.patience if left.patience is not None else None
+    due = now + AGAIN
+    if left.patience is not None:
+        due = min(due, deleted_at + left.patience)
     return _waiting(key, policy, left, now, due)
 
 
@@ -110,10 +115,11 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
 
     Whatever stays as it is for another's sake is that one's from now on.
     """
-    mine, elsewhere = policy_rules(broker, policy), _elsewhere(broker, policy, world)
-    rules = (mine & ledger.rules) - ledger.retained
-    if policy.spec.on_delete is OnDelete.REVOKE:
-        rules -= elsewhere
+    others = _others(broker, policy, world)
+    elsewhere, made = _rules_of(broker, others), _rules_of(broker, filter(_is_made(world), others))
+    # the ledger notes nothing to stay that another policy asks for anyway
+    asked_for = elsewhere if policy.spec.on_delete is OnDelete.REVOKE else made
+    rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - asked_for
     owners = {principal_of(broker, each.identity): each.identity for each in asked_by(policy)}
     having = {rule.principal for rule in elsewhere | ledger.retained}
     to_revoke = {principal for principal, _ in ledger.credentials} & owners.keys()
@@ -125,18 +131,27 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
     return Rest(rules, principals, ", ".join(told))
 
 
-def _elsewhere(broker: MessageBroker, policy: TopicPolicy, world: World) -> Rules:
-    """Return what other policies that name the same identities grant there, or leave as it is."""
+def _others(broker: MessageBroker, policy: TopicPolicy, world: World) -> tuple[TopicGrant, ...]:
+    """Return the grants there of the other policies that name the same identities."""
     registry, messaging = world.registry, world.brokers.messaging
     others: set[Ref] = set()
     for each in asked_by(policy):
         others |= messaging.asking(each.identity)
-    grants = (
+    return tuple(
         grant
         for other in others & messaging.at(broker.ref)
         for grant in grants_of(registry, messaging, other)
     )
+
+
+def _rules_of(broker: MessageBroker, grants: Iterable[TopicGrant]) -> Rules:
     return NOTHING.union(*(granted(broker, each) for each in grants))
+
+
+def _is_made(world: World) -> Callable[[TopicGrant], bool]:
+    """Return whether a grant is made and not only left as it is."""
+    policies = world.brokers.messaging.policies
+    return lambda grant: grant.state is GrantState.LIVE and is_held(policies[grant.policy])
 
 
 def _undecided_at(broker: MessageBroker, world: World) -> frozenset[str]:
@@ -180,7 +195,7 @@ def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | No
     told_already = broker.metadata.deletion_timestamp is not None
     if seen is None or told_already or policy.spec.on_delete is OnDelete.RETAIN:
         return None
-    told = _told(broker, policy, seen.rules - _elsewhere(broker, policy, world))
+    told = _told(broker, policy, seen.rules - _rules_of(broker, _others(broker, policy, world)))
     behind = (
         f"the ledger of MessageBroker {broker.ref} is lost, so that nothing is removed there; "
         f"remove this by hand: {', '.join(told)}"

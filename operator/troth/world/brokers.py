@@ -163,13 +163,15 @@ class Brokers:
         broker = broker_of(ref)
         if broker is None or ref.namespace != self._own_namespace:
             return set()
-        before = self.ledger(broker) or Ledger()
+        known = self.ledger(broker)
         if manifest is None:
             self.ledgers.pop(broker, None)
         else:
             self.ledgers[broker] = kept_ledger(manifest)
-        turned = before.turned(self.ledger(broker) or Ledger())
-        return {broker_key(broker)} | self.of_principals(broker, turned)
+        turned = (known or Ledger()).turned(self.ledger(broker) or Ledger())
+        # what was there all along is taken in without any other news
+        told = self.messaging.at(broker) if known is None else ()
+        return {broker_key(broker), *map(policy_key, told)} | self.of_principals(broker, turned)
 
     # Whom a change concerns
 
