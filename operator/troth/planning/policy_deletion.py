@@ -24,8 +24,6 @@ from troth.world.keys import Key
 from troth.world.world import World
 
 AT_ONCE = timedelta(0)
-AGAIN = timedelta(minutes=1)
-"""How often what is left is looked at again: another policy may have come to grant the same."""
 ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"})
 """Reasons that pass without a person doing anything."""
 
@@ -63,9 +61,7 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
             return Plan(key, policy.metadata.uid, steps=(step,))
         told = _waiting(key, policy, Left("WriteRefused", refused), now)
         return replace(told, steps=(step,))
-    due = now + AGAIN
-    if left.patience is not None:
-        due = min(due, deleted_at + left.patience)
+    due = deleted_at + left.patience if left.patience is not None else None
     return _waiting(key, policy, left, now, due)
 
 

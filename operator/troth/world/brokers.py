@@ -81,8 +81,7 @@ class Brokers:
         left = self.leaving_brokers.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
             declared.brokers[ref] = after
-            # what is being deleted tells in its own status what the broker's says of a brake
-            return {broker_key(ref), *(policy_key(each.ref) for each in self.leaving_at(ref))}
+            return {broker_key(ref)}
         affected = self._around_broker(ref) | self._named_by(declared.invalid_policies)
         affected |= self._around_unread(ref.namespace)
         if after is None:
@@ -222,6 +221,14 @@ class Brokers:
                 if found is not None and found.broker == broker:
                     affected.add(policy_key(policy))
         return affected
+
+    def leaving_with(self, affected: Keys) -> Keys:
+        """Return the policies that are being deleted at brokers of which anything changes.
+
+        They wait for what becomes of their grants there, which another policy may ask for as well.
+        """
+        leaving = self.leaving_policies.items()
+        return {policy_key(ref) for ref, each in leaving if broker_key(each.broker) in affected}
 
     def concerned_by_state(self, broker: Ref) -> Keys:
         """Return whom it concerns that a broker can be reached, or cannot any more."""

@@ -158,6 +158,7 @@ class World:
             affected |= views_of(self.registry, affected)
             for named in affected:
                 self.tokens.entries.pop(named.ref, None)
+        affected |= self.brokers.leaving_with(affected)
         return affected | self.rotations.concerned(affected)
 
     def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
