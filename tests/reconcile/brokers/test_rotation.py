@@ -1,0 +1,49 @@
+"""A credential is replaced at a real NATS while its client goes on, and the old one ends."""
+
+import pytest
+from nats.errors import Error
+
+from tests.brokers.nats.stage import Stage
+from tests.builders import rotation, stamp
+from tests.reconcile.brokers.at_work import CHECKOUT, EVERY, TOPIC, AtWork, at_work, market
+from troth.resources.references import Ref
+
+ROTATION = Ref("shop", "checkout-rotation")
+
+
+def phase(it: AtWork) -> str:
+    status = it.server.objects["CredentialRotation", ROTATION]["status"]
+    (listed,) = it.server.objects["ServiceIdentity", CHECKOUT]["status"]["brokers"]
+    assert listed["phase"] == status["phase"]
+    return str(status["phase"])
+
+
+async def publishes(it: AtWork) -> None:
+    """A program starts, reads its Secret and publishes."""
+    client = await it.client(CHECKOUT)
+    await client.publish(TOPIC, b"one")
+    await client.flush()
+    assert client.last_error is None
+    await client.close()
+
+
+async def test_who_rereads_the_secret_is_never_refused_and_the_old_one_ends(nats: Stage) -> None:
+    async with at_work(nats, market(nats)) as it:
+        old, still = it.data(CHECKOUT), await it.client(CHECKOUT)
+        await it.later(EVERY)
+        asked = stamp(it.running.clock.now())
+        await it.put(rotation(target="checkout", requestedAt=asked))
+        assert phase(it) == "Overlapping"
+        await (await nats.enter(old["user.creds"], old["inbox.prefix"])).close()
+        assert still.is_connected
+        for _ in range(12):
+            await publishes(it)
+            await it.later(EVERY)
+            if phase(it) == "Idle":
+                break
+        assert phase(it) == "Idle"
+        assert it.data(CHECKOUT)["user.creds"] != old["user.creds"]
+        with pytest.raises(Error):
+            await nats.enter(old["user.creds"], old["inbox.prefix"])
+        assert still.is_closed, "who read nothing since its start is cut"
+        await publishes(it)
