@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.errors import BuildError
@@ -24,12 +24,25 @@ def run(
     Its temporary files are in the tether's directory and go with it, even if all is killed.
     Raises `BuildError` about `what`, with the end of the output, if it fails.
     """
+    with waiting(f"{doing} {what}") as beat:
+        run_quietly(tether, argv, what=what, cwd=cwd, env=env, beat=beat)
+
+
+def run_quietly(
+    tether: Tether,
+    argv: Sequence[str | Path],
+    *,
+    what: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    beat: Callable[[], None] = lambda: None,
+) -> None:
+    """As `run`, for what takes seconds: it shows nothing itself, and calls `beat` meanwhile."""
     log = tether.directory / "output"
     environment = {**(os.environ if env is None else env), "TMPDIR": str(tether.directory)}
-    with waiting(f"{doing} {what}") as beat:
-        tether.start(what, argv, log=log, cwd=cwd, env=environment)
-        while (returncode := tether.poll(what)) is None:
-            beat()
-            time.sleep(0.1)
-        if returncode:
-            raise BuildError(what, tail(log))
+    tether.start(what, argv, log=log, cwd=cwd, env=environment)
+    while (returncode := tether.poll(what)) is None:
+        beat()
+        time.sleep(0.1)
+    if returncode:
+        raise BuildError(what, tail(log))

@@ -29,7 +29,7 @@ from sandbox.components import LOOPBACK
 from sandbox.control_plane import free_port
 from sandbox.errors import ComponentError
 from sandbox.processes import Tether, tail
-from sandbox.running import run
+from sandbox.running import run_quietly
 
 READY_SECONDS = 60.0
 GRACE_SECONDS = 15.0
@@ -107,6 +107,12 @@ class KafkaServer:
             yield server
 
     @property
+    def version(self) -> str:
+        """The server's version."""
+        (jar,) = self._jars.glob("kafka_*-*.jar")
+        return jar.stem.rpartition("-")[2]
+
+    @property
     def admin_address(self) -> str:
         """Where certificates are asked for, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['ADMIN']}"
@@ -181,7 +187,7 @@ class KafkaServer:
         self._configuration.write_text("".join(lines))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
-        run(self._tether, [*tool, self._configuration], doing="formatting", what="Kafka's storage")
+        run_quietly(self._tether, [*tool, self._configuration], what="Kafka's storage")
 
     def _java(self, main: str, *arguments: str | Path) -> list[str | Path]:
         logging = f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}"

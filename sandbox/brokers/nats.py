@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import ssl
+import subprocess
 import sysconfig
 import tempfile
 import time
@@ -74,6 +75,12 @@ class NatsServer:
             server = cls(tether, directory)
             server.start()
             yield server
+
+    @property
+    def version(self) -> str:
+        """The server's version."""
+        said = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True)
+        return said.stdout.rpartition("v")[2].strip()
 
     @property
     def address(self) -> str:

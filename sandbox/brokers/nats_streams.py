@@ -1,0 +1,31 @@
+"""What the owner of an account at NATS makes in it: streams, and durable consumers of them."""
+
+from collections.abc import Collection, Mapping
+
+from nats.aio.client import Client, RawCredentials
+from nats.js.api import AckPolicy
+
+from sandbox.brokers.nats import NatsServer
+
+
+async def make_streams(
+    server: NatsServer, streams: Mapping[str, str], durables: Mapping[str, Collection[str]]
+) -> None:
+    """Make streams, each of one subject, and durable consumers of them, of all that they keep."""
+    owner = Client()
+    creds = RawCredentials(server.owner_creds())
+    await owner.connect(server.url, tls=server.tls(), user_credentials=creds)
+    try:
+        jetstream = owner.jetstream()
+        for stream, subject in streams.items():
+            await jetstream.add_stream(name=stream, subjects=[subject])
+        for stream, names in durables.items():
+            for name in names:
+                await jetstream.add_consumer(
+                    stream,
+                    durable_name=name,
+                    filter_subject=streams[stream],
+                    ack_policy=AckPolicy.EXPLICIT,
+                )
+    finally:
+        await owner.close()
