@@ -10,7 +10,7 @@ READY := .venv/.ready
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## show it at work: on a real node where there can be one, else on a control plane
+demo: $(READY) ## show it at work, on a real node where there can be one; BROKER=kafka: with Kafka
 	$(BIN)/python -m sandbox.demo
 
 test: check ## check, then run all tests

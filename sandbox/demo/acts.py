@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from sandbox.demo.broker_act import show_messages
 from sandbox.demo.cast import PAYMENTS
+from sandbox.demo.choosing import Setting
 from sandbox.demo.cluster import Cluster, Standing
 from sandbox.demo.errors import DemoError
 from sandbox.demo.fleet import PROPAGATION, SERVICES, Fleet
@@ -18,7 +20,6 @@ from sandbox.demo.shop import Declared, Place, Shop
 from sandbox.demo.tampering import tamper
 from sandbox.demo.token_act import show_tokens
 from sandbox.demo.trials import Trial, Trials
-from sandbox.node.tiers import Tier
 from sandbox.processes import Tether
 
 AUTHORITY = Place(NAMESPACE, "production-authority")
@@ -27,7 +28,11 @@ Workloads = Pods | LocalProcesses
 
 
 def perform(
-    screen: Screen, cluster: Cluster, tether: Tether, tier: Tier, crash: Callable[[], None]
+    screen: Screen,
+    cluster: Cluster,
+    tether: Tether,
+    setting: Setting,
+    crash: Callable[[], None],
 ) -> bool:
     """Apply the shop and prove it; return whether all was as declared.
 
@@ -44,7 +49,9 @@ def perform(
             "NetworkPolicies"
         )
     secrets = cluster.secrets()
-    workloads: Workloads = Pods(cluster, shop) if tier.has_node else LocalProcesses(tether, shop)
+    workloads: Workloads = (
+        Pods(cluster, shop) if setting.tier.has_node else LocalProcesses(tether, shop)
+    )
     with screen.step("workloads") as say:
         say(workloads.start(secrets))
     trials = Trials(shop, standing, secrets)
@@ -54,6 +61,7 @@ def perform(
     _show_waiting(screen, shop, standing)
     good = _edit(screen, cluster, workloads, trials) and good
     good = show_tokens(screen, cluster, tether, shop) and good
+    good = show_messages(screen, cluster, tether, setting.broker) and good
     if not workloads.filtered:
         screen.say("\nThe last act, a root that is replaced under traffic, needs a node.")
         return good

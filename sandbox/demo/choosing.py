@@ -1,5 +1,9 @@
-"""On what the demo plays: the most of a cluster that this machine can have."""
+"""On what the demo plays: the most of a cluster that this machine can have, and a broker."""
 
+from enum import StrEnum
+from typing import NamedTuple
+
+from sandbox.brokers.kafka_jars import ensure_kafka
 from sandbox.node.tiers import Tier, unavailable
 
 CLUSTERS = {
@@ -8,6 +12,25 @@ CLUSTERS = {
     Tier.CONTROL_PLANE: "etcd, API server and controllers, on loopback alone",
 }
 """What there is of a cluster on each tier, in words."""
+
+
+class BrokerName(StrEnum):
+    """The brokers that there are, as `BROKER` names them."""
+
+    NATS = "nats"
+    KAFKA = "kafka"
+
+    def prepare(self) -> None:
+        """Fetch what is missing; raises `SandboxError` if this machine cannot have the broker."""
+        if self is BrokerName.KAFKA:
+            ensure_kafka()
+
+
+class Setting(NamedTuple):
+    """On what the demo plays."""
+
+    tier: Tier
+    broker: BrokerName
 
 
 def best() -> tuple[Tier, str]:

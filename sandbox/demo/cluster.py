@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,14 @@ class Cluster:
                 raise DemoError(_unsettled(standing, agreed))
             time.sleep(0.1)
 
+    def await_ready(self, kinds: str) -> None:
+        """Wait until all resources of some kinds are ready; raises `DemoError` after 30 s."""
+        deadline = time.monotonic() + SECONDS
+        while unready := Standing(tuple(self.items(kinds, "--all-namespaces"))).unready:
+            if time.monotonic() > deadline:
+                raise DemoError("\n".join(_unready(unready)))
+            time.sleep(0.05)
+
     def secrets(self) -> dict[Place, Files]:
         """Return what services read of the Secret of every identity, by the identity's place."""
         return {
@@ -137,13 +145,18 @@ def _is_ready(manifest: Manifest) -> bool:
 
 
 def _unsettled(standing: Standing, agreed: set[Declared]) -> str:
-    lines = [f"not everything was in place after {SECONDS:.0f} s:"]
-    for manifest in standing.unready:
-        conditions = manifest.get("status", {}).get("conditions", [])
-        why = next((each["message"] for each in conditions if each["type"] == "Ready"), "no status")
-        lines.append(f"  {manifest['kind']} {Place.of(manifest)}: {why}")
+    lines = _unready(standing.unready)
     for direction in ("Inbound", "Outbound"):
         for edge in sorted(agreed ^ standing.live(direction)):
             said = "declared and not live" if edge in agreed else "live and not declared"
             lines.append(f"  {edge.caller} to {edge.callee} on {edge.port}: {said} ({direction})")
     return "\n".join(lines)
+
+
+def _unready(manifests: Iterable[Manifest]) -> list[str]:
+    lines = [f"not everything was in place after {SECONDS:.0f} s:"]
+    for manifest in manifests:
+        conditions = manifest.get("status", {}).get("conditions", [])
+        why = next((each["message"] for each in conditions if each["type"] == "Ready"), "no status")
+        lines.append(f"  {manifest['kind']} {Place.of(manifest)}: {why}")
+    return lines

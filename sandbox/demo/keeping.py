@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sandbox.cluster import Sandbox
 from sandbox.demo.acts import perform
+from sandbox.demo.choosing import Setting
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.errors import DemoError
 from sandbox.demo.keeper import PROCESS
@@ -26,33 +27,33 @@ NAME = "demo"
 REPOSITORY = Path(__file__).parents[2]
 
 
-def play_and_keep(screen: Screen, tier: Tier) -> bool:
+def play_and_keep(screen: Screen, setting: Setting) -> bool:
     """Play on a new cluster and leave it and its operator up; return whether all was as declared.
 
     A cluster kept by an earlier run is ended first. When the demo cannot be played to its end,
     nothing is kept.
     """
-    prepare(tier)
+    prepare(setting)
     sandbox = DetachedSandbox(NAME)
     sandbox.down()
     try:
         with screen.step("cluster") as say:
-            sandbox.up(tier)
+            sandbox.up(setting.tier)
             kubeconfig = sandbox.kubeconfig
             node = Node.of(kubeconfig)
             cluster = Cluster(Sandbox(kubeconfig.parent, kubeconfig, node=node))
-            say(described(cluster, tier))
+            say(described(cluster, setting.tier))
         operators = install(screen, cluster)
         with screen.step("operator") as say:
             keeper = _Keeper(kubeconfig, operators)
             say(RUNS_AS)
         with Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))) as tether:
-            good = perform(screen, cluster, tether, tier, keeper.crash)
+            good = perform(screen, cluster, tether, setting, keeper.crash)
     except BaseException:
         sandbox.down()
         raise
     screen.title("It stays up, and the operator with it")
-    screen.console.print(_what_to_try(tier), markup=False, soft_wrap=True)
+    screen.console.print(_what_to_try(setting.tier), markup=False, soft_wrap=True)
     return good
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sandbox import tools
 from sandbox.cluster import Sandbox
 from sandbox.demo.acts import perform
-from sandbox.demo.choosing import CLUSTERS
+from sandbox.demo.choosing import CLUSTERS, Setting
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.issuing import DOMAIN, ISSUER
 from sandbox.demo.operating import LEASE, NAME, NAMESPACE, run_operator
@@ -21,15 +21,15 @@ from sandbox.processes import Tether
 CHART = Path(__file__).parents[2] / "charts" / "troth"
 
 
-def play(screen: Screen, tier: Tier) -> bool:
+def play(screen: Screen, setting: Setting) -> bool:
     """Play on a cluster that ends with the demo; return whether all was as declared."""
-    prepare(tier)
+    prepare(setting)
     began = time.monotonic()
     with ExitStack() as stack:
         tether = stack.enter_context(Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))))
         with screen.step("cluster") as say:
-            cluster = Cluster(stack.enter_context(Sandbox.start(tier=tier)))
-            say(described(cluster, tier))
+            cluster = Cluster(stack.enter_context(Sandbox.start(tier=setting.tier)))
+            say(described(cluster, setting.tier))
         kubeconfig = install(screen, cluster)
         with screen.step("operator") as say:
             log = tether.directory / "operator.log"
@@ -40,7 +40,7 @@ def play(screen: Screen, tier: Tier) -> bool:
             tether.stop(NAME, grace=0)
             run_operator(tether, kubeconfig, log, lease=LEASE)
 
-        good = perform(screen, cluster, tether, tier, crash)
+        good = perform(screen, cluster, tether, setting, crash)
     if good:
         seconds = f"{time.monotonic() - began:.0f} s"
         screen.say(
@@ -55,11 +55,12 @@ def play(screen: Screen, tier: Tier) -> bool:
 RUNS_AS = f"`troth run` as ServiceAccount {NAMESPACE}/{NAME}, with no more rights"
 
 
-def prepare(tier: Tier) -> None:
-    """Build what is missing; raises `SandboxError` if this machine cannot have the tier."""
+def prepare(setting: Setting) -> None:
+    """Build what is missing; raises `SandboxError` if this machine cannot have it."""
     for program in tools.CLUSTER:
         tools.ensure(program)
-    starting.prepare(tier)
+    starting.prepare(setting.tier)
+    setting.broker.prepare()
 
 
 def described(cluster: Cluster, tier: Tier) -> str:

@@ -12,6 +12,8 @@ Manifest = dict[str, Any]
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 FOLDER = Path(__file__).parents[2] / "examples" / "shop"
+MESSAGES = FOLDER.with_name("messages")
+"""What is declared of messages, in a file for each broker."""
 GATEWAY_TRUST = timedelta(days=60)
 
 

@@ -11,24 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Tier
+from sandbox import Tier, java
 from sandbox.cache import cache_directory
 from sandbox.demo import choosing
+from sandbox.demo.choosing import BrokerName
 from sandbox.demo.fleet import SERVICES
+from sandbox.demo.message_ending import WITHIN as ENDS_WITHIN
 from sandbox.demo.revoking import WITHIN
 from sandbox.demo.shop import Shop
 from tests.sandbox.nodes import skip_without
 from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
 SECONDS = 300
-ON_A_NODE = (Tier.NODE, Tier.PROCESS_PODS)
-WIDTH, HEIGHT = 100, 110  # of a terminal that shows all of it
+WIDTH, HEIGHT = 100, 140  # of a terminal that shows all of it
 
 
 def environment(temporary: Path) -> dict[str, str]:
     """The person's own, without a cluster of theirs, and with a temporary directory to look at."""
     kept = {key: text for key, text in os.environ.items() if key != "TROTH_SANDBOX_KUBECONFIG"}
-    return {**kept, "TMPDIR": str(temporary), "KEEP": ""}
+    return {**kept, "TMPDIR": str(temporary), "KEEP": "", "BROKER": ""}
 
 
 def demo(
@@ -51,10 +52,14 @@ def mutated(tmp_path: Path, file: str, honest: str, careless: str) -> Path:
     checkout = tmp_path / "checkout"
     for folder in ("sandbox", "charts", "examples", "operator"):
         shutil.copytree(REPOSITORY / folder, checkout / folder)
-    text = (checkout / file).read_text()
-    assert text.count(honest) == 1
-    (checkout / file).write_text(text.replace(honest, careless))
+    mutate(checkout / file, honest, careless)
     return checkout
+
+
+def mutate(file: Path, honest: str, careless: str) -> None:
+    text = file.read_text()
+    assert text.count(honest) == 1
+    file.write_text(text.replace(honest, careless))
 
 
 def part(output: str, title: str) -> list[str]:
@@ -115,6 +120,39 @@ def assert_tokens_say_what_they_must_and_no_others_count(output: str) -> None:
     assert re.search("✓ ledger refuses the one that .* 403 caller-not-accepted", revoked)
 
 
+def assert_messages_are_refused_by_the_broker_itself(output: str, broker: BrokerName) -> None:
+    words = {
+        BrokerName.NATS: (
+            *('permissions violation for publish to "prod.orders.v1"', "audit", "fulfilment"),
+            *('permissions violation for publish to "prod.payments.v1"', "Authorization Violation"),
+        ),
+        BrokerName.KAFKA: (
+            *("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"),
+            *("GROUP_AUTHORIZATION_FAILED", "TOPIC_AUTHORIZATION_FAILED"),
+            "invalid credentials with SASL mechanism SCRAM-SHA-256",
+        ),
+    }
+    acted = "\n".join(part(output, "Messages: who publishes and who consumes"))
+    assert f"kubectl apply -f examples/messages/{broker}.yaml" in acted
+    for row in (
+        "✓ checkout +publishes an order to prod.orders.v1 ",
+        r'✓ fulfilment +consumes the order as fulfilment +\{"order": "1001", .*\}$',
+        "✓ +puts it aside on prod.orders.v1.dlq ",
+        "identity.json has the policy's schema",
+    ):
+        assert re.search(row, acted, re.MULTILINE), row
+    refused = re.findall(r"^✓ .* refused *\n    (.+)$", acted, re.MULTILINE)
+    assert len(refused) == len(words[broker])
+    for said, expected in zip(refused, words[broker], strict=True):
+        assert expected in said
+    ended = "\n".join(part(output, "A policy is deleted"))
+    found = re.search(r"✓ checkout's open .* (\d+) ms after the command began", ended)
+    assert found
+    assert int(found[1]) <= ENDS_WITHIN * 1000
+    assert re.search("✓ checkout logs in anew, with the file that it still has: refused", ended)
+    assert "✓ the policy is gone, and so is the Secret checkout-main" in ended
+
+
 def assert_nobody_noticed_that_the_root_was_replaced(output: str) -> None:
     lines = part(output, "A root is replaced while everybody talks")
     phases = ("before", "Distributing", "Reissuing", "Retiring", "afterwards")
@@ -134,12 +172,17 @@ def assert_nobody_noticed_that_the_root_was_replaced(output: str) -> None:
     assert f"{SERVICES} of {SERVICES} refused; the old root verifies nowhere" in lines[-1]
 
 
-@pytest.mark.parametrize("tier", ON_A_NODE)
+@pytest.mark.parametrize(
+    ("tier", "broker"),
+    [(Tier.NODE, BrokerName.NATS), (Tier.PROCESS_PODS, BrokerName.KAFKA)],
+)
 def test_on_a_node_it_proves_what_is_declared_and_leaves_nothing(
-    tmp_path: Path, tier: Tier
+    tmp_path: Path, tier: Tier, broker: BrokerName
 ) -> None:
     skip_without(tier)
-    done = demo(tier, env=environment(tmp_path))
+    if broker is BrokerName.KAFKA and java.missing():
+        broker = BrokerName.NATS
+    done = demo(tier, env=environment(tmp_path) | {"BROKER": broker})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Everything is as declared" in done.stdout
     assert "WRONG" not in done.stdout
@@ -165,6 +208,7 @@ def test_on_a_node_it_proves_what_is_declared_and_leaves_nothing(
     assert re.search(r"calls meanwhile: \d+ refused by the packet filter", done.stdout)
     assert "once more afterwards: packets refused" in done.stdout
     assert_tokens_say_what_they_must_and_no_others_count(done.stdout)
+    assert_messages_are_refused_by_the_broker_itself(done.stdout, broker)
     assert_nobody_noticed_that_the_root_was_replaced(done.stdout)
     assert len(done.stdout.splitlines()) <= HEIGHT
     assert_fit_to_be_shown(done)
@@ -196,6 +240,7 @@ def test_without_a_node_it_says_what_is_missing_and_proves_what_it_can(tmp_path:
     assert "AwaitingCallee" in done.stdout
     assert re.search(r"put right within \d+ ms", done.stdout)
     assert_tokens_say_what_they_must_and_no_others_count(done.stdout)
+    assert_messages_are_refused_by_the_broker_itself(done.stdout, BrokerName.NATS)
     assert_fit_to_be_shown(done)
     assert not list(temporary.iterdir())
     assert not processes_of(tmp_path)
@@ -211,11 +256,14 @@ def test_it_fails_where_a_service_accepts_whom_it_should_not(tmp_path: Path) -> 
     assert "Everything is as declared" not in done.stdout
 
 
-def test_it_fails_where_a_service_takes_what_has_expired(tmp_path: Path) -> None:
+def test_it_fails_where_a_service_takes_what_has_expired_and_a_broker_lets_others_consume(
+    tmp_path: Path,
+) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    checks = "operator/troth/pki/token_checks.py"
+    checks, table = "operator/troth/pki/token_checks.py", "operator/troth/planning/nats_rules.py"
     checkout = mutated(tmp_path, checks, "if now - _LEEWAY >= expires:", "if False:")
+    mutate(checkout / table, "MSG.NEXT.{consumer}", "MSG.NEXT.{grant.stream}.*")
     env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
     done = demo(Tier.CONTROL_PLANE, env=env, checkout=checkout)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -223,6 +271,10 @@ def test_it_fails_where_a_service_takes_what_has_expired(tmp_path: Path) -> None
     assert re.search("✗ +a token that expired 5 minutes ago +WRONG", attacks)
     assert "expected 401 token-expired; seen: 200" in attacks
     assert attacks.count("✓") == 7
+    messages = "\n".join(part(done.stdout, "Messages: who publishes and who consumes"))
+    assert re.search("✗ +consumes prod.orders.v1 as audit +WRONG", messages)
+    assert "expected a refusal" in messages
+    assert messages.count("WRONG") == 1
     assert "Everything is as declared" not in done.stdout
 
 
@@ -325,6 +377,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["demo"]
 runpy.run_module("sandbox.demo", run_name="__main__")
 """
+
+
+def test_it_says_which_brokers_there_are(tmp_path: Path) -> None:
+    done = demo(env={**environment(tmp_path), "BROKER": "pigeons"})
+    assert done.returncode == 2
+    assert "There is a demo with nats and one with kafka" in done.stdout
 
 
 def test_it_will_not_use_a_cluster_of_the_persons(tmp_path: Path) -> None:
