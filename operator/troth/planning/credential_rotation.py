@@ -105,7 +105,13 @@ def _verdict(progress: Progress) -> Verdict:
 
 
 def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Progress:
-    key = target_key(rotation)
+    key, kind = target_key(rotation), rotation.spec.target.kind
+    if kind not in PROGRESS:
+        message = (
+            f"what Troth administers a {kind} with is replaced by whoever writes its admin Secret; "
+            "delete this"
+        )
+        return Progress(fault=Fault("Unsupported", message))
     if not world.rotations.may(rotation):
         message = (
             f"a root is rotated only from Troth's own namespace; create this in the namespace "
@@ -115,7 +121,7 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
     declared = world.registry.domains if key.kind == "TrustDomain" else world.registry.identities
     if (key.ref.name if key.kind == "TrustDomain" else key.ref) not in declared:
         return Progress(fault=Fault("TargetMissing", f"create the {key}, or delete this"))
-    progress = PROGRESS[rotation.spec.target.kind](key, world, now)
+    progress = PROGRESS[kind](key, world, now)
     fault = _window_fault(rotation, now)
     return replace(progress, fault=fault) if fault is not None else progress
 
