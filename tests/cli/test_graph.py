@@ -5,6 +5,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from tests.broker_builders import publisher
+from tests.cli import market
 from tests.cli.shop import written
 from troth.cli.main import app
 
@@ -33,4 +35,35 @@ def test_json_says_why_an_edge_is_not_live(tmp_path: Path) -> None:
     assert [(edge["callee"], edge["state"], edge.get("reason")) for edge in edges] == [
         ("shop/ledger", "AwaitingCallee", "PeerMissing"),
         ("shop/payments", "Live", None),
+    ]
+
+
+def with_topics(folder: Path, notation: str) -> str:
+    """A market in which `fulfilment` consumes, and `checkout` does not name its policy."""
+    silent = publisher()
+    del silent["spec"]["publishes"]
+    market.written(folder, silent)
+    result = CliRunner().invoke(app, ["graph", "-f", str(folder), "-o", notation])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_messages_go_by_way_of_their_topic_and_dotted_where_a_side_is_missing(
+    tmp_path: Path,
+) -> None:
+    lines = [line.strip() for line in with_topics(tmp_path, "mermaid").splitlines()]
+    assert 'topic0[["prod.orders.v1 at messaging/main"]]' in lines
+    assert 'topic0 -->|"group fulfilment"| n_shop__fulfilment' in lines
+    assert 'n_shop__checkout -.->|"awaits identity"| topic0' in lines
+
+
+def test_dot_and_json_have_the_same_grants(tmp_path: Path) -> None:
+    text = with_topics(tmp_path, "dot")
+    topic = '"prod.orders.v1 at messaging/main"'
+    assert f'{topic} -> "shop/fulfilment" [label="group fulfilment", style=solid];' in text
+    assert f'"shop/checkout" -> {topic} [label="awaits identity", style=dashed];' in text
+    grants = json.loads(with_topics(tmp_path, "json"))["grants"]
+    assert [(each["identity"], each["state"]) for each in grants] == [
+        ("shop/checkout", "AwaitingIdentity"),
+        ("shop/fulfilment", "Live"),
     ]

@@ -17,6 +17,7 @@ from cryptography import x509
 from tests.builders import OWN, Manifest
 from tests.reconcile.serving import Running
 from troth.cli import graph
+from troth.cli.granted import everything_granted
 from troth.pki.keys import algorithm_of
 from troth.pki.pem import public_key
 from troth.pki.spiffe_bundle import parse_bundle_map
@@ -54,8 +55,9 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
         elif _labels(manifest).get(MANAGED_BY) == "troth":
             yield ("marks", f"{kind} {where}"), _marks(manifest)
             yield from _child(kind, where, manifest, times=times)
-    registry = it.engine.world.registry
-    yield ("graph", ""), graph.as_json(registry, all_edges(registry, it.clock.now()))
+    world = it.engine.world
+    edges = all_edges(world.registry, it.clock.now())
+    yield ("graph", ""), graph.as_json(world.registry, edges, everything_granted(world))
     if times:
         yield from ((("due", str(key)), moment) for key, moment in it.engine.queue._due.items())
 

@@ -10,9 +10,11 @@ import typer
 
 from troth.cli import sources
 from troth.cli.declared import declared
+from troth.cli.granted import GIVEN, Granted, everything_granted
 from troth.planning.edge_status import describe_unverified
 from troth.resources.references import Ref
 from troth.resources.service_identity_status import EdgeState
+from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.edges import Edge, all_edges
 from troth.trust.registry import Registry
 
@@ -33,11 +35,12 @@ def graph(
         Format, typer.Option("--output", "-o", help="The notation.")
     ] = Format.MERMAID,
 ) -> None:
-    """Draw the declared edges: live, half-declared and refused."""
-    kinds = ("TrustDomain", "ServiceIdentity", "Namespace")
-    registry = declared(files, kubeconfig, context, kinds).registry
-    edges = all_edges(registry, datetime.now(UTC))
-    typer.echo(_WRITERS[output](registry, edges), nl=False)
+    """Draw the declared edges, and the grants at brokers: live, half-declared and refused."""
+    kinds = ("TrustDomain", "ServiceIdentity", "Namespace", "MessageBroker", "TopicPolicy")
+    world = declared(files, kubeconfig, context, kinds)
+    edges = all_edges(world.registry, datetime.now(UTC))
+    grants = tuple(everything_granted(world))
+    typer.echo(_WRITERS[output](world.registry, edges, grants), nl=False)
 
 
 _LABELS = {
@@ -47,16 +50,44 @@ _LABELS = {
     EdgeState.REFUSED: "refused",
     EdgeState.SUSPENDED: "suspended",
 }
+_GRANT_LABELS = {
+    GrantState.AWAITING_POLICY: "awaits policy",
+    GrantState.AWAITING_IDENTITY: "awaits identity",
+    GrantState.REFUSED: "refused",
+    GrantState.SUSPENDED: "suspended",
+}
 
 
 def _label(edge: Edge) -> str:
     return " · ".join(part for part in (edge.port, _LABELS[edge.state]) if part)
 
 
-def _nodes(registry: Registry, edges: Iterable[Edge]) -> dict[str, list[Ref]]:
+def _grant_label(grant: Granted) -> str:
+    group = f"group {grant.group}" if grant.group else ""
+    return " · ".join(part for part in (group, _GRANT_LABELS.get(grant.state, "")) if part)
+
+
+def _drawn(grants: Iterable[Granted]) -> list[Granted]:
+    """Return the grants of which it is known what they are about."""
+    return [each for each in grants if each.topic is not None]
+
+
+def _topics(grants: Iterable[Granted]) -> list[str]:
+    """Return the topics, each with its broker, sorted."""
+    return sorted({_topic(each) for each in _drawn(grants)})
+
+
+def _topic(grant: Granted) -> str:
+    return f"{grant.named} at {grant.broker}"
+
+
+def _nodes(
+    registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]
+) -> dict[str, list[Ref]]:
     """Return the identities by namespace; those that are only named are there too."""
     refs = set(registry.identities)
     refs |= {ref for edge in edges for ref in (edge.caller, edge.callee)}
+    refs |= {grant.identity for grant in grants}
     groups: dict[str, list[Ref]] = {}
     for ref in sorted(refs):
         groups.setdefault(ref.namespace, []).append(ref)
@@ -85,11 +116,11 @@ def _where(registry: Registry, namespace: str) -> str:
     return f"{namespace} ({domain.metadata.name})" if domain else f"{namespace} (not governed)"
 
 
-def mermaid(registry: Registry, edges: Iterable[Edge]) -> str:
+def mermaid(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]) -> str:
     """Return the graph as a Mermaid flowchart: solid is live, dotted is not."""
-    edges = tuple(edges)
+    edges, grants = tuple(edges), tuple(grants)
     lines = ["flowchart LR"]
-    for namespace, refs in _nodes(registry, edges).items():
+    for namespace, refs in _nodes(registry, edges, grants).items():
         lines.append(f'  subgraph {_id(namespace)}["{_where(registry, namespace)}"]')
         lines += [f'    {_id(str(ref))}["{ref.name}"]' for ref in refs]
         lines.append("  end")
@@ -102,19 +133,31 @@ def mermaid(registry: Registry, edges: Iterable[Edge]) -> str:
         label = f'|"{ports}"| ' if ports else " "
         pair = (node, _id(str(ref))) if kind == "unverified" else (_id(str(ref)), node)
         lines.append(f"  {pair[0]} -->{label}{pair[1]}")
+    topics = {topic: f"topic{number}" for number, topic in enumerate(_topics(grants))}
+    lines += [f'  {node}[["{topic}"]]' for topic, node in topics.items()]
+    for grant in _drawn(grants):
+        arrow = "-->" if grant.state in GIVEN else "-.->"
+        label = f'|"{_grant_label(grant)}"|' if _grant_label(grant) else ""
+        ends = _ends(grant, _id(str(grant.identity)), topics[_topic(grant)])
+        lines.append(f"  {ends[0]} {arrow}{label} {ends[1]}")
     return "\n".join(lines) + "\n"
 
 
-def dot(registry: Registry, edges: Iterable[Edge]) -> str:
+def _ends(grant: Granted, identity: str, topic: str) -> tuple[str, str]:
+    """Return from where to where messages go."""
+    return (identity, topic) if grant.action is Action.PUBLISH else (topic, identity)
+
+
+def dot(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]) -> str:
     """Return the graph in Graphviz' DOT language."""
-    edges = tuple(edges)
+    edges, grants = tuple(edges), tuple(grants)
     styles = {
         EdgeState.LIVE: "solid",
         EdgeState.REFUSED: "dotted",
         EdgeState.SUSPENDED: "dotted",
     }
     lines = ["digraph troth {", "  rankdir=LR; node [shape=box];"]
-    for namespace, refs in _nodes(registry, edges).items():
+    for namespace, refs in _nodes(registry, edges, grants).items():
         lines.append(f'  subgraph "cluster_{namespace}" {{')
         lines.append(f'    label="{_where(registry, namespace)}";')
         lines += [f'    "{ref}" [label="{ref.name}"];' for ref in refs]
@@ -127,12 +170,18 @@ def dot(registry: Registry, edges: Iterable[Edge]) -> str:
         pair = (what, str(ref)) if kind == "unverified" else (str(ref), what)
         lines.append(f'  "{what}" [shape=ellipse];')
         lines.append(f'  "{pair[0]}" -> "{pair[1]}" [label="{ports}"];')
+    lines += [f'  "{topic}" [shape=cds];' for topic in _topics(grants)]
+    for grant in _drawn(grants):
+        style = "solid" if grant.state in GIVEN else "dashed"
+        pair = _ends(grant, str(grant.identity), _topic(grant))
+        label = f'label="{_grant_label(grant)}", style={style}'
+        lines.append(f'  "{pair[0]}" -> "{pair[1]}" [{label}];')
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def as_json(registry: Registry, edges: Iterable[Edge]) -> str:
-    """Return the graph as JSON: `identities`, `edges`, `outside`."""
-    edges = tuple(edges)
+def as_json(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]) -> str:
+    """Return the graph as JSON: `identities`, `edges`, `outside`, `grants`."""
+    edges, grants = tuple(edges), tuple(grants)
     document = {
         "identities": [
             {
@@ -143,7 +192,7 @@ def as_json(registry: Registry, edges: Iterable[Edge]) -> str:
                 else None,
                 "declared": ref in registry.identities,
             }
-            for refs in _nodes(registry, edges).values()
+            for refs in _nodes(registry, edges, grants).values()
             for ref in refs
         ],
         "edges": [
@@ -160,6 +209,7 @@ def as_json(registry: Registry, edges: Iterable[Edge]) -> str:
             {"kind": kind, "identity": str(ref), "what": what, "ports": ports}
             for kind, ref, what, ports in _outside(registry)
         ],
+        "grants": [grant.document() for grant in grants],
     }
     return json.dumps(document, indent=2) + "\n"
 
