@@ -1,28 +1,35 @@
 """The engine at work on an API server in memory and on a real NATS."""
 
+import asyncio
 import base64
+import copy
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nats.aio.client import Client
+from nats.errors import Error
 
 from tests.broker_builders import orders, publisher, subscriber
-from tests.brokers.nats.stage import Stage
-from tests.builders import NOW, Manifest, domain, namespace
+from tests.brokers.nats.stage import SECONDS, Stage
+from tests.builders import NOW, OWN, Manifest, domain, namespace, stamp
 from tests.messaging import broker
 from tests.reconcile.serving import Permit, Running, Server, running
 from troth.planning.nats_rules import inbox_prefix
 from troth.reconcile.brokers import BrokerWork
 from troth.resources.references import Ref
+from troth.world.broker_facts import Ledger
 from troth.world.brokers import credential_ref
+from troth.world.ledger import kept_ledger, ledger_ref
 
 MAIN = Ref("messaging", "main")
 ORDERS = Ref("shop", "orders")
 CHECKOUT = Ref("shop", "checkout")
 FULFILMENT = Ref("shop", "fulfilment")
 TOPIC = "prod.orders.v1"
+PUBLISHER, CONSUMER = "troth-shop.checkout", "troth-shop.fulfilment"
+LEDGER = ledger_ref(OWN, MAIN)
 EVERY = timedelta(seconds=60)
 """The drift check of the brokers here."""
 
@@ -96,11 +103,11 @@ class AtWork:
         self.running.engine.observe(self.server.put(manifest))
         await self.settle()
 
-    async def delete(self, kind: str, ref: Ref) -> None:
+    async def delete(self, kind: str, ref: Ref, moment: datetime = NOW) -> None:
         """Delete as kubectl does: what has a finalizer only begins to go."""
         stored = self.server.objects[kind, ref]
         if stored["metadata"].get("finalizers"):
-            stored["metadata"]["deletionTimestamp"] = NOW.isoformat()
+            stored["metadata"]["deletionTimestamp"] = stamp(moment)
             self.running.engine.observe(self.server.put(stored))
         else:
             gone = self.server.objects.pop((kind, ref))
@@ -123,9 +130,50 @@ class AtWork:
             self.running.engine.forget(kind, ref, version)
 
     async def later(self, length: timedelta) -> None:
-        """Let time pass."""
-        await self.running.clock.move_to(self.running.clock.now() + length)
+        """Let time pass, and what is due come back."""
+        clock, queue = self.running.clock, self.running.engine.queue
+        await clock.move_to(clock.now() + length)
+        async with asyncio.timeout(SECONDS):
+            while any(
+                each.at <= clock.now() or each.uptime <= clock.uptime()
+                for each in queue._due.values()
+            ):
+                await asyncio.sleep(0)
+                await self.settle()
         await self.settle()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is kept of what Troth made at the broker."""
+        kept = kept_ledger(self.server.objects["ConfigMap", LEDGER])
+        assert kept.fault is None
+        return kept.ledger
+
+    def notes(self, reason: str) -> list[str]:
+        """What the Events of a reason say."""
+        return [each["note"] for each in self.server.events if each["reason"] == reason]
+
+    async def edit(self, kind: str, ref: Ref, **spec: object) -> None:
+        """Change members of a spec; None takes one away."""
+        stored = copy.deepcopy(self.server.objects[kind, ref])
+        merged = {**stored["spec"], **spec}
+        stored["spec"] = {name: value for name, value in merged.items() if value is not None}
+        await self.put(stored)
+
+    async def annotate(self, ref: Ref, **annotations: str) -> None:
+        """Annotate the broker."""
+        stored = copy.deepcopy(self.server.objects["MessageBroker", ref])
+        stored["metadata"]["annotations"] = annotations
+        await self.put(stored)
+
+    async def enters(self, creds: str, inbox: str) -> bool:
+        """Whether a credential, also one that is no longer there, still lets somebody in."""
+        try:
+            client = await self.stage.enter(creds, inbox)
+        except (Error, OSError):
+            return False
+        await client.close()
+        return True
 
     def data(self, identity: Ref) -> dict[str, str]:
         """The credential's Secret as its service reads it."""

@@ -1,0 +1,202 @@
+"""A NATS that is away when it is wanted: nothing is lost, and a status says what is waited for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from sandbox.brokers.nats import NatsServer
+from sandbox.errors import SandboxError
+from tests.brokers.nats.stage import Stage
+from tests.builders import Manifest
+from tests.reconcile.brokers.at_work import (
+    CHECKOUT,
+    CONSUMER,
+    EVERY,
+    FULFILMENT,
+    LEDGER,
+    MAIN,
+    ORDERS,
+    PUBLISHER,
+    AtWork,
+    at_work,
+    market,
+    on,
+)
+from tests.reconcile.serving import Server
+from troth.reconcile.rehearsal import Place
+from troth.resources.references import Ref
+from troth.world.ledger import kept_ledger
+
+SECRET = ("Secret", Ref("shop", "checkout-main"))
+
+
+class Downfall(Server):
+    """The broker goes down right after the first write of an object that is such."""
+
+    def __init__(
+        self, objects: list[Manifest], stage: Stage, such: Callable[[Place, Manifest], bool]
+    ) -> None:
+        super().__init__(objects)
+        self._stage = stage
+        self._such = such
+        self.down = False
+
+    def _write(self, place: Place, stored: Manifest) -> Manifest:
+        answer = super()._write(place, stored)
+        if not self.down and self._such(place, stored):
+            self.down = True
+            self._stage.server.stop(grace=0)
+        return answer
+
+
+def has_rules(place: Place, stored: Manifest) -> bool:
+    return place == ("ConfigMap", LEDGER) and bool(kept_ledger(stored).ledger.rules)
+
+
+def is_credential(place: Place, _: Manifest) -> bool:
+    return place == SECRET
+
+
+@pytest.fixture
+def served(nats_server: NatsServer) -> Iterator[NatsServer]:
+    """The server, which a test may stop: it is up again afterwards."""
+    yield nats_server
+    with suppress(SandboxError):  # it is stopped already
+        nats_server.stop(grace=0)
+    nats_server.restart()
+
+
+async def all_granted(it: AtWork) -> None:
+    assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+    assert it.told("TopicPolicy", ORDERS, "Ready")[:2] == ("True", "InPlace")
+    assert {each[2] for each in it.grants()} == {"InSync"}
+    for identity in (CHECKOUT, FULFILMENT):
+        await (await it.client(identity)).close()
+
+
+async def test_a_broker_that_is_down_at_the_start_is_granted_everything_once_it_is_there(
+    nats: Stage, served: NatsServer
+) -> None:
+    served.stop(grace=0)
+    async with at_work(nats, market(nats)) as it:
+        status, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        assert (status, reason) == ("False", "Unreachable")
+        assert "cannot be reached" in message
+        assert it.told("MessageBroker", MAIN, "Ready")[0] == "False"
+        assert {each[3] for each in it.grants()} == {"BrokerUnreachable"}
+        assert "cannot be reached" in it.told("TopicPolicy", ORDERS, "GrantsInSync")[2]
+        served.restart()
+        await it.later(EVERY)
+        await all_granted(it)
+
+
+async def test_a_broker_that_is_down_is_asked_ever_more_seldom_and_no_status_says_it_twice(
+    nats: Stage, served: NatsServer
+) -> None:
+    served.stop(grace=0)
+    async with at_work(nats, market(nats)) as it:
+        writes, looks = it.server.writes, []
+        for _ in range(30):
+            await it.later(timedelta(seconds=1))
+            looks.append(it.running.engine.world.brokers.look(MAIN).attempts)
+        assert looks[-1] == 5  # after 0, 1, 3, 7 and 15 seconds
+        assert it.server.writes == writes
+
+
+async def test_what_was_written_into_the_ledger_before_it_went_down_is_done_later(
+    nats: Stage, served: NatsServer
+) -> None:
+    server = Downfall(market(nats), nats, has_rules)
+    async with on(server, nats) as it:
+        assert server.down
+        assert {rule.principal for rule in it.ledger.rules} == {PUBLISHER, CONSUMER}
+        assert set(it.ledger.credentials.values()) == {""}  # being told; not known to be good
+        assert it.told("MessageBroker", MAIN, "Reachable")[:2] == ("False", "Unreachable")
+        issued = it.data(CHECKOUT)
+        served.restart()
+        await it.later(EVERY)
+        await all_granted(it)
+        assert it.data(CHECKOUT) == issued
+        assert "" not in it.ledger.credentials.values()
+        assert it.notes("Repaired") == [
+            "the broker did not have what is declared, and was put right"
+        ]
+
+
+async def test_a_credential_that_was_issued_before_it_went_down_is_the_one_that_works_later(
+    nats: Stage, served: NatsServer
+) -> None:
+    server = Downfall(market(nats), nats, is_credential)
+    async with on(server, nats) as it:
+        assert server.down
+        issued = it.data(CHECKOUT)
+        served.restart()
+        await it.later(EVERY)
+        await all_granted(it)
+        assert it.data(CHECKOUT) == issued
+
+
+async def test_what_is_taken_back_while_it_is_down_is_gone_once_it_is_there(
+    nats: Stage, served: NatsServer
+) -> None:
+    async with at_work(nats, market(nats)) as it:
+        data = it.data(CHECKOUT)
+        served.stop(grace=0)
+        await it.delete("TopicPolicy", ORDERS)
+        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] in {
+            "Revoking",
+            "BrokerUnreachable",
+        }
+        assert ("TopicPolicy", ORDERS) in it.server.objects
+        served.restart()
+        await it.later(EVERY)
+        assert ("TopicPolicy", ORDERS) not in it.server.objects
+        assert not it.ledger.rules
+        assert not it.ledger.credentials
+        assert not await it.enters(data["user.creds"], data["inbox.prefix"])
+
+
+async def test_a_broker_that_is_gone_for_good_keeps_no_policy_from_being_deleted(
+    nats: Stage, served: NatsServer
+) -> None:
+    async with at_work(nats, market(nats)) as it:
+        data, granted = it.data(CHECKOUT), it.ledger
+        served.stop(grace=0)
+        await it.later(2 * EVERY)
+        await it.delete("TopicPolicy", ORDERS, it.running.clock.now())
+        await it.later(timedelta(minutes=9))
+        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] == "BrokerUnreachable"
+        await it.later(timedelta(minutes=2))
+        assert ("TopicPolicy", ORDERS) not in it.server.objects
+        (left,) = it.notes("LeftBehind")
+        assert "Publish prod.orders.v1 by shop/checkout" in left
+        assert "the credential of shop/fulfilment" in left
+        assert it.ledger == granted  # it stays, so that all is revoked should the broker come back
+        served.restart()
+        await it.later(timedelta(minutes=1))
+        assert not it.ledger.rules
+        assert not await it.enters(data["user.creds"], data["inbox.prefix"])
+
+
+async def test_a_broker_that_is_gone_for_good_can_be_deleted_with_its_policies(
+    nats: Stage, served: NatsServer
+) -> None:
+    async with at_work(nats, market(nats)) as it:
+        served.stop(grace=0)
+        await it.later(2 * EVERY)
+        deleted = it.running.clock.now()
+        await it.delete("MessageBroker", MAIN, deleted)
+        await it.delete("TopicPolicy", ORDERS, deleted)
+        await it.later(timedelta(minutes=9))
+        assert {("TopicPolicy", ORDERS), ("MessageBroker", MAIN)} <= it.server.objects.keys()
+        assert it.told("MessageBroker", MAIN, "Reachable")[:2] == ("False", "Unreachable")
+        await it.later(timedelta(minutes=2))
+        assert ("TopicPolicy", ORDERS) not in it.server.objects
+        assert ("MessageBroker", MAIN) not in it.server.objects
+        left = " ".join(it.notes("LeftBehind"))
+        assert PUBLISHER in left
+        assert CONSUMER in left
+        assert ("ConfigMap", LEDGER) not in it.server.objects
+        assert SECRET not in it.server.objects
