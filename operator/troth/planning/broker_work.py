@@ -13,7 +13,7 @@ from troth.planning.broker_finalizer import is_held
 from troth.planning.broker_grants import BrokerGrants
 from troth.planning.children import is_child
 from troth.planning.plan import ChangeBroker, Telling
-from troth.resources.message_broker import MessageBroker
+from troth.resources.message_broker import BrokerMode, MessageBroker
 from troth.world.broker_facts import CredentialSecret, Ledger, Observed, Place
 from troth.world.brokers import identity_of
 from troth.world.world import World
@@ -83,7 +83,7 @@ def broker_work(
         tuple(sorted(changes.removals)),
         revocations,
         repaired=bool(changes.missing or changes.intruding) or credentials.lost(telling),
-        without_ledger=known is None and is_held(broker),
+        without_ledger=known is None and is_held(broker) and _has_been_here(broker, observed),
     )
     idle = not (telling or changes.additions or changes.removals or revocations)
     return Work(
@@ -93,6 +93,13 @@ def broker_work(
         unaccounted=frozenset(rule.principal for rule in changes.orphaned)
         | credentials.unaccounted(ledger),
     )
+
+
+def _has_been_here(broker: MessageBroker, observed: Observed) -> bool:
+    """Say whether a broker has anything by a name that only Troth gives."""
+    named = {rule.principal for rule in observed.rules}
+    named |= {principal for principal, _ in observed.credentials}
+    return any(each.startswith(broker.spec.owns.principal_prefix) for each in named)
 
 
 def _brake(broker: MessageBroker) -> Brake:
@@ -137,6 +144,8 @@ class _Credentials:
         self._observed = observed.credentials
         self._world = world
         self._by_certificate = broker.spec.by_certificate
+        # where nothing is changed no Secret is made either, and nothing waits for one
+        self._awaited = not self._by_certificate and broker.spec.mode is BrokerMode.ENFORCE
         found = {} if self._by_certificate else {each: self._secret(each) for each in grants.live}
         self._secrets = {each: secret for each, secret in found.items() if secret is not None}
 
@@ -158,7 +167,7 @@ class _Credentials:
     @property
     def waiting(self) -> frozenset[str]:
         """Those that have no credential to tell, and none that was told."""
-        if self._by_certificate:
+        if not self._awaited:
             return frozenset()
         told = {principal for principal, _ in self._ledger.credentials}
         return self._grants.live - self._secrets.keys() - told
@@ -185,7 +194,7 @@ class _Credentials:
 
     def ready(self, told: set[str]) -> frozenset[str]:
         """Return the principals that have a credential at the broker once these are told."""
-        if self._by_certificate:
+        if not self._awaited:
             return self._grants.live
         having = {
             place[0]

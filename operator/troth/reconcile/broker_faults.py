@@ -23,6 +23,18 @@ class SecretMissingError(BrokerError):
     """A Secret that a broker names is not there, or has not what it should."""
 
 
+class TakenError(BrokerError):
+    """What is not Troth's stands where a ledger belongs."""
+
+
+def taken(ledger: Ref) -> TakenError:
+    """Return the error for a ledger's place that is taken."""
+    return TakenError(
+        f"ConfigMap {ledger} is there and is not Troth's, where the ledger of the broker belongs; "
+        "delete it: nothing is changed at the broker until then"
+    )
+
+
 def missing(secret: Ref, key: str = "") -> SecretMissingError:
     """Return the error for a Secret that is not there, or that lacks a key."""
     if key:
@@ -36,6 +48,8 @@ def fault_of(error: BrokerError | ApiError | TimeoutError, broker: Ref) -> Fault
     """
     if isinstance(error, SecretMissingError):
         return Fault("SecretMissing", str(error))
+    if isinstance(error, TakenError):
+        return Fault("Conflict", str(error))
     if isinstance(error, BrokerError):
         reasons = (reason for kind, reason in REASONS.items() if isinstance(error, kind))
         return Fault(next(reasons, "BrokerFailed"), str(error))

@@ -15,8 +15,8 @@ import structlog
 from troth.brokers.protocol import Batch, Broker, BrokerError, Credential, Login
 from troth.cluster.errors import ApiError
 from troth.planning.plan import ChangeBroker, LookAt, Telling
-from troth.reconcile.broker_connections import Connections, Reads
-from troth.reconcile.broker_faults import fault_of
+from troth.reconcile.broker_connections import NOT_FOUND, Connections, Reads
+from troth.reconcile.broker_faults import fault_of, taken
 from troth.reconcile.clock import Clock
 from troth.reconcile.notice import Notice
 from troth.reconcile.tally import Tally, count_changes
@@ -27,7 +27,7 @@ from troth.world.broker_facts import Ledger, Observed, Place
 from troth.world.brokers import credential_ref, identity_of
 from troth.world.facts import Fault, Manifest
 from troth.world.keys import Key, Keys, broker_key
-from troth.world.ledger import ledger_manifest
+from troth.world.ledger import kept_ledger, ledger_manifest
 from troth.world.world import World
 
 PATIENCE = 60.0
@@ -104,6 +104,19 @@ class BrokerWork:
         task = asyncio.create_task(self._carry_out(step), name=f"broker {step.broker}")
         self._tasks[step.broker] = task
 
+    def gone(self, broker: Ref) -> None:
+        """Let go of a broker that is not declared any more."""
+        if broker not in self._tasks:
+            ending = asyncio.create_task(self._end(broker), name=f"end of broker {broker}")
+            self._tasks[broker] = ending
+
+    async def _end(self, broker: Ref) -> None:
+        try:
+            await self._connections.end(broker)
+        finally:
+            del self._tasks[broker]
+            self._around.concern({broker_key(broker)})
+
     @property
     def busy(self) -> bool:
         """Whether anything is under way."""
@@ -167,6 +180,9 @@ class BrokerWork:
         brokers, before = self._world.brokers, self._world.brokers.look(broker.ref)
         connected = await self._connections.renewed(broker)
         observed = await connected.adapter.observe()
+        declared = brokers.declared(broker.ref)
+        if declared is None or not _same(declared, broker):  # then another may have been seen
+            raise Overtaken
         now = self._clock.uptime()
         brokers.saw(
             broker.ref,
@@ -195,6 +211,10 @@ class BrokerWork:
         if connected is None:
             raise Overtaken
         await self._keep(broker, step.before)
+        if step.without_ledger:
+            await self._tell_of_loss(broker)
+        if step.removals or step.revocations:
+            await self._require_ledger(broker)
         self._require_permit()
         failed = await self._apply(connected.adapter, step)
         if step.revocations:
@@ -241,6 +261,24 @@ class BrokerWork:
             self._require_permit()
             manifest = ledger_manifest(self._world.own_namespace, broker, ledger)
             await self._around.keep(broker, manifest)
+            if self._world.brokers.ledger(broker.ref) != ledger:
+                raise taken(Ref.of(manifest))
+
+    async def _require_ledger(self, broker: MessageBroker) -> None:
+        """Make sure that the ledger is the one that was planned with: a copy that is behind knows
+        nothing of what another has granted since, and must not take that away.
+        """
+        known = self._world.brokers.ledgers.get(broker.ref)
+        if known is None:
+            raise Overtaken
+        try:
+            found = await self._around.reads.get("ConfigMap", known.ref)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                raise Overtaken from error
+            raise
+        if kept_ledger(found).ledger != known.ledger:
+            raise Overtaken
 
     def _require_permit(self) -> None:
         if self._around.permit.remaining <= 0:
@@ -274,14 +312,16 @@ class BrokerWork:
             fingerprint = ledger.credentials.get(place, "")
             self._around.credentials.drop_credential(secret, fingerprint)
 
+    async def _tell_of_loss(self, broker: MessageBroker) -> None:
+        note = (
+            "the ledger of what Troth made at the broker is gone; what is declared was taken in, "
+            "and nothing was removed for that"
+        )
+        notice = Notice("LedgerLost", note, "Warning")
+        await self._around.tell(broker_key(broker.ref), broker.metadata.uid, notice)
+
     async def _tell(self, broker: MessageBroker, step: ChangeBroker, failed: Failed) -> None:
         key, uid = broker_key(broker.ref), broker.metadata.uid
-        if step.without_ledger:
-            note = (
-                "the ledger of what Troth made at the broker is gone; nothing was removed there, "
-                "and what is declared was taken in"
-            )
-            await self._around.tell(key, uid, Notice("LedgerLost", note, "Warning"))
         if step.repaired and not failed:
             note = "the broker did not have what is declared, and was put right"
             await self._around.tell(key, uid, Notice("Repaired", note))
@@ -299,6 +339,11 @@ class BrokerWork:
         noted = replace(look, observed=observed, failures=dict(failed))
         noted = noted.tried(now) if failed else replace(noted, tried_at=now, attempts=0)
         self._world.brokers.saw(ref, noted)
+
+
+def _same(one: MessageBroker, other: MessageBroker) -> bool:
+    """Say whether two are the same broker, described alike."""
+    return (one.metadata.uid, one.spec) == (other.metadata.uid, other.spec)
 
 
 def _principals(step: ChangeBroker) -> set[str]:

@@ -85,6 +85,9 @@ class Background(Protocol):
     def begin(self, step: BackgroundStep) -> None:
         """Begin a step; the world is told at once that it is under way, and later how it went."""
 
+    def gone(self, broker: Ref) -> None:
+        """Let go of a broker that is not declared any more."""
+
     async def close(self) -> None:
         """End what is under way."""
 
@@ -161,6 +164,8 @@ class Engine:
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
         self.queue.add(affected)
+        if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:
+            self.background.gone(ref)
 
     # Work
 

@@ -42,6 +42,9 @@ class _Unasked:
         look = self._world.brokers.look(step.broker)
         self._world.brokers.saw(step.broker, replace(look, busy=True))
 
+    def gone(self, broker: Ref) -> None:  # noqa: ARG002 - nothing was begun
+        return
+
     async def close(self) -> None:
         return
 

@@ -30,8 +30,10 @@ FULFILMENT = Ref("shop", "fulfilment")
 TOPIC = "prod.orders.v1"
 PUBLISHER, CONSUMER = "troth-shop.checkout", "troth-shop.fulfilment"
 LEDGER = ledger_ref(OWN, MAIN)
-EVERY = timedelta(seconds=60)
-"""The drift check of the brokers here."""
+EVERY = timedelta(seconds=61)
+"""In which a broker is looked at once, for drift."""
+PATIENCE = 20.0
+"""Seconds in which everything must come to rest."""
 
 
 def secret(name: str, data: dict[str, str], namespace: str = "messaging") -> Manifest:
@@ -93,11 +95,12 @@ class AtWork:
         """Wait until neither keys nor brokers are at work."""
         work = self.running.engine.background
         assert isinstance(work, BrokerWork)
-        while True:
-            await self.running.settle()
-            if not work.busy:
-                return
-            await work.settled()
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                await self.running.settle()
+                if not work.busy:
+                    return
+                await work.settled()
 
     async def put(self, manifest: Manifest) -> None:
         self.running.engine.observe(self.server.put(manifest))

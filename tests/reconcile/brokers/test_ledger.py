@@ -1,0 +1,175 @@
+"""The ledger of what Troth made at a broker: what happens when it is lost, spoilt or not Troth's."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+
+from tests.brokers.nats.stage import Stage, publish
+from tests.builders import OWN, Manifest
+from tests.messaging import broker as a_broker
+from tests.reconcile.brokers.at_work import (
+    CHECKOUT,
+    EVERY,
+    LEDGER,
+    MAIN,
+    ORDERS,
+    PUBLISHER,
+    AtWork,
+    at_work,
+    market,
+    on,
+)
+from tests.reconcile.serving import Server
+from troth.brokers.protocol import Batch
+from troth.planning.nats_rules import rules
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.world.broker_facts import Ledger
+from troth.world.ledger import ledger_manifest, ledger_ref
+
+LEFT = publish("troth-shop.gone", "prod.other")
+"""What Troth granted once and nobody declares any more."""
+
+
+async def leave_behind(nats: Stage) -> None:
+    assert not await nats.broker.apply(Batch((nats.issue(LEFT.principal),), tuple(rules([LEFT]))))
+
+
+async def lose(it: AtWork) -> None:
+    await it.delete("ConfigMap", LEDGER)
+
+
+async def test_the_first_ledger_is_not_told_as_one_that_was_lost(nats: Stage) -> None:
+    async with at_work(nats, market(nats)) as it:
+        assert it.ledger.rules
+        assert it.server.reasons().count("LedgerLost") == 0
+
+
+async def test_when_the_ledger_is_lost_nothing_is_removed_and_it_is_said(nats: Stage) -> None:
+    async with at_work(nats, market(nats)) as it:
+        before, issued = it.ledger, it.data(CHECKOUT)
+        await leave_behind(nats)
+        client = await it.client(CHECKOUT)
+        await lose(it)
+        seen = await nats.broker.observe()
+        assert rules([LEFT]) <= seen.rules
+        assert it.ledger == before  # what is declared was taken in
+        assert it.data(CHECKOUT) == issued
+        assert client.is_connected
+        (note,) = it.notes("LedgerLost")
+        assert "nothing was removed" in note
+        await it.later(EVERY)
+        assert rules([LEFT]) <= (await nats.broker.observe()).rules
+        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        assert (status, reason) == ("False", "Unaccounted")
+        assert LEFT.principal in message
+        assert len(it.notes("LedgerLost")) == 1
+
+
+async def test_a_policy_that_goes_while_its_ledger_is_lost_says_what_stays(nats: Stage) -> None:
+    server = Server(market(nats))
+    async with on(server, nats) as it:
+        await it.settle()
+        stored = server.objects["TopicPolicy", ORDERS]
+        stored["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        server.put(stored)
+        del server.objects["ConfigMap", LEDGER]
+    async with on(server, nats) as it:
+        assert ("TopicPolicy", ORDERS) not in server.objects
+        assert {rule.principal for rule in (await nats.broker.observe()).rules} > {PUBLISHER}
+        assert it.told("MessageBroker", MAIN, "InSync")[1] == "Unaccounted"
+        assert it.notes("LedgerLost")
+
+
+def spoilt(data: str) -> Manifest:
+    broker = MessageBroker.parse(a_broker())
+    manifest = ledger_manifest(OWN, broker, Ledger())
+    return {**manifest, "binaryData": {"ledger.json.gz": data}}
+
+
+@pytest.mark.parametrize("data", ["", "no base64", base64.b64encode(b"no gzip").decode()])
+async def test_nothing_is_done_by_a_ledger_that_cannot_be_read(nats: Stage, data: str) -> None:
+    async with at_work(nats, market(nats)) as it:
+        good = it.server.objects["ConfigMap", LEDGER]
+        pushes = await nats.pushes()
+        await it.put(spoilt(data))
+        await it.delete("TopicPolicy", ORDERS)
+        await it.later(EVERY)
+        status, reason, message = it.told("MessageBroker", MAIN, "InSync")
+        assert (status, reason) == ("False", "LedgerUnreadable")
+        assert str(LEDGER) in message
+        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] == "LedgerUnreadable"
+        assert await pushes() == 0
+        await it.put(good)  # restored
+        assert ("TopicPolicy", ORDERS) not in it.server.objects
+        assert not (await nats.broker.observe()).rules
+
+
+async def test_a_broker_goes_whose_ledger_cannot_be_read_and_says_whose_things_stay(
+    nats: Stage,
+) -> None:
+    async with at_work(nats, market(nats)) as it:
+        await it.put(spoilt(""))
+        await it.delete("MessageBroker", MAIN)
+        await it.later(timedelta(minutes=11))
+        assert ("MessageBroker", MAIN) not in it.server.objects
+        (note,) = (each for each in it.notes("LeftBehind") if "principals" in each)
+        assert "whatever principals troth-* have stays" in note
+        assert "0 rules" not in note
+
+
+async def test_a_ledger_of_another_namespace_is_not_believed(nats: Stage) -> None:
+    """Whoever may write ConfigMaps somewhere could have anybody's rules removed."""
+    foreign = publish("stranger", "prod.orders.v1")
+    assert not await nats.broker.apply(Batch((nats.issue("stranger"),), tuple(rules([foreign]))))
+    forged = ledger_manifest(OWN, MessageBroker.parse(a_broker()), Ledger(rules([foreign])))
+    forged["metadata"]["namespace"] = "shop"
+    async with at_work(nats, market(nats, forged)) as it:
+        await it.later(EVERY)
+        assert rules([foreign]) <= (await nats.broker.observe()).rules
+        assert it.server.objects["MessageBroker", MAIN]["status"]["foreignGrants"] == len(
+            rules([foreign])
+        )
+        assert it.server.objects["ConfigMap", Ref("shop", ledger_ref(OWN, MAIN).name)] == {
+            **forged,
+            "metadata": it.server.objects["ConfigMap", Ref("shop", LEDGER.name)]["metadata"],
+        }
+
+
+async def test_nothing_is_changed_where_something_else_stands_in_the_ledgers_place(
+    nats: Stage,
+) -> None:
+    """It could not be written down what Troth made, and nothing would ever be taken back."""
+    taken = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": LEDGER.name, "namespace": LEDGER.namespace},
+        "data": {"mine": "yes"},
+    }
+    server = Hiding(market(nats), taken)
+    pushes = await nats.pushes()
+    async with on(server, nats) as it:
+        await it.later(EVERY)
+        assert await pushes() == 0
+        status, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        assert (status, reason) == ("False", "Conflict")
+        assert str(LEDGER) in message
+        assert server.objects["ConfigMap", LEDGER]["data"] == {"mine": "yes"}
+        del server.objects["ConfigMap", LEDGER]
+        await it.later(EVERY)
+        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+
+
+class Hiding(Server):
+    """Has an object that the engine is not told of, as the informers' selections have it."""
+
+    def __init__(self, objects: list[Manifest], hidden: Manifest) -> None:
+        super().__init__(objects)
+        self.hidden = hidden
+
+    async def apply_new(self, manifest: Manifest) -> Manifest:
+        if self.hidden:
+            self.put(self.hidden)
+            self.hidden = {}
+        return await super().apply_new(manifest)
