@@ -8,13 +8,14 @@ import base64
 import contextlib
 import json
 import ssl
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from nats import errors
 from nats.aio.client import Client
 
-from troth.brokers.nats_jwt import read_creds
+from troth.brokers.nats_jwt import Claims, read_creds
 from troth.brokers.protocol import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 
 Answer = dict[str, Any]
@@ -182,7 +183,7 @@ class Link:
                 )
         except (TimeoutError, OSError, errors.Error) as error:
             await self._let_go(client)
-            raise _not_connected([*seen, error]) from None
+            raise _not_connected([*seen, error], user.claims) from None
         self._closed = closed
         return client
 
@@ -209,12 +210,22 @@ def document_of(answer: bytes, what: str) -> Answer:
     return document
 
 
-def _not_connected(seen: list[Exception]) -> BrokerError:
+def _not_connected(seen: list[Exception], shown: Claims) -> BrokerError:
     for error in seen:
         if isinstance(error, ssl.SSLCertVerificationError):
             return BrokerError(f"the NATS server's certificate: {error.verify_message}")
         if any(word in str(error).lower() for word in _REFUSED):
-            return NotTakenError("the NATS server does not take the admin credential")
+            return NotTakenError(
+                f"the NATS server does not take the admin credential{_ended(shown)}"
+            )
     if any(str(error) == "no TLS" for error in seen):
         return BrokerError("the NATS server offers no TLS; nothing was sent to it")
     return UnreachableError(f"the NATS server cannot be reached ({type(seen[0]).__name__})")
+
+
+def _ended(shown: Claims) -> str:
+    """Return when a credential has ended, which the server does not say; empty if it has not."""
+    end = shown.get("exp")
+    if not isinstance(end, int) or not 0 < end <= time.time():
+        return ""
+    return f", which ended on {time.strftime('%Y-%m-%d at %H:%M:%S UTC', time.gmtime(end))}"

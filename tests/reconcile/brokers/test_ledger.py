@@ -1,4 +1,4 @@
-"""The ledger of what Troth made at a broker: what happens when it is lost, spoilt or not Troth's."""
+"""The ledger of what Troth made at a broker, when it is lost, spoilt or not Troth's."""
 
 import base64
 from datetime import timedelta

@@ -1,0 +1,151 @@
+"""The credential with which Troth administers a broker: wrong, expired, or another by now."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sandbox.brokers.nats import account_creds
+from tests.brokers.nats.stage import Stage
+from tests.builders import Manifest
+from tests.messaging import policy, producer
+from tests.reconcile.brokers.at_work import (
+    CHECKOUT,
+    EVERY,
+    MAIN,
+    ORDERS,
+    at_work,
+    market,
+    secret,
+)
+from troth.brokers.nats_jwt import Key, Kind, creds_file, encode, read_creds
+from troth.resources.references import Ref
+
+ADMIN = ("Secret", Ref("messaging", "nats-admin"))
+Admin = Callable[[Stage], dict[str, str]]
+
+
+def given(stage: Stage) -> dict[str, str]:
+    admin = stage.admin()
+    return {"system.creds": admin.creds, "operator.nk": admin.seed}
+
+
+def system_creds(stage: Stage, **claims: object) -> str:
+    user = Key.generate(Kind.USER)
+    nats = {
+        "pub": {},
+        "sub": {},
+        "subs": -1,
+        "data": -1,
+        "payload": -1,
+        "type": "user",
+        "version": 2,
+    }
+    token = encode(
+        {"name": "admin", "sub": user.public, "nats": nats, **claims},
+        stage.server.keys.system,
+        int(time.time()),
+    )
+    return creds_file(token, user)
+
+
+def nothing(_: Stage) -> dict[str, str]:
+    return {}
+
+
+def no_seed(stage: Stage) -> dict[str, str]:
+    return {"system.creds": stage.admin().creds}
+
+
+def another_account(stage: Stage) -> dict[str, str]:
+    return given(stage) | {"system.creds": account_creds("admin", stage.account)}
+
+
+def another_operator(stage: Stage) -> dict[str, str]:
+    return given(stage) | {"operator.nk": Key.generate(Kind.OPERATOR).seed.decode()}
+
+
+def expired(stage: Stage) -> dict[str, str]:
+    return given(stage) | {"system.creds": system_creds(stage, exp=int(time.time()) - 60)}
+
+
+WRONG: list[tuple[Admin, str]] = [
+    (nothing, "the admin Secret messaging/nats-admin has no system.creds; put it there"),
+    (no_seed, "the admin Secret messaging/nats-admin has no operator.nk; put it there"),
+    (another_account, "system account"),
+    (another_operator, "the admin's signing seed is of another operator"),
+    (expired, "does not take the admin credential, which ended on 20"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), WRONG)
+async def test_a_credential_that_will_not_do_is_named_and_a_right_one_is_picked_up(
+    nats: Stage, wrong: Admin, words: str
+) -> None:
+    async with at_work(nats, market(nats, secret("nats-admin", wrong(nats)))) as it:
+        status, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        assert (status, reason) == ("False", "AdminRefused")
+        assert words in message
+        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("False", "AdminRefused")
+        assert it.told("TopicPolicy", ORDERS, "GrantsInSync")[1] == "BrokerUnreachable"
+        its = list(wrong(nats).values())
+        assert not any(line in str(it.server.events) for value in its for line in secrets(value))
+        it.server.put(secret("nats-admin", given(nats)))  # which nobody watches
+        await it.later(EVERY)
+        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert {each[2] for each in it.grants()} == {"InSync"}
+
+
+def secrets(text: str) -> list[str]:
+    return [line for line in text.split() if len(line) > 40]
+
+
+async def test_no_admin_secret_at_all_is_named(nats: Stage) -> None:
+    declared = [each for each in market(nats) if each["metadata"]["name"] != "nats-admin"]
+    async with at_work(nats, declared) as it:
+        _, reason, message = it.told("MessageBroker", MAIN, "Reachable")
+        assert (reason, message) == (
+            "SecretMissing",
+            "there is no Secret messaging/nats-admin; create it",
+        )
+        it.server.put(secret("nats-admin", given(nats)))
+        await it.later(EVERY)
+        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+
+
+async def test_one_that_somebody_else_rotates_is_used_from_the_next_look(nats: Stage) -> None:
+    async with at_work(nats, market(nats)) as it:
+        issued = it.data(CHECKOUT)
+        user = read_creds(creds := system_creds(nats))
+        it.server.put(secret("nats-admin", given(nats) | {"system.creds": creds}))
+        await it.later(EVERY)
+        assert user.key.public in await connections(nats)
+        await it.put(another_policy())
+        await it.later(EVERY)
+        assert it.told("MessageBroker", MAIN, "Ready")[:2] == ("True", "InPlace")
+        assert it.data(CHECKOUT) == issued
+
+
+async def test_one_that_goes_bad_in_between_takes_nothing_along(nats: Stage) -> None:
+    async with at_work(nats, market(nats)) as it:
+        before = await nats.standing()
+        client = await it.client(CHECKOUT)
+        it.server.put(secret("nats-admin", expired(nats)))
+        await it.later(EVERY)
+        assert it.told("MessageBroker", MAIN, "Reachable")[:2] == ("False", "AdminRefused")
+        await it.delete("TopicPolicy", ORDERS)
+        assert await nats.standing() == before
+        assert client.is_connected
+        it.server.put(secret("nats-admin", given(nats)))
+        await it.later(EVERY)
+        assert ("TopicPolicy", ORDERS) not in it.server.objects
+        assert client.is_closed
+
+
+async def connections(nats: Stage) -> str:
+    subject = "$SYS.REQ.SERVER.PING.CONNZ"
+    return (await nats.link.ask(subject, b'{"auth": true}', "connections")).decode()
+
+
+def another_policy() -> Manifest:
+    return policy("refunds", topic={"name": "prod.refunds"}, producers=[producer("checkout")])
