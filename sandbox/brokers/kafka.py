@@ -7,6 +7,8 @@ the server itself.
 """
 
 import base64
+import os
+import signal
 import tempfile
 import time
 import uuid
@@ -80,6 +82,7 @@ class KafkaServer:
         self._directory = directory
         self._session = session
         self._identities = identities
+        self._pid = 0
         self.authority = Authority(directory)
         self.administrator = self.authority.client("administrator", user=ADMINISTRATOR)
         self._ports = {"CONTROLLER": 0, "ADMIN": 0, "CLIENTS": 0}
@@ -157,7 +160,8 @@ class KafkaServer:
         """Start it on the ports it had and with what it kept, and return once it serves."""
         log = self._directory / "kafka.log"
         begin = log.stat().st_size if log.exists() else 0
-        self._tether.start("kafka", self._java("kafka.Kafka", self._configuration), log=log)
+        command = self._java("kafka.Kafka", self._configuration)
+        self._pid = self._tether.start("kafka", command, log=log)
         deadline = time.monotonic() + READY_SECONDS
         while STARTED.encode() not in log.read_bytes()[begin:]:
             returncode = self._tether.poll("kafka")
@@ -172,6 +176,20 @@ class KafkaServer:
     def stop(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop it, with `grace=0` as a crash would; what it kept stays."""
         self._tether.stop("kafka", grace=grace)
+        self._pid = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return bool(self._pid)
+
+    def freeze(self) -> None:
+        """Have it hang: its connections stay open, and it answers nobody."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Have it go on in the midst of what it did."""
+        os.kill(self._pid, signal.SIGCONT)
 
     @property
     def _configuration(self) -> Path:

@@ -25,8 +25,6 @@ DENIED = {
 }
 TURNED_AWAY = "_ALL_BROKERS_DOWN"
 """What librdkafka says, of the only server there is, where that hangs up without a word."""
-PREFIX = "troth-prod-"
-"""Of the principals of whoever comes with its identity's certificate."""
 
 
 def access(server: KafkaServer) -> Access:

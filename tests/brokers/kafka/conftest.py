@@ -1,37 +1,23 @@
-"""A real Kafka server for the tests in this directory.
+"""The adapter of Kafka at the real server."""
 
-It starts when the first test asks for it, one for each worker of pytest-xdist. Tests share it, each
-with names of its own.
-"""
-
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
-from sandbox import java
-from sandbox.brokers.kafka import Identities, KafkaServer
-from tests.brokers.kafka.clients import PREFIX, administered
-from tests.pki.builders import own_root
+from sandbox.brokers.kafka import KafkaServer
+from tests.brokers.kafka.clients import administered
 from troth.brokers.kafka import Kafka
 from troth.pki.authorities import SigningAuthority
-from troth.pki.bundles import bundle_pem
-from troth.planning.kafka_principals import mapping_rule
 
 
 @pytest.fixture(scope="session")
-def authority() -> SigningAuthority:
-    """The root of the identities that the server knows."""
-    return own_root()
+def authority(kafka_authority: SigningAuthority) -> SigningAuthority:
+    return kafka_authority
 
 
 @pytest.fixture(scope="session")
-def server(authority: SigningAuthority) -> Iterator[KafkaServer]:
-    if reason := java.missing():
-        pytest.skip(f"there is no Kafka: {reason}")
-    roots = bundle_pem(authority.authority.anchors).encode()
-    with KafkaServer.start(identities=Identities(roots, mapping_rule(PREFIX))) as started:
-        yield started
+def server(kafka_server: KafkaServer) -> KafkaServer:
+    return kafka_server
 
 
 @pytest.fixture
@@ -39,9 +25,3 @@ async def kafka(server: KafkaServer) -> AsyncIterator[Kafka]:
     broker = administered(server)
     yield broker
     await broker.close()
-
-
-@pytest.fixture
-def mine() -> str:
-    """What every name of one test begins with."""
-    return f"t{uuid.uuid4().hex[:10]}."

@@ -10,12 +10,12 @@ from sandbox.brokers.kafka import ADMINISTRATOR, KafkaServer
 from tests.brokers.kafka.clients import (
     DENIED,
     DONE,
-    PREFIX,
     TURNED_AWAY,
     Holder,
     make_topics,
     observed,
 )
+from tests.brokers.kafka.serving import PREFIX
 from tests.pki import builders as pki
 from troth.brokers.kafka import Kafka
 from troth.brokers.protocol import Batch

@@ -81,11 +81,10 @@ def market(stage: Stage, *manifests: Manifest, **spec: object) -> list[Manifest]
 
 
 @dataclass
-class AtWork:
-    """An engine, its server, and the broker as its clients have it."""
+class Working:
+    """An engine and its server, at work on whatever brokers are declared."""
 
     running: Running
-    stage: Stage
 
     @property
     def server(self) -> Server:
@@ -169,24 +168,10 @@ class AtWork:
         stored["metadata"]["annotations"] = annotations
         await self.put(stored)
 
-    async def enters(self, creds: str, inbox: str) -> bool:
-        """Whether a credential, also one that is no longer there, still lets somebody in."""
-        try:
-            client = await self.stage.enter(creds, inbox)
-        except (Error, OSError):
-            return False
-        await client.close()
-        return True
-
     def data(self, identity: Ref) -> dict[str, str]:
         """The credential's Secret as its service reads it."""
         stored = self.server.objects["Secret", credential_ref(identity, MAIN)]
         return {key: base64.b64decode(text).decode() for key, text in stored["data"].items()}
-
-    async def client(self, identity: Ref, **options: object) -> Client:
-        """A client with the files of its Secret, and nothing else."""
-        data = self.data(identity)
-        return await self.stage.enter(data["user.creds"], data["inbox.prefix"], **options)
 
     def grants(self, policy: Ref = ORDERS) -> list[tuple[str, str, str, str]]:
         """Identity, action, state and reason of each grant in a policy's status."""
@@ -200,6 +185,27 @@ class AtWork:
         """Status, reason and message of a condition."""
         found = self.server.condition(kind, ref, type_)
         return found["status"], found["reason"], found["message"]
+
+
+@dataclass
+class AtWork(Working):
+    """An engine at work on a NATS, and that as its clients have it."""
+
+    stage: Stage
+
+    async def enters(self, creds: str, inbox: str) -> bool:
+        """Whether a credential, also one that is no longer there, still lets somebody in."""
+        try:
+            client = await self.stage.enter(creds, inbox)
+        except (Error, OSError):
+            return False
+        await client.close()
+        return True
+
+    async def client(self, identity: Ref, **options: object) -> Client:
+        """A client with the files of its Secret, and nothing else."""
+        data = self.data(identity)
+        return await self.stage.enter(data["user.creds"], data["inbox.prefix"], **options)
 
 
 @asynccontextmanager
@@ -219,9 +225,18 @@ async def on(
     server: Server, stage: Stage, now: datetime = NOW, permit: Permit | None = None
 ) -> AsyncIterator[AtWork]:
     """Start an engine on a server that another engine may have left."""
+    async with working(server, now, permit) as it:
+        yield AtWork(it.running, stage)
+
+
+@asynccontextmanager
+async def working(
+    server: Server, now: datetime = NOW, permit: Permit | None = None
+) -> AsyncIterator[Working]:
+    """Start an engine on a server, and wait until it is done."""
     async with running(server, now, permit, due=True) as it:
         it.engine.queue.add(it.engine.world.brokers.everything())
-        work = AtWork(it, stage)
+        work = Working(it)
         try:
             await work.settle()
             yield work
