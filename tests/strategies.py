@@ -50,6 +50,13 @@ def more(times: int) -> settings:
     return settings(max_examples=times * profile.max_examples)
 
 
+def fewer(times: int) -> settings:
+    """A fraction of the examples of the profile, for what takes long to look at."""
+    profile = settings.default
+    assert profile is not None
+    return settings(max_examples=max(profile.max_examples // times, 1))
+
+
 def subset(items: Iterable[Any]) -> st.SearchStrategy[list[Any]]:
     """Any of the items, each at most once."""
     listed = list(items)

@@ -14,7 +14,7 @@ from tests import builders
 from tests.broker_plans import kept_up, said, settled
 from tests.builders import NOW, OWN, Cluster, Manifest
 from tests.messaging import broker, consumer, policy, producer
-from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
+from tests.strategies import DOMAINS, NAMESPACES, fewer, half, often, sometimes
 from tests.trust import test_topics_property as declared
 from tests.trust.test_topics_property import BROKERS, POLICIES, Wish, wishes
 from tests.world.test_invalidation import broken, tampered
@@ -175,7 +175,7 @@ def changes(agreed: list[Wish]) -> st.SearchStrategy[Manifest]:
     )
 
 
-@more(4)
+@fewer(2)
 @given(st.lists(wishes, min_size=2, max_size=8), st.data())
 def test_everybody_of_whom_something_else_is_said_is_named(
     agreed: list[Wish], data: st.DataObject

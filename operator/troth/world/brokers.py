@@ -242,13 +242,17 @@ class Brokers:
         return {*map(policy_key, policies), *brokers, *self._consuming(policies)}
 
     def _consuming(self, policies: Iterable[Ref]) -> Keys:
-        """Return the identities that consume by policies: they know by name who publishes there."""
-        return {
-            identity_key(each.identity)
-            for policy in policies
-            for each in self.messaging.asked(policy)
-            if each.action is Action.CONSUME
-        }
+        """Return the identities that consume by policies: they know by name who publishes there.
+
+        By one that cannot be read it may be anybody who names it.
+        """
+        consuming: set[Ref] = set()
+        for policy in policies:
+            asked = self.messaging.asked(policy)
+            consuming |= {each.identity for each in asked if each.action is Action.CONSUME}
+            if policy in self.messaging.invalid_policies:
+                consuming |= self.messaging.users(policy)
+        return set(map(identity_key, consuming))
 
     def _around_broker(self, ref: Ref) -> Keys:
         """Return a broker, those at the same servers, their policies, and whom these name."""
