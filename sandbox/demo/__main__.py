@@ -12,6 +12,7 @@ import sys
 
 from rich.markup import escape
 
+from sandbox.brokers.nats import hush
 from sandbox.cluster import KUBECONFIG_VARIABLE
 from sandbox.demo import choosing
 from sandbox.demo.choosing import BrokerName, Setting
@@ -29,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m sandbox.demo")
     parser.add_argument("tier", nargs="?", type=Tier, choices=list(Tier))
     named = parser.parse_args().tier
+    hush()
     screen = Screen()
     if os.environ.get(KUBECONFIG_VARIABLE):
         screen.say(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sandbox.demo.cast import CHECKOUT
 from sandbox.demo.cluster import Cluster
-from sandbox.demo.message_trials import Deed, Done
-from sandbox.demo.messaging import Answer, OnStage, Refusal, Service
+from sandbox.demo.errors import DemoError
+from sandbox.demo.message_trials import ORDER, Deed, Done
+from sandbox.demo.messaging import ORDERS, Answer, OnStage, Refusal, Service
 
 POLICY = ("topicpolicy", "orders", "--namespace", "shop")
 DELETE = ("delete", *POLICY)
@@ -48,8 +49,11 @@ class Ending:
 def end(cluster: Cluster, stage: OnStage, checkout: Service, files: Path) -> Ending:
     """Delete the policy while checkout is connected, and look what becomes of it.
 
-    `files` are checkout's, which it keeps. Raises `CommandError` if the policy does not go.
+    `files` are checkout's, which it keeps. Raises `DemoError` if it is refused before, and
+    `CommandError` if the policy does not go.
     """
+    if (before := checkout.publish(ORDERS, ORDER)).refused:
+        raise DemoError(f"checkout is refused before its policy is deleted: {before.words}")
     with ThreadPoolExecutor(1) as executor:
         began = time.monotonic()
         deleted = executor.submit(cluster.sandbox.kubectl, *DELETE, f"--timeout={PATIENCE:.0f}s")

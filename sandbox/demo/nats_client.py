@@ -9,7 +9,6 @@ waits for, and that answer never comes; so whichever comes first counts.
 
 import asyncio
 import contextlib
-import logging
 import ssl
 import sys
 from collections.abc import Awaitable
@@ -19,11 +18,11 @@ from typing import TypeVar
 from nats import errors
 from nats.aio.client import Client
 
+from sandbox.brokers.nats import hush
+
 SECONDS = 10.0
 GOODBYE = 0.5  # seconds; the library waits for one even where the server has hung up
 REFUSED = 1  # as which the program ends
-
-logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns whenever a server hangs up
 
 T = TypeVar("T")
 
@@ -130,6 +129,7 @@ def _words(error: Exception) -> str:
 
 async def main(directory: str, action: str, what: str, more: str) -> int:
     """Do one thing, and print what became of it."""
+    hush()
     client = NatsClient()
     try:
         await client.connect(Path(directory))
