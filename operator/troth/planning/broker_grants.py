@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from troth.planning.broker_changes import Rules, Wanted
 from troth.planning.broker_finalizer import is_held
 from troth.planning.broker_rules import rules_of, unsupported
-from troth.resources.message_broker import MessageBroker
+from troth.resources.message_broker import BrokerMode, MessageBroker
 from troth.resources.topic_policy import OnDelete, TopicPolicy
 from troth.resources.topic_policy_status import GrantState
 from troth.trust.grants import Grant, Rule
@@ -39,17 +39,20 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
     """Return what is granted at a broker, of which `ledger` is what Troth made there.
 
     A policy is held before anything is granted by it, so that it is not gone before its grants.
+    Where nothing is changed none is held, and what would be granted counts as well.
     """
     rules: set[Rule] = set()
     suspended: set[Rule] = set()
     live: set[str] = set()
     staying: set[str] = set()
     messaging = world.brokers.messaging
+    enforced = broker.spec.mode is BrokerMode.ENFORCE
     for each in grants_at(world.registry, messaging, broker.ref):
         found = granted(broker, each)
         if each.grant is None or not found:
             continue
-        if each.state is GrantState.LIVE and is_held(messaging.policies[each.policy]):
+        held = not enforced or is_held(messaging.policies[each.policy])
+        if each.state is GrantState.LIVE and held:
             rules |= found
             live.add(each.grant.principal)
         else:
