@@ -69,7 +69,7 @@ def _reachable(view: BrokerView) -> Verdict:
 
 
 def _in_sync(view: BrokerView) -> Verdict:
-    fault = view.fault or _failed(view)
+    fault = view.fault or refused_change(view)
     if fault is not None:
         return verdicts.false(IN_SYNC, fault.reason, fault.message)
     work = view.work
@@ -120,7 +120,7 @@ def _as_before(view: BrokerView, type_: str) -> Verdict:
     return Verdict(type=type_, status=last.status, reason=last.reason, message=last.message)
 
 
-def _failed(view: BrokerView) -> Fault | None:
+def refused_change(view: BrokerView) -> Fault | None:
     """Return which change the broker did not carry out, if there is one."""
     over = view.work is not None and view.work.step is None
     if not view.look.failures or over:

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from troth.planning import status as verdicts
 from troth.planning.broker_finalizer import is_held, let_go, patience_ends, take_hold
 from troth.planning.broker_rules import unsupported
-from troth.planning.broker_status import ON_ITS_WAY, broker_status, judged
+from troth.planning.broker_status import ON_ITS_WAY, broker_status, judged, refused_change
 from troth.planning.broker_view import BrokerView, gather
-from troth.planning.plan import LookAt, Plan, Remove, Step
+from troth.planning.plan import ChangeBroker, LookAt, Plan, Remove, Step
+from troth.world.broker_facts import Look
+from troth.world.facts import Fault
 from troth.world.keys import Key
 from troth.world.world import World
 
@@ -51,8 +53,17 @@ def _steps(view: BrokerView) -> Iterator[Step]:
         return
     if view.uptime >= view.next_look:
         yield LookAt(broker.ref)
-    elif view.change is not None and not view.look.suspect:
+    elif view.change is not None and (not view.look.suspect or _has_news(view.change, view.look)):
         yield view.change if view.leaving or is_held(broker) else take_hold(broker)
+
+
+def _has_news(change: ChangeBroker, look: Look) -> bool:
+    """Say whether a change has anything beside what the broker refused a moment ago: that is not
+    to wait with it.
+    """
+    told = ((each.principal, each.slot) for each in change.telling)
+    asked = {*told, *change.additions, *change.removals, *change.revocations}
+    return bool(look.failures) and not asked <= look.failures.keys()
 
 
 def _parting(view: BrokerView) -> Iterator[Step]:
@@ -65,7 +76,7 @@ def _parting(view: BrokerView) -> Iterator[Step]:
         ends = patience_ends(broker)
         if view.work is not None and view.work.step is None:
             pass
-        elif view.fault is not None and ends is not None and ends <= view.now:
+        elif _why_not(view) is not None and ends is not None and ends <= view.now:
             warning = _left_behind(view)
         else:
             return
@@ -76,11 +87,19 @@ def _parting(view: BrokerView) -> Iterator[Step]:
     yield let_go(broker, warning)
 
 
+def _why_not(view: BrokerView) -> Fault | None:
+    """Return why nothing more can be taken back, if that is known."""
+    return view.fault or refused_change(view)
+
+
 def _left_behind(view: BrokerView) -> str:
     """Return what a broker keeps that could not be asked, or was not to be changed."""
     assert view.kept is not None
-    principals = sorted(view.kept.ledger.principals)
-    why = view.fault.message if view.fault is not None else f"mode is {view.broker.spec.mode}"
+    principals, fault = sorted(view.kept.ledger.principals), _why_not(view)
+    why = fault.message if fault is not None else f"mode is {view.broker.spec.mode}"
+    if view.kept.fault is not None:
+        prefix = view.broker.spec.owns.principal_prefix
+        return f"whatever principals {prefix}* have stays at the broker, for {why}"
     return (
         f"{len(view.kept.ledger.rules)} rules and the credentials of {len(principals)} principals "
         f"stay at the broker, for {why}: {', '.join(principals)}"

@@ -167,7 +167,8 @@ class BrokerWork:
     def _failed(self, ref: Ref, fault: Fault | None) -> Keys:
         """Note a try that failed; return whom it concerns, if the fault is another than before."""
         look = self._world.brokers.look(ref)
-        self._world.brokers.saw(ref, look.tried(self._clock.uptime(), fault))
+        tried = look.tried(self._clock.uptime(), fault)
+        self._world.brokers.saw(ref, tried if fault else replace(tried, failures={}))
         if fault is None:
             return set()
         self._around.tally.broker_failed(ref, fault.reason)

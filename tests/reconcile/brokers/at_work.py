@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import copy
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from troth.planning.nats_rules import inbox_prefix
 from troth.reconcile.brokers import BrokerWork
 from troth.resources.references import Ref
 from troth.world.broker_facts import Ledger
+from troth.world.broker_secrets import DIGEST, STATE, digest
 from troth.world.brokers import credential_ref
 from troth.world.ledger import kept_ledger, ledger_ref
+from troth.world.observe import decoded
 
 MAIN = Ref("messaging", "main")
 ORDERS = Ref("shop", "orders")
@@ -167,6 +170,15 @@ class Working:
         stored = copy.deepcopy(self.server.objects["MessageBroker", ref])
         stored["metadata"]["annotations"] = annotations
         await self.put(stored)
+
+    def secret_saying(self, identity: Ref, **said: object) -> Manifest:
+        """The credential's Secret with another `troth.json`, and a digest that is right for it."""
+        stored = copy.deepcopy(self.server.objects["Secret", credential_ref(identity, MAIN)])
+        data = decoded(stored)
+        data[STATE] = json.dumps({**json.loads(data[STATE]), **said}).encode()
+        stored["data"] = {name: base64.b64encode(each).decode() for name, each in data.items()}
+        stored["metadata"]["annotations"] = {DIGEST: digest(data)}
+        return stored
 
     def data(self, identity: Ref) -> dict[str, str]:
         """The credential's Secret as its service reads it."""

@@ -1,0 +1,47 @@
+"""What a broker's plan says, of what no real broker can be brought to do at will."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, tell
+from tests.builders import Cluster, stamp
+from troth.planning.broker_finalizer import FINALIZER
+from troth.planning.plan import ChangeBroker, Plan, SetFinalizers
+from troth.planning.planner import plan
+from troth.world.keys import broker_key
+
+
+def deleted() -> Cluster:
+    """A cluster whose broker had everything, and is being deleted."""
+    cluster = market().settle()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    tell(cluster)
+    stored = cluster.objects["MessageBroker", MAIN]
+    metadata = {
+        **stored["metadata"],
+        "finalizers": [FINALIZER],
+        "deletionTimestamp": stamp(cluster.now),
+    }
+    cluster.put({**stored, "metadata": metadata})
+    look = cluster.world.brokers.look(MAIN)
+    cluster.world.brokers.saw(MAIN, replace(look, at=0.0, tried_at=0.0))
+    return cluster
+
+
+def planned(cluster: Cluster, after: timedelta) -> Plan:
+    return plan(broker_key(MAIN), cluster.world, cluster.now + after)
+
+
+def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_minutes() -> None:
+    cluster = deleted()
+    (step,) = planned(cluster, timedelta(0)).steps
+    assert isinstance(step, ChangeBroker)
+    look = cluster.world.brokers.look(MAIN)
+    refused = {**dict.fromkeys(step.removals, "no"), **dict.fromkeys(step.revocations, "no")}
+    cluster.world.brokers.saw(MAIN, replace(look, failures=refused).tried(0.0))
+    assert planned(cluster, timedelta(minutes=9)).steps == ()
+    *_, let_go = planned(cluster, timedelta(minutes=10)).steps
+    assert isinstance(let_go, SetFinalizers)
+    assert let_go.finalizers == ()
+    assert "did not carry out every change" in let_go.warning
+    assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
