@@ -7,14 +7,13 @@ and `nats-ca`, as folders, and `account` and `server`. The last is there once it
 """
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from sandbox.brokers.nats import NatsServer
+from sandbox.brokers.nats import NatsServer, hush
 from sandbox.brokers.nats_streams import make_streams
 from sandbox.certificates import owner_only
 from sandbox.errors import SandboxError
@@ -30,7 +29,7 @@ def serve(directory: Path) -> None:
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, end)
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns whenever a server hangs up
+    hush()
     with NatsServer.serving() as server:
         asyncio.run(make_streams(server, STREAMS, DURABLES))
         _write(directory / "nats-admin", server.admin_secret())

@@ -4,6 +4,7 @@ There is a system account, and one for the services, which has JetStream. The se
 """
 
 import json
+import logging
 import shutil
 import socket
 import ssl
@@ -226,6 +227,11 @@ def account_creds(name: str, account: Key) -> str:
     nats = {"pub": {}, "sub": {}, **limits, "type": "user", "version": 2}
     claims = {"name": name, "sub": user.public, "nats": nats}
     return creds_file(encode(claims, account, int(time.time())), user)
+
+
+def hush() -> None:
+    """Keep asyncio from warning, in this process, whenever a server hangs up on nats-py."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 def _program() -> str:
