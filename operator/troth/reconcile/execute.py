@@ -396,6 +396,8 @@ class Executor:
                 raise TryAgain from error  # a namesake, of which the informer is about to tell
             if error.status != NOT_FOUND:
                 raise
+        if step.kind == "Secret":  # else one that is made at once would be taken for a change of it
+            self._keyring.forget(step.ref)
         return self._world.forget_written(step.kind, step.ref)
 
     def _observe(self, manifest: Manifest) -> Keys:
