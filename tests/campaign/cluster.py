@@ -11,13 +11,16 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
-from tests.builders import OWN, Manifest
+from tests.builders import OWN, Manifest, stamp
 from tests.reconcile.serving import Crashed, Server
 from troth.cluster.errors import ApiError
+from troth.planning.plan import BackgroundStep
+from troth.reconcile.brokers import BrokerWork
 from troth.reconcile.clock import MovableClock
-from troth.reconcile.engine import Engine
+from troth.reconcile.engine import Background, Engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY
@@ -29,6 +32,8 @@ WORKERS = 3
 KINDS = (
     "TrustDomain",
     "ServiceIdentity",
+    "MessageBroker",
+    "TopicPolicy",
     "CredentialRotation",
     "Namespace",
     "EndpointSlice",
@@ -91,6 +96,16 @@ class ApiServer(Server):
         self._version += 1
         del self.objects[place]
         self._tell(Event(self._version, place, None))
+
+    def let_go(self, place: Place, now: datetime) -> None:
+        """Delete as kubectl does: what has a finalizer only begins to go."""
+        metadata = self.objects[place]["metadata"]
+        if not metadata.get("finalizers"):
+            self.remove(place)
+        elif "deletionTimestamp" not in metadata:
+            going = copy.deepcopy(self.objects[place])
+            going["metadata"]["deletionTimestamp"] = stamp(now)
+            self.put(going)
 
     def collect_garbage(self) -> None:
         """Remove what belongs to an owner that is gone."""
@@ -159,7 +174,8 @@ class ApiServer(Server):
             name = f"{place}/{self._version}"
             stored["metadata"]["uid"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
         answer = super()._store(place, stored)
-        self._tell(Event(self._version, place, copy.deepcopy(answer)))
+        there = place in self.objects  # else that was its last finalizer
+        self._tell(Event(self._version, place, copy.deepcopy(answer) if there else None))
         return answer
 
     def _tell(self, event: Event) -> None:
@@ -182,6 +198,27 @@ class Permit:
         await self.given.wait()
 
 
+class Begun:
+    """What is done in the background, kept to see how it ends."""
+
+    def __init__(self, background: Background) -> None:
+        assert isinstance(background, BrokerWork)
+        self._work = background
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def begin(self, step: BackgroundStep) -> None:
+        self._work.begin(step)
+        self.tasks = [task for task in self.tasks if not task.done() or _failed(task)]
+        self.tasks.append(self._work._tasks[step.broker])
+
+    async def close(self) -> None:
+        await self._work.close()
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is not None
+
+
 class Copy:
     """One copy of the operator, with its watches."""
 
@@ -189,6 +226,7 @@ class Copy:
         self._server = server
         self.permit = Permit()
         self.engine = Engine(server, OWN, clock=clock, permit=self.permit)
+        self._begun = self.engine.background = Begun(self.engine.background)
         self._muted: set[str] = set()
         self._told: dict[str, int] = {}
         """How many events of a kind it was told of."""
@@ -211,11 +249,13 @@ class Copy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.engine.background.close()
 
     @property
     def crashed(self) -> bool:
         """Whether it was made to crash; raises what else it ended with."""
-        over = [task for task in self._tasks if task.done() and not task.cancelled()]
+        tasks = [*self._tasks, *self._begun.tasks]
+        over = [task for task in tasks if task.done() and not task.cancelled()]
         ends = [end for task in over if (end := task.exception()) is not None]
         for end in ends:
             if not isinstance(end, Crashed):
@@ -226,6 +266,7 @@ class Copy:
         registry = self.engine.world.registry
         self.engine.queue.add(identity_key(ref) for ref in registry.identities)
         self.engine.queue.add(domain_key(name) for name in registry.domains)
+        self.engine.queue.add(self.engine.world.brokers.everything())
 
     def mute(self, kind: str) -> None:
         self._muted.add(kind)

@@ -25,7 +25,10 @@ from troth.resources.references import Ref
 from troth.resources.scalars import parse_duration
 from troth.world import observe
 
-DECLARED = ("TrustDomain", "ServiceIdentity", "CredentialRotation", "Namespace", "EndpointSlice")
+DECLARED = (
+    *("TrustDomain", "ServiceIdentity", "MessageBroker", "TopicPolicy"),
+    *("CredentialRotation", "Namespace", "EndpointSlice"),
+)
 BACKDATE = timedelta(minutes=5)
 EARLIEST_RENEWAL, LATEST_RENEWAL = 0.6, 2 / 3
 """The shares of its lifetime after which a certificate may be replaced for its age, and is."""
@@ -87,10 +90,13 @@ class History:
 
     versions: dict[Place, list[Manifest | None]] = field(default_factory=dict)
     moments: list[datetime] = field(default_factory=list)
+    begun: int = 0
+    """How often all was quiet."""
 
     def begin(self, objects: dict[Place, Manifest], now: datetime) -> None:
         self.versions = {place: [objects[place]] for place in objects if place[0] in DECLARED}
         self.moments = [now]
+        self.begun += 1
 
     def note(self, place: Place, manifest: Manifest | None) -> None:
         if place[0] in DECLARED:
@@ -109,6 +115,10 @@ class History:
 
     def views(self) -> Iterator[View]:
         """Every mixture, the latest first."""
+        return (view for view, _ in self.mixed())
+
+    def mixed(self) -> Iterator[tuple[View, list[Manifest]]]:
+        """The same, each with what it is of."""
         latest_first = [
             versions[::-1]
             for (kind, _), versions in self.versions.items()
@@ -117,7 +127,7 @@ class History:
         for mixture in product(*latest_first):
             declared = [manifest for manifest in mixture if manifest is not None]
             for moment in reversed(self.moments):
-                yield view_of(declared, moment)
+                yield view_of(declared, moment), declared
 
     def rotations_of(self, place: Identity) -> Iterator[Manifest]:
         target = {"kind": "ServiceIdentity", "name": place[1]}

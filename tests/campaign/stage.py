@@ -57,7 +57,7 @@ class Stage:
     async def drop(self, *places: Place, collected: bool = True) -> None:
         for place in places:
             if place in self.server.objects:
-                self.server.remove(place)
+                self.server.let_go(place, self.clock.now())
                 self.history.note(place, None)
                 self.squatters.pop(place, None)
         if collected:
@@ -144,8 +144,8 @@ class Stage:
         self, place: Place, before: Manifest | None, after: Manifest | None
     ) -> Iterator[str]:
         kind, ref = place
-        if kind in DECLARED and _without_status(before) != _without_status(after):
-            yield f"{place} was changed beyond its status"
+        if kind in DECLARED and _without_ours(before) != _without_ours(after):
+            yield f"{place} was changed beyond its status and its finalizers"
         if kind in SELECTED and before and before["metadata"]["uid"] not in self.server.made:
             yield f"{place} is not Troth's and was written"
         match kind, before, after:
@@ -236,15 +236,18 @@ class Stage:
             for place in there.log
             if not (rotating and place[0] in ("TrustDomain", "CredentialRotation"))
         ]
-        told = [
-            f"{place}: {self.server.objects.get(place)} -> {there.objects.get(place)}"
-            for place in left
-        ]
+        told = [f"{place}: {_told(self.server, place)} -> {_told(there, place)}" for place in left]
         assert not left, "an operator that begins now writes " + "\n".join(told)
 
 
-def _without_status(manifest: Manifest | None) -> Manifest | None:
+def _told(server: ApiServer, place: Place) -> object:
+    """Return what is most telling of an object."""
+    manifest = server.objects.get(place, {})
+    return manifest.get("status") or manifest
+
+
+def _without_ours(manifest: Manifest | None) -> Manifest | None:
     if manifest is None:
         return None
-    metadata = {**manifest["metadata"], "resourceVersion": ""}
+    metadata = {**manifest["metadata"], "resourceVersion": "", "finalizers": None}
     return {**manifest, "metadata": metadata, "status": None}

@@ -23,6 +23,7 @@ from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.cluster.lease import Timing
 from troth.planning.children import policy_ref, secret_ref
+from troth.reconcile.brokers import BrokerWork
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.operator import Operator, Settings
 from troth.resources.references import Ref
@@ -33,6 +34,8 @@ QUICK = Timing(duration=4, renew_every=1, margin=1)
 READS, WATCHES = {"list", "get"}, {"watch"}
 DOMAIN = "TrustDomain"
 IDENTITY = "ServiceIdentity"
+HELD = ("TopicPolicy", "MessageBroker")
+"""What has a finalizer."""
 
 
 @dataclass
@@ -111,8 +114,9 @@ class Copy:
             while quiet < 8:
                 await asyncio.sleep(0.05)
                 self._check()
-                queue = self.operator.engine.queue
-                idle = not len(queue) and not queue._retries
+                queue, work = self.operator.engine.queue, self.operator.engine.background
+                assert isinstance(work, BrokerWork)
+                idle = not len(queue) and not queue._retries and not work.busy
                 still = idle and len(self.requests.made) == seen
                 quiet, seen = (quiet + 1 if still else 0), len(self.requests.made)
 
@@ -204,6 +208,7 @@ class Stage:
         registry = engine.world.registry
         engine.queue.add(identity_key(ref) for ref in registry.identities)
         engine.queue.add(domain_key(name) for name in registry.domains)
+        engine.queue.add(engine.world.brokers.everything())
         await self.settled()
 
     async def later(self, by: timedelta) -> None:
@@ -301,6 +306,10 @@ async def _clear_away(stage: Stage) -> None:
         await person.delete(DOMAIN, Ref("", domain))
     for namespace in stage.namespaces:
         await person.delete(IDENTITY, Ref(namespace, ""))
+        for kind in HELD:  # by an operator that has ended
+            for each in await person.all(kind, namespace):
+                await person.edit(kind, Ref.of(each), {"metadata": {"finalizers": None}})
+            await person.delete(kind, Ref(namespace, ""))
         await person.delete("Namespace", Ref("", namespace))
 
 

@@ -63,6 +63,8 @@ async def test_a_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage:
         {
             "trustdomains": 1,
             "serviceidentities": pages(identities),
+            "messagebrokers": 1,
+            "topicpolicies": 1,
             "credentialrotations": 1,
             "namespaces": 1,
             "services": 1,

@@ -60,6 +60,8 @@ async def test_a_copy_killed_and_restarted_writes_and_issues_nothing(
         {kind: number for (verb, kind), number in requests.items() if verb in READS}
     ) == {
         "trustdomains": 1,
+        "messagebrokers": 1,
+        "topicpolicies": 1,
         "credentialrotations": 1,
         "serviceidentities": math.ceil(identities / PAGE),
         "namespaces": 1,

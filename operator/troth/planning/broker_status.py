@@ -8,7 +8,7 @@ from troth.planning.broker_network import TYPE as NETWORK
 from troth.planning.broker_rules import unsupported
 from troth.planning.broker_view import BrokerView
 from troth.planning.broker_work import ALLOW_REMOVALS
-from troth.resources.conditions import Verdict
+from troth.resources.conditions import Condition, Verdict
 from troth.resources.message_broker_status import MessageBrokerStatus
 from troth.world.facts import Fault
 
@@ -63,8 +63,7 @@ def _reachable(view: BrokerView) -> Verdict:
     if fault is not None:
         return verdicts.false(REACHABLE, fault.reason, fault.message)
     if look.observed is None:
-        message = "the broker has not been looked at yet"
-        return verdicts.unknown(REACHABLE, "NotSeenYet", message)
+        return _unseen(view, REACHABLE, "the broker has not been looked at yet")
     return verdicts.true(REACHABLE, "Seen", "the broker answers")
 
 
@@ -74,8 +73,7 @@ def _in_sync(view: BrokerView) -> Verdict:
         return verdicts.false(IN_SYNC, fault.reason, fault.message)
     work = view.work
     if view.look.observed is None:
-        message = "what the broker has is not known yet"
-        return verdicts.unknown(IN_SYNC, "NotSeenYet", message)
+        return _unseen(view, IN_SYNC, "what the broker has is not known yet")
     if work is None:
         return _as_before(view, IN_SYNC)
     if view.leaving:
@@ -112,9 +110,21 @@ def _network(view: BrokerView) -> Verdict:
     return view.network.verdict if view.network is not None else _as_before(view, NETWORK)
 
 
+def _unseen(view: BrokerView, type_: str, message: str) -> Verdict:
+    """Return what was told last of the same broker, by an operator that ran before this one."""
+    told = view.broker.status.observed_generation
+    if told == view.broker.metadata.generation and _last(view, type_) is not None:
+        return _as_before(view, type_)
+    return verdicts.unknown(type_, "NotSeenYet", message)
+
+
+def _last(view: BrokerView, type_: str) -> Condition | None:
+    return next((each for each in view.broker.status.conditions if each.type == type_), None)
+
+
 def _as_before(view: BrokerView, type_: str) -> Verdict:
     """Return what was told last, while a look or a change is under way."""
-    last = next((each for each in view.broker.status.conditions if each.type == type_), None)
+    last = _last(view, type_)
     if last is None:
         return verdicts.false(type_, "Changing", "the broker is being worked with")
     return Verdict(type=type_, status=last.status, reason=last.reason, message=last.message)

@@ -12,7 +12,7 @@ from typing import Protocol
 from troth.brokers.connecting import connect
 from troth.brokers.protocol import Broker
 from troth.cluster.errors import ApiError
-from troth.reconcile.broker_faults import missing
+from troth.reconcile.broker_faults import SecretMissingError, missing
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
@@ -51,13 +51,18 @@ class Connections:
     async def renewed(self, broker: MessageBroker) -> Connected:
         """Return the connection, made anew if its admin Secret or anything else has changed.
 
-        Raises `BrokerError`, or `ApiError` where a Secret cannot be read.
+        One that is being deleted keeps its connection when the Secrets are gone: they go with their
+        namespace, often first. Raises `BrokerError`, or `ApiError` where a Secret cannot be read.
         """
-        described = broker.spec.described
-        admin = await self._data(Ref(broker.ref.namespace, described.admin_secret_ref.name))
-        authorities = await self._authorities(broker)
+        described, known = broker.spec.described, self._connected.get(broker.ref)
+        try:
+            admin = await self._data(Ref(broker.ref.namespace, described.admin_secret_ref.name))
+            authorities = await self._authorities(broker)
+        except SecretMissingError:
+            if known is not None and broker.metadata.deletion_timestamp is not None:
+                return known
+            raise
         made_from = _digest(described.model_dump_json(), admin, authorities)
-        known = self._connected.get(broker.ref)
         if known is not None and known.made_from == made_from:
             return known
         await self.end(broker.ref)

@@ -1,0 +1,288 @@
+"""What people, strangers, faults and crashes do to brokers, at random.
+
+Whatever happens in whatever order: nothing is ever allowed at a broker that nobody grants, what is
+others' stays as it is, the ledger has all that Troth made, and once all is quiet the broker has
+just what is declared and nothing is written any more.
+"""
+
+import asyncio
+import copy
+from collections.abc import Coroutine, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests import builders, messaging
+from tests.builders import HOUR, Manifest, stamp
+from tests.campaign.broker import PREFIX, Adapter, Trouble
+from tests.campaign.broker_stage import GROUPS, MAIN, TOPICS, BrokerStage, Identity, principal_of
+from tests.campaign.cluster import Refusal
+from tests.campaign.stage import MINUTE
+from tests.campaign.test_campaign import MOST_MIXTURES, REFUSALS, fail_with_the_operator
+from tests.strategies import more, subset
+from tests.virtual_time import VirtualTimeLoop
+from troth.reconcile import broker_connections
+from troth.resources.references import Ref
+from troth.trust.grants import Rule
+from troth.world.brokers import credential_ref
+
+IDENTITIES: tuple[Identity, ...] = (("north", "a"), ("south", "a"), ("south", "c"))
+POLICIES: tuple[Identity, ...] = (("north", "p"), ("south", "p"), ("south", "q"))
+WATCHED = ("MessageBroker", "TopicPolicy", "ServiceIdentity", "Namespace", "Secret", "ConfigMap")
+
+identities = st.sampled_from(IDENTITIES)
+policies = st.sampled_from(POLICIES)
+kinds = st.sampled_from(WATCHED)
+troubles: tuple[Trouble, ...] = ("away", "lost", "cut", "refused")
+
+
+def reference(place: Identity) -> Manifest:
+    return builders.reference(place[1], place[0])
+
+
+@st.composite
+def users(draw: st.DrawFn, place: Identity) -> Manifest:
+    named = {
+        part: [{"policy": reference(each)} for each in draw(subset(POLICIES))]
+        for part in ("publishes", "consumes")
+    }
+    return builders.identity(place[1], place[0], **named)
+
+
+@st.composite
+def topic_policies(draw: st.DrawFn, place: Identity) -> Manifest:
+    names = st.sampled_from(TOPICS).map(lambda name: {"name": name})
+    prefixes = st.sampled_from(({"prefix": "prod.b"},))
+    spec: Manifest = {
+        "topic": draw(st.one_of(names, prefixes)),
+        "producers": [{"identity": reference(each)} for each in draw(subset(IDENTITIES))],
+        "consumers": [
+            {"identity": reference(each), "group": draw(st.sampled_from(GROUPS))}
+            for each in draw(subset(IDENTITIES))
+        ],
+        "environment": draw(st.sampled_from(("red", "red", "red", "blue"))),
+    }
+    if draw(st.booleans()):
+        spec["deadLetter"] = {"topic": "prod.c"}
+    return messaging.policy(place[1], place[0], at=(MAIN.namespace, MAIN.name), **spec)
+
+
+def main(mode: str = "Enforce", owns: tuple[str, ...] = ("prod.",)) -> Manifest:
+    admitted = {"matchExpressions": [{"key": "domain", "operator": "Exists"}]}
+    return messaging.broker(
+        MAIN.name,
+        MAIN.namespace,
+        owns=owns,
+        environment="red",
+        allowedNamespaces=admitted,
+        mode=mode,
+        brake={"maxRemovals": 1000},
+    )
+
+
+class MessagingCampaign(RuleBasedStateMachine):
+    """The rules are what happens; each ends a little later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualTimeLoop()
+        self.stage = BrokerStage()
+        broker_connections.connect = lambda *_: Adapter(self.stage.broker)
+
+    def run(self, story: Coroutine[Any, Any, None]) -> None:
+        self.loop.run_until_complete(story)
+
+    @initialize(
+        declared=st.tuples(*map(users, IDENTITIES)), asked=st.tuples(*map(topic_policies, POLICIES))
+    )
+    def begin(self, declared: tuple[Manifest, ...], asked: tuple[Manifest, ...]) -> None:
+        red = builders.domain("red", bundle={"propagation": "1m"})
+        spaces = [builders.namespace(name, domain="red") for name in ("north", "south")]
+        for name in ("kafka-admin", "kafka-ca"):
+            secret = {"kind": "Secret", "metadata": {"name": name, "namespace": MAIN.namespace}}
+            self.stage.server.put({**secret, "data": {"ca.crt": ""}})
+        for manifest in (red, *spaces, main(), *declared, *asked):
+            self.stage.server.put(manifest)
+        self.stage.history.begin(self.stage.server.objects, self.stage.clock.now())
+        self.run(self.stage.begin_copy())
+        self.run(self.stage.calm())
+
+    def teardown(self) -> None:
+        try:
+            if self.stage.copies and not self.stage.wrong:
+                self.run(self.stage.calm())
+        finally:
+            self.run(self.stage.end())
+            self.loop.close()
+
+    # What people do
+
+    def declare(self, manifest: Manifest) -> None:
+        if self.stage.history.mixtures >= MOST_MIXTURES:
+            self.run(self.stage.calm())
+        self.run(self.stage.put(manifest))
+
+    @rule(manifest=st.one_of(*map(users, IDENTITIES)))
+    def declare_identity(self, manifest: Manifest) -> None:
+        self.declare(manifest)
+
+    @rule(manifest=st.one_of(*map(topic_policies, POLICIES)))
+    def declare_policy(self, manifest: Manifest) -> None:
+        self.declare(manifest)
+
+    @rule(
+        mode=st.sampled_from(("Enforce", "Enforce", "Observe")),
+        owns=st.sampled_from((("prod.",), ("prod.", "test."), ("prod.b",))),
+    )
+    def declare_broker(self, mode: str, owns: tuple[str, ...]) -> None:
+        self.declare(main(mode, owns))
+
+    @rule(policy=policies, identity=identities, consumes=st.booleans())
+    def agree(self, policy: Identity, identity: Identity, consumes: bool) -> None:
+        """Both declare one grant more, if both are there."""
+        objects = self.stage.server.objects
+        asked = copy.deepcopy(objects.get(("TopicPolicy", Ref(*policy))))
+        uses = copy.deepcopy(objects.get(("ServiceIdentity", Ref(*identity))))
+        if asked is None or uses is None:
+            return
+        part, named = ("consumers", "consumes") if consumes else ("producers", "publishes")
+        entry: Manifest = {"identity": reference(identity)}
+        if not any(each["identity"] == entry["identity"] for each in asked["spec"][part]):
+            asked["spec"][part].append(entry | ({"group": GROUPS[0]} if consumes else {}))
+        if {"policy": reference(policy)} not in uses["spec"][named]:
+            uses["spec"][named].append({"policy": reference(policy)})
+        self.declare(asked)
+        self.declare(uses)
+
+    @rule(place=policies)
+    def delete_policy(self, place: Identity) -> None:
+        self.run(self.stage.drop(("TopicPolicy", Ref(*place))))
+
+    @rule(place=identities, collected=st.booleans())
+    def delete_identity(self, place: Identity, collected: bool) -> None:
+        self.run(self.stage.drop(("ServiceIdentity", Ref(*place)), collected=collected))
+
+    @rule()
+    def delete_broker(self) -> None:
+        self.run(self.stage.drop(("MessageBroker", MAIN)))
+
+    @rule(name=st.sampled_from(("north", "south")), label=st.sampled_from(("red", "nobody")))
+    def label_namespace(self, name: str, label: str) -> None:
+        self.declare(builders.namespace(name, domain=label))
+
+    @rule(place=identities)
+    def rotate_credential(self, place: Identity) -> None:
+        asked = stamp(self.stage.clock.now() + timedelta(seconds=1))
+        self.declare(builders.rotation("ServiceIdentity", place[1], place[0], requestedAt=asked))
+
+    # What nobody should do
+
+    @rule(place=identities, gone=st.booleans())
+    def tamper_with_a_credential(self, place: Identity, gone: bool) -> None:
+        at = ("Secret", credential_ref(Ref(*place), MAIN))
+        found = copy.deepcopy(self.stage.server.objects.get(at))
+        if found is None:
+            return
+        if gone:
+            self.run(self.stage.drop(at))
+        else:
+            found["data"]["password"] = "Zm9yZ2Vk"
+            self.run(self.stage.tamper(found))
+
+    @rule()
+    def lose_the_ledger(self) -> None:
+        self.run(self.stage.lose_ledger())
+
+    @rule(
+        principal=st.one_of(st.just("stranger"), identities.map(principal_of)),
+        topic=st.sampled_from(TOPICS),
+        effect=st.sampled_from(("ALLOW", "DENY")),
+    )
+    def a_stranger_allows(self, principal: str, topic: str, effect: str) -> None:
+        self.stage.broker.put(Rule(principal, "TOPIC", "LITERAL", topic, "WRITE", effect, "*"))
+
+    @rule(data=st.data())
+    def a_stranger_takes(self, data: st.DataObject) -> None:
+        broker = self.stage.broker
+        mine = sorted(each for each in broker.rules if each.principal.startswith(PREFIX))
+        if mine:
+            broker.take(data.draw(st.sampled_from(mine)))
+
+    @rule(data=st.data())
+    def a_credential_is_lost(self, data: st.DataObject) -> None:
+        if self.stage.broker.credentials:
+            lost = data.draw(st.sampled_from(sorted(self.stage.broker.credentials)))
+            del self.stage.broker.credentials[lost]
+
+    # Time, and what fails
+
+    @rule(length=st.sampled_from((MINUTE, 12 * MINUTE, HOUR)))
+    def live(self, length: timedelta) -> None:
+        self.run(self.stage.live(length, steps=6))
+
+    @rule(away=st.booleans())
+    def go_away(self, away: bool) -> None:
+        self.stage.broker.away = away
+
+    @rule(met=st.lists(st.sampled_from(troubles), min_size=1, max_size=4))
+    def trouble(self, met: list[Trouble]) -> None:
+        self.stage.broker.troubles += met
+
+    @rule(refusals=st.lists(st.sampled_from(REFUSALS), min_size=1, max_size=4))
+    def refuse_writes(self, refusals: list[Refusal]) -> None:
+        self.stage.server.refusals += refusals
+
+    @rule(writes=st.integers(1, 6))
+    def crash(self, writes: int) -> None:
+        """After so many writes more."""
+        self.stage.server.crash_after = len(self.stage.server.log) + writes
+
+    @rule(behind=st.integers(0, 3), after=st.sampled_from((0.0, 0.05, 0.1, 0.2, 0.3)))
+    def restart(self, behind: int, after: float) -> None:
+        """Perhaps in the middle of a change at the broker."""
+        self.run(asyncio.sleep(after))
+        self.run(self.stage.replace(self.stage.copies[0], behind))
+
+    @rule(kind=kinds)
+    def mute(self, kind: str) -> None:
+        self.stage.copies[0].mute(kind)
+
+    @rule(kind=kinds)
+    def unmute(self, kind: str) -> None:
+        self.stage.copies[0].unmute(kind)
+        self.run(self.stage.work())
+
+    # Two copies
+
+    @precondition(lambda self: len(self.stage.copies) == 1)
+    @rule()
+    def begin_another_copy(self) -> None:
+        self.run(self.stage.begin_copy())
+
+    @precondition(lambda self: len(self.stage.copies) == 2)
+    @rule(overlap=st.booleans())
+    def take_over(self, overlap: bool) -> None:
+        self.run(self.stage.take_over(overlap=overlap))
+
+    # Rest
+
+    @rule()
+    def calm(self) -> None:
+        self.run(self.stage.calm())
+
+
+@pytest.fixture(autouse=True)
+def _unkind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    structlog.configure(processors=[fail_with_the_operator])
+    monkeypatch.setattr(broker_connections, "connect", broker_connections.connect)
+    yield
+    structlog.reset_defaults()
+
+
+TestMessagingCampaign = MessagingCampaign.TestCase
+TestMessagingCampaign.settings = settings(more(1), max_examples=4, stateful_step_count=15)

@@ -1,0 +1,169 @@
+"""A shop with a broker on a real API server, and what its people do and see."""
+
+import asyncio
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from nats.aio.client import Client
+
+from tests.broker_builders import orders, publisher, subscriber
+from tests.brokers.nats.stage import Ears
+from tests.brokers.nats.stage import Stage as Account
+from tests.cluster.person import LONG, Manifest, condition, until
+from tests.cluster.stage import IDENTITY, Stage
+from tests.reconcile.brokers.at_work import admin_secrets, nats_broker
+from troth.resources.references import Ref
+from troth.world.brokers import credential_ref
+from troth.world.ledger import kept_ledger, ledger_ref
+
+BROKER, POLICY = "MessageBroker", "TopicPolicy"
+TOPIC = "prod.orders.v1"
+
+
+@dataclass
+class Market:
+    """`checkout` publishes orders and `fulfilment` consumes them; `space` is the broker's."""
+
+    stage: Stage
+    nats: Account
+    space: str
+    ended: bool = False
+    """Whether its namespaces end, where nobody may make anything any more, not even an Event."""
+
+    @classmethod
+    async def on(cls, stage: Stage, nats: Account) -> Self:
+        """Declare the domain, and give the broker's namespace what its owner has."""
+        await stage.domain(bundle={"propagation": "1m"})
+        made = cls(stage, nats, await stage.namespace())
+        for secret in admin_secrets(nats):
+            await stage.person.put(made.here(secret))
+        return made
+
+    def here(self, manifest: Manifest) -> Manifest:
+        """Move what is a broker's to its namespace here."""
+        return {**manifest, "metadata": {**manifest["metadata"], "namespace": self.space}}
+
+    @property
+    def main(self) -> Ref:
+        return Ref(self.space, "main")
+
+    @property
+    def orders(self) -> Ref:
+        return Ref(self.stage.shop, "orders")
+
+    @property
+    def checkout(self) -> Ref:
+        return Ref(self.stage.shop, "checkout")
+
+    @property
+    def fulfilment(self) -> Ref:
+        return Ref(self.stage.shop, "fulfilment")
+
+    # What is declared
+
+    def broker(self, **spec: Any) -> Manifest:
+        name = self.stage.name
+        governed = {"allowedNamespaces": {"matchLabels": {"domain": name}}}
+        return self.here(nats_broker(self.nats, environment=name, **governed, **spec))
+
+    def policy(self, name: str = "orders", **spec: Any) -> Manifest:
+        here = {"namespace": self.stage.shop, "at": self.main, "environment": self.stage.name}
+        return orders(name, **here | spec)
+
+    async def open(self, *more: Manifest) -> None:
+        """Declare it all, and wait until it is in place."""
+        person, shop = self.stage.person, self.stage.shop
+        teams = publisher(namespace=shop), subscriber(namespace=shop)
+        await person.put(self.broker(), *teams, self.policy(), *more)
+        await self.in_place()
+
+    async def in_place(self) -> None:
+        """Wait until everybody says that it is."""
+        person = self.stage.person
+        for identity in (self.checkout, self.fulfilment):
+            await person.ready(IDENTITY, identity)
+        for kind, ref in ((POLICY, self.orders), (BROKER, self.main)):
+            await person.ready(kind, ref)
+
+    # What people do
+
+    async def end(self) -> None:
+        """Delete both namespaces with all that is in them."""
+        self.ended = True
+        for name in (self.space, self.stage.shop):
+            await self.stage.person.delete("Namespace", Ref("", name))
+
+    async def gone(self) -> None:
+        """Wait until both namespaces are gone."""
+        for name in (self.space, self.stage.shop):
+            await self.stage.person.misses("Namespace", Ref("", name), LONG)
+
+    async def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl as a person with every right, while the operator works on."""
+        return await asyncio.to_thread(self.stage.sandbox.kubectl, *arguments, stdin=stdin)
+
+    async def client(self, identity: Ref) -> Client:
+        """A service with the files of its Secret, and nothing else."""
+        data = await self.data(identity)
+        return await self.nats.enter(data["user.creds"], data["inbox.prefix"])
+
+    # What came of it
+
+    @property
+    def forbidden(self) -> list[tuple[str, str, str]]:
+        """What operators asked and were not allowed."""
+        made = [each for copy in self.stage.copies for each in copy.requests.made]
+        refused = [each for each in made if each[2] in ("401", "403")]
+        return [each for each in refused if not (self.ended and each[1] == "events")]
+
+    async def credential(self, identity: Ref) -> Manifest:
+        return await self.stage.person.the("Secret", credential_ref(identity, self.main))
+
+    async def data(self, identity: Ref) -> dict[str, str]:
+        """The Secret with an identity's credential, as its service reads it."""
+        data = (await self.credential(identity))["data"]
+        return {key: base64.b64decode(text).decode() for key, text in data.items()}
+
+    async def messages(self, identity: Ref) -> Manifest:
+        """What an identity's document says of messages."""
+        data = (await self.stage.secret(identity))["data"]
+        document = json.loads(base64.b64decode(data["identity.json"]))
+        found: Manifest = document.get("messages") or {}
+        return found
+
+    async def principals(self) -> frozenset[str]:
+        """Whom Troth's ledger knows at the broker, nobody where there is none."""
+        found = await self.stage.person.get("ConfigMap", ledger_ref(self.stage.own, self.main))
+        return kept_ledger(found).ledger.principals if found else frozenset()
+
+    async def signing_keys(self) -> int:
+        """How many credentials the account of the broker has."""
+        claims = await self.nats.claims()
+        return len(claims["nats"].get("signing_keys") or [])
+
+    async def works(self) -> None:
+        """See that orders come through, and that nobody publishes who only consumes."""
+        publishing, consuming = await self.client(self.checkout), await self.client(self.fulfilment)
+        ears = Ears(consuming)
+        await ears.listen(TOPIC, "fulfilment")
+        await ears.settle()
+        await publishing.publish(TOPIC, b"an order")
+        await consuming.publish(TOPIC, b"no order")
+        for each in (publishing, consuming):
+            await each.flush()
+        await ears.settle()
+        assert ears.heard[TOPIC, "fulfilment"] == {b"an order"}
+        await consuming.close()  # who else consumes by this group next shall have it all
+
+    async def hears(self, kind: str, ref: Ref, type_: str, reason: str) -> str:
+        """Wait until a condition has a reason; return its message."""
+
+        def told(found: Manifest | None) -> bool:
+            return found is not None and condition(found, type_).get("reason") == reason
+
+        seen = await until(lambda: self.stage.person.get(kind, ref), told)
+        assert seen is not None
+        message: str = condition(seen, type_)["message"]
+        return message

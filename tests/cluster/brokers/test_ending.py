@@ -1,0 +1,42 @@
+"""A namespace ends, whatever is in it, and whether or not its broker is there still."""
+
+import asyncio
+from datetime import timedelta
+
+from sandbox.brokers.nats import NatsServer
+from tests.cluster.brokers.market import BROKER, Market
+from troth.resources.references import Ref
+from troth.world.ledger import ledger_ref
+
+
+async def test_a_namespace_ends_and_its_broker_is_told_though_the_admin_secret_goes_first(
+    market: Market,
+) -> None:
+    stage, person = market.stage, market.stage.person
+    await stage.run()
+    await market.open()
+    client = await market.client(market.checkout)
+    for name in ("nats-admin", "nats-ca"):  # in whatever order the API server deletes
+        await person.delete("Secret", Ref(market.space, name))
+    await market.end()
+    await market.gone()
+    await stage.settled()
+    assert client.is_closed
+    assert await market.signing_keys() == 0
+    assert await person.get("ConfigMap", ledger_ref(stage.own, market.main)) is None
+
+
+async def test_a_namespace_ends_though_its_broker_is_gone(
+    market: Market, server: NatsServer
+) -> None:
+    stage = market.stage
+    await stage.run()
+    await market.open()
+    await asyncio.to_thread(server.stop, grace=0)
+    try:
+        await market.end()
+        await market.hears(BROKER, market.main, "Ready", "Unreachable")
+        await stage.later(timedelta(minutes=11))
+        await market.gone()
+    finally:
+        await asyncio.to_thread(server.restart)
