@@ -9,13 +9,17 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests import builders
+from tests.broker_builders import orders
 from tests.builders import DAY, HOUR, NOW, OWN, YEAR, Manifest, stamp
+from tests.messaging import broker
 from troth.cli.main import app
 from troth.cli.reporting import WIDTH, show
 from troth.cli.standing import (
     Report,
+    broker_standing,
     domain_standing,
     identity_standing,
+    policy_standing,
     rotation_standing,
 )
 from troth.cli.track import length, track, until
@@ -138,6 +142,45 @@ def test_of_many_identities_only_those_that_need_somebody_are_shown() -> None:
 def test_a_single_identity_is_shown_though_it_is_well() -> None:
     lines = shown(report(identities=(holding("payments", NEW),)), single=True)
     assert lines[-3] == "ServiceIdentity shop/payments  ready"
+
+
+def messages(*policies: Manifest, main: Manifest) -> Report:
+    return Report(
+        trust_domains=(),
+        message_brokers=(broker_standing(main),),
+        credential_rotations=(),
+        service_identities=(),
+        topic_policies=tuple(map(policy_standing, policies)),
+        hidden=(),
+    )
+
+
+def test_a_broker_shows_what_troth_has_there_and_what_others_have() -> None:
+    main = ready(broker(), principals=2, foreignGrants=3)
+    assert shown(messages(main=main)) == [
+        "MessageBroker messaging/main  ready",
+        "  kafka, mode Enforce, 2 principals, 3 foreign rules",
+    ]
+    unseen = ready(broker(mode="Observe"), "SecretMissing")
+    assert shown(messages(main=unseen)) == [
+        "MessageBroker messaging/main  not ready: SecretMissing",
+        "  kafka, mode Observe",
+        "  mend SecretMissing",
+    ]
+
+
+def test_of_many_policies_only_those_that_need_somebody_are_shown() -> None:
+    entry = {"identity": "shop/checkout", "action": "Publish"}
+    grants = [entry | {"state": "InSync"}, entry | {"state": "Live"}]
+    late = ready(orders("late", topic={"prefix": "prod.late."}), "AwaitingBroker", grants=grants)
+    lines = shown(messages(ready(orders()), late, main=ready(broker())))
+    assert lines[-5:] == [
+        "2 TopicPolicies, 1 of them not ready",
+        "",
+        "TopicPolicy shop/late  not ready: AwaitingBroker",
+        "  prod.late.* at messaging/main: 2 grants, 1 in sync",
+        "  mend AwaitingBroker",
+    ]
 
 
 def test_nothing_is_wider_than_a_hundred_columns() -> None:

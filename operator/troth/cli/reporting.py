@@ -1,7 +1,9 @@
 """A report as a person reads it, within the width of a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -9,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.standing import (
+    BrokerStanding,
     DomainStanding,
     IdentityStanding,
+    PolicyStanding,
     Report,
     RotationStanding,
     Standing,
@@ -20,6 +24,8 @@ from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.scalars import parse_moment
 from troth.resources.trust_domain_status import RotationPhase
 
+S = TypeVar("S", bound=Standing)
+
 WIDTH = 100
 _INDENT = (0, 0, 0, 2)
 _TOKEN_PHASES = tuple(phase for phase in RotationPhase if phase is not RotationPhase.REISSUING)
@@ -28,11 +34,17 @@ _STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow"}
 
 
 def show(console: Console, report: Report, now: datetime, *, single: bool) -> None:
-    """Print a report. Of many identities only those that are not ready are shown one by one."""
+    """Print a report. Of many identities and policies only those that are not ready are shown one
+    by one.
+    """
+    identities = {each: partial(_identity, each, now) for each in report.service_identities}
+    policies = {each: partial(_policy, each) for each in report.topic_policies}
     parts = [
         *(_domain(each, now) for each in report.trust_domains),
+        *map(_broker, report.message_brokers),
         *(_rotation(each, now) for each in report.credential_rotations),
-        *_identities(report.service_identities, now, single=single),
+        *_many("ServiceIdentity", "ServiceIdentities", identities, single=single),
+        *_many("TopicPolicy", "TopicPolicies", policies, single=single),
     ]
     for position, part in enumerate(parts):
         if position:
@@ -103,18 +115,40 @@ def _rotation(rotation: RotationStanding, now: datetime) -> RenderableType:
     )
 
 
-def _identities(
-    identities: tuple[IdentityStanding, ...], now: datetime, *, single: bool
+def _broker(broker: BrokerStanding) -> RenderableType:
+    facts = [f"{broker.type}, mode {broker.mode}"]
+    counts = (
+        (broker.principals, "principals"),
+        (broker.foreign_grants, "foreign rules"),
+        (broker.missing_grants, "missing"),
+        (broker.surplus_grants, "in surplus"),
+        (broker.braked_removals, "removals braked"),
+    )
+    facts += [f"{count} {what}" for count, what in counts if count is not None]
+    return _block("MessageBroker", broker, [Text(", ".join(facts))])
+
+
+def _policy(policy: PolicyStanding) -> RenderableType:
+    where = f"{policy.topic} at {policy.broker}"
+    grants = f"{policy.grants} grants, {policy.in_sync} in sync"
+    return _block("TopicPolicy", policy, [Text(f"{where}: {grants}")])
+
+
+def _many(
+    one: str,
+    many: str,
+    standings: Mapping[S, Callable[[], RenderableType]],
+    *,
+    single: bool,
 ) -> Iterator[RenderableType]:
     if single:
-        yield from (_identity(each, now) for each in identities)
+        yield from (shown() for shown in standings.values())
         return
-    unwell = [each for each in identities if each.ready != "True"]
-    if identities:
-        noun = "ServiceIdentity" if len(identities) == 1 else "ServiceIdentities"
+    unwell = [each for each in standings if each.ready != "True"]
+    if standings:
         rest = f", {len(unwell)} of them not ready" if unwell else ", ready"
-        yield Text(f"{len(identities)} {noun}{rest}", "bold")
-    yield from (_identity(each, now) for each in unwell)
+        yield Text(f"{len(standings)} {one if len(standings) == 1 else many}{rest}", "bold")
+    yield from (standings[each]() for each in unwell)
 
 
 def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:

@@ -6,7 +6,9 @@ from typing import Self
 
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.manifests import Manifest
+from troth.resources.message_broker import BrokerMode, BrokerType
 from troth.resources.model import Model
+from troth.resources.topic_policy_status import GrantState
 from troth.resources.trust_domain_status import RotationPhase
 
 
@@ -103,12 +105,36 @@ class IdentityStanding(Standing):
     certificate: CertificateStanding | None = None
 
 
+class BrokerStanding(Standing):
+    """A MessageBroker. The counts are None where it has not been looked at yet."""
+
+    type: str
+    mode: str
+    principals: int | None = None
+    foreign_grants: int | None = None
+    missing_grants: int | None = None
+    surplus_grants: int | None = None
+    braked_removals: int | None = None
+
+
+class PolicyStanding(Standing):
+    """A TopicPolicy: what it is about, how many grants it has, and how many of them are in sync."""
+
+    broker: str
+    topic: str
+    """A prefix has a star after it, which no name has."""
+    grants: int
+    in_sync: int
+
+
 class Report(Model):
     """Everything that was asked about."""
 
     trust_domains: tuple[DomainStanding, ...]
+    message_brokers: tuple[BrokerStanding, ...] = ()
     credential_rotations: tuple[RotationStanding, ...]
     service_identities: tuple[IdentityStanding, ...]
+    topic_policies: tuple[PolicyStanding, ...] = ()
     hidden: tuple[str, ...]
     """The kinds that the person may not see, or not in every namespace."""
 
@@ -181,6 +207,35 @@ def identity_standing(identity: Manifest) -> IdentityStanding:
             not_after=certificate["notAfter"],
             renew_at=certificate["renewAt"],
         ),
+    )
+
+
+def broker_standing(broker: Manifest) -> BrokerStanding:
+    """Return where a MessageBroker stands."""
+    spec, status = broker["spec"], _status(broker)
+    return BrokerStanding.of(
+        broker,
+        type=next((each.value for each in BrokerType if each.value in spec), ""),
+        mode=spec.get("mode", BrokerMode.ENFORCE.value),
+        principals=status.get("principals"),
+        foreign_grants=status.get("foreignGrants"),
+        missing_grants=status.get("missingGrants"),
+        surplus_grants=status.get("surplusGrants"),
+        braked_removals=status.get("brakedRemovals"),
+    )
+
+
+def policy_standing(policy: Manifest) -> PolicyStanding:
+    """Return where a TopicPolicy stands."""
+    spec, grants = policy["spec"], _status(policy).get("grants") or []
+    broker, topic = spec["brokerRef"], spec["topic"]
+    namespace = broker.get("namespace") or policy["metadata"].get("namespace")
+    return PolicyStanding.of(
+        policy,
+        broker=f"{namespace}/{broker['name']}",
+        topic=topic.get("name") or f"{topic.get('prefix', '')}*",
+        grants=len(grants),
+        in_sync=sum(each.get("state") == GrantState.IN_SYNC.value for each in grants),
     )
 
 

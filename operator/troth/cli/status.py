@@ -1,4 +1,4 @@
-"""`troth status`: where trust domains, rotations and identities stand."""
+"""`troth status`: where trust domains, brokers, rotations, identities and policies stand."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def status(
         typer.Argument(
             metavar="KIND/NAME",
             parser=parse_target,
-            help="One resource: td/production, sid/payments, or cr/payments-rotation.",
+            help="One resource: td/production, sid/payments, mb/main, tp/orders, cr/monthly.",
         ),
     ] = None,
     *,
@@ -45,7 +45,9 @@ def status(
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Show where everything stands: trust domains and their roots, rotations, identities."""
+    """Show where everything stands: trust domains and their roots, brokers, rotations, identities
+    and policies.
+    """
     with operator_extra():
         from troth.cli.access import home  # noqa: PLC0415
     if not everywhere and not namespace:

@@ -3,13 +3,21 @@
 from dataclasses import dataclass, field
 
 from troth.cli.access import FORBIDDEN, PersonalServer
-from troth.cli.standing import Report, domain_standing, identity_standing, rotation_standing
+from troth.cli.standing import (
+    Report,
+    broker_standing,
+    domain_standing,
+    identity_standing,
+    policy_standing,
+    rotation_standing,
+)
 from troth.cli.targets import Named
 from troth.cluster.errors import ApiError
 from troth.resources.manifests import Fault, FaultyManifests, Manifest
 from troth.resources.references import Ref
 
 DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
+BROKER, POLICY = "MessageBroker", "TopicPolicy"
 
 
 @dataclass
@@ -47,6 +55,8 @@ async def survey(server: PersonalServer, target: Named | None, namespace: str) -
     await seen.read(DOMAIN, namespaced=False)
     await seen.read(IDENTITY)
     await seen.read(ROTATION)
+    await seen.read(BROKER)
+    await seen.read(POLICY)
     complete = IDENTITY not in seen.hidden
     shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
     return Report(
@@ -54,16 +64,20 @@ async def survey(server: PersonalServer, target: Named | None, namespace: str) -
             domain_standing(each, seen.objects[IDENTITY], complete=complete)
             for each in shown[DOMAIN]
         ),
+        message_brokers=tuple(map(broker_standing, shown[BROKER])),
         credential_rotations=tuple(map(rotation_standing, shown[ROTATION])),
         service_identities=tuple(map(identity_standing, shown[IDENTITY])),
+        topic_policies=tuple(map(policy_standing, shown[POLICY])),
         hidden=tuple(seen.hidden),
     )
 
 
 def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
     return {
+        kind: [each for each in seen.objects[kind] if _is_in(namespace, each)]
+        for kind in (IDENTITY, BROKER, POLICY)
+    } | {
         DOMAIN: seen.objects[DOMAIN],
-        IDENTITY: [each for each in seen.objects[IDENTITY] if _is_in(namespace, each)],
         ROTATION: [
             each
             for each in seen.objects[ROTATION]
@@ -89,7 +103,8 @@ def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[
         for each in seen.objects[ROTATION]
         if each["spec"]["target"] == {"kind": kind, "name": name} and _is_in(where, each)
     ]
-    return {DOMAIN: [], IDENTITY: [], ROTATION: rotations} | {kind: found}
+    nothing: dict[str, list[Manifest]] = {each: [] for each in (DOMAIN, IDENTITY, BROKER, POLICY)}
+    return nothing | {ROTATION: rotations} | {kind: found}
 
 
 def _is_in(namespace: str, manifest: Manifest) -> bool:
