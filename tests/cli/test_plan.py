@@ -9,10 +9,11 @@ from typer.testing import CliRunner, Result
 
 from tests import broker_builders
 from tests.broker_builders import ORDERS, give_credentials, orders, publisher, tell
+from tests.builders import Manifest
 from tests.cli import market
 from tests.cli.shop import SHOP, written
 from tests.messaging import KAFKA, broker
-from troth.cli.broker_preview import at_brokers
+from troth.cli.broker_preview import AtBrokers, at_brokers
 from troth.cli.main import app
 from troth.world.world import World
 
@@ -203,10 +204,12 @@ def test_a_schema_in_the_folder_is_read_and_is_no_change_of_troths(tmp_path: Pat
     assert 'schema: \'{"type":"object"}\'' in output
 
 
-def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> None:
+def taken_back(**spec: list[Manifest]) -> AtBrokers:
+    """What changes when the policy is as `spec` says, at a broker that has all of its three rules,
+    and of whose brake two may be removed.
+    """
     cluster = broker_builders.market(broker(brake={"maxRemovals": 2}))
-    for ref in (broker_builders.CHECKOUT, broker_builders.FULFILMENT):
-        give_credentials(cluster, ref)
+    give_credentials(cluster, broker_builders.CHECKOUT, broker_builders.FULFILMENT)
     stored = cluster.objects["TopicPolicy", ORDERS]
     stored["metadata"]["finalizers"] = ["troth.dev/broker"]
     cluster.put(stored)
@@ -214,8 +217,12 @@ def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> No
     before = World("")
     for manifest in cluster.objects.values():
         before.observe(manifest)
-    cluster.put(orders(producers=[], consumers=[]))
-    changes = at_brokers(before, cluster.world)
+    cluster.put(orders("orders", **spec))
+    return at_brokers(before, cluster.world)
+
+
+def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> None:
+    changes = taken_back(producers=[], consumers=[])
     assert changes.begin == ()
     assert changes.end == (
         "prod.orders.v1 at messaging/main → shop/fulfilment, group fulfilment",
@@ -228,3 +235,9 @@ def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> No
             "troth.dev/allow-removals"
         ),
     )
+
+
+def test_no_brake_holds_what_is_still_granted() -> None:
+    changes = taken_back(producers=[])
+    assert changes.end == ("shop/checkout → prod.orders.v1 at messaging/main",)
+    assert changes.attention == ()
