@@ -8,6 +8,8 @@ from tests.builders import Cluster, stamp
 from troth.planning.broker_finalizer import FINALIZER
 from troth.planning.plan import ChangeBroker, Plan, SetFinalizers
 from troth.planning.planner import plan
+from troth.trust.grants import Rule
+from troth.world.broker_facts import Place
 from troth.world.keys import broker_key
 
 
@@ -37,7 +39,7 @@ def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_m
     (step,) = planned(cluster, timedelta(0)).steps
     assert isinstance(step, ChangeBroker)
     look = cluster.world.brokers.look(MAIN)
-    refused = {**dict.fromkeys(step.removals, "no"), **dict.fromkeys(step.revocations, "no")}
+    refused: dict[Rule | Place, str] = dict.fromkeys((*step.removals, *step.revocations), "no")
     cluster.world.brokers.saw(MAIN, replace(look, failures=refused).tried(0.0))
     assert planned(cluster, timedelta(minutes=9)).steps == ()
     *_, let_go = planned(cluster, timedelta(minutes=10)).steps
