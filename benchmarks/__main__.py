@@ -12,6 +12,7 @@ from enum import StrEnum
 from rich.console import Console
 
 from benchmarks import (
+    brokers,
     budgets,
     convergence,
     edge,
@@ -40,6 +41,7 @@ class Benchmark(StrEnum):
     MIDDLEWARE = "middleware"
     ISSUER = "issuer"
     VIEW = "view"
+    BROKERS = "brokers"
 
 
 REPORTS = {
@@ -53,6 +55,7 @@ REPORTS = {
     Benchmark.MIDDLEWARE: middleware.reports,
     Benchmark.ISSUER: issuer.reports,
     Benchmark.VIEW: view.reports,
+    Benchmark.BROKERS: brokers.reports,
 }
 
 

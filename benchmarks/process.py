@@ -113,6 +113,10 @@ class Process:
         """Return what it has asked of the API server."""
         return asked(await self._page("metrics"))
 
+    async def metrics(self) -> str:
+        """Return all that it tells of itself."""
+        return await self._page("metrics")
+
     def memory(self) -> Memory:
         """Return what it holds, as the kernel says."""
         status = dict(

@@ -24,6 +24,8 @@ COLLECTIONS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "CredentialRotation": f"/apis/{API_VERSION}/namespaces/{{}}/credentialrotations",
     "ServiceIdentity": f"/apis/{API_VERSION}/namespaces/{{}}/serviceidentities",
+    "MessageBroker": f"/apis/{API_VERSION}/namespaces/{{}}/messagebrokers",
+    "TopicPolicy": f"/apis/{API_VERSION}/namespaces/{{}}/topicpolicies",
 }
 
 

@@ -13,7 +13,9 @@ GIVEN_UP = 2.0
 
 @pytest.fixture
 def stage(kafka_server: KafkaServer, mine: str, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setitem(Kafka.__init__.__kwdefaults__, "timeout", GIVEN_UP)
+    defaults = Kafka.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "timeout", GIVEN_UP)
     made = Stage(kafka_server, mine)
     make_topics(kafka_server, [made.topic])
     return made

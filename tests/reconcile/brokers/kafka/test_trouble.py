@@ -1,6 +1,7 @@
 """A Kafka that is away, hangs, or has forgotten something: it is said, and put right afterwards."""
 
 import asyncio
+from concurrent.futures import Future
 
 from confluent_kafka.admin import ScramMechanism, UserScramCredentialDeletion
 
@@ -89,8 +90,9 @@ async def _fall_after_the_first_credential(stage: Stage) -> None:
     admin = bare(stage.server)
 
     async def told() -> bool:
-        users = admin.describe_user_scram_credentials(request_timeout=PATIENCE)
-        return any(name.startswith(stage.mine) for name in await asyncio.to_thread(users.result))
+        asked = admin.describe_user_scram_credentials(request_timeout=PATIENCE)
+        assert isinstance(asked, Future)  # by name there would be one for each
+        return any(name.startswith(stage.mine) for name in await asyncio.to_thread(asked.result))
 
     await becomes(told)
     stage.server.stop(grace=0)
