@@ -46,6 +46,8 @@ def watched(cluster: Cluster, told: str, change: Callable[..., Keys], *what: Any
     after = everything_said(cluster)
     forgotten = [str(key) for key in EVERYBODY if before[key] != after[key] and key not in named]
     assert not forgotten, f"{told}: {forgotten}"
+    cluster.world.judged.clear()
+    assert everything_said(cluster) == after, f"{told}: a grant is not judged anew"
 
 
 def leaving(manifest: Manifest) -> Manifest:

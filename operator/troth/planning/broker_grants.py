@@ -47,7 +47,7 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
     staying: set[str] = set()
     messaging = world.brokers.messaging
     enforced = broker.spec.mode is BrokerMode.ENFORCE
-    for each in grants_at(world.registry, messaging, broker.ref):
+    for each in grants_at(world.registry, messaging, broker.ref, world.judged):
         found = granted(broker, each)
         if each.grant is None or not found:
             continue

@@ -184,6 +184,8 @@ class BrokerWork:
         declared = brokers.declared(broker.ref)
         if declared is None or not _same(declared, broker):  # then another may have been seen
             raise Overtaken
+        # whoever was ever forgotten when something changed is forgotten until now and no longer
+        self._world.judged.clear()
         now = self._clock.uptime()
         brokers.saw(
             broker.ref,

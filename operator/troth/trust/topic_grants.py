@@ -1,7 +1,8 @@
 """Every grant that anybody declares, with its state, and what the live ones come to at a broker."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
+from itertools import chain
 
 from troth.resources.references import Ref
 from troth.resources.topic_policy_status import Action, GrantState
@@ -80,13 +81,22 @@ def _alone(
             yield Asked(identity, action)
 
 
-def grants_at(registry: Registry, messaging: Messaging, broker: Ref) -> tuple[TopicGrant, ...]:
-    """Return every grant of every policy that names a broker, sorted."""
-    return tuple(
-        grant
-        for policy in sorted(messaging.at(broker))
-        for grant in grants_of(registry, messaging, policy)
-    )
+def grants_at(
+    registry: Registry,
+    messaging: Messaging,
+    broker: Ref,
+    judged: MutableMapping[Ref, tuple[TopicGrant, ...]] | None = None,
+) -> tuple[TopicGrant, ...]:
+    """Return every grant of every policy that names a broker, sorted.
+
+    `judged` has those of policies about which nothing has changed, and takes in the others'.
+    """
+    known = judged if judged is not None else {}
+    policies = sorted(messaging.at(broker))
+    for policy in policies:
+        if policy not in known:
+            known[policy] = grants_of(registry, messaging, policy)
+    return tuple(chain.from_iterable(known[policy] for policy in policies))
 
 
 def obstacle_to_all(registry: Registry, messaging: Messaging, policy: Ref) -> Obstacle | None:

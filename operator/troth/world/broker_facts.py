@@ -47,9 +47,12 @@ class Ledger:
         """Return the principals of whom a later ledger says something else that an identity waits
         for: which credentials they have, and which of their rules are retained.
         """
-        credentials = self.credentials.items() ^ after.credentials.items()
-        places = {place[0] for place, _ in credentials}
-        return frozenset(places | {rule.principal for rule in self.retained ^ after.retained})
+        places = dict(self.credentials.items() ^ after.credentials.items())
+        # one that is being told where none was is nothing to go by yet
+        waiting = {
+            place[0] for place in places if place in self.credentials or after.credentials[place]
+        }
+        return frozenset(waiting | {rule.principal for rule in self.retained ^ after.retained})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches
+from troth.trust.topic_grants import TopicGrant
 from troth.world import observe
 from troth.world.affected import (
     around_domain,
@@ -80,6 +81,9 @@ class World:
     rotations: Rotations = field(init=False)
     services: Services = field(default_factory=Services)
     schemas: Schemas = field(default_factory=Schemas)
+    judged: dict[Ref, tuple[TopicGrant, ...]] = field(default_factory=dict)
+    """The grants of policies of which nothing has changed since they were judged: to judge all of
+    them takes most of the time that the plan of a broker does."""
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)
@@ -159,6 +163,8 @@ class World:
             for named in affected:
                 self.tokens.entries.pop(named.ref, None)
         affected |= self.brokers.leaving_with(affected)
+        for named in affected:
+            self.judged.pop(named.ref, None)
         return affected | self.rotations.concerned(affected)
 
     def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
