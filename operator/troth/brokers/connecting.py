@@ -55,6 +55,16 @@ def connect(broker: MessageBroker, admin: Mapping[str, bytes], authorities: str)
     raise UnsupportedError(f"Troth cannot administer {broker.spec.type} yet")
 
 
+def admin_scram(broker: MessageBroker, admin: Mapping[str, bytes]) -> "Scram | None":
+    """Return the user and password that a Secret administers Kafka with, None where it is none.
+
+    Raises `BrokerError` as `connect` does.
+    """
+    if broker.spec.kafka is None or LEAF in admin or KEY in admin:
+        return None
+    return _scram(_Given(broker, broker.spec.kafka.admin_secret_ref.name, admin))
+
+
 class _Given:
     """The data of an admin Secret, each value asked for by its key."""
 

@@ -24,8 +24,13 @@ def issue(request: CredentialRequest, now: datetime) -> tuple[str, str]:  # noqa
     """Return a new password, twice; raises `ValueError` for a principal that no file could say."""
     if not ALLOWED.fullmatch(request.principal):
         raise ValueError("a principal of Kafka has letters, digits, dots, underscores and dashes")
-    password = secrets.token_urlsafe(32)
+    password = new_password()
     return password, password
+
+
+def new_password() -> str:
+    """Return a password of 256 random bits."""
+    return secrets.token_urlsafe(32)
 
 
 def material_of(principal: str, secret: str) -> str:  # noqa: ARG001 - anybody's

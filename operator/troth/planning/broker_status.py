@@ -1,5 +1,6 @@
 """How a broker's status tells of what was seen there, and of what is wrong."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from troth.resources.message_broker_status import MessageBrokerStatus
 from troth.world.facts import Fault
 
 REACHABLE, IN_SYNC, BRAKED = "Reachable", "InSync", "Braked"
+ADMIN_ROTATES = "AdminRotates"
 ON_ITS_WAY = frozenset(
     {
         *("NotSeenYet", "Changing", "AwaitingCredentials", "Revoking"),
@@ -34,7 +36,8 @@ class Judged:
 
 def judged(view: BrokerView) -> Judged:
     """Return how a broker stands."""
-    return Judged((_reachable(view), _in_sync(view), _network(view)), (_braked(view),))
+    needed = (_reachable(view), _in_sync(view), _network(view))
+    return Judged(needed, (_braked(view), *_admin(view)))
 
 
 def broker_status(view: BrokerView) -> dict[str, Any]:
@@ -146,6 +149,17 @@ def _braked(view: BrokerView) -> Verdict:
         message = "removals wait for a person; see InSync"
         return verdicts.true(BRAKED, "TooManyRemovals", message)
     return verdicts.false(BRAKED, "Released")
+
+
+def _admin(view: BrokerView) -> Iterator[Verdict]:
+    """Yield how the credential that administers the broker stands, where it is to be replaced."""
+    if view.admin is None:
+        return
+    fault = view.admin.fault
+    if fault is not None:
+        yield verdicts.false(ADMIN_ROTATES, fault.reason, fault.message)
+    else:
+        yield verdicts.true(ADMIN_ROTATES, str(view.admin.phase))
 
 
 def _some(names: frozenset[str]) -> str:

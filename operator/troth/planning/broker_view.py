@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from troth.planning.admin_rotation import AdminStanding, plan_admin
 from troth.planning.broker_grants import broker_grants, grants_that_outlive
 from troth.planning.broker_network import BrokerNetwork, plan_broker_network
 from troth.planning.broker_rules import unsupported
@@ -11,6 +12,7 @@ from troth.planning.plan import ChangeBroker
 from troth.resources.message_broker import BrokerMode, MessageBroker
 from troth.world.broker_facts import KeptLedger, Ledger, Look
 from troth.world.facts import Fault
+from troth.world.keys import broker_key
 from troth.world.world import World
 
 FIRST_RETRY = 1.0
@@ -24,7 +26,8 @@ class BrokerView:
 
     `fault` is why nothing can be told of it or done there, `work` what there is to do, None while
     that cannot be told. `network` is None while something is under way at the broker, when nothing
-    is planned at all, and for one that is being deleted.
+    is planned at all, and for one that is being deleted. `admin` is where the replacement of the
+    credential stands that administers it, None where nobody asks for one and none is under way.
     """
 
     broker: MessageBroker
@@ -33,6 +36,7 @@ class BrokerView:
     fault: Fault | None
     work: Work | None
     network: BrokerNetwork | None
+    admin: AdminStanding | None
     uptime: float
     now: datetime
 
@@ -66,12 +70,20 @@ def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
     look = world.brokers.look(broker.ref)
     kept = world.brokers.ledgers.get(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
+    admin = _admin(broker, world, now)
     if look.busy:
-        return BrokerView(broker, look, kept, fault, None, None, world.uptime, now)
+        return BrokerView(broker, look, kept, fault, None, None, admin, world.uptime, now)
     ledger = world.brokers.ledger(broker.ref) or Ledger()
     leaving = broker.metadata.deletion_timestamp is not None
     grants = (grants_that_outlive if leaving else broker_grants)(broker, ledger, world)
     seen = look.observed if fault is None else None
     work = broker_work(broker, grants, seen, world) if seen is not None else None
     network = None if leaving else plan_broker_network(broker, grants, world, now)
-    return BrokerView(broker, look, kept, fault, work, network, world.uptime, now)
+    return BrokerView(broker, look, kept, fault, work, network, admin, world.uptime, now)
+
+
+def _admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding | None:
+    ledger = world.brokers.ledger(broker.ref)
+    under_way = ledger is not None and ledger.admin is not None
+    asked = under_way or world.rotations.of(broker_key(broker.ref))
+    return plan_admin(broker, world, now) if asked else None

@@ -69,6 +69,7 @@ def broker_work(
                 if ledger.credentials.get((each.principal, each.slot)) != each.fingerprint
             },
         },
+        ledger.admin,
     )
     step = ChangeBroker(
         broker.ref,
@@ -77,6 +78,7 @@ def broker_work(
             changes.ledger_after,
             grants.retained & changes.ledger_after,
             _told(before.credentials, telling, revocations),
+            ledger.admin,
         ),
         telling,
         tuple(sorted(changes.additions)),

@@ -4,12 +4,13 @@ It changes nothing itself: what it asks for is read by whoever plans its target,
 `troth.planning.schedule`. What it tells is read here from the target, a kind at a time.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from troth.pki.certificates import Leaf
 from troth.planning import status as verdicts
+from troth.planning.admin_rotation import plan_admin
 from troth.planning.authority import plan_rotation
 from troth.planning.broker_credentials import Standing, plan_broker_credentials
 from troth.planning.identity_view import View, gather
@@ -28,6 +29,7 @@ from troth.resources.credential_rotation import (
     CredentialRotationStatus,
     TargetKind,
 )
+from troth.resources.references import Ref
 from troth.resources.scalars import format_duration, format_time
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
@@ -106,20 +108,18 @@ def _verdict(progress: Progress) -> Verdict:
 
 def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Progress:
     key, kind = target_key(rotation), rotation.spec.target.kind
-    if kind not in PROGRESS:
-        message = (
-            f"what Troth administers a {kind} with is replaced by whoever writes its admin Secret; "
-            "delete this"
-        )
-        return Progress(fault=Fault("Unsupported", message))
     if not world.rotations.may(rotation):
         message = (
             f"a root is rotated only from Troth's own namespace; create this in the namespace "
             f"{world.own_namespace}"
         )
         return Progress(fault=Fault("NotFromHere", message))
-    declared = world.registry.domains if key.kind == "TrustDomain" else world.registry.identities
-    if (key.ref.name if key.kind == "TrustDomain" else key.ref) not in declared:
+    declared: dict[TargetKind, Container[object]] = {
+        TargetKind.TRUST_DOMAIN: {Ref("", name) for name in world.registry.domains},
+        TargetKind.SERVICE_IDENTITY: world.registry.identities,
+        TargetKind.MESSAGE_BROKER: world.brokers.messaging.brokers,
+    }
+    if key.ref not in declared[kind]:
         return Progress(fault=Fault("TargetMissing", f"create the {key}, or delete this"))
     progress = PROGRESS[kind](key, world, now)
     fault = _window_fault(rotation, now)
@@ -202,6 +202,18 @@ def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
     return _together(at_brokers)
 
 
+def _of_message_broker(key: Key, world: World, now: datetime) -> Progress:
+    standing = plan_admin(world.brokers.messaging.brokers[key.ref], world, now)
+    return Progress(
+        phase=standing.phase,
+        made_at=standing.made_at,
+        due=standing.due,
+        blockers=(standing.fault.message,) if standing.stuck and standing.fault else (),
+        wait=standing.wait,
+        fault=standing.fault,
+    )
+
+
 def _together(parts: tuple[Progress, ...]) -> Progress:
     """Return where credentials stand that are rotated by one word: as far as the slowest of them,
     and made when the oldest was.
@@ -267,4 +279,5 @@ def _overlap_fault(leaf: Leaf, rotations: Iterable[CredentialRotation]) -> Fault
 PROGRESS: dict[TargetKind, Callable[[Key, World, datetime], Progress]] = {
     TargetKind.TRUST_DOMAIN: _of_trust_domain,
     TargetKind.SERVICE_IDENTITY: _of_service_identity,
+    TargetKind.MESSAGE_BROKER: _of_message_broker,
 }

@@ -55,6 +55,13 @@ def _steps(view: BrokerView) -> Iterator[Step]:
         yield LookAt(broker.ref)
     elif view.change is not None and (not view.look.suspect or _has_news(view.change, view.look)):
         yield view.change if view.leaving or is_held(broker) else take_hold(broker)
+    elif view.admin is not None and view.admin.step is not None and _is_in_sync(view):
+        yield view.admin.step if is_held(broker) else take_hold(broker)
+
+
+def _is_in_sync(view: BrokerView) -> bool:
+    """Say whether there is nothing to do at a broker that stays, as far as can be told."""
+    return view.work is not None and not view.leaving and not view.look.suspect
 
 
 def _has_news(change: ChangeBroker, look: Look) -> bool:
@@ -113,5 +120,7 @@ def _dues(view: BrokerView) -> Iterator[datetime]:
     ends = patience_ends(view.broker)
     if ends is not None:
         yield ends
+    if view.admin is not None:
+        yield from view.admin.dues(view.now)
     if view.network is not None and view.network.due is not None:
         yield view.network.due

@@ -11,7 +11,7 @@ from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
-from troth.world.broker_facts import Ledger, Place
+from troth.world.broker_facts import AdminShown, Ledger, Place
 from troth.world.facts import Manifest
 from troth.world.keys import Key
 
@@ -303,7 +303,32 @@ class ChangeBroker:
     """Whether there is no ledger though there was one, so that nothing is removed."""
 
 
-BackgroundStep = LookAt | ChangeBroker
+class AdminTurn(StrEnum):
+    """What is done to the credential that administers a broker.
+
+    REPLACE: another one is told to the broker, tried, and written into the admin Secret. RETIRE:
+    the one before is revoked. WITHDRAW: the one that Troth made is revoked, for the Secret has
+    another.
+    """
+
+    REPLACE = "Replace"
+    RETIRE = "Retire"
+    WITHDRAW = "Withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAdmin:
+    """The next turn of the credential that administers a broker, in the background.
+
+    Nothing is done where the admin Secret has another one by now than was `shown`.
+    """
+
+    broker: Ref
+    turn: AdminTurn
+    shown: AdminShown
+
+
+BackgroundStep = LookAt | ChangeBroker | TurnAdmin
 
 WriteStep = (
     Apply

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from troth.brokers.admins import place_of
 from troth.brokers.connecting import connect
 from troth.brokers.protocol import Broker
 from troth.cluster.errors import ApiError
 from troth.reconcile.broker_faults import SecretMissingError, missing
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
+from troth.world.broker_facts import AdminShown
+from troth.world.broker_secrets import written_at
 from troth.world.facts import Manifest
 from troth.world.observe import ROOTS, decoded
 
@@ -30,11 +33,15 @@ class Reads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """An adapter, a digest of what it was made from, and the roots that verify its servers."""
+    """An adapter, a digest of what it was made from, and the roots that verify its servers.
+
+    `shown` is which credential it administers with.
+    """
 
     adapter: Broker
     made_from: bytes = field(repr=False)
     authorities: str = field(repr=False)
+    shown: AdminShown
 
 
 class Connections:
@@ -56,18 +63,21 @@ class Connections:
         """
         described, known = broker.spec.described, self._connected.get(broker.ref)
         try:
-            admin = await self._data(Ref(broker.ref.namespace, described.admin_secret_ref.name))
+            secret = await self._secret(Ref(broker.ref.namespace, described.admin_secret_ref.name))
             authorities = await self._authorities(broker)
         except SecretMissingError:
             if known is not None and broker.metadata.deletion_timestamp is not None:
                 return known
             raise
+        admin = decoded(secret)
         made_from = _digest(described.model_dump_json(), admin, authorities)
         if known is not None and known.made_from == made_from:
             return known
         await self.end(broker.ref)
         adapter = connect(broker, admin, authorities)
-        connected = self._connected[broker.ref] = Connected(adapter, made_from, authorities)
+        place, fingerprint = place_of(broker, admin)
+        shown = AdminShown(place, fingerprint, written_at(secret))
+        connected = self._connected[broker.ref] = Connected(adapter, made_from, authorities, shown)
         return connected
 
     async def end(self, broker: Ref) -> None:
@@ -86,14 +96,14 @@ class Connections:
         if tls is None or tls.ca_secret_ref is None:
             return ""
         secret = Ref(broker.ref.namespace, tls.ca_secret_ref.name)
-        data = await self._data(secret)
+        data = decoded(await self._secret(secret))
         if ROOTS not in data:
             raise missing(secret, ROOTS)
         return data[ROOTS].decode("utf-8", "replace")
 
-    async def _data(self, secret: Ref) -> dict[str, bytes]:
+    async def _secret(self, secret: Ref) -> Manifest:
         try:
-            return decoded(await self._reads.get("Secret", secret))
+            return await self._reads.get("Secret", secret)
         except ApiError as error:
             if error.status == NOT_FOUND:
                 raise missing(secret) from None

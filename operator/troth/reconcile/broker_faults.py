@@ -23,6 +23,14 @@ class SecretMissingError(BrokerError):
     """A Secret that a broker names is not there, or has not what it should."""
 
 
+class NewAdminRefusedError(BrokerError):
+    """A broker was told another admin credential and does not take it."""
+
+
+class Overtaken(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
+    """What was planned does not hold any more; it is planned anew."""
+
+
 class TakenError(BrokerError):
     """What is not Troth's stands where a ledger belongs."""
 
@@ -50,6 +58,8 @@ def fault_of(error: BrokerError | ApiError | TimeoutError, broker: Ref) -> Fault
         return Fault("SecretMissing", str(error))
     if isinstance(error, TakenError):
         return Fault("Conflict", str(error))
+    if isinstance(error, NewAdminRefusedError):
+        return Fault("NewAdminRefused", str(error))
     if isinstance(error, BrokerError):
         reasons = (reason for kind, reason in REASONS.items() if isinstance(error, kind))
         return Fault(next(reasons, "BrokerFailed"), str(error))

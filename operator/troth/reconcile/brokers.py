@@ -14,16 +14,17 @@ import structlog
 
 from troth.brokers.protocol import Batch, Broker, BrokerError, Credential, Login
 from troth.cluster.errors import ApiError
-from troth.planning.plan import ChangeBroker, LookAt, Telling
-from troth.reconcile.broker_connections import NOT_FOUND, Connections, Reads
-from troth.reconcile.broker_faults import fault_of, taken
+from troth.planning.plan import BackgroundStep, ChangeBroker, LookAt, Telling, TurnAdmin
+from troth.reconcile.broker_admins import AdminTurns, Secrets
+from troth.reconcile.broker_connections import NOT_FOUND, Connections
+from troth.reconcile.broker_faults import Overtaken, fault_of, taken
 from troth.reconcile.clock import Clock
 from troth.reconcile.notice import Notice
 from troth.reconcile.tally import Tally, count_changes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
-from troth.world.broker_facts import Ledger, Observed, Place
+from troth.world.broker_facts import AdminShown, Ledger, Observed, Place
 from troth.world.brokers import credential_ref, identity_of
 from troth.world.facts import Fault, Manifest
 from troth.world.keys import Key, Keys, broker_key
@@ -64,10 +65,6 @@ class Credentials(Protocol):
         """Forget a credential that is revoked."""
 
 
-class Overtaken(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
-    """What was planned does not hold any more; it is planned anew."""
-
-
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the work at brokers touches beside brokers.
@@ -76,7 +73,7 @@ class Surroundings:
     is another by now, `concern` has keys looked at again, `tell` makes an Event, `tally` counts.
     """
 
-    reads: Reads
+    reads: Secrets
     permit: Permit
     credentials: Credentials
     keep: Callable[[MessageBroker, Manifest], Awaitable[None]]
@@ -94,8 +91,17 @@ class BrokerWork:
         self._around = surroundings
         self._connections = Connections(surroundings.reads)
         self._tasks: dict[Ref, asyncio.Task[None]] = {}
+        self._admins = AdminTurns(
+            secrets=surroundings.reads,
+            connections=self._connections,
+            ledger=world.brokers.ledger,
+            require=self._require_all,
+            keep=self._keep,
+            tell=self._tell_broker,
+            now=clock.now,
+        )
 
-    def begin(self, step: LookAt | ChangeBroker) -> None:
+    def begin(self, step: BackgroundStep) -> None:
         """Begin a step at its broker; nothing where something is under way there already."""
         if step.broker in self._tasks:
             return
@@ -134,7 +140,7 @@ class BrokerWork:
         await asyncio.gather(*list(self._tasks.values()), return_exceptions=True)
         await self._connections.close()
 
-    async def _carry_out(self, step: LookAt | ChangeBroker) -> None:
+    async def _carry_out(self, step: BackgroundStep) -> None:
         """Do it, and note in the world what came of it."""
         ref, affected = step.broker, {broker_key(step.broker)}
         try:
@@ -154,14 +160,16 @@ class BrokerWork:
             if self._world.brokers.declared(ref) is None:  # gone meanwhile
                 self._world.brokers.forget_look(ref)
                 await self._connections.end(ref)
-            self._around.concern(affected)
+            self._around.concern(affected | self._world.rotations.concerned({broker_key(ref)}))
 
-    async def _done(self, step: LookAt | ChangeBroker) -> Keys:
+    async def _done(self, step: BackgroundStep) -> Keys:
         broker = self._world.brokers.declared(step.broker)
         if broker is None:
             return set()
         if isinstance(step, LookAt):
             return await self._look_at(broker)
+        if isinstance(step, TurnAdmin):
+            return await self._turn_admin(broker, step)
         return await self._change(broker, step)
 
     def _failed(self, ref: Ref, fault: Fault | None) -> Keys:
@@ -198,6 +206,7 @@ class BrokerWork:
                 suspect=False,
                 fault=None,
                 authorities=connected.authorities,
+                admin=_dated(connected.shown, before.admin, now),
             ),
         )
         known = before.observed
@@ -206,6 +215,23 @@ class BrokerWork:
         changed = {rule.principal for rule in known.rules ^ observed.rules}
         changed |= {principal for principal, _ in known.credentials ^ observed.credentials}
         return brokers.of_principals(broker.ref, changed) if changed else set()
+
+    # The credential that administers
+
+    async def _turn_admin(self, broker: MessageBroker, step: TurnAdmin) -> Keys:
+        """Take a turn. That it fails is noted of the credential alone: the broker still answers."""
+        connected, fault = await self._admins.seen(broker, step), None
+        try:
+            await self._admins.take(broker, step, connected)
+        except (BrokerError, ApiError) as error:
+            fault = fault_of(error, broker.ref)
+            log.warning(
+                "admin credential not replaced", broker=str(broker.ref), reason=fault.reason
+            )
+        look = self._world.brokers.look(broker.ref).anew()
+        noted = replace(look, admin_fault=fault, admin_tried_at=self._clock.uptime())
+        self._world.brokers.saw(broker.ref, noted)
+        return set()
 
     # Changing
 
@@ -283,6 +309,10 @@ class BrokerWork:
         if kept_ledger(found).ledger != known.ledger:
             raise Overtaken
 
+    async def _require_all(self, broker: MessageBroker) -> None:
+        await self._require_ledger(broker)
+        self._require_permit()
+
     def _require_permit(self) -> None:
         if self._around.permit.remaining <= 0:
             raise Overtaken
@@ -320,14 +350,15 @@ class BrokerWork:
             "the ledger of what Troth made at the broker is gone; what is declared was taken in, "
             "and nothing was removed for that"
         )
-        notice = Notice("LedgerLost", note, "Warning")
+        await self._tell_broker(broker, Notice("LedgerLost", note, "Warning"))
+
+    async def _tell_broker(self, broker: MessageBroker, notice: Notice) -> None:
         await self._around.tell(broker_key(broker.ref), broker.metadata.uid, notice)
 
     async def _tell(self, broker: MessageBroker, step: ChangeBroker, failed: Failed) -> None:
-        key, uid = broker_key(broker.ref), broker.metadata.uid
         if step.repaired and not failed:
             note = "the broker did not have what is declared, and was put right"
-            await self._around.tell(key, uid, Notice("Repaired", note))
+            await self._tell_broker(broker, Notice("Repaired", note))
 
     def _note_changed(self, ref: Ref, step: ChangeBroker, failed: Failed) -> None:
         look, now = self._world.brokers.look(ref), self._clock.uptime()
@@ -363,7 +394,13 @@ def _as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
         if isinstance(change, tuple) and change in before.credentials:
             credentials[change] = before.credentials[change]
     kept = frozenset(rule for rule in before.rules - after.rules if rule in failed)
-    return Ledger(after.rules | kept, after.retained, credentials)
+    return Ledger(after.rules | kept, after.retained, credentials, after.admin)
+
+
+def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
+    """Return an admin credential with since when it is known to administer."""
+    same = before is not None and replace(shown, since=before.since) == before
+    return replace(shown, since=before.since if same and before is not None else uptime)
 
 
 def _secret_of(broker: MessageBroker, place: Place) -> Ref | None:

@@ -37,13 +37,15 @@ from troth.planning.plan import (
     Restart,
     SetFinalizers,
     Step,
+    TurnAdmin,
     TurnCredential,
     UpdateIssuer,
     UpdatePublic,
 )
 from troth.planning.planner import plan as make_plan
-from troth.reconcile.broker_connections import Reads
-from troth.reconcile.brokers import BrokerWork, Overtaken, Surroundings
+from troth.reconcile.broker_admins import Secrets
+from troth.reconcile.broker_faults import Overtaken
+from troth.reconcile.brokers import BrokerWork, Surroundings
 from troth.reconcile.clock import Clock
 from troth.reconcile.credential_secrets import CredentialError
 from troth.reconcile.events import event, relabelled, repair, transitions
@@ -72,7 +74,7 @@ PASSES = 4
 log = structlog.get_logger()
 
 
-class Server(Writes, Reads, Protocol):
+class Server(Writes, Secrets, Protocol):
     """What the engine needs of an API server."""
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -282,7 +284,7 @@ class Engine:
                 notice = notice if known == _digest(step.manifest["stringData"]) else None
             case UpdateIssuer():
                 notice = notice if self._served.was_changed(step) else None
-        if isinstance(step, LookAt | ChangeBroker):
+        if isinstance(step, BackgroundStep):
             self.background.begin(step)
             return []
         affected = await self._executor.execute(step)
@@ -409,7 +411,7 @@ def _place(step: Step) -> tuple[str, Ref]:
             return step.manifest["kind"], Ref.of(step.manifest)
         case Remove() | Restart() | SetFinalizers():
             return step.kind, step.ref
-        case LookAt() | ChangeBroker():
+        case LookAt() | ChangeBroker() | TurnAdmin():
             return "MessageBroker", step.broker
         case (
             PrepareRoot()

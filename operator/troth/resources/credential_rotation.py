@@ -143,5 +143,5 @@ class CredentialRotation(Resource):
     def target(self) -> Ref:
         """Where the resource is whose credential is rotated."""
         named = self.spec.target
-        here = self.ref.namespace if named.kind is TargetKind.SERVICE_IDENTITY else ""
+        here = self.ref.namespace if named.kind is not TargetKind.TRUST_DOMAIN else ""
         return Ref(here, named.name)

@@ -25,17 +25,57 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminMade:
+    """The last admin credential that Troth made for a broker, noted before the broker is told.
+
+    It is of the user that administered before, in that user's other slot. `replaces`: the one in
+    the slot before is not revoked yet.
+    """
+
+    place: Place
+    fingerprint: str
+    made_at: datetime
+    replaces: bool = True
+
+    @property
+    def before(self) -> Place:
+        """Where the one is, or was, that it replaces."""
+        user, slot = self.place
+        return user, slot.other
+
+
+@dataclass(frozen=True, slots=True)
+class AdminShown:
+    """The credential that the admin Secret had when the broker was last seen with it.
+
+    `place` is None for one that Troth cannot replace. `written_at` is when the Secret's data was
+    last written, and `since` since when, in seconds of this process's uptime, it is known to
+    administer. Of a person's password not even the fingerprint is written anywhere.
+    """
+
+    place: Place | None
+    fingerprint: str = field(repr=False)
+    written_at: datetime
+    since: float = 0.0
+
+    def is_made(self, made: AdminMade) -> bool:
+        """Say whether it is the one that Troth made."""
+        return (self.place, self.fingerprint) == (made.place, made.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """What Troth made at a broker, as it is written before the broker is.
 
     `retained` are those of the rules that stay though their policy is gone (`onDelete: Retain`).
     `credentials` has the fingerprint of each credential that the broker was told, empty of one that
-    is being told.
+    is being told. `admin` is the credential with which Troth administers the broker, if it made it.
     """
 
     rules: frozenset[Rule] = frozenset()
     retained: frozenset[Rule] = frozenset()
     credentials: Mapping[Place, str] = field(default_factory=dict)
+    admin: AdminMade | None = None
 
     @property
     def principals(self) -> frozenset[str]:
@@ -107,7 +147,8 @@ class Look:
     that failed since one went well. `suspect`: what is known may not hold any more, so that it is
     looked at before anything is changed. `fault` says why the last try failed, and `failures` which
     changes the broker did not carry out. `authorities` are the PEM roots its servers' certificates
-    chain to, empty for the system's.
+    chain to, empty for the system's. `admin` is what it was seen with, and `admin_fault` why that
+    could not be replaced when it was last tried, at `admin_tried_at`.
     """
 
     busy: bool = False
@@ -119,6 +160,9 @@ class Look:
     fault: Fault | None = None
     failures: Mapping[Rule | Place, str] = field(default_factory=dict)
     authorities: str = ""
+    admin: AdminShown | None = None
+    admin_fault: Fault | None = None
+    admin_tried_at: float = NEVER
 
     def anew(self) -> "Look":
         """Return the same, to be looked at again at once."""

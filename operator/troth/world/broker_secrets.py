@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic_core import PydanticCustomError
@@ -73,6 +74,20 @@ class State:
 def is_credential(secret: Manifest) -> bool:
     """Say whether a Secret is one with a credential at a broker."""
     return secret.get("type") == TYPE
+
+
+def written_at(secret: Manifest) -> datetime:
+    """Return when the data of a Secret was last written, as far as the API server tells."""
+    metadata = secret["metadata"]
+    times = [
+        each.get("time")
+        for each in metadata.get("managedFields") or ()
+        if "f:data" in (each.get("fieldsV1") or {})
+    ]
+    told = [
+        datetime.fromisoformat(each) for each in (*times, metadata.get("creationTimestamp")) if each
+    ]
+    return max(told, default=datetime.fromtimestamp(0, UTC))
 
 
 def digest(data: Mapping[str, bytes]) -> str:

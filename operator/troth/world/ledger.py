@@ -13,8 +13,9 @@ from typing import Any
 
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
+from troth.resources.scalars import format_time, parse_moment
 from troth.trust.grants import Rule, Slot
-from troth.world.broker_facts import KeptLedger, Ledger
+from troth.world.broker_facts import AdminMade, KeptLedger, Ledger
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, Fault, Manifest
 
 PREFIX = "troth-ledger-"
@@ -56,7 +57,7 @@ def ledger_manifest(own_namespace: str, broker: MessageBroker, ledger: Ledger) -
 
 def packed(ledger: Ledger) -> bytes:
     """Return a ledger as it is kept: compressed JSON, the rules in their order."""
-    document = {
+    document: dict[str, Any] = {
         "version": 1,
         "rules": [
             [*(getattr(rule, name) for name in _FIELDS), rule in ledger.retained]
@@ -67,6 +68,8 @@ def packed(ledger: Ledger) -> bytes:
             for (principal, slot), fingerprint in sorted(ledger.credentials.items())
         ],
     }
+    if ledger.admin is not None:
+        document["admin"] = _admin_document(ledger.admin)
     return gzip.compress(json.dumps(document, separators=(",", ":")).encode(), 6, mtime=0)
 
 
@@ -110,6 +113,27 @@ def unpacked(data: bytes) -> Ledger:
         frozenset(rules),
         frozenset(rule for rule, retained in rules.items() if retained),
         {(str(row[0]), Slot(row[1])): str(row[2]) for row in document["credentials"]},
+        _admin(document["admin"]) if "admin" in document else None,
+    )
+
+
+def _admin_document(admin: AdminMade) -> dict[str, Any]:
+    user, slot = admin.place
+    return {
+        "user": user,
+        "slot": slot,
+        "fingerprint": admin.fingerprint,
+        "madeAt": format_time(admin.made_at),
+        "replaces": admin.replaces,
+    }
+
+
+def _admin(document: dict[str, Any]) -> AdminMade:
+    return AdminMade(
+        (str(document["user"]), Slot(document["slot"])),
+        str(document["fingerprint"]),
+        parse_moment(document["madeAt"]),
+        replaces=document["replaces"] is not False,
     )
 
 
