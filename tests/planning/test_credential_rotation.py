@@ -22,7 +22,6 @@ from tests.builders import (
     shop,
     stamp,
 )
-from tests.messaging import broker
 from troth.planning.plan import IssueLeaf, PrepareRoot
 from troth.resources.references import Ref
 from troth.world.keys import Key, domain_key
@@ -102,13 +101,6 @@ def test_an_overlap_longer_than_can_be_is_told_and_does_not_reissue_for_ever() -
     cluster = shop(identity(), rotation(overlap="100h")).settle()
     assert ready(cluster, OF_PAYMENTS)[:2] == ("False", "OverlapTooLong")
     assert not reissues(cluster)
-
-
-def test_the_admin_credential_of_a_broker_is_a_persons_to_replace() -> None:
-    cluster = shop(broker("main", "shop"), rotation("MessageBroker", "main"))
-    status, reason, message = ready(cluster, rotation_key(Ref("shop", "main-rotation")))
-    assert (status, reason) == ("False", "Unsupported")
-    assert "replaced by whoever writes its admin Secret; delete this" in message
 
 
 def test_a_rotation_waits_until_its_target_is_there() -> None:

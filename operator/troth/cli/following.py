@@ -17,7 +17,11 @@ from troth.resources.scalars import parse_moment
 from troth.resources.trust_domain_status import RotationPhase
 
 ROTATION = "CredentialRotation"
-CREDENTIAL = {"ServiceIdentity": "CertificateIssued", "TrustDomain": "AuthorityReady"}
+CREDENTIAL = {
+    "ServiceIdentity": "CertificateIssued",
+    "TrustDomain": "AuthorityReady",
+    "MessageBroker": "AdminRotates",
+}
 """The condition of a target that says whether its credential can be made."""
 
 COMPLAINTS = frozenset({"OverlapTooLong", "TimeZoneUnknown", "WindowNeverOpens"})

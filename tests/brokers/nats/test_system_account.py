@@ -1,0 +1,45 @@
+"""Why Troth gives itself no credential of NATS's system account (docs/decisions/0025)."""
+
+import time
+
+import pytest
+
+from tests.brokers.nats.stage import Stage
+from troth.brokers.nats_jwt import Claims, Key, Kind, creds_file, decode, encode, read_creds
+from troth.brokers.nats_link import Link
+from troth.brokers.protocol import NotTakenError
+
+
+async def push(link: Link, claims: Claims, signer: Key, issued_at: int) -> None:
+    token = encode(claims, signer, issued_at)
+    await link.ask_json("$SYS.REQ.CLAIMS.UPDATE", token.encode(), "push")
+
+
+def user_of(account: str, signer: Key) -> str:
+    user = Key.generate(Kind.USER)
+    nats = {"pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1, "type": "user"}
+    nats |= {"issuer_account": account, "version": 2}
+    claims = {"name": "troth", "sub": user.public, "nats": nats}
+    return creds_file(encode(claims, signer, int(time.time())), user)
+
+
+async def test_what_its_keeper_pushes_next_ends_a_new_user_and_lets_a_revoked_one_in_again(
+    nats: Stage,
+) -> None:
+    keys, now = nats.server.keys, int(time.time())
+    old = nats.server.system_creds()
+
+    def link(creds: str) -> Link:
+        return Link([nats.server.url], creds, nats.server.tls(), 5.0)
+
+    subject = f"$SYS.REQ.ACCOUNT.{keys.system.public}.CLAIMS.LOOKUP"
+    kept = decode((await nats.link.ask(subject, b"", "lookup")).decode(), Kind.OPERATOR)
+    ours = Key.generate(Kind.ACCOUNT)
+    new = user_of(keys.system.public, ours)
+    replaced = {"signing_keys": [ours.public], "revocations": {read_creds(old).key.public: now}}
+    await push(nats.link, {**kept, "nats": {**kept["nats"], **replaced}}, keys.signer, now + 1)
+    assert (await link(old).lets_in(), await link(new).lets_in()) == (False, True)
+    await push(nats.link, kept, keys.signer, now + 2)  # as they have it: they know of no other key
+    assert (await link(old).lets_in(), await link(new).lets_in()) == (True, False)
+    with pytest.raises(NotTakenError):
+        await link(new).ask(subject, b"", "lookup")

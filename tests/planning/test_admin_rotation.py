@@ -1,0 +1,182 @@
+"""When the credential that administers a broker is replaced, and what is never revoked."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.broker_builders import DOWN, MAIN, keep_ledger, lose_sight, market, see
+from tests.builders import NOW, Cluster, Manifest, rotation, stamp
+from tests.messaging import NATS, broker
+from troth.planning.admin_rotation import RETRY, AdminStanding, plan_admin
+from troth.planning.plan import AdminTurn, TurnAdmin
+from troth.resources.credential_rotation import CredentialPhase
+from troth.resources.references import Ref
+from troth.trust.grants import Slot
+from troth.world.broker_facts import AdminMade, AdminShown, Ledger, Place
+from troth.world.facts import Fault
+from troth.world.keys import broker_key
+from troth.world.ledger import packed, unpacked
+from troth.world.rotations import rotation_key
+
+BEFORE: Place = ("admin", Slot.SECOND)
+MADE = AdminMade(("admin", Slot.FIRST), "made", NOW)
+OF_PERSON = AdminShown(BEFORE, "theirs", NOW - timedelta(days=1))
+OF_TROTH = AdminShown(MADE.place, MADE.fingerprint, NOW)
+BY_CERTIFICATE = AdminShown(None, "", NOW)
+OF_MAIN = rotation_key(Ref("messaging", "main-rotation"))
+
+
+def asked(at: datetime = NOW, **spec: Any) -> Manifest:
+    return rotation("MessageBroker", "main", "messaging", requestedAt=stamp(at), **spec)
+
+
+def standing(
+    *manifests: Manifest,
+    shown: AdminShown | None = OF_PERSON,
+    made: AdminMade | None = None,
+    others: tuple[Place, ...] = (),
+    **look: Any,
+) -> tuple[AdminStanding, Cluster]:
+    """Where it stands once the broker was seen with what its Secret has."""
+    cluster = market(*manifests)
+    keep_ledger(cluster, Ledger(admin=made))
+    see(cluster, credentials=(*others, *((shown.place,) if shown and shown.place else ())))
+    brokers = cluster.world.brokers
+    brokers.saw(MAIN, replace(brokers.look(MAIN), admin=shown, **look))
+    declared = brokers.declared(MAIN)
+    assert declared is not None
+    return plan_admin(declared, cluster.world, cluster.now), cluster
+
+
+def turn(found: AdminStanding) -> AdminTurn | None:
+    return found.step.turn if found.step is not None else None
+
+
+def reason(found: AdminStanding) -> str:
+    return found.fault.reason if found.fault is not None else ""
+
+
+def test_a_password_is_replaced_only_where_a_rotation_asks() -> None:
+    idle, _ = standing()
+    assert (idle.step, idle.phase, idle.fault) == (None, CredentialPhase.IDLE, None)
+    due, _ = standing(asked())
+    assert (turn(due), due.phase) == (AdminTurn.REPLACE, CredentialPhase.PREPARED)
+    later, _ = standing(asked(NOW + timedelta(hours=1)))
+    assert (later.step, later.due) == (None, NOW + timedelta(hours=1))
+
+
+def test_of_a_persons_password_the_age_is_that_of_the_secret() -> None:
+    old, _ = standing(rotation("MessageBroker", "main", "messaging", every="12h"))
+    assert turn(old) is AdminTurn.REPLACE
+    young, _ = standing(rotation("MessageBroker", "main", "messaging", every="48h"))
+    assert young.step is None
+    assert young.made_at == OF_PERSON.written_at
+
+
+def test_one_request_is_answered_once() -> None:
+    found, _ = standing(asked(), shown=OF_TROTH, made=replace(MADE, replaces=False))
+    assert (found.step, found.phase, found.made_at) == (None, CredentialPhase.IDLE, NOW)
+
+
+def test_the_one_before_is_revoked_when_the_new_one_was_seen_to_administer_for_the_overlap() -> (
+    None
+):
+    early, cluster = standing(asked(overlap="1h"), shown=OF_TROTH, made=MADE)
+    assert (early.step, early.phase) == (None, CredentialPhase.OVERLAPPING)
+    assert early.wait == timedelta(hours=1)
+    cluster.world.uptime += 3600
+    over = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.now)
+    assert (turn(over), over.phase) == (AdminTurn.RETIRE, CredentialPhase.RETIRING)
+
+
+def test_it_is_ended_also_when_the_rotation_is_gone() -> None:
+    found, _ = standing(shown=OF_TROTH, made=MADE)
+    assert turn(found) is AdminTurn.RETIRE
+
+
+@pytest.mark.parametrize(
+    ("shown", "made", "phase"),
+    [
+        (OF_PERSON, MADE, CredentialPhase.PREPARED),
+        (OF_PERSON, replace(MADE, replaces=False), CredentialPhase.IDLE),
+        (AdminShown(("other", Slot.FIRST), "theirs", NOW), MADE, CredentialPhase.IDLE),
+        (AdminShown(MADE.place, "theirs", NOW), MADE, CredentialPhase.IDLE),
+        (BY_CERTIFICATE, MADE, CredentialPhase.IDLE),
+    ],
+    ids=["never-written", "put-back", "another-user", "same-slot", "certificate"],
+)
+def test_what_troth_made_is_taken_back_where_the_secret_has_another(
+    shown: AdminShown, made: AdminMade, phase: CredentialPhase
+) -> None:
+    found, _ = standing(asked(), shown=shown, made=made)
+    assert (turn(found), found.phase) == (AdminTurn.WITHDRAW, phase)
+
+
+def test_a_mechanism_that_is_somebody_elses_is_not_overwritten() -> None:
+    found, _ = standing(asked(), others=(MADE.place,))
+    assert (found.step, reason(found)) == (None, "MechanismTaken")
+    assert found.stuck
+
+
+def test_a_secret_of_two_brokers_is_not_changed_under_one_of_them() -> None:
+    found, _ = standing(asked(), broker("second", principals="second-", owns=["second."]))
+    assert (found.step, reason(found)) == (None, "AdminSecretShared")
+    elsewhere, _ = standing(asked(), broker("main", "elsewhere", principals="else-", owns=["e."]))
+    assert turn(elsewhere) is AdminTurn.REPLACE
+
+
+@pytest.mark.parametrize("mode", ["Observe", "Plan"])
+def test_where_nothing_is_changed_nothing_is_replaced(mode: str) -> None:
+    found, _ = standing(broker(mode=mode), asked())
+    assert (found.step, reason(found)) == (None, "NotEnforced")
+
+
+def test_a_certificate_and_an_account_of_nats_are_whose_they_are() -> None:
+    certificate, _ = standing(asked(), shown=BY_CERTIFICATE)
+    assert (certificate.step, reason(certificate)) == (None, "NothingToRotate")
+    nats, _ = standing(broker(described=NATS), asked())
+    assert (nats.step, reason(nats)) == (None, "NothingToRotate")
+
+
+def test_nothing_is_done_at_a_broker_that_was_not_seen_or_cannot_be_reached() -> None:
+    unseen, cluster = standing(asked(), shown=None)
+    assert (unseen.step, reason(unseen)) == (None, "AwaitingCredential")
+    lose_sight(cluster)
+    condition = cluster.condition(OF_MAIN, "Ready")
+    assert (condition["status"], condition["reason"]) == ("False", "AwaitingCredential")
+    assert DOWN.message in condition["message"]
+    down, _ = standing(asked(), fault=DOWN)
+    assert (down.step, reason(down)) == (None, "AwaitingCredential")
+
+
+def test_a_turn_that_failed_is_tried_again_a_little_later_and_its_reason_is_told() -> None:
+    failed = Fault("NewAdminRefused", "it is not taken")
+    found, cluster = standing(asked(), admin_fault=failed, admin_tried_at=0.0)
+    assert (found.step, found.fault) == (None, failed)
+    assert found.wait == timedelta(seconds=RETRY)
+    told = cluster.plan(OF_MAIN).status
+    assert told is not None
+    assert (told["phase"], told["blockers"]) == ("Prepared", ["it is not taken"])
+    condition = cluster.condition(broker_key(MAIN), "AdminRotates")
+    assert (condition["status"], condition["reason"]) == ("False", "NewAdminRefused")
+    cluster.world.uptime += RETRY
+    again = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.now)
+    assert turn(again) is AdminTurn.REPLACE
+
+
+def test_a_rotation_counts_for_the_broker_of_its_own_namespace() -> None:
+    cluster = market(asked())
+    assert cluster.condition(OF_MAIN, "Ready")["reason"] == "AwaitingCredential"
+    elsewhere = rotation("MessageBroker", "main", "shop", requestedAt=stamp(NOW))
+    assert broker_key(MAIN) not in cluster.put(elsewhere)
+    key = rotation_key(Ref("shop", "main-rotation"))
+    assert cluster.condition(key, "Ready")["reason"] == "TargetMissing"
+
+
+def test_the_ledger_keeps_what_troth_made_and_no_password() -> None:
+    for made in (MADE, replace(MADE, replaces=False), None):
+        ledger = Ledger(admin=made)
+        assert unpacked(packed(ledger)) == ledger
+    assert "theirs" not in repr(TurnAdmin(MAIN, AdminTurn.REPLACE, OF_PERSON))
