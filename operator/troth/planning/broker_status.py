@@ -145,6 +145,8 @@ def refused_change(view: BrokerView) -> Fault | None:
 
 
 def _braked(view: BrokerView) -> Verdict:
+    if view.work is None and _last(view, BRAKED) is not None:
+        return _as_before(view, BRAKED)
     if view.work is not None and view.work.changes.braked:
         message = "removals wait for a person; see InSync"
         return verdicts.true(BRAKED, "TooManyRemovals", message)

@@ -197,7 +197,9 @@ async def test_removals_beyond_the_brake_wait_until_a_person_lets_just_them_pass
         assert ALLOW_REMOVALS in message
         assert it.told("MessageBroker", MAIN, "Braked")[0] == "True"
         assert it.server.objects["MessageBroker", MAIN]["status"]["brakedRemovals"] == 21
+        writes = it.server.writes
         await it.later(EVERY)
+        assert it.server.writes == writes
         assert await nats.broker.observe() == before
         await it.annotate(MAIN, **{ALLOW_REMOVALS: "20"})
         assert await nats.broker.observe() == before
