@@ -101,7 +101,7 @@ class Brokers:
             look = self.look(ref).anew()
             elsewhere = _elsewhere(before, after)
             self.saw(ref, replace(look, observed=None, failures={}) if elsewhere else look)
-        return affected | self._around_broker(ref)
+        return affected | self._around_broker(ref) | self._holding(ref)
 
     def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
         """Take in a policy, `fault` of one that cannot be read; return whom it concerns."""
@@ -167,10 +167,13 @@ class Brokers:
             self.ledgers.pop(broker, None)
         else:
             self.ledgers[broker] = kept_ledger(manifest)
-        turned = (known or Ledger()).turned(self.ledger(broker) or Ledger())
+        after = self.ledger(broker)
+        turned = (known or Ledger()).turned(after or Ledger())
         # what was there all along is taken in without any other news
         told = self.messaging.at(broker) if known is None else ()
-        return {broker_key(broker), *map(policy_key, told)} | self.of_principals(broker, turned)
+        affected = {broker_key(broker), *map(policy_key, told)} | self.of_principals(broker, turned)
+        # what is left of credentials stays while it is not known what Troth made there
+        return affected if (known is None) == (after is None) else affected | self._holding(broker)
 
     # Whom a change concerns
 
@@ -240,6 +243,14 @@ class Brokers:
         found = (self.messaging.policies.get(policy) for policy in policies)
         brokers = {broker_key(policy.broker) for policy in found if policy is not None}
         return {*map(policy_key, policies), *brokers, *self._consuming(policies)}
+
+    def _holding(self, broker: Ref) -> Keys:
+        """Return the identities with a Secret that may be for a broker, by its name."""
+        return {
+            identity_key(Ref(ref.namespace, owner))
+            for ref, secret in self.secrets.items()
+            if ref.name.endswith(f"-{broker.name}") and (owner := secret.labels.get(OWNER_NAME))
+        }
 
     def _consuming(self, policies: Iterable[Ref]) -> Keys:
         """Return the identities that consume by policies: they know by name who publishes there.
