@@ -1,0 +1,184 @@
+"""What goes on with the credentials of brokers in a run, and what goes wrong."""
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sandbox.brokers.kafka import KafkaServer
+from sandbox.brokers.nats import NatsServer
+from tests import builders, messaging
+from tests.broker_builders import publisher
+from tests.builders import stamp
+from tests.cluster.brokers.market import BROKER, POLICY, Market
+from tests.cluster.person import Manifest, until
+from tests.cluster.stage import IDENTITY
+from tests.leaks.acts import MISLAID, in_a_secret, unlike
+from tests.leaks.run import Run
+from tests.reconcile.brokers.at_work import secret
+from troth.resources.references import Ref
+from troth.world.brokers import credential_ref
+
+LOOK = "10s"
+"""How often a broker is looked at: as often as it may be."""
+
+
+@dataclass
+class Brokers:
+    """A NATS and a Kafka in a run; `billing` publishes at the Kafka."""
+
+    run: Run
+    market: Market
+    nats: NatsServer
+    kafka: KafkaServer
+
+    @property
+    def log(self) -> Ref:
+        return Ref(self.market.space, "log")
+
+    @property
+    def billing(self) -> Ref:
+        return Ref(self.market.stage.shop, "billing")
+
+    @property
+    def credentials(self) -> list[Ref]:
+        """The Secrets that clients of each broker have."""
+        market = self.market
+        return [
+            credential_ref(market.checkout, market.main),
+            credential_ref(self.billing, self.log),
+        ]
+
+
+async def everything_is_granted(brokers: Brokers) -> None:
+    """Two brokers, each with a policy, and whoever uses them."""
+    market, stage, kafka = brokers.market, brokers.market.stage, brokers.kafka
+    described = {
+        "bootstrapServers": [kafka.client_address],
+        "tls": {"caSecretRef": {"name": "kafka-ca"}},
+        "adminSecretRef": {"name": "kafka-admin"},
+    }
+    log = messaging.broker(
+        "log",
+        market.space,
+        described={"kafka": described},
+        owns=[f"{stage.name}."],
+        principals=f"{stage.name}-",
+        environment=stage.name,
+        allowedNamespaces={"matchLabels": {"domain": stage.name}},
+        driftCheck=LOOK,
+    )
+    bills = messaging.policy(
+        "bills",
+        stage.shop,
+        at=brokers.log,
+        environment=stage.name,
+        topic={"name": f"{stage.name}.bills"},
+        producers=[messaging.producer("billing")],
+    )
+    await market.open(
+        secret("kafka-admin", kafka.admin_secret(), market.space),
+        secret("kafka-ca", kafka.ca_secret(), market.space),
+        market.broker(driftCheck=LOOK),
+        publisher("billing", "bills", namespace=stage.shop),
+        bills,
+        log,
+    )
+    for kind, ref in ((BROKER, brokers.log), (POLICY, Ref(stage.shop, "bills"))):
+        await stage.person.ready(kind, ref)
+    await market.works()
+
+
+async def credentials_are_replaced(brokers: Brokers) -> None:
+    """One of each broker, with both of them good for a while."""
+    person = brokers.market.stage.person
+    before = [await person.the("Secret", each) for each in brokers.credentials]
+    for identity in (brokers.market.checkout, brokers.billing):
+        asked = stamp(datetime.now(UTC))
+        named = (IDENTITY, identity.name, identity.namespace)
+        await person.put(builders.rotation(*named, requestedAt=asked))
+    for old in before:
+        await person.sees("Secret", Ref.of(old), lambda seen, old=old: is_replaced(seen, old))
+
+
+def is_replaced(seen: Manifest, old: Manifest) -> bool:
+    """Whether it has another credential, and no other beside that."""
+    return seen["data"].keys() == old["data"].keys() and all(
+        seen["data"][key] != old["data"][key]
+        for key in ("user.creds", "password")
+        if key in seen["data"]
+    )
+
+
+async def people_mislay_credentials(brokers: Brokers) -> None:
+    """In the Secrets of clients, of another's and of none; and in those of administrators."""
+    market, person = brokers.market, brokers.market.stage.person
+    creds, password = [await person.the("Secret", each) for each in brokers.credentials]
+    for place, data in (
+        (brokers.credentials[0], {"user.creds": MISLAID, "troth.json": MISLAID}),
+        (
+            brokers.credentials[0],
+            {"user.creds": base64.b64decode(creds["data"]["user.creds"])[:-90]},
+        ),
+        (brokers.credentials[1], {"password": b"a password of somebody's own"}),
+        (brokers.credentials[1], {"troth.json": base64.b64decode(password["data"]["password"])}),
+    ):
+        given = in_a_secret(data)
+        await person.edit("Secret", place, {"data": given})
+        await person.sees("Secret", place, unlike(given))
+    good: list[Manifest] = []
+    for name, ref, data in (
+        ("nats-admin", market.main, {"operator.nk": brokers.nats.keys.system.seed}),
+        ("kafka-admin", brokers.log, {"tls.key": MISLAID}),
+    ):
+        place = Ref(market.space, name)
+        good.append(await person.the("Secret", place))
+        await person.edit("Secret", place, {"data": in_a_secret(data)})
+        await market.hears(BROKER, ref, "Ready", "AdminRefused")
+        await people_look(brokers)
+    for each in good:
+        await person.edit("Secret", Ref.of({**each, "kind": "Secret"}), {"data": each["data"]})
+
+
+async def brokers_go_away(brokers: Brokers) -> None:
+    """And come back, after somebody has asked what is wrong."""
+    market = brokers.market
+    await asyncio.to_thread(brokers.nats.stop, grace=0)
+    try:
+        await market.hears(BROKER, market.main, "Ready", "Unreachable")
+        await people_look(brokers)
+    finally:
+        await asyncio.to_thread(brokers.nats.restart)
+    await market.stage.person.ready(BROKER, market.main)
+
+
+async def refusals_quote(brokers: Brokers) -> None:
+    """Writes of Secrets and of ledgers are refused in words that hold what was sent."""
+    market, wire = brokers.market, brokers.run.wire
+    for code in (403, 422):
+        wire.path.always("PATCH", "secrets", wire.echo(code))
+        for resource in ("configmaps", "messagebrokers", "topicpolicies", "serviceidentities"):
+            wire.path.once("PATCH", resource, wire.echo(code))
+        for place in brokers.credentials:
+            await market.stage.person.delete("Secret", place)
+        await market.hears(IDENTITY, brokers.billing, "CredentialsIssued", "WriteRefused")
+        wire.be_well()
+        for place in brokers.credentials:
+            await market.stage.person.sees("Secret", place)
+        await market.in_place()
+
+
+async def people_look(brokers: Brokers) -> None:
+    """Somebody with every right asks every command, and Prometheus scrapes."""
+    run = brokers.run
+    await asyncio.gather(*(run.ask("status", "-A", "-o", output) for output in ("text", "json")))
+    for log_format in run.processes:
+        await run.scrape(log_format)
+
+
+async def everything_is_revoked(brokers: Brokers) -> None:
+    """The policies go, and the brokers."""
+    market, person = brokers.market, brokers.market.stage.person
+    for kind, namespace in ((POLICY, market.stage.shop), (BROKER, market.space)):
+        await person.delete(kind, Ref(namespace, ""))
+        await until(lambda kind=kind, at=namespace: person.all(kind, at), lambda left: not left)
