@@ -21,7 +21,9 @@ from troth.world.ledger import kept_ledger, ledger_ref
 
 MAIN = Ref("north", "main")
 LEDGER = ("ConfigMap", ledger_ref(OWN, MAIN))
-TOPICS = ("prod.a", "prod.b", "prod.b.x", "prod.c", "test.d")
+NAMED = ("prod.a", "prod.b", "prod.b.x", "test.c")
+DEAD = "prod.dead"
+TOPICS = (*NAMED, DEAD)
 GROUPS = ("g", "h")
 Identity = tuple[str, str]
 

@@ -209,7 +209,10 @@ class Begun:
     def begin(self, step: BackgroundStep) -> None:
         self._work.begin(step)
         self.tasks = [task for task in self.tasks if not task.done() or _failed(task)]
-        self.tasks.append(self._work._tasks[step.broker])
+        self.tasks.append(self._work._tasks[step.broker])  # of a broker at work it is the same
+
+    def gone(self, broker: Ref) -> None:
+        self._work.gone(broker)
 
     async def close(self) -> None:
         await self._work.close()

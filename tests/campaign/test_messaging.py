@@ -20,7 +20,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests import builders, messaging
 from tests.builders import HOUR, Manifest, stamp
 from tests.campaign.broker import PREFIX, Adapter, Trouble
-from tests.campaign.broker_stage import GROUPS, MAIN, TOPICS, BrokerStage, Identity, principal_of
+from tests.campaign.broker_stage import (
+    DEAD,
+    GROUPS,
+    MAIN,
+    NAMED,
+    TOPICS,
+    BrokerStage,
+    Identity,
+    principal_of,
+)
 from tests.campaign.cluster import Refusal
 from tests.campaign.stage import MINUTE
 from tests.campaign.test_campaign import MOST_MIXTURES, REFUSALS, fail_with_the_operator
@@ -33,6 +42,9 @@ from troth.world.brokers import credential_ref
 
 IDENTITIES: tuple[Identity, ...] = (("north", "a"), ("south", "a"), ("south", "c"))
 POLICIES: tuple[Identity, ...] = (("north", "p"), ("south", "p"), ("south", "q"))
+THOROUGH = settings.get_current_profile_name() == "thorough"
+FEW = settings(max_examples=12)
+"""Each takes a good second."""
 WATCHED = ("MessageBroker", "TopicPolicy", "ServiceIdentity", "Namespace", "Secret", "ConfigMap")
 
 identities = st.sampled_from(IDENTITIES)
@@ -56,7 +68,7 @@ def users(draw: st.DrawFn, place: Identity) -> Manifest:
 
 @st.composite
 def topic_policies(draw: st.DrawFn, place: Identity) -> Manifest:
-    names = st.sampled_from(TOPICS).map(lambda name: {"name": name})
+    names = st.sampled_from(NAMED).map(lambda name: {"name": name})
     prefixes = st.sampled_from(({"prefix": "prod.b"},))
     spec: Manifest = {
         "topic": draw(st.one_of(names, prefixes)),
@@ -68,7 +80,7 @@ def topic_policies(draw: st.DrawFn, place: Identity) -> Manifest:
         "environment": draw(st.sampled_from(("red", "red", "red", "blue"))),
     }
     if draw(st.booleans()):
-        spec["deadLetter"] = {"topic": "prod.c"}
+        spec["deadLetter"] = {"topic": DEAD}
     return messaging.policy(place[1], place[0], at=(MAIN.namespace, MAIN.name), **spec)
 
 
@@ -285,4 +297,4 @@ def _unkind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 TestMessagingCampaign = MessagingCampaign.TestCase
-TestMessagingCampaign.settings = settings(more(1), max_examples=4, stateful_step_count=15)
+TestMessagingCampaign.settings = settings(more(1) if THOROUGH else FEW, stateful_step_count=30)

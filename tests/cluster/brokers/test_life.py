@@ -30,7 +30,9 @@ async def test_what_is_declared_works_and_a_pass_over_it_asks_nothing(market: Ma
     assert told.split()[:7] == ["main", stage.name, "Enforce", "True", "InPlace", "2", "0"]
     _, told = (await market.kubectl("get", "tp", "-n", stage.shop)).splitlines()
     assert told.split()[:6] == ["orders", "main", "prod.orders.v1", "True", "InPlace", "True"]
-    assert not [each for each in await stage.person.events(market.space) if each[0] == "LedgerLost"]
+    told = await stage.person.events(market.space)
+    assert ("InPlace", "main") in told
+    assert ("LedgerLost", "main") not in told
 
 
 async def test_what_is_deleted_is_taken_back_and_then_gone(market: Market) -> None:
