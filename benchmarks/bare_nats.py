@@ -70,13 +70,13 @@ class BareNats:
 
     async def remember(self) -> None:
         """Note what Troth has made, to make it again."""
-        self._full = await self._claims()
+        self._full = await self.account()
         entries = self._full["nats"].get("signing_keys") or []
         self._principals = [entry["role"] for entry in entries if isinstance(entry, dict)]
 
     async def tell(self) -> None:
         """Sign a user of each principal, and push the account with all of them."""
-        self._before = await self._claims()
+        self._before = await self.account()
         for principal in self._principals:
             issue_user(principal, self._server.account, int(time.time()))
         await self._push(self._full)
@@ -87,11 +87,11 @@ class BareNats:
 
     async def look(self) -> None:
         """Read the account."""
-        await self._claims()
+        await self.account()
 
     async def change(self, topic: str, *, live: bool) -> None:
         """Have `OTHER` publish to a topic, or not any more: the account is read and pushed."""
-        claims = copy.deepcopy(await self._claims())
+        claims = copy.deepcopy(await self.account())
         entries = claims["nats"].setdefault("signing_keys", [])
         entries[:] = [each for each in entries if _role(each) != OTHER]
         if live:
@@ -126,7 +126,8 @@ class BareNats:
         finally:
             await listening.unsubscribe()
 
-    async def _claims(self) -> Claims:
+    async def account(self) -> Claims:
+        """Return the claims of the account, as they are kept now."""
         subject = f"$SYS.REQ.ACCOUNT.{self._server.account}.CLAIMS.LOOKUP"
         answer = await self._client.request(subject, timeout=PATIENCE)
         return decode(answer.data.decode(), Kind.OPERATOR)

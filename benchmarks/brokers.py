@@ -37,6 +37,7 @@ from benchmarks.operating import running, timed
 from benchmarks.process import Process
 from benchmarks.topology import NAMESPACE, Manifest, declarations, path
 from sandbox import Sandbox, java
+from sandbox.brokers.nats import hush
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.reconcile.operator import Operator
@@ -111,6 +112,7 @@ def report(
     connect: Connect, called: str, market: Market = MARKET, changes: int = CHANGES
 ) -> Report:
     """Measure at one broker."""
+    hush()
     with Sandbox.start() as sandbox:
         prepare(sandbox, NAMESPACE, FLOOR)
         bench = asyncio.run(_measured(sandbox, connect, market, changes))
