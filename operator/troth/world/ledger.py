@@ -9,6 +9,7 @@ import binascii
 import gzip
 import json
 import zlib
+from operator import attrgetter
 from typing import Any
 
 from troth.resources.message_broker import MessageBroker
@@ -23,6 +24,7 @@ FILE = "ledger.json.gz"
 LONGEST = 64 * 1024 * 1024
 """Bytes of a ledger as such: what came from elsewhere may be endless when it is unpacked."""
 _FIELDS = ("principal", "kind", "pattern", "name", "operation", "effect", "host")
+_fields = attrgetter(*_FIELDS)
 
 
 def ledger_ref(own_namespace: str, broker: Ref) -> Ref:
@@ -59,10 +61,8 @@ def packed(ledger: Ledger) -> bytes:
     """Return a ledger as it is kept: compressed JSON, the rules in their order."""
     document: dict[str, Any] = {
         "version": 1,
-        "rules": [
-            [*(getattr(rule, name) for name in _FIELDS), rule in ledger.retained]
-            for rule in sorted(ledger.rules)
-        ],
+        # sorted as rows: to compare rules takes several times as long
+        "rules": sorted([*_fields(rule), rule in ledger.retained] for rule in ledger.rules),
         "credentials": [
             [principal, slot, fingerprint]
             for (principal, slot), fingerprint in sorted(ledger.credentials.items())
