@@ -263,6 +263,21 @@ async def test_who_changes_the_secret_later_wins_and_what_troth_made_ends(owner:
         assert len(it.notes("AdminOvertaken")) == 1
 
 
+async def test_who_takes_the_place_of_troths_own_password_is_not_revoked(owner: Owner) -> None:
+    async with at_kafka(owner.stage, owner.market()) as it:
+        await rotated(it, overlap="10m")
+        await comes_to(it, "Overlapping")
+        owner.give("theirs-by-now", Slot.FIRST)
+        theirs = owner.secret("theirs-by-now", Slot.FIRST)
+        theirs["metadata"]["creationTimestamp"] = stamp(it.running.clock.now())
+        it.server.put(theirs)
+        for _ in range(2):
+            await works(it)
+        assert it.ledger.admin is None
+        assert await owner.lets_in("theirs-by-now", Slot.FIRST)
+        assert await owner.lets_in(FIRST), "theirs to end, too"
+
+
 async def test_a_mechanism_that_is_somebody_elses_is_never_overwritten(owner: Owner) -> None:
     owner.give("of-a-person", Slot.FIRST)
     async with at_kafka(owner.stage, owner.market()) as it:

@@ -1,0 +1,26 @@
+"""How old the content of a Secret is."""
+
+from datetime import UTC, datetime
+
+from tests.builders import Manifest
+from troth.world.broker_secrets import written_at
+
+
+def made(*writes: tuple[str, str]) -> Manifest:
+    """A Secret of which each part was last written at a time."""
+    fields = [{"time": time, "fieldsV1": {part: {}}} for part, time in writes]
+    return {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": fields}}
+
+
+def test_it_is_when_anybody_last_wrote_the_data() -> None:
+    secret = made(("f:data", "2026-03-01T00:00:00Z"), ("f:data", "2026-02-01T00:00:00Z"))
+    assert written_at(secret) == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_a_new_label_makes_no_password_younger() -> None:
+    secret = made(("f:metadata", "2026-03-01T00:00:00Z"))
+    assert written_at(secret) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_one_of_which_nothing_is_told_is_as_old_as_can_be() -> None:
+    assert written_at({"metadata": {}}) < datetime(2000, 1, 1, tzinfo=UTC)
