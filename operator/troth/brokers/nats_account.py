@@ -5,6 +5,7 @@ Troth's is observed under its public key, which no principal of Troth can be cal
 changed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from troth.brokers.nats_scopes import (
     common,
     foreign_rules,
     key_of,
+    place_of,
     scope_of,
     signing_keys,
     unfit,
@@ -64,9 +66,8 @@ def principals(claims: Claims) -> dict[str, str]:
     """Return the principal of each signing key; a foreign key is its own."""
     found = {}
     for entry in signing_keys(claims):
-        scope = scope_of(entry)
-        key = key_of(entry)
-        found[key] = scope.principal if scope else key
+        place, key = place_of(entry), key_of(entry)
+        found[key] = place[0] if place is not None else key
     return found
 
 
@@ -75,7 +76,7 @@ def changed(claims: Claims, batch: Batch) -> Change:
 
     Raises `ValueError` where the account is misshapen.
     """
-    work = _Work.on(claims)
+    work = _Work.on(claims, _spoken_of(batch))
     before = set(work.keys)
     for credential in batch.credentials:
         work.tell((credential.principal, credential.slot), work.put(credential))
@@ -91,6 +92,13 @@ def changed(claims: Claims, batch: Batch) -> Change:
     return Change({**claims, "nats": nats}, tuple(work.failures), frozenset(before - work.keys))
 
 
+def _spoken_of(batch: Batch) -> set[str]:
+    """Return the principals that a batch speaks of."""
+    ruled = {rule.principal for rule in (*batch.additions, *batch.removals)}
+    revoked = {principal for principal, _ in batch.revocations}
+    return ruled | revoked | {credential.principal for credential in batch.credentials}
+
+
 @dataclass(slots=True)
 class _Work:
     """The signing keys while a batch is carried out. Each step returns why it cannot be, or ""."""
@@ -99,22 +107,24 @@ class _Work:
     """All public keys that are taken, the account's own among them."""
     foreign: set[str] = field(default_factory=set)
     entries: list[Any] = field(default_factory=list, repr=False)
-    """In their order: foreign ones as they stand, those of Troth as `Scope`."""
+    """In their order: as `Scope` those of whom the batch speaks, as they stand all others."""
     scopes: dict[str, list[Scope]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     held_back: set[str] = field(default_factory=set)
 
     @classmethod
-    def on(cls, claims: Claims) -> "_Work":
+    def on(cls, claims: Claims, spoken_of: Collection[str]) -> "_Work":
         work = cls({str(claims.get("sub"))})
         for entry in signing_keys(claims):
-            scope = scope_of(entry)
-            if scope is None:
-                work.keys.add(key_of(entry))
-                work.foreign.add(key_of(entry))
-                work.entries.append(entry)
-            else:
+            place = place_of(entry)
+            scope = scope_of(entry) if place is not None and place[0] in spoken_of else None
+            if scope is not None:
                 work.hold(scope)
+                continue
+            work.keys.add(key_of(entry))
+            work.entries.append(entry)
+            if place is None:
+                work.foreign.add(key_of(entry))
         return work
 
     def hold(self, scope: Scope) -> None:

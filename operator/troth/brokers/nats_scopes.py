@@ -15,6 +15,7 @@ from troth.brokers.nats_jwt import Claims, is_account_key
 from troth.brokers.protocol import Slot
 from troth.planning.nats_rules import SUBJECT, Operation
 from troth.trust.grants import Rule
+from troth.world.broker_facts import Place
 
 T = TypeVar("T")
 
@@ -105,14 +106,23 @@ def key_of(entry: object) -> str:
     return _shaped(key, str, "an account with a signing key that is none")
 
 
-def scope_of(entry: object) -> Scope | None:
-    """Return Troth's scope, None for a foreign signing key; raises `ValueError`."""
+def place_of(entry: object) -> Place | None:
+    """Return whose a scope of Troth's is and in which slot, None for a foreign signing key."""
     if not isinstance(entry, dict) or entry.get("kind") != _KIND:
         return None
     slot, role = _DESCRIPTIONS.get(str(entry.get("description"))), entry.get("role")
     if slot is None or not isinstance(role, str) or not role or is_account_key(role):
         return None
-    return Scope(role, slot, key_of(entry), set(_rules(role, entry)), entry)
+    return role, slot
+
+
+def scope_of(entry: object) -> Scope | None:
+    """Return Troth's scope, None for a foreign signing key; raises `ValueError`."""
+    place = place_of(entry)
+    if place is None or not isinstance(entry, dict):
+        return None
+    principal, slot = place
+    return Scope(principal, slot, key_of(entry), set(_rules(principal, entry)), entry)
 
 
 def foreign_rules(entry: object) -> set[Rule]:
