@@ -15,17 +15,21 @@ from typing import Any
 from cryptography import x509
 
 from tests.builders import OWN, Manifest
+from tests.reconcile.memory_brokers import MemoryBrokers
 from tests.reconcile.serving import Running
 from troth.cli import graph
 from troth.cli.granted import everything_granted
 from troth.pki.keys import algorithm_of
 from troth.pki.pem import public_key
 from troth.pki.spiffe_bundle import parse_bundle_map
+from troth.planning.broker_finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.model import Model
 from troth.trust.edges import all_edges
 from troth.world import observe
+from troth.world.broker_secrets import DIGEST, PUBLIC, STATE, TYPE
 from troth.world.facts import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
+from troth.world.ledger import kept_ledger
 
 Part = tuple[str, str]
 """What it is, and where or whose."""
@@ -33,17 +37,25 @@ Account = dict[Part, Any]
 
 RANDOM = {"fingerprint", "serial", "authority"}
 HISTORY = {"observedGeneration"}
-TIMES = {"notAfter", "renewAt", "lastTransitionTime", "lastRotated", "nextRotation"}
-OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation"}
+TIMES = {"notAfter", "renewAt", "lastTransitionTime", "lastRotated", "nextRotation", "madeAt"}
+OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation", "MessageBroker", "TopicPolicy"}
 FILES = {
     "authority": (observe.LEAF, observe.NEXT_LEAF, observe.RETIRING),
     "certificate": (observe.LEAF,),
 }
 
 
-def account(it: Running, *, times: bool = True) -> Account:
+def account(it: Running, brokers: MemoryBrokers, *, times: bool = True) -> Account:
     """What there is now; without `times` only what does not depend on when it came about."""
-    return dict(_parts(it, times=times))
+    return dict(_parts(it, times=times)) | dict(_granted(it, brokers))
+
+
+def _granted(it: Running, brokers: MemoryBrokers) -> Iterator[tuple[Part, Any]]:
+    """Yield what each broker has; servers that a broker is not at any more cannot be told."""
+    for ref, broker in it.engine.world.brokers.messaging.brokers.items():
+        told = brokers.known.get(broker.spec.servers)
+        if told is not None:
+            yield ("rules", str(ref)), (sorted(told.seen.rules), sorted(told.seen.credentials))
 
 
 def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
@@ -52,6 +64,9 @@ def _parts(it: Running, *, times: bool) -> Iterator[tuple[Part, Any]]:
         if kind in OURS:
             yield ("status", f"{kind} {where}"), _status(_stored(manifest), times=times)
             yield ("marks", f"{kind} {where}"), _marks(manifest)
+            for each in manifest.get("status", {}).get("conditions", []):
+                if each["type"] == "Braked":
+                    yield ("brake", where), each["status"]
         elif _labels(manifest).get(MANAGED_BY) == "troth":
             yield ("marks", f"{kind} {where}"), _marks(manifest)
             yield from _child(kind, where, manifest, times=times)
@@ -66,6 +81,10 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
     match kind:
         case "NetworkPolicy":
             yield ("policy", where), manifest["spec"]
+        case "ConfigMap" if where.startswith(f"{OWN}/troth-ledger-"):
+            ledger = kept_ledger(manifest).ledger
+            told = sorted(ledger.rules), sorted(ledger.retained), sorted(ledger.credentials)
+            yield ("ledger", where), told
         case "ConfigMap":
             roots = manifest["data"][observe.ROOTS].encode()
             bundles = parse_bundle_map(manifest["data"][observe.BUNDLE_MAP])
@@ -73,6 +92,12 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             yield ("bundle", where), (sorted(map(_said, _read(roots))), keys)
         case "Secret" if where.endswith("-tokens"):
             yield from _tokens(where, observe.decoded(manifest))
+        case "Secret" if manifest.get("type") == TYPE:
+            data = observe.decoded(manifest)
+            said = json.loads(data[STATE])
+            public = {name: data[name] for name in sorted(PUBLIC & data.keys())}
+            yield ("credential", where), (said["principal"], sorted(data), public)
+            yield ("key", where), hashlib.sha256(data[STATE]).hexdigest()
         case "Secret":
             own = where.startswith(f"{OWN}/")
             data, what = observe.decoded(manifest), "authority" if own else "certificate"
@@ -104,11 +129,13 @@ def _marks(manifest: Manifest) -> Manifest:
         right = observe.keystore_digest(observe.decoded(manifest))
         annotations[KEYSTORE_DIGEST] = annotations[KEYSTORE_DIGEST] == right
     annotations.pop(REPLACED_AT, None)  # it tells of the past
+    annotations.pop(DIGEST, None)  # of what is random
     return {
         "labels": _labels(manifest),
         "annotations": annotations,
         "owners": metadata.get("ownerReferences"),
-        "finalizers": metadata.get("finalizers"),
+        # Troth's own stays where something was granted once, though nothing is any more
+        "finalizers": [each for each in metadata.get("finalizers") or () if each != FINALIZER],
     }
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from tests import builders
+from tests import builders, messaging
 from tests.builders import DAY, NOW, OWN, Manifest, stamp
 from tests.workloads import workload
+from troth.brokers.nats_jwt import Key, Kind
 from troth.resources.references import Ref
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -44,8 +45,23 @@ class Field:
         return f"{self.kind}.{'.'.join(self.path)}"
 
 
+UNSERVED = ("MessageBroker.rabbitmq", "MessageBroker.mqtt", "MessageBroker.valkey")
+"""Brokers at which nothing is granted yet, however they are described."""
+NOT_HERE = {"TopicPolicy.onDelete", "MessageBroker.workload.ports.[].name"}
+"""What takes effect when its policy is deleted (`tests/reconcile/brokers/test_ends.py`), and a name
+that only people read."""
+
+
 def fields() -> list[Field]:
     """Every property of every spec, but those that must be there and only hold others."""
+    return [
+        each
+        for each in _all_fields()
+        if str(each) not in NOT_HERE and not str(each).startswith(UNSERVED)
+    ]
+
+
+def _all_fields() -> list[Field]:
     found: list[Field] = []
     for file in sorted(CRDS.glob("*.yaml")):
         definition = yaml.safe_load(file.read_text())["spec"]
@@ -148,7 +164,89 @@ LEGACY = builders.identity(
     authentication=builders.gateway_only("checkout", NOW + 10 * DAY, "shop"),
     accepts=[builders.accept("checkout", namespace="shop")],
 )
+ROOTS = {name: builders.root(f"{name}.example", name)[0] for name in ("here", "there")}
+ACCOUNTS = [Key.generate(Kind.ACCOUNT).public for _ in range(2)]
+KAFKA = messaging.broker(
+    described={
+        "kafka": {
+            "bootstrapServers": ["kafka:9093"],
+            "tls": {"caSecretRef": {"name": "ca-here"}},
+            "adminSecretRef": {"name": "broker-admin"},
+        }
+    },
+    brake={"maxRemovals": 20},
+    workload={"podSelector": pods("kafka"), "ports": [{"name": "tls", "port": 9093}]},
+    allowedNamespaces={
+        "matchLabels": {"domain": "production"},
+        "matchExpressions": expressions("stage", "live"),
+    },
+)
+NATS = messaging.broker(
+    "bus",
+    described={
+        "nats": {
+            "servers": ["nats:4222"],
+            "account": ACCOUNTS[0],
+            "tls": {"caSecretRef": {"name": "ca-here"}},
+            "adminSecretRef": {"name": "broker-admin"},
+        }
+    },
+)
+ORDERS = messaging.policy(
+    producers=[messaging.producer("seller", "shop")],
+    consumers=[messaging.consumer("packer", "packing", "shop")],
+    at=("messaging", "main"),
+    schema={"jsonSchema": {"type": "object"}},
+    context={"require": ["Tenant"]},
+    deadLetter={"topic": "prod.orders.dead"},
+)
+MESSAGING = [
+    builders.namespace("messaging", domain="production", stage="live"),
+    *(
+        builders.secret(name, "messaging", **data)
+        for name, data in (
+            ("broker-admin", {"username": b"troth", "password": b"none"}),
+            *((f"ca-{each}", {"ca.crt": roots}) for each, roots in ROOTS.items()),
+        )
+    ),
+    KAFKA,
+    NATS,
+    ORDERS,
+    messaging.policy(
+        "bills",
+        topic={"prefix": "prod.bills."},
+        producers=[messaging.producer("seller", "shop")],
+        schema={"configMapRef": {"name": "schemas"}},
+    ),
+    messaging.policy(
+        "late", "finance", topic={"name": "prod.late"}, producers=[messaging.producer("biller")]
+    ),
+    messaging.policy(
+        "stored",
+        topic={"name": "prod.stored", "stream": "STORED"},
+        consumers=[messaging.consumer("packer", "packing")],
+        at=("messaging", "bus"),
+    ),
+    builders.identity(
+        "seller",
+        publishes=[{"policy": builders.reference("orders", "shop")}, {"policy": {"name": "bills"}}],
+    ),
+    builders.identity(
+        "packer",
+        consumes=[{"policy": builders.reference("orders", "shop")}, {"policy": {"name": "stored"}}],
+    ),
+    builders.identity("biller", "finance", publishes=[{"policy": {"name": "late"}}]),
+    {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "schemas", "namespace": "shop", "labels": {"troth.dev/schema": ""}},
+        "data": {"schema.json": '{"type": "object"}'},
+    },
+]
+REFUSED_THERE = {"late", "biller"}
+"""Who has no leave at the broker, so that more of its fields show."""
 DECLARED = [
+    *MESSAGING,
     builders.namespace("shop", domain="production", stage="live"),
     builders.namespace("finance", domain="production", stage="late"),
     builders.namespace("archive", domain="production", stage="gone"),
@@ -216,6 +314,8 @@ class Change:
 
 
 ROTATION = timedelta(minutes=25)
+A_RETRY = timedelta(minutes=2)
+"""Until a broker of another kind is told of the credentials that were made for it meanwhile."""
 A_RENEWAL = timedelta(hours=9)
 """Longer than the shorter of two lifetimes: a longer one begins with the next renewal."""
 UNVERIFIED = builders.unverified(cidrs=["192.0.2.0/24"])["unverified"]
@@ -242,6 +342,8 @@ def the_active_root(objects: dict[Place, Manifest]) -> str:
         objects["TrustDomain", Ref("", "production")]["status"]["authorities"][0]["fingerprint"]
     )
 
+
+NOBODY = {"allowedNamespaces.matchLabels": {"domain": "nowhere"}}
 
 CHANGES: dict[str, Change] = {
     # TrustDomain
@@ -381,6 +483,81 @@ CHANGES: dict[str, Change] = {
     ),
     "ServiceIdentity.onRotation.restart.[].kind": Change("status"),
     "ServiceIdentity.onRotation.restart.[].name": Change("status", "others"),
+    "ServiceIdentity.publishes": Change("rules"),
+    "ServiceIdentity.publishes.[].policy.name": Change("rules", "none"),
+    "ServiceIdentity.publishes.[].policy.namespace": Change("rules", "finance"),
+    "ServiceIdentity.consumes": Change("rules"),
+    "ServiceIdentity.consumes.[].policy.name": Change("rules", "none"),
+    "ServiceIdentity.consumes.[].policy.namespace": Change("rules", "finance"),
+    # MessageBroker
+    "MessageBroker.environment": Change("rules", "staging"),
+    "MessageBroker.kafka": Change(
+        "credential",
+        GONE,
+        beside={"nats": NATS["spec"]["nats"] | {"servers": ["other:4222"]}},
+        lives=A_RETRY,
+    ),
+    "MessageBroker.kafka.bootstrapServers": Change("credential", ["other:9093"]),
+    "MessageBroker.kafka.tls": Change("credential"),
+    "MessageBroker.kafka.tls.caSecretRef": Change("credential"),
+    "MessageBroker.kafka.tls.caSecretRef.name": Change("credential", "ca-there"),
+    "MessageBroker.kafka.adminSecretRef.name": Change("status", "none"),
+    "MessageBroker.kafka.clients": Change("credential"),
+    "MessageBroker.nats": Change(
+        "credential",
+        GONE,
+        beside={"kafka": KAFKA["spec"]["kafka"] | {"bootstrapServers": ["other:9093"]}},
+        lives=A_RETRY,
+    ),
+    "MessageBroker.nats.servers": Change("credential", ["other:4222"]),
+    "MessageBroker.nats.account": Change("credential", ACCOUNTS[1]),
+    "MessageBroker.nats.tls": Change("credential"),
+    "MessageBroker.nats.tls.caSecretRef": Change("credential"),
+    "MessageBroker.nats.tls.caSecretRef.name": Change("credential", "ca-there"),
+    "MessageBroker.nats.adminSecretRef.name": Change("status", "none"),
+    "MessageBroker.nats.clients": Change("status"),
+    "MessageBroker.workload": Change("policy"),
+    **_under("MessageBroker.workload.podSelector", _selector("policy")),
+    "MessageBroker.workload.ports": Change("policy", [{"name": "plain", "port": 9092}]),
+    "MessageBroker.workload.ports.[].port": Change("policy"),
+    "MessageBroker.workload.ports.[].protocol": Change("policy"),
+    "MessageBroker.allowedNamespaces.matchLabels": Change("rules", {"domain": "other"}),
+    "MessageBroker.allowedNamespaces.matchExpressions": Change("rules"),
+    "MessageBroker.allowedNamespaces.matchExpressions.[].key": Change("rules", "rank"),
+    "MessageBroker.allowedNamespaces.matchExpressions.[].operator": Change("rules"),
+    "MessageBroker.allowedNamespaces.matchExpressions.[].values": Change("rules", ["late"]),
+    "MessageBroker.owns.topicPrefixes": Change("rules", ["other."]),
+    "MessageBroker.owns.principalPrefix": Change("rules", "other-"),
+    "MessageBroker.mode": Change("policy"),
+    "MessageBroker.driftCheck": Change("due", "2m"),
+    "MessageBroker.brake": Change("brake", {"maxRemovals": 0}, beside=NOBODY),
+    "MessageBroker.brake.maxRemovals": Change("brake", 0, beside=NOBODY),
+    # TopicPolicy
+    "TopicPolicy.brokerRef.name": Change("rules", "none"),
+    "TopicPolicy.brokerRef.namespace": Change("rules", "shop"),
+    "TopicPolicy.topic.name": Change("rules", "prod.other"),
+    "TopicPolicy.topic.prefix": Change("rules", "prod.other.", at="bills"),
+    "TopicPolicy.topic.stream": Change("rules", "OTHER"),
+    "TopicPolicy.environment": Change("rules", "staging"),
+    "TopicPolicy.producers": Change("rules"),
+    "TopicPolicy.producers.[].identity.name": Change("rules", "packer"),
+    "TopicPolicy.producers.[].identity.namespace": Change("rules", "finance"),
+    "TopicPolicy.consumers": Change("rules"),
+    "TopicPolicy.consumers.[].identity.name": Change("rules", "seller"),
+    "TopicPolicy.consumers.[].identity.namespace": Change("rules", "finance"),
+    "TopicPolicy.consumers.[].group": Change("rules", "other"),
+    "TopicPolicy.schema": Change("peers"),
+    "TopicPolicy.schema.jsonSchema": Change("peers", {"type": "array"}),
+    "TopicPolicy.schema.configMapRef": Change(
+        "peers", GONE, beside={"schema": {"jsonSchema": {"type": "array"}}}
+    ),
+    "TopicPolicy.schema.configMapRef.name": Change("status", "none"),
+    "TopicPolicy.schema.configMapRef.key": Change("status", "other.json"),
+    "TopicPolicy.context": Change("peers"),
+    "TopicPolicy.context.require": Change("peers", ["Subject"]),
+    "TopicPolicy.deadLetter": Change("rules"),
+    "TopicPolicy.deadLetter.topic": Change("rules", "prod.orders.other"),
+    "TopicPolicy.deadLetter.review": Change("peers"),
     # CredentialRotation
     "CredentialRotation.target.kind": Change("status", "TrustDomain"),
     "CredentialRotation.target.name": Change("status", "ledger"),

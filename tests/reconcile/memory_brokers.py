@@ -1,0 +1,60 @@
+"""Brokers in memory, that take whatever comes: for tests in which no broker is on trial."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from unittest import mock
+
+from troth.brokers.protocol import Batch, Failure, Login, Observed
+from troth.reconcile import broker_connections
+from troth.resources.message_broker import MessageBroker
+
+
+@dataclass
+class MemoryBroker:
+    """What one has been told."""
+
+    seen: Observed = field(default_factory=Observed)
+
+    async def observe(self) -> Observed:
+        return self.seen
+
+    async def apply(self, batch: Batch) -> tuple[Failure, ...]:
+        told = {(each.principal, each.slot) for each in batch.credentials}
+        self.seen = Observed(
+            (self.seen.credentials | told) - set(batch.revocations),
+            (self.seen.rules | set(batch.additions)) - set(batch.removals),
+        )
+        return ()
+
+    async def disconnect(self, principals: Collection[str]) -> None:
+        del principals
+
+    async def admits(self, login: Login) -> bool:
+        del login
+        return False
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class MemoryBrokers:
+    """All there are, by their servers."""
+
+    known: dict[tuple[str, ...], MemoryBroker] = field(default_factory=dict)
+
+    def connect(
+        self, broker: MessageBroker, admin: Mapping[str, bytes], authorities: str
+    ) -> MemoryBroker:
+        """As `troth.brokers.connecting.connect` does."""
+        del admin, authorities
+        return self.known.setdefault(broker.spec.servers, MemoryBroker())
+
+
+@contextmanager
+def in_memory() -> Iterator[MemoryBrokers]:
+    """Have brokers in memory in place of real ones."""
+    brokers = MemoryBrokers()
+    with mock.patch.object(broker_connections, "connect", brokers.connect):
+        yield brokers
