@@ -6,7 +6,7 @@ from datetime import timedelta
 from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, tell
 from tests.builders import Cluster, stamp
 from troth.planning.broker_finalizer import FINALIZER
-from troth.planning.plan import ChangeBroker, Plan, SetFinalizers
+from troth.planning.plan import ChangeBroker, LookAt, Plan, SetFinalizers
 from troth.planning.planner import plan
 from troth.trust.grants import Rule
 from troth.world.broker_facts import Place
@@ -47,3 +47,30 @@ def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_m
     assert let_go.finalizers == ()
     assert "did not carry out every change" in let_go.warning
     assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
+
+
+def test_an_operator_that_begins_says_what_was_said_until_it_has_looked() -> None:
+    """Else every restart would write the status of every broker twice, and tell of it in Events."""
+    cluster = market().settle()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    tell(cluster)
+    stored = cluster.objects["MessageBroker", MAIN]
+    said = planned(cluster, timedelta(0)).status
+    cluster.put({**stored, "status": said})
+    cluster.world.brokers.forget_look(MAIN)
+    begun = planned(cluster, timedelta(0))
+    assert begun.status == begun.previous_status == said
+    assert [type(step) for step in begun.steps] == [LookAt]
+
+
+def test_of_a_broker_that_is_described_anew_nothing_is_said_before_it_was_looked_at() -> None:
+    cluster = market().settle()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    tell(cluster)
+    stored = cluster.objects["MessageBroker", MAIN]
+    status = planned(cluster, timedelta(0)).status
+    cluster.put({**stored, "status": status, "spec": {**stored["spec"], "driftCheck": "30s"}})
+    cluster.world.brokers.forget_look(MAIN)
+    told = planned(cluster, timedelta(0)).status
+    assert told is not None
+    assert "NotSeenYet" in [each["reason"] for each in told["conditions"]]

@@ -1,0 +1,53 @@
+"""Whoever still has a Secret for a broker is looked at again when more is known of that broker."""
+
+from tests.broker_builders import (
+    CHECKOUT,
+    FULFILMENT,
+    MAIN,
+    declared_at,
+    give_credentials,
+    market,
+    orders,
+    tell,
+)
+from tests.builders import OWN, Cluster, identity
+from tests.messaging import broker
+from troth.resources.references import Ref
+from troth.world.broker_facts import Ledger
+from troth.world.keys import identity_key
+from troth.world.ledger import ledger_manifest, ledger_ref
+
+HOLDERS = {identity_key(CHECKOUT), identity_key(FULFILMENT)}
+
+
+def forgo(cluster: Cluster) -> None:
+    """Have nobody publish or consume anything any more."""
+    for ref in (CHECKOUT, FULFILMENT):
+        cluster.put(identity(ref.name))
+    cluster.put(orders(producers=[], consumers=[]))
+
+
+def test_they_are_when_its_ledger_is_there_again() -> None:
+    cluster = market().settle()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    tell(cluster)
+    forgo(cluster)
+    place = ledger_ref(OWN, MAIN)
+    cluster.drop("ConfigMap", place)
+    affected = cluster.put(ledger_manifest(OWN, declared_at(cluster), Ledger()))
+    assert affected >= HOLDERS
+
+
+def test_they_are_when_it_may_be_changed_again() -> None:
+    cluster = market(broker(mode="Observe")).settle()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    forgo(cluster)
+    assert cluster.put(broker()) >= HOLDERS
+
+
+def test_nobody_is_who_has_a_secret_for_another_broker() -> None:
+    cluster = market(broker("other", owns=["else."], principals="else-")).settle()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    other = cluster.world.brokers.declared(Ref("messaging", "other"))
+    assert other is not None
+    assert not cluster.put(ledger_manifest(OWN, other, Ledger())) & HOLDERS
