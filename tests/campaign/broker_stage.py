@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tests.builders import OWN, Manifest
 from tests.campaign.broker import PREFIX, ModelBroker
-from tests.campaign.judging import View
+from tests.campaign.judging import View, view_of
 from tests.campaign.stage import Stage
 from tests.messaging_oracle import Brokers, Operation, Uses
 from troth.planning.broker_finalizer import PATIENCE
@@ -190,7 +190,7 @@ class BrokerStage(Stage):
     def standing(self) -> Iterator[str]:
         """Yield what is wrong at the broker, now that all is quiet."""
         declared = list(self.server.objects.values())
-        view = Seen(View.by(declared, self.clock.now()), declared)
+        view = Seen(view_of(declared, self.clock.now()), declared)
         stored = self.server.objects.get(("MessageBroker", MAIN))
         if stored is None:
             known = self.left | self.broker.strangers

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import structlog
@@ -33,17 +34,18 @@ from tests.campaign.broker_stage import (
 from tests.campaign.cluster import Refusal
 from tests.campaign.stage import MINUTE
 from tests.campaign.test_campaign import MOST_MIXTURES, REFUSALS, fail_with_the_operator
+from tests.reconcile.brokers.at_work import secret
 from tests.strategies import more, subset
 from tests.virtual_time import VirtualTimeLoop
-from troth.reconcile import broker_connections
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
 from troth.world.brokers import credential_ref
 
+CONNECT = "troth.reconcile.broker_connections.connect"
 IDENTITIES: tuple[Identity, ...] = (("north", "a"), ("south", "a"), ("south", "c"))
 POLICIES: tuple[Identity, ...] = (("north", "p"), ("south", "p"), ("south", "q"))
 THOROUGH = settings.get_current_profile_name() == "thorough"
-FEW = settings(max_examples=12)
+FEW = settings(max_examples=10)
 """Each takes a good second."""
 WATCHED = ("MessageBroker", "TopicPolicy", "ServiceIdentity", "Namespace", "Secret", "ConfigMap")
 
@@ -59,11 +61,10 @@ def reference(place: Identity) -> Manifest:
 
 @st.composite
 def users(draw: st.DrawFn, place: Identity) -> Manifest:
-    named = {
-        part: [{"policy": reference(each)} for each in draw(subset(POLICIES))]
-        for part in ("publishes", "consumes")
-    }
-    return builders.identity(place[1], place[0], **named)
+    publishes, consumes = (
+        [{"policy": reference(each)} for each in draw(subset(POLICIES))] for _ in range(2)
+    )
+    return builders.identity(place[1], place[0], publishes=publishes, consumes=consumes)
 
 
 @st.composite
@@ -104,7 +105,7 @@ class MessagingCampaign(RuleBasedStateMachine):
         super().__init__()
         self.loop = VirtualTimeLoop()
         self.stage = BrokerStage()
-        broker_connections.connect = lambda *_: Adapter(self.stage.broker)
+        self.connecting = patch(CONNECT, lambda *_: Adapter(self.stage.broker))
 
     def run(self, story: Coroutine[Any, Any, None]) -> None:
         self.loop.run_until_complete(story)
@@ -113,11 +114,12 @@ class MessagingCampaign(RuleBasedStateMachine):
         declared=st.tuples(*map(users, IDENTITIES)), asked=st.tuples(*map(topic_policies, POLICIES))
     )
     def begin(self, declared: tuple[Manifest, ...], asked: tuple[Manifest, ...]) -> None:
+        self.connecting.start()
         red = builders.domain("red", bundle={"propagation": "1m"})
         spaces = [builders.namespace(name, domain="red") for name in ("north", "south")]
+        given = {"username": "admin", "password": "an administrator's", "ca.crt": "roots"}
         for name in ("kafka-admin", "kafka-ca"):
-            secret = {"kind": "Secret", "metadata": {"name": name, "namespace": MAIN.namespace}}
-            self.stage.server.put({**secret, "data": {"ca.crt": ""}})
+            self.stage.server.put(secret(name, given, MAIN.namespace))
         for manifest in (red, *spaces, main(), *declared, *asked):
             self.stage.server.put(manifest)
         self.stage.history.begin(self.stage.server.objects, self.stage.clock.now())
@@ -131,6 +133,8 @@ class MessagingCampaign(RuleBasedStateMachine):
         finally:
             self.run(self.stage.end())
             self.loop.close()
+            if self.stage.copies:
+                self.connecting.stop()
 
     # What people do
 
@@ -289,9 +293,8 @@ class MessagingCampaign(RuleBasedStateMachine):
 
 
 @pytest.fixture(autouse=True)
-def _unkind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_errors() -> Iterator[None]:
     structlog.configure(processors=[fail_with_the_operator])
-    monkeypatch.setattr(broker_connections, "connect", broker_connections.connect)
     yield
     structlog.reset_defaults()
 

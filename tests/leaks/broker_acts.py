@@ -4,6 +4,7 @@ import asyncio
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from sandbox.brokers.kafka import KafkaServer
 from sandbox.brokers.nats import NatsServer
@@ -98,11 +99,11 @@ async def credentials_are_replaced(brokers: Brokers) -> None:
         named = (IDENTITY, identity.name, identity.namespace)
         await person.put(builders.rotation(*named, requestedAt=asked))
     for old in before:
-        await person.sees("Secret", Ref.of(old), lambda seen, old=old: is_replaced(seen, old))
+        await person.sees("Secret", Ref.of(old), partial(is_replacement, old))
 
 
-def is_replaced(seen: Manifest, old: Manifest) -> bool:
-    """Whether it has another credential, and no other beside that."""
+def is_replacement(old: Manifest, seen: Manifest) -> bool:
+    """Whether a Secret has another credential, and no other beside that."""
     return seen["data"].keys() == old["data"].keys() and all(
         seen["data"][key] != old["data"][key]
         for key in ("user.creds", "password")
@@ -127,17 +128,18 @@ async def people_mislay_credentials(brokers: Brokers) -> None:
         await person.edit("Secret", place, {"data": given})
         await person.sees("Secret", place, unlike(given))
     good: list[Manifest] = []
-    for name, ref, data in (
+    spoilt: tuple[tuple[str, Ref, dict[str, bytes]], ...] = (
         ("nats-admin", market.main, {"operator.nk": brokers.nats.keys.system.seed}),
         ("kafka-admin", brokers.log, {"tls.key": MISLAID}),
-    ):
+    )
+    for name, ref, data in spoilt:
         place = Ref(market.space, name)
         good.append(await person.the("Secret", place))
         await person.edit("Secret", place, {"data": in_a_secret(data)})
         await market.hears(BROKER, ref, "Ready", "AdminRefused")
         await people_look(brokers)
     for each in good:
-        await person.edit("Secret", Ref.of({**each, "kind": "Secret"}), {"data": each["data"]})
+        await person.edit("Secret", Ref.of(each), {"data": each["data"]})
 
 
 async def brokers_go_away(brokers: Brokers) -> None:
@@ -181,4 +183,4 @@ async def everything_is_revoked(brokers: Brokers) -> None:
     market, person = brokers.market, brokers.market.stage.person
     for kind, namespace in ((POLICY, market.stage.shop), (BROKER, market.space)):
         await person.delete(kind, Ref(namespace, ""))
-        await until(lambda kind=kind, at=namespace: person.all(kind, at), lambda left: not left)
+        await until(partial(person.all, kind, namespace), lambda left: not left)

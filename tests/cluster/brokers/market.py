@@ -155,6 +155,11 @@ class Market:
         assert ears.heard[TOPIC, "fulfilment"] == {b"an order"}
         await consuming.close()  # who else consumes by this group next shall have it all
 
+    @staticmethod
+    def cut_off(client: Client) -> bool:
+        """Whether the broker has ended a client's connection."""
+        return bool(client.is_closed)
+
     async def hears(self, kind: str, ref: Ref, type_: str, reason: str) -> str:
         """Wait until a condition has a reason; return its message."""
 

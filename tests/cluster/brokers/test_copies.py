@@ -38,11 +38,11 @@ async def test_who_takes_over_from_a_killed_leader_issues_and_revokes_nothing(
         await standby.visited(5)  # the domain, two identities, the policy and the broker
         assert await pushes() == 0
         assert version(await market.credential(market.checkout)) == version(before)
-        assert not client.is_closed
+        assert not market.cut_off(client)
 
         await stage.person.delete(POLICY, market.orders)
         await stage.person.misses(POLICY, market.orders)
-        assert client.is_closed
+        assert market.cut_off(client)
         assert await market.signing_keys() == 0
         assert "Traceback" not in standby.output
 

@@ -21,7 +21,7 @@ async def test_a_namespace_ends_and_its_broker_is_told_though_the_admin_secret_g
     await market.end()
     await market.gone()
     await stage.settled()
-    assert client.is_closed
+    assert market.cut_off(client)
     assert await market.signing_keys() == 0
     assert await person.get("ConfigMap", ledger_ref(stage.own, market.main)) is None
 

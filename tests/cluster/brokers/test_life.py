@@ -30,9 +30,9 @@ async def test_what_is_declared_works_and_a_pass_over_it_asks_nothing(market: Ma
     assert told.split()[:7] == ["main", stage.name, "Enforce", "True", "InPlace", "2", "0"]
     _, told = (await market.kubectl("get", "tp", "-n", stage.shop)).splitlines()
     assert told.split()[:6] == ["orders", "main", "prod.orders.v1", "True", "InPlace", "True"]
-    told = await stage.person.events(market.space)
-    assert ("InPlace", "main") in told
-    assert ("LedgerLost", "main") not in told
+    events = await stage.person.events(market.space)
+    assert ("InPlace", "main") in events
+    assert ("LedgerLost", "main") not in events
 
 
 async def test_what_is_deleted_is_taken_back_and_then_gone(market: Market) -> None:
@@ -45,11 +45,11 @@ async def test_what_is_deleted_is_taken_back_and_then_gone(market: Market) -> No
     await person.misses("Secret", credential_ref(market.checkout, market.main))
     await market.hears(POLICY, market.orders, "PeersAgree", "IdentityMissing")
     await stage.settled()
-    assert publishing.is_closed
-    assert not consuming.is_closed
+    assert market.cut_off(publishing)
+    assert not market.cut_off(consuming)
     await market.kubectl("delete", "tp", "orders", "-n", stage.shop)
     await person.misses("Secret", credential_ref(market.fulfilment, market.main))
-    assert consuming.is_closed
+    assert market.cut_off(consuming)
     assert await market.signing_keys() == 0
     await person.ready(IDENTITY, market.fulfilment)
     await market.kubectl("delete", "mb", "main", "-n", market.space)
@@ -100,5 +100,5 @@ async def test_a_credential_is_replaced_and_nothing_of_the_old_one_stays(market:
     held = [data_of(each.manifest)["user.creds"] for each in seen]
     assert len(set(held)) == 2, "one was issued, once"
     assert await market.signing_keys() == 2
-    assert client.is_closed
+    assert market.cut_off(client)
     await market.works()
