@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import java
 from sandbox.brokers.kafka import KafkaServer
 from sandbox.brokers.nats import NatsServer
 from tests.brokers.nats.stage import stage as account
@@ -87,16 +86,14 @@ async def test_no_token_of_a_run_and_no_key_that_signs_them_is_in_anything_that_
 
 
 async def test_no_credential_of_a_broker_is_in_anything_that_is_shown(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of clients and of administrators, at a NATS and at a Kafka."""
-    if reason := java.missing():
-        pytest.skip(f"there is no Kafka: {reason}")
-    with NatsServer.serving() as nats, KafkaServer.start() as kafka:
+    with NatsServer.serving() as nats:
         async with account(nats) as made, listened_to(stage, tmp_path, monkeypatch) as run:
             await run.start(CONSOLE).leads()
             market = await Market.on(stage, made, propagation="1s")
-            brokers = broker_acts.Brokers(run, market, nats, kafka)
+            brokers = broker_acts.Brokers(run, market, nats, kafka_server)
             await broker_acts.everything_is_granted(brokers)
             await broker_acts.credentials_are_replaced(brokers)
             await broker_acts.people_mislay_credentials(brokers)

@@ -8,15 +8,13 @@ from functools import partial
 
 from sandbox.brokers.kafka import KafkaServer
 from sandbox.brokers.nats import NatsServer
-from tests import builders, messaging
-from tests.broker_builders import publisher
+from tests import builders
 from tests.builders import stamp
 from tests.cluster.brokers.market import BROKER, POLICY, Market
 from tests.cluster.person import Manifest, until
 from tests.cluster.stage import IDENTITY
 from tests.leaks.acts import MISLAID, in_a_secret, unlike
 from tests.leaks.run import Run
-from tests.reconcile.brokers.at_work import secret
 from troth.resources.references import Ref
 from troth.world.brokers import credential_ref
 
@@ -26,7 +24,7 @@ LOOK = "10s"
 
 @dataclass
 class Brokers:
-    """A NATS and a Kafka in a run; `billing` publishes at the Kafka."""
+    """A NATS and a Kafka in a run."""
 
     run: Run
     market: Market
@@ -34,59 +32,23 @@ class Brokers:
     kafka: KafkaServer
 
     @property
-    def log(self) -> Ref:
-        return Ref(self.market.space, "log")
-
-    @property
-    def billing(self) -> Ref:
-        return Ref(self.market.stage.shop, "billing")
-
-    @property
     def credentials(self) -> list[Ref]:
         """The Secrets that clients of each broker have."""
         market = self.market
         return [
             credential_ref(market.checkout, market.main),
-            credential_ref(self.billing, self.log),
+            credential_ref(market.billing, market.log),
         ]
 
 
 async def everything_is_granted(brokers: Brokers) -> None:
     """Two brokers, each with a policy, and whoever uses them."""
-    market, stage, kafka = brokers.market, brokers.market.stage, brokers.kafka
-    described = {
-        "bootstrapServers": [kafka.client_address],
-        "tls": {"caSecretRef": {"name": "kafka-ca"}},
-        "adminSecretRef": {"name": "kafka-admin"},
-    }
-    log = messaging.broker(
-        "log",
-        market.space,
-        described={"kafka": described},
-        owns=[f"{stage.name}."],
-        principals=f"{stage.name}-",
-        environment=stage.name,
-        allowedNamespaces={"matchLabels": {"domain": stage.name}},
-        driftCheck=LOOK,
-    )
-    bills = messaging.policy(
-        "bills",
-        stage.shop,
-        at=brokers.log,
-        environment=stage.name,
-        topic={"name": f"{stage.name}.bills"},
-        producers=[messaging.producer("billing")],
-    )
+    market, person = brokers.market, brokers.market.stage.person
     await market.open(
-        secret("kafka-admin", kafka.admin_secret(), market.space),
-        secret("kafka-ca", kafka.ca_secret(), market.space),
-        market.broker(driftCheck=LOOK),
-        publisher("billing", "bills", namespace=stage.shop),
-        bills,
-        log,
+        market.broker(driftCheck=LOOK), *market.accounts(brokers.kafka, driftCheck=LOOK)
     )
-    for kind, ref in ((BROKER, brokers.log), (POLICY, Ref(stage.shop, "bills"))):
-        await stage.person.ready(kind, ref)
+    for kind, ref in ((BROKER, market.log), (POLICY, market.bills)):
+        await person.ready(kind, ref)
     await market.works()
 
 
@@ -94,7 +56,7 @@ async def credentials_are_replaced(brokers: Brokers) -> None:
     """One of each broker, with both of them good for a while."""
     person = brokers.market.stage.person
     before = [await person.the("Secret", each) for each in brokers.credentials]
-    for identity in (brokers.market.checkout, brokers.billing):
+    for identity in (brokers.market.checkout, brokers.market.billing):
         asked = stamp(datetime.now(UTC))
         named = (IDENTITY, identity.name, identity.namespace)
         await person.put(builders.rotation(*named, requestedAt=asked))
@@ -130,7 +92,7 @@ async def people_mislay_credentials(brokers: Brokers) -> None:
     good: list[Manifest] = []
     spoilt: tuple[tuple[str, Ref, dict[str, bytes]], ...] = (
         ("nats-admin", market.main, {"operator.nk": brokers.nats.keys.system.seed}),
-        ("kafka-admin", brokers.log, {"tls.key": MISLAID}),
+        ("kafka-admin", brokers.market.log, {"tls.key": MISLAID}),
     )
     for name, ref, data in spoilt:
         place = Ref(market.space, name)
@@ -163,7 +125,7 @@ async def refusals_quote(brokers: Brokers) -> None:
             wire.path.once("PATCH", resource, wire.echo(code))
         for place in brokers.credentials:
             await market.stage.person.delete("Secret", place)
-        await market.hears(IDENTITY, brokers.billing, "CredentialsIssued", "WriteRefused")
+        await market.hears(IDENTITY, brokers.market.billing, "CredentialsIssued", "WriteRefused")
         wire.be_well()
         for place in brokers.credentials:
             await market.stage.person.sees("Secret", place)

@@ -8,12 +8,14 @@ from typing import Any, Self
 
 from nats.aio.client import Client
 
+from sandbox.brokers.kafka import KafkaServer
+from tests import messaging
 from tests.broker_builders import orders, publisher, subscriber
 from tests.brokers.nats.stage import Ears
 from tests.brokers.nats.stage import Stage as Account
 from tests.cluster.person import LONG, Manifest, condition, until
 from tests.cluster.stage import IDENTITY, Stage
-from tests.reconcile.brokers.at_work import admin_secrets, nats_broker
+from tests.reconcile.brokers.at_work import admin_secrets, nats_broker, secret
 from troth.resources.references import Ref
 from troth.world.brokers import credential_ref
 from troth.world.ledger import kept_ledger, ledger_ref
@@ -35,8 +37,8 @@ class Market:
         """Declare the domain, and give the broker's namespace what its owner has."""
         await stage.domain(bundle={"propagation": propagation})
         made = cls(stage, nats, await stage.namespace())
-        for secret in admin_secrets(nats):
-            await stage.person.put(made.here(secret))
+        for each in admin_secrets(nats):
+            await stage.person.put(made.here(each))
         return made
 
     def here(self, manifest: Manifest) -> Manifest:
@@ -59,7 +61,56 @@ class Market:
     def fulfilment(self) -> Ref:
         return Ref(self.stage.shop, "fulfilment")
 
+    @property
+    def log(self) -> Ref:
+        """The broker that is a Kafka."""
+        return Ref(self.space, "log")
+
+    @property
+    def bills(self) -> Ref:
+        return Ref(self.stage.shop, "bills")
+
+    @property
+    def billing(self) -> Ref:
+        """Who publishes at the Kafka."""
+        return Ref(self.stage.shop, "billing")
+
     # What is declared
+
+    def accounts(self, kafka: KafkaServer, **spec: Any) -> list[Manifest]:
+        """A Kafka with its owner's Secrets, a policy there, and who publishes by it.
+
+        All names there are this test's, for others share the server.
+        """
+        name = self.stage.name
+        described = {
+            "bootstrapServers": [kafka.client_address],
+            "tls": {"caSecretRef": {"name": "kafka-ca"}},
+            "adminSecretRef": {"name": "kafka-admin"},
+        }
+        return [
+            secret("kafka-admin", kafka.admin_secret(), self.space),
+            secret("kafka-ca", kafka.ca_secret(), self.space),
+            messaging.broker(
+                self.log.name,
+                self.space,
+                described={"kafka": described},
+                owns=[f"{name}."],
+                principals=f"{name}-",
+                environment=name,
+                allowedNamespaces={"matchLabels": {"domain": name}},
+                **spec,
+            ),
+            messaging.policy(
+                self.bills.name,
+                self.stage.shop,
+                at=(self.space, self.log.name),
+                environment=name,
+                topic={"name": f"{name}.bills"},
+                producers=[messaging.producer("billing")],
+            ),
+            publisher("billing", "bills", namespace=self.stage.shop),
+        ]
 
     def broker(self, **spec: Any) -> Manifest:
         name = self.stage.name
@@ -119,9 +170,10 @@ class Market:
     async def credential(self, identity: Ref) -> Manifest:
         return await self.stage.person.the("Secret", credential_ref(identity, self.main))
 
-    async def data(self, identity: Ref) -> dict[str, str]:
+    async def data(self, identity: Ref, broker: Ref | None = None) -> dict[str, str]:
         """The Secret with an identity's credential, as its service reads it."""
-        data = (await self.credential(identity))["data"]
+        place = credential_ref(identity, broker or self.main)
+        data = (await self.stage.person.the("Secret", place))["data"]
         return {key: base64.b64decode(text).decode() for key, text in data.items()}
 
     async def messages(self, identity: Ref) -> Manifest:
