@@ -12,6 +12,7 @@ import yaml
 
 from troth.brokers import connecting
 from troth.planning import (
+    admin_rotation,
     broker_status,
     broker_work,
     grant_status,
@@ -46,6 +47,13 @@ def test_every_reason_is_in_the_guide(module: ModuleType) -> None:
     found = set(reasons(module))
     assert found
     assert {reason for reason in found if f"`{reason}`" not in GUIDE} == set()
+
+
+def test_every_reason_of_an_admin_credential_is_in_the_guide_to_rotation() -> None:
+    guide = (ROOT / "docs" / "rotation.md").read_text()
+    found = set(reasons(admin_rotation))
+    assert "MechanismTaken" in found
+    assert {reason for reason in found if f"`{reason}`" not in guide} == set()
 
 
 def test_the_rule_for_certificates_is_the_one_that_makes_principals() -> None:

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 
 from tests.brokers.kafka.clients import DENIED, MECHANISM, PATIENCE, Client, bare, becomes
 from tests.builders import Manifest, rotation, stamp
-from tests.reconcile.brokers.at_work import MAIN, secret
+from tests.reconcile.brokers.at_work import LEDGER, MAIN, secret
 from tests.reconcile.brokers.kafka.stage import (
     CHECK,
     REFUSED,
@@ -29,7 +29,9 @@ from tests.reconcile.brokers.kafka.stage import (
     on_kafka,
 )
 from tests.reconcile.serving import Crashed, Permit, Server
+from troth.brokers.admins import replaced
 from troth.cluster.errors import ApiError
+from troth.reconcile import broker_admins
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
@@ -228,11 +230,10 @@ async def test_who_changes_the_secret_at_the_same_time_wins(owner: Owner) -> Non
         told: list[Place] = []
 
         def meanwhile(place: Place) -> None:
-            if place == ("Secret", ADMIN) and not told:
+            if place == ("ConfigMap", LEDGER) and not told:  # after the Secret was read
                 told.append(place)
                 owner.give("theirs-by-now")
                 server.put(theirs)
-                raise ApiError(409, "Conflict", "the object has been modified")
 
         server.refuses = meanwhile
         await rotated(it)
@@ -278,15 +279,37 @@ async def test_who_takes_the_place_of_troths_own_password_is_not_revoked(owner: 
         assert await owner.lets_in(FIRST), "theirs to end, too"
 
 
-async def test_a_mechanism_that_is_somebody_elses_is_never_overwritten(owner: Owner) -> None:
-    owner.give("of-a-person", Slot.FIRST)
+@pytest.mark.parametrize("seen_before", [True, False])
+async def test_a_mechanism_that_is_somebody_elses_is_never_overwritten(
+    owner: Owner, *, seen_before: bool
+) -> None:
+    if seen_before:
+        owner.give("of-a-person", Slot.FIRST)
     async with at_kafka(owner.stage, owner.market()) as it:
+        owner.give("of-a-person", Slot.FIRST)
         await rotated(it)
+        await it.later(CHECK)
         assert it.told("CredentialRotation", ROTATION, "Ready")[:2] == ("False", "MechanismTaken")
         assert it.told("MessageBroker", MAIN, "AdminRotates")[:2] == ("False", "MechanismTaken")
-        await it.later(CHECK)
         assert given(it.server)["password"] == FIRST
         assert await owner.lets_in("of-a-person", Slot.FIRST)
+        await works(it)
+
+
+async def test_what_does_not_administer_never_gets_into_the_secret(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_kafka(owner.stage, owner.market()) as it:
+        with monkeypatch.context() as spoilt:
+            spoilt.setattr(broker_admins, "replaced", lambda slot, _: replaced(slot, "not-told"))
+            await rotated(it)
+        told = it.told("CredentialRotation", ROTATION, "Ready")
+        assert told[:2] == ("False", "NewAdminRefused")
+        assert given(it.server)["password"] == FIRST
+        assert status(it)["phase"] == "Prepared"
+        await works(it)
+        await comes_to(it, "Idle")
+        await owner.ends(FIRST)
         await works(it)
 
 
