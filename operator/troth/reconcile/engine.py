@@ -389,7 +389,9 @@ class Engine:
             try:
                 await self._server.create(event(plan, notice, self._instance, self._clock.now()))
             except ApiError as error:
-                log.warning("event lost", key=str(plan.key), reason=error.reason)
+                # in a namespace that ends nobody may make one, and what stays at a broker is told
+                lost = f"{notice.reason}: {notice.note}"
+                log.warning("event lost", key=str(plan.key), reason=error.reason, lost=lost)
 
 
 def _digest(content: Mapping[str, Any]) -> bytes:
