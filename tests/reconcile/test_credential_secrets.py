@@ -12,8 +12,9 @@ from troth.planning.plan import Turn, TurnCredential
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.credential_secrets import CredentialError
 from troth.reconcile.events import repair
-from troth.reconcile.execute import Executor, TryAgain
+from troth.reconcile.execute import Executor
 from troth.reconcile.keyring import MOST_FORMER, Keyring
+from troth.reconcile.writer import TryAgain
 from troth.resources.references import Ref
 from troth.world.broker_facts import CredentialSecret
 from troth.world.broker_secrets import DIGEST, digest

@@ -14,9 +14,10 @@ from troth.cluster.errors import ApiError
 from troth.planning.plan import IssueLeaf, Step
 from troth.planning.planner import plan
 from troth.reconcile.clock import MovableClock
-from troth.reconcile.execute import Executor, TryAgain
+from troth.reconcile.execute import Executor
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.rehearsal import Place
+from troth.reconcile.writer import TryAgain
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

@@ -20,6 +20,7 @@ from troth.reconcile.broker_connections import NOT_FOUND, Connections
 from troth.reconcile.broker_faults import Overtaken, fault_of, taken
 from troth.reconcile.clock import Clock
 from troth.reconcile.notice import Notice
+from troth.reconcile.permit import Permit
 from troth.reconcile.tally import Tally, count_changes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -42,14 +43,6 @@ Failed = dict[Rule | Place, str]
 """The changes that a broker did not carry out, and why."""
 
 log = structlog.get_logger()
-
-
-class Permit(Protocol):
-    """Whether this copy may write."""
-
-    @property
-    def remaining(self) -> float:
-        """For how many seconds it surely may."""
 
 
 class Credentials(Protocol):

@@ -18,27 +18,12 @@ from troth.pki.certificates import short
 from troth.pki.errors import PKIError
 from troth.planning.children import secret_ref
 from troth.planning.plan import (
-    ActivateRoot,
-    ActivateTokenKey,
-    AdoptAuthority,
     Apply,
     BackgroundStep,
-    ChangeBroker,
-    CopyAuthority,
-    CreateRoot,
-    CreateTokenKey,
-    DropSlots,
     IssueLeaf,
-    LookAt,
     Plan,
-    PrepareRoot,
-    PrepareTokenKey,
     Remove,
-    Restart,
-    SetFinalizers,
     Step,
-    TurnAdmin,
-    TurnCredential,
     UpdateIssuer,
     UpdatePublic,
 )
@@ -49,12 +34,15 @@ from troth.reconcile.brokers import BrokerWork, Surroundings
 from troth.reconcile.clock import Clock
 from troth.reconcile.credential_secrets import CredentialError
 from troth.reconcile.events import event, relabelled, repair, transitions
-from troth.reconcile.execute import Executor, TryAgain, Writes, needed
+from troth.reconcile.execute import Executor, needed
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
+from troth.reconcile.permit import Permit
+from troth.reconcile.places import place_of
 from troth.reconcile.queue import WorkQueue
 from troth.reconcile.served import Served
 from troth.reconcile.tally import Tally
+from troth.reconcile.writer import TryAgain, Writes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts import Manifest, canonical
@@ -92,17 +80,6 @@ class Background(Protocol):
 
     async def close(self) -> None:
         """End what is under way."""
-
-
-class Permit(Protocol):
-    """Whether this copy may write."""
-
-    @property
-    def remaining(self) -> float:
-        """For how many seconds it surely may."""
-
-    async def gained(self) -> None:
-        """Wait until it may."""
 
 
 class Engine:
@@ -253,7 +230,7 @@ class Engine:
         good, overtaken = True, None
         spared: set[str] = set()
         for step in steps:
-            kind, _ = _place(step)
+            kind, _ = place_of(step)
             if kind in spared:
                 continue
             try:
@@ -278,9 +255,9 @@ class Engine:
         before = self._in_place.get(plan.key, {})
         match step:
             case Apply():
-                notice = notice if before.get(_place(step)) == _digest(step.manifest) else None
+                notice = notice if before.get(place_of(step)) == _digest(step.manifest) else None
             case UpdatePublic():
-                known = before.get(_place(step))
+                known = before.get(place_of(step))
                 notice = notice if known == _digest(step.manifest["stringData"]) else None
             case UpdateIssuer():
                 notice = notice if self._served.was_changed(step) else None
@@ -305,7 +282,7 @@ class Engine:
                 self._refusals.pop(plan.key, None)
         else:
             in_place = {
-                _place(step): _digest(step.manifest)
+                place_of(step): _digest(step.manifest)
                 for step in plan.steps
                 if isinstance(step, Apply)
             }
@@ -340,7 +317,7 @@ class Engine:
         """Remember why a write was refused, for the status; a Secret's refusal may quote it."""
         if isinstance(step, Remove):
             return
-        kind, ref = _place(step)
+        kind, ref = place_of(step)
         message = str(error)
         if isinstance(error, ApiError) and kind != "Secret":
             message += f": {error.message}"
@@ -354,7 +331,7 @@ class Engine:
 
         The need may have passed, or the write was carried out and only its answer was lost.
         """
-        asked = {_place(step) for step in steps if not isinstance(step, Remove)}
+        asked = {place_of(step) for step in steps if not isinstance(step, Remove)}
         over = self._refusals.get(key, set()) - asked
         for place in over:
             self.world.refused.pop(place, None)
@@ -375,7 +352,7 @@ class Engine:
         """Write a broker's ledger; raises `Overtaken` where it is not the one that is known."""
         try:
             kept = self.world.brokers.ledgers.get(broker.ref)
-            affected = await self._executor.keep_ledger(manifest, kept)
+            affected = await self._executor.messaging.keep_ledger(manifest, kept)
         except TryAgain:
             raise Overtaken from None
         self.queue.add(affected - {broker_key(broker.ref)})
@@ -396,32 +373,3 @@ class Engine:
 
 def _digest(content: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(canonical(content)).digest()
-
-
-def _place(step: Step) -> tuple[str, Ref]:
-    """Return the kind and place of what a step writes or removes."""
-    match step:
-        case (
-            Apply()
-            | CreateRoot()
-            | AdoptAuthority()
-            | CreateTokenKey()
-            | IssueLeaf()
-            | UpdatePublic()
-            | TurnCredential()
-        ):
-            return step.manifest["kind"], Ref.of(step.manifest)
-        case Remove() | Restart() | SetFinalizers():
-            return step.kind, step.ref
-        case LookAt() | ChangeBroker() | TurnAdmin():
-            return "MessageBroker", step.broker
-        case (
-            PrepareRoot()
-            | CopyAuthority()
-            | ActivateRoot()
-            | DropSlots()
-            | PrepareTokenKey()
-            | ActivateTokenKey()
-            | UpdateIssuer()
-        ):
-            return "Secret", step.ref

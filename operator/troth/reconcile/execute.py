@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from troth.cluster.errors import ApiError
 from troth.pki.authorities import SigningAuthority
@@ -31,7 +31,7 @@ from troth.planning.plan import (
     WriteStep,
 )
 from troth.reconcile.clock import Clock
-from troth.reconcile.credential_secrets import credential_secret, replacing
+from troth.reconcile.execute_messaging import MessagingExecutor
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import (
     adopted_secret,
@@ -46,43 +46,13 @@ from troth.reconcile.material import (
     token_key_moves,
     token_key_secret,
 )
+from troth.reconcile.writer import CONFLICT, NOT_FOUND, UNPROCESSABLE, TryAgain, Writer, Writes
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
-from troth.world.broker_facts import KeptLedger
-from troth.world.facts import MANAGED_BY, RESTARTED_WITH, Content, Manifest
+from troth.world.facts import RESTARTED_WITH, Content, Manifest
 from troth.world.keys import Key, Keys
 from troth.world.observe import VIEW
 from troth.world.world import World
-
-CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
-
-
-class Writes(Protocol):
-    """The writes that steps need, as the API server or a rehearsal takes them."""
-
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply an object and return it."""
-
-    async def apply_new(self, manifest: Manifest) -> Manifest:
-        """Apply an object that must not exist yet."""
-
-    async def merge_patch(
-        self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
-    ) -> Manifest:
-        """Merge a patch and return the object."""
-
-    async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
-        """Carry out JSON patch operations and return the object."""
-
-    async def metadata(self, kind: str, ref: Ref) -> Manifest:
-        """Return an object's metadata."""
-
-    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
-        """Delete that very object."""
-
-
-class TryAgain(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
-    """The step's ground has changed; plan again a little later."""
 
 
 def standing(world: World, manifest: Manifest) -> Content | None:
@@ -118,6 +88,8 @@ class Executor:
 
     def __init__(self, writes: Writes, world: World, keyring: Keyring, clock: Clock) -> None:
         self._writes = writes
+        self._writer = Writer(writes, world, keyring, clock)
+        self.messaging = MessagingExecutor(self._writer, world, keyring, clock)
         self._world = world
         self._keyring = keyring
         self._clock = clock
@@ -147,20 +119,13 @@ class Executor:
             case Restart():
                 return await self._restart(step)
             case TurnCredential() | SetFinalizers():
-                return await self._serve_brokers(step)
+                return await self.messaging.execute(step)
 
     async def _apply(self, step: Apply) -> Keys:
         fact = standing(self._world, step.manifest)
         if fact is None and step.over:  # what it was made from is gone
             raise TryAgain
-        return await self._put(whole(step.manifest), fact.uid if fact else "", step.over)
-
-    async def keep_ledger(self, manifest: Manifest, kept: KeptLedger | None) -> Keys:
-        """Write a ledger over the one that is known, None for none; raises `TryAgain` where it is
-        another by now.
-        """
-        uid, version = (kept.uid, kept.resource_version) if kept is not None else ("", "")
-        return await self._put(manifest, uid, version)
+        return await self._writer.put(whole(step.manifest), fact.uid if fact else "", step.over)
 
     async def status(self, plan: Plan) -> Keys:
         """Write a plan's status as one merge patch and return whom the answer concerns.
@@ -186,7 +151,7 @@ class Executor:
             raise  # a conflict may pass; of a namesake the informer is about to tell
         finally:
             del self._telling[plan.key]
-        affected = self._observe(answer)
+        affected = self._writer.observe(answer)
         overtaken = answer["metadata"].get("generation") != plan.status.get("observedGeneration")
         return affected if overtaken else affected - {plan.key}
 
@@ -208,7 +173,7 @@ class Executor:
         else:
             signer = self._signer(step.source, step.trust_domain, step.authority)
             secret = adopted_secret(step, signer)
-        return await self._put(secret, "")
+        return await self._writer.put(secret, "")
 
     async def _hand_over(self, step: RootStep) -> Keys:
         """Take one step from one CA to the next, if their Secret is as it was seen."""
@@ -234,7 +199,7 @@ class Executor:
         """Change what an issuer works from, if its Secret is as it was seen."""
         match step:
             case CreateTokenKey():
-                return await self._put(token_key_secret(step, self._clock.now()), "")
+                return await self._writer.put(token_key_secret(step, self._clock.now()), "")
             case PrepareTokenKey():
                 data = next_token_key(self._clock.now())
             case ActivateTokenKey():
@@ -254,7 +219,7 @@ class Executor:
             secret = await asyncio.to_thread(leaf_secret, step, signer, now)
         else:
             secret = leaf_secret(step, signer, now)
-        return await self._put(secret, step.uid, step.resource_version)
+        return await self._writer.put(secret, step.uid, step.resource_version)
 
     def _signer(self, secret: Ref, trust_domain: str, fingerprint: str) -> SigningAuthority:
         """Return the very authority that was planned with; raises `TryAgain` without it."""
@@ -262,48 +227,6 @@ class Executor:
         if signer is None or signer.authority.fingerprint != fingerprint:
             raise TryAgain
         return signer
-
-    async def _put(self, manifest: Manifest, uid: str, resource_version: str = "") -> Keys:
-        """Apply to the very object that is known, or make it where none is known.
-
-        With a resource version, only if the object is as it was seen.
-        """
-        if uid:
-            metadata = {**manifest["metadata"], "uid": uid}
-            if resource_version:
-                metadata["resourceVersion"] = resource_version
-            try:
-                return self._observe(await self._writes.apply({**manifest, "metadata": metadata}))
-            except ApiError as error:
-                if error.status in (CONFLICT, NOT_FOUND):
-                    raise TryAgain from error
-                raise
-        try:
-            return self._observe(await self._writes.apply_new(manifest))
-        except ApiError as error:
-            if error.status == CONFLICT:
-                return await self._meet(manifest)
-            raise
-
-    async def _meet(self, manifest: Manifest) -> Keys:
-        """Find out whose the object is that stands where one was to be made."""
-        kind, ref = manifest["kind"], Ref.of(manifest)
-        try:
-            found = (await self._writes.metadata(kind, ref))["metadata"]
-        except ApiError as error:
-            if error.status == NOT_FOUND:
-                raise TryAgain from error
-            raise
-        if (found.get("labels") or {}).get(MANAGED_BY) == "troth":
-            raise TryAgain  # made by an earlier run; the informer is about to tell
-        owners = {owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or []}
-        if owners.intersection(owner["uid"] for owner in found.get("ownerReferences") or []):
-            # ours, with its labels taken off: put them back, and the informer sees it again
-            labels = {"uid": found["uid"], "labels": manifest["metadata"]["labels"]}
-            answer = await self._writes.merge_patch(kind, ref, {"metadata": labels})
-            return self._observe(answer)
-        self._world.note_foreign(kind, ref, self._clock.now())
-        return set()
 
     async def _update_public(self, step: UpdatePublic) -> Keys:
         written = step.manifest["metadata"]
@@ -325,55 +248,7 @@ class Executor:
             "metadata": {"uid": step.uid, "resourceVersion": step.resource_version},
             "spec": {"template": {"metadata": {"annotations": annotations}}},
         }
-        try:
-            return self._observe(await self._writes.merge_patch(step.kind, step.ref, patch))
-        except ApiError as error:
-            if error.status in (CONFLICT, NOT_FOUND):
-                raise TryAgain from error
-            raise
-
-    async def _serve_brokers(self, step: TurnCredential | SetFinalizers) -> Keys:
-        match step:
-            case SetFinalizers():
-                return await self._set_finalizers(step)
-            case TurnCredential():
-                return await self._turn_credential(step)
-
-    async def _turn_credential(self, step: TurnCredential) -> Keys:
-        """Make or replace the Secret of a credential, if it is as it was seen."""
-        before = self._keyring.credential_data(step)
-        if before is None:
-            raise TryAgain
-        secret = credential_secret(step, before, self._clock.now())
-        if not step.uid:
-            return await self._put(secret, "")
-        patch = replacing(step, secret, before)
-        try:
-            return self._observe(await self._writes.merge_patch("Secret", Ref.of(secret), patch))
-        except ApiError as error:
-            if error.status in (CONFLICT, NOT_FOUND):
-                raise TryAgain from error
-            raise
-
-    async def _set_finalizers(self, step: SetFinalizers) -> Keys:
-        patch = {
-            "metadata": {
-                "uid": step.uid,
-                "resourceVersion": step.resource_version,
-                "finalizers": list(step.finalizers),
-            }
-        }
-        try:
-            answer = await self._writes.merge_patch(step.kind, step.ref, patch)
-        except ApiError as error:
-            if error.status == NOT_FOUND:
-                return set()
-            if error.status == CONFLICT:
-                raise TryAgain from error
-            raise
-        if answer["metadata"].get("deletionTimestamp") and not step.finalizers:
-            return self._world.forget_written(step.kind, step.ref)
-        return self._observe(answer)
+        return await self._writer.merge(step.kind, step.ref, patch)
 
     async def _patch(self, secret: Ref, patch: Manifest | list[Manifest]) -> Keys:
         """Change part of a Secret, if it is still the one that was seen."""
@@ -386,7 +261,7 @@ class Executor:
             if error.status in (CONFLICT, NOT_FOUND, UNPROCESSABLE):
                 raise TryAgain from error
             raise
-        return self._observe(answer)
+        return self._writer.observe(answer)
 
     async def _remove(self, step: Remove) -> Keys:
         try:
@@ -399,11 +274,6 @@ class Executor:
         if step.kind == "Secret":  # else one that is made at once would be taken for a change of it
             self._keyring.forget(step.ref)
         return self._world.forget_written(step.kind, step.ref)
-
-    def _observe(self, manifest: Manifest) -> Keys:
-        if manifest["kind"] == "Secret" and self._world.is_news(manifest):
-            self._keyring.observe(manifest)
-        return self._world.observe(manifest)
 
 
 def _drops(slots: Iterable[str]) -> list[Manifest]:
