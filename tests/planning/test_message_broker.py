@@ -49,6 +49,20 @@ def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_m
     assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
 
 
+def test_who_takes_the_finalizer_off_a_broker_finds_it_put_on_again() -> None:
+    cluster = market().settle()
+    give_credentials(cluster, CHECKOUT, FULFILMENT)
+    tell(cluster)
+    stored = cluster.objects["MessageBroker", MAIN]
+    held = {**stored["metadata"], "finalizers": [FINALIZER]}
+    cluster.put({**stored, "metadata": held})
+    assert planned(cluster, timedelta(0)).steps == ()
+    cluster.put({**stored, "metadata": {**held, "finalizers": []}})
+    (step,) = planned(cluster, timedelta(0)).steps
+    assert isinstance(step, SetFinalizers)
+    assert step.finalizers == (FINALIZER,)
+
+
 def test_an_operator_that_begins_says_what_was_said_until_it_has_looked() -> None:
     """Else every restart would write the status of every broker twice, and tell of it in Events."""
     cluster = market().settle()

@@ -52,7 +52,8 @@ class Changes:
     somebody took them away, or a crash kept them from being made. `braked` wait for a person.
     `intruding` are among the removals: what somebody else allowed a principal of Troth's. `foreign`
     are the rules of others; `orphaned` those of principals with Troth's prefix of which the ledger
-    knows nothing, and they are left alone as well.
+    knows nothing, and they are left alone as well. `left` are those of them that the ledger must
+    name, because without a ledger nobody could tell whose they are.
     """
 
     additions: Rules
@@ -62,6 +63,7 @@ class Changes:
     intruding: Rules
     foreign: Rules
     orphaned: Rules
+    left: Rules
     ledger: Rules
     ledger_after: Rules
 
@@ -78,13 +80,15 @@ def broker_changes(
     *,
     principal_prefix: str,
     principals: frozenset[str] = frozenset(),
+    left: Rules = NOTHING,
     brake: Brake,
 ) -> Changes:
     """Return what is to be done at a broker.
 
     `observed` is every rule that it has, `ledger` what Troth made there, None where that is not
     known: then nothing is removed. The names of Troth's principals begin with `principal_prefix`,
-    and `principals` are those that it made.
+    and `principals` are those that it made; `left` is what was there already when the ledger was
+    begun.
     """
     known = ledger if ledger is not None else NOTHING
     additions = wanted.rules - observed
@@ -94,12 +98,13 @@ def broker_changes(
     removals = surplus - braked
     strange = observed - known - wanted.rules - wanted.suspended
     intruding = frozenset(
-        rule for rule in strange if rule.principal in principals and rule.effect == ALLOW
+        rule for rule in strange - left if rule.principal in principals and rule.effect == ALLOW
     )
     orphaned = frozenset(
         rule
         for rule in strange - intruding
-        if rule.principal.startswith(principal_prefix) and rule.principal not in principals
+        if rule.principal.startswith(principal_prefix)
+        and (rule in left or rule.principal not in principals)
     )
     before = known | wanted.rules
     return Changes(
@@ -109,6 +114,7 @@ def broker_changes(
         braked=braked,
         intruding=intruding,
         foreign=strange - intruding - orphaned,
+        left=orphaned if ledger is None else orphaned & left,
         orphaned=orphaned,
         ledger=before,
         ledger_after=before - removals,

@@ -54,6 +54,7 @@ def broker_work(
         None if known is None else known.rules,
         principal_prefix=broker.spec.owns.principal_prefix,
         principals=ledger.principals,
+        left=ledger.left,
         brake=_brake(broker),
     )
     braked = {rule.principal for rule in changes.braked}
@@ -70,6 +71,7 @@ def broker_work(
             },
         },
         ledger.admin,
+        changes.left,
     )
     step = ChangeBroker(
         broker.ref,
@@ -79,6 +81,7 @@ def broker_work(
             grants.retained & changes.ledger_after,
             _told(before.credentials, telling, revocations),
             ledger.admin,
+            changes.left,
         ),
         telling,
         tuple(sorted(changes.additions)),

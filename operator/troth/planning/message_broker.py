@@ -53,6 +53,8 @@ def _steps(view: BrokerView) -> Iterator[Step]:
         return
     if view.uptime >= view.next_look:
         yield LookAt(broker.ref)
+    elif view.kept is not None and view.enforcing and not is_held(broker):
+        yield take_hold(broker)  # somebody took the finalizer off
     elif view.change is not None and (not view.look.suspect or _has_news(view.change, view.look)):
         yield view.change if view.leaving or is_held(broker) else take_hold(broker)
     elif view.admin is not None and view.admin.step is not None and _is_in_sync(view):

@@ -387,7 +387,7 @@ def _as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
         if isinstance(change, tuple) and change in before.credentials:
             credentials[change] = before.credentials[change]
     kept = frozenset(rule for rule in before.rules - after.rules if rule in failed)
-    return Ledger(after.rules | kept, after.retained, credentials, after.admin)
+    return replace(after, rules=after.rules | kept, credentials=credentials)
 
 
 def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:

@@ -70,12 +70,15 @@ class Ledger:
     `retained` are those of the rules that stay though their policy is gone (`onDelete: Retain`).
     `credentials` has the fingerprint of each credential that the broker was told, empty of one that
     is being told. `admin` is the credential with which Troth administers the broker, if it made it.
+    `left` are rules that were there, of principals by names that only Troth gives, when the ledger
+    was begun: nobody knows whose they are, and they are left alone.
     """
 
     rules: frozenset[Rule] = frozenset()
     retained: frozenset[Rule] = frozenset()
     credentials: Mapping[Place, str] = field(default_factory=dict)
     admin: AdminMade | None = None
+    left: frozenset[Rule] = frozenset()
 
     @property
     def principals(self) -> frozenset[str]:

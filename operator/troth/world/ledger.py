@@ -68,6 +68,8 @@ def packed(ledger: Ledger) -> bytes:
             for (principal, slot), fingerprint in sorted(ledger.credentials.items())
         ],
     }
+    if ledger.left:
+        document["left"] = sorted(map(_fields, ledger.left))
     if ledger.admin is not None:
         document["admin"] = _admin_document(ledger.admin)
     return gzip.compress(json.dumps(document, separators=(",", ":")).encode(), 6, mtime=0)
@@ -114,6 +116,7 @@ def unpacked(data: bytes) -> Ledger:
         frozenset(rule for rule, retained in rules.items() if retained),
         {(str(row[0]), Slot(row[1])): str(row[2]) for row in document["credentials"]},
         _admin(document["admin"]) if "admin" in document else None,
+        frozenset(map(_rule, document.get("left", []))),
     )
 
 

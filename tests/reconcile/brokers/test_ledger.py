@@ -15,6 +15,7 @@ from tests.reconcile.brokers.at_work import (
     MAIN,
     ORDERS,
     PUBLISHER,
+    TOPIC,
     AtWork,
     at_work,
     market,
@@ -65,6 +66,26 @@ async def test_when_the_ledger_is_lost_nothing_is_removed_and_it_is_said(nats: S
         assert (status, reason) == ("False", "Unaccounted")
         assert LEFT.principal in message
         assert len(it.notes("LedgerLost")) == 1
+
+
+async def test_what_a_lost_ledger_knew_of_somebody_declared_stays_as_well(nats: Stage) -> None:
+    """Nobody can tell whether it was Troth's; whoever looks after the broker is told to."""
+    more = publish(PUBLISHER, "prod.retained")
+    server = Server(market(nats))
+    async with on(server, nats) as it:
+        await it.settle()
+        del server.objects["ConfigMap", LEDGER]
+        assert not await nats.broker.apply(Batch(additions=tuple(sorted(rules([more])))))
+    async with on(server, nats) as it:
+        await it.later(EVERY)
+        assert rules([more]) <= (await nats.broker.observe()).rules
+        assert it.told("MessageBroker", MAIN, "InSync")[1] == "Unaccounted"
+        gone = tuple(sorted(rules([more]) - rules([publish(PUBLISHER, TOPIC)])))
+        assert not await nats.broker.apply(Batch(removals=gone))
+        await it.later(EVERY)
+        await it.later(EVERY)
+        assert it.told("MessageBroker", MAIN, "InSync")[0] == "True"
+        assert not it.ledger.left
 
 
 async def test_a_policy_that_goes_while_its_ledger_is_lost_says_what_stays(nats: Stage) -> None:
