@@ -19,7 +19,7 @@ from troth.planning import (
     kafka_principals,
 )
 from troth.planning.broker_finalizer import FINALIZER, PATIENCE
-from troth.reconcile import broker_faults, brokers
+from troth.reconcile import broker_change, broker_faults
 from troth.resources import json_schema
 from troth.resources.broker_names import NAME_LIMIT
 from troth.resources.manifests import parse_resource
@@ -66,7 +66,7 @@ def test_the_rule_for_certificates_is_the_one_that_makes_principals() -> None:
         f"**{PATIENCE.seconds // 60} minutes** after their deletion",
         f"finalizer `{FINALIZER}`",
         f"kubectl annotate mb/main --namespace messaging {broker_work.ALLOW_REMOVALS}=37",
-        f"up to {brokers.TRIED} of the credentials",
+        f"up to {broker_change.TRIED} of the credentials",
         f"| credentials told in one change | {broker_work.AT_ONCE}; the rest follows |",
         f"| entries in a policy's `status.grants` | {grant_status.GRANT_LIMIT},",
         f"| a topic's or group's name; a principal's prefix | {NAME_LIMIT} characters; 64 |",

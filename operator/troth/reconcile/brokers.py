@@ -8,14 +8,14 @@ which is written first, and by the lease, without which nothing is.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import structlog
 
-from troth.brokers.protocol import Batch, Broker, BrokerError, Credential, Login
+from troth.brokers.protocol import BrokerError
 from troth.cluster.errors import ApiError
-from troth.planning.plan import BackgroundStep, ChangeBroker, LookAt, Telling, TurnAdmin
+from troth.planning.plan import BackgroundStep, ChangeBroker, LookAt, TurnAdmin
 from troth.reconcile.broker_admins import AdminTurns, Secrets
+from troth.reconcile.broker_change import Changes, Credentials, Failed, as_it_went, principals_of
 from troth.reconcile.broker_connections import NOT_FOUND, Connections
 from troth.reconcile.broker_faults import Overtaken, fault_of, taken
 from troth.reconcile.clock import Clock
@@ -24,9 +24,7 @@ from troth.reconcile.permit import Permit
 from troth.reconcile.tally import Tally, count_changes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.trust.grants import Rule
-from troth.world.broker_facts import AdminShown, Ledger, Observed, Place
-from troth.world.brokers import credential_ref, identity_of
+from troth.world.broker_facts import AdminShown, Ledger, Observed
 from troth.world.facts import Fault, Manifest
 from troth.world.keys import Key, Keys, broker_key
 from troth.world.ledger import kept_ledger, ledger_manifest
@@ -34,28 +32,7 @@ from troth.world.world import World
 
 PATIENCE = 60.0
 """Seconds for one look or one change; each call to a broker has less."""
-TRIED = 20
-"""How many revoked credentials of one change are tried from outside."""
-
-SPOILT = "its Secret does not hold what it says; delete it, and another one is made"
-
-Failed = dict[Rule | Place, str]
-"""The changes that a broker did not carry out, and why."""
-
 log = structlog.get_logger()
-
-
-class Credentials(Protocol):
-    """What is in the Secrets of credentials, by the Secret and by fingerprint."""
-
-    def credential(self, secret: Ref, fingerprint: str) -> Credential | None:
-        """Return what a broker is told, None where the Secret does not have it."""
-
-    def login(self, secret: Ref, fingerprint: str) -> Login | None:
-        """Return what a client has, also after the Secret is gone, None where it is not known."""
-
-    def drop_credential(self, secret: Ref, fingerprint: str) -> None:
-        """Forget a credential that is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +60,7 @@ class BrokerWork:
         self._clock = clock
         self._around = surroundings
         self._connections = Connections(surroundings.reads)
+        self._changes = Changes(surroundings.credentials)
         self._tasks: dict[Ref, asyncio.Task[None]] = {}
         self._admins = AdminTurns(
             secrets=surroundings.reads,
@@ -238,45 +216,13 @@ class BrokerWork:
         if step.removals or step.revocations:
             await self._require_ledger(broker)
         self._require_permit()
-        failed = await self._apply(connected.adapter, step)
-        if step.revocations:
-            failed |= await self._make_sure(broker, connected.adapter, step, failed)
-        await self._keep(broker, _as_it_went(step, failed))
+        failed = await self._changes.carry_out(broker, connected.adapter, step)
+        await self._keep(broker, as_it_went(step, failed))
         self._note_changed(broker.ref, step, failed)
         count_changes(self._around.tally, step, failed)
-        for place in step.revocations:
-            if place not in failed:
-                self._forget(broker, place, step.before)
+        self._changes.forget_revoked(broker, step, failed)
         await self._tell(broker, step, failed)
-        return self._world.brokers.of_principals(broker.ref, _principals(step))
-
-    async def _apply(self, adapter: Broker, step: ChangeBroker) -> Failed:
-        """Carry out a change, and return what failed. A credential whose Secret does not hold it
-        fails, and the rules of its principal wait.
-        """
-        found = [(each, self._credential(each)) for each in step.telling]
-        lacking = {(each.principal, each.slot) for each, held in found if held is None}
-        waiting = {principal for principal, _ in lacking}
-        failures = await adapter.apply(
-            Batch(
-                tuple(held for _, held in found if held is not None),
-                tuple(rule for rule in step.additions if rule.principal not in waiting),
-                step.removals,
-                step.revocations,
-            )
-        )
-        kept_back = [rule for rule in step.additions if rule.principal in waiting]
-        return {
-            **dict.fromkeys(lacking, SPOILT),
-            **dict.fromkeys(kept_back, "kept back: its credential failed"),
-            **{failure.change: failure.message for failure in failures},
-        }
-
-    def _credential(self, telling: Telling) -> Credential | None:
-        """Return what is told; whose it is was planned, and is never believed of a Secret."""
-        found = self._around.credentials.credential(telling.secret, telling.fingerprint)
-        whose = (telling.principal, telling.slot)
-        return found if found is not None and (found.principal, found.slot) == whose else None
+        return self._world.brokers.of_principals(broker.ref, principals_of(step))
 
     async def _keep(self, broker: MessageBroker, ledger: Ledger) -> None:
         if self._world.brokers.ledger(broker.ref) != ledger:
@@ -309,34 +255,6 @@ class BrokerWork:
     def _require_permit(self) -> None:
         if self._around.permit.remaining <= 0:
             raise Overtaken
-
-    async def _make_sure(
-        self, broker: MessageBroker, adapter: Broker, step: ChangeBroker, failed: Failed
-    ) -> Failed:
-        """End the connections of those who lost their last credential, and try what was revoked.
-
-        Returns the credentials that still let somebody in.
-        """
-        revoked = [place for place in step.revocations if place not in failed]
-        left = {principal for principal, _ in step.after.credentials}
-        await adapter.disconnect({principal for principal, _ in revoked} - left)
-        still: Failed = {}
-        for place in revoked[:TRIED]:
-            login = self._login(broker, place, step.before)
-            if login is not None and await adapter.admits(login):
-                still[place] = "it still lets somebody in; it is revoked once more"
-        return still
-
-    def _login(self, broker: MessageBroker, place: Place, ledger: Ledger) -> Login | None:
-        secret = _secret_of(broker, place)
-        fingerprint = ledger.credentials.get(place, "")
-        return self._around.credentials.login(secret, fingerprint) if secret else None
-
-    def _forget(self, broker: MessageBroker, place: Place, ledger: Ledger) -> None:
-        secret = _secret_of(broker, place)
-        if secret is not None:
-            fingerprint = ledger.credentials.get(place, "")
-            self._around.credentials.drop_credential(secret, fingerprint)
 
     async def _tell_of_loss(self, broker: MessageBroker) -> None:
         note = (
@@ -373,29 +291,7 @@ def _same(one: MessageBroker, other: MessageBroker) -> bool:
     return (one.metadata.uid, one.spec) == (other.metadata.uid, other.spec)
 
 
-def _principals(step: ChangeBroker) -> set[str]:
-    told = {each.principal for each in step.telling}
-    ruled = {rule.principal for rule in (*step.additions, *step.removals)}
-    return told | ruled | {principal for principal, _ in step.revocations}
-
-
-def _as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
-    """Return the ledger after a change: what failed is as it was before."""
-    before, after = step.before, step.after
-    credentials = dict(after.credentials)
-    for change in failed:
-        if isinstance(change, tuple) and change in before.credentials:
-            credentials[change] = before.credentials[change]
-    kept = frozenset(rule for rule in before.rules - after.rules if rule in failed)
-    return replace(after, rules=after.rules | kept, credentials=credentials)
-
-
 def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
     """Return an admin credential with since when it is known to administer."""
     same = before is not None and replace(shown, since=before.since) == before
     return replace(shown, since=before.since if same and before is not None else uptime)
-
-
-def _secret_of(broker: MessageBroker, place: Place) -> Ref | None:
-    identity = identity_of(broker.spec.owns.principal_prefix, place[0])
-    return credential_ref(identity, broker.ref) if identity is not None else None
