@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from sandbox.brokers.kafka import KafkaServer
@@ -57,7 +57,7 @@ async def credentials_are_replaced(brokers: Brokers) -> None:
     person = brokers.market.stage.person
     before = [await person.the("Secret", each) for each in brokers.credentials]
     for identity in (brokers.market.checkout, brokers.market.billing):
-        asked = stamp(datetime.now(UTC))
+        asked = stamp(datetime.now(UTC) + timedelta(seconds=1))  # later than it was made
         named = (IDENTITY, identity.name, identity.namespace)
         await person.put(builders.rotation(*named, requestedAt=asked))
     for old in before:
