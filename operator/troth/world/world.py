@@ -37,11 +37,7 @@ from troth.world.broker_secrets import is_credential
 from troth.world.brokers import Brokers
 from troth.world.dated import dated
 from troth.world.facts import (
-    BROKER_POLICY_SUFFIX,
-    OWNER_KIND,
     OWNER_NAME,
-    POLICY_SUFFIX,
-    SECRET_SUFFIX,
     Content,
     Endpoint,
     Fact,
@@ -52,6 +48,7 @@ from troth.world.facts import (
 )
 from troth.world.keys import Key, Keys, broker_key, domain_key, identity_key, policy_key, view_key
 from troth.world.ledger import broker_of
+from troth.world.owners import named_after, owner_of, wanting_credential
 from troth.world.parsing import parsed
 from troth.world.rotations import Rotations, rotation_key, target_key
 from troth.world.schemas import SCHEMAS, Schemas, known_as
@@ -291,7 +288,7 @@ class World:
             if labels is not None and matches(domain.spec.namespace_selector, labels)
         }
         for bundle in self._bundles_in.get(name, ()):  # whoever left one here may now remove it
-            claiming |= self._owner(self.bundles[bundle])
+            claiming |= owner_of(self.bundles[bundle])
         affected = around_namespaces(self.registry, {name}) | claiming
         return affected | self.brokers.around_namespaces({name}, registry.identities_in(name))
 
@@ -316,7 +313,7 @@ class World:
     def _take_secret(self, ref: Ref, manifest: Manifest | None) -> Keys:
         credential = manifest if manifest and is_credential(manifest) else None
         affected = self.brokers.take_secret(ref, credential, self.uptime)
-        affected |= self._wanting_credential(ref)
+        affected |= wanting_credential(ref, self.registry, self.brokers.messaging)
         after = observe.identity_secret(manifest) if manifest and not credential else None
         affected |= self._take_written(self.secrets, ref, after) | self._rotating()
         if ref.namespace != self.own_namespace:
@@ -366,7 +363,11 @@ class World:
         before = facts.pop(ref, None)
         if after is not None:
             facts[ref] = dated(after, before, self.uptime)
-        return self._owner(before) | self._owner(after) | self._named_after(ref)
+        return (
+            owner_of(before)
+            | owner_of(after)
+            | named_after(ref, self.registry, self.brokers.messaging)
+        )
 
     def _rotating(self) -> Keys:
         """Return the trust domains whose next step may wait for what has just been seen."""
@@ -400,44 +401,6 @@ class World:
 
     def _pods(self, identity: Ref) -> LabelSelector:
         return self.registry.identities[identity].spec.workload.pod_selector
-
-    # Who is affected
-
-    def _named_after(self, ref: Ref) -> Keys:
-        """Return the identity or the broker whose child would have this name, whoever's it is."""
-        broker = Ref(ref.namespace, ref.name.removesuffix(BROKER_POLICY_SUFFIX))
-        if broker != ref and broker in self.brokers.messaging.brokers:
-            return {broker_key(broker)}
-        return {
-            identity_key(owner)
-            for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
-            if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
-            and owner in self.registry.identities
-        }
-
-    def _wanting_credential(self, ref: Ref) -> Keys:
-        """Return the identities whose credential at some broker would have this name."""
-        parts = ref.name.split("-")
-        owners = (Ref(ref.namespace, "-".join(parts[:end])) for end in range(1, len(parts)))
-        return {
-            identity_key(owner)
-            for owner in owners
-            if owner in self.registry.identities and self.brokers.messaging.asking(owner)
-        }
-
-    def _owner(self, fact: Fact | None) -> Keys:
-        if fact is None:
-            return set()
-        kind, name = fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)
-        match kind, name:
-            case "TrustDomain", str():
-                return {domain_key(name)}
-            case "ServiceIdentity", str():
-                return {identity_key(Ref(fact.ref.namespace, name))}
-            case "MessageBroker", str():
-                return {broker_key(Ref(fact.ref.namespace, name))}
-            case _:
-                return set()
 
 
 def _published(secret: TokensSecret | None) -> object:

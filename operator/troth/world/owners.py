@@ -1,0 +1,54 @@
+"""Whose an object is, and whose it would be by its name."""
+
+from troth.resources.references import Ref
+from troth.trust.messaging import Messaging
+from troth.trust.registry import Registry
+from troth.world.facts import (
+    BROKER_POLICY_SUFFIX,
+    OWNER_KIND,
+    OWNER_NAME,
+    POLICY_SUFFIX,
+    SECRET_SUFFIX,
+    Fact,
+)
+from troth.world.keys import Keys, broker_key, domain_key, identity_key
+
+
+def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
+    """Return the identity or the broker whose child would have this name, whoever's it is."""
+    broker = Ref(ref.namespace, ref.name.removesuffix(BROKER_POLICY_SUFFIX))
+    if broker != ref and broker in messaging.brokers:
+        return {broker_key(broker)}
+    return {
+        identity_key(owner)
+        for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
+        if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
+        and owner in registry.identities
+    }
+
+
+def wanting_credential(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
+    """Return the identities whose credential at some broker would have this name."""
+    parts = ref.name.split("-")
+    owners = (Ref(ref.namespace, "-".join(parts[:end])) for end in range(1, len(parts)))
+    return {
+        identity_key(owner)
+        for owner in owners
+        if owner in registry.identities and messaging.asking(owner)
+    }
+
+
+def owner_of(fact: Fact | None) -> Keys:
+    """Return the resource that an object belongs to, as its labels say."""
+    if fact is None:
+        return set()
+    kind, name = fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)
+    match kind, name:
+        case "TrustDomain", str():
+            return {domain_key(name)}
+        case "ServiceIdentity", str():
+            return {identity_key(Ref(fact.ref.namespace, name))}
+        case "MessageBroker", str():
+            return {broker_key(Ref(fact.ref.namespace, name))}
+        case _:
+            return set()
