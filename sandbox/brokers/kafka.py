@@ -192,6 +192,16 @@ class KafkaServer:
         os.kill(self._pid, signal.SIGCONT)
 
     @property
+    def records(self) -> bytes:
+        """The metadata log as it is on the disk: whatever was written, in that order."""
+        (log,) = self._data.glob("__cluster_metadata-0/*.log")
+        return log.read_bytes()
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / f"data-{self._ports['ADMIN']}"
+
+    @property
     def _configuration(self) -> Path:
         return self._directory / "server.properties"
 
@@ -200,8 +210,7 @@ class KafkaServer:
         return self._directory / "identities.crt"
 
     def _format(self) -> None:
-        data = self._directory / f"data-{self._ports['ADMIN']}"
-        lines = (f"{key}={value}\n" for key, value in self._properties(data).items())
+        lines = (f"{key}={value}\n" for key, value in self._properties().items())
         self._configuration.write_text("".join(lines))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
@@ -218,7 +227,7 @@ class KafkaServer:
             f"{listener}.ssl.principal.mapping.rules": identities.rule,
         }
 
-    def _properties(self, data: Path) -> dict[str, object]:
+    def _properties(self) -> dict[str, object]:
         at = {listener: f"{LOOPBACK}:{port}" for listener, port in self._ports.items()}
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         return {
@@ -251,7 +260,7 @@ class KafkaServer:
             "super.users": f"User:{ADMINISTRATOR};User:{SERVER}",
             "allow.everyone.if.no.acl.found": "false",
             "auto.create.topics.enable": "false",
-            "log.dirs": data,
+            "log.dirs": self._data,
             # One node, for minutes: nothing waits for others, or to be worth a write.
             "controller.quorum.append.linger.ms": 0,
             "group.initial.rebalance.delay.ms": 0,
