@@ -1,7 +1,7 @@
 """Clients of Kafka as services use it, and what came of what they tried."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,12 +9,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sandbox.brokers.kafka import KafkaServer
+from tests.brokers.waiting import PATIENCE
 from tests.pki.builders import Made
 from troth.brokers.kafka import Kafka
 from troth.brokers.kafka_client import Access, Certificate
-from troth.brokers.protocol import Broker, Observed, Slot
+from troth.brokers.protocol import Slot
 
-PATIENCE = 20.0
 MECHANISM = {Slot.FIRST: "SCRAM-SHA-256", Slot.SECOND: "SCRAM-SHA-512"}
 
 DONE = "done"
@@ -23,6 +23,7 @@ DENIED = {
     "GROUP_AUTHORIZATION_FAILED",
     "CLUSTER_AUTHORIZATION_FAILED",
 }
+REFUSED = "_AUTHENTICATION"
 TURNED_AWAY = "_ALL_BROKERS_DOWN"
 """What librdkafka says, of the only server there is, where that hangs up without a word."""
 
@@ -39,7 +40,7 @@ def access(server: KafkaServer) -> Access:
 
 
 def administered(server: KafkaServer, *, timeout: float = 10) -> Kafka:
-    return Kafka(access(server), timeout=timeout)
+    return Kafka(access(server), clients=(server.client_address,), timeout=timeout)
 
 
 def bare(server: KafkaServer) -> AdminClient:
@@ -49,29 +50,19 @@ def bare(server: KafkaServer) -> AdminClient:
 
 def make_topics(server: KafkaServer, names: Iterable[str]) -> None:
     """Make topics with a message in each."""
+    names = list(names)
     admin = bare(server)
-    topics = [NewTopic(name, 1, 1) for name in names]
-    for made in admin.create_topics(topics).values():
+    for made in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
         made.result()
+    fill_topics(server, names)
+
+
+def fill_topics(server: KafkaServer, names: Iterable[str]) -> None:
+    """Put one more message in each."""
     producer = Producer({**access(server).configuration(), "log_level": 0})
-    for topic in topics:
-        producer.produce(topic.topic, b"for whoever may read")
+    for name in names:
+        producer.produce(name, b"for whoever may read")
     assert producer.flush(PATIENCE) == 0
-
-
-async def observed(broker: Broker, condition: Callable[[Observed], bool]) -> Observed:
-    """What is observed once it is as expected: the server reads what the controller wrote."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition(seen := await broker.observe()):
-        assert time.monotonic() < deadline
-    return seen
-
-
-async def becomes(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not await condition():
-        assert time.monotonic() < deadline
 
 
 @dataclass
@@ -120,9 +111,7 @@ class Client:
         raise AssertionError("neither a message nor an error")
 
     def refused(self) -> str:
-        return next(
-            (error.name() for error in self.errors if error.name() == "_AUTHENTICATION"), ""
-        )
+        return next((REFUSED for error in self.errors if error.name() == REFUSED), "")
 
     def configuration(self) -> dict[str, Any]:
         self.errors.clear()

@@ -7,15 +7,9 @@ import pytest
 from cryptography import x509
 
 from sandbox.brokers.kafka import ADMINISTRATOR, KafkaServer
-from tests.brokers.kafka.clients import (
-    DENIED,
-    DONE,
-    TURNED_AWAY,
-    Holder,
-    make_topics,
-    observed,
-)
+from tests.brokers.kafka.clients import DENIED, DONE, TURNED_AWAY, Holder, make_topics
 from tests.brokers.kafka.serving import PREFIX
+from tests.brokers.waiting import observed
 from tests.pki import builders as pki
 from troth.brokers.kafka import Kafka
 from troth.brokers.protocol import Batch

@@ -10,7 +10,8 @@ from confluent_kafka import KafkaError, Producer
 
 from sandbox.brokers.kafka import KafkaServer
 from sandbox.brokers.kafka_jars import ensure_kafka
-from tests.brokers.kafka.clients import PATIENCE, make_topics, observed
+from tests.brokers.kafka.clients import make_topics
+from tests.brokers.waiting import PATIENCE, observed
 from troth.brokers.credentials import login, material, turned
 from troth.brokers.kafka import Kafka
 from troth.brokers.protocol import Batch, Slot

@@ -1,15 +1,8 @@
 """What is applied is what is observed; what is somebody else's stays as it is."""
 
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
-)
 
-from sandbox.brokers.kafka import KafkaServer
-from tests.brokers.kafka.clients import bare, observed
+from tests.brokers.waiting import observed
 from troth.brokers.kafka import Kafka
 from troth.brokers.protocol import Batch, Credential, Failure, Observed, Slot
 from troth.planning.kafka_rules import rules
@@ -89,54 +82,6 @@ async def test_a_revoked_credential_is_seen_no_more_until_it_is_given_anew(
     await observed(kafka, lambda seen: of(mine, seen).credentials == frozenset(others))
     await kafka.apply(Batch(credentials=batch.credentials))
     await observed(kafka, lambda seen: of(mine, seen) == held(batch))
-
-
-async def test_what_strangers_made_is_observed_and_stays(
-    server: KafkaServer, kafka: Kafka, mine: str
-) -> None:
-    strange = f"{mine}stranger"
-    admin = bare(server)
-    # Beside ours and around them: the same topics, wildcards, a deny, another type of principal.
-    acls = [
-        AclBinding("TOPIC", f"{mine}orders", "LITERAL", f"User:{strange}", "*", "WRITE", "ALLOW"),
-        AclBinding("TOPIC", "*", "LITERAL", f"User:{strange}", "10.0.0.1", "READ", "DENY"),
-        AclBinding("TOPIC", f"{mine}o", "PREFIXED", f"User:{strange}", "*", "ALL", "ALLOW"),
-        AclBinding("TOPIC", f"{mine}orders", "LITERAL", f"Group:{strange}", "*", "WRITE", "ALLOW"),
-        AclBinding("BROKER", "kafka-cluster", "LITERAL", f"User:{strange}", "*", "CREATE", "ALLOW"),
-        AclBinding(
-            "TOPIC", f"{mine}orders", "LITERAL", f"User:{mine}checkout", "*", "DELETE", "DENY"
-        ),
-    ]
-    for made in admin.create_acls(acls).values():
-        made.result()
-    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 8192)
-    upsertion = UserScramCredentialUpsertion(strange, info, b"theirs")
-    for changed in admin.alter_user_scram_credentials([upsertion]).values():
-        changed.result()
-    theirs = {
-        Rule(strange, "TOPIC", "LITERAL", f"{mine}orders", "WRITE", "ALLOW", "*"),
-        Rule(strange, "TOPIC", "LITERAL", "*", "READ", "DENY", "10.0.0.1"),
-        Rule(strange, "TOPIC", "PREFIXED", f"{mine}o", "ALL", "ALLOW", "*"),
-        Rule(f"Group:{strange}", "TOPIC", "LITERAL", f"{mine}orders", "WRITE", "ALLOW", "*"),
-        Rule(strange, "CLUSTER", "LITERAL", "kafka-cluster", "CREATE", "ALLOW", "*"),
-        Rule(f"{mine}checkout", "TOPIC", "LITERAL", f"{mine}orders", "DELETE", "DENY", "*"),
-    }
-
-    def there(seen: Observed) -> bool:
-        return theirs <= seen.rules and (strange, Slot.SECOND) in seen.credentials
-
-    await observed(kafka, there)
-    batch = whole(mine)
-    await kafka.apply(batch)
-    await observed(kafka, lambda seen: there(seen) and set(batch.additions) <= seen.rules)
-    await kafka.apply(Batch(removals=batch.additions, revocations=tuple(held(batch).credentials)))
-    await observed(kafka, lambda seen: there(seen) and not set(batch.additions) & seen.rules)
-
-    description = admin.describe_user_scram_credentials([strange])
-    assert isinstance(description, dict)
-    (credential,) = description[strange].result().scram_credential_infos
-    assert (credential.mechanism, credential.iterations) == (info.mechanism, info.iterations)
-    await kafka.apply(Batch(removals=tuple(theirs)))
 
 
 async def test_of_a_batch_what_can_be_done_is_done_and_the_rest_is_named(

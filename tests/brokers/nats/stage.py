@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
+from nats.js.api import ConsumerConfig
 
 from sandbox.brokers.nats import NatsServer, account_claims, account_creds
 from troth.brokers.nats import Admin, NatsBroker
@@ -21,6 +23,8 @@ from troth.trust.grants import Action, Grant, Rule, Topic
 
 SECONDS = 5.0
 JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+STREAMS = {"A": ["s.a.>"], "B": ["s.b.>"]}
+DURABLES = ("d", "e")
 
 
 def publish(principal: str, topic: str) -> Grant:
@@ -71,6 +75,44 @@ class Stage:
         """Push the account as another administrator does."""
         token = encode(claims, signer or self.server.keys.signer, int(time.time()))
         await self.link.ask_json("$SYS.REQ.CLAIMS.UPDATE", token.encode(), "push")
+
+    async def make_foreign(self) -> tuple[str, str]:
+        """Make a plain and a scoped signing key, and more, as other administrators do."""
+        plain, scoped = (Key.generate(Kind.ACCOUNT).public for _ in range(2))
+        scope = {
+            "kind": "user_scope",
+            "key": scoped,
+            "role": "shop",  # as a principal of ours may be called
+            "template": {
+                "pub": {"allow": ["x.>", "a é"]},
+                "sub": {},
+                "resp": {"max": 1, "ttl": 0},
+                "subs": 7,
+                "data": -1,
+                "payload": -1,
+            },
+            "description": "somebody's",
+            "unknown": {"to": ["Troth"]},
+        }
+        claims = await self.claims()
+        claims["nats"]["signing_keys"] = [plain, scope]
+        claims["nats"]["exports"] = [{"name": "prices", "subject": "prices.>", "type": "stream"}]
+        claims["nats"]["limits"]["conn"] = 77
+        claims["nats"]["revocations"] = {Key.generate(Kind.USER).public: 3}
+        await self.push(claims)
+        return plain, scoped
+
+    async def foreign(self) -> str:
+        """All of the account that is not Troth's, in its order."""
+        claims = await self.claims()
+        for volatile in ("iss", "iat", "jti"):
+            del claims[volatile]
+        claims["nats"]["signing_keys"] = [
+            each
+            for each in claims["nats"]["signing_keys"]
+            if isinstance(each, str) or not each["description"].startswith("troth.dev/")
+        ]
+        return json.dumps(claims)
 
     async def pushes(self) -> Callable[[], Awaitable[int]]:
         """Count from now on what is pushed to the server, and return what tells the count."""
@@ -137,6 +179,17 @@ async def stage(server: NatsServer) -> AsyncIterator[Stage]:
         yield made
     finally:
         await made.close()
+
+
+async def fill_streams(witness: Client) -> None:
+    """Make the streams, with messages in each and the consumers that are to read them."""
+    jetstream = witness.jetstream()
+    for stream, subjects in STREAMS.items():
+        await jetstream.add_stream(name=stream, subjects=subjects, storage="memory")
+        for durable in DURABLES:
+            await jetstream.add_consumer(stream, ConsumerConfig(durable_name=durable))
+        for number in range(4):
+            await jetstream.publish(f"s.{stream.lower()}.{number}", b"kept")
 
 
 class Ears:

@@ -9,17 +9,8 @@ from typing import Any
 
 from sandbox.brokers.kafka import KafkaServer
 from tests.broker_builders import orders, publisher, subscriber
-from tests.brokers.kafka.clients import (
-    DENIED,
-    DONE,
-    MECHANISM,
-    PATIENCE,
-    Client,
-    Holder,
-    LiveProducer,
-    bare,
-    becomes,
-)
+from tests.brokers.kafka.clients import DENIED, DONE, MECHANISM, Client, Holder, LiveProducer, bare
+from tests.brokers.waiting import PATIENCE, becomes
 from tests.builders import NOW, Manifest, domain, namespace
 from tests.messaging import broker, consumer, producer
 from tests.pki.builders import Made

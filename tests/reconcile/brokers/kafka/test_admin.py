@@ -17,7 +17,8 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from tests.brokers.kafka.clients import DENIED, MECHANISM, PATIENCE, Client, bare, becomes
+from tests.brokers.kafka.clients import DENIED, MECHANISM, Client, bare
+from tests.brokers.waiting import PATIENCE, becomes
 from tests.builders import Manifest, rotation, stamp
 from tests.reconcile.brokers.at_work import LEDGER, MAIN, secret
 from tests.reconcile.brokers.kafka.stage import (

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 from confluent_kafka.admin import ScramMechanism, UserScramCredentialDeletion
 
 from tests.broker_builders import publisher
-from tests.brokers.kafka.clients import PATIENCE, bare, becomes
+from tests.brokers.kafka.clients import bare
+from tests.brokers.waiting import PATIENCE, becomes
 from tests.builders import identity
 from tests.messaging import policy, producer
 from tests.reconcile.brokers.at_work import MAIN

@@ -1,0 +1,193 @@
+"""The adapter of NATS keeps to the contract."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import strategies as st
+from nats import errors
+from nats.aio.client import Client
+
+from sandbox.brokers.nats import NatsServer
+from tests.brokers.contract import Contract, Opened, Operation
+from tests.brokers.nats.stage import (
+    DURABLES,
+    STREAMS,
+    Ears,
+    Stage,
+    consume,
+    fill_streams,
+    publish,
+    stage,
+)
+from troth.brokers.protocol import Broker, Credential, Login, Observed, Slot
+from troth.planning.nats_rules import SUBJECT, inbox_prefix
+from troth.resources.message_broker import BrokerType
+from troth.trust.grants import Action, Grant, Rule
+
+PRINCIPALS = ("shop", "shop.till")
+LONGEST = "a" + "x" * 248
+SUBJECTS = ("a", "a.b", "a.b.c", "b", "é.b", LONGEST)
+QUEUES = ("", "q", "r")
+
+
+@dataclass
+class Nats:
+    """An account of its own; `witness` may do anything in it."""
+
+    stage: Stage
+    witness: Client
+    writes: Callable[[], Awaitable[int]]
+    type = BrokerType.NATS
+    principals = PRINCIPALS
+    names = SUBJECTS
+
+    @property
+    def broker(self) -> Broker:
+        return self.stage.broker
+
+    def group(self, _: str) -> str:
+        return "q"
+
+    def grants(self) -> st.SearchStrategy[Grant]:
+        names = st.sampled_from([*SUBJECTS, "a.", "a.b.", "é."])
+        principals = st.sampled_from(PRINCIPALS)
+        return st.one_of(
+            st.builds(publish, principals, names),
+            st.builds(consume, principals, names, st.sampled_from(QUEUES)),
+            st.builds(
+                consume,
+                principals,
+                st.just("s.a.x"),
+                st.sampled_from(DURABLES),
+                st.sampled_from("AB"),
+            ),
+        )
+
+    def meant(self, grants: Iterable[Grant]) -> set[Operation]:
+        operations: set[Operation] = set()
+        groups: dict[tuple[str, str], set[str]] = {}
+        for grant in grants:
+            named = [
+                subject
+                for subject in SUBJECTS
+                if subject == grant.topic.name
+                or (grant.topic.prefix and subject.startswith(grant.topic.name))
+            ]
+            if grant.stream:
+                operations |= {
+                    Operation(grant.principal, what, grant.stream, grant.group)
+                    for what in ("fetch", "ack", "info")
+                }
+            elif grant.action is Action.PUBLISH:
+                operations |= {Operation(grant.principal, "publish", name) for name in named}
+            else:
+                for name in named:
+                    groups.setdefault((grant.principal, name), set()).add(grant.group)
+        for (principal, name), permitted in groups.items():
+            # Who names no group may be in any, until one is named.
+            joined = set(QUEUES) if permitted == {""} else permitted & set(QUEUES)
+            operations |= {Operation(principal, "subscribe", name, queue) for queue in joined}
+        return operations
+
+    def issue(self, principal: str, slot: Slot) -> tuple[Credential, Login]:
+        credential = self.stage.issue(principal, slot)
+        return credential, Login(principal, slot, self.stage.creds[principal, slot])
+
+    async def succeeding(self, logins: Collection[Login]) -> set[Operation]:
+        done: set[Operation] = set()
+        for login in logins:  # one after the other: of a queue group only one member hears
+            try:
+                client = await self.stage.enter(login.secret, inbox_prefix(login.principal))
+            except errors.Error as refused:
+                if "authorization" not in str(refused).lower():
+                    raise
+                continue
+            done |= await core(login.principal, client, self.witness)
+            asked = [
+                ask(login.principal, client, stream, durable)
+                for stream in STREAMS
+                for durable in DURABLES
+                for ask in (fetching, informing)
+            ]
+            done = done.union(*await asyncio.gather(*asked))
+            await client.close()
+        return done
+
+    async def make_foreign(self) -> Observed:
+        plain, scoped = await self.stage.make_foreign()
+        return Observed(
+            frozenset({(plain, Slot.FIRST), (scoped, Slot.FIRST)}),
+            frozenset(
+                {
+                    *(Rule(plain, SUBJECT, "", ">", operation) for operation in ("PUB", "SUB")),
+                    Rule(scoped, SUBJECT, "", "x.>", "PUB"),
+                    Rule(scoped, SUBJECT, "", ">", "SUB"),
+                }
+            ),
+        )
+
+    async def foreign(self) -> object:
+        return await self.stage.foreign()
+
+
+async def core(principal: str, client: Client, witness: Client) -> set[Operation]:
+    """What does work of publishing and subscribing, told by who receives what."""
+    done: set[Operation] = set()
+    at_witness, at_client = Ears(witness), Ears(client)
+    for subject in SUBJECTS:
+        await at_witness.listen(subject)
+        for queue in QUEUES:
+            await at_client.listen(subject, queue)
+    await at_client.settle()
+    await at_witness.settle()
+    for subject in SUBJECTS:
+        await client.publish(subject, principal.encode())
+        await witness.publish(subject, b"witness")
+    await at_client.settle()
+    await at_witness.settle()
+    await at_client.settle()
+    for (subject, _), heard in at_witness.heard.items():
+        if principal.encode() in heard:
+            done.add(Operation(principal, "publish", subject))
+    for (subject, queue), heard in at_client.heard.items():
+        if b"witness" in heard:
+            done.add(Operation(principal, "subscribe", subject, queue))
+    return done
+
+
+async def fetching(principal: str, client: Client, stream: str, durable: str) -> set[Operation]:
+    done = set()
+    subscription = await client.jetstream().pull_subscribe_bind(durable, stream)
+    with contextlib.suppress(errors.Error):
+        (message,) = await subscription.fetch(1, timeout=0.5)
+        done.add(Operation(principal, "fetch", stream, durable))
+        await message.ack_sync()
+        done.add(Operation(principal, "ack", stream, durable))
+    return done
+
+
+async def informing(principal: str, client: Client, stream: str, durable: str) -> set[Operation]:
+    with contextlib.suppress(errors.Error):
+        await client.jetstream(timeout=0.5).consumer_info(stream, durable)
+        return {Operation(principal, "info", stream, durable)}
+    return set()
+
+
+@pytest.fixture
+def opened(server: NatsServer) -> Opened:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Nats]:
+        async with stage(server) as made:
+            witness = await made.witness()
+            await fill_streams(witness)
+            yield Nats(made, witness, await made.pushes())
+
+    return opened
+
+
+class TestNats(Contract):
+    """All of it, in a fresh account for each."""
