@@ -2,12 +2,17 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 pytest_plugins = ("tests.brokers.kafka.serving",)
 
-settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=_CALM)
+# A failure is made smaller for minutes at most; what explains it then would take as long again.
+_PHASES = [phase for phase in Phase if phase is not Phase.explain]
+
+settings.register_profile(
+    "default", deadline=None, max_examples=60, suppress_health_check=_CALM, phases=_PHASES
+)
 settings.register_profile("thorough", deadline=None, max_examples=500, suppress_health_check=_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 from tests import builders
@@ -48,6 +48,17 @@ def more(times: int) -> settings:
     profile = settings.default
     assert profile is not None
     return settings(max_examples=times * profile.max_examples)
+
+
+def campaign(examples: settings) -> settings:
+    """The examples of a campaign, each of 30 steps.
+
+    By default a failure is told as it was found: to make one of a campaign smaller takes longer
+    than all other tests.
+    """
+    thorough = settings.get_current_profile_name() == "thorough"
+    phases = [each for each in examples.phases if thorough or each is not Phase.shrink]
+    return settings(examples, stateful_step_count=30, phases=phases)
 
 
 def fewer(times: int) -> settings:

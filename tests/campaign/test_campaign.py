@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from pydantic import ValidationError
@@ -23,7 +22,7 @@ from tests import builders, strategies
 from tests.builders import HOUR, OWN, Manifest, stamp
 from tests.campaign.cluster import KINDS, Refusal, ours
 from tests.campaign.stage import MINUTE, Stage
-from tests.strategies import NAMESPACES, PORTS, Wish, more
+from tests.strategies import NAMESPACES, PORTS, Wish, campaign, more
 from tests.virtual_time import VirtualTimeLoop
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
@@ -333,4 +332,4 @@ def _no_errors() -> Iterator[None]:
 
 
 TestCampaign = Campaign.TestCase
-TestCampaign.settings = settings(more(2), stateful_step_count=30)
+TestCampaign.settings = campaign(more(2))

@@ -35,7 +35,7 @@ from tests.campaign.cluster import Refusal
 from tests.campaign.stage import MINUTE
 from tests.campaign.test_campaign import MOST_MIXTURES, REFUSALS, fail_with_the_operator
 from tests.reconcile.brokers.at_work import secret
-from tests.strategies import more, subset
+from tests.strategies import campaign, more, subset
 from tests.virtual_time import VirtualTimeLoop
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
@@ -300,4 +300,4 @@ def _no_errors() -> Iterator[None]:
 
 
 TestMessagingCampaign = MessagingCampaign.TestCase
-TestMessagingCampaign.settings = settings(more(1) if THOROUGH else FEW, stateful_step_count=30)
+TestMessagingCampaign.settings = campaign(more(1) if THOROUGH else FEW)
