@@ -53,6 +53,11 @@ async def until(
         await asyncio.sleep(0.05)
 
 
+TOO_MANY = 429
+"""Also the answer while a definition that was applied anew is being taken in."""
+NOT_READY_TRIES, NOT_READY_PAUSE = 20, 0.5
+
+
 class Refused(Exception):  # noqa: N818 - what the API server said
     """The API server said no."""
 
@@ -182,6 +187,28 @@ class Person:
         ref: Ref,
         body: Manifest | None = None,
         content: str = "application/json",
+        **parameters: str,
+    ) -> Manifest:
+        """Ask, and again where the API server says that it is not ready, as kubectl does."""
+        for _ in range(NOT_READY_TRIES):
+            try:
+                return await self._ask_once(
+                    method, kind, ref, body=body, content=content, **parameters
+                )
+            except Refused as refusal:
+                if refusal.status != TOO_MANY:
+                    raise
+                await asyncio.sleep(NOT_READY_PAUSE)
+        return await self._ask_once(method, kind, ref, body=body, content=content, **parameters)
+
+    async def _ask_once(
+        self,
+        method: str,
+        kind: str,
+        ref: Ref,
+        *,
+        body: Manifest | None,
+        content: str,
         **parameters: str,
     ) -> Manifest:
         assert self._session

@@ -433,7 +433,7 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.authentication.gatewayOnly.reason": Change("status", "nobody dares touch it"),
     "ServiceIdentity.authentication.gatewayOnly.owner": Change("status", "team legacy"),
     "ServiceIdentity.authentication.gatewayOnly.expiresAt": Change("due", stamp(NOW + 9 * DAY)),
-    "ServiceIdentity.accepts": Change("policy"),
+    "ServiceIdentity.accepts": Change("policy", at="payments"),
     "ServiceIdentity.accepts.[].from": Change(
         "policy", GONE, beside={"accepts.0": {"unverified": UNVERIFIED, "ports": ["https"]}}
     ),
@@ -451,7 +451,7 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.accepts.[].ports": Change("policy", ["admin"]),
     "ServiceIdentity.accepts.[].scopes": Change("peers", ["refund"]),
     "ServiceIdentity.accepts.[].forwards": Change("peers"),
-    "ServiceIdentity.calls": Change("policy"),
+    "ServiceIdentity.calls": Change("policy", at="checkout"),
     "ServiceIdentity.calls.[].to": Change(
         "policy", GONE, beside={"calls.0": {"kubernetesAPI": True}}
     ),

@@ -162,7 +162,7 @@ class Executor:
         """
         key = Key(manifest["kind"], Ref.of(manifest))
         told = self._telling.get(key)
-        if told is None or manifest.get("status") != told:
+        if told is None or _said(manifest.get("status") or {}) != _said(told):
             return set()
         unchanged = manifest["metadata"].get("generation") == told.get("observedGeneration")
         return {key} if unchanged else set()
@@ -274,6 +274,11 @@ class Executor:
         if step.kind == "Secret":  # else one that is made at once would be taken for a change of it
             self._keyring.forget(step.ref)
         return self._world.forget_written(step.kind, step.ref)
+
+
+def _said(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a status says; a list that is empty may as well be left out."""
+    return {name: value for name, value in status.items() if value != []}
 
 
 def _drops(slots: Iterable[str]) -> list[Manifest]:
