@@ -1,7 +1,9 @@
 """How much hypothesis tries: little by default, much with HYPOTHESIS_PROFILE=thorough."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -16,3 +18,15 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=500, suppress_health_check=_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+REAL = ("brokers", "cluster", "reconcile/brokers", "sandbox", "truth")
+"""Where tests wait for real servers, which a machine with two cores may keep waiting for long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Try what fails against real servers a second time; the summary counts it as rerun."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).as_posix()
+        if place.startswith(tuple(f"{each}/" for each in REAL)):
+            item.add_marker(pytest.mark.flaky(reruns=1))
