@@ -105,8 +105,11 @@ def test_an_environment_refuses_another_value_with_its_sentence(
 ) -> None:
     before, after = HERE[base], changed(HERE[base], "spec.environment", "other")
     established.kubectl("apply", "-f", "-", stdin=dump(before))
-    with pytest.raises(CommandError) as refusal:
-        established.kubectl("apply", "-f", "-", stdin=dump(after))
+    try:
+        with pytest.raises(CommandError) as refusal:
+            established.kubectl("apply", "-f", "-", stdin=dump(after))
+    finally:  # else every operator that runs here later would look for its admin's Secret
+        established.kubectl("delete", "-f", "-", stdin=dump(before))
     model = BY_NAME[before["kind"]].model
     specs: list[Any] = [getattr(model.parse(each), "spec") for each in (before, after)]  # noqa: B009
     (sentence,) = immutable_changes(*specs)
