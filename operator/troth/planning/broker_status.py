@@ -102,8 +102,9 @@ def _in_sync(view: BrokerView) -> Verdict:
         return verdicts.false(IN_SYNC, "AwaitingCredentials", message)
     if work.unaccounted:
         message = (
-            f"the broker knows {_some(work.unaccounted)} by a name that only Troth gives, and no "
-            "ledger does; nothing of it is touched: remove it at the broker, or declare it"
+            f"the broker has rules or a credential of {_some(work.unaccounted)}, a name that only "
+            "Troth gives, that no ledger accounts for; they are left alone: remove them at the "
+            "broker, or declare what they grant"
         )
         return verdicts.false(IN_SYNC, "Unaccounted", message)
     return verdicts.true(IN_SYNC, "InSync", "the broker has what is declared")
