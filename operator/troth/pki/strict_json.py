@@ -9,6 +9,8 @@ import json
 import re
 from typing import Any, NoReturn
 
+from troth.resources.json_members import distinct
+
 DEEPEST = 8
 """Levels of objects and arrays; the documents read here have at most five."""
 
@@ -47,15 +49,8 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is there twice")
-    return members
-
-
 def _refuse(_: str) -> NoReturn:
     raise ValueError("a number is not whole")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=_refuse, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(object_pairs_hook=distinct, parse_float=_refuse, parse_constant=_refuse)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from jsonschema_rs import RegexOptions, ValidationError, ValidationErrorKind, validator_for
 
+from troth.resources.json_members import distinct
 from troth.resources.schema_bounds import OutOfBounds, check_bounds, shown
 
 MOST_BYTES = 64 * 1024
@@ -74,7 +75,7 @@ def schema_text(schema: dict[str, Any]) -> str:
 def _parsed(text: str) -> dict[str, Any] | SchemaFault:
     try:
         text.encode()  # half of a surrogate pair is no text
-        schema = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse)
+        schema = json.loads(text, object_pairs_hook=distinct, parse_constant=_refuse)
         json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
         message = f"the schema is not JSON: {error.msg} in line {error.lineno}"
@@ -90,13 +91,6 @@ def _parsed(text: str) -> dict[str, Any] | SchemaFault:
     if not isinstance(schema, dict):
         return SchemaFault("SchemaInvalid", "the schema is not a JSON object; write it as one")
     return schema
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is there twice")
-    return members
 
 
 def _refuse(_: str) -> NoReturn:
