@@ -1,0 +1,23 @@
+"""The signature schemes of webhooks, by the names that resources give them."""
+
+from enum import StrEnum
+
+
+class SchemeName(StrEnum):
+    """How the sender of a webhook signs."""
+
+    STANDARD_WEBHOOKS = "StandardWebhooks"
+    GITHUB = "GitHub"
+    GITLAB = "GitLab"
+    GITLAB_TOKEN = "GitLabToken"  # noqa: S105 - the name of a scheme
+    BITBUCKET = "Bitbucket"
+    STRIPE = "Stripe"
+    SLACK = "Slack"
+    SHOPIFY = "Shopify"
+    TWILIO = "Twilio"
+    PADDLE = "Paddle"
+    SQUARE = "Square"
+    DISCORD = "Discord"
+    SNS = "SNS"
+    HMAC = "HMAC"
+    HTTP_SIGNATURES = "HTTPSignatures"

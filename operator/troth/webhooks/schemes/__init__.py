@@ -1,0 +1,1 @@
+"""The signature schemes: one small pure module each, one protocol for all (`scheme.Scheme`)."""
