@@ -1,0 +1,15 @@
+"""Bitbucket and Jira: as GitHub signs, in the header that was GitHub's for SHA-1.
+
+https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/,
+https://confluence.atlassian.com/bitbucketserver/manage-webhooks-938025878.html,
+https://developer.atlassian.com/cloud/jira/platform/webhooks/
+"""
+
+from troth.webhooks.schemes.github import GitHub
+
+
+class Bitbucket(GitHub):
+    """`X-Hub-Signature: sha256=…`. The ids are those of Bitbucket Cloud, Data Center and Jira."""
+
+    _header = b"x-hub-signature"
+    _ids = (b"x-request-uuid", b"x-request-id", b"x-atlassian-webhook-identifier")

@@ -1,0 +1,91 @@
+"""Which key has signed: every signature against every key, each in constant time.
+
+Nothing ends early: how long it takes says how many keys and signatures there are, and not which of
+them fitted, or how far.
+"""
+
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.scheme import Key
+
+HMAC_SHA256 = "hmac-sha256"
+
+MAC_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The key that has signed, and the MAC that it makes."""
+
+    key_id: str
+    mac: bytes = field(repr=False)
+
+
+def secret_of(key: Key) -> bytes:
+    """Return the bytes of a key that is a shared secret."""
+    assert isinstance(key.material, bytes)
+    return key.material
+
+
+def match_mac(
+    keys: Sequence[Key],
+    signed: bytes,
+    signatures: Sequence[bytes],
+    algorithm: str = HMAC_SHA256,
+) -> Match:
+    """Return the first of the keys that made any of the signatures; raises `RefusedError`.
+
+    Keys that are for another algorithm are left out. Where a sender signs with the old key and the
+    new, it is the one that stands first.
+    """
+    digest = algorithm.removeprefix("hmac-")
+    found = None
+    for key in keys:
+        if key.algorithm != algorithm:
+            continue
+        mac = hmac.digest(secret_of(key), signed, digest)
+        for signature in signatures:
+            if hmac.compare_digest(mac, signature) and found is None:
+                found = Match(key.id, mac)
+    if found is None:
+        raise RefusedError(Reason.SIGNATURE_WRONG, "no key of the endpoint made the signature")
+    return found
+
+
+def make_mac(key: Key, signed: bytes) -> bytes:
+    """Return the MAC that a key makes, by the algorithm that it is for."""
+    return hmac.digest(secret_of(key), signed, key.algorithm.removeprefix("hmac-"))
+
+
+def read_signature(
+    delivery: Delivery,
+    header: bytes,
+    prefix: str,
+    decode: Callable[[str], bytes],
+    size: int = MAC_BYTES,
+) -> bytes:
+    """Return the one signature of a header, of `size` bytes; raises `RefusedError`."""
+    text = delivery.header(header, Reason.SIGNATURE_MISSING)
+    if not text:
+        raise RefusedError(Reason.SIGNATURE_MISSING, f"the header {header.decode()} is empty")
+    if not text.startswith(prefix):
+        raise RefusedError(
+            Reason.SIGNATURE_MALFORMED, f"the header {header.decode()} does not begin as it should"
+        )
+    return decode_signature(text[len(prefix) :], decode, size)
+
+
+def decode_signature(text: str, decode: Callable[[str], bytes], size: int = MAC_BYTES) -> bytes:
+    """Return the bytes of a signature, exactly `size` of them; raises `RefusedError`."""
+    try:
+        value = decode(text)
+    except ValueError:
+        value = b""
+    if len(value) != size:
+        raise RefusedError(
+            Reason.SIGNATURE_MALFORMED, "a signature is not the text of as many bytes as it has"
+        )
+    return value
