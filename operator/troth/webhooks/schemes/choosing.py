@@ -12,40 +12,18 @@ from typing import Protocol
 
 from troth.resources.webhook_schemes import SchemeName
 from troth.webhooks.schemes.bitbucket import Bitbucket
+from troth.webhooks.schemes.described import Described, DescribedHMAC
+from troth.webhooks.schemes.encodings import to_base64
 from troth.webhooks.schemes.github import GitHub
+from troth.webhooks.schemes.gitlab import GitLab
+from troth.webhooks.schemes.gitlab_token import GitLabToken
+from troth.webhooks.schemes.paddle import Paddle
 from troth.webhooks.schemes.scheme import KeyFormatError, Scheme
-
-
-class DescribedText(Protocol):
-    """An HMAC that no scheme has a name for, as `troth.webhooks.endpoint.Described` has it."""
-
-    @property
-    def header(self) -> str:
-        """The header with the signature."""
-
-    @property
-    def prefix(self) -> str:
-        """What stands before the signature."""
-
-    @property
-    def signed(self) -> str:
-        """What is signed, a template."""
-
-    @property
-    def digest(self) -> str:
-        """SHA256, SHA512 or SHA1."""
-
-    @property
-    def encoding(self) -> str:
-        """Hex or Base64."""
-
-    @property
-    def timestamp_header(self) -> str | None:
-        """The header with `{timestamp}`."""
-
-    @property
-    def id_header(self) -> str | None:
-        """The header with `{id}`, or with an id that is not signed."""
+from troth.webhooks.schemes.shopify import Shopify
+from troth.webhooks.schemes.slack import Slack
+from troth.webhooks.schemes.square import Square
+from troth.webhooks.schemes.standard_webhooks import SECRET, StandardWebhooks
+from troth.webhooks.schemes.stripe import Stripe
 
 
 class SigningText(Protocol):
@@ -60,7 +38,7 @@ class SigningText(Protocol):
         """The URL as the sender knows it."""
 
     @property
-    def described(self) -> DescribedText | None:
+    def described(self) -> Described | None:
         """For the scheme HMAC."""
 
     @property
@@ -72,17 +50,47 @@ class SigningText(Protocol):
         """For the scheme HTTPSignatures."""
 
 
+def _described(signing: SigningText) -> Scheme:
+    if signing.described is None:
+        raise ValueError("an HMAC is described, and this is not")
+    return DescribedHMAC.of(signing.described, signing.url)
+
+
 _SCHEMES: Mapping[SchemeName, Callable[[SigningText], Scheme]] = {
+    SchemeName.STANDARD_WEBHOOKS: lambda _: StandardWebhooks(),
     SchemeName.GITHUB: lambda _: GitHub(),
+    SchemeName.GITLAB: lambda _: GitLab(),
+    SchemeName.GITLAB_TOKEN: lambda _: GitLabToken(),
     SchemeName.BITBUCKET: lambda _: Bitbucket(),
+    SchemeName.STRIPE: lambda _: Stripe(),
+    SchemeName.SLACK: lambda _: Slack(),
+    SchemeName.SHOPIFY: lambda _: Shopify(),
+    SchemeName.PADDLE: lambda _: Paddle(),
+    SchemeName.SQUARE: lambda signing: Square(signing.url),
+    SchemeName.HMAC: _described,
 }
 """How each scheme is made of what an endpoint says. One that cannot be made is a `ValueError`."""
 
 _PASSED_ON: Mapping[SchemeName, frozenset[bytes]] = {
     SchemeName.GITHUB: frozenset({b"x-github-event"}),
+    SchemeName.GITLAB: frozenset({b"x-gitlab-event"}),
+    SchemeName.GITLAB_TOKEN: frozenset({b"x-gitlab-event"}),
     SchemeName.BITBUCKET: frozenset({b"x-event-key"}),
+    SchemeName.SHOPIFY: frozenset({b"x-shopify-topic"}),
 }
 """Headers that name the event, in lower case. None of them is signed."""
+
+_PREFIXES: Mapping[SchemeName, str] = {
+    SchemeName.STANDARD_WEBHOOKS: SECRET,
+    SchemeName.GITLAB: SECRET,
+    SchemeName.GITHUB: "",
+    SchemeName.GITLAB_TOKEN: "",
+    SchemeName.BITBUCKET: "",
+    SchemeName.HMAC: "",
+}
+"""Where the receiver chooses the secret: what stands before its base64."""
+
+SECRET_BYTES = 32
 
 
 def scheme_for(signing: SigningText) -> Scheme:
@@ -104,6 +112,17 @@ def passes_on(name: SchemeName) -> frozenset[bytes]:
     return _PASSED_ON.get(name, frozenset())
 
 
+def new_secret(name: SchemeName, randomness: Callable[[int], bytes]) -> bytes:
+    """Return a new secret for a scheme, as a Secret has it and the sender is given it.
+
+    `randomness` is `os.urandom`. Raises `ValueError` for a scheme whose secret the sender issues.
+    """
+    prefix = _PREFIXES.get(name)
+    if prefix is None:
+        raise ValueError(f"the sender issues the secret of {name}")
+    return (prefix + to_base64(randomness(SECRET_BYTES))).encode()
+
+
 def usable_for(text: bytes) -> frozenset[SchemeName]:
     """Return the schemes that can use a key, as a Secret has it."""
     return frozenset(name for name in _SCHEMES if _is_usable(name, text))
@@ -118,7 +137,7 @@ def _is_usable(name: SchemeName, text: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class _AnyHMAC:
     header: str = "x-signature"
     prefix: str = ""
     signed: str = "{body}"
@@ -134,7 +153,7 @@ class _Signing:
 
     name: SchemeName
     url: str = "https://example.com/"
-    described: DescribedText | None = _Described()
+    described: Described | None = _AnyHMAC()
     topics: tuple[str, ...] = ("arn:aws:sns:eu-west-1:123456789012:example",)
     components: tuple[str, ...] = ()
 

@@ -25,19 +25,24 @@ def logged_id(delivery: Delivery, *names: bytes) -> str | None:
     return None
 
 
-def signed_id(delivery: Delivery, name: bytes, until: str) -> str:
-    """Return the id that a header has, which is signed with `until` after it.
+def signed_id(delivery: Delivery, name: bytes, until: str | None = None) -> str:
+    """Return the id that a header has, which is signed with the text `until` after it.
 
-    Raises `RefusedError` for one that could end elsewhere as well: what follows it in what is
-    signed could then be taken for a part of it.
+    Raises `RefusedError` also for one that could end elsewhere: what follows it in what is signed
+    could then be taken for a part of it.
     """
     text = delivery.header(name)
-    if not is_identifier(text) or (text + until).find(until) != len(text):
+    if not is_identifier(text) or (until is not None and not ends_once(text, until)):
         raise RefusedError(
             Reason.SIGNATURE_MALFORMED,
             f"the header {name.decode()} is not an id that can be signed",
         )
     return text
+
+
+def ends_once(text: str, after: str) -> bool:
+    """Whether a text that is followed by another ends there for every reader, and not before."""
+    return (text + after).find(after) == len(text)
 
 
 def body_id(body: bytes, member: str) -> str | None:

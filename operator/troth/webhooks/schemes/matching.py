@@ -41,18 +41,24 @@ def match_mac(
     Keys that are for another algorithm are left out. Where a sender signs with the old key and the
     new, it is the one that stands first.
     """
-    digest = algorithm.removeprefix("hmac-")
     found = None
     for key in keys:
-        if key.algorithm != algorithm:
-            continue
-        mac = hmac.digest(secret_of(key), signed, digest)
-        for signature in signatures:
-            if hmac.compare_digest(mac, signature) and found is None:
+        if key.algorithm == algorithm:
+            mac = fitting_mac(key, signed, signatures)
+            if mac is not None and found is None:
                 found = Match(key.id, mac)
     if found is None:
         raise RefusedError(Reason.SIGNATURE_WRONG, "no key of the endpoint made the signature")
     return found
+
+
+def fitting_mac(key: Key, signed: bytes, signatures: Sequence[bytes]) -> bytes | None:
+    """Return the MAC that a key makes if any of the signatures is it, else None."""
+    mac = make_mac(key, signed)
+    fits = False
+    for signature in signatures:
+        fits |= hmac.compare_digest(mac, signature)
+    return mac if fits else None
 
 
 def make_mac(key: Key, signed: bytes) -> bytes:

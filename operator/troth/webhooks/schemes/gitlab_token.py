@@ -1,0 +1,64 @@
+"""GitLab's older way: the secret itself is sent along, and nothing is signed.
+
+https://docs.gitlab.com/user/project/integrations/webhooks/
+"""
+
+import hmac
+from collections.abc import Sequence
+from hashlib import sha256
+
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.identifiers import logged_id
+from troth.webhooks.schemes.key_texts import plain_text
+from troth.webhooks.schemes.matching import secret_of
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
+
+TOKEN = "token"  # noqa: S105 - what such a key is for
+
+_HEADER = b"x-gitlab-token"
+_ID = b"idempotency-key"
+_OLDER_ID = b"x-gitlab-event-uuid"
+
+
+class GitLabToken:
+    """`X-Gitlab-Token`. Whoever has seen one delivery can make any other."""
+
+    signs_timestamp = False
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return the key; raises `KeyFormatError`."""
+        plain = plain_text(text)
+        if not plain.isascii():
+            raise KeyFormatError("a token is sent in a header; write it in ASCII")
+        return Key(key_id, TOKEN, plain.encode())
+
+    def verify(
+        self,
+        delivery: Delivery,
+        keys: Sequence[Key],
+        now: float,  # noqa: ARG002 - no time is signed
+        tolerance: float,  # noqa: ARG002
+    ) -> Verified:
+        """Return what is verified; raises `RefusedError`."""
+        token = delivery.header(_HEADER, Reason.SIGNATURE_MISSING)
+        if not token:
+            raise RefusedError(Reason.SIGNATURE_MISSING, "the header x-gitlab-token is empty")
+        # digests are compared, for a comparison of texts says how long the right one is
+        presented = sha256(token.encode()).digest()
+        found = None
+        for key in keys:
+            fits = hmac.compare_digest(sha256(secret_of(key)).digest(), presented)
+            if fits and found is None:
+                found = key.id
+        if found is None:
+            raise RefusedError(Reason.SIGNATURE_WRONG, "the token is none of the endpoint's")
+        # The ids are no less certain than the body: without them two equal events would be one.
+        ids = [logged_id(delivery, name) for name in (_ID, _OLDER_ID)]
+        replay = replay_of(b"unsigned", *((each or "").encode() for each in ids), delivery.body)
+        return Verified(found, replay, ids[0] or ids[1])
+
+    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
+        """Return the delivery with the token, which is all there is."""
+        return delivery.with_headers(
+            ((_HEADER.decode(), secret_of(key).decode()), (_ID.decode(), stamp.delivery_id))
+        )

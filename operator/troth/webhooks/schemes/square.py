@@ -1,0 +1,52 @@
+"""Square: an HMAC of the notification URL and the body, in base64. The body has the event's id.
+
+https://developer.squareup.com/docs/webhooks/step3validate
+"""
+
+from collections.abc import Sequence
+
+from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.encodings import from_base64, to_base64
+from troth.webhooks.schemes.identifiers import body_id
+from troth.webhooks.schemes.key_texts import secret_key
+from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
+from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
+
+_SIGNATURE = b"x-square-hmacsha256-signature"
+
+
+class Square:
+    """`x-square-hmacsha256-signature`.
+
+    The URL is what the subscription has, so it is given here: a request's own Host is anybody's.
+    """
+
+    signs_timestamp = False
+
+    __slots__ = ("_url",)
+
+    def __init__(self, url: str) -> None:
+        self._url = url.encode()
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return the key; raises `KeyFormatError`."""
+        return secret_key(key_id, text)
+
+    def verify(
+        self,
+        delivery: Delivery,
+        keys: Sequence[Key],
+        now: float,  # noqa: ARG002 - no time is signed
+        tolerance: float,  # noqa: ARG002
+    ) -> Verified:
+        """Return what is verified; raises `RefusedError`."""
+        signature = read_signature(delivery, _SIGNATURE, "", from_base64)
+        match = match_mac(keys, self._url + delivery.body, (signature,))
+        event = body_id(delivery.body, "event_id")
+        replay = replay_of(b"mac", match.mac) if event is None else replay_of(b"id", event.encode())
+        return Verified(match.key_id, replay, event)
+
+    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:  # noqa: ARG002
+        """Return the delivery, signed. Its id is in the body, whatever the stamp has."""
+        signature = to_base64(make_mac(key, self._url + delivery.body))
+        return delivery.with_headers(((_SIGNATURE.decode(), signature),))

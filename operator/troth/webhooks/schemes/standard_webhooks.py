@@ -1,0 +1,163 @@
+"""Standard Webhooks 1.0.0: id, time and body are signed, by HMAC (v1) or Ed25519 (v1a).
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from troth.webhooks.schemes import ed25519
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.ed25519 import ED25519, KeyPair
+from troth.webhooks.schemes.encodings import from_base64, to_base64
+from troth.webhooks.schemes.identifiers import signed_id
+from troth.webhooks.schemes.matching import (
+    HMAC_SHA256,
+    MAC_BYTES,
+    decode_signature,
+    fitting_mac,
+    make_mac,
+)
+from troth.webhooks.schemes.scheme import (
+    MOST_SIGNATURES,
+    Key,
+    KeyFormatError,
+    Stamp,
+    Verified,
+    replay_of,
+)
+from troth.webhooks.schemes.timestamps import fresh
+
+_ID = b"webhook-id"
+_TIMESTAMP = b"webhook-timestamp"
+_SIGNATURE = b"webhook-signature"
+
+SECRET = "whsec_"  # noqa: S105 - what a secret begins with
+_PRIVATE = "whsk_"
+_PUBLIC = "whpk_"
+
+_SHORTEST, _LONGEST = 24, 64
+
+# the algorithm that a key is for, to the version of the signatures that it can have made
+_VERSIONS = {HMAC_SHA256: "v1", ED25519: "v1a"}
+_SIZES = {HMAC_SHA256: MAC_BYTES, ED25519: ed25519.SIGNATURE_BYTES}
+
+
+class StandardWebhooks:
+    """`webhook-id`, `webhook-timestamp` and `webhook-signature`, a list.
+
+    A key's own prefix says its algorithm, and signatures of that version alone are held against it.
+    """
+
+    signs_timestamp = True
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return a `whsec_`, `whpk_` or `whsk_` key; raises `KeyFormatError`."""
+        try:
+            plain = text.strip().decode("ascii")
+        except UnicodeDecodeError:
+            plain = ""
+        if plain.startswith(SECRET):
+            secret = _decoded(plain.removeprefix(SECRET))
+            if not _SHORTEST <= len(secret) <= _LONGEST:
+                raise KeyFormatError(
+                    f"a {SECRET} secret is {_SHORTEST} to {_LONGEST} bytes in base64"
+                )
+            return Key(key_id, HMAC_SHA256, secret)
+        if plain.startswith(_PUBLIC):
+            public = ed25519.public_key(_decoded(plain.removeprefix(_PUBLIC)))
+            return Key(key_id, ED25519, KeyPair(public))
+        if plain.startswith(_PRIVATE):
+            return Key(key_id, ED25519, _private(_decoded(plain.removeprefix(_PRIVATE))))
+        raise KeyFormatError(f"a key begins with {SECRET} or {_PUBLIC}; write it with its prefix")
+
+    def verify(
+        self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
+    ) -> Verified:
+        """Return what is verified; raises `RefusedError`."""
+        signatures = _signatures(delivery, {key.algorithm for key in keys})
+        delivery_id = signed_id(delivery, _ID, until=".")
+        text = delivery.header(_TIMESTAMP)
+        timestamp = fresh(text, now, tolerance)
+        signed = _signed(delivery_id, text, delivery.body)
+        found = None
+        for key in keys:
+            if _fits(key, signed, signatures[key.algorithm]) and found is None:
+                found = key.id
+        if found is None:
+            raise RefusedError(Reason.SIGNATURE_WRONG, "no key of the endpoint made a signature")
+        return Verified(found, replay_of(b"id", delivery_id.encode()), delivery_id, timestamp)
+
+    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
+        """Return the delivery, signed; raises `KeyFormatError` for a key that is public."""
+        text = str(stamp.now)
+        signed = _signed(stamp.delivery_id, text, delivery.body)
+        make = make_mac if key.algorithm == HMAC_SHA256 else ed25519.make_signature
+        return delivery.with_headers(
+            (
+                (_ID.decode(), stamp.delivery_id),
+                (_TIMESTAMP.decode(), text),
+                (
+                    _SIGNATURE.decode(),
+                    f"{_VERSIONS[key.algorithm]},{to_base64(make(key, signed))}",
+                ),
+            )
+        )
+
+
+def _signed(delivery_id: str, timestamp: str, body: bytes) -> bytes:
+    return b"%b.%b.%b" % (delivery_id.encode(), timestamp.encode(), body)
+
+
+def _fits(key: Key, signed: bytes, signatures: Sequence[bytes]) -> bool:
+    if key.algorithm == HMAC_SHA256:
+        return fitting_mac(key, signed, signatures) is not None
+    return ed25519.fits(key, signed, signatures)
+
+
+def _signatures(delivery: Delivery, algorithms: set[str]) -> dict[str, tuple[bytes, ...]]:
+    """Return the signatures that keys for these algorithms can have made; others are left out."""
+    text = delivery.header(_SIGNATURE, Reason.SIGNATURE_MISSING)
+    listed = text.split(" ", MOST_SIGNATURES)
+    if len(listed) > MOST_SIGNATURES:
+        raise RefusedError(Reason.TOO_MANY_SIGNATURES, f"more than {MOST_SIGNATURES} signatures")
+    pairs = [each.partition(",") for each in listed if text]
+    if not all(version and comma for version, comma, _ in pairs):
+        raise RefusedError(Reason.SIGNATURE_MALFORMED, "a signature is a version, a comma and it")
+    found = {
+        algorithm: tuple(
+            decode_signature(encoded, from_base64, _SIZES[algorithm])
+            for version, _, encoded in pairs
+            if version == _VERSIONS[algorithm]
+        )
+        for algorithm in algorithms
+    }
+    if not any(found.values()):
+        raise RefusedError(
+            Reason.SIGNATURE_MISSING, "there is no signature of the kind that the keys are for"
+        )
+    if len(found.get(ED25519, ())) > ed25519.MOST_SIGNATURES:
+        raise RefusedError(
+            Reason.TOO_MANY_SIGNATURES, f"more than {ed25519.MOST_SIGNATURES} of Ed25519"
+        )
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        # some senders leave the padding out, and it is for a person to copy
+        return from_base64(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise KeyFormatError("what follows the prefix is not base64; copy the key whole") from None
+
+
+def _private(raw: bytes) -> KeyPair:
+    if len(raw) != 2 * ed25519.KEY_BYTES:
+        raise KeyFormatError(f"a {_PRIVATE} key is {2 * ed25519.KEY_BYTES} bytes in base64")
+    private = Ed25519PrivateKey.from_private_bytes(raw[: ed25519.KEY_BYTES])
+    public = private.public_key()
+    if public.public_bytes(Encoding.Raw, PublicFormat.Raw) != raw[ed25519.KEY_BYTES :]:
+        raise KeyFormatError(f"the halves of the {_PRIVATE} key are not of one key")
+    return KeyPair(public, private)
