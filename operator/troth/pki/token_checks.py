@@ -7,6 +7,7 @@ from nowhere else: nothing that a token brings along is used to judge it.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -22,12 +23,15 @@ from troth.pki.token_form import (
     check_signature,
     open_token,
 )
-from troth.pki.tokens import LEEWAY, MAX_LIFETIME, is_text, parse_scopes
+from troth.pki.tokens import LEEWAY, MAX_LIFETIME, TRANSACTION_TYPE, is_text, parse_scopes
 
 __all__ = [
     "AccessToken",
     "TokenError",
     "TransactionToken",
+    "check_times",
+    "read_texts",
+    "read_transaction",
     "verify_access_token",
     "verify_transaction_token",
 ]
@@ -37,7 +41,6 @@ LATEST = 253402300799
 
 _MAX_REQUESTERS = 8
 _LEEWAY = LEEWAY.total_seconds()
-_MAX_LIFETIME = MAX_LIFETIME.total_seconds()
 # 32 bytes in canonical base64url: the last character has two bits that must be zero.
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -109,7 +112,7 @@ def verify_access_token(
         raise ACCESS.error("audience", "is for another audience; ask for one for this service")
     if claims.get("client_id") != subject or not is_text(claims.get("jti")):
         raise ACCESS.malformed("lacks its client_id or jti")
-    issued, expires = _check_times(claims, ACCESS, now)
+    issued, expires = check_times(claims, ACCESS, now)
     return AccessToken(
         issuer=issuer,
         subject=subject,
@@ -137,10 +140,8 @@ def verify_transaction_token(
         raise TRANSACTION.error("issuer", "is not from the issuer of this trust domain")
     if claims.get("aud") != bundle.trust_domain:
         raise TRANSACTION.error("audience", "is for another trust domain")
-    issued, expires = _check_times(claims, TRANSACTION, now)
-    transaction, subject = claims.get("txn"), claims.get("sub")
-    if not isinstance(transaction, str) or not _UUID.fullmatch(transaction):
-        raise TRANSACTION.malformed("has no UUID for its txn")
+    issued, expires = check_times(claims, TRANSACTION, now)
+    transaction, subject = read_transaction(claims, TRANSACTION), claims.get("sub")
     if not isinstance(subject, str) or not is_text(subject):
         raise TRANSACTION.malformed("has no subject")
     return TransactionToken(
@@ -150,25 +151,37 @@ def verify_transaction_token(
         subject=subject,
         scopes=_scopes(claims, TRANSACTION),
         requester=_requesters(claims, bundle.trust_domain),
-        context=_texts(claims.get("tctx"), "tctx"),
-        request=_texts(claims.get("rctx", {}), "rctx"),
+        context=read_texts(claims.get("tctx"), "tctx", TRANSACTION),
+        request=read_texts(claims.get("rctx", {}), "rctx", TRANSACTION),
         expires=expires,
         issued=issued,
         token=token,
     )
 
 
-def _check_times(claims: Mapping[str, Any], kind: Kind, now: float) -> tuple[int, int]:
+def check_times(
+    claims: Mapping[str, Any], kind: Kind, now: float, longest: timedelta = MAX_LIFETIME
+) -> tuple[int, int]:
+    """Return `iat` and `exp` where `now` is between them; raises `TokenError`."""
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
-    if not 0 < expires - issued <= _MAX_LIFETIME:
-        raise kind.error("lifetime", f"does not live between one second and {MAX_LIFETIME}")
+    if not 0 < expires - issued <= longest.total_seconds():
+        raise kind.error("lifetime", f"does not live between one second and {longest}")
     # The draft knows no nbf for transaction tokens, but where there is one it counts.
-    begins = issued if kind is TRANSACTION and "nbf" not in claims else _moment(claims, "nbf", kind)
+    without = kind.typ == TRANSACTION_TYPE and "nbf" not in claims
+    begins = issued if without else _moment(claims, "nbf", kind)
     if now + _LEEWAY < max(issued, begins):
         raise kind.error("not-yet-valid", "is not valid yet; mend the clock of who is wrong")
     if now - _LEEWAY >= expires:
         raise kind.error("expired", "has expired; ask for a new one, or mend the clock")
     return issued, expires
+
+
+def read_transaction(claims: Mapping[str, Any], kind: Kind) -> str:
+    """Return the UUID in `txn`; raises `TokenError`."""
+    transaction = claims.get("txn")
+    if not isinstance(transaction, str) or not _UUID.fullmatch(transaction):
+        raise kind.malformed("has no UUID for its txn")
+    return transaction
 
 
 def _moment(claims: Mapping[str, Any], name: str, kind: Kind) -> int:
@@ -232,9 +245,10 @@ def _confirmation(claims: Mapping[str, Any]) -> str | None:
     return thumbprint
 
 
-def _texts(members: object, name: str) -> Mapping[str, str]:
+def read_texts(members: object, name: str, kind: Kind) -> Mapping[str, str]:
+    """Return a claim that is an object of short texts; raises `TokenError`."""
     if not isinstance(members, dict) or not all(
         is_text(key) and is_text(value) for key, value in members.items()
     ):
-        raise TRANSACTION.malformed(f"has a {name} that is not an object of short texts")
+        raise kind.malformed(f"has a {name} that is not an object of short texts")
     return MappingProxyType(members)

@@ -115,7 +115,7 @@ class TokenSigner:
         }
         if certificate is not None:
             claims["cnf"] = {"x5t#S256": certificate_thumbprint(certificate)}
-        return self._signed(TOKEN_TYPE, claims)
+        return self.signed(TOKEN_TYPE, claims)
 
     def transaction_token(
         self,
@@ -158,9 +158,10 @@ class TokenSigner:
                 f"A transaction's subject and context are 1 to {MAX_TEXT} printable characters "
                 "each; shorten or mend them.",
             )
-        return self._signed(TRANSACTION_TYPE, claims)
+        return self.signed(TRANSACTION_TYPE, claims)
 
-    def _signed(self, kind: str, claims: Mapping[str, Any]) -> str:
+    def signed(self, kind: str, claims: Mapping[str, Any]) -> str:
+        """A token of a type with these claims, which are the caller's to get right."""
         signed = f"{self._headers[kind]}.{_part(claims)}"
         r, s = decode_dss_signature(self._key.sign(signed.encode("ascii"), ES256))
         # RFC 7518 section 3.4: the two numbers one after the other, 32 bytes each.

@@ -1,0 +1,180 @@
+"""The token that goes with a webhook's delivery, from the gateway to the one workload it is for.
+
+It has the form of a transaction token (draft-ietf-oauth-transaction-tokens) and says that this body
+was verified, at which endpoint, by which scheme and key. It is not the trust domain's: a gateway
+signs it with a key of its own, for one target, whose SPIFFE ID is its audience, so that it is worth
+nothing anywhere else and nobody can take it for a transaction that the issuer has begun.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from troth.pki import base64url
+from troth.pki.errors import IssuingError
+from troth.pki.token_checks import check_times, read_texts, read_transaction
+from troth.pki.token_form import Kind, TokenError, check_signature, open_token
+from troth.pki.tokens import MAX_TEXT, TRANSACTION_TYPE, TokenSigner, is_text
+
+__all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_webhook_token"]
+
+LIFETIME = timedelta(seconds=60)
+"""From the gateway to the target; nobody keeps it for later."""
+
+WEBHOOK = Kind("webhook-token", "webhook's token", TRANSACTION_TYPE)
+
+_SUBJECT = "webhook:"
+_CONTEXT = frozenset({"endpoint", "workflow", "scheme"})
+_REQUEST = frozenset({"key_id", "body_sha256"})
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedDelivery:
+    """What a gateway says of a delivery it has verified.
+
+    `endpoint` is `<namespace>/<name>`, `key_id` names the sender's key that has signed,
+    `body_sha256` is the digest of the body as it came. `delivery_id` is the sender's, None where it
+    has none that can be told, and may be unsigned.
+    """
+
+    endpoint: str
+    workflow: str
+    scheme: str
+    key_id: str
+    body_sha256: bytes
+    delivery_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookToken:
+    """What a verified token says. Times are seconds since the epoch; `transaction` is a UUID."""
+
+    gateway: str
+    target: str
+    transaction: str
+    delivery: VerifiedDelivery
+    expires: int
+    issued: int
+
+
+class Signer:
+    """Makes the tokens of one gateway, with one key that never shows in its `repr`."""
+
+    __slots__ = ("_gateway", "_signer")
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, gateway: str) -> None:
+        """`gateway` is its SPIFFE ID. Raise `KeyMaterialError` for a key that is not on P-256."""
+        self._signer = TokenSigner(key)
+        self._gateway = gateway
+
+    @property
+    def kid(self) -> str:
+        """The ID of the key."""
+        return self._signer.kid
+
+    def __repr__(self) -> str:
+        return f"Signer(kid={self.kid!r})"
+
+    def token(
+        self, target: str, delivery: VerifiedDelivery, *, transaction: str, now: float
+    ) -> str:
+        """A token for the workload with the SPIFFE ID `target`, of whole seconds from `now` on.
+
+        `transaction` is a UUID. Raises `IssuingError` for what no token can hold.
+        """
+        issued = int(now)
+        context = {
+            "endpoint": delivery.endpoint,
+            "workflow": delivery.workflow,
+            "scheme": delivery.scheme,
+        }
+        request = {
+            "key_id": delivery.key_id,
+            "body_sha256": base64url.encode(delivery.body_sha256),
+        }
+        if delivery.delivery_id is not None:
+            request["delivery_id"] = delivery.delivery_id
+        if not all(map(is_text, (*context.values(), *request.values()))):
+            raise IssuingError(
+                "InvalidContext",
+                f"What is said of a delivery is 1 to {MAX_TEXT} printable characters each; "
+                "shorten or mend it.",
+            )
+        return self._signer.signed(
+            TRANSACTION_TYPE,
+            {
+                "iss": self._gateway,
+                "aud": target,
+                "iat": issued,
+                "exp": issued + int(LIFETIME.total_seconds()),
+                "txn": transaction,
+                "sub": f"{_SUBJECT}{delivery.endpoint}",
+                "scope": "",
+                "req_wl": self._gateway,
+                "tctx": context,
+                "rctx": request,
+            },
+        )
+
+
+def verify_webhook_token(
+    token: str,
+    *,
+    keys: Mapping[str, ec.EllipticCurvePublicKey],
+    gateway: str,
+    target: str,
+    now: float,
+) -> WebhookToken:
+    """What the token says, once its form, key, signature, issuer, audience and times are right.
+
+    `keys` are those of this gateway and no other, by `kid`; `gateway` and `target` are SPIFFE IDs.
+    Whether the gateway is who presents it, whether the endpoint is one that leads here, and whether
+    the body is the one that `body_sha256` speaks of, is for the caller to ask. Raises `TokenError`.
+    """
+    opened = open_token(token, WEBHOOK)
+    claims = opened.claims
+    check_signature(opened, keys, WEBHOOK)
+    if claims.get("iss") != gateway or claims.get("req_wl") != gateway:
+        raise WEBHOOK.error("issuer", "is not from the gateway whose key has signed it")
+    if claims.get("aud") != target:
+        raise WEBHOOK.error("audience", "is for another workload")
+    issued, expires = check_times(claims, WEBHOOK, now, LIFETIME)
+    transaction = read_transaction(claims, WEBHOOK)
+    if claims.get("scope") != "":
+        raise WEBHOOK.malformed("has scopes, which a delivery has not")
+    delivery = _delivery(claims)
+    if claims.get("sub") != f"{_SUBJECT}{delivery.endpoint}":
+        raise WEBHOOK.malformed("has another subject than its endpoint")
+    return WebhookToken(
+        gateway=gateway,
+        target=target,
+        transaction=transaction,
+        delivery=delivery,
+        expires=expires,
+        issued=issued,
+    )
+
+
+def _delivery(claims: Mapping[str, Any]) -> VerifiedDelivery:
+    context = read_texts(claims.get("tctx"), "tctx", WEBHOOK)
+    request = read_texts(claims.get("rctx"), "rctx", WEBHOOK)
+    if context.keys() != _CONTEXT or request.keys() - {"delivery_id"} != _REQUEST:
+        raise WEBHOOK.malformed("says something else of a delivery than a gateway does")
+    try:
+        digest = base64url.decode(request["body_sha256"])
+    except ValueError:
+        digest = b""
+    if len(digest) != sha256().digest_size:
+        raise WEBHOOK.malformed("has no SHA-256 of the body")
+    return VerifiedDelivery(
+        endpoint=context["endpoint"],
+        workflow=context["workflow"],
+        scheme=context["scheme"],
+        key_id=request["key_id"],
+        body_sha256=digest,
+        delivery_id=request.get("delivery_id"),
+    )
