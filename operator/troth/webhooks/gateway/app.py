@@ -1,0 +1,196 @@
+"""The gateway as an ASGI application, without a framework: one request, from head to answer.
+
+The order is that of what each step costs and gives away: the path, the method, where it comes from,
+how many come, the head, the body, the signature; then, of what is verified and therefore the
+sender's own, whether it is new; and only then the target (`handover`).
+
+A sender that is gone before its request is whole has sent nothing: it is not verified, and nothing
+is claimed.
+"""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable
+from uuid import uuid4
+
+import structlog
+
+from troth.pki.webhook_tokens import Signer
+from troth.webhooks.gateway.answers import Answered, GoneError, RefusalError
+from troth.webhooks.gateway.decisions import Decision, Decisions
+from troth.webhooks.gateway.handover import Accepted, Delivers, Handover
+from troth.webhooks.gateway.marking import Marking
+from troth.webhooks.gateway.reading import (
+    Receive,
+    Scope,
+    Send,
+    as_delivery,
+    read_body,
+    read_head,
+)
+from troth.webhooks.gateway.replay import (
+    Claimed,
+    Repeated,
+    Store,
+    StoreUnavailableError,
+    replay_key,
+)
+from troth.webhooks.gateway.routes import Routes, Served
+from troth.webhooks.gateway.source import Proxies
+from troth.webhooks.schemes.delivery import Delivery, RefusedError
+from troth.webhooks.schemes.scheme import Verified
+
+_NO_PROXIES = Proxies()
+
+log = structlog.get_logger()
+
+
+class Gateway:
+    """Lets through what is verified, fresh and new; an ASGI application."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        store: Store,
+        deliver: Delivers,
+        signer: Callable[[], Signer | None],
+        decisions: Decisions,
+        *,
+        clock: Callable[[], float] = time.time,
+        proxies: Proxies = _NO_PROXIES,
+    ) -> None:
+        """`signer` gives the one that makes tokens now, None while there is none: then nothing is
+        let through. `clock` is in seconds since the epoch.
+        """
+        self._routes = routes
+        self._store = Marking(store)
+        self._handover = Handover(self._store, deliver, clock)
+        self._signer = signer
+        self._decisions = decisions
+        self._clock = clock
+        self._proxies = proxies
+        self._under_way: set[asyncio.Task[Answered]] = set()
+
+    async def close(self) -> None:
+        """Wait for what is at a target, then close the store. Call it when the server has ended."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=self._handover.lease)
+        await self._store.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise RuntimeError("the gateway speaks HTTP, and is served without lifespan")
+        began = time.perf_counter()
+        decision = Decision()
+        answered: Answered | None = None
+        try:
+            answered = await self._answer(scope, receive, decision)
+        except RefusalError as refusal:
+            answered = refusal.answered
+        except GoneError:
+            decision.reason = "sender-gone"
+        except Exception as error:  # noqa: BLE001 - the request's edge: nothing is let through
+            log.error(**_fault(error, decision))  # noqa: TRY400 - its text may quote the sender
+            answered = Answered(500, "fault")
+        if answered is not None:
+            decision.reason, decision.status = answered.reason, answered.status
+        self._decisions.tell(decision, time.perf_counter() - began)
+        if answered is not None:
+            await _send(send, answered)
+
+    async def _answer(self, scope: Scope, receive: Receive, decision: Decision) -> Answered:
+        served = self._routes.find(scope["raw_path"])
+        if served is None:
+            raise RefusalError(404, "unknown-path")
+        endpoint = served.endpoint
+        decision.endpoint, decision.scheme = endpoint.endpoint, endpoint.signing.name
+        decision.workflow = endpoint.target.workflow if endpoint.target else ""
+        if scope["method"] != "POST":
+            raise RefusalError(405, "not-post")
+        why = served.admission.refusal(self._proxies.sender(scope), scope, self._clock())
+        if why is not None:
+            raise RefusalError(403, why)
+        if not served.bucket.take():
+            raise RefusalError(429, "too-many", retry=True)
+        headers = read_head(scope, endpoint.limits.body)
+        body = await read_body(receive, endpoint.limits.body)
+        delivery = as_delivery(scope, headers, body)
+        verified = self._verified(served, delivery, decision)
+        if verified.answer is not None:
+            return Answered(200, body=verified.answer)
+        return await self._let_through(served, delivery, verified, decision)
+
+    def _verified(self, served: Served, delivery: Delivery, decision: Decision) -> Verified:
+        """Return what is verified; raises `RefusalError`."""
+        endpoint, now = served.endpoint, self._clock()
+        decision.verification = "refused"
+        try:
+            verified = served.scheme.verify(delivery, served.keys, now, endpoint.tolerance)
+        except RefusedError as refused:
+            raise RefusalError(401, refused.reason) from None
+        decision.delivery_id, decision.key_id = verified.delivery_id or "", verified.key_id
+        until = endpoint.accepts_unsigned_until
+        if until is not None and now >= until:
+            raise RefusalError(401, "unsigned-expired")
+        decision.verification = "verified"
+        self._decisions.key_used(endpoint.endpoint, verified.key_id)
+        return verified
+
+    async def _let_through(
+        self, served: Served, delivery: Delivery, verified: Verified, decision: Decision
+    ) -> Answered:
+        target, signer = served.endpoint.target, self._signer()
+        if target is None:
+            raise RefusalError(503, "suspended", retry=True)
+        if signer is None:
+            raise RefusalError(503, "no-signing-key", retry=True)
+        claim = await self._claim(served, verified, decision)
+        if claim is None:
+            return Answered(200, "done-already")
+        decision.txn = str(uuid4())
+        accepted = Accepted(served.endpoint, target, delivery, verified, decision.txn, signer)
+        # A task of its own: it is marked even if whoever waits for the answer does so no longer.
+        task = asyncio.create_task(self._handover(accepted, claim, decision))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _claim(
+        self, served: Served, verified: Verified, decision: Decision
+    ) -> Claimed | None:
+        """Return a claim, None for what is done already; raises `RefusalError`."""
+        key = replay_key(served.endpoint.uid, verified.replay)
+        try:
+            found = await self._store.claim(key, self._handover.lease)
+        except StoreUnavailableError as error:
+            decision.replay = "unavailable"
+            log.warning("replay store unavailable", why=str(error))
+            raise RefusalError(503, "store-unavailable", retry=True) from None
+        if found is Repeated.IN_FLIGHT:
+            decision.replay = "in-flight"
+            raise RefusalError(503, "in-flight", retry=True)
+        if found is Repeated.DONE:
+            decision.replay = "repeated"
+            return None
+        assert isinstance(found, Claimed)
+        decision.replay = "new"
+        return found
+
+
+def _fault(error: Exception, decision: Decision) -> dict[str, str]:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return {
+        "event": "fault",
+        "endpoint": decision.endpoint,
+        "kind": type(error).__name__,
+        "at": f"{last.filename}:{last.lineno}",
+    }
+
+
+async def _send(send: Send, answered: Answered) -> None:
+    await send(
+        {"type": "http.response.start", "status": answered.status, "headers": answered.headers}
+    )
+    await send({"type": "http.response.body", "body": answered.body})

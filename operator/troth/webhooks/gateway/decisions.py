@@ -1,0 +1,107 @@
+"""What is told of every delivery: a line of the log, and numbers.
+
+Never a body, a signature, or a secret.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from troth.pki.tokens import is_text
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+
+KeyUsed = Callable[[str, str], None]
+"""Is told the endpoint (`<namespace>/<name>`) and the ID of the key that verified a delivery."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """What came of one delivery; filled in as it becomes known.
+
+    `verification` is `verified`, `refused` or `not-asked`, `replay` one of `new`, `repeated`,
+    `in-flight`, `unavailable` and `not-asked`; `reason` is one word for why it was not taken.
+    `delivery_id` is what the sender calls it. A status of 0 is none: nobody was there to hear it.
+    """
+
+    endpoint: str = ""
+    scheme: str = ""
+    delivery_id: str = ""
+    key_id: str = ""
+    verification: str = "not-asked"
+    reason: str = ""
+    replay: str = "not-asked"
+    workflow: str = ""
+    target_status: int = 0
+    status: int = 0
+    txn: str = ""
+
+
+class Decisions:
+    """The log and the metrics of one gateway."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry | None = None,
+        key_used: KeyUsed = lambda _endpoint, _key: None,
+    ) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.key_used = key_used
+        self._deliveries = Counter(
+            "troth_gateway_deliveries",
+            "Requests to the gateway, by endpoint and answer; none for a path where nothing is.",
+            ("endpoint", "status", "reason"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "troth_gateway_delivery_seconds",
+            "How long requests took, from their head to the answer.",
+            ("endpoint",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._log = structlog.get_logger().bind()
+        self._known: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
+
+    def tell(self, decision: Decision, seconds: float) -> None:
+        """Write the line about a delivery, and count it.
+
+        What came to no endpoint is counted only: whoever looks for one must not fill the log.
+        """
+        counted, timed = self._numbers(decision)
+        counted.inc()
+        timed.observe(seconds)
+        if not decision.endpoint:
+            return
+        self._log.info(
+            "delivery",
+            delivery_id=_shown(decision.delivery_id),
+            endpoint=decision.endpoint,
+            scheme=decision.scheme,
+            key_id=decision.key_id,
+            verification=decision.verification,
+            reason=decision.reason,
+            replay=decision.replay,
+            workflow=decision.workflow,
+            target_status=decision.target_status,
+            status=decision.status,
+            duration_ms=round(seconds * 1000, 3),
+            txn=decision.txn,
+        )
+
+    def _numbers(self, decision: Decision) -> tuple[Counter, Histogram]:
+        """Return what is counted of such decisions; to look labels up costs more than to count."""
+        key = decision.endpoint, decision.status, decision.reason
+        found = self._known.get(key)
+        if found is None:
+            labels = decision.endpoint, str(decision.status), decision.reason
+            found = self._deliveries.labels(*labels), self._seconds.labels(decision.endpoint)
+            self._known[key] = found
+        return found
+
+
+def _shown(text: str) -> str:
+    """Return what a sender wrote as it may be logged."""
+    return text if is_text(text) else ""

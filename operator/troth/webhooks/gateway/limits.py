@@ -1,0 +1,30 @@
+"""How many requests of an endpoint are looked at: as many a second as it says, and no more at once
+than in one second.
+
+Each is counted, whoever sent it: what it protects is the gateway, and the other endpoints.
+"""
+
+import time
+from collections.abc import Callable
+
+
+class Bucket:
+    """A token bucket (as RFC 2697 has it, with one rate), full at first."""
+
+    __slots__ = ("_clock", "_filled", "_level", "rate")
+
+    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate = rate
+        self._clock = clock
+        self._level = float(rate)
+        self._filled = clock()
+
+    def take(self) -> bool:
+        """Take one, and say whether there was one."""
+        now = self._clock()
+        self._level = min(float(self.rate), self._level + (now - self._filled) * self.rate)
+        self._filled = now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True

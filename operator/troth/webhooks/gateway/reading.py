@@ -1,0 +1,113 @@
+"""A request, read: a head that can be understood in one way only, and no more body than allowed.
+
+The server has parsed it already, and what it should have refused is refused once more here: what
+two parsers on the way read differently, one of them can be deceived with.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from troth.webhooks.gateway.answers import GoneError, RefusalError
+from troth.webhooks.schemes.delivery import Delivery
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+MOST_HEADERS = 100
+MOST_HEADER_BYTES = 32 * 1024
+_LONGEST_PASSED_ON = 256
+_LENGTH = re.compile(rb"[0-9]{1,15}")  # RFC 9110 section 8.6, and no more than a number can be
+_ONCE = frozenset(
+    {
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"transfer-encoding",
+    }
+)
+
+
+def read_head(scope: Mapping[str, Any], most: int) -> Headers:
+    """Return the headers as they are now; raises `RefusalError`.
+
+    `most` are the bytes that a body may have. A copy: a server may add to its own what trails the
+    body, which nobody who looks at headers means.
+    """
+    headers: Headers = tuple(scope["headers"])
+    if len(headers) > MOST_HEADERS:
+        raise RefusalError(431, "too-many-headers")
+    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
+        raise RefusalError(431, "headers-too-long")
+    once: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _ONCE:
+            if name in once:
+                raise RefusalError(400, "header-repeated")
+            once[name] = value
+    if not once.get(b"host"):
+        raise RefusalError(400, "host-missing")  # RFC 9112 section 3.2
+    _check_framing(once, most)
+    if once.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        # The signature is over the bytes as they come, and nothing here unpacks a bomb.
+        raise RefusalError(415, "content-encoding")
+    return headers
+
+
+def _check_framing(once: Mapping[bytes, bytes], most: int) -> None:
+    length = once.get(b"content-length")
+    coding = once.get(b"transfer-encoding")
+    if length is not None and coding is not None:
+        raise RefusalError(400, "two-lengths")  # RFC 9112 section 6.1: a request smuggled
+    if coding is not None and coding.strip().lower() != b"chunked":
+        raise RefusalError(400, "transfer-encoding")
+    if length is not None:
+        if not _LENGTH.fullmatch(length):
+            raise RefusalError(400, "length-malformed")
+        if int(length) > most:
+            raise RefusalError(413, "too-long")
+
+
+async def read_body(receive: Receive, most: int) -> bytes:
+    """Return the body; raises `RefusalError` as soon as it is too long, `GoneError`."""
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise GoneError
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        if size > most:
+            raise RefusalError(413, "too-long")
+        if part:
+            parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def as_delivery(scope: Mapping[str, Any], headers: Headers, body: bytes) -> Delivery:
+    """Return a request as the schemes have it."""
+    query: bytes = scope["query_string"]
+    target: bytes = scope["raw_path"]
+    return Delivery(scope["method"], target + b"?" + query if query else target, headers, body)
+
+
+def passed_on(delivery: Delivery, names: frozenset[bytes]) -> dict[str, str]:
+    """Return what goes on to the target of the sender's headers: the kind of content, and `names`.
+
+    Each once, short, and printable; one that is not is left out. By naming what goes on rather than
+    what does not, no header that anybody might believe does: of identities, proxies, transactions.
+    """
+    found: dict[str, str] = {}
+    for name in (b"content-type", *names):
+        values = list(delivery.values(name))
+        if len(values) == 1 and len(values[0]) <= _LONGEST_PASSED_ON and values[0].isascii():
+            text = values[0].decode("ascii").strip()
+            if text.isprintable() and text:
+                found[name.decode("ascii").title()] = text
+    return found

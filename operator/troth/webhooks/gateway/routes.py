@@ -1,0 +1,112 @@
+"""The endpoints that are served, by the exact raw path that deliveries come to.
+
+A path is compared byte for byte as it stands in the request line: what is spelled in another way
+(`%2F`, `//`, `/./`) is another path, and there is nothing there.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from troth.resources.webhook_schemes import SchemeName
+from troth.webhooks.endpoint import (
+    DOCUMENT,
+    KEY_PREFIX,
+    Endpoint,
+    EndpointError,
+    parse_endpoint,
+)
+from troth.webhooks.gateway.limits import Bucket
+from troth.webhooks.gateway.source import Admission
+from troth.webhooks.schemes.choosing import scheme_for
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Scheme
+
+MOST_KEYS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One endpoint as it is served."""
+
+    endpoint: Endpoint
+    scheme: Scheme
+    keys: tuple[Key, ...]
+    admission: Admission = field(repr=False)
+    bucket: Bucket = field(repr=False)
+
+
+def served(data: Mapping[str, bytes]) -> Served:
+    """Return what a compiled Secret's (decoded) data has; raises `EndpointError`.
+
+    It is served as a whole or not at all: with one key that cannot be read it would be open to
+    fewer senders than its status says.
+    """
+    document = data.get(DOCUMENT)
+    if document is None:
+        raise EndpointError(f"{DOCUMENT} is missing")
+    endpoint = parse_endpoint(document)
+    try:
+        scheme = scheme_for(endpoint.signing)
+    except ValueError as error:
+        raise EndpointError(f"signing: {error}") from None
+    keys = tuple(
+        _key(scheme, name.removeprefix(KEY_PREFIX), data[name])
+        for name in sorted(data)
+        if name.startswith(KEY_PREFIX)
+    )
+    if len(keys) > MOST_KEYS:
+        raise EndpointError(f"it has more than {MOST_KEYS} keys")
+    if not keys and endpoint.signing.name is not SchemeName.SNS:
+        raise EndpointError("it has no key")
+    return Served(
+        endpoint,
+        scheme,
+        keys,
+        Admission(endpoint.source),
+        Bucket(endpoint.limits.requests_per_second),
+    )
+
+
+def _key(scheme: Scheme, key_id: str, text: bytes) -> Key:
+    try:
+        return scheme.key(key_id, text)
+    except KeyFormatError as error:
+        raise EndpointError(f"{KEY_PREFIX}{key_id}: {error}") from None
+
+
+class Routes:
+    """The table. A request goes by the entry that it has found, whatever is put meanwhile."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[bytes, Served] = {}
+        self._by_name: dict[str, Served] = {}
+
+    def put(self, name: str, served: Served | None) -> None:
+        """Have an endpoint served as it is now, or no longer.
+
+        `name` is whose the entry is (the compiled Secret's name), and stays when its path changes.
+        Raises `EndpointError` where another entry has the path; that one stays, and so does what
+        this name had before.
+        """
+        before = self._by_name.get(name)
+        path = served.endpoint.path.encode() if served is not None else b""
+        holder = self._by_path.get(path)
+        if served is not None and holder is not None and holder is not before:
+            raise EndpointError("path: another endpoint has it")
+        if before is not None:
+            del self._by_name[name]
+            del self._by_path[before.endpoint.path.encode()]
+        if served is not None:
+            if before is not None and before.bucket.rate == served.bucket.rate:
+                # else each new version would let as much through as at first
+                served = replace(served, bucket=before.bucket)
+            self._by_name[name] = self._by_path[path] = served
+
+    def find(self, raw_path: bytes) -> Served | None:
+        """Return the endpoint at a raw path."""
+        return self._by_path.get(raw_path)
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(tuple(self._by_name.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_name)
