@@ -50,6 +50,7 @@ LEDGER = identity(
     },
     onRotation={"restart": [{"kind": "Deployment", "name": "ledger"}]},
     startsTransactions={},
+    servesWebhooks={"allowedNamespaces": {"matchLabels": {"webhooks": "yes"}}},
 )
 LEGACY = identity(
     "legacy",
@@ -105,6 +106,7 @@ def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
 SELECTOR = "spec.workload.podSelector"
 LABELS = {"matchLabels": {"app": "x"}}
 RESTARTED = {"kind": "Deployment", "name": "payments"}
+SERVES = {"allowedNamespaces": LABELS}
 TOKEN = "spec.authentication.token"
 ISSUER = "spec.tokens.issuer"
 WRONG: list[tuple[str, str, Any, str, str]] = [
@@ -189,6 +191,8 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("gateway", "spec.accepts.0.from.name", "other", "spec", "accept the gateway itself"),
     ("gateway", "spec.calls", [call("ledger")], "spec", "use mtls or token to call another"),
     ("gateway", "spec.startsTransactions", {}, "spec", "leave startsTransactions out"),
+    ("gateway", "spec.servesWebhooks", SERVES, "spec", "use mtls or token to serve webhooks"),
+    ("token", "spec.servesWebhooks", {}, "spec.servesWebhooks.allowedNamespaces", "required"),
     ("gateway", "spec.authentication.gatewayOnly.owner", GONE, "", "required; add it"),
     ("gateway", "spec.authentication.gatewayOnly.reason", GONE, "", "required; add it"),
     ("gateway", "spec.authentication.gatewayOnly.expiresAt", GONE, "", "required; add it"),

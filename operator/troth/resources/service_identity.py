@@ -97,6 +97,15 @@ class StartsTransactions(Model):
     """What it may tell of a request beside the tenant, such as channel."""
 
 
+class ServesWebhooks(Model):
+    """That webhooks come in here: the workload is a gateway, which verifies deliveries and hands
+    them on to the targets that WebhookEndpoints name.
+    """
+
+    allowed_namespaces: LabelSelector
+    """The namespaces whose WebhookEndpoints the gateway serves."""
+
+
 class TopicUse(Model):
     """One policy by which a workload takes part in messages."""
 
@@ -203,6 +212,14 @@ class ServiceIdentitySpec(Model):
                 spec.starts_transactions is None or spec.authentication.gateway_only is None
             ),
         ),
+        Rule(
+            cel="!has(self.servesWebhooks) || !has(self.authentication.gatewayOnly)",
+            message="use mtls or token to serve webhooks; a gatewayOnly workload has no identity "
+            "to hand deliveries on with",
+            holds=lambda spec: (
+                spec.serves_webhooks is None or spec.authentication.gateway_only is None
+            ),
+        ),
     )
 
     workload: Workload
@@ -223,6 +240,9 @@ class ServiceIdentitySpec(Model):
     """What a caller must carry."""
     starts_transactions: StartsTransactions | None = None
     """That requests enter here, for which the workload may have transaction tokens made."""
+    serves_webhooks: ServesWebhooks | None = None
+    """That webhooks come in here. The WebhookEndpoints that name this identity as their gateway are
+    its side of the calls to their targets; each target accepts it as any other caller."""
     enforcement: Enforcement = Enforcement.ENFORCE
     """Enforce: the NetworkPolicy is written. Observe: everything is planned and reported, and no
     policy is written."""
