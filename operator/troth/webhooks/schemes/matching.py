@@ -92,6 +92,6 @@ def decode_signature(text: str, decode: Callable[[str], bytes], size: int = MAC_
         value = b""
     if len(value) != size:
         raise RefusedError(
-            Reason.SIGNATURE_MALFORMED, "a signature is not the text of as many bytes as it has"
+            Reason.SIGNATURE_MALFORMED, f"a signature is not spelled as {size} bytes are"
         )
     return value

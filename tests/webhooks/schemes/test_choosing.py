@@ -1,0 +1,130 @@
+"""Which scheme an endpoint has, for which schemes a key is usable, and what differs beside."""
+
+import os
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.webhooks.schemes.senders import NOW, PLAIN, SENDERS, STAMP, WHPK, WHSEC, WHSEC_32
+from troth.resources.webhook_schemes import SchemeName
+from troth.webhooks.endpoint import Described, Signing
+from troth.webhooks.schemes.choosing import new_secret, passes_on, scheme_for, usable_for
+from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.scheme import Scheme
+
+TEXTS_AS_THEY_ARE = {
+    SchemeName.GITHUB,
+    SchemeName.BITBUCKET,
+    SchemeName.GITLAB_TOKEN,
+    SchemeName.SLACK,
+    SchemeName.SHOPIFY,
+    SchemeName.PADDLE,
+    SchemeName.SQUARE,
+    SchemeName.HMAC,
+}
+MINE = TEXTS_AS_THEY_ARE | {SchemeName.STANDARD_WEBHOOKS, SchemeName.GITLAB, SchemeName.STRIPE}
+CHOSEN = {
+    SchemeName.STANDARD_WEBHOOKS,
+    SchemeName.GITLAB,
+    SchemeName.GITLAB_TOKEN,
+    SchemeName.GITHUB,
+    SchemeName.BITBUCKET,
+    SchemeName.HMAC,
+}
+
+
+def signing(name: SchemeName) -> Signing:
+    description = Described(header="X-Signature") if name is SchemeName.HMAC else None
+    topics = ("arn:aws:sns:eu-west-1:123456789012:shop",) if name is SchemeName.SNS else ()
+    return Signing(
+        name=name, url="https://hooks.shop.example/a/b", described=description, topics=topics
+    )
+
+
+@pytest.mark.parametrize("name", sorted(MINE))
+def test_every_scheme_can_be_chosen(name: SchemeName) -> None:
+    scheme: Scheme = scheme_for(signing(name))
+    assert isinstance(scheme.signs_timestamp, bool)
+
+
+def test_every_scheme_that_has_senders_here_is_one_that_can_be_chosen() -> None:
+    chosen = {type(scheme_for(signing(name))) for name in MINE}
+    assert {type(each.scheme) for each in SENDERS} == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (PLAIN, TEXTS_AS_THEY_ARE),
+        (WHSEC, TEXTS_AS_THEY_ARE | {SchemeName.STANDARD_WEBHOOKS, SchemeName.STRIPE}),
+        (WHSEC_32 + b"\n", MINE),
+        (WHPK, TEXTS_AS_THEY_ARE | {SchemeName.STANDARD_WEBHOOKS}),
+        ("größer als sechzehn".encode(), TEXTS_AS_THEY_ARE - {SchemeName.GITLAB_TOKEN}),
+        (b"short", set()),
+        (b"", set()),
+        (b"\xff" * 32, set()),
+    ],
+)
+def test_a_key_is_usable_for_the_schemes_that_take_its_text(
+    text: bytes, names: set[SchemeName]
+) -> None:
+    assert usable_for(text) & MINE == names
+
+
+@given(st.binary())
+def test_any_text_is_usable_for_some_schemes_or_none(text: bytes) -> None:
+    assert usable_for(text) <= set(SchemeName)
+
+
+@pytest.mark.parametrize("name", sorted(CHOSEN))
+def test_a_new_secret_is_one_that_the_scheme_takes_and_signs_with(name: SchemeName) -> None:
+    text = new_secret(name, os.urandom)
+    assert name in usable_for(text)
+    assert new_secret(name, os.urandom) != text
+    scheme = scheme_for(signing(name))
+    key = scheme.key("k1", text)
+    sent = scheme.sign(Delivery("POST", b"/", (), b"{}"), key, STAMP)
+    assert scheme.verify(sent, [key], NOW, 300).key_id == "k1"
+
+
+def test_a_new_secret_has_256_bits_of_what_it_is_given() -> None:
+    asked: list[int] = []
+
+    def randomness(size: int) -> bytes:
+        asked.append(size)
+        return b"\x01" * size
+
+    text = new_secret(SchemeName.STANDARD_WEBHOOKS, randomness)
+    assert text == b"whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+    assert asked == [32]
+
+
+@pytest.mark.parametrize("name", sorted(set(SchemeName) - CHOSEN))
+def test_a_secret_that_the_sender_issues_is_not_made_here(name: SchemeName) -> None:
+    with pytest.raises(ValueError, match="sender issues"):
+        new_secret(name, os.urandom)
+
+
+def test_the_name_of_the_event_goes_on_and_nothing_that_says_who_somebody_is() -> None:
+    assert passes_on(SchemeName.GITHUB) == {b"x-github-event"}
+    assert passes_on(SchemeName.SHOPIFY) == {b"x-shopify-topic"}
+    assert passes_on(SchemeName.STANDARD_WEBHOOKS) == frozenset()
+    for name in SchemeName:
+        for header in passes_on(name):
+            assert header == header.lower()
+            assert b"sign" not in header
+            assert b"token" not in header
+
+
+def test_an_hmac_without_a_description_is_refused() -> None:
+    bare = signing(SchemeName.GITHUB).model_copy(update={"name": SchemeName.HMAC})
+    with pytest.raises(ValueError, match="described"):
+        scheme_for(bare)
+
+
+def test_a_scheme_that_is_not_known_is_refused() -> None:
+    strange = signing(SchemeName.GITHUB).model_copy(update={"name": cast("Any", "Carrier")})
+    with pytest.raises(ValueError, match="not known here"):
+        scheme_for(strange)

@@ -1,0 +1,206 @@
+"""An HMAC as a person describes it: what is not described in one way only is refused."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.webhooks.schemes.senders import (
+    BODY,
+    FULL_HMAC,
+    NOW,
+    PLAIN,
+    PLAIN_HMAC,
+    URL,
+    Sender,
+    flipped,
+    header_of,
+    with_header,
+)
+from troth.resources.webhook_schemes import SchemeName
+from troth.webhooks.endpoint import Described, Signing
+from troth.webhooks.schemes.choosing import scheme_for
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.scheme import Scheme, Stamp
+from troth.webhooks.schemes.signed_text import parse_signed_text
+
+MALFORMED = Reason.SIGNATURE_MALFORMED
+
+
+def described(**parts: Any) -> Scheme:
+    description = Described(**{"header": "X-Signature", **parts})
+    return scheme_for(Signing(name=SchemeName.HMAC, url=URL, described=description))
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("", "not at the end"),
+        ("body", "not at the end"),
+        ("{timestamp}", "not at the end"),
+        ("{body}.", "not at the end"),
+        ("{body}{timestamp}", "not at the end"),
+        ("{body}.{body}", "twice"),
+        ("{id}.{id}.{body}", "twice"),
+        ("{timestamp}{body}", "nothing is between"),
+        ("{id}{timestamp}.{body}", "nothing is between"),
+        ("{timestamp}0{body}", "a digit"),
+        ("{header}.{body}", "braces"),
+        ("{Body}", "braces"),
+        ("{}{body}", "braces"),
+        ("{{body}}", "braces"),
+        ("{body", "braces"),
+        ("}{body}", "braces"),
+        ("{ body}", "braces"),
+        ("é{body}", "ASCII"),
+        ("\n{body}", "ASCII"),
+        ("a" * 300 + "{body}", "256"),
+    ],
+)
+def test_a_template_that_says_too_little_or_too_much_is_refused(template: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse_signed_text(template)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"signed": "{timestamp}.{body}"}, "timestampHeader"),
+        ({"timestamp_header": "X-Time"}, "timestampHeader"),
+        ({"signed": "{id}.{body}"}, "idHeader"),
+        ({"signed": "{body}{body}"}, "twice"),
+        ({"header": ""}, "header"),
+        ({"header": "X Signature"}, "header"),
+        ({"header": "X-Signature:"}, "header"),
+        ({"header": "X-Signature\n"}, "header"),
+        ({"id_header": "é"}, "header"),
+        ({"id_header": "x-signature"}, "two things"),
+        (
+            {"signed": "{id}.{timestamp}.{body}", "id_header": "A", "timestamp_header": "a"},
+            "two things",
+        ),
+        ({"prefix": "é"}, "prefix"),
+        ({"prefix": "\n"}, "prefix"),
+        ({"prefix": "a" * 65}, "prefix"),
+    ],
+)
+def test_a_description_that_does_not_fit_says_what_to_mend(
+    parts: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        described(**parts)
+
+
+def test_what_is_signed_is_the_template_with_its_fields_filled() -> None:
+    signed = parse_signed_text("v9:{method} {url} {id}|{timestamp}.{body}")
+    values = {"method": "POST", "url": URL, "id": "msg", "timestamp": "17"}
+    expected = f"v9:POST {URL} msg|17.".encode() + b"\x00\xff{body}"
+    assert signed.of(values, b"\x00\xff{body}") == expected
+
+
+@pytest.mark.parametrize("digest", ["SHA256", "SHA512", "SHA1"])
+@pytest.mark.parametrize("encoding", ["Hex", "Base64"])
+@pytest.mark.parametrize("prefix", ["", "sha=", "HMAC "])
+def test_every_digest_and_encoding_signs_and_verifies(
+    digest: str, encoding: str, prefix: str
+) -> None:
+    scheme = described(digest=digest, encoding=encoding, prefix=prefix)
+    sender = replace(PLAIN_HMAC, scheme=scheme)
+    sent = sender.sent()
+    value = header_of(sent, b"x-signature")
+    assert value.startswith(prefix.encode())
+    assert sender.key.algorithm == f"hmac-{digest.lower()}"
+    assert sender.verified(sent).key_id == "k1"
+    assert sender.refusal(replace(sent, body=b"{}")) is Reason.SIGNATURE_WRONG
+    # A digest is as long as it is: a part of one is no signature.
+    assert sender.refusal(with_header(sent, b"x-signature", value[:-4])) is MALFORMED
+
+
+def test_a_key_is_for_the_digest_that_is_described() -> None:
+    other = described(digest="SHA512").key("k1", PLAIN)
+    assert PLAIN_HMAC.refusal(PLAIN_HMAC.sent(), [other]) is Reason.SIGNATURE_WRONG
+
+
+def test_a_time_is_signed_where_the_template_has_it() -> None:
+    assert FULL_HMAC.scheme.signs_timestamp
+    assert not PLAIN_HMAC.scheme.signs_timestamp
+
+
+def test_the_id_is_known_again_where_it_is_signed_and_else_logged() -> None:
+    first = FULL_HMAC.verified(FULL_HMAC.sent())
+    again = FULL_HMAC.verified(FULL_HMAC.sent(b"{}", Stamp(NOW + 5, first.delivery_id or "")))
+    assert again.replay == first.replay
+    unsigned = PLAIN_HMAC.verified(PLAIN_HMAC.sent())
+    assert unsigned.delivery_id == first.delivery_id
+    named = with_header(PLAIN_HMAC.sent(), b"x-id", b"another")
+    assert PLAIN_HMAC.verified(named).replay == unsigned.replay
+
+
+@pytest.mark.parametrize("value", [b"a|b", b"|", b"", b"a" * 257])
+def test_an_id_that_could_end_elsewhere_is_refused(value: bytes) -> None:
+    sent = (
+        FULL_HMAC.sent(BODY, Stamp(NOW, value.decode()))
+        if b"|" not in value
+        else (with_header(FULL_HMAC.sent(), b"x-id", value))
+    )
+    assert FULL_HMAC.refusal(sent) is Reason.SIGNATURE_MALFORMED
+
+
+def test_the_method_is_signed_where_the_template_has_it() -> None:
+    sent = FULL_HMAC.sent()
+    assert FULL_HMAC.refusal(replace(sent, method="PUT")) is Reason.SIGNATURE_WRONG
+    assert FULL_HMAC.refusal(replace(sent, method="PO ST")) is Reason.SIGNATURE_MALFORMED
+    assert FULL_HMAC.refusal(replace(sent, method="P\ud800")) is Reason.SIGNATURE_MALFORMED
+
+
+def test_the_url_is_the_configurations() -> None:
+    elsewhere = replace(
+        FULL_HMAC,
+        scheme=scheme_for(
+            Signing(
+                name=SchemeName.HMAC,
+                url="https://other.example/",
+                described=Described(
+                    header="X-Signature", signed="{url} {body}", prefix="", encoding="Hex"
+                ),
+            )
+        ),
+    )
+    here = replace(elsewhere, scheme=described(signed="{url} {body}"))
+    assert here.verified(here.sent()).key_id == "k1"
+    assert elsewhere.refusal(here.sent()) is Reason.SIGNATURE_WRONG
+
+
+small = st.text(st.sampled_from("ab.-"), min_size=1, max_size=4)
+
+
+@given(
+    st.sampled_from(["{id}.{body}", "{id}--{body}", "a{id}ab{body}", "{method}.{id}.{body}"]),
+    st.lists(st.tuples(small, small, small), min_size=2, max_size=8),
+)
+def test_no_two_deliveries_have_the_same_text_signed(
+    template: str, deliveries: list[tuple[str, str, str]]
+) -> None:
+    signed = parse_signed_text(template)
+    found: dict[bytes, tuple[str, str, str]] = {}
+    for delivery_id, method, body in deliveries:
+        used = (delivery_id, method if signed.has("method") else "", body)
+        try:
+            text = signed.of({"id": delivery_id, "method": method}, body.encode())
+        except RefusedError:  # it could end elsewhere
+            continue
+        assert found.setdefault(text, used) == used
+
+
+@given(st.data())
+def test_a_signature_that_is_described_cannot_be_changed(data: st.DataObject) -> None:
+    sender: Sender = FULL_HMAC
+    sent: Delivery = sender.sent()
+    value = header_of(sent, b"x-signature")
+    changed = flipped(value, data.draw(st.integers(0, 8 * len(value) - 1)))
+    assert sender.refusal(with_header(sent, b"x-signature", changed)) in (
+        Reason.SIGNATURE_MALFORMED,
+        Reason.SIGNATURE_WRONG,
+    )

@@ -1,0 +1,94 @@
+"""How a delivery is known again: by its id where that is signed, else by what was signed."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.webhooks.schemes.senders import (
+    BODY,
+    GITLAB_TOKEN,
+    NOW,
+    PADDLE,
+    PLAIN_HMAC,
+    SENDERS,
+    SLACK,
+    SQUARE,
+    STAMP,
+    STRIPE,
+    V1,
+    Sender,
+    header_of,
+    with_header,
+)
+from troth.webhooks.schemes.scheme import Stamp
+
+LATER = Stamp(NOW + 60, STAMP.delivery_id)
+WITHOUT_ID = [b"{}", b"[]", b"", b"not JSON", b'{"id": 7, "event_id": {}}', b'{"id": ""}']
+
+
+@pytest.mark.parametrize(
+    "sender", [each for each in SENDERS if each.name in ("v1", "v1a", "GitLab")], ids=str
+)
+def test_a_retry_is_known_by_its_signed_id_whatever_the_time_and_body(sender: Sender) -> None:
+    first = sender.verified(sender.sent())
+    retried = sender.verified(sender.sent(b"{}", LATER))
+    assert retried.replay == first.replay
+    assert retried.delivery_id == STAMP.delivery_id
+
+
+@pytest.mark.parametrize("sender", [STRIPE, PADDLE, SQUARE], ids=str)
+def test_a_retry_is_known_by_the_id_in_its_body(sender: Sender) -> None:
+    first = sender.verified(sender.sent())
+    retried = sender.verified(sender.sent(BODY.replace(b"12", b"13"), LATER))
+    assert retried.replay == first.replay
+    assert retried.delivery_id == "evt_1"
+
+
+@pytest.mark.parametrize("sender", [STRIPE, PADDLE, SQUARE], ids=str)
+@pytest.mark.parametrize("body", WITHOUT_ID)
+def test_a_body_without_an_id_is_known_by_what_is_signed(sender: Sender, body: bytes) -> None:
+    first = sender.verified(sender.sent(body))
+    assert first.delivery_id is None
+    assert sender.verified(sender.sent(body)).replay == first.replay
+    assert sender.verified(sender.sent(body + b" ")).replay != first.replay
+
+
+@pytest.mark.parametrize("sender", [STRIPE, PADDLE], ids=str)
+@pytest.mark.parametrize("body", [BODY, b"no id here"])
+def test_a_delivery_with_two_signatures_is_one_whichever_is_taken_off(
+    sender: Sender, body: bytes
+) -> None:
+    """While a secret is rolled the sender signs with both."""
+    new = replace(sender, text=sender.other)
+    keys = [sender.key, replace(new.key, id="k2")]
+    separator = b"," if sender is STRIPE else b";"
+    one, other = (header_of(each.sent(body), sender.signature) for each in (sender, new))
+    both = separator.join((one, other.partition(separator)[2]))
+    sent = sender.sent(body)
+    found = [
+        sender.verified(with_header(sent, sender.signature, header), keys)
+        for header in (both, one, other)
+    ]
+    assert [each.key_id for each in found] == ["k1", "k1", "k2"]
+    assert len({each.replay for each in found}) == 1
+
+
+@pytest.mark.parametrize("sender", [SLACK, PLAIN_HMAC], ids=str)
+def test_where_no_id_is_signed_the_mac_is_what_is_known(sender: Sender) -> None:
+    first = sender.verified(sender.sent()).replay
+    other = sender.verified(sender.sent(BODY, Stamp(NOW + 1, "other"))).replay
+    assert (other == first) is (sender is PLAIN_HMAC)
+
+
+def test_an_id_is_never_taken_for_a_mac() -> None:
+    found = {each.verified(each.sent()).replay for each in (V1, STRIPE, SLACK, GITLAB_TOKEN)}
+    assert len(found) == 4
+
+
+def test_where_nothing_is_signed_the_ids_count_as_the_body_does() -> None:
+    first = GITLAB_TOKEN.verified(GITLAB_TOKEN.sent()).replay
+    assert GITLAB_TOKEN.verified(GITLAB_TOKEN.sent(b"{}")).replay != first
+    another = GITLAB_TOKEN.sent(BODY, Stamp(NOW, "another"))
+    assert GITLAB_TOKEN.verified(another).replay != first
+    named = with_header(GITLAB_TOKEN.sent(), b"x-gitlab-event-uuid", b"13792a34")
+    assert GITLAB_TOKEN.verified(named).replay != first

@@ -1,0 +1,147 @@
+"""Signatures, times and ids have one spelling each."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from troth.webhooks.schemes.delivery import Reason, RefusedError
+from troth.webhooks.schemes.encodings import from_base64, from_hex, to_base64, to_hex
+from troth.webhooks.schemes.identifiers import body_id, ends_once
+from troth.webhooks.schemes.timestamps import check_time, fresh, parse_timestamp
+
+
+@given(st.binary())
+def test_what_is_spelled_is_read(value: bytes) -> None:
+    assert from_base64(to_base64(value)) == value
+    assert from_hex(to_hex(value)) == value
+
+
+@given(st.text(st.sampled_from("AQgw048+/=-_ \n!é"), max_size=12))
+def test_base64_has_one_spelling(text: str) -> None:
+    try:
+        value = from_base64(text)
+    except ValueError:
+        return
+    assert to_base64(value) == text
+    assert base64.b64decode(text, validate=True) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "QQ",  # padding is left out
+        "QQ=",
+        "QQ===",
+        "QR==",  # bits that no byte needs
+        "QUJ=",
+        "QQ==QQ==",
+        "Q Q==",
+        "QQ==\n",
+        " QQ==",
+        "_-8=",  # another alphabet
+        "QQ==é",
+        "=",
+    ],
+)
+def test_what_decoders_forgive_is_no_base64(text: str) -> None:
+    with pytest.raises(ValueError, match="base64"):
+        from_base64(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["AB", "aB", "a", "ab c", "ab ", "a b", "0x", "gg", "\uff41\uff42", "\u0661\u0662"]
+)
+def test_what_decoders_forgive_is_no_hexadecimal(text: str) -> None:
+    with pytest.raises(ValueError, match="hex"):
+        from_hex(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "01700000000",
+        "-1700000000",
+        "+1700000000",
+        "1700000000.0",
+        "1.7e9",
+        "1_700_000_000",
+        " 1700000000",
+        "1700000000 ",
+        "1700000000\n",
+        "0x6553f100",
+        "\u0661" * 10,
+        "1700000000²",
+        "170000000000",
+        "9" * 5000,
+        "nan",
+        "infinity",
+    ],
+)
+def test_a_timestamp_is_plain_digits(text: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_timestamp(text)
+    assert caught.value.reason is Reason.TIMESTAMP_MALFORMED
+
+
+@given(st.integers(1, 10**11 - 1))
+def test_a_timestamp_is_read(seconds: int) -> None:
+    assert parse_timestamp(str(seconds)) == seconds
+
+
+@given(st.integers(10**6, 10**10), st.integers(1, 3600), st.floats(0.001, 10**6))
+def test_a_time_is_near_up_to_the_tolerance_and_with_it(
+    timestamp: int, tolerance: int, more: float
+) -> None:
+    for now in (timestamp - tolerance, timestamp, timestamp + tolerance):
+        assert fresh(str(timestamp), now, tolerance) == timestamp
+    with pytest.raises(RefusedError) as caught:
+        check_time(timestamp, timestamp + tolerance + more, tolerance)
+    assert caught.value.reason is Reason.TIMESTAMP_TOO_OLD
+    with pytest.raises(RefusedError) as caught:
+        check_time(timestamp, timestamp - tolerance - more, tolerance)
+    assert caught.value.reason is Reason.TIMESTAMP_TOO_NEW
+
+
+@given(st.text(st.sampled_from("ab."), max_size=5), st.text(st.sampled_from("ab."), max_size=5))
+def test_two_texts_that_end_once_are_never_taken_for_each_other(one: str, other: str) -> None:
+    for after in (".", "aa", "ab", "a.a"):
+        if one != other and ends_once(one, after) and ends_once(other, after):
+            longer, shorter = sorted((one + after, other + after), key=len, reverse=True)
+            assert not longer.startswith(shorter)
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"id": "evt_1"}', "evt_1"),
+        ('{"id": "größer"}'.encode(), "größer"),
+        (b'{"id": ""}', None),
+        (b'{"id": 7}', None),
+        (b'{"id": null}', None),
+        (b'{"id": ["evt_1"]}', None),
+        (b'{"id": "a\\nb"}', None),
+        (b'{"id": "\\ud800"}', None),
+        (b'{"id": "%s"}' % (b"a" * 256), "a" * 256),
+        (b'{"id": "%s"}' % (b"a" * 257), None),
+        (b'{"data": {"id": "evt_1"}}', None),
+        (b'["id"]', None),
+        (b'"id"', None),
+        (b"", None),
+        (b"id=evt_1", None),
+        (b'{"id": "evt_1"', None),
+        (b'{"id": "\xff"}', None),
+        (b"[" * 100_000, None),
+        (b'{"id": "evt_1", "n": %s}' % (b"9" * 5000), None),
+    ],
+)
+def test_an_id_of_a_body_is_a_member_of_its_own(body: bytes, found: str | None) -> None:
+    assert body_id(body, "id") == found
+
+
+@given(st.binary())
+def test_any_body_has_an_id_or_none(body: bytes) -> None:
+    assert body_id(body, "id") is None
