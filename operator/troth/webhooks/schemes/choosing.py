@@ -13,17 +13,21 @@ from typing import Protocol
 from troth.resources.webhook_schemes import SchemeName
 from troth.webhooks.schemes.bitbucket import Bitbucket
 from troth.webhooks.schemes.described import Described, DescribedHMAC
+from troth.webhooks.schemes.discord import Discord
 from troth.webhooks.schemes.encodings import to_base64
 from troth.webhooks.schemes.github import GitHub
 from troth.webhooks.schemes.gitlab import GitLab
 from troth.webhooks.schemes.gitlab_token import GitLabToken
+from troth.webhooks.schemes.http_signatures import HTTPSignatures
 from troth.webhooks.schemes.paddle import Paddle
 from troth.webhooks.schemes.scheme import KeyFormatError, Scheme
 from troth.webhooks.schemes.shopify import Shopify
 from troth.webhooks.schemes.slack import Slack
+from troth.webhooks.schemes.sns import SNS
 from troth.webhooks.schemes.square import Square
 from troth.webhooks.schemes.standard_webhooks import SECRET, StandardWebhooks
 from troth.webhooks.schemes.stripe import Stripe
+from troth.webhooks.schemes.twilio import Twilio
 
 
 class SigningText(Protocol):
@@ -68,6 +72,10 @@ _SCHEMES: Mapping[SchemeName, Callable[[SigningText], Scheme]] = {
     SchemeName.PADDLE: lambda _: Paddle(),
     SchemeName.SQUARE: lambda signing: Square(signing.url),
     SchemeName.HMAC: _described,
+    SchemeName.TWILIO: lambda signing: Twilio(signing.url),
+    SchemeName.DISCORD: lambda _: Discord(),
+    SchemeName.SNS: lambda signing: SNS(signing.topics),
+    SchemeName.HTTP_SIGNATURES: lambda signing: HTTPSignatures(signing.url, signing.components),
 }
 """How each scheme is made of what an endpoint says. One that cannot be made is a `ValueError`."""
 

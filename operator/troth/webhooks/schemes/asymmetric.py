@@ -1,0 +1,124 @@
+"""Keys whose sender keeps the other half, each with the one algorithm that it is for.
+
+A key of RSA could sign in several ways, and a public key could be taken for a shared secret: that
+is how verifiers have been led to accept what anybody can make. So the algorithm stands with the
+key, and what a delivery says of it is compared and never followed.
+"""
+
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from troth.webhooks.schemes.ed25519 import public_key as strong
+from troth.webhooks.schemes.scheme import KeyFormatError
+
+ECDSA_P256 = "ecdsa-p256-sha256"
+RSA_PSS = "rsa-pss-sha512"
+RSA_PKCS1 = "rsa-v1_5-sha256"
+RSA_SHA1 = "rsa-v1_5-sha1"
+
+Public = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+Private = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+_PSS = padding.PSS(padding.MGF1(SHA512()), 64)  # the salt as RFC 9421 section 3.3.1 has it
+_PKCS1 = padding.PKCS1v15()
+_NUMBER = 32
+_BITS = range(2048, 8193)
+_LONGEST = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A public key, and the private one for those who sign. Neither shows in a `repr`."""
+
+    public: Public = field(repr=False)
+    private: Private | None = field(repr=False, default=None)
+
+
+def read_pair(text: bytes) -> Pair:
+    """Return the one key of a PEM text, public or private; raises `KeyFormatError`."""
+    pem = text.strip()
+    whole = pem.startswith(b"-----BEGIN ") and pem.endswith(b"-----")
+    if len(pem) > _LONGEST or not whole or pem.count(b"-----BEGIN ") != 1:
+        raise KeyFormatError("not one key in PEM; write the block whole, from BEGIN to END")
+    try:
+        key = (
+            load_pem_private_key(pem, None)
+            if b"PRIVATE KEY-----" in pem
+            else load_pem_public_key(pem)
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyFormatError("a key in PEM that cannot be read; write it anew") from None
+    if isinstance(key, Private):
+        return Pair(checked(key.public_key()), key)
+    return Pair(checked(key))
+
+
+def checked(public: object) -> Public:
+    """Return a public key of a kind and size that is used here; raises `KeyFormatError`."""
+    if not isinstance(public, Public):
+        raise KeyFormatError("a key of another kind; use Ed25519, ECDSA on P-256, or RSA")
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        return strong(public.public_bytes_raw())
+    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name != "secp256r1":
+        raise KeyFormatError("a key on another curve; use P-256")
+    if isinstance(public, rsa.RSAPublicKey) and public.key_size not in _BITS:
+        raise KeyFormatError("a key of RSA has 2048 to 8192 bits; use another")
+    return public
+
+
+def is_for(public: Public, algorithm: str) -> bool:
+    """Whether a key can be for an algorithm."""
+    match algorithm:
+        case "ed25519":
+            return isinstance(public, ed25519.Ed25519PublicKey)
+        case "ecdsa-p256-sha256":
+            return isinstance(public, ec.EllipticCurvePublicKey)
+        case _:
+            return isinstance(public, rsa.RSAPublicKey)
+
+
+def is_signed(public: Public, algorithm: str, message: bytes, signature: bytes) -> bool:
+    """Whether a signature is of this message, by this key and this algorithm."""
+    try:
+        match public:
+            case ed25519.Ed25519PublicKey():
+                public.verify(signature, message)
+            case ec.EllipticCurvePublicKey():
+                if len(signature) != 2 * _NUMBER:
+                    return False
+                # RFC 9421 section 3.3.4: the two numbers one after the other
+                r, s = (int.from_bytes(each) for each in (signature[:32], signature[32:]))
+                public.verify(encode_dss_signature(r, s), message, ec.ECDSA(SHA256()))
+            case rsa.RSAPublicKey() if algorithm == RSA_PSS:
+                public.verify(signature, message, _PSS, SHA512())
+            case rsa.RSAPublicKey():
+                public.verify(signature, message, _PKCS1, _digest(algorithm))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def make_signature(private: Private, algorithm: str, message: bytes) -> bytes:
+    """Return the signature of a message."""
+    match private:
+        case ed25519.Ed25519PrivateKey():
+            return private.sign(message)
+        case ec.EllipticCurvePrivateKey():
+            r, s = decode_dss_signature(private.sign(message, ec.ECDSA(SHA256())))
+            return r.to_bytes(_NUMBER) + s.to_bytes(_NUMBER)
+        case rsa.RSAPrivateKey() if algorithm == RSA_PSS:
+            return private.sign(message, _PSS, SHA512())
+        case rsa.RSAPrivateKey():
+            return private.sign(message, _PKCS1, _digest(algorithm))
+
+
+def _digest(algorithm: str) -> SHA1 | SHA256:
+    return SHA1() if algorithm == RSA_SHA1 else SHA256()  # noqa: S303 - SNS's version 1 is that

@@ -1,0 +1,111 @@
+"""Discord: Ed25519 over the timestamp and the body. Its PING is answered at once.
+
+The signature names no algorithm and no key, so there is nothing to follow. The time is signed and
+Discord sets no tolerance: it is the endpoint's own.
+
+https://discord.com/developers/docs/interactions/overview#setting-up-an-endpoint
+"""
+
+from collections.abc import Sequence
+
+from pydantic_core import from_json
+
+from troth.webhooks.schemes.asymmetric import (
+    Pair,
+    is_for,
+    is_signed,
+    make_signature,
+    read_pair,
+)
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.ed25519 import ED25519, KEY_BYTES, SIGNATURE_BYTES, public_key
+from troth.webhooks.schemes.encodings import from_hex, to_hex
+from troth.webhooks.schemes.identifiers import is_identifier
+from troth.webhooks.schemes.matching import read_signature
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
+from troth.webhooks.schemes.timestamps import fresh
+
+PONG = b'{"type":1}'
+
+_SIGNATURE = b"x-signature-ed25519"
+_TIMESTAMP = b"x-signature-timestamp"
+_PING = 1
+
+
+class Discord:
+    """`X-Signature-Ed25519` and `X-Signature-Timestamp`."""
+
+    signs_timestamp = True
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return the key: the application's public key as Discord shows it, or a PEM.
+
+        Raises `KeyFormatError`.
+        """
+        plain = text.strip()
+        if plain.startswith(b"-----"):
+            pair = read_pair(plain)
+            if not is_for(pair.public, ED25519):
+                raise KeyFormatError("not a key of Ed25519; Discord has no other")
+            return Key(key_id, ED25519, pair)
+        try:
+            value = from_hex(plain.decode("ascii").lower())
+        except ValueError:
+            value = b""
+        if len(value) != KEY_BYTES:
+            raise KeyFormatError(
+                "not 64 hexadecimal digits; write the public key of the application's general "
+                "information"
+            )
+        return Key(key_id, ED25519, Pair(public_key(value)))
+
+    def verify(
+        self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
+    ) -> Verified:
+        """Return what is verified; raises `RefusedError`."""
+        signature = read_signature(delivery, _SIGNATURE, "", from_hex, SIGNATURE_BYTES)
+        text = delivery.header(_TIMESTAMP)
+        timestamp = fresh(text, now, tolerance)
+        key_id = _signer(keys, text.encode() + delivery.body, signature)
+        return _verified(key_id, timestamp, text, delivery.body)
+
+    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
+        """Return the delivery, signed; raises `KeyFormatError` for a public key."""
+        pair = key.material
+        assert isinstance(pair, Pair)
+        if pair.private is None:
+            raise KeyFormatError("a public key; to sign, give the private one as PEM")
+        text = str(stamp.now)
+        signature = make_signature(pair.private, ED25519, text.encode() + delivery.body)
+        return delivery.with_headers(
+            ((_SIGNATURE.decode(), to_hex(signature)), (_TIMESTAMP.decode(), text))
+        )
+
+
+def _signer(keys: Sequence[Key], message: bytes, signature: bytes) -> str:
+    for key in keys:
+        pair = key.material
+        if (
+            key.algorithm == ED25519
+            and isinstance(pair, Pair)
+            and is_signed(pair.public, ED25519, message, signature)
+        ):
+            return key.id
+    raise RefusedError(Reason.SIGNATURE_WRONG, "no key of the endpoint made the signature")
+
+
+def _verified(key_id: str, timestamp: int, text: str, body: bytes) -> Verified:
+    try:
+        document = from_json(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise RefusedError(Reason.BODY_MALFORMED, "the body is no JSON object")
+    found = document.get("id")
+    # An event of a webhook, which is no interaction, is of type 1 as well, and has no id.
+    ping = document.get("type") == _PING and "event" not in document
+    named = found if is_identifier(found) else None
+    replay = (
+        replay_of(b"id", named.encode()) if named else replay_of(b"signed", text.encode(), body)
+    )
+    return Verified(key_id, replay, named, timestamp, PONG if ping else None)

@@ -1,0 +1,250 @@
+"""Amazon SNS: RSA over some members of the message, each by its name, with a certificate of AWS.
+
+What is signed has no marks where a value ends but line breaks, so only the message itself may have
+one: then every text that is signed is that of one message. Neither the attributes nor the URLs of a
+notification are signed. The signature proves that AWS sent it and not for whom, so the topic is one
+that the endpoint names. The body has to be parsed before anything is verified, strictly.
+
+https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from troth.pki import strict_json
+from troth.pki.errors import CertificateError
+from troth.pki.pem import public_key, read_certificates
+from troth.webhooks.schemes.asymmetric import (
+    RSA_PKCS1,
+    RSA_SHA1,
+    Pair,
+    checked,
+    is_for,
+    is_signed,
+    make_signature,
+    read_pair,
+)
+from troth.webhooks.schemes.certificate_urls import CertificateNeededError, is_certificate_url
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.encodings import from_base64, to_base64
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
+from troth.webhooks.schemes.timestamps import check_time
+
+_RSA = "rsa"
+_VERSIONS = {"1": RSA_SHA1, "2": RSA_PKCS1}
+_NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
+_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+_SIGNED = {
+    "Notification": _NOTIFICATION,
+    "SubscriptionConfirmation": _CONFIRMATION,
+    "UnsubscribeConfirmation": _CONFIRMATION,
+}
+_OPTIONAL = frozenset({"Subject"})
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
+_LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_SIGNATURE_BYTES = range(256, 1025)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """A key, and from when until when its certificate is valid, in seconds since the epoch."""
+
+    pair: Pair = field(repr=False)
+    begins: float = float("-inf")
+    ends: float = float("inf")
+
+
+class SNS:
+    """The members `Signature`, `SignatureVersion` and `SigningCertURL` of the body."""
+
+    signs_timestamp = True
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        """`topics` are the ARNs of those that may send; raises `ValueError` without one."""
+        if not topics:
+            raise ValueError("SNS needs the ARN of a topic, for AWS signs those of everybody")
+        self._topics = tuple(topics)
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return the key of one certificate in PEM, or of a private key for those who sign.
+
+        Raises `KeyFormatError`.
+        """
+        if b"PRIVATE KEY-----" in text:
+            return Key(key_id, _RSA, _Signer(_of_rsa(read_pair(text))))
+        try:
+            certificates = read_certificates(text, "the key")
+        except CertificateError:
+            raise KeyFormatError(
+                "not a certificate in PEM; write that which SigningCertURL names, whole"
+            ) from None
+        if len(certificates) != 1:
+            raise KeyFormatError("several certificates; write each under a key of its own")
+        (certificate,) = certificates
+        return Key(
+            key_id,
+            _RSA,
+            _Signer(
+                _of_rsa(Pair(checked(public_key(certificate)))),
+                certificate.not_valid_before_utc.timestamp(),
+                certificate.not_valid_after_utc.timestamp(),
+            ),
+        )
+
+    def verify(
+        self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
+    ) -> Verified:
+        """Return what is verified; raises `RefusedError`.
+
+        Without a key that is `CertificateNeededError`, once all but the signature is as it has to
+        be.
+        """
+        message = _read(delivery.body)
+        if message["TopicArn"] not in self._topics:
+            raise RefusedError(
+                Reason.SENDER_UNEXPECTED, "another topic than the endpoint's sent it"
+            )
+        url = message.get("SigningCertURL")
+        if not is_certificate_url(url):
+            raise RefusedError(
+                Reason.SENDER_UNEXPECTED, "SigningCertURL is not where SNS keeps its certificates"
+            )
+        timestamp = _moment(message["Timestamp"])
+        check_time(timestamp, now, tolerance)
+        algorithm, signature = _signature(message)
+        if not keys:
+            assert isinstance(url, str)
+            raise CertificateNeededError(url)
+        key_id = _signer(keys, algorithm, _text(message), signature, now)
+        found = message["MessageId"]
+        replay = replay_of(b"id", message["TopicArn"].encode(), found.encode())
+        return Verified(key_id, replay, found, int(timestamp))
+
+    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
+        """Return the delivery, signed: its body as the message of a notification.
+
+        A body that is such a notification already is given another time, id and signature.
+        """
+        signer = key.material
+        assert isinstance(signer, _Signer)
+        if signer.pair.private is None:
+            raise KeyFormatError("a certificate; to sign, give the private key as PEM")
+        moment = datetime.fromtimestamp(stamp.now, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        message = {
+            **(_notification(delivery.body) or self._wrapped(delivery.body)),
+            "MessageId": stamp.delivery_id,
+            "Timestamp": moment,
+            "SignatureVersion": "2",
+        }
+        signature = make_signature(signer.pair.private, RSA_PKCS1, _text(message))
+        message["Signature"] = to_base64(signature)
+        return Delivery(
+            delivery.method, delivery.target, delivery.headers, json.dumps(message).encode()
+        )
+
+    def _wrapped(self, body: bytes) -> dict[str, str]:
+        topic = self._topics[0]
+        partition, _, region = [*topic.split(":"), "", "", ""][1:4]
+        china = ".cn" if partition == "aws-cn" else ""
+        host = f"sns.{region or 'us-east-1'}.amazonaws.com{china}"
+        return {
+            "Type": "Notification",
+            "TopicArn": topic,
+            "Message": body.decode(errors="replace"),
+            "SigningCertURL": f"https://{host}/SimpleNotificationService-0.pem",
+        }
+
+
+def _of_rsa(pair: Pair) -> Pair:
+    if not is_for(pair.public, RSA_PKCS1):
+        raise KeyFormatError("not a key of RSA; SNS has no other")
+    return pair
+
+
+def _read(body: bytes) -> Mapping[str, str]:
+    """Return the members of a message that are text, all that is signed among them."""
+    try:
+        document = strict_json.parse(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise RefusedError(
+            Reason.BODY_MALFORMED,
+            "the body is not a JSON object as SNS sends it; raw message delivery has no signature",
+        )
+    message = {name: value for name, value in document.items() if isinstance(value, str)}
+    names = _SIGNED.get(message.get("Type", ""))
+    if names is None:
+        raise RefusedError(Reason.BODY_MALFORMED, "the message has no Type that SNS sends")
+    for name in names:
+        value = message.get(name)
+        if value is None:
+            if name in _OPTIONAL and document.get(name) is None:
+                continue
+            raise RefusedError(Reason.BODY_MALFORMED, f"the message has no text {name}")
+        if not _is_text(name, value):
+            raise RefusedError(Reason.BODY_MALFORMED, f"{name} is no text that can be signed")
+    return message
+
+
+def _is_text(name: str, value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+    return name == "Message" or (value != "" and _LINE_BREAKS.search(value) is None)
+
+
+def _notification(body: bytes) -> dict[str, str] | None:
+    try:
+        return dict(_read(body))
+    except RefusedError:
+        return None
+
+
+def _text(message: Mapping[str, str]) -> bytes:
+    names = _SIGNED[message["Type"]]
+    return "".join(f"{name}\n{message[name]}\n" for name in names if name in message).encode()
+
+
+def _moment(text: str) -> float:
+    try:
+        # what the form leaves open is checked by the calendar
+        return datetime.fromisoformat(text if _TIME.fullmatch(text) else "").timestamp()
+    except ValueError:
+        raise RefusedError(
+            Reason.TIMESTAMP_MALFORMED, "Timestamp is not a time as SNS writes it"
+        ) from None
+
+
+def _signature(message: Mapping[str, str]) -> tuple[str, bytes]:
+    algorithm = _VERSIONS.get(message.get("SignatureVersion", ""))
+    if algorithm is None:
+        raise RefusedError(Reason.SIGNATURE_MALFORMED, "SignatureVersion is neither 1 nor 2")
+    text = message.get("Signature")
+    if not text:
+        raise RefusedError(Reason.SIGNATURE_MISSING, "the message has no Signature")
+    try:
+        signature = from_base64(text)
+    except ValueError:
+        signature = b""
+    if len(signature) not in _SIGNATURE_BYTES:
+        raise RefusedError(Reason.SIGNATURE_MALFORMED, "Signature is not base64 of a signature")
+    return algorithm, signature
+
+
+def _signer(keys: Sequence[Key], algorithm: str, text: bytes, signature: bytes, now: float) -> str:
+    for key in keys:
+        signer = key.material
+        if not isinstance(signer, _Signer):
+            continue
+        if is_signed(signer.pair.public, algorithm, text, signature):
+            if not signer.begins <= now <= signer.ends:
+                raise RefusedError(
+                    Reason.SENDER_UNEXPECTED, "the certificate that made the signature is not valid"
+                )
+            return key.id
+    raise RefusedError(Reason.SIGNATURE_WRONG, "no certificate of the endpoint made the signature")

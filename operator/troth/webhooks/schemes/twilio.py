@@ -1,0 +1,149 @@
+"""Twilio: an HMAC-SHA1 of the URL and, after it, of every field of the form by its name.
+
+Of a body that is no form the URL has the digest in its query, as `bodySHA256`. Twilio signs the URL
+with its port or without it; both are tried, and nothing else is. No time is signed, and what is
+signed says neither where a name ends nor how often a field is there: the same characters may be cut
+into other fields. So a field may not be there twice, and what makes a repetition known is the MAC,
+which all such cuts have in common.
+
+https://www.twilio.com/docs/usage/security#validating-requests
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from hmac import compare_digest
+
+from troth.webhooks.schemes.addresses import Address, query_of
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.encodings import from_base64, to_base64
+from troth.webhooks.schemes.identifiers import logged_id
+from troth.webhooks.schemes.key_texts import secret_key
+from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
+from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
+
+HMAC_SHA1 = "hmac-sha1"
+_MAC_BYTES = 20
+_HEADER = b"x-twilio-signature"
+_ID = b"i-twilio-idempotency-token"
+_FORM = "application/x-www-form-urlencoded"
+_DIGEST = "bodySHA256"
+_MOST_FIELDS = 1000
+_FIELD = re.compile(rb"[^%]*+(?:%[0-9A-Fa-f]{2}[^%]*+)*+")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+class Twilio:
+    """`X-Twilio-Signature`, made with the account's auth token.
+
+    `url` is the one that is entered at Twilio, without its query.
+    """
+
+    signs_timestamp = False
+
+    def __init__(self, url: str) -> None:
+        """Raise `ValueError` for a URL that no sender could call."""
+        self._address = Address.parse(url)
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return the key of an auth token; raises `KeyFormatError`."""
+        return secret_key(key_id, text, HMAC_SHA1)
+
+    def verify(
+        self,
+        delivery: Delivery,
+        keys: Sequence[Key],
+        now: float,  # noqa: ARG002 - no time is signed
+        tolerance: float,  # noqa: ARG002
+    ) -> Verified:
+        """Return what is verified; raises `RefusedError`."""
+        signature = read_signature(delivery, _HEADER, "", from_base64, _MAC_BYTES)
+        without, with_port = self._signed(delivery)
+        try:
+            match = match_mac(keys, without, (signature,), HMAC_SHA1)
+        except RefusedError:
+            match = match_mac(keys, with_port, (signature,), HMAC_SHA1)
+        return Verified(match.key_id, replay_of(b"mac", match.mac), logged_id(delivery, _ID))
+
+    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
+        """Return the delivery, signed; the query of one that is no form is given the digest."""
+        if not _is_form(delivery) and f"{_DIGEST}=".encode() not in delivery.target:
+            mark = b"&" if b"?" in delivery.target else b"?"
+            digest = f"{_DIGEST}={sha256(delivery.body).hexdigest()}".encode()
+            target = delivery.target + mark + digest
+            delivery = Delivery(delivery.method, target, delivery.headers, delivery.body)
+        without, with_port = self._signed(delivery)
+        mac = make_mac(key, with_port if self._address.port else without)
+        return delivery.with_headers(
+            ((_HEADER.decode(), to_base64(mac)), (_ID.decode(), stamp.delivery_id))
+        )
+
+    def _signed(self, delivery: Delivery) -> tuple[bytes, bytes]:
+        """What is signed, by the URL without its port and with it."""
+        query = query_of(delivery)
+        tail = query.encode() + self._fields(delivery, query)
+        return (
+            self._address.without_port().encode() + tail,
+            self._address.with_port().encode() + tail,
+        )
+
+    def _fields(self, delivery: Delivery, query: str) -> bytes:
+        digests = [
+            value
+            for name, _, value in (each.partition("=") for each in query[1:].split("&"))
+            if name == _DIGEST
+        ]
+        if digests:
+            # By the query alone: the type of the content is not signed, and a delivery whose URL
+            # has been signed would otherwise pass again as a form without fields.
+            actual = sha256(delivery.body).hexdigest()
+            if len(digests) > 1 or not compare_digest(digests[0].lower().encode(), actual.encode()):
+                raise RefusedError(
+                    Reason.CONTENT_CHANGED, f"{_DIGEST} in the URL is not the digest of the body"
+                )
+            return b""
+        if not _is_form(delivery):
+            raise RefusedError(
+                Reason.NOT_COVERED, f"the body is no form, and the URL has no {_DIGEST} of it"
+            )
+        # Twilio sorts by name, then by value
+        return b"".join(name + value for name, value in sorted(_pairs(delivery.body)))
+
+
+def _is_form(delivery: Delivery) -> bool:
+    content_type = delivery.optional(b"content-type") or ""
+    return content_type.partition(";")[0].strip().lower() == _FORM
+
+
+def _pairs(body: bytes) -> set[tuple[bytes, bytes]]:
+    fields = list(_read_form(body))
+    pairs = set(fields)
+    if len(pairs) != len(fields):
+        # the signature would be the same without the second one
+        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is there twice")
+    return pairs
+
+
+def _read_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if not body:
+        return
+    fields = body.split(b"&")
+    if len(fields) > _MOST_FIELDS:
+        raise RefusedError(Reason.BODY_MALFORMED, "the form has too many fields")
+    for field in fields:
+        name, equals, value = field.partition(b"=")
+        if not name or not equals:
+            raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is no name=value")
+        yield _decoded(name), _decoded(value)
+
+
+def _decoded(text: bytes) -> bytes:
+    """Return a name or a value of a form as Twilio has signed it, in UTF-8."""
+    if _FIELD.fullmatch(text) is None:
+        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form has a broken %")
+    value = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.replace(b"+", b" "))
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is not UTF-8") from None
+    return value
