@@ -1,0 +1,299 @@
+"""The replay store of many replicas: Valkey, or Redis from 7.0 on.
+
+A claim is `SET key token NX GET PX lease`: whoever's token is there has it. What a replica asks in
+one turn of its event loop goes out together and comes back together, so that under load a claim
+costs little more than its share of a system call.
+
+Everything asked can be asked once more where an answer was lost: a claim that finds its own token
+is its own, a mark made twice is one mark. So a connection that has died, as with a server that was
+started anew, costs no delivery.
+
+What must be true of the server:
+- It evicts nothing (`maxmemory-policy noeviction`): what it drops for room is accepted again. That
+  is looked at with each connection, and a server that might evict is not used.
+- What it has confirmed it still knows after a crash (`appendonly yes`; of a crash of the machine
+  itself, `appendfsync always`). Without, deliveries are let through again that are still fresh; a
+  warning says so. A failover to a replica that was behind is the same.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Self
+
+import structlog
+from valkey.asyncio import ConnectionPool
+from valkey.asyncio.connection import AbstractConnection
+from valkey.asyncio.retry import Retry
+from valkey.backoff import NoBackoff
+from valkey.exceptions import (
+    ConnectionError as LostError,
+)
+from valkey.exceptions import (
+    NoScriptError,
+    ReadOnlyError,
+    ResponseError,
+    ValkeyError,
+)
+
+from troth.webhooks.gateway.replay import Claimed, Repeated, StoreUnavailableError
+
+PREFIX = "troth:webhook:"
+PATIENCE = 1.0
+"""Seconds in which a batch is answered, and in which a connection is there."""
+LANES = 2
+"""Connections, and so batches on their way at once. While all are, what is asked waits and goes
+out together."""
+MOST_AT_ONCE = 512
+_TOKEN_BYTES = 16
+_DONE = b"done"
+
+log = structlog.get_logger()
+
+
+class _UnfitError(ValkeyError):
+    """A server that must not be used; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    source: bytes
+    sha: bytes
+
+    @classmethod
+    def of(cls, source: str) -> Self:
+        text = source.encode()
+        return cls(text, sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+_MARK = _Script.of("""
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], 'done', 'PX', ARGV[2])
+return 1
+""")
+_RELEASE = _Script.of("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+""")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A command, or a script with its arguments, and who waits for what it gives."""
+
+    arguments: tuple[bytes, ...]
+    script: _Script | None
+    answer: asyncio.Future[Any]
+
+    @property
+    def command(self) -> tuple[bytes, ...]:
+        if self.script is None:
+            return self.arguments
+        return b"EVALSHA", self.script.sha, b"1", *self.arguments
+
+    @property
+    def in_full(self) -> tuple[bytes, ...]:
+        """The command for a server that has not seen the script."""
+        assert self.script is not None
+        return b"EVAL", self.script.source, b"1", *self.arguments
+
+
+class Valkey:
+    """Remembers in a server. Belongs to the event loop that it is first used in.
+
+    The URL may hold a password, and shows in no `repr` and no error.
+    """
+
+    def __init__(
+        self, url: str, *, prefix: str = PREFIX, patience: float = PATIENCE, lanes: int = LANES
+    ) -> None:
+        """`url` is `valkey://`, or with TLS `valkeys://`; `redis://` and `rediss://` are the same.
+
+        Raises `ValueError` for another.
+        """
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                socket_connect_timeout=patience,
+                socket_timeout=patience,
+                retry=Retry(NoBackoff(), 0),
+                valkey_connect_func=self._greet,
+            )
+        except Exception:  # noqa: BLE001 - of whatever kind, it may quote the password
+            raise ValueError("the URL of the replay store cannot be read") from None
+        self._prefix = prefix.encode()
+        self._patience = patience
+        self._idle: list[AbstractConnection] = [pool.make_connection() for _ in range(lanes)]
+        self._all = tuple(self._idle)
+        self._waiting: list[_Asked] = []
+        self._flights: set[asyncio.Task[None]] = set()
+        self._due = False
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return "Valkey(…)"
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read the URL from a file, as a Secret is mounted. Raises `OSError`, `ValueError`."""
+        return cls(path.read_text("utf-8").strip())
+
+    async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
+        """Claim a delivery; raises `StoreUnavailableError`."""
+        claim = Claimed(key, secrets.token_bytes(_TOKEN_BYTES))
+        held = await self._ask(
+            b"SET", self._name(claim), claim.token, b"NX", b"GET", b"PX", _milliseconds(lease)
+        )
+        if held is None or held == claim.token:
+            return claim
+        return Repeated.DONE if held == _DONE else Repeated.IN_FLIGHT
+
+    async def done(self, claim: Claimed, window: float) -> None:
+        """Mark a delivery as taken; raises `StoreUnavailableError`."""
+        await self._ask(self._name(claim), claim.token, _milliseconds(window), script=_MARK)
+
+    async def release(self, claim: Claimed) -> None:
+        """Give up a claim; raises `StoreUnavailableError`."""
+        await self._ask(self._name(claim), claim.token, script=_RELEASE)
+
+    async def close(self) -> None:
+        """Wait for what is on its way, and close all connections."""
+        if self._flights:
+            await asyncio.wait(self._flights, timeout=3 * self._patience)
+        for each in self._all:
+            with suppress(ValkeyError, OSError):
+                await each.disconnect()
+
+    def _name(self, claim: Claimed) -> bytes:
+        return self._prefix + claim.key
+
+    # batches
+
+    async def _ask(self, *arguments: bytes, script: _Script | None = None) -> Any:  # noqa: ANN401
+        loop = asyncio.get_running_loop()
+        asked = _Asked(arguments, script, loop.create_future())
+        self._waiting.append(asked)
+        if not self._due:
+            self._due = True
+            loop.call_soon(self._send)
+        return await asked.answer
+
+    def _send(self) -> None:
+        """Send what waits, on a connection that is free; one that becomes free comes back here."""
+        self._due = False
+        while self._waiting and self._idle:
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            flight = asyncio.create_task(self._flight(self._idle.pop(), batch))
+            self._flights.add(flight)
+            flight.add_done_callback(self._flights.discard)
+
+    async def _flight(self, connection: AbstractConnection, batch: list[_Asked]) -> None:
+        try:
+            async with asyncio.timeout(2 * self._patience):
+                answers = await self._answers(connection, [each.command for each in batch])
+                unknown = [at for at, each in enumerate(answers) if isinstance(each, NoScriptError)]
+                if unknown:
+                    again = [batch[at].in_full for at in unknown]
+                    for at, answer in zip(
+                        unknown, await self._answers(connection, again), strict=True
+                    ):
+                        answers[at] = answer
+        except (ValkeyError, OSError) as error:  # TimeoutError is one
+            await _drop(connection)
+            _fail(batch, _sentence(error))
+        except BaseException:
+            await _drop(connection)
+            _fail(batch, "the gateway ends")
+            raise
+        else:
+            await _land(connection, batch, answers)
+        finally:
+            self._idle.append(connection)
+            self._send()
+
+    async def _answers(
+        self, connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]
+    ) -> list[Any]:
+        """Return what commands give, an error of one in its place; raises those of all."""
+        fresh = not connection.is_connected
+        try:
+            return await _exchange(connection, commands)
+        except LostError:
+            if fresh:
+                raise
+        # It may have died long ago.
+        await _drop(connection)
+        return await _exchange(connection, commands)
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """Look at a server before it is believed."""
+        await connection.on_connect()
+        memory, persistence = await _exchange(
+            connection, [(b"INFO", b"memory"), (b"INFO", b"persistence")]
+        )
+        if b"maxmemory_policy:noeviction\r\n" not in _text(memory):
+            raise _UnfitError(
+                "the replay store may evict what it should remember, or does not say; set its "
+                "maxmemory-policy to noeviction, and let its user ask INFO"
+            )
+        if b"aof_enabled:1\r\n" not in _text(persistence) and not self._warned:
+            self._warned = True
+            log.warning("replay store forgets", why="set appendonly to yes")
+
+
+async def _exchange(
+    connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]
+) -> list[Any]:
+    await connection.connect()
+    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(await connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers
+
+
+async def _land(connection: AbstractConnection, batch: list[_Asked], answers: list[Any]) -> None:
+    """Give everybody what they asked for."""
+    for asked, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, ResponseError):
+            _fail([asked], _sentence(answer))
+        elif not asked.answer.done():
+            asked.answer.set_result(answer)
+    if any(isinstance(each, ReadOnlyError) for each in answers):
+        # What was the primary is none any more; where its name leads now is another.
+        await _drop(connection)
+
+
+def _fail(batch: list[_Asked], why: str) -> None:
+    for asked in batch:
+        if not asked.answer.done():
+            asked.answer.set_exception(StoreUnavailableError(why))
+
+
+async def _drop(connection: AbstractConnection) -> None:
+    with suppress(ValkeyError, OSError):
+        await connection.disconnect(nowait=True)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, _UnfitError):
+        return str(error)
+    if isinstance(error, ResponseError):
+        return f"the replay store refuses ({type(error).__name__})"
+    return f"the replay store cannot be reached ({type(error).__name__})"
+
+
+def _text(answer: object) -> bytes:
+    return answer if isinstance(answer, bytes) else b""
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return str(int(seconds * 1000)).encode()
