@@ -1,0 +1,529 @@
+"""What goes through the gateway, and what does not, over real sockets."""
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.edge.loopback import Reply
+from tests.webhooks.gateway.running import (
+    BODY,
+    GATEWAY,
+    LEDGER,
+    OTHER_SECRET,
+    SECRET,
+    Heard,
+    endpoint,
+    head_of,
+    raw,
+    secret,
+    standing,
+    target,
+    until,
+)
+from troth.webhooks.endpoint import EndpointError
+from troth.webhooks.gateway.source import Proxies
+from troth.webhooks.schemes.delivery import Delivery
+
+
+def told(logs: Any) -> dict[str, Any]:
+    """The one line of the last delivery."""
+    return dict([line for line in logs if line["event"] == "delivery"][-1])
+
+
+async def test_a_delivery_that_is_signed_fresh_and_new_reaches_the_target(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        with capture_logs() as logs:
+            heard = await at.sender.send(at.sender.signed(name="msg_1"))
+        assert (heard.status, heard.body) == (200, b"")
+        (seen,) = at.ledger.seen
+        assert (seen.method, seen.path, seen.body) == ("POST", "/events/stripe", BODY)
+        said = at.ledger.token()
+        assert said.gateway == GATEWAY
+        assert said.target == LEDGER
+        assert said.delivery.endpoint == "shop/stripe"
+        assert said.delivery.workflow == "settle-charge"
+        assert said.delivery.scheme == "StandardWebhooks"
+        assert said.delivery.key_id == "k1"
+        assert said.delivery.delivery_id == "msg_1"
+        assert said.delivery.body_sha256 == hashlib.sha256(BODY).digest()
+        line = told(logs)
+        assert line.pop("duration_ms") > 0
+        assert line == {
+            "event": "delivery",
+            "log_level": "info",
+            "delivery_id": "msg_1",
+            "endpoint": "shop/stripe",
+            "scheme": "StandardWebhooks",
+            "key_id": "k1",
+            "verification": "verified",
+            "reason": "",
+            "replay": "new",
+            "workflow": "settle-charge",
+            "target_status": 204,
+            "status": 200,
+            "txn": said.transaction,
+        }
+        assert seen.headers["X-Request-Id"] == said.transaction
+
+
+async def test_the_target_sees_the_gateways_certificate(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        await at.sender.sent()
+        assert at.ledger.seen[0].peer is not None
+
+
+async def test_no_header_of_the_senders_reaches_the_target_but_those_allowed(
+    tmp_path: Path,
+) -> None:
+    forged = (
+        (b"txn-token", b"a.b.c"),
+        (b"x-forwarded-client-cert", b"URI=spiffe://prod.shop.example/ns/shop/sa/admin"),
+        (b"x-forwarded-for", b"10.0.0.1"),
+        (b"forwarded", b"for=10.0.0.1"),
+        (b"authorization", b"Bearer a.b.c"),
+        (b"cookie", b"session=1"),
+        (b"baggage", b"tenant=blue"),
+        (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (b"x-request-id", b"theirs"),
+        (b"x-github-event", b"push"),
+        (b"user-agent", b"Sender/1"),
+    )
+    async with standing(tmp_path) as at:
+        delivery = at.sender.signed()
+        delivery = replace(delivery, headers=delivery.headers + forged)
+        assert (await at.sender.send(delivery)).status == 200
+        (seen,) = at.ledger.seen
+        assert {name.lower() for name in seen.headers} == {
+            "host",
+            "content-type",
+            "content-length",
+            "user-agent",
+            "x-request-id",
+            "txn-token",
+        }
+        assert seen.headers["User-Agent"] == "troth-gateway"
+        assert seen.headers["X-Request-Id"] != "theirs"
+        assert at.ledger.token().target == LEDGER
+
+
+async def test_what_names_the_event_goes_on_once_and_short(tmp_path: Path) -> None:
+    signing = {"name": "GitHub", "url": "https://hooks.example/shop/github"}
+    async with standing(tmp_path, signing=signing, keys={"k1": "a secret for github"}) as at:
+        sender = at.sends(at.document, "a secret for github")
+
+        async def seen_of(*events: bytes) -> list[str]:
+            delivery = sender.signed(f'{{"n": {len(at.ledger.seen)}}}'.encode())
+            headers = tuple((b"x-github-event", each) for each in events)
+            heard = await sender.send(replace(delivery, headers=delivery.headers + headers))
+            assert heard.status == 200
+            return list(at.ledger.seen[-1].headers.get_all("X-Github-Event", []))
+
+        assert await seen_of(b"push") == ["push"]
+        assert await seen_of(b"push", b"release") == []
+        assert await seen_of(b"x" * 257) == []
+
+
+@pytest.mark.parametrize(
+    ("age", "status", "reason"),
+    [
+        (299, 200, ""),
+        (302, 401, "timestamp-too-old"),
+        (-299, 200, ""),
+        (-302, 401, "timestamp-too-new"),
+    ],
+)
+async def test_what_is_stale_or_of_the_future_is_refused(
+    tmp_path: Path, age: float, status: int, reason: str
+) -> None:
+    async with standing(tmp_path) as at:
+        with capture_logs() as logs:
+            assert (await at.sender.sent(age=age)).status == status
+        assert told(logs)["reason"] == reason
+        assert len(at.ledger.seen) == (status == 200)
+
+
+def tampered(delivery: Delivery) -> Delivery:
+    return replace(delivery, body=delivery.body.replace(b"42", b"43"))
+
+
+def unsigned(delivery: Delivery) -> Delivery:
+    kept = tuple(each for each in delivery.headers if each[0] != b"webhook-signature")
+    return replace(delivery, headers=kept)
+
+
+def signed_twice(delivery: Delivery) -> Delivery:
+    again = tuple(each for each in delivery.headers if each[0] == b"webhook-id")
+    return replace(delivery, headers=delivery.headers + again)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (tampered, "signature-wrong"),
+        (unsigned, "signature-missing"),
+        (signed_twice, "header-repeated"),
+    ],
+)
+async def test_what_is_not_as_it_was_signed_is_refused_and_told_nothing(
+    tmp_path: Path, changed: Any, reason: str
+) -> None:
+    async with standing(tmp_path) as at:
+        with capture_logs() as logs:
+            heard = await at.sender.send(changed(at.sender.signed()))
+        assert (heard.status, heard.body) == (401, b"")
+        assert at.ledger.seen == []
+        assert told(logs)["reason"] == reason
+        assert told(logs)["verification"] == "refused"
+        assert told(logs)["replay"] == "not-asked"
+
+
+async def test_another_key_is_refused(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        assert (await at.sends(at.document, OTHER_SECRET).sent()).status == 401
+        assert at.ledger.seen == []
+
+
+async def test_the_old_key_and_the_new_both_count_and_the_log_says_which(tmp_path: Path) -> None:
+    async with standing(tmp_path, keys={"k1": SECRET, "k2": OTHER_SECRET}) as at:
+        used: list[tuple[str, str]] = []
+        at.gateway._decisions.key_used = lambda *key: used.append(key)
+        for key, name in ((SECRET, "k1"), (OTHER_SECRET, "k2")):
+            with capture_logs() as logs:
+                assert (await at.sends(at.document, key).sent()).status == 200
+            assert told(logs)["key_id"] == name
+            assert at.ledger.token().delivery.key_id == name
+        assert used == [("shop/stripe", "k1"), ("shop/stripe", "k2")]
+
+
+async def test_a_replay_is_answered_as_done_and_goes_no_further(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        delivery = at.sender.signed()
+        first = await at.sender.send(delivery)
+        with capture_logs() as logs:
+            again = await at.sender.send(delivery)
+        assert (first.status, again.status) == (200, 200)
+        assert first.body == again.body == b""
+        assert len(at.ledger.seen) == 1
+        assert told(logs)["replay"] == "repeated"
+
+
+async def test_what_comes_while_the_first_is_at_the_target_is_put_off(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        delivery = at.sender.signed()
+        at.ledger.gate.clear()
+        first = asyncio.create_task(at.sender.send(delivery))
+        await until(lambda: at.ledger.seen)
+        with capture_logs() as logs:
+            second = await at.sender.send(delivery)
+        assert (second.status, second.headers["Retry-After"]) == (503, "10")
+        assert told(logs)["replay"] == "in-flight"
+        at.ledger.gate.set()
+        assert (await first).status == 200
+        assert (await at.sender.send(delivery)).status == 200
+        assert len(at.ledger.seen) == 1
+
+
+async def test_the_same_delivery_at_another_endpoint_is_another(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        other = endpoint("shop/other", target=target(at.ledger.server.port))
+        at.put(other)
+        delivery = at.sender.signed()
+        await at.sender.send(delivery)
+        await at.sender.send(replace(delivery, target=b"/shop/other"))
+        assert len(at.ledger.seen) == 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/shop/stripe/",
+        b"/shop//stripe",
+        b"/shop/./stripe",
+        b"/shop%2Fstripe",
+        b"/shop/%73tripe",
+        b"/other/../shop/stripe",
+        b"/SHOP/stripe",
+        b"/",
+    ],
+)
+async def test_a_path_is_matched_as_it_is_spelled(tmp_path: Path, path: bytes) -> None:
+    async with standing(tmp_path) as at:
+        delivery = replace(at.sender.signed(), target=path)
+        answer = await raw(at.url, head_of(delivery, length=len(BODY)) + BODY)
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        assert answer.endswith(b"\r\n\r\n")
+        assert at.ledger.seen == []
+
+
+async def test_a_query_changes_nothing_of_the_path(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        delivery = replace(at.sender.signed(), target=b"/shop/stripe?a=1")
+        assert (await at.sender.send(delivery)).status == 200
+        assert at.ledger.seen[0].path == "/events/stripe"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+async def test_only_a_post_is_taken(tmp_path: Path, method: str) -> None:
+    async with standing(tmp_path) as at:
+        heard = await at.sender.send(replace(at.sender.signed(), method=method))
+        assert (heard.status, heard.headers["Allow"]) == (405, "POST")
+        assert at.ledger.seen == []
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "forwarded", "status"),
+    [
+        (["127.0.0.0/8"], None, 200),
+        (["203.0.113.0/24"], None, 403),
+        (["203.0.113.0/24"], "203.0.113.9", 403),
+    ],
+)
+async def test_a_source_is_an_address_that_nobody_can_claim(
+    tmp_path: Path, cidrs: list[str], forwarded: str | None, status: int
+) -> None:
+    async with standing(tmp_path, source={"cidrs": cidrs}) as at:
+        delivery = at.sender.signed()
+        if forwarded:
+            delivery = delivery.with_headers([("x-forwarded-for", forwarded)])
+        with capture_logs() as logs:
+            heard = await at.sender.send(delivery)
+        assert (heard.status, heard.body) == (status, b"")
+        assert told(logs)["verification"] == ("verified" if status == 200 else "not-asked")
+        assert len(at.ledger.seen) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "status"),
+    [
+        ("203.0.113.9", 200),
+        ("198.51.100.1, 203.0.113.9", 200),
+        ("203.0.113.9, 198.51.100.1", 403),
+        ("203.0.113.9, 127.0.0.3", 200),
+        ("203.0.113.9, nonsense", 403),
+        ("", 403),
+    ],
+)
+async def test_behind_a_proxy_it_is_the_last_address_that_is_no_proxys(
+    tmp_path: Path, forwarded: str, status: int
+) -> None:
+    async with standing(
+        tmp_path, source={"cidrs": ["203.0.113.0/24"]}, proxies=Proxies(["127.0.0.0/8"])
+    ) as at:
+        delivery = at.sender.signed().with_headers([("x-forwarded-for", forwarded)])
+        assert (await at.sender.send(delivery)).status == status
+
+
+async def test_more_than_the_rate_is_put_off_and_only_at_that_endpoint(tmp_path: Path) -> None:
+    limits = {"body": 4096, "requestsPerSecond": 2}
+    async with standing(tmp_path, limits=limits) as at:
+        other = endpoint("shop/other", target=target(at.ledger.server.port))
+        at.put(other)
+        heard: list[Heard] = await asyncio.gather(*(at.sender.sent() for _ in range(12)))
+        statuses = [each.status for each in heard]
+        assert statuses.count(200) >= 2
+        assert statuses.count(429) >= 6
+        assert all("Retry-After" in each.headers for each in heard if each.status == 429)
+        assert (await at.sends(other).sent()).status == 200
+
+
+async def test_a_body_that_says_it_is_too_long_is_not_read(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        answer = await raw(at.url, head_of(at.sender.signed(), length=4097))
+        assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_body_that_turns_out_too_long_is_read_no_further(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        head = head_of(at.sender.signed(), ("Transfer-Encoding", "chunked"))
+        chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
+        answer = await raw(at.url, head + chunk * 5)  # and no end
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert at.ledger.seen == []
+
+
+async def test_a_body_of_the_longest_length_passes_in_whatever_pieces(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        delivery = at.sender.signed(b"x" * 4096)
+        head = head_of(delivery, ("Transfer-Encoding", "chunked"))
+        body = b"".join(b"1\r\nx\r\n" for _ in range(4096)) + b"0\r\n\r\n"
+        answer = await raw(at.url, head + body)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert at.ledger.seen[0].body == b"x" * 4096
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br"])
+async def test_what_is_encoded_is_refused_before_it_is_read(tmp_path: Path, coding: str) -> None:
+    async with standing(tmp_path) as at:
+        head = head_of(at.sender.signed(), ("Content-Encoding", coding), length=100)
+        assert (await raw(at.url, head)).startswith(b"HTTP/1.1 415 ")
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ((("Host", "other.example"),), b"400"),
+        ((("Content-Type", "text/plain"),), b"400"),
+        (tuple((f"X-{number}", "1") for number in range(100)), b"431"),
+        ((("X-Long", "x" * 33_000),), b"431"),
+        ((("Transfer-Encoding", "gzip, chunked"),), b"400"),
+    ],
+)
+async def test_a_head_that_could_be_read_in_two_ways_or_is_too_long_is_refused(
+    tmp_path: Path, more: tuple[tuple[str, str], ...], status: bytes
+) -> None:
+    async with standing(tmp_path) as at:
+        answer = await raw(at.url, head_of(at.sender.signed(), *more))
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert at.ledger.seen == []
+
+
+async def test_a_sender_that_is_gone_before_the_end_has_sent_nothing(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        delivery = at.sender.signed()
+        head = head_of(delivery, length=len(BODY))
+        host, _, port = at.url.removeprefix("http://").partition(":")
+        with capture_logs() as logs:
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head + BODY[:-1])
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.close()
+            await until(lambda: any(line["event"] == "delivery" for line in logs))
+        assert told(logs)["reason"] == "sender-gone"
+        assert told(logs)["verification"] == "not-asked"
+        assert at.ledger.seen == []
+        assert (await at.sender.send(delivery)).status == 200
+
+
+async def test_a_sender_that_is_gone_while_its_delivery_is_at_the_target_need_not_come_back(
+    tmp_path: Path,
+) -> None:
+    async with standing(tmp_path) as at:
+        delivery = at.sender.signed()
+        at.ledger.gate.clear()
+        host, _, port = at.url.removeprefix("http://").partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head_of(delivery, length=len(BODY)) + BODY)
+        await until(lambda: at.ledger.seen)
+        writer.close()
+        await asyncio.sleep(0.05)
+        at.ledger.gate.set()
+        await until(lambda: not at.gateway._under_way)
+        with capture_logs() as logs:
+            assert (await at.sender.send(delivery)).status == 200
+        assert told(logs)["replay"] == "repeated"
+        assert len(at.ledger.seen) == 1
+
+
+async def test_an_endpoint_that_is_suspended_says_so_to_nobody_but_the_sender(
+    tmp_path: Path,
+) -> None:
+    async with standing(tmp_path, target=None, suspended="the edge is not live") as at:
+        heard = await at.sender.sent()
+        assert (heard.status, heard.body, heard.headers["Retry-After"]) == (503, b"", "10")
+        assert (await at.sender.send(unsigned(at.sender.signed()))).status == 401
+
+
+async def test_what_is_put_off_claims_nothing(tmp_path: Path) -> None:
+    async with standing(tmp_path, target=None, suspended="the edge is not live") as at:
+        delivery = at.sender.signed()
+        assert (await at.sender.send(delivery)).status == 503
+        at.put(at.document | {"target": target(at.ledger.server.port), "suspended": ""})
+        assert (await at.sender.send(delivery)).status == 200
+        assert len(at.ledger.seen) == 1
+
+
+async def test_without_a_key_to_sign_with_nothing_is_let_through(tmp_path: Path) -> None:
+    async with standing(tmp_path, signs=False) as at:
+        assert (await at.sender.sent()).status == 503
+        assert at.ledger.seen == []
+
+
+async def test_what_is_not_signed_is_taken_until_it_expires(tmp_path: Path) -> None:
+    text = "a-token-of-gitlabs-1"
+    signing = {"name": "GitLabToken", "url": "https://hooks.example/shop/stripe"}
+    async with standing(tmp_path, keys={"k1": text}, signing=signing, acceptsUnsignedUntil=0) as at:
+        sender = at.sends(at.document | {"acceptsUnsignedUntil": 0}, text)
+        with capture_logs() as logs:
+            assert (await sender.sent()).status == 401
+        assert told(logs)["reason"] == "unsigned-expired"
+        assert told(logs)["verification"] == "refused"
+        at.put(at.document | {"acceptsUnsignedUntil": int(at.clock()) + 60}, k1=text)
+        assert (await sender.sent()).status == 200
+        assert len(at.ledger.seen) == 1
+
+
+async def test_one_endpoint_that_makes_no_sense_takes_no_other_along(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        with pytest.raises(EndpointError):
+            at.put(endpoint("shop/broken", tolerance=0))
+        with pytest.raises(EndpointError, match="another endpoint has it"):
+            at.put(endpoint("shop/thief", path="/shop/stripe"), k1=secret(9))
+        assert (await at.sender.sent()).status == 200
+
+
+async def test_a_change_of_the_routes_under_load_drops_no_request(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        ended = False
+
+        async def change() -> int:
+            turns = 0
+            while not ended:
+                turns += 1
+                at.put(at.document | {"tolerance": 300 + turns % 2})
+                other = endpoint(f"shop/other-{turns % 7}")
+                at.put(other)
+                await asyncio.sleep(0)
+                at.routes.put(other["endpoint"], None)
+            return turns
+
+        changing = asyncio.create_task(change())
+        statuses: set[int] = set()
+        for _ in range(15):
+            heard = await asyncio.gather(*(at.sender.sent() for _ in range(20)))
+            statuses |= {each.status for each in heard}
+        ended = True
+        assert await changing > 15
+        assert statuses == {200}
+        assert len(at.ledger.seen) == 300
+
+
+async def test_nothing_secret_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with capture_logs() as logs:
+        async with standing(tmp_path) as at:
+            sent = [at.sender.signed() for _ in range(3)]
+            at.ledger.replies[:] = [Reply(204, (), b""), Reply(500, (), b"an answer of the ledger")]
+            for delivery in (*sent, tampered(sent[0]), unsigned(sent[1])):
+                await at.sender.send(delivery)
+            tokens = [str(seen.headers["Txn-Token"]) for seen in at.ledger.seen]
+            await at.sender.send(sent[0])
+    assert len(tokens) >= 2
+    out = capsys.readouterr()
+    everything = f"{logs} {out.out} {out.err} {caplog.text}"
+    hidden = [SECRET, SECRET.removeprefix("whsec_"), "amount", "an answer of the ledger", *tokens]
+    for delivery in sent:
+        hidden += [v.decode() for name, v in delivery.headers if name == b"webhook-signature"]
+    assert len(logs) >= 6
+    assert [each for each in hidden if each in everything] == []
+
+
+async def test_a_fault_of_ours_lets_nothing_through_and_quotes_nothing(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+
+        def fault(*_: Any) -> None:
+            raise RuntimeError(SECRET)
+
+        at.gateway._decisions.key_used = fault
+        with capture_logs() as logs:
+            heard = await at.sender.sent()
+        assert (heard.status, heard.body) == (500, b"")
+        assert at.ledger.seen == []
+        assert SECRET not in str(logs)
+        assert any(line["event"] == "fault" and line["kind"] == "RuntimeError" for line in logs)
