@@ -270,7 +270,7 @@ async def standing(
         deliver = Deliver(write_identity(tmp), within=within)
         gateway = Gateway(
             routes,
-            store or Memory(),
+            Memory() if store is None else store,
             deliver,
             lambda: Signer(SIGNING_KEY, GATEWAY) if signs else None,
             Decisions(),

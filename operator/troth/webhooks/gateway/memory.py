@@ -37,7 +37,9 @@ class Memory:
         self._lapsing: dict[int, list[bytes]] = {}
         self._swept = int(clock())
 
-    def __len__(self) -> int:
+    @property
+    def remembered(self) -> int:
+        """How many deliveries are remembered."""
         return len(self._held) + len(self._done)
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
@@ -49,7 +51,7 @@ class Memory:
             return Repeated.DONE
         if key in self._held:
             return Repeated.IN_FLIGHT
-        if len(self) >= self._most:
+        if self.remembered >= self._most:
             raise StoreUnavailableError(f"{self._most} deliveries are remembered, and no more can")
         claim = Claimed(key, secrets.token_bytes(8))
         self._held[key] = _Held(claim.token, self._lapse(key, lease))

@@ -1,0 +1,260 @@
+"""To the target and to nobody else, once; and what its silence means."""
+
+import asyncio
+import ssl
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.edge.loopback import Reply, Way
+from tests.webhooks.gateway.running import (
+    LEDGER,
+    STRANGER,
+    ledger,
+    standing,
+    target,
+    until,
+    write_identity,
+)
+from tests.webhooks.gateway.test_app import told
+from troth.webhooks.endpoint import Target
+from troth.webhooks.gateway import delivering
+from troth.webhooks.gateway.delivering import Answer, Deliver, TargetUnavailableError
+from troth.webhooks.gateway.memory import Memory
+
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"
+
+
+def towards(port: int, **changed: Any) -> Target:
+    return Target.model_validate(target(port, **changed))
+
+
+async def refused(deliver: Deliver, to: Target) -> TargetUnavailableError:
+    with pytest.raises(TargetUnavailableError) as caught:
+        await deliver(to, b"{}", {}, TOKEN)
+    await deliver.close()
+    return caught.value
+
+
+async def test_a_target_that_is_down_claims_nothing_and_the_next_try_passes(
+    tmp_path: Path,
+) -> None:
+    with ledger(tmp_path) as behind:
+        way = Way(behind.server.port)
+        way.open()
+        port = int(way.url.rpartition(":")[2])
+        async with standing(tmp_path, on=behind, target=target(port)) as at:
+            way.close()
+            delivery = at.sender.signed()
+            with capture_logs() as logs:
+                heard = await at.sender.send(delivery)
+            assert (heard.status, heard.headers["Retry-After"]) == (503, "10")
+            assert told(logs)["reason"] == "unreachable"
+            assert told(logs)["target_status"] == 0
+            way.open()
+            assert (await at.sender.send(delivery)).status == 200
+            assert len(behind.seen) == 1
+        way.close()
+
+
+@pytest.mark.parametrize("status", [500, 400, 404, 302, 408, 429, 599])
+async def test_a_target_that_answers_otherwise_is_given_the_next_try(
+    tmp_path: Path, status: int
+) -> None:
+    async with standing(tmp_path) as at:
+        at.ledger.replies.append(Reply(status, (("Location", "/elsewhere"),), b"why"))
+        delivery = at.sender.signed()
+        with capture_logs() as logs:
+            heard = await at.sender.send(delivery)
+        assert (heard.status, heard.body) == (502, b"")
+        assert told(logs)["target_status"] == status
+        assert (await at.sender.send(delivery)).status == 200
+        assert (await at.sender.send(delivery)).status == 200
+        assert [seen.path for seen in at.ledger.seen] == ["/events/stripe"] * 2
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+async def test_whatever_says_yes_is_yes_and_the_sender_hears_no_more(
+    tmp_path: Path, status: int
+) -> None:
+    async with standing(tmp_path) as at:
+        body = b"" if status == 204 else b"x" * 100_000
+        at.ledger.replies.append(Reply(status, (("Set-Cookie", "a=1"),), body))
+        heard = await at.sender.sent()
+        assert (heard.status, heard.body) == (200, b"")
+        assert "Set-Cookie" not in heard.headers
+
+
+async def test_a_target_that_is_slow_is_not_given_a_second_one_beside_the_first(
+    tmp_path: Path,
+) -> None:
+    now = 1000.0
+    async with standing(tmp_path, Memory(clock=lambda: now), within=0.3) as at:
+        delivery = at.sender.signed()
+        at.ledger.gate.clear()
+        with capture_logs() as logs:
+            assert (await at.sender.send(delivery)).status == 503
+        assert told(logs)["reason"] == "too-slow"
+        with capture_logs() as logs:
+            assert (await at.sender.send(delivery)).status == 503
+        assert told(logs)["replay"] == "in-flight"
+        at.ledger.gate.set()
+        now += at.gateway._handover.lease + 1  # the claim lapses
+        assert (await at.sender.send(delivery)).status == 200
+        assert len(at.ledger.seen) == 2
+
+
+async def test_a_claim_outlasts_the_longest_delivery(tmp_path: Path) -> None:
+    async with standing(tmp_path, within=7.0) as at:
+        assert at.gateway._handover.lease > 7.0 + 5.0
+
+
+async def test_an_answer_that_was_lost_leaves_the_claim_to_lapse(tmp_path: Path) -> None:
+    with ledger(tmp_path) as behind:
+        way = Way(behind.server.port)
+        way.open()
+        port = int(way.url.rpartition(":")[2])
+        async with standing(tmp_path, on=behind, target=target(port)) as at:
+            behind.gate.clear()
+            delivery = at.sender.signed()
+            with capture_logs() as logs:
+                sending = asyncio.create_task(at.sender.send(delivery))
+                await until(lambda: behind.seen)
+                way.close()
+                assert (await sending).status == 503
+            assert told(logs)["reason"] == "answer-lost"
+            behind.gate.set()
+            way.open()
+            assert (await at.sender.send(delivery)).status == 503
+            assert len(behind.seen) == 1
+        way.close()
+
+
+async def test_another_identity_at_the_targets_address_is_given_nothing(tmp_path: Path) -> None:
+    async with standing(tmp_path, target_is=STRANGER) as at:
+        delivery = at.sender.signed()
+        with capture_logs() as logs:
+            assert (await at.sender.send(delivery)).status == 503
+        assert told(logs)["reason"] == "another-identity"
+        assert at.ledger.seen == []
+        assert at.ledger.server.handshakes == 1
+    (tmp_path / "again").mkdir()
+    with ledger(tmp_path / "again") as mended:
+        async with standing(tmp_path / "again", on=mended) as at:
+            assert (await at.sender.send(delivery)).status == 200
+
+
+async def test_a_server_of_other_roots_is_given_nothing(tmp_path: Path) -> None:
+    from tests.edge import shop
+    from tests.edge.loopback import serving
+    from tests.pki import builders as pki
+
+    stranger = pki.own_root(which="another root")
+    context = shop.server_context(tmp_path, LEDGER, authority=stranger)
+    with serving(lambda _: Reply(), context) as server:
+        error = await refused(Deliver(write_identity(tmp_path)), towards(server.port))
+    assert (error.reason, error.may_have_acted) == ("not-trusted", False)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize(
+    ("callees", "changed", "reason"),
+    [
+        ({"ledger": STRANGER}, {}, "not-called"),
+        ({"other": LEDGER}, {}, "not-called"),
+        ({"ledger": LEDGER}, {"spiffeID": STRANGER}, "not-called"),
+        (
+            {"ledger": "spiffe://partner.example/ns/shop/sa/ledger"},
+            {"spiffeID": "spiffe://partner.example/ns/shop/sa/ledger"},
+            "foreign",
+        ),
+    ],
+)
+async def test_the_endpoint_and_the_gateways_identity_must_name_the_same_target(
+    tmp_path: Path, callees: dict[str, str], changed: dict[str, str], reason: str
+) -> None:
+    with ledger(tmp_path) as behind:
+        deliver = Deliver(write_identity(tmp_path, **callees))
+        error = await refused(deliver, towards(behind.server.port, **changed))
+        assert (error.reason, error.may_have_acted) == (reason, False)
+        assert behind.server.handshakes == 0
+
+
+async def test_without_an_identity_nothing_is_delivered(tmp_path: Path) -> None:
+    from troth.edge.files import Identity
+
+    deliver = Deliver(Identity(tmp_path / "nothing", tmp_path / "nothing"))
+    assert (await refused(deliver, towards(1))).reason == "no-identity"
+
+
+async def test_a_callee_that_is_added_later_is_reached_without_a_restart(tmp_path: Path) -> None:
+    with ledger(tmp_path) as behind:
+        identity = write_identity(tmp_path, other=STRANGER)
+        deliver = Deliver(identity)
+        to = towards(behind.server.port)
+        with pytest.raises(TargetUnavailableError):
+            await deliver(to, b"{}", {}, TOKEN)
+        write_identity(tmp_path, other=STRANGER, ledger=LEDGER)
+        assert await deliver(to, b"{}", {}, TOKEN) == Answer(204)
+        await deliver.close()
+
+
+async def test_an_address_may_be_elsewhere_and_the_name_is_checked_all_the_same(
+    tmp_path: Path,
+) -> None:
+    with ledger(tmp_path) as behind:
+        there = ("127.0.0.1", behind.server.port)
+        table = {("localhost", 8443): there, ("ledger.shop.svc", 8443): there}
+        deliver = Deliver(write_identity(tmp_path), resolve=table)
+        assert await deliver(towards(8443), b"{}", {}, TOKEN) == Answer(204)
+        assert behind.seen[0].headers["Host"] == "localhost:8443"
+        # the certificate is for localhost
+        error = await refused(deliver, towards(8443, host="ledger.shop.svc"))
+        assert error.reason == "not-trusted"
+
+
+async def test_a_connection_is_used_again(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        for _ in range(5):
+            await at.sender.sent()
+        assert at.ledger.server.connections == 1
+
+
+async def test_what_was_sent_once_is_never_sent_again_by_the_client(tmp_path: Path) -> None:
+    """A connection that ends with the request on it, as a server's that was just closing."""
+    from tests.edge import shop
+
+    taken = 0
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        with suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
+            await reader.readuntil(b"{}")
+            taken += 1
+            writer.close()
+
+    context = shop.server_context(tmp_path, LEDGER)
+    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
+    async with server:
+        deliver = Deliver(write_identity(tmp_path))
+        port = server.sockets[0].getsockname()[1]
+        error = await refused(deliver, towards(port))
+    assert (error.reason, error.may_have_acted) == ("answer-lost", True)
+    assert taken == 1
+
+
+async def test_a_target_that_takes_no_connection_has_been_given_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "CONNECT_WITHIN", 0.3)
+    way = Way(0)
+    way.open()
+    port = int(way.url.rpartition(":")[2])
+    way.partition()
+    deliver = Deliver(write_identity(tmp_path), within=30)
+    error = await refused(deliver, towards(port))
+    assert (error.reason, error.may_have_acted) == ("unreachable", False)
+    way.close()

@@ -1,0 +1,415 @@
+"""Both stores: a delivery is claimed by one, marked as taken, or given up; and nothing in doubt is
+let through.
+"""
+
+import asyncio
+import os
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from valkey.asyncio import Valkey as Client
+
+from sandbox.valkey import ValkeyServer
+from tests.edge.loopback import Way
+from tests.webhooks.gateway.running import until
+from troth.webhooks.gateway.marking import Marking
+from troth.webhooks.gateway.memory import Memory
+from troth.webhooks.gateway.replay import (
+    Claimed,
+    Repeated,
+    Store,
+    StoreUnavailableError,
+    replay_key,
+)
+from troth.webhooks.gateway.valkey import Valkey
+
+LEASE, WINDOW = 30.0, 3600.0
+
+
+def new() -> bytes:
+    return os.urandom(32)
+
+
+async def claimed(store: Store, key: bytes, lease: float = LEASE) -> Claimed:
+    found = await store.claim(key, lease)
+    assert isinstance(found, Claimed)
+    return found
+
+
+@asynccontextmanager
+async def store_of(kind: str, server: ValkeyServer) -> AsyncIterator[Store]:
+    store: Store = Memory() if kind == "memory" else Valkey(server.url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+both = pytest.mark.parametrize("kind", ["memory", "valkey"])
+
+
+@both
+async def test_what_is_claimed_is_in_flight_and_what_is_marked_is_done(
+    kind: str, valkey: ValkeyServer
+) -> None:
+    async with store_of(kind, valkey) as store:
+        key = new()
+        claim = await claimed(store, key)
+        assert await store.claim(key, LEASE) is Repeated.IN_FLIGHT
+        await store.done(claim, WINDOW)
+        assert await store.claim(key, LEASE) is Repeated.DONE
+        assert isinstance(await store.claim(new(), LEASE), Claimed)
+
+
+@both
+async def test_what_is_given_up_can_be_claimed_again(kind: str, valkey: ValkeyServer) -> None:
+    async with store_of(kind, valkey) as store:
+        key = new()
+        await store.release(await claimed(store, key))
+        await claimed(store, key)
+
+
+@both
+async def test_nobody_ends_the_claim_of_another(kind: str, valkey: ValkeyServer) -> None:
+    async with store_of(kind, valkey) as store:
+        key = new()
+        first = await claimed(store, key)
+        await store.release(first)
+        second = await claimed(store, key)
+        await store.release(first)
+        await store.done(first, WINDOW)
+        assert await store.claim(key, LEASE) is Repeated.IN_FLIGHT
+        await store.done(second, WINDOW)
+        await store.release(second)
+        assert await store.claim(key, LEASE) is Repeated.DONE
+
+
+@both
+async def test_a_mark_counts_although_the_lease_has_lapsed(kind: str, valkey: ValkeyServer) -> None:
+    async with store_of(kind, valkey) as store:
+        claim = Claimed(new(), b"lapsed long ago")
+        await store.done(claim, WINDOW)
+        assert await store.claim(claim.key, LEASE) is Repeated.DONE
+
+
+@both
+async def test_of_many_at_once_one_has_it(kind: str, valkey: ValkeyServer) -> None:
+    async with store_of(kind, valkey) as store, store_of(kind, valkey) as other:
+        key = new()
+        stores = [store, other if kind == "valkey" else store]
+        found = await asyncio.gather(*(stores[n % 2].claim(key, LEASE) for n in range(200)))
+        assert sum(isinstance(each, Claimed) for each in found) == 1
+
+
+async def test_valkey_lets_claims_and_marks_lapse_in_their_time(valkey: ValkeyServer) -> None:
+    store = Valkey(valkey.url)
+    async with Client.from_url(valkey.url) as client:
+        claim = await claimed(store, new(), 30.0)
+        name = b"troth:webhook:" + claim.key
+        assert 29_000 < await client.pttl(name) <= 30_000
+        await store.done(claim, 3600.0)
+        assert 3_599_000 < await client.pttl(name) <= 3_600_000
+    await store.close()
+
+
+def test_a_key_is_of_the_endpoint_and_of_the_delivery() -> None:
+    assert len({replay_key("a", b"1"), replay_key("b", b"1"), replay_key("a", b"2")}) == 3
+
+
+# memory
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_in_memory_claims_and_marks_lapse_in_their_time() -> None:
+    clock = Clock()
+    store = Memory(clock=clock)
+    left, taken = new(), new()
+    await claimed(store, left, 30)
+    await store.done(await claimed(store, taken, 30), 100)
+    clock.now += 29
+    assert await store.claim(left, 30) is Repeated.IN_FLIGHT
+    clock.now += 2.5
+    await claimed(store, left, 30)
+    assert await store.claim(taken, 30) is Repeated.DONE
+    clock.now += 67.5
+    assert await store.claim(taken, 30) is Repeated.DONE
+    clock.now += 2.5
+    await claimed(store, taken, 30)
+
+
+async def test_in_memory_what_was_given_up_and_claimed_anew_lapses_by_its_new_lease() -> None:
+    clock = Clock()
+    store = Memory(clock=clock)
+    key = new()
+    await store.release(await claimed(store, key, 10))
+    clock.now += 8
+    await claimed(store, key, 10)
+    clock.now += 8
+    assert await store.claim(key, 10) is Repeated.IN_FLIGHT
+    clock.now += 4
+    await claimed(store, key, 10)
+
+
+async def test_after_a_long_silence_all_that_lapsed_is_gone() -> None:
+    clock = Clock()
+    store = Memory(clock=clock)
+    for _ in range(10):
+        await store.done(await claimed(store, new(), 10), 100)
+        clock.now += 1.5
+    clock.now += 1_000_000
+    await claimed(store, new())
+    assert store.remembered == 1
+    assert store._lapsing.keys() == {int(clock.now + LEASE) + 1}
+
+
+async def test_memory_that_is_full_lets_nothing_through_and_forgets_nothing() -> None:
+    clock = Clock()
+    store = Memory(3, clock)
+    keys = [new() for _ in range(3)]
+    for key in keys:
+        await store.done(await claimed(store, key), WINDOW)
+    with pytest.raises(StoreUnavailableError):
+        await store.claim(new(), LEASE)
+    for key in keys:
+        assert await store.claim(key, LEASE) is Repeated.DONE
+    clock.now += WINDOW + 2
+    await claimed(store, new())
+
+
+async def test_with_a_full_window_memory_is_flat() -> None:
+    clock = Clock()
+    store = Memory(clock=clock)
+
+    async def pass_through(count: int) -> None:
+        for _ in range(count):
+            await store.done(await claimed(store, new(), 5), 10)
+            clock.now += 0.01
+
+    await pass_through(3000)
+    held = store.remembered, sum(map(len, store._lapsing.values()))
+    tracemalloc.start()
+    await pass_through(1000)
+    before, _ = tracemalloc.get_traced_memory()
+    await pass_through(8000)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert abs(store.remembered - held[0]) <= 200
+    assert abs(sum(map(len, store._lapsing.values())) - held[1]) <= 300
+    assert after < before + 100_000
+
+
+# Valkey
+
+
+async def test_what_is_asked_in_one_turn_goes_out_together(valkey: ValkeyServer) -> None:
+    store = Valkey(valkey.url, lanes=1)
+    async with Client.from_url(valkey.url) as client:
+        await claimed(store, new())
+
+        async def turns(count: int) -> int:
+            before = (await client.info("stats"))["total_reads_processed"]
+            await asyncio.gather(*(store.claim(new(), LEASE) for _ in range(count)))
+            return int((await client.info("stats"))["total_reads_processed"] - before)
+
+        assert await turns(100) <= 3
+    await store.close()
+
+
+async def test_a_store_that_might_evict_is_not_used() -> None:
+    with ValkeyServer.serving(maxmemory_policy="volatile-ttl") as server:
+        store = Valkey(server.url)
+        with pytest.raises(StoreUnavailableError, match="noeviction"):
+            await store.claim(new(), LEASE)
+        async with Client.from_url(server.url) as client:
+            await client.config_set("maxmemory-policy", "noeviction")
+        await claimed(store, new())
+        await store.close()
+
+
+async def test_a_store_that_is_full_lets_nothing_through() -> None:
+    with ValkeyServer.serving() as server:
+        store = Valkey(server.url)
+        claim = await claimed(store, new())
+        async with Client.from_url(server.url) as client:
+            await client.config_set("maxmemory", "1")
+            with pytest.raises(StoreUnavailableError, match="refuses"):
+                await store.claim(new(), LEASE)
+            await client.config_set("maxmemory", "0")
+        assert await store.claim(claim.key, LEASE) is Repeated.IN_FLIGHT
+        await store.close()
+
+
+async def test_a_store_that_writes_nothing_down_is_warned_of_once() -> None:
+    with ValkeyServer.serving(appendonly="no") as server, capture_logs() as logs:
+        store = Valkey(server.url, lanes=2)
+        await asyncio.gather(*(store.claim(new(), LEASE) for _ in range(1500)))
+        assert [line["event"] for line in logs] == ["replay store forgets"]
+        await store.close()
+
+
+async def test_a_server_that_was_killed_and_has_returned_costs_no_claim_and_no_mark() -> None:
+    with ValkeyServer.serving() as server:
+        store = Valkey(server.url)
+        taken, under_way = await claimed(store, new()), await claimed(store, new())
+        await store.done(taken, WINDOW)
+        server.stop(grace=0)
+        with pytest.raises(StoreUnavailableError):
+            await store.claim(new(), LEASE)
+        server.restart()
+        assert await store.claim(taken.key, LEASE) is Repeated.DONE
+        assert await store.claim(under_way.key, LEASE) is Repeated.IN_FLIGHT
+        # and its scripts are gone with it
+        await store.done(under_way, WINDOW)
+        assert await store.claim(under_way.key, LEASE) is Repeated.DONE
+        await store.close()
+
+
+async def test_a_server_that_was_started_anew_meanwhile_is_not_noticed() -> None:
+    with ValkeyServer.serving() as server:
+        store = Valkey(server.url)
+        await claimed(store, new())
+        server.stop()
+        server.restart()
+        await claimed(store, new())
+        await store.close()
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(valkey: ValkeyServer) -> None:
+    """The server has done what was asked, and the connection died with its answer."""
+    way = Way(valkey.port)
+    way.open()
+    store = Valkey(valkey.url.replace(str(valkey.port), way.url.rpartition(":")[2]), lanes=1)
+    await claimed(store, new())
+    async with Client.from_url(valkey.url) as client:
+        await client.client_pause(200)
+        key = new()
+        asking = asyncio.create_task(claimed(store, key))
+        await asyncio.sleep(0.1)
+        way._drop()
+        await asking
+        assert await store.claim(key, LEASE) is Repeated.IN_FLIGHT
+    await store.close()
+    way.close()
+
+
+async def test_a_server_that_does_not_answer_is_given_up(valkey: ValkeyServer) -> None:
+    way = Way(valkey.port)
+    way.open()
+    port = way.url.rpartition(":")[2]
+    store = Valkey(valkey.url.replace(str(valkey.port), port), patience=0.2)
+    await claimed(store, new())
+    way.block()
+    found = await asyncio.gather(
+        *(store.claim(new(), LEASE) for _ in range(1200)), return_exceptions=True
+    )
+    assert all(isinstance(each, StoreUnavailableError) for each in found)
+    way.open()
+    await claimed(store, new())
+    await store.close()
+    way.close()
+
+
+async def test_a_password_is_read_from_a_file_and_shown_nowhere(
+    valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    password = valkey.url.split(":")[2].partition("@")[0]
+    (tmp_path / "url").write_text(valkey.url + "\n")
+    store = Valkey.from_file(tmp_path / "url")
+    await claimed(store, new())
+    assert password not in repr(store)
+    await store.close()
+    wrong = Valkey(valkey.url.replace(password, "another"))
+    with pytest.raises(StoreUnavailableError) as caught:
+        await wrong.claim(new(), LEASE)
+    assert "another" not in str(caught.value)
+    await wrong.close()
+    with pytest.raises(ValueError, match="cannot be read") as unread:
+        Valkey(f"http://:{password}@127.0.0.1")
+    assert password not in str(unread.value)
+
+
+# marks that are owed
+
+
+class Away(Memory):
+    """A store that can be away."""
+
+    away = False
+
+    async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
+        self._check()
+        return await super().claim(key, lease)
+
+    async def done(self, claim: Claimed, window: float) -> None:
+        self._check()
+        await super().done(claim, window)
+
+    async def release(self, claim: Claimed) -> None:
+        self._check()
+        await super().release(claim)
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreUnavailableError("away")
+
+
+async def test_a_mark_that_could_not_be_made_counts_at_once_and_is_made_later() -> None:
+    store = Away()
+    marking = Marking(store)
+    claim = await claimed(marking, new())
+    store.away = True
+    await marking.done(claim, WINDOW)
+    assert await marking.claim(claim.key, LEASE) is Repeated.DONE
+    with pytest.raises(StoreUnavailableError):
+        await marking.claim(new(), LEASE)
+    store.away = False
+    await until(lambda: not marking.owed)
+    assert await store.claim(claim.key, LEASE) is Repeated.DONE
+    await marking.close()
+
+
+async def test_what_is_owed_is_made_before_the_end() -> None:
+    store = Away()
+    marking = Marking(store)
+    claim = await claimed(marking, new())
+    store.away = True
+    await marking.done(claim, WINDOW)
+    store.away = False
+    await marking.close()
+    assert await store.claim(claim.key, LEASE) is Repeated.DONE
+
+
+async def test_with_too_many_owed_nothing_more_is_let_through() -> None:
+    store = Away()
+    marking = Marking(store, most=2)
+    claims = [await claimed(marking, new()) for _ in range(2)]
+    store.away = True
+    for claim in claims:
+        await marking.done(claim, WINDOW)
+    store.away = False
+    with pytest.raises(StoreUnavailableError, match="too many"):
+        await marking.claim(new(), LEASE)
+    await until(lambda: not marking.owed)
+    await claimed(marking, new())
+    await marking.close()
+
+
+async def test_a_claim_that_cannot_be_given_up_lapses() -> None:
+    store = Away()
+    marking = Marking(store)
+    claim = await claimed(marking, new())
+    store.away = True
+    await marking.release(claim)
+    store.away = False
+    assert await marking.claim(claim.key, LEASE) is Repeated.IN_FLIGHT
+    await marking.close()
