@@ -43,7 +43,10 @@ def test_somebody_else_may_install_the_crds() -> None:
 
 # Rights
 
-DECLARED = "trustdomains serviceidentities messagebrokers topicpolicies credentialrotations"
+DECLARED = (
+    "trustdomains serviceidentities messagebrokers topicpolicies webhookendpoints "
+    "credentialrotations"
+)
 
 
 def test_the_operator_has_these_rights_and_no_others() -> None:

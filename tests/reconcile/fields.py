@@ -45,8 +45,13 @@ class Field:
         return f"{self.kind}.{'.'.join(self.path)}"
 
 
-UNSERVED = ("MessageBroker.rabbitmq", "MessageBroker.mqtt", "MessageBroker.valkey")
-"""Brokers at which nothing is granted yet, however they are described."""
+UNSERVED = (
+    "MessageBroker.rabbitmq",
+    "MessageBroker.mqtt",
+    "MessageBroker.valkey",
+    "WebhookEndpoint",
+)
+"""Brokers at which nothing is granted yet, however they are described; and webhooks."""
 NOT_HERE = {"TopicPolicy.onDelete", "MessageBroker.workload.ports.[].name"}
 """What takes effect when its policy is deleted (`tests/reconcile/brokers/test_ends.py`), and a name
 that only people read."""

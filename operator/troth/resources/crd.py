@@ -30,6 +30,8 @@ class _WrittenDefaults(GenerateJsonSchema):
                 return dft.manifest()
             case timedelta():
                 return format_duration(dft)
+            case tuple():
+                return [self.encode_default(each) for each in dft]
             case _:
                 return super().encode_default(dft)
 

@@ -23,6 +23,7 @@ class TargetKind(StrEnum):
     SERVICE_IDENTITY = "ServiceIdentity"
     TRUST_DOMAIN = "TrustDomain"
     MESSAGE_BROKER = "MessageBroker"
+    WEBHOOK_ENDPOINT = "WebhookEndpoint"
 
 
 class Target(Model):
@@ -30,10 +31,11 @@ class Target(Model):
 
     kind: TargetKind
     """ServiceIdentity: its key and certificate, and its credentials at brokers. MessageBroker: the
-    password with which Troth administers it. TrustDomain: its root, or the given CA, and the key
-    that signs its tokens; only from Troth's own namespace."""
+    password with which Troth administers it. WebhookEndpoint: the secret that Troth has made, never
+    one that the sender issues. TrustDomain: its root, or the given CA, and the key that signs its
+    tokens; only from Troth's own namespace."""
     name: Name
-    """The resource's name; a ServiceIdentity or MessageBroker is in this namespace."""
+    """The resource's name; all but a TrustDomain are in this namespace."""
 
 
 class Window(Model):

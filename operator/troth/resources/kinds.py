@@ -9,6 +9,7 @@ from troth.resources.metadata import Resource
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.topic_policy import TopicPolicy
 from troth.resources.trust_domain import TrustDomain
+from troth.resources.webhook_endpoint import WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,22 @@ KINDS: tuple[Kind, ...] = (
             READY,
             REASON,
             PEERS,
+            MESSAGE,
+            AGE,
+        ),
+    ),
+    Kind(
+        WebhookEndpoint,
+        plural="webhookendpoints",
+        short_name="wh",
+        namespaced=True,
+        columns=(
+            Column("Scheme", ".spec.inbound.scheme"),
+            Column("Target", ".spec.inbound.target.identity.name"),
+            Column("Workflow", ".spec.inbound.target.workflow"),
+            READY,
+            REASON,
+            Column("URL", ".status.url", priority=1),
             MESSAGE,
             AGE,
         ),

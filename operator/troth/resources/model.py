@@ -13,8 +13,10 @@ from troth.resources.rules import VALIDATIONS, Immutable, Rule
 _SPELLED = {
     "from_": "from",
     "kubernetes_api": "kubernetesAPI",
+    "public_url": "publicURL",
     "schema_": "schema",
     "spiffe_id": "spiffeID",
+    "topic_arns": "topicARNs",
 }
 
 

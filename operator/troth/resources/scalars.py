@@ -172,13 +172,13 @@ PortName = Annotated[
 ]
 
 
-def _whole(number: object) -> object:
+def whole(number: object) -> object:
     """Return 443.0 as 443, which in JSON are the same number."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(_whole)]
-Count = Annotated[int, Field(ge=0, le=10000, strict=True), BeforeValidator(_whole)]
+PortNumber = Annotated[int, Field(ge=1, le=65535, strict=True), BeforeValidator(whole)]
+Count = Annotated[int, Field(ge=0, le=10000, strict=True), BeforeValidator(whole)]
 TrustDomainName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253),

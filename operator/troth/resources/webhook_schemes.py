@@ -21,3 +21,20 @@ class SchemeName(StrEnum):
     SNS = "SNS"
     HMAC = "HMAC"
     HTTP_SIGNATURES = "HTTPSignatures"
+
+
+ISSUED_BY_SENDER = frozenset(
+    {
+        SchemeName.STRIPE,
+        SchemeName.SLACK,
+        SchemeName.SHOPIFY,
+        SchemeName.TWILIO,
+        SchemeName.PADDLE,
+        SchemeName.SQUARE,
+        SchemeName.DISCORD,
+        SchemeName.HTTP_SIGNATURES,
+    }
+)
+"""The schemes whose secret, or public key, the sender makes: nobody else can."""
+CHOSEN_BY_RECEIVER = frozenset(SchemeName) - ISSUED_BY_SENDER - {SchemeName.SNS}
+"""The schemes whose secret the receiver makes and gives to the sender. SNS has none."""

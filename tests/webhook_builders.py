@@ -1,0 +1,194 @@
+"""Webhooks for the tests: endpoints as a user writes them, and what is wrong with some."""
+
+from typing import Any
+
+from tests.builders import Manifest
+from tests.changing import GONE
+
+URL = "https://hooks.shop.example/shop/stripe-charges"
+EXPIRES = "2027-01-01T00:00:00Z"
+UNSIGNED: Manifest = {
+    "owner": "team source control",
+    "reason": "their server is of last year",
+    "expiresAt": EXPIRES,
+}
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
+
+
+def endpoint(
+    name: str = "stripe-charges",
+    namespace: str = "shop",
+    scheme: str | None = "StandardWebhooks",
+    **inbound: Any,
+) -> Manifest:
+    """An inbound endpoint whose secret Troth makes, for port `webhooks` of payments."""
+    signed = {} if scheme is None else {"scheme": scheme}
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "WebhookEndpoint",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "inbound": {
+                **signed,
+                "publicURL": URL,
+                "target": {
+                    "identity": {"name": "payments"},
+                    "port": "webhooks",
+                    "path": "/events/stripe",
+                    "workflow": "settle-charge",
+                },
+                **inbound,
+            }
+        },
+    }
+
+
+def issued(scheme: str = "Stripe", secret: str = "stripe-signing", **more: Any) -> Manifest:
+    """An endpoint whose secret the sender issues."""
+    return endpoint(scheme=scheme, secretRef={"name": secret}, **more)
+
+
+def outbound(name: str = "partner", namespace: str = "shop", **spec: Any) -> Manifest:
+    """An endpoint of deliveries that go elsewhere."""
+    return {
+        "apiVersion": "troth.dev/v1alpha1",
+        "kind": "WebhookEndpoint",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "outbound": {
+                "url": "https://partner.example/hooks",
+                "sender": {"identity": {"name": "fulfilment"}},
+            }
+            | spec
+        },
+    }
+
+
+BASES: dict[str, Manifest] = {
+    "bare": endpoint(),
+    "stripe": issued(
+        tolerance="300s",
+        replayWindow="24h",
+        source={
+            "cidrs": ["203.0.113.0/24"],
+            "clientCertificate": {
+                "sans": ["DNS:client.stripe.example", "URI:spiffe://stripe.example/hooks"],
+                "caBundle": PEM,
+            },
+        },
+        gateway={"name": "edge", "namespace": "edge"},
+        limits={"body": "1Mi", "requestsPerSecond": 200},
+    ),
+    "hmac": endpoint(
+        scheme="HMAC",
+        hmac={
+            "header": "X-Signature",
+            "prefix": "sha256=",
+            "signed": "{timestamp}.{id}.{body}",
+            "digest": "SHA512",
+            "encoding": "Base64",
+            "timestampHeader": "X-Timestamp",
+            "idHeader": "X-Id",
+        },
+    ),
+    "sns": endpoint(scheme="SNS", sns={"topicARNs": [TOPIC]}),
+    "http": issued("HTTPSignatures", httpSignatures={"components": ["@authority", "date"]}),
+    "gitlab": endpoint(scheme="GitLabToken", acceptUnsigned=UNSIGNED),
+    "out": outbound(
+        scheme="StandardWebhooks",
+        pin={"caBundleRef": {"name": "partner"}, "publicKeys": [f"sha256/{'A' * 43}="]},
+        retries={"schedule": ["5s", "5m", "10h"]},
+    ),
+}
+INBOUND = "spec.inbound"
+PATH = f"{INBOUND}.target.path"
+SIGNED = f"{INBOUND}.hmac.signed"
+WRONG: list[tuple[str, str, Any, str, str]] = [
+    # base, changed path, value, where it is told, words of the sentence
+    ("bare", "spec.outbound", BASES["out"]["spec"]["outbound"], "spec", "exactly one direction"),
+    ("bare", INBOUND, GONE, "spec", "choose exactly one direction: inbound, what a sender"),
+    ("bare", f"{INBOUND}.scheme", GONE, INBOUND, "choose the scheme by which the sender signs"),
+    ("stripe", f"{INBOUND}.scheme", GONE, INBOUND, "an address is not an identity; choose a"),
+    ("bare", f"{INBOUND}.scheme", "None", f"{INBOUND}.scheme", "'StandardWebhooks', 'GitHub'"),
+    ("stripe", f"{INBOUND}.secretRef", GONE, INBOUND, "the sender issues this secret; put it in"),
+    ("http", f"{INBOUND}.secretRef", GONE, INBOUND, "the sender issues this secret; put it in"),
+    ("bare", f"{INBOUND}.scheme", "GitLabToken", INBOUND, "write acceptUnsigned, with owner"),
+    ("bare", f"{INBOUND}.acceptUnsigned", UNSIGNED, INBOUND, "write acceptUnsigned, with owner"),
+    ("gitlab", f"{INBOUND}.acceptUnsigned.owner", GONE, "", "required; add it"),
+    ("gitlab", f"{INBOUND}.acceptUnsigned.reason", "...", "", "write why, in words"),
+    ("gitlab", f"{INBOUND}.acceptUnsigned.expiresAt", "soon", "", "write a time in this century"),
+    ("hmac", f"{INBOUND}.hmac", GONE, INBOUND, "describe under hmac how the sender signs"),
+    ("bare", f"{INBOUND}.hmac", {"header": "X-A"}, INBOUND, "describe under hmac how the sender"),
+    ("sns", f"{INBOUND}.sns", GONE, INBOUND, "name under sns the topics that may send"),
+    ("bare", f"{INBOUND}.sns", {"topicARNs": [TOPIC]}, INBOUND, "name under sns the topics"),
+    ("sns", f"{INBOUND}.sns.topicARNs", [], "", "at least 1 item"),
+    ("sns", f"{INBOUND}.sns.topicARNs", ["orders"], "", "write the topic's ARN, such as"),
+    (
+        "bare",
+        f"{INBOUND}.httpSignatures",
+        {"components": ["date"]},
+        INBOUND,
+        "leave httpSignatures",
+    ),
+    ("http", f"{INBOUND}.httpSignatures.components", ["Date"], "", "write a component as a"),
+    ("bare", f"{INBOUND}.tolerance", "0s", "", "write a duration between 1s and 1h"),
+    ("bare", f"{INBOUND}.tolerance", "61m", "", "write a duration between 1s and 1h"),
+    ("bare", f"{INBOUND}.replayWindow", "721h", "", "write a duration between 2s and 720h"),
+    ("bare", f"{INBOUND}.replayWindow", "9m", INBOUND, "make replayWindow at least twice the"),
+    ("stripe", f"{INBOUND}.replayWindow", "599s", INBOUND, "make replayWindow at least twice"),
+    ("bare", f"{INBOUND}.publicURL", GONE, f"{INBOUND}.publicURL", "required; add it"),
+    *(
+        ("bare", f"{INBOUND}.publicURL", each, "", "write the https URL that the sender is told")
+        for each in (
+            *("http://a.example/", "https://a.example?x=1", "https://a.example/#a", "a.example"),
+            *("https://A.example/", "https://a.example:0/", "https://user@a.example/", "https://a"),
+        )
+    ),
+    ("bare", f"{INBOUND}.gateway", {"name": "a_b"}, "", "write a Kubernetes name"),
+    ("bare", f"{INBOUND}.target.identity", GONE, "", "required; add it"),
+    ("bare", f"{INBOUND}.target.identity.namespace", "b", "", "unknown field; remove it"),
+    ("bare", f"{INBOUND}.target.port", "HTTPS", "", "write a port name"),
+    ("bare", f"{INBOUND}.target.workflow", "a b", "", "write a Kubernetes name"),
+    *(
+        ("bare", PATH, each, "", "write a path as segments of letters")
+        for each in ("events", "/a?b", "/a//b", "/%2e", "/a b", "//a", "/é", "/a\n")
+    ),
+    *(
+        ("bare", PATH, each, "", "write the path as it is asked for, without the segments")
+        for each in ("/..", "/./a", "/a/../b", "/a/.", "/a/./")
+    ),
+    ("stripe", f"{INBOUND}.source.cidrs", ["10.0.0.1/8"], "", "write a network in canonical CIDR"),
+    ("stripe", f"{INBOUND}.source.clientCertificate.sans", [], "", "at least 1 item"),
+    ("stripe", f"{INBOUND}.source.clientCertificate.sans", ["a.b"], "", "write a name of the cert"),
+    (
+        "stripe",
+        f"{INBOUND}.source.clientCertificate.caBundle",
+        "x",
+        "",
+        "write certificates in PEM",
+    ),
+    ("stripe", f"{INBOUND}.limits.body", "1Gi", "", "write a size in bytes, Ki or Mi"),
+    ("stripe", f"{INBOUND}.limits.body", "17Mi", "", "write a size of at most 16Mi"),
+    ("stripe", f"{INBOUND}.limits.body", "16777217", "", "write a size of at most 16Mi"),
+    ("stripe", f"{INBOUND}.limits.requestsPerSecond", 0, "", "greater than or equal to 1"),
+    ("hmac", f"{INBOUND}.hmac.header", "X Y", "", "write a header's name as letters"),
+    ("hmac", f"{INBOUND}.hmac.prefix", "sha256 ", "", "write what stands before the signature"),
+    *(
+        ("hmac", SIGNED, each, "", "write what is signed with {body} at its end")
+        for each in (
+            *("{body}.", "{timestamp}{body}", "{what}.{body}", "body", "{timestamp}{id}.{body}"),
+            *("{{body}", "{body}.{body}"),
+        )
+    ),
+    ("hmac", SIGNED, "{timestamp}.{timestamp}.{body}", "", "write each part of what is signed"),
+    ("hmac", f"{INBOUND}.hmac.timestampHeader", GONE, f"{INBOUND}.hmac", "write timestampHeader"),
+    ("hmac", f"{INBOUND}.hmac.idHeader", GONE, f"{INBOUND}.hmac", "write idHeader as well"),
+    ("hmac", SIGNED, "{id}.{body}", f"{INBOUND}.hmac", "write {timestamp} under signed as well"),
+    ("hmac", f"{INBOUND}.hmac.digest", "MD5", "", "'SHA256', 'SHA512' or 'SHA1'"),
+    ("hmac", f"{INBOUND}.hmac.encoding", "Hexagon", "", "'Hex' or 'Base64'"),
+    ("out", "spec.outbound.url", "http://a.example", "", "write the destination as an https URL"),
+    ("out", "spec.outbound.pin.publicKeys", ["sha256/x"], "", "write a pin as sha256/ and the"),
+    ("out", "spec.outbound.retries.schedule", ["0s"], "", "write a duration between 1s and 72h"),
+    ("out", "spec.outbound.sender", GONE, "", "required; add it"),
+]
