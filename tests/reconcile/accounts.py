@@ -30,6 +30,7 @@ from troth.world import observe
 from troth.world.broker_secrets import DIGEST, PUBLIC, STATE, TYPE
 from troth.world.facts import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
 from troth.world.ledger import kept_ledger
+from troth.world.signing_keys import ISSUERS
 
 Part = tuple[str, str]
 """What it is, and where or whose."""
@@ -118,7 +119,7 @@ NO_VIEW = gzip.compress(b"{}")
 def _tokens(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any]]:
     view = json.loads(gzip.decompress(data.get(observe.VIEW, NO_VIEW)))
     yield ("tokens", where), (sorted(data), view)
-    yield ("key", where), hashlib.sha256(data[observe.TOKEN_KEY]).hexdigest()
+    yield ("key", where), hashlib.sha256(data[ISSUERS.active]).hexdigest()
 
 
 def _marks(manifest: Manifest) -> Manifest:

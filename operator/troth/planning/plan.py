@@ -14,6 +14,7 @@ from troth.trust.grants import Rule, Slot
 from troth.world.broker_facts import AdminShown, Ledger, Place
 from troth.world.facts import Manifest
 from troth.world.keys import Key
+from troth.world.signing_keys import ISSUERS, Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class CreateTokenKey:
     """A key that signs tokens, to make and to keep in a new Secret; never replaces one there."""
 
     manifest: Manifest
+    slots: Slots = ISSUERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class PrepareTokenKey:
     ref: Ref
     uid: str
     resource_version: str
+    slots: Slots = ISSUERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ class ActivateTokenKey:
     uid: str
     resource_version: str
     retiring: Mapping[str, str] | None
+    slots: Slots = ISSUERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +188,13 @@ class IssueLeaf:
 class UpdatePublic:
     """The public part of a Secret that must be this; its key and certificate stay.
 
-    `over` is as in `Apply`.
+    `over` is as in `Apply`; `drops` names what of the public part goes.
     """
 
     manifest: Manifest
     uid: str
     over: str = ""
+    drops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

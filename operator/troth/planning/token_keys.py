@@ -21,15 +21,11 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
 from troth.world.facts import Content, TokenKey, TokensSecret
-from troth.world.observe import (
-    BUNDLE_MAP,
-    NEXT_TOKEN_KEY,
-    NEXT_TOKEN_KEY_MADE,
-    RETIRING_TOKEN_KEY,
-)
+from troth.world.observe import BUNDLE_MAP
+from troth.world.signing_keys import ISSUERS
 from troth.world.world import World
 
-PREPARED = (NEXT_TOKEN_KEY, NEXT_TOKEN_KEY_MADE)
+PREPARED = (ISSUERS.prepared, ISSUERS.prepared_made)
 
 
 def key_due(domain: TrustDomain, key: TokenKey, world: World, now: datetime) -> datetime:
@@ -176,7 +172,7 @@ class _Key:
 
     def retire(self) -> DropSlots:
         """Drop the key before."""
-        return self.drop((RETIRING_TOKEN_KEY,))
+        return self.drop((ISSUERS.retiring,))
 
     def drop(self, names: tuple[str, ...]) -> DropSlots:
         """Drop what is of no use."""

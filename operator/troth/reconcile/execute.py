@@ -201,7 +201,7 @@ class Executor:
             case CreateTokenKey():
                 return await self._writer.put(token_key_secret(step, self._clock.now()), "")
             case PrepareTokenKey():
-                data = next_token_key(self._clock.now())
+                data = next_token_key(step, self._clock.now())
             case ActivateTokenKey():
                 return await self._patch(step.ref, [*_unchanged(step), *token_key_moves(step)])
             case UpdateIssuer():
@@ -235,8 +235,8 @@ class Executor:
             metadata["resourceVersion"] = step.over
         if "annotations" in written:
             metadata["annotations"] = written["annotations"]
-        patch = {"metadata": metadata, "data": public_data(step.manifest)}
-        return await self._patch(Ref.of(step.manifest), patch)
+        data = public_data(step.manifest) | dict.fromkeys(step.drops)
+        return await self._patch(Ref.of(step.manifest), {"metadata": metadata, "data": data})
 
     async def _restart(self, step: Restart) -> Keys:
         """Change a workload's pod template as `kubectl rollout restart` does."""

@@ -18,6 +18,7 @@ from troth.planning.plan import (
     CreateTokenKey,
     IssueLeaf,
     PrepareRoot,
+    PrepareTokenKey,
     UpdateIssuer,
 )
 from troth.resources.algorithms import KeyAlgorithm
@@ -30,13 +31,8 @@ from troth.world.observe import (
     NEXT_KEY,
     NEXT_LEAF,
     NEXT_ROOTS,
-    NEXT_TOKEN_KEY,
-    NEXT_TOKEN_KEY_MADE,
     PASSWORD,
-    RETIRING_TOKEN_KEY,
     ROOTS,
-    TOKEN_KEY,
-    TOKEN_KEY_MADE,
     TRUSTSTORE,
     keystore_digest,
 )
@@ -58,27 +54,31 @@ def next_root(step: PrepareRoot, now: datetime) -> dict[str, str]:
 
 def token_key_secret(step: CreateTokenKey, now: datetime) -> Manifest:
     """Return the Secret of a new key that signs tokens."""
-    key = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
-    return _with_data(step.manifest, {TOKEN_KEY: key, TOKEN_KEY_MADE: format_time(now).encode()})
+    return _with_data(step.manifest, _new_token_key(step.slots.active, step.slots.made, now))
 
 
-def next_token_key(now: datetime) -> dict[str, str]:
+def next_token_key(step: PrepareTokenKey, now: datetime) -> dict[str, str]:
     """Return the data of a key to come, to be put beside the active one."""
-    key = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
-    data = {NEXT_TOKEN_KEY: key, NEXT_TOKEN_KEY_MADE: format_time(now).encode()}
+    data = _new_token_key(step.slots.prepared, step.slots.prepared_made, now)
     return {name: _encoded(value) for name, value in data.items()}
+
+
+def _new_token_key(name: str, made: str, now: datetime) -> dict[str, bytes]:
+    key = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
+    return {name: key, made: format_time(now).encode()}
 
 
 def token_key_moves(step: ActivateTokenKey) -> list[Manifest]:
     """Return the JSON patch operations by which the next key takes the active one's place."""
-    moves = ((NEXT_TOKEN_KEY, TOKEN_KEY), (NEXT_TOKEN_KEY_MADE, TOKEN_KEY_MADE))
+    slots = step.slots
+    moves = ((slots.prepared, slots.active), (slots.prepared_made, slots.made))
     operations: list[Manifest] = [
         {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"} for old, new in moves
     ]
     if step.retiring is None:
         return operations
     kept = _encoded(json.dumps(dict(step.retiring), sort_keys=True).encode())
-    return [{"op": "add", "path": f"/data/{RETIRING_TOKEN_KEY}", "value": kept}, *operations]
+    return [{"op": "add", "path": f"/data/{slots.retiring}", "value": kept}, *operations]
 
 
 def issuer_data(step: UpdateIssuer) -> dict[str, str]:

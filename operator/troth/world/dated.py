@@ -15,10 +15,13 @@ def dated(now: F, before: F | None, uptime: float) -> F:
         case IdentitySecret(), IdentitySecret() | None:
             roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
             leaf = before and before.leaf == now.leaf
+            named = observe.WEBHOOK_KEYS
+            keys = before and before.public.get(named) == now.public.get(named)
             return replace(
                 now,
                 roots_since=before.roots_since if before and roots else uptime,
                 leaf_since=before.leaf_since if before and leaf else uptime,
+                webhook_keys_since=before.webhook_keys_since if before and keys else uptime,
             )
         case Content(), Content() | None:
             same = before and before.text == now.text

@@ -65,8 +65,9 @@ class IdentitySecret(Fact):
     """An identity's Secret: its leaf, what is wrong with it, and what else it says in public.
 
     `keystore_intact` is whether there are keystores, made for just this leaf and these roots.
-    `roots_since` and `leaf_since` are since when, in seconds of this process's uptime, its roots
-    and its leaf are known to be what they are. `replaced_at` is when a leaf or a root in it last
+    `roots_since`, `leaf_since` and `webhook_keys_since` are since when, in seconds of this
+    process's uptime, its roots, its leaf and the keys of gateways are known to be what they are.
+    `replaced_at` is when a leaf or a root in it last
     took the place of another, None while it has what it began with.
     """
 
@@ -77,6 +78,7 @@ class IdentitySecret(Fact):
     replaced_at: datetime | None = None
     roots_since: float = 0.0
     leaf_since: float = 0.0
+    webhook_keys_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +154,13 @@ class TokenKey:
 
 
 @dataclass(frozen=True, slots=True)
-class TokensSecret(Fact):
-    """What an issuer of tokens works from: the public halves of its keys, and its view.
+class SigningSecret(Fact):
+    """A Secret with a key that signs tokens: the public halves of the keys in it.
 
     `prepared` is the key to come and `retiring` the one before, while a handover is under way.
     `spoilt` names data that is of no use: half of a key to come, a key before that cannot be read.
-    `view` and `bundle` are as they stand there, empty where they are not. `replaced_at` is when it
-    took the place of one that was lost, None of one that did not or does not tell. `narrowed` is
-    whether the view has not all it should, for want of room. `active_since` and `prepared_since`
-    are since when, in seconds of this process's uptime, the keys are known to be there.
+    `active_since` and `prepared_since` are since when, in seconds of this process's uptime, the
+    keys are known to be there.
     """
 
     active: TokenKey | None
@@ -168,17 +168,28 @@ class TokensSecret(Fact):
     prepared: TokenKey | None
     retiring: TokenKey | None
     spoilt: tuple[str, ...]
-    view: bytes = field(repr=False)
-    bundle: bytes = field(repr=False)
-    replaced_at: datetime | None = None
-    narrowed: bool = False
-    active_since: float = 0.0
-    prepared_since: float = 0.0
+    active_since: float = field(default=0.0, kw_only=True)
+    prepared_since: float = field(default=0.0, kw_only=True)
 
     @property
     def keys(self) -> tuple[TokenKey, ...]:
         """Every key to publish."""
         return tuple(each for each in (self.active, self.prepared, self.retiring) if each)
+
+
+@dataclass(frozen=True, slots=True)
+class TokensSecret(SigningSecret):
+    """What an issuer of tokens works from: the public halves of its keys, and its view.
+
+    `view` and `bundle` are as they stand there, empty where they are not. `replaced_at` is when it
+    took the place of one that was lost, None of one that did not or does not tell. `narrowed` is
+    whether the view has not all it should, for want of room.
+    """
+
+    view: bytes = field(repr=False)
+    bundle: bytes = field(repr=False)
+    replaced_at: datetime | None = None
+    narrowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,15 @@
 import base64
 import binascii
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pydantic_core import PydanticCustomError
 
 from troth.pki.authorities import Authority, load_authority
 from troth.pki.certificates import Leaf, parse_leaf
 from troth.pki.errors import PKIError
-from troth.pki.jwk import load_public_jwk, public_jwk
 from troth.pki.keys import load_private_key, same_key
 from troth.pki.pem import read_certificates
 from troth.resources.references import Ref
@@ -30,25 +27,23 @@ from troth.world.facts import (
     KnownAuthority,
     Manifest,
     Service,
-    TokenKey,
     TokensSecret,
     canonical,
 )
+from troth.world.signing_keys import ISSUERS, signing_keys
 
 LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
 KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
-PUBLIC = (ROOTS, PEERS)
+WEBHOOK_KEYS = "webhook-jwks.json"
+PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
 """In an authority's Secret: the CA to come with its key, and the certificates of the one before."""
-TOKEN_KEY, TOKEN_KEY_MADE = "current.key", "current.made"
-NEXT_TOKEN_KEY, NEXT_TOKEN_KEY_MADE, RETIRING_TOKEN_KEY = "next.key", "next.made", "retiring.jwk"
 VIEW, VIEW_STATE = "view.json.gz", "view.state"
 BUNDLE, BUNDLE_MAP = "bundle.json", "bundle-map.json"
 WHOLE, NARROWED = b"whole", b"narrowed"
-"""In an issuer's Secret: the key that signs and the one to come, each with when it was made, the
-public half of the one before, the view and whether it has all it should, and the bundle, which
-ConfigMaps have too."""
+"""In an issuer's Secret beside its keys: the view and whether it has all it should, and the bundle,
+which ConfigMaps have too."""
 NEVER = "never"
 """Of a Secret that has what it began with, in the annotation of when something was replaced."""
 AFTER_ALL = datetime.max.replace(tzinfo=UTC)
@@ -173,67 +168,15 @@ def tokens_secret(secret: Manifest) -> TokensSecret:
     """Return the facts of an issuer's Secret."""
     data = decoded(secret)
     common = fact_of(secret)
-    active = _token_key(data, TOKEN_KEY, TOKEN_KEY_MADE)
-    prepared = _token_key(data, NEXT_TOKEN_KEY, NEXT_TOKEN_KEY_MADE)
-    if prepared is not None and prepared.made_at is None:
-        prepared = None
-    retiring = _retiring_token_key(data)
     replaced = _replaced_at((secret["metadata"].get("annotations") or {}).get(REPLACED_AT))
-    message = (
-        f"{TOKEN_KEY} is not a P-256 private key that can be read; delete the Secret "
-        f"{common['ref']}, and another one is made"
-    )
     return TokensSecret(
         **common,
-        active=active,
-        fault=None if active else Fault("TokenKeyUnreadable", message),
-        prepared=prepared,
-        retiring=retiring,
-        spoilt=(
-            *(
-                each
-                for each in (NEXT_TOKEN_KEY, NEXT_TOKEN_KEY_MADE)
-                if each in data and not prepared
-            ),
-            *(each for each in (RETIRING_TOKEN_KEY,) if each in data and not retiring),
-        ),
+        **signing_keys(data, ISSUERS, common["ref"]),
         view=data.get(VIEW, b""),
         bundle=data.get(BUNDLE, b""),
         replaced_at=replaced if replaced != AFTER_ALL else None,
         narrowed=data.get(VIEW_STATE) == NARROWED,
     )
-
-
-def _token_key(data: Mapping[str, bytes], name: str, made: str) -> TokenKey | None:
-    """Return the public half of a key that signs tokens, if there is one that can."""
-    if name not in data:
-        return None
-    try:
-        key = load_private_key(data[name]).public_key()
-        return (
-            _as_token_key(key, data.get(made, b""))
-            if isinstance(key, EllipticCurvePublicKey)
-            else None
-        )
-    except PKIError:
-        return None
-
-
-def _retiring_token_key(data: Mapping[str, bytes]) -> TokenKey | None:
-    try:
-        document = json.loads(data.get(RETIRING_TOKEN_KEY, b""))
-        return _as_token_key(load_public_jwk(document)) if isinstance(document, dict) else None
-    except (ValueError, RecursionError):  # a PKIError is a ValueError
-        return None
-
-
-def _as_token_key(key: EllipticCurvePublicKey, made: bytes = b"") -> TokenKey:
-    jwk = public_jwk(key)
-    try:
-        made_at = parse_moment(made.decode("ascii", "replace"))
-    except PydanticCustomError:
-        made_at = None
-    return TokenKey(jwk["kid"], jwk["x"], jwk["y"], made_at)
 
 
 def network_policy(policy: Manifest) -> Content:

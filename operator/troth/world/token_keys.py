@@ -25,20 +25,19 @@ class TokenKeys:
     view_written: dict[str, float] = field(default_factory=dict)
     """When, in seconds of this process's uptime, Troth last wrote the view there; by name."""
 
-    def take(self, name: str, manifest: Manifest | None, uptime: float) -> None:
-        """Take in a Secret as it is now."""
+    def take(self, name: str, manifest: Manifest | None, uptime: float) -> bool:
+        """Take in a Secret as it is now; return whether other keys are to be published."""
         known = self.secrets.pop(name, None)
-        if manifest is None or not name.endswith(_SUFFIX):
-            return
-        now = observe.tokens_secret(manifest)
-        if known is None:
-            self.secrets[name] = replace(now, active_since=uptime, prepared_since=uptime)
-            return
-        self.secrets[name] = replace(
-            now,
-            active_since=known.active_since if known.active == now.active else uptime,
-            prepared_since=known.prepared_since if known.prepared == now.prepared else uptime,
-        )
+        if manifest is not None and name.endswith(_SUFFIX):
+            now = observe.tokens_secret(manifest)
+            kept = known is not None and known.active == now.active
+            coming = known is not None and known.prepared == now.prepared
+            self.secrets[name] = replace(
+                now,
+                active_since=known.active_since if known and kept else uptime,
+                prepared_since=known.prepared_since if known and coming else uptime,
+            )
+        return _published(known) != _published(self.secrets.get(name))
 
     def ref(self, domain: TrustDomain) -> Ref:
         """Return where a trust domain's issuer has its keys and its view."""
@@ -55,3 +54,8 @@ class TokenKeys:
     def named(self, domain: str) -> TokensSecret | None:
         """Return what the issuer of a trust domain of this name works from."""
         return self.secrets.get(domain + _SUFFIX)
+
+
+def _published(secret: TokensSecret | None) -> object:
+    """Return what of an issuer's Secret goes into bundles: its keys, while it is the domain's."""
+    return (secret.keys, secret.labels) if secret else None

@@ -28,12 +28,11 @@ from troth.world.observe import (
     KEYSTORE,
     PASSWORD,
     PEERS,
-    TOKEN_KEY,
-    TOKEN_KEY_MADE,
     TRUSTSTORE,
     VIEW,
     keystore_digest,
 )
+from troth.world.signing_keys import ISSUERS
 
 Drawn = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
@@ -60,9 +59,9 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 def token_key(data: dict[str, bytes]) -> str | None:
     """Return the kid of the key that signs tokens in a Secret, if one does."""
-    if TOKEN_KEY not in data:
+    if ISSUERS.active not in data:
         return None
-    key = load_pem_private_key(data[TOKEN_KEY], None).public_key()
+    key = load_pem_private_key(data[ISSUERS.active], None).public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     return key_id(key)
 
@@ -167,7 +166,7 @@ class _Likeness:
                     yield key, self._bundle(value.decode())
                 case _, name if name == VIEW:
                     yield key, self._told(json.loads(gzip.decompress(value)))
-                case _, name if name == TOKEN_KEY_MADE:
+                case _, name if name == ISSUERS.made:
                     yield key, self._told(value.decode())
                 case _, name if name == PASSWORD:
                     yield key, "a password"
