@@ -49,6 +49,7 @@ from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
+from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
 from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
 from troth.world.keys import (
@@ -295,6 +296,8 @@ def registry(*manifests: Manifest) -> Registry:
             case "Namespace":
                 metadata = manifest["metadata"]
                 declared.put_namespace(metadata["name"], metadata["labels"])
+            case "WebhookEndpoint":
+                declared.put_webhook(WebhookEndpoint.parse(manifest))
     return declared
 
 
@@ -493,6 +496,8 @@ class Cluster:
         standing = before["metadata"].get("annotations") or {}
         before["metadata"]["annotations"] = {**standing, **annotations}
         before["data"] |= public_data(step.manifest)
+        for name in step.drops:
+            before["data"].pop(name, None)
         return before
 
 

@@ -28,7 +28,8 @@ from troth.resources.references import Ref
 from troth.resources.service_identity import Protocol, ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import Network
-from troth.trust.edges import Edge, find_port
+from troth.trust.edge_question import find_port
+from troth.trust.edges import Edge
 from troth.world.facts import Content, Endpoint, Manifest
 
 

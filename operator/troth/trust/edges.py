@@ -10,10 +10,16 @@ from datetime import datetime
 
 from troth.resources.authentication import GATEWAY_TRUST_LIMIT, GatewayOnly
 from troth.resources.references import Ref
-from troth.resources.service_identity import Port, ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
-from troth.resources.trust_domain import Consent, TrustDomain
+from troth.resources.trust_domain import Consent
 from troth.trust.audiences import audience_fault, shared_audience
+from troth.trust.deliveries import (
+    delivered_by,
+    delivered_to,
+    gateway_delivers,
+    how_to_accept,
+)
+from troth.trust.edge_question import Check, Obstacle, Question, find_port
 from troth.trust.registry import Registry
 
 
@@ -27,45 +33,6 @@ class Edge:
     state: EdgeState
     reason: str = ""
     message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Why an edge is not live."""
-
-    state: EdgeState
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Everything that decides about one edge."""
-
-    registry: Registry
-    caller: Ref
-    callee: Ref
-    port: str
-    now: datetime
-
-    @property
-    def caller_identity(self) -> ServiceIdentity | None:
-        """The caller, if it is there and readable."""
-        return self.registry.identities.get(self.caller)
-
-    @property
-    def callee_identity(self) -> ServiceIdentity | None:
-        """The callee, if it is there and readable."""
-        return self.registry.identities.get(self.callee)
-
-    @property
-    def domains(self) -> tuple[TrustDomain | None, TrustDomain | None]:
-        """The trust domains of caller and callee."""
-        govern = self.registry.governance
-        return govern(self.caller.namespace).domain, govern(self.callee.namespace).domain
-
-
-Check = Callable[[Question], Obstacle | None]
 
 
 def peers_exist(question: Question) -> Obstacle | None:
@@ -92,19 +59,24 @@ def callee_accepts(question: Question) -> Obstacle | None:
         message = f"{callee} declares no port {port}; correct the name or add it to workload.ports"
         return Obstacle(EdgeState.AWAITING_CALLEE, "PortUndeclared", message)
     if port not in question.registry.declared(callee).accepts.get(question.caller, ()):
-        message = f"{callee} does not accept {question.caller} on {port}; add it to its accepts"
+        message = f"{callee} does not accept {question.caller} on {port}; {how_to_accept(question)}"
         return Obstacle(EdgeState.AWAITING_CALLEE, "NotAccepted", message)
     return None
 
 
 def caller_calls(question: Question) -> Obstacle | None:
-    """The caller declares the call, unless both domains take the callee's word alone."""
+    """The caller declares the call, unless both domains take the callee's word alone.
+
+    What a gateway hands on is not its own: its side is always declared, if only by an endpoint.
+    """
     identity = question.caller_identity
     assert identity is not None
-    if all(domain and domain.spec.consent is Consent.CALLEE for domain in question.domains):
-        return None
     called = question.registry.declared(question.caller).calls
     if question.port in called.get(question.callee, ()):
+        return None
+    if identity.spec.serves_webhooks is not None:
+        return gateway_delivers(question)
+    if all(domain and domain.spec.consent is Consent.CALLEE for domain in question.domains):
         return None
     for ref in (question.caller, question.callee):  # its domain might have asked for no consent
         governance = question.registry.governance(ref.namespace)
@@ -259,6 +231,7 @@ def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
     for peer in registry.naming(ref):
         theirs = registry.declared(peer)
         inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
+    inbound |= {(route.gateway, route.port) for route in delivered_to(registry, ref)}
     questions = [Question(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
     return (*(judge(question) for question in questions), *edges_from(registry, ref, now))
 
@@ -273,6 +246,9 @@ def edges_from(
     outbound = {(peer, port) for peer, ports in calls.items() if among(peer) for port in ports}
     for peer in filter(among, registry.naming(ref)):
         outbound |= {(peer, port) for port in registry.declared(peer).accepts.get(ref, ())}
+    outbound |= {
+        (route.target, route.port) for route in delivered_by(registry, ref) if among(route.target)
+    }
     questions = [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
     return tuple(judge(question) for question in questions)
 
@@ -285,8 +261,3 @@ def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:
         for edge in edges_of(registry, ref, now)
     }
     return tuple(edges[key] for key in sorted(edges))
-
-
-def find_port(identity: ServiceIdentity, name: str) -> Port | None:
-    """Return an identity's port of that name."""
-    return next((port for port in identity.spec.workload.ports if port.name == name), None)

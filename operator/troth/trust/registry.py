@@ -8,8 +8,10 @@ from typing import Self
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity, Workload
 from troth.resources.trust_domain import TrustDomain
+from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.declared import Ports, accepted, called
 from troth.trust.selectors import matches, overlap
+from troth.trust.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Registry:
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.invalid_domains: dict[str, str] = {}
         self.invalid_identities: dict[Ref, str] = {}
+        self.webhooks = Webhooks()
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
         self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._with_value: dict[tuple[str, str, str], set[Ref]] = defaultdict(set)
@@ -167,6 +170,21 @@ class Registry:
             for named in self._declared.pop(ref).names:
                 self._naming[named].discard(ref)
 
+    def put_webhook(self, endpoint: WebhookEndpoint) -> None:
+        """Declare or replace a WebhookEndpoint."""
+        self.revision += 1
+        self.webhooks.put(endpoint)
+
+    def refuse_webhook(self, ref: Ref, sentence: str) -> None:
+        """Note a WebhookEndpoint that exists and cannot be understood."""
+        self.revision += 1
+        self.webhooks.refuse(ref, sentence)
+
+    def drop_webhook(self, ref: Ref) -> None:
+        """Forget a WebhookEndpoint."""
+        self.revision += 1
+        self.webhooks.drop(ref)
+
     # What follows
 
     def identities_in(self, namespace: str) -> frozenset[Ref]:
@@ -183,7 +201,7 @@ class Registry:
 
     def neighbours(self, ref: Ref) -> frozenset[Ref]:
         """Return the identities that share a declared edge with this one, whoever declared it."""
-        named = self.declared(ref).names
+        named = self.declared(ref).names | self.webhooks.beside(ref)
         return self.naming(ref) | {peer for peer in named if peer in self.identities}
 
     def calling_api(self) -> frozenset[Ref]:

@@ -45,6 +45,8 @@ def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
         other for ref in inside for other in registry.same_audience(registry.identities[ref])
     }
     outside = {peer for ref in inside for peer in registry.neighbours(ref)}
+    for namespace in namespaces:
+        outside |= registry.webhooks.gateways_for(namespace) & registry.identities.keys()
     return {identity_key(ref) for ref in inside | outside}
 
 

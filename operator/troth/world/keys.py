@@ -40,6 +40,11 @@ def policy_key(ref: Ref) -> Key:
     return Key("TopicPolicy", ref)
 
 
+def webhook_key(ref: Ref) -> Key:
+    """Return the key of a WebhookEndpoint."""
+    return Key("WebhookEndpoint", ref)
+
+
 def view_key(domain: str) -> Key:
     """Return the key of what the issuer of a TrustDomain works from: who may have which tokens."""
     return Key(ISSUER_VIEW, Ref("", domain))

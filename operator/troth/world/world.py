@@ -17,7 +17,7 @@ from troth.resources.selectors import LabelSelector
 from troth.resources.service_identity import ServiceIdentity
 from troth.resources.topic_policy import TopicPolicy
 from troth.resources.trust_domain import TrustDomain
-from troth.resources.trust_domain_status import RotationPhase
+from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches
 from troth.trust.topic_grants import TopicGrant
@@ -43,17 +43,28 @@ from troth.world.facts import (
     Fact,
     IdentitySecret,
     Manifest,
-    TokensSecret,
     Unreadable,
 )
-from troth.world.keys import Key, Keys, broker_key, domain_key, identity_key, policy_key, view_key
+from troth.world.keys import (
+    Key,
+    Keys,
+    broker_key,
+    domain_key,
+    identity_key,
+    policy_key,
+    view_key,
+    webhook_key,
+)
 from troth.world.ledger import broker_of
 from troth.world.owners import named_after, owner_of, wanting_credential
 from troth.world.parsing import parsed
+from troth.world.rotating import rotating
 from troth.world.rotations import Rotations, rotation_key, target_key
 from troth.world.schemas import SCHEMAS, Schemas, known_as
 from troth.world.services import Services, reaches
 from troth.world.token_keys import TokenKeys
+from troth.world.webhook_signing import WebhookSigning, is_signing
+from troth.world.webhooks import take_webhook
 from troth.world.workloads import BUDGET, KINDS, Workloads
 
 F = TypeVar("F", bound=Fact)
@@ -76,6 +87,7 @@ class World:
     brokers: Brokers = field(init=False)
     tokens: TokenKeys = field(init=False)
     rotations: Rotations = field(init=False)
+    signing: WebhookSigning = field(default_factory=WebhookSigning)
     services: Services = field(default_factory=Services)
     schemas: Schemas = field(default_factory=Schemas)
     judged: dict[Ref, tuple[TopicGrant, ...]] = field(default_factory=dict)
@@ -173,6 +185,7 @@ class World:
             "MessageBroker": self._take_broker,
             "TopicPolicy": self._take_topic_policy,
             "CredentialRotation": self._take_rotation,
+            "WebhookEndpoint": self._take_webhook,
             "Namespace": self._take_namespace,
             "Service": self._take_service,
             "EndpointSlice": self._take_endpoints,
@@ -266,6 +279,11 @@ class World:
             return {key}
         return {key} | {target_key(each) for each in (before, after) if each is not None}
 
+    def _take_webhook(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        after, fault = parsed(manifest, WebhookEndpoint)
+        self._note_unreadable(webhook_key(ref), manifest, fault)
+        return take_webhook(self.registry, ref, after, fault)
+
     def _take_namespace(self, ref: Ref, manifest: Manifest | None) -> Keys:
         name, registry = ref.name, self.registry
         before = registry.namespaces.get(name)
@@ -314,20 +332,20 @@ class World:
         credential = manifest if manifest and is_credential(manifest) else None
         affected = self.brokers.take_secret(ref, credential, self.uptime)
         affected |= wanting_credential(ref, self.registry, self.brokers.messaging)
-        after = observe.identity_secret(manifest) if manifest and not credential else None
+        affected |= self.signing.take(ref, manifest, self.uptime, self.registry)
+        identitys = manifest if manifest and not (credential or is_signing(manifest)) else None
+        after = observe.identity_secret(identitys) if identitys else None
         affected |= self._take_written(self.secrets, ref, after) | self._rotating()
         if ref.namespace != self.own_namespace:
             return affected
         self.authorities.take(ref.name, manifest, self.uptime)
-        before = self.tokens.secrets.get(ref.name)
-        self.tokens.take(ref.name, manifest, self.uptime)
-        now = self.tokens.secrets.get(ref.name)
+        keys_changed = self.tokens.take(ref.name, manifest, self.uptime)
         for name, domain in self.registry.domains.items():
             if self.authorities.concern(domain, ref):
                 affected |= around_domain(self.registry, domain) | {domain_key(name)}
             if ref in (self.tokens.ref(domain), self.tokens.leaf_ref(domain)):
                 affected |= {domain_key(name), view_key(name)}
-                if _published(before) != _published(now):
+                if keys_changed:
                     affected |= federating(self.registry, domain)
         return affected
 
@@ -370,15 +388,7 @@ class World:
         )
 
     def _rotating(self) -> Keys:
-        """Return the trust domains whose next step may wait for what has just been seen."""
-        return {
-            domain_key(name)
-            for name, domain in self.registry.domains.items()
-            if domain.status.rotation.phase is not RotationPhase.IDLE
-            or domain.status.token_rotation.phase is not RotationPhase.IDLE
-            or ((known := self.authorities.of(domain)) and (known.prepared or known.retiring))
-            or ((keys := self.tokens.of(domain)) and (keys.prepared or keys.retiring))
-        }
+        return rotating(self.registry, self.authorities, self.tokens)
 
     # Reading
 
@@ -401,11 +411,6 @@ class World:
 
     def _pods(self, identity: Ref) -> LabelSelector:
         return self.registry.identities[identity].spec.workload.pod_selector
-
-
-def _published(secret: TokensSecret | None) -> object:
-    """Return what of an issuer's Secret goes into bundles: its keys, while it is the domain's."""
-    return (secret.keys, secret.labels) if secret else None
 
 
 def _version(manifest: Manifest) -> int:

@@ -1,0 +1,55 @@
+"""What is asked about one edge, everything that decides about it, and what stands in its way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.resources.references import Ref
+from troth.resources.service_identity import Port, ServiceIdentity
+from troth.resources.service_identity_status import EdgeState
+from troth.resources.trust_domain import TrustDomain
+from troth.trust.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an edge is not live."""
+
+    state: EdgeState
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that decides about one edge."""
+
+    registry: Registry
+    caller: Ref
+    callee: Ref
+    port: str
+    now: datetime
+
+    @property
+    def caller_identity(self) -> ServiceIdentity | None:
+        """The caller, if it is there and readable."""
+        return self.registry.identities.get(self.caller)
+
+    @property
+    def callee_identity(self) -> ServiceIdentity | None:
+        """The callee, if it is there and readable."""
+        return self.registry.identities.get(self.callee)
+
+    @property
+    def domains(self) -> tuple[TrustDomain | None, TrustDomain | None]:
+        """The trust domains of caller and callee."""
+        govern = self.registry.governance
+        return govern(self.caller.namespace).domain, govern(self.callee.namespace).domain
+
+
+Check = Callable[[Question], Obstacle | None]
+
+
+def find_port(identity: ServiceIdentity, name: str) -> Port | None:
+    """Return an identity's port of that name."""
+    return next((port for port in identity.spec.workload.ports if port.name == name), None)

@@ -1,0 +1,93 @@
+"""The declared WebhookEndpoints, and the call that each asks of its gateway."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from troth.resources.references import Ref
+from troth.resources.webhook_endpoint import WebhookEndpoint
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Route:
+    """What an inbound endpoint asks for: that its gateway calls its target, on one port."""
+
+    endpoint: Ref
+    gateway: Ref
+    target: Ref
+    port: str
+    path: str
+    workflow: str
+
+
+def route_of(endpoint: WebhookEndpoint) -> Route | None:
+    """Return what an endpoint asks for, None for an outbound one."""
+    inbound, gateway, target = endpoint.spec.inbound, endpoint.gateway, endpoint.target
+    if inbound is None or gateway is None or target is None:
+        return None
+    to = inbound.target
+    return Route(endpoint.ref, gateway, target, to.port, to.path, to.workflow)
+
+
+class Webhooks:
+    """The declared endpoints."""
+
+    def __init__(self) -> None:
+        self.endpoints: dict[Ref, WebhookEndpoint] = {}
+        self.invalid: dict[Ref, str] = {}
+        self._routes: dict[Ref, Route] = {}
+        self._through: dict[Ref, set[Route]] = defaultdict(set)
+        self._to: dict[Ref, set[Route]] = defaultdict(set)
+        self._of: dict[str, set[Route]] = defaultdict(set)
+
+    def put(self, endpoint: WebhookEndpoint) -> None:
+        """Declare or replace an endpoint."""
+        self.drop(endpoint.ref)
+        self.endpoints[endpoint.ref] = endpoint
+        route = route_of(endpoint)
+        if route is not None:
+            self._routes[endpoint.ref] = route
+            for index in self._indexes(route):
+                index.add(route)
+
+    def refuse(self, ref: Ref, sentence: str) -> None:
+        """Note an endpoint that exists and cannot be understood."""
+        self.drop(ref)
+        self.invalid[ref] = sentence
+
+    def drop(self, ref: Ref) -> None:
+        """Forget an endpoint."""
+        self.invalid.pop(ref, None)
+        self.endpoints.pop(ref, None)
+        route = self._routes.pop(ref, None)
+        if route is not None:
+            for index in self._indexes(route):
+                index.discard(route)
+
+    def _indexes(self, route: Route) -> tuple[set[Route], ...]:
+        namespace = route.endpoint.namespace
+        return self._through[route.gateway], self._to[route.target], self._of[namespace]
+
+    def route(self, ref: Ref) -> Route | None:
+        """Return what an endpoint asks for; nothing where it is not inbound, or not there."""
+        return self._routes.get(ref)
+
+    def through(self, gateway: Ref) -> tuple[Route, ...]:
+        """Return what is asked of a gateway, whether it exists and serves it or not, sorted."""
+        return tuple(sorted(self._through.get(gateway, ())))
+
+    def to(self, target: Ref) -> tuple[Route, ...]:
+        """Return what is asked for a target, whether it exists or not, sorted."""
+        return tuple(sorted(self._to.get(target, ())))
+
+    def unread_in(self, namespace: str) -> tuple[Ref, ...]:
+        """Return the endpoints of a namespace that cannot be understood, sorted."""
+        return tuple(sorted(ref for ref in self.invalid if ref.namespace == namespace))
+
+    def beside(self, ref: Ref) -> frozenset[Ref]:
+        """Return the gateways of a target, and the targets of a gateway."""
+        gateways = {route.gateway for route in self._to.get(ref, ())}
+        return frozenset(gateways.union(route.target for route in self._through.get(ref, ())))
+
+    def gateways_for(self, namespace: str) -> frozenset[Ref]:
+        """Return the gateways that endpoints of a namespace name."""
+        return frozenset(route.gateway for route in self._of.get(namespace, ()))
