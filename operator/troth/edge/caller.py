@@ -7,6 +7,7 @@ workload: a handler that asks on whose behalf it acts must not be told "on the c
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from troth.edge.delivery import Delivery
 from troth.edge.trace import TraceContext
 from troth.pki.token_checks import TransactionToken
 
@@ -21,6 +22,7 @@ class Caller:
     `transaction` is on whose behalf it calls, None where it brought no transaction token;
     `forwarded_by` the SPIFFE ID of the gateway that vouches for the workload, None where it is
     itself at the other end. `trace` is the W3C trace the request belongs to; nobody vouches for it.
+    `delivery` is the webhook's that a gateway hands on, None on ports that are not for webhooks.
     """
 
     workload: str
@@ -28,6 +30,7 @@ class Caller:
     transaction: TransactionToken | None = None
     forwarded_by: str | None = None
     trace: TraceContext | None = field(default=None, repr=False)
+    delivery: Delivery | None = None
 
     @property
     def subject(self) -> str | None:
@@ -41,7 +44,11 @@ class Caller:
 
     @property
     def request_id(self) -> str | None:
-        """The UUID that the issuer gave the transaction, the same at every hop."""
+        """The UUID that the issuer gave the transaction, the same at every hop; of a webhook's
+        delivery the one that its gateway gave it, which ends here.
+        """
+        if self.delivery is not None:
+            return self.delivery.txn
         return self.transaction.transaction if self.transaction else None
 
 

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from troth.pki import strict_json
 from troth.pki.errors import SPIFFEIDError
+from troth.pki.jwk import key_id, load_public_jwk
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.tokens import parse_scopes
 from troth.resources.model import spelled
@@ -163,6 +165,55 @@ class Messages(_Part):
         return self
 
 
+class WebhookEndpoint(_Part):
+    """An endpoint whose deliveries come here: its name with its namespace, the path that they come
+    to, and the workflow that they are for.
+    """
+
+    name: str
+    path: str
+    workflow: str
+
+
+class KeySet(_Part):
+    """Public keys as JWKs (RFC 7517 section 5)."""
+
+    keys: tuple[Mapping[str, str], ...]
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if len(self.public) != len(self.keys):
+            raise ValueError("a key is there twice")
+        return self
+
+    @cached_property
+    def public(self) -> Mapping[str, EllipticCurvePublicKey]:
+        """The keys, by `kid`."""
+        read = [load_public_jwk(each) for each in self.keys]
+        return {key_id(key): key for key in read}
+
+
+class Webhooks(_Part):
+    """A port for webhooks alone: the gateway that hands them on, and the keys it signs with."""
+
+    gateway: WorkloadID
+    issuer: WorkloadID
+    keys: KeySet
+    port: str
+    endpoints: tuple[WebhookEndpoint, ...]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.issuer != self.gateway:
+            raise ValueError("a gateway signs for itself")
+        return self
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The endpoints' names."""
+        return frozenset(each.name for each in self.endpoints)
+
+
 class Document(_Part):
     """What `identity.json` says. `issuers` and `issuer_ids` are by trust domain."""
 
@@ -177,6 +228,15 @@ class Document(_Part):
     requires: Requires
     starts_transactions: StartsTransactions | None = None
     messages: tuple[Messages, ...] = ()
+    webhooks: tuple[Webhooks, ...] = ()
+
+    @cached_property
+    def gateways(self) -> Mapping[str, Mapping[str, Webhooks]]:
+        """Who hands webhooks on, by the ports that are for them alone, and by its SPIFFE ID."""
+        found: dict[str, dict[str, Webhooks]] = {}
+        for each in self.webhooks:
+            found.setdefault(each.port, {})[each.gateway] = each
+        return found
 
     @cached_property
     def callers(self) -> Mapping[str, Accepted]:
@@ -203,4 +263,6 @@ def parse_document(text: bytes | str) -> Document:
         document.messages
     ):
         raise DocumentError("messages: a policy is listed twice for one action and group")
+    if len({(each.port, each.gateway) for each in document.webhooks}) != len(document.webhooks):
+        raise DocumentError("webhooks: a gateway is listed twice for one port")
     return document

@@ -2,9 +2,9 @@
 
 Pure: it knows no server and no framework, reads no files and no clock. The questions are asked in
 one order, from the wire upwards: who is at the other end, for whom it may speak, whether that
-caller is accepted on this port, whether the token is the caller's, on whose behalf it calls. What
-was found out for the same certificate and the same tokens is kept, until the identity's files
-change; times are looked at with every request.
+caller is accepted on this port, whether the token is the caller's, on whose behalf it calls, or
+which webhook's delivery it hands on. What was found out for the same certificate and the same
+tokens is kept, until the identity's files change; times are looked at with every request.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from troth.edge.caller import Caller
+from troth.edge.delivery import delivered
 from troth.edge.document import RequiredToken
 from troth.edge.forwarded import parse_forwarded
 from troth.edge.kept import Kept
@@ -80,6 +81,11 @@ class Guard:
             peer = self._peer(snapshot, chain, now)
             holder = self._holder(snapshot, peer, presented)
             standing = self._standing(snapshot, holder, presented, now)
+            gateways = snapshot.document.gateways.get(self.port)
+            if gateways is not None:
+                at_the_end = peer.spiffe_id if peer else None
+                delivery = delivered(gateways, at_the_end, presented, snapshot.spiffe_id, now)
+                return Caller(standing.workload, standing.scopes, trace=trace, delivery=delivery)
             transaction = self._transaction(snapshot, presented, now)
         except RefusedError as error:
             return refusal(error, peer.spiffe_id if peer else None, _trace_id(trace))
@@ -107,7 +113,7 @@ class Guard:
             if required is None or required.proof_of_possession != _OPTIONAL:
                 raise RefusedError("certificate-missing")
             return None
-        if presented.forwarded:
+        if presented.forwarded and self.port not in snapshot.document.gateways:
             accepted = snapshot.document.callers.get(peer.spiffe_id)
             if accepted is not None and accepted.forwarded.get(self.port):
                 return _client(peer, presented)

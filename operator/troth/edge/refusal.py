@@ -25,9 +25,19 @@ _SENTENCES = {
     "start a transaction.",
     "transaction-signature": "The transaction token's signature is not that of a key known here.",
     "context-missing": "The transaction token lacks a part of the context that is required here.",
+    "webhook-gateway": "This port is for webhooks, and only their gateway is heard on it.",
+    "webhook-token-missing": "This port is for webhooks; their gateway sends the token of the "
+    "delivery with each request.",
+    "webhook-token-signature": "The webhook's token is not signed with a key of the gateway's that "
+    "is known here.",
+    "webhook-token-endpoint": "The webhook's token is of an endpoint that does not lead here.",
     "scope-missing": "The caller does not have the scopes that this needs.",
 }
-_ANSWERED = {"token-key": "token-signature", "transaction-key": "transaction-signature"}
+_ANSWERED = {
+    "token-key": "token-signature",
+    "transaction-key": "transaction-signature",
+    "webhook-token-key": "webhook-token-signature",
+}
 _OF_TOKENS = "token-"
 
 
@@ -80,6 +90,6 @@ def refusal(
     error: RefusedError, peer: str | None, request: str | None, scopes: tuple[str, ...] = ()
 ) -> Refusal:
     """The refusal that a failed check becomes."""
-    answered = _ANSWERED.get(error.code)
-    sentence = _SENTENCES[answered] if answered else str(error)
+    answered = _ANSWERED.get(error.code, error.code)
+    sentence = _SENTENCES[answered] if answered in _ANSWERED.values() else str(error)
     return Refusal(error.code, sentence, peer, request, scopes)
