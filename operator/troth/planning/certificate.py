@@ -18,6 +18,7 @@ from troth.planning.leaf import LeafQuestion, why_issue
 from troth.planning.messages import messages_of
 from troth.planning.peers import Peers, identity_document, listed, standing_document, standing_names
 from troth.planning.plan import IssueLeaf, UpdatePublic
+from troth.planning.webhook_trust import key_set, webhooks_of
 from troth.resources.authentication import Certificate
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
@@ -25,7 +26,7 @@ from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge
 from troth.world.facts import REPLACED_AT, Fault, IdentitySecret, Manifest
-from troth.world.observe import NEVER, PEERS, ROOTS
+from troth.world.observe import NEVER, PEERS, ROOTS, WEBHOOK_KEYS
 from troth.world.world import World
 
 AWAITING = frozenset({"AuthorityNotReady"})
@@ -86,7 +87,8 @@ def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[Upd
     """Return the update of the public part of a Secret, if it says anything else."""
     if not _stale(secret, manifest):
         return ()
-    return (UpdatePublic(manifest, secret.uid, over=view.kept_from(secret)),)
+    drops = tuple(sorted(secret.public.keys() - manifest["stringData"].keys()))
+    return (UpdatePublic(manifest, secret.uid, view.kept_from(secret), drops),)
 
 
 def _is_first(view: View) -> bool:
@@ -197,6 +199,7 @@ def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
     """Return the Secret without its private part."""
     standing = standing_document(view.secret.public.get(PEERS, "") if view.secret else "")
     peers = _peers(view, world, standing)
+    keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -205,6 +208,7 @@ def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
         "stringData": {
             ROOTS: bundle_text(view.anchors),
             PEERS: identity_document(view.identity, own_id, peers),
+            **keys,
         },
     }
 
@@ -228,7 +232,9 @@ def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
         else (standing_names(standing, "issuers"), standing_names(standing, "issuerIDs"))
     )
     messages = messages_of(view.identity.ref, view.topics, world, standing)
-    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages)
+    inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
+    webhooks = webhooks_of(inbound, ids, world, standing)
+    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
 
 
 def _in_force(

@@ -48,6 +48,8 @@ class View:
     topics: tuple[TopicGrant, ...]
     """Its own grants, and those of whoever else publishes by a policy by which it consumes."""
     reach: Reach
+    unread_webhooks: bool
+    """Whether an endpoint of its namespace cannot be read, that may lead to it."""
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
@@ -74,7 +76,7 @@ class View:
         """
         suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
         suspended |= any(grant.state is GrantState.SUSPENDED for grant in self.topics)
-        unsettled = suspended or self.reach.unsettled
+        unsettled = suspended or self.reach.unsettled or self.unread_webhooks
         kept = unsettled or self.domain is None or self.shared is not None
         return child.resource_version if child is not None and kept else ""
 
@@ -103,6 +105,7 @@ def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
         edges=edges,
         topics=tuple(_topics(ref, world)),
         reach=reach_of(ref, world),
+        unread_webhooks=bool(world.registry.webhooks.unread_in(ref.namespace)),
         trust_turns=tuple(_trust_turns(ref, edges, world)),
         reissue_wait=_reissue_wait(identity, domain, known, world),
         rotations=world.rotations.of(identity_key(ref)),

@@ -41,6 +41,7 @@ class Peers:
     issuers: Mapping[str, str]
     issuer_ids: Mapping[str, str]
     messages: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    webhooks: tuple[Mapping[str, Any], ...] = ()
 
 
 def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -> str:
@@ -84,6 +85,8 @@ def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -
         }
     if peers.messages:
         document["messages"] = peers.messages
+    if peers.webhooks:
+        document["webhooks"] = peers.webhooks
     return to_json(document, indent=2).decode() + "\n"
 
 

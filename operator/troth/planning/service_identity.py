@@ -19,6 +19,8 @@ from troth.planning.network_rules import keep_open
 from troth.planning.plan import Apply, Plan
 from troth.planning.restarts import Rollout, plan_rollout
 from troth.planning.strangers import pods_in
+from troth.planning.webhook_signing import COMING as SIGNING_COMES
+from troth.planning.webhook_signing import plan_webhook_signing
 from troth.resources.conditions import Verdict
 from troth.resources.scalars import format_time
 from troth.resources.service_identity import Enforcement
@@ -33,7 +35,7 @@ from troth.world.world import World
 GATEWAY_WARNING = timedelta(days=14)
 """How long before its end gateway-only trust begins to warn."""
 
-ON_ITS_WAY = COMING | {"AuthorityNotReady", "PolicyPending"}
+ON_ITS_WAY = COMING | SIGNING_COMES | {"AuthorityNotReady", "PolicyPending"}
 """Reasons that pass without a person doing anything."""
 
 
@@ -50,12 +52,14 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     certificate = plan_certificate(view, world)
     brokers = plan_broker_credentials(view, world)
     network = _plan_network(view, world)
+    signing = plan_webhook_signing(view, world)
     judged = [
         certificate.verdict,
         network.verdict,
         *brokers.verdicts,
         *_gateway_verdict(view),
         *_tokens_verdict(view, world),
+        *signing.verdicts,
     ]
     agreed = peers_agree(identity, view.edges)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
@@ -63,15 +67,20 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     rolled_out = (rollout.verdict,) if rollout else ()
     # what is about to be replaced is not worth a restart
     restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
-    dues = (*_dues(view, certificate.leaf), *_turn(view, rollout), *brokers.dues(now))
+    dues = (
+        *_dues(view, certificate.leaf),
+        *_turn(view, rollout),
+        *brokers.dues(now),
+        *signing.dues,
+    )
     conditions = (*summary, *judged, agreed, *rolled_out)
     return Plan(
         key,
         identity.metadata.uid,
-        steps=(*certificate.steps, *brokers.steps, *network.steps, *restart),
+        steps=(*certificate.steps, *brokers.steps, *network.steps, *signing.steps, *restart),
         status=_status(view, conditions, certificate.leaf, brokers),
         previous_status=identity.status.manifest(),
-        due=min((due for due in dues if due > now), default=None),
+        due=min((due for due in (*dues, *signing.dues) if due > now), default=None),
     )
 
 
