@@ -12,7 +12,7 @@ from troth.webhooks.schemes.scheme import Key, Scheme, Stamp, Verified
 NOW = 1_700_000_000
 TOLERANCE = 300
 URL = "https://hooks.shop.example/shop/payments"
-BODY = b'{"id": "evt_1", "event_id": "evt_1", "amount": 12}'
+BODY = b'{"id": "evt_1", "event_id": "ntf_1", "amount": 12}'
 STAMP = Stamp(NOW, "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W")
 
 PLAIN = b"It's a Secret to Everybody"
