@@ -178,13 +178,35 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
         ("hmac", SIGNED, each, "", "write what is signed with {body} at its end")
         for each in (
             *("{body}.", "{timestamp}{body}", "{what}.{body}", "body", "{timestamp}{id}.{body}"),
-            *("{{body}", "{body}.{body}"),
+            *("{{body}", "{body}.{body}", "é{body}", "{timestamp}\t{body}"),
         )
     ),
     ("hmac", SIGNED, "{timestamp}.{timestamp}.{body}", "", "write each part of what is signed"),
     ("hmac", f"{INBOUND}.hmac.timestampHeader", GONE, f"{INBOUND}.hmac", "write timestampHeader"),
     ("hmac", f"{INBOUND}.hmac.idHeader", GONE, f"{INBOUND}.hmac", "write idHeader as well"),
     ("hmac", SIGNED, "{id}.{body}", f"{INBOUND}.hmac", "write {timestamp} under signed as well"),
+    ("hmac", SIGNED, "{timestamp}1{body}", "", "write no digit after {timestamp}"),
+    (
+        "hmac",
+        f"{INBOUND}.hmac.idHeader",
+        "x-SIGNATURE",
+        f"{INBOUND}.hmac",
+        "write another header under idHeader; header names",
+    ),
+    (
+        "hmac",
+        f"{INBOUND}.hmac.timestampHeader",
+        "x-signature",
+        f"{INBOUND}.hmac",
+        "write another header under timestampHeader; header names",
+    ),
+    (
+        "hmac",
+        f"{INBOUND}.hmac.timestampHeader",
+        "X-Id",
+        f"{INBOUND}.hmac",
+        "write another header under idHeader; timestampHeader names",
+    ),
     ("hmac", f"{INBOUND}.hmac.digest", "MD5", "", "'SHA256', 'SHA512' or 'SHA1'"),
     ("hmac", f"{INBOUND}.hmac.encoding", "Hexagon", "", "'Hex' or 'Base64'"),
     ("out", "spec.outbound.url", "http://a.example", "", "write the destination as an https URL"),

@@ -115,6 +115,21 @@ def _named_with(part: str, header: str) -> Rule:
     )
 
 
+def _apart(one: str, other: str) -> Rule:
+    fields = tuple(each.replace("H", "_h") for each in (one, other))
+
+    def holds(it: Model) -> bool:
+        first, second = (getattr(it, field) for field in fields)
+        return first is None or second is None or first.lower() != second.lower()
+
+    return Rule(
+        cel=f"!has(self.{one}) || !has(self.{other}) || "
+        f"self.{one}.lowerAscii() != self.{other}.lowerAscii()",
+        message=f"write another header under {other}; {one} names this one",
+        holds=holds,
+    )
+
+
 class DescribedHMAC(Model):
     """An HMAC that no scheme has a name for."""
 
@@ -127,6 +142,9 @@ class DescribedHMAC(Model):
             "nothing",
             holds=lambda it: it.timestamp_header is None or "{timestamp}" in it.signed,
         ),
+        _apart("header", "timestampHeader"),
+        _apart("header", "idHeader"),
+        _apart("timestampHeader", "idHeader"),
     )
 
     header: HeaderName

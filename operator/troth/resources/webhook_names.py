@@ -65,15 +65,21 @@ SignaturePrefix = Annotated[
 ]
 _WHAT = ("{timestamp}", "{id}", "{method}", "{url}")
 _NAMES = "|".join(each.strip("{}") for each in _WHAT)
+_BETWEEN = r"[\n -z|~]"
 
 SignedText = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128),
     # without text between them one part could end elsewhere, and another delivery be signed alike
     matching(
-        f"^[^{{}}]*([{{]({_NAMES})[}}][^{{}}]+)*[{{]body[}}]$",
+        f"^{_BETWEEN}*([{{]({_NAMES})[}}]{_BETWEEN}+)*[{{]body[}}]$",
         "write what is signed with {body} at its end, and before it any of {timestamp}, {id}, "
-        "{method} and {url} with text between them, such as {timestamp}.{body}",
+        "{method} and {url} with ASCII text between them, such as {timestamp}.{body}",
+    ),
+    Rule(
+        cel="!self.matches('[{]timestamp[}][0-9]')",
+        message="write no digit after {timestamp}, where the time could go on",
+        holds=lambda text: re.search("[{]timestamp[}][0-9]", text, re.ASCII) is None,
     ),
     Rule(
         cel=f"[{', '.join(repr(each) for each in _WHAT)}].all(p, size(self.split(p)) <= 2)",

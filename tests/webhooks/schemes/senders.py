@@ -129,7 +129,7 @@ FULL_HMAC = _sender(
     described=Described(
         header="X-Signature",
         prefix="sha512=",
-        signed="v9:{method} {url}\n{id}|{timestamp}.{body}".replace("\n", " "),
+        signed="v9:{method} {url}\n{id}|{timestamp}.{body}",
         digest="SHA512",
         timestamp_header="X-Time",
         id_header="X-Id",

@@ -49,7 +49,9 @@ _SENT = frozenset({ID, METHOD})
 
 def parse_signed_text(template: str) -> SignedText:
     """Return what a template says is signed; raises `ValueError`, which says what to mend."""
-    if not (template.isascii() and template.isprintable() and len(template) <= _LONGEST):
+    # Some senders put each field on a line of its own; a header's value has no line break in it.
+    printable = template.replace("\n", "").isprintable()
+    if not (template.isascii() and printable and len(template) <= _LONGEST):
         raise ValueError(f"signed: write at most {_LONGEST} printable characters of ASCII")
     texts = _FIELD.split(template)
     literals, names = texts[::2], texts[1::2]
