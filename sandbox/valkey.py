@@ -19,8 +19,8 @@ NAME = "valkey-server"
 READY_SECONDS = 20.0
 BIND_ATTEMPTS = 5
 
-DURABLE = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
-"""What a replay store is: a killed process forgets nothing, and nothing is evicted."""
+DURABLE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+"""What a replay store is: what it has confirmed it has written down, and it evicts nothing."""
 
 
 class ValkeyServer:

@@ -11,9 +11,10 @@ started anew, costs no delivery.
 What must be true of the server:
 - It evicts nothing (`maxmemory-policy noeviction`): what it drops for room is accepted again. That
   is looked at with each connection, and a server that might evict is not used.
-- What it has confirmed it still knows after a crash (`appendonly yes`; of a crash of the machine
-  itself, `appendfsync always`). Without, deliveries are let through again that are still fresh; a
-  warning says so. A failover to a replica that was behind is the same.
+- What it has confirmed it still knows after a crash: `appendonly yes`, and `appendfsync always`.
+  With `everysec` the last two seconds can be lost, with no file everything; what is still fresh
+  then is let through again. A server without a file is warned of. A failover to a replica that was
+  behind forgets as much as that had not seen.
 """
 
 import asyncio
