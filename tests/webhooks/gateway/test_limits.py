@@ -1,0 +1,13 @@
+"""As many requests a second as the endpoint says."""
+
+from troth.webhooks.gateway.limits import Bucket
+
+
+def test_a_bucket_gives_a_seconds_worth_at_once_and_then_as_it_fills() -> None:
+    now = 50.0
+    bucket = Bucket(4, lambda: now)
+    assert [bucket.take() for _ in range(6)] == [True] * 4 + [False] * 2
+    now += 0.25
+    assert [bucket.take() for _ in range(2)] == [True, False]
+    now += 1000
+    assert [bucket.take() for _ in range(6)] == [True] * 4 + [False] * 2

@@ -1,0 +1,95 @@
+"""Endpoints are served whole or not at all, each at its own path."""
+
+from typing import Any
+
+import pytest
+
+from tests.webhooks.gateway.running import SECRET, compiled, endpoint, secret
+from troth.webhooks.endpoint import EndpointError
+from troth.webhooks.gateway.routes import Routes, Served, served
+
+
+def made(name: str = "shop/stripe", **changed: Any) -> Served:
+    return served(compiled(endpoint(name, **changed)))
+
+
+def paths(routes: Routes, *asked: bytes) -> list[str | None]:
+    found = map(routes.find, asked)
+    return [each.endpoint.endpoint if each else None for each in found]
+
+
+def test_every_key_of_the_secret_is_one_of_the_endpoints() -> None:
+    found = served(compiled(endpoint(), k1=SECRET, k2=secret(2)) | {"other": b"x"})
+    assert [key.id for key in found.keys] == ["k1", "k2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({}, "endpoint.json is missing"),
+        ({"endpoint.json": b"{"}, "not JSON"),
+        (compiled(endpoint(tolerance=0)), "tolerance"),
+        (compiled(endpoint(more=1)), "more"),
+        (compiled(endpoint(), k1="whsec_short"), "key.k1"),
+        (compiled(endpoint(), k1=SECRET, k2="nonsense"), "key.k2"),
+        ({"endpoint.json": compiled(endpoint())["endpoint.json"]}, "no key"),
+        (compiled(endpoint(), **{f"k{n}": secret(n) for n in range(17)}), "more than 16 keys"),
+        (
+            compiled(
+                endpoint(source={"clientCertificate": {"sans": ["DNS:a"], "authorities": "x"}})
+            ),
+            "no certificates",
+        ),
+    ],
+)
+def test_an_endpoint_with_one_part_that_makes_no_sense_is_not_served(
+    data: dict[str, bytes], why: str
+) -> None:
+    with pytest.raises(EndpointError, match=why) as caught:
+        served(data)
+    assert "nonsense" not in str(caught.value)
+
+
+def test_keys_show_in_no_repr() -> None:
+    shown = repr(served(compiled(endpoint())))
+    assert SECRET.removeprefix("whsec_") not in shown
+    assert repr(b"\x01" * 32) not in shown
+
+
+def test_an_entry_is_replaced_moved_and_taken_away() -> None:
+    routes = Routes()
+    routes.put("a", made("shop/a"))
+    routes.put("b", made("shop/b"))
+    assert paths(routes, b"/shop/a", b"/shop/b") == ["shop/a", "shop/b"]
+    routes.put("a", made("shop/a", path="/shop/moved"))
+    assert paths(routes, b"/shop/a", b"/shop/moved") == [None, "shop/a"]
+    routes.put("a", None)
+    routes.put("never there", None)
+    assert paths(routes, b"/shop/moved", b"/shop/b") == [None, "shop/b"]
+    assert [each.endpoint.endpoint for each in routes] == ["shop/b"]
+
+
+def test_nobody_takes_the_path_of_another() -> None:
+    routes = Routes()
+    routes.put("a", made("shop/a"))
+    routes.put("b", made("shop/b"))
+    with pytest.raises(EndpointError, match="another endpoint has it"):
+        routes.put("b", made("shop/b", path="/shop/a"))
+    assert paths(routes, b"/shop/a", b"/shop/b") == ["shop/a", "shop/b"]
+
+
+def test_a_new_version_of_an_endpoint_does_not_begin_with_a_full_bucket() -> None:
+    routes = Routes()
+    limits = {"body": 100, "requestsPerSecond": 2}
+    routes.put("a", made("shop/a", limits=limits))
+    before = routes.find(b"/shop/a")
+    assert before is not None
+    routes.put("a", made("shop/a", limits=limits, tolerance=60))
+    after = routes.find(b"/shop/a")
+    assert after is not None
+    assert after.endpoint.tolerance == 60
+    assert after.bucket is before.bucket
+    routes.put("a", made("shop/a", limits=limits | {"requestsPerSecond": 3}))
+    changed = routes.find(b"/shop/a")
+    assert changed is not None
+    assert changed.bucket.rate == 3

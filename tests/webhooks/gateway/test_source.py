@@ -1,0 +1,221 @@
+"""A sender's certificate counts at the endpoint that trusts its root and names it; nowhere else.
+
+The gateway is served with TLS that believes the roots of all endpoints at once.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from tests.edge.mounts import known
+from tests.edge.serving import ROOTS
+from tests.pki.builders import Made, by_hand, permitting
+from tests.webhooks.gateway.running import GATEWAY, Quiet, until
+from troth.edge import uvicorn as edge
+from troth.webhooks.endpoint import ClientCertificate, EndpointError, Source
+from troth.webhooks.gateway.reading import Receive, Scope, Send
+from troth.webhooks.gateway.source import Admission, Proxies
+
+URI = "spiffe://provider.example/ns/hooks/sa/sender"
+ROOT, OTHER_ROOT = by_hand("a sender's root"), by_hand("another root")
+
+
+def leaf(
+    root: Made = ROOT,
+    names: tuple[x509.GeneralName, ...] = (x509.UniformResourceIdentifier(URI),),
+    **changed: Any,
+) -> Made:
+    purposes = changed.pop("purposes", [ExtendedKeyUsageOID.CLIENT_AUTH])
+    return by_hand("sender", root, ca=False, names=list(names), purposes=purposes, **changed)
+
+
+def admission(*sans: str, roots: Made = ROOT) -> Admission:
+    wanted = ClientCertificate(sans=sans or (f"URI:{URI}",), authorities=roots.pem.decode())
+    return Admission(Source(client_certificate=wanted))
+
+
+def refusal(of: Admission, *chain: Made, now: float | None = None) -> str | None:
+    shown = [each.pem.decode() for each in chain]
+    scope = {"extensions": {"tls": {"client_cert_chain": shown}}}
+    return of.refusal(None, scope, time.time() if now is None else now)
+
+
+def test_a_certificate_is_accepted_by_its_root_and_its_name() -> None:
+    assert refusal(admission(), leaf()) is None
+    assert (
+        refusal(admission("DNS:hooks.example"), leaf(names=(x509.DNSName("hooks.example"),)))
+        is None
+    )
+    assert refusal(admission(), leaf(OTHER_ROOT)) == "certificate-unexpected"
+    assert refusal(admission("URI:spiffe://other/x"), leaf()) == "certificate-unexpected"
+    assert refusal(admission(f"DNS:{URI}"), leaf()) == "certificate-unexpected"
+    assert refusal(admission()) == "certificate-missing"
+    assert admission().refusal(None, {}, 0) == "certificate-missing"
+
+
+def test_a_chain_is_followed_to_the_root() -> None:
+    between = by_hand("between", ROOT)
+    assert refusal(admission(), leaf(between), between) is None
+    assert refusal(admission(), leaf(between)) == "certificate-unexpected"
+    assert refusal(admission(), leaf(between), by_hand("between", OTHER_ROOT)) is not None
+
+
+def test_a_certificate_for_servers_alone_is_none_of_a_client() -> None:
+    server = leaf(purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+    assert refusal(admission(), server) == "certificate-unexpected"
+
+
+def test_what_was_accepted_is_no_longer_when_it_has_expired() -> None:
+    of, short = admission(), leaf(lifetime=timedelta(hours=1))
+    assert refusal(of, short) is None
+    assert refusal(of, short) is None
+    assert refusal(of, short, now=time.time() + 3700) == "certificate-unexpected"
+
+
+def test_however_many_certificates_are_shown_few_are_remembered() -> None:
+    of = admission()
+    for _ in range(70):
+        assert refusal(of, leaf()) is None
+    assert of._certificates is not None
+    assert len(of._certificates._known) <= 64
+
+
+def test_what_is_no_certificate_is_refused() -> None:
+    scope = {"extensions": {"tls": {"client_cert_chain": ["nonsense"]}}}
+    assert admission().refusal(None, scope, 0) == "certificate-unexpected"
+
+
+@pytest.mark.parametrize("san", ["URI:", "spiffe://a/b", "IP:1.2.3.4"])
+def test_a_name_is_of_a_kind_that_is_known(san: str) -> None:
+    with pytest.raises(EndpointError):
+        admission(san)
+
+
+CONSTRAINED = by_hand(
+    "a constrained root", constraints=permitting(x509.UniformResourceIdentifier("provider.example"))
+)
+
+
+def test_a_root_that_constrains_uris_vouches_for_those_it_may() -> None:
+    of = admission(f"URI:{URI}", "URI:spiffe://other.example/a", "DNS:a", roots=CONSTRAINED)
+    others = (x509.UniformResourceIdentifier("spiffe://other.example/a"),)
+    address = (x509.UniformResourceIdentifier(URI), x509.IPAddress(ip_address("10.0.0.1")))
+    server = [ExtendedKeyUsageOID.SERVER_AUTH]
+    between = by_hand("between", CONSTRAINED)
+    assert refusal(of, leaf(CONSTRAINED)) is None
+    assert refusal(of, leaf(CONSTRAINED), CONSTRAINED) is None
+    assert refusal(of, leaf(between), between) is None
+    assert refusal(of, leaf(between)) == "certificate-unexpected"
+    assert refusal(of, leaf(CONSTRAINED, others)) == "certificate-unexpected"
+    assert refusal(of, leaf(CONSTRAINED, address)) == "certificate-unexpected"
+    assert refusal(of, leaf(CONSTRAINED, purposes=server)) == "certificate-unexpected"
+    assert refusal(of, leaf()) == "certificate-unexpected"
+    late = time.time() + 400 * 24 * 3600
+    assert refusal(of, leaf(CONSTRAINED), now=late) == "certificate-unexpected"
+
+
+def test_troths_own_certificates_are_accepted_by_their_root() -> None:
+    shown = {"extensions": {"tls": {"client_cert_chain": known(GATEWAY).chain}}}
+    wanted = ClientCertificate(sans=(f"URI:{GATEWAY}",), authorities=ROOTS.decode())
+    assert Admission(Source(client_certificate=wanted)).refusal(None, shown, time.time()) is None
+    another = ClientCertificate(sans=(f"URI:{URI}",), authorities=ROOTS.decode())
+    why = Admission(Source(client_certificate=another)).refusal(None, shown, time.time())
+    assert why == "certificate-unexpected"
+
+
+def test_an_address_of_ipv4_is_the_same_within_one_of_ipv6() -> None:
+    sender = Proxies().sender({"client": ("::ffff:203.0.113.9", 1), "headers": []})
+    assert sender == ip_address("203.0.113.9")
+    assert Admission(Source(cidrs=("203.0.113.0/24",))).refusal(sender, {}, 0) is None
+    assert Admission(Source(cidrs=("2001:db8::/32",))).refusal(sender, {}, 0) is not None
+
+
+def test_who_comes_over_no_address_is_of_none() -> None:
+    sender = Proxies(["127.0.0.0/8"]).sender({"client": None, "headers": []})
+    assert Admission(Source(cidrs=("0.0.0.0/0",))).refusal(sender, {}, 0) == "address-unexpected"
+
+
+def test_several_headers_of_proxies_are_one_list() -> None:
+    headers = [
+        (b"x-forwarded-for", b"198.51.100.1"),
+        (b"x-forwarded-for", b"203.0.113.9, 10.0.0.2"),
+    ]
+    proxies = Proxies(["10.0.0.0/8"])
+    assert proxies.sender({"client": ("10.0.0.1", 1), "headers": headers}) == ip_address(
+        "203.0.113.9"
+    )
+    assert proxies.sender({"client": ("192.0.2.1", 1), "headers": headers}) == ip_address(
+        "192.0.2.1"
+    )
+
+
+# over a socket
+
+
+@asynccontextmanager
+async def asked(tmp: Path, of: Admission) -> AsyncIterator[Any]:
+    """Yield what asks a server with TLS whether it would look at a request."""
+    said: list[str | None] = []
+
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
+        said.append(of.refusal(None, scope, time.time()))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_cert_chain(*known(GATEWAY).write(tmp))
+    context.load_verify_locations(cadata=(ROOT.pem + OTHER_ROOT.pem).decode())
+    server = Quiet(
+        uvicorn.Config(
+            app,
+            "127.0.0.1",
+            0,
+            http=edge.protocol("httptools"),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            ssl_context_factory=lambda *_: context,
+        )
+    )
+    running = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+
+    async def ask(shown: Made | None) -> str | None:
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.load_verify_locations(cadata=ROOTS.decode())
+        if shown is not None:
+            (tmp / "shown.pem").write_bytes(shown.pem + shown.key_pem)
+            client.load_cert_chain(tmp / "shown.pem")
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=client, server_hostname="localhost"
+        )
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert b"204" in await reader.readline()
+        writer.close()
+        return said.pop()
+
+    try:
+        yield ask
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def test_over_tls_one_endpoint_takes_no_certificate_of_anothers_root(tmp_path: Path) -> None:
+    async with asked(tmp_path, admission()) as ask:
+        assert await ask(leaf()) is None
+        assert await ask(leaf(OTHER_ROOT)) == "certificate-unexpected"
+        assert await ask(None) == "certificate-missing"
