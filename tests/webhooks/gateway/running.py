@@ -25,6 +25,7 @@ from troth.edge.files import Identity
 from troth.pki.jwk import key_id
 from troth.pki.webhook_tokens import Signer, WebhookToken, verify_webhook_token
 from troth.webhooks.gateway.app import Gateway
+from troth.webhooks.gateway.certificates import Certificates
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.delivering import Deliver
 from troth.webhooks.gateway.memory import Memory
@@ -77,8 +78,9 @@ def target(port: int, **changed: Any) -> dict[str, Any]:
 
 
 def compiled(document: Mapping[str, Any], **keys: str) -> dict[str, bytes]:
-    """The data of a compiled Secret."""
-    named = {f"key.{name}": text.encode() for name, text in (keys or {"k1": SECRET}).items()}
+    """The data of a compiled Secret; with a key, unless it is that of SNS."""
+    usual = {} if document["signing"]["name"] == "SNS" else {"k1": SECRET}
+    named = {f"key.{name}": text.encode() for name, text in (keys or usual).items()}
     return {"endpoint.json": json.dumps(document).encode(), **named}
 
 
@@ -258,6 +260,7 @@ async def standing(
     signs: bool = True,
     keys: Mapping[str, str] | None = None,
     on: Ledger | None = None,
+    certificates: Certificates | None = None,
     **changed: Any,
 ) -> AsyncIterator[Standing]:
     """A gateway with one endpoint, changed as asked, before a ledger of its own or `on` another."""
@@ -276,6 +279,7 @@ async def standing(
             Decisions(),
             clock=clock,
             proxies=proxies or Proxies(),
+            certificates=certificates,
         )
         async with listening(gateway) as url, aiohttp.ClientSession() as session:
             sender = Sender(url, session, document, SECRET, clock)

@@ -18,6 +18,7 @@ import structlog
 
 from troth.pki.webhook_tokens import Signer
 from troth.webhooks.gateway.answers import Answered, GoneError, RefusalError
+from troth.webhooks.gateway.certificates import Certificates, CertificateUnavailableError
 from troth.webhooks.gateway.decisions import Decision, Decisions
 from troth.webhooks.gateway.handover import Accepted, Delivers, Handover
 from troth.webhooks.gateway.marking import Marking
@@ -38,8 +39,9 @@ from troth.webhooks.gateway.replay import (
 )
 from troth.webhooks.gateway.routes import Routes, Served
 from troth.webhooks.gateway.source import Proxies
-from troth.webhooks.schemes.delivery import Delivery, RefusedError
-from troth.webhooks.schemes.scheme import Verified
+from troth.webhooks.schemes.certificate_urls import CertificateNeededError
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Scheme, Verified
 
 _NO_PROXIES = Proxies()
 
@@ -59,9 +61,10 @@ class Gateway:
         *,
         clock: Callable[[], float] = time.time,
         proxies: Proxies = _NO_PROXIES,
+        certificates: Certificates | None = None,
     ) -> None:
         """`signer` gives the one that makes tokens now, None while there is none: then nothing is
-        let through. `clock` is in seconds since the epoch.
+        let through. `clock` is in seconds since the epoch. `certificates` fetches those of SNS.
         """
         self._routes = routes
         self._store = Marking(store)
@@ -70,6 +73,7 @@ class Gateway:
         self._decisions = decisions
         self._clock = clock
         self._proxies = proxies
+        self._certificates = certificates or Certificates()
         self._under_way: set[asyncio.Task[Answered]] = set()
 
     async def close(self) -> None:
@@ -117,17 +121,21 @@ class Gateway:
         headers = read_head(scope, endpoint.limits.body)
         body = await read_body(receive, endpoint.limits.body)
         delivery = as_delivery(scope, headers, body)
-        verified = self._verified(served, delivery, decision)
+        verified = await self._verified(served, delivery, decision)
         if verified.answer is not None:
             return Answered(200, body=verified.answer)
         return await self._let_through(served, delivery, verified, decision)
 
-    def _verified(self, served: Served, delivery: Delivery, decision: Decision) -> Verified:
+    async def _verified(self, served: Served, delivery: Delivery, decision: Decision) -> Verified:
         """Return what is verified; raises `RefusalError`."""
         endpoint, now = served.endpoint, self._clock()
         decision.verification = "refused"
         try:
-            verified = served.scheme.verify(delivery, served.keys, now, endpoint.tolerance)
+            try:
+                verified = served.scheme.verify(delivery, served.keys, now, endpoint.tolerance)
+            except CertificateNeededError as needed:
+                keys = (await self._fetched(served.scheme, needed.url),)
+                verified = served.scheme.verify(delivery, keys, now, endpoint.tolerance)
         except RefusedError as refused:
             raise RefusalError(401, refused.reason) from None
         decision.delivery_id, decision.key_id = verified.delivery_id or "", verified.key_id
@@ -137,6 +145,16 @@ class Gateway:
         decision.verification = "verified"
         self._decisions.key_used(endpoint.endpoint, verified.key_id)
         return verified
+
+    async def _fetched(self, scheme: Scheme, url: str) -> Key:
+        """Return the key in a certificate of SNS's; raises `RefusalError`."""
+        try:
+            return scheme.key(url.rpartition("/")[2], await self._certificates.get(url))
+        except CertificateUnavailableError as error:
+            log.warning("certificate unavailable", url=url, why=str(error))
+            raise RefusalError(503, "certificate-unavailable", retry=True) from None
+        except KeyFormatError:
+            raise RefusalError(401, Reason.SENDER_UNEXPECTED) from None
 
     async def _let_through(
         self, served: Served, delivery: Delivery, verified: Verified, decision: Decision
