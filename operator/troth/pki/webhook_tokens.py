@@ -9,6 +9,7 @@ nothing anywhere else and nobody can take it for a transaction that the issuer h
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -29,6 +30,8 @@ WEBHOOK = Kind("webhook-token", "webhook's token", TRANSACTION_TYPE)
 
 _SUBJECT = "webhook:"
 _CONTEXT = frozenset({"endpoint", "workflow", "scheme"})
+# The same few endpoints and keys come again and again.
+_is_text = lru_cache(maxsize=4096)(is_text)
 _REQUEST = frozenset({"key_id", "body_sha256"})
 
 
@@ -98,7 +101,9 @@ class Signer:
         }
         if delivery.delivery_id is not None:
             request["delivery_id"] = delivery.delivery_id
-        if not all(map(is_text, (*context.values(), *request.values()))):
+        if not all(map(_is_text, (*context.values(), delivery.key_id))) or not (
+            delivery.delivery_id is None or is_text(delivery.delivery_id)
+        ):
             raise IssuingError(
                 "InvalidContext",
                 f"What is said of a delivery is 1 to {MAX_TEXT} printable characters each; "

@@ -48,7 +48,7 @@ def admission(*sans: str, roots: Made = ROOT) -> Admission:
 def refusal(of: Admission, *chain: Made, now: float | None = None) -> str | None:
     shown = [each.pem.decode() for each in chain]
     scope = {"extensions": {"tls": {"client_cert_chain": shown}}}
-    return of.refusal(None, scope, time.time() if now is None else now)
+    return of.refusal(Proxies(), scope, time.time() if now is None else now)
 
 
 def test_a_certificate_is_accepted_by_its_root_and_its_name() -> None:
@@ -61,7 +61,7 @@ def test_a_certificate_is_accepted_by_its_root_and_its_name() -> None:
     assert refusal(admission("URI:spiffe://other/x"), leaf()) == "certificate-unexpected"
     assert refusal(admission(f"DNS:{URI}"), leaf()) == "certificate-unexpected"
     assert refusal(admission()) == "certificate-missing"
-    assert admission().refusal(None, {}, 0) == "certificate-missing"
+    assert admission().refusal(Proxies(), {}, 0) == "certificate-missing"
 
 
 def test_a_chain_is_followed_to_the_root() -> None:
@@ -93,7 +93,7 @@ def test_however_many_certificates_are_shown_few_are_remembered() -> None:
 
 def test_what_is_no_certificate_is_refused() -> None:
     scope = {"extensions": {"tls": {"client_cert_chain": ["nonsense"]}}}
-    assert admission().refusal(None, scope, 0) == "certificate-unexpected"
+    assert admission().refusal(Proxies(), scope, 0) == "certificate-unexpected"
 
 
 @pytest.mark.parametrize("san", ["URI:", "spiffe://a/b", "IP:1.2.3.4"])
@@ -128,22 +128,25 @@ def test_a_root_that_constrains_uris_vouches_for_those_it_may() -> None:
 def test_troths_own_certificates_are_accepted_by_their_root() -> None:
     shown = {"extensions": {"tls": {"client_cert_chain": known(GATEWAY).chain}}}
     wanted = ClientCertificate(sans=(f"URI:{GATEWAY}",), authorities=ROOTS.decode())
-    assert Admission(Source(client_certificate=wanted)).refusal(None, shown, time.time()) is None
+    assert (
+        Admission(Source(client_certificate=wanted)).refusal(Proxies(), shown, time.time()) is None
+    )
     another = ClientCertificate(sans=(f"URI:{URI}",), authorities=ROOTS.decode())
-    why = Admission(Source(client_certificate=another)).refusal(None, shown, time.time())
+    why = Admission(Source(client_certificate=another)).refusal(Proxies(), shown, time.time())
     assert why == "certificate-unexpected"
 
 
 def test_an_address_of_ipv4_is_the_same_within_one_of_ipv6() -> None:
-    sender = Proxies().sender({"client": ("::ffff:203.0.113.9", 1), "headers": []})
-    assert sender == ip_address("203.0.113.9")
-    assert Admission(Source(cidrs=("203.0.113.0/24",))).refusal(sender, {}, 0) is None
-    assert Admission(Source(cidrs=("2001:db8::/32",))).refusal(sender, {}, 0) is not None
+    scope = {"client": ("::ffff:203.0.113.9", 1), "headers": []}
+    assert Proxies().sender(scope) == ip_address("203.0.113.9")
+    assert Admission(Source(cidrs=("203.0.113.0/24",))).refusal(Proxies(), scope, 0) is None
+    assert Admission(Source(cidrs=("2001:db8::/32",))).refusal(Proxies(), scope, 0) is not None
 
 
 def test_who_comes_over_no_address_is_of_none() -> None:
-    sender = Proxies(["127.0.0.0/8"]).sender({"client": None, "headers": []})
-    assert Admission(Source(cidrs=("0.0.0.0/0",))).refusal(sender, {}, 0) == "address-unexpected"
+    scope = {"client": None, "headers": []}
+    everywhere = Admission(Source(cidrs=("0.0.0.0/0",)))
+    assert everywhere.refusal(Proxies(["127.0.0.0/8"]), scope, 0) == "address-unexpected"
 
 
 def test_several_headers_of_proxies_are_one_list() -> None:
@@ -169,7 +172,7 @@ async def asked(tmp: Path, of: Admission) -> AsyncIterator[Any]:
     said: list[str | None] = []
 
     async def app(scope: Scope, _: Receive, send: Send) -> None:
-        said.append(of.refusal(None, scope, time.time()))
+        said.append(of.refusal(Proxies(), scope, time.time()))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 

@@ -113,7 +113,7 @@ class Gateway:
         decision.workflow = endpoint.target.workflow if endpoint.target else ""
         if scope["method"] != "POST":
             raise RefusalError(405, "not-post")
-        why = served.admission.refusal(self._proxies.sender(scope), scope, self._clock())
+        why = served.admission.refusal(self._proxies, scope, self._clock())
         if why is not None:
             raise RefusalError(403, why)
         if not served.bucket.take():

@@ -58,10 +58,12 @@ class Admission:
         wanted = source.client_certificate
         self._certificates = ClientCertificates(wanted) if wanted else None
 
-    def refusal(self, sender: Address | None, scope: Mapping[str, Any], now: float) -> str | None:
+    def refusal(self, proxies: Proxies, scope: Mapping[str, Any], now: float) -> str | None:
         """Return why a request is not looked at, None where it is."""
-        if self._networks and (sender is None or not _within(sender, self._networks)):
-            return "address-unexpected"
+        if self._networks:
+            sender = proxies.sender(scope)
+            if sender is None or not _within(sender, self._networks):
+                return "address-unexpected"
         if self._certificates is None:
             return None
         tls = scope.get("extensions", {}).get("tls") or {}
