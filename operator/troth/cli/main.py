@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from troth.cli import crds, grants, graph, issue, plan, rotate, run, status, token
+from troth.cli import crds, grants, graph, issue, plan, rotate, run, status, token, webhook
 from troth.resources.manifests import FaultyManifests
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("grants")(grants.grants)
 app.command("status")(status.status)
 app.command("rotate")(rotate.rotate)
 app.add_typer(token.app, name="token")
+app.add_typer(webhook.app, name="webhook")
 app.command("crds")(crds.crds)
 
 

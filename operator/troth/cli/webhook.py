@@ -1,0 +1,168 @@
+"""`troth webhook`: sign one delivery as its sender would, or find out why one is refused."""
+
+import json
+import sys
+import uuid
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from troth.cli import webhook_options as options
+from troth.cli.token import Output as As
+from troth.cli.token import Told, console
+from troth.cli.webhook_curl import CurlError, write_curl
+from troth.cli.webhook_diagnosis import KeyText
+from troth.cli.webhook_judging import Question, judge
+from troth.cli.webhook_options import fault
+from troth.cli.webhook_request import LIMIT
+from troth.cli.webhook_telling import document, lines, parts, raw, show
+from troth.webhooks.endpoint import Signing
+from troth.webhooks.schemes.addresses import Address
+from troth.webhooks.schemes.choosing import scheme_for
+from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.scheme import KeyFormatError, Stamp
+
+app = typer.Typer(
+    help="Debug one webhook delivery: verify it check by check, or sign it as its sender would.",
+    no_args_is_help=True,
+)
+
+
+class Printed(StrEnum):
+    """How a signed delivery is printed."""
+
+    CURL = "curl"
+    HTTP = "http"
+    HEADERS = "headers"
+    JSON = "json"
+
+
+@app.command("verify")
+def verify(
+    given: options.Request = "-",
+    *,
+    scheme: options.SchemeOption,
+    key: options.Keys = None,
+    url: options.URL = "",
+    body: options.BodyFile = None,
+    tolerance: Annotated[
+        str,
+        typer.Option(help="How far its time may be away; 5m if left out, 5s for Paddle."),
+    ] = "",
+    at: options.At = "",
+    topic: options.Topics = None,
+    component: options.Components = None,
+    hmac: options.Describing = None,
+    output: Told = As.TEXT,
+) -> None:
+    """Verify a delivery as a gateway would, and answer each check; exit with 1 if it is refused.
+
+    A wrong signature is looked into: it is said what it would be right for. Nothing is sent, and
+    neither a key nor a signature is printed.
+    """
+    request = options.read_given(given, body)
+    signing = options.signing_of(
+        scheme, url or request.url or "", topic or (), component or (), hmac or ()
+    )
+    question = Question(
+        request.delivery,
+        signing,
+        options.read_keys(key or ()),
+        options.read_moment(at, datetime.now(UTC)),
+        options.read_tolerance(tolerance, scheme),
+    )
+    try:
+        judgement = judge(question)
+    except ValueError as error:
+        raise fault("the scheme", str(error)) from None
+    if output is As.JSON:
+        told = document(judgement, scheme, request.delivery, request.notes)
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        show(console(), judgement, request.delivery, request.notes)
+    raise typer.Exit(0 if judgement.verified is not None else 1)
+
+
+@app.command("sign")
+def sign(
+    given: options.Request = "",
+    *,
+    scheme: options.SchemeOption,
+    key: options.Keys = None,
+    url: options.URL = "",
+    body: options.BodyFile = None,
+    at: options.At = "",
+    delivery_id: Annotated[
+        str, typer.Option("--id", help="The delivery's id; a new one if left out.")
+    ] = "",
+    topic: options.Topics = None,
+    component: options.Components = None,
+    hmac: options.Describing = None,
+    output: Annotated[
+        Printed, typer.Option("--output", "-o", help="How the signed delivery is printed.")
+    ] = Printed.CURL,
+) -> None:
+    """Sign a request, or the body of a file, as its sender would. Nothing is sent.
+
+    For keys of which the sender keeps one half, give that half.
+    """
+    if given or body is None:
+        request = options.read_given(given, body)
+        url = url or request.url or ""
+        delivery = request.delivery
+    else:
+        delivery = _of_body(options.read_file(body, LIMIT), url)
+    signing = options.signing_of(scheme, url, topic or (), component or (), hmac or ())
+    texts = options.read_keys(key or ())
+    if len(texts) != 1:
+        raise fault("--key", "a delivery is signed with one key; name its file")
+    stamp = Stamp(
+        int(options.read_moment(at, datetime.now(UTC))), delivery_id or f"troth-{uuid.uuid4()}"
+    )
+    signed = _signed(signing, delivery, texts[0], stamp)
+    if not url and output is not Printed.HEADERS:
+        raise fault("--url", "name the URL that the delivery goes to")
+    _print(signed, url, output)
+
+
+def _of_body(body: bytes, url: str) -> Delivery:
+    try:
+        path = Address.parse(url).path or "/"
+        json.loads(body)
+    except RecursionError:
+        raise fault("--body", "it is nested too deeply") from None
+    except json.JSONDecodeError:
+        kind = b"application/octet-stream"
+    except ValueError:
+        raise fault("--url", "name the URL that the delivery goes to, without a query") from None
+    else:
+        kind = b"application/json"
+    return Delivery("POST", path.encode(), ((b"content-type", kind),), body)
+
+
+def _signed(signing: Signing, delivery: Delivery, text: KeyText, stamp: Stamp) -> Delivery:
+    try:
+        scheme = scheme_for(signing)
+        return scheme.sign(delivery, scheme.key(text.id, text.text), stamp)
+    except KeyFormatError as error:
+        raise fault(f"the key {text.id}", str(error)) from None
+    except ValueError as error:
+        raise fault("the scheme", str(error)) from None
+
+
+def _print(signed: Delivery, url: str, output: Printed) -> None:
+    match output:
+        case Printed.HTTP:
+            sys.stdout.buffer.write(raw(signed, Address.parse(url).authority))
+            sys.stdout.buffer.flush()
+        case Printed.HEADERS:
+            typer.echo(lines(signed))
+        case Printed.JSON:
+            typer.echo(parts(signed, url))
+        case Printed.CURL:
+            try:
+                typer.echo(write_curl(signed, url))
+            except CurlError as error:
+                raise fault("the body", str(error)) from None

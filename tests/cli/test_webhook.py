@@ -1,0 +1,439 @@
+"""`troth webhook` says which check of a delivery failed and why, and never what is secret."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.cli.webhooks import (
+    BODY,
+    NOW,
+    SECRET,
+    SIGNED,
+    TOPIC,
+    URL,
+    WHSEC,
+    delivery,
+    options,
+    signing,
+    text_of,
+    troth,
+    verified,
+)
+from troth.cli.webhook_diagnosis import KeyText
+from troth.cli.webhook_judging import Question, judge
+from troth.cli.webhook_telling import raw
+from troth.resources.manifests import FaultyManifests
+from troth.resources.webhook_schemes import SchemeName
+from troth.webhooks.schemes.choosing import scheme_for
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+
+GITHUB, STRIPE, STANDARD = SchemeName.GITHUB, SchemeName.STRIPE, SchemeName.STANDARD_WEBHOOKS
+TIMED = [each for each in SIGNED if scheme_for(signing(each)).signs_timestamp]
+
+
+def document(
+    folder: Path, scheme: SchemeName, of: Delivery, *more: str, text: bytes = b""
+) -> dict[str, Any]:
+    result = verified(folder, scheme, of, "-o", "json", *more, text=text)
+    told: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == (0 if told["accepted"] else 1)
+    return told
+
+
+def answers(told: dict[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["answer"] for check in told["checks"]}
+
+
+def hint(told: dict[str, Any]) -> str:
+    (found,) = told["hints"]
+    assert isinstance(found, str)
+    return found
+
+
+# Verify
+
+
+@pytest.mark.parametrize("scheme", SIGNED)
+def test_a_good_delivery_passes_every_check(tmp_path: Path, scheme: SchemeName) -> None:
+    told = document(tmp_path, scheme, delivery(scheme))
+    assert told["accepted"] is True
+    assert set(answers(told).values()) == {"passed"}
+    assert told["says"]["key"] == "k1"
+    assert "hints" not in told or told["hints"] == []
+
+
+@pytest.mark.parametrize("scheme", SIGNED)
+def test_another_key_is_told_and_exits_with_1(tmp_path: Path, scheme: SchemeName) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    others = {
+        SchemeName.DISCORD: pem,
+        SchemeName.HTTP_SIGNATURES: pem,
+        STANDARD: b"whsec_" + base64.b64encode(b"0" * 32),
+    }
+    others |= dict.fromkeys((SchemeName.GITLAB, STRIPE), others[STANDARD])
+    others[SchemeName.PADDLE] = text_of(SchemeName.PADDLE).replace(b"WvRO", b"XvRO")
+    if scheme is SchemeName.SNS:
+        pytest.skip("its key is no text that could be another")
+    other = others.get(scheme, b"another secret of some length")
+    told = document(tmp_path, scheme, delivery(scheme), text=other)
+    assert told["codes"] == ["signature-wrong"]
+    assert "the key is probably another" in hint(told)
+    assert told["says"] == {}
+
+
+@pytest.mark.parametrize("scheme", TIMED)
+def test_a_delivery_of_long_ago_is_looked_through_all_the_same(
+    tmp_path: Path, scheme: SchemeName
+) -> None:
+    told = document(tmp_path, scheme, delivery(scheme), "--at", str(NOW + 3600))
+    assert told["codes"] == ["timestamp-too-old"]
+    assert {name for name, answer in answers(told).items() if answer != "passed"} == {"time"}
+    (check,) = [each for each in told["checks"] if each["name"] == "time"]
+    assert "signed 60m ago" in check["sentence"]
+    assert "--at 2023-11-14T22:13:20Z" in check["sentence"]
+
+
+@pytest.mark.parametrize("scheme", TIMED)
+def test_both_are_told_where_the_signature_is_wrong_as_well(
+    tmp_path: Path, scheme: SchemeName
+) -> None:
+    """Schemes ask for the time first: that the checks before a failure passed rests on that."""
+    good = delivery(scheme)
+    stale = replace(good, body=good.body.replace(b"evt_1", b"evt_2"))
+    wrong = "content-changed" if scheme is SchemeName.HTTP_SIGNATURES else "signature-wrong"
+    told = document(tmp_path, scheme, stale, "--at", str(NOW + 3600))
+    assert told["codes"] == ["timestamp-too-old", wrong]
+    with pytest.raises(RefusedError) as raised:
+        key = scheme_for(signing(scheme)).key("k", text_of(scheme))
+        scheme_for(signing(scheme)).verify(stale, [key], NOW + 3600, 300)
+    assert raised.value.reason is Reason.TIMESTAMP_TOO_OLD
+
+
+@pytest.mark.parametrize(
+    ("scheme", "change", "code", "untold"),
+    [
+        (GITHUB, lambda each: replace(each, headers=()), "signature-missing", {"signature"}),
+        (
+            STRIPE,
+            lambda each: each.with_headers([("stripe-signature", "t=a,v1=b")]),
+            "signature-malformed",
+            {"time", "signature"},
+        ),
+        (
+            STRIPE,
+            lambda each: replace(each, headers=(*each.headers, *each.headers)),
+            "header-repeated",
+            {"time", "signature"},
+        ),
+        (
+            SchemeName.HTTP_SIGNATURES,
+            lambda each: replace(each, body=b""),
+            "content-changed",
+            set[str](),
+        ),
+        (
+            SchemeName.SNS,
+            lambda each: replace(each, body=b"{}"),
+            "body-malformed",
+            {"sender", "time", "form", "signature"},
+        ),
+        (
+            SchemeName.TWILIO,
+            lambda each: replace(each, target=b"/shop/x"),
+            "not-covered",
+            {"body", "signature"},
+        ),
+    ],
+)
+def test_the_first_check_that_fails_leaves_the_rest_untold(
+    tmp_path: Path,
+    scheme: SchemeName,
+    change: Callable[[Delivery], Delivery],
+    code: str,
+    untold: set[str],
+) -> None:
+    told = document(tmp_path, scheme, change(delivery(scheme)))
+    assert told["codes"] == [code]
+    assert {name for name, answer in answers(told).items() if answer == "untold"} == untold
+
+
+def test_a_ping_is_said_to_be_answered_at_once(tmp_path: Path) -> None:
+    told = document(tmp_path, SchemeName.DISCORD, delivery(SchemeName.DISCORD, b'{"type": 1}'))
+    assert "at once" in told["says"]["answered"]
+
+
+def test_without_a_certificate_it_is_said_where_to_get_it() -> None:
+    of = raw(delivery(SchemeName.SNS), "a.example")
+    told = troth("verify", "-s", "SNS", "--topic", TOPIC, "--at", str(NOW), given=of)
+    words = " ".join(told.stdout.split())
+    assert "Get it from https://sns.us-west-2.amazonaws.com/SimpleNotificationService" in words
+    assert told.exit_code == 1
+
+
+def test_a_key_that_cannot_be_used_is_told_and_the_others_are_tried(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("short")
+    told = document(tmp_path, GITHUB, delivery(GITHUB), "--key", f"bad={tmp_path / 'bad'}")
+    assert told["accepted"] is True
+    assert "key-unusable" in {check.get("code") for check in told["checks"]}
+    result = troth("verify", "-s", "GitHub", given=raw(delivery(GITHUB), "a"))
+    assert "name its file with --key" in " ".join(result.stdout.split())
+    assert "no key that the scheme can use" in " ".join(result.stdout.split())
+
+
+# Why a signature is wrong
+
+
+@pytest.mark.parametrize(
+    "scheme", [GITHUB, STANDARD, SchemeName.DISCORD, SchemeName.HTTP_SIGNATURES]
+)
+@pytest.mark.parametrize(
+    ("sent", "given", "words"),
+    [
+        (b'{"a": 1}', b'{"a": 1}\n', "without the line break at its end"),
+        (b'{"a": 1}\n', b'{"a": 1}', "with a line break at its end"),
+        (b'{"a":1}', b'{"a": 1}', "as JSON written anew, without spaces"),
+        (b'{"a": 1}', b'{\n  "a": 1\n}', "as JSON written anew, with spaces"),
+        (b'{\n  "a": 1\n}', b'{"a":1}', "with two spaces before each line"),
+        (b'{"a":"\\u00e9"}', '{"a":"é"}'.encode(), "without é and the like"),
+        (b'{"a":\r\n1}', b'{"a":\n1}', "with CRLF for each LF"),
+        ('{"a":"é"}'.encode(), '{"a":"Ã©"}'.encode(), "decoded from UTF-8 once more"),
+    ],
+)
+def test_a_body_that_was_changed_on_the_way_is_found_out(
+    tmp_path: Path, scheme: SchemeName, sent: bytes, given: bytes, words: str
+) -> None:
+    told = document(tmp_path, scheme, replace(delivery(scheme, sent), body=given))
+    assert any(words in each for each in told["hints"])
+
+
+def test_a_body_that_something_else_has_read_is_found_out(tmp_path: Path) -> None:
+    told = document(tmp_path, GITHUB, replace(delivery(GITHUB, b""), body=b"{}"))
+    assert "an empty one was signed" in told["hints"][-1]
+
+
+@pytest.mark.parametrize("scheme", [each for each in SIGNED if each is not SchemeName.SNS])
+def test_a_delivery_of_another_scheme_is_known(tmp_path: Path, scheme: SchemeName) -> None:
+    asked = GITHUB if scheme is not GITHUB else SchemeName.BITBUCKET
+    told = document(tmp_path, asked, delivery(scheme), text=text_of(scheme))
+    assert any(f"by the scheme {scheme}" in each for each in told["hints"])
+
+
+def test_the_headers_of_another_scheme_are_known_without_its_key(tmp_path: Path) -> None:
+    told = document(tmp_path, SchemeName.BITBUCKET, delivery(GITHUB), text=b"x" * 20)
+    assert hint(told) == "It has the headers of the scheme GitHub."
+
+
+def mac_of(secret: bytes, signed: bytes, digest: str = "sha256") -> str:
+    return hmac.new(secret, signed, digest).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        (SECRET + b"\n", "the secret with the line break of its file"),
+        (base64.b64encode(SECRET), "the base64 of the secret"),
+    ],
+)
+def test_a_secret_that_is_used_in_another_way_is_found_out(
+    tmp_path: Path, secret: bytes, words: str
+) -> None:
+    header = ("x-hub-signature-256", f"sha256={mac_of(secret, BODY)}")
+    told = document(tmp_path, GITHUB, delivery(GITHUB).with_headers([header]))
+    assert f"keyed with {words}" in hint(told)
+
+
+def test_a_secret_that_should_have_been_decoded_is_found_out(tmp_path: Path) -> None:
+    for how, text in (("base64", base64.b64encode(SECRET)), ("hexadecimal", SECRET.hex().encode())):
+        header = ("x-hub-signature-256", f"sha256={mac_of(SECRET, BODY)}")
+        told = document(tmp_path, GITHUB, delivery(GITHUB).with_headers([header]), text=text)
+        assert f"keyed with what the secret is the {how} of" in hint(told)
+
+
+def test_another_layout_and_another_digest_are_found_out(tmp_path: Path) -> None:
+    signed = f"{NOW}:".encode() + BODY
+    of = delivery(STRIPE).with_headers(
+        [("stripe-signature", f"t={NOW},v1={mac_of(WHSEC, signed)}")]
+    )
+    assert "the HMAC-SHA256 of the time, ':' and the body" in hint(document(tmp_path, STRIPE, of))
+    digest = hmac.new(SECRET, BODY, hashlib.sha1).hexdigest()
+    of = delivery(GITHUB).with_headers([("x-hub-signature-256", f"sha256={digest}")])
+    told = document(tmp_path, GITHUB, of)
+    assert told["codes"] == ["signature-malformed"]
+
+
+@pytest.mark.parametrize(
+    ("signed", "given"),
+    [
+        (f"{URL}/", URL),
+        (URL.replace("https", "http"), URL),
+        ("https://other.example/shop/x", URL),
+    ],
+)
+@pytest.mark.parametrize("scheme", [SchemeName.TWILIO, SchemeName.SQUARE])
+def test_another_url_is_found_out(
+    tmp_path: Path, scheme: SchemeName, signed: str, given: str
+) -> None:
+    of = raw(delivery(scheme, url=signed), "other.example")
+    told = troth("verify", *options(tmp_path, scheme), "-o", "json", "--at", str(NOW), given=of)
+    assert hint(json.loads(told.stdout)).startswith(f"It is right for the URL {signed}:")
+
+
+def test_keys_that_are_swapped_are_found_out(tmp_path: Path) -> None:
+    scheme = SchemeName.HTTP_SIGNATURES
+    other = b"hmac-sha256:" + base64.b64encode(bytes(32))
+    (tmp_path / "other").write_bytes(other)
+    told = document(tmp_path, scheme, delivery(scheme), "--key", f"k={tmp_path / 'other'}")
+    assert hint(told) == "It was made by the key k1, and its keyid names another: they are swapped."
+
+
+# What is never printed
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize("scheme", SIGNED)
+def test_neither_a_secret_nor_the_right_signature_is_printed(
+    tmp_path: Path, scheme: SchemeName, output: str
+) -> None:
+    good = delivery(scheme)
+    right = {value.decode() for _, value in good.headers if len(value) > 30}
+    for body in (BODY, BODY + b"\n", b"other", b""):
+        of = replace(delivery(scheme, b"to be signed"), body=body)
+        printed = verified(tmp_path, scheme, of, "-o", output).output
+        assert text_of(scheme).decode()[10:40] not in printed
+        for value in right:
+            assert value not in printed
+
+
+def test_what_its_sender_wrote_does_nothing_to_a_terminal(tmp_path: Path) -> None:
+    of = delivery(GITHUB).with_headers([("x-github-delivery", "a[red]b")])
+    dangerous = replace(of, headers=(*of.headers, (b"x-request-id", b"\x1b]0;owned\x07")))
+    printed = troth(
+        "verify", *options(tmp_path, GITHUB), given=raw(dangerous, "a").replace(b"\r\n", b"\n")
+    )
+    assert not set("\x1b\x07") & set(printed.output)
+    result = verified(tmp_path, GITHUB, of)
+    assert "a[red]b" in result.stdout
+
+
+# Sign
+
+
+@pytest.mark.parametrize("scheme", SIGNED)
+@pytest.mark.parametrize("output", ["curl", "http"])
+def test_what_is_signed_is_verified(tmp_path: Path, scheme: SchemeName, output: str) -> None:
+    (tmp_path / "body").write_bytes(BODY + b"\n")
+    given = [*options(tmp_path, scheme), "--body", str(tmp_path / "body"), "-o", output]
+    result = troth("sign", *given, "--at", str(NOW), "--id", "delivery-7")
+    assert result.exit_code == 0, result.exception
+    text = result.stdout_bytes
+    told = troth("verify", *options(tmp_path, scheme), "--at", str(NOW), given=text)
+    assert told.exit_code == 0, told.stdout
+    assert b"hooks.example.com" in text
+
+
+def test_a_shell_reads_the_line_as_it_is_meant(tmp_path: Path) -> None:
+    body = """{"a": "it's $HOME `x` \\n é"}\n""".encode()
+    (tmp_path / "body").write_bytes(body)
+    given = [*options(tmp_path, GITHUB), "--body", str(tmp_path / "body")]
+    line = troth("sign", *given).stdout
+    told = troth("verify", line.strip(), *options(tmp_path, GITHUB), "-o", "json")
+    assert json.loads(told.stdout)["body"]["sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_headers_and_json_are_printed_for_those_who_send_otherwise(tmp_path: Path) -> None:
+    given = [*options(tmp_path, GITHUB), "--at", str(NOW)]
+    of = raw(Delivery("POST", b"/shop/x?a=b", (), BODY), "a.example")
+    headers = troth("sign", "-", *given, "-o", "headers", given=of).stdout
+    assert f"x-hub-signature-256: sha256={mac_of(SECRET, BODY)}" in headers.splitlines()
+    told = json.loads(troth("sign", "-", *given, "-o", "json", given=of).stdout)
+    assert told["url"] == f"{URL}?a=b"
+    assert told["body"] == BODY.decode()
+
+
+def test_a_described_hmac_is_signed_and_verified(tmp_path: Path) -> None:
+    (tmp_path / "k").write_bytes(SECRET)
+    (tmp_path / "body").write_bytes(BODY)
+    hmacs = ("header=X-Sig", "signed={timestamp}.{url}.{body}", "timestampHeader=X-Time")
+    given = ["-s", "HMAC", "-k", str(tmp_path / "k"), "--url", URL]
+    given += [word for each in hmacs for word in ("--hmac", each)]
+    line = troth("sign", *given, "--body", str(tmp_path / "body")).stdout
+    assert troth("verify", *given, given=line).exit_code == 0
+    other = [word.replace("X-Time", "X-Other") for word in given]
+    assert troth("verify", *other, given=line).exit_code == 1
+
+
+# What cannot be done is said in a sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-s", "Twilio"], "signs the URL"),
+        (["-s", "HMAC"], "an HMAC is described"),
+        (["-s", "GitHub", "--hmac", "header=a"], "nothing else is"),
+        (["-s", "HMAC", "--hmac", "haeder=a"], "header: required"),
+        (["-s", "HMAC", "--hmac", "header=a", "--hmac", "digest=MD5"], "digest"),
+        (["-s", "HMAC", "--hmac", "header=a", "--hmac", "signed={x}"], "braces"),
+        (["-s", "SNS"], "ARN"),
+        (["-s", "HTTPSignatures", "--url", "nowhere"], "https://host/path"),
+        (["-s", "GitHub", "--key", "nowhere"], "No such file"),
+        (["-s", "GitHub", "--key", "/dev/zero"], "more than"),
+        (["-s", "GitHub", "--body", "nowhere"], "No such file"),
+    ],
+)
+def test_what_is_missing_is_named(arguments: list[str], sentence: str) -> None:
+    result = troth("verify", *arguments, given=b"POST / HTTP/1.1\n\n")
+    assert isinstance(result.exception, FaultyManifests)
+    assert sentence in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--at", "yesterday"], "--at"),
+        (["--at", "9" * 30], "--at"),
+        (["--tolerance", "long"], "--tolerance"),
+        (["--scheme", "None"], "--scheme"),
+    ],
+)
+def test_what_is_no_time_and_no_scheme_is_refused(arguments: list[str], sentence: str) -> None:
+    result = troth("verify", "-s", "GitHub", *arguments, given=b"POST / HTTP/1.1\n\n")
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_secret_is_never_taken_from_the_command_line(tmp_path: Path) -> None:
+    result = troth("verify", "-s", "GitHub", "--key", SECRET.decode(), given=b"POST / HTTP/1.1\n\n")
+    assert isinstance(result.exception, FaultyManifests)
+
+
+def test_what_cannot_be_signed_is_said(tmp_path: Path) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(b"\xff\0")
+    (tmp_path / "short").write_bytes(b"text")
+    github = options(tmp_path, GITHUB)
+    for arguments, sentence in (
+        (github, "--output http"),
+        (["-s", "GitHub", "-k", str(tmp_path / "k1")], "name the URL"),
+        (["-s", "GitHub", "--url", URL], "one key"),
+        (["-s", "GitHub", "--url", URL, "-k", str(tmp_path / "short")], "16 to 1024"),
+    ):
+        result = troth("sign", *arguments, "--body", str(body))
+        assert isinstance(result.exception, FaultyManifests), result.output
+        assert sentence in str(result.exception)
+
+
+def test_the_largest_body_is_looked_into_without_delay() -> None:
+    of = replace(delivery(GITHUB), body=b"[" * (2 << 20))
+    judgement = judge(Question(of, signing(GITHUB), (KeyText("k", SECRET),), NOW, 300))
+    assert judgement.codes == ("signature-wrong",)
