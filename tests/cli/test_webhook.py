@@ -113,9 +113,10 @@ def test_both_are_told_where_the_signature_is_wrong_as_well(
     wrong = "content-changed" if scheme is SchemeName.HTTP_SIGNATURES else "signature-wrong"
     told = document(tmp_path, scheme, stale, "--at", str(NOW + 3600))
     assert told["codes"] == ["timestamp-too-old", wrong]
+    of = scheme_for(signing(scheme))
+    key = of.key("k", text_of(scheme))
     with pytest.raises(RefusedError) as raised:
-        key = scheme_for(signing(scheme)).key("k", text_of(scheme))
-        scheme_for(signing(scheme)).verify(stale, [key], NOW + 3600, 300)
+        of.verify(stale, [key], NOW + 3600, 300)
     assert raised.value.reason is Reason.TIMESTAMP_TOO_OLD
 
 
