@@ -37,6 +37,8 @@ class Declared:
     namespaces: dict[str, dict[str, str]]
     identities: dict[Place, Manifest]
     endpoints: list[tuple[str, int]]
+    webhooks: list[tuple[str, Manifest]]
+    """The inbound WebhookEndpoints, each with its namespace."""
     now: datetime
     suspended_too: bool = False
     """Whether edges count as live that only a conflict suspends."""
@@ -60,6 +62,11 @@ class Declared:
                 for endpoint in m["endpoints"]
                 for address in endpoint["addresses"]
                 for port in m["ports"]
+            ],
+            webhooks=[
+                (m["metadata"]["namespace"], m["spec"]["inbound"])
+                for m in manifests
+                if _is(m, "WebhookEndpoint") and "inbound" in m["spec"]
             ],
             now=now,
             suspended_too=suspended_too,
@@ -127,9 +134,38 @@ class Declared:
                 _means(entry.get("from"), callee[0]) == caller and port in entry["ports"]
                 for entry in spec["accepts"]
             )
-            and (self._called(caller, callee, port) or self._callee_decides(caller, callee))
+            and self._agreed(caller, callee, port)
             and "gatewayOnly" not in self.identities[caller]["authentication"]
             and self.trusted(spec)
+        )
+
+    def _agreed(self, caller: Place, callee: Place, port: str) -> bool:
+        """The caller's side; of a gateway that serves webhooks an endpoint is, if not itself."""
+        if self._called(caller, callee, port):
+            return True
+        served = self.identities[caller].get("servesWebhooks")
+        if served is None:
+            return self._callee_decides(caller, callee)
+        labels = self.namespaces.get(callee[0])
+        return (
+            labels is not None
+            and selects(served["allowedNamespaces"], labels)
+            and "gatewayOnly" not in self.identities[callee]["authentication"]
+            and self._for_nobody_else(callee, port, caller)
+            and any(
+                (namespace, inbound["target"]["identity"]["name"]) == callee
+                and inbound["target"]["port"] == port
+                and _means(inbound["gateway"], namespace) == caller
+                for namespace, inbound in self.webhooks
+            )
+        )
+
+    def _for_nobody_else(self, callee: Place, port: str, caller: Place) -> bool:
+        """Webhooks have a port of their own."""
+        return all(
+            _means(entry.get("from"), callee[0]) == caller
+            for entry in self.identities[callee]["accepts"]
+            if port in entry["ports"]
         )
 
     def _called(self, caller: Place, callee: Place, port: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from tests import builders
+from tests import builders, webhook_builders
 from tests.builders import NOW, Manifest
 
 DOMAINS = ("red", "blue", "green")
@@ -177,10 +177,53 @@ class Wish:
     ports: tuple[str, ...]
     called: bool
     accepted: bool
+    by_endpoint: bool = False
+    """Whether WebhookEndpoints ask for the call, one for each port, instead of the caller."""
 
 
 places = st.tuples(st.sampled_from((*["north"] * 2, *NAMESPACES)), st.sampled_from(NAMES))
-wishes = st.builds(Wish, places, places, port_names.map(tuple), called=often, accepted=often)
+wishes = st.builds(
+    Wish,
+    places,
+    places,
+    port_names.map(tuple),
+    called=often,
+    accepted=often,
+    by_endpoint=st.sampled_from((False, False, True)),
+)
+
+
+def endpoints(declared: Iterable[Wish]) -> list[Manifest]:
+    """The WebhookEndpoints that ask for what is wished by them."""
+    asked = {
+        (wish.caller, wish.callee, port): None
+        for wish in declared
+        if wish.called and wish.by_endpoint
+        for port in wish.ports
+    }
+    return [
+        webhook_builders.endpoint(
+            f"hook-{number}",
+            callee[0],
+            gateway={"namespace": gateway[0], "name": gateway[1]},
+            target={
+                "identity": {"name": callee[1]},
+                "port": port,
+                "path": "/hook",
+                "workflow": "work",
+            },
+        )
+        for number, (gateway, callee, port) in enumerate(asked)
+    ]
+
+
+served = st.sampled_from(
+    (
+        {"matchExpressions": [{"key": "domain", "operator": "Exists"}]},
+        {"matchExpressions": [{"key": "domain", "operator": "Exists"}]},
+        *({"matchLabels": {"domain": name}} for name in DOMAINS),
+    )
+)
 
 
 @st.composite
@@ -210,8 +253,9 @@ def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) ->
         builders.call(wish.callee[1], *wish.ports, namespace=_as_written(here, wish.callee[0]))
         | {"scopes": draw(scopes)}
         for wish in declared
-        if wish.called and wish.caller == place
+        if wish.called and not wish.by_endpoint and wish.caller == place
     ]
+    asked = any(wish.by_endpoint and wish.caller == place for wish in declared)
     spec: dict[str, Any] = {}
     if draw(sometimes):
         calls = []
@@ -230,6 +274,8 @@ def identities(draw: st.DrawFn, place: tuple[str, str], declared: list[Wish]) ->
             spec["authentication"] = {"token": audience}
         if draw(sometimes):
             spec["startsTransactions"] = {"scopes": draw(scopes)}
+        if draw(often if asked else sometimes):
+            spec["servesWebhooks"] = {"allowedNamespaces": draw(served)}
     calls += draw(
         st.lists(
             st.builds(
@@ -277,6 +323,7 @@ def clusters(draw: st.DrawFn) -> list[Manifest]:
     manifests = [draw(domains(name)) for name in DOMAINS if draw(often)]
     manifests += [draw(namespaces(name)) for name in NAMESPACES if draw(often)]
     manifests += [draw(identities(place, declared)) for place in there]
+    manifests += endpoints(wish for wish in declared if draw(often))
     if draw(half):
         manifests.append(builders.endpoint_slice("10.0.1.7", "172.16.0.1", port=9090))
     return manifests

@@ -13,12 +13,14 @@ from tests.strategies import (
     NAMES,
     NAMESPACES,
     domains,
+    endpoints,
     identities,
     namespaces,
     places,
     wishes,
 )
 from troth.resources.references import Ref
+from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
 
 namespace_names = st.sampled_from(NAMESPACES)
@@ -28,6 +30,16 @@ domain_names = st.sampled_from(DOMAINS)
 @st.composite
 def any_identity(draw: st.DrawFn) -> Manifest:
     return draw(identities(draw(places), draw(st.lists(wishes, max_size=3))))
+
+
+any_endpoint = (
+    st.lists(wishes, min_size=1, max_size=2).map(endpoints).filter(bool).map(lambda e: e[0])
+)
+endpoint_refs = st.sampled_from([Ref(namespace, "hook-0") for namespace in NAMESPACES])
+
+
+def _endpoint(ref: Ref) -> tuple[str, Ref]:
+    return ("endpoint", ref)
 
 
 class Registering(RuleBasedStateMachine):
@@ -54,6 +66,22 @@ class Registering(RuleBasedStateMachine):
         self.registry.refuse_identity(Ref(*place), "unreadable")
         self._now(Ref(*place), None)
         self.refused[Ref(*place)] = "unreadable"
+
+    @rule(manifest=any_endpoint)
+    def declare_endpoint(self, manifest: Manifest) -> None:
+        self.registry.put_webhook(WebhookEndpoint.parse(manifest))
+        self._now(_endpoint(Ref.of(manifest)), manifest)
+
+    @rule(ref=endpoint_refs)
+    def forget_endpoint(self, ref: Ref) -> None:
+        self.registry.drop_webhook(ref)
+        self._now(_endpoint(ref), None)
+
+    @rule(ref=endpoint_refs)
+    def refuse_endpoint(self, ref: Ref) -> None:
+        self.registry.refuse_webhook(ref, "unreadable")
+        self._now(_endpoint(ref), None)
+        self.refused[_endpoint(ref)] = "unreadable"
 
     @rule(manifest=domain_names.flatmap(domains))
     def declare_domain(self, manifest: Manifest) -> None:
@@ -94,6 +122,8 @@ class Registering(RuleBasedStateMachine):
         for key, sentence in self.refused.items():
             if isinstance(key, Ref):
                 fresh.refuse_identity(key, sentence)
+            elif isinstance(key, tuple):
+                fresh.refuse_webhook(key[1], sentence)
             else:
                 fresh.refuse_domain(key.removeprefix("domain "), sentence)
         assert answers(self.registry) == answers(fresh)
@@ -113,6 +143,13 @@ def answers(registry: Registry) -> dict[str, Any]:
         "colliding": {ref: registry.colliding(registry.identities[ref]) for ref in there},
         "shared": {ref: registry.shared_identity(ref) for ref in there},
         "governance": {name: registry.governance(name) for name in NAMESPACES},
+        "webhooks": (
+            registry.webhooks.invalid,
+            {ref: registry.webhooks.through(ref) for ref in everywhere},
+            {ref: registry.webhooks.to(ref) for ref in everywhere},
+            {name: registry.webhooks.gateways_for(name) for name in NAMESPACES},
+            {name: registry.webhooks.unread_in(name) for name in NAMESPACES},
+        ),
         "governed": {name: registry.governed_by(name) for name in DOMAINS},
     }
 

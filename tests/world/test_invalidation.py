@@ -19,6 +19,7 @@ from tests.strategies import (
     NAMESPACES,
     clusters,
     domains,
+    endpoints,
     identities,
     more,
     namespaces,
@@ -139,8 +140,15 @@ def some_rotation(draw: st.DrawFn) -> Manifest:
     return broken(chosen) if draw(sometimes) else chosen
 
 
+@st.composite
+def some_endpoint(draw: st.DrawFn) -> Manifest:
+    wished = draw(st.lists(wishes, min_size=1, max_size=2).map(endpoints).filter(bool))
+    return broken(wished[0]) if draw(sometimes) else wished[0]
+
+
 declarations = st.one_of(
     some_rotation(),
+    some_endpoint(),
     some_identity(),
     some_domain(),
     some_namespace(),
