@@ -1,0 +1,264 @@
+"""One connection: what is not exactly one request of HTTP/1.1, of bounded size, is refused.
+
+uvicorn reads with llhttp, which is strict about line ends, lengths and chunks. What it takes and a
+gateway must not is refused here, before anything of it is looked at: fields after the body, which
+uvicorn would add to the headers; a head without end; another version, or protocol; two requests at
+once; a target that is not a path; a request that takes its time. A refusal is final: the rest of
+the connection is not read, for where its next request would begin is what an attacker and we might
+not agree on.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+import uvicorn
+from uvicorn.server import ServerState
+
+from troth.edge import uvicorn as edge
+from troth.edge.asgi import Application, Message, Receive, Scope, Send
+
+WHOLE_WITHIN = 10.0
+"""Seconds from the beginning of a connection, or of a request, until the request is there whole."""
+GRACE = 60.0
+"""Seconds after which a connection that should have ended is cut."""
+LINGER = 1.0
+"""Seconds for which what is still sent is read, and dropped, so that the answer arrives."""
+LAST_CALL = 2.0
+"""Seconds for which an idle connection is left open when the gateway stops: the next request may be
+on its way, and is answered."""
+MOST_HEAD = 32 * 1024
+"""Bytes of the request line and the headers, and of what frames a body in chunks beyond as much as
+the body itself."""
+MOST_HEADERS = 100
+
+Refused = Callable[[str], None]
+"""Told of every request that is refused here, in a word."""
+
+
+_Base: Any = edge.protocol("httptools")
+
+
+class Connection(_Base):
+    """A connection that is used for `lasts` seconds, about."""
+
+    def __init__(
+        self, config: uvicorn.Config, state: ServerState, lasts: float, on_refused: Refused
+    ) -> None:
+        super().__init__(config=config, server_state=state, app_state={})
+        self._lasts = lasts
+        self._on_refused = on_refused
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
+        """Begin, and be due when nothing comes."""
+        super().connection_made(transport)
+        self.app: Application = _Early(self.app, self)
+        now = self.loop.time()
+        self._ends = now + self._lasts * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+        self._cut = self._ends + GRACE
+        self._deaf = self.parting = False
+        self._await_request()
+        self._due = now + WHOLE_WITHIN
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; whoever reads a body hears of it."""
+        self._watching.cancel()
+        super().connection_lost(exc)
+
+    # Time
+
+    def _watch(self) -> None:
+        """Cut the connection when it is due; one look twice a second costs less than timers."""
+        now = self.loop.time()
+        if self.transport.is_closing():
+            self._due = min(self._due, now + LINGER)
+        if now >= min(self._due, self._cut):
+            self.transport.abort()
+            return
+        self._watching = self.loop.call_later(min(0.5, WHOLE_WITHIN / 4), self._watch)
+
+    def shutdown(self) -> None:
+        """Answer what is there or on its way, and then end."""
+        self._ends = -math.inf
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(LAST_CALL, self._leave)
+
+    def _leave(self) -> None:
+        if not self._begun and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+
+    # Bytes
+
+    def _await_request(self) -> None:
+        self._begun = self._headed = False
+        self._due = math.inf
+        self._received = self._body = 0
+        self._head = bytearray()
+        self._why = (HTTPStatus.BAD_REQUEST, "malformed")
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the connection is at its end."""
+        if self._deaf:
+            return
+        self._unset_keepalive_if_required()
+        if self._is_answering():  # nobody who means well sends the next request already
+            self._deaf, self.cycle.keep_alive = True, False
+            return
+        if not self._begun:
+            self._begun, self._due = True, self.loop.time() + WHOLE_WITHIN
+        self._received += len(data)
+        if not self._headed:
+            self._head += data
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse(*self._why)
+        else:
+            if self._received > MOST_HEAD + 2 * self._body:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+
+    def _is_answering(self) -> bool:
+        """Whether a request is there whole, and not yet answered."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.more_body and not cycle.response_complete
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        self._on_refused(why)
+        if self._is_answering():  # what is wrong came after it
+            self._deaf, self.cycle.keep_alive = True, False
+            return
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self.transport.write(_answer(status))
+        if cycle is not None:
+            cycle.disconnected = True  # an abort to whoever reads its body
+            cycle.message_event.set()
+        self._part()
+
+    def _part(self) -> None:
+        """End the connection so that the other side still reads what it was answered."""
+        self._deaf, self._due = True, self.loop.time() + LINGER
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof():
+            self.flow.resume_reading()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        """Refuse what comes before the answer to what came before."""
+        if self._is_answering():
+            raise self._refusal(HTTPStatus.BAD_REQUEST, "pipelined")
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Refuse what trails a body; uvicorn would add it to the headers."""
+        if self._headed:
+            raise self._refusal(HTTPStatus.BAD_REQUEST, "trailer")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Refuse a head that can be read in two ways, before the application hears of it."""
+        fault = _fault(self.parser, self._head, self.url, self.headers)
+        if fault is not None:
+            raise self._refusal(*fault)
+        self._headed = True
+        super().on_headers_complete()
+        self.scope["raw_path"], _, self.scope["query_string"] = self.url.partition(b"?")
+        if self.loop.time() >= self._ends:
+            self.cycle.keep_alive = False  # the answer says so, and then it is closed
+
+    def on_body(self, body: bytes) -> None:
+        """Count, and hand on."""
+        self._body += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Be in time."""
+        self._await_request()
+        super().on_message_complete()
+
+    def _refusal(self, status: HTTPStatus, why: str) -> Exception:
+        self._why = status, why
+        return ValueError(why)  # ends the parser, which does not hand it on
+
+    # What the application says
+
+    def on_response_complete(self) -> None:
+        """End where the answer came early."""
+        super().on_response_complete()
+        if self.parting:
+            self._part()
+
+
+def _fault(
+    parser: Any,  # noqa: ANN401 - httptools has no name for it
+    head: bytearray,
+    url: bytes,
+    headers: list[tuple[bytes, bytes]],
+) -> tuple[HTTPStatus, str] | None:
+    """Return what is wrong with a head, for whoever reads it exactly as it is written."""
+    if parser.get_http_version() != "1.1":
+        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version"
+    line = b"%b %b HTTP/1.1\r\n" % (parser.get_method(), url)
+    if not head.lstrip(b"\r\n").startswith(line):  # llhttp takes RTSP's too, and more spaces
+        return HTTPStatus.BAD_REQUEST, "request-line"
+    if parser.should_upgrade():  # llhttp would take the body for what follows the upgrade
+        return HTTPStatus.BAD_REQUEST, "upgrade"
+    if not url.startswith(b"/") or b"#" in url:
+        return HTTPStatus.BAD_REQUEST, "target"
+    if len(headers) > MOST_HEADERS:
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers"
+    if len(line) + sum(len(name) + len(value) + 4 for name, value in headers) > MOST_HEAD:
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"
+    return _framing_fault(headers)
+
+
+def _framing_fault(headers: list[tuple[bytes, bytes]]) -> tuple[HTTPStatus, str] | None:
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1 or not hosts[0]:
+        return HTTPStatus.BAD_REQUEST, "host"  # RFC 9112 section 3.2
+    for name, value in headers:
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            return HTTPStatus.BAD_REQUEST, "transfer-encoding"
+        if name == b"expect" and value.lower() != b"100-continue":
+            return HTTPStatus.EXPECTATION_FAILED, "expectation"
+    return None
+
+
+def _answer(status: HTTPStatus) -> bytes:
+    line = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+    return f"{line}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
+
+
+class _Early:
+    """The application of one connection, whose answers may come before the request is whole.
+
+    Such an answer ends the connection, in a way that the sender, who is still sending, reads it.
+    """
+
+    def __init__(self, app: Application, connection: Any) -> None:  # noqa: ANN401 - made above
+        self._app = app
+        self._connection = connection
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection, cycle = self._connection, self._connection.cycle
+
+        async def answer(message: Message) -> None:
+            early = cycle.more_body and message["type"] == "http.response.start"
+            if early:
+                parting = (b"connection", b"close")
+                message = {**message, "headers": [*message.get("headers", ()), parting]}
+            await send(message)
+            if early:
+                connection.parting, cycle.keep_alive = True, True
+
+        await self._app(scope, receive, answer)

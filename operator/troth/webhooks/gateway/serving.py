@@ -1,0 +1,94 @@
+"""The gateway on the network: uvicorn with httptools, and connections that `connections` holds to
+one reading of HTTP.
+
+No other server is supported. Each would need a guard of its own, since what is not refused within
+the parser cannot be seen by an application any more: Granian takes a Content-Length beside a
+Transfer-Encoding, and lines that end in a bare LF; Robyn's worker dies of a legal trailer; and
+neither gives the certificate of the client to the application, without which none can be pinned.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from troth.edge.asgi import Application
+from troth.webhooks.gateway.connections import LINGER, Connection, Refused
+
+LASTS = 120.0
+"""Seconds that a connection is used, a tenth more or less: senders must find new replicas too."""
+IDLE = 30
+"""Seconds that a connection waits for its next request."""
+HANDSHAKE_WITHIN = 10.0
+"""Seconds that a TLS handshake has."""
+MOST_CONNECTIONS = 4096
+SHUTDOWN = 40
+"""Seconds that requests have to end when the gateway stops; a delivery takes at most 20 or so."""
+
+
+class Server(uvicorn.Server):
+    """Serves until `stop`; signals are for whoever runs it.
+
+    With a TLS context it speaks TLS, and without one what a proxy before it speaks.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        on_refused: Refused = lambda _: None,
+        lasts: float = LASTS,
+    ) -> None:
+        self._tls, self._lasts, self._on_refused = tls, lasts, on_refused
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host,
+                port,
+                ws="none",
+                lifespan="off",
+                loop="none",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,  # which proxy may say what is for the gateway to judge
+                server_header=False,
+                timeout_keep_alive=IDLE,
+                timeout_graceful_shutdown=SHUTDOWN,
+                limit_concurrency=MOST_CONNECTIONS,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. As uvicorn does, but that a TLS handshake and its farewell end in seconds."""
+        assert sockets is None
+        loop = asyncio.get_running_loop()
+        handshake, farewell = (HANDSHAKE_WITHIN, LINGER) if self._tls else (None, None)
+        server = await loop.create_server(
+            self._connection,
+            self.config.host,
+            self.config.port,
+            ssl=self._tls,
+            backlog=self.config.backlog,
+            ssl_handshake_timeout=handshake,
+            ssl_shutdown_timeout=farewell,
+        )
+        self.servers = [server]
+        self.started = True
+
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self._lasts, self._on_refused)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would raise them again, and end the process on the spot."""
+        yield
+
+    def stop(self) -> None:
+        """Take no more connections, answer what is there, and return from `serve`."""
+        self.should_exit = True

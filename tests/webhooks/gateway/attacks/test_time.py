@@ -1,0 +1,197 @@
+"""Who takes its time, who goes, and a gateway that is told to stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, signed
+from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, listen
+from troth.webhooks.gateway import connections
+
+POST = b"POST /shop/orders HTTP/1.1"
+WHOLE = delivery()
+HEAD = WHOLE[: -len(BODY)]
+IN_CHUNKS = head(POST, *signed(), b"Transfer-Encoding: chunked")
+
+
+@pytest.fixture
+async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """A gateway that waits for a request for a fraction of a second."""
+    monkeypatch.setattr(connections, "WHOLE_WITHIN", 0.3)
+    async with gateway() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"POST /shop", HEAD[:-2], HEAD, HEAD + BODY[:-1], IN_CHUNKS, IN_CHUNKS + b"f\r\n"],
+    ids=["nothing", "half a line", "half a head", "a head", "half a body", "chunks", "a chunk"],
+)
+async def test_who_says_less_than_a_request_is_cut(hasty: Scene, said: bytes) -> None:
+    heard = await hasty.hears(said)
+    assert heard == Heard(b"", ended=True)
+    assert hasty.target.received == []
+
+
+@pytest.mark.parametrize("whole", [WHOLE, IN_CHUNKS + chunked(BODY)], ids=["length", "chunks"])
+async def test_who_says_a_byte_now_and_then_is_cut_too(hasty: Scene, whole: bytes) -> None:
+    """Each byte is in time; the request is not."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
+    listening = asyncio.create_task(listen(reader))
+    for byte in whole:
+        if listening.done():
+            break
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.02)
+    assert (await listening).ended
+    writer.close()
+    assert hasty.target.received == []
+
+
+async def test_who_keeps_a_connection_with_empty_lines_is_cut(hasty: Scene) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
+    writer.write(WHOLE)
+    assert (await listen(reader)).status == 200
+    listening = asyncio.create_task(listen(reader))
+    while not listening.done():
+        writer.write(b"\r\n")
+        await asyncio.sleep(0.02)
+    assert (await listening).raw == b""
+    writer.close()
+
+
+async def test_who_waits_between_two_requests_is_not(hasty: Scene) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
+    for number in range(2):
+        writer.write(delivery(message=f"msg_{number}"))
+        assert (await listen(reader)).status == 200
+        await asyncio.sleep(0.6)
+    writer.close()
+
+
+async def test_how_long_the_target_takes_is_not_the_senders_fault(hasty: Scene) -> None:
+    hasty.target.open.clear()
+    waiting = asyncio.create_task(hasty.hears(WHOLE))
+    await asyncio.sleep(0.8)
+    hasty.target.open.set()
+    assert (await waiting).status == 200
+
+
+async def test_a_connection_ends_after_its_time() -> None:
+    async with gateway(lasts=0.0) as scene:
+        heard = await scene.hears(WHOLE)
+        assert (heard.status, heard.ended) == (200, True)
+        assert b"connection: close" in heard.raw
+
+
+async def test_one_that_should_have_ended_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "GRACE", 0.2)
+    async with gateway(lasts=0.1) as scene:
+        scene.target.open.clear()
+        assert await scene.hears(WHOLE) == Heard(b"", ended=True)
+        scene.target.open.set()
+
+
+# Who goes
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        HEAD,
+        HEAD + BODY[:-1],
+        IN_CHUNKS + chunked(BODY, last=False),
+        IN_CHUNKS + chunked(BODY, last=False) + b"0\r\n",
+        IN_CHUNKS + chunked(BODY, last=False) + b"0\r\n\r",
+    ],
+    ids=[
+        "before the body",
+        "a byte short",
+        "before the last chunk",
+        "within it",
+        "a byte short of",
+    ],
+)
+async def test_who_goes_before_the_end_has_sent_nothing(scene: Scene, said: bytes) -> None:
+    """An abort, and not a short body: the body that has come may be just what is signed."""
+    await scene.hears(said, leave=True)
+    await _all_gone(scene)
+    assert scene.target.received == []
+    assert (await scene.hears(WHOLE)).status == 200
+    assert len(scene.target.received) == 1
+
+
+async def test_who_goes_before_the_answer_has_delivered_once(scene: Scene) -> None:
+    scene.target.open.clear()
+    await scene.hears(WHOLE, leave=True)
+    await _all_gone(scene)
+    scene.target.open.set()
+    assert (await scene.hears(WHOLE)).status in {200, 503}
+    assert (await scene.hears(WHOLE)).status == 200
+    assert len(scene.target.received) == 1
+
+
+async def _all_gone(scene: Scene) -> None:
+    await asyncio.sleep(0.05)
+    await eventually(lambda: not scene.server.server_state.connections)
+
+
+async def test_an_answer_arrives_though_the_sender_still_sends(scene: Scene) -> None:
+    """Without reading on, the system would reset the connection and the answer be lost."""
+    too_long = head(POST, *signed(), b"Content-Length: 3000000")
+    heard = await scene.hears(too_long, b"x" * 1_500_000, b"x" * 1_500_000)
+    assert (heard.statuses, heard.ended) == ([413], True)
+
+
+# A gateway that stops
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LAST_CALL", 0.5)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_is_there_when_it_stops_is_answered(scene: Scene) -> None:
+    scene.target.open.clear()
+    waiting = asyncio.create_task(scene.hears(WHOLE))
+    begun, writer = await asyncio.open_connection("127.0.0.1", scene.port)
+    writer.write(delivery(message="msg_2")[:-1])
+    await eventually(lambda: scene.target.received)
+    port = scene.port
+    scene.server.stop()
+    await asyncio.sleep(0.3)
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", port)
+    writer.write(BODY[-1:])
+    scene.target.open.set()
+    for heard in (await waiting, await listen(begun)):
+        assert (heard.status, heard.ended) == (200, True)
+    assert len(scene.target.received) == 2
+    writer.close()
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_is_on_its_way_on_an_idle_connection_is_answered(scene: Scene) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
+    writer.write(WHOLE)
+    first = await listen(reader)
+    assert not first.ended
+    scene.server.stop()
+    await asyncio.sleep(0.3)
+    writer.write(delivery(message="msg_2"))
+    last = await listen(reader)
+    assert (last.status, last.ended) == (200, True)
+    assert b"connection: close" in last.raw
+    writer.close()
+
+
+@pytest.mark.usefixtures("soon")
+async def test_idle_connections_do_not_keep_it(scene: Scene) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
+    writer.write(WHOLE)
+    assert not (await listen(reader)).ended
+    scene.server.stop()
+    assert await listen(reader) == Heard(b"", ended=True)
+    writer.close()
