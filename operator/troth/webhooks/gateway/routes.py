@@ -105,6 +105,11 @@ class Routes:
         """Return the endpoint at a raw path."""
         return self._by_path.get(raw_path)
 
+    def authorities(self) -> frozenset[str]:
+        """Return whose client certificates are pinned, by any endpoint, in PEM."""
+        pinned = (served.endpoint.source.client_certificate for served in self)
+        return frozenset(each.authorities for each in pinned if each is not None)
+
     def __iter__(self) -> Iterator[Served]:
         return iter(tuple(self._by_name.values()))
 

@@ -43,6 +43,7 @@ class SenderTLS:
         self._refused = ""
         self.context = _bare()
         self.context.sni_callback = self._hand_on
+        self._ask()
 
     def look(self) -> bool:
         """Take up what has changed, and say whether something has.
@@ -60,11 +61,19 @@ class SenderTLS:
             self._refused = str(error)  # and look again: they may be half written
             return False
         self._seen, self._roots, self._refused = seen, roots, ""
+        self._ask()
         log.info("TLS files read", directory=str(self._directory), authorities=len(roots))
         return True
 
     def _wanted(self) -> frozenset[str]:
         return frozenset(self._authorities())
+
+    def _ask(self) -> None:
+        """Have new connections ask for a certificate or not: OpenSSL hands on everything but that.
+
+        `SSL_set_SSL_CTX` leaves a connection the mode that its first context had when it began.
+        """
+        self.context.verify_mode = self._newest.verify_mode
 
     def _hand_on(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
         """Is called within every handshake, whether the client names a server or not."""

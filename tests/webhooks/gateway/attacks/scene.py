@@ -177,9 +177,12 @@ async def serving(app: Application, **options: Any) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def gateway(*, proxies: Proxies | None = None, **options: Any) -> AsyncIterator[Scene]:
+async def gateway(
+    routes: Routes | None = None, *, proxies: Proxies | None = None, **options: Any
+) -> AsyncIterator[Scene]:
     """Serve `shop/orders` until the context ends."""
-    routes, target, refused = Routes(), Recorder(), list[str]()
+    routes = Routes() if routes is None else routes
+    target, refused = Recorder(), list[str]()
     routes.put("shop.orders", served(secret_data()))
     signer = Signer(ec.generate_private_key(ec.SECP256R1()), GATEWAY_ID)
     app = Gateway(
