@@ -125,8 +125,14 @@ class ApiServer:
 
     # Reading
 
-    async def pages(self, selection: Selection) -> AsyncIterator[Manifest]:
-        """Yield the pages of a consistent list; each has `items` and `metadata`."""
+    async def pages(
+        self, selection: Selection, *, metadata_only: bool = False
+    ) -> AsyncIterator[Manifest]:
+        """Yield the pages of a consistent list; each has `items` and `metadata`.
+
+        With `metadata_only` the items have nothing but theirs.
+        """
+        accept = _METADATA_OF_EACH if metadata_only else _ACCEPT
         token: str | None = None
         while True:
             page = await self._json(
@@ -138,6 +144,7 @@ class ApiServer:
                 _continue=token,
                 label_selector=selection.labels or None,
                 field_selector=selection.fields or None,
+                header_params=dict(accept),
             )
             yield page
             token = page["metadata"].get("continue")
@@ -332,6 +339,7 @@ class ApiServer:
 
 _ACCEPT = {"Accept": "application/json"}
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+_METADATA_OF_EACH = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -1,0 +1,168 @@
+"""The Secrets that the operator compiles for this gateway, followed: what they say, or last said.
+
+Each endpoint is by itself. One that cannot be read is told of once for each version, and changes
+nothing: what was served of it before is served still, and all others are. Where its Secret is
+deleted it ends at once. The API server may be away, and the operator too: what was read last holds.
+
+A watch tells at once, unless it is dead and nobody knows yet, which may take minutes. A key that
+was withdrawn must not live on for so long, so the versions are asked for beside it.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.errors import ApiError
+from troth.cluster.informer import Backoff, Informer
+from troth.pki.webhook_tokens import Signer
+from troth.resources.references import Ref
+from troth.webhooks.endpoint import EndpointError
+from troth.webhooks.gateway.routes import Routes, Served, served
+from troth.webhooks.gateway.signing import SigningKey
+from troth.world.facts import Manifest
+
+GATEWAY_LABEL = "troth.dev/webhook-gateway"
+"""On each Secret that a gateway follows, and on what it reports: the gateway's name."""
+LONGEST_PAUSE = 2.0
+"""Seconds between attempts to reach the API server: a revocation must not wait for a backoff."""
+CHECK_EVERY = 5.0
+"""Seconds after which the versions of the Secrets are asked for, whatever the watch tells."""
+_NOT_FOUND = 404
+
+log = structlog.get_logger()
+
+
+class Following:
+    """Keeps the routes and the signing key in step with the Secrets; a sink of an informer."""
+
+    def __init__(self, namespace: str, gateway: str, routes: Routes) -> None:
+        self.unreadable: set[str] = set()
+        """The names of the Secrets whose newest version cannot be read."""
+        self._routes = routes
+        self._key = SigningKey()
+        self._key_ref = Ref(namespace, f"{gateway}-webhook-signing")
+        self._selection = Selection("Secret", namespace, labels=f"{GATEWAY_LABEL}={gateway}")
+        self._seen: dict[Ref, str] = {}
+        self._informer: Informer | None = None
+
+    @property
+    def synced(self) -> bool:
+        """Whether the Secrets were listed once."""
+        return self._informer is not None and self._informer.synced.is_set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the endpoints are known, and there is a key to sign with."""
+        return self.synced and self._key.is_there
+
+    def signer(self, gateway_id: Callable[[], str]) -> Signer | None:
+        """Return what signs as the gateway of this SPIFFE ID; None where there is no key."""
+        return self._key.signer(gateway_id)
+
+    def informer(self, server: ApiServer) -> Informer:
+        """Return what keeps this in step: one list and one watch."""
+        backoff = Backoff(most=LONGEST_PAUSE)
+        self._informer = Informer(server, self._selection, self, _failed, backoff)
+        return self._informer
+
+    # Beside the watch
+
+    async def check(self, server: ApiServer) -> None:
+        """Ask for the versions until cancelled, and for all of a Secret where it is new."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            try:
+                await self._check(server)
+            except ApiError as error:
+                if error.status:  # of one that is away the watch tells
+                    _failed(self._selection, error)
+
+    async def _check(self, server: ApiServer) -> None:
+        before, found = dict(self._seen), dict[Ref, str]()
+        async for page in server.pages(self._selection, metadata_only=True):
+            found |= {Ref.of(each): _version(each) for each in page["items"]}
+        for ref, version in before.items():
+            if ref not in found and self._seen.get(ref) == version:
+                self.forget("Secret", ref, 0)
+        for ref, version in found.items():
+            if version != self._seen.get(ref) == before.get(ref):
+                await self._read(server, ref)
+
+    async def _read(self, server: ApiServer, ref: Ref) -> None:
+        seen = self._seen.get(ref)
+        try:
+            found = await server.get("Secret", ref)
+        except ApiError as error:
+            if error.status != _NOT_FOUND:  # it has gone since; the next look sees that
+                raise
+        else:
+            if self._seen.get(ref) == seen:  # else the watch was faster, and this may be older
+                self.observe(found)
+
+    # What the API server tells
+
+    def observe(self, manifest: Manifest) -> None:
+        """Take in a Secret as it is now."""
+        ref, version = Ref.of(manifest), _version(manifest)
+        if version == self._seen.get(ref):
+            return
+        self._seen[ref] = version
+        try:
+            data = _data(manifest)
+            if ref == self._key_ref:
+                self._key.take(data)
+                log.info("signing key read", version=version, kid=self._key.kid)
+            else:
+                self._routes.put(ref.name, _named(ref.name, served(data)))
+                log.info("endpoint read", secret=ref.name, version=version)
+        except EndpointError as error:
+            self.unreadable.add(ref.name)
+            log.warning("unreadable", secret=ref.name, version=version, why=str(error))
+        else:
+            self.unreadable.discard(ref.name)
+
+    def forget(self, kind: str, ref: Ref, version: int) -> None:
+        """Take in that a Secret is gone: nothing more comes by it."""
+        self._seen.pop(ref, None)
+        self.unreadable.discard(ref.name)
+        log.warning("deleted", kind=kind, secret=ref.name, version=version)
+        if ref == self._key_ref:
+            self._key.drop()
+        else:
+            self._routes.put(ref.name, None)
+
+
+def _version(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["resourceVersion"])
+
+
+def _data(manifest: Manifest) -> Mapping[str, bytes]:
+    """Return a Secret's data, decoded; raises `EndpointError`."""
+    try:
+        return {
+            name: base64.b64decode(text, validate=True)
+            for name, text in (manifest.get("data") or {}).items()
+        }
+    except (TypeError, binascii.Error):
+        raise EndpointError("the data is not in base64") from None
+
+
+def _named(name: str, read: Served) -> Served:
+    """Return what is served by a Secret of this name; raises `EndpointError`.
+
+    A namespace has no dot, so the name tells both parts; nobody comes by another's path.
+    """
+    endpoint = read.endpoint
+    if endpoint.endpoint.replace("/", ".", 1) != name:
+        raise EndpointError("endpoint: it is another's than the Secret's name")
+    if endpoint.path != f"/{endpoint.endpoint}":
+        raise EndpointError("path: it is not that of the endpoint")
+    return read
+
+
+def _failed(selection: Selection, error: ApiError) -> None:
+    log.warning("reading failed", kind=selection.kind, status=error.status, reason=error.reason)

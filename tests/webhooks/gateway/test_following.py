@@ -1,0 +1,309 @@
+"""Each compiled Secret is followed by itself: what it says, or said last, and nothing once gone."""
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from tests.pki import builders as pki
+from tests.webhooks.gateway.running import SECRET, compiled, endpoint
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.errors import ApiError
+from troth.pki.keys import private_key_pem
+from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.references import Ref
+from troth.webhooks.gateway import following as module
+from troth.webhooks.gateway.following import Following
+from troth.webhooks.gateway.routes import Routes
+from troth.world.facts import Manifest
+
+NAMESPACE, GATEWAY = "troth-gateway", "edge"
+STRIPE, SLACK = "shop/stripe", "shop/slack"
+GATEWAY_ID = "spiffe://prod.example/ns/troth-gateway/sa/edge"
+
+
+@pytest.fixture(autouse=True)
+def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    structlog.reset_defaults()
+    monkeypatch.setattr(module, "log", structlog.get_logger())
+
+
+@pytest.fixture
+def routes() -> Routes:
+    return Routes()
+
+
+@pytest.fixture
+def following(routes: Routes) -> Following:
+    return Following(NAMESPACE, GATEWAY, routes)
+
+
+def secret(name: str, data: dict[str, bytes], version: int = 1) -> Manifest:
+    metadata = {"name": name, "namespace": NAMESPACE, "resourceVersion": str(version)}
+    coded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    return {"kind": "Secret", "metadata": metadata, "data": coded}
+
+
+def of(name: str = STRIPE, version: int = 1, keys: Any = None, **changed: Any) -> Manifest:
+    data = compiled(endpoint(name, **changed), **(keys or {"k1": SECRET}))
+    return secret(name.replace("/", "."), data, version)
+
+
+def signing(version: int = 1, which: str = "first", after: str = "") -> Manifest:
+    data = {"key.pem": private_key_pem(pki.key(which=which))}
+    if after:
+        data["next.pem"] = private_key_pem(pki.key(which=after))
+    return secret(f"{GATEWAY}-webhook-signing", data, version)
+
+
+def ref(manifest: Manifest) -> Ref:
+    return Ref.of(manifest)
+
+
+def paths(routes: Routes) -> set[str]:
+    return {served.endpoint.path for served in routes}
+
+
+# One endpoint by itself
+
+
+def test_an_endpoint_is_served_and_its_next_version_at_once(
+    following: Following, routes: Routes
+) -> None:
+    following.observe(of())
+    found = routes.find(b"/shop/stripe")
+    assert found is not None
+    assert [key.id for key in found.keys] == ["k1"]
+    following.observe(of(version=2, keys={"k2": SECRET}))
+    found = routes.find(b"/shop/stripe")
+    assert found is not None
+    assert [key.id for key in found.keys] == ["k2"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        of(SLACK, tolerance=0),
+        of(SLACK, keys={"k1": "hunter2"}),
+        of(SLACK, path=f"/{STRIPE}"),
+        secret("shop.slack", {}),
+        secret("shop.slack", compiled(endpoint(STRIPE), k1=SECRET)),
+        {**of(SLACK), "data": {"endpoint.json": "?"}},
+        {**of(SLACK), "data": {"endpoint.json": 7}},
+        {**of(SLACK), "data": None},
+    ],
+    ids=["no sense", "no key", "path", "empty", "another's", "not base64", "no text", "no data"],
+)
+def test_one_that_cannot_be_read_is_not_served_and_the_others_are(
+    following: Following, routes: Routes, broken: Manifest
+) -> None:
+    with capture_logs() as lines:
+        following.observe(broken)
+        following.observe(of())
+        following.observe(broken)
+    assert paths(routes) == {"/shop/stripe"}
+    assert following.unreadable == {"shop.slack"}
+    assert [line["event"] for line in lines] == ["unreadable", "endpoint read"]
+    assert "hunter2" not in str(lines)
+
+
+def test_a_version_that_cannot_be_read_changes_nothing(
+    following: Following, routes: Routes
+) -> None:
+    following.observe(of())
+    before = routes.find(b"/shop/stripe")
+    following.observe(of(version=2, tolerance=0))
+    assert routes.find(b"/shop/stripe") is before
+    following.observe(of(version=3, tolerance=60))
+    after = routes.find(b"/shop/stripe")
+    assert after is not None
+    assert after.endpoint.tolerance == 60
+    assert following.unreadable == set()
+
+
+def test_where_its_secret_is_deleted_it_ends(following: Following, routes: Routes) -> None:
+    following.observe(of())
+    following.observe(of(SLACK))
+    following.observe(of(SLACK, version=2, tolerance=0))
+    following.forget("Secret", ref(of()), 2)
+    following.forget("Secret", ref(of(SLACK)), 3)
+    assert paths(routes) == set()
+    assert following.unreadable == set()
+    following.observe(of())
+    assert paths(routes) == {"/shop/stripe"}
+
+
+def test_a_namespace_with_an_endpoint_of_a_dotted_name(
+    following: Following, routes: Routes
+) -> None:
+    following.observe(of("shop/orders.eu"))
+    assert paths(routes) == {"/shop/orders.eu"}
+
+
+# The signing key
+
+
+def gateway_id() -> str:
+    return GATEWAY_ID
+
+
+def test_the_active_key_signs_and_the_next_does_not(following: Following) -> None:
+    assert following.signer(gateway_id) is None
+    following.observe(signing(after="second"))
+    first = following.signer(gateway_id)
+    assert first is not None
+    assert following.signer(gateway_id) is first
+    following.observe(signing(2, "second"))
+    second = following.signer(gateway_id)
+    assert second is not None
+    assert second.kid != first.kid
+
+
+def test_it_signs_as_who_the_gateway_is_now(following: Following) -> None:
+    following.observe(signing())
+    assert following.signer(gateway_id) is not following.signer(lambda: GATEWAY_ID + "2")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"key.pem": b"hunter2"},
+        {"key.pem": private_key_pem(pki.key(KeyAlgorithm.ED25519))},
+        {"key.pem": private_key_pem(pki.key(KeyAlgorithm.ECDSA_P384))},
+    ],
+    ids=["none", "no key", "another kind", "another curve"],
+)
+def test_a_key_that_cannot_be_used_changes_nothing(
+    following: Following, data: dict[str, bytes]
+) -> None:
+    following.observe(signing())
+    before = following.signer(gateway_id)
+    with capture_logs() as lines:
+        following.observe(secret(f"{GATEWAY}-webhook-signing", data, 2))
+    assert following.signer(gateway_id) is before
+    assert [line["event"] for line in lines] == ["unreadable"]
+    assert "hunter2" not in str(lines)
+
+
+def test_a_key_that_is_deleted_signs_no_more(following: Following) -> None:
+    following.observe(signing())
+    following.forget("Secret", ref(signing()), 2)
+    assert following.signer(gateway_id) is None
+
+
+def test_nothing_secret_is_told(following: Following) -> None:
+    with capture_logs() as lines:
+        following.observe(of())
+        following.observe(signing())
+    assert len(lines) == 2
+    assert SECRET not in str(lines)
+    assert "PRIVATE" not in str(lines)
+    assert SECRET not in repr(following)
+
+
+# Beside the watch
+
+
+class Server:
+    """An API server with some Secrets, which can be away."""
+
+    def __init__(self, *secrets: Manifest) -> None:
+        self.secrets = {Ref.of(each): each for each in secrets}
+        self.away = False
+        self.listed: Callable[[], None] = lambda: None
+        self.got: Callable[[], None] = lambda: None
+        self.read = 0
+
+    async def pages(
+        self, selection: Selection, *, metadata_only: bool = False
+    ) -> AsyncIterator[Manifest]:
+        assert metadata_only
+        assert selection == Selection(
+            "Secret", NAMESPACE, labels=f"troth.dev/webhook-gateway={GATEWAY}"
+        )
+        if self.away:
+            raise ApiError(0, "ClientConnectorError", "the API server cannot be reached")
+        items = [{"metadata": each["metadata"]} for each in self.secrets.values()]
+        yield {"items": items, "metadata": {"resourceVersion": "9"}}
+        self.listed()
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        assert kind == "Secret"
+        self.read += 1
+        if ref not in self.secrets:
+            raise ApiError(404, "NotFound", "there is none")
+        found = self.secrets[ref]
+        self.got()
+        return found
+
+
+async def checked(following: Following, server: Server) -> None:
+    await following._check(cast(ApiServer, server))
+
+
+async def test_what_a_dead_watch_does_not_tell_is_found_out(
+    following: Following, routes: Routes
+) -> None:
+    following.observe(of())
+    following.observe(of(SLACK))
+    await checked(following, Server(of(version=2, keys={"k2": SECRET}), of("shop/new")))
+    found = routes.find(b"/shop/stripe")
+    assert found is not None
+    assert [key.id for key in found.keys] == ["k2"]
+    assert paths(routes) == {"/shop/stripe", "/shop/new"}
+
+
+async def test_what_is_known_is_not_read_again(following: Following) -> None:
+    following.observe(of())
+    following.observe(of(SLACK, tolerance=0))
+    server = Server(of(), of(SLACK, tolerance=0))
+    await checked(following, server)
+    assert server.read == 0
+
+
+async def test_an_answer_that_the_watch_has_overtaken_is_not_believed(
+    following: Following, routes: Routes
+) -> None:
+    following.observe(of())
+    server = Server(of(version=2), of(SLACK, version=4))
+    server.got = lambda: following.observe(of(version=3, tolerance=60))
+    server.listed = lambda: following.observe(of("shop/made-since"))
+    await checked(following, server)
+    found = routes.find(b"/shop/stripe")
+    assert found is not None
+    assert found.endpoint.tolerance == 60
+    assert paths(routes) == {"/shop/stripe", "/shop/slack", "/shop/made-since"}
+
+
+async def test_one_that_goes_between_two_questions_is_found_next_time(
+    following: Following, routes: Routes
+) -> None:
+    server = Server(of())
+    server.listed = server.secrets.clear
+    await checked(following, server)
+    assert paths(routes) == set()
+
+
+async def test_while_the_api_server_is_away_nothing_changes(
+    following: Following, routes: Routes
+) -> None:
+    following.observe(of())
+    server = Server()
+    server.away = True
+    with pytest.raises(ApiError):
+        await checked(following, server)
+    assert paths(routes) == {"/shop/stripe"}
+
+
+def test_it_is_ready_when_all_was_listed_and_there_is_a_key(following: Following) -> None:
+    informer = following.informer(cast(ApiServer, Server()))
+    following.observe(signing())
+    assert (following.synced, following.ready) == (False, False)
+    informer.synced.set()
+    assert (following.synced, following.ready) == (True, True)
+    following.forget("Secret", ref(signing()), 2)
+    assert (following.synced, following.ready) == (True, False)
