@@ -4,7 +4,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY operator operator
 RUN python -m venv /opt/troth \
-    && /opt/troth/bin/pip install --no-cache-dir --constraint constraints.txt '.[operator,issuer,kafka,nats]'
+    && /opt/troth/bin/pip install --no-cache-dir --constraint constraints.txt '.[operator,issuer,gateway,kafka,nats]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/troth /opt/troth

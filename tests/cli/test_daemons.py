@@ -1,4 +1,4 @@
-"""What the two programs that run for ever say before they begin."""
+"""What the programs that run for ever say before they begin."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-DAEMONS = [["run"], ["issue", "--domain", "production"]]
+DAEMONS = [["run"], ["issue", "--domain", "production"], ["gateway", "--single-replica"]]
 BROKEN = {"no file": None, "no YAML": "{{", "no mapping": "7", "no kubeconfig": "{}"}
 
 

@@ -1,4 +1,4 @@
-"""What `troth run` and `troth issue` are told alike, as they are pods of one installation."""
+"""What `troth run`, `issue` and `gateway` are told alike, as they are pods of one installation."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -24,3 +24,8 @@ def operator_extra() -> AbstractContextManager[None]:
 def issuer_extra() -> AbstractContextManager[None]:
     """Guard the imports of what issues tokens."""
     return needs_extra("issuer")
+
+
+def gateway_extra() -> AbstractContextManager[None]:
+    """Guard the imports of what verifies webhooks."""
+    return needs_extra("gateway")

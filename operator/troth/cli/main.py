@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from troth.cli import crds, grants, graph, issue, plan, rotate, run, status, token, webhook
+from troth.cli import crds, gateway, grants, graph, issue, plan, rotate, run, status, token, webhook
 from troth.resources.manifests import FaultyManifests
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("issue")(issue.issue)
+app.command("gateway")(gateway.gateway)
 app.command("plan")(plan.plan)
 app.command("graph")(graph.graph)
 app.command("grants")(grants.grants)

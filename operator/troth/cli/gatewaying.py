@@ -1,0 +1,210 @@
+"""The gateway as one thing to run: the Secrets it follows, senders, targets, health, signals."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from troth.cli.access import reach
+from troth.cli.health import health_server
+from troth.cluster.api import ApiServer, Observer
+from troth.edge.files import Identity, IdentityError
+from troth.pki.webhook_tokens import Signer
+from troth.webhooks.gateway.app import Gateway
+from troth.webhooks.gateway.decisions import Decisions
+from troth.webhooks.gateway.delivering import Deliver
+from troth.webhooks.gateway.following import Following
+from troth.webhooks.gateway.memory import Memory
+from troth.webhooks.gateway.replay import Store
+from troth.webhooks.gateway.reporting import Reporter
+from troth.webhooks.gateway.routes import Routes
+from troth.webhooks.gateway.serving import Server
+from troth.webhooks.gateway.source import Proxies
+from troth.webhooks.gateway.tls import SenderTLS, TLSFilesError
+from troth.webhooks.gateway.valkey import Valkey
+
+YOUNG = 50_000
+"""Objects made before Python looks for cycles among them; requests leave next to none."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the TLS files, and at which client certificates are pinned."""
+
+log = structlog.get_logger()
+
+
+class UnusableError(Exception):
+    """What the gateway was told to work with cannot be used; a sentence for whoever started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `troth gateway` was told."""
+
+    identity_name: str
+    kubeconfig: Path | None
+    context: str | None
+    namespace: str
+    identity: Path
+    bundle: Path
+    listen: tuple[str, int]
+    tls: Path | None
+    valkey: Path | None
+    trusted_proxies: tuple[str, ...]
+    resolve: Mapping[tuple[str, int], tuple[str, int]]
+    health_listen: tuple[str, int]
+
+
+async def run(options: Options) -> None:
+    """Serve until a signal; raises what a part of it ended with.
+
+    It listens at once, and answers that nothing is there, or that it cannot yet, until it knows;
+    readiness waits. Raises `UnusableError`, and `FaultyManifests` where it is not said how to reach
+    the API server.
+    """
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    gc.set_threshold(YOUNG)
+    gc.freeze()
+    config = await reach(options.kubeconfig, options.context)
+    parts = _Parts(options)
+    async with ApiServer(config, _counting(parts.registry)) as api, parts.serving():
+        _on_signal(parts.server)
+        async with health_server(
+            *options.health_listen,
+            ready=lambda: parts.server.started and parts.following.ready,
+            alive=lambda: True,  # where a part has ended the process has
+            registry=parts.registry,
+        ):
+            log.info("started", gateway=options.identity_name, namespace=options.namespace)
+            await _until_stopped(parts, api)
+
+
+class _Parts:
+    """What the gateway is made of."""
+
+    def __init__(self, options: Options) -> None:
+        """Raise `UnusableError`."""
+        self.registry = CollectorRegistry()
+        self.identity = Identity(options.identity, options.bundle)
+        routes = Routes()
+        self.following = Following(options.namespace, options.identity_name, routes)
+        self.reporter = Reporter(
+            options.namespace, options.identity_name, routes, self.following.unreadable
+        )
+        self.deliver = Deliver(self.identity, resolve=options.resolve)
+        self.gateway = Gateway(
+            routes,
+            _store(options.valkey),
+            self.deliver,
+            self._signer,
+            Decisions(self.registry, self.reporter.used),
+            proxies=_proxies(options.trusted_proxies),
+        )
+        self.tls = _tls(options.tls, routes)
+        malformed = Counter(
+            "troth_gateway_malformed_requests",
+            "Requests refused before any endpoint is looked for, by what is wrong with them.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.server = Server(
+            self.gateway,
+            *options.listen,
+            tls=self.tls.context if self.tls else None,
+            on_refused=lambda reason: malformed.labels(reason).inc(),
+        )
+        _gauges(self.registry, routes, self.following)
+
+    def _signer(self) -> Signer | None:
+        try:
+            return self.following.signer(lambda: self.identity.current.spiffe_id)
+        except IdentityError:
+            return None
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Close afterwards what has been opened; the gateway first, as it waits for targets."""
+        try:
+            yield
+        finally:
+            await self.gateway.close()
+            await self.deliver.close()
+
+    async def follow_files(self) -> None:
+        """Look at the TLS files until cancelled."""
+        while self.tls is not None:
+            await asyncio.sleep(LOOK_EVERY)
+            self.tls.look()
+
+
+async def _until_stopped(parts: _Parts, api: ApiServer) -> None:
+    """Serve, and follow the Secrets and the files meanwhile; what follows goes on to the end."""
+    async with asyncio.TaskGroup() as tasks:
+        following = parts.following
+        beside = [
+            tasks.create_task(following.informer(api).run(), name="following"),
+            tasks.create_task(following.check(api), name="checking"),
+            tasks.create_task(parts.reporter.run(api, lambda: following.synced), name="reporting"),
+            tasks.create_task(parts.follow_files(), name="TLS files"),
+        ]
+        await parts.server.serve()
+        for task in beside:
+            task.cancel()
+
+
+def _store(file: Path | None) -> Store:
+    if file is None:
+        return Memory()
+    try:
+        return Valkey(file.read_text().strip())
+    except (OSError, UnicodeDecodeError):
+        raise UnusableError(f"{file}: it cannot be read") from None
+    except ValueError as error:
+        raise UnusableError(f"{file}: {error}") from None
+
+
+def _proxies(cidrs: tuple[str, ...]) -> Proxies:
+    try:
+        return Proxies(cidrs)
+    except ValueError as error:
+        raise UnusableError(f"--trusted-proxies: {error}") from None
+
+
+def _tls(directory: Path | None, routes: Routes) -> SenderTLS | None:
+    if directory is None:
+        return None
+    try:
+        return SenderTLS(directory, routes.authorities)
+    except TLSFilesError as error:
+        raise UnusableError(f"{directory}: {error}") from None
+
+
+def _gauges(registry: CollectorRegistry, routes: Routes, following: Following) -> None:
+    served = Gauge("troth_gateway_endpoints", "Endpoints that are served.", registry=registry)
+    served.set_function(lambda: len(routes))
+    unreadable = Gauge(
+        "troth_gateway_unreadable_secrets",
+        "Secrets whose newest version cannot be read; what was read before holds.",
+        registry=registry,
+    )
+    unreadable.set_function(lambda: len(following.unreadable))
+
+
+def _on_signal(server: Server) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop)
+
+
+def _counting(registry: CollectorRegistry) -> Observer:
+    requests = Counter(
+        "troth_api_requests",
+        "Requests to the API server.",
+        ("verb", "resource", "code"),
+        registry=registry,
+    )
+    return lambda verb, resource, code: requests.labels(verb, resource, code).inc()

@@ -1,0 +1,111 @@
+"""`troth gateway` as a person starts it, and as a pod does whose API server is away."""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tests.webhooks.gateway.attacks.wire import say
+from troth.cli.main import app
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """An API server where nothing listens."""
+    file = tmp_path / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    config = {"clusters": [cluster], "contexts": [context], "users": [user]}
+    file.write_text(yaml.safe_dump({"current-context": "c", **config}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ([], "write --valkey FILE, or for a gateway of one replica --single-replica"),
+        (["--valkey=url", "--single-replica"], "write --valkey FILE, or"),
+        (["--single-replica", "--resolve=here"], "write host:port=address:port"),
+        (["--single-replica", "--listen=here"], "write host:port"),
+    ],
+)
+def test_what_it_is_told_wrongly_it_says(options: list[str], complaint: str) -> None:
+    ended = CliRunner().invoke(app, ["gateway", *options])
+    assert ended.exit_code == 2
+    assert complaint in " ".join(ended.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--valkey={}/none"], "/none: it cannot be read"),
+        (["--valkey={}/url"], "/url: the URL of the replay store cannot be read"),
+        (["--single-replica", "--tls={}"], "tls.crt and tls.key cannot be used: No such file"),
+        (["--single-replica", "--trusted-proxies=10.0.0.0/99"], "--trusted-proxies: "),
+    ],
+)
+def test_what_it_cannot_work_with_it_says_in_a_sentence(
+    options: list[str], complaint: str, kubeconfig: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "url").write_text("hunter2")
+    given = [each.format(tmp_path) for each in options]
+    ended = CliRunner().invoke(app, ["gateway", f"--kubeconfig={kubeconfig}", *given])
+    assert ended.exit_code == 1
+    assert complaint in ended.output
+    assert "hunter2" not in ended.output
+    assert "Traceback" not in ended.output
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+async def test_with_its_api_server_away_it_is_there_and_not_ready_and_stops_when_told(
+    kubeconfig: Path, tmp_path: Path
+) -> None:
+    listen, health = free_port(), free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "troth.cli", "gateway", "--single-replica"),
+        *(f"--kubeconfig={kubeconfig}", f"--identity={tmp_path}", f"--bundle={tmp_path}"),
+        *(f"--listen=127.0.0.1:{listen}", f"--health-listen=127.0.0.1:{health}"),
+        "--log-format=json",
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(30), aiohttp.ClientSession() as http:
+            while True:
+                try:
+                    async with http.get(f"http://127.0.0.1:{health}/readyz") as answer:
+                        assert answer.status == 503
+                        break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.05)
+            async with http.get(f"http://127.0.0.1:{health}/healthz") as answer:
+                assert answer.status == 200
+            unknown = b"POST /shop/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+            assert (await say(listen, unknown)).status == 404
+            assert (await say(listen, b"rubbish\r\n\r\n")).status == 400
+            async with http.get(f"http://127.0.0.1:{health}/metrics") as answer:
+                metrics = await answer.text()
+        assert 'troth_gateway_malformed_requests_total{reason="malformed"} 1.0' in metrics
+        assert "troth_gateway_endpoints 0.0" in metrics
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            _, said = await process.communicate()
+        assert process.returncode == 0
+        assert b'"event":"started"' in said
+        assert b"Traceback" not in said
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
