@@ -192,6 +192,16 @@ def test_a_public_key_for_which_anybody_can_sign_is_refused(encoded: str, sign: 
         V1.scheme.key("k1", b"whpk_" + base64.b64encode(raw))
 
 
+def test_a_signature_of_ed25519_has_one_spelling() -> None:
+    """RFC 8032 section 5.1.7: S is below the order of the group, else S + order would fit too."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    signature = base64.b64decode(TRUE_A.removeprefix(b"v1a,"))
+    moved = int.from_bytes(signature[32:], "little") + order
+    other = signature[:32] + moved.to_bytes(32, "little")
+    sent = with_signatures(b"v1a," + base64.b64encode(other))
+    assert V1.refusal(sent, [PUBLIC]) is Reason.SIGNATURE_WRONG
+
+
 def test_a_public_key_does_not_sign() -> None:
     with pytest.raises(KeyFormatError, match="private"):
         V1.scheme.sign(V1.sent(), PUBLIC, Stamp(1, "msg"))

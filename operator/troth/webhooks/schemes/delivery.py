@@ -65,18 +65,19 @@ class Delivery:
 
     def optional(self, name: bytes) -> str | None:
         """Return the only value of a header, None where it is not there; raises as `header`."""
-        found = list(self.values(name))
+        found = [value for each, value in self.headers if each == name]
         if len(found) > 1:
             raise RefusedError(
                 Reason.HEADER_REPEATED, f"the header {name.decode()} is there more than once"
             )
         if not found:
             return None
-        if not found[0].isascii() or not found[0].decode("ascii").isprintable():
+        text = found[0].decode("latin-1")
+        if not (text.isascii() and text.isprintable()):
             raise RefusedError(
                 Reason.SIGNATURE_MALFORMED, f"the header {name.decode()} is not printable ASCII"
             )
-        return found[0].decode("ascii")
+        return text
 
     def with_headers(self, headers: Iterable[tuple[str, str]]) -> Self:
         """Return the delivery with these headers in place of any of the same names."""
