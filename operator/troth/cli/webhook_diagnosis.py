@@ -86,8 +86,11 @@ def usable(scheme: Scheme, texts: Sequence[KeyText]) -> list[Key]:
 
 
 def _by_body(refused: Refused) -> Iterator[str]:
+    scheme = scheme_for(refused.signing)
+    keys = usable(scheme, refused.texts)
     for what, body in bodies(refused.delivery.body):
-        if _verified(refused, replace(refused.delivery, body=body)):
+        other = replace(refused.delivery, body=body)
+        if _verified(scheme, other, keys, refused.now):
             yield (
                 f"It is right for the body {what}. Verify the bytes as they come over the wire, "
                 "before anything parses, decodes or saves them."
@@ -96,20 +99,21 @@ def _by_body(refused: Refused) -> Iterator[str]:
 
 def _by_key_id(refused: Refused) -> list[str]:
     """Of schemes whose deliveries name a key: whether another has made the signature."""
-    renamed = tuple(
-        KeyText(f"key {number}", each.text) for number, each in enumerate(refused.texts)
-    )
-    known = _verified(replace(refused, texts=renamed), refused.delivery)
+    scheme = scheme_for(refused.signing)
+    named = {f"key {number}": each for number, each in enumerate(usable(scheme, refused.texts))}
+    renamed = [replace(each, id=key_id) for key_id, each in named.items()]
+    known = _verified(scheme, refused.delivery, renamed, refused.now)
     if known is None:
         return []
-    by = dict(zip((each.id for each in renamed), refused.texts, strict=True))[known.key_id].id
-    return [f"It was made by the key {quoted(by)}, and its keyid names another: they are swapped."]
+    by = quoted(named[known.key_id].id)
+    return [f"It was made by the key {by}, and its keyid names another: they are swapped."]
 
 
 def _by_url(refused: Refused) -> Iterator[str]:
     url = refused.signing.url
     hosts = [value.decode("latin-1") for value in refused.delivery.values(b"host")][:1]
     path = refused.delivery.target.partition(b"?")[0].decode("latin-1")
+    keys = usable(scheme_for(refused.signing), refused.texts)
     for each in (
         url.removesuffix("/"),
         f"{url}/",
@@ -118,7 +122,11 @@ def _by_url(refused: Refused) -> Iterator[str]:
         *(f"https://{host}{path}" for host in hosts),
         *(f"http://{host}{path}" for host in hosts),
     ):
-        if each != url and _verified(refused, refused.delivery, url=each):
+        try:
+            scheme = scheme_for(refused.signing.model_copy(update={"url": each}))
+        except ValueError:
+            continue
+        if each != url and _verified(scheme, refused.delivery, keys, refused.now):
             yield (
                 f"It is right for the URL {quoted(each)}: name the URL as it is entered at the "
                 "sender."
@@ -144,6 +152,8 @@ def _by_scheme(refused: Refused) -> Iterator[str]:
 def _by_search(refused: Refused) -> Iterator[str]:
     """Try every layout with every form of the secret, the body and the digest."""
     given = signatures(refused.delivery)
+    if not given:
+        return
     variants = [("as it came", refused.delivery.body), *bodies(refused.delivery.body)]
     shapes = list(layouts(refused.delivery, refused.signing.url))
     for text in refused.texts:
@@ -161,13 +171,11 @@ def _by_search(refused: Refused) -> Iterator[str]:
                             )
 
 
-def _verified(refused: Refused, delivery: Delivery, url: str | None = None) -> Verified | None:
-    """Return what is verified of another delivery, or with another URL, whatever its time."""
-    signing = refused.signing
+def _verified(
+    scheme: Scheme, delivery: Delivery, keys: Sequence[Key], now: float
+) -> Verified | None:
+    """Return what is verified, whatever its time."""
     try:
-        if url is not None:
-            signing = signing.model_copy(update={"url": url})
-        scheme = scheme_for(signing)
-        return scheme.verify(delivery, usable(scheme, refused.texts), refused.now, EVER)
-    except (RefusedError, ValueError):
+        return scheme.verify(delivery, keys, now, EVER)
+    except RefusedError:
         return None

@@ -1,0 +1,81 @@
+"""No bytes from outside make anything but a parser's own refusal come out of it.
+
+Short here; `HYPOTHESIS_PROFILE=thorough` tries far more, and `python -m tests.webhooks.fuzz` goes
+on for as long as it is let.
+"""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.strategies import more
+from tests.webhooks.fuzz.inputs import NAMES, TARGETS, seeds
+
+ROOT = Path(__file__).parents[3]
+_MANY = more(4)
+
+every = pytest.mark.parametrize("target", TARGETS)
+
+_PIECES = st.one_of(
+    st.binary(max_size=12),
+    st.sampled_from(
+        [
+            *(b"\r\n", b"\n\n", b"\0", b"\xff", b'"', b"'", b"\\", b"%", b"%zz", b"=", b"&", b"?"),
+            *(b"(", b")", b":", b";", b",", b"@", b"{", b"[" * 2000, b'{"a":' * 300, b"9" * 5000),
+            *(b"\\ud800", b"1e999", b"NaN", b"-0", b"?1", b"@1", b'%"a"', b"\xf0\x9f\x92\xa9"),
+        ]
+    ),
+)
+
+
+@st.composite
+def bent(draw: st.DrawFn, good: bytes) -> bytes:
+    """Good bytes with some of them cut out, repeated or written over."""
+    text = good
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.integers(0, 20)))
+        text = text[:start] + draw(_PIECES) + text[draw(st.sampled_from((start, end))) :]
+    return text
+
+
+@every
+@given(st.data())
+@settings(_MANY)
+def test_bent_input_is_refused_or_read(target: str, data: st.DataObject) -> None:
+    good = data.draw(st.sampled_from(seeds(target)))
+    TARGETS[target](data.draw(bent(good)))
+
+
+@every
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_read(target: str, data: bytes) -> None:
+    TARGETS[target](data)
+
+
+@every
+def test_good_input_is_read(target: str) -> None:
+    assert len(seeds(target)) >= 1
+    for good in seeds(target):
+        TARGETS[target](good)
+
+
+@pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
+@given(st.data())
+def test_what_is_let_through_is_what_was_signed(number: int, data: st.DataObject) -> None:
+    """`verify` itself compares; here each scheme has its share of the tries."""
+    TARGETS["verify"](data.draw(bent(seeds("verify")[number])))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+def test_the_fuzzer_that_looks_for_new_paths_finds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.webhooks.fuzz", "all", "-runs=4000", "-seed=1"]
+    command += ["-max_len=4096", f"-artifact_prefix={tmp_path}/"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-4000:]
+    assert "Done 4000" in run.stderr
