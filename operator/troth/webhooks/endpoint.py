@@ -5,6 +5,7 @@ endpoint with one part that makes no sense nothing is served, and the others are
 each key of the sender is under `key.<its id>`, as the person or Troth has written it.
 """
 
+import re
 from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
@@ -19,6 +20,10 @@ from troth.resources.webhook_schemes import SchemeName
 VERSION = "v1alpha1"
 DOCUMENT = "endpoint.json"
 KEY_PREFIX = "key."
+
+# RFC 3986 sections 3.3 and 3.2.2, of which a Service has names only; nothing ends a line early
+_PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]+")
+_HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
 
 class EndpointError(ValueError):
@@ -49,6 +54,15 @@ def _workload(text: str) -> str:
 def _cidr(text: str) -> str:
     ip_network(text, strict=True)
     return text
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or not _PATH.fullmatch(text):
+        raise ValueError("is no path as it stands in a request line")
+    return text
+
+
+Path = Annotated[str, AfterValidator(_path)]
 
 
 class Described(_Part):
@@ -111,10 +125,10 @@ class Target(_Part):
 
     callee: str
     spiffe_id: Annotated[str, AfterValidator(_workload)]
-    host: str
+    host: Annotated[str, Field(pattern=_HOST)]
     port: Annotated[int, Field(ge=1, le=65535)]
-    path: str
-    workflow: str
+    path: Path
+    workflow: Annotated[str, Field(min_length=1)]
 
 
 class Limits(_Part):
@@ -134,7 +148,7 @@ class Endpoint(_Part):
     version: Literal["v1alpha1"]
     endpoint: str
     uid: str
-    path: str
+    path: Path
     signing: Signing
     tolerance: Annotated[int, Field(ge=1, le=3600)]
     replay_window: Annotated[int, Field(ge=2, le=30 * 24 * 3600)]

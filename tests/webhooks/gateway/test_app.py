@@ -420,6 +420,37 @@ async def test_a_sender_that_is_gone_while_its_delivery_is_at_the_target_need_no
         assert len(at.ledger.seen) == 1
 
 
+async def test_a_server_that_ends_a_request_does_not_end_its_delivery(tmp_path: Path) -> None:
+    async with standing(tmp_path) as at:
+        delivery = at.sender.signed()
+        at.ledger.gate.clear()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": delivery.body, "more_body": False}
+
+        async def send(_: Any) -> None:
+            raise AssertionError("nobody is there any more")
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "raw_path": delivery.target,
+            "query_string": b"",
+            "headers": [(b"host", b"hooks.example"), *delivery.headers],
+            "client": ("127.0.0.1", 1),
+        }
+        with capture_logs() as logs:
+            request = asyncio.create_task(at.gateway(scope, receive, send))
+            await until(lambda: at.ledger.seen)
+            request.cancel()
+            await asyncio.wait([request])
+        assert told(logs)["reason"] == "cut-off"
+        at.ledger.gate.set()
+        await until(lambda: not at.gateway._under_way)
+        assert (await at.sender.send(delivery)).status == 200
+        assert len(at.ledger.seen) == 1
+
+
 async def test_an_endpoint_that_is_suspended_says_so_to_nobody_but_the_sender(
     tmp_path: Path,
 ) -> None:

@@ -143,28 +143,34 @@ async def test_nothing_else_is_even_looked_up(tmp_path: Path, url: str) -> None:
     assert resolver.asked == []
 
 
-@pytest.mark.parametrize(
-    "addresses",
-    [
-        ["127.0.0.1"],
-        ["::1"],
-        ["10.0.0.1"],
-        ["192.168.1.1"],
-        ["172.16.0.1"],
-        ["100.64.0.1"],
-        ["169.254.169.254"],
-        ["fd00:ec2::254"],
-        ["fe80::1"],
-        ["fe80::1%lo"],
-        ["::ffff:127.0.0.1"],
-        ["64:ff9b::7f00:1"],
-        ["64:ff9b::a9fe:a9fe"],
-        ["2002:7f00:1::"],
-        ["0.0.0.0"],
-        ["224.0.0.1"],
-        ["52.94.5.1", "127.0.0.1"],
-    ],
-)
+INSIDE = [
+    "127.0.0.1",
+    "::1",
+    "10.0.0.1",
+    "192.168.1.1",
+    "172.16.0.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%lo",
+    "::ffff:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "2002:7f00:1::",
+    "2001:0:7f00:1::",
+    "0.0.0.0",
+    "224.0.0.1",
+    "ff02::1",
+]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_addresses_within_are_not_public(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("addresses", [*([each] for each in INSIDE), ["52.94.5.1", "127.0.0.1"]])
 async def test_a_name_that_leads_inside_is_refused(tmp_path: Path, addresses: list[str]) -> None:
     with amazon(tmp_path) as server:
         resolver = Resolver(addresses, server.port)

@@ -33,3 +33,15 @@ def test_what_a_sender_calls_a_delivery_is_logged_if_it_is_a_short_text(name: st
         Decisions().tell(Decision("shop/a", delivery_id=name), 0.001)
         Decisions().tell(Decision("shop/a", delivery_id="msg_1"), 0.001)
     assert [line["delivery_id"] for line in logs] == ["", "msg_1"]
+
+
+def test_what_many_deliveries_have_in_common_is_told_seldom() -> None:
+    now = 50.0
+    decisions = Decisions(clock=lambda: now)
+    with capture_logs() as logs:
+        for _ in range(100):
+            decisions.warn("replay store unavailable", "away")
+        now += 10
+        decisions.warn("replay store unavailable", "still away")
+        decisions.warn("another", "thing")
+    assert [line["why"] for line in logs] == ["away", "still away", "thing"]

@@ -190,6 +190,12 @@ async def test_without_an_identity_nothing_is_delivered(tmp_path: Path) -> None:
     assert (await refused(deliver, towards(1))).reason == "no-identity"
 
 
+@pytest.mark.parametrize("host", ["a" * 64, "a..b"])
+async def test_a_host_that_cannot_be_is_unavailable_as_any_other(tmp_path: Path, host: str) -> None:
+    error = await refused(Deliver(write_identity(tmp_path)), towards(1, host=host))
+    assert not error.may_have_acted
+
+
 async def test_a_callee_that_is_added_later_is_reached_without_a_restart(tmp_path: Path) -> None:
     with ledger(tmp_path) as behind:
         identity = write_identity(tmp_path, other=STRANGER)
@@ -218,6 +224,7 @@ async def test_an_address_may_be_elsewhere_and_the_name_is_checked_all_the_same(
 
 async def test_a_connection_is_used_again(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
+        at.ledger.replies.extend(Reply(200, (), b"x" * 30_000) for _ in range(4))
         for _ in range(5):
             await at.sender.sent()
         assert at.ledger.server.connections == 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.webhooks.gateway.running import SECRET, compiled, endpoint, secret
+from tests.webhooks.gateway.running import SECRET, compiled, endpoint, secret, target
 from troth.webhooks.endpoint import EndpointError
 from troth.webhooks.gateway.routes import Routes, Served, served
 
@@ -30,6 +30,13 @@ def test_every_key_of_the_secret_is_one_of_the_endpoints() -> None:
         ({"endpoint.json": b"{"}, "not JSON"),
         (compiled(endpoint(tolerance=0)), "tolerance"),
         (compiled(endpoint(more=1)), "more"),
+        (compiled(endpoint(path="shop/stripe")), "path"),
+        (compiled(endpoint(target=target(1, path="/a b"))), "target.path"),
+        (compiled(endpoint(target=target(1, path="/a\r\nX-Y: 1"))), "target.path"),
+        (compiled(endpoint(target=target(1, path="/a?b"))), "target.path"),
+        (compiled(endpoint(target=target(1, host="a/b"))), "target.host"),
+        (compiled(endpoint(target=target(1, host="user@a"))), "target.host"),
+        (compiled(endpoint(target=target(1, workflow=""))), "target.workflow"),
         (compiled(endpoint(), k1="whsec_short"), "key.k1"),
         (compiled(endpoint(), k1=SECRET, k2="nonsense"), "key.k2"),
         ({"endpoint.json": compiled(endpoint())["endpoint.json"]}, "no key"),

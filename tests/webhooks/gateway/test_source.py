@@ -144,7 +144,7 @@ def test_an_address_of_ipv4_is_the_same_within_one_of_ipv6() -> None:
 
 
 def test_who_comes_over_no_address_is_of_none() -> None:
-    scope = {"client": None, "headers": []}
+    scope: dict[str, Any] = {"client": None, "headers": []}
     everywhere = Admission(Source(cidrs=("0.0.0.0/0",)))
     assert everywhere.refusal(Proxies(["127.0.0.0/8"]), scope, 0) == "address-unexpected"
 

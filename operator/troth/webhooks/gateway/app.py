@@ -95,6 +95,10 @@ class Gateway:
             answered = refusal.answered
         except GoneError:
             decision.reason = "sender-gone"
+        except asyncio.CancelledError:
+            decision.reason = "cut-off"
+            self._decisions.tell(decision, time.perf_counter() - began)
+            raise
         except Exception as error:  # noqa: BLE001 - the request's edge: nothing is let through
             log.error(**_fault(error, decision))  # noqa: TRY400 - its text may quote the sender
             answered = Answered(500, "fault")
@@ -151,7 +155,7 @@ class Gateway:
         try:
             return scheme.key(url.rpartition("/")[2], await self._certificates.get(url))
         except CertificateUnavailableError as error:
-            log.warning("certificate unavailable", url=url, why=str(error))
+            self._decisions.warn("certificate unavailable", str(error))
             raise RefusalError(503, "certificate-unavailable", retry=True) from None
         except KeyFormatError:
             raise RefusalError(401, Reason.SENDER_UNEXPECTED) from None
@@ -184,7 +188,7 @@ class Gateway:
             found = await self._store.claim(key, self._handover.lease)
         except StoreUnavailableError as error:
             decision.replay = "unavailable"
-            log.warning("replay store unavailable", why=str(error))
+            self._decisions.warn("replay store unavailable", str(error))
             raise RefusalError(503, "store-unavailable", retry=True) from None
         if found is Repeated.IN_FLIGHT:
             decision.replay = "in-flight"

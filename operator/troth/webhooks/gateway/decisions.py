@@ -3,6 +3,7 @@
 Never a body, a signature, or a secret.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from troth.pki.tokens import is_text
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+
+SELDOM = 10.0
+"""Seconds."""
 
 KeyUsed = Callable[[str, str], None]
 """Is told the endpoint (`<namespace>/<name>`) and the ID of the key that verified a delivery."""
@@ -46,9 +50,12 @@ class Decisions:
         self,
         registry: CollectorRegistry | None = None,
         key_used: KeyUsed = lambda _endpoint, _key: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = registry or CollectorRegistry()
         self.key_used = key_used
+        self._clock = clock
+        self._quiet: dict[str, float] = {}
         self._deliveries = Counter(
             "troth_gateway_deliveries",
             "Requests to the gateway, by endpoint and answer; none for a path where nothing is.",
@@ -90,6 +97,13 @@ class Decisions:
             duration_ms=round(seconds * 1000, 3),
             txn=decision.txn,
         )
+
+    def warn(self, event: str, why: str) -> None:
+        """Write a line about what many deliveries have in common, once in `SELDOM` seconds."""
+        now = self._clock()
+        if now >= self._quiet.get(event, now):
+            self._quiet[event] = now + SELDOM
+            self._log.warning(event, why=why)
 
     def _numbers(self, decision: Decision) -> tuple[Counter, Histogram]:
         """Return what is counted of such decisions; to look labels up costs more than to count."""

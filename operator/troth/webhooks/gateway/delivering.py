@@ -117,6 +117,8 @@ class Deliver:
             raise TargetUnavailableError("no-token") from None
         except RedirectRefusedError:
             raise TargetUnavailableError("redirect") from None
+        except ValueError:  # of a host that cannot be one
+            raise TargetUnavailableError("misconfigured") from None
 
     async def close(self) -> None:
         """Close all connections."""

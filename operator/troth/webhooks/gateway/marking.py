@@ -54,8 +54,8 @@ class Marking:
         try:
             await self._store.done(claim, window)
         except StoreUnavailableError as error:
-            log.warning("mark owed", why=str(error), owed=len(self._owed))
             if self._paying is None or self._paying.done():
+                log.warning("marks owed", why=str(error))
                 self._paying = asyncio.create_task(self._pay())
         else:
             self._owed.pop(claim.key, None)
@@ -82,6 +82,7 @@ class Marking:
         while self._owed:
             await asyncio.sleep(EVERY)
             await self._pay_once()
+        log.info("marks made")
 
     async def _pay_once(self) -> None:
         with suppress(StoreUnavailableError):
