@@ -1,6 +1,7 @@
 """Which key verified when is told seldom, by whichever replica, and never at a delivery's cost."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from troth.webhooks.gateway.routes import Routes, served
 from troth.world.facts import Manifest
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()
-LABELS = {"app.kubernetes.io/managed-by": "troth", "troth.dev/webhook-gateway": "edge"}
+LABELS = {"troth.dev/webhook-report": "edge"}
 STRIPE = "shop/stripe"
 
 
@@ -34,10 +35,20 @@ class Server:
     """An API server with one ConfigMap, or none yet."""
 
     def __init__(self, data: dict[str, str] | None = None) -> None:
-        self.there = None if data is None else {"metadata": {}, "data": data}
-        self.patches: list[Manifest] = []
+        self.there: Manifest | None = None
+        self.version = 0
+        self.writes = 0
         self.failing = 0
-        self.racing = False
+        if data is not None:
+            self.put({}, data)
+
+    def put(self, metadata: Manifest, data: dict[str, Any]) -> Manifest:
+        """Have this there, as somebody may have written it."""
+        self.version += 1
+        kept = {name: text for name, text in data.items() if text is not None}
+        metadata = {**metadata, "resourceVersion": str(self.version)}
+        self.there = {"metadata": metadata, "data": kept}
+        return self.there
 
     async def merge_patch(self, kind: str, ref: Ref, patch: Manifest) -> Manifest:
         assert (kind, ref) == ("ConfigMap", Ref("troth-gateway", "edge-webhook-keys"))
@@ -45,18 +56,24 @@ class Server:
             raise ApiError(self.failing, "ServiceUnavailable", "")
         if self.there is None:
             raise ApiError(404, "NotFound", "")
-        self.patches.append(patch)
-        data: dict[str, Any] = {**(self.there["data"] or {}), **patch["data"]}
-        data = {name: text for name, text in data.items() if text is not None}
-        self.there = {"metadata": patch["metadata"], "data": data}
-        return self.there
+        assert patch["metadata"]["labels"] == LABELS
+        if "data" not in patch:
+            return self.there
+        if patch["metadata"]["resourceVersion"] != str(self.version):
+            raise ApiError(409, "Conflict", "")
+        self.writes += 1
+        return self.put(patch["metadata"], {**self.there["data"], **patch["data"]})
 
     async def create(self, manifest: Manifest) -> Manifest:
-        if self.racing:
-            self.there = {"metadata": {}, "data": {}}
+        if self.there is not None:
             raise ApiError(409, "AlreadyExists", "")
-        self.there = manifest
-        return manifest
+        self.writes += 1
+        return self.put(manifest["metadata"], manifest["data"])
+
+
+def at(**keys: str) -> str:
+    """What a report says of one endpoint."""
+    return json.dumps({key: f"2026-03-01T{time}:00Z" for key, time in sorted(keys.items())})
 
 
 @pytest.fixture
@@ -85,20 +102,24 @@ def reporter(routes: Routes, clock: Clock, unreadable: set[str]) -> Reporter:
 
 async def reported(reporter: Reporter, server: Server) -> dict[str, str]:
     await reporter.report(cast(ApiServer, server))
-    assert server.there is not None
-    assert isinstance(server.there["data"], dict)
-    return server.there["data"]
+    data: dict[str, str] = server.there["data"] if server.there is not None else {}
+    return data
 
 
-async def test_where_there_is_none_it_is_made(reporter: Reporter) -> None:
+async def test_where_there_is_none_it_is_made_when_there_is_something_to_tell(
+    reporter: Reporter,
+) -> None:
     server = Server()
+    assert await reported(reporter, server) == {}
+    assert server.writes == 0
     reporter.used(STRIPE, "k1")
-    assert await reported(reporter, server) == {"shop.stripe.k1": "2026-03-01T12:00:00Z"}
+    assert await reported(reporter, server) == {"shop.stripe": at(k1="12:00")}
     assert server.there is not None
     assert server.there["metadata"] == {
         "name": "edge-webhook-keys",
         "namespace": "troth-gateway",
         "labels": LABELS,
+        "resourceVersion": "1",
     }
 
 
@@ -106,72 +127,91 @@ async def test_what_is_told_is_told_again_after_ten_minutes(
     reporter: Reporter, clock: Clock
 ) -> None:
     server = Server({})
-    reporter.used(STRIPE, "k1")
-    await reported(reporter, server)
-    for _ in range(10):
-        clock.now += 60
+    for _ in range(11):
         reporter.used(STRIPE, "k1")
         await reported(reporter, server)
-    assert len(server.patches) == 1
+        clock.now += 60
+    assert server.writes == 1
+    reporter.used(STRIPE, "k1")
+    assert await reported(reporter, server) == {"shop.stripe": at(k1="12:11")}
+    assert server.writes == 2
+
+
+async def test_a_key_that_is_news_takes_nothing_from_the_other(
+    reporter: Reporter, clock: Clock
+) -> None:
+    server = Server({})
+    reporter.used(STRIPE, "k1")
+    await reported(reporter, server)
     clock.now += 60
-    reporter.used(STRIPE, "k1")
-    assert await reported(reporter, server) == {"shop.stripe.k1": "2026-03-01T12:11:00Z"}
-    assert [patch["metadata"]["labels"] for patch in server.patches] == [LABELS, LABELS]
+    reporter.used(STRIPE, "k2")
+    assert await reported(reporter, server) == {"shop.stripe": at(k1="12:00", k2="12:01")}
 
 
-async def test_what_another_replica_has_told_is_no_news(reporter: Reporter, clock: Clock) -> None:
-    server = Server({"shop.stripe.k1": "2026-03-01T11:59:00Z"})
-    await reported(reporter, server)
+async def test_what_another_replica_has_told_is_no_news(reporter: Reporter) -> None:
+    server = Server({"shop.stripe": at(k1="11:59")})
     reporter.used(STRIPE, "k1")
     await reported(reporter, server)
-    assert [patch["data"] for patch in server.patches] == [{}]
+    assert server.writes == 0
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "9999-12-31T23:59:59Z", "0001-01-01"])
-async def test_a_time_that_makes_no_sense_is_replaced(reporter: Reporter, text: str) -> None:
-    server = Server({"shop.stripe.k1": text})
+async def test_two_that_write_at_once_lose_nothing(
+    reporter: Reporter, routes: Routes, clock: Clock
+) -> None:
+    server, other = Server(), Reporter("troth-gateway", "edge", routes, set(), clock)
     await reported(reporter, server)
     reporter.used(STRIPE, "k1")
-    assert await reported(reporter, server) == {"shop.stripe.k1": "2026-03-01T12:00:00Z"}
+    other.used(STRIPE, "k2")
+    await reported(other, server)
+    await reported(reporter, server)
+    assert await reported(reporter, server) == {"shop.stripe": at(k1="12:00", k2="12:00")}
+    other.used("shop/slack", "k1")
+    for each in (other, other, reporter):
+        found = await reported(each, server)
+    assert found == {
+        "shop.stripe": at(k1="12:00", k2="12:00"),
+        "shop.slack": at(k1="12:00"),
+    }
 
 
-async def test_entries_of_what_has_gone_are_removed(
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "[]", '{"k1": 7}', at(k1="12:00").replace("2026", "9999")]
+)
+async def test_what_makes_no_sense_is_replaced(reporter: Reporter, text: str) -> None:
+    server = Server({"shop.stripe": text})
+    reporter.used(STRIPE, "k1")
+    assert await reported(reporter, server) == {"shop.stripe": at(k1="12:00")}
+
+
+async def test_what_is_told_of_what_has_gone_is_removed(
     reporter: Reporter, routes: Routes, unreadable: set[str]
 ) -> None:
-    now = "2026-03-01T11:59:00Z"
-    kept = {"shop.stripe.k1": now, "shop.broken.k7": now}
-    server = Server({**kept, "shop.gone.k1": now, "shop.stripe.k0": now, "rubbish": "x"})
-    unreadable.add("shop.broken")
+    unreadable.update({"shop.broken", "shop.slack"})
+    kept = {"shop.broken": at(k7="11:59"), "shop.slack": at(k9="11:59")}
+    gone = {"shop.gone": at(k1="11:59"), "rubbish": "x"}
+    server = Server({**kept, **gone, "shop.stripe": at(k0="11:59", k1="11:59")})
     reporter.used("shop/gone", "k1")
-    await reported(reporter, server)
-    assert await reported(reporter, server) == kept
+    assert await reported(reporter, server) == {**kept, "shop.stripe": at(k1="11:59")}
     routes.put("shop.stripe", None)
-    assert await reported(reporter, server) == {"shop.broken.k7": now}
+    assert await reported(reporter, server) == kept
 
 
-async def test_where_nothing_is_news_nothing_is_asked(reporter: Reporter) -> None:
+async def test_where_nothing_is_news_nothing_is_written(reporter: Reporter) -> None:
+    server = Server({"shop.stripe": at(k1="11:59")})
+    await reported(reporter, server)
+    await reported(reporter, server)
+    assert server.writes == 0
+
+
+async def test_one_that_is_deleted_is_made_again(reporter: Reporter, clock: Clock) -> None:
     server = Server({})
-    await reported(reporter, server)
-    await reported(reporter, server)
-    assert len(server.patches) == 1
-
-
-async def test_two_that_make_it_at_once_both_end_in_it(reporter: Reporter) -> None:
-    server = Server()
-    server.racing = True
     reporter.used(STRIPE, "k1")
     await reported(reporter, server)
-    assert await reported(reporter, server) == {"shop.stripe.k1": "2026-03-01T12:00:00Z"}
-
-
-async def test_a_name_that_is_too_long_is_left_out(
-    clock: Clock, routes: Routes, reporter: Reporter
-) -> None:
-    key_id = "k" * 250
-    routes.put("shop.stripe", served(compiled(endpoint(STRIPE), **{key_id: SECRET})))
-    reporter.used(STRIPE, key_id)
-    reporter.used("shop/slack", "k2")
-    assert list(await reported(reporter, Server({}))) == ["shop.slack.k2"]
+    server.there = None
+    clock.now += 660
+    reporter.used(STRIPE, "k1")
+    await reported(reporter, server)
+    assert await reported(reporter, server) == {"shop.stripe": at(k1="12:11")}
 
 
 async def test_it_goes_on_after_failures_and_tells_of_them_once(
@@ -191,7 +231,7 @@ async def test_it_goes_on_after_failures_and_tells_of_them_once(
         await asyncio.sleep(0.05)
         server.failing = 0
         async with asyncio.timeout(5):
-            while not server.patches:  # noqa: ASYNC110 - what is waited for is not a task's
+            while not server.writes:  # noqa: ASYNC110 - what is waited for is not a task's
                 await asyncio.sleep(0.005)
         task.cancel()
     assert [line["event"] for line in lines] == ["keys not reported"]

@@ -1,29 +1,30 @@
 """Which key has verified a delivery, and when: for the operator, which shows it to people.
 
-In a ConfigMap of the gateway's own namespace, an entry `<namespace>.<endpoint>.<key id>` with the
-time. All replicas write to it, seldom and only what is news. No delivery waits for it, and none
-fails because it does.
+In one ConfigMap of the gateway's own namespace, as `troth.webhooks.report` has it. All replicas
+write to it, seldom and only what is news; who comes second sees what the first has written, and
+adds to it a minute later. No delivery waits for that, and none fails because it does.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Self
 
 import structlog
 
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
-from troth.webhooks.gateway.following import GATEWAY_LABEL
-from troth.webhooks.gateway.routes import Routes
-from troth.world.facts import MANAGED_BY, Manifest
+from troth.webhooks.gateway.routes import Routes, Served
+from troth.webhooks.report import LABEL, member, parse_member
+from troth.world.facts import Manifest
 
 EVERY = 60.0
 """Seconds between two reports."""
-NEWS_AFTER = 600.0
-"""Seconds by which an entry is older than what would replace it."""
+NEWS_AFTER = timedelta(minutes=10)
+"""By how much a time is older than what would replace it."""
 _LONGEST = 253
 """Characters of a key of a ConfigMap; what is longer cannot be told."""
 _NOT_FOUND, _CONFLICT = 404, 409
@@ -47,17 +48,17 @@ class Reporter:
         `clock` is in seconds since the epoch.
         """
         self._ref = Ref(namespace, f"{gateway}-webhook-keys")
-        self._labels = {MANAGED_BY: "troth", GATEWAY_LABEL: gateway}
+        self._labels = {LABEL: gateway}
         self._routes = routes
         self._unreadable = unreadable
         self._clock = clock
-        self._used: dict[tuple[str, str], float] = {}
-        self._told: dict[str, str] | None = None
+        self._used: dict[str, dict[str, float]] = {}
+        self._told: Told | None = None
         self._failure = ""
 
     def used(self, endpoint: str, key_id: str) -> None:
         """Note that a key has verified a delivery of `<namespace>/<name>` now."""
-        self._used[endpoint, key_id] = self._clock()
+        self._used.setdefault(endpoint, {})[key_id] = self._clock()
 
     async def run(self, server: ApiServer, synced: Callable[[], bool]) -> None:
         """Report until cancelled. Nothing is removed before it is known which endpoints are."""
@@ -76,59 +77,81 @@ class Reporter:
 
     async def report(self, server: ApiServer) -> None:
         """Write what is news, if anything is; raises `ApiError`."""
-        changed = dict(self._changed())
-        if self._told is not None and not changed:
+        told = self._told or await self._learn(server)
+        changed = dict(self._changed(told.members))
+        if not changed:
+            self._told = told
             return
-        patch: Manifest = {"metadata": {"labels": self._labels}, "data": changed}
+        self._told = None  # unless it is written, somebody else may have
         try:
-            written = await server.merge_patch("ConfigMap", self._ref, patch)
+            written = await self._write(server, told, changed)
+        except ApiError as error:
+            if error.status not in {_NOT_FOUND, _CONFLICT}:
+                raise
+        else:
+            self._told = Told.of(written)
+
+    async def _learn(self, server: ApiServer) -> "Told":
+        """Return what is there, which is changed by nothing but perhaps its label."""
+        patch = {"metadata": {"labels": self._labels}}
+        try:
+            return Told.of(await server.merge_patch("ConfigMap", self._ref, patch))
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
-            written = await self._create(server, changed)
-        self._told = dict(written.get("data") or {})
+            return Told()
 
-    async def _create(self, server: ApiServer, changed: dict[str, str | None]) -> Manifest:
-        data = {entry: moment for entry, moment in changed.items() if moment is not None}
-        metadata = {"name": self._ref.name, "namespace": self._ref.namespace}
-        manifest = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {**metadata, "labels": self._labels},
-            "data": data,
+    async def _write(
+        self, server: ApiServer, told: "Told", changed: Mapping[str, str | None]
+    ) -> Manifest:
+        if told.version:
+            metadata = {"labels": self._labels, "resourceVersion": told.version}
+            patch = {"metadata": metadata, "data": changed}
+            return await server.merge_patch("ConfigMap", self._ref, patch)
+        place = {"name": self._ref.name, "namespace": self._ref.namespace}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "data": changed}
+        return await server.create({**manifest, "metadata": {**place, "labels": self._labels}})
+
+    def _changed(self, told: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+        """Yield the members to write, and with None those that are nobody's any more."""
+        present = set()
+        for served in self._routes:
+            name = served.endpoint.endpoint.replace("/", ".", 1)
+            present.add(name)
+            if len(name) <= _LONGEST:
+                text = self._member(served, told.get(name, ""), keep=name in self._unreadable)
+                if text is not None:
+                    yield name, text
+        for name in told:
+            if name not in present and name not in self._unreadable:
+                yield name, None
+
+    def _member(self, served: Served, told: str, *, keep: bool) -> str | None:
+        """Return what is to be said of an endpoint, None where that is no news."""
+        keys = {key.id for key in served.keys}
+        known = {key: at for key, at in parse_member(told).items() if keep or key in keys}
+        news = {
+            key: moment
+            for key, used in self._used.get(served.endpoint.endpoint, {}).items()
+            if key in keys and _is_news(known.get(key), moment := datetime.fromtimestamp(used, UTC))
         }
-        try:
-            return await server.create(manifest)
-        except ApiError as error:
-            if error.status != _CONFLICT:
-                raise
-            return {}  # another replica was faster; what is there is known with the next report
-
-    def _changed(self) -> Iterator[tuple[str, str | None]]:
-        """Yield the entries to write, and with None those that are nobody's any more."""
-        told = self._told or {}
-        present = {
-            _entry(served.endpoint.endpoint, key.id)
-            for served in self._routes
-            for key in served.keys
-        }
-        for (endpoint, key_id), moment in self._used.items():
-            entry = _entry(endpoint, key_id)
-            if entry in present and len(entry) <= _LONGEST and _is_news(told.get(entry), moment):
-                yield entry, datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        doubtful = tuple(f"{name}." for name in self._unreadable)
-        for entry in told:
-            if entry not in present and not entry.startswith(doubtful):
-                yield entry, None
+        if not news and (not told or member(known) == told):
+            return None
+        return member({**known, **news})
 
 
-def _entry(endpoint: str, key_id: str) -> str:
-    return f"{endpoint.replace('/', '.', 1)}.{key_id}"
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is in the ConfigMap; without a version there is none."""
+
+    version: str = ""
+    members: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Return what a ConfigMap says."""
+        return cls(str(manifest["metadata"]["resourceVersion"]), dict(manifest.get("data") or {}))
 
 
-def _is_news(told: Any, moment: float) -> bool:  # noqa: ANN401 - what anybody may have written
-    try:
-        known = datetime.fromisoformat(told).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return True
-    return abs(moment - known) > NEWS_AFTER
+def _is_news(known: datetime | None, moment: datetime) -> bool:
+    return known is None or abs(moment - known) > NEWS_AFTER
