@@ -11,12 +11,26 @@ from sandbox import ensure
 REPOSITORY = Path(__file__).parents[2]
 CHART = REPOSITORY / "charts" / "troth"
 NAMESPACE = "troth-system"
+GATEWAY_NAMESPACE = "troth-gateway"
 
 EVERYTHING_ON = (
     "rollouts.enabled=true",
     "issuers[0].domain=production",
     "issuers[1].domain=staging",
     "issuers[1].replicas=1",
+    "gateway.enabled=true",
+    "gateway.namespaceLabels.environment=production",
+    "gateway.valkey.secretName=valkey",
+    "gateway.valkey.to[0].podSelector.matchLabels.app=valkey",
+    "gateway.tls.secretName=hooks-tls",
+    "gateway.trustedProxies={192.0.2.0/24,2001:db8::/32}",
+    "gateway.service.type=LoadBalancer",
+    "gateway.service.annotations.note=kept",
+    "gateway.identity.create=true",
+    "gateway.identity.allowedNamespaces.matchLabels.environment=production",
+    "gateway.identity.calls[0].external.host=valkey.example",
+    "gateway.identity.calls[0].external.cidrs={192.0.2.10/32}",
+    "gateway.identity.calls[0].external.ports={6379}",
     "metrics.service.enabled=true",
     "metrics.service.annotations.prometheus\\.io/scrape=yes",
     "networkPolicy.enabled=true",

@@ -99,7 +99,9 @@ def test_editors_write_what_is_of_their_services_and_neither_domains_nor_brokers
     None
 ):
     edit = one(rendered(), "ClusterRole", "troth-edit")
-    assert [rule["resources"] for rule in edit["rules"]] == [["serviceidentities", "topicpolicies"]]
+    assert [rule["resources"] for rule in edit["rules"]] == [
+        ["serviceidentities", "topicpolicies", "webhookendpoints"]
+    ]
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     labels = edit["metadata"]["labels"]
     assert {label.removeprefix(prefix) for label in labels if label.startswith(prefix)} == {

@@ -7,7 +7,14 @@ import pytest
 import yaml
 
 from sandbox import Sandbox
-from tests.chart.rendering import CHART, EVERYTHING_ON, NAMESPACE, one, rendered
+from tests.chart.rendering import (
+    CHART,
+    EVERYTHING_ON,
+    GATEWAY_NAMESPACE,
+    NAMESPACE,
+    one,
+    rendered,
+)
 
 SID = "serviceidentities.troth.dev"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:troth"
@@ -39,7 +46,7 @@ def test_the_api_server_accepts_all_of_it(
 ) -> None:
     manifests = rendered(*values)
     for each in manifests:  # so that what the release has already is not taken for a conflict
-        if each["metadata"].get("namespace") == NAMESPACE:
+        if each["metadata"].get("namespace") in {NAMESPACE, GATEWAY_NAMESPACE}:
             each["metadata"]["namespace"] = namespace
     installed.kubectl(
         *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"),

@@ -69,3 +69,22 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ include "troth.issuerPodLabels" . }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end -}}
+
+{{/* What selects the gateway's pods; like an issuer's they have no instance label. */}}
+{{- define "troth.gatewaySelectorLabels" -}}
+app.kubernetes.io/name: troth
+app.kubernetes.io/component: webhook-gateway
+troth.dev/gateway: {{ .Values.gateway.name }}
+{{- end -}}
+
+{{- define "troth.gatewayPodLabels" -}}
+{{ include "troth.gatewaySelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "troth.gatewayLabels" -}}
+{{ include "troth.gatewayPodLabels" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
