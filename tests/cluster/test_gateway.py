@@ -1,0 +1,256 @@
+"""The webhooks' gateway on a real API server: its rights, what it follows and outlives."""
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from sandbox.control_plane import free_port
+from sandbox.faults import FaultyPath
+from sandbox.processes import Tether, tail
+from tests.cluster.person import Manifest, until
+from tests.cluster.process import SOURCE
+from tests.cluster.stage import CHART, Stage
+from tests.pki import builders as pki
+from tests.webhooks.gateway.attacks import scene
+from tests.webhooks.gateway.attacks.scene import secret_data
+from tests.webhooks.gateway.attacks.wire import say
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
+from troth.pki.keys import private_key_pem
+from troth.resources.references import Ref
+from troth.webhooks.gateway.reporting import Reporter
+from troth.webhooks.gateway.routes import Routes, served
+
+GATEWAY = "troth-gateway"
+LABEL = "troth.dev/webhook-gateway"
+
+
+@pytest.fixture
+def tether(tmp_path: Path) -> Iterator[Tether]:
+    with Tether(tmp_path / "processes") as tied:
+        tied.directory.mkdir()
+        yield tied
+
+
+@dataclass
+class Setting:
+    """A gateway's namespace, in which this test writes in the operator's place."""
+
+    stage: Stage
+    namespace: str
+    kubeconfig: Path
+    """The gateway's, by the ServiceAccount that the chart made."""
+
+    async def write(self, name: str, data: dict[str, bytes], labelled: str = GATEWAY) -> None:
+        """Write a compiled Secret."""
+        metadata = {"name": name, "namespace": self.namespace, "labels": {LABEL: labelled}}
+        coded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": coded}
+        await self.stage.person.put(manifest)
+
+    async def write_key(self) -> None:
+        key = private_key_pem(pki.key(which="gateway"))
+        await self.write(f"{GATEWAY}-webhook-signing", {"key.pem": key})
+
+
+@pytest.fixture
+def setting(stage: Stage) -> Setting:
+    namespace = f"{stage.name}-gateway"
+    stage.sandbox.helm(
+        *("upgrade", stage.name, str(CHART), "-n", stage.own, "--reuse-values"),
+        *("--set", "gateway.enabled=true", "--set", "gateway.replicas=1"),
+        *("--set", f"gateway.namespace={namespace}"),
+    )
+    kubeconfig = stage.sandbox.service_account_kubeconfig(namespace, GATEWAY)
+    return Setting(stage, namespace, kubeconfig)
+
+
+class Gateway:
+    """`troth gateway` as a process of its own. It ends with the tether, however the test does."""
+
+    def __init__(self, tether: Tether, setting: Setting, kubeconfig: Path) -> None:
+        self._tether = tether
+        self._log = tether.directory / "gateway.log"
+        self._health, self.port = free_port(), free_port()
+        nothing = tether.directory / "nothing"
+        tether.start(
+            "gateway",
+            [
+                *(sys.executable, "-m", "troth.cli", "gateway", f"--kubeconfig={kubeconfig}"),
+                *(f"--namespace={setting.namespace}", f"--identity-name={GATEWAY}"),
+                *(f"--identity={nothing}", f"--bundle={nothing}", "--single-replica"),
+                *(f"--listen=127.0.0.1:{self.port}", "--log-format=json"),
+                f"--health-listen=127.0.0.1:{self._health}",
+            ],
+            log=self._log,
+            env=os.environ | {"PYTHONPATH": str(SOURCE), "NO_COLOR": "1"},
+        )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    async def ready(self) -> None:
+        await until(lambda: self._page("readyz"), lambda text: text == "ok\n")
+
+    async def unready(self) -> None:
+        await until(lambda: self._page("readyz"), lambda text: text == "syncing\n")
+
+    async def _page(self, page: str) -> str:
+        assert self._tether.poll("gateway") is None, tail(self._log)
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self._health}/{page}") as response,
+            ):
+                return await response.text()
+        except aiohttp.ClientError:
+            return ""
+
+    async def answers(self, status: int, name: str = "orders") -> None:
+        """Wait until a delivery to an endpoint, signed as it was at first, is answered so."""
+        line = f"POST /shop/{name} HTTP/1.1".encode()
+
+        async def look() -> int:
+            return (await say(self.port, scene.delivery(line))).status
+
+        await until(look, lambda found: found == status)
+
+
+VERIFIED, UNVERIFIED, UNKNOWN = 503, 401, 404
+"""What is verified gets no further here: these endpoints have no target."""
+
+
+def compiled(name: str = "orders", **changed: str) -> dict[str, bytes]:
+    """An endpoint that verifies and delivers nowhere."""
+    data = secret_data(name, target=None, suspended="the edge is not live")
+    return data | {key: text.encode() for key, text in changed.items()}
+
+
+def kubectl(kubeconfig: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["kubectl", f"--kubeconfig={kubeconfig}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return done.stdout
+
+
+async def test_its_rights_are_the_secrets_of_its_namespace_and_one_config_map(
+    setting: Setting,
+) -> None:
+    mine = kubectl(setting.kubeconfig, "auth", "can-i", "--list", "-n", setting.namespace)
+    lines = [line.split() for line in mine.splitlines()[1:]]
+    # what every ServiceAccount may: ask about itself, and read what the API is
+    rights = [
+        line
+        for line in lines
+        if not line[0].startswith(("selfsubject", "[/"))
+        and not line[0].endswith((".authorization.k8s.io", "selfsubjectreviews"))
+    ]
+    assert sorted(rights) == [
+        ["configmaps", "[]", "[]", "[create]"],
+        ["configmaps", "[]", f"[{GATEWAY}-webhook-keys]", "[patch]"],
+        ["secrets", "[]", "[]", "[get", "list", "watch]"],
+    ]
+    for other in (setting.stage.own, "kube-system"):
+        assert "no" in kubectl(setting.kubeconfig, "auth", "can-i", "get", "secrets", "-n", other)
+
+
+async def test_it_follows_what_is_compiled_for_it_each_by_itself(
+    setting: Setting, tether: Tether
+) -> None:
+    await setting.write("shop.orders", compiled())
+    gateway = Gateway(tether, setting, setting.kubeconfig)
+    await gateway.unready()
+    await setting.write_key()
+    await gateway.ready()
+    await gateway.answers(VERIFIED)
+    await setting.write("shop.broken", {"endpoint.json": b"{}"})
+    await setting.write("shop.others", compiled("others"), labelled="another")
+    await setting.write("shop.refunds", compiled("refunds"))
+    await gateway.answers(VERIFIED, "refunds")
+    for name in ("broken", "others"):
+        await gateway.answers(UNKNOWN, name)
+    await setting.write("shop.orders", {**compiled(), "key.k1": b"whsec_" + b"QUFB" * 8})
+    await gateway.answers(UNVERIFIED)
+    await setting.stage.person.delete("Secret", Ref(setting.namespace, "shop.orders"))
+    await gateway.answers(UNKNOWN)
+    await gateway.answers(VERIFIED, "refunds")
+
+
+async def test_what_a_dead_watch_does_not_tell_it_finds_out(
+    setting: Setting, tether: Tether, tmp_path: Path
+) -> None:
+    await setting.write("shop.orders", compiled())
+    await setting.write("shop.refunds", compiled("refunds"))
+    await setting.write_key()
+    async with FaultyPath(setting.kubeconfig, tmp_path / "path") as path:
+        gateway = Gateway(tether, setting, path.kubeconfig)
+        await gateway.ready()
+        path.muted.add("secrets")
+        await setting.write("shop.orders", {**compiled(), "key.k1": b"whsec_" + b"QUFB" * 8})
+        await setting.stage.person.delete("Secret", Ref(setting.namespace, "shop.refunds"))
+        await gateway.answers(UNVERIFIED)
+        await gateway.answers(UNKNOWN, "refunds")
+
+
+async def test_it_goes_on_while_the_api_server_is_away(
+    setting: Setting, tether: Tether, tmp_path: Path
+) -> None:
+    await setting.write("shop.orders", compiled())
+    await setting.write_key()
+    async with FaultyPath(setting.kubeconfig, tmp_path / "path") as path:
+        gateway = Gateway(tether, setting, path.kubeconfig)
+        await gateway.ready()
+    await gateway.answers(VERIFIED)
+    await until(lambda: _told(gateway, "reading failed"), bool)
+    await gateway.answers(VERIFIED)
+    await gateway.ready()
+
+
+async def _told(gateway: Gateway, event: str) -> bool:
+    return f'"event":"{event}"' in gateway.output
+
+
+async def test_two_replicas_report_in_one_config_map(setting: Setting) -> None:
+    routes, now = Routes(), [1_800_000_000.0]
+    routes.put("shop.orders", served(compiled(**{"key.k2": "whsec_" + "QUFB" * 8})))
+    reporters = [
+        Reporter(setting.namespace, GATEWAY, routes, set(), lambda: now[0]) for _ in range(2)
+    ]
+    config = await configuration(str(setting.kubeconfig))
+    async with ApiServer(config) as server:
+        for reporter, key in zip(reporters, ("k1", "k2"), strict=True):
+            reporter.used("shop/orders", key)
+            await reporter.report(server)
+        found = await _report(setting)
+        assert found["data"] == {
+            "shop.orders": '{"k1": "2027-01-15T08:00:00Z", "k2": "2027-01-15T08:00:00Z"}'
+        }
+        assert found["metadata"]["labels"] == {"troth.dev/webhook-report": GATEWAY}
+        before = found["metadata"]["resourceVersion"]
+        now[0] += 700
+        reporters[0].used("shop/orders", "k1")
+        await reporters[0].report(server)  # finds that the other has written since
+        assert (await _report(setting))["metadata"]["resourceVersion"] == before
+        await reporters[0].report(server)
+        assert "08:11:40" in (await _report(setting))["data"]["shop.orders"]
+        routes.put("shop.orders", None)
+        for _ in range(2):
+            await reporters[0].report(server)
+        assert not (await _report(setting)).get("data")
+
+
+async def _report(setting: Setting) -> Manifest:
+    ref = Ref(setting.namespace, f"{GATEWAY}-webhook-keys")
+    return await setting.stage.person.the("ConfigMap", ref)
