@@ -10,7 +10,7 @@ not agree on.
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -34,6 +34,8 @@ MOST_HEAD = 32 * 1024
 """Bytes of the request line and the headers, and of what frames a body in chunks beyond as much as
 the body itself."""
 MOST_HEADERS = 100
+
+_TELLING = frozenset({b"expect", b"host", b"transfer-encoding"})
 
 Refused = Callable[[str], None]
 """Told of every request that is refused here, in a word."""
@@ -99,7 +101,8 @@ class Connection(_Base):
         self._begun = self._headed = False
         self._due = math.inf
         self._received = self._body = 0
-        self._head = bytearray()
+        self._head = b""
+        self._telling: list[tuple[bytes, bytes]] = []
         self._why = (HTTPStatus.BAD_REQUEST, "malformed")
 
     def data_received(self, data: bytes) -> None:
@@ -163,11 +166,15 @@ class Connection(_Base):
         """Refuse what trails a body; uvicorn would add it to the headers."""
         if self._headed:
             raise self._refusal(HTTPStatus.BAD_REQUEST, "trailer")
-        super().on_header(name, value)
+        header = name.lower(), value
+        self.headers.append(header)
+        if header[0] in _TELLING:
+            self._telling.append(header)
+            self.expect_100_continue |= header[0] == b"expect"
 
     def on_headers_complete(self) -> None:
         """Refuse a head that can be read in two ways, before the application hears of it."""
-        fault = _fault(self.parser, self._head, self.url, self.headers)
+        fault = self._fault()
         if fault is not None:
             raise self._refusal(*fault)
         self._headed = True
@@ -186,6 +193,25 @@ class Connection(_Base):
         self._await_request()
         super().on_message_complete()
 
+    def _fault(self) -> tuple[HTTPStatus, str] | None:
+        """Return what is wrong with the head, for whoever reads it exactly as it is written."""
+        head, url = self._head, self.url
+        line = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), url)
+        if not head.startswith(line):
+            if self.parser.get_http_version() != "1.1":
+                return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version"
+            if not head.lstrip(b"\r\n").startswith(line):  # llhttp takes RTSP, and more spaces
+                return HTTPStatus.BAD_REQUEST, "request-line"
+        if self.parser.should_upgrade():  # llhttp would take the body for what is spoken then
+            return HTTPStatus.BAD_REQUEST, "upgrade"
+        if url[:1] != b"/" or b"#" in url:
+            return HTTPStatus.BAD_REQUEST, "target"
+        if len(self.headers) > MOST_HEADERS:
+            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers"
+        if head.find(b"\r\n\r\n", len(line) - 2) + 4 > MOST_HEAD:
+            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"
+        return _framing_fault(self._telling)
+
     def _refusal(self, status: HTTPStatus, why: str) -> Exception:
         self._why = status, why
         return ValueError(why)  # ends the parser, which does not hand it on
@@ -199,38 +225,17 @@ class Connection(_Base):
             self._part()
 
 
-def _fault(
-    parser: Any,  # noqa: ANN401 - httptools has no name for it
-    head: bytearray,
-    url: bytes,
-    headers: list[tuple[bytes, bytes]],
-) -> tuple[HTTPStatus, str] | None:
-    """Return what is wrong with a head, for whoever reads it exactly as it is written."""
-    if parser.get_http_version() != "1.1":
-        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version"
-    line = b"%b %b HTTP/1.1\r\n" % (parser.get_method(), url)
-    if not head.lstrip(b"\r\n").startswith(line):  # llhttp takes RTSP's too, and more spaces
-        return HTTPStatus.BAD_REQUEST, "request-line"
-    if parser.should_upgrade():  # llhttp would take the body for what follows the upgrade
-        return HTTPStatus.BAD_REQUEST, "upgrade"
-    if not url.startswith(b"/") or b"#" in url:
-        return HTTPStatus.BAD_REQUEST, "target"
-    if len(headers) > MOST_HEADERS:
-        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers"
-    if len(line) + sum(len(name) + len(value) + 4 for name, value in headers) > MOST_HEAD:
-        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"
-    return _framing_fault(headers)
-
-
-def _framing_fault(headers: list[tuple[bytes, bytes]]) -> tuple[HTTPStatus, str] | None:
-    hosts = [value for name, value in headers if name == b"host"]
-    if len(hosts) != 1 or not hosts[0]:
-        return HTTPStatus.BAD_REQUEST, "host"  # RFC 9112 section 3.2
-    for name, value in headers:
-        if name == b"transfer-encoding" and value.lower() != b"chunked":
+def _framing_fault(telling: list[tuple[bytes, bytes]]) -> tuple[HTTPStatus, str] | None:
+    hosts = 0
+    for name, value in telling:
+        if name == b"host":
+            hosts += 1 if value else 2
+        elif name == b"transfer-encoding" and value.lower() != b"chunked":
             return HTTPStatus.BAD_REQUEST, "transfer-encoding"
-        if name == b"expect" and value.lower() != b"100-continue":
+        elif name == b"expect" and value.lower() != b"100-continue":
             return HTTPStatus.EXPECTATION_FAILED, "expectation"
+    if hosts != 1:
+        return HTTPStatus.BAD_REQUEST, "host"  # RFC 9112 section 3.2
     return None
 
 
@@ -249,7 +254,12 @@ class _Early:
         self._app = app
         self._connection = connection
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._connection.cycle.more_body:
+            send = self._parting(send)
+        return self._app(scope, receive, send)
+
+    def _parting(self, send: Send) -> Send:
         connection, cycle = self._connection, self._connection.cycle
 
         async def answer(message: Message) -> None:
@@ -261,4 +271,4 @@ class _Early:
             if early:
                 connection.parting, cycle.keep_alive = True, True
 
-        await self._app(scope, receive, answer)
+        return answer
