@@ -1,8 +1,8 @@
 """What a gateway reports of its keys: when each last verified a delivery.
 
-Each replica keeps a ConfigMap of its own in the gateway's namespace, with the label `LABEL` and a
-member `<namespace>.<endpoint>` for each endpoint: a JSON object with a time, as RFC 3339 has it, by
-the key's id. The operator reads all of them, and the latest time counts. Nothing of a key is there.
+In the gateway's namespace there is a ConfigMap, which its replicas share, with the label `LABEL`
+and a member `<namespace>.<endpoint>` for each endpoint: a JSON object with a time, as RFC 3339 has
+it, by the key's id. Were there more, the latest time would count. Nothing of a key is there.
 """
 
 import json

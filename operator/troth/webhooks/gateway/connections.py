@@ -65,6 +65,20 @@ class Connection(_Base):
         self._await_request()
         self._due = now + WHOLE_WITHIN
         self._watch()
+        if len(self.connections) >= self.limit_concurrency:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """End one connection that does nothing: who holds many keeps nobody else out."""
+        for each in self.connections:
+            if each is not self and each.is_idle:
+                each.transport.abort()
+                return
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a request is there that is not answered."""
+        return not self._begun and (self.cycle is None or self.cycle.response_complete)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; whoever reads a body hears of it."""
@@ -92,7 +106,7 @@ class Connection(_Base):
             self.loop.call_later(LAST_CALL, self._leave)
 
     def _leave(self) -> None:
-        if not self._begun and (self.cycle is None or self.cycle.response_complete):
+        if self.is_idle:
             self.transport.close()
 
     # Bytes

@@ -7,7 +7,7 @@ import pytest
 
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, signed
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, listen
-from troth.webhooks.gateway import connections
+from troth.webhooks.gateway import connections, serving
 
 POST = b"POST /shop/orders HTTP/1.1"
 WHOLE = delivery()
@@ -91,6 +91,20 @@ async def test_one_that_should_have_ended_is_cut(monkeypatch: pytest.MonkeyPatch
         scene.target.open.clear()
         assert await scene.hears(WHOLE) == Heard(b"", ended=True)
         scene.target.open.set()
+
+
+async def test_who_holds_all_connections_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 8)
+    async with gateway() as scene:
+        held = [await asyncio.open_connection("127.0.0.1", scene.port) for _ in range(20)]
+        for number, (_, writer) in enumerate(held):
+            if number % 2:  # half of them have asked for something once
+                writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        await asyncio.sleep(0.1)
+        for number in range(10):
+            assert (await scene.hears(delivery(message=f"msg_{number}"))).status == 200
+        for _, writer in held:
+            writer.close()
 
 
 # Who goes
