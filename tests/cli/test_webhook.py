@@ -28,10 +28,11 @@ from tests.cli.webhooks import (
     troth,
     verified,
 )
+from tests.webhook_builders import endpoint, issued, outbound
 from troth.cli.webhook_diagnosis import KeyText
 from troth.cli.webhook_judging import Question, judge
 from troth.cli.webhook_telling import raw
-from troth.resources.manifests import FaultyManifests
+from troth.resources.manifests import FaultyManifests, Manifest, dump
 from troth.resources.webhook_schemes import SchemeName
 from troth.webhooks.schemes.choosing import scheme_for
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
@@ -373,13 +374,81 @@ def test_a_described_hmac_is_signed_and_verified(tmp_path: Path) -> None:
     assert troth("verify", *other, given=line).exit_code == 1
 
 
+# A manifest
+
+
+def manifest(folder: Path, *declared: Manifest) -> str:
+    file = folder / "endpoint.yaml"
+    file.write_text("---\n".join(map(dump, declared)))
+    return str(file)
+
+
+def test_a_manifest_says_how_the_sender_signs(tmp_path: Path) -> None:
+    scheme = SchemeName.TWILIO
+    declared = issued("Twilio", publicURL=URL, tolerance="90s")
+    (tmp_path / "k").write_bytes(text_of(scheme))
+    given = ["-f", manifest(tmp_path, declared), "-k", str(tmp_path / "k")]
+    of = raw(delivery(scheme), "a.example")
+    assert troth("verify", *given, given=of).exit_code == 0
+    elsewhere = [*given[:1], manifest(tmp_path, issued("Twilio")), *given[2:]]
+    assert troth("verify", *elsewhere, given=of).exit_code == 1
+
+
+def test_a_manifest_says_what_is_described_and_how_long_a_delivery_is_good(tmp_path: Path) -> None:
+    described = {
+        "header": "X-Sig",
+        "signed": "{timestamp}.{body}",
+        "digest": "SHA512",
+        "encoding": "Base64",
+        "timestampHeader": "X-Time",
+    }
+    declared = endpoint(scheme="HMAC", hmac=described, tolerance="90s", publicURL=URL)
+    (tmp_path / "k").write_bytes(SECRET)
+    (tmp_path / "body").write_bytes(BODY)
+    given = ["-f", manifest(tmp_path, declared), "-k", str(tmp_path / "k")]
+    line = troth("sign", *given, "--body", str(tmp_path / "body"), "--at", str(NOW)).stdout
+    assert URL in line
+    for later, code in ((90, 0), (91, 1)):
+        at = ("--at", str(NOW + later))
+        assert troth("verify", *given, *at, given=line).exit_code == code
+    wider = ("--at", str(NOW + 91), "--tolerance", "2m")
+    assert troth("verify", *given, *wider, given=line).exit_code == 0
+
+
+def test_a_manifest_names_topics_and_components(tmp_path: Path) -> None:
+    sns = endpoint(scheme="SNS", sns={"topicARNs": [TOPIC]})
+    (tmp_path / "k").write_bytes(text_of(SchemeName.SNS))
+    key = ["-k", str(tmp_path / "k"), "--at", str(NOW)]
+    of = raw(delivery(SchemeName.SNS), "a.example")
+    assert troth("verify", "-f", manifest(tmp_path, sns), *key, given=of).exit_code == 0
+    more = issued("HTTPSignatures", publicURL=URL, httpSignatures={"components": ["x-event"]})
+    (tmp_path / "k").write_bytes(text_of(SchemeName.HTTP_SIGNATURES))
+    of = raw(delivery(SchemeName.HTTP_SIGNATURES), "a.example")
+    told = troth("verify", "-f", manifest(tmp_path, more), *key, "-o", "json", given=of)
+    assert json.loads(told.stdout)["codes"] == ["not-covered"]
+
+
+def test_a_manifest_has_one_endpoint_that_is_inbound(tmp_path: Path) -> None:
+    for declared, sentence in (
+        ((), "0 WebhookEndpoints"),
+        ((issued(), issued(name="other")), "2 WebhookEndpoints"),
+        ((outbound(),), "outbound"),
+    ):
+        told = troth("verify", "-f", manifest(tmp_path, *declared), given=b"POST / HTTP/1.1\n\n")
+        assert sentence in str(told.exception)
+    both = ("-f", manifest(tmp_path, issued()), "-s", "GitHub")
+    assert "leave the other" in str(troth("verify", *both, given=b"POST / HTTP/1.1\n\n").exception)
+
+
 # What cannot be done is said in a sentence
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        ([], "name how the sender signs"),
         (["-s", "Twilio"], "signs the URL"),
+        (["-s", "GitHub", "--topic", "a"], "for SNS"),
         (["-s", "HMAC"], "an HMAC is described"),
         (["-s", "GitHub", "--hmac", "header=a"], "nothing else is"),
         (["-s", "HMAC", "--hmac", "haeder=a"], "header: required"),
@@ -428,6 +497,7 @@ def test_what_cannot_be_signed_is_said(tmp_path: Path) -> None:
         (["-s", "GitHub", "-k", str(tmp_path / "k1")], "name the URL"),
         (["-s", "GitHub", "--url", URL], "one key"),
         (["-s", "GitHub", "--url", URL, "-k", str(tmp_path / "short")], "16 to 1024"),
+        (["-s", "GitHub", "--url", "nowhere", "-k", str(tmp_path / "k1")], "--url"),
     ):
         result = troth("sign", *arguments, "--body", str(body))
         assert isinstance(result.exception, FaultyManifests), result.output

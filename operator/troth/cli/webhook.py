@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from troth.cli import sources
 from troth.cli import webhook_options as options
 from troth.cli.token import Output as As
 from troth.cli.token import Told, console
@@ -43,7 +44,8 @@ class Printed(StrEnum):
 def verify(
     given: options.Request = "-",
     *,
-    scheme: options.SchemeOption,
+    scheme: options.SchemeOption = None,
+    filename: sources.Files = None,
     key: options.Keys = None,
     url: options.URL = "",
     body: options.BodyFile = None,
@@ -63,22 +65,21 @@ def verify(
     neither a key nor a signature is printed.
     """
     request = options.read_given(given, body)
-    signing = options.signing_of(
-        scheme, url or request.url or "", topic or (), component or (), hmac or ()
-    )
+    said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
+    signing, declared = said.signing(request.url or "")
     question = Question(
         request.delivery,
         signing,
         options.read_keys(key or ()),
         options.read_moment(at, datetime.now(UTC)),
-        options.read_tolerance(tolerance, scheme),
+        options.read_tolerance(tolerance, signing.name, declared),
     )
     try:
         judgement = judge(question)
     except ValueError as error:
         raise fault("the scheme", str(error)) from None
     if output is As.JSON:
-        told = document(judgement, scheme, request.delivery, request.notes)
+        told = document(judgement, signing.name, request.delivery, request.notes)
         typer.echo(json.dumps(told, indent=2))
     else:
         show(console(), judgement, request.delivery, request.notes)
@@ -89,7 +90,8 @@ def verify(
 def sign(
     given: options.Request = "",
     *,
-    scheme: options.SchemeOption,
+    scheme: options.SchemeOption = None,
+    filename: sources.Files = None,
     key: options.Keys = None,
     url: options.URL = "",
     body: options.BodyFile = None,
@@ -108,13 +110,18 @@ def sign(
 
     For keys of which the sender keeps one half, give that half.
     """
-    if given or body is None:
-        request = options.read_given(given, body)
-        url = url or request.url or ""
+    said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
+    request = options.read_given(given, body) if given or body is None else None
+    made_to = request.url if request is not None and request.url else ""
+    signing, _ = said.signing(made_to)
+    goes_to = signing.url if filename else url or made_to
+    if output is not Printed.HEADERS or request is None:
+        _check(goes_to)
+    if request is not None:
         delivery = request.delivery
     else:
-        delivery = _of_body(options.read_file(body, LIMIT), url)
-    signing = options.signing_of(scheme, url, topic or (), component or (), hmac or ())
+        assert body is not None
+        delivery = _of_body(options.read_file(body, LIMIT), Address.parse(goes_to))
     texts = options.read_keys(key or ())
     if len(texts) != 1:
         raise fault("--key", "a delivery is signed with one key; name its file")
@@ -122,24 +129,24 @@ def sign(
         int(options.read_moment(at, datetime.now(UTC))), delivery_id or f"troth-{uuid.uuid4()}"
     )
     signed = _signed(signing, delivery, texts[0], stamp)
-    if not url and output is not Printed.HEADERS:
-        raise fault("--url", "name the URL that the delivery goes to")
-    _print(signed, url, output)
+    _print(signed, goes_to, output)
 
 
-def _of_body(body: bytes, url: str) -> Delivery:
+def _check(url: str) -> None:
     try:
-        path = Address.parse(url).path or "/"
-        json.loads(body)
-    except RecursionError:
-        raise fault("--body", "it is nested too deeply") from None
-    except json.JSONDecodeError:
-        kind = b"application/octet-stream"
+        Address.parse(url)
     except ValueError:
         raise fault("--url", "name the URL that the delivery goes to, without a query") from None
-    else:
+
+
+def _of_body(body: bytes, address: Address) -> Delivery:
+    try:
+        json.loads(body)
         kind = b"application/json"
-    return Delivery("POST", path.encode(), ((b"content-type", kind),), body)
+    except (ValueError, RecursionError):
+        kind = b"application/octet-stream"
+    path = (address.path or "/").encode()
+    return Delivery("POST", path, ((b"content-type", kind),), body)
 
 
 def _signed(signing: Signing, delivery: Delivery, text: KeyText, stamp: Stamp) -> Delivery:

@@ -1,7 +1,8 @@
 """What `troth webhook` is told: the keys, by files, and how the sender signs."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from troth.cli.webhook_diagnosis import KeyText
+from troth.cli.webhook_manifest import read_endpoint
 from troth.cli.webhook_request import LIMIT, Given, NotARequestError, read_request
 from troth.resources.manifests import Fault, FaultyManifests, faults_of
 from troth.resources.scalars import parse_duration, parse_moment
@@ -30,7 +32,10 @@ Request = Annotated[
         help="The request: standard input, a file, raw HTTP or a curl line, or that line itself.",
     ),
 ]
-SchemeOption = Annotated[SchemeName, typer.Option("--scheme", "-s", help="How the sender signs.")]
+SchemeOption = Annotated[
+    SchemeName | None,
+    typer.Option("--scheme", "-s", help="How the sender signs, if no -f says it."),
+]
 Keys = Annotated[
     list[str] | None,
     typer.Option(
@@ -110,31 +115,53 @@ def read_keys(named: Iterable[str]) -> tuple[KeyText, ...]:
     return tuple(texts)
 
 
-def signing_of(
-    scheme: SchemeName,
-    url: str,
-    topics: Iterable[str],
-    components: Iterable[str],
-    describing: Iterable[str],
-) -> Signing:
-    """Return how the sender signs; raises `FaultyManifests`, which names what is missing."""
-    described = {name: value for name, _, value in (each.partition("=") for each in describing)}
-    if not url and (scheme in _SIGN_URL or "{url}" in described.get("signed", "")):
-        raise fault("--url", f"{scheme} signs the URL; name it as it is entered at the sender")
-    if (scheme is SchemeName.HMAC) is not bool(described):
-        raise fault("--hmac", "an HMAC is described, as by header=X-Signature, and nothing else is")
-    if scheme is SchemeName.SNS and not list(topics):
-        raise fault("--topic", "AWS signs the messages of everybody; name the ARN of the topic")
-    try:
-        return Signing(
-            name=scheme,
-            url=url or _NOWHERE,
-            described=Described.model_validate(described) if scheme is SchemeName.HMAC else None,
-            topics=tuple(topics) if scheme is SchemeName.SNS else (),
-            components=tuple(components),
-        )
-    except ValidationError as error:
-        raise FaultyManifests(faults_of(error, "the scheme", "")) from None
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command is told of how the sender signs, by options or by a manifest."""
+
+    scheme: SchemeName | None
+    files: Sequence[Path]
+    url: str
+    topics: Sequence[str]
+    components: Sequence[str]
+    describing: Sequence[str]
+
+    def signing(self, url: str) -> tuple[Signing, float | None]:
+        """Return how the sender signs, and the tolerance in seconds that a manifest says.
+
+        `url` is that of the request, where no other is named. Raises `FaultyManifests`, which names
+        what is missing.
+        """
+        if not self.files:
+            if self.scheme is None:
+                raise fault("--scheme", "name how the sender signs, or a WebhookEndpoint with -f")
+            return self._of_options(self.scheme, self.url or url), None
+        if self.scheme or self.url or self.topics or self.components or self.describing:
+            raise fault("-f", "the manifest says how the sender signs; leave the other options out")
+        return read_endpoint(self.files)
+
+    def _of_options(self, scheme: SchemeName, url: str) -> Signing:
+        described = {
+            name: value for name, _, value in (each.partition("=") for each in self.describing)
+        }
+        if not url and (scheme in _SIGN_URL or "{url}" in described.get("signed", "")):
+            raise fault("--url", f"{scheme} signs the URL; name it as it is entered at the sender")
+        if (scheme is SchemeName.HMAC) is not bool(described):
+            raise fault(
+                "--hmac", "an HMAC is described, as by header=X-Signature, and nothing else is"
+            )
+        if (scheme is SchemeName.SNS) is not bool(self.topics):
+            raise fault("--topic", "AWS signs for everybody; name the ARN of the topic, for SNS")
+        try:
+            return Signing(
+                name=scheme,
+                url=url or _NOWHERE,
+                described=Described.model_validate(described) if described else None,
+                topics=tuple(self.topics),
+                components=tuple(self.components),
+            )
+        except ValidationError as error:
+            raise FaultyManifests(faults_of(error, "the scheme", "")) from None
 
 
 def read_moment(text: str, now: datetime) -> float:
@@ -151,8 +178,10 @@ def read_moment(text: str, now: datetime) -> float:
         ) from None
 
 
-def read_tolerance(text: str, scheme: SchemeName) -> float:
+def read_tolerance(text: str, scheme: SchemeName, declared: float | None) -> float:
     """Return a tolerance in seconds; raises `typer.BadParameter`."""
+    if not text and declared is not None:
+        return declared
     try:
         return parse_duration(
             text or ("5s" if scheme is SchemeName.PADDLE else "5m")

@@ -1,0 +1,56 @@
+"""How a sender signs, as a WebhookEndpoint says it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from troth.cli import sources
+from troth.resources.manifests import Fault, FaultyManifests, parse_resource
+from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.webhook_inbound import Inbound
+from troth.webhooks.endpoint import Described, Signing
+
+
+def read_endpoint(files: Sequence[Path]) -> tuple[Signing, float]:
+    """Return how the sender signs, and the tolerance in seconds, of the one endpoint in manifests.
+
+    Raises `FaultyManifests`, also where there is none or more than one.
+    """
+    place = ", ".join(map(str, files))
+    parsed = (
+        parse_resource(each)
+        for each in sources.read(files)
+        if each["kind"] == WebhookEndpoint.__name__
+    )
+    endpoints = [each for each in parsed if isinstance(each, WebhookEndpoint)]
+    if len(endpoints) != 1:
+        sentence = f"it has {len(endpoints)} WebhookEndpoints; name a file with one"
+        raise FaultyManifests([Fault(place, "", "", sentence)])
+    (endpoint,) = endpoints
+    inbound = endpoint.spec.inbound
+    if inbound is None or inbound.scheme is None:
+        sentence = "it is outbound; nobody's deliveries are verified by it"
+        raise FaultyManifests([Fault(place, str(endpoint.ref), "spec.outbound", sentence)])
+    return _signing(inbound), inbound.tolerated.total_seconds()
+
+
+def _signing(inbound: Inbound) -> Signing:
+    assert inbound.scheme is not None
+    hmac = inbound.hmac
+    described = None
+    if hmac is not None:
+        described = Described(
+            header=hmac.header,
+            prefix=hmac.prefix,
+            signed=hmac.signed,
+            digest=hmac.digest.value,
+            encoding=hmac.encoding.value,
+            timestamp_header=hmac.timestamp_header,
+            id_header=hmac.id_header,
+        )
+    return Signing(
+        name=inbound.scheme,
+        url=inbound.public_url,
+        described=described,
+        topics=inbound.sns.topic_arns if inbound.sns else (),
+        components=inbound.http_signatures.components if inbound.http_signatures else (),
+    )
