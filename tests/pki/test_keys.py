@@ -19,6 +19,12 @@ from troth.pki.keys import algorithm_of, load_private_key, private_key_pem, same
 from troth.resources.algorithms import KeyAlgorithm
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", KeyAlgorithm)
+# An Ed25519 key in which one bit of the algorithm's identifier is another.
+SHORT_X448 = (
+    b"-----BEGIN PRIVATE KEY-----\n"
+    b"MC4CAQAwBQYDK2VvBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"
+    b"-----END PRIVATE KEY-----\n"
+)
 EC_PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 
@@ -67,6 +73,7 @@ def test_an_encrypted_key_is_refused_by_name(format_: PrivateFormat) -> None:
         private_key_pem(key()) + by_hand("someone").pem,
         by_hand("someone").pem,
         b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        SHORT_X448,
         EC_PARAMETERS,
     ],
 )

@@ -4,7 +4,7 @@ import re
 from typing import assert_never
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -77,7 +77,8 @@ def load_private_key(pem: bytes) -> PrivateKey:
         )
     try:
         key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    # a key of X448 or Ed448 that is too short is an InternalError
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise KeyMaterialError(
             "PrivateKeyUnreadable",
             "tls.key is not a private key that can be read; write it anew, in PKCS#8 PEM.",
