@@ -7,7 +7,7 @@ key, and what a delivery says of it is compared and never followed.
 
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
@@ -54,7 +54,7 @@ def read_pair(text: bytes) -> Pair:
             if b"PRIVATE KEY-----" in pem
             else load_pem_public_key(pem)
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise KeyFormatError("a key in PEM that cannot be read; write it anew") from None
     if isinstance(key, Private):
         return Pair(checked(key.public_key()), key)
