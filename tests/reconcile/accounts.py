@@ -26,11 +26,11 @@ from troth.planning.broker_finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.model import Model
 from troth.trust.edges import all_edges
-from troth.world import observe
+from troth.world import observe, webhook_signing
 from troth.world.broker_secrets import DIGEST, PUBLIC, STATE, TYPE
 from troth.world.facts import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
 from troth.world.ledger import kept_ledger
-from troth.world.signing_keys import ISSUERS
+from troth.world.signing_keys import GATEWAYS, ISSUERS
 
 Part = tuple[str, str]
 """What it is, and where or whose."""
@@ -99,6 +99,10 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             public = {name: data[name] for name in sorted(PUBLIC & data.keys())}
             yield ("credential", where), (said["principal"], sorted(data), public)
             yield ("key", where), hashlib.sha256(data[STATE]).hexdigest()
+        case "Secret" if manifest.get("type") == webhook_signing.TYPE:
+            data = observe.decoded(manifest)
+            yield ("files", where), sorted(data)
+            yield ("key", where), hashlib.sha256(data[GATEWAYS.active]).hexdigest()
         case "Secret":
             own = where.startswith(f"{OWN}/")
             data, what = observe.decoded(manifest), "authority" if own else "certificate"
@@ -108,9 +112,17 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             )
             yield ("key", where), hashlib.sha256(data[observe.KEY]).hexdigest()
             if not own:
-                yield ("peers", where), json.loads(data[observe.PEERS])
+                peers = json.loads(data[observe.PEERS])
+                yield ("webhooks", where), _webhooks(peers.pop("webhooks", []), data)
+                yield ("peers", where), peers
                 yield ("roots", where), sorted(map(_said, _read(data[observe.ROOTS])))
                 yield ("files", where), sorted(data)
+
+
+def _webhooks(entries: list[Any], data: dict[str, bytes]) -> Any:
+    """What is said of gateways, with how many keys each has; and how many there are in all."""
+    told = [{**each, "keys": len(each["keys"]["keys"])} for each in entries]
+    return told, len(json.loads(data.get(observe.WEBHOOK_KEYS, b'{"keys": []}'))["keys"])
 
 
 NO_VIEW = gzip.compress(b"{}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests import builders, messaging
+from tests import builders, messaging, webhook_builders
 from tests.builders import DAY, NOW, OWN, Manifest, stamp
 from tests.workloads import workload
 from troth.brokers.nats_jwt import Key, Kind
@@ -248,6 +248,32 @@ MESSAGING = [
         "data": {"schema.json": '{"type": "object"}'},
     },
 ]
+WEBHOOKS = [
+    builders.identity(
+        "hooks",
+        "finance",
+        servesWebhooks={
+            "allowedNamespaces": {
+                "matchLabels": {"domain": "production"},
+                "matchExpressions": expressions("stage", "live"),
+            }
+        },
+    ),
+    builders.identity(
+        "desk",
+        ports=[("webhooks", 9443)],
+        accepts=[builders.accept("hooks", "webhooks", namespace="finance")],
+    ),
+    webhook_builders.endpoint(
+        gateway={"name": "hooks", "namespace": "finance"},
+        target={
+            "identity": {"name": "desk"},
+            "port": "webhooks",
+            "path": "/events",
+            "workflow": "settle-charge",
+        },
+    ),
+]
 REFUSED_THERE = {"late", "biller"}
 """Who has no leave at the broker, so that more of its fields show."""
 DECLARED = [
@@ -295,6 +321,7 @@ DECLARED = [
         for name, domain in (("corporate", "abroad"), ("other", "abroad"), ("bought", "batch"))
         for certificate, key in [builders.root(f"{domain}.example", name)]
     ),
+    *WEBHOOKS,
 ]
 
 
@@ -481,6 +508,11 @@ CHANGES: dict[str, Change] = {
     "ServiceIdentity.startsTransactions": Change("tokens"),
     "ServiceIdentity.startsTransactions.scopes": Change("tokens", ["orders.cancel"]),
     "ServiceIdentity.startsTransactions.context": Change("tokens", ["store"]),
+    "ServiceIdentity.servesWebhooks": Change("key"),
+    **_under("ServiceIdentity.servesWebhooks.allowedNamespaces", _selector("webhooks")),
+    "ServiceIdentity.servesWebhooks.allowedNamespaces.matchExpressions": Change(
+        "webhooks", expressions("stage", "late")
+    ),
     "ServiceIdentity.enforcement": Change("policy"),
     "ServiceIdentity.onRotation": Change("status"),
     "ServiceIdentity.onRotation.restart": Change(

@@ -32,7 +32,7 @@ from troth.world.observe import (
     VIEW,
     keystore_digest,
 )
-from troth.world.signing_keys import ISSUERS
+from troth.world.signing_keys import GATEWAYS, ISSUERS
 
 Drawn = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
@@ -156,7 +156,7 @@ class _Likeness:
             match key.rpartition(".")[2], key:
                 case "crt", _:
                     yield key, self._chain(value)
-                case "key", _:
+                case "key" | "pem", _:
                     yield key, self._owners(load_pem_private_key(value, None).public_key())
                 case _, name if name == PEERS:
                     yield key, self._told(json.loads(value))
@@ -166,7 +166,7 @@ class _Likeness:
                     yield key, self._bundle(value.decode())
                 case _, name if name == VIEW:
                     yield key, self._told(json.loads(gzip.decompress(value)))
-                case _, name if name == ISSUERS.made:
+                case _, name if name in (ISSUERS.made, GATEWAYS.made):
                     yield key, self._told(value.decode())
                 case _, name if name == PASSWORD:
                     yield key, "a password"
