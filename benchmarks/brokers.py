@@ -177,6 +177,7 @@ class _Bench:
                 await self.bare.write(Write(place, broker(at.described)))
                 await at_rest(operator, market)
                 troth.append(time.perf_counter() - began)
+                await operator.engine.telling.told()  # Events, which nothing waits for, but count
                 number = writes(self.counted)
                 await at.remember()
                 made = await copies(self.bare, FLOOR)

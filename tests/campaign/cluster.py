@@ -252,7 +252,7 @@ class Copy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.engine.background.close()
+        await self.engine.close()
 
     @property
     def crashed(self) -> bool:

@@ -190,6 +190,7 @@ class Scene:
             await self.kill()
             await self.start()
             await self.settle()
+        await self.engine.telling.told()
 
     async def look_again(self, *identities: Ref) -> None:
         """Have the trust domain looked at, or identities; refused writes are tried again so."""

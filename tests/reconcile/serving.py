@@ -94,6 +94,7 @@ class Running:
         if self.worker in done:
             self.worker.result()
         assert settled in done, "does not settle"
+        await self.engine.telling.told()
 
     async def put(self, manifest: Manifest) -> None:
         self.engine.observe(self.server.put(manifest))

@@ -116,7 +116,7 @@ async def walk(change: Change) -> AsyncIterator[Walk]:
             await asyncio.sleep(60)
             await walking.settle()
             yield walking
-            await it.engine.background.close()
+            await it.engine.close()
 
 
 @cache

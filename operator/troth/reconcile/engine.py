@@ -42,6 +42,7 @@ from troth.reconcile.places import place_of
 from troth.reconcile.queue import WorkQueue
 from troth.reconcile.served import Served
 from troth.reconcile.tally import Tally
+from troth.reconcile.telling import Telling
 from troth.reconcile.writer import TryAgain, Writes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -122,6 +123,12 @@ class Engine:
         self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
         self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
         self._served = Served()
+        self.telling = Telling(server.create, permit)
+
+    async def close(self) -> None:
+        """End what is done beside the visits."""
+        await self.background.close()
+        await self.telling.close()
 
     @property
     def uptime(self) -> float:
@@ -195,7 +202,7 @@ class Engine:
             try:
                 good = await self._carry_out_all(steps, plan, notices)
             except TryAgain:
-                await self._tell(plan, notices)
+                self._tell(plan, notices)
                 return None
             if not good:
                 plan = self._plan(key)
@@ -346,7 +353,7 @@ class Engine:
         if plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             self.queue.add(await self._executor.status(plan))
-        await self._tell(plan, notices)
+        self._tell(plan, notices)
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
         """Write a broker's ledger; raises `Overtaken` where it is not the one that is known."""
@@ -358,17 +365,12 @@ class Engine:
         self.queue.add(affected - {broker_key(broker.ref)})
 
     async def _tell_of(self, key: Key, uid: str, notice: Notice) -> None:
-        await self._tell(Plan(key, uid), [notice])
+        self._tell(Plan(key, uid), [notice])
 
-    async def _tell(self, plan: Plan, notices: list[Notice]) -> None:
-        """Make an Event of each notice."""
+    def _tell(self, plan: Plan, notices: list[Notice]) -> None:
+        """Have an Event made of each notice."""
         for notice in notices:
-            try:
-                await self._server.create(event(plan, notice, self._instance, self._clock.now()))
-            except ApiError as error:
-                # in a namespace that ends nobody may make one, and what stays at a broker is told
-                lost = f"{notice.reason}: {notice.note}"
-                log.warning("event lost", key=str(plan.key), reason=error.reason, lost=lost)
+            self.telling.tell(event(plan, notice, self._instance, self._clock.now()))
 
 
 def _digest(content: Mapping[str, Any]) -> bytes:

@@ -84,7 +84,7 @@ class Operator:
         try:
             await self._run()
         finally:
-            await self.engine.background.close()
+            await self.engine.close()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -85,6 +85,7 @@ class Rehearsal:
             await engine.queue.settled()
         finally:
             worker.cancel()
+            await engine.close()
         return engine
 
     # What the engine asks of a server

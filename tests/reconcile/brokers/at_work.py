@@ -253,7 +253,7 @@ async def working(
             await work.settle()
             yield work
         finally:
-            await it.engine.background.close()
+            await it.engine.close()
 
 
 __all__ = ["CHECKOUT", "FULFILMENT", "MAIN", "ORDERS", "TOPIC", "AtWork", "at_work", "inbox_prefix"]

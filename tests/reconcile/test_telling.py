@@ -1,0 +1,81 @@
+"""Events are made beside the visits: nothing waits for one, and none is made without leave."""
+
+import asyncio
+
+from structlog.testing import capture_logs
+
+from tests.builders import Manifest
+from tests.reconcile.serving import Permit
+from troth.cluster.errors import ApiError
+from troth.reconcile.telling import MOST, Telling
+
+
+def event(note: str) -> Manifest:
+    regarding = {"kind": "TopicPolicy", "name": "orders"}
+    return {"regarding": regarding, "reason": "Repaired", "note": note}
+
+
+class Taking:
+    """Takes Events, once it is let."""
+
+    def __init__(self, *refused: str) -> None:
+        self.notes: list[str] = []
+        self.going = asyncio.Event()
+        self.going.set()
+        self._refused = refused
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        await self.going.wait()
+        if manifest["note"] in self._refused:
+            raise ApiError(403, "Forbidden", "the namespace is being terminated")
+        self.notes.append(manifest["note"])
+        return manifest
+
+
+async def test_they_are_made_in_their_order_and_nobody_waits() -> None:
+    server = Taking()
+    server.going.clear()
+    telling = Telling(server.create, Permit())
+    for note in "abc":
+        telling.tell(event(note))
+    await asyncio.sleep(0)
+    assert not server.notes
+    server.going.set()
+    await telling.told()
+    assert server.notes == ["a", "b", "c"]
+    telling.tell(event("d"))
+    await telling.told()
+    assert server.notes == ["a", "b", "c", "d"]
+
+
+async def test_one_that_is_refused_is_logged_with_what_it_said_and_stops_no_other() -> None:
+    server = Taking("a")
+    telling = Telling(server.create, Permit())
+    with capture_logs() as logged:
+        for note in "ab":
+            telling.tell(event(note))
+        await telling.told()
+    assert server.notes == ["b"]
+    (lost,) = logged
+    assert (lost["event"], lost["lost"]) == ("event lost", "Repaired: a")
+
+
+async def test_without_leave_to_write_they_wait() -> None:
+    server, permit = Taking(), Permit(remaining=0)
+    telling = Telling(server.create, permit)
+    telling.tell(event("a"))
+    await asyncio.sleep(0.01)
+    assert not server.notes
+    permit.remaining = 1.0
+    await telling.told()
+    assert server.notes == ["a"]
+
+
+async def test_more_than_can_wait_are_lost_and_that_is_logged() -> None:
+    server = Taking()
+    telling = Telling(server.create, Permit())
+    with capture_logs() as logged:
+        for number in range(MOST + 1):
+            telling.tell(event(str(number)))
+    assert [each["lost"] for each in logged] == [f"Repaired: {MOST}"]
+    await telling.close()
