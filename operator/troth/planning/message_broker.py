@@ -14,6 +14,9 @@ from troth.world.facts import Fault
 from troth.world.keys import Key
 from troth.world.world import World
 
+PASSING = frozenset({"Changing", "AwaitingCredentials"})
+"""Reasons that pass in a moment where all goes well."""
+
 
 def plan_message_broker(key: Key, world: World, now: datetime) -> Plan:
     """Return what a broker asks of the world."""
@@ -37,6 +40,7 @@ def plan_message_broker(key: Key, world: World, now: datetime) -> Plan:
         status=status,
         previous_status=broker.status.manifest(),
         due=min((due for due in _dues(view) if due > now), default=None),
+        passing=verdicts.waits_for(summary, PASSING),
     )
 
 

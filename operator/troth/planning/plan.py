@@ -358,7 +358,8 @@ class Plan:
     """What one resource asks of the world.
 
     `status` is what the resource's status should be, None where the resource is gone; `due` is
-    when to look again though nothing changes.
+    when to look again though nothing changes. `passing`: what the status says why it is not ready
+    is likely to be over in a moment, by what is under way already.
     """
 
     key: Key
@@ -367,3 +368,4 @@ class Plan:
     status: Mapping[str, Any] | None = None
     previous_status: Mapping[str, Any] | None = None
     due: datetime | None = None
+    passing: bool = False

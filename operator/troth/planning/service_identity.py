@@ -37,6 +37,8 @@ GATEWAY_WARNING = timedelta(days=14)
 
 ON_ITS_WAY = COMING | SIGNING_COMES | {"AuthorityNotReady", "PolicyPending"}
 """Reasons that pass without a person doing anything."""
+PASSING = frozenset({"AwaitingBroker"})
+"""Those that pass in a moment where all goes well, without a write of the identity's own."""
 
 
 def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
@@ -80,8 +82,14 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
         steps=(*certificate.steps, *brokers.steps, *network.steps, *signing.steps, *restart),
         status=_status(view, conditions, certificate.leaf, brokers),
         previous_status=identity.status.manifest(),
-        due=min((due for due in (*dues, *signing.dues) if due > now), default=None),
+        due=min((due for due in dues if due > now), default=None),
+        passing=verdicts.waits_for(summary, PASSING) and _all_may_answer(brokers, world),
     )
+
+
+def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
+    """Say whether no broker is known not to answer."""
+    return all(world.brokers.look(each.broker).fault is None for each in brokers.standings)
 
 
 def _plan_network(view: View, world: World) -> Layer:

@@ -52,6 +52,12 @@ def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Ve
     )
 
 
+def waits_for(summary: Iterable[Verdict], reasons: frozenset[str]) -> bool:
+    """Say whether something is not ready for one of these reasons."""
+    ready = next(verdict for verdict in summary if verdict.type == READY)
+    return ready.status is not Truth.TRUE and ready.reason in reasons
+
+
 def conditions(
     resource: Resource, previous: tuple[Condition, ...], verdicts: Iterable[Verdict], now: datetime
 ) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ ON_ITS_WAY = frozenset(
     {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "WriteRefused"}
 )
 """Reasons that pass without a person doing anything to the policy."""
+PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
+"""Those that pass in a moment where all goes well."""
 
 
 def plan_topic_policy(key: Key, world: World, now: datetime) -> Plan:
@@ -62,6 +64,7 @@ def plan_topic_policy(key: Key, world: World, now: datetime) -> Plan:
         steps=_held(policy, grants, world),
         status=status,
         previous_status=policy.status.manifest(),
+        passing=verdicts.waits_for(summary, PASSING),
     )
 
 

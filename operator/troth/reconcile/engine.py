@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -43,6 +44,7 @@ from troth.reconcile.queue import WorkQueue
 from troth.reconcile.served import Served
 from troth.reconcile.tally import Tally
 from troth.reconcile.telling import Telling
+from troth.reconcile.withheld import Withheld
 from troth.reconcile.writer import TryAgain, Writes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -96,6 +98,7 @@ class Engine:
         instance: str = "troth",
         tally: Tally | None = None,
         rollouts: bool = False,
+        withheld: Withheld | None = None,
     ) -> None:
         self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
         self.queue = WorkQueue(clock)
@@ -124,6 +127,7 @@ class Engine:
         self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
         self._served = Served()
         self.telling = Telling(server.create, permit)
+        self._withheld = withheld or Withheld()
 
     async def close(self) -> None:
         """End what is done beside the visits."""
@@ -210,7 +214,7 @@ class Engine:
                     plan = self._plan(key)
                 break
         self._remember(plan)
-        await self._report(plan, notices)
+        plan = await self._report(plan, notices)
         return None if steps and needed(plan, self.world) else plan
 
     def _plan(self, key: Key) -> Plan:
@@ -348,12 +352,17 @@ class Engine:
             self.queue.add({told_by(key)} - {key})
         return bool(over)
 
-    async def _report(self, plan: Plan, notices: list[Notice]) -> None:
-        """Write the status if it differs, and tell of transitions."""
-        if plan.status is not None and plan.status != plan.previous_status:
+    async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
+        """Write the status if it differs, and tell of transitions; return when to come back."""
+        wait = self._withheld.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
+        if wait:
+            moment = self._clock.now() + timedelta(seconds=wait)
+            plan = replace(plan, due=min(plan.due or moment, moment))
+        elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             self.queue.add(await self._executor.status(plan))
         self._tell(plan, notices)
+        return plan
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
         """Write a broker's ledger; raises `Overtaken` where it is not the one that is known."""

@@ -16,6 +16,9 @@ from troth.cluster.informer import Backoff
 from troth.reconcile.clock import Clock
 from troth.world.keys import ISSUER_VIEW, Key
 
+MANY = 100
+"""Keys that are done in a moment, if each takes a write or two."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Due:
@@ -48,6 +51,11 @@ class WorkQueue:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._working)
+
+    @property
+    def rushed(self) -> bool:
+        """Whether more is waiting than is done in a moment."""
+        return len(self._waiting) > MANY
 
     async def settled(self) -> None:
         """Wait until nothing is waiting or being worked on; what is to be retried later may be."""

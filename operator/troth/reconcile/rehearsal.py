@@ -15,6 +15,7 @@ from troth.cluster.errors import ApiError
 from troth.planning.plan import BackgroundStep
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.engine import Engine
+from troth.reconcile.withheld import Withheld
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
 from troth.world.world import World
@@ -76,7 +77,10 @@ class Rehearsal:
 
     async def converge(self, own_namespace: str, now: datetime) -> Engine:
         """Let an engine work on the objects until nothing is left to do at `now`."""
-        engine = Engine(self, own_namespace, clock=MovableClock(now), permit=_Always())
+        hasty = Withheld(0, 0)  # nothing that is on its way there comes about
+        engine = Engine(
+            self, own_namespace, clock=MovableClock(now), permit=_Always(), withheld=hasty
+        )
         engine.background = _Unasked(engine.world)
         for manifest in list(self.objects.values()):
             engine.observe(copy.deepcopy(manifest))

@@ -1,0 +1,150 @@
+"""What is only on its way is not said before it lasts; what lasts is."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests import messaging
+from tests.broker_builders import orders, publisher, subscriber
+from tests.builders import Manifest, domain, namespace
+from tests.messaging import broker
+from tests.reconcile.brokers.at_work import secret
+from tests.reconcile.memory_brokers import MemoryBroker, in_memory
+from tests.reconcile.serving import Running, Server, running
+from troth.brokers.protocol import Batch, Failure
+from troth.planning.plan import Plan
+from troth.reconcile.brokers import BrokerWork
+from troth.reconcile.withheld import MOMENT, RUSH, Withheld
+from troth.resources.references import Ref
+from troth.world.keys import policy_key
+
+ORDERS = Ref("shop", "orders")
+TOLD = {"conditions": [{"type": "Ready", "status": "True"}]}
+COMING = Plan(
+    policy_key(ORDERS),
+    "uid",
+    status={"conditions": [{"type": "Ready", "status": "False"}]},
+    previous_status=TOLD,
+    passing=True,
+)
+
+
+def test_what_passes_is_held_back_for_a_moment() -> None:
+    withheld = Withheld()
+    assert withheld.wait(COMING, 5.0, rush=False) == MOMENT
+    assert withheld.wait(COMING, 5.0 + MOMENT / 2, rush=False) == MOMENT / 2
+    assert withheld.wait(COMING, 5.0 + MOMENT, rush=False) == 0
+
+
+def test_where_much_else_is_to_be_done_it_is_held_back_for_longer_and_not_for_ever() -> None:
+    withheld = Withheld()
+    assert withheld.wait(COMING, 5.0, rush=True) == RUSH
+    assert withheld.wait(COMING, 5.0 + MOMENT, rush=True) > 0
+    assert withheld.wait(COMING, 5.0 + RUSH, rush=True) == 0
+
+
+def test_what_has_passed_begins_anew_when_it_comes_again() -> None:
+    withheld = Withheld()
+    withheld.wait(COMING, 5.0, rush=False)
+    assert withheld.wait(replace(COMING, status=TOLD, passing=False), 6.0, rush=False) == 0
+    assert withheld.wait(COMING, 100.0, rush=False) == MOMENT
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        replace(COMING, passing=False),
+        replace(COMING, previous_status={}),
+        replace(COMING, previous_status={"conditions": []}),
+        replace(COMING, previous_status=COMING.status),
+    ],
+    ids=["it lasts", "nothing was said", "no condition yet", "it is said already"],
+)
+def test_everything_else_is_said_at_once(plan: Plan) -> None:
+    assert Withheld().wait(plan, 5.0, rush=True) == 0
+
+
+# At work
+
+
+KAFKA = {**messaging.KAFKA["kafka"], "tls": {}}
+BROKER = broker(described={"kafka": KAFKA})
+MARKET = [
+    namespace("shop", domain="production"),
+    namespace("messaging", domain="production"),
+    domain(),
+    secret("kafka-admin", {"username": "troth", "password": "none"}),
+    publisher(),
+    subscriber(),
+    orders(),
+]
+
+
+class Saying(Server):
+    """Remembers for what reasons the policy was said to be ready or not."""
+
+    def __init__(self, *objects: Manifest) -> None:
+        super().__init__(objects)
+        self.said: list[str] = []
+
+    async def merge_patch(
+        self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
+    ) -> Manifest:
+        answer = await super().merge_patch(kind, ref, patch, subresource)
+        if kind == "TopicPolicy" and subresource:
+            self.said.append(self.condition(kind, ref, "Ready")["reason"])
+        return answer
+
+
+class Hanging(MemoryBroker):
+    """Answers what it is asked, and does not take what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def apply(self, batch: Batch) -> tuple[Failure, ...]:
+        del batch
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def at_rest(it: Running) -> None:
+    work = it.engine.background
+    assert isinstance(work, BrokerWork)
+    await it.settle()
+    while work.busy:
+        await work.settled()
+        await it.settle()
+
+
+async def test_a_broker_that_comes_has_all_without_a_word_of_what_was_on_its_way() -> None:
+    server = Saying(*MARKET)
+    with in_memory():
+        async with running(server, due=True) as it:
+            await at_rest(it)
+            it.engine.observe(server.put(BROKER))
+            await at_rest(it)
+            await it.engine.close()
+    assert server.said == ["BrokerMissing", "InPlace"]
+
+
+async def test_where_the_broker_does_not_take_it_that_is_said_a_moment_later() -> None:
+    server, hanging = Saying(*MARKET), Hanging()
+    with in_memory() as brokers:
+        brokers.known[tuple(KAFKA["bootstrapServers"])] = hanging
+        async with running(server, due=True) as it:
+            await at_rest(it)
+            it.engine.observe(server.put(BROKER))
+            await asyncio.wait_for(hanging.asked.wait(), 20)
+            await it.settle()
+            assert server.said == ["BrokerMissing"]
+            await it.clock.move_to(it.clock.now() + timedelta(seconds=MOMENT))
+            for _ in range(8):  # due keys are queued by a task of their own
+                await asyncio.sleep(0)
+            await it.settle()
+            assert server.said == ["BrokerMissing", "AwaitingBroker"]
+            await it.engine.close()
