@@ -413,12 +413,17 @@ def test_the_finalizers_of_others_stay() -> None:
         broker(described=messaging.VALKEY),
         broker(environment="staging"),
         orders(producers=[producer("nobody")], consumers=[]),
-        orders(brokerRef={"name": "other", "namespace": "messaging"}),
+        orders(brokerRef={"name": "other", "namespace": "messaging"}, producers=[], consumers=[]),
     ],
-    ids=["observed", "not served", "refused", "not agreed", "no broker"],
+    ids=["observed", "not served", "refused", "not agreed", "no broker and not agreed"],
 )
 def test_what_grants_nothing_is_not_held(manifest: Manifest) -> None:
     assert not market(manifest).plan(KEY).steps
+
+
+def test_what_only_its_broker_is_missing_for_is_held_before_that_comes() -> None:
+    cluster = market(orders(brokerRef={"name": "other", "namespace": "messaging"}))
+    assert [type(each) for each in cluster.plan(KEY).steps] == [SetFinalizers]
 
 
 def test_a_write_that_is_refused_is_said() -> None:

@@ -20,6 +20,7 @@ from troth.resources.metadata import ObjectMeta
 from troth.resources.topic_policy import TopicPolicy
 from troth.resources.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
 from troth.trust.topic_grants import TopicGrant, grants_of, obstacle_to_all
+from troth.trust.topics import BROKER_MISSING
 from troth.world.facts import Unreadable
 from troth.world.keys import Key
 from troth.world.world import World
@@ -69,11 +70,19 @@ def plan_topic_policy(key: Key, world: World, now: datetime) -> Plan:
 
 
 def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tuple[Step, ...]:
-    """Hold the policy before anything of it is granted."""
+    """Hold the policy before anything of it is granted, and where all wait for the broker alone: a
+    thousand of them are not to be held just when it comes.
+    """
     broker = world.brokers.messaging.brokers.get(policy.broker)
-    if broker is None or is_held(policy) or broker_is_served(broker) or broker_is_enforced(broker):
+    if is_held(policy):
         return ()
-    return (take_hold(policy),) if any(granted(broker, each) for each in grants) else ()
+    if broker is None:
+        agreed = any(each.reason == BROKER_MISSING for each in grants)
+    elif broker_is_served(broker) or broker_is_enforced(broker):
+        agreed = False
+    else:
+        agreed = any(granted(broker, each) for each in grants)
+    return (take_hold(policy),) if agreed else ()
 
 
 def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -> Verdict:

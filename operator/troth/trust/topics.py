@@ -15,6 +15,9 @@ from troth.trust.registry import Registry
 from troth.trust.selectors import matches
 from troth.trust.topic_question import Obstacle, Question
 
+BROKER_MISSING = "BrokerMissing"
+"""Why a grant is refused that policy and identity agree to, while its broker is not there."""
+
 Check = Callable[[Question], Obstacle | None]
 
 
@@ -104,7 +107,7 @@ def broker_exists(question: Question) -> Obstacle | None:
         return Obstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
     if question.broker is None:
         message = f"MessageBroker {policy.broker} does not exist; create it or correct brokerRef"
-        return Obstacle(GrantState.REFUSED, "BrokerMissing", message)
+        return Obstacle(GrantState.REFUSED, BROKER_MISSING, message)
     return None
 
 
