@@ -98,6 +98,18 @@ BROKER_PODS = {"app": "broker"}
 CLIENTS = 9092
 
 
+def within_a_token(manifest: Manifest, manifests: list[Manifest]) -> bool:
+    """Whether it is a policy whose prefix its broker, a NATS, has no words for."""
+    if manifest["kind"] != "TopicPolicy":
+        return False
+    prefix, at = manifest["spec"]["topic"].get("prefix", "."), manifest["spec"]["brokerRef"]["name"]
+    return not prefix.endswith(".") and any(
+        "nats" in each["spec"] and each["metadata"]["name"] == at
+        for each in manifests
+        if each["kind"] == "MessageBroker"
+    )
+
+
 @more(2)
 @given(everything())
 def test_a_broker_is_reached_by_who_has_a_live_grant_and_by_nobody_else(
@@ -105,6 +117,7 @@ def test_a_broker_is_reached_by_who_has_a_live_grant_and_by_nobody_else(
 ) -> None:
     """Judged by whether the oracle of messages permits anything at all."""
     manifests, uses = declared
+    manifests = [each for each in manifests if not within_a_token(each, manifests)]
     workload = {
         "podSelector": {"matchLabels": BROKER_PODS},
         "ports": [{"name": "clients", "port": CLIENTS}],

@@ -37,16 +37,13 @@ from troth.resources.references import Ref
 from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant, Topic
 from troth.trust.messaging import Asked
-from troth.trust.topic_grants import grants_at, in_state
+from troth.trust.topic_grants import Judged, in_state
 
 
 def test_what_all_agree_on_comes_to_grants_of_the_identitys_own_principal() -> None:
     manifests = [*SHOP, *BOTH, broker(principals="troth-prod-"), POLICY]
-    grants = grants_at(
-        builders.registry(*manifests),
-        messaging(*manifests, uses=USES),
-        Ref("messaging", "main"),
-    )
+    declared = messaging(*manifests, uses=USES)
+    grants = list(Judged(builders.registry(*manifests), declared).at(Ref("messaging", "main")))
     orders, dead = Topic("prod.orders.v1"), Topic("prod.orders.v1.dlq")
     assert in_state(grants, GrantState.LIVE) == {
         Grant("troth-prod-shop.checkout", Action.PUBLISH, orders),

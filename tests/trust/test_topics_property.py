@@ -18,7 +18,7 @@ from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant
-from troth.trust.topic_grants import grants_at, grants_of, in_state
+from troth.trust.topic_grants import Judged, grants_of, in_state
 from troth.trust.topic_question import principal_of
 
 NAMES = ("a", "b")
@@ -188,7 +188,7 @@ def test_what_all_agree_on_is_permitted_and_nothing_else(
     registry, about = builders.registry(*manifests), messaging(*manifests, uses=dict(uses))
     oracle = Brokers.by(Declared.by(manifests, NOW), manifests, uses)
     for there in map(MessageBroker.parse, manifests_of("MessageBroker", manifests)):
-        live = in_state(grants_at(registry, about, there.ref), GrantState.LIVE)
+        live = in_state(Judged(registry, about).at(there.ref), GrantState.LIVE)
         for identity, action, *rest in product(
             product(NAMESPACES, NAMES), Action, TRIED, GROUPS, STREAMS
         ):

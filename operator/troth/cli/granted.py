@@ -12,7 +12,7 @@ from troth.resources.topic_policy import TopicPolicy
 from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Topic
 from troth.trust.messaging import Asked
-from troth.trust.topic_grants import TopicGrant, grants_of
+from troth.trust.topic_grants import TopicGrant
 from troth.trust.topic_question import Obstacle, Question
 from troth.world.world import World
 
@@ -81,7 +81,7 @@ def everything_granted(world: World) -> Iterator[Granted]:
     named = (each.publishes | each.consumes for each in uses)
     policies = {*messaging.policies, *messaging.invalid_policies}.union(*named)
     for policy in sorted(policies):
-        for grant in grants_of(world.registry, messaging, policy):
+        for grant in world.judged.of(policy):
             yield _granted(grant, world)
 
 

@@ -11,7 +11,7 @@ from troth.resources.topic_policy import OnDelete, TopicPolicy
 from troth.resources.topic_policy_status import GrantState
 from troth.trust.grants import Grant, Rule
 from troth.trust.messaging import asked_by
-from troth.trust.topic_grants import TopicGrant, grants_at, undecided
+from troth.trust.topic_grants import TopicGrant, undecided
 from troth.trust.topic_question import grant_of, principal_of
 from troth.world.broker_facts import Ledger
 from troth.world.brokers import identity_of
@@ -47,7 +47,7 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
     staying: set[str] = set()
     messaging = world.brokers.messaging
     enforced = broker.spec.mode is BrokerMode.ENFORCE
-    for each in grants_at(world.registry, messaging, broker.ref, world.judged):
+    for each in world.judged.at(broker.ref):
         found = granted(broker, each)
         if each.grant is None or not found:
             continue

@@ -12,7 +12,7 @@ from troth.resources.references import Ref
 from troth.resources.topic_policy import OnDelete
 from troth.resources.topic_policy_status import GrantState
 from troth.trust.messaging import asked_by
-from troth.trust.topic_grants import grants_for, undecided
+from troth.trust.topic_grants import undecided
 from troth.trust.topic_question import principal_of
 from troth.world.world import World
 
@@ -42,7 +42,7 @@ def reach_of(identity: Ref, world: World) -> Reach:
     live: set[Ref] = set()
     staying = set(_outliving(identity, world))
     unread: set[str] = set()
-    for each in grants_for(world.registry, messaging, identity):
+    for each in world.judged.for_identity(identity):
         policy = messaging.policies.get(each.policy)
         broker = messaging.brokers.get(policy.broker) if policy is not None else None
         if broker is not None and granted(broker, each):

@@ -22,7 +22,7 @@ from troth.resources.topic_policy_status import GrantState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Governance, SharedIdentity
-from troth.trust.topic_grants import TopicGrant, grants_for, publishing
+from troth.trust.topic_grants import TopicGrant
 from troth.world.facts import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key
 from troth.world.world import World
@@ -126,10 +126,9 @@ def _reissue_wait(
 
 
 def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
-    registry, messaging = world.registry, world.brokers.messaging
-    yield from grants_for(registry, messaging, ref)
-    for policy in sorted(messaging.uses(ref).consumes):
-        for each in publishing(registry, messaging, policy):
+    yield from world.judged.for_identity(ref)
+    for policy in sorted(world.brokers.messaging.uses(ref).consumes):
+        for each in world.judged.publishing(policy):
             if each.asked.identity != ref:
                 yield each
 

@@ -17,7 +17,7 @@ from troth.resources.references import Ref
 from troth.resources.topic_policy import OnDelete, TopicPolicy
 from troth.resources.topic_policy_status import GrantState, TopicPolicyStatus
 from troth.trust.messaging import asked_by
-from troth.trust.topic_grants import TopicGrant, grants_of, undecided
+from troth.trust.topic_grants import TopicGrant, undecided
 from troth.trust.topic_question import grant_of, principal_of
 from troth.world.broker_facts import Ledger
 from troth.world.keys import Key
@@ -129,14 +129,12 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
 
 def _others(broker: MessageBroker, policy: TopicPolicy, world: World) -> tuple[TopicGrant, ...]:
     """Return the grants there of the other policies that name the same identities."""
-    registry, messaging = world.registry, world.brokers.messaging
+    messaging = world.brokers.messaging
     others: set[Ref] = set()
     for each in asked_by(policy):
         others |= messaging.asking(each.identity)
     return tuple(
-        grant
-        for other in others & messaging.at(broker.ref)
-        for grant in grants_of(registry, messaging, other)
+        grant for other in others & messaging.at(broker.ref) for grant in world.judged.of(other)
     )
 
 

@@ -19,7 +19,7 @@ from troth.resources.conditions import Verdict
 from troth.resources.metadata import ObjectMeta
 from troth.resources.topic_policy import TopicPolicy
 from troth.resources.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
-from troth.trust.topic_grants import TopicGrant, grants_of, obstacle_to_all
+from troth.trust.topic_grants import TopicGrant, obstacle_to_all
 from troth.trust.topics import BROKER_MISSING
 from troth.world.facts import Unreadable
 from troth.world.keys import Key
@@ -44,7 +44,7 @@ def plan_topic_policy(key: Key, world: World, now: datetime) -> Plan:
     policy = world.brokers.messaging.policies.get(key.ref)
     if policy is None or key.ref.namespace in world.terminating:
         return Plan(key, policy.metadata.uid if policy else "")
-    grants = grants_of(world.registry, world.brokers.messaging, key.ref)
+    grants = world.judged.of(key.ref)
     entries = grant_statuses(policy, grants, world)
     asked = world.brokers.messaging.asked(key.ref)
     own = [entry for each, entry in zip(grants, entries, strict=True) if each.asked in asked]

@@ -8,7 +8,7 @@ from troth.planning.broker_rules import unsupported
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.resources.topic_policy_status import GrantState
-from troth.trust.topic_grants import TopicGrant, grants_for
+from troth.trust.topic_grants import TopicGrant
 from troth.world.facts import Fault
 from troth.world.world import World
 
@@ -31,7 +31,7 @@ def topic_uses(identity: Ref, world: World) -> tuple[TopicUses, ...]:
     """Return what an identity may do at each broker where it may do anything, sorted."""
     messaging = world.brokers.messaging
     at: dict[Ref, list[TopicGrant]] = defaultdict(list)
-    for grant in grants_for(world.registry, messaging, identity):
+    for grant in world.judged.for_identity(identity):
         policy = messaging.policies.get(grant.policy)
         if policy is not None and policy.broker in messaging.brokers:
             at[policy.broker].append(grant)

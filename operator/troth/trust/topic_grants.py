@@ -1,8 +1,7 @@
 """Every grant that anybody declares, with its state, and what the live ones come to at a broker."""
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 from troth.resources.references import Ref
 from troth.resources.topic_policy_status import Action, GrantState
@@ -38,34 +37,10 @@ def grants_of(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[To
     return tuple(judge(Question(registry, messaging, policy, each)) for each in everything)
 
 
-def publishing(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[TopicGrant, ...]:
-    """Return every grant to publish to a policy's own topic, whether it exists or not, sorted."""
-    return tuple(
-        judge(Question(registry, messaging, policy, each))
-        for each in sorted(_everything(messaging, policy))
-        if each.action is Action.PUBLISH and not each.dead_letter
-    )
-
-
 def _everything(messaging: Messaging, policy: Ref) -> frozenset[Asked]:
     asked = messaging.asked(policy)
     alone = (_alone(messaging, policy, user, asked) for user in messaging.users(policy))
     return asked.union(*alone)
-
-
-def grants_for(registry: Registry, messaging: Messaging, identity: Ref) -> tuple[TopicGrant, ...]:
-    """Return every grant that touches an identity, by whatever policy, sorted."""
-    uses = messaging.uses(identity)
-    return tuple(
-        judge(Question(registry, messaging, policy, each))
-        for policy in sorted(uses.publishes | uses.consumes | messaging.asking(identity))
-        for each in sorted(_between(messaging, policy, identity))
-    )
-
-
-def _between(messaging: Messaging, policy: Ref, identity: Ref) -> frozenset[Asked]:
-    asked = frozenset(each for each in messaging.asked(policy) if each.identity == identity)
-    return asked.union(_alone(messaging, policy, identity, asked))
 
 
 def _alone(
@@ -81,22 +56,55 @@ def _alone(
             yield Asked(identity, action)
 
 
-def grants_at(
-    registry: Registry,
-    messaging: Messaging,
-    broker: Ref,
-    judged: MutableMapping[Ref, tuple[TopicGrant, ...]] | None = None,
-) -> tuple[TopicGrant, ...]:
-    """Return every grant of every policy that names a broker, sorted.
+class Judged:
+    """The grants of policies, each policy judged once until something about it changes.
 
-    `judged` has those of policies about which nothing has changed, and takes in the others'.
+    To judge them anew for every plan that they matter to took most of the time of all plans.
+    Whoever changes what is declared has to `forget` the policies that it concerns.
     """
-    known = judged if judged is not None else {}
-    policies = sorted(messaging.at(broker))
-    for policy in policies:
-        if policy not in known:
-            known[policy] = grants_of(registry, messaging, policy)
-    return tuple(chain.from_iterable(known[policy] for policy in policies))
+
+    def __init__(self, registry: Registry, messaging: Messaging) -> None:
+        self._registry = registry
+        self._messaging = messaging
+        self._known: dict[Ref, tuple[TopicGrant, ...]] = {}
+
+    def of(self, policy: Ref) -> tuple[TopicGrant, ...]:
+        """Return every grant that touches a policy, as `grants_of` does."""
+        known = self._known.get(policy)
+        if known is None:
+            known = self._known[policy] = grants_of(self._registry, self._messaging, policy)
+        return known
+
+    def publishing(self, policy: Ref) -> Iterator[TopicGrant]:
+        """Yield every grant to publish to a policy's own topic, sorted."""
+        for each in self.of(policy):
+            if each.asked.action is Action.PUBLISH and not each.asked.dead_letter:
+                yield each
+
+    def for_identity(self, identity: Ref) -> tuple[TopicGrant, ...]:
+        """Return every grant that touches an identity, by whatever policy, sorted."""
+        uses = self._messaging.uses(identity)
+        policies = uses.publishes | uses.consumes | self._messaging.asking(identity)
+        return tuple(
+            each
+            for policy in sorted(policies)
+            for each in self.of(policy)
+            if each.asked.identity == identity
+        )
+
+    def at(self, broker: Ref) -> Iterator[TopicGrant]:
+        """Yield every grant of every policy that names a broker, sorted."""
+        for policy in sorted(self._messaging.at(broker)):
+            yield from self.of(policy)
+
+    def forget(self, policies: Iterable[Ref]) -> None:
+        """Have policies judged anew."""
+        for policy in policies:
+            self._known.pop(policy, None)
+
+    def clear(self) -> None:
+        """Have all policies judged anew."""
+        self._known.clear()
 
 
 def obstacle_to_all(registry: Registry, messaging: Messaging, policy: Ref) -> Obstacle | None:

@@ -20,7 +20,7 @@ from troth.resources.trust_domain import TrustDomain
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches
-from troth.trust.topic_grants import TopicGrant
+from troth.trust.topic_grants import Judged
 from troth.world import observe
 from troth.world.affected import (
     around_domain,
@@ -90,9 +90,8 @@ class World:
     signing: WebhookSigning = field(default_factory=WebhookSigning)
     services: Services = field(default_factory=Services)
     schemas: Schemas = field(default_factory=Schemas)
-    judged: dict[Ref, tuple[TopicGrant, ...]] = field(default_factory=dict)
-    """The grants of policies of which nothing has changed since they were judged: to judge all of
-    them takes most of the time that the plan of a broker does."""
+    judged: Judged = field(init=False)
+    """The grants of policies."""
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)
@@ -112,6 +111,7 @@ class World:
     def __post_init__(self) -> None:
         self.authorities = Authorities(self.own_namespace)
         self.brokers = Brokers(self.own_namespace)
+        self.judged = Judged(self.registry, self.brokers.messaging)
         self.tokens = TokenKeys(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
 
@@ -172,8 +172,9 @@ class World:
             for named in affected:
                 self.tokens.entries.pop(named.ref, None)
         affected |= self.brokers.leaving_with(affected)
-        for named in affected:
-            self.judged.pop(named.ref, None)
+        # of a policy itself its own status is no news; see where it is taken in
+        others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
+        self.judged.forget(key.ref for key in others if key.kind == "TopicPolicy")
         return affected | self.rotations.concerned(affected)
 
     def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
@@ -257,9 +258,14 @@ class World:
         return {broker_key(ref)} | self.brokers.take_broker(ref, after, fault)
 
     def _take_topic_policy(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        before = self.brokers.messaging.policies.get(ref)
         after, fault = parsed(manifest, TopicPolicy)
         self._note_unreadable(policy_key(ref), manifest, fault)
-        return {policy_key(ref)} | self.brokers.take_policy(ref, after, fault)
+        affected = self.brokers.take_policy(ref, after, fault)
+        declared = self.brokers.messaging.policies.get(ref)
+        if before is None or declared is None or before.spec != declared.spec:
+            self.judged.forget([ref])
+        return {policy_key(ref)} | affected
 
     def _note_unreadable(self, key: Key, manifest: Manifest | None, fault: str) -> None:
         self.unreadable.pop(key, None)
