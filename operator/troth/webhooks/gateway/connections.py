@@ -90,8 +90,6 @@ class Connection(_Base):
     def _watch(self) -> None:
         """Cut the connection when it is due; one look twice a second costs less than timers."""
         now = self.loop.time()
-        if self.transport.is_closing():
-            self._due = min(self._due, now + LINGER)
         if now >= min(self._due, self._cut):
             self.transport.abort()
             return
@@ -193,7 +191,6 @@ class Connection(_Base):
             raise self._refusal(*fault)
         self._headed = True
         super().on_headers_complete()
-        self.scope["raw_path"], _, self.scope["query_string"] = self.url.partition(b"?")
         if self.loop.time() >= self._ends:
             self.cycle.keep_alive = False  # the answer says so, and then it is closed
 

@@ -84,6 +84,14 @@ async def test_a_body_in_chunks_says_so_in_one_way(
     assert await scene.refuses(framed(*fields)) == status
 
 
+@pytest.mark.parametrize("coding", [b"identity, chunked", b"gzip, chunked"])
+async def test_what_the_parser_takes_for_chunks_and_is_more_is_refused_before_it_is_read(
+    scene: Scene, coding: bytes
+) -> None:
+    assert await scene.refuses(framed(b"Transfer-Encoding: " + coding, body=chunked(BODY))) == 400
+    assert scene.refused == ["transfer-encoding"]
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [

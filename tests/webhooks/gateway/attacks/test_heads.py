@@ -195,6 +195,7 @@ async def test_a_head_has_so_many_headers(scene: Scene, count: int) -> None:
     ours = len(signed()) + len([b"Host", b"Content-Length"])
     many = [b"X-%d: y" % number for number in range(count - ours)]
     assert await scene.refuses(delivery(POST, *many)) == 431
+    assert scene.refused == ["too-many-headers"]
     enough = [b"X-%d: y" % number for number in range(MOST_HEADERS - ours)]
     assert (await scene.hears(delivery(POST, *enough))).status == 200
 

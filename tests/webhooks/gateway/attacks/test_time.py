@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, signed
+from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, serving, signed
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, listen
-from troth.webhooks.gateway import connections, serving
+from troth.edge.asgi import Receive, Send
+from troth.edge.asgi import Scope as AsgiScope
+from troth.webhooks.gateway import connections
+from troth.webhooks.gateway import serving as limits
 
 POST = b"POST /shop/orders HTTP/1.1"
 WHOLE = delivery()
@@ -78,6 +81,15 @@ async def test_how_long_the_target_takes_is_not_the_senders_fault(hasty: Scene) 
     assert (await waiting).status == 200
 
 
+async def test_an_empty_line_after_a_request_does_not_change_that(hasty: Scene) -> None:
+    """Old clients send one after a body; RFC 9112 section 2.2."""
+    hasty.target.open.clear()
+    waiting = asyncio.create_task(hasty.hears(WHOLE, b"\r\n"))
+    await asyncio.sleep(0.8)
+    hasty.target.open.set()
+    assert (await waiting).status == 200
+
+
 async def test_a_connection_ends_after_its_time() -> None:
     async with gateway(lasts=0.0) as scene:
         heard = await scene.hears(WHOLE)
@@ -94,13 +106,19 @@ async def test_one_that_should_have_ended_is_cut(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_who_holds_all_connections_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 8)
     async with gateway() as scene:
+        scene.target.open.clear()
+        said = [delivery(message=f"busy_{number}") for number in range(6)]
+        busy = [asyncio.create_task(scene.hears(each)) for each in said]
+        await eventually(lambda: len(scene.target.received) == len(busy))
         held = [await asyncio.open_connection("127.0.0.1", scene.port) for _ in range(20)]
         for number, (_, writer) in enumerate(held):
             if number % 2:  # half of them have asked for something once
                 writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         await asyncio.sleep(0.1)
+        scene.target.open.set()
+        assert [(await each).status for each in busy] == [200] * len(busy)
         for number in range(10):
             assert (await scene.hears(delivery(message=f"msg_{number}"))).status == 200
         for _, writer in held:
@@ -134,6 +152,31 @@ async def test_who_goes_before_the_end_has_sent_nothing(scene: Scene, said: byte
     assert scene.target.received == []
     assert (await scene.hears(WHOLE)).status == 200
     assert len(scene.target.received) == 1
+
+
+async def test_whose_request_is_refused_while_its_body_is_read_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At once, though the connection is still there so that the refusal is read."""
+    monkeypatch.setattr(connections, "LINGER", 600.0)
+    told = asyncio.Queue[str]()
+
+    async def reads(_: AsgiScope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            await told.put(message["type"])
+        await told.put(message["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(reads) as server, asyncio.timeout(10):
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(IN_CHUNKS + chunked(BODY, last=False))
+        assert await told.get() == "http.request"
+        writer.write(b"rubbish\r\n")
+        assert await told.get() == "http.disconnect"
+        assert (await listen(reader)).statuses == [400]
+        writer.close()
 
 
 async def test_who_goes_before_the_answer_has_delivered_once(scene: Scene) -> None:
@@ -198,6 +241,21 @@ async def test_what_is_on_its_way_on_an_idle_connection_is_answered(scene: Scene
     last = await listen(reader)
     assert (last.status, last.ended) == (200, True)
     assert b"connection: close" in last.raw
+    writer.close()
+
+
+@pytest.mark.parametrize("left", [1, len(BODY) + 9], ids=["half a body", "half a head"])
+async def test_what_is_half_there_when_the_last_call_is_over_is_answered(
+    scene: Scene, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LAST_CALL", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
+    writer.write(WHOLE[:-left])
+    await asyncio.sleep(0.1)
+    scene.server.stop()
+    await asyncio.sleep(0.5)
+    writer.write(WHOLE[-left:])
+    assert (await listen(reader)).statuses == [200]
     writer.close()
 
 
