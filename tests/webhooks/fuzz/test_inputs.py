@@ -38,7 +38,8 @@ def bent(draw: st.DrawFn, good: bytes) -> bytes:
     """Good bytes with some of them cut out, repeated or written over."""
     text = good
     for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(text)))
+        # half of the time near the end, where bodies are
+        start = draw(st.integers(draw(st.sampled_from((0, max(0, len(text) - 30)))), len(text)))
         end = min(len(text), start + draw(st.integers(0, 20)))
         text = text[:start] + draw(_PIECES) + text[draw(st.sampled_from((start, end))) :]
     return text

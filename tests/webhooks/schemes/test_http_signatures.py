@@ -36,7 +36,13 @@ from tests.webhooks.schemes.posting import (
     without,
 )
 from troth.webhooks.schemes.addresses import Address
-from troth.webhooks.schemes.asymmetric import Private, is_signed, read_pair
+from troth.webhooks.schemes.asymmetric import (
+    Private,
+    checked,
+    is_signed,
+    make_signature,
+    read_pair,
+)
 from troth.webhooks.schemes.delivery import Delivery, Reason
 from troth.webhooks.schemes.http_signatures import HTTPSignatures
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp
@@ -386,6 +392,14 @@ def test_the_algorithm_that_is_said_has_to_be_the_keys(said: str) -> None:
     assert refused(SCHEME, delivery, [KEY]) is Reason.SIGNATURE_WRONG
 
 
+def test_what_is_said_to_be_of_one_key_is_not_verified_by_another() -> None:
+    keys = [verifying_key("ed25519", "other"), KEY]
+    delivery = by_hand(parameters=f';created={NOW};alg="ed25519"')
+    assert refused(SCHEME, delivery, keys) is Reason.SIGNATURE_WRONG
+    delivery = by_hand(parameters=f';created={NOW};alg="hmac-sha256"')
+    assert verified(SCHEME, delivery, keys).key_id == "partner"
+
+
 def test_of_the_two_algorithms_of_rsa_only_the_keys_own_is_good() -> None:
     text = private_pem("rsa-pss-sha512")
     one = SCHEME.key("partner", b"rsa-v1_5-sha256:" + text)
@@ -615,14 +629,30 @@ def test_a_repetition_is_known_by_its_nonce_and_without_one_by_what_is_signed() 
 
 def test_a_signature_that_can_be_spelled_anew_is_known_all_the_same() -> None:
     """Of ECDSA's (r, s) the pair (r, n - s) is as good."""
-    key = signing_key("ecdsa-p256-sha256")
-    delivery = SCHEME.sign(post(), key, STAMP)
-    value = base64.b64decode(delivery.header(b"signature").split(":")[1])
+    delivery = by_hand()
+    text = delivery.header(b"signature-input").removeprefix("sig1=")
+    base = signature_base(delivery, Address.parse(URL), REQUIRED, text)
+    value = make_signature(private("ecdsa-p256-sha256"), "ecdsa-p256-sha256", base)
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-    other_s = (order - int.from_bytes(value[32:])).to_bytes(32)
-    anew = base64.b64encode(value[:32] + other_s).decode()
-    again = with_header("signature", f"sig1=:{anew}:")(delivery)
-    assert verified(SCHEME, again, [key]).replay == verified(SCHEME, delivery, [key]).replay
+    anew = value[:32] + (order - int.from_bytes(value[32:])).to_bytes(32)
+    replays = {
+        verified(
+            SCHEME,
+            with_header("signature", f"sig1=:{base64.b64encode(each).decode()}:")(delivery),
+            [verifying_key("ecdsa-p256-sha256")],
+        ).replay
+        for each in (value, anew)
+    }
+    assert len(replays) == 1
+
+
+@pytest.mark.parametrize("more", [b"", b"\0"])
+def test_the_two_numbers_of_ecdsa_have_one_spelling(more: bytes) -> None:
+    key = private("ecdsa-p256-sha256")
+    value = make_signature(key, "ecdsa-p256-sha256", b"text")
+    spelled = value[:32] + more + value[32:]
+    good = is_signed(checked(key.public_key()), "ecdsa-p256-sha256", b"text", spelled)
+    assert good is (more == b"")
 
 
 @given(st.binary(max_size=50), st.sampled_from(("", "?", "?a=b", "?a=%2F&b")))
