@@ -13,6 +13,7 @@ from tests.networkpolicy import Network, Pod
 from tests.webhook_builders import endpoint
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, namespaces, scene, target
 from troth.edge.document import parse_document
+from troth.planning.plan import UpdatePublic
 from troth.resources.references import Ref
 from troth.world.observe import decoded
 
@@ -217,3 +218,37 @@ def test_every_change_of_an_endpoint_has_both_ends_looked_at_again() -> None:
     assert both <= there.put(endpoint("another"))
     assert both <= there.drop("WebhookEndpoint", Ref("shop", "another"))
     assert not both & there.put(endpoint()), "nothing of it has changed"
+
+
+def test_a_port_that_stays_open_for_the_gateway_stays_for_webhooks() -> None:
+    """Else what comes from it would count without a token, as any caller's does."""
+    there = cluster()
+    there.put(broken(endpoint("another")))
+    there.drop("WebhookEndpoint", Ref("shop", "stripe-charges"))
+    there.settle()
+    assert [each["state"] for each in _edges(there)] == ["Suspended"]
+    assert len(document(there)["accepts"]) == 1
+    (entry,) = document(there)["webhooks"]
+    assert (entry["port"], entry["endpoints"]) == (HOOKS, [])
+
+
+def test_one_that_comes_and_cannot_be_read_concerns_whatever_gateways_are_accepted_there() -> None:
+    there, both = cluster(), {key_of(), key_of(GATEWAY, GATEWAY)}
+    assert both <= there.put(broken(endpoint("another")))
+    assert both <= there.drop("WebhookEndpoint", Ref("shop", "another"))
+
+
+def test_a_gateway_hears_of_a_namespace_though_the_target_is_not_there() -> None:
+    there = cluster()
+    there.drop("ServiceIdentity", Ref("shop", "payments"))
+    assert key_of(GATEWAY, GATEWAY) in there.put(namespaces(webhooks="no")[2])
+
+
+def test_what_is_kept_of_one_that_cannot_be_read_is_kept_of_what_was_seen() -> None:
+    """Else an operator that is behind could bring back an endpoint that is gone by now."""
+    there = cluster(endpoint("another"), endpoint("third"))
+    there.put(broken(endpoint()))
+    there.drop("WebhookEndpoint", Ref("shop", "another"))
+    (step,) = (each for each in there.plan(key_of()).steps if isinstance(each, UpdatePublic))
+    assert step.over == there.objects[SECRET]["metadata"]["resourceVersion"]
+    assert step.over

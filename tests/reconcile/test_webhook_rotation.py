@@ -160,9 +160,39 @@ async def test_a_next_key_that_somebody_spoils_is_made_anew() -> None:
         assert it.broken == []
 
 
+async def test_where_the_last_endpoint_goes_so_do_the_keys() -> None:
+    async with scene() as it:
+        assert it.known_at(TARGETS[0]) == {it.signing}
+        it.engine.forget("WebhookEndpoint", TARGETS[0], 10**9)
+        del it.server.objects["WebhookEndpoint", TARGETS[0]]
+        await it.settle()
+        secret = it.server.objects[
+            "Secret", Ref(TARGETS[0].namespace, f"{TARGETS[0].name}-identity")
+        ]
+        assert observe.WEBHOOK_KEYS not in observe.decoded(secret)
+        written = it.server.writes
+        await it.live(MINUTE)
+        assert it.server.writes == written
+
+
 async def test_nothing_is_written_while_nothing_is_due() -> None:
     async with scene() as it:
         await it.live(MINUTE)
         before = it.server.writes
         await it.live(10 * MINUTE)
         assert it.server.writes == before
+
+
+async def test_the_rotation_that_asked_tells_how_far_it_is() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        await it.ask()
+        (place,) = (place for place in it.server.objects if place[0] == "CredentialRotation")
+        phases: list[str] = []
+        for _ in range(LONG // STEP):
+            phase = it.server.objects[place]["status"]["phase"]
+            if phase not in phases[-1:]:
+                phases.append(phase)
+            await it.live(STEP)
+        assert phases == ["Prepared", "Retiring", "Idle"]
+        assert it.broken == []

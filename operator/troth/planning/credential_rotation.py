@@ -21,6 +21,7 @@ from troth.planning.rotation import due_of
 from troth.planning.rotation import made_at as root_made_at
 from troth.planning.schedule import due_at, overlap_of
 from troth.planning.token_keys import key_due, plan_key_rotation
+from troth.planning.webhook_signing import plan_webhook_signing
 from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import (
@@ -185,14 +186,15 @@ def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
 
 
 def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
-    """Return where the slowest of an identity's credentials stands: its certificate, and those at
-    brokers.
+    """Return where the slowest of an identity's credentials stands: its certificate, those at
+    brokers, and the key that it signs with as a gateway.
     """
     identity = world.registry.identities[key.ref]
     view = gather(identity, world, now)
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).standings))
     if identity.spec.authentication.certificate is not None:
-        return _together((_of_certificate(key, view, world), *at_brokers))
+        signing = _of_signing(view, world)
+        return _together((_of_certificate(key, view, world), *at_brokers, *signing))
     if not at_brokers:
         message = (
             f"{key} has no certificate to rotate, and no credential at a broker; delete this, or "
@@ -230,6 +232,18 @@ def _together(parts: tuple[Progress, ...]) -> Progress:
         wait=min(waits, default=None),
         fault=next((each.fault for each in parts if each.fault is not None), None),
     )
+
+
+def _of_signing(view: View, world: World) -> Iterator[Progress]:
+    signing = plan_webhook_signing(view, world)
+    if signing.due is not None:
+        yield Progress(
+            phase=PHASES[signing.rotation.phase],
+            made_at=signing.made_at,
+            due=signing.due,
+            blockers=signing.rotation.blockers,
+            wait=signing.rotation.wait,
+        )
 
 
 def _at_broker(standing: Standing) -> Progress:

@@ -41,7 +41,7 @@ class Peers:
     issuers: Mapping[str, str]
     issuer_ids: Mapping[str, str]
     messages: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    webhooks: tuple[Mapping[str, Any], ...] = ()
+    webhooks: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 def identity_document(identity: ServiceIdentity, spiffe_id: str, peers: Peers) -> str:

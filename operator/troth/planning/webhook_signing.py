@@ -46,11 +46,18 @@ COMING = frozenset({"CreatingSigningKey"})
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """The part of an identity's plan that is about the key of a gateway."""
+    """The part of an identity's plan that is about the key of a gateway.
+
+    `made_at` and `due` are when the key that signs was made and is to be replaced, None without
+    one; `rotation` is where its replacement stands.
+    """
 
     verdicts: tuple[Verdict, ...] = ()
     steps: tuple[Step, ...] = ()
     dues: tuple[datetime, ...] = ()
+    rotation: Handover = IDLE
+    made_at: datetime | None = None
+    due: datetime | None = None
 
 
 def plan_webhook_signing(view: View, world: World) -> Signing:
@@ -80,8 +87,8 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
     handover = _next_step(key)
     verdict = coming if refused else _judged(handover)
     steps = (handover.step,) if handover.step else ()
-    wait = handover.wait
-    return Signing((verdict,), steps, (key.due, *((view.now + wait,) if wait is not None else ())))
+    dues = (key.due, *((view.now + handover.wait,) if handover.wait is not None else ()))
+    return Signing((verdict,), steps, dues, handover, known.active.made_at, key.due)
 
 
 def _next_step(key: "_Key") -> Handover:
