@@ -7,7 +7,7 @@ nothing anywhere else and nobody can take it for a transaction that the issuer h
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -48,7 +48,7 @@ class VerifiedDelivery:
     workflow: str
     scheme: str
     key_id: str
-    body_sha256: bytes
+    body_sha256: bytes = field(repr=False)
     delivery_id: str | None = None
 
 
