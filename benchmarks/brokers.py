@@ -172,6 +172,7 @@ class _Bench:
             async with running(server) as operator:
                 await self.declare()
                 await declared(operator, market)
+                await operator.engine.telling.told()
                 self.counted.clear()
                 began = time.perf_counter()
                 await self.bare.write(Write(place, broker(at.described)))
@@ -218,6 +219,7 @@ class _Bench:
                 await asyncio.sleep(0.001)
 
         troth, floor = [], []
+        await operator.engine.telling.told()
         self.counted.clear()
         for _ in range(LOOKS):
             troth.append(await timed(look))
