@@ -7,6 +7,8 @@ import pytest
 from tests.webhooks.gateway.running import SECRET, compiled, endpoint, secret, target
 from troth.webhooks.endpoint import EndpointError
 from troth.webhooks.gateway.routes import Routes, Served, served
+from troth.webhooks.schemes.delivery import Delivery, RefusedError
+from troth.webhooks.schemes.scheme import Stamp
 
 
 def made(name: str = "shop/stripe", **changed: Any) -> Served:
@@ -39,7 +41,7 @@ def test_every_key_of_the_secret_is_one_of_the_endpoints() -> None:
         (compiled(endpoint(target=target(1, workflow=""))), "target.workflow"),
         (compiled(endpoint(), k1="whsec_short"), "key.k1"),
         (compiled(endpoint(), k1=SECRET, k2="nonsense"), "key.k2"),
-        ({"endpoint.json": compiled(endpoint())["endpoint.json"]}, "no key"),
+        ({"endpoint.json": compiled(endpoint(target=target(1)))["endpoint.json"]}, "no key"),
         (compiled(endpoint(), **{f"k{n}": secret(n) for n in range(17)}), "more than 16 keys"),
         (
             compiled(
@@ -55,6 +57,16 @@ def test_an_endpoint_with_one_part_that_makes_no_sense_is_not_served(
     with pytest.raises(EndpointError, match=why) as caught:
         served(data)
     assert "nonsense" not in str(caught.value)
+
+
+def test_what_is_suspended_may_have_no_key() -> None:
+    """Its keys may have been taken back: with those of before they would still be good."""
+    found = served({"endpoint.json": compiled(endpoint(suspended="no key"))["endpoint.json"]})
+    assert found.keys == ()
+    delivery = Delivery("POST", b"/shop/stripe", (), b"{}")
+    signed = found.scheme.sign(delivery, found.scheme.key("k1", SECRET.encode()), Stamp(1, "a"))
+    with pytest.raises(RefusedError):
+        found.scheme.verify(signed, found.keys, 1, 300)
 
 
 def test_keys_show_in_no_repr() -> None:

@@ -55,7 +55,8 @@ def served(data: Mapping[str, bytes]) -> Served:
     )
     if len(keys) > MOST_KEYS:
         raise EndpointError(f"it has more than {MOST_KEYS} keys")
-    if not keys and endpoint.signing.name is not SchemeName.SNS:
+    suspended = endpoint.target is None  # perhaps because its keys were taken back
+    if not keys and not suspended and endpoint.signing.name is not SchemeName.SNS:
         raise EndpointError("it has no key")
     return Served(
         endpoint,
