@@ -65,12 +65,14 @@ async def test_a_restart_reads_each_kind_once_in_pages_and_writes_nothing(stage:
             "serviceidentities": pages(identities),
             "messagebrokers": 1,
             "topicpolicies": 1,
+            "webhookendpoints": 1,
             "credentialrotations": 1,
             "namespaces": 1,
             "services": 1,
             "endpointslices": 1,
-            "secrets": pages(MANY) + 1,  # those of identities, and those of its own namespace
-            "configmaps": 2,  # those that Troth wrote, and those with schemas
+            # those of identities, those of its own namespace, and those of webhooks' senders
+            "secrets": pages(MANY) + 2,
+            "configmaps": 3,  # those that Troth wrote, those with schemas, and gateways' reports
             "networkpolicies": pages(MANY),
         }
     )

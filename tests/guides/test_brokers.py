@@ -24,7 +24,7 @@ from troth.resources import json_schema
 from troth.resources.broker_names import NAME_LIMIT
 from troth.resources.manifests import parse_resource
 from troth.trust import topics
-from troth.world.schemas import LABEL
+from troth.world.known_as import SCHEMA as LABEL
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "brokers.md").read_text()

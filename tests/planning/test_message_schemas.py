@@ -14,7 +14,8 @@ from troth.resources.json_schema import MOST_BYTES
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY, Fault
 from troth.world.keys import identity_key, policy_key
-from troth.world.schemas import LABEL, SCHEMAS
+from troth.world.known_as import SCHEMA as LABEL
+from troth.world.known_as import SCHEMAS
 
 SCHEMA = {"type": "object", "required": ["id"]}
 PLACE = Ref("shop", "schemas")

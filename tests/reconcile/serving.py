@@ -14,6 +14,7 @@ from troth.reconcile.engine import Engine
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.reconcile.tally import Tally
 from troth.resources.references import Ref
+from troth.world.known_as import known_as
 
 
 class Crashed(BaseException):
@@ -102,7 +103,8 @@ class Running:
 
     async def drop(self, kind: str, ref: Ref) -> None:
         gone = self.server.objects.pop((kind, ref))
-        self.engine.forget(kind, ref, int(gone["metadata"]["resourceVersion"]) + 1000)
+        known = known_as(gone, OWN)
+        self.engine.forget(known, ref, int(gone["metadata"]["resourceVersion"]) + 1000)
         await self.settle()
 
 

@@ -14,8 +14,10 @@ from troth.reconcile.rehearsal import Place
 from troth.resources.manifests import Manifest, dump
 from troth.resources.references import Ref
 from troth.resources.scalars import format_duration
+from troth.webhooks.endpoint import EndpointError, parse_endpoint
 from troth.world import observe
-from troth.world.schemas import SCHEMAS, known_as
+from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, known_as
+from troth.world.webhook_secrets import COMPILED_TYPE, DOCUMENT
 
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
 LATER = "(made when applied)"
@@ -41,8 +43,9 @@ def differences(
     places = {place for place in before.keys() | after.keys() if place[0] in WRITTEN}
     for kind, ref in sorted(places, key=lambda place: (place[1], place[0])):
         old, new = before.get((kind, ref)), after.get((kind, ref))
-        if any(each is not None and known_as(each) == SCHEMAS for each in (old, new)):
-            continue  # written by people
+        theirs = (GIVEN, REPORTS, SCHEMAS)
+        if any(each is not None and known_as(each) in theirs for each in (old, new)):
+            continue  # written by people, or by gateways
         if new is None:
             found.append(Difference("-", kind, ref, ()))
         elif old is None:
@@ -60,8 +63,9 @@ class _Reader:
         self._known: set[str] = set()
         for manifest in before:
             if manifest["kind"] == "Secret":
-                leaf = observe.identity_secret(manifest).leaf
-                self._known |= {leaf.fingerprint} if leaf else set()
+                facts = observe.identity_secret(manifest)
+                self._known |= {facts.leaf.fingerprint} if facts.leaf else set()
+                self._known |= set(_keys_of_gateways(_parsed(facts.public.get(observe.PEERS, ""))))
             elif manifest["kind"] == "ConfigMap":
                 self._known |= set(_roots((manifest.get("data") or {}).get(observe.ROOTS, "")))
 
@@ -91,9 +95,24 @@ class _Reader:
                 }
             roots = _roots(facts.public.get(observe.ROOTS, ""))
             shown["roots"] = [self._named(root) for root in roots]
-            shown[observe.PEERS] = _parsed(facts.public[observe.PEERS])
+            shown[observe.PEERS] = self._peers(_parsed(facts.public[observe.PEERS]))
+        if manifest.get("type") == COMPILED_TYPE:
+            shown[DOCUMENT] = _compiled(data.get(DOCUMENT, b""))
         shown["keys"] = sorted(data)
         return shown
+
+    def _peers(self, document: object) -> object:
+        """Return what a Secret says of peers, with the keys of gateways by their ids."""
+        if not isinstance(document, dict) or "webhooks" not in document:
+            return document
+        try:
+            entries = [
+                {**entry, "keys": [kid if kid in self._known else LATER for kid in _key_ids(entry)]}
+                for entry in document["webhooks"]
+            ]
+        except (KeyError, TypeError):
+            return STRANGE
+        return {**document, "webhooks": entries}
 
     def _named(self, fingerprint: str) -> str:
         return short(fingerprint) if fingerprint in self._known else LATER
@@ -125,6 +144,26 @@ def _parsed(text: str) -> object:
         return STRANGE
     known = isinstance(document, dict) and document.get("version") == VERSION
     return document if known else STRANGE
+
+
+def _keys_of_gateways(document: object) -> Iterable[str]:
+    try:
+        entries = document.get("webhooks", []) if isinstance(document, dict) else []
+        return [kid for entry in entries for kid in _key_ids(entry)]
+    except (KeyError, TypeError):
+        return []
+
+
+def _key_ids(entry: Manifest) -> list[str]:
+    return [key["kid"] for key in entry["keys"]["keys"]]
+
+
+def _compiled(text: bytes) -> object:
+    """Return an endpoint as its gateway has it; nothing else that somebody has put there."""
+    try:
+        return parse_endpoint(text).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    except EndpointError:
+        return STRANGE
 
 
 def _changed(old: str, new: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from troth.resources.manifests import (
 )
 from troth.resources.model import Model, immutable_changes
 from troth.resources.references import Ref
-from troth.world.schemas import LABEL
+from troth.world.known_as import SCHEMA as LABEL
 
 READ = {*KIND_BY_NAME, "Namespace", "Service", "Secret", "ConfigMap"}
 """Kinds that matter to a plan; everything else in a folder is passed over."""

@@ -6,7 +6,7 @@ from troth.resources.json_schema import MOST_BYTES, SchemaFault, read_schema, sc
 from troth.resources.references import Ref
 from troth.resources.topic_policy import TopicPolicy
 from troth.world.facts import Fault
-from troth.world.schemas import LABEL
+from troth.world.known_as import SCHEMA as LABEL
 from troth.world.world import World
 
 SCHEMA_VALID = "SchemaValid"

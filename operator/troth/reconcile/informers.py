@@ -2,7 +2,7 @@
 
 from troth.cluster.api import Selection
 from troth.world.facts import MANAGED_BY
-from troth.world.schemas import LABEL, SCHEMAS
+from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, selectors
 from troth.world.workloads import BUDGET, KINDS
 
 _OURS = f"{MANAGED_BY}=troth"
@@ -12,23 +12,29 @@ def selections(own_namespace: str, *, rollouts: bool = False) -> tuple[Selection
     """Return what is listed and watched, for a Troth that runs in `own_namespace`.
 
     Workloads, and the budgets that protect them, only for one that restarts them (`rollouts`).
-    The two selections of Secrets never overlap: CA Secrets, given or made, are in Troth's own
-    namespace; everywhere else only those that Troth wrote are read. Nor do the two of ConfigMaps:
-    of those that Troth did not write, only what is labelled as a schema is read.
+    The selections of Secrets never overlap: CA Secrets, given or made, are in Troth's own
+    namespace; everywhere else only those are read that Troth wrote, and those that people labelled
+    as the keys of a webhook's sender. Nor do those of ConfigMaps: of those that Troth did not
+    write, only what is labelled as a schema, or as a gateway's report, is read.
     """
+    labelled = selectors()
+    elsewhere = f"metadata.namespace!={own_namespace}"
     return (
         Selection("TrustDomain"),
         Selection("ServiceIdentity"),
         Selection("MessageBroker"),
         Selection("TopicPolicy"),
+        Selection("WebhookEndpoint"),
         Selection("CredentialRotation"),
         Selection("Namespace"),
         Selection("Service"),
         Selection("EndpointSlice", "default", labels="kubernetes.io/service-name=kubernetes"),
-        Selection("Secret", labels=_OURS, fields=f"metadata.namespace!={own_namespace}"),
+        Selection("Secret", labels=_OURS, fields=elsewhere),
+        Selection("Secret", labels=labelled[GIVEN], fields=elsewhere, known_as=GIVEN),
         Selection("Secret", own_namespace),
         Selection("ConfigMap", labels=_OURS),
-        Selection("ConfigMap", labels=f"{LABEL},{MANAGED_BY}!=troth", known_as=SCHEMAS),
+        Selection("ConfigMap", labels=labelled[SCHEMAS], known_as=SCHEMAS),
+        Selection("ConfigMap", labels=labelled[REPORTS], known_as=REPORTS),
         Selection("NetworkPolicy", labels=_OURS),
         *(Selection(kind) for kind in (*KINDS, BUDGET) if rollouts),
     )

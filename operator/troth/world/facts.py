@@ -273,11 +273,24 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service, and the pods' port behind it: its number, or the name it has there."""
+
+    port: int
+    target: int | str
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """A Service's pod selector."""
+    """A Service's pod selector, and its TCP ports.
+
+    A `headless` one has no address of its own: who asks for it comes to the pods' ports directly.
+    """
 
     ref: Ref
     selector: Mapping[str, str]
+    ports: tuple[ServicePort, ...] = ()
+    headless: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)

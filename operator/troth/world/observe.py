@@ -27,6 +27,7 @@ from troth.world.facts import (
     KnownAuthority,
     Manifest,
     Service,
+    ServicePort,
     TokensSecret,
     canonical,
 )
@@ -191,7 +192,14 @@ def config_map(manifest: Manifest) -> Content:
 
 def service(manifest: Manifest) -> Service:
     """Return the facts of a Service."""
-    return Service(Ref.of(manifest), (manifest.get("spec") or {}).get("selector") or {})
+    spec = manifest.get("spec") or {}
+    ports = tuple(
+        ServicePort(each["port"], each.get("targetPort") or each["port"])
+        for each in spec.get("ports") or ()
+        if "port" in each and each.get("protocol", "TCP") == "TCP"
+    )
+    headless = spec.get("clusterIP") == "None"
+    return Service(Ref.of(manifest), spec.get("selector") or {}, ports, headless)
 
 
 def endpoints(endpoint_slice: Manifest) -> frozenset[Endpoint]:

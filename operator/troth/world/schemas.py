@@ -5,22 +5,9 @@ from collections.abc import Mapping
 from troth.resources.json_schema import MOST_BYTES
 from troth.resources.references import Ref
 from troth.trust.messaging import Messaging
-from troth.world.facts import MANAGED_BY, Manifest
+from troth.world.facts import Manifest
 from troth.world.keys import Keys, identity_key, policy_key
-
-LABEL = "troth.dev/schema"
-"""With any value it says that a ConfigMap has schemas; others are never read."""
-SCHEMAS = "ConfigMap of schemas"
-"""What the world knows them as, beside the ConfigMaps that Troth writes: each is selected, and seen
-to be gone, for itself, and one that becomes the other is forgotten as what it was.
-"""
-
-
-def known_as(manifest: Manifest) -> str:
-    """Return the kind by which the world knows an object."""
-    kind: str = manifest["kind"]
-    labels = manifest["metadata"].get("labels") or {}
-    return SCHEMAS if kind == "ConfigMap" and labels.get(MANAGED_BY) != "troth" else kind
+from troth.world.known_as import SCHEMA
 
 
 class Schemas:
@@ -39,7 +26,7 @@ class Schemas:
         """
         before = self.by_ref.pop(ref, None)
         labels = (manifest["metadata"].get("labels") or {}) if manifest is not None else {}
-        if manifest is not None and LABEL in labels:
+        if manifest is not None and SCHEMA in labels:
             self.by_ref[ref] = {
                 key: text if len(text.encode("utf-8", "surrogatepass")) <= MOST_BYTES else None
                 for key, text in (manifest.get("data") or {}).items()

@@ -29,9 +29,14 @@ class Services:
 
     def reaching(self, namespace: str, pods: LabelSelector) -> Iterator[str]:
         """Yield the names of the Services that reach nothing but these pods."""
-        for name, service in self._by_namespace.get(namespace, {}).items():
+        for service in self.leading_to(namespace, pods):
+            yield service.ref.name
+
+    def leading_to(self, namespace: str, pods: LabelSelector) -> Iterator[Service]:
+        """Yield the Services that reach nothing but these pods."""
+        for service in self._by_namespace.get(namespace, {}).values():
             if reaches(service, pods):
-                yield name
+                yield service
 
 
 def reaches(service: Service, pods: LabelSelector) -> bool:

@@ -37,6 +37,19 @@ def take_webhook(registry: Registry, ref: Ref, after: WebhookEndpoint | None, fa
     }
 
 
+def gateways_of(registry: Registry, target: Ref) -> Keys:
+    """Return the gateways that call an identity or are accepted by it: whomever else it accepts on
+    their port concerns them.
+    """
+    beside = {*registry.webhooks.beside(target), *registry.declared(target).accepts}
+    return {
+        identity_key(each)
+        for each in beside
+        if (identity := registry.identities.get(each)) is not None
+        and identity.spec.serves_webhooks is not None
+    }
+
+
 def _around_gateways(registry: Registry, namespace: str) -> Iterator[Ref]:
     """Yield the identities of a namespace that accept gateways, and those gateways."""
     for target in registry.identities_in(namespace):

@@ -1,0 +1,34 @@
+"""Taking in TrustDomains, and whom a change of one concerns."""
+
+from troth.resources.references import Ref
+from troth.resources.trust_domain import TrustDomain
+from troth.world.affected import around_domain
+from troth.world.facts import Manifest, Unreadable
+from troth.world.keys import Keys, domain_key, identity_key, view_key
+from troth.world.known import Known
+from troth.world.parsing import parsed
+
+
+def take_domain(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+    """Take in a TrustDomain as it is now; return whom that concerns."""
+    key, registry = domain_key(ref.name), world.registry
+    before = registry.domains.get(ref.name)
+    affected = around_domain(world.registry, before) if before else set()
+    after, fault = parsed(manifest, TrustDomain)
+    was_unreadable = world.unreadable.pop(key, None) is not None
+    if after is not None:
+        registry.put_domain(after)
+    elif manifest is None:
+        registry.drop_domain(ref.name)
+    else:
+        registry.refuse_domain(ref.name, fault)
+        world.unreadable[key] = Unreadable(manifest, fault)
+    if before is not None and after is not None and before.spec == after.spec:
+        return {key}
+    affected |= world.brokers.everything()
+    if after is None or was_unreadable:  # whom it would have governed cannot be told
+        affected |= {identity_key(identity) for identity in registry.identities}
+        affected |= {domain_key(name) for name in registry.domains}
+    else:
+        affected |= around_domain(world.registry, after)
+    return affected | {key, view_key(ref.name)}

@@ -1,0 +1,43 @@
+"""Taking in Secrets, and whom a change of one concerns."""
+
+from troth.resources.references import Ref
+from troth.world import observe
+from troth.world.affected import around_domain, federating
+from troth.world.broker_secrets import is_credential
+from troth.world.facts import Manifest
+from troth.world.keys import Keys, domain_key, view_key
+from troth.world.known import Known
+from troth.world.owners import wanting_credential
+from troth.world.taking_written import take_written
+from troth.world.webhook_secrets import is_compiled, is_generated
+from troth.world.webhook_signing import is_signing
+
+
+def take_secret(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+    """Take in a Secret of Troth's, or of its namespace, as it is now; return whom that concerns."""
+    credential = manifest if manifest and is_credential(manifest) else None
+    affected = world.brokers.take_secret(ref, credential, world.uptime)
+    affected |= wanting_credential(ref, world.registry, world.brokers.messaging)
+    affected |= world.signing.take(ref, manifest, world.uptime, world.registry)
+    affected |= world.webhooks.take_secret(ref, manifest, world.uptime)
+    others = (is_credential, is_signing, is_generated, is_compiled)
+    identitys = manifest if manifest and not any(is_it(manifest) for is_it in others) else None
+    after = observe.identity_secret(identitys) if identitys else None
+    affected |= take_written(world, world.secrets, ref, after) | world.rotating()
+    if ref.namespace != world.own_namespace:
+        return affected
+    world.authorities.take(ref.name, manifest, world.uptime)
+    keys_changed = world.tokens.take(ref.name, manifest, world.uptime)
+    for name, domain in world.registry.domains.items():
+        if world.authorities.concern(domain, ref):
+            affected |= around_domain(world.registry, domain) | {domain_key(name)}
+        if ref in (world.tokens.ref(domain), world.tokens.leaf_ref(domain)):
+            affected |= {domain_key(name), view_key(name)}
+            if keys_changed:
+                affected |= federating(world.registry, domain)
+    return affected
+
+
+def take_given(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+    """Take in a Secret that a person gave to Troth; return whom that concerns."""
+    return world.webhooks.take_given(ref, manifest, world.uptime)
