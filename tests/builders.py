@@ -34,6 +34,7 @@ from troth.planning.plan import (
     UpdatePublic,
 )
 from troth.planning.planner import PLANNERS, plan
+from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
 from troth.reconcile.credential_secrets import credential_secret
 from troth.reconcile.execute import needed
 from troth.reconcile.keyring import Keyring
@@ -45,6 +46,7 @@ from troth.reconcile.material import (
     root_secret,
     token_key_secret,
 )
+from troth.reconcile.webhook_secrets import compiled, new_secret
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
@@ -60,7 +62,9 @@ from troth.world.keys import (
     identity_key,
     policy_key,
     view_key,
+    webhook_key,
 )
+from troth.world.known_as import known_as
 from troth.world.rotations import rotation_key
 from troth.world.world import World
 
@@ -343,10 +347,10 @@ class Cluster:
     def drop(self, kind: str, ref: Ref) -> Keys:
         """Delete an object."""
         self.version += 1
-        self.objects.pop((kind, ref), None)
+        gone = self.objects.pop((kind, ref), None)
         if kind == "Secret":
             self.keyring.forget(ref)
-        return self.world.forget(kind, ref, self.version)
+        return self.world.forget(known_as(gone, OWN) if gone else kind, ref, self.version)
 
     def delete(self, kind: str, ref: Ref) -> Keys:
         """Delete an object as a person does: it stays until its finalizers are off."""
@@ -375,7 +379,12 @@ class Cluster:
         ]
 
     def _messaging(self) -> Iterator[Key]:
-        for kind, key in (("MessageBroker", broker_key), ("TopicPolicy", policy_key)):
+        declared = (
+            ("MessageBroker", broker_key),
+            ("TopicPolicy", policy_key),
+            ("WebhookEndpoint", webhook_key),
+        )
+        for kind, key in declared:
             yield from (key(ref) for each, ref in sorted(self.objects) if each == kind)
 
     def views(self) -> list[Key]:
@@ -414,8 +423,8 @@ class Cluster:
                 return self.put(adopted_secret(step, signer))
             case SetFinalizers():
                 return self._set_finalizers(step)
-            case TurnCredential():
-                return self._turn_credential(step)
+            case TurnCredential() | TurnWebhookKeys() | CompileEndpoint():
+                return self._keep_secret(step)
             case _:
                 return self._serve_issuer(step)
 
@@ -423,6 +432,20 @@ class Cluster:
         before = self.keyring.credential_data(step)
         assert before is not None, "the Secret is another than was planned with"
         return self.put(credential_secret(step, before, self.now))
+
+    def _keep_secret(self, step: TurnCredential | TurnWebhookKeys | CompileEndpoint) -> Keys:
+        place = "Secret", Ref.of(step.manifest)
+        if isinstance(step, TurnCredential):
+            return self._turn_credential(step)
+        if isinstance(step, TurnWebhookKeys):
+            made = new_secret(step, self.now)
+            before = self.objects.get(place, made)
+            data = {**before["data"], **made["data"]}
+            kept = {name: text for name, text in data.items() if text is not None}
+            return self.put({**made, "data": kept})
+        found = self.objects.get(("Secret", step.source), {}) if step.source else {}
+        there = {name: base64.b64decode(text) for name, text in found.get("data", {}).items()}
+        return self.put(compiled(step, {key: there[key] for key in step.keys}))
 
     def _set_finalizers(self, step: SetFinalizers) -> Keys:
         changed = copy.deepcopy(self.objects[step.kind, step.ref])

@@ -1,9 +1,13 @@
 """Webhooks for the tests: endpoints as a user writes them, and what is wrong with some."""
 
+from datetime import datetime
 from typing import Any
 
+from tests import builders
 from tests.builders import Manifest
 from tests.changing import GONE
+from troth.webhooks.report import LABEL, member
+from troth.world.webhook_secrets import GIVEN_LABEL
 
 URL = "https://hooks.shop.example/shop/stripe-charges"
 EXPIRES = "2027-01-01T00:00:00Z"
@@ -12,6 +16,7 @@ UNSIGNED: Manifest = {
     "reason": "their server is of last year",
     "expiresAt": EXPIRES,
 }
+ONE, TWO = "whsec_the-first-of-two", "whsec_the-second-of-two"
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
 
@@ -214,3 +219,44 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("out", "spec.outbound.retries.schedule", ["0s"], "", "write a duration between 1s and 72h"),
     ("out", "spec.outbound.sender", GONE, "", "required; add it"),
 ]
+
+
+# The Secrets, and what a gateway reports
+
+
+def keys(name: str = "stripe-signing", namespace: str = "shop", **texts: str) -> Manifest:
+    """A person's Secret with the keys of a sender, given to Troth."""
+    data = {key: text.encode() for key, text in (texts or {"main": ONE}).items()}
+    return labelled(builders.secret(name, namespace, **data))
+
+
+def labelled(secret: Manifest) -> Manifest:
+    """The same Secret with the label that gives it to Troth."""
+    return {**secret, "metadata": {**secret["metadata"], "labels": {GIVEN_LABEL: "true"}}}
+
+
+def leading(
+    name: str = "payments",
+    namespace: str = "shop",
+    target: int | str = 9443,
+    port: int = 443,
+    **spec: Any,
+) -> Manifest:
+    """A Service that leads to the port for webhooks of payments' pods."""
+    made = builders.service(name, namespace, app="payments")
+    ports = [{"name": "webhooks", "port": port, "targetPort": target}]
+    return {**made, "spec": made["spec"] | {"ports": ports} | spec}
+
+
+def report(endpoint: str = "shop.stripe-charges", **verified: datetime) -> Manifest:
+    """What the gateway reports of the keys of an endpoint."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "troth-gateway-webhook-keys",
+            "namespace": "troth-gateway",
+            "labels": {LABEL: "troth-gateway"},
+        },
+        "data": {endpoint: member(verified)},
+    }

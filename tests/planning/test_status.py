@@ -27,9 +27,11 @@ from tests.strategies import clusters
 from troth.planning.edge_status import EDGE_LIMIT
 from troth.resources.authentication import GATEWAY_TRUST_LIMIT
 from troth.resources.conditions import Condition, Truth, Verdict, placed
+from troth.resources.model import Model
 from troth.resources.references import Ref
 from troth.resources.service_identity_status import ServiceIdentityStatus
 from troth.resources.trust_domain_status import TrustDomainStatus
+from troth.resources.webhook_endpoint_status import WebhookEndpointStatus
 from troth.world.keys import domain_key
 
 
@@ -62,6 +64,19 @@ def test_the_time_of_a_condition_moves_only_with_its_status(
     assert (then.reason, then.observed_generation) == (reason, generation)
 
 
+OF_KIND: dict[str, tuple[type[Model], set[str]]] = {
+    "TrustDomain": (TrustDomainStatus, {"AuthorityReady", "BundleDistributed"}),
+    "ServiceIdentity": (
+        ServiceIdentityStatus,
+        {"CertificateIssued", "NetworkEnforced", "PeersAgree"},
+    ),
+    "WebhookEndpoint": (
+        WebhookEndpointStatus,
+        {"SecretAvailable", "GatewayConfigured", "TargetReachable"},
+    ),
+}
+
+
 @given(clusters(), st.booleans())
 def test_every_status_is_complete_and_in_itself_consistent(
     manifests: list[Manifest], with_authorities: bool
@@ -71,18 +86,13 @@ def test_every_status_is_complete_and_in_itself_consistent(
         cluster.settle()
     for key in cluster.keys():  # noqa: SIM118 - a method of its own
         found = conditions(cluster, key)
-        own = (
-            {"AuthorityReady", "BundleDistributed"}
-            if key.kind == "TrustDomain"
-            else {"CertificateIssued", "NetworkEnforced", "PeersAgree"}
-        )
+        model, own = OF_KIND[key.kind]
         assert {"Ready", "Reconciling", "Stalled", *own} <= found.keys()
         flags = {name: found[name]["status"] == "True" for name in ("Reconciling", "Stalled")}
         assert list(flags.values()).count(True) == (found["Ready"]["status"] != "True")
         for condition in found.values():
             assert condition["reason"].isalnum()
             assert condition["observedGeneration"] == 1
-        model = TrustDomainStatus if key.kind == "TrustDomain" else ServiceIdentityStatus
         model.model_validate(cluster.plan(key).status)
 
 

@@ -51,7 +51,8 @@ UNSERVED = (
     "MessageBroker.valkey",
     "WebhookEndpoint",
 )
-"""Brokers at which nothing is granted yet, however they are described; and webhooks."""
+"""Brokers at which nothing is granted yet, however they are described; and webhooks, whose fields
+have a walk of their own (`tests/reconcile/test_webhook_walk.py`)."""
 NOT_HERE = {"TopicPolicy.onDelete", "MessageBroker.workload.ports.[].name"}
 """What takes effect when its policy is deleted (`tests/reconcile/brokers/test_ends.py`), and a name
 that only people read."""
@@ -61,12 +62,13 @@ def fields() -> list[Field]:
     """Every property of every spec, but those that must be there and only hold others."""
     return [
         each
-        for each in _all_fields()
+        for each in all_fields()
         if str(each) not in NOT_HERE and not str(each).startswith(UNSERVED)
     ]
 
 
-def _all_fields() -> list[Field]:
+def all_fields() -> list[Field]:
+    """Every property of the spec of every kind."""
     found: list[Field] = []
     for file in sorted(CRDS.glob("*.yaml")):
         definition = yaml.safe_load(file.read_text())["spec"]
@@ -637,9 +639,14 @@ def _ways(part: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
         yield from ((key, *way) for way in _ways(part[key], tuple(rest)))
 
 
-def changed(of: Field, change: Change, objects: dict[Place, Manifest]) -> tuple[Manifest, Manifest]:
+def changed(
+    of: Field,
+    change: Change,
+    objects: dict[Place, Manifest],
+    declared: list[Manifest] = DECLARED,
+) -> tuple[Manifest, Manifest]:
     """The manifest before and after."""
-    before, way = example(of, change, DECLARED)
+    before, way = example(of, change, declared)
     after = copy.deepcopy(before)
     holder = _at(after["spec"], way[:-1])
     _set(holder, way[-1], _other(of, change, holder.get(way[-1], GONE), objects))

@@ -21,6 +21,7 @@ CREDENTIAL = {
     "ServiceIdentity": "CertificateIssued",
     "TrustDomain": "AuthorityReady",
     "MessageBroker": "AdminRotates",
+    "WebhookEndpoint": "SecretAvailable",
 }
 """The condition of a target that says whether its credential can be made."""
 

@@ -36,7 +36,8 @@ def graph(
     ] = Format.MERMAID,
 ) -> None:
     """Draw the declared edges, and the grants at brokers: live, half-declared and refused."""
-    kinds = ("TrustDomain", "ServiceIdentity", "Namespace", "MessageBroker", "TopicPolicy")
+    declaring = ("TrustDomain", "ServiceIdentity", "MessageBroker", "TopicPolicy")
+    kinds = (*declaring, "WebhookEndpoint", "Namespace")
     world = declared(files, kubeconfig, context, kinds)
     edges = all_edges(world.registry, datetime.now(UTC))
     grants = tuple(everything_granted(world))

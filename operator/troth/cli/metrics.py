@@ -22,6 +22,7 @@ from troth.resources.service_identity import ServiceIdentity
 from troth.resources.topic_policy import TopicPolicy
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
+from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.world.facts import KnownAuthority
 
 UNKNOWN = "unknown"
@@ -111,7 +112,13 @@ class _WorldCollector(Collector):
         world = self._operator.engine.world
         brokers = world.brokers
         resources: tuple[
-            TrustDomain | ServiceIdentity | MessageBroker | TopicPolicy | CredentialRotation, ...
+            TrustDomain
+            | ServiceIdentity
+            | MessageBroker
+            | TopicPolicy
+            | WebhookEndpoint
+            | CredentialRotation,
+            ...,
         ] = (
             *world.registry.domains.values(),
             *world.registry.identities.values(),
@@ -119,6 +126,7 @@ class _WorldCollector(Collector):
             *brokers.leaving_brokers.values(),
             *brokers.messaging.policies.values(),
             *brokers.leaving_policies.values(),
+            *world.registry.webhooks.endpoints.values(),
             *world.rotations.by_ref.values(),
         )
         counts = Counter((each.kind, *_ready(each.status.conditions)) for each in resources)

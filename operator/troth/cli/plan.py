@@ -19,6 +19,7 @@ READ = (
     "ServiceIdentity",
     "MessageBroker",
     "TopicPolicy",
+    "WebhookEndpoint",
     "CredentialRotation",
     "Namespace",
     "Service",

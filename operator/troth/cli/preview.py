@@ -76,7 +76,14 @@ def _show(console: Console, difference: Difference) -> None:
         console.print(f"    {line}", style=_STYLES.get(line[:1], "dim"), markup=False)
 
 
-_DECLARED = ("TrustDomain", "ServiceIdentity", "Namespace", "MessageBroker", "TopicPolicy")
+_DECLARED = (
+    "TrustDomain",
+    "ServiceIdentity",
+    "Namespace",
+    "MessageBroker",
+    "TopicPolicy",
+    "WebhookEndpoint",
+)
 
 
 def _declared(objects: Iterable[Manifest]) -> World:

@@ -57,7 +57,7 @@ def rotate(
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Ask for a new credential of a ServiceIdentity, a TrustDomain or a MessageBroker.
+    """Ask for a new credential of a ServiceIdentity, TrustDomain, MessageBroker or WebhookEndpoint.
 
     Without --now nothing is changed: what is to be committed is printed.
     """

@@ -6,6 +6,7 @@ from troth.resources.message_broker import MessageBroker
 from troth.resources.metadata import API_VERSION, Resource
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
+from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.world.facts import (
     BROKER_POLICY_SUFFIX,
     MANAGED_BY,
@@ -79,7 +80,7 @@ def is_child(fact: Fact, owner: Resource) -> bool:
 
 def _beside(ref: Ref, owner: Resource) -> bool:
     """Say whether a child is in its owner's namespace, so that there can be an owner reference."""
-    if isinstance(owner, ServiceIdentity | MessageBroker):
+    if isinstance(owner, ServiceIdentity | MessageBroker | WebhookEndpoint):
         return owner.ref.namespace == ref.namespace
     return False
 

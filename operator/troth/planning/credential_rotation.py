@@ -21,7 +21,9 @@ from troth.planning.rotation import due_of
 from troth.planning.rotation import made_at as root_made_at
 from troth.planning.schedule import due_at, overlap_of
 from troth.planning.token_keys import key_due, plan_key_rotation
+from troth.planning.webhook_rotation import plan_secret
 from troth.planning.webhook_signing import plan_webhook_signing
+from troth.planning.webhook_view import gather as gather_webhook
 from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
 from troth.resources.credential_rotation import (
@@ -119,6 +121,7 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
         TargetKind.TRUST_DOMAIN: {Ref("", name) for name in world.registry.domains},
         TargetKind.SERVICE_IDENTITY: world.registry.identities,
         TargetKind.MESSAGE_BROKER: world.brokers.messaging.brokers,
+        TargetKind.WEBHOOK_ENDPOINT: world.registry.webhooks.endpoints,
     }
     if key.ref not in declared[kind]:
         return Progress(fault=Fault("TargetMissing", f"create the {key}, or delete this"))
@@ -216,6 +219,22 @@ def _of_message_broker(key: Key, world: World, now: datetime) -> Progress:
     )
 
 
+def _of_webhook_endpoint(key: Key, world: World, now: datetime) -> Progress:
+    endpoint = world.registry.webhooks.endpoints[key.ref]
+    if endpoint.spec.inbound is None:
+        message = f"{key} sends nothing yet, and has no secret to rotate; delete this"
+        return Progress(fault=Fault("NothingToRotate", message))
+    standing = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, now))
+    return Progress(
+        phase=standing.phase,
+        made_at=standing.current.made_at if standing.current else None,
+        due=standing.due,
+        blockers=standing.blockers,
+        wait=standing.wait,
+        fault=standing.fault,
+    )
+
+
 def _together(parts: tuple[Progress, ...]) -> Progress:
     """Return where credentials stand that are rotated by one word: as far as the slowest of them,
     and made when the oldest was.
@@ -294,4 +313,5 @@ PROGRESS: dict[TargetKind, Callable[[Key, World, datetime], Progress]] = {
     TargetKind.TRUST_DOMAIN: _of_trust_domain,
     TargetKind.SERVICE_IDENTITY: _of_service_identity,
     TargetKind.MESSAGE_BROKER: _of_message_broker,
+    TargetKind.WEBHOOK_ENDPOINT: _of_webhook_endpoint,
 }

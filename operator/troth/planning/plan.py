@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from troth.pki.issuing import LeafProfile
+from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.message_broker import BrokerType
 from troth.resources.references import Ref
@@ -348,6 +349,8 @@ WriteStep = (
     | UpdatePublic
     | Restart
     | TurnCredential
+    | TurnWebhookKeys
+    | CompileEndpoint
     | SetFinalizers
 )
 Step = WriteStep | BackgroundStep

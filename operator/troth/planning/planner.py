@@ -9,6 +9,7 @@ from troth.planning.plan import Plan
 from troth.planning.service_identity import plan_service_identity
 from troth.planning.topic_policy import plan_topic_policy
 from troth.planning.trust_domain import plan_trust_domain
+from troth.planning.webhook_endpoint import plan_webhook_endpoint
 from troth.world.keys import ISSUER_VIEW, Key
 from troth.world.world import World
 
@@ -18,7 +19,7 @@ PLANNERS = {
     "MessageBroker": plan_message_broker,
     "TopicPolicy": plan_topic_policy,
     "CredentialRotation": plan_credential_rotation,
-    "WebhookEndpoint": lambda key, _world, _now: Plan(key, ""),
+    "WebhookEndpoint": plan_webhook_endpoint,
     ISSUER_VIEW: plan_issuer_view,
 }
 

@@ -29,6 +29,7 @@ from troth.planning.plan import (
     UpdatePublic,
 )
 from troth.planning.planner import plan as make_plan
+from troth.planning.webhook_steps import CompileEndpoint
 from troth.reconcile.broker_admins import Secrets
 from troth.reconcile.broker_faults import Overtaken
 from troth.reconcile.brokers import BrokerWork, Surroundings
@@ -267,6 +268,8 @@ class Engine:
         match step:
             case Apply():
                 notice = notice if before.get(place_of(step)) == _digest(step.manifest) else None
+            case CompileEndpoint():
+                notice = notice if before.get(place_of(step)) == _compiled(step) else None
             case UpdatePublic():
                 known = before.get(place_of(step))
                 notice = notice if known == _digest(step.manifest["stringData"]) else None
@@ -296,6 +299,10 @@ class Engine:
                 place_of(step): _digest(step.manifest)
                 for step in plan.steps
                 if isinstance(step, Apply)
+            } | {
+                place_of(step): _compiled(step)
+                for step in plan.steps
+                if isinstance(step, CompileEndpoint)
             }
             secret = self.world.secrets.get(secret_ref(plan.key.ref))
             if secret is not None and not any(
@@ -380,6 +387,10 @@ class Engine:
         """Have an Event made of each notice."""
         for notice in notices:
             self.telling.tell(event(plan, notice, self._instance, self._clock.now()))
+
+
+def _compiled(step: CompileEndpoint) -> bytes:
+    return _digest({"manifest": step.manifest, "document": step.document, "keys": dict(step.keys)})
 
 
 def _digest(content: Mapping[str, Any]) -> bytes:

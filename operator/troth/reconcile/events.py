@@ -17,6 +17,7 @@ from troth.planning.plan import (
     UpdateIssuer,
     UpdatePublic,
 )
+from troth.planning.webhook_steps import CompileEndpoint
 from troth.reconcile import rotation_events, token_events
 from troth.reconcile.notice import Notice
 from troth.resources.conditions import Truth
@@ -28,6 +29,8 @@ from troth.world.keys import told_by
 NOTE_LIMIT = 1000
 """Characters of an Event's note, less than the API server's limit of 1 KiB."""
 
+ENDING = {"GatewayTrusted": "GatewayTrustEnding", "UnsignedAccepted": "UnsignedEnding"}
+"""Conditions that warn before they end, and the reason by which they do."""
 ROTATING = {
     "TrustDomain": (rotation_events.of_trust_domain, token_events.of_token_keys),
     "CredentialRotation": (rotation_events.of_credential_rotation,),
@@ -57,9 +60,10 @@ def _readiness(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
         return
     if (was["status"], was["reason"]) != (ready["status"], ready["reason"]):
         yield Notice(ready["reason"], ready["message"], "Warning" if unwell else "Normal")
-    trust, trusted = after.get("GatewayTrusted"), before.get("GatewayTrusted")
-    if trust and trust["reason"] == "GatewayTrustEnding" and trust != trusted:
-        yield Notice(trust["reason"], trust["message"], "Warning")
+    for type_, ending in ENDING.items():
+        trust, trusted = after.get(type_), before.get(type_)
+        if trust and trust["reason"] == ending and trust != trusted:
+            yield Notice(ending, trust["message"], "Warning")
 
 
 def repair(step: Step, plan: Plan) -> Notice | None:
@@ -71,7 +75,7 @@ def repair(step: Step, plan: Plan) -> Notice | None:
         case TurnCredential(turn=Turn.ISSUE) if _had_credential(step, plan):
             note = f"new credential in Secret {Ref.of(step.manifest)}: the one before was not as "
             return Notice("Reissued", note + "Troth had left it, or is of no use any more")
-        case Apply() | UpdatePublic():
+        case Apply() | UpdatePublic() | CompileEndpoint():
             what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
             return Notice("Repaired", f"{what} was not as declared and has been put right")
         case UpdateIssuer():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from troth.cluster.errors import ApiError
 from troth.pki.authorities import SigningAuthority
@@ -30,8 +30,11 @@ from troth.planning.plan import (
     UpdatePublic,
     WriteStep,
 )
+from troth.planning.webhook_endpoint import says
+from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
 from troth.reconcile.clock import Clock
 from troth.reconcile.execute_messaging import MessagingExecutor
+from troth.reconcile.execute_webhooks import Reads, WebhookExecutor
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.material import (
     adopted_secret,
@@ -74,22 +77,34 @@ def whole(manifest: Manifest) -> Manifest:
 
 def needed(plan: Plan, world: World) -> list[Step]:
     """Return the steps of a plan that the world does not show as done."""
-    return [
-        step
-        for step in plan.steps
-        if not isinstance(step, Apply)
-        or (fact := standing(world, step.manifest)) is None
-        or differs(step.manifest, fact)
-    ]
+    return [step for step in plan.steps if not is_done(step, world)]
+
+
+def is_done(step: Step, world: World) -> bool:
+    """Say whether the world shows a step as done, of those that say how things are to be."""
+    match step:
+        case Apply():
+            fact = standing(world, step.manifest)
+            return fact is not None and not differs(step.manifest, fact)
+        case CompileEndpoint():
+            compiled = world.webhooks.compiled.get(Ref.of(step.manifest))
+            return compiled is not None and says(compiled, step)
+        case _:
+            return False
+
+
+class Server(Writes, Reads, Protocol):
+    """What steps need of an API server."""
 
 
 class Executor:
     """Carries out steps; every answer goes into the world at once, so its echo is no news."""
 
-    def __init__(self, writes: Writes, world: World, keyring: Keyring, clock: Clock) -> None:
+    def __init__(self, writes: Server, world: World, keyring: Keyring, clock: Clock) -> None:
         self._writes = writes
         self._writer = Writer(writes, world, keyring, clock)
         self.messaging = MessagingExecutor(self._writer, world, keyring, clock)
+        self._webhooks = WebhookExecutor(self._writer, writes, world, clock)
         self._world = world
         self._keyring = keyring
         self._clock = clock
@@ -118,8 +133,16 @@ class Executor:
                 return await self._remove(step)
             case Restart():
                 return await self._restart(step)
-            case TurnCredential() | SetFinalizers():
-                return await self.messaging.execute(step)
+            case TurnCredential() | SetFinalizers() | TurnWebhookKeys() | CompileEndpoint():
+                return await self._serve_others(step)
+
+    async def _serve_others(
+        self, step: TurnCredential | SetFinalizers | TurnWebhookKeys | CompileEndpoint
+    ) -> Keys:
+        """Carry out what is neither for a trust domain nor for an identity alone."""
+        if isinstance(step, TurnWebhookKeys | CompileEndpoint):
+            return await self._webhooks.execute(step)
+        return await self.messaging.execute(step)
 
     async def _apply(self, step: Apply) -> Keys:
         fact = standing(self._world, step.manifest)

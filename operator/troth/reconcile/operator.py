@@ -101,6 +101,7 @@ class Operator:
             self.engine.queue.add(domain_key(name) for name in registry.domains)
             self.engine.queue.add(view_key(name) for name in registry.domains)
             self.engine.queue.add(self.engine.world.brokers.everything())
+            self.engine.queue.add(self.engine.world.webhooks.everything())
             tasks.create_task(self.engine.queue.run_due())
             for _ in range(self._settings.workers):
                 tasks.create_task(self.engine.work())

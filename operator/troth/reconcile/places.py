@@ -23,6 +23,7 @@ from troth.planning.plan import (
     UpdateIssuer,
     UpdatePublic,
 )
+from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
 from troth.resources.references import Ref
 
 
@@ -37,6 +38,8 @@ def place_of(step: Step) -> tuple[str, Ref]:
             | IssueLeaf()
             | UpdatePublic()
             | TurnCredential()
+            | TurnWebhookKeys()
+            | CompileEndpoint()
         ):
             return step.manifest["kind"], Ref.of(step.manifest)
         case Remove() | Restart() | SetFinalizers():

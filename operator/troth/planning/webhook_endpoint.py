@@ -1,0 +1,187 @@
+"""The plan of a `WebhookEndpoint`: its secret, the endpoint as its gateway has it, its status."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.planning import status as verdicts
+from troth.planning import webhook_keys
+from troth.planning.children import FOREIGN_RETRY
+from troth.planning.plan import Plan, Remove, Step
+from troth.planning.webhook_children import compiled_manifest, well_labelled
+from troth.planning.webhook_document import document_of
+from troth.planning.webhook_keys import Tried, plan_keys
+from troth.planning.webhook_reach import (
+    GATEWAY_CHECKS,
+    KEPT,
+    UNSERVED,
+    Reached,
+    first_fault,
+    plan_reach,
+)
+from troth.planning.webhook_rotation import Standing, plan_secret
+from troth.planning.webhook_status import (
+    endpoint_status,
+    unsigned_dues,
+    unsigned_fault,
+    unsigned_verdicts,
+)
+from troth.planning.webhook_steps import CompileEndpoint
+from troth.planning.webhook_view import WebhookView, gather
+from troth.resources.conditions import Verdict
+from troth.resources.service_identity_status import EdgeState
+from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.webhook_endpoint_status import WebhookEndpointStatus
+from troth.resources.webhook_schemes import SchemeName
+from troth.world.facts import Fault
+from troth.world.keys import Key
+from troth.world.webhook_facts import CompiledSecret
+from troth.world.world import World
+
+GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
+PENDING = "GatewayPending"
+ON_ITS_WAY = webhook_keys.ON_ITS_WAY | {PENDING}
+"""Reasons that pass without a person doing anything."""
+
+
+def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
+    """Return what an endpoint asks of the world.
+
+    Of one that is gone nothing stays at any gateway; its own Secret goes with it.
+    """
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    endpoint = world.registry.webhooks.endpoints.get(key.ref)
+    going = key.ref.namespace in world.terminating
+    if endpoint is None or going or endpoint.metadata.deletion_timestamp:
+        uid = endpoint.metadata.uid if endpoint else ""
+        return Plan(key, uid, steps=tuple(removals(world.webhooks.compiled_from(key.ref))))
+    inbound = endpoint.spec.inbound
+    if inbound is None:
+        return _outbound(key, endpoint, world, now)
+    view = gather(endpoint, inbound, world, now)
+    return _plan(key, view)
+
+
+def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
+    """Yield the removal of what gateways have of an endpoint."""
+    yield from (Remove("Secret", each.ref, each.uid) for each in compiled)
+
+
+def _outbound(key: Key, endpoint: WebhookEndpoint, world: World, now: datetime) -> Plan:
+    message = "outbound webhooks are the next step; nothing is sent yet"
+    summary = verdicts.summed_up([verdicts.false("Served", "Unsupported", message)], frozenset())
+    status = WebhookEndpointStatus(observed_generation=endpoint.metadata.generation)
+    return Plan(
+        key,
+        endpoint.metadata.uid,
+        steps=tuple(removals(world.webhooks.compiled_from(key.ref))),
+        status=status.manifest()
+        | {"conditions": verdicts.conditions(endpoint, endpoint.status.conditions, summary, now)},
+        previous_status=endpoint.status.manifest(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What is to become of the endpoint as its gateway has it."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...] = ()
+
+
+def _plan(key: Key, view: WebhookView) -> Plan:
+    tried, standing, reached = plan_keys(view), plan_secret(view), plan_reach(view)
+    compiled = _plan_compiled(view, tried, reached)
+    judged = [
+        tried.verdict,
+        compiled.verdict,
+        _target_verdict(view, reached),
+        *unsigned_verdicts(view),
+    ]
+    summary = verdicts.summed_up(judged, ON_ITS_WAY)
+    status = endpoint_status(view, tried, standing).manifest()
+    previous = view.endpoint.status.conditions
+    status["conditions"] = verdicts.conditions(
+        view.endpoint, previous, (*summary, *judged), view.now
+    )
+    turn = tried.step or standing.step
+    dues = (*_dues(view, standing), *unsigned_dues(view))
+    return Plan(
+        key,
+        view.endpoint.metadata.uid,
+        steps=(*((turn,) if turn else ()), *compiled.steps, *removals(view.elsewhere)),
+        status=status,
+        previous_status=view.endpoint.status.manifest(),
+        due=min((due for due in dues if due > view.now), default=None),
+    )
+
+
+def _plan_compiled(view: WebhookView, tried: Tried, reached: Reached) -> _Compiled:
+    fault = first_fault(view, GATEWAY_CHECKS)
+    refused = verdicts.false(GATEWAY, fault.reason, fault.message) if fault else None
+    if fault is not None and fault.reason in UNSERVED:
+        mine = (view.compiled,) if view.compiled is not None else ()
+        return _Compiled(refused or _waiting(tried), tuple(removals(mine)))
+    if fault is not None and fault.reason in KEPT:
+        return _Compiled(refused or _waiting(tried))
+    has_keys = bool(tried.keys) or view.scheme is SchemeName.SNS
+    if not has_keys and view.compiled is None:
+        return _Compiled(refused or _waiting(tried))
+    step = _step(view, tried, reached, has_keys=has_keys)
+    done = view.compiled is not None and says(view.compiled, step)
+    if done:
+        verdict = verdicts.true(GATEWAY, "Configured", "the gateway has the endpoint as declared")
+    else:
+        verdict = verdicts.false(GATEWAY, PENDING, "the gateway is being told of the endpoint")
+    return _Compiled(refused or verdict, (step,))
+
+
+def _waiting(tried: Tried) -> Verdict:
+    message = "the gateway is told of the endpoint as soon as there is a key to verify with"
+    return verdicts.unknown(GATEWAY, tried.verdict.reason, message)
+
+
+def _step(view: WebhookView, tried: Tried, reached: Reached, *, has_keys: bool) -> CompileEndpoint:
+    target, why = reached.target, reached.fault
+    unsigned = unsigned_fault(view)
+    if unsigned is not None:
+        target, why = None, unsigned
+    if not has_keys:
+        target, why = None, Fault(tried.verdict.reason, tried.verdict.message)
+    return CompileEndpoint(
+        compiled_manifest(view.place.ref, view.endpoint),
+        document_of(view, target, why.message if why is not None else ""),
+        tried.source if tried.keys else None,
+        {key.id: key.fingerprint for key in tried.keys},
+    )
+
+
+def says(compiled: CompiledSecret, step: CompileEndpoint) -> bool:
+    """Say whether a gateway has just what it should have."""
+    return (
+        compiled.intact
+        and well_labelled(compiled, step.manifest)
+        and compiled.document == step.document
+        and compiled.keys == step.keys
+    )
+
+
+def _target_verdict(view: WebhookView, reached: Reached) -> Verdict:
+    fault = reached.fault
+    if fault is None:
+        return verdicts.true(TARGET, "Reachable", "the gateway may call the target, and finds it")
+    if view.edge.state is EdgeState.SUSPENDED or (view.gateway is None and view.target is not None):
+        return verdicts.unknown(TARGET, fault.reason, fault.message)
+    return verdicts.false(TARGET, fault.reason, fault.message)
+
+
+def _dues(view: WebhookView, standing: Standing) -> Iterator[datetime]:
+    if standing.wait is not None:
+        yield view.now + standing.wait
+    if standing.due is not None:
+        yield standing.due
+    for place in (view.generated, view.place):
+        if place.seen is not None:
+            yield place.seen + FOREIGN_RETRY

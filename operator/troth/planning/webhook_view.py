@@ -1,0 +1,137 @@
+"""Everything the plan of one inbound WebhookEndpoint depends on, gathered once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.resources.credential_rotation import CredentialRotation
+from troth.resources.references import Ref
+from troth.resources.service_identity import Port, ServiceIdentity
+from troth.resources.trust_domain import TrustDomain
+from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.webhook_inbound import Inbound
+from troth.resources.webhook_schemes import CHOSEN_BY_RECEIVER, SchemeName
+from troth.trust.deliveries import serves
+from troth.trust.edge_question import Question, find_port
+from troth.trust.edges import Edge, judge
+from troth.world.facts import Fact, Service
+from troth.world.keys import webhook_key
+from troth.world.webhook_facts import CompiledSecret, KeysSecret
+from troth.world.webhook_secrets import compiled_ref, generated_ref
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A place where a Secret of Troth's is to be: what stands there, and what came of writing it.
+
+    `seen` is when something foreign was last found there, `refused` why a write was refused.
+    """
+
+    ref: Ref
+    fact: Fact | None
+    seen: datetime | None
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookView:
+    """An endpoint with its gateway, its target and its keys.
+
+    `keys` are those in the Secret that a person has given, or that Troth has made; `elsewhere` is
+    the endpoint as gateways have it that are not its gateway.
+    """
+
+    endpoint: WebhookEndpoint
+    inbound: Inbound
+    gateway: ServiceIdentity | None
+    gateway_unread: bool
+    served: bool
+    target: ServiceIdentity | None
+    target_unread: bool
+    domain: TrustDomain | None
+    edge: Edge
+    services: tuple[Service, ...]
+    keys: KeysSecret | None
+    generated: Wanted
+    compiled: CompiledSecret | None
+    place: Wanted
+    elsewhere: tuple[CompiledSecret, ...]
+    closing: bool
+    rotations: tuple[CredentialRotation, ...]
+    verified: Mapping[str, datetime]
+    uptime: float
+    now: datetime
+
+    @property
+    def scheme(self) -> SchemeName:
+        """How the sender signs."""
+        assert self.inbound.scheme is not None
+        return self.inbound.scheme
+
+    @property
+    def generates(self) -> bool:
+        """Whether Troth makes the keys."""
+        return self.inbound.secret_ref is None and self.scheme in CHOSEN_BY_RECEIVER
+
+    @property
+    def gateway_ref(self) -> Ref:
+        """Where the gateway's identity is, or would be."""
+        assert self.endpoint.gateway is not None
+        return self.endpoint.gateway
+
+    @property
+    def target_ref(self) -> Ref:
+        """Where the target's identity is, or would be."""
+        assert self.endpoint.target is not None
+        return self.endpoint.target
+
+    @property
+    def port(self) -> Port | None:
+        """The target's port, if it declares one of that name."""
+        return find_port(self.target, self.inbound.target.port) if self.target else None
+
+
+def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datetime) -> WebhookView:
+    """Read from the world all that the plan depends on."""
+    registry, state = world.registry, world.webhooks
+    gateway, target = endpoint.gateway, endpoint.target
+    assert gateway is not None
+    assert target is not None
+    made, place = generated_ref(endpoint.ref), compiled_ref(endpoint.ref, gateway)
+    given = endpoint.given_secret
+    keys = state.given.get(given) if given is not None else state.generated.get(made)
+    identity = registry.identities.get(target)
+    return WebhookView(
+        endpoint=endpoint,
+        inbound=inbound,
+        gateway=registry.identities.get(gateway),
+        gateway_unread=gateway in registry.invalid_identities,
+        served=serves(registry, gateway, endpoint.ref.namespace),
+        target=identity,
+        target_unread=target in registry.invalid_identities,
+        domain=registry.governance(endpoint.ref.namespace).domain,
+        edge=judge(Question(registry, gateway, target, inbound.target.port, now)),
+        services=tuple(world.services_of(target)) if identity is not None else (),
+        keys=keys,
+        generated=_wanted(made, state.generated.get(made), world),
+        compiled=state.compiled.get(place),
+        place=_wanted(place, state.compiled.get(place), world),
+        elsewhere=tuple(each for each in state.compiled_from(endpoint.ref) if each.ref != place),
+        closing=place.namespace in world.terminating,
+        rotations=world.rotations.of(webhook_key(endpoint.ref)),
+        verified=state.verified(endpoint.ref, gateway),
+        uptime=world.uptime,
+        now=now,
+    )
+
+
+def _wanted(ref: Ref, fact: Fact | None, world: World) -> Wanted:
+    others = (
+        world.secrets.get(ref),
+        world.brokers.secrets.get(ref),
+        world.signing.secrets.get(ref),
+    )
+    standing = fact or next((each for each in others if each is not None), None)
+    place = "Secret", ref
+    return Wanted(ref, standing, world.foreign.get(place), world.refused.get(place, ""))

@@ -1,0 +1,275 @@
+"""The life of a WebhookEndpoint on a real API server: what its gateway finds in its namespace."""
+
+import base64
+import dataclasses
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from tests import builders
+from tests.builders import Manifest, stamp
+from tests.changing import changed
+from tests.cluster.person import Person, condition
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage
+from tests.webhook_builders import INBOUND, ONE, TWO, endpoint, issued, keys, leading
+from tests.webhook_scene import HOOKS
+from troth.resources.references import Ref
+from troth.webhooks.gateway.routes import Served, served
+from troth.webhooks.report import LABEL, member
+from troth.world.known_as import GIVEN
+from troth.world.webhook_secrets import GIVEN_LABEL
+
+KIND = "WebhookEndpoint"
+GATEWAY = "gate"
+
+
+@dataclasses.dataclass
+class Shop:
+    """A gateway and its target, with all that it takes for deliveries to arrive there."""
+
+    stage: Stage
+    gates: str
+    """The gateway's namespace."""
+
+    @property
+    def person(self) -> Person:
+        return self.stage.person
+
+    @property
+    def charges(self) -> Ref:
+        return Ref(self.stage.shop, "stripe-charges")
+
+    @property
+    def compiled_ref(self) -> Ref:
+        return Ref(self.gates, f"{self.stage.shop}.stripe-charges")
+
+    @property
+    def given(self) -> Ref:
+        return Ref(self.stage.shop, "stripe-signing")
+
+    def through_here(self, manifest: Manifest) -> Manifest:
+        """The same endpoint, in this shop and through its gateway."""
+        here = changed(manifest, "metadata.namespace", self.stage.shop)
+        named = {"name": GATEWAY, "namespace": self.gates}
+        return changed(here, f"{INBOUND}.gateway", named)
+
+    async def declare(self, manifest: Manifest, *, waits: bool = True) -> None:
+        there = await self.person.put(self.through_here(manifest))
+        if waits:
+            await self.person.ready(KIND, Ref.of(there))
+            await self.stage.settled()
+
+    async def give(self, **texts: str) -> None:
+        """Write the Secret that a person gives to Troth."""
+        await self.person.put(keys(namespace=self.stage.shop, **texts))
+
+    async def has(self, *ids: str) -> Served:
+        """Wait until the gateway has just these keys; return what it serves."""
+        found = await self.person.sees(
+            "Secret", self.compiled_ref, lambda each: set(as_served(each)) == set(ids)
+        )
+        return served(data_of(found))
+
+
+def data_of(secret: Manifest) -> dict[str, bytes]:
+    return {name: base64.b64decode(value) for name, value in secret["data"].items()}
+
+
+def as_served(secret: Manifest) -> dict[str, bytes]:
+    return {
+        name.removeprefix("key."): value
+        for name, value in data_of(secret).items()
+        if name.startswith("key.")
+    }
+
+
+@pytest.fixture
+async def shop(stage: Stage) -> Shop:
+    gates = await stage.namespace()
+    allowed = {"allowedNamespaces": {"matchLabels": {"domain": stage.name}}}
+    domain = await stage.domain()
+    await stage.identity(GATEWAY, gates, servesWebhooks=allowed)
+    await stage.identity(
+        "payments",
+        ports=[(HOOKS, 9443)],
+        accepts=[builders.accept(GATEWAY, HOOKS, namespace=gates)],
+    )
+    await stage.person.put(leading(namespace=stage.shop))
+    await stage.run()
+    await stage.person.ready(DOMAIN, domain)
+    await stage.person.ready(IDENTITY, Ref(gates, GATEWAY))
+    await stage.settled()
+    stage.requests.clear()
+    return Shop(stage, gates)
+
+
+async def test_an_endpoint_with_a_given_secret_costs_one_read_and_two_writes(shop: Shop) -> None:
+    await shop.give(main=ONE)
+    await shop.declare(endpoint("second"))  # and so the network is open
+    shop.stage.requests.clear()
+    await shop.declare(issued())
+    assert shop.stage.requests.reads == Counter({"secrets": 1})
+    # one for the gateway, and one for the target, which is told of the endpoint
+    assert shop.stage.requests.writes == Counter({"secrets": 2, "webhookendpoints": 1})
+    found = await shop.has("main")
+    assert found.endpoint.path == f"/{shop.stage.shop}/stripe-charges"
+    assert found.endpoint.target is not None
+    assert found.endpoint.target.host == f"payments.{shop.stage.shop}.svc"
+    shop.stage.requests.clear()
+    await shop.stage.look_again()
+    assert shop.stage.requests.made == []
+
+
+async def test_a_second_key_counts_at_once_and_the_first_is_taken_back(shop: Shop) -> None:
+    await shop.give(old=ONE)
+    await shop.declare(issued())
+    await shop.has("old")
+    await shop.give(old=ONE, new=TWO)
+    await shop.has("old", "new")
+    await shop.give(new=TWO)
+    await shop.has("new")
+    status = (await shop.person.the(KIND, shop.charges))["status"]
+    assert [key["id"] for key in status["keys"]] == ["new"]
+
+
+async def test_without_its_label_a_secret_is_read_no_more(shop: Shop) -> None:
+    await shop.give(main=ONE)
+    await shop.declare(issued())
+    labels = {"metadata": {"labels": {GIVEN_LABEL: None}}}
+    await shop.person.edit("Secret", shop.given, labels)
+    message = await shop.person.hears(KIND, shop.charges, "Ready", "SecretMissing", "False")
+    assert "create it, or label the one that is there" in message
+    found = await shop.has()
+    assert found.endpoint.target is None
+    world = shop.stage.operator.operator.engine.world
+    assert not world.knows(GIVEN, shop.given), "nothing of it is kept"
+    await shop.person.edit("Secret", shop.given, {"metadata": {"labels": {GIVEN_LABEL: "yes"}}})
+    await shop.person.ready(KIND, shop.charges)
+    assert (await shop.has("main")).endpoint.target is not None
+
+
+async def test_a_secret_that_was_never_given_is_never_read(shop: Shop) -> None:
+    """Else whoever may write an endpoint could use any Secret of the namespace."""
+    secret = builders.secret("stripe-signing", shop.stage.shop, main=ONE.encode())
+    await shop.person.put(secret)
+    await shop.declare(issued(), waits=False)
+    await shop.person.hears(KIND, shop.charges, "Ready", "SecretMissing", "False")
+    await shop.stage.settled()
+    assert shop.stage.requests.reads == Counter()
+    assert await shop.person.get("Secret", shop.compiled_ref) is None
+
+
+async def test_what_somebody_writes_there_by_hand_is_put_right_and_told_once(shop: Shop) -> None:
+    await shop.declare(endpoint())
+    before = await shop.person.the("Secret", shop.compiled_ref)
+    shop.stage.requests.clear()
+    mine = base64.b64encode(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").decode()
+    await shop.person.edit("Secret", shop.compiled_ref, {"data": {"key.mine": mine}})
+    await shop.person.sees(
+        "Secret",
+        shop.compiled_ref,
+        lambda each: (
+            each["data"] == before["data"]
+            and each["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+        ),
+    )
+    await shop.stage.settled()
+    assert shop.stage.requests.writes == Counter({"secrets": 1})
+    assert ("Repaired", "stripe-charges") in await shop.person.events(shop.stage.shop)
+    assert shop.stage.requests.events == 1
+
+
+async def test_a_foreign_secret_in_its_place_is_left_alone(shop: Shop) -> None:
+    foreign = builders.secret(shop.compiled_ref.name, shop.gates, mine=b"x")
+    await shop.person.put(foreign)
+    await shop.declare(endpoint(), waits=False)
+    message = await shop.person.hears(KIND, shop.charges, "GatewayConfigured", "Conflict", "False")
+    assert "is not Troth's and is never overwritten" in message
+    found = await shop.person.the("Secret", shop.compiled_ref)
+    assert data_of(found) == {"mine": b"x"}
+    await shop.person.delete("Secret", shop.compiled_ref)
+    await shop.stage.later(timedelta(minutes=2))
+    await shop.person.ready(KIND, shop.charges)
+
+
+async def test_what_the_gateway_has_goes_with_the_endpoint(shop: Shop) -> None:
+    await shop.declare(endpoint())
+    await shop.person.delete(KIND, shop.charges)
+    await shop.person.misses("Secret", shop.compiled_ref)
+
+
+async def test_also_with_one_that_went_while_the_operator_was_away(shop: Shop) -> None:
+    await shop.declare(endpoint())
+    await shop.stage.operator.stop()
+    await shop.person.delete(KIND, shop.charges)
+    assert await shop.person.get("Secret", shop.compiled_ref) is not None
+    await shop.stage.run()
+    await shop.person.misses("Secret", shop.compiled_ref)
+
+
+async def test_a_secret_of_troths_is_rotated_with_both_keys_good_until_the_new_one_is_used(
+    shop: Shop,
+) -> None:
+    await shop.declare(endpoint())
+    first = as_served(await shop.person.the("Secret", shop.compiled_ref))["k1"]
+    generation = (await shop.person.the(KIND, shop.charges))["metadata"]["generation"]
+    await shop.stage.later(timedelta(minutes=1))
+    now = shop.stage.clock.now()
+    await shop.person.put(
+        builders.rotation(KIND, "stripe-charges", shop.stage.shop, requestedAt=stamp(now))
+    )
+    await shop.has("k1", "k2")
+    assert as_served(await shop.person.the("Secret", shop.compiled_ref))["k1"] == first
+    told = await shop.person.sees(
+        "CredentialRotation",
+        Ref(shop.stage.shop, "stripe-charges-rotation"),
+        lambda each: (each.get("status") or {}).get("phase") == "Overlapping",
+    )
+    assert "no delivery was verified with k2 yet" in told["status"]["blockers"][0]
+    # as a gateway reports it
+    await shop.person.put(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": f"{GATEWAY}-webhook-keys",
+                "namespace": shop.gates,
+                "labels": {LABEL: GATEWAY},
+            },
+            "data": {
+                f"{shop.stage.shop}.stripe-charges": member({"k2": now + timedelta(seconds=5)})
+            },
+        }
+    )
+    await shop.has("k2")
+    after = await shop.person.sees(
+        KIND, shop.charges, lambda each: len(each["status"]["keys"]) == 1
+    )
+    assert after["status"]["keys"][0]["id"] == "k2"
+    assert after["metadata"]["generation"] == generation, "nobody has edited what it does"
+
+
+async def test_two_endpoints_of_one_name_are_two(shop: Shop) -> None:
+    """A namespace cannot take another's: the names of both are in where it is kept and served."""
+    other = await shop.stage.namespace()
+    await shop.declare(endpoint())
+    twin = changed(shop.through_here(endpoint()), "metadata.namespace", other)
+    await shop.person.put(twin)
+    there = Ref(other, "stripe-charges")
+    await shop.person.hears(KIND, there, "TargetReachable", "TargetMissing", "False")
+    await shop.person.delete(KIND, there)
+    await shop.person.misses("Secret", Ref(shop.gates, f"{other}.stripe-charges"))
+    assert await shop.person.get("Secret", shop.compiled_ref) is not None
+    assert condition(await shop.person.the(KIND, shop.charges), "Ready")["status"] == "True"
+
+
+async def test_an_operator_that_starts_anew_changes_nothing(shop: Shop) -> None:
+    await shop.give(main=ONE)
+    await shop.declare(issued())
+    await shop.declare(endpoint("second"))
+    await shop.stage.operator.stop()
+    await shop.stage.run()
+    await shop.stage.settled()
+    assert shop.stage.requests.writes == Counter()
+    assert shop.stage.requests.events == 0

@@ -1,0 +1,359 @@
+"""Where an endpoint stands, why, and what its gateway is told."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import DAY, NOW, Cluster, Manifest, stamp
+from tests.changing import changed
+from tests.webhook_builders import (
+    BASES,
+    INBOUND,
+    ONE,
+    TWO,
+    endpoint,
+    issued,
+    keys,
+    leading,
+    outbound,
+    report,
+)
+from tests.webhook_scene import accepts_gateway, gateway, namespaces, scene, target
+from troth.planning.webhook_steps import CompileEndpoint
+from troth.resources.references import Ref
+from troth.resources.webhook_endpoint_status import MOST_KEYS
+from troth.resources.webhook_schemes import SchemeName
+from troth.webhooks.endpoint import Endpoint, parse_endpoint
+from troth.world.keys import webhook_key
+
+CHARGES = webhook_key(Ref("shop", "stripe-charges"))
+COMPILED = "Secret", Ref("troth-gateway", "shop.stripe-charges")
+UNSIGNED = {"owner": "team", "reason": "their server is old"}
+
+
+def shop(*instead: Manifest) -> Cluster:
+    return Cluster.of(builders.authority_secret(), *scene(*instead), leading()).settle()
+
+
+def verdict(cluster: Cluster, type_: str = "Ready") -> tuple[str, str, str]:
+    found = cluster.condition(CHARGES, type_)
+    return found["status"], found["reason"], found.get("message", "")
+
+
+def told(cluster: Cluster) -> Endpoint:
+    """What the gateway should have, by the plan."""
+    (step,) = (each for each in cluster.plan(CHARGES).steps if isinstance(each, CompileEndpoint))
+    return parse_endpoint(step.document)
+
+
+MANY = {f"key-{number}": f"{ONE}-{number}" for number in range(MOST_KEYS + 1)}
+SHARED = target(accepts=[accepts_gateway(), builders.accept("checkout", "webhooks")])
+WHY: list[tuple[str, list[Manifest], str, str, str]] = [
+    # name, what is there instead, condition, reason, words of the sentence
+    ("no Secret", [issued()], "SecretAvailable", "SecretMissing", "label the one that is there"),
+    (
+        "a Secret without the label",
+        [issued(), builders.secret("stripe-signing", "shop", main=ONE.encode())],
+        "SecretAvailable",
+        "SecretMissing",
+        "with the label troth.dev/webhook-keys; create it, or label the one that is there with",
+    ),
+    (
+        "a Secret without keys",
+        [issued(), keys() | {"data": {}}],
+        "SecretAvailable",
+        "NoKeys",
+        "put the key that the sender issues into the Secret shop/stripe-signing",
+    ),
+    (
+        "a key of no use",
+        [issued(), keys(main=ONE, other="short")],
+        "SecretAvailable",
+        "KeyUnusable",
+        "cannot use what the Secret shop/stripe-signing has under other",
+    ),
+    (
+        "too many keys",
+        [issued(), keys(**MANY)],
+        "SecretAvailable",
+        "TooManyKeys",
+        "remove those that the sender uses no longer",
+    ),
+    (
+        "no gateway",
+        [endpoint(gateway={"name": "edge", "namespace": "edge"})],
+        "GatewayConfigured",
+        "GatewayMissing",
+        "there is no ServiceIdentity edge/edge; install the gateway",
+    ),
+    (
+        "a gateway that is none",
+        [endpoint(gateway={"name": "payments"})],
+        "GatewayConfigured",
+        "GatewayNotServing",
+        "add servesWebhooks to it",
+    ),
+    (
+        "a namespace that it does not serve",
+        [namespaces(webhooks="no")[-1]],
+        "GatewayConfigured",
+        "NamespaceNotAllowed",
+        "label the namespace as its servesWebhooks.allowedNamespaces asks",
+    ),
+    (
+        "roots that are none",
+        [
+            changed(
+                endpoint(),
+                f"{INBOUND}.source",
+                BASES["stripe"]["spec"]["inbound"]["source"],
+            )
+        ],
+        "GatewayConfigured",
+        "SourceInvalid",
+        "source.clientCertificate: ",
+    ),
+    (
+        "no target",
+        [endpoint(target=endpoint()["spec"]["inbound"]["target"] | {"identity": {"name": "nil"}})],
+        "TargetReachable",
+        "TargetMissing",
+        "there is no ServiceIdentity shop/nil; create it, or correct target",
+    ),
+    (
+        "no port",
+        [target(ports=["https"], accepts=[])],
+        "TargetReachable",
+        "PortUndeclared",
+        "declares no port webhooks",
+    ),
+    (
+        "no consent",
+        [target(accepts=[])],
+        "TargetReachable",
+        "NotAccepted",
+        "add {from: {name: troth-gateway, namespace: troth-gateway}, ports: [webhooks]}",
+    ),
+    ("a port of many", [SHARED], "TargetReachable", "PortShared", "give webhooks a port of their"),
+    (
+        "no Service",
+        [leading(target=8443)],
+        "TargetReachable",
+        "NoService",
+        "has a TCP port with targetPort 9443 (webhooks) and selects nothing but the pods of",
+    ),
+    (
+        "a port of another protocol",
+        [target(ports=[("webhooks", 9443, "UDP")])],
+        "TargetReachable",
+        "NoService",
+        "has a TCP port",
+    ),
+    (
+        "a Service that leads elsewhere as well",
+        [leading(selector={"tier": "web"})],
+        "TargetReachable",
+        "NoService",
+        "create one",
+    ),
+    (
+        "an end that has come",
+        [endpoint(scheme="GitLabToken", acceptUnsigned=UNSIGNED | {"expiresAt": stamp(NOW)})],
+        "UnsignedAccepted",
+        "UnsignedExpired",
+        "choose GitLab, with a signing token",
+    ),
+    (
+        "an end that is too far",
+        [
+            endpoint(
+                scheme="GitLabToken",
+                acceptUnsigned=UNSIGNED | {"expiresAt": stamp(NOW + 91 * DAY)},
+            )
+        ],
+        "UnsignedAccepted",
+        "UnsignedTooLong",
+        "at most 90 days ahead",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("instead", "type_", "reason", "words"),
+    [each[1:] for each in WHY],
+    ids=[each[0] for each in WHY],
+)
+def test_what_is_wrong_is_told_with_its_mend(
+    instead: list[Manifest], type_: str, reason: str, words: str
+) -> None:
+    cluster = shop(*instead)
+    if any(each["kind"] == "Service" for each in instead):
+        cluster.put(next(each for each in instead if each["kind"] == "Service"))
+        cluster.settle()
+    _, found, message = verdict(cluster, type_)
+    assert (found, words in message) == (reason, True), (found, message)
+    assert verdict(cluster)[:2] == ("False", reason)
+    assert cluster.condition(CHARGES, "Stalled")["status"] == "True"
+
+
+def test_all_in_place_is_ready_and_says_so_of_every_part() -> None:
+    cluster = shop()
+    for type_ in ("Ready", "SecretAvailable", "GatewayConfigured", "TargetReachable"):
+        assert verdict(cluster, type_)[0] == "True", type_
+
+
+def test_the_keys_that_are_of_use_are_tried_beside_one_that_is_not() -> None:
+    """Else whoever adds the next key with a slip of the pen would stop all deliveries."""
+    cluster = shop(issued(), keys(main=ONE, other="short"))
+    assert told(cluster).target is not None
+    (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
+    assert set(step.keys) == {"main"}
+
+
+def test_of_too_many_keys_those_that_are_tried_already_stay() -> None:
+    cluster = shop(issued(), keys(main=ONE))
+    cluster.put(keys(main=ONE, **MANY))
+    (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
+    assert set(step.keys) == {"main"}
+    cluster.put(keys(main=TWO, **MANY))
+    (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
+    assert step.keys == {}
+
+
+@pytest.mark.parametrize(
+    ("service", "address"),
+    [
+        (leading(), ("payments.shop.svc", 443)),
+        (leading(target="webhooks"), ("payments.shop.svc", 443)),
+        (leading(clusterIP="None"), ("payments.shop.svc", 9443)),
+        (leading("another"), ("another.shop.svc", 443)),
+    ],
+    ids=["by number", "by name", "headless", "the first by its name"],
+)
+def test_the_target_is_found_by_a_service(service: Manifest, address: tuple[str, int]) -> None:
+    cluster = shop()
+    cluster.put(service)
+    found = told(cluster).target
+    assert found is not None
+    assert (found.host, found.port) == address
+    assert found.spiffe_id == "spiffe://production.example/ns/shop/sa/payments"
+    assert (found.callee, found.path) == ("shop/payments", "/events/stripe")
+    assert found.workflow == "settle-charge"
+
+
+def test_the_gateway_is_told_all_that_is_declared() -> None:
+    declared = changed(BASES["hmac"], f"{INBOUND}.source", {"cidrs": ["203.0.113.0/24"]})
+    declared = changed(declared, f"{INBOUND}.tolerance", "30s")
+    found = told(shop(declared))
+    assert found.signing.described is not None
+    assert found.signing.described.model_dump(by_alias=True) == declared["spec"]["inbound"]["hmac"]
+    assert found.source.cidrs == ("203.0.113.0/24",)
+    assert (found.tolerance, found.replay_window) == (30, 24 * 3600)
+    assert (found.limits.body, found.limits.requests_per_second) == (256 * 1024, 50)
+    sns = told(shop(BASES["sns"])).signing
+    assert sns.topics == tuple(BASES["sns"]["spec"]["inbound"]["sns"]["topicARNs"])
+
+
+def test_unsigned_deliveries_end_at_their_end_also_at_the_gateway() -> None:
+    end = NOW + 20 * DAY
+    cluster = shop(
+        endpoint(scheme="GitLabToken", acceptUnsigned=UNSIGNED | {"expiresAt": stamp(end)})
+    )
+    assert told(cluster).accepts_unsigned_until == int(end.timestamp())
+    assert verdict(cluster, "UnsignedAccepted")[1] == "UntilItsEnd"
+    assert cluster.plan(CHARGES).due == end - 14 * DAY
+    cluster.now = end - 14 * DAY
+    assert verdict(cluster, "UnsignedAccepted")[:2] == ("True", "UnsignedEnding")
+    assert verdict(cluster)[0] == "True"
+    cluster.now = end
+    assert told(cluster).target is None
+    assert "taken until" in told(cluster).suspended
+
+
+def test_what_a_recorded_delivery_is_good_for_is_told() -> None:
+    def residual(manifest: Manifest) -> Any:
+        status = shop(manifest).plan(CHARGES).status
+        assert status is not None
+        return status["residualReplay"]
+
+    assert residual(endpoint()) == "none"
+    assert residual(endpoint(scheme="GitHub", replayWindow="48h")) == (
+        "GitHub signs no time: a delivery that somebody has recorded is let through once more "
+        "after 48h, when it is forgotten"
+    )
+    assert residual(endpoint(scheme="HMAC", hmac={"header": "X"})).startswith("HMAC signs no time")
+    assert residual(BASES["hmac"]) == "none"
+
+
+def test_an_outbound_endpoint_is_not_served_yet() -> None:
+    cluster = shop()
+    cluster.put(outbound("stripe-charges"))
+    assert verdict(cluster)[:2] == ("False", "Unsupported")
+    assert [type(step).__name__ for step in cluster.plan(CHARGES).steps] == ["Remove"]
+
+
+def test_keys_are_told_with_when_they_last_verified() -> None:
+    cluster = shop(issued(), keys(new=TWO, old=ONE))
+    cluster.put(report(old=NOW))
+    cluster.settle()
+    status = cluster.plan(CHARGES).status
+    assert status is not None
+    assert [(key["id"], key.get("lastVerified")) for key in status["keys"]] == [
+        ("new", None),
+        ("old", stamp(NOW)),
+    ]
+    cluster.drop("ConfigMap", Ref("troth-gateway", "troth-gateway-webhook-keys"))
+    status = cluster.plan(CHARGES).status
+    assert status is not None
+    assert status["keys"][1]["lastVerified"] == stamp(NOW), "a report that is lost is no news"
+    cluster.put(keys(new=TWO, old=f"{ONE}-anew"))
+    status = cluster.plan(CHARGES).status
+    assert status is not None
+    assert "lastVerified" not in status["keys"][1], "of another key under the same id it says none"
+
+
+def test_fingerprints_tell_keys_apart_and_nobody_can_guess_a_key_from_one() -> None:
+    """They are salted with what is only seen with the Secret itself."""
+    cluster = shop(issued(), keys(one=ONE, two=TWO))
+    more = scene(issued(), keys(one=ONE, two=TWO))
+    others = (builders.namespace("one"), builders.namespace("more"))
+    again = Cluster.of(*others, *more)  # and so every uid is another
+    shown = [
+        key["fingerprint"]
+        for each in (cluster, again)
+        for key in (each.plan(CHARGES).status or {})["keys"]
+    ]
+    assert len(set(shown)) == 4
+    assert json.dumps(shown).find(ONE) == -1
+
+
+def test_a_report_of_another_gateway_counts_for_nothing() -> None:
+    cluster = shop(issued(), keys(main=ONE))
+    made = report(main=NOW)
+    cluster.put({**made, "metadata": made["metadata"] | {"namespace": "edge"}})
+    status = cluster.plan(CHARGES).status
+    assert status is not None
+    assert "lastVerified" not in status["keys"][0]
+
+
+@pytest.mark.parametrize("scheme", list(SchemeName))
+def test_no_scheme_goes_without_a_word_on_its_secret(scheme: SchemeName) -> None:
+    more = {
+        SchemeName.HMAC: {"hmac": {"header": "X"}},
+        SchemeName.SNS: {"sns": BASES["sns"]["spec"]["inbound"]["sns"]},
+        SchemeName.GITLAB_TOKEN: {
+            "acceptUnsigned": UNSIGNED | {"expiresAt": stamp(NOW + timedelta(days=30))}
+        },
+    }.get(scheme, {})
+    made = shop(issued(scheme, **more))
+    assert verdict(made, "SecretAvailable")[1] == "SecretMissing"
+
+
+def test_a_gateway_that_is_not_there_leaves_the_target_unjudged() -> None:
+    cluster = shop(endpoint(gateway={"name": "edge", "namespace": "edge"}))
+    assert verdict(cluster, "TargetReachable")[0] == "Unknown"
+    cluster.put(gateway("edge", "edge"))
+    assert verdict(cluster, "TargetReachable")[:2] == ("False", "NotAccepted")

@@ -1,0 +1,472 @@
+"""An endpoint is made known to its gateway with few requests, kept so, and taken back with it."""
+
+import asyncio
+import base64
+import copy
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import HOUR, NOW, Manifest, stamp
+from tests.reconcile.serving import Crashed, Running, Server, converge, running
+from tests.webhook_builders import ONE, TWO, endpoint, issued, keys, leading, outbound, report
+from tests.webhook_scene import gateway, namespaces, scene, target
+from troth.cluster.errors import ApiError
+from troth.resources.references import Ref
+from troth.webhooks.endpoint import Endpoint, parse_endpoint
+from troth.webhooks.gateway.routes import served
+from troth.webhooks.schemes.choosing import usable_for
+from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.scheme import Stamp
+
+CHARGES = Ref("shop", "stripe-charges")
+WEBHOOK = "WebhookEndpoint", CHARGES
+MADE = "Secret", Ref("shop", "stripe-charges-webhook")
+GIVEN = "Secret", Ref("shop", "stripe-signing")
+WRITES = 14
+"""All that is written for a shop with a webhook."""
+COMPILED = "Secret", Ref("troth-gateway", "shop.stripe-charges")
+ROTATION = "CredentialRotation", Ref("shop", "stripe-charges-rotation")
+
+
+class Counting(Server):
+    """Counts what is read."""
+
+    def __init__(self, objects: Iterable[Manifest] = ()) -> None:
+        super().__init__(objects)
+        self.reads: list[Any] = []
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        self.reads.append((kind, ref))
+        return await super().get(kind, ref)
+
+
+def shop(*instead: Manifest) -> Counting:
+    return Counting([*scene(*instead), leading()])
+
+
+@asynccontextmanager
+async def settled(*instead: Manifest) -> AsyncIterator[tuple[Counting, Running]]:
+    """A shop in which everything is in place, and an engine that has seen all of it."""
+    server = shop(*instead)
+    async with running(server, due=True) as it:
+        await it.settle()
+        server.log.clear()
+        server.reads.clear()
+        server.events.clear()
+        yield server, it
+
+
+def data(manifest: Manifest) -> dict[str, bytes]:
+    return {name: base64.b64decode(value) for name, value in manifest["data"].items()}
+
+
+def compiled(server: Server) -> Endpoint:
+    return parse_endpoint(data(server.objects[COMPILED])["endpoint.json"])
+
+
+def tried(server: Server) -> dict[str, bytes]:
+    """The keys that the gateway has, as it reads them."""
+    found = data(server.objects[COMPILED])
+    served(found)  # it is served as a whole, or not at all
+    return {name[4:]: value for name, value in found.items() if name.startswith("key.")}
+
+
+def ready(server: Server, type_: str = "Ready") -> tuple[str, str]:
+    condition = server.condition("WebhookEndpoint", CHARGES, type_)
+    return condition["status"], condition["reason"]
+
+
+def written(server: Server) -> list[tuple[str, str]]:
+    return sorted((kind, ref.name) for kind, ref in server.log)
+
+
+# What it costs
+
+
+async def test_a_new_endpoint_costs_one_read_and_two_writes() -> None:
+    async with settled(issued(), keys()) as (server, it):
+        await it.put(issued(name="second"))
+        assert server.reads == [GIVEN]
+        assert written(server) == [
+            ("Secret", "payments-identity"),  # the target's: it is told of the endpoint
+            ("Secret", "shop.second"),
+            ("WebhookEndpoint", "second"),
+        ]
+
+
+async def test_and_a_third_where_troth_makes_the_secret() -> None:
+    async with settled(issued(), keys()) as (server, it):
+        await it.put(endpoint("second"))
+        assert len(server.reads) == 1
+        assert written(server)[1:] == [
+            ("Secret", "second-webhook"),
+            ("Secret", "shop.second"),
+            ("WebhookEndpoint", "second"),
+        ]
+
+
+@pytest.mark.parametrize("declared", [endpoint(), issued(), outbound()])
+async def test_what_is_in_place_costs_nothing(declared: Manifest) -> None:
+    server = shop(declared, keys())
+    await converge(server)
+    server.log.clear()
+    server.events.clear()
+    server.reads.clear()
+    await converge(server)
+    assert (server.log, server.events, server.reads) == ([], [], [])
+
+
+async def test_what_changes_at_an_identity_that_is_none_of_it_costs_an_endpoint_nothing() -> None:
+    async with settled() as (server, it):
+        await it.put(builders.identity("other"))
+        assert "shop.stripe-charges" not in {name for _, name in written(server)}
+        assert server.reads == []
+
+
+# What the gateway has
+
+
+async def test_the_gateway_can_serve_what_was_compiled() -> None:
+    async with settled() as (server, _):
+        found, made = served(data(server.objects[COMPILED])), data(server.objects[MADE])
+        delivery = Delivery("POST", b"/shop/stripe-charges", (), b'{"a": 1}')
+        now = int(NOW.timestamp())
+        key = found.scheme.key("k1", made["k1"])
+        signed = found.scheme.sign(delivery, key, Stamp(now, "msg_1"))
+        assert found.scheme.verify(signed, found.keys, now, 300).key_id == "k1"
+        assert found.endpoint.target is not None
+        assert (found.endpoint.target.host, found.endpoint.target.port) == (
+            "payments.shop.svc",
+            443,
+        )
+        assert found.endpoint.path == "/shop/stripe-charges"
+        assert ready(server) == ("True", "InPlace")
+
+
+async def test_a_compiled_secret_is_found_by_its_gateway_and_is_nobody_elses() -> None:
+    async with settled() as (server, _):
+        metadata = server.objects[COMPILED]["metadata"]
+        assert metadata["labels"]["troth.dev/webhook-gateway"] == "troth-gateway"
+        assert server.objects[COMPILED]["type"] == "troth.dev/webhook"
+        assert "ownerReferences" not in metadata, "its owner is in another namespace"
+        assert server.objects[MADE]["metadata"]["ownerReferences"][0]["name"] == "stripe-charges"
+
+
+async def test_a_second_key_of_the_senders_counts_at_once() -> None:
+    async with settled(issued(), keys(old=ONE)) as (server, it):
+        await it.put(keys(old=ONE, new=TWO))
+        assert tried(server) == {"old": ONE.encode(), "new": TWO.encode()}
+        assert [key["id"] for key in server.objects[WEBHOOK]["status"]["keys"]] == ["new", "old"]
+        await it.put(keys(new=TWO))
+        assert tried(server) == {"new": TWO.encode()}
+
+
+async def test_a_key_that_is_another_by_now_is_not_copied_in_its_place() -> None:
+    """Between the watch and the read somebody may have written the Secret."""
+    async with settled(issued(), keys(main=ONE)) as (server, it):
+        server.put(keys(main=TWO))  # the watch is late
+        await it.put(issued(limits={"body": "1Ki"}))
+        assert tried(server) == {"main": ONE.encode()}
+        it.engine.observe(copy.deepcopy(server.objects[GIVEN]))
+        await it.settle()
+        assert tried(server) == {"main": TWO.encode()}
+
+
+async def test_what_the_gateway_has_is_changed_by_hand_put_right_and_told_once() -> None:
+    async with settled() as (server, it):
+        before = copy.deepcopy(server.objects[COMPILED]["data"])
+        broken = copy.deepcopy(server.objects[COMPILED])
+        broken["data"]["key.mine"] = base64.b64encode(b"whsec_" + 8 * b"AAAA").decode()
+        await it.put(broken)
+        assert server.objects[COMPILED]["data"] == before
+        assert server.reasons() == ["Repaired"]
+        assert written(server) == [("Secret", "shop.stripe-charges")]
+
+
+@pytest.mark.parametrize("how", ["document", "key", "label", "annotation"])
+async def test_whatever_is_changed_of_it_is_put_right(how: str) -> None:
+    async with settled() as (server, it):
+        before = copy.deepcopy(server.objects[COMPILED])
+        broken = copy.deepcopy(before)
+        match how:
+            case "document":
+                broken["data"]["endpoint.json"] = "e30="
+            case "key":
+                broken["data"]["key.k1"] = base64.b64encode(b"whsec_" + 8 * b"AAAA").decode()
+            case "label":
+                broken["metadata"]["labels"]["troth.dev/webhook-gateway"] = "other"
+            case _:
+                broken["metadata"]["annotations"]["troth.dev/webhook-keys"] = "{}"
+        await it.put(broken)
+        for part in ("labels", "annotations"):
+            assert server.objects[COMPILED]["metadata"][part] == before["metadata"][part]
+        assert server.objects[COMPILED]["data"] == before["data"]
+        assert server.reasons() == ["Repaired"]
+
+
+async def test_a_changed_declaration_is_no_repair() -> None:
+    async with settled() as (server, it):
+        await it.put(endpoint(limits={"body": "1Ki"}))
+        assert compiled(server).limits.body == 1024
+        assert server.reasons() == []
+
+
+# Withdrawn
+
+
+@pytest.mark.parametrize(
+    "withdrawn",
+    [
+        lambda it: it.drop(*GIVEN),
+        lambda it: it.put(keys() | {"data": {}}),
+    ],
+    ids=["deleted, or its label taken off", "emptied"],
+)
+async def test_a_key_that_is_taken_back_verifies_no_more(withdrawn: Any) -> None:
+    async with settled(issued(), keys()) as (server, it):
+        await withdrawn(it)
+        assert tried(server) == {}
+        assert compiled(server).target is None
+        assert ready(server)[0] == "False"
+
+
+@pytest.mark.parametrize("gone", ["endpoint", "gateway", "leave"])
+async def test_what_a_gateway_has_goes_with_what_it_was_for(gone: str) -> None:
+    async with settled() as (server, it):
+        match gone:
+            case "endpoint":
+                await it.drop(*WEBHOOK)
+            case "gateway":
+                await it.drop("ServiceIdentity", Ref("troth-gateway", "troth-gateway"))
+            case _:
+                await it.put(namespaces(webhooks="no")[-1])
+        assert COMPILED not in server.objects
+
+
+async def test_also_when_the_endpoint_went_while_nobody_watched() -> None:
+    server = shop()
+    await converge(server)
+    del server.objects[WEBHOOK]
+    async with running(server) as it:
+        it.engine.queue.add(it.engine.world.webhooks.everything())
+        await it.settle()
+    assert COMPILED not in server.objects
+
+
+async def test_an_endpoint_that_moves_to_another_gateway_leaves_nothing_at_the_first() -> None:
+    edge = gateway("edge", "edge")
+    accepted = [builders.accept("edge", "webhooks", namespace="edge")]
+    async with settled(edge) as (server, it):
+        await it.put(target(accepts=accepted))
+        await it.put(endpoint(gateway={"name": "edge", "namespace": "edge"}))
+        assert COMPILED not in server.objects
+        assert ("Secret", Ref("edge", "shop.stripe-charges")) in server.objects
+        assert ready(server) == ("True", "InPlace")
+
+
+async def test_while_the_edge_is_not_live_the_gateway_puts_deliveries_off() -> None:
+    async with settled() as (server, it):
+        await it.put(target(accepts=[]))
+        assert compiled(server).target is None
+        assert "payments does not accept troth-gateway" in compiled(server).suspended
+        assert tried(server), "a sender is still told from others"
+        assert ready(server) == ("False", "NotAccepted")
+        await it.put(target())
+        assert compiled(server).target is not None
+        assert ready(server) == ("True", "InPlace")
+
+
+async def test_an_identity_that_cannot_be_read_changes_nothing_at_the_gateway() -> None:
+    """What was opened stays open and nothing else opens, until somebody mends it."""
+    async with settled() as (server, it):
+        before = server.objects[COMPILED]
+        broken = copy.deepcopy(target())
+        broken["spec"]["authentication"] = {}
+        await it.put(broken)
+        assert server.objects[COMPILED] == before
+        spoilt = copy.deepcopy(gateway())
+        spoilt["spec"]["authentication"] = {}
+        await it.put(spoilt)
+        assert server.objects[COMPILED] == before
+        assert ready(server, "GatewayConfigured") == ("False", "GatewayInvalid")
+
+
+async def test_a_foreign_secret_in_its_place_is_never_overwritten() -> None:
+    foreign = builders.secret("shop.stripe-charges", "troth-gateway", mine=b"x")
+    server = shop(foreign)
+    stored = copy.deepcopy(server.objects[COMPILED])
+    async with running(server) as it:
+        await it.settle()
+        assert server.objects[COMPILED] == stored
+        assert ready(server, "GatewayConfigured") == ("False", "Conflict")
+        await it.drop(*COMPILED)
+        await it.clock.move_to(NOW + timedelta(minutes=2))
+        it.engine.queue.add(it.engine.world.webhooks.everything())
+        await it.settle()
+        assert ready(server) == ("True", "InPlace")
+
+
+async def test_a_refused_write_is_told_and_what_the_gateway_has_stays() -> None:
+    async with settled() as (server, it):
+        before = copy.deepcopy(server.objects[COMPILED])
+        server.refuses = lambda place: (
+            ApiError(403, "Forbidden", "quota") if place == COMPILED else None
+        )
+        it.engine.observe(server.put(endpoint(limits={"body": "1Ki"})))
+        while ready(server, "GatewayConfigured")[1] == "Configured":  # noqa: ASYNC110 - one worker
+            await asyncio.sleep(0.01)
+        assert ready(server, "GatewayConfigured") == ("False", "WriteRefused")
+        assert server.objects[COMPILED] == before
+
+
+@pytest.mark.parametrize("after", range(1, 16))
+async def test_a_crash_after_any_write_leaves_what_the_next_run_completes(after: int) -> None:
+    server = shop()
+    server.crash_after = after
+    crashed = False
+    try:
+        await converge(server)
+    except Crashed:
+        crashed = True
+    made = copy.deepcopy(server.objects.get(MADE))
+    server.crash_after = 0
+    await converge(server)
+    assert ready(server) == ("True", "InPlace")
+    assert set(tried(server)) == {"k1"}
+    assert tried(server)["k1"] == data(server.objects[MADE])["k1"]
+    assert made is None or data(made) == data(server.objects[MADE]), "a good key is not made anew"
+    server.log.clear()
+    await converge(server)
+    assert server.log == []
+    assert crashed or after > WRITES
+
+
+# Rotation
+
+
+async def test_a_rotation_adds_a_key_and_drops_the_old_one_once_the_new_one_is_in_use() -> None:
+    async with settled() as (server, it):
+        first = data(server.objects[MADE])["k1"]
+        generation = server.objects[WEBHOOK]["metadata"]["generation"]
+        await it.clock.move_to(NOW + HOUR)
+        await it.put(
+            builders.rotation(
+                "WebhookEndpoint", "stripe-charges", overlap="24h", requestedAt=stamp(NOW + HOUR)
+            )
+        )
+        assert set(tried(server)) == {"k1", "k2"}
+        assert tried(server)["k1"] == first
+        states = {key["id"]: key["state"] for key in server.objects[WEBHOOK]["status"]["keys"]}
+        assert states == {"k1": "Retiring", "k2": "Current"}
+        rotation = server.objects[ROTATION]["status"]
+        assert rotation["phase"] == "Overlapping"
+        assert rotation["lastRotated"] == stamp(NOW + HOUR)
+        assert rotation["blockers"] == [
+            (
+                "no delivery was verified with k2 yet; give the sender what the Secret "
+                "shop/stripe-charges-webhook has under k2"
+            )
+        ]
+        # however long that takes
+        await it.clock.move_to(NOW + 100 * HOUR)
+        await it.settle()
+        assert set(tried(server)) == {"k1", "k2"}
+        await it.put(report(k1=NOW + HOUR, k2=NOW + 99 * HOUR))
+        assert set(tried(server)) == {"k2"}
+        assert set(data(server.objects[MADE])) == {"k2"}
+        status = server.objects[WEBHOOK]["status"]
+        assert status["keys"][0]["lastVerified"] == stamp(NOW + 99 * HOUR)
+        assert server.objects[ROTATION]["status"]["phase"] == "Idle"
+        assert server.objects[WEBHOOK]["metadata"]["generation"] == generation
+
+
+async def test_the_old_key_stays_for_the_overlap_also_when_the_new_one_is_in_use() -> None:
+    async with settled() as (server, it):
+        await it.clock.move_to(NOW + HOUR)
+        await it.put(
+            builders.rotation(
+                "WebhookEndpoint", "stripe-charges", overlap="24h", requestedAt=stamp(NOW + HOUR)
+            )
+        )
+        await it.put(report(k2=NOW + HOUR))
+        assert set(tried(server)) == {"k1", "k2"}
+        (until,) = (
+            key["until"] for key in server.objects[WEBHOOK]["status"]["keys"] if "until" in key
+        )
+        assert until == stamp(NOW + 25 * HOUR)
+        await it.clock.move_to(NOW + 26 * HOUR)
+        await asyncio.sleep(0.05)
+        await it.settle()
+        assert set(tried(server)) == {"k2"}
+
+
+async def test_what_a_key_did_before_it_was_made_proves_nothing_of_it() -> None:
+    """A report may be of a key of the same id, in a Secret that was deleted since."""
+    async with settled() as (server, it):
+        await it.clock.move_to(NOW + HOUR)
+        await it.put(report(k2=NOW))
+        await it.put(
+            builders.rotation("WebhookEndpoint", "stripe-charges", requestedAt=stamp(NOW + HOUR))
+        )
+        assert set(tried(server)) == {"k1", "k2"}
+
+
+async def test_what_the_sender_issues_is_not_rotated() -> None:
+    rotation = builders.rotation("WebhookEndpoint", "stripe-charges", every="24h")
+    async with settled(issued(), keys(), rotation) as (server, it):
+        ready_ = server.condition(*ROTATION, "Ready")
+        assert (ready_["status"], ready_["reason"]) == ("False", "ProviderIssued")
+        assert "beside the one before" in ready_["message"]
+        await it.clock.move_to(NOW + 48 * HOUR)
+        await it.settle()
+        assert written(server) == []
+
+
+async def test_a_key_is_made_for_another_scheme_and_the_useless_one_goes() -> None:
+    async with settled(endpoint(scheme="GitHub")) as (server, it):
+        await it.put(endpoint())
+        assert set(tried(server)) == {"k2"}
+        assert ready(server) == ("True", "InPlace")
+
+
+@pytest.mark.parametrize(
+    "scheme", ["StandardWebhooks", "GitHub", "GitLab", "Bitbucket", "HMAC", "GitLabToken"]
+)
+async def test_a_key_is_made_as_the_scheme_takes_it(scheme: str) -> None:
+    more: dict[str, Any] = {
+        "HMAC": {"hmac": {"header": "X-Signature"}},
+        "GitLabToken": {
+            "acceptUnsigned": {
+                "owner": "team",
+                "reason": "old server",
+                "expiresAt": stamp(NOW + 30 * builders.DAY),
+            }
+        },
+    }.get(scheme, {})
+    async with settled(endpoint(scheme=scheme, **more)) as (server, _):
+        assert scheme in usable_for(data(server.objects[MADE])["k1"])
+        assert ready(server) == ("True", "InPlace")
+
+
+async def test_no_two_keys_are_alike() -> None:
+    async with settled(endpoint("second")) as (server, _):
+        other = data(server.objects["Secret", Ref("shop", "second-webhook")])
+        assert data(server.objects[MADE])["k1"] != other["k1"]
+
+
+async def test_nothing_of_a_key_is_told_anywhere() -> None:
+    async with settled(issued(), keys(main="hunter2-hunter2")) as (server, it):
+        told = [each for (kind, _), each in server.objects.items() if kind != "Secret"]
+        metadata = [
+            each["metadata"] for (kind, _), each in server.objects.items() if kind == "Secret"
+        ]
+        shown = json.dumps([*told, *metadata, *server.events], default=str)
+        assert "hunter2" not in shown
+        assert base64.b64encode(b"hunter2-hunter2").decode() not in shown
+        assert "hunter2" not in repr(it.engine.world.webhooks.given)

@@ -1,0 +1,173 @@
+"""Nobody is forgotten when anything changes that webhooks depend on.
+
+Every endpoint, identity and rotation is planned before and after every change.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import builders
+from tests.builders import NOW, Cluster, Manifest, stamp
+from tests.changing import changed
+from tests.strategies import fewer, half, often, sometimes
+from tests.webhook_builders import INBOUND, ONE, TWO, endpoint, issued, keys, leading, report
+from tests.webhook_scene import GATEWAY, HOOKS, SERVED, accepts_gateway, gateway, scene, target
+from tests.world.test_invalidation import broken
+from troth.planning.planner import plan
+from troth.reconcile.execute import needed
+from troth.resources.references import Ref
+from troth.world.keys import Key, Keys, domain_key, identity_key, webhook_key
+from troth.world.rotations import rotation_key
+
+ENDPOINTS = ("stripe-charges", "second", "a.b")
+GATEWAYS = (Ref(GATEWAY, GATEWAY), Ref("edge", "edge"))
+EVERYBODY: list[Key] = [
+    *(webhook_key(Ref("shop", name)) for name in ENDPOINTS),
+    *(rotation_key(Ref("shop", f"{name}-rotation")) for name in ENDPOINTS),
+    *map(identity_key, (*GATEWAYS, Ref("shop", "payments"), Ref("shop", "other"))),
+    domain_key("production"),
+]
+
+
+def everything_said(cluster: Cluster) -> dict[Key, Any]:
+    return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
+
+
+def watched(cluster: Cluster, told: str, change: Callable[..., Keys], *what: Any) -> None:
+    """Make a change and hold the world to its word."""
+    before = everything_said(cluster)
+    named = change(*what)
+    after = everything_said(cluster)
+    forgotten = [str(key) for key in EVERYBODY if before[key] != after[key] and key not in named]
+    assert not forgotten, f"{told}: {forgotten}"
+
+
+names = st.sampled_from(ENDPOINTS)
+
+
+@st.composite
+def some_endpoint(draw: st.DrawFn) -> Manifest:
+    name = draw(names)
+    made = draw(st.sampled_from((endpoint(name), issued(name=name), issued("GitHub", name=name))))
+    if draw(sometimes):
+        made = changed(made, f"{INBOUND}.gateway", {"name": "edge", "namespace": "edge"})
+    if draw(sometimes):
+        place = draw(st.sampled_from(("identity.name", "port", "workflow")))
+        made = changed(made, f"{INBOUND}.target.{place}", "other")
+    return broken(made) if draw(sometimes) else made
+
+
+@st.composite
+def some_target(draw: st.DrawFn) -> Manifest:
+    accepted = [accepts_gateway()] if draw(often) else []
+    if draw(half):
+        accepted.append(accepts_gateway(name="edge", namespace="edge"))
+    spec: Manifest = {"accepts": accepted}
+    if draw(sometimes):
+        spec["ports"] = [(HOOKS, draw(st.sampled_from((9443, 8443))))]
+    if draw(sometimes):
+        spec["account"] = draw(st.sampled_from(("payments", "other")))
+    if draw(sometimes):
+        spec["pods"] = {"matchLabels": {"app": draw(st.sampled_from(("payments", "other")))}}
+    made = target(**spec)
+    return broken(made) if draw(sometimes) else made
+
+
+@st.composite
+def some_gateway(draw: st.DrawFn) -> Manifest:
+    ref = draw(st.sampled_from(GATEWAYS))
+    served: dict[str, Any] = {"servesWebhooks": SERVED} if draw(often) else {}
+    made = builders.identity(ref.name, ref.namespace, **served)
+    return broken(made) if draw(sometimes) else made
+
+
+@st.composite
+def some_namespace(draw: st.DrawFn) -> Manifest:
+    labels = {"webhooks": "yes"} if draw(often) else {}
+    if draw(often):
+        labels["domain"] = "production"
+    made = builders.namespace(draw(st.sampled_from(("shop", GATEWAY, "edge"))), **labels)
+    if draw(half):
+        made["metadata"]["deletionTimestamp"] = stamp(NOW)
+    return made
+
+
+@st.composite
+def some_secret(draw: st.DrawFn) -> Manifest:
+    texts = draw(st.dictionaries(st.sampled_from("ab"), st.sampled_from((ONE, TWO, "short"))))
+    made = keys(**texts) if texts else keys() | {"data": {}}
+    if draw(sometimes):
+        made["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "troth"
+    return made
+
+
+others = st.sampled_from((("payments", 9443), ("payments", 8443), ("second", "webhooks")))
+anything = st.one_of(
+    some_endpoint(),
+    some_endpoint(),
+    some_target(),
+    some_gateway(),
+    some_namespace(),
+    some_secret(),
+    st.builds(lambda to: leading(to[0], target=to[1]), others),
+    st.builds(lambda name, key: report(f"shop.{name}", **{key: NOW}), names, st.sampled_from("ab")),
+    st.builds(
+        lambda name: builders.rotation("WebhookEndpoint", name, requestedAt=stamp(NOW)), names
+    ),
+    st.sampled_from((builders.domain(), broken(builders.domain()), builders.identity("other"))),
+)
+
+
+@fewer(2)
+@given(st.data())
+def test_everybody_of_whom_something_else_is_said_is_named(data: st.DataObject) -> None:
+    more = [gateway("edge", "edge"), issued("GitHub", name="second"), keys(a=ONE), leading()]
+    cluster = Cluster.of(builders.authority_secret(), *scene(*more)).settle()
+    for _ in range(data.draw(st.integers(1, 8))):
+        _change(cluster, data)
+
+
+def _change(cluster: Cluster, data: st.DataObject) -> None:
+    match data.draw(st.sampled_from(("put", "put", "put", "drop", "visit", "visit", "hand"))):
+        case "put":
+            made = data.draw(anything)
+            watched(cluster, f"put {made['kind']} {Ref.of(made)}", cluster.put, made)
+        case "drop":
+            place = data.draw(st.sampled_from(sorted(cluster.objects)))
+            watched(cluster, f"drop {place}", cluster.drop, *place)
+        case "visit":
+            _visit(cluster, data.draw(st.sampled_from(EVERYBODY)))
+        case _:
+            _touch(cluster, data)
+
+
+def _visit(cluster: Cluster, key: Key) -> None:
+    for step in needed(cluster.plan(key), cluster.world):
+        told = f"{type(step).__name__} for {key}"
+        watched(cluster, told, lambda step=step: cluster.carry_out(step) | {key})
+
+
+def _touch(cluster: Cluster, data: st.DataObject) -> None:
+    """Somebody changes a Secret of Troth's by hand."""
+    there = [
+        place
+        for place, each in sorted(cluster.objects.items())
+        if place[0] == "Secret" and str(each.get("type")).startswith("troth.dev/webhook")
+    ]
+    if not there:
+        return
+    touched = copy.deepcopy(cluster.objects[data.draw(st.sampled_from(there))])
+    match data.draw(st.sampled_from(("data", "labels", "annotations", "type"))):
+        case "data":
+            touched["data"] = {"key.a": "AAAA"}
+        case "labels":
+            touched["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "troth"}
+        case "annotations":
+            touched["metadata"]["annotations"] = {}
+        case _:
+            touched["type"] = "Opaque"
+    watched(cluster, f"touch {Ref.of(touched)}", cluster.put, touched)
