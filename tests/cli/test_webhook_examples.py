@@ -1,0 +1,39 @@
+"""examples/webhooks: complete by itself, and says what to do where the sender issues a secret."""
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from troth.cli.main import app
+
+FOLDER = Path(__file__).parents[2] / "examples" / "webhooks"
+
+
+def planned(*files: Path) -> list[str]:
+    named = [argument for file in files for argument in ("-f", str(file))]
+    return CliRunner().invoke(app, ["plan", *named]).output.splitlines()
+
+
+def test_the_gateway_is_told_of_the_endpoint_and_may_call_its_target() -> None:
+    lines = planned(FOLDER)
+    assert "+ Secret shop/orders-webhook" in lines
+    assert "+ Secret troth-gateway/shop.orders" in lines
+    assert "    troth-gateway/troth-gateway → shop/payments:webhooks" in lines
+    assert "    +  path: /shop/orders" in lines
+    assert "    +    host: payments.shop.svc" in lines
+
+
+def test_no_key_is_shown() -> None:
+    assert "whsec_" not in "\n".join(planned(FOLDER))
+
+
+def test_two_runs_show_the_same_although_keys_are_made() -> None:
+    assert planned(FOLDER) == planned(FOLDER)
+
+
+def test_all_that_needs_attention_is_the_secret_of_the_senders() -> None:
+    lines = planned(FOLDER)
+    attention = lines[lines.index("Needs attention") + 1 : -1]
+    assert [line.strip().split(": ")[:2] for line in attention] == [
+        ["WebhookEndpoint shop/stripe-charges", "SecretMissing"]
+    ]
