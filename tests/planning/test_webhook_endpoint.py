@@ -357,3 +357,10 @@ def test_a_gateway_that_is_not_there_leaves_the_target_unjudged() -> None:
     assert verdict(cluster, "TargetReachable")[0] == "Unknown"
     cluster.put(gateway("edge", "edge"))
     assert verdict(cluster, "TargetReachable")[:2] == ("False", "NotAccepted")
+
+
+def test_what_is_said_of_an_endpoint_does_not_depend_on_another() -> None:
+    cluster = shop(target(accepts=[]))
+    before = verdict(cluster)
+    cluster.put(endpoint("another"))
+    assert verdict(cluster) == before

@@ -126,8 +126,17 @@ def target_is_there(view: WebhookView) -> Fault | None:
 
 def edge_is_live(view: WebhookView) -> Fault | None:
     """Gateway and target agree, and nothing else stands in the way of the call."""
-    edge = view.edge
-    return None if edge.state is EdgeState.LIVE else Fault(edge.reason, edge.message)
+    edge, gateway = view.edge, view.gateway_ref
+    if edge.state is EdgeState.LIVE:
+        return None
+    if edge.reason != "NotAccepted":
+        return Fault(edge.reason, edge.message)
+    # in words that do not depend on which other endpoints there are
+    named = (
+        f"{{from: {{name: {gateway.name}, namespace: {gateway.namespace}}}, ports: [{edge.port}]}}"
+    )
+    message = f"{edge.callee} does not accept {gateway} on {edge.port}; add {named} to its accepts"
+    return Fault(edge.reason, message)
 
 
 def service_leads_there(view: WebhookView) -> Fault | None:
