@@ -23,6 +23,7 @@ from benchmarks import (
     restart,
     rotation,
     view,
+    webhooks,
 )
 from benchmarks.tables import tables
 from troth.cli.logs import LogFormat, configure
@@ -42,6 +43,8 @@ class Benchmark(StrEnum):
     ISSUER = "issuer"
     VIEW = "view"
     BROKERS = "brokers"
+    WEBHOOKS = "webhooks"
+    WEBHOOK_MEMORY = "webhook-memory"
 
 
 REPORTS = {
@@ -56,6 +59,8 @@ REPORTS = {
     Benchmark.ISSUER: issuer.reports,
     Benchmark.VIEW: view.reports,
     Benchmark.BROKERS: brokers.reports,
+    Benchmark.WEBHOOKS: webhooks.reports,
+    Benchmark.WEBHOOK_MEMORY: webhooks.memory_reports,
 }
 
 

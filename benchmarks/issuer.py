@@ -7,7 +7,6 @@ another, with kept connections and certificates. They take turns.
 import base64
 import gzip
 import json
-import os
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from benchmarks import issuing
+from benchmarks.cores import cores, on, processor_seconds
 from benchmarks.domain import ISSUER, NAME, Domain, identity, write_tls
 from benchmarks.figures import Comparison, Figure, Report
 from benchmarks.issuing import ANSWER, FLOOR, KEY, SECRET, TROTH
@@ -61,10 +61,10 @@ class Side:
 
     def take_turn(self) -> None:
         """Take a round of tokens."""
-        before, asked = _processor_seconds(self.pid), time.process_time()
+        before, asked = processor_seconds(self.pid), time.process_time()
         self.clock.append(self.load.take(TOKENS))
         self.asking.append(time.process_time() - asked)
-        self.processor.append(_processor_seconds(self.pid) - before)
+        self.processor.append(processor_seconds(self.pid) - before)
 
 
 def reports() -> Iterator[Report]:
@@ -72,7 +72,7 @@ def reports() -> Iterator[Report]:
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         directory = Path(place)
         caller = _prepare(directory)
-        stack.enter_context(_on(_cores()[1]))
+        stack.enter_context(on(cores()[1]))
         tether = stack.enter_context(Tether(_made(directory / "running")))
         troth = stack.enter_context(_side(tether, TROTH, directory, caller))
         (directory / ANSWER).write_text(json.dumps(troth.load.once()))
@@ -106,7 +106,7 @@ def _figures(troth: Side, floor: Side) -> Iterator[Figure]:
 def _side(tether: Tether, which: str, directory: Path, caller: Path) -> Iterator[Side]:
     """Run one of the servers; yield it with connections to it."""
     port, log = free_port(), directory / f"{which}.log"
-    arguments = [which, str(directory), str(port), str(_cores()[0])]
+    arguments = [which, str(directory), str(port), str(cores()[0])]
     argv = [sys.executable, "-m", issuing.__name__, *arguments]
     pid = tether.start(which, argv, log=log)
     form = urlencode(
@@ -175,33 +175,3 @@ def _secret(domain: Domain, key: bytes) -> dict[str, Any]:
 def _made(directory: Path) -> Path:
     directory.mkdir()
     return directory
-
-
-# Cores
-
-
-def _cores() -> tuple[int, int]:
-    """Return the core of the servers, and that of who asks: another, where there is one."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    return cores[0], cores[-1]
-
-
-@contextmanager
-def _on(core: int) -> Iterator[None]:
-    """Keep this process on one core while the context lasts."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def _processor_seconds(pid: int) -> float:
-    """Return how long a process has had a core, as the kernel says (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = fields[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

@@ -6,7 +6,6 @@ and answers as many bytes: it reads no certificate, no form and no view, and tel
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from benchmarks.cores import stay
 from benchmarks.es256 import signed
 from troth.cli.logs import LogFormat, configure
 from troth.issuer.decisions import Decisions
@@ -72,8 +72,7 @@ def floor(directory: Path) -> ASGIApp:
 
 def main(which: str, place: str, port: str, core: str) -> None:
     """Serve until told to end, on one core where one can be chosen."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core)})
+    stay(int(core))
     directory = Path(place)
     made: Any = {TROTH: issuer, FLOOR: floor}[which](directory)
     asyncio.run(Server(made, TLSFiles(directory), "127.0.0.1", int(port)).serve())

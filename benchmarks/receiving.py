@@ -1,0 +1,155 @@
+"""The server that webhooks come to, as a process of its own: the gateway behind it, or a floor.
+
+`python -m benchmarks.receiving SIDE DIRECTORY PORT CORE`. Every side but `plain` has the gateway's
+own server; `floor` and `plain` read a request and answer 204, whatever it is.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from benchmarks.cores import stay
+from benchmarks.domain import identity
+from troth.cli.logs import LogFormat, configure
+from troth.edge.asgi import Application, Receive, Scope, Send
+from troth.edge.files import Identity
+from troth.pki.keys import load_private_key
+from troth.pki.webhook_tokens import Signer, VerifiedDelivery
+from troth.webhooks.endpoint import Target
+from troth.webhooks.gateway.app import Gateway
+from troth.webhooks.gateway.decisions import Decisions
+from troth.webhooks.gateway.delivering import Answer, Deliver
+from troth.webhooks.gateway.memory import Memory
+from troth.webhooks.gateway.replay import CLOCK_SKEW, Store
+from troth.webhooks.gateway.routes import Routes, served
+from troth.webhooks.gateway.serving import Server
+from troth.webhooks.gateway.valkey import Valkey
+
+GATEWAY = identity("gateway")
+COMPILED, MOUNTED, VALKEY, TOKEN_KEY = "compiled", "mounted", "valkey.url", "token.key"
+WINDOW = "window"
+"""What the files are called: the endpoint's, the gateway's own, the store's address, the key that
+signs tokens, and the deliveries after which `AGEING` forgets one."""
+
+
+class Side(StrEnum):
+    """What serves."""
+
+    FLOOR = "floor"
+    PLAIN = "plain"
+    MEMORY = "memory"
+    AGEING = "ageing"
+    VALKEY = "valkey"
+    WHOLE = "whole"
+
+
+class AtOnce:
+    """A target that takes everything at once, and counts."""
+
+    within = 20.0
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def __call__(
+        self, target: Target, body: bytes, headers: Mapping[str, str], token: str
+    ) -> Answer:
+        """Take it."""
+        del target, body, headers, token
+        self.taken += 1
+        return Answer(204)
+
+
+class NoToken(Signer):
+    """Signs nothing, so that verification is measured by itself."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Need no key."""
+
+    def token(
+        self, target: str, delivery: VerifiedDelivery, *, transaction: str, now: float
+    ) -> str:
+        """Return what goes nowhere."""
+        del target, delivery, transaction, now
+        return "none"
+
+
+async def floor(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 204 to everything."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def gateway(side: Side, directory: Path) -> Gateway:
+    """Return the gateway, as `troth gateway` has it, with an endpoint from files."""
+    configure(LogFormat.JSON, "info", direct=True)
+    routes = Routes()
+    compiled = {each.name: each.read_bytes() for each in (directory / COMPILED).iterdir()}
+    endpoint = served(compiled)
+    routes.put(endpoint.endpoint.endpoint, endpoint)
+    if side is Side.WHOLE:
+        mounted = directory / MOUNTED
+        key = load_private_key((directory / TOKEN_KEY).read_bytes())
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        signer = Signer(key, GATEWAY)
+        deliver = Deliver(Identity(mounted, mounted))
+        return Gateway(routes, Memory(), deliver, lambda: signer, Decisions())
+    at_once, nothing = AtOnce(), NoToken()
+    store: Store = Memory()
+    if side is Side.VALKEY:
+        store = Valkey.from_file(directory / VALKEY)
+    elif side is Side.AGEING:
+        store = _ageing(at_once, endpoint.endpoint.replay_window, directory)
+    return Gateway(routes, store, at_once, lambda: nothing, Decisions())
+
+
+def _ageing(at_once: AtOnce, window: int, directory: Path) -> Memory:
+    """Return a store for which time goes by with deliveries: a window is as many as a file says."""
+    second = int((directory / WINDOW).read_text()) / (window + CLOCK_SKEW)
+    return Memory(clock=lambda: at_once.taken / second)
+
+
+async def serve(app: Application, side: Side, port: int) -> None:
+    """Serve until told to end."""
+    host, loop = "127.0.0.1", asyncio.get_running_loop()
+    if side is Side.PLAIN:
+        plain = uvicorn.Config(
+            app,
+            host,
+            port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+        )
+        await uvicorn.Server(plain).serve()
+        return
+    server = Server(app, host, port, lasts=3600.0)
+    loop.add_signal_handler(signal.SIGTERM, server.stop)
+    await server.serve()
+
+
+def main(side: Side, directory: Path, port: int, core: int) -> None:
+    """Serve on one core, where one can be chosen."""
+    stay(core)
+
+    async def run() -> None:
+        app = floor if side in {Side.FLOOR, Side.PLAIN} else gateway(side, directory)
+        await serve(app, side, port)
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main(Side(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
