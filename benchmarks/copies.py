@@ -29,7 +29,7 @@ def whole(kind: str, item: Manifest, *, namespace: str = NAMESPACE, prefix: str 
 
 def public(item: Manifest, *, namespace: str) -> Write:
     """Return the write of that part of an identity's Secret that changes with its edges."""
-    data = {key: item["data"][key] for key in PUBLIC}
+    data = {key: item["data"][key] for key in PUBLIC if key in item["data"]}
     return Write(path("Secret", namespace, item["metadata"]["name"]), {"data": data}, MERGE)
 
 
