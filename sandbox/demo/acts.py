@@ -20,6 +20,7 @@ from sandbox.demo.shop import Declared, Place, Shop
 from sandbox.demo.tampering import tamper
 from sandbox.demo.token_act import show_tokens
 from sandbox.demo.trials import Trial, Trials
+from sandbox.demo.webhook_act import show_webhooks
 from sandbox.processes import Tether
 
 AUTHORITY = Place(NAMESPACE, "production-authority")
@@ -62,6 +63,7 @@ def perform(
     good = _edit(screen, cluster, workloads, trials) and good
     good = show_tokens(screen, cluster, tether, shop) and good
     good = show_messages(screen, cluster, tether, setting.broker) and good
+    good = show_webhooks(screen, cluster, tether) and good
     if not workloads.filtered:
         screen.say("\nThe last act, a root that is replaced under traffic, needs a node.")
         return good

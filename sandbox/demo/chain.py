@@ -79,7 +79,8 @@ def opened(cluster: Cluster, tether: Tether) -> Iterator[Chain]:
                 _start(tether, chain, place)
             run_issuer(tether, kubeconfig, certificate, chain.issuer)
             for place in SERVICES:
-                _await(tether, chain, place)
+                log = _log(tether, place)
+                await_listening(tether, _process(place), chain.services[place], log)
             yield chain
         finally:
             for name in (ISSUER, *map(_process, SERVICES)):
@@ -110,12 +111,12 @@ def _start(tether: Tether, chain: Chain, place: Place) -> None:
     tether.start(_process(place), argv, log=_log(tether, place), cwd=repository)
 
 
-def _await(tether: Tether, chain: Chain, place: Place) -> None:
+def await_listening(tether: Tether, name: str, port: int, log: Path) -> None:
+    """Wait until a process listens on loopback; raises `DemoError` with the end of its log."""
     deadline = time.monotonic() + SECONDS
-    while not _listens(chain.services[place]):
-        if tether.poll(_process(place)) is not None or time.monotonic() > deadline:
-            said = tail(_log(tether, place))
-            raise DemoError(f"the service {place} with troth.edge did not start:\n{said}")
+    while not _listens(port):
+        if tether.poll(name) is not None or time.monotonic() > deadline:
+            raise DemoError(f"{name} did not start:\n{tail(log)}")
         time.sleep(0.05)
 
 

@@ -14,11 +14,18 @@ from sandbox.demo.cluster import Cluster
 from sandbox.demo.issuing import DOMAIN, ISSUER
 from sandbox.demo.operating import LEASE, NAME, NAMESPACE, run_operator
 from sandbox.demo.screen import Screen
+from sandbox.demo.webhook_stage import GATEWAY, STORE
 from sandbox.node import starting
 from sandbox.node.tiers import Tier
 from sandbox.processes import Tether
 
 CHART = Path(__file__).parents[2] / "charts" / "troth"
+SETTINGS = (
+    f"issuers[0].domain={DOMAIN}",
+    "gateway.enabled=true",
+    f"gateway.valkey.secretName={STORE}",
+    rf"gateway.namespaceLabels.troth\.dev/environment={DOMAIN}",
+)
 
 
 def play(screen: Screen, setting: Setting) -> bool:
@@ -71,14 +78,15 @@ def described(cluster: Cluster, tier: Tier) -> str:
 
 def install(screen: Screen, cluster: Cluster) -> Path:
     """Install the chart; return the kubeconfig of the operator's own ServiceAccount."""
-    with_issuer = f"issuers[0].domain={DOMAIN}"
     with screen.step("chart") as say:
+        settings = [part for each in SETTINGS for part in ("--set", each)]
         cluster.sandbox.helm(
             *("install", NAME, str(CHART), "--namespace", NAMESPACE, "--create-namespace"),
-            *("--set", with_issuer),
+            *settings,
         )
         # there is no image of it here: the demo runs one copy of each, and no pods wait for one
-        deployments = f"deployment/{NAME}", f"deployment/{ISSUER}"
-        cluster.sandbox.kubectl("scale", *deployments, "--replicas=0", "-n", NAMESPACE)
-        say(f"helm install {NAME} charts/troth --set {with_issuer}")
+        for namespace, *names in ((NAMESPACE, NAME, ISSUER), GATEWAY):
+            deployments = [f"deployment/{name}" for name in names]
+            cluster.sandbox.kubectl("scale", *deployments, "--replicas=0", "-n", namespace)
+        say(f"helm install {NAME} charts/troth, with an issuer and a gateway")
     return cluster.sandbox.service_account_kubeconfig(NAMESPACE, NAME)

@@ -19,11 +19,12 @@ from sandbox.demo.fleet import SERVICES
 from sandbox.demo.message_ending import WITHIN as ENDS_WITHIN
 from sandbox.demo.revoking import WITHIN
 from sandbox.demo.shop import Shop
+from sandbox.demo.webhook_trials import WITHIN as COUNTS_WITHIN
 from tests.sandbox.nodes import skip_without
 from tests.sandbox.observing import REPOSITORY, becomes, processes_of
 
 SECONDS = 300
-WIDTH, HEIGHT = 100, 140  # of a terminal that shows all of it
+WIDTH, HEIGHT = 100, 210  # of a terminal that shows all of it
 
 
 def environment(temporary: Path) -> dict[str, str]:
@@ -71,7 +72,7 @@ def part(output: str, title: str) -> list[str]:
 def assert_fit_to_be_shown(done: subprocess.CompletedProcess[str]) -> None:
     assert all(len(line) <= WIDTH for line in done.stdout.splitlines())
     assert "\x1b" not in done.stdout, "no escape codes where there is no terminal"
-    for secret in ("PRIVATE KEY", "eyJ"):
+    for secret in ("PRIVATE KEY", "eyJ", "whsec_", "valkey://"):
         assert secret not in done.stdout + done.stderr
 
 
@@ -153,6 +154,37 @@ def assert_messages_are_refused_by_the_broker_itself(output: str, broker: Broker
     assert "✓ the policy is gone, and so is the Secret checkout-main" in ended
 
 
+def assert_webhooks_are_let_through_only_as_they_were_signed(output: str) -> None:
+    sent = "\n".join(part(output, "Webhooks: what the gateway lets through"))
+    expected = {
+        "a charge, signed by its library": ("200 settle-charge", "verified", "new"),
+        "the same once more": ("200 done-already", "verified", "repeated"),
+        "one signed 10 minutes ago": ("401 timestamp-too-old", "refused", "not-asked"),
+        "one with another amount": ("401 signature-wrong", "refused", "not-asked"),
+        "unsigned, from its address": ("401 signature-missing", "refused", "not-asked"),
+        "signed, from another address": ("403 address-unexpected", "not-asked", "not-asked"),
+        "an order, signed with Troth's secret": ("200 take-order", "verified", "new"),
+    }
+    assert sent.count("✓") == len(expected) + 1
+    for about, (answer, verification, replay) in expected.items():
+        row = rf"✓ .*{about} +{answer} *\n((?:    .+\n?)+)"
+        found = re.search(row, sent)
+        assert found, about
+        line = json.loads("".join(each.strip() for each in found[1].splitlines()))
+        assert (line["verification"], line["replay"]) == (verification, replay)
+        assert answer == f"{line['status']} {line['reason'] or line['workflow']}"
+        assert bool(line["txn"]) is (replay == "new")
+    past = "\n".join(part(output, "Past the gateway"))
+    assert re.search("✓ checkout → settlements .* 403 caller-not-accepted", past)
+    assert re.search("✓ troth-gateway → settlements .* 403 webhook-token-missing", past)
+    turned = "\n".join(part(output, "A sender's second key"))
+    found = re.search(r"✓ a charge, signed with the new key, (\d+) ms after .*: 200", turned)
+    assert found
+    assert int(found[1]) <= COUNTS_WITHIN * 1000
+    assert '"key_id":"k2"' in turned.replace("\n    ", "")
+    assert "✓ one signed with the old key: 200 settle-charge" in turned
+
+
 def assert_nobody_noticed_that_the_root_was_replaced(output: str) -> None:
     lines = part(output, "A root is replaced while everybody talks")
     phases = ("before", "Distributing", "Reissuing", "Retiring", "afterwards")
@@ -209,6 +241,7 @@ def test_on_a_node_it_proves_what_is_declared_and_leaves_nothing(
     assert "once more afterwards: packets refused" in done.stdout
     assert_tokens_say_what_they_must_and_no_others_count(done.stdout)
     assert_messages_are_refused_by_the_broker_itself(done.stdout, broker)
+    assert_webhooks_are_let_through_only_as_they_were_signed(done.stdout)
     assert_nobody_noticed_that_the_root_was_replaced(done.stdout)
     assert len(done.stdout.splitlines()) <= HEIGHT
     assert_fit_to_be_shown(done)
@@ -241,6 +274,7 @@ def test_without_a_node_it_says_what_is_missing_and_proves_what_it_can(tmp_path:
     assert re.search(r"put right within \d+ ms", done.stdout)
     assert_tokens_say_what_they_must_and_no_others_count(done.stdout)
     assert_messages_are_refused_by_the_broker_itself(done.stdout, BrokerName.NATS)
+    assert_webhooks_are_let_through_only_as_they_were_signed(done.stdout)
     assert_fit_to_be_shown(done)
     assert not list(temporary.iterdir())
     assert not processes_of(tmp_path)
@@ -256,7 +290,7 @@ def test_it_fails_where_a_service_accepts_whom_it_should_not(tmp_path: Path) -> 
     assert "Everything is as declared" not in done.stdout
 
 
-def test_it_fails_where_a_service_takes_what_has_expired_and_a_broker_lets_others_consume(
+def test_it_fails_where_what_has_expired_is_taken_and_a_broker_lets_others_consume(
     tmp_path: Path,
 ) -> None:
     temporary = tmp_path / "temporary"
@@ -264,6 +298,8 @@ def test_it_fails_where_a_service_takes_what_has_expired_and_a_broker_lets_other
     checks, table = "operator/troth/pki/token_checks.py", "operator/troth/planning/nats_rules.py"
     checkout = mutated(tmp_path, checks, "if now - _LEEWAY >= expires:", "if False:")
     mutate(checkout / table, "MSG.NEXT.{consumer}", "MSG.NEXT.{grant.stream}.*")
+    times = "operator/troth/webhooks/schemes/timestamps.py"
+    mutate(checkout / times, "if now - timestamp > tolerance:", "if False:")
     env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
     done = demo(Tier.CONTROL_PLANE, env=env, checkout=checkout)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -275,6 +311,10 @@ def test_it_fails_where_a_service_takes_what_has_expired_and_a_broker_lets_other
     assert re.search("✗ +consumes prod.orders.v1 as audit +WRONG", messages)
     assert "expected a refusal" in messages
     assert messages.count("WRONG") == 1
+    webhooks = "\n".join(part(done.stdout, "Webhooks: what the gateway lets through"))
+    assert re.search("✗ +one signed 10 minutes ago +WRONG", webhooks)
+    assert "expected 401 timestamp-too-old; seen: 200 settle-charge" in webhooks
+    assert webhooks.count("WRONG") == 1
     assert "Everything is as declared" not in done.stdout
 
 

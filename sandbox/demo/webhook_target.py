@@ -1,0 +1,57 @@
+"""The service that webhooks are for, as its team would write it with `troth.edge`.
+
+    python -m sandbox.demo.webhook_target SETTINGS
+
+`SETTINGS` is JSON: `port` is where to listen on loopback, `identity` and `bundle` where its files
+are mounted. It writes a line for each delivery: which workflow ran, and what it was told.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.demo.names import LOOPBACK
+from troth.edge.asgi import TrothMiddleware
+from troth.edge.files import Identity
+from troth.edge.starlette import caller
+from troth.edge.uvicorn import config
+
+PORT = "webhooks"
+
+
+async def deliver(request: Request) -> Response:
+    """Run the workflow that the delivery is for, which here is to say so."""
+    found = caller(request)
+    assert found is not None
+    delivery = found.delivery
+    assert delivery is not None
+    if not delivery.covers(await request.body()):
+        return Response("the gateway verified another body", 400)
+    told = {
+        "workflow": delivery.workflow,
+        "endpoint": delivery.endpoint,
+        "delivery": delivery.delivery_id,
+        "caller": found.workload,
+    }
+    print(json.dumps(told), flush=True)
+    return Response(status_code=204)
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Serve until told to stop."""
+    identity = Identity(Path(settings["identity"]), Path(settings["bundle"]))
+    app = Starlette(routes=[Route("/{path:path}", deliver, methods=["POST"])])
+    guarded = TrothMiddleware(app, identity, PORT)
+    listen = {"host": LOOPBACK, "port": settings["port"], "log_level": "warning"}
+    uvicorn.Server(config(guarded, identity, **listen)).run()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
