@@ -11,7 +11,7 @@ from sandbox.demo.webhook_stage import Endpoint
 from sandbox.demo.webhook_trials import COMMAND, Passed, Tried, Turned
 
 INDENT = (0, 0, 0, 4)
-WIDTHS = (28, 44)
+WIDTHS = (30, 43)
 
 
 def deliveries(screen: Screen, tried: Iterable[Tried]) -> None:

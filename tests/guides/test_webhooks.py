@@ -1,0 +1,286 @@
+"""docs/webhooks.md says what the code does: reasons, numbers, manifests and commands are its."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from inspect import getsource
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
+
+from tests.guides.test_brokers import anchors, reasons
+from tests.webhook_builders import BASES
+from troth.cli import gatewaying
+from troth.cli.main import app as command
+from troth.edge import refusal
+from troth.planning import (
+    webhook_endpoint,
+    webhook_keys,
+    webhook_reach,
+    webhook_rotation,
+    webhook_signing,
+    webhook_status,
+)
+from troth.resources.manifests import parse_resource
+from troth.resources.webhook_endpoint_status import MOST_KEYS
+from troth.resources.webhook_schemes import ISSUED_BY_SENDER, SchemeName
+from troth.webhooks.endpoint import Described, Signing
+from troth.webhooks.gateway import (
+    app,
+    connections,
+    delivering,
+    handover,
+    memory,
+    reading,
+    source,
+)
+from troth.webhooks.gateway.decisions import Decision, Decisions
+from troth.webhooks.schemes import choosing
+from troth.webhooks.schemes.choosing import passes_on, scheme_for
+from troth.webhooks.schemes.delivery import Reason
+from troth.webhooks.schemes.scheme import MOST_SIGNATURES
+from troth.world.webhook_secrets import GIVEN_LABEL
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "webhooks.md").read_text()
+URL = "https://hooks.shop.example/shop/stripe-charges"
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+WORD = re.compile(r"^[a-z]+(-[a-z]+)+$|^(suspended|foreign|fault|unreachable)$")
+RUNNER = CliRunner()
+
+
+def section(title: str) -> str:
+    """What stands under a heading."""
+    return re.split(r"^#+ ", GUIDE.split(f"# {title}\n")[1], flags=re.MULTILINE)[0]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def rows(title: str) -> list[list[str]]:
+    """The rows of the first table under a heading, without its own."""
+    found = [line for line in section(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in found[2:]]
+
+
+# Reasons
+
+
+@pytest.mark.parametrize(
+    "module",
+    [webhook_reach, webhook_keys, webhook_status, webhook_endpoint, webhook_rotation],
+    ids=lambda module: module.__name__,
+)
+def test_every_reason_of_a_status_is_in_the_guide(module: ModuleType) -> None:
+    ours = {"GatewayConfigured", "TargetReachable", "SecretAvailable", "WebhookEndpoint"}
+    of_rotations = {"AwaitingCredential", "NothingToRotate"}
+    found = set(reasons(module)) - ours - of_rotations - {"UnsignedAccepted"}
+    assert {reason for reason in found if f"`{reason}`" not in GUIDE} == set()
+
+
+def test_every_reason_of_the_gateways_own_condition_is_in_the_guide() -> None:
+    found = set(reasons(webhook_signing)) - {"ServiceIdentity", "WriteRefused"}
+    assert "CreatingSigningKey" in found
+    assert {reason for reason in found if f"`{reason}`" not in GUIDE} == set()
+
+
+def words(module: ModuleType) -> Iterator[str]:
+    """The reasons that a module of the gateway gives, in small letters with hyphens."""
+    for node in ast.walk(ast.parse(getsource(module))):
+        given: list[ast.expr] = []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in {"RefusalError", "Answered", "TargetUnavailableError"}:
+                given = node.args
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Constant):
+            given = [node.value]
+        elif isinstance(node, ast.IfExp):
+            given = [node.body, node.orelse]
+        for each in given:
+            for part in ast.walk(each):
+                if isinstance(part, ast.Constant) and WORD.match(str(part.value)):
+                    yield str(part.value)
+
+
+@pytest.mark.parametrize(
+    "module", [app, reading, source, handover, delivering], ids=lambda module: module.__name__
+)
+def test_every_reason_of_a_line_in_the_log_is_in_the_guide(module: ModuleType) -> None:
+    found = set(words(module))
+    assert found
+    assert {word for word in found if f"`{word}`" not in GUIDE} == set()
+
+
+def test_every_reason_for_which_a_delivery_is_not_verified_is_in_the_guide() -> None:
+    assert {
+        each
+        for each in Reason
+        if f"`{each}`" not in section("What the gateway does with a request")
+    } == set()
+
+
+def test_no_answer_of_the_table_of_attacks_is_made_up() -> None:
+    known = set(Reason) | {
+        word for each in (app, reading, source, handover, delivering) for word in words(each)
+    }
+    told = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", " ".join(row[1] for row in rows("Attacks"))))
+    assert told
+    assert told - known == set()
+
+
+def test_what_the_target_refuses_it_refuses_so() -> None:
+    table = section("What the target does").partition("| refused on that port")[2]
+    told = re.findall(r"`([a-z-]+)`", table)
+    assert len(told) == 5
+    assert [each for each in told if f'"{each}"' not in getsource(refusal)] == []
+
+
+# Schemes
+
+
+def described() -> Described:
+    return Described(header="X-A")
+
+
+def signs_time(name: SchemeName) -> bool:
+    signing = Signing(
+        name=name,
+        url=URL,
+        described=described() if name is SchemeName.HMAC else None,
+        topics=("arn:aws:sns:eu-west-1:123456789012:t",) if name is SchemeName.SNS else (),
+    )
+    return scheme_for(signing).signs_timestamp
+
+
+def test_the_table_has_every_scheme_and_says_what_it_leaves_open() -> None:
+    table = {row[0].strip("`"): row for row in rows("Schemes")}
+    assert set(table) == set(SchemeName)
+    for name in set(SchemeName) - {SchemeName.HMAC}:
+        assert table[name][4] == ("none" if signs_time(name) else "once more"), name
+
+
+def test_it_says_who_issues_each_key() -> None:
+    (issued,) = re.findall(r"\*\*The sender issues it\*\* \(([^)]+)\)", GUIDE)
+    (chosen,) = re.findall(r"\*\*You choose it\*\* \(([^)]+)\)", GUIDE)
+    assert set(issued.split(", ")) == set(ISSUED_BY_SENDER)
+    made = [name for name in SchemeName if name in choosing._PREFIXES]
+    assert set(chosen.split(", ")) == set(made)
+
+
+# Manifests
+
+
+def test_what_it_declares_is_taken() -> None:
+    declared = [
+        manifest
+        for block in blocks("yaml")
+        if block.startswith("apiVersion")
+        for manifest in yaml.safe_load_all(block)
+    ]
+    kinds = [each["kind"] for each in declared]
+    assert kinds == ["ServiceIdentity", "WebhookEndpoint", "ServiceIdentity", "CredentialRotation"]
+    for manifest in declared:
+        parse_resource(manifest, "docs/webhooks.md")
+
+
+def test_the_hmac_that_it_describes_is_taken() -> None:
+    (block,) = [each for each in blocks("yaml") if "hmac:" in each]
+    written = yaml.safe_load(block)
+    manifest = json.loads(json.dumps(BASES["bare"]))
+    manifest["spec"]["inbound"] |= written
+    parse_resource(manifest, "docs/webhooks.md")
+
+
+def paths(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield f"{before}{name}"
+        if isinstance(value, dict) and name != "namespaceLabels":
+            yield from paths(value, f"{before}{name}.")
+
+
+def test_the_values_are_those_of_the_chart() -> None:
+    (block,) = [each for each in blocks("yaml") if each.startswith("# values.yaml")]
+    known = set(paths(yaml.safe_load((ROOT / "charts" / "troth" / "values.yaml").read_text())))
+    assert set(paths(yaml.safe_load(block))) - known == set()
+
+
+def test_the_python_is_python() -> None:
+    (block,) = blocks("python")
+    ast.parse(block)
+
+
+# Commands
+
+
+def test_its_command_says_whether_a_delivery_is_good(tmp_path: Path) -> None:
+    secret, event = tmp_path / "secret.txt", tmp_path / "event.json"
+    secret.write_text(WHSEC)
+    event.write_text('{"id": "evt_1"}')
+    (said,) = re.findall(r"\$ troth (webhook sign .*)", GUIDE)
+    signing = said.replace("event.json", str(event)).replace("secret.txt", str(secret)).split()
+    signed = RUNNER.invoke(command, [*signing, "--output", "http"])
+    assert signed.exit_code == 0, signed.output
+    sent = tmp_path / "delivery.http"
+    sent.write_bytes(signed.stdout_bytes)
+    (said,) = re.findall(r"\$ troth (webhook verify .*)", GUIDE)
+    verifying = said.replace("delivery.http", str(sent)).replace("secret.txt", str(secret)).split()
+    judged = RUNNER.invoke(command, verifying)
+    assert judged.exit_code == 0, judged.output
+    sent.write_bytes(signed.stdout_bytes.replace(b"evt_1", b"evt_2"))
+    assert RUNNER.invoke(command, verifying).exit_code == 1
+
+
+# The line, the metrics, numbers
+
+
+def test_the_line_is_one_as_the_gateway_writes_it() -> None:
+    (block,) = blocks("json")
+    said = json.loads(block)
+    beside = {"event", "level", "timestamp", "duration_ms"}
+    assert set(said) - beside == set(Decision.__dataclass_fields__)
+
+
+def test_the_metrics_are_the_gateways() -> None:
+    told = {row[0].strip("`") for row in rows("The line in the log, and the metrics")}
+    registry = CollectorRegistry()
+    Decisions(registry)
+    names = {each.name for each in registry.collect()}
+    source_text = getsource(gatewaying)
+    for name in told:
+        bare = name.removesuffix("_total")
+        assert bare in names or f'"{bare}"' in source_text, name
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"there may be {MOST_KEYS}",
+        f"more than {MOST_SIGNATURES} signatures",
+        f"at most {memory.MOST:,} deliveries",
+        f"whole within {connections.WHOLE_WITHIN:.0f} s",
+        f"a head of more than {connections.MOST_HEAD // 1024} KiB,",
+        f"more than {connections.MOST_HEADERS} headers",
+        f"`too-slow` ({delivering.WITHIN:.0f} s)",
+        f"{GIVEN_LABEL}=true",
+    ],
+)
+def test_numbers_and_names_are_those_of_the_code(said: str) -> None:
+    assert said in GUIDE
+
+
+def test_the_headers_that_go_on_are_named() -> None:
+    on = {header.decode() for name in SchemeName for header in passes_on(name)}
+    assert {each for each in on if each not in GUIDE.lower()} == set()
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", GUIDE):
+        file, _, anchor = target.partition("#")
+        assert not file or (ROOT / "docs" / file).exists(), target
+        assert not anchor or anchor in anchors(ROOT / "docs" / (file or "webhooks.md")), target
