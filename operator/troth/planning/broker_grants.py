@@ -1,7 +1,8 @@
 """What is granted at a broker now: the rules of all live grants, and what has to stay as it is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from troth.planning.broker_changes import Rules, Wanted
 from troth.planning.broker_finalizer import is_held
@@ -46,18 +47,11 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
     live: set[str] = set()
     staying: set[str] = set()
     messaging = world.brokers.messaging
-    enforced = broker.spec.mode is BrokerMode.ENFORCE
-    for each in world.judged.at(broker.ref):
-        found = granted(broker, each)
-        if each.grant is None or not found:
-            continue
-        held = not enforced or is_held(messaging.policies[each.policy])
-        if each.state is GrantState.LIVE and held:
-            rules |= found
-            live.add(each.grant.principal)
-        else:
-            suspended |= found
-            staying.add(each.grant.principal)
+    for share in _shares(broker, world):
+        rules |= share.rules
+        suspended |= share.suspended
+        live |= share.live
+        staying |= share.staying
     retained = _retained(broker, world.brokers.leaving_at(broker.ref), ledger, world) - rules
     unknown = {principal_of(broker, identity) for identity in undecided(world.registry, messaging)}
     suspended |= retained | {rule for rule in ledger.rules if rule.principal in unknown}
@@ -68,6 +62,42 @@ def broker_grants(broker: MessageBroker, ledger: Ledger, world: World) -> Broker
         frozenset(staying) - live,
         retained,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one policy adds to what is granted."""
+
+    rules: Rules
+    suspended: Rules
+    live: frozenset[str]
+    staying: frozenset[str]
+
+
+def _shares(broker: MessageBroker, world: World) -> Iterator[_Share]:
+    """Yield what each policy of a broker adds, worked out anew where anything about it is new."""
+    enforced = broker.spec.mode is BrokerMode.ENFORCE
+    served = unsupported(broker) is None
+    for ref in world.brokers.messaging.at(broker.ref):
+        grants = world.judged.of(ref)
+        counts = not enforced or is_held(world.brokers.messaging.policies[ref])
+        yield world.remembered.of(
+            ("share", ref),
+            (grants, broker.spec.type, served, counts),
+            partial(_share, broker, grants, counts=counts),
+        )
+
+
+def _share(broker: MessageBroker, grants: Iterable[TopicGrant], *, counts: bool) -> _Share:
+    parts: dict[bool, tuple[set[Rule], set[str]]] = {True: (set(), set()), False: (set(), set())}
+    for each in grants:
+        found = granted(broker, each)
+        if each.grant is not None and found:
+            rules, principals = parts[each.state is GrantState.LIVE and counts]
+            rules |= found
+            principals.add(each.grant.principal)
+    (rules, live), (suspended, staying) = parts[True], parts[False]
+    return _Share(frozenset(rules), frozenset(suspended), frozenset(live), frozenset(staying))
 
 
 def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:

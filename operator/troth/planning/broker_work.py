@@ -179,13 +179,17 @@ class _Credentials:
 
     def to_tell(self) -> tuple[Telling, ...]:
         """Return what the broker has to be told, or told again because it lost it."""
-        wanting = (
-            Telling(principal, each.slot, each.fingerprint, secret.ref)
-            for principal, secret in sorted(self._secrets.items())
+        wanting = [
+            (principal, secret, each)
+            for principal, secret in self._secrets.items()
             for each in secret.held
             if not self._has((principal, each.slot), each.fingerprint)
+        ]
+        wanting.sort(key=lambda found: found[0])
+        return tuple(
+            Telling(principal, each.slot, each.fingerprint, secret.ref)
+            for principal, secret, each in wanting[:AT_ONCE]
         )
-        return tuple(each for each, _ in zip(wanting, range(AT_ONCE), strict=False))
 
     def _has(self, place: Place, fingerprint: str) -> bool:
         return self._ledger.credentials.get(place) == fingerprint and place in self._observed

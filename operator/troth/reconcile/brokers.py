@@ -27,7 +27,7 @@ from troth.resources.references import Ref
 from troth.world.broker_facts import AdminShown, Ledger, Observed
 from troth.world.facts import Fault, Manifest
 from troth.world.keys import Key, Keys, broker_key
-from troth.world.ledger import kept_ledger, ledger_manifest
+from troth.world.ledger import ledger_manifest
 from troth.world.world import World
 
 PATIENCE = 60.0
@@ -165,6 +165,7 @@ class BrokerWork:
             raise Overtaken
         # whoever was ever forgotten when something changed is forgotten until now and no longer
         self._world.judged.clear()
+        self._world.remembered.clear()
         now = self._clock.uptime()
         brokers.saw(
             broker.ref,
@@ -227,7 +228,8 @@ class BrokerWork:
     async def _keep(self, broker: MessageBroker, ledger: Ledger) -> None:
         if self._world.brokers.ledger(broker.ref) != ledger:
             self._require_permit()
-            manifest = ledger_manifest(self._world.own_namespace, broker, ledger)
+            made = self._world.brokers.packed(broker.ref, ledger)
+            manifest = ledger_manifest(self._world.own_namespace, broker, ledger, made)
             await self._around.keep(broker, manifest)
             if self._world.brokers.ledger(broker.ref) != ledger:
                 raise taken(Ref.of(manifest))
@@ -245,7 +247,7 @@ class BrokerWork:
             if error.status == NOT_FOUND:
                 raise Overtaken from error
             raise
-        if kept_ledger(found).ledger != known.ledger:
+        if self._world.brokers.kept(broker.ref, found).ledger != known.ledger:
             raise Overtaken
 
     async def _require_all(self, broker: MessageBroker) -> None:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeVar
 
 from troth.resources.message_broker import MessageBroker
@@ -15,7 +16,7 @@ from troth.world.broker_facts import CredentialSecret, KeptLedger, Ledger, Look
 from troth.world.broker_secrets import credential_secret
 from troth.world.facts import OWNER_NAME, Manifest
 from troth.world.keys import Keys, broker_key, identity_key, policy_key
-from troth.world.ledger import broker_of, kept_ledger
+from troth.world.ledger import Packed, broker_of, kept_ledger
 
 R = TypeVar("R", MessageBroker, TopicPolicy)
 
@@ -32,6 +33,7 @@ class Brokers:
         self.leaving_policies: dict[Ref, TopicPolicy] = {}
         """Those that are being deleted: they grant nothing any more."""
         self.ledgers: dict[Ref, KeptLedger] = {}
+        self._packed: dict[Ref, Packed] = {}
         self.secrets: dict[Ref, CredentialSecret] = {}
         self._owned: dict[str, set[Ref]] = defaultdict(set)
         self._looks: dict[Ref, Look] = {}
@@ -54,6 +56,15 @@ class Brokers:
         """Return what Troth made at a broker, None where that is not known."""
         kept = self.ledgers.get(broker)
         return kept.ledger if kept is not None and kept.fault is None else None
+
+    def packed(self, broker: Ref, ledger: Ledger) -> Packed:
+        """Pack a ledger that is about to be written for a broker."""
+        made = self._packed[broker] = Packed.of(ledger)
+        return made
+
+    def kept(self, broker: Ref, manifest: Manifest) -> KeptLedger:
+        """Return the facts of a broker's ledger as it stands."""
+        return kept_ledger(manifest, self._packed.get(broker))
 
     def declared(self, broker: Ref) -> MessageBroker | None:
         """Return a broker that can be read, also one that is being deleted."""
@@ -165,8 +176,9 @@ class Brokers:
         known = self.ledger(broker)
         if manifest is None:
             self.ledgers.pop(broker, None)
+            self._packed.pop(broker, None)
         else:
-            self.ledgers[broker] = kept_ledger(manifest)
+            self.ledgers[broker] = self.kept(broker, manifest)
         after = self.ledger(broker)
         turned = (known or Ledger()).turned(after or Ledger())
         # what was there all along is taken in without any other news
@@ -338,11 +350,13 @@ def uses_of(identity: ServiceIdentity) -> Uses:
     )
 
 
+@lru_cache(maxsize=1 << 16)
 def credential_ref(identity: Ref, broker: Ref) -> Ref:
     """Return where the Secret with an identity's credential at a broker is."""
     return Ref(identity.namespace, f"{identity.name}-{broker.name}")
 
 
+@lru_cache(maxsize=1 << 16)
 def identity_of(prefix: str, principal: str) -> Ref | None:
     """Return whose principal it is at a broker with this prefix, None where it is nobody's.
 

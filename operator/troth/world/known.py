@@ -20,6 +20,7 @@ from troth.world.facts import (
     Unreadable,
 )
 from troth.world.keys import Key, Keys
+from troth.world.remembered import Remembered
 from troth.world.rotating import rotating
 from troth.world.rotations import Rotations
 from troth.world.schemas import Schemas
@@ -53,6 +54,7 @@ class Known:
     schemas: Schemas = field(default_factory=Schemas)
     judged: Judged = field(init=False)
     """The grants of policies."""
+    remembered: Remembered = field(default_factory=Remembered)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)

@@ -9,8 +9,11 @@ import binascii
 import gzip
 import json
 import zlib
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
+
+from pydantic_core import to_json
 
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -38,8 +41,23 @@ def broker_of(ledger: Ref) -> Ref | None:
     return Ref(namespace, name) if dot and ledger.name.startswith(PREFIX) else None
 
 
-def ledger_manifest(own_namespace: str, broker: MessageBroker, ledger: Ledger) -> Manifest:
-    """Return the ConfigMap that says this; the same for the same ledger."""
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A ledger and how it is kept, so that what was packed here is not unpacked again."""
+
+    text: str = field(repr=False)
+    ledger: Ledger
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> "Packed":
+        """Pack a ledger."""
+        return cls(base64.b64encode(packed(ledger)).decode(), ledger)
+
+
+def ledger_manifest(
+    own_namespace: str, broker: MessageBroker, ledger: Ledger, made: Packed | None = None
+) -> Manifest:
+    """Return the ConfigMap that says this, `made` where it is packed; the same for the same one."""
     ref = ledger_ref(own_namespace, broker.ref)
     return {
         "apiVersion": "v1",
@@ -53,7 +71,7 @@ def ledger_manifest(own_namespace: str, broker: MessageBroker, ledger: Ledger) -
                 OWNER_NAME: broker.metadata.name,
             },
         },
-        "binaryData": {FILE: base64.b64encode(packed(ledger)).decode()},
+        "binaryData": {FILE: (made or Packed.of(ledger)).text},
     }
 
 
@@ -62,7 +80,7 @@ def packed(ledger: Ledger) -> bytes:
     document: dict[str, Any] = {
         "version": 1,
         # sorted as rows: to compare rules takes several times as long
-        "rules": sorted([*_fields(rule), rule in ledger.retained] for rule in ledger.rules),
+        "rules": sorted((*_fields(rule), rule in ledger.retained) for rule in ledger.rules),
         "credentials": [
             [principal, slot, fingerprint]
             for (principal, slot), fingerprint in sorted(ledger.credentials.items())
@@ -72,16 +90,19 @@ def packed(ledger: Ledger) -> bytes:
         document["left"] = sorted(map(_fields, ledger.left))
     if ledger.admin is not None:
         document["admin"] = _admin_document(ledger.admin)
-    return gzip.compress(json.dumps(document, separators=(",", ":")).encode(), 6, mtime=0)
+    return gzip.compress(to_json(document), 6, mtime=0)
 
 
-def kept_ledger(manifest: Manifest) -> KeptLedger:
-    """Return the facts of a ledger's ConfigMap."""
+def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
+    """Return the facts of a ledger's ConfigMap, of which `known` may be what it holds."""
     metadata = manifest["metadata"]
     ledger, fault = Ledger(), None
     try:
         data = (manifest.get("binaryData") or {}).get(FILE, "")
-        ledger = unpacked(base64.b64decode(data, validate=True))
+        if known is not None and data == known.text:
+            ledger = known.ledger
+        else:
+            ledger = unpacked(base64.b64decode(data, validate=True))
     except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
         ref = Ref.of(manifest)
         message = (

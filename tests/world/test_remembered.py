@@ -1,0 +1,20 @@
+"""What follows from facts is worked out once for the very same facts, and anew for any other."""
+
+from troth.world.remembered import Remembered
+
+
+def test_it_is_worked_out_once_for_the_same_facts_and_anew_for_others() -> None:
+    remembered, worked = Remembered(), []
+    facts, equal = ["a"], ["a"]
+
+    def work() -> int:
+        worked.append(1)
+        return len(worked)
+
+    assert [remembered.of("x", (facts, True), work) for _ in range(2)] == [1, 1]
+    assert remembered.of("x", (equal, True), work) == 2, "not the same object"
+    assert remembered.of("x", (equal, False), work) == 3
+    assert remembered.of("y", (equal, False), work) == 4, "of something else"
+    assert remembered.of("x", (equal, False), work) == 3
+    remembered.clear()
+    assert remembered.of("x", (equal, False), work) == 5
