@@ -96,6 +96,8 @@ class Running:
             self.worker.result()
         assert settled in done, "does not settle"
         await self.engine.telling.told()
+        if len(self.engine.queue):  # what came while Events were made
+            await self.settle()
 
     async def put(self, manifest: Manifest) -> None:
         self.engine.observe(self.server.put(manifest))

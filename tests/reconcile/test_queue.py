@@ -10,7 +10,8 @@ from tests.builders import DAY, HOUR, NOW, key_of
 from tests.virtual_time import run
 from troth.reconcile.clock import MovableClock
 from troth.reconcile.queue import WorkQueue
-from troth.world.keys import Key, view_key
+from troth.resources.references import Ref
+from troth.world.keys import Key, broker_key, view_key
 
 A, B, C = (key_of(name) for name in "abc")
 
@@ -50,6 +51,17 @@ def test_a_key_is_never_worked_twice_at_once_and_never_forgotten() -> None:
         work.done(A, None)
         assert await next_key(work) is None
         assert len(work) == 0
+
+    run(story())
+
+
+def test_of_those_that_come_together_a_broker_goes_first_and_not_before_those_that_came() -> None:
+    async def story() -> None:
+        work, _ = queue()
+        broker = broker_key(Ref("messaging", "main"))
+        work.add([A])
+        work.add([B, broker, C])
+        assert [await next_key(work) for _ in range(4)] == [A, broker, B, C]
 
     run(story())
 

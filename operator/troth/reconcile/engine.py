@@ -277,6 +277,7 @@ class Engine:
                 notice = notice if self._served.was_changed(step) else None
         if isinstance(step, BackgroundStep):
             self.background.begin(step)
+            await asyncio.sleep(0)  # at once, and not after every key that needs no request
             return []
         affected = await self._executor.execute(step)
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):

@@ -64,8 +64,10 @@ class WorkQueue:
             await self._released.wait()
 
     def add(self, keys: Iterable[Key]) -> None:
-        """Have keys worked on as soon as possible."""
-        for key in keys:
+        """Have keys worked on as soon as possible, of those that come together the brokers first:
+        the others wait for what comes of that.
+        """
+        for key in sorted(keys, key=_is_no_broker):
             if key in self._working:
                 self._again.add(key)
             elif key not in self._waiting:
@@ -162,3 +164,7 @@ class WorkQueue:
             self._again.discard(key)
             self.add([key])
         self._released.set()
+
+
+def _is_no_broker(key: Key) -> bool:
+    return key.kind != "MessageBroker"
