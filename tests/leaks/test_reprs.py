@@ -64,6 +64,11 @@ PUBLIC = {
     "troth.cli.following.Followed": "one of Troth's own resources",
     "troth.cli.following._Latest": "Troth's own resources",
     "troth.cli.surveying._Seen": "Troth's own resources",
+    "troth.webhooks.gateway.certificates._Kept": "a certificate that AWS publishes",
+    "troth.webhooks.gateway.valkey._Script": "a script that is in this package",
+    "troth.webhooks.schemes.described.DescribedHMAC": "names of headers, from a WebhookEndpoint",
+    "troth.webhooks.schemes.signed_text.SignedText": "a template, from a WebhookEndpoint",
+    "troth.webhooks.schemes.timed_header.TimedHeader": "names of a header and its members",
     "troth.world.facts.Content": "a NetworkPolicy or a ConfigMap",
     "troth.world.facts.Unreadable": "one of Troth's own resources, as it came",
 }

@@ -3,7 +3,7 @@
 Who forges a delivery must not be told how far it came.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 RETRY_AFTER = 10
@@ -18,7 +18,7 @@ class Answered:
 
     status: int
     reason: str = ""
-    body: bytes = NOTHING
+    body: bytes = field(default=NOTHING, repr=False)
     retry: bool = False
 
     @property

@@ -8,7 +8,7 @@ while it is fresh; where that matters, Valkey is for it.
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from troth.webhooks.gateway.replay import Claimed, Repeated, StoreUnavailableError
 
@@ -18,7 +18,7 @@ MOST = 1_000_000
 
 @dataclass(slots=True)
 class _Held:
-    token: bytes
+    token: bytes = field(repr=False)
     until: int
 
 

@@ -21,7 +21,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Self
@@ -87,7 +87,7 @@ return redis.call('DEL', KEYS[1])
 class _Asked:
     """A command, or a script with its arguments, and who waits for what it gives."""
 
-    arguments: tuple[bytes, ...]
+    arguments: tuple[bytes, ...] = field(repr=False)
     script: _Script | None
     answer: asyncio.Future[Any]
 

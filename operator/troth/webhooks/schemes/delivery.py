@@ -40,12 +40,13 @@ class Delivery:
     """One HTTP request that may be a webhook's delivery.
 
     `target` is the path and query exactly as in the request line, `headers` the pairs in the order
-    they came, names in lower case (as ASGI has them). The body never shows in a `repr`.
+    they came, names in lower case (as ASGI has them). Of all that only the method
+    shows in a `repr`: a legacy sender's token is in a header, another's in its query.
     """
 
     method: str
-    target: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
+    target: bytes = field(repr=False)
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     body: bytes = field(repr=False)
 
     def values(self, name: bytes) -> Iterator[bytes]:

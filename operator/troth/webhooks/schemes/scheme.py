@@ -48,7 +48,7 @@ class Verified:
     replay: bytes = field(repr=False)
     delivery_id: str | None = None
     timestamp: int | None = None
-    answer: bytes | None = None
+    answer: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

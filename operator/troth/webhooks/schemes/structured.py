@@ -33,7 +33,7 @@ class Signed:
     """
 
     covered: tuple[str, ...]
-    parameters: Mapping[str, object]
+    parameters: Mapping[str, object] = field(repr=False)
     text: str
     signature: bytes = field(repr=False)
 
