@@ -22,7 +22,13 @@ def paths(routes: Routes, *asked: bytes) -> list[str | None]:
 
 def test_every_key_of_the_secret_is_one_of_the_endpoints() -> None:
     found = served(compiled(endpoint(), k1=SECRET, k2=secret(2)) | {"other": b"x"})
-    assert [key.id for key in found.keys] == ["k1", "k2"]
+    assert {key.id for key in found.keys} == {"k1", "k2"}
+
+
+def test_the_newest_of_the_keys_that_troth_makes_is_tried_first() -> None:
+    keys = {name: secret(at) for at, name in enumerate(("k9", "k10", "k2"))}
+    found = served(compiled(endpoint(), **keys))
+    assert [key.id for key in found.keys] == ["k10", "k9", "k2"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A path is compared byte for byte as it stands in the request line: what is spell
 (`%2F`, `//`, `/./`) is another path, and there is nothing there.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -50,7 +51,7 @@ def served(data: Mapping[str, bytes]) -> Served:
         raise EndpointError(f"signing: {error}") from None
     keys = tuple(
         _key(scheme, name.removeprefix(KEY_PREFIX), data[name])
-        for name in sorted(data)
+        for name in sorted(data, key=_age, reverse=True)
         if name.startswith(KEY_PREFIX)
     )
     if len(keys) > MOST_KEYS:
@@ -65,6 +66,15 @@ def served(data: Mapping[str, bytes]) -> Served:
         Admission(endpoint.source),
         Bucket(endpoint.limits.requests_per_second),
     )
+
+
+def _age(name: str) -> list[str | int]:
+    """Return what puts the newest of the keys that Troth makes last: k10 is newer than k2.
+
+    While a sender signs with two keys the first that fits is told, and a rotation waits for the
+    newest.
+    """
+    return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", name)]
 
 
 def _key(scheme: Scheme, key_id: str, text: bytes) -> Key:
