@@ -4,15 +4,25 @@ import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 import yaml
 from typer.testing import CliRunner
 
 from tests.webhooks.gateway.attacks.wire import say
 from troth.cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """What the command logs to is gone with it; the tests after it must not go on with that."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
