@@ -5,6 +5,7 @@ own server; `floor` and `plain` read a request and answer 204, whatever it is.
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.cores import stay
 from benchmarks.domain import identity
+from troth.cli.gatewaying import YOUNG
 from troth.cli.logs import LogFormat, configure
 from troth.edge.asgi import Application, Receive, Scope, Send
 from troth.edge.files import Identity
@@ -146,6 +148,8 @@ def main(side: Side, directory: Path, port: int, core: int) -> None:
 
     async def run() -> None:
         app = floor if side in {Side.FLOOR, Side.PLAIN} else gateway(side, directory)
+        gc.set_threshold(YOUNG)  # as `troth gateway` does
+        gc.freeze()
         await serve(app, side, port)
 
     asyncio.run(run())
