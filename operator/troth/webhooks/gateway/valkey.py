@@ -121,7 +121,7 @@ class Valkey:
             pool = ConnectionPool.from_url(
                 url,
                 socket_connect_timeout=patience,
-                socket_timeout=patience,
+                socket_timeout=None,  # see `_exchange`
                 retry=Retry(NoBackoff(), 0),
                 valkey_connect_func=self._greet,
             )
@@ -223,19 +223,19 @@ class Valkey:
         """Return what commands give, an error of one in its place; raises those of all."""
         fresh = not connection.is_connected
         try:
-            return await _exchange(connection, commands)
+            return await _exchange(connection, commands, self._patience)
         except LostError:
             if fresh:
                 raise
         # It may have died long ago.
         await _drop(connection)
-        return await _exchange(connection, commands)
+        return await _exchange(connection, commands, self._patience)
 
     async def _greet(self, connection: AbstractConnection) -> None:
         """Look at a server before it is believed."""
         await connection.on_connect()
         memory, persistence = await _exchange(
-            connection, [(b"INFO", b"memory"), (b"INFO", b"persistence")]
+            connection, [(b"INFO", b"memory"), (b"INFO", b"persistence")], self._patience
         )
         if b"maxmemory_policy:noeviction\r\n" not in _text(memory):
             raise _UnfitError(
@@ -248,17 +248,31 @@ class Valkey:
 
 
 async def _exchange(
-    connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]
+    connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]], patience: float
 ) -> list[Any]:
+    """Return what commands give, an error of one in its place.
+
+    One limit for all of them: to watch each answer by itself would cost more than to read it.
+    """
     await connection.connect()
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    answers: list[Any] = []
-    for _ in commands:
-        try:
-            answers.append(await connection.read_response())
-        except ResponseError as error:
-            answers.append(error)
-    return answers
+    async with asyncio.timeout(patience):
+        await connection.send_packed_command(_packed(commands), check_health=False)
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+
+def _packed(commands: Sequence[tuple[bytes, ...]]) -> bytes:
+    """Return commands as RESP has them: arrays of strings, each with its length before it."""
+    return b"".join(
+        b"*%d\r\n%b"
+        % (len(each), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in each]))
+        for each in commands
+    )
 
 
 async def _land(connection: AbstractConnection, batch: list[_Asked], answers: list[Any]) -> None:
