@@ -5,6 +5,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 from structlog.testing import capture_logs
@@ -26,6 +27,7 @@ from tests.webhooks.gateway.running import (
     until,
 )
 from troth.webhooks.endpoint import EndpointError
+from troth.webhooks.gateway.app import new_transaction
 from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.schemes.delivery import Delivery
 
@@ -558,3 +560,11 @@ async def test_a_fault_of_ours_lets_nothing_through_and_quotes_nothing(tmp_path:
         assert at.ledger.seen == []
         assert SECRET not in str(logs)
         assert any(line["event"] == "fault" and line["kind"] == "RuntimeError" for line in logs)
+
+
+def test_the_id_of_a_transaction_is_a_random_uuid() -> None:
+    made = {new_transaction() for _ in range(200)}
+    assert len(made) == 200
+    for text in made:
+        read = UUID(text)
+        assert (str(read), read.version, read.variant) == (text, 4, RFC_4122)

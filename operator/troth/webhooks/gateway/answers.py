@@ -10,6 +10,7 @@ RETRY_AFTER = 10
 """Seconds; most senders go by a schedule of their own."""
 
 NOTHING = b""
+_TAKEN = [(b"content-length", b"0")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Answered:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of the answer."""
+        if self.status == HTTPStatus.OK and not self.body:
+            return _TAKEN  # nearly all of them
         headers = [(b"content-length", str(len(self.body)).encode())]
         if self.body:
             headers.append((b"content-type", b"application/json"))

@@ -6,6 +6,7 @@ two parsers on the way read differently, one of them can be deceived with.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import cache
 from typing import Any
 
 from troth.webhooks.gateway.answers import GoneError, RefusalError
@@ -42,14 +43,17 @@ def read_head(scope: Mapping[str, Any], most: int) -> Headers:
     headers: Headers = tuple(scope["headers"])
     if len(headers) > MOST_HEADERS:
         raise RefusalError(431, "too-many-headers")
-    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
-        raise RefusalError(431, "headers-too-long")
     once: dict[bytes, bytes] = {}
+    size, repeated = 0, False
     for name, value in headers:
+        size += len(name) + len(value)
         if name in _ONCE:
-            if name in once:
-                raise RefusalError(400, "header-repeated")
+            repeated |= name in once
             once[name] = value
+    if size > MOST_HEADER_BYTES:
+        raise RefusalError(431, "headers-too-long")
+    if repeated:
+        raise RefusalError(400, "header-repeated")
     if not once.get(b"host"):
         raise RefusalError(400, "host-missing")  # RFC 9112 section 3.2
     _check_framing(once, most)
@@ -105,9 +109,15 @@ def passed_on(delivery: Delivery, names: frozenset[bytes]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in (b"content-type", *names):
-        values = list(delivery.values(name))
+        values = [value for each, value in delivery.headers if each == name]
         if len(values) == 1 and len(values[0]) <= _LONGEST_PASSED_ON and values[0].isascii():
             text = values[0].decode("ascii").strip()
             if text.isprintable() and text:
-                found[name.decode("ascii").title()] = text
+                found[_spelled(name)] = text
     return found
+
+
+@cache
+def _spelled(name: bytes) -> str:
+    """Return a header's name as it is usually written; of the few that go on."""
+    return name.decode("ascii").title()
