@@ -12,10 +12,11 @@ from tests import builders
 from tests.broker_builders import orders
 from tests.builders import DAY, HOUR, NOW, OWN, YEAR, Manifest, stamp
 from tests.messaging import broker
+from tests.webhook_builders import URL, endpoint, issued, outbound
 from troth.cli.main import app
+from troth.cli.report import Report
 from troth.cli.reporting import WIDTH, show
 from troth.cli.standing import (
-    Report,
     broker_standing,
     domain_standing,
     identity_standing,
@@ -23,6 +24,7 @@ from troth.cli.standing import (
     rotation_standing,
 )
 from troth.cli.track import length, track, until
+from troth.cli.webhook_standing import endpoint_standing
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.manifests import FaultyManifests
 from troth.resources.trust_domain_status import RotationPhase
@@ -82,7 +84,7 @@ def report(*, complete: bool = True, identities: tuple[Manifest, ...] = ()) -> R
 def shown(report: Report, *, single: bool = False) -> list[str]:
     output = io.StringIO()
     show(Console(file=output, width=WIDTH), report, NOW, single=single)
-    return output.getvalue().splitlines()
+    return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
 def test_a_domain_shows_its_phase_its_authorities_and_what_it_waits_for() -> None:
@@ -181,6 +183,92 @@ def test_of_many_policies_only_those_that_need_somebody_are_shown() -> None:
         "  prod.late.* at messaging/main: 2 grants, 1 in sync",
         "  mend AwaitingBroker",
     ]
+
+
+def webhooks(*endpoints: Manifest) -> Report:
+    return Report(
+        trust_domains=(),
+        credential_rotations=(),
+        service_identities=(),
+        webhook_endpoints=tuple(map(endpoint_standing, endpoints)),
+        hidden=(),
+    )
+
+
+KEYS = [
+    {
+        "id": "k1",
+        "fingerprint": OLD,
+        "state": "Retiring",
+        "lastVerified": stamp(NOW - 3 * HOUR),
+        "until": stamp(NOW + HOUR),
+    },
+    {"id": "k2", "fingerprint": NEW, "state": "Current"},
+]
+
+
+def test_a_webhook_shows_where_it_leads_and_when_each_key_was_last_used() -> None:
+    charges = ready(endpoint(), keys=KEYS, residualReplay="none", url=URL)
+    assert shown(webhooks(charges), single=True) == [
+        "WebhookEndpoint shop/stripe-charges  ready",
+        "  StandardWebhooks, to port webhooks of shop/payments, for settle-charge",
+        f"  {URL}",
+        f"  k1  {OLD}  Retiring  last verified 3h ago, may go in 60m",
+        f"  k2  {NEW}  Current   has verified nothing yet",
+        "  residual replay: none",
+    ]
+
+
+def test_of_many_webhooks_only_those_that_need_somebody_are_shown() -> None:
+    late = ready(issued("GitHub"), "SecretMissing", residualReplay="GitHub signs no time")
+    lines = shown(webhooks(*(ready(endpoint(f"hook-{each}")) for each in range(500)), late))
+    assert lines == [
+        "501 WebhookEndpoints, 1 of them not ready",
+        "",
+        "WebhookEndpoint shop/stripe-charges  not ready: SecretMissing",
+        "  GitHub, to port webhooks of shop/payments, for settle-charge",
+        f"  {URL}",
+        "  residual replay: GitHub signs no time",
+        "  mend SecretMissing",
+    ]
+
+
+def test_a_webhook_that_goes_out_has_no_target_here() -> None:
+    assert shown(webhooks(ready(outbound(), "Unsupported")), single=True) == [
+        "WebhookEndpoint shop/partner  not ready: Unsupported",
+        "  StandardWebhooks, goes out",
+        "  https://partner.example/hooks",
+        "  mend Unsupported",
+    ]
+
+
+def test_the_longest_of_a_webhook_fits_and_nothing_of_a_key_id_is_lost() -> None:
+    name = "k" * 253
+    key = {"id": name, "fingerprint": NEW, "state": "Current", "lastVerified": stamp(NOW)}
+    charges = ready(endpoint("e" * 253), keys=[key], residualReplay="a very long sentence " * 20)
+    lines = shown(webhooks(charges), single=True)
+    assert max(map(len, lines)) <= WIDTH
+    assert "".join(lines).count("k") >= len(name)
+    assert any(NEW in line and "Current" in line for line in lines)
+
+
+def test_machines_read_of_a_webhook_what_people_read() -> None:
+    charges = ready(endpoint(), keys=KEYS, residualReplay="none")
+    (told,) = webhooks(charges).manifest()["webhookEndpoints"]
+    assert told == {
+        "namespace": "shop",
+        "name": "stripe-charges",
+        "ready": "True",
+        "reason": "InPlace",
+        "message": "mend InPlace",
+        "scheme": "StandardWebhooks",
+        "url": URL,
+        "target": "shop/payments",
+        "port": "webhooks",
+        "workflow": "settle-charge",
+        "keys": KEYS,
+        "residualReplay": "none",
+    }
 
 
 def test_nothing_is_wider_than_a_hundred_columns() -> None:

@@ -10,16 +10,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from troth.cli.report import Report
 from troth.cli.standing import (
     BrokerStanding,
     DomainStanding,
     IdentityStanding,
     PolicyStanding,
-    Report,
     RotationStanding,
     Standing,
 )
 from troth.cli.track import since, track, until
+from troth.cli.webhook_standing import EndpointStanding, WebhookKeyStanding
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.scalars import parse_moment
 from troth.resources.trust_domain_status import RotationPhase
@@ -30,21 +31,23 @@ WIDTH = 100
 _INDENT = (0, 0, 0, 2)
 _TOKEN_PHASES = tuple(phase for phase in RotationPhase if phase is not RotationPhase.REISSUING)
 """Nobody reissues a token: they end by themselves."""
-_STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow"}
+_STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow", "Current": "green"}
 
 
 def show(console: Console, report: Report, now: datetime, *, single: bool) -> None:
-    """Print a report. Of many identities and policies only those that are not ready are shown one
-    by one.
+    """Print a report. Of many identities, policies and webhooks only those that are not ready are
+    shown one by one.
     """
     identities = {each: partial(_identity, each, now) for each in report.service_identities}
     policies = {each: partial(_policy, each) for each in report.topic_policies}
+    endpoints = {each: partial(_endpoint, each, now) for each in report.webhook_endpoints}
     parts = [
         *(_domain(each, now) for each in report.trust_domains),
         *map(_broker, report.message_brokers),
         *(_rotation(each, now) for each in report.credential_rotations),
         *_many("ServiceIdentity", "ServiceIdentities", identities, single=single),
         *_many("TopicPolicy", "TopicPolicies", policies, single=single),
+        *_many("WebhookEndpoint", "WebhookEndpoints", endpoints, single=single),
     ]
     for position, part in enumerate(parts):
         if position:
@@ -132,6 +135,39 @@ def _policy(policy: PolicyStanding) -> RenderableType:
     where = f"{policy.topic} at {policy.broker}"
     grants = f"{policy.grants} grants, {policy.in_sync} in sync"
     return _block("TopicPolicy", policy, [Text(f"{where}: {grants}")])
+
+
+def _endpoint(endpoint: EndpointStanding, now: datetime) -> RenderableType:
+    way = f"{endpoint.scheme}, goes out"
+    if endpoint.target:
+        where = f"port {endpoint.port} of {endpoint.target}"
+        way = f"{endpoint.scheme}, to {where}, for {endpoint.workflow}"
+    table = Table.grid(padding=(0, 2))
+    for key in endpoint.keys:
+        table.add_row(
+            Text(key.id, overflow="fold"),
+            Text(key.fingerprint),
+            Text(key.state, _STATES.get(key.state, "")),
+            _use(key, now),
+        )
+    replay = endpoint.residual_replay
+    return _block(
+        "WebhookEndpoint",
+        endpoint,
+        [
+            Text(way),
+            Text(endpoint.url),
+            *([table] if endpoint.keys else []),
+            *([Text(f"residual replay: {replay}")] if replay else []),
+        ],
+    )
+
+
+def _use(key: WebhookKeyStanding, now: datetime) -> str:
+    used = "has verified nothing yet"
+    if key.last_verified:
+        used = f"last verified {since(parse_moment(key.last_verified), now)}"
+    return f"{used}, may go {until(parse_moment(key.until), now)}" if key.until else used
 
 
 def _many(

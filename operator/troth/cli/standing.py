@@ -28,7 +28,7 @@ class Standing(Model):
     def of(cls, manifest: Manifest, **more: object) -> Self:
         """Return where a resource stands."""
         metadata = manifest["metadata"]
-        conditions = _status(manifest).get("conditions") or []
+        conditions = status_of(manifest).get("conditions") or []
         ready: Manifest = next((each for each in conditions if each["type"] == "Ready"), {})
         known = {"ready": ready["status"], "reason": ready["reason"]} if ready else {}
         return cls(
@@ -127,30 +127,18 @@ class PolicyStanding(Standing):
     in_sync: int
 
 
-class Report(Model):
-    """Everything that was asked about."""
-
-    trust_domains: tuple[DomainStanding, ...]
-    message_brokers: tuple[BrokerStanding, ...] = ()
-    credential_rotations: tuple[RotationStanding, ...]
-    service_identities: tuple[IdentityStanding, ...]
-    topic_policies: tuple[PolicyStanding, ...] = ()
-    hidden: tuple[str, ...]
-    """The kinds that the person may not see, or not in every namespace."""
-
-
 def domain_standing(
     domain: Manifest, identities: Iterable[Manifest], *, complete: bool
 ) -> DomainStanding:
     """Return where a trust domain stands; `complete` says whether these are all identities."""
-    status = _status(domain)
+    status = status_of(domain)
     rotation, tokens = (status.get(part) or {} for part in ("rotation", "tokenRotation"))
     prefix = f"spiffe://{domain['spec']['domain']}/"
     signed = Counter(
         certificate["authority"]
         for identity in identities
-        if (certificate := _status(identity).get("certificate"))
-        and _status(identity).get("spiffeID", "").startswith(prefix)
+        if (certificate := status_of(identity).get("certificate"))
+        and status_of(identity).get("spiffeID", "").startswith(prefix)
     )
     listed = status.get("authorities") or []
     mine = {each["fingerprint"] for each in listed}
@@ -179,7 +167,7 @@ def domain_standing(
 
 def rotation_standing(rotation: Manifest) -> RotationStanding:
     """Return where a CredentialRotation stands."""
-    spec, status = rotation["spec"], _status(rotation)
+    spec, status = rotation["spec"], status_of(rotation)
     return RotationStanding.of(
         rotation,
         target_kind=spec["target"]["kind"],
@@ -195,7 +183,7 @@ def rotation_standing(rotation: Manifest) -> RotationStanding:
 
 def identity_standing(identity: Manifest) -> IdentityStanding:
     """Return where a ServiceIdentity stands."""
-    status = _status(identity)
+    status = status_of(identity)
     certificate = status.get("certificate")
     return IdentityStanding.of(
         identity,
@@ -212,7 +200,7 @@ def identity_standing(identity: Manifest) -> IdentityStanding:
 
 def broker_standing(broker: Manifest) -> BrokerStanding:
     """Return where a MessageBroker stands."""
-    spec, status = broker["spec"], _status(broker)
+    spec, status = broker["spec"], status_of(broker)
     return BrokerStanding.of(
         broker,
         type=next((each.value for each in BrokerType if each.value in spec), ""),
@@ -227,7 +215,7 @@ def broker_standing(broker: Manifest) -> BrokerStanding:
 
 def policy_standing(policy: Manifest) -> PolicyStanding:
     """Return where a TopicPolicy stands."""
-    spec, grants = policy["spec"], _status(policy).get("grants") or []
+    spec, grants = policy["spec"], status_of(policy).get("grants") or []
     broker, topic = spec["brokerRef"], spec["topic"]
     namespace = broker.get("namespace") or policy["metadata"].get("namespace")
     return PolicyStanding.of(
@@ -239,6 +227,7 @@ def policy_standing(policy: Manifest) -> PolicyStanding:
     )
 
 
-def _status(manifest: Manifest) -> Manifest:
+def status_of(manifest: Manifest) -> Manifest:
+    """Return the status of a resource, empty where nobody has written one."""
     status: Manifest = manifest.get("status") or {}
     return status

@@ -1,4 +1,4 @@
-"""`troth status`: where trust domains, brokers, rotations, identities and policies stand."""
+"""`troth status`: where everything stands, from trust domains to webhooks."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ from rich.console import Console
 
 from troth.cli import sources
 from troth.cli.extras import operator_extra
+from troth.cli.report import Report
 from troth.cli.reporting import WIDTH, show
-from troth.cli.standing import Report
 from troth.cli.targets import Cluster, Named, parse_target
 
 
@@ -30,7 +30,8 @@ def status(
         typer.Argument(
             metavar="KIND/NAME",
             parser=parse_target,
-            help="One resource: td/production, sid/payments, mb/main, tp/orders, cr/monthly.",
+            help="One resource: td/production, sid/payments, mb/main, tp/orders, wh/charges, "
+            "cr/monthly.",
         ),
     ] = None,
     *,
@@ -45,8 +46,8 @@ def status(
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Show where everything stands: trust domains and their roots, brokers, rotations, identities
-    and policies.
+    """Show where everything stands: trust domains and their roots, brokers, rotations, identities,
+    policies and webhooks.
     """
     with operator_extra():
         from troth.cli.access import home  # noqa: PLC0415

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from troth.cli.access import FORBIDDEN, PersonalServer
+from troth.cli.report import Report
 from troth.cli.standing import (
-    Report,
     broker_standing,
     domain_standing,
     identity_standing,
@@ -12,12 +12,13 @@ from troth.cli.standing import (
     rotation_standing,
 )
 from troth.cli.targets import Named
+from troth.cli.webhook_standing import endpoint_standing
 from troth.cluster.errors import ApiError
 from troth.resources.manifests import Fault, FaultyManifests, Manifest
 from troth.resources.references import Ref
 
 DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
-BROKER, POLICY = "MessageBroker", "TopicPolicy"
+BROKER, POLICY, ENDPOINT = "MessageBroker", "TopicPolicy", "WebhookEndpoint"
 
 
 @dataclass
@@ -57,6 +58,7 @@ async def survey(server: PersonalServer, target: Named | None, namespace: str) -
     await seen.read(ROTATION)
     await seen.read(BROKER)
     await seen.read(POLICY)
+    await seen.read(ENDPOINT)
     complete = IDENTITY not in seen.hidden
     shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
     return Report(
@@ -68,6 +70,7 @@ async def survey(server: PersonalServer, target: Named | None, namespace: str) -
         credential_rotations=tuple(map(rotation_standing, shown[ROTATION])),
         service_identities=tuple(map(identity_standing, shown[IDENTITY])),
         topic_policies=tuple(map(policy_standing, shown[POLICY])),
+        webhook_endpoints=tuple(map(endpoint_standing, shown[ENDPOINT])),
         hidden=tuple(seen.hidden),
     )
 
@@ -75,7 +78,7 @@ async def survey(server: PersonalServer, target: Named | None, namespace: str) -
 def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
     return {
         kind: [each for each in seen.objects[kind] if _is_in(namespace, each)]
-        for kind in (IDENTITY, BROKER, POLICY)
+        for kind in (IDENTITY, BROKER, POLICY, ENDPOINT)
     } | {
         DOMAIN: seen.objects[DOMAIN],
         ROTATION: [
@@ -103,7 +106,7 @@ def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[
         for each in seen.objects[ROTATION]
         if each["spec"]["target"] == {"kind": kind, "name": name} and _is_in(where, each)
     ]
-    nothing: dict[str, list[Manifest]] = {each: [] for each in (DOMAIN, IDENTITY, BROKER, POLICY)}
+    nothing: dict[str, list[Manifest]] = {each: [] for each in seen.objects}
     return nothing | {ROTATION: rotations} | {kind: found}
 
 
