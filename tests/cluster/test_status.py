@@ -6,6 +6,9 @@ from tests import builders
 from tests.cluster.command import troth
 from tests.cluster.stage import Stage
 from tests.cluster.test_rotate import KEPT, ROTATION, ann, authorities, of_payments, opened_shop
+from tests.cluster.webhooks.shop import KIND as ENDPOINT
+from tests.cluster.webhooks.shop import opened
+from tests.webhook_builders import endpoint
 from troth.resources.references import Ref
 
 
@@ -44,3 +47,29 @@ async def test_status_shows_to_each_what_they_may_see(stage: Stage) -> None:
     assert ended.code == 0
     assert f"CredentialRotation {of_payments(stage)}  ready" in ended.output
     assert "TrustDomain: this user may not see all of them" in ended.errors
+
+
+async def test_status_tells_of_webhooks_and_of_one_with_the_rotations_of_its_secret(
+    stage: Stage,
+) -> None:
+    shop = await opened(stage)
+    await stage.run()
+    await shop.ready()
+    await shop.declare(endpoint())
+    await stage.person.put(builders.rotation(ENDPOINT, "stripe-charges", stage.shop, **KEPT))
+    await stage.person.ready(ROTATION, Ref(stage.shop, "stripe-charges-rotation"))
+    admin = stage.sandbox.kubeconfig
+    ended = await troth(admin, "status", "-n", stage.shop)
+    assert "1 WebhookEndpoint, ready" in ended.output, ended.errors
+
+    ended = await troth(admin, "status", "wh/stripe-charges", "-n", stage.shop)
+    (key,) = (await stage.person.the(ENDPOINT, shop.charges))["status"]["keys"]
+    for shown in (
+        f"WebhookEndpoint {shop.charges}  ready",
+        f"StandardWebhooks, to port webhooks of {stage.shop}/payments, for settle-charge",
+        f"k1  {key['fingerprint']}  Current  has verified nothing yet",
+        "residual replay: none",
+        f"CredentialRotation {stage.shop}/stripe-charges-rotation  ready",
+    ):
+        assert shown in ended.output, ended.errors
+    assert "ServiceIdentity" not in ended.output

@@ -1,107 +1,32 @@
 """The life of a WebhookEndpoint on a real API server: what its gateway finds in its namespace."""
 
 import base64
-import dataclasses
 from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from tests import builders
-from tests.builders import Manifest, stamp
+from tests.builders import stamp
 from tests.changing import changed
-from tests.cluster.person import Person, condition
-from tests.cluster.stage import DOMAIN, IDENTITY, Stage
-from tests.webhook_builders import INBOUND, ONE, TWO, endpoint, issued, keys, leading
-from tests.webhook_scene import HOOKS
+from tests.cluster.person import condition
+from tests.cluster.stage import Stage
+from tests.cluster.webhooks.shop import GATEWAY, KIND, Shop, as_served, data_of, opened
+from tests.webhook_builders import ONE, TWO, endpoint, issued
 from troth.resources.references import Ref
-from troth.webhooks.gateway.routes import Served, served
 from troth.webhooks.report import LABEL, member
 from troth.world.known_as import GIVEN
 from troth.world.webhook_secrets import GIVEN_LABEL
 
-KIND = "WebhookEndpoint"
-GATEWAY = "gate"
-
-
-@dataclasses.dataclass
-class Shop:
-    """A gateway and its target, with all that it takes for deliveries to arrive there."""
-
-    stage: Stage
-    gates: str
-    """The gateway's namespace."""
-
-    @property
-    def person(self) -> Person:
-        return self.stage.person
-
-    @property
-    def charges(self) -> Ref:
-        return Ref(self.stage.shop, "stripe-charges")
-
-    @property
-    def compiled_ref(self) -> Ref:
-        return Ref(self.gates, f"{self.stage.shop}.stripe-charges")
-
-    @property
-    def given(self) -> Ref:
-        return Ref(self.stage.shop, "stripe-signing")
-
-    def through_here(self, manifest: Manifest) -> Manifest:
-        """The same endpoint, in this shop and through its gateway."""
-        here = changed(manifest, "metadata.namespace", self.stage.shop)
-        named = {"name": GATEWAY, "namespace": self.gates}
-        return changed(here, f"{INBOUND}.gateway", named)
-
-    async def declare(self, manifest: Manifest, *, waits: bool = True) -> None:
-        there = await self.person.put(self.through_here(manifest))
-        if waits:
-            await self.person.ready(KIND, Ref.of(there))
-            await self.stage.settled()
-
-    async def give(self, **texts: str) -> None:
-        """Write the Secret that a person gives to Troth."""
-        await self.person.put(keys(namespace=self.stage.shop, **texts))
-
-    async def has(self, *ids: str) -> Served:
-        """Wait until the gateway has just these keys; return what it serves."""
-        found = await self.person.sees(
-            "Secret", self.compiled_ref, lambda each: set(as_served(each)) == set(ids)
-        )
-        return served(data_of(found))
-
-
-def data_of(secret: Manifest) -> dict[str, bytes]:
-    return {name: base64.b64decode(value) for name, value in secret["data"].items()}
-
-
-def as_served(secret: Manifest) -> dict[str, bytes]:
-    return {
-        name.removeprefix("key."): value
-        for name, value in data_of(secret).items()
-        if name.startswith("key.")
-    }
-
 
 @pytest.fixture
 async def shop(stage: Stage) -> Shop:
-    gates = await stage.namespace()
-    allowed = {"allowedNamespaces": {"matchLabels": {"domain": stage.name}}}
-    domain = await stage.domain()
-    await stage.identity(GATEWAY, gates, servesWebhooks=allowed)
-    await stage.identity(
-        "payments",
-        ports=[(HOOKS, 9443)],
-        accepts=[builders.accept(GATEWAY, HOOKS, namespace=gates)],
-    )
-    await stage.person.put(leading(namespace=stage.shop))
+    shop = await opened(stage)
     await stage.run()
-    await stage.person.ready(DOMAIN, domain)
-    await stage.person.ready(IDENTITY, Ref(gates, GATEWAY))
+    await shop.ready()
     await stage.settled()
     stage.requests.clear()
-    return Shop(stage, gates)
+    return shop
 
 
 async def test_an_endpoint_with_a_given_secret_costs_one_read_and_two_writes(shop: Shop) -> None:
