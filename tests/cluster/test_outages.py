@@ -62,13 +62,14 @@ async def test_a_copy_killed_and_restarted_writes_and_issues_nothing(
         "trustdomains": 1,
         "messagebrokers": 1,
         "topicpolicies": 1,
+        "webhookendpoints": 1,
         "credentialrotations": 1,
         "serviceidentities": math.ceil(identities / PAGE),
         "namespaces": 1,
         "services": 1,
         "endpointslices": 1,
-        "secrets": 2,  # those of identities, and those of its own namespace
-        "configmaps": 2,  # those that Troth wrote, and those with schemas
+        "secrets": 3,  # Troth's own, senders' keys, and those of its own namespace
+        "configmaps": 3,  # Troth's own, those with schemas, and gateways' reports
         "networkpolicies": 1,
     }
     await stage.person.delete("NetworkPolicy", policy_ref(payments))

@@ -31,6 +31,12 @@ from troth.world.broker_secrets import DIGEST, PUBLIC, STATE, TYPE
 from troth.world.facts import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
 from troth.world.ledger import kept_ledger
 from troth.world.signing_keys import GATEWAYS, ISSUERS
+from troth.world.webhook_secrets import (
+    COMPILED_DIGEST,
+    COMPILED_TYPE,
+    COMPILED_WITH,
+    GENERATED_TYPE,
+)
 
 Part = tuple[str, str]
 """What it is, and where or whose."""
@@ -40,6 +46,7 @@ RANDOM = {"fingerprint", "serial", "authority"}
 HISTORY = {"observedGeneration"}
 TIMES = {"notAfter", "renewAt", "lastTransitionTime", "lastRotated", "nextRotation", "madeAt"}
 OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation", "MessageBroker", "TopicPolicy"}
+WEBHOOKS = {webhook_signing.TYPE, COMPILED_TYPE, GENERATED_TYPE}
 FILES = {
     "authority": (observe.LEAF, observe.NEXT_LEAF, observe.RETIRING),
     "certificate": (observe.LEAF,),
@@ -99,10 +106,8 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             public = {name: data[name] for name in sorted(PUBLIC & data.keys())}
             yield ("credential", where), (said["principal"], sorted(data), public)
             yield ("key", where), hashlib.sha256(data[STATE]).hexdigest()
-        case "Secret" if manifest.get("type") == webhook_signing.TYPE:
-            data = observe.decoded(manifest)
-            yield ("files", where), sorted(data)
-            yield ("key", where), hashlib.sha256(data[GATEWAYS.active]).hexdigest()
+        case "Secret" if manifest.get("type") in WEBHOOKS:
+            yield from _of_webhooks(where, observe.decoded(manifest))
         case "Secret":
             own = where.startswith(f"{OWN}/")
             data, what = observe.decoded(manifest), "authority" if own else "certificate"
@@ -117,6 +122,16 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
                 yield ("peers", where), peers
                 yield ("roots", where), sorted(map(_said, _read(data[observe.ROOTS])))
                 yield ("files", where), sorted(data)
+
+
+def _of_webhooks(where: str, data: dict[str, bytes]) -> Iterator[tuple[Part, Any]]:
+    """Yield what a gateway is told, or signs with, or a sender does."""
+    endpoint = data.pop("endpoint.json", None)
+    if endpoint is not None:
+        yield ("endpoint", where), json.loads(endpoint)
+    key = data.get(GATEWAYS.active) or repr(sorted(data.items())).encode()
+    yield ("files", where), sorted(data)
+    yield ("key", where), hashlib.sha256(key).hexdigest()
 
 
 def _webhooks(entries: list[Any], data: dict[str, bytes]) -> Any:
@@ -142,7 +157,8 @@ def _marks(manifest: Manifest) -> Manifest:
         right = observe.keystore_digest(observe.decoded(manifest))
         annotations[KEYSTORE_DIGEST] = annotations[KEYSTORE_DIGEST] == right
     annotations.pop(REPLACED_AT, None)  # it tells of the past
-    annotations.pop(DIGEST, None)  # of what is random
+    for each in (DIGEST, COMPILED_DIGEST, COMPILED_WITH):  # of what is random
+        annotations.pop(each, None)
     return {
         "labels": _labels(manifest),
         "annotations": annotations,

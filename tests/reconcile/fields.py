@@ -266,6 +266,7 @@ WEBHOOKS = [
         ports=[("webhooks", 9443)],
         accepts=[builders.accept("hooks", "webhooks", namespace="finance")],
     ),
+    webhook_builders.leading("desk", selector={"app": "desk"}),
     webhook_builders.endpoint(
         gateway={"name": "hooks", "namespace": "finance"},
         target={

@@ -425,7 +425,9 @@ async def test_what_the_sender_issues_is_not_rotated() -> None:
         assert "beside the one before" in ready_["message"]
         await it.clock.move_to(NOW + 48 * HOUR)
         await it.settle()
-        assert written(server) == []
+        # what is written after two days are certificates, and roots
+        touched = {name for _, name in written(server)}
+        assert not touched & {"stripe-signing", "shop.stripe-charges"}
 
 
 async def test_a_key_is_made_for_another_scheme_and_the_useless_one_goes() -> None:
