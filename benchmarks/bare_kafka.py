@@ -1,9 +1,9 @@
-"""Kafka as its own admin client has it: the floor of what Troth does there."""
+"""Kafka as its own admin client has it."""
 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import wait
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,26 +17,26 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from benchmarks.market import ADMIN, OTHER, PRINCIPALS, ROOTS
+from benchmarks.bare_broker import PATIENCE, BareBroker
+from benchmarks.market import OTHER, PRINCIPALS
 from benchmarks.topology import Manifest
 from sandbox.brokers.kafka import KafkaServer
 from troth.brokers.kafka import ITERATIONS
 from troth.brokers.kafka_acls import EVERYTHING, binding_of, filter_of, rule_of
 from troth.trust.grants import Rule
 
-PATIENCE = 60.0
 LOOK_SECONDS = 0.002
 AT_ONCE = 250
 """Passwords to a call: the client hashes them while its timeout runs."""
 
 
-class BareKafka:
+class BareKafka(BareBroker[KafkaServer]):
     """The admin client of librdkafka."""
 
     name = "Kafka"
 
     def __init__(self, server: KafkaServer) -> None:
-        self._server = server
+        super().__init__(server)
         self._admin = AdminClient(
             {
                 "bootstrap.servers": server.admin_address,
@@ -57,25 +57,8 @@ class BareKafka:
         with KafkaServer.start() as server:
             yield cls(server)
 
-    @property
-    def described(self) -> Manifest:
-        """How a `MessageBroker` describes it."""
-        kafka = {
-            "bootstrapServers": [self._server.client_address],
-            "tls": {"caSecretRef": {"name": ROOTS}},
-            "adminSecretRef": {"name": ADMIN},
-        }
-        return {"kafka": kafka}
-
-    @property
-    def admin(self) -> dict[str, str]:
-        """What it is administered with."""
-        return self._server.admin_secret()
-
-    @property
-    def roots(self) -> dict[str, str]:
-        """What it is verified with."""
-        return self._server.ca_secret()
+    def _reached(self) -> Manifest:
+        return {"bootstrapServers": [self._server.client_address]}
 
     async def remember(self) -> None:
         """Note what Troth has made, to make the same for other principals."""
@@ -101,7 +84,7 @@ class BareKafka:
         await asyncio.to_thread(self._look)
 
     async def change(self, topic: str, *, live: bool) -> None:
-        """Have somebody else publish to a topic, or not any more."""
+        """Have `OTHER` publish to a topic, or not any more: by one ACL."""
         binding = binding_of(_publishes(OTHER, topic))
         if live:
             answers: Any = self._admin.create_acls([binding], request_timeout=PATIENCE)
@@ -111,11 +94,10 @@ class BareKafka:
         await asyncio.to_thread(_done, answers.values())
 
     @asynccontextmanager
-    async def effect(self, principal: str, topic: str, *, live: bool) -> AsyncIterator[Any]:
-        """Look until somebody may publish to a topic, or may not any more.
-
-        What is entered with returns then.
-        """
+    async def effect(
+        self, principal: str, topic: str, *, live: bool
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Look until somebody may publish to a topic, or may not any more."""
         looking = filter_of(_publishes(principal, topic))
 
         def seen() -> None:

@@ -1,4 +1,4 @@
-"""NATS as nats-py has it, in operator mode: the floor of what Troth does there."""
+"""NATS as nats-py has it, in operator mode."""
 
 import asyncio
 import copy
@@ -10,22 +10,22 @@ from typing import Any, Self
 from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
 
-from benchmarks.market import ADMIN, OTHER, ROOTS
+from benchmarks.bare_broker import PATIENCE, BareBroker
+from benchmarks.market import OTHER
 from benchmarks.topology import Manifest
 from sandbox.brokers.nats import NatsServer
 from troth.brokers.nats_jwt import Claims, Kind, decode, encode, issue_user
 
-PATIENCE = 60.0
 PUSH = "$SYS.REQ.CLAIMS.UPDATE"
 
 
-class BareNats:
+class BareNats(BareBroker[NatsServer]):
     """A client of the system account, and the operator's signing key."""
 
     name = "NATS"
 
     def __init__(self, server: NatsServer, client: Client) -> None:
-        self._server = server
+        super().__init__(server)
         self._client = client
         self._principals: list[str] = []
         self._before: Claims = {}
@@ -47,26 +47,8 @@ class BareNats:
             finally:
                 await client.close()
 
-    @property
-    def described(self) -> Manifest:
-        """How a `MessageBroker` describes it."""
-        nats = {
-            "servers": [self._server.address],
-            "account": self._server.account,
-            "tls": {"caSecretRef": {"name": ROOTS}},
-            "adminSecretRef": {"name": ADMIN},
-        }
-        return {"nats": nats}
-
-    @property
-    def admin(self) -> dict[str, str]:
-        """What it is administered with."""
-        return self._server.admin_secret()
-
-    @property
-    def roots(self) -> dict[str, str]:
-        """What it is verified with."""
-        return self._server.ca_secret()
+    def _reached(self) -> Manifest:
+        return {"servers": [self._server.address], "account": self._server.account}
 
     async def remember(self) -> None:
         """Note what Troth has made, to make it again."""
@@ -105,10 +87,7 @@ class BareNats:
     async def effect(
         self, principal: str, topic: str, *, live: bool
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Listen until somebody may publish to a topic, or may not any more.
-
-        What is entered with returns then.
-        """
+        """Listen until somebody may publish to a topic, or may not any more."""
         pushed = asyncio.Event()
 
         async def hear(message: Msg) -> None:

@@ -7,12 +7,11 @@ by the bare client: in turns with Troth, on one control plane and one broker.
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from benchmarks.bare import Bare, Write
+from benchmarks.bare_broker import AnyBroker
 from benchmarks.bare_kafka import BareKafka
 from benchmarks.bare_nats import BareNats
 from benchmarks.broker_copies import Copies, copies
@@ -35,7 +34,7 @@ from benchmarks.market import (
 )
 from benchmarks.operating import running, timed
 from benchmarks.process import Process
-from benchmarks.topology import NAMESPACE, Manifest, declarations, path
+from benchmarks.topology import NAMESPACE, declarations, path
 from sandbox import Sandbox, java
 from sandbox.brokers.nats import hush
 from troth.cluster.api import ApiServer
@@ -58,76 +57,35 @@ NOTE = (
 )
 
 
-class BareBroker(Protocol):
-    """A broker of the sandbox's by its own client, beside which Troth is held."""
-
-    name: str
-
-    @property
-    def described(self) -> Manifest:
-        """How a `MessageBroker` describes it."""
-
-    @property
-    def admin(self) -> dict[str, str]:
-        """What it is administered with."""
-
-    @property
-    def roots(self) -> dict[str, str]:
-        """What it is verified with."""
-
-    async def remember(self) -> None:
-        """Note what Troth has made there."""
-
-    async def tell(self) -> None:
-        """Make as much, in bulk."""
-
-    async def forget(self) -> None:
-        """Take that back."""
-
-    async def look(self) -> None:
-        """Read all of it."""
-
-    async def change(self, topic: str, *, live: bool) -> None:
-        """Have `OTHER` publish to a topic, or not any more."""
-
-    def effect(
-        self, principal: str, topic: str, *, live: bool
-    ) -> AbstractAsyncContextManager[Callable[[], Awaitable[None]]]:
-        """Look or listen until somebody may publish to a topic, or may not any more."""
-
-
-Connect = Callable[[], AbstractAsyncContextManager[BareBroker]]
-
-
 def reports() -> Iterator[Report]:
     """Measure at each broker, on a control plane of its own."""
     if reason := java.missing():
-        yield Report("Brokers: Kafka", note=f"Not measured: {reason}.")
+        yield Report(f"Brokers: {BareKafka.name}", note=f"Not measured: {reason}.")
     else:
-        yield report(BareKafka.connect, "Kafka")
-    yield report(BareNats.connect, "NATS")
+        yield report(BareKafka)
+    yield report(BareNats)
 
 
-def report(
-    connect: Connect, called: str, market: Market = MARKET, changes: int = CHANGES
-) -> Report:
+def report(kind: type[AnyBroker], market: Market = MARKET, changes: int = CHANGES) -> Report:
     """Measure at one broker."""
     hush()
     with Sandbox.start() as sandbox:
         prepare(sandbox, NAMESPACE, FLOOR)
-        bench = asyncio.run(_measured(sandbox, connect, market, changes))
-    title = f"Brokers: {called}, {market.ring} identities with {market.grants} grants"
+        bench = asyncio.run(_measured(sandbox, kind, market, changes))
+    title = f"Brokers: {kind.name}, {market.ring} identities with {market.grants} grants"
     return Report(title, bench.rows, NOTE, bench.figures)
 
 
-async def _measured(sandbox: Sandbox, connect: Connect, market: Market, changes: int) -> "_Bench":
+async def _measured(
+    sandbox: Sandbox, kind: type[AnyBroker], market: Market, changes: int
+) -> "_Bench":
     config = await configuration(str(sandbox.kubeconfig))
     counted: Requests = Counter()
 
     def count(verb: str, resource: str, _: str) -> None:
         counted[verb, resource] += 1
 
-    async with connect() as at, Bare.connect(sandbox.kubeconfig) as bare:
+    async with kind.connect() as at, Bare.connect(sandbox.kubeconfig) as bare:
         bench = _Bench(sandbox, bare, at, market, counted)
         (domain, *_) = declarations(0)
         secrets = [secret(ADMIN, at.admin), secret(ROOTS, at.roots)]
@@ -148,7 +106,7 @@ class _Bench:
 
     sandbox: Sandbox
     bare: Bare
-    at: BareBroker
+    at: AnyBroker
     market: Market
     counted: Requests
     """What the operator in this process has asked of the API server."""

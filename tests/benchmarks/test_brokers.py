@@ -3,9 +3,9 @@
 import asyncio
 from collections import Counter
 
+from benchmarks.bare_broker import AnyBroker
 from benchmarks.bare_kafka import BareKafka
 from benchmarks.bare_nats import BareNats
-from benchmarks.brokers import BareBroker
 from benchmarks.market import (
     ADMIN,
     BROKER,
@@ -28,7 +28,7 @@ MARKET = Market(ring=4, principals=6)
 SECONDS = 30.0
 
 
-def declared(at: BareBroker) -> list[Manifest]:
+def declared(at: AnyBroker) -> list[Manifest]:
     (domain, *_) = declarations(0)
     owner = [secret(ADMIN, at.admin), secret(ROOTS, at.roots), broker(at.described)]
     return [namespace(NAMESPACE), domain, *owner, *MARKET.identities(), *MARKET.topics()]
