@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
-pytest_plugins = ("tests.brokers.kafka.serving",)
+pytest_plugins = ("tests.brokers.kafka.serving", "tests.brokers.nats.serving")
 
 # A failure is made smaller for minutes at most; what explains it then would take as long again.
 _PHASES = [phase for phase in Phase if phase is not Phase.explain]

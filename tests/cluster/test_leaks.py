@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.brokers.kafka import KafkaServer
-from sandbox.brokers.nats import NatsServer
-from tests.brokers.nats.stage import stage as account
+from tests.brokers.nats.stage import Stage as Account
 from tests.cluster.brokers.market import Market
 from tests.cluster.stage import Stage
 from tests.leaks import acts, broker_acts, token_acts
@@ -86,22 +85,25 @@ async def test_no_token_of_a_run_and_no_key_that_signs_them_is_in_anything_that_
 
 
 async def test_no_credential_of_a_broker_is_in_anything_that_is_shown(
-    stage: Stage, kafka_server: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
+    nats: Account,
+    kafka_server: KafkaServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those of clients and of administrators, at a NATS and at a Kafka."""
-    with NatsServer.serving() as nats:
-        async with account(nats) as made, listened_to(stage, tmp_path, monkeypatch) as run:
-            await run.start(CONSOLE).leads()
-            market = await Market.on(stage, made, propagation="1s")
-            brokers = broker_acts.Brokers(run, market, nats, kafka_server)
-            await broker_acts.everything_is_granted(brokers)
-            await broker_acts.credentials_are_replaced(brokers)
-            await broker_acts.people_mislay_credentials(brokers)
-            await broker_acts.brokers_go_away(brokers)
-            await broker_acts.refusals_quote(brokers)
-            await broker_acts.everything_is_revoked(brokers)
-            await run.recording.complete()
-            for told in ("step refused", "broker cannot be worked with"):
-                assert told in run.log(CONSOLE)
-            leaks = run.leaks()
-            assert not leaks, "\n".join(map(str, leaks))
+    async with listened_to(stage, tmp_path, monkeypatch) as run:
+        await run.start(CONSOLE).leads()
+        market = await Market.on(stage, nats, propagation="1s")
+        brokers = broker_acts.Brokers(run, market, nats.server, kafka_server)
+        await broker_acts.everything_is_granted(brokers)
+        await broker_acts.credentials_are_replaced(brokers)
+        await broker_acts.people_mislay_credentials(brokers)
+        await broker_acts.brokers_go_away(brokers)
+        await broker_acts.refusals_quote(brokers)
+        await broker_acts.everything_is_revoked(brokers)
+        await run.recording.complete()
+        for told in ("step refused", "broker cannot be worked with"):
+            assert told in run.log(CONSOLE)
+        leaks = run.leaks()
+        assert not leaks, "\n".join(map(str, leaks))

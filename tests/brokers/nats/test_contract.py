@@ -178,10 +178,10 @@ async def informing(principal: str, client: Client, stream: str, durable: str) -
 
 
 @pytest.fixture
-def opened(server: NatsServer) -> Opened:
+def opened(nats_server: NatsServer) -> Opened:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Nats]:
-        async with stage(server) as made:
+        async with stage(nats_server) as made:
             witness = await made.witness()
             await fill_streams(witness)
             yield Nats(made, witness, await made.pushes())

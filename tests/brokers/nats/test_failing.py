@@ -29,10 +29,10 @@ SOON = 30.0
 
 
 @pytest.fixture
-def stopped(server: NatsServer) -> Iterator[NatsServer]:
-    server.stop()
-    yield server
-    server.restart()
+def stopped(nats_server: NatsServer) -> Iterator[NatsServer]:
+    nats_server.stop()
+    yield nats_server
+    nats_server.restart()
 
 
 def other(

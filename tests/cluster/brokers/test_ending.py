@@ -27,16 +27,16 @@ async def test_a_namespace_ends_and_its_broker_is_told_though_the_admin_secret_g
 
 
 async def test_a_namespace_ends_though_its_broker_is_gone(
-    market: Market, server: NatsServer
+    market: Market, nats_server: NatsServer
 ) -> None:
     stage = market.stage
     await stage.run()
     await market.open()
-    await asyncio.to_thread(server.stop, grace=0)
+    await asyncio.to_thread(nats_server.stop, grace=0)
     try:
         await market.end()
         await market.hears(BROKER, market.main, "Ready", "Unreachable")
         await stage.later(timedelta(minutes=11))
         await market.gone()
     finally:
-        await asyncio.to_thread(server.restart)
+        await asyncio.to_thread(nats_server.restart)

@@ -1,22 +1,20 @@
-"""One NATS server a module, and for each test an account of its own on it."""
+"""A real NATS for whichever tests ask for it, each with an account of its own.
+
+It starts when the first test of a module asks, so that what a module does to its server is nothing
+to others. This is a plugin and no conftest, as that of Kafka is: tests of several directories ask.
+"""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
 from sandbox.brokers.nats import NatsServer
-from sandbox.processes import Tether
 from tests.brokers.nats.stage import Stage, stage
 
 
 @pytest.fixture(scope="module")
 def nats_server() -> Iterator[NatsServer]:
-    directory = Path(mkdtemp(prefix="troth-nats-"))
-    with Tether(directory) as tether:
-        started = NatsServer(tether, directory)
-        started.start()
+    with NatsServer.serving() as started:
         yield started
 
 
