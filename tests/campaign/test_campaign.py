@@ -6,24 +6,20 @@ rules that shows it. `make campaign` tries many more than `make test`.
 """
 
 import copy
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
-import pytest
-import structlog
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, rule
 from pydantic import ValidationError
-from structlog import DropEvent
-from structlog.typing import EventDict
 
 from tests import builders, strategies
 from tests.builders import HOUR, OWN, Manifest, stamp
-from tests.campaign.cluster import KINDS, Refusal, ours
+from tests.campaign.cluster import KINDS, ours
+from tests.campaign.machine import Machine, kinds
 from tests.campaign.stage import MINUTE, Stage
 from tests.strategies import NAMESPACES, PORTS, Wish, campaign, more
-from tests.virtual_time import VirtualTimeLoop
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
@@ -33,12 +29,8 @@ from troth.world.observe import KEY, LEAF, PEERS, ROOTS
 DOMAINS = ("red", "blue")
 PLACES = (("north", "a"), ("north", "b"), ("south", "a"), ("south", "c"), ("east", "d"))
 CHILDREN = {"Secret": "-identity", "NetworkPolicy": "-troth"}
-MOST_MIXTURES = 12
-"""How many ways there may be to see what is declared before all must be quiet again."""
 
 places = st.sampled_from(PLACES)
-kinds = st.sampled_from(KINDS)
-REFUSALS: tuple[Refusal, ...] = ("lost", "409", "403", "500")
 
 
 @st.composite
@@ -92,43 +84,26 @@ TAMPERING = {
 }
 
 
-class Campaign(RuleBasedStateMachine):
-    """The rules are what happens; each ends a little later."""
+class Campaign(Machine[Stage]):
+    """People and their clusters, without brokers."""
+
+    watched = KINDS
 
     def __init__(self) -> None:
-        super().__init__()
-        self.loop = VirtualTimeLoop()
-        self.stage = Stage()
-
-    def run(self, story: Coroutine[Any, Any, None]) -> None:
-        self.loop.run_until_complete(story)
+        super().__init__(Stage())
 
     @initialize(
         declared=st.lists(identities(), max_size=5), red=domains("red"), blue=domains("blue")
     )
     def begin(self, declared: list[Manifest], red: Manifest, blue: Manifest) -> None:
-        for name, label in zip(NAMESPACES, ("red", "red", "blue"), strict=True):
-            self.stage.server.put(builders.namespace(name, domain=label))
-        for manifest in (red, blue, *declared, builders.endpoint_slice("172.16.0.1", port=9090)):
-            self.stage.server.put(manifest)
-        self.stage.history.begin(self.stage.server.objects, self.stage.clock.now())
-        self.run(self.stage.begin_copy())
-        self.run(self.stage.calm())
-
-    def teardown(self) -> None:
-        try:
-            if self.stage.copies and not self.stage.wrong:
-                self.run(self.stage.calm())
-        finally:
-            self.run(self.stage.end())
-            self.loop.close()
+        spaces = [
+            builders.namespace(name, domain=label)
+            for name, label in zip(NAMESPACES, ("red", "red", "blue"), strict=True)
+        ]
+        elsewhere = builders.endpoint_slice("172.16.0.1", port=9090)
+        self.open(*spaces, red, blue, *declared, elsewhere)
 
     # What people do
-
-    def declare(self, manifest: Manifest) -> None:
-        if self.stage.history.mixtures >= MOST_MIXTURES:
-            self.run(self.stage.calm())
-        self.run(self.stage.put(manifest))
 
     @rule(manifest=identities())
     def declare_identity(self, manifest: Manifest) -> None:
@@ -271,64 +246,14 @@ class Campaign(RuleBasedStateMachine):
 
     # What fails
 
-    @rule(refusals=st.lists(st.sampled_from(REFUSALS), min_size=1, max_size=4))
-    def refuse_writes(self, refusals: list[Refusal]) -> None:
-        self.stage.server.refusals += refusals
-
-    @rule(writes=st.integers(1, 6))
-    def crash(self, writes: int) -> None:
-        """After so many writes more."""
-        self.stage.server.crash_after = len(self.stage.server.log) + writes
-
     @rule(behind=st.integers(0, 3))
     def restart(self, behind: int) -> None:
         self.run(self.stage.replace(self.stage.copies[0], behind))
-
-    @rule(kind=kinds)
-    def mute(self, kind: str) -> None:
-        self.stage.copies[0].mute(kind)
-
-    @rule(kind=kinds)
-    def unmute(self, kind: str) -> None:
-        self.stage.copies[0].unmute(kind)
-        self.run(self.stage.work())
 
     @rule(kind=kinds, behind=st.integers(0, 3))
     def list_again(self, kind: str, behind: int) -> None:
         self.stage.copies[0].list(kind, self.stage.behind(kind, behind))
         self.run(self.stage.work())
-
-    # Two copies
-
-    @precondition(lambda self: len(self.stage.copies) == 1)
-    @rule()
-    def begin_another_copy(self) -> None:
-        self.run(self.stage.begin_copy())
-
-    @precondition(lambda self: len(self.stage.copies) == 2)
-    @rule(overlap=st.booleans())
-    def take_over(self, overlap: bool) -> None:
-        self.run(self.stage.take_over(overlap=overlap))
-
-    # Rest
-
-    @rule()
-    def calm(self) -> None:
-        self.run(self.stage.calm())
-
-
-def fail_with_the_operator(_logger: object, level: str, event: EventDict) -> EventDict:
-    """End what has met an error that it has no sentence for; say nothing else."""
-    if level == "error":
-        raise AssertionError(event["event"])
-    raise DropEvent
-
-
-@pytest.fixture(autouse=True)
-def _no_errors() -> Iterator[None]:
-    structlog.configure(processors=[fail_with_the_operator])
-    yield
-    structlog.reset_defaults()
 
 
 TestCampaign = Campaign.TestCase

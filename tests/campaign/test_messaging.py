@@ -7,16 +7,12 @@ just what is declared and nothing is written any more.
 
 import asyncio
 import copy
-from collections.abc import Coroutine, Iterator
 from datetime import timedelta
-from typing import Any
 from unittest.mock import patch
 
-import pytest
-import structlog
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, rule
 
 from tests import builders, messaging
 from tests.builders import HOUR, Manifest, stamp
@@ -31,12 +27,10 @@ from tests.campaign.broker_stage import (
     Identity,
     principal_of,
 )
-from tests.campaign.cluster import Refusal
+from tests.campaign.machine import Machine
 from tests.campaign.stage import MINUTE
-from tests.campaign.test_campaign import MOST_MIXTURES, REFUSALS, fail_with_the_operator
 from tests.reconcile.brokers.at_work import secret
 from tests.strategies import campaign, more, subset
-from tests.virtual_time import VirtualTimeLoop
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
 from troth.world.brokers import credential_ref
@@ -51,7 +45,6 @@ WATCHED = ("MessageBroker", "TopicPolicy", "ServiceIdentity", "Namespace", "Secr
 
 identities = st.sampled_from(IDENTITIES)
 policies = st.sampled_from(POLICIES)
-kinds = st.sampled_from(WATCHED)
 troubles: tuple[Trouble, ...] = ("away", "lost", "cut", "refused")
 
 
@@ -98,17 +91,14 @@ def main(mode: str = "Enforce", owns: tuple[str, ...] = ("prod.",)) -> Manifest:
     )
 
 
-class MessagingCampaign(RuleBasedStateMachine):
-    """The rules are what happens; each ends a little later."""
+class MessagingCampaign(Machine[BrokerStage]):
+    """People and a broker of theirs."""
+
+    watched = WATCHED
 
     def __init__(self) -> None:
-        super().__init__()
-        self.loop = VirtualTimeLoop()
-        self.stage = BrokerStage()
+        super().__init__(BrokerStage())
         self.connecting = patch(CONNECT, lambda *_: Adapter(self.stage.broker))
-
-    def run(self, story: Coroutine[Any, Any, None]) -> None:
-        self.loop.run_until_complete(story)
 
     @initialize(
         declared=st.tuples(*map(users, IDENTITIES)), asked=st.tuples(*map(topic_policies, POLICIES))
@@ -118,30 +108,17 @@ class MessagingCampaign(RuleBasedStateMachine):
         red = builders.domain("red", bundle={"propagation": "1m"})
         spaces = [builders.namespace(name, domain="red") for name in ("north", "south")]
         given = {"username": "admin", "password": "an administrator's", "ca.crt": "roots"}
-        for name in ("kafka-admin", "kafka-ca"):
-            self.stage.server.put(secret(name, given, MAIN.namespace))
-        for manifest in (red, *spaces, main(), *declared, *asked):
-            self.stage.server.put(manifest)
-        self.stage.history.begin(self.stage.server.objects, self.stage.clock.now())
-        self.run(self.stage.begin_copy())
-        self.run(self.stage.calm())
+        secrets = [secret(name, given, MAIN.namespace) for name in ("kafka-admin", "kafka-ca")]
+        self.open(*secrets, red, *spaces, main(), *declared, *asked)
 
     def teardown(self) -> None:
         try:
-            if self.stage.copies and not self.stage.wrong:
-                self.run(self.stage.calm())
+            super().teardown()
         finally:
-            self.run(self.stage.end())
-            self.loop.close()
             if self.stage.copies:
                 self.connecting.stop()
 
     # What people do
-
-    def declare(self, manifest: Manifest) -> None:
-        if self.stage.history.mixtures >= MOST_MIXTURES:
-            self.run(self.stage.calm())
-        self.run(self.stage.put(manifest))
 
     @rule(manifest=st.one_of(*map(users, IDENTITIES)))
     def declare_identity(self, manifest: Manifest) -> None:
@@ -249,54 +226,11 @@ class MessagingCampaign(RuleBasedStateMachine):
     def trouble(self, met: list[Trouble]) -> None:
         self.stage.broker.troubles += met
 
-    @rule(refusals=st.lists(st.sampled_from(REFUSALS), min_size=1, max_size=4))
-    def refuse_writes(self, refusals: list[Refusal]) -> None:
-        self.stage.server.refusals += refusals
-
-    @rule(writes=st.integers(1, 6))
-    def crash(self, writes: int) -> None:
-        """After so many writes more."""
-        self.stage.server.crash_after = len(self.stage.server.log) + writes
-
     @rule(behind=st.integers(0, 3), after=st.sampled_from((0.0, 0.05, 0.1, 0.2, 0.3)))
     def restart(self, behind: int, after: float) -> None:
         """Perhaps in the middle of a change at the broker."""
         self.run(asyncio.sleep(after))
         self.run(self.stage.replace(self.stage.copies[0], behind))
-
-    @rule(kind=kinds)
-    def mute(self, kind: str) -> None:
-        self.stage.copies[0].mute(kind)
-
-    @rule(kind=kinds)
-    def unmute(self, kind: str) -> None:
-        self.stage.copies[0].unmute(kind)
-        self.run(self.stage.work())
-
-    # Two copies
-
-    @precondition(lambda self: len(self.stage.copies) == 1)
-    @rule()
-    def begin_another_copy(self) -> None:
-        self.run(self.stage.begin_copy())
-
-    @precondition(lambda self: len(self.stage.copies) == 2)
-    @rule(overlap=st.booleans())
-    def take_over(self, overlap: bool) -> None:
-        self.run(self.stage.take_over(overlap=overlap))
-
-    # Rest
-
-    @rule()
-    def calm(self) -> None:
-        self.run(self.stage.calm())
-
-
-@pytest.fixture(autouse=True)
-def _no_errors() -> Iterator[None]:
-    structlog.configure(processors=[fail_with_the_operator])
-    yield
-    structlog.reset_defaults()
 
 
 TestMessagingCampaign = MessagingCampaign.TestCase
