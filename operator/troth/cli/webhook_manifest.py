@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from troth.cli import sources
+from troth.planning.webhook_document import signing_of
 from troth.resources.manifests import Fault, FaultyManifests, parse_resource
 from troth.resources.webhook_endpoint import WebhookEndpoint
-from troth.resources.webhook_inbound import Inbound
-from troth.webhooks.endpoint import Described, Signing
+from troth.webhooks.endpoint import Signing
 
 
 def read_endpoint(files: Sequence[Path]) -> tuple[Signing, float]:
@@ -30,27 +30,4 @@ def read_endpoint(files: Sequence[Path]) -> tuple[Signing, float]:
     if inbound is None or inbound.scheme is None:
         sentence = "it is outbound; nobody's deliveries are verified by it"
         raise FaultyManifests([Fault(place, str(endpoint.ref), "spec.outbound", sentence)])
-    return _signing(inbound), inbound.tolerated.total_seconds()
-
-
-def _signing(inbound: Inbound) -> Signing:
-    assert inbound.scheme is not None
-    hmac = inbound.hmac
-    described = None
-    if hmac is not None:
-        described = Described(
-            header=hmac.header,
-            prefix=hmac.prefix,
-            signed=hmac.signed,
-            digest=hmac.digest.value,
-            encoding=hmac.encoding.value,
-            timestamp_header=hmac.timestamp_header,
-            id_header=hmac.id_header,
-        )
-    return Signing(
-        name=inbound.scheme,
-        url=inbound.public_url,
-        described=described,
-        topics=inbound.sns.topic_arns if inbound.sns else (),
-        components=inbound.http_signatures.components if inbound.http_signatures else (),
-    )
+    return signing_of(inbound), inbound.tolerated.total_seconds()
