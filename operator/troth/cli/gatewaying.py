@@ -13,8 +13,9 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from troth.cli.access import reach
+from troth.cli.api_requests import counting
 from troth.cli.health import health_server
-from troth.cluster.api import ApiServer, Observer
+from troth.cluster.api import ApiServer
 from troth.edge.files import Identity, IdentityError
 from troth.pki.webhook_tokens import Signer
 from troth.webhooks.gateway.app import Gateway
@@ -72,7 +73,7 @@ async def run(options: Options) -> None:
     gc.freeze()
     config = await reach(options.kubeconfig, options.context)
     parts = _Parts(options)
-    async with ApiServer(config, _counting(parts.registry)) as api, parts.serving():
+    async with ApiServer(config, counting(parts.registry)) as api, parts.serving():
         _on_signal(parts.server)
         async with health_server(
             *options.health_listen,
@@ -198,13 +199,3 @@ def _gauges(registry: CollectorRegistry, routes: Routes, following: Following) -
 def _on_signal(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
-
-
-def _counting(registry: CollectorRegistry) -> Observer:
-    requests = Counter(
-        "troth_api_requests",
-        "Requests to the API server.",
-        ("verb", "resource", "code"),
-        registry=registry,
-    )
-    return lambda verb, resource, code: requests.labels(verb, resource, code).inc()

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from prometheus_client import Counter
 
 from troth.cli.access import reach
+from troth.cli.api_requests import counting
 from troth.cli.health import health_server
-from troth.cluster.api import ApiServer, Observer
+from troth.cluster.api import ApiServer
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.following import Following
@@ -53,7 +53,7 @@ async def run(options: Options) -> None:
     following = Following(options.namespace, options.domain)
     decisions.read_view_age(lambda: following.age)
     config = await reach(options.kubeconfig, options.context)
-    async with ApiServer(config, _counting(decisions)) as api:
+    async with ApiServer(config, counting(decisions.registry)) as api:
         issuer = app(following.current, Reviewer(api), decisions)
         server = Server(issuer, TLSFiles(options.tls), *options.listen)
         _on_signal(server)
@@ -83,13 +83,3 @@ async def _until_stopped(server: Server, following: Following, api: ApiServer) -
 def _on_signal(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
-
-
-def _counting(decisions: Decisions) -> Observer:
-    requests = Counter(
-        "troth_api_requests",
-        "Requests to the API server.",
-        ("verb", "resource", "code"),
-        registry=decisions.registry,
-    )
-    return lambda verb, resource, code: requests.labels(verb, resource, code).inc()
