@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -131,11 +132,11 @@ def test_what_cannot_be_is_refused(request_: CredentialRequest) -> None:
     "change", [{"principal": "troth-shop.till"}, {"broker": Ref("messaging", "other")}]
 )
 def test_a_credential_is_never_made_out_to_somebody_else(
-    request_: CredentialRequest, change: dict[str, object]
+    request_: CredentialRequest, change: dict[str, Any]
 ) -> None:
     data = after(request_, Turn.ISSUE)
     with pytest.raises(ValueError, match="of another"):
-        turned(Turn.PREPARE, data, replace(request_, **change), LATER)  # type: ignore[arg-type]
+        turned(Turn.PREPARE, data, replace(request_, **change), LATER)
 
 
 @both
@@ -223,10 +224,11 @@ def test_a_secret_that_troth_did_not_make_is_told_to_no_broker(
 ) -> None:
     key = "password" if request_ is KAFKA else "user.creds"
     data = after(request_, Turn.ISSUE, Turn.PREPARE)
-    for place, name in (("current", key), ("next", f"next-{key}")):
+    places: tuple[tuple[Which, str], ...] = (("current", key), ("next", f"next-{key}"))
+    for place, name in places:
         changed = {**data, name: secret}
         with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
-            material(changed, place)  # type: ignore[arg-type]
+            material(changed, place)
         with pytest.raises(ValueError):  # noqa: PT011
             turned(Turn.ACTIVATE, changed, request_, LATER)
 

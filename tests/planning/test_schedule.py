@@ -1,6 +1,7 @@
 """When declared rotations ask for a new credential."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,8 @@ from troth.planning.schedule import due_at, overlap_of
 from troth.resources.credential_rotation import CredentialRotation
 
 
-def declared(**spec: object) -> CredentialRotation:
-    return CredentialRotation.parse(rotation(**spec))  # type: ignore[arg-type]
+def declared(**spec: Any) -> CredentialRotation:
+    return CredentialRotation.parse(rotation(**spec))
 
 
 def test_nobody_asks_for_anything() -> None:

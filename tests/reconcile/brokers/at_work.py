@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error
@@ -58,14 +59,14 @@ def admin_secrets(stage: Stage) -> list[Manifest]:
     ]
 
 
-def nats_broker(stage: Stage, **spec: object) -> Manifest:
+def nats_broker(stage: Stage, **spec: Any) -> Manifest:
     described = {
         "servers": [stage.server.url.removeprefix("tls://")],
         "account": stage.account.public,
         "tls": {"caSecretRef": {"name": "nats-ca"}},
         "adminSecretRef": {"name": "nats-admin"},
     }
-    return broker(described={"nats": described}, **spec)  # type: ignore[arg-type]
+    return broker(described={"nats": described}, **spec)
 
 
 def market(stage: Stage, *manifests: Manifest, **spec: object) -> list[Manifest]:
