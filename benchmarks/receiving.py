@@ -1,7 +1,8 @@
 """The server that webhooks come to, as a process of its own: the gateway behind it, or a floor.
 
 `python -m benchmarks.receiving SIDE DIRECTORY PORT CORE`. Every side but `plain` has the gateway's
-own server; `floor` and `plain` read a request and answer 204, whatever it is.
+own server; `floor` and `plain` read a request and answer 204, whatever it is. On each the garbage
+collector is set as `troth gateway` sets it.
 """
 
 import asyncio
@@ -145,6 +146,8 @@ async def serve(app: Application, side: Side, port: int) -> None:
 def main(side: Side, directory: Path, port: int, core: int) -> None:
     """Serve on one core, where one can be chosen."""
     stay(core)
+    gc.set_threshold(YOUNG)
+    gc.freeze()
 
     async def run() -> None:
         app = floor if side in {Side.FLOOR, Side.PLAIN} else gateway(side, directory)
