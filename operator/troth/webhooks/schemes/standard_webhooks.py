@@ -42,6 +42,7 @@ _SHORTEST, _LONGEST = 24, 64
 
 # the algorithm that a key is for, to the version of the signatures that it can have made
 _VERSIONS = {HMAC_SHA256: "v1", ED25519: "v1a"}
+_ALGORITHMS = {version: algorithm for algorithm, version in _VERSIONS.items()}
 _SIZES = {HMAC_SHA256: MAC_BYTES, ED25519: ed25519.SIGNATURE_BYTES}
 
 
@@ -117,23 +118,22 @@ def _fits(key: Key, signed: bytes, signatures: Sequence[bytes]) -> bool:
     return ed25519.fits(key, signed, signatures)
 
 
-def _signatures(delivery: Delivery, algorithms: set[str]) -> dict[str, tuple[bytes, ...]]:
+def _signatures(delivery: Delivery, algorithms: set[str]) -> dict[str, list[bytes]]:
     """Return the signatures that keys for these algorithms can have made; others are left out."""
     text = delivery.header(_SIGNATURE, Reason.SIGNATURE_MISSING)
     listed = text.split(" ", MOST_SIGNATURES)
     if len(listed) > MOST_SIGNATURES:
         raise RefusedError(Reason.TOO_MANY_SIGNATURES, f"more than {MOST_SIGNATURES} signatures")
-    pairs = [each.partition(",") for each in listed if text]
-    if not all(version and comma for version, comma, _ in pairs):
-        raise RefusedError(Reason.SIGNATURE_MALFORMED, "a signature is a version, a comma and it")
-    found = {
-        algorithm: tuple(
-            decode_signature(encoded, from_base64, _SIZES[algorithm])
-            for version, _, encoded in pairs
-            if version == _VERSIONS[algorithm]
-        )
-        for algorithm in algorithms
-    }
+    found: dict[str, list[bytes]] = {algorithm: [] for algorithm in algorithms}
+    for each in listed if text else ():
+        version, comma, encoded = each.partition(",")
+        if not (version and comma):
+            raise RefusedError(
+                Reason.SIGNATURE_MALFORMED, "a signature is a version, a comma and it"
+            )
+        algorithm = _ALGORITHMS.get(version)
+        if algorithm in found:
+            found[algorithm].append(decode_signature(encoded, from_base64, _SIZES[algorithm]))
     if not any(found.values()):
         raise RefusedError(
             Reason.SIGNATURE_MISSING, "there is no signature of the kind that the keys are for"
