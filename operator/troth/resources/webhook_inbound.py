@@ -83,7 +83,7 @@ class Limits(Model):
     requests_per_second: Annotated[
         int, Field(ge=1, le=100_000, strict=True), BeforeValidator(whole)
     ] = 50
-    """How many deliveries a second each replica of the gateway verifies."""
+    """How many verified deliveries a second each replica of the gateway lets through."""
 
     @property
     def bytes(self) -> int:

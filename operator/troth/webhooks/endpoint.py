@@ -132,7 +132,7 @@ class Target(_Part):
 
 
 class Limits(_Part):
-    """Bytes of a body, and requests a second that are verified, per replica of the gateway."""
+    """Bytes of a body, and verified deliveries a second, for each replica of the gateway."""
 
     body: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)]
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)]

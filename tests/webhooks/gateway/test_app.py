@@ -333,6 +333,14 @@ async def test_more_than_the_rate_is_put_off_and_only_at_that_endpoint(tmp_path:
         assert (await at.sends(other).sent()).status == 200
 
 
+async def test_what_is_not_verified_uses_up_nothing_of_the_senders_rate(tmp_path: Path) -> None:
+    async with standing(tmp_path, limits={"body": 4096, "requestsPerSecond": 2}) as at:
+        forged = replace(at.sender.signed(), body=b'{"forged": true}')
+        for _ in range(8):
+            assert (await at.sender.send(forged)).status == 401
+        assert (await at.sender.sent()).status == 200
+
+
 async def test_a_body_that_says_it_is_too_long_is_not_read(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         answer = await raw(at.url, head_of(at.sender.signed(), length=4097))

@@ -1,8 +1,8 @@
 """The gateway as an ASGI application, without a framework: one request, from head to answer.
 
 The order is that of what each step costs and gives away: the path, the method, where it comes from,
-how many come, the head, the body, the signature; then, of what is verified and therefore the
-sender's own, whether it is new; and only then the target (`handover`).
+the head, the body, the signature; then, of what is verified and therefore the sender's own, how
+many come and whether it is new; and only then the target (`handover`).
 
 A sender that is gone before its request is whole has sent nothing: it is not verified, and nothing
 is claimed.
@@ -120,12 +120,12 @@ class Gateway:
         why = served.admission.refusal(self._proxies, scope, self._clock())
         if why is not None:
             raise RefusalError(403, why)
-        if not served.bucket.take():
-            raise RefusalError(429, "too-many", retry=True)
         headers = read_head(scope, endpoint.limits.body)
         body = await read_body(receive, endpoint.limits.body)
         delivery = as_delivery(scope, headers, body)
         verified = await self._verified(served, delivery, decision)
+        if not served.bucket.take():
+            raise RefusalError(429, "too-many", retry=True)
         if verified.answer is not None:
             return Answered(200, body=verified.answer)
         return await self._let_through(served, delivery, verified, decision)

@@ -1,7 +1,7 @@
-"""How many requests of an endpoint are looked at: as many a second as it says, and no more at once
-than in one second.
+"""How many deliveries of an endpoint are let through: as many a second as it says, and no more at
+once than in one second.
 
-Each is counted, whoever sent it: what it protects is the gateway, and the other endpoints.
+What is counted is verified: else whoever knows the URL could use up what is the sender's.
 """
 
 import time
