@@ -115,7 +115,8 @@ class Cluster:
             ): {name: base64.b64decode(secret["data"][name]).decode() for name in FILES}
             for secret in self.items(
                 *("secrets", "--all-namespaces", "--selector"),
-                "troth.dev/owner-kind=ServiceIdentity",
+                *("troth.dev/owner-kind=ServiceIdentity", "--field-selector"),
+                "type=kubernetes.io/tls",  # a gateway has one more, with the key it signs with
             )
         }
 

@@ -2,11 +2,14 @@
 
 import asyncio
 
+import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from tests.builders import Manifest
 from tests.reconcile.serving import Permit
 from troth.cluster.errors import ApiError
+from troth.reconcile import telling as module
 from troth.reconcile.telling import MOST, Telling
 
 
@@ -30,6 +33,13 @@ class Taking:
             raise ApiError(403, "Forbidden", "the namespace is being terminated")
         self.notes.append(manifest["note"])
         return manifest
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that another test has used keeps what was configured then."""
+    structlog.reset_defaults()
+    monkeypatch.setattr(module, "log", structlog.get_logger())
 
 
 async def test_they_are_made_in_their_order_and_nobody_waits() -> None:
