@@ -3,53 +3,22 @@
 https://docs.stripe.com/webhooks/signature
 """
 
-from collections.abc import Sequence
-
-from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.encodings import to_hex
-from troth.webhooks.schemes.identifiers import body_id
-from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import make_mac, match_mac
-from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
-from troth.webhooks.schemes.timed_header import TimedHeader
-from troth.webhooks.schemes.timestamps import fresh
-
-_HEADER = TimedHeader(b"stripe-signature", separator=",", time="t", signature="v1")
+from troth.webhooks.schemes.scheme import Key, KeyFormatError
+from troth.webhooks.schemes.timed_header import TimedHeader, TimedHMAC
 
 _SECRET = b"whsec_"
 
 
-class Stripe:
+class Stripe(TimedHMAC):
     """`Stripe-Signature: t=…,v1=…`; schemes other than v1 are ignored, as Stripe asks for."""
 
-    signs_timestamp = True
+    header = TimedHeader(b"stripe-signature", separator=",", time="t", signature="v1")
+    joint = b"."
+    event = "id"
 
     def key(self, key_id: str, text: bytes) -> Key:
         """Return the key, which is the text itself; raises `KeyFormatError`."""
         if not text.strip().startswith(_SECRET):
             # the API's own keys (sk_…) are what is most easily taken for it
             raise KeyFormatError("the signing secret of an endpoint begins with whsec_")
-        return secret_key(key_id, text)
-
-    def verify(
-        self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
-    ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
-        time, signatures = _HEADER.read(delivery)
-        timestamp = fresh(time, now, tolerance)
-        signed = _signed(time, delivery.body)
-        match = match_mac(keys, signed, signatures)
-        event = body_id(delivery.body, "id")
-        # Not the MAC: while a secret is rolled there are two of them, and either can be taken off.
-        replay = replay_of(b"signed", signed) if event is None else replay_of(b"id", event.encode())
-        return Verified(match.key_id, replay, event, timestamp)
-
-    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed. Its id is in the body, whatever the stamp has."""
-        time = str(stamp.now)
-        signature = to_hex(make_mac(key, _signed(time, delivery.body)))
-        return delivery.with_headers((_HEADER.written(time, signature),))
-
-
-def _signed(time: str, body: bytes) -> bytes:
-    return b"%b.%b" % (time.encode(), body)
+        return super().key(key_id, text)

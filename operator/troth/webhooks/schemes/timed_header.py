@@ -1,11 +1,19 @@
-"""A header that has a time and signatures in it, as Stripe and Paddle have: `t=…,v1=…,v1=…`."""
+"""A header that has a time and signatures in it, as Stripe and Paddle have: `t=…,v1=…,v1=…`.
 
+The signatures are HMACs of the time and the body, and the body has the event's id.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.encodings import from_hex
-from troth.webhooks.schemes.matching import decode_signature
-from troth.webhooks.schemes.scheme import MOST_SIGNATURES
+from troth.webhooks.schemes.encodings import from_hex, to_hex
+from troth.webhooks.schemes.identifiers import body_id
+from troth.webhooks.schemes.key_texts import secret_key
+from troth.webhooks.schemes.matching import decode_signature, make_mac, match_mac
+from troth.webhooks.schemes.scheme import MOST_SIGNATURES, Key, Stamp, Verified, replay_of
+from troth.webhooks.schemes.timestamps import fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +58,41 @@ class TimedHeader:
         """Return the header with one signature."""
         value = f"{self.time}={time}{self.separator}{self.signature}={signature}"
         return self.name.decode(), value
+
+
+class TimedHMAC:
+    """What Stripe and Paddle have in common."""
+
+    signs_timestamp = True
+
+    header: ClassVar[TimedHeader]
+    joint: ClassVar[bytes]
+    """What is signed between the time and the body."""
+    event: ClassVar[str]
+    """The member of the body with the event's id."""
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return the key, which is the text itself; raises `KeyFormatError`."""
+        return secret_key(key_id, text)
+
+    def verify(
+        self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
+    ) -> Verified:
+        """Return what is verified; raises `RefusedError`."""
+        time, signatures = self.header.read(delivery)
+        timestamp = fresh(time, now, tolerance)
+        signed = self._signed(time, delivery.body)
+        match = match_mac(keys, signed, signatures)
+        event = body_id(delivery.body, self.event)
+        # Not the MAC: while a secret is rotated there are two, and either can be taken off.
+        replay = replay_of(b"signed", signed) if event is None else replay_of(b"id", event.encode())
+        return Verified(match.key_id, replay, event, timestamp)
+
+    def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
+        """Return the delivery, signed. Its id is in the body, whatever the stamp has."""
+        time = str(stamp.now)
+        signature = to_hex(make_mac(key, self._signed(time, delivery.body)))
+        return delivery.with_headers((self.header.written(time, signature),))
+
+    def _signed(self, time: str, body: bytes) -> bytes:
+        return b"%b%b%b" % (time.encode(), self.joint, body)
