@@ -4,7 +4,6 @@ import secrets
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Self
 
 from sandbox.control_plane import free_port
 from sandbox.errors import ComponentError, SandboxError
-from sandbox.processes import Tether, tail
+from sandbox.processes import Tether
+from sandbox.serving import await_serving
 
 LOOPBACK = "127.0.0.1"
 NAME = "valkey-server"
@@ -75,16 +75,7 @@ class ValkeyServer:
     def restart(self) -> None:
         """Start it on the port it had, with what it has kept."""
         self._tether.start(NAME, [_program(), "valkey.conf"], log=self._log, cwd=self._directory)
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._serves():
-            returncode = self._tether.poll(NAME)
-            if returncode is not None:
-                problem = f"ended with {returncode} instead of serving"
-                raise ComponentError(NAME, problem, tail(self._log))
-            if time.monotonic() > deadline:
-                problem = f"was not ready after {READY_SECONDS:.0f} s"
-                raise ComponentError(NAME, problem, tail(self._log))
-            time.sleep(0.01)
+        await_serving(self._tether, NAME, self._serves, log=self._log, seconds=READY_SECONDS)
 
     def stop(self, *, grace: float = 5.0) -> None:
         """Stop it; with no grace it is killed, as in a crash."""

@@ -10,7 +10,6 @@ import base64
 import os
 import signal
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +29,9 @@ from sandbox.certificates import Authority, KeyPair, owner_only
 from sandbox.components import LOOPBACK
 from sandbox.control_plane import free_port
 from sandbox.errors import ComponentError
-from sandbox.processes import Tether, tail
+from sandbox.processes import Tether
 from sandbox.running import run_quietly
+from sandbox.serving import await_serving
 
 READY_SECONDS = 60.0
 GRACE_SECONDS = 15.0
@@ -162,16 +162,13 @@ class KafkaServer:
         begin = log.stat().st_size if log.exists() else 0
         command = self._java("kafka.Kafka", self._configuration)
         self._pid = self._tether.start("kafka", command, log=log)
-        deadline = time.monotonic() + READY_SECONDS
-        while STARTED.encode() not in log.read_bytes()[begin:]:
-            returncode = self._tether.poll("kafka")
-            if returncode is not None:
-                problem = f"ended with {returncode} instead of serving"
-                raise ComponentError("kafka", problem, tail(log))
-            if time.monotonic() > deadline:
-                problem = f"was not ready after {READY_SECONDS:.0f} s"
-                raise ComponentError("kafka", problem, tail(log))
-            time.sleep(0.03)
+        await_serving(
+            self._tether,
+            "kafka",
+            lambda: STARTED.encode() in log.read_bytes()[begin:],
+            log=log,
+            seconds=READY_SECONDS,
+        )
 
     def stop(self, *, grace: float = GRACE_SECONDS) -> None:
         """Stop it, with `grace=0` as a crash would; what it kept stays."""
