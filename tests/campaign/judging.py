@@ -222,12 +222,18 @@ def unguarded(history: History, policy: Manifest) -> Iterator[str]:
 
 def secretless(history: History, secret: Manifest) -> Iterator[str]:
     """Yield that a Secret was removed whose identity still wants one, whoever is asked."""
-    me = identity_of(secret)
-    if all(
-        me in view.identities and "gatewayOnly" not in view.identities[me]["authentication"]
-        for view in history.views()
-    ):
-        yield f"the Secret of {me} was removed"
+    me, name = identity_of(secret), secret["metadata"]["name"]
+    wants = _serves_webhooks if name == f"{me[1]}-webhook-signing" else _is_certified
+    if all(me in view.identities and wants(view.identities[me]) for view in history.views()):
+        yield f"the Secret {name} of {me} was removed"
+
+
+def _is_certified(spec: Manifest) -> bool:
+    return "gatewayOnly" not in spec["authentication"]
+
+
+def _serves_webhooks(spec: Manifest) -> bool:
+    return "servesWebhooks" in spec
 
 
 def keyless(history: History, secret: Manifest) -> Iterator[str]:
@@ -264,7 +270,7 @@ def needless(
 def wants_certificate(view: View, me: Identity) -> bool:
     if me not in view.identities or view.unsettled(me):
         return False
-    return "gatewayOnly" not in view.identities[me]["authentication"]
+    return _is_certified(view.identities[me])
 
 
 def _leaf(data: dict[str, bytes]) -> x509.Certificate | None:
