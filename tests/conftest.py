@@ -13,8 +13,8 @@ pytest_plugins = ("tests.brokers.kafka.serving", "tests.brokers.nats.serving")
 # A failure is made smaller for minutes at most; what explains it then would take as long again.
 _PHASES = [phase for phase in Phase if phase is not Phase.explain]
 
-# CI tries the same examples each time, so that what it says of a change is about that change. Chance
-# is for whoever runs the tests at a desk, and for `make campaign`.
+# CI tries the same examples each time, so that what it says of a change is about that change.
+# Chance is for whoever runs the tests at a desk, and for `make campaign`.
 _CI = bool(os.environ.get("CI"))
 
 settings.register_profile(

@@ -5,11 +5,12 @@ https://confluence.atlassian.com/bitbucketserver/manage-webhooks-938025878.html,
 https://developer.atlassian.com/cloud/jira/platform/webhooks/
 """
 
-from troth.webhooks.schemes.github import GitHub
+from troth.webhooks.schemes.body_hmac import BodyHMAC
 
 
-class Bitbucket(GitHub):
+class Bitbucket(BodyHMAC):
     """`X-Hub-Signature: sha256=…`. The ids are those of Bitbucket Cloud, Data Center and Jira."""
 
-    _header = b"x-hub-signature"
-    _ids = (b"x-request-uuid", b"x-request-id", b"x-atlassian-webhook-identifier")
+    header = b"x-hub-signature"
+    prefix = "sha256="
+    ids = (b"x-request-uuid", b"x-request-id", b"x-atlassian-webhook-identifier")

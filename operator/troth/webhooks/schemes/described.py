@@ -1,12 +1,12 @@
 """An HMAC that no scheme has a name for: where it is, what it is of, and how it is spelled."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.encodings import from_base64, from_hex, to_base64, to_hex
+from troth.webhooks.schemes.encodings import BASE64, HEX, Encoding
 from troth.webhooks.schemes.identifiers import logged_id, signed_id
 from troth.webhooks.schemes.key_texts import secret_key
 from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
@@ -24,8 +24,7 @@ from troth.webhooks.schemes.timestamps import fresh
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", re.ASCII)  # RFC 9110 section 5.6.2
 
 _SIZES = {"SHA256": 32, "SHA512": 64, "SHA1": 20}
-_DECODE = {"Hex": from_hex, "Base64": from_base64}
-_ENCODE = {"Hex": to_hex, "Base64": to_base64}
+_ENCODINGS = {"Hex": HEX, "Base64": BASE64}
 
 _LONGEST_PREFIX = 64
 
@@ -72,8 +71,7 @@ class DescribedHMAC:
     signed: SignedText
     algorithm: str
     size: int
-    decode: Callable[[str], bytes]
-    encode: Callable[[bytes], str]
+    encoding: Encoding
     timestamp_header: bytes | None
     id_header: bytes | None
 
@@ -94,7 +92,7 @@ class DescribedHMAC:
             )
         if signed.has(ID) and not described.id_header:
             raise ValueError("idHeader: name it where {id} is signed")
-        if described.digest not in _SIZES or described.encoding not in _DECODE:
+        if described.digest not in _SIZES or described.encoding not in _ENCODINGS:
             raise ValueError("digest or encoding: not known here")
         named = (described.header, described.timestamp_header, described.id_header)
         headers = [_name(each) for each in named if each]
@@ -107,8 +105,7 @@ class DescribedHMAC:
             signed,
             f"hmac-{described.digest.lower()}",
             _SIZES[described.digest],
-            _DECODE[described.encoding],
-            _ENCODE[described.encoding],
+            _ENCODINGS[described.encoding],
             _name(described.timestamp_header) if described.timestamp_header else None,
             _name(described.id_header) if described.id_header else None,
         )
@@ -126,7 +123,8 @@ class DescribedHMAC:
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
         """Return what is verified; raises `RefusedError`."""
-        signature = read_signature(delivery, self.header, self.prefix, self.decode, self.size)
+        decode = self.encoding.decode
+        signature = read_signature(delivery, self.header, self.prefix, decode, self.size)
         values = {METHOD: delivery.method, URL: self.url}
         timestamp = None
         if self.timestamp_header is not None:
@@ -152,7 +150,7 @@ class DescribedHMAC:
             ID: stamp.delivery_id,
         }
         mac = make_mac(key, self.signed.of(values, delivery.body))
-        headers = [(self.header.decode(), self.prefix + self.encode(mac))]
+        headers = [(self.header.decode(), self.prefix + self.encoding.encode(mac))]
         if self.timestamp_header is not None:
             headers.append((self.timestamp_header.decode(), values[TIMESTAMP]))
         if self.id_header is not None:

@@ -7,6 +7,8 @@ compared by its text is then passed by. No sender spells its signatures in two w
 
 from base64 import b64encode
 from binascii import Error, a2b_base64
+from collections.abc import Callable
+from dataclasses import dataclass
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -42,3 +44,15 @@ def from_hex(text: str) -> bytes:
 def to_hex(value: bytes) -> str:
     """Return a value in hexadecimal, in small letters."""
     return value.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How bytes are spelled; what `decode` cannot read is a `ValueError`."""
+
+    decode: Callable[[str], bytes]
+    encode: Callable[[bytes], str]
+
+
+HEX = Encoding(from_hex, to_hex)
+BASE64 = Encoding(from_base64, to_base64)
