@@ -3,14 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
-
 from tests.builders import Manifest, reference
 from tests.changing import GONE
 from troth.resources.kinds import KIND_BY_NAME
-from troth.resources.manifests import Fault, faults_of
 from troth.resources.message_broker import MessageBroker
-from troth.resources.metadata import Resource
 from troth.resources.references import Ref
 from troth.resources.topic_policy import TopicPolicy
 from troth.trust.messaging import Messaging, Uses
@@ -259,13 +255,3 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     *(("tp", "spec.deadLetter.topic", each, "", "write a topic's name") for each in HOSTILE),
     *(("tp", "spec.consumers.0.group", each, "", "write a group's name as") for each in HOSTILE),
 ]
-
-
-def faults(manifest: Manifest) -> list[Fault]:
-    """What the model of a kind that is not served yet has against a manifest."""
-    model: type[Resource] = BY_NAME[manifest["kind"]].model
-    try:
-        model.parse(manifest)
-    except ValidationError as error:
-        return faults_of(error, "", "")
-    return []

@@ -12,6 +12,7 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.cluster import named_kubeconfig
+from tests.cluster.dry_run import DryRun
 from tests.cluster.stage import Stage, staged
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -35,6 +36,12 @@ def with_crds(sandbox: Sandbox) -> Sandbox:
         "wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=troth"
     )
     return sandbox
+
+
+@pytest.fixture(scope="module")
+def dry_run(established: Sandbox) -> Iterator[DryRun]:
+    with DryRun(established.kubeconfig) as connection:
+        yield connection
 
 
 @pytest.fixture

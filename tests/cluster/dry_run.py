@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.cluster.person import reached_by
-from troth.resources.kinds import KIND_BY_NAME, Kind
+from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.metadata import API_VERSION
 
 Manifest = dict[str, Any]
@@ -69,12 +69,9 @@ class DryRun:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def create(self, manifest: Manifest, kind: Kind | None = None) -> Answer:
-        """Ask as `kubectl create --dry-run=server` does, strict about unknown fields.
-
-        `kind` is that of the manifest, where Troth does not serve it.
-        """
-        kind = kind or KIND_BY_NAME[manifest["kind"]]
+    def create(self, manifest: Manifest) -> Answer:
+        """Ask as `kubectl create --dry-run=server` does, strict about unknown fields."""
+        kind = KIND_BY_NAME[manifest["kind"]]
         place = f"namespaces/{manifest['metadata']['namespace']}/" if kind.namespaced else ""
         self._connection.request(
             "POST",

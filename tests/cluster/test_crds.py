@@ -6,7 +6,6 @@ the operator would meet an object that it cannot read.
 """
 
 import json
-import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +18,8 @@ from hypothesis import strategies as st
 from sandbox import CommandError, Sandbox
 from tests import builders
 from tests.changing import changed
-from tests.cluster.dry_run import Answer, DryRun
+from tests.cluster.agreement import check
+from tests.cluster.dry_run import DryRun
 from tests.cluster.manifests import (
     Manifest,
     credential_rotations,
@@ -27,96 +27,14 @@ from tests.cluster.manifests import (
     service_identities,
     trust_domains,
 )
-from troth.resources.crd import custom_resource_definition
+from tests.refusals import faults
 from troth.resources.kinds import KINDS, Kind
-from troth.resources.manifests import (
-    Fault,
-    FaultyManifests,
-    documents,
-    dump,
-    parse_resource,
-)
+from troth.resources.manifests import documents, dump, parse_resource
 from troth.resources.metadata import API_VERSION, GROUP
 from troth.resources.model import immutable_changes
-from troth.resources.rules import VALIDATIONS
 from troth.resources.trust_domain import TrustDomain
 
 EXAMPLES = max(150, settings.default.max_examples if settings.default else 0)
-
-
-@pytest.fixture(scope="module")
-def dry_run(established: Sandbox) -> Iterator[DryRun]:
-    with DryRun(established.kubeconfig) as connection:
-        yield connection
-
-
-def sentences(schema: Any) -> Iterator[str]:
-    """Yield the sentence of every rule in a schema."""
-    if isinstance(schema, dict):
-        for rule in schema.get(VALIDATIONS, []):
-            yield rule["message"]
-        for part in schema.values():
-            yield from sentences(part)
-
-
-def schema_of(kind: Kind) -> Any:
-    return custom_resource_definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-
-
-SENTENCES = sorted({text for kind in KINDS for text in sentences(schema_of(kind))}, key=len)
-
-
-def rule_in(message: str) -> str:
-    """Return the longest sentence of ours with which a message of the API server's ends."""
-    return next((text for text in reversed(SENTENCES) if message.endswith(text)), "")
-
-
-def judged_by_model(manifest: Manifest) -> list[Fault]:
-    try:
-        parse_resource(manifest)
-    except FaultyManifests as refusal:
-        return refusal.faults
-    return []
-
-
-def steps(field: str) -> tuple[str, ...]:
-    """Return a field's path; the two judges write a label's key in two ways, so it ends there."""
-    path = tuple(re.findall(r"[^.\[\]]+", field))
-    return path[: path.index("matchLabels") + 1] if "matchLabels" in path else path
-
-
-def disagreement(answer: Answer, faults: list[Fault]) -> str:
-    """Return what the two judges do not agree on, nothing where they do.
-
-    A rule's sentence must come from both, with three exceptions: the API server leaves rules
-    unchecked where the structure is wrong already, and says so; it has words of its own for
-    metadata; and the model does not ask more of what surrounds a field that it has refused.
-    """
-    if answer.accepted != (not faults):
-        return "one accepts and the other refuses"
-    unchecked = not answer.complaints or answer.unchecked
-    said_by_model = {(steps(fault.field), fault.sentence) for fault in faults}
-    said_by_server = {
-        (steps(complaint.field), rule_in(complaint.sentence))
-        for complaint in answer.complaints
-        if rule_in(complaint.sentence)
-    }
-    for complaint in answer.complaints:
-        if "evaluating rule" in complaint.sentence:
-            return f"the API server stumbles over a rule: {complaint.sentence}"
-    for path, sentence in said_by_server - said_by_model:
-        if not any(refused[: len(path)] == path for refused, _ in said_by_model):
-            return f"the model does not say of {path}: {sentence}"
-    for path, sentence in said_by_model - said_by_server:
-        if sentence in SENTENCES and not unchecked and path[:1] != ("metadata",):
-            return f"the API server does not say of {path}: {sentence}"
-    return ""
-
-
-def check(manifest: Manifest, dry_run: DryRun) -> Answer:
-    answer, faults = dry_run.create(manifest), judged_by_model(manifest)
-    assert not disagreement(answer, faults), (disagreement(answer, faults), answer.body, faults)
-    return answer
 
 
 RIGHT = st.one_of(trust_domains(), service_identities(), credential_rotations())
@@ -125,7 +43,7 @@ RIGHT = st.one_of(trust_domains(), service_identities(), credential_rotations())
 @settings(max_examples=EXAMPLES)
 @given(RIGHT)
 def test_what_the_model_accepts_the_api_server_accepts(dry_run: DryRun, manifest: Manifest) -> None:
-    assert judged_by_model(manifest) == []
+    assert faults(manifest) == []
     assert check(manifest, dry_run).accepted
 
 

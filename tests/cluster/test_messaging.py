@@ -1,6 +1,5 @@
 """The API server and the models refuse the same brokers and policies, in the same words."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,62 +9,24 @@ from hypothesis import strategies as st
 from sandbox import CommandError, Sandbox
 from tests.builders import Manifest
 from tests.changing import changed
-from tests.cluster.dry_run import Answer, DryRun
+from tests.cluster.agreement import check
+from tests.cluster.dry_run import DryRun
 from tests.cluster.manifests import gone_wrong
-from tests.messaging import BASES, BY_NAME, HOSTILE, WRONG, faults
-from troth.resources.crd import custom_resource_definition
+from tests.messaging import BASES, BY_NAME, HOSTILE, WRONG
 from troth.resources.manifests import dump
 from troth.resources.model import immutable_changes
-from troth.resources.rules import VALIDATIONS
 
-Judge = Callable[[Manifest], Answer]
 HERE = {name: changed(base, "metadata.namespace", "default") for name, base in BASES.items()}
 
 
-@pytest.fixture(scope="module")
-def judge(established: Sandbox) -> Iterator[Judge]:
-    with DryRun(established.kubeconfig) as connection:
-        yield lambda manifest: connection.create(manifest, BY_NAME[manifest["kind"]])
-
-
-def sentences(schema: Any) -> Iterator[str]:
-    """Yield the sentence of every rule in a schema."""
-    if isinstance(schema, dict):
-        yield from (rule["message"] for rule in schema.get(VALIDATIONS, []))
-        for part in schema.values():
-            yield from sentences(part)
-
-
-SENTENCES = {
-    text
-    for kind in BY_NAME.values()
-    for version in custom_resource_definition(kind)["spec"]["versions"]
-    for text in sentences(version["schema"]["openAPIV3Schema"])
-}
-
-
-def agree(manifest: Manifest, answer: Answer) -> None:
-    """Both take it or both refuse it; and where rules decide alone, by the same ones."""
-    told = [complaint.sentence for complaint in answer.complaints]
-    found = faults(manifest)
-    assert answer.accepted == (not found), (told, found)
-    assert not any("evaluating rule" in sentence for sentence in told), told
-    # it has its own words for what the schema refuses, and for metadata
-    decided = all(fault.sentence in SENTENCES and fault.field[:8] != "metadata" for fault in found)
-    if decided and not answer.unchecked:
-        for fault in found:
-            assert any(each.endswith(fault.sentence) for each in told), (fault, told)
-
-
 @pytest.mark.parametrize("manifest", HERE.values(), ids=HERE)
-def test_the_api_server_takes_what_is_right(judge: Judge, manifest: Manifest) -> None:
-    answer = judge(manifest)
+def test_the_api_server_takes_what_is_right(dry_run: DryRun, manifest: Manifest) -> None:
+    answer = check(manifest, dry_run)
     assert answer.accepted, answer.body
-    agree(manifest, answer)
 
 
-def test_the_api_server_keeps_every_word_of_a_json_schema(judge: Judge) -> None:
-    answer = judge(HERE["tp"])
+def test_the_api_server_keeps_every_word_of_a_json_schema(dry_run: DryRun) -> None:
+    answer = dry_run.create(HERE["tp"])
     assert answer.body["spec"]["schema"] == HERE["tp"]["spec"]["schema"]
 
 
@@ -74,12 +35,9 @@ def test_the_api_server_keeps_every_word_of_a_json_schema(judge: Judge) -> None:
     [(base, path, value) for base, path, value, *_ in WRONG if value not in HOSTILE[1:]],
 )
 def test_both_refuse_what_is_wrong_in_the_same_words(
-    judge: Judge, base: str, path: str, value: Any
+    dry_run: DryRun, base: str, path: str, value: Any
 ) -> None:
-    manifest = changed(HERE[base], path, value)
-    answer = judge(manifest)
-    assert not answer.accepted
-    agree(manifest, answer)
+    assert not check(changed(HERE[base], path, value), dry_run).accepted
 
 
 @settings(max_examples=300)
@@ -87,16 +45,16 @@ def test_both_refuse_what_is_wrong_in_the_same_words(
     st.sampled_from([("spec.topic.name", "tp"), ("spec.consumers.0.group", "tp")]),
     st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]))),
 )
-def test_both_take_the_same_names(judge: Judge, place: tuple[str, str], name: str) -> None:
+def test_both_take_the_same_names(dry_run: DryRun, place: tuple[str, str], name: str) -> None:
     path, base = place
     manifest = changed(HERE[base], path, name)
-    agree(manifest, judge(manifest))
+    check(manifest, dry_run)
 
 
 @settings(max_examples=300)
 @given(gone_wrong(st.sampled_from(list(HERE.values()))))
-def test_what_one_refuses_the_other_refuses(judge: Judge, manifest: Manifest) -> None:
-    agree(manifest, judge(manifest))
+def test_what_one_refuses_the_other_refuses(dry_run: DryRun, manifest: Manifest) -> None:
+    check(manifest, dry_run)
 
 
 @pytest.mark.parametrize("base", ["kafka", "tp"])

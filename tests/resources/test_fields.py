@@ -11,9 +11,9 @@ from tests import builders
 from tests.builders import NOW, Manifest, accept, call, domain, external, gateway_only, identity
 from tests.changing import GONE, changed
 from tests.messaging import BY_NAME as MESSAGING
+from tests.refusals import faults
 from troth.resources.crd import custom_resource_definition
 from troth.resources.kinds import KIND_BY_NAME, KINDS
-from troth.resources.manifests import Fault, FaultyManifests, parse_resource
 from troth.resources.model import immutable_changes
 from troth.resources.rules import VALIDATIONS
 from troth.resources.trust_domain import TrustDomain
@@ -77,14 +77,6 @@ MONTHLY = builders.rotation(
     overlap="24h",
     compromised="0123456789abcdef",
 )
-
-
-def faults(manifest: Manifest) -> list[Fault]:
-    try:
-        parse_resource(manifest, "shop.yaml")
-    except FaultyManifests as refusal:
-        return refusal.faults
-    return []
 
 
 BASES = {"sid": PAYMENTS, "token": LEDGER, "gateway": LEGACY, "td": PRODUCTION, "cr": MONTHLY}
@@ -249,7 +241,6 @@ def test_what_is_wrong_is_told_where_and_how_to_mend_it(
     assert told, [str(fault) for fault in found]
     if where:
         assert told[0].field == where
-    assert told[0].source == "shop.yaml"
     assert told[0].subject.startswith(manifest["kind"])
 
 

@@ -10,7 +10,8 @@ import pytest
 from tests import messaging
 from tests.builders import Manifest
 from tests.changing import changed
-from tests.messaging import BASES, BY_NAME, WRONG, broker, faults, policy
+from tests.messaging import BASES, BY_NAME, WRONG, broker, policy
+from tests.refusals import faults
 from tests.resources.schemas import parts, schema
 from troth.resources.kinds import Kind
 from troth.resources.message_broker import BrokerType, MessageBroker

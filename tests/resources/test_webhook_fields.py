@@ -10,10 +10,10 @@ import pytest
 
 from tests.builders import Manifest
 from tests.changing import changed
+from tests.refusals import faults
 from tests.resources.schemas import parts, schema
 from tests.webhook_builders import BASES, INBOUND, WRONG, endpoint, issued
 from troth.resources.kinds import KIND_BY_NAME
-from troth.resources.manifests import Fault, FaultyManifests, parse_resource
 from troth.resources.references import Ref
 from troth.resources.rules import VALIDATIONS
 from troth.resources.webhook_endpoint import WebhookEndpoint
@@ -21,14 +21,6 @@ from troth.resources.webhook_inbound import Inbound
 from troth.resources.webhook_schemes import ISSUED_BY_SENDER, SchemeName
 
 every_base = pytest.mark.parametrize("manifest", BASES.values(), ids=BASES)
-
-
-def faults(manifest: Manifest) -> list[Fault]:
-    try:
-        parse_resource(manifest)
-    except FaultyManifests as refusal:
-        return refusal.faults
-    return []
 
 
 def inbound(manifest: Manifest) -> Inbound:
