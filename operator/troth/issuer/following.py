@@ -4,19 +4,20 @@ The API server may be away, and the operator too: what was read last goes on bei
 version that cannot be read changes nothing, and is told of once. But where the Secret is deleted
 the issuer's mandate ends.
 
-A watch tells at once, unless it is dead and nobody knows yet, which may take minutes. A right that
-was withdrawn must not live on for so long, so the version is asked for beside it.
+A right that was withdrawn must not live on for as long as a dead watch goes unnoticed, so the
+version is asked for beside it.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
+from troth.cluster.second_look import look_again
 from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.view import ViewError
 from troth.resources.references import Ref
@@ -69,13 +70,9 @@ class Following:
 
     async def check(self, server: ApiServer) -> None:
         """Ask for the Secret's version until cancelled, and for all of it where that is new."""
-        while True:
-            await asyncio.sleep(CHECK_EVERY)
-            try:
-                await self._check(server)
-            except ApiError as error:
-                if error.status:  # of one that is away the watch tells
-                    _failed(self._selection, error)
+        await look_again(
+            lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection)
+        )
 
     async def _check(self, server: ApiServer) -> None:
         seen = self._seen

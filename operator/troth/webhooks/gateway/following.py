@@ -4,20 +4,21 @@ Each endpoint is by itself. One that cannot be read is told of once for each ver
 nothing: what was served of it before is served still, and all others are. Where its Secret is
 deleted it ends at once. The API server may be away, and the operator too: what was read last holds.
 
-A watch tells at once, unless it is dead and nobody knows yet, which may take minutes. A key that
-was withdrawn must not live on for so long, so the versions are asked for beside it.
+A key that was withdrawn must not live on for as long as a dead watch goes unnoticed, so the
+versions are asked for beside it.
 """
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
+from troth.cluster.second_look import look_again
 from troth.pki.webhook_tokens import Signer
 from troth.resources.references import Ref
 from troth.webhooks.endpoint import EndpointError
@@ -73,13 +74,9 @@ class Following:
 
     async def check(self, server: ApiServer) -> None:
         """Ask for the versions until cancelled, and for all of a Secret where it is new."""
-        while True:
-            await asyncio.sleep(CHECK_EVERY)
-            try:
-                await self._check(server)
-            except ApiError as error:
-                if error.status:  # of one that is away the watch tells
-                    _failed(self._selection, error)
+        await look_again(
+            lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection)
+        )
 
     async def _check(self, server: ApiServer) -> None:
         before, found = dict(self._seen), dict[Ref, str]()

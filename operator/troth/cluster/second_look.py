@@ -1,0 +1,26 @@
+"""A second look at what a watch tells of.
+
+A watch tells at once, unless it is dead and nobody knows yet, which may take minutes. What was
+withdrawn must not live on for so long.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from troth.cluster.errors import ApiError
+
+
+async def look_again(
+    look: Callable[[], Awaitable[None]], every: float, on_failure: Callable[[ApiError], None]
+) -> None:
+    """Look every so many seconds until cancelled.
+
+    `on_failure` is told what the API server answered, and not that it is away: the watch tells.
+    """
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await look()
+        except ApiError as error:
+            if error.status:
+                on_failure(error)
