@@ -45,14 +45,17 @@ def _workload(text: str) -> str:
     try:
         identity = SPIFFEID.parse(text)
     except SPIFFEIDError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"is no SPIFFE ID ({error.reason})") from None
     if not identity.path:
         raise ValueError("names no workload")
     return text
 
 
 def _cidr(text: str) -> str:
-    ip_network(text, strict=True)
+    try:
+        ip_network(text, strict=True)
+    except ValueError:
+        raise ValueError("is no CIDR") from None
     return text
 
 
@@ -176,7 +179,10 @@ def parse_endpoint(text: bytes | str) -> Endpoint:
         return Endpoint.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the endpoint"
-        raise EndpointError(f"{where}: {first['msg']}") from None
+        unknown = first["type"] == "extra_forbidden"  # its name is not one of ours
+        place = first["loc"][:-1] if unknown else first["loc"]
+        wrong = "it has a member that is not known" if unknown else first["msg"]
+        where = ".".join(map(str, place)) or "the endpoint"
+        raise EndpointError(f"{where}: {wrong}") from None
     except ValueError as error:
         raise EndpointError(str(error)) from None

@@ -37,7 +37,7 @@ def test_the_newest_of_the_keys_that_troth_makes_is_tried_first() -> None:
         ({}, "endpoint.json is missing"),
         ({"endpoint.json": b"{"}, "not JSON"),
         (compiled(endpoint(tolerance=0)), "tolerance"),
-        (compiled(endpoint(more=1)), "more"),
+        (compiled(endpoint(more=1)), "a member that is not known"),
         (compiled(endpoint(path="shop/stripe")), "path"),
         (compiled(endpoint(target=target(1, path="/a b"))), "target.path"),
         (compiled(endpoint(target=target(1, path="/a\r\nX-Y: 1"))), "target.path"),
