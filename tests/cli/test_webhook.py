@@ -482,9 +482,12 @@ def test_what_is_no_time_and_no_scheme_is_refused(arguments: list[str], sentence
     assert sentence in result.stderr
 
 
-def test_a_secret_is_never_taken_from_the_command_line(tmp_path: Path) -> None:
-    result = troth("verify", "-s", "GitHub", "--key", SECRET.decode(), given=b"POST / HTTP/1.1\n\n")
+@pytest.mark.parametrize("key", [SECRET.decode(), f"k1={SECRET.decode()}", WHSEC.decode()])
+def test_a_secret_is_never_taken_from_the_command_line_and_not_quoted(key: str) -> None:
+    result = troth("verify", "-s", "GitHub", "--key", key, given=b"POST / HTTP/1.1\n\n")
     assert isinstance(result.exception, FaultyManifests)
+    assert "--key" in str(result.exception)
+    assert key.removeprefix("k1=").rstrip("=") not in str(result.exception) + result.output
 
 
 def test_what_cannot_be_signed_is_said(tmp_path: Path) -> None:

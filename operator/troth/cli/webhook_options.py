@@ -90,26 +90,34 @@ def read_given(given: str, body: Path | None) -> Given:
     return request if body is None else request.with_body(read_file(body, LIMIT))
 
 
-def read_file(path: Path, most: int) -> bytes:
-    """Return what a file has; raises `FaultyManifests`, also for more than so many bytes."""
+def read_file(path: Path, most: int, place: str = "") -> bytes:
+    """Return what a file has; raises `FaultyManifests`, also for more than so many bytes.
+
+    `place` is what is said of the file instead of its name.
+    """
+    place = place or str(path)
     try:
         with path.open("rb") as file:
             text = file.read(most + 1)
     except (OSError, ValueError) as error:
         sentence = getattr(error, "strerror", None) or "it cannot be read"
-        raise fault(str(path), sentence) from None
+        raise fault(place, sentence) from None
     if len(text) > most:
-        raise fault(str(path), f"it has more than {most} bytes")
+        raise fault(place, f"it has more than {most} bytes")
     return text
 
 
 def read_keys(named: Iterable[str]) -> tuple[KeyText, ...]:
-    """Return the keys of files; raises `FaultyManifests`. No sentence quotes one."""
+    """Return the keys of files; raises `FaultyManifests`. No sentence quotes one.
+
+    Not even the name of a file that is not there: somebody may have written the key itself.
+    """
     texts = []
-    for each in named:
+    for number, each in enumerate(named, start=1):
         key_id, equals, file = each.partition("=")
         path = Path(file if equals else each)
-        texts.append(KeyText(key_id if equals else path.name, read_file(path, _LONGEST_KEY)))
+        text = read_file(path, _LONGEST_KEY, f"the file that --key names ({number})")
+        texts.append(KeyText(key_id if equals else path.name, text))
     if len({each.id for each in texts}) != len(texts):
         raise fault("--key", "two keys have one name; write ID=FILE")
     return tuple(texts)
