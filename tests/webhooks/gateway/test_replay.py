@@ -4,18 +4,21 @@ let through.
 
 import asyncio
 import os
+import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from structlog.testing import capture_logs
 from valkey.asyncio import Valkey as Client
 
 from sandbox.valkey import ValkeyServer
+from tests.edge import shop
 from tests.edge.loopback import Way
-from tests.webhooks.gateway.running import until
+from tests.webhooks.gateway.running import STRANGER, until
 from troth.webhooks.gateway.marking import Marking
 from troth.webhooks.gateway.memory import Memory
 from troth.webhooks.gateway.replay import (
@@ -285,7 +288,9 @@ async def test_a_server_that_was_started_anew_meanwhile_is_not_noticed() -> None
 
 
 @asynccontextmanager
-async def losing(port: int) -> AsyncIterator[tuple[int, list[bytes]]]:
+async def losing(
+    port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A way to a server that loses each answer there is a mark for, and the connection with it."""
     marks: list[bytes] = []
     writers: list[asyncio.StreamWriter] = []
@@ -307,7 +312,7 @@ async def losing(port: int) -> AsyncIterator[tuple[int, list[bytes]]]:
             pump(reader, far_writer, back=False), pump(far_reader, writer, back=True)
         )
 
-    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(relay, "127.0.0.1", 0, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1], marks
         for each in writers:
             each.close()
@@ -325,6 +330,28 @@ async def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(valkey: Val
         await store.release(claim)
         await claimed(store, key)
         await store.close()
+
+
+async def test_with_tls_a_server_is_believed_by_the_name_in_its_certificate(
+    valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    tls = shop.server_context(tmp_path, STRANGER)
+    tls.verify_mode = ssl.CERT_NONE
+    roots = quote(b"".join(shop.root().authority.anchors))
+    async with losing(valkey.port, tls) as (port, _):
+        address = valkey.url.replace("valkey://", "valkeys://").replace(str(valkey.port), str(port))
+        named = f"{address.replace('127.0.0.1', 'localhost')}?ssl_ca_data={roots}"
+        store = Valkey(named)
+        await claimed(store, new())
+        await store.close()
+        for other in (named.replace("localhost", "127.0.0.1"), named.partition("?")[0]):
+            stranger = Valkey(other)
+            with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+                await stranger.claim(new(), LEASE)
+            await stranger.close()
+    for unverified in ("&ssl_cert_reqs=none", "&ssl_check_hostname=false&ssl_cert_reqs=none"):
+        with pytest.raises(ValueError, match="cannot be read"):
+            Valkey(named + unverified)
 
 
 async def test_a_server_that_does_not_answer_is_given_up(valkey: ValkeyServer) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 import structlog
 from valkey.asyncio import ConnectionPool
-from valkey.asyncio.connection import AbstractConnection
+from valkey.asyncio.connection import AbstractConnection, SSLConnection
 from valkey.asyncio.retry import Retry
 from valkey.backoff import NoBackoff
 from valkey.exceptions import (
@@ -115,7 +115,8 @@ class Valkey:
     ) -> None:
         """`url` is `valkey://`, or with TLS `valkeys://`; `redis://` and `rediss://` are the same.
 
-        Raises `ValueError` for another.
+        With TLS the server's certificate has to be for the URL's host. Raises `ValueError` for
+        another URL, and for one by which no certificate would be verified.
         """
         try:
             pool = ConnectionPool.from_url(
@@ -125,6 +126,10 @@ class Valkey:
                 retry=Retry(NoBackoff(), 0),
                 valkey_connect_func=self._greet,
             )
+            if issubclass(pool.connection_class, SSLConnection):
+                # The library asks only whether anybody the roots know has a certificate.
+                pool.connection_kwargs["ssl_check_hostname"] = True
+                SSLConnection(**pool.connection_kwargs).ssl_context.get()
         except Exception:  # noqa: BLE001 - of whatever kind, it may quote the password
             raise ValueError("the URL of the replay store cannot be read") from None
         self._prefix = prefix.encode()
