@@ -253,6 +253,25 @@ async def test_what_was_sent_once_is_never_sent_again_by_the_client(tmp_path: Pa
     assert taken == 1
 
 
+async def test_an_answer_counts_although_its_body_never_ends(tmp_path: Path) -> None:
+    from tests.edge import shop
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
+            await reader.readuntil(b"{}")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nand")
+            await reader.read()
+        writer.close()
+
+    context = shop.server_context(tmp_path, LEDGER)
+    server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=context)
+    async with server:
+        deliver = Deliver(write_identity(tmp_path), within=5)
+        port = server.sockets[0].getsockname()[1]
+        assert await deliver(towards(port), b"{}", {}, TOKEN) == Answer(200)
+        await deliver.close()
+
+
 async def test_a_target_that_takes_no_connection_has_been_given_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,8 @@ _MOST_TO_ONE = 64
 _MOST_TARGETS = 4096
 _MOST_ANSWER = 64 * 1024
 """Bytes of an answer that are read, and thrown away, to keep its connection."""
+_REST_WITHIN = 1.0
+"""Seconds for which they are waited for."""
 
 USER_AGENT = "troth-gateway"
 _OURS = frozenset({"Accept", "Accept-Encoding", "Content-Type", "User-Agent"})
@@ -97,7 +99,7 @@ class Deliver:
         sent = {**headers, "User-Agent": USER_AGENT, TXN_TOKEN: Hidden(token)}
         try:
             async with (
-                asyncio.timeout(self.within),
+                asyncio.timeout(self.within) as limit,
                 self._sessions().post(
                     url,
                     data=body,
@@ -107,6 +109,7 @@ class Deliver:
                     middlewares=(self._way(target),),
                 ) as response,
             ):
+                limit.reschedule(None)  # it has answered
                 await _read_away(response)
                 return Answer(response.status)
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
@@ -176,9 +179,10 @@ async def _read_away(response: aiohttp.ClientResponse) -> None:
     """
     left = _MOST_ANSWER
     try:
-        while left > 0 and (part := await response.content.readany()):
-            left -= len(part)
-    except (aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_REST_WITHIN):
+            while left > 0 and (part := await response.content.readany()):
+                left -= len(part)
+    except (aiohttp.ClientError, OSError):  # TimeoutError is one
         response.close()
 
 
