@@ -341,6 +341,20 @@ async def test_what_is_not_verified_uses_up_nothing_of_the_senders_rate(tmp_path
         assert (await at.sender.sent()).status == 200
 
 
+async def test_a_copy_of_one_delivery_uses_up_nothing_of_the_senders_rate(tmp_path: Path) -> None:
+    async with standing(tmp_path, limits={"body": 4096, "requestsPerSecond": 2}) as at:
+        delivery = at.sender.signed()
+        at.ledger.gate.clear()
+        first = asyncio.create_task(at.sender.send(delivery))
+        await until(lambda: at.ledger.seen)
+        assert {(await at.sender.send(delivery)).status for _ in range(8)} == {503}
+        at.ledger.gate.set()
+        assert (await first).status == 200
+        assert {(await at.sender.send(delivery)).status for _ in range(8)} == {200}
+        assert (await at.sender.sent()).status == 200
+        assert len(at.ledger.seen) == 2
+
+
 async def test_a_body_that_says_it_is_too_long_is_not_read(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         answer = await raw(at.url, head_of(at.sender.signed(), length=4097))

@@ -124,10 +124,10 @@ class Gateway:
         body = await read_body(receive, endpoint.limits.body)
         delivery = as_delivery(scope, headers, body)
         verified = await self._verified(served, delivery, decision)
-        if not served.bucket.take():
-            raise RefusalError(429, "too-many", retry=True)
         if verified.answer is not None:
             return Answered(200, body=verified.answer)
+        if not served.bucket.take():
+            raise RefusalError(429, "too-many", retry=True)
         return await self._let_through(served, delivery, verified, decision)
 
     async def _verified(self, served: Served, delivery: Delivery, decision: Decision) -> Verified:
@@ -168,7 +168,11 @@ class Gateway:
             raise RefusalError(503, "suspended", retry=True)
         if signer is None:
             raise RefusalError(503, "no-signing-key", retry=True)
-        claim = await self._claim(served, verified, decision)
+        try:
+            claim = await self._claim(served, verified, decision)
+        finally:
+            if decision.replay != "new":
+                served.bucket.give_back()
         if claim is None:
             return Answered(200, "done-already")
         decision.txn = new_transaction()

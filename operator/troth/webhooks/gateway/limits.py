@@ -1,7 +1,8 @@
 """How many deliveries of an endpoint are let through: as many a second as it says, and no more at
 once than in one second.
 
-What is counted is verified: else whoever knows the URL could use up what is the sender's.
+What is counted is verified, and new: else whoever knows the URL, or has a copy of one delivery,
+could use up what is the sender's.
 """
 
 import time
@@ -28,3 +29,7 @@ class Bucket:
             return False
         self._level -= 1
         return True
+
+    def give_back(self) -> None:
+        """Give back one that was taken for what is not let through."""
+        self._level = min(float(self.rate), self._level + 1)
