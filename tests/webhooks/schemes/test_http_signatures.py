@@ -611,6 +611,26 @@ def test_of_several_signatures_one_that_is_good_is_enough() -> None:
     assert refused(SCHEME, merged(proxy, by_hand(["@method"])), [KEY]) is Reason.NOT_COVERED
 
 
+@pytest.mark.parametrize("nonce", ["", ';nonce="n-1"'])
+def test_a_delivery_with_two_signatures_is_one_whichever_is_taken_off(nonce: str) -> None:
+    """While a key is replaced the sender signs with both."""
+    keys = [KEY, SCHEME.key("next", SECRET)]
+    one = by_hand(parameters=f';created={NOW};keyid="partner"{nonce}')
+    other = by_hand(parameters=f';created={NOW};keyid="next"{nonce}', label="sig2")
+    found = [verified(SCHEME, each, keys) for each in (merged(one, other), one, other)]
+    assert [each.key_id for each in found] == ["partner", "partner", "next"]
+    assert len({each.replay for each in found}) == 1
+
+
+@pytest.mark.parametrize(
+    "parameters", [f';created={NOW};nonce="n-2"', f";created={NOW}", f';created={NOW + 1};nonce=""']
+)
+def test_what_could_be_let_through_once_for_each_signature_is_refused(parameters: str) -> None:
+    one = by_hand(parameters=f';created={NOW};nonce="n-1"')
+    delivery = merged(one, by_hand(parameters=parameters, label="sig2"))
+    assert refused(SCHEME, delivery, [KEY]) is Reason.TOO_MANY_SIGNATURES
+
+
 def test_two_weak_signatures_do_not_cover_what_one_has_to() -> None:
     delivery = merged(
         by_hand(["@method", "@target-uri"]), by_hand(["content-digest"], label="other")

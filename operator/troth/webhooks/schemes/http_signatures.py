@@ -11,7 +11,8 @@ chooses the key whose name in the Secret it is, if one is called so (a Secret ca
 `keyid`), and `alg` has to be what the key is for. Neither can make a key be used in another way, or
 name one that is not there.
 
-Of several signatures one that is good is enough: proxies add their own.
+Of several signatures one that is good is enough: proxies add their own. While a key is replaced its
+sender may sign with both, by one nonce and time, or none.
 """
 
 import hmac
@@ -95,16 +96,25 @@ class HTTPSignatures:
     ) -> Verified:
         """Return what is verified, by any of the signatures; raises `RefusedError`.
 
-        Of several that are refused, the first says why.
+        Of several that are refused, the first says why. Of several that are good each alone is, so
+        all have to be known again as one: else one delivery is let through for each of them.
         """
+        found: list[Verified] = []
         refused: RefusedError | None = None
         for signed in read_signatures(delivery):
             try:
-                return self._verified(delivery, signed, keys, now, tolerance)
+                found.append(self._verified(delivery, signed, keys, now, tolerance))
             except RefusedError as error:
                 refused = refused or error
-        assert refused is not None
-        raise refused
+        if not found:
+            assert refused is not None
+            raise refused
+        if len({each.replay for each in found}) > 1:
+            raise RefusedError(
+                Reason.TOO_MANY_SIGNATURES,
+                "several signatures are good, and differ in nonce, time or what they cover",
+            )
+        return found[0]
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
         """Return the delivery, signed; raises `KeyFormatError` for a public key."""
@@ -140,8 +150,14 @@ class HTTPSignatures:
         base = signature_base(delivery, self._address, signed.covered, signed.text)
         key = _signer(_chosen(keys, signed), base, signed.signature)
         _check_content(delivery)
-        # The signature itself is none to know a repetition by: some can be spelled anew.
-        replay = replay_of(b"nonce", nonce.encode()) if nonce else replay_of(b"signed", base)
+        # The signature itself is none to know a repetition by: some can be spelled anew. Nor are
+        # its parameters: while a key is replaced there are two of one request.
+        content = base.rpartition(b"\n")[0]
+        replay = (
+            replay_of(b"nonce", nonce.encode())
+            if nonce
+            else replay_of(b"signed", content, str(created).encode())
+        )
         return Verified(key.id, replay, nonce if is_identifier(nonce) else None, created)
 
     def _require(self, delivery: Delivery, signed: Signed) -> None:
