@@ -125,7 +125,7 @@ def _plan_compiled(view: WebhookView, tried: Tried, reached: Reached) -> _Compil
         mine = (view.compiled,) if view.compiled is not None else ()
         return _Compiled(refused or _waiting(tried), tuple(removals(mine)))
     if fault is not None and fault.reason in KEPT:
-        return _Compiled(refused or _waiting(tried))
+        return _Compiled(refused or _waiting(tried), tuple(_withdrawal(view)))
     has_keys = bool(tried.keys) or view.scheme is SchemeName.SNS
     if not has_keys and view.compiled is None:
         return _Compiled(refused or _waiting(tried))
@@ -136,6 +136,26 @@ def _plan_compiled(view: WebhookView, tried: Tried, reached: Reached) -> _Compil
     else:
         verdict = verdicts.false(GATEWAY, PENDING, "the gateway is being told of the endpoint")
     return _Compiled(refused or verdict, (step,))
+
+
+def _withdrawal(view: WebhookView) -> Iterator[Step]:
+    """Yield what takes from the gateway the keys that are in their Secret no more.
+
+    The rest stays as it is: which key a person has taken back can be told whatever else cannot. A
+    gateway takes no document that has lost its last key, and would go on with what it has read.
+    """
+    if view.compiled is None:
+        return
+    there = {key.id: key.fingerprint for key in view.keys.keys} if view.keys is not None else {}
+    known = view.compiled.keys
+    left = {key: text for key, text in known.items() if there.get(key) == text}
+    if left == known:
+        return
+    if view.keys is None or not left:
+        yield from removals((view.compiled,))
+        return
+    manifest = compiled_manifest(view.place.ref, view.endpoint)
+    yield CompileEndpoint(manifest, view.compiled.document, view.keys.ref, left)
 
 
 def _waiting(tried: Tried) -> Verdict:

@@ -1,0 +1,41 @@
+"""How far a sender's keys go: no further than they are for, and no longer than they are given."""
+
+import pytest
+
+from tests.reconcile.test_webhooks import (
+    COMPILED,
+    GIVEN,
+    settled,
+    tried,
+)
+from tests.webhook_builders import BASES, ONE, TWO, issued, keys
+from tests.webhook_scene import gateway
+from tests.world.test_invalidation import broken
+from troth.resources.references import Ref
+
+AT_EDGE = "Secret", Ref("edge", "shop.stripe-charges")
+
+
+@pytest.mark.parametrize("unsettled", ["source", "gateway"])
+async def test_a_key_that_is_taken_back_goes_also_while_the_rest_cannot_be_told(
+    unsettled: str,
+) -> None:
+    """A key that leaked must not go on verifying until somebody has mended something else."""
+    async with settled(issued(), keys(old=ONE, new=TWO)) as (server, it):
+        before = server.objects[COMPILED]["data"]["endpoint.json"]
+        if unsettled == "source":
+            certificate = BASES["stripe"]["spec"]["inbound"]["source"]["clientCertificate"]
+            await it.put(issued(source={"clientCertificate": certificate}))
+        else:
+            await it.put(broken(gateway()))
+        assert set(tried(server)) == {"old", "new"}
+        await it.put(keys(new=TWO, newer="whsec_the-third"))
+        assert tried(server) == {"new": TWO.encode()}
+        assert server.objects[COMPILED]["data"]["endpoint.json"] == before
+        await it.drop(*GIVEN)
+        assert COMPILED not in server.objects
+        await it.put(keys(main=ONE))
+        assert COMPILED not in server.objects, "nothing opens meanwhile"
+        await it.put(issued())
+        await it.put(gateway())
+        assert tried(server) == {"main": ONE.encode()}
