@@ -5,10 +5,12 @@ import pytest
 from tests.reconcile.test_webhooks import (
     COMPILED,
     GIVEN,
+    compiled,
+    ready,
     settled,
     tried,
 )
-from tests.webhook_builders import BASES, ONE, TWO, issued, keys
+from tests.webhook_builders import BASES, ONE, TWO, endpoint, issued, keys
 from tests.webhook_scene import gateway
 from tests.world.test_invalidation import broken
 from troth.resources.references import Ref
@@ -39,3 +41,13 @@ async def test_a_key_that_is_taken_back_goes_also_while_the_rest_cannot_be_told(
         await it.put(issued())
         await it.put(gateway())
         assert tried(server) == {"main": ONE.encode()}
+
+
+async def test_certificates_that_are_pinned_and_not_there_are_not_asked_of_aws_instead() -> None:
+    sns = {"scheme": "SNS", "sns": BASES["sns"]["spec"]["inbound"]["sns"]}
+    async with settled(endpoint(**sns)) as (server, it):
+        assert compiled(server).target is not None
+        await it.put(issued(**sns))
+        assert ready(server) == ("False", "SecretMissing")
+        assert compiled(server).target is None
+        assert "there is no Secret shop/stripe-signing" in compiled(server).suspended

@@ -32,7 +32,6 @@ from troth.resources.conditions import Verdict
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.resources.webhook_endpoint_status import WebhookEndpointStatus
-from troth.resources.webhook_schemes import SchemeName
 from troth.world.facts import Fault
 from troth.world.keys import Key
 from troth.world.webhook_facts import CompiledSecret
@@ -126,7 +125,7 @@ def _plan_compiled(view: WebhookView, tried: Tried, reached: Reached) -> _Compil
         return _Compiled(refused or _waiting(tried), tuple(removals(mine)))
     if fault is not None and fault.reason in KEPT:
         return _Compiled(refused or _waiting(tried), tuple(_withdrawal(view)))
-    has_keys = bool(tried.keys) or view.scheme is SchemeName.SNS
+    has_keys = bool(tried.keys) or view.needs_no_key
     if not has_keys and view.compiled is None:
         return _Compiled(refused or _waiting(tried))
     step = _step(view, tried, reached, has_keys=has_keys)

@@ -10,7 +10,7 @@ from troth.planning.webhook_view import WebhookView
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.webhook_endpoint_status import MOST_KEYS
-from troth.resources.webhook_schemes import ISSUED_BY_SENDER, SchemeName
+from troth.resources.webhook_schemes import ISSUED_BY_SENDER
 from troth.world.facts import Fault
 from troth.world.webhook_facts import KnownKey
 from troth.world.webhook_secrets import GIVEN_LABEL, LONGEST_ID
@@ -38,7 +38,7 @@ def plan_keys(view: WebhookView) -> Tried:
     One that is of no use keeps none of the others back: deliveries signed with them are as good as
     ever.
     """
-    if view.scheme is SchemeName.SNS and view.inbound.secret_ref is None:
+    if view.needs_no_key:
         return Tried(verdicts.true(CONDITION, "NotNeeded", "AWS publishes its certificates"))
     fault = next((fault for check in CHECKS if (fault := check(view)) is not None), None)
     verdict = verdicts.true(CONDITION, "Available", "the sender's keys are there")

@@ -17,7 +17,7 @@ from troth.planning.webhook_steps import TurnWebhookKeys
 from troth.planning.webhook_view import WebhookView
 from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.trust_domain_status import RotationPhase
-from troth.resources.webhook_schemes import ISSUED_BY_SENDER, SchemeName
+from troth.resources.webhook_schemes import ISSUED_BY_SENDER
 from troth.world.facts import Fault
 from troth.world.webhook_facts import KeysSecret, KnownKey
 
@@ -83,7 +83,7 @@ def _phase(handover: Handover) -> CredentialPhase:
 
 
 def _not_ours(view: WebhookView) -> Fault:
-    if view.scheme is SchemeName.SNS and view.inbound.secret_ref is None:
+    if view.needs_no_key:
         message = "SNS signs with a key of AWS's own; delete this"
         return Fault("NothingToRotate", message)
     secret, issued = view.endpoint.given_secret, view.scheme in ISSUED_BY_SENDER

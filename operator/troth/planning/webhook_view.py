@@ -75,6 +75,11 @@ class WebhookView:
         return self.inbound.secret_ref is None and self.scheme in CHOSEN_BY_RECEIVER
 
     @property
+    def needs_no_key(self) -> bool:
+        """Whether AWS's own certificates are as good as any, for none is pinned."""
+        return self.scheme is SchemeName.SNS and self.inbound.secret_ref is None
+
+    @property
     def gateway_ref(self) -> Ref:
         """Where the gateway's identity is, or would be."""
         assert self.endpoint.gateway is not None
