@@ -1,21 +1,60 @@
 """How far a sender's keys go: no further than they are for, and no longer than they are given."""
 
+import copy
+
 import pytest
 
+from tests import builders
+from tests.builders import Manifest
 from tests.reconcile.test_webhooks import (
     COMPILED,
     GIVEN,
+    WEBHOOK,
     compiled,
     ready,
     settled,
     tried,
 )
 from tests.webhook_builders import BASES, ONE, TWO, endpoint, issued, keys
-from tests.webhook_scene import gateway
+from tests.webhook_scene import OTHER, gateway
 from tests.world.test_invalidation import broken
 from troth.resources.references import Ref
 
 AT_EDGE = "Secret", Ref("edge", "shop.stripe-charges")
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ([builders.namespace("edge")], "NoTrustDomain"),
+        (
+            [builders.namespace("edge", domain="staging"), builders.domain("staging")],
+            "EnvironmentNotAllowed",
+        ),
+    ],
+    ids=["of no trust domain", "of another environment"],
+)
+async def test_a_gateway_that_may_never_call_the_target_has_no_key_of_the_senders(
+    where: list[Manifest], reason: str
+) -> None:
+    """Else whoever writes an endpoint could have production's keys brought to staging."""
+    async with settled(gateway("edge", "edge"), endpoint(gateway=OTHER), *where) as (server, it):
+        assert AT_EDGE not in server.objects
+        assert ready(server, "GatewayConfigured") == ("False", reason)
+        assert server.condition(*WEBHOOK, "Stalled")["status"] == "True"
+        await it.put(builders.namespace("edge", domain="production"))
+        assert AT_EDGE in server.objects
+        await it.put(where[0])
+        assert AT_EDGE not in server.objects
+
+
+async def test_what_a_gateway_has_stays_while_nobody_can_tell_whose_its_namespace_is() -> None:
+    async with settled() as (server, it):
+        before = copy.deepcopy(server.objects[COMPILED])
+        twin = builders.domain("twin", namespaceSelector={"matchLabels": {"webhooks": "yes"}})
+        await it.put(twin)
+        assert ready(server, "GatewayConfigured") == ("False", "NamespaceOverlap")
+        assert server.objects[COMPILED] == before
 
 
 @pytest.mark.parametrize("unsettled", ["source", "gateway"])

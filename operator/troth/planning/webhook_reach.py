@@ -15,9 +15,28 @@ from troth.webhooks.endpoint import Target
 from troth.webhooks.schemes.choosing import scheme_for
 from troth.world.facts import Fault
 
-UNSERVED = frozenset({"GatewayMissing", "GatewayNotServing", "NamespaceNotAllowed"})
-"""Why a gateway has nothing of an endpoint: it is not its own any more."""
-KEPT = frozenset({"GatewayInvalid", "SigningInvalid", "SourceInvalid", "Conflict"})
+UNSERVED = frozenset(
+    {
+        "GatewayMissing",
+        "GatewayNotServing",
+        "NamespaceNotAllowed",
+        "NamespaceMissing",
+        "NoTrustDomain",
+        "EnvironmentNotAllowed",
+        "NotFederated",
+    }
+)
+"""Why a gateway has nothing of an endpoint: it is not its own, or not any more."""
+KEPT = frozenset(
+    {
+        "GatewayInvalid",
+        "NamespaceOverlap",
+        "TrustDomainInvalid",
+        "SigningInvalid",
+        "SourceInvalid",
+        "Conflict",
+    }
+)
 """Why what a gateway has of an endpoint stays as it is: what it should be cannot be told."""
 
 Check = Callable[[WebhookView], Fault | None]
@@ -65,6 +84,16 @@ def namespace_is_allowed(view: WebhookView) -> Fault | None:
     return Fault("NamespaceNotAllowed", message)
 
 
+def domains_meet(view: WebhookView) -> Fault | None:
+    """The trust domains of both namespaces let the gateway call there.
+
+    Else it has no use for a sender's key, and whoever writes an endpoint could have those of one
+    environment brought to another.
+    """
+    apart = view.apart
+    return Fault(apart.reason, apart.message) if apart is not None else None
+
+
 def signing_makes_sense(view: WebhookView) -> Fault | None:
     """The scheme can be made of what is said of it."""
     try:
@@ -103,6 +132,7 @@ GATEWAY_CHECKS: tuple[Check, ...] = (
     gateway_is_there,
     gateway_serves,
     namespace_is_allowed,
+    domains_meet,
     signing_makes_sense,
     source_makes_sense,
     place_is_free,

@@ -12,8 +12,8 @@ from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.resources.webhook_inbound import Inbound
 from troth.resources.webhook_schemes import CHOSEN_BY_RECEIVER, SchemeName
 from troth.trust.deliveries import serves
-from troth.trust.edge_question import Question, find_port
-from troth.trust.edges import Edge, judge
+from troth.trust.edge_question import Obstacle, Question, find_port
+from troth.trust.edges import Edge, judge, kept_apart
 from troth.world.facts import Fact, Service
 from troth.world.keys import webhook_key
 from troth.world.webhook_facts import CompiledSecret, KeysSecret
@@ -38,6 +38,7 @@ class Wanted:
 class WebhookView:
     """An endpoint with its gateway, its target and its keys.
 
+    `apart` is why the gateway may call nobody of the endpoint's namespace, whoever agrees to it.
     `keys` are those in the Secret that a person has given, or that Troth has made; `elsewhere` is
     the endpoint as gateways have it that are not its gateway.
     """
@@ -47,6 +48,7 @@ class WebhookView:
     gateway: ServiceIdentity | None
     gateway_unread: bool
     served: bool
+    apart: Obstacle | None
     target: ServiceIdentity | None
     target_unread: bool
     domain: TrustDomain | None
@@ -107,16 +109,18 @@ def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datet
     given = endpoint.given_secret
     keys = state.given.get(given) if given is not None else state.generated.get(made)
     identity = registry.identities.get(target)
+    question = Question(registry, gateway, target, inbound.target.port, now)
     return WebhookView(
         endpoint=endpoint,
         inbound=inbound,
         gateway=registry.identities.get(gateway),
         gateway_unread=gateway in registry.invalid_identities,
         served=serves(registry, gateway, endpoint.ref.namespace),
+        apart=kept_apart(question),
         target=identity,
         target_unread=target in registry.invalid_identities,
         domain=registry.governance(endpoint.ref.namespace).domain,
-        edge=judge(Question(registry, gateway, target, inbound.target.port, now)),
+        edge=judge(question),
         services=tuple(world.services_of(target)) if identity is not None else (),
         keys=keys,
         generated=_wanted(made, state.generated.get(made), world),

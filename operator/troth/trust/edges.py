@@ -118,6 +118,11 @@ def domains_federate(question: Question) -> Obstacle | None:
     return None
 
 
+def kept_apart(question: Question) -> Obstacle | None:
+    """Return why no call between the two can be live, whatever they and others declare of it."""
+    return both_governed(question) or domains_federate(question)
+
+
 def caller_has_certificate(question: Question) -> Obstacle | None:
     """The caller has an identity to present."""
     identity = question.caller_identity
