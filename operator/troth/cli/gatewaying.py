@@ -129,7 +129,7 @@ class _Parts:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Close afterwards what has been opened; the gateway first, as it waits for targets."""
+        """Close afterwards what has been opened."""
         try:
             yield
         finally:

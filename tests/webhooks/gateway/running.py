@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.edge import shop
 from tests.edge.loopback import Reply, Seen, Server, serving
+from troth.edge.asgi import Application
 from troth.edge.files import Identity
 from troth.pki.jwk import key_id
 from troth.pki.webhook_tokens import Signer, WebhookToken, verify_webhook_token
@@ -31,6 +32,7 @@ from troth.webhooks.gateway.delivering import Deliver
 from troth.webhooks.gateway.memory import Memory
 from troth.webhooks.gateway.replay import Store
 from troth.webhooks.gateway.routes import Routes, served
+from troth.webhooks.gateway.serving import Server as GatewayServer
 from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.scheme import Stamp
@@ -210,6 +212,7 @@ class Standing:
     """A gateway that stands, its target, and a sender to its first endpoint."""
 
     url: str
+    server: GatewayServer
     routes: Routes
     gateway: Gateway
     ledger: Ledger
@@ -226,26 +229,15 @@ class Standing:
 
 
 @asynccontextmanager
-async def listening(app: Any) -> AsyncIterator[str]:
-    """An application on uvicorn, in this event loop."""
-    server = Quiet(
-        uvicorn.Config(
-            app,
-            "127.0.0.1",
-            0,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            proxy_headers=False,
-        )
-    )
+async def listening(app: Application) -> AsyncIterator[GatewayServer]:
+    """An application on the gateway's server, in this event loop."""
+    server = GatewayServer(app, "127.0.0.1", 0)
     running = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield server
     finally:
-        server.should_exit = True
+        server.stop()
         await running
 
 
@@ -281,9 +273,10 @@ async def standing(
             proxies=proxies or Proxies(),
             certificates=certificates,
         )
-        async with listening(gateway) as url, aiohttp.ClientSession() as session:
+        async with listening(gateway) as server, aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
             sender = Sender(url, session, document, SECRET, clock)
-            yield Standing(url, routes, gateway, behind, sender, clock, document)
+            yield Standing(url, server, routes, gateway, behind, sender, clock, document)
         await gateway.close()
         await deliver.close()
 

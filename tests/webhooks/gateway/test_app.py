@@ -18,6 +18,7 @@ from tests.webhooks.gateway.running import (
     OTHER_SECRET,
     SECRET,
     Heard,
+    Standing,
     endpoint,
     head_of,
     raw,
@@ -28,8 +29,11 @@ from tests.webhooks.gateway.running import (
 )
 from troth.webhooks.endpoint import EndpointError
 from troth.webhooks.gateway.app import new_transaction
+from troth.webhooks.gateway.serving import Server as GatewayServer
 from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.schemes.delivery import Delivery
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def told(logs: Any) -> dict[str, Any]:
@@ -424,54 +428,63 @@ async def test_a_sender_that_is_gone_before_the_end_has_sent_nothing(tmp_path: P
         assert (await at.sender.send(delivery)).status == 200
 
 
+async def begun(at: Standing, delivery: Delivery, server: GatewayServer) -> Stream:
+    """Send a delivery; return its connection once the target has it, and holds it."""
+    at.ledger.gate.clear()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    stream = await asyncio.open_connection("127.0.0.1", port)
+    stream[1].write(head_of(delivery, length=len(BODY)) + BODY)
+    await until(lambda: at.ledger.seen)
+    return stream
+
+
 async def test_a_sender_that_is_gone_while_its_delivery_is_at_the_target_need_not_come_back(
     tmp_path: Path,
 ) -> None:
     async with standing(tmp_path) as at:
         delivery = at.sender.signed()
-        at.ledger.gate.clear()
-        host, _, port = at.url.removeprefix("http://").partition(":")
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(head_of(delivery, length=len(BODY)) + BODY)
-        await until(lambda: at.ledger.seen)
-        writer.close()
-        await asyncio.sleep(0.05)
-        at.ledger.gate.set()
-        await until(lambda: not at.gateway._under_way)
         with capture_logs() as logs:
+            _, writer = await begun(at, delivery, at.server)
+            writer.close()
+            await until(lambda: not at.server.server_state.connections)
+            at.ledger.gate.set()
+            await until(lambda: any(line["event"] == "delivery" for line in logs))
+            assert told(logs)["target_status"] == 204
             assert (await at.sender.send(delivery)).status == 200
         assert told(logs)["replay"] == "repeated"
         assert len(at.ledger.seen) == 1
 
 
-async def test_a_server_that_ends_a_request_does_not_end_its_delivery(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", ["stopped", "stopped, its sender gone", "cancelled"])
+async def test_a_server_that_ends_does_not_end_a_delivery(
+    tmp_path: Path, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with standing(tmp_path) as at:
         delivery = at.sender.signed()
-        at.ledger.gate.clear()
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": delivery.body, "more_body": False}
-
-        async def send(_: Any) -> None:
-            raise AssertionError("nobody is there any more")
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "raw_path": delivery.target,
-            "query_string": b"",
-            "headers": [(b"host", b"hooks.example"), *delivery.headers],
-            "client": ("127.0.0.1", 1),
-        }
-        with capture_logs() as logs:
-            request = asyncio.create_task(at.gateway(scope, receive, send))
-            await until(lambda: at.ledger.seen)
-            request.cancel()
-            await asyncio.wait([request])
-        assert told(logs)["reason"] == "cut-off"
+        server = GatewayServer(at.gateway, "127.0.0.1", 0)
+        server.config.timeout_graceful_shutdown = 0
+        serving = asyncio.create_task(server.serve())
+        await until(lambda: server.started)
+        reader, writer = await begun(at, delivery, server)
+        if ends == "cancelled":
+            serving.cancel()
+            await asyncio.wait([serving], timeout=0.1)
+            server.servers[0].close()
+        else:
+            if ends != "stopped":
+                writer.close()
+                await until(lambda: not server.server_state.connections)
+            server.stop()
+            await until(lambda: "timeout graceful shutdown exceeded" in caplog.text)
+        assert not serving.done()
         at.ledger.gate.set()
-        await until(lambda: not at.gateway._under_way)
-        assert (await at.sender.send(delivery)).status == 200
+        await asyncio.wait([serving])
+        if ends == "stopped":
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        with capture_logs() as logs:
+            assert (await at.sender.send(delivery)).status == 200
+        assert told(logs)["replay"] == "repeated"
         assert len(at.ledger.seen) == 1
 
 

@@ -74,12 +74,9 @@ class Gateway:
         self._clock = clock
         self._proxies = proxies
         self._certificates = certificates or Certificates()
-        self._under_way: set[asyncio.Task[Answered]] = set()
 
     async def close(self) -> None:
-        """Wait for what is at a target, then close the store. Call it when the server has ended."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._handover.lease)
+        """Close the store. Call it when the server has ended, and with it all requests."""
         await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -177,11 +174,7 @@ class Gateway:
             return Answered(200, "done-already")
         decision.txn = new_transaction()
         accepted = Accepted(served.endpoint, target, delivery, verified, decision.txn, signer)
-        # A task of its own: it is marked even if whoever waits for the answer does so no longer.
-        task = asyncio.create_task(self._handover(accepted, claim, decision))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        return await self._handover(accepted, claim, decision)
 
     async def _claim(
         self, served: Served, verified: Verified, decision: Decision

@@ -8,6 +8,7 @@ the connection is not read, for where its next request would begin is what an at
 not agree on.
 """
 
+import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
@@ -45,12 +46,18 @@ _Base: Any = edge.protocol("httptools")
 
 
 class Connection(_Base):
-    """A connection that is used for `lasts` seconds, about."""
+    """A connection that is used for `lasts` seconds, about; its requests are among `requests`."""
 
     def __init__(
-        self, config: uvicorn.Config, state: ServerState, lasts: float, on_refused: Refused
+        self,
+        config: uvicorn.Config,
+        state: ServerState,
+        requests: set[asyncio.Task[None]],
+        lasts: float,
+        on_refused: Refused,
     ) -> None:
         super().__init__(config=config, server_state=state, app_state={})
+        self.tasks = requests  # those in the state uvicorn ends when it has waited long enough
         self._lasts = lasts
         self._on_refused = on_refused
 

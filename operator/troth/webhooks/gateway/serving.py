@@ -26,13 +26,18 @@ HANDSHAKE_WITHIN = 10.0
 """Seconds that a TLS handshake has."""
 MOST_CONNECTIONS = 4096
 SHUTDOWN = 40
-"""Seconds that requests have to end when the gateway stops; a delivery takes at most 20 or so."""
+"""Seconds that connections have to end when the gateway stops: twice what a delivery may take."""
+LAST_ONES = 30.0
+"""Seconds that what is left then, as its sender has gone, has to end: as long as it is claimed."""
 
 
 class Server(uvicorn.Server):
     """Serves until `stop`; signals are for whoever runs it.
 
     With a TLS context it speaks TLS, and without one what a proxy before it speaks.
+
+    A request that has come is never cancelled, whether its sender goes or the server is ended: what
+    it has begun at a target is marked, or given up.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Server(uvicorn.Server):
         lasts: float = LASTS,
     ) -> None:
         self._tls, self._lasts, self._on_refused = tls, lasts, on_refused
+        self._requests: set[asyncio.Task[None]] = set()
         super().__init__(
             uvicorn.Config(
                 app,
@@ -63,6 +69,14 @@ class Server(uvicorn.Server):
                 limit_concurrency=MOST_CONNECTIONS,
             )
         )
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and return when no request is left, also where it is cancelled."""
+        try:
+            await super().serve(sockets)
+        finally:
+            if self._requests:
+                await asyncio.wait(self._requests, timeout=LAST_ONES)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen. As uvicorn does, but that a TLS handshake and its farewell end in seconds."""
@@ -82,7 +96,9 @@ class Server(uvicorn.Server):
         self.started = True
 
     def _connection(self) -> Connection:
-        return Connection(self.config, self.server_state, self._lasts, self._on_refused)
+        return Connection(
+            self.config, self.server_state, self._requests, self._lasts, self._on_refused
+        )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
