@@ -19,6 +19,7 @@ from cryptography import x509
 from troth.edge.asgi import Application, Receive, Scope, Send
 from troth.edge.files import Identity
 from troth.edge.peer_chain import presented_chain
+from troth.pki.pem import UNREADABLE
 
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 _IMPLEMENTATIONS = {
@@ -98,7 +99,7 @@ def tls_extension(connection: ssl.SSLObject) -> dict[str, Any]:
 def _name(pem: str) -> str | None:
     try:
         return x509.load_pem_x509_certificate(pem.encode("ascii")).subject.rfc4514_string()
-    except ValueError:
+    except UNREADABLE:
         return None
 
 

@@ -14,6 +14,7 @@ from troth.pki.errors import CertificateError
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 UNREADABLE = (
+    TypeError,
     ValueError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,

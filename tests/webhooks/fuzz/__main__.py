@@ -1,6 +1,6 @@
 """Fuzz a parser with atheris: `python -m tests.webhooks.fuzz TARGET [CORPUS …] [-runs=N …]`.
 
-TARGET is one of `inputs.TARGETS`, or `all`, where the first byte chooses. It begins with what is
+TARGET is one of `targets.TARGETS`, or `all`, where the first byte chooses. It begins with what is
 good and with the corpora; options are those of libFuzzer.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["troth", "http_sf"]):
-    from tests.webhooks.fuzz.inputs import TARGETS, seeds
+    from tests.webhooks.fuzz.targets import TARGETS, seeds
 
 ALL = "all"
 

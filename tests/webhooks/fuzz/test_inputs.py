@@ -7,6 +7,8 @@ on for as long as it is let.
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import more
-from tests.webhooks.fuzz.inputs import NAMES, TARGETS, seeds
+from tests.webhooks.fuzz.inputs import NAMES
+from tests.webhooks.fuzz.targets import TARGETS, seeds
 
 ROOT = Path(__file__).parents[3]
 _MANY = more(4)
@@ -64,6 +67,35 @@ def test_good_input_is_read(target: str) -> None:
     assert len(seeds(target)) >= 1
     for good in seeds(target):
         TARGETS[target](good)
+
+
+def with_leaf(old: bytes, new: bytes) -> bytes:
+    """A sender's certificate, changed in one place."""
+    (leaf,) = seeds("client-certificate")[1:]
+    assert old in leaf
+    return leaf.replace(old, new)
+
+
+AUTHORITY_KEY, SUBJECT_KEY = b"\x55\x1d\x23", b"\x55\x1d\x0e"
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ("client-certificate", lambda: with_leaf(AUTHORITY_KEY, SUBJECT_KEY)),
+        ("client-certificate", lambda: with_leaf(b"\x0c\x08a sender", b"\x03\x08a sender")),
+        ("replies", lambda: b":\r\n"),
+        ("replies", lambda: b"*1\r\n" * 2000),
+        ("public", lambda: ip_address("64:ff9b:1::a00:1").packed),
+        ("public", lambda: ip_address("::10.0.0.1").packed),
+    ],
+    ids=[
+        *("an extension twice", "a name in bits", "a number without digits"),
+        *("answers within answers", "another NAT64", "an address in another"),
+    ],
+)
+def test_what_was_found_once_is_not_found_again(target: str, found: Callable[[], bytes]) -> None:
+    TARGETS[target](found())
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)

@@ -39,6 +39,8 @@ MOST_AT_ONCE = 4
 """Fetches at once; an attacker names as many certificates as there are names."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
+_UNICAST = IPv6Network("2000::/3")
+"""All that IANA has given out of IPv6. Elsewhere lie other NAT64s (RFC 8215), among others."""
 
 
 class CertificateUnavailableError(Exception):
@@ -55,7 +57,8 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address in _NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.sixtofour is not None or address.teredo is not None:
+        tunnelled = address.sixtofour is not None or address.teredo is not None
+        if tunnelled or address not in _UNICAST:
             return False
     return address.is_global and not address.is_multicast
 

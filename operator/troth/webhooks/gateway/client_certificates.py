@@ -61,10 +61,10 @@ class ClientCertificates:
         """Return until when a chain is good, None where it is not."""
         moment = datetime.fromtimestamp(now, UTC)
         try:
-            served = [x509.load_pem_x509_certificate(each.encode()) for each in chain]
-            leaf_names = extension(served[0], x509.SubjectAlternativeName)
-        except (PKIError, ValueError):
+            served = read_certificates("".join(chain).encode(), "the chain")
+        except PKIError:
             return None
+        leaf_names = extension(served[0], x509.SubjectAlternativeName)
         if leaf_names is None or self._names.isdisjoint(leaf_names):
             return None
         path = self._by_library(served, moment) or self._by_constraints(served, moment)

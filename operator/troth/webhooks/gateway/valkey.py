@@ -209,7 +209,8 @@ class Valkey:
                         unknown, await self._answers(connection, again), strict=True
                     ):
                         answers[at] = answer
-        except (ValkeyError, OSError) as error:  # TimeoutError is one
+        except (ValkeyError, OSError, ValueError, RecursionError) as error:
+            # TimeoutError is an OSError; the last two come of answers that are not RESP.
             await _drop(connection)
             _fail(batch, _sentence(error))
         except BaseException:
