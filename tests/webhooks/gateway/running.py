@@ -16,17 +16,18 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.edge import shop
 from tests.edge.loopback import Reply, Seen, Server, serving
-from troth.edge.asgi import Application
+from tests.webhooks.gateway.attacks.scene import port_of
+from tests.webhooks.gateway.attacks.scene import serving as listening
 from troth.edge.files import Identity
 from troth.pki.jwk import key_id
 from troth.pki.webhook_tokens import Signer, WebhookToken, verify_webhook_token
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.certificates import Certificates
+from troth.webhooks.gateway.connections import Refused
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.delivering import Deliver
 from troth.webhooks.gateway.memory import Memory
@@ -88,12 +89,13 @@ def compiled(document: Mapping[str, Any], **keys: str) -> dict[str, bytes]:
 
 @dataclass
 class Clock:
-    """The time of day, with what a test adds to it."""
+    """The time of day, with what a test adds to it; or one that stands still."""
 
     ahead: float = 0.0
+    still: float | None = None
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return (time.time() if self.still is None else self.still) + self.ahead
 
 
 @dataclass(frozen=True)
@@ -199,14 +201,6 @@ def write_identity(tmp: Path, **callees: str) -> Identity:
     return Identity(tmp / "identity", tmp / "bundle", clock=lambda: next(looks))
 
 
-class Quiet(uvicorn.Server):
-    """Signals are the test run's."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @dataclass
 class Standing:
     """A gateway that stands, its target, and a sender to its first endpoint."""
@@ -229,19 +223,6 @@ class Standing:
 
 
 @asynccontextmanager
-async def listening(app: Application) -> AsyncIterator[GatewayServer]:
-    """An application on the gateway's server, in this event loop."""
-    server = GatewayServer(app, "127.0.0.1", 0)
-    running = asyncio.create_task(server.serve())
-    try:
-        await until(lambda: server.started)
-        yield server
-    finally:
-        server.stop()
-        await running
-
-
-@asynccontextmanager
 async def standing(
     tmp: Path,
     store: Store | None = None,
@@ -253,6 +234,7 @@ async def standing(
     keys: Mapping[str, str] | None = None,
     on: Ledger | None = None,
     certificates: Certificates | None = None,
+    on_refused: Refused = lambda _: None,
     **changed: Any,
 ) -> AsyncIterator[Standing]:
     """A gateway with one endpoint, changed as asked, before a ledger of its own or `on` another."""
@@ -273,8 +255,11 @@ async def standing(
             proxies=proxies or Proxies(),
             certificates=certificates,
         )
-        async with listening(gateway) as server, aiohttp.ClientSession() as session:
-            url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        async with (
+            listening(gateway, on_refused=on_refused) as server,
+            aiohttp.ClientSession() as session,
+        ):
+            url = f"http://127.0.0.1:{port_of(server)}"
             sender = Sender(url, session, document, SECRET, clock)
             yield Standing(url, server, routes, gateway, behind, sender, clock, document)
         await gateway.close()

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.edge.mounts import known
 from tests.edge.serving import ROOTS
 from tests.pki.builders import Made, by_hand, permitting
-from tests.webhooks.gateway.running import GATEWAY, Quiet, until
-from troth.edge import uvicorn as edge
+from tests.webhooks.gateway.attacks.scene import port_of, serving
+from tests.webhooks.gateway.running import GATEWAY
 from troth.webhooks.endpoint import ClientCertificate, EndpointError, Source
 from troth.webhooks.gateway.reading import Receive, Scope, Send
 from troth.webhooks.gateway.source import Admission, Proxies
@@ -180,41 +179,23 @@ async def asked(tmp: Path, of: Admission) -> AsyncIterator[Any]:
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_cert_chain(*known(GATEWAY).write(tmp))
     context.load_verify_locations(cadata=(ROOT.pem + OTHER_ROOT.pem).decode())
-    server = Quiet(
-        uvicorn.Config(
-            app,
-            "127.0.0.1",
-            0,
-            http=edge.protocol("httptools"),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            ssl_context_factory=lambda *_: context,
-        )
-    )
-    running = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
+    async with serving(app, tls=context) as server:
 
-    async def ask(shown: Made | None) -> str | None:
-        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        client.load_verify_locations(cadata=ROOTS.decode())
-        if shown is not None:
-            (tmp / "shown.pem").write_bytes(shown.pem + shown.key_pem)
-            client.load_cert_chain(tmp / "shown.pem")
-        port = server.servers[0].sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=client, server_hostname="localhost"
-        )
-        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert b"204" in await reader.readline()
-        writer.close()
-        return said.pop()
+        async def ask(shown: Made | None) -> str | None:
+            client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            client.load_verify_locations(cadata=ROOTS.decode())
+            if shown is not None:
+                (tmp / "shown.pem").write_bytes(shown.pem + shown.key_pem)
+                client.load_cert_chain(tmp / "shown.pem")
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port_of(server), ssl=client, server_hostname="localhost"
+            )
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert b"204" in await reader.readline()
+            writer.close()
+            return said.pop()
 
-    try:
         yield ask
-    finally:
-        server.should_exit = True
-        await running
 
 
 async def test_over_tls_one_endpoint_takes_no_certificate_of_anothers_root(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, say
@@ -140,8 +141,7 @@ class Scene:
 
     @property
     def port(self) -> int:
-        port: int = self.server.servers[0].sockets[0].getsockname()[1]
-        return port
+        return port_of(self.server)
 
     async def hears(self, *parts: bytes, leave: bool = False) -> Heard:
         """Say something on a new connection."""
@@ -153,6 +153,12 @@ class Scene:
         assert self.target.received == []
         assert all(status >= 400 for status in heard.statuses if status != 100), heard.raw
         return heard.statuses[-1] if heard.statuses else 0
+
+
+def port_of(server: uvicorn.Server) -> int:
+    """Where a server listens."""
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port
 
 
 @asynccontextmanager
