@@ -125,15 +125,6 @@ def test_every_reason_for_which_a_delivery_is_not_verified_is_in_the_guide() -> 
     } == set()
 
 
-def test_no_answer_of_the_table_of_attacks_is_made_up() -> None:
-    known = set(Reason) | {
-        word for each in (app, reading, source, handover, delivering) for word in words(each)
-    }
-    told = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", " ".join(row[1] for row in rows("Attacks"))))
-    assert told
-    assert told - known == set()
-
-
 def test_what_the_target_refuses_it_refuses_so() -> None:
     table = section("What the target does").partition("| refused on that port")[2]
     told = re.findall(r"`([a-z-]+)`", table)
@@ -261,7 +252,7 @@ def test_the_metrics_are_the_gateways() -> None:
     "said",
     [
         f"there may be {MOST_KEYS}",
-        f"more than {MOST_SIGNATURES} signatures",
+        f"{MOST_SIGNATURES + 1} signatures",
         f"at most {memory.MOST:,} deliveries",
         f"whole within {connections.WHOLE_WITHIN:.0f} s",
         f"at most {connections.MOST_HEAD // 1024} KiB and {connections.MOST_HEADERS} headers",

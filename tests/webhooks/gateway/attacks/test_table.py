@@ -1,0 +1,49 @@
+"""The tables of attacks in docs/webhooks.md are what is observed of a gateway as it runs."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.webhooks.gateway.attacks import of_bytes, of_deliveries
+from tests.webhooks.gateway.attacks.observing import bare, observed
+
+GUIDE = (Path(__file__).parents[4] / "docs" / "webhooks.md").read_text().splitlines()
+
+
+def told(titles: tuple[str, ...]) -> dict[str, list[str]]:
+    """The rows of the guide's table with these titles, by their first cell."""
+    begins = GUIDE.index(f"| {' | '.join(titles)} |") + 2
+    rows: dict[str, list[str]] = {}
+    for line in GUIDE[begins:]:
+        if not line.startswith("|"):
+            break
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[0] not in rows
+        rows[cells[0]] = cells
+    return rows
+
+
+@pytest.fixture
+async def by_itself() -> AsyncIterator[int]:
+    async with bare() as port:
+        yield port
+
+
+def test_the_guide_has_each_attack_once() -> None:
+    assert list(told(of_deliveries.TITLES)) == list(of_deliveries.ATTACKS)
+    assert list(told(of_bytes.TITLES)) == list(of_bytes.ATTACKS)
+
+
+@pytest.mark.parametrize("name", of_deliveries.ATTACKS)
+async def test_what_an_attack_comes_to_is_what_the_guide_says(name: str, tmp_path: Path) -> None:
+    seen = await observed(of_deliveries.ATTACKS[name], tmp_path)
+    assert seen == told(of_deliveries.TITLES)[name]
+
+
+@pytest.mark.parametrize("name", of_bytes.ATTACKS)
+async def test_what_is_done_to_bytes_comes_to_what_the_guide_says(
+    name: str, tmp_path: Path, by_itself: int
+) -> None:
+    seen = await of_bytes.row(name, tmp_path, by_itself)
+    assert seen == told(of_bytes.TITLES)[name]
