@@ -134,6 +134,22 @@ async def test_what_names_the_event_goes_on_once_and_short(tmp_path: Path) -> No
         assert await seen_of(b"x" * 257) == []
 
 
+async def test_what_only_asks_who_is_there_is_answered_however_often_it_is_asked(
+    tmp_path: Path,
+) -> None:
+    signing = {"name": "Slack", "url": "https://hooks.example/shop/slack"}
+    secret, limits = "a secret for slack", {"body": 4096, "requestsPerSecond": 1}
+    async with standing(tmp_path, signing=signing, limits=limits, keys={"k1": secret}) as at:
+        asked = at.sends(at.document, secret).signed(
+            b'{"type": "url_verification", "challenge": "3eZbrw1aBm2r"}'
+        )
+        for _ in range(4):
+            heard = await at.sender.send(asked)
+            assert (heard.status, heard.body) == (200, b'{"challenge": "3eZbrw1aBm2r"}')
+            assert heard.headers["Content-Type"] == "application/json"
+        assert at.ledger.seen == []
+
+
 @pytest.mark.parametrize(
     ("age", "status", "reason"),
     [

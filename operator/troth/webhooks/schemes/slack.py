@@ -1,14 +1,20 @@
-"""Slack: an HMAC of version, time and body, in hexadecimal.
+"""Slack: an HMAC of version, time and body, in hexadecimal. Its question who is there is answered
+at once.
 
-https://docs.slack.dev/authentication/verifying-requests-from-slack/
+https://docs.slack.dev/authentication/verifying-requests-from-slack/,
+https://docs.slack.dev/reference/events/url_verification/
 """
 
+import json
 from collections.abc import Sequence
+
+from pydantic_core import from_json
 
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.encodings import from_hex, to_hex
+from troth.webhooks.schemes.identifiers import is_identifier
 from troth.webhooks.schemes.key_texts import secret_key
-from troth.webhooks.schemes.matching import make_mac, match_mac, read_signature
+from troth.webhooks.schemes.matching import Match, make_mac, match_mac, read_signature
 from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
 from troth.webhooks.schemes.timestamps import fresh
 
@@ -18,7 +24,11 @@ _PREFIX = "v0="
 
 
 class Slack:
-    """`X-Slack-Signature: v0=…` and `X-Slack-Request-Timestamp`. No id is of a delivery."""
+    """`X-Slack-Signature: v0=…` and `X-Slack-Request-Timestamp`.
+
+    An event has an id in the body, which its retries have too, each with a time and a signature of
+    its own; a command has none.
+    """
 
     signs_timestamp = True
 
@@ -34,10 +44,10 @@ class Slack:
         text = delivery.header(_TIMESTAMP)
         timestamp = fresh(text, now, tolerance)
         match = match_mac(keys, _signed(text, delivery.body), (signature,))
-        return Verified(match.key_id, replay_of(b"mac", match.mac), timestamp=timestamp)
+        return _verified(match, timestamp, delivery.body)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed. Nothing has its id."""
+        """Return the delivery, signed. Its id is in the body, whatever the stamp has."""
         text = str(stamp.now)
         signature = _PREFIX + to_hex(make_mac(key, _signed(text, delivery.body)))
         return delivery.with_headers(
@@ -47,3 +57,20 @@ class Slack:
 
 def _signed(timestamp: str, body: bytes) -> bytes:
     return b"v0:%b:%b" % (timestamp.encode(), body)
+
+
+def _verified(match: Match, timestamp: int, body: bytes) -> Verified:
+    try:
+        document = from_json(body)
+    except ValueError:  # commands are forms
+        document = None
+    said = document if isinstance(document, dict) else {}
+    event, challenge = said.get("event_id"), said.get("challenge")
+    asked = said.get("type") == "url_verification" and is_identifier(challenge)
+    return Verified(
+        match.key_id,
+        replay_of(b"mac", match.mac),
+        event if is_identifier(event) else None,
+        timestamp,
+        json.dumps({"challenge": challenge}).encode() if asked else None,
+    )

@@ -1,0 +1,47 @@
+"""What Slack's bodies say of themselves once they are verified."""
+
+import json
+
+import pytest
+
+from tests.webhooks.schemes.senders import NOW, SLACK, STAMP
+from troth.webhooks.schemes.delivery import Reason
+from troth.webhooks.schemes.scheme import Stamp
+
+
+def question(challenge: object = "3eZbrw1aBm2rZgRNFdxV", kind: str = "url_verification") -> bytes:
+    return json.dumps({"token": "t", "challenge": challenge, "type": kind}).encode()
+
+
+def test_who_is_there_is_answered_with_what_was_asked_once_it_is_verified() -> None:
+    """https://docs.slack.dev/reference/events/url_verification/"""
+    sent = SLACK.sent(question())
+    answer = SLACK.verified(sent).answer
+    assert answer is not None
+    assert json.loads(answer) == {"challenge": "3eZbrw1aBm2rZgRNFdxV"}
+    forged = sent.with_headers([("x-slack-signature", "v0=" + "0" * 64)])
+    assert SLACK.refusal(forged) is Reason.SIGNATURE_WRONG
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        question(kind="event_callback"),
+        question(challenge=""),
+        question(challenge="x" * 257),
+        question(challenge="<a>\n"),
+        question(challenge={"a": 1}),
+        b"[]",
+        b"command=%2Fweather&text=94070",
+    ],
+)
+def test_nothing_else_is_answered_at_once(body: bytes) -> None:
+    assert SLACK.verified(SLACK.sent(body)).answer is None
+
+
+def test_an_event_is_called_by_the_id_that_its_retries_have_too() -> None:
+    event = b'{"type": "event_callback", "event_id": "Ev123ABC456"}'
+    for stamp in (STAMP, Stamp(NOW + 60, "other")):
+        assert SLACK.verified(SLACK.sent(event, stamp)).delivery_id == "Ev123ABC456"
+    assert SLACK.verified(SLACK.sent(b'{"event_id": 7}')).delivery_id is None
+    assert SLACK.verified(SLACK.sent(b"text=94070")).delivery_id is None
