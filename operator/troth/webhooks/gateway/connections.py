@@ -35,6 +35,9 @@ MOST_HEAD = 32 * 1024
 """Bytes of the request line and the headers, and of what frames a body in chunks beyond as much as
 the body itself."""
 MOST_HEADERS = 100
+MOST_BODIES = 128 * 1024 * 1024
+"""Bytes of the bodies that are not there whole, of all connections together; nobody has signed any
+of them yet."""
 
 _TELLING = frozenset({b"expect", b"host", b"transfer-encoding"})
 
@@ -45,21 +48,34 @@ Refused = Callable[[str], None]
 _Base: Any = edge.protocol("httptools")
 
 
+class UnderWay:
+    """What the connections of one server have together: their requests, and parts of bodies."""
+
+    def __init__(self) -> None:
+        self.requests: set[asyncio.Task[None]] = set()
+        """Those that are not answered yet."""
+        self.bodies = 0
+        """Bytes of bodies that are not there whole."""
+
+
 class Connection(_Base):
-    """A connection that is used for `lasts` seconds, about; its requests are among `requests`."""
+    """A connection that is used for `lasts` seconds, about."""
 
     def __init__(
         self,
         config: uvicorn.Config,
         state: ServerState,
-        requests: set[asyncio.Task[None]],
         lasts: float,
         on_refused: Refused,
+        under_way: UnderWay,
     ) -> None:
         super().__init__(config=config, server_state=state, app_state={})
-        self.tasks = requests  # those in the state uvicorn ends when it has waited long enough
+        # uvicorn ends the tasks of its own set when it has waited long enough
+        self.tasks = under_way.requests
         self._lasts = lasts
         self._on_refused = on_refused
+        self._under_way = under_way
+        self._body = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
         """Begin, and be due when nothing comes."""
@@ -81,15 +97,38 @@ class Connection(_Base):
             if each is not self and each.is_idle:
                 each.transport.abort()
                 return
+        self._end_slowest()
+
+    def _end_slowest(self) -> None:
+        """End the connection that keeps the rest of its request back for longest.
+
+        Who means well sends a request as fast as the network takes it.
+        """
+        begun = [each for each in self.connections if each.is_partial]
+        if begun:
+            slowest = min(begun, key=lambda each: each.due)
+            slowest.transport.abort()
+            self._on_refused("no-room")
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing of a request is there that is not answered."""
         return not self._begun and (self.cycle is None or self.cycle.response_complete)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part of a request is there, and not all of it."""
+        return self._begun
+
+    @property
+    def due(self) -> float:
+        """When its request must be there whole, in the loop's time."""
+        return float(self._due)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End; whoever reads a body hears of it."""
         self._watching.cancel()
+        self._forget_body()
         super().connection_lost(exc)
 
     # Time
@@ -119,10 +158,15 @@ class Connection(_Base):
     def _await_request(self) -> None:
         self._begun = self._headed = False
         self._due = math.inf
-        self._received = self._body = 0
+        self._received = 0
+        self._forget_body()
         self._head = b""
         self._telling: list[tuple[bytes, bytes]] = []
         self._why = (HTTPStatus.BAD_REQUEST, "malformed")
+
+    def _forget_body(self) -> None:
+        self._under_way.bodies -= self._body
+        self._body = 0
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the connection is at its end."""
@@ -204,7 +248,10 @@ class Connection(_Base):
     def on_body(self, body: bytes) -> None:
         """Count, and hand on."""
         self._body += len(body)
+        self._under_way.bodies += len(body)
         super().on_body(body)
+        if self._under_way.bodies > MOST_BODIES:
+            self._end_slowest()
 
     def on_message_complete(self) -> None:
         """Be in time."""

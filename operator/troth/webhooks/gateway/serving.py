@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from troth.edge.asgi import Application
-from troth.webhooks.gateway.connections import LINGER, Connection, Refused
+from troth.webhooks.gateway.connections import LINGER, Connection, Refused, UnderWay
 
 LASTS = 120.0
 """Seconds that a connection is used, a tenth more or less: senders must find new replicas too."""
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
         lasts: float = LASTS,
     ) -> None:
         self._tls, self._lasts, self._on_refused = tls, lasts, on_refused
-        self._requests: set[asyncio.Task[None]] = set()
+        self._under_way = UnderWay()
         super().__init__(
             uvicorn.Config(
                 app,
@@ -75,8 +75,8 @@ class Server(uvicorn.Server):
         try:
             await super().serve(sockets)
         finally:
-            if self._requests:
-                await asyncio.wait(self._requests, timeout=LAST_ONES)
+            if self._under_way.requests:
+                await asyncio.wait(self._under_way.requests, timeout=LAST_ONES)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen. As uvicorn does, but that a TLS handshake and its farewell end in seconds."""
@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
 
     def _connection(self) -> Connection:
         return Connection(
-            self.config, self.server_state, self._requests, self._lasts, self._on_refused
+            self.config, self.server_state, self._lasts, self._on_refused, self._under_way
         )
 
     @contextmanager

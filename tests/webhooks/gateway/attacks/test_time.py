@@ -125,6 +125,43 @@ async def test_who_holds_all_connections_keeps_nobody_out(monkeypatch: pytest.Mo
             writer.close()
 
 
+@pytest.mark.parametrize("said", [b"POST /shop", HEAD + BODY[:-1]], ids=["a head", "a body"])
+async def test_who_has_begun_many_requests_keeps_nobody_out(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 8)
+    async with gateway() as scene:
+        held = [await asyncio.open_connection("127.0.0.1", scene.port) for _ in range(20)]
+        for _, writer in held:
+            writer.write(said)
+        for number in range(10):
+            assert (await scene.hears(delivery(message=f"msg_{number}"))).status == 200
+        assert "no-room" in scene.refused
+        for _, writer in held:
+            writer.close()
+
+
+async def test_bodies_that_do_not_end_are_held_up_to_a_sum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MOST_BODIES", 200_000)
+    async with gateway() as scene:
+        part = head(POST, *signed(), b"Content-Length: 50001") + b"x" * 50_000
+        held, under_way = [], scene.server._under_way
+        for _ in range(10):
+            held.append(await asyncio.open_connection("127.0.0.1", scene.port))
+            held[-1][1].write(part)
+            await eventually(lambda: len(scene.refused) + under_way.bodies // 50_000 >= len(held))
+        ended = [asyncio.create_task(reader.read()) for reader, _ in held]
+        await eventually(lambda: sum(each.done() for each in ended) == 6)
+        assert [each.done() for each in ended] == [True] * 6 + [False] * 4
+        assert (await scene.hears(delivery())).status == 200
+        for _, writer in held:
+            writer.close()
+        await asyncio.gather(*ended, return_exceptions=True)
+        await eventually(lambda: under_way.bodies == 0)
+
+
 # Who goes
 
 
