@@ -41,7 +41,7 @@ from troth.webhooks.gateway.routes import Routes, Served
 from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.schemes.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
-from troth.webhooks.schemes.scheme import Key, KeyFormatError, Scheme, Verified
+from troth.webhooks.schemes.scheme import Key, KeyFormatError, Verified
 
 _NO_PROXIES = Proxies()
 
@@ -135,7 +135,7 @@ class Gateway:
             try:
                 verified = served.scheme.verify(delivery, served.keys, now, endpoint.tolerance)
             except CertificateNeededError as needed:
-                keys = (await self._fetched(served.scheme, needed.url),)
+                keys = (await self._fetched(served, needed.url),)
                 verified = served.scheme.verify(delivery, keys, now, endpoint.tolerance)
         except RefusedError as refused:
             raise RefusalError(401, refused.reason) from None
@@ -147,10 +147,11 @@ class Gateway:
         self._decisions.key_used(endpoint.endpoint, verified.key_id)
         return verified
 
-    async def _fetched(self, scheme: Scheme, url: str) -> Key:
+    async def _fetched(self, served: Served, url: str) -> Key:
         """Return the key in a certificate of SNS's; raises `RefusalError`."""
         try:
-            return scheme.key(url.rpartition("/")[2], await self._certificates.get(url))
+            pem = await self._certificates.get(url, served.endpoint.endpoint)
+            return served.scheme.key(url.rpartition("/")[2], pem)
         except CertificateUnavailableError as error:
             self._decisions.warn("certificate unavailable", str(error))
             raise RefusalError(503, "certificate-unavailable", retry=True) from None

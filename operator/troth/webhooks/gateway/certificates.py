@@ -11,7 +11,7 @@ not be fetched is not asked for again for a while.
 import asyncio
 import ssl
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -36,7 +36,8 @@ FAILED_FOR = 10.0
 MOST = 32
 """Certificates that are kept, and failures that are remembered; SNS has one in each region."""
 MOST_AT_ONCE = 4
-"""Fetches at once; an attacker names as many certificates as there are names."""
+"""Fetches at once for one endpoint; an attacker names as many certificates as there are names, and
+takes nothing from the other endpoints."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
 _UNICAST = IPv6Network("2000::/3")
@@ -88,10 +89,12 @@ class Certificates:
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._flights: dict[str, asyncio.Task[bytes]] = {}
+        self._under_way: Counter[str] = Counter()
 
-    async def get(self, url: str) -> bytes:
-        """Return the certificate at a URL, in PEM, as it came; raises
-        `CertificateUnavailableError`.
+    async def get(self, url: str, endpoint: str) -> bytes:
+        """Return the certificate at a URL, in PEM, as it came, for who delivers to an endpoint.
+
+        Raises `CertificateUnavailableError`.
         """
         if not is_certificate_url(url):
             raise CertificateUnavailableError("the URL is none of SNS's")
@@ -102,15 +105,17 @@ class Certificates:
             return kept.pem
         flight = self._flights.get(url)
         if flight is None:
-            if len(self._flights) >= MOST_AT_ONCE:
+            if self._under_way[endpoint] >= MOST_AT_ONCE:
                 raise CertificateUnavailableError("others are being fetched")
+            self._under_way[endpoint] += 1
             flight = self._flights[url] = asyncio.create_task(self._fetch_and_keep(url))
-            flight.add_done_callback(lambda done: self._landed(url, done))
+            flight.add_done_callback(lambda done: self._landed(url, endpoint, done))
         # One that no longer waits must not end what others wait for.
         return await asyncio.shield(flight)
 
-    def _landed(self, url: str, flight: asyncio.Task[bytes]) -> None:
+    def _landed(self, url: str, endpoint: str, flight: asyncio.Task[bytes]) -> None:
         del self._flights[url]
+        self._under_way -= Counter((endpoint,))  # and forgets whoever has none
         if not flight.cancelled():
             flight.exception()  # told to who waits, if anybody does still
 
