@@ -25,11 +25,14 @@ from troth.world.rotations import rotation_key
 
 ENDPOINTS = ("stripe-charges", "second", "a.b")
 GATEWAYS = (Ref(GATEWAY, GATEWAY), Ref("edge", "edge"))
+PODS = {"matchLabels": {"app": GATEWAY}}
+"""The gateway's, so that whoever selects them collides with it."""
 EVERYBODY: list[Key] = [
     *(webhook_key(Ref("shop", name)) for name in ENDPOINTS),
     *(rotation_key(Ref("shop", f"{name}-rotation")) for name in ENDPOINTS),
     *map(identity_key, (*GATEWAYS, Ref("shop", "payments"), Ref("shop", "other"))),
     domain_key("production"),
+    domain_key("staging"),
 ]
 
 
@@ -89,11 +92,24 @@ def some_gateway(draw: st.DrawFn) -> Manifest:
 def some_namespace(draw: st.DrawFn) -> Manifest:
     labels = {"webhooks": "yes"} if draw(often) else {}
     if draw(often):
-        labels["domain"] = "production"
+        labels["domain"] = draw(st.sampled_from(("production", "production", "staging")))
     made = builders.namespace(draw(st.sampled_from(("shop", GATEWAY, "edge"))), **labels)
     if draw(half):
         made["metadata"]["deletionTimestamp"] = stamp(NOW)
     return made
+
+
+@st.composite
+def some_domain(draw: st.DrawFn) -> Manifest:
+    """Production or staging; it may let the other in, be broken, or claim what is the other's."""
+    name, other = draw(st.permutations(("production", "staging")))
+    spec: Manifest = {}
+    if draw(half):
+        spec |= {"allowEnvironments": [other], "federatesWith": [{"name": other}]}
+    if draw(sometimes):
+        spec["namespaceSelector"] = {"matchLabels": {"webhooks": "yes"}}
+    made = builders.domain(name, **spec)
+    return broken(made) if draw(sometimes) else made
 
 
 @st.composite
@@ -118,7 +134,8 @@ anything = st.one_of(
     st.builds(
         lambda name: builders.rotation("WebhookEndpoint", name, requestedAt=stamp(NOW)), names
     ),
-    st.sampled_from((builders.domain(), broken(builders.domain()), builders.identity("other"))),
+    some_domain(),
+    st.sampled_from((builders.identity("other"), builders.identity("other", GATEWAY, pods=PODS))),
 )
 
 
