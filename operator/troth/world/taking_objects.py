@@ -18,7 +18,7 @@ def take_service(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
         for identity in world.registry.identities_in(ref.namespace)
         if any(reaches(service, world.pods_of(identity)) for service in changed)
     }
-    return reached | world.webhooks.around_identities(reached)
+    return reached | world.webhooks.around_targets(reached)
 
 
 def take_api_endpoints(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:

@@ -1,15 +1,16 @@
 """The part of the world that the keys of webhooks are in, and whom a change of one concerns."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from troth.resources.references import Ref
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
+from troth.trust.webhooks import Route
 from troth.webhooks.report import Verified, parse_member
 from troth.world.facts import Fact, Manifest
-from troth.world.keys import Keys, webhook_key
+from troth.world.keys import Keys, identity_key, webhook_key
 from troth.world.webhook_facts import CompiledSecret, KeysSecret
 from troth.world.webhook_secrets import (
     compiled_secret,
@@ -113,14 +114,35 @@ class WebhookState:
 
     # Whom a change concerns
 
-    def around_identities(self, affected: Keys) -> Keys:
-        """Return the endpoints whose gateway or target is among these identities."""
-        webhooks = self._registry.webhooks
+    def around(self, kind: str, ref: Ref, affected: Keys) -> Keys:
+        """Return the endpoints that a change of a declared object concerns, beside those that are
+        `affected` with it.
+
+        A gateway has many targets, and is affected with any of them: that is no news to those of
+        the others. What it is itself is, and what governs it.
+        """
+        concerned = self.around_targets(affected)
+        match kind:
+            case "ServiceIdentity":
+                return concerned | self._around_gateways({identity_key(ref)})
+            case "TrustDomain":
+                return concerned | self._around_gateways(affected)
+            case _:
+                return concerned
+
+    def around_targets(self, affected: Keys) -> Keys:
+        """Return the endpoints whose target is among these identities."""
+        return self._routed(self._registry.webhooks.to, affected)
+
+    def _around_gateways(self, affected: Keys) -> Keys:
+        return self._routed(self._registry.webhooks.through, affected)
+
+    def _routed(self, by: Callable[[Ref], tuple[Route, ...]], affected: Keys) -> Keys:
         return {
             webhook_key(route.endpoint)
             for key in affected
             if key.kind == "ServiceIdentity"
-            for route in (*webhooks.to(key.ref), *webhooks.through(key.ref))
+            for route in by(key.ref)
         }
 
     def around_namespace(self, namespace: str) -> Keys:

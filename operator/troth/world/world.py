@@ -111,7 +111,7 @@ class World(Known):
         if self.registry.revision != revision:
             affected |= views_of(self.registry, affected)
             if kind != "WebhookEndpoint":  # no endpoint depends on another
-                affected |= self.webhooks.around_identities(affected)
+                affected |= self.webhooks.around(kind, ref, affected)
             for named in affected:
                 self.tokens.entries.pop(named.ref, None)
         affected |= self.brokers.leaving_with(affected)

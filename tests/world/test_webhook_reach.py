@@ -1,0 +1,62 @@
+"""What changes at one webhook is no work for the others, however many a gateway serves."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import builders
+from tests.builders import Cluster, Manifest
+from tests.changing import changed
+from tests.webhook_builders import INBOUND, endpoint, leading
+from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, scene, target
+from troth.resources.references import Ref
+from troth.world.keys import Keys, webhook_key
+
+CHARGES = webhook_key(Ref("shop", "stripe-charges"))
+
+
+def market(count: int) -> Iterator[Manifest]:
+    """Namespaces of which each has an endpoint of the same gateway's, with a target of its own."""
+    for number in range(count):
+        name = f"market-{number}"
+        yield builders.namespace(name, domain="production", webhooks="yes")
+        port = HOOKS, 9443
+        yield builders.identity("stall", name, ports=[port], accepts=[accepts_gateway()])
+        yield changed(endpoint("stall", name), f"{INBOUND}.target.identity", {"name": "stall"})
+
+
+def shop(*more: Manifest) -> Cluster:
+    return Cluster.of(builders.authority_secret(), *scene(*more), leading())
+
+
+def endpoints(concerned: Keys) -> set[Ref]:
+    return {key.ref for key in concerned if key.kind == "WebhookEndpoint"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        target(ports=[(HOOKS, 8443)]),
+        target(accepts=[]),
+        leading(target=8443),
+        builders.namespace("shop", domain="production"),
+    ],
+    ids=["its port", "its word", "its Service", "its namespace"],
+)
+def test_what_changes_at_a_target_concerns_its_endpoints_alone(change: Manifest) -> None:
+    assert endpoints(shop(*market(2)).put(change)) == {CHARGES.ref}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        gateway(calls=[builders.call("ledger", namespace="finance")]),
+        builders.namespace(GATEWAY),
+        builders.domain(allowEnvironments=["staging"]),
+        builders.identity("like", GATEWAY, pods={"matchLabels": {"app": GATEWAY}}),
+    ],
+    ids=["itself", "its namespace", "its trust domain", "who shares its pods"],
+)
+def test_what_changes_at_a_gateway_concerns_all_that_it_serves(change: Manifest) -> None:
+    stalls = {Ref(f"market-{number}", "stall") for number in range(2)}
+    assert endpoints(shop(*market(2)).put(change)) == stalls | {CHARGES.ref}
