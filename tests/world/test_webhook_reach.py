@@ -1,6 +1,9 @@
 """What changes at one webhook is no work for the others, however many a gateway serves."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -60,3 +63,33 @@ def test_what_changes_at_a_target_concerns_its_endpoints_alone(change: Manifest)
 def test_what_changes_at_a_gateway_concerns_all_that_it_serves(change: Manifest) -> None:
     stalls = {Ref(f"market-{number}", "stall") for number in range(2)}
     assert endpoints(shop(*market(2)).put(change)) == stalls | {CHARGES.ref}
+
+
+def planning(cluster: Cluster) -> int:
+    """Return how many functions are called to plan the endpoint once more."""
+    calls = 0
+
+    def count(_: FrameType, event: str, __: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    cluster.plan(CHARGES)
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        cluster.plan(CHARGES)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def crowd(count: int) -> Iterator[Manifest]:
+    """Endpoints of the same target."""
+    return (endpoint(f"other-{number}") for number in range(count))
+
+
+@pytest.mark.parametrize("others", [crowd, market])
+def test_an_endpoint_is_planned_at_the_same_cost_beside_however_many(
+    others: Callable[[int], Iterator[Manifest]],
+) -> None:
+    assert planning(shop(*others(40))) == planning(shop(*others(2)))

@@ -5,6 +5,7 @@ be any of its namespace's: as long as it is there, nothing opens by it and nothi
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
@@ -36,13 +37,12 @@ def delivered_to(registry: Registry, target: Ref) -> Iterator[Route]:
             yield route
 
 
-def routes_on(registry: Registry, gateway: Ref, target: Ref, port: str) -> tuple[Route, ...]:
-    """Return what a gateway is to hand on to one port of a target, sorted."""
-    return tuple(
-        route
-        for route in delivered_to(registry, target)
-        if (route.gateway, route.port) == (gateway, port)
-    )
+def routes_on(registry: Registry, gateway: Ref, target: Ref, port: str) -> AbstractSet[Route]:
+    """Return what a gateway is to hand on to one port of a target: its namespace's endpoints are
+    served all, or none.
+    """
+    served = serves(registry, gateway, target.namespace)
+    return registry.webhooks.on(gateway, target, port) if served else frozenset()
 
 
 def how_to_accept(question: Question) -> str:
@@ -52,7 +52,8 @@ def how_to_accept(question: Question) -> str:
     if not routes or port in question.registry.declared(caller).calls.get(callee, ()):
         return "add it to its accepts"
     entry = f"{{from: {{name: {caller.name}, namespace: {caller.namespace}}}, ports: [{port}]}}"
-    return f"add {entry} to its accepts for WebhookEndpoint {routes[0].endpoint}"
+    first = min(route.endpoint for route in routes)
+    return f"add {entry} to its accepts for WebhookEndpoint {first}"
 
 
 def gateway_delivers(question: Question) -> Obstacle | None:

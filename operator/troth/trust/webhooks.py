@@ -1,6 +1,7 @@
 """The declared WebhookEndpoints, and the call that each asks of its gateway."""
 
 from collections import defaultdict
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from troth.resources.references import Ref
@@ -38,6 +39,7 @@ class Webhooks:
         self._through: dict[Ref, set[Route]] = defaultdict(set)
         self._to: dict[Ref, set[Route]] = defaultdict(set)
         self._of: dict[str, set[Route]] = defaultdict(set)
+        self._on: dict[tuple[Ref, Ref, str], set[Route]] = defaultdict(set)
 
     def put(self, endpoint: WebhookEndpoint) -> None:
         """Declare or replace an endpoint."""
@@ -64,8 +66,13 @@ class Webhooks:
                 index.discard(route)
 
     def _indexes(self, route: Route) -> tuple[set[Route], ...]:
-        namespace = route.endpoint.namespace
-        return self._through[route.gateway], self._to[route.target], self._of[namespace]
+        gateway, target = route.gateway, route.target
+        return (
+            self._through[gateway],
+            self._to[target],
+            self._of[route.endpoint.namespace],
+            self._on[gateway, target, route.port],
+        )
 
     def route(self, ref: Ref) -> Route | None:
         """Return what an endpoint asks for; nothing where it is not inbound, or not there."""
@@ -78,6 +85,10 @@ class Webhooks:
     def to(self, target: Ref) -> tuple[Route, ...]:
         """Return what is asked for a target, whether it exists or not, sorted."""
         return tuple(sorted(self._to.get(target, ())))
+
+    def on(self, gateway: Ref, target: Ref, port: str) -> AbstractSet[Route]:
+        """Return what is asked of a gateway for one port of a target."""
+        return self._on.get((gateway, target, port), frozenset())
 
     def unread_in(self, namespace: str) -> tuple[Ref, ...]:
         """Return the endpoints of a namespace that cannot be understood, sorted."""
