@@ -3,11 +3,13 @@
 from itertools import pairwise
 
 import pytest
+import yaml
 
 from tests.chart.rendering import (
     EVERYTHING_ON,
     GATEWAY_NAMESPACE,
     NAMESPACE,
+    REPOSITORY,
     Manifest,
     one,
     rendered,
@@ -17,6 +19,10 @@ from tests.chart.rendering import (
 NAME = "troth-gateway"
 ON = ("gateway.enabled=true", "gateway.valkey.secretName=valkey")
 ALONE = ("gateway.enabled=true", "gateway.replicas=1")
+IDENTITY = (
+    "gateway.identity.create=true",
+    "gateway.identity.allowedNamespaces.matchLabels.environment=production",
+)
 PODS = {
     "app.kubernetes.io/name": "troth",
     "app.kubernetes.io/component": "webhook-gateway",
@@ -241,6 +247,16 @@ def test_its_identity_is_one_that_troth_takes() -> None:
     declared = {each["name"]: each["containerPort"] for each in container(rendered(*ON))["ports"]}
     assert ports == declared
     parse_resource(manifest)
+
+
+def test_the_identity_of_the_examples_is_that_of_the_pods_that_the_chart_installs() -> None:
+    """One that selects other pods would keep its targets closed to the gateway that is there."""
+    written = one(rendered(*ON, *IDENTITY), "ServiceIdentity")["spec"]
+    text = (REPOSITORY / "examples" / "webhooks" / "10-gateway.yaml").read_text()
+    example = yaml.safe_load(text)["spec"]
+    assert example["workload"] == written["workload"]
+    assert example["exceptions"] == written["exceptions"]
+    assert {"kubernetesAPI": True} in example["calls"]
 
 
 # Values
