@@ -9,8 +9,9 @@ import pytest
 
 from tests import builders
 from tests.builders import Cluster, Manifest, authority_secret, identity, key_of
+from tests.changing import changed
 from tests.networkpolicy import Network, Pod
-from tests.webhook_builders import endpoint
+from tests.webhook_builders import INBOUND, PATH, endpoint
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, namespaces, scene, target
 from troth.edge.document import parse_document
 from troth.planning.plan import UpdatePublic
@@ -39,9 +40,7 @@ def key_set(there: Cluster) -> Any:
 
 def broken(manifest: Manifest) -> Manifest:
     """The same in a version that cannot be read."""
-    changed = copy.deepcopy(manifest)
-    changed["spec"]["inbound"]["target"]["port"] = 7
-    return changed
+    return changed(manifest, f"{INBOUND}.target.port", 7)
 
 
 def test_the_target_knows_gateway_port_endpoints_and_keys() -> None:
@@ -168,6 +167,14 @@ def test_while_a_conflict_suspends_the_edge_no_endpoint_is_added_to_it() -> None
     there.put(endpoint("another"))
     there.settle()
     assert [each["state"] for each in _edges(there)] == ["Suspended"]
+    assert document(there)["webhooks"][0]["endpoints"] == [LISTED]
+
+
+def test_nor_is_one_that_it_has_changed_while_the_gateway_goes_on_as_before() -> None:
+    there = cluster()
+    there.put(identity("rival", account="payments"))
+    there.put(changed(endpoint(), PATH, "/events/other"))
+    there.settle()
     assert document(there)["webhooks"][0]["endpoints"] == [LISTED]
 
 

@@ -210,6 +210,19 @@ async def test_whatever_is_changed_of_it_is_put_right(how: str) -> None:
         assert server.reasons() == ["Repaired"]
 
 
+async def test_while_the_edge_is_suspended_a_target_that_somebody_wrote_is_not_kept() -> None:
+    async with settled() as (server, it):
+        await it.put(builders.identity("rival", account="payments"))
+        assert ready(server, "TargetReachable") == ("Unknown", "SharedIdentity")
+        assert compiled(server).target is not None, "what stands may go on standing"
+        broken = copy.deepcopy(server.objects[COMPILED])
+        document = data(broken)["endpoint.json"].replace(b"payments.shop.svc", b"evil.east.svc")
+        broken["data"]["endpoint.json"] = base64.b64encode(document).decode()
+        await it.put(broken)
+        assert compiled(server).target is None
+        assert ready(server, "TargetReachable") == ("Unknown", "SharedIdentity")
+
+
 async def test_a_changed_declaration_is_no_repair() -> None:
     async with settled() as (server, it):
         await it.put(endpoint(limits={"body": "1Ki"}))

@@ -75,8 +75,11 @@ def _source_of(inbound: Inbound) -> Source:
 
 
 def standing_target(view: WebhookView) -> Target | None:
-    """Return whom the gateway hands on to now, if that is the target still."""
-    if view.compiled is None:
+    """Return whom the gateway hands on to now, if that is the target still.
+
+    Nobody where the document is not as Troth has left it: what a hand wrote is not kept.
+    """
+    if view.compiled is None or not view.compiled.intact:
         return None
     try:
         target = parse_endpoint(view.compiled.document).target

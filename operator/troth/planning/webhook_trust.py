@@ -41,7 +41,7 @@ def webhooks_of(
     """Return what a target is told of the gateways of the edges in force towards it, sorted.
 
     Beside each edge is whether a conflict suspends it: then it has no endpoint that it has not
-    already. An endpoint that cannot be read stays, where it is there.
+    already, and those as they are. An endpoint that cannot be read stays, where it is there.
     """
     found = []
     for edge, suspended in edges:
@@ -65,10 +65,14 @@ Endpoint = tuple[str, str, str]
 def _endpoints(
     edge: Edge, before: Iterable[Endpoint], world: World, *, suspended: bool
 ) -> Iterator[Endpoint]:
-    names = {name for name, _, _ in before}
-    for route in routes_on(world.registry, edge.caller, edge.callee, edge.port):
-        if not suspended or str(route.endpoint) in names:
-            yield str(route.endpoint), route.path, route.workflow
+    declared = {
+        str(route.endpoint): (str(route.endpoint), route.path, route.workflow)
+        for route in routes_on(world.registry, edge.caller, edge.callee, edge.port)
+    }
+    if suspended:  # its gateway hands on as before too
+        yield from (each for each in before if each[0] in declared)
+    else:
+        yield from declared.values()
     unread = {str(ref) for ref in world.registry.webhooks.unread_in(edge.callee.namespace)}
     yield from (each for each in before if each[0] in unread)
 
