@@ -1,5 +1,6 @@
 """How far a sender's keys go: no further than they are for, and no longer than they are given."""
 
+import base64
 import copy
 
 import pytest
@@ -11,6 +12,7 @@ from tests.reconcile.test_webhooks import (
     GIVEN,
     WEBHOOK,
     compiled,
+    data,
     ready,
     settled,
     tried,
@@ -90,3 +92,19 @@ async def test_certificates_that_are_pinned_and_not_there_are_not_asked_of_aws_i
         assert ready(server) == ("False", "SecretMissing")
         assert compiled(server).target is None
         assert "there is no Secret shop/stripe-signing" in compiled(server).suspended
+
+
+async def test_while_the_rest_cannot_be_told_what_somebody_else_wrote_does_not_stand() -> None:
+    async with settled(issued(), keys()) as (server, it):
+        both = {"matchExpressions": [{"key": "domain", "operator": "Exists"}]}
+        await it.put(builders.domain("rival", namespaceSelector=both))
+        assert ready(server, "GatewayConfigured") == ("False", "NamespaceOverlap")
+        before = copy.deepcopy(server.objects[COMPILED])
+        await it.put(copy.deepcopy(before))
+        assert server.objects[COMPILED]["data"] == before["data"], "what Troth wrote stands"
+        document = data(before)["endpoint.json"].replace(b"payments.shop.svc", b"evil.east.svc")
+        before["data"]["endpoint.json"] = base64.b64encode(document).decode()
+        await it.put(before)
+        assert COMPILED not in server.objects
+        await it.drop("TrustDomain", Ref("", "rival"))
+        assert ready(server) == ("True", "InPlace")

@@ -142,8 +142,12 @@ def _withdrawal(view: WebhookView) -> Iterator[Step]:
 
     The rest stays as it is: which key a person has taken back can be told whatever else cannot. A
     gateway takes no document that has lost its last key, and would go on with what it has read.
+    What somebody else has changed is taken away as a whole: what it was nobody knows.
     """
     if view.compiled is None:
+        return
+    if not view.compiled.intact:
+        yield from removals((view.compiled,))
         return
     there = {key.id: key.fingerprint for key in view.keys.keys} if view.keys is not None else {}
     known = view.compiled.keys
