@@ -23,6 +23,7 @@ from troth.webhooks.gateway.routes import served
 from troth.webhooks.schemes.choosing import usable_for
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.scheme import Stamp
+from troth.world.known_as import GIVEN as GIVEN_SECRET
 
 CHARGES = Ref("shop", "stripe-charges")
 WEBHOOK = "WebhookEndpoint", CHARGES
@@ -176,6 +177,21 @@ async def test_a_key_that_is_another_by_now_is_not_copied_in_its_place() -> None
         it.engine.observe(copy.deepcopy(server.objects[GIVEN]))
         await it.settle()
         assert tried(server) == {"main": TWO.encode()}
+
+
+async def test_a_secret_whose_label_is_off_by_now_is_not_copied_either() -> None:
+    async with settled(issued(), keys(main=ONE)) as (server, it):
+        before = server.objects[COMPILED]
+        bare = keys(main=ONE)
+        bare["metadata"]["labels"] = {}
+        server.put(bare)  # the watch is late
+        it.engine.observe(server.put(issued(limits={"body": "1Ki"})))
+        while GIVEN not in server.reads:  # noqa: ASYNC110 - one worker
+            await asyncio.sleep(0.01)
+        assert server.objects[COMPILED] == before
+        it.engine.forget(GIVEN_SECRET, GIVEN[1], server._version)
+        await it.settle()
+        assert tried(server) == {}
 
 
 async def test_what_the_gateway_has_is_changed_by_hand_put_right_and_told_once() -> None:

@@ -12,7 +12,7 @@ from troth.resources.references import Ref
 from troth.world.facts import Manifest
 from troth.world.keys import Keys
 from troth.world.observe import decoded
-from troth.world.webhook_secrets import fingerprint
+from troth.world.webhook_secrets import fingerprint, is_generated, is_given
 from troth.world.world import World
 
 
@@ -72,6 +72,8 @@ class WebhookExecutor:
             if error.status == NOT_FOUND:
                 raise TryAgain from error
             raise
+        if not (is_given(found) or is_generated(found)):  # taken back since
+            raise TryAgain
         data, uid = decoded(found), found["metadata"].get("uid", "")
         keys = {key: data[key] for key in step.keys if key in data}
         if {key: fingerprint(uid, text) for key, text in keys.items()} != dict(step.keys):
