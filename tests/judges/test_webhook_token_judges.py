@@ -22,6 +22,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from tests.builders import Cluster, authority_secret
+from tests.judges.asking import Program
+from tests.judges.token_judges import go_program, java_program
 from tests.webhook_scene import GATEWAY, scene
 from troth.edge.document import parse_document
 from troth.pki.keys import load_private_key
@@ -112,12 +114,35 @@ def by_joserfc(text: str) -> Any:
     return decoded_token.claims["tctx"]["endpoint"]
 
 
+class RefusedError(Exception):
+    """A program has refused a token."""
+
+
+def by_program(program: Program, text: str) -> Any:
+    (verdict,) = program.verdicts(
+        [
+            {
+                "do": "webhook",
+                "token": text,
+                "audience": TARGET,
+                "issuer": GATEWAY_ID,
+                "keySet": json.loads(mounted()["webhook-jwks.json"]),
+            }
+        ]
+    )
+    if not verdict.good:
+        raise RefusedError(verdict.says)
+    return verdict.says.removeprefix("webhook:")
+
+
 JUDGES: dict[str, Callable[[str], Any]] = {
     "Troth": by_troth,
     "PyJWT": by_pyjwt,
     "joserfc": by_joserfc,
+    "go-jose": lambda text: by_program(go_program(), text),
+    "Nimbus": lambda text: by_program(java_program(), text),
 }
-REFUSALS = (TokenError, pyjwt.PyJWTError, JoseError, ValueError, KeyError)
+REFUSALS = (RefusedError, TokenError, pyjwt.PyJWTError, JoseError, ValueError, KeyError)
 STRANGER = ec.generate_private_key(ec.SECP256R1())
 
 

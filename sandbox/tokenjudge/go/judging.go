@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,6 +40,29 @@ func transaction(q question) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	return signed(q, func(id string) (any, bool) {
+		return bundle.FindJWTAuthority(id)
+	})
+}
+
+// webhook asks go-jose about a gateway's token, by the key set (RFC 7517) that
+// is mounted beside the target's certificate.
+func webhook(q question) (answer, error) {
+	var keys jose.JSONWebKeySet
+	if err := json.Unmarshal(q.KeySet, &keys); err != nil {
+		return answer{}, err
+	}
+	return signed(q, func(id string) (any, bool) {
+		found := keys.Key(id)
+		if len(found) != 1 {
+			return nil, false
+		}
+		return found[0], true
+	})
+}
+
+// signed says whose a transaction token is, or a gateway's, which has its form.
+func signed(q question, find func(string) (any, bool)) (answer, error) {
 	token, err := jwt.ParseSigned(q.Token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return answer{}, err
@@ -47,7 +71,7 @@ func transaction(q question) (answer, error) {
 	if header.ExtraHeaders[jose.HeaderType] != transactionType {
 		return answer{}, errors.New("it is not of the type " + transactionType)
 	}
-	key, known := bundle.FindJWTAuthority(header.KeyID)
+	key, known := find(header.KeyID)
 	if !known {
 		return answer{}, fmt.Errorf("there is no key %q", header.KeyID)
 	}

@@ -23,6 +23,7 @@ type question struct {
 	Issuer      string                     `json:"issuer"`
 	TrustDomain string                     `json:"trustDomain"`
 	Bundles     map[string]json.RawMessage `json:"bundles"`
+	KeySet      json.RawMessage            `json:"keySet"`
 	Key         json.RawMessage            `json:"key"`
 	Type        string                     `json:"type"`
 	Claims      json.RawMessage            `json:"claims"`
@@ -57,6 +58,7 @@ func answerAll(in io.Reader, out io.Writer) error {
 		ask, known := map[string]func(question) (answer, error){
 			"jwt-svid":    jwtSVID,
 			"transaction": transaction,
+			"webhook":     webhook,
 			"bundle":      bundle,
 			"jwks":        jwks,
 			"mint":        mint,

@@ -45,6 +45,7 @@ public final class TokenJudge {
       Set.of("iss", "sub", "aud", "exp", "iat", "nbf", "jti", "scope", "client_id");
   private static final Set<String> TRANSACTION =
       Set.of("iss", "sub", "aud", "exp", "iat", "txn", "scope", "req_wl", "tctx");
+  private static final JOSEObjectType TRANSACTION_TYPE = new JOSEObjectType("txntoken+jwt");
 
   public static void main(String[] none) throws Exception {
     BufferedReader questions =
@@ -61,6 +62,7 @@ public final class TokenJudge {
       return switch (act) {
         case "access" -> Map.of("ok", true, "says", access(question));
         case "transaction" -> Map.of("ok", true, "says", transaction(question));
+        case "webhook" -> Map.of("ok", true, "says", webhook(question));
         case "mint" -> Map.of("ok", true, "says", "", "token", mint(question));
         default -> throw new IllegalArgumentException("there is no " + act + " to do");
       };
@@ -75,7 +77,7 @@ public final class TokenJudge {
     JWT token = JWTParser.parse(JSONObjectUtils.getString(question, "token"));
     JWTClaimsSet unverified = token.getJWTClaimsSet();
     String domain = unverified == null ? null : trustDomain(unverified.getSubject());
-    JWTClaimsSet claims = process(question, token, domain, JOSEObjectType.JWT, ACCESS);
+    JWTClaimsSet claims = processFor(domain, question, token, JOSEObjectType.JWT, ACCESS);
     checkHolder(claims, JSONObjectUtils.getString(question, "certificate"));
     return claims.getSubject();
   }
@@ -84,15 +86,22 @@ public final class TokenJudge {
       throws ParseException, BadJOSEException, JOSEException {
     JWT token = JWTParser.parse(JSONObjectUtils.getString(question, "token"));
     String domain = JSONObjectUtils.getString(question, "trustDomain");
-    JOSEObjectType type = new JOSEObjectType("txntoken+jwt");
-    return process(question, token, domain, type, TRANSACTION).getSubject();
+    return processFor(domain, question, token, TRANSACTION_TYPE, TRANSACTION).getSubject();
   }
 
-  /** Nimbus at its strictest: one algorithm, one type, exact issuer, audience, required claims. */
-  private static JWTClaimsSet process(
+  /** A gateway's token, by the key set (RFC 7517) that is mounted beside its target's certificate. */
+  private static String webhook(Map<String, Object> question)
+      throws ParseException, BadJOSEException, JOSEException {
+    JWT token = JWTParser.parse(JSONObjectUtils.getString(question, "token"));
+    JWKSet keys = JWKSet.parse(JSONObjectUtils.getJSONObject(question, "keySet"));
+    String issuer = JSONObjectUtils.getString(question, "issuer");
+    return process(question, token, keys, issuer, TRANSACTION_TYPE, TRANSACTION).getSubject();
+  }
+
+  private static JWTClaimsSet processFor(
+      String domain,
       Map<String, Object> question,
       JWT token,
-      String domain,
       JOSEObjectType type,
       Set<String> required)
       throws ParseException, BadJOSEException, JOSEException {
@@ -101,16 +110,27 @@ public final class TokenJudge {
     if (domain == null || !bundles.containsKey(domain)) {
       throw new BadJWTException("There is no bundle for the trust domain " + domain);
     }
+    JWKSet keys = tokenKeys(JSONObjectUtils.getJSONObject(bundles, domain));
+    return process(question, token, keys, (String) issuers.get(domain), type, required);
+  }
+
+  /** Nimbus at its strictest: one algorithm, one type, exact issuer, audience, required claims. */
+  private static JWTClaimsSet process(
+      Map<String, Object> question,
+      JWT token,
+      JWKSet keys,
+      String issuer,
+      JOSEObjectType type,
+      Set<String> required)
+      throws ParseException, BadJOSEException, JOSEException {
     DefaultJWTProcessor<SecurityContext> processor = new DefaultJWTProcessor<>();
     processor.setJWSTypeVerifier(new DefaultJOSEObjectTypeVerifier<>(type));
     processor.setJWSKeySelector(
-        new JWSVerificationKeySelector<>(
-            JWSAlgorithm.ES256,
-            new ImmutableJWKSet<>(tokenKeys(JSONObjectUtils.getJSONObject(bundles, domain)))));
+        new JWSVerificationKeySelector<>(JWSAlgorithm.ES256, new ImmutableJWKSet<>(keys)));
     processor.setJWTClaimsSetVerifier(
         new DefaultJWTClaimsVerifier<>(
             JSONObjectUtils.getString(question, "audience"),
-            new JWTClaimsSet.Builder().issuer((String) issuers.get(domain)).build(),
+            new JWTClaimsSet.Builder().issuer(issuer).build(),
             required));
     return processor.process(token, null);
   }
