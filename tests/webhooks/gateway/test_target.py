@@ -77,7 +77,8 @@ def behind_middleware(tmp: Path) -> Iterator[tuple[int, Application]]:
     document = {
         "version": "v1alpha1",
         "spiffeID": LEDGER,
-        "accepts": [accepted(GATEWAY, ports=(PORT,))],
+        # Troth accepts nobody else on such a port; were it so, it must not matter
+        "accepts": [accepted(each, ports=(PORT,)) for each in (GATEWAY, STRANGER)],
         "calls": [],
         "requires": {"context": []},
         "webhooks": [entry(GATEWAY, key=SIGNING_KEY)],

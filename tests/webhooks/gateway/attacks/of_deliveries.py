@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp.abc import ResolveResult
 
 from sandbox.valkey import ValkeyServer
-from tests.edge.loopback import Reply, Way
+from tests.edge.loopback import Reply, Seen, Way
 from tests.webhooks.gateway.attacks.observing import Act, Attack, Setting, Stage
 from tests.webhooks.gateway.attacks.test_senders import FORGED
 from tests.webhooks.gateway.attacks.wire import eventually
@@ -32,6 +32,7 @@ from tests.webhooks.gateway.running import (
 )
 from tests.webhooks.gateway.test_certificates import (
     HOST,
+    SIGNING,
     Resolver,
     amazon,
     fetching,
@@ -443,11 +444,15 @@ async def _(stage: Stage) -> None:
     await _of_sns(stage)
 
 
+def _elsewhere(seen: Seen) -> Reply:
+    if seen.path == "/other.pem":
+        return Reply(200, (), SIGNING.pem)
+    return Reply(302, (("Location", f"https://{HOST}/other.pem"),), b"")
+
+
 def _redirecting(stack: ExitStack, tmp: Path) -> Mapping[str, Any]:
     (tmp / "sns").mkdir()
-    reply = Reply(302, (("Location", f"https://{HOST}/other.pem"),), b"")
-    server = stack.enter_context(amazon(tmp / "sns", lambda _: reply))
-    return {"certificates": fetching(server)}
+    return {"certificates": fetching(stack.enter_context(amazon(tmp / "sns", _elsewhere)))}
 
 
 @attack("SNS: its host redirects", _redirecting)
