@@ -1,38 +1,54 @@
 """A line and a number for each delivery, and for what is none a number only."""
 
+import asyncio
+
 import pytest
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from troth.webhooks.gateway.decisions import Decision, Decisions
 
 
-def test_deliveries_are_counted_by_endpoint_answer_and_reason() -> None:
+async def told(decisions: Decisions, *these: tuple[Decision, float]) -> list[EventDict]:
+    """The lines about these."""
+    with capture_logs() as logs:
+        for decision, seconds in these:
+            decisions.tell(decision, seconds)
+        assert logs == []
+        await asyncio.sleep(0)
+    return list(logs)
+
+
+async def test_deliveries_are_counted_by_endpoint_answer_and_reason() -> None:
     decisions = Decisions()
-    for _ in range(3):
-        decisions.tell(Decision("shop/a", "GitHub", status=401, reason="signature-wrong"), 0.002)
-    decisions.tell(Decision("shop/a", "GitHub", status=200), 0.3)
+    refused = Decision("shop/a", "GitHub", status=401, reason="signature-wrong")
+    await told(decisions, *[(refused, 0.002)] * 3, (Decision("shop/a", status=200), 0.3))
     text = generate_latest(decisions.registry).decode()
     labels = 'endpoint="shop/a",reason="signature-wrong",status="401"'
     assert f"troth_gateway_deliveries_total{{{labels}}} 3.0" in text
     assert 'troth_gateway_delivery_seconds_count{endpoint="shop/a"} 4.0' in text
 
 
-def test_what_came_to_no_endpoint_is_counted_and_fills_no_log() -> None:
+async def test_what_came_to_no_endpoint_is_counted_and_fills_no_log() -> None:
     decisions = Decisions()
-    with capture_logs() as logs:
-        decisions.tell(Decision(status=404, reason="unknown-path"), 0.001)
-    assert logs == []
+    assert await told(decisions, (Decision(status=404, reason="unknown-path"), 0.001)) == []
     text = generate_latest(decisions.registry).decode()
     assert '{endpoint="",reason="unknown-path",status="404"} 1.0' in text
 
 
+async def test_each_is_told_once_and_in_its_turn() -> None:
+    decisions = Decisions()
+    numbered = [(Decision("shop/a", delivery_id=str(n)), 0.001) for n in range(5)]
+    lines = await told(decisions, *numbered[:3]) + await told(decisions, *numbered[3:])
+    assert [line["delivery_id"] for line in lines] == ["0", "1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[31m", "x" * 257])
-def test_what_a_sender_calls_a_delivery_is_logged_if_it_is_a_short_text(name: str) -> None:
-    with capture_logs() as logs:
-        Decisions().tell(Decision("shop/a", delivery_id=name), 0.001)
-        Decisions().tell(Decision("shop/a", delivery_id="msg_1"), 0.001)
-    assert [line["delivery_id"] for line in logs] == ["", "msg_1"]
+async def test_what_a_sender_calls_a_delivery_is_logged_if_it_is_a_short_text(name: str) -> None:
+    named = [Decision("shop/a", delivery_id=each) for each in (name, "msg_1")]
+    lines = await told(Decisions(), *((each, 0.001) for each in named))
+    assert [line["delivery_id"] for line in lines] == ["", "msg_1"]
 
 
 def test_what_many_deliveries_have_in_common_is_told_seldom() -> None:
