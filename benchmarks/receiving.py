@@ -35,10 +35,11 @@ from troth.webhooks.gateway.serving import Server
 from troth.webhooks.gateway.valkey import Valkey
 
 GATEWAY = identity("gateway")
-COMPILED, MOUNTED, VALKEY, TOKEN_KEY = "compiled", "mounted", "valkey.url", "token.key"
+COMPILED, MOUNTED, TOKEN_KEY = "compiled", "mounted", "token.key"
 WINDOW = "window"
-"""What the files are called: the endpoint's, the gateway's own, the store's address, the key that
-signs tokens, and the deliveries after which `AGEING` forgets one."""
+"""What the files are called: the endpoint's, the gateway's own, the key that signs tokens, and the
+deliveries after which `AGEING` forgets one; the address of a side's Valkey is in a file of its
+name."""
 
 
 class Side(StrEnum):
@@ -49,6 +50,7 @@ class Side(StrEnum):
     MEMORY = "memory"
     AGEING = "ageing"
     VALKEY = "valkey"
+    EVERYSEC = "everysec"
     WHOLE = "whole"
 
 
@@ -109,8 +111,8 @@ def gateway(side: Side, directory: Path) -> Gateway:
         return Gateway(routes, Memory(), deliver, lambda: signer, Decisions())
     at_once, nothing = AtOnce(), NoToken()
     store: Store = Memory()
-    if side is Side.VALKEY:
-        store = Valkey.from_file(directory / VALKEY)
+    if side in {Side.VALKEY, Side.EVERYSEC}:
+        store = Valkey.from_file(directory / side)
     elif side is Side.AGEING:
         store = _ageing(at_once, endpoint.endpoint.replay_window, directory)
     return Gateway(routes, store, at_once, lambda: nothing, Decisions())
