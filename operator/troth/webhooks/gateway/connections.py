@@ -24,6 +24,8 @@ from troth.edge.asgi import Application, Message, Receive, Scope, Send
 
 WHOLE_WITHIN = 10.0
 """Seconds from the beginning of a connection, or of a request, until the request is there whole."""
+IDLE = 30.0
+"""Seconds that a connection waits for its next request."""
 GRACE = 60.0
 """Seconds after which a connection that should have ended is cut."""
 LINGER = 1.0
@@ -172,7 +174,6 @@ class Connection(_Base):
         """Read on, unless the connection is at its end."""
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
         if self._is_answering():  # nobody who means well sends the next request already
             self._deaf, self.cycle.keep_alive = True, False
             return
@@ -210,7 +211,6 @@ class Connection(_Base):
     def _part(self) -> None:
         """End the connection so that the other side still reads what it was answered."""
         self._deaf, self._due = True, self.loop.time() + LINGER
-        self._unset_keepalive_if_required()
         if self.transport.can_write_eof():
             self.flow.resume_reading()
             self.transport.write_eof()
@@ -284,8 +284,9 @@ class Connection(_Base):
     # What the application says
 
     def on_response_complete(self) -> None:
-        """End where the answer came early."""
-        super().on_response_complete()
+        """Wait for the next request, and no longer than `IDLE`; end where the answer came early."""
+        self._due = self.loop.time() + IDLE
+        self.flow.resume_reading()
         if self.parting:
             self._part()
 

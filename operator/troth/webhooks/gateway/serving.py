@@ -20,8 +20,6 @@ from troth.webhooks.gateway.connections import LINGER, Connection, Refused, Unde
 
 LASTS = 120.0
 """Seconds that a connection is used, a tenth more or less: senders must find new replicas too."""
-IDLE = 30
-"""Seconds that a connection waits for its next request."""
 HANDSHAKE_WITHIN = 10.0
 """Seconds that a TLS handshake has."""
 MOST_CONNECTIONS = 4096
@@ -64,7 +62,6 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,  # which proxy may say what is for the gateway to judge
                 server_header=False,
-                timeout_keep_alive=IDLE,
                 timeout_graceful_shutdown=SHUTDOWN,
                 limit_concurrency=MOST_CONNECTIONS,
             )

@@ -73,6 +73,17 @@ async def test_who_waits_between_two_requests_is_not(hasty: Scene) -> None:
     writer.close()
 
 
+async def test_who_waits_too_long_for_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "IDLE", 0.2)
+    async with gateway() as scene:
+        reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
+        writer.write(WHOLE)
+        assert not (await listen(reader)).ended
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
 async def test_how_long_the_target_takes_is_not_the_senders_fault(hasty: Scene) -> None:
     hasty.target.open.clear()
     waiting = asyncio.create_task(hasty.hears(WHOLE))
