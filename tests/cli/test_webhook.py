@@ -4,6 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -350,6 +354,39 @@ def test_a_shell_reads_the_line_as_it_is_meant(tmp_path: Path) -> None:
     line = troth("sign", *given).stdout
     told = troth("verify", line.strip(), *options(tmp_path, GITHUB), "-o", "json")
     assert json.loads(told.stdout)["body"]["sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def on_a_terminal(*arguments: str, given: bytes) -> bytes:
+    """What `troth webhook sign` prints where its output is a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "troth.cli", "webhook", "sign", *arguments]
+    try:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=theirs, stderr=theirs) as made:
+            made.communicate(given, 60)
+        os.set_blocking(ours, False)
+        return os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("output", ["curl", "http"])
+@pytest.mark.parametrize("said", [b"\x1b]0;owned\x07", b"a\rb", "\x9b2J".encode()])
+def test_what_is_signed_does_nothing_to_a_terminal_either(
+    tmp_path: Path, output: str, said: bytes
+) -> None:
+    given = [*options(tmp_path, GITHUB), "-o", output]
+    of = b"POST /shop/x HTTP/1.1\r\nHost: hooks.example.com\r\n\r\n" + said
+    seen = on_a_terminal("-", *given, given=of)
+    assert said not in seen
+    assert b"write the output to a" in b" ".join(seen.split())
+    assert troth("sign", "-", *given, given=of).exit_code == 0
+
+
+def test_on_a_terminal_the_rest_is_printed_as_it_is(tmp_path: Path) -> None:
+    of = b"POST /shop/x HTTP/1.1\r\nHost: hooks.example.com\r\n\r\n" + "Ämter".encode()
+    seen = on_a_terminal("-", *options(tmp_path, GITHUB), "-o", "http", given=of)
+    assert "Ämter".encode() in seen
 
 
 def test_headers_and_json_are_printed_for_those_who_send_otherwise(tmp_path: Path) -> None:

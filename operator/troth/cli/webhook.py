@@ -18,7 +18,7 @@ from troth.cli.webhook_diagnosis import KeyText
 from troth.cli.webhook_judging import Question, judge
 from troth.cli.webhook_options import fault
 from troth.cli.webhook_request import LIMIT
-from troth.cli.webhook_telling import document, lines, parts, raw, show
+from troth.cli.webhook_telling import document, does_something, lines, parts, raw, show
 from troth.webhooks.endpoint import Signing
 from troth.webhooks.schemes.addresses import Address
 from troth.webhooks.schemes.choosing import scheme_for
@@ -160,16 +160,28 @@ def _signed(signing: Signing, delivery: Delivery, text: KeyText, stamp: Stamp) -
 
 
 def _print(signed: Delivery, url: str, output: Printed) -> None:
+    written = _written(signed, url, output)
+    if sys.stdout.isatty() and does_something(written.decode(errors="replace")):
+        raise fault(
+            "the delivery",
+            "it has characters in it that a terminal does something by; write the output to a "
+            "file, or use --output json",
+        )
+    sys.stdout.buffer.write(written)
+    sys.stdout.buffer.flush()
+
+
+def _written(signed: Delivery, url: str, output: Printed) -> bytes:
     match output:
         case Printed.HTTP:
-            sys.stdout.buffer.write(raw(signed, Address.parse(url).authority))
-            sys.stdout.buffer.flush()
+            return raw(signed, Address.parse(url).authority)
         case Printed.HEADERS:
-            typer.echo(lines(signed))
+            text = lines(signed)
         case Printed.JSON:
-            typer.echo(parts(signed, url))
+            text = parts(signed, url)
         case Printed.CURL:
             try:
-                typer.echo(write_curl(signed, url))
+                text = write_curl(signed, url)
             except CurlError as error:
                 raise fault("the body", str(error)) from None
+    return f"{text}\n".encode()

@@ -1,6 +1,7 @@
 """How `troth webhook` tells: a judgement as text and for machines, and a signed request."""
 
 import json
+import unicodedata
 from hashlib import sha256
 from typing import Any
 
@@ -83,6 +84,14 @@ def _says(judgement: Judgement) -> dict[str, Any]:
     if known.answer is not None:
         says["answered"] = "at once, and not handed on: it only asks whether somebody is here"
     return says
+
+
+def does_something(text: str) -> bool:
+    """Whether a terminal would do something by a text, beside going on to the next line."""
+    return any(
+        unicodedata.category(each) == "Cc" and each not in "\t\n"
+        for each in text.replace("\r\n", "\n")
+    )
 
 
 def raw(delivery: Delivery, host: str) -> bytes:
