@@ -93,17 +93,23 @@ class _Parts:
         self.registry = CollectorRegistry()
         self.identity = Identity(options.identity, options.bundle)
         routes = Routes()
-        self.following = Following(options.namespace, options.identity_name, routes)
+        self.following = Following(
+            options.namespace,
+            options.identity_name,
+            routes,
+            on_gone=self._forget,
+        )
         self.reporter = Reporter(
             options.namespace, options.identity_name, routes, self.following.unreadable
         )
+        self.decisions = Decisions(self.registry, self.reporter.used)
         self.deliver = Deliver(self.identity, resolve=options.resolve)
         self.gateway = Gateway(
             routes,
             _store(options.valkey),
             self.deliver,
             self._signer,
-            Decisions(self.registry, self.reporter.used),
+            self.decisions,
             proxies=_proxies(options.trusted_proxies),
         )
         self.tls = _tls(options.tls, routes)
@@ -126,6 +132,9 @@ class _Parts:
             return self.following.signer(lambda: self.identity.current.spiffe_id)
         except IdentityError:
             return None
+
+    def _forget(self, endpoint: str) -> None:
+        self.decisions.forget(endpoint)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:

@@ -30,6 +30,24 @@ async def test_deliveries_are_counted_by_endpoint_answer_and_reason() -> None:
     assert 'troth_gateway_delivery_seconds_count{endpoint="shop/a"} 4.0' in text
 
 
+async def test_of_an_endpoint_that_is_gone_no_number_is_left() -> None:
+    decisions = Decisions()
+    told_of = [
+        (Decision(name, "GitHub", status=status), 0.002)
+        for status in (401, 200)
+        for name in ("shop/a", "shop/b")
+    ]
+    await told(decisions, *told_of)
+    decisions.forget("shop/a")
+    decisions.forget("shop/never-there")
+    text = generate_latest(decisions.registry).decode()
+    assert "shop/a" not in text
+    assert text.count('troth_gateway_deliveries_total{endpoint="shop/b"') == 2
+    await told(decisions, (Decision("shop/a", "GitHub", status=200), 0.002))
+    text = generate_latest(decisions.registry).decode()
+    assert 'troth_gateway_delivery_seconds_count{endpoint="shop/a"} 1.0' in text
+
+
 async def test_what_came_to_no_endpoint_is_counted_and_fills_no_log() -> None:
     decisions = Decisions()
     assert await told(decisions, (Decision(status=404, reason="unknown-path"), 0.001)) == []

@@ -136,6 +136,15 @@ def test_where_its_secret_is_deleted_it_ends(following: Following, routes: Route
     assert paths(routes) == {"/shop/stripe"}
 
 
+def test_whoever_counts_is_told_of_an_endpoint_that_is_gone_and_of_no_key(routes: Routes) -> None:
+    gone: list[str] = []
+    following = Following(NAMESPACE, GATEWAY, routes, gone.append)
+    for each in (of("shop/dotted.name"), signing()):
+        following.observe(each)
+        following.forget("Secret", ref(each), 2)
+    assert gone == ["shop/dotted.name"]
+
+
 def test_a_namespace_with_an_endpoint_of_a_dotted_name(
     following: Following, routes: Routes
 ) -> None:

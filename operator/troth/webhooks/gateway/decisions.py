@@ -117,6 +117,18 @@ class Decisions:
             self._quiet[event] = now + SELDOM
             self._log.warning(event, why=why)
 
+    def forget(self, endpoint: str) -> None:
+        """Count no longer what an endpoint had that is gone: whoever makes many must not fill the
+        memory with their numbers.
+        """
+        gone = [key for key in self._known if key[0] == endpoint]
+        for key in gone:
+            _, status, reason = key
+            del self._known[key]
+            self._deliveries.remove(endpoint, str(status), reason)
+        if gone:
+            self._seconds.remove(endpoint)
+
     def _numbers(self, decision: Decision) -> tuple[Counter, Histogram]:
         """Return what is counted of such decisions; to look labels up costs more than to count."""
         key = decision.endpoint, decision.status, decision.reason

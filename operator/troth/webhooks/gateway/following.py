@@ -40,10 +40,18 @@ log = structlog.get_logger()
 class Following:
     """Keeps the routes and the signing key in step with the Secrets; a sink of an informer."""
 
-    def __init__(self, namespace: str, gateway: str, routes: Routes) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        gateway: str,
+        routes: Routes,
+        on_gone: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`on_gone` is told each endpoint (`<namespace>/<name>`) that is no more."""
         self.unreadable: set[str] = set()
         """The names of the Secrets whose newest version cannot be read."""
         self._routes = routes
+        self._on_gone = on_gone
         self._key = SigningKey()
         self._key_ref = Ref(namespace, f"{gateway}-webhook-signing")
         self._selection = Selection("Secret", namespace, labels=f"{GATEWAY_LABEL}={gateway}")
@@ -131,6 +139,7 @@ class Following:
             self._key.drop()
         else:
             self._routes.put(ref.name, None)
+            self._on_gone(ref.name.replace(".", "/", 1))
 
 
 def _version(manifest: Manifest) -> str:
