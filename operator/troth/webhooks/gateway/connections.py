@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from troth.edge import uvicorn as edge
 from troth.edge.asgi import Application, Message, Receive, Scope, Send
+from troth.webhooks.gateway.answers import RETRY_AFTER
 
 WHOLE_WITHIN = 10.0
 """Seconds from the beginning of a connection, or of a request, until the request is there whole."""
@@ -259,7 +260,11 @@ class Connection(_Base):
         super().on_message_complete()
 
     def _fault(self) -> tuple[HTTPStatus, str] | None:
-        """Return what is wrong with the head, for whoever reads it exactly as it is written."""
+        """Return what is wrong with the head, for whoever reads it exactly as it is written, or
+        that there is no room: uvicorn would not say when to come back, and count nothing.
+        """
+        if max(len(self.connections), len(self.tasks)) >= self.limit_concurrency:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "busy"
         head, url = self._head, self.url
         line = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), url)
         if not head.startswith(line):
@@ -307,6 +312,8 @@ def _framing_fault(telling: list[tuple[bytes, bytes]]) -> tuple[HTTPStatus, str]
 
 def _answer(status: HTTPStatus) -> bytes:
     line = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        line += f"Retry-After: {RETRY_AFTER}\r\n"
     return f"{line}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 

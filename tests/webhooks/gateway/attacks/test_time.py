@@ -152,6 +152,24 @@ async def test_who_has_begun_many_requests_keeps_nobody_out(
             writer.close()
 
 
+async def test_where_all_are_at_their_targets_who_comes_is_asked_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MOST_CONNECTIONS", 4)
+    async with gateway() as scene:
+        scene.target.open.clear()
+        said = [delivery(message=f"busy_{number}") for number in range(4)]
+        busy = [asyncio.create_task(scene.hears(each)) for each in said[:3]]
+        await eventually(lambda: len(scene.target.received) == len(busy))
+        heard = await scene.hears(said[3])
+        assert heard.status == 503
+        assert b"\r\nRetry-After: 10\r\n" in heard.raw
+        assert scene.refused == ["busy"]
+        scene.target.open.set()
+        assert [(await each).status for each in busy] == [200] * 3
+        assert (await scene.hears(said[3])).status == 200
+
+
 async def test_bodies_that_do_not_end_are_held_up_to_a_sum(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
