@@ -10,6 +10,7 @@ import h11
 from tests.webhooks.fuzz.inputs import in_a_sentence
 from tests.webhooks.gateway.attacks.scene import delivery, delivery_in_chunks
 from troth.edge.asgi import Receive, Scope, Send
+from troth.webhooks.gateway.connections import Connection
 from troth.webhooks.gateway.replay import Claimed, Repeated, StoreUnavailableError
 from troth.webhooks.gateway.serving import Server
 from troth.webhooks.gateway.valkey import Valkey
@@ -85,6 +86,7 @@ async def _hear(said: bytes, length: int, taken: list[Request]) -> None:
     server = Server(take, "127.0.0.1", 0)
     server.config.load()
     made, transport = server._connection(), Nowhere()
+    assert isinstance(made, Connection)
     made.connection_made(transport)
     for start in range(0, len(said), length):
         made.data_received(said[start : start + length])

@@ -3,9 +3,10 @@
 import asyncio
 import socket
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.attacks import scene as attacks
 from tests.webhooks.gateway.attacks.scene import Scene, delivery, secret_data
 from tests.webhooks.gateway.attacks.wire import Heard, listen
-from troth.webhooks.gateway import serving, tls
+from troth.webhooks.gateway import handshakes, tls
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.tls import SenderTLS, TLSFilesError
 
@@ -66,6 +67,7 @@ class Secured:
     scene: Scene
     files: SenderTLS
     directory: Path
+    opened: list[asyncio.StreamWriter] = field(default_factory=list)
 
     def context(self, shown: Path | None = None) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=ROOT.pem.decode())
@@ -98,7 +100,10 @@ async def secured(directory: Path, *pinned: Made) -> AsyncIterator[Secured]:
         for number, root in enumerate(pinned):
             pin(scene, root, f"pinned{number}")
         files.look()
-        yield Secured(scene, files, place)
+        running = Secured(scene, files, place)
+        yield running
+        for each in running.opened:
+            each.close()
 
 
 def pin(scene: Scene, root: Made, name: str) -> None:
@@ -245,12 +250,48 @@ async def test_authorities_that_are_none_take_nothing_from_the_others(tmp_path: 
 async def test_a_handshake_that_does_not_come_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "HANDSHAKE_WITHIN", 0.3)
+    monkeypatch.setattr(handshakes, "WITHIN", 0.3)
     async with secured(tmp_path) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.scene.port)
         async with asyncio.timeout(10):
             assert await reader.read() == b""
         writer.close()
+
+
+async def silent(gateway: Secured, count: int) -> list[asyncio.StreamReader]:
+    """Connections on which nothing is said, in the order in which they were taken."""
+    held = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.scene.port)
+        held.append(reader)
+        gateway.opened.append(writer)
+        await asyncio.sleep(0.01)
+    return held
+
+
+async def test_who_begins_many_handshakes_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "MOST", 4)
+    async with secured(tmp_path) as gateway:
+        held = await silent(gateway, 10)
+        async with asyncio.timeout(5):  # before their time is over
+            assert [await each.read() for each in held[:6]] == [b""] * 6
+        assert gateway.scene.refused == ["no-room"] * 6
+        for number in range(4):
+            assert (await gateway.hears(to("orders", f"msg_{number}"))).status == 200
+        assert len(gateway.scene.target.received) == 4
+
+
+async def test_of_who_says_nothing_little_is_kept(tmp_path: Path) -> None:
+    async with secured(tmp_path) as gateway:
+        assert (await gateway.hears(to("orders"))).status == 200
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        await silent(gateway, 20)
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert after - before < 20 * 64 * 1024
 
 
 async def test_a_sender_that_says_no_goodbye_does_not_keep_it_from_stopping(

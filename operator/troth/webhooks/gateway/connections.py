@@ -38,7 +38,7 @@ MOST_HEAD = 32 * 1024
 """Bytes of the request line and the headers, and of what frames a body in chunks beyond as much as
 the body itself."""
 MOST_HEADERS = 100
-MOST_BODIES = 128 * 1024 * 1024
+MOST_BODIES = 64 * 1024 * 1024
 """Bytes of the bodies that are not there whole, of all connections together; nobody has signed any
 of them yet."""
 

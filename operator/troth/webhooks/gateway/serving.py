@@ -16,12 +16,11 @@ from contextlib import contextmanager
 import uvicorn
 
 from troth.edge.asgi import Application
-from troth.webhooks.gateway.connections import LINGER, Connection, Refused, UnderWay
+from troth.webhooks.gateway.connections import Connection, Refused, UnderWay
+from troth.webhooks.gateway.handshakes import Handshakes
 
 LASTS = 120.0
 """Seconds that a connection is used, a tenth more or less: senders must find new replicas too."""
-HANDSHAKE_WITHIN = 10.0
-"""Seconds that a TLS handshake has."""
 MOST_CONNECTIONS = 4096
 SHUTDOWN = 40
 """Seconds that connections have to end when the gateway stops: twice what a delivery may take."""
@@ -48,7 +47,8 @@ class Server(uvicorn.Server):
         on_refused: Refused = lambda _: None,
         lasts: float = LASTS,
     ) -> None:
-        self._tls, self._lasts, self._on_refused = tls, lasts, on_refused
+        self._handshakes = Handshakes(tls, on_refused) if tls else None
+        self._lasts, self._on_refused = lasts, on_refused
         self._under_way = UnderWay()
         super().__init__(
             uvicorn.Config(
@@ -76,26 +76,21 @@ class Server(uvicorn.Server):
                 await asyncio.wait(self._under_way.requests, timeout=LAST_ONES)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. As uvicorn does, but that a TLS handshake and its farewell end in seconds."""
+        """Listen. As uvicorn does, but that TLS is `handshakes`'."""
         assert sockets is None
-        loop = asyncio.get_running_loop()
-        handshake, farewell = (HANDSHAKE_WITHIN, LINGER) if self._tls else (None, None)
-        server = await loop.create_server(
-            self._connection,
-            self.config.host,
-            self.config.port,
-            ssl=self._tls,
-            backlog=self.config.backlog,
-            ssl_handshake_timeout=handshake,
-            ssl_shutdown_timeout=farewell,
+        server = await asyncio.get_running_loop().create_server(
+            self._connection, self.config.host, self.config.port, backlog=self.config.backlog
         )
         self.servers = [server]
         self.started = True
 
-    def _connection(self) -> Connection:
-        return Connection(
+    def _connection(self) -> asyncio.BaseProtocol:
+        connection = Connection(
             self.config, self.server_state, self._lasts, self._on_refused, self._under_way
         )
+        if self._handshakes is None:
+            return connection
+        return self._handshakes.protocol(connection)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
