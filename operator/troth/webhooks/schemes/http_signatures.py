@@ -112,7 +112,7 @@ class HTTPSignatures:
         if len({each.replay for each in found}) > 1:
             raise RefusedError(
                 Reason.TOO_MANY_SIGNATURES,
-                "several signatures are good, and differ in nonce, time or what they cover",
+                "several signatures are good, and each would pass alone; let them have one nonce",
             )
         return found[0]
 
