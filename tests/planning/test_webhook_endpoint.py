@@ -286,6 +286,10 @@ def test_what_a_recorded_delivery_is_good_for_is_told() -> None:
     )
     assert residual(endpoint(scheme="HMAC", hmac={"header": "X"})).startswith("HMAC signs no time")
     assert residual(BASES["hmac"]) == "none"
+    assert residual(BASES["gitlab"]) == (
+        "GitLabToken signs nothing: whoever has recorded one delivery can make any other, at any "
+        "time"
+    )
 
 
 def test_an_outbound_endpoint_is_not_served_yet() -> None:

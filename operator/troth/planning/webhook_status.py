@@ -58,6 +58,11 @@ def residual_replay(view: WebhookView) -> str:
         return ""
     if signs:
         return "none"
+    if view.inbound.accept_unsigned is not None:
+        return (
+            f"{view.scheme} signs nothing: whoever has recorded one delivery can make any other, at "
+            "any time"
+        )
     window = format_duration(view.inbound.replay_window)
     return (
         f"{view.scheme} signs no time: a delivery that somebody has recorded is let through once "
