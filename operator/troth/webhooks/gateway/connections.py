@@ -133,6 +133,10 @@ class Connection(_Base):
         self._watching.cancel()
         self._forget_body()
         super().connection_lost(exc)
+        # else it and they hold each other, and wait for the collector, which looks seldom
+        self.app = self.config.loaded_app
+        if self.is_idle:
+            self.cycle = None
 
     # Time
 

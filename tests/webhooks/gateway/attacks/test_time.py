@@ -1,6 +1,8 @@
 """Who takes its time, who goes, and a gateway that is told to stop."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -333,3 +335,19 @@ async def test_idle_connections_do_not_keep_it(scene: Scene) -> None:
     scene.server.stop()
     assert await listen(reader) == Heard(b"", ended=True)
     writer.close()
+
+
+async def test_a_connection_that_has_ended_is_gone_without_the_garbage_collector(
+    scene: Scene,
+) -> None:
+    """It looks seldom: of thousands of connections that came and went much would be held."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
+    writer.write(WHOLE)
+    assert (await listen(reader)).status == 200
+    (connection,) = map(weakref.ref, scene.server.server_state.connections)
+    gc.disable()
+    try:
+        writer.close()
+        await eventually(lambda: connection() is None)
+    finally:
+        gc.enable()
