@@ -211,6 +211,27 @@ async def test_with_a_full_window_memory_is_flat() -> None:
     assert after < before + 100_000
 
 
+async def test_no_delivery_waits_for_one_large_table_to_be_written_anew() -> None:
+    """Also not among a million: the table that one is noted in has few of them."""
+    store = Memory(clock=Clock())
+    for _ in range(5000):
+        await store.done(await claimed(store, new()), WINDOW)
+    assert store.remembered == sum(map(len, store._done)) == 5000
+    assert max(map(len, store._done)) < 5000 / 50
+
+
+async def test_in_memory_what_is_marked_twice_counts_once() -> None:
+    clock = Clock()
+    store = Memory(1, clock)
+    claim = await claimed(store, new())
+    for _ in range(2):
+        await store.done(claim, WINDOW)
+    assert store.remembered == 1
+    clock.now += WINDOW + 2
+    await claimed(store, new())
+    assert store.remembered == 1
+
+
 # Valkey
 
 

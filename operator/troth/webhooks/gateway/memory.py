@@ -14,6 +14,8 @@ from troth.webhooks.gateway.replay import Claimed, Repeated, StoreUnavailableErr
 
 MOST = 1_000_000
 """Deliveries that are remembered; each takes some 200 bytes."""
+_TABLES = 256
+"""One for each first byte of a key, which is a digest."""
 
 
 @dataclass(slots=True)
@@ -27,27 +29,31 @@ class Memory:
 
     Everything lapses at a whole second, and what lapses at one stands in one list: so nothing is
     searched or sorted, and each entry is looked at once when its time has come.
+
+    What is done is in many tables. A table from which as much goes as comes is written anew every
+    so often; one of a million entries holds up everybody meanwhile, and takes its room twice.
     """
 
     def __init__(self, most: int = MOST, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._clock = clock
         self._held: dict[bytes, _Held] = {}
-        self._done: dict[bytes, int] = {}
+        self._done: tuple[dict[bytes, int], ...] = tuple({} for _ in range(_TABLES))
+        self._done_count = 0
         self._lapsing: dict[int, list[bytes]] = {}
         self._swept = int(clock())
 
     @property
     def remembered(self) -> int:
         """How many deliveries are remembered."""
-        return len(self._held) + len(self._done)
+        return len(self._held) + self._done_count
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
         """Claim a delivery; raises `StoreUnavailableError` where there is no room for it."""
         now = int(self._clock())
         if now > self._swept:
             self._sweep(now)
-        if key in self._done:
+        if key in self._done[key[0]]:
             return Repeated.DONE
         if key in self._held:
             return Repeated.IN_FLIGHT
@@ -63,7 +69,9 @@ class Memory:
         if held is not None and held.token != claim.token:
             return
         self._held.pop(claim.key, None)
-        self._done[claim.key] = self._lapse(claim.key, window)
+        table = self._done[claim.key[0]]
+        self._done_count += claim.key not in table
+        table[claim.key] = self._lapse(claim.key, window)
 
     async def release(self, claim: Claimed) -> None:
         """Give up a claim."""
@@ -89,8 +97,10 @@ class Memory:
             if second > now:
                 break
             for key in self._lapsing.pop(second, ()):
-                if self._done.get(key, now + 1) <= now:
-                    del self._done[key]
+                table = self._done[key[0]]
+                if table.get(key, now + 1) <= now:
+                    del table[key]
+                    self._done_count -= 1
                 held = self._held.get(key)
                 if held is not None and held.until <= now:
                     del self._held[key]
