@@ -342,7 +342,7 @@ class Cluster:
         for kept in ("finalizers", "deletionTimestamp"):
             if before and kept in before["metadata"]:
                 metadata.setdefault(kept, before["metadata"][kept])
-        return self._store(stored)
+        return self.see(stored)
 
     def drop(self, kind: str, ref: Ref) -> Keys:
         """Delete an object."""
@@ -360,7 +360,8 @@ class Cluster:
         stored["metadata"].setdefault("deletionTimestamp", stamp(self.now))
         return self.put(stored)
 
-    def _store(self, manifest: Manifest) -> Keys:
+    def see(self, manifest: Manifest) -> Keys:
+        """Take in an object as the API server has it."""
         if manifest["kind"] == "Secret":
             self.keyring.observe(manifest)
         self.objects[manifest["kind"], Ref.of(manifest)] = manifest

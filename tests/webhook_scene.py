@@ -3,11 +3,13 @@
 from typing import Any
 
 from tests import builders
-from tests.builders import Manifest
+from tests.builders import Manifest, parsed_domain
 from tests.webhook_builders import endpoint
 
 GATEWAY = "troth-gateway"
 HOOKS = "webhooks"
+PROPAGATION = parsed_domain(builders.domain()).spec.bundle.propagation
+"""How long a target may take to read what it is told."""
 SERVED = {"allowedNamespaces": {"matchLabels": {"webhooks": "yes"}}}
 OTHER = {"name": "edge", "namespace": "edge"}
 """Another gateway, as an endpoint or a target names it."""

@@ -38,6 +38,8 @@ GIVEN = {"troth.dev/webhook-keys": "true"}
 """The label of Secrets whose keys Troth may read."""
 ELSEWHERE = "198.51.100.9"
 """An address that no sender has."""
+DOMAIN, PROPAGATION = "production", "2s"
+"""The shop's trust domain, and how long its files take here, where `mounted` follows them."""
 TARGET = "the target of webhooks"
 SECONDS = 10.0
 
@@ -178,12 +180,20 @@ def opened(cluster: Cluster, tether: Tether, store: ValkeyServer) -> Iterator[St
 @contextmanager
 def _declared(cluster: Cluster, declared: Declared, store: str) -> Iterator[None]:
     kubectl = cluster.sandbox.kubectl
+    _wait_for_files(cluster, PROPAGATION)
     kubectl("apply", "-f", "-", stdin=declared.text(store))
     try:
         cluster.await_ready("webhookendpoints,serviceidentities")
         yield
     finally:
         kubectl("delete", "-f", "-", "--ignore-not-found", stdin=declared.text(store))
+        _wait_for_files(cluster, None)
+
+
+def _wait_for_files(cluster: Cluster, propagation: str | None) -> None:
+    """Say how long files take to their pods, None for as long as by default."""
+    patch = json.dumps({"spec": {"bundle": {"propagation": propagation}}})
+    cluster.sandbox.kubectl("patch", "trustdomain", DOMAIN, "--type=merge", f"--patch={patch}")
 
 
 def _mounts(stage: Stage) -> Iterator[Mount]:

@@ -26,6 +26,7 @@ from troth.planning import (
     webhook_rotation,
     webhook_signing,
     webhook_status,
+    webhook_told,
 )
 from troth.resources.manifests import parse_resource
 from troth.resources.webhook_endpoint_status import MOST_KEYS
@@ -75,7 +76,7 @@ def rows(title: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "module",
-    [webhook_reach, webhook_keys, webhook_status, webhook_endpoint, webhook_rotation],
+    [webhook_reach, webhook_told, webhook_keys, webhook_status, webhook_endpoint, webhook_rotation],
     ids=lambda module: module.__name__,
 )
 def test_every_reason_of_a_status_is_in_the_guide(module: ModuleType) -> None:

@@ -625,7 +625,7 @@ class Turning:
         before = self.cluster
         self.cluster = Cluster(now=before.now, version=before.version)
         for each in objects:
-            self.cluster._store(copy.deepcopy(each))
+            self.cluster.see(copy.deepcopy(each))
         see(self.cluster)
 
     def somebody_changes_the_secret(self) -> None:

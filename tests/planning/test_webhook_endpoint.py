@@ -21,7 +21,7 @@ from tests.webhook_builders import (
     outbound,
     report,
 )
-from tests.webhook_scene import accepts_gateway, gateway, namespaces, scene, target
+from tests.webhook_scene import PROPAGATION, accepts_gateway, gateway, namespaces, scene, target
 from troth.planning.webhook_steps import CompileEndpoint
 from troth.resources.references import Ref
 from troth.resources.webhook_endpoint_status import MOST_KEYS
@@ -35,7 +35,14 @@ UNSIGNED = {"owner": "team", "reason": "their server is old"}
 
 
 def shop(*instead: Manifest) -> Cluster:
-    return Cluster.of(builders.authority_secret(), *scene(*instead), leading()).settle()
+    return settled(Cluster.of(builders.authority_secret(), *scene(*instead), leading()))
+
+
+def settled(cluster: Cluster) -> Cluster:
+    """Have everything done, and targets read what they are told."""
+    cluster.settle()
+    cluster.world.uptime += PROPAGATION.total_seconds()
+    return cluster.settle()
 
 
 def verdict(cluster: Cluster, type_: str = "Ready") -> tuple[str, str, str]:

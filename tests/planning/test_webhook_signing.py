@@ -6,8 +6,8 @@ from datetime import timedelta
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests import builders
-from tests.builders import DAY, NOW, Cluster, Manifest, authority_secret, key_of, parsed_domain
-from tests.webhook_scene import GATEWAY, gateway, scene
+from tests.builders import DAY, NOW, Cluster, Manifest, authority_secret, key_of
+from tests.webhook_scene import GATEWAY, PROPAGATION, gateway, scene
 from troth.planning.plan import (
     ActivateTokenKey,
     CreateTokenKey,
@@ -25,7 +25,6 @@ from troth.world.signing_keys import GATEWAYS
 KEY = key_of(GATEWAY, GATEWAY)
 REF = Ref(GATEWAY, f"{GATEWAY}-webhook-signing")
 SECRET = "Secret", REF
-PROPAGATION = parsed_domain(builders.domain()).spec.bundle.propagation.total_seconds()
 OF_KEYS = (CreateTokenKey, PrepareTokenKey, ActivateTokenKey, DropSlots, Remove)
 
 
@@ -146,7 +145,7 @@ def test_the_next_key_signs_only_when_the_target_knows_it_for_long_enough() -> N
     assert "does not have the next key" in there.condition(KEY, "WebhooksSigned")["message"]
     assert KEY in _visited(there, key_of())
     assert steps(there) == []
-    there.world.uptime += PROPAGATION - 1.0
+    there.world.uptime += PROPAGATION.total_seconds() - 1.0
     assert steps(there) == []
     there.world.uptime += 1.0
     (step,) = steps(there)

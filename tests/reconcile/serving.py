@@ -5,7 +5,7 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tests.builders import NOW, OWN, Manifest
 from troth.cluster.errors import ApiError
@@ -98,6 +98,13 @@ class Running:
         await self.engine.telling.told()
         if len(self.engine.queue):  # what came while Events were made
             await self.settle()
+
+    async def live(self, length: timedelta) -> None:
+        """Let time pass, and have done what is due by then; for an engine that was told so."""
+        await self.clock.move_to(self.clock.now() + length)
+        for _ in range(8):  # due keys are queued by a task of their own
+            await asyncio.sleep(0)
+        await self.settle()
 
     async def put(self, manifest: Manifest) -> None:
         self.engine.observe(self.server.put(manifest))

@@ -30,7 +30,7 @@ def held(it: WebhookScene) -> list[str]:
 async def test_a_key_is_replaced_when_it_is_old_and_no_delivery_is_refused() -> None:
     async with scene() as it:
         first = it.signing
-        await it.clock.move_to(it.clock.now() + KEY_LIFETIME - 2 * MINUTE)
+        await it.clock.move_to(it.clock.now() + KEY_LIFETIME - PROPAGATION - 2 * MINUTE)
         await it.settle()
         await it.live(MINUTE)
         assert (it.signing, held(it)) == (first, ["key.made", "key.pem"])

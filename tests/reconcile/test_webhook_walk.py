@@ -18,7 +18,7 @@ from tests.builders import DAY, NOW, Manifest, stamp
 from tests.reconcile.fields import GONE, Change, Field, all_fields, changed
 from tests.reconcile.serving import Server, running
 from tests.webhook_builders import ONE, TOPIC, TWO, endpoint, issued, keys, leading
-from tests.webhook_scene import accepts_gateway, gateway, scene, target
+from tests.webhook_scene import PROPAGATION, accepts_gateway, gateway, scene, target
 from troth.resources.references import Ref
 
 UNSIGNED = {"owner": "team", "reason": "old server", "expiresAt": stamp(NOW + 30 * DAY)}
@@ -173,16 +173,19 @@ def test_a_field_takes_effect_and_leaves_no_trace(field: Field) -> None:
 
     async def story() -> None:
         server = Server(cluster())
-        async with running(server) as it:
+        async with running(server, due=True) as it:
             await it.settle()
+            await it.live(PROPAGATION)
             start = account(server)
             before, after = changed(field, change, server.objects, DECLARED)
             await it.put(after)
+            await it.live(PROPAGATION)
             effect = differing(start, account(server))
             assert change.shows in {what for what, _ in effect}, sorted(effect)
             mine = f"{Ref.of(after).name}", f"{Ref.of(after).name}-webhook"
             assert all(where.endswith(mine) for _, where in effect), "of others nothing changes"
             await it.put(before)
+            await it.live(PROPAGATION)
             trace = {what for what in differing(start, account(server)) if what[0] != KEYS}
             assert not trace
 
@@ -198,8 +201,9 @@ def test_what_is_declared_here_is_in_place() -> None:
 
     async def story() -> None:
         server = Server(cluster())
-        async with running(server) as it:
+        async with running(server, due=True) as it:
             await it.settle()
+            await it.live(PROPAGATION)
             for each in DECLARED:
                 ready = server.condition("WebhookEndpoint", Ref.of(each), "Ready")
                 assert ready["status"] == "True", (Ref.of(each), ready)

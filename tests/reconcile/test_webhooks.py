@@ -6,16 +6,16 @@ import copy
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests import builders
 from tests.builders import HOUR, NOW, Manifest, stamp
-from tests.reconcile.serving import Crashed, Running, Server, converge, running
+from tests.reconcile.serving import Crashed, Running, Server, running
 from tests.webhook_builders import ONE, TWO, endpoint, issued, keys, leading, outbound, report
-from tests.webhook_scene import gateway, namespaces, scene, target
+from tests.webhook_scene import PROPAGATION, gateway, namespaces, scene, target
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.webhooks.endpoint import Endpoint, parse_endpoint
@@ -57,10 +57,18 @@ async def settled(*instead: Manifest) -> AsyncIterator[tuple[Counting, Running]]
     server = shop(*instead)
     async with running(server, due=True) as it:
         await it.settle()
+        await it.live(PROPAGATION)
         server.log.clear()
         server.reads.clear()
         server.events.clear()
         yield server, it
+
+
+async def converge(server: Server, now: datetime = NOW) -> None:
+    """Run an engine until nothing is left to do, and targets have read what they are told."""
+    async with running(server, now, due=True) as it:
+        await it.settle()
+        await it.live(PROPAGATION)
 
 
 def data(manifest: Manifest) -> dict[str, bytes]:
@@ -119,7 +127,7 @@ async def test_what_is_in_place_costs_nothing(declared: Manifest) -> None:
     server.log.clear()
     server.events.clear()
     server.reads.clear()
-    await converge(server)
+    await converge(server, NOW + PROPAGATION)
     assert (server.log, server.events, server.reads) == ([], [], [])
 
 
@@ -205,7 +213,7 @@ async def test_what_the_gateway_has_is_changed_by_hand_put_right_and_told_once()
         assert written(server) == [("Secret", "shop.stripe-charges")]
 
 
-@pytest.mark.parametrize("how", ["document", "key", "label", "annotation"])
+@pytest.mark.parametrize("how", ["document", "key", "label", "annotation", "listed"])
 async def test_whatever_is_changed_of_it_is_put_right(how: str) -> None:
     async with settled() as (server, it):
         before = copy.deepcopy(server.objects[COMPILED])
@@ -217,6 +225,8 @@ async def test_whatever_is_changed_of_it_is_put_right(how: str) -> None:
                 broken["data"]["key.k1"] = base64.b64encode(b"whsec_" + 8 * b"AAAA").decode()
             case "label":
                 broken["metadata"]["labels"]["troth.dev/webhook-gateway"] = "other"
+            case "listed":
+                broken["metadata"]["annotations"]["troth.dev/webhook-listed"] = ""
             case _:
                 broken["metadata"]["annotations"]["troth.dev/webhook-keys"] = "{}"
         await it.put(broken)
@@ -294,6 +304,7 @@ async def test_an_endpoint_that_moves_to_another_gateway_leaves_nothing_at_the_f
     async with settled(edge) as (server, it):
         await it.put(target(accepts=accepted))
         await it.put(endpoint(gateway={"name": "edge", "namespace": "edge"}))
+        await it.live(PROPAGATION)
         assert COMPILED not in server.objects
         assert ("Secret", Ref("edge", "shop.stripe-charges")) in server.objects
         assert ready(server) == ("True", "InPlace")
@@ -307,6 +318,7 @@ async def test_while_the_edge_is_not_live_the_gateway_puts_deliveries_off() -> N
         assert tried(server), "a sender is still told from others"
         assert ready(server) == ("False", "NotAccepted")
         await it.put(target())
+        await it.live(PROPAGATION)
         assert compiled(server).target is not None
         assert ready(server) == ("True", "InPlace")
 
@@ -330,14 +342,12 @@ async def test_a_foreign_secret_in_its_place_is_never_overwritten() -> None:
     foreign = builders.secret("shop.stripe-charges", "troth-gateway", mine=b"x")
     server = shop(foreign)
     stored = copy.deepcopy(server.objects[COMPILED])
-    async with running(server) as it:
+    async with running(server, due=True) as it:
         await it.settle()
         assert server.objects[COMPILED] == stored
         assert ready(server, "GatewayConfigured") == ("False", "Conflict")
         await it.drop(*COMPILED)
-        await it.clock.move_to(NOW + timedelta(minutes=2))
-        it.engine.queue.add(it.engine.world.webhooks.everything())
-        await it.settle()
+        await it.live(PROPAGATION)
         assert ready(server) == ("True", "InPlace")
 
 
@@ -371,7 +381,7 @@ async def test_a_crash_after_any_write_leaves_what_the_next_run_completes(after:
     assert tried(server)["k1"] == data(server.objects[MADE])["k1"]
     assert made is None or data(made) == data(server.objects[MADE]), "a good key is not made anew"
     server.log.clear()
-    await converge(server)
+    await converge(server, NOW + PROPAGATION)
     assert server.log == []
     assert crashed or after > WRITES
 

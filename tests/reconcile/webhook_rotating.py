@@ -1,12 +1,13 @@
 """A cluster in which the key of a webhook gateway is replaced, simulated as in `rotating`.
 
 A gateway may sign with what its Secret held `bundle.propagation` ago, and a target read its files
-as late. At every moment every token that may be about must have its key at every target.
+as late. At every moment every token that may be about must have its key at every target, and every
+delivery that the gateway hands on its endpoint at the target.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from troth.resources.references import Ref
 from troth.world import observe
 from troth.world.facts import SigningSecret
 from troth.world.signing_keys import GATEWAYS, signing_keys
+from troth.world.webhook_secrets import DOCUMENT
 
 AT_GATEWAY = Ref(GATEWAY, GATEWAY)
 KEYS = "Secret", Ref(GATEWAY, f"{GATEWAY}-webhook-signing")
@@ -50,6 +52,11 @@ def endpoint(ref: Ref) -> Manifest:
     return webhook_builders.endpoint(ref.name, ref.namespace, target=to)
 
 
+def service(ref: Ref) -> Manifest:
+    """A Service that leads to a target."""
+    return webhook_builders.leading(ref.name, ref.namespace, selector={"app": ref.name})
+
+
 def gateway() -> Manifest:
     return builders.identity(GATEWAY, GATEWAY, servesWebhooks={"allowedNamespaces": EVERYBODY})
 
@@ -64,10 +71,12 @@ class WebhookScene(Scene):
             gateway(),
             *map(target, TARGETS),
             *map(endpoint, TARGETS),
+            *map(service, TARGETS),
             *more,
         )
         self._signing: list[str] = []
         self._known: list[dict[Ref, frozenset[str]]] = []
+        self._listed: list[dict[Ref, frozenset[str]]] = []
 
     @property
     def keys(self) -> SigningSecret:
@@ -92,6 +101,23 @@ class WebhookScene(Scene):
         text = observe.decoded(found).get(observe.WEBHOOK_KEYS) if found else None
         return frozenset(each["kid"] for each in json.loads(text)["keys"]) if text else frozenset()
 
+    def listed_at(self, ref: Ref) -> frozenset[str]:
+        """The names of the endpoints that a target takes deliveries of."""
+        found = self.server.objects.get(("Secret", Ref(ref.namespace, f"{ref.name}-identity")))
+        text = observe.decoded(found).get(observe.PEERS) if found else None
+        entries = json.loads(text).get("webhooks", ()) if text else ()
+        return frozenset(each["name"] for entry in entries for each in entry["endpoints"])
+
+    def delivered(self) -> frozenset[Ref]:
+        """The targets that the gateway hands deliveries on to."""
+        places = {ref: Ref(GATEWAY, f"{ref.namespace}.{ref.name}") for ref in TARGETS}
+        found = {ref: self.server.objects.get(("Secret", at)) for ref, at in places.items()}
+        return frozenset(
+            ref
+            for ref, secret in found.items()
+            if secret and json.loads(observe.decoded(secret)[DOCUMENT])["target"]
+        )
+
     async def ask(self) -> None:
         """Have somebody ask for other credentials of the gateway."""
         await self.user_puts(
@@ -109,14 +135,27 @@ class WebhookScene(Scene):
         super()._look()
         self._signing.append(self.signing)
         self._known.append({ref: self.known_at(ref) for ref in TARGETS})
+        self._listed.append({ref: self.listed_at(ref) for ref in TARGETS})
         life = (LIFETIME + LEEWAY + self.propagation) // self.step
         alive = frozenset(self._signing[-life:])
         lag = self.propagation // self.step - 1
-        for seen in (self._known[-1], self._known[max(0, len(self._known) - 1 - lag)]):
-            for ref, keys in seen.items():
+        for at in (-1, max(0, len(self._known) - 1 - lag)):
+            for ref in self.delivered():
+                keys, endpoints = self._known[at][ref], self._listed[at][ref]
                 self.broken += [f"{ref} refuses a token of {kid}" for kid in alive - keys]
+                if str(ref) not in endpoints:
+                    self.broken.append(f"{ref} refuses its endpoint")
 
 
-def scene(*more: Manifest) -> AbstractAsyncContextManager[WebhookScene]:
-    """Begin with what is declared, and more."""
+def opening(*more: Manifest) -> AbstractAsyncContextManager[WebhookScene]:
+    """Begin with what is declared, and more, of which the targets know nothing yet."""
     return begun(WebhookScene(*more))
+
+
+@asynccontextmanager
+async def scene(*more: Manifest) -> AsyncIterator[WebhookScene]:
+    """Begin where every target is delivered to."""
+    async with opening(*more) as it:
+        await it.live(it.propagation)
+        assert it.delivered() == set(TARGETS)
+        yield it

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
-from troth.planning import webhook_keys
+from troth.planning import webhook_keys, webhook_told
 from troth.planning.children import FOREIGN_RETRY
 from troth.planning.plan import Plan, Remove, Step
 from troth.planning.webhook_children import compiled_manifest, well_labelled
@@ -29,6 +29,7 @@ from troth.planning.webhook_status import (
 from troth.planning.webhook_steps import CompileEndpoint
 from troth.planning.webhook_view import WebhookView, gather
 from troth.resources.conditions import Verdict
+from troth.resources.scalars import format_time
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.resources.webhook_endpoint_status import WebhookEndpointStatus
@@ -39,7 +40,7 @@ from troth.world.world import World
 
 GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
 PENDING = "GatewayPending"
-ON_ITS_WAY = webhook_keys.ON_ITS_WAY | {PENDING}
+ON_ITS_WAY = webhook_keys.ON_ITS_WAY | webhook_told.ON_ITS_WAY | {PENDING}
 """Reasons that pass without a person doing anything."""
 
 
@@ -106,7 +107,7 @@ def _plan(key: Key, view: WebhookView) -> Plan:
         view.endpoint, previous, (*summary, *judged), view.now
     )
     turn = tried.step or standing.step
-    dues = (*_dues(view, standing), *unsigned_dues(view))
+    dues = (*_dues(view, standing, reached), *unsigned_dues(view))
     return Plan(
         key,
         view.endpoint.metadata.uid,
@@ -150,15 +151,14 @@ def _withdrawal(view: WebhookView) -> Iterator[Step]:
         yield from removals((view.compiled,))
         return
     there = {key.id: key.fingerprint for key in view.keys.keys} if view.keys is not None else {}
-    known = view.compiled.keys
-    left = {key: text for key, text in known.items() if there.get(key) == text}
-    if left == known:
+    left = {key: text for key, text in view.compiled.keys.items() if there.get(key) == text}
+    if left == view.compiled.keys:
         return
     if view.keys is None or not left:
         yield from removals((view.compiled,))
         return
-    manifest = compiled_manifest(view.place.ref, view.endpoint)
-    yield CompileEndpoint(manifest, view.compiled.document, view.keys.ref, left)
+    manifest, known = compiled_manifest(view.place.ref, view.endpoint), view.compiled
+    yield CompileEndpoint(manifest, known.document, view.keys.ref, left, known.listed)
 
 
 def _waiting(tried: Tried) -> Verdict:
@@ -178,6 +178,7 @@ def _step(view: WebhookView, tried: Tried, reached: Reached, *, has_keys: bool) 
         document_of(view, target, why.message if why is not None else ""),
         tried.source if tried.keys else None,
         {key.id: key.fingerprint for key in tried.keys},
+        reached.listed,
     )
 
 
@@ -188,6 +189,7 @@ def says(compiled: CompiledSecret, step: CompileEndpoint) -> bool:
         and well_labelled(compiled, step.manifest)
         and compiled.document == step.document
         and compiled.keys == step.keys
+        and compiled.listed == step.listed
     )
 
 
@@ -197,10 +199,19 @@ def _target_verdict(view: WebhookView, reached: Reached) -> Verdict:
         return verdicts.true(TARGET, "Reachable", "the gateway may call the target, and finds it")
     if view.edge.state is EdgeState.SUSPENDED or (view.gateway is None and view.target is not None):
         return verdicts.unknown(TARGET, fault.reason, fault.message)
-    return verdicts.false(TARGET, fault.reason, fault.message)
+    return verdicts.false(TARGET, fault.reason, fault.message + _why(view, reached))
 
 
-def _dues(view: WebhookView, standing: Standing) -> Iterator[datetime]:
+def _why(view: WebhookView, reached: Reached) -> str:
+    """Say what is waited for, and until when to the nearest second, in the same words each time."""
+    if reached.wait is None:
+        return f": {reached.why}" if reached.why else ""
+    return f": {reached.why} {format_time(view.now + reached.wait + timedelta(milliseconds=500))}"
+
+
+def _dues(view: WebhookView, standing: Standing, reached: Reached) -> Iterator[datetime]:
+    if reached.wait is not None:
+        yield view.now + reached.wait
     if standing.wait is not None:
         yield view.now + standing.wait
     if standing.due is not None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from troth.pki.errors import PKIError
 from troth.pki.pem import read_certificates
 from troth.pki.spiffe import spiffe_id
 from troth.planning.webhook_children import in_the_way
 from troth.planning.webhook_document import signing_of, standing_target
+from troth.planning.webhook_told import plan_told, standing_listed
 from troth.planning.webhook_view import WebhookView
 from troth.resources.service_identity import Protocol
 from troth.resources.service_identity_status import EdgeState
@@ -169,6 +171,9 @@ def edge_is_live(view: WebhookView) -> Fault | None:
     return Fault(edge.reason, message)
 
 
+CONSENT_CHECKS: tuple[Check, ...] = (target_is_there, edge_is_live)
+
+
 def service_leads_there(view: WebhookView) -> Fault | None:
     """A Service reaches the target's pods, and nothing but them, on that port."""
     if next(addresses(view), None) is not None:
@@ -181,9 +186,6 @@ def service_leads_there(view: WebhookView) -> Fault | None:
         f"{view.target_ref}; create one"
     )
     return Fault("NoService", message)
-
-
-TARGET_CHECKS: tuple[Check, ...] = (target_is_there, edge_is_live, service_leads_there)
 
 
 def addresses(view: WebhookView) -> Iterator[tuple[str, int]]:
@@ -204,18 +206,30 @@ def addresses(view: WebhookView) -> Iterator[tuple[str, int]]:
 class Reached:
     """Whom a gateway hands deliveries on to; nobody while there is a fault, but one that leaves
     things as they are.
+
+    `listed` is the fingerprint of what the target has been told; `why` and `wait` are of `Told`.
     """
 
     target: Target | None
     fault: Fault | None
+    listed: str = ""
+    why: str = ""
+    wait: timedelta | None = None
 
 
 def plan_reach(view: WebhookView) -> Reached:
     """Return whom the gateway hands on to, and what is in the way of that."""
-    fault = first_fault(view, TARGET_CHECKS)
+    fault = first_fault(view, CONSENT_CHECKS)
     if fault is not None:
-        unsettled = view.target_unread or view.edge.state is EdgeState.SUSPENDED
-        return Reached(standing_target(view) if unsettled else None, fault)
+        if view.target_unread or view.edge.state is EdgeState.SUSPENDED:
+            return Reached(standing_target(view), fault, standing_listed(view))
+        return Reached(None, fault)
+    told = plan_told(view)
+    fault = service_leads_there(view)
+    if fault is not None:
+        return Reached(None, fault, told.listed)
+    if told.fault is not None:
+        return Reached(None, told.fault, told.listed, told.why, told.wait)
     assert view.target is not None
     assert view.domain is not None
     host, port = next(addresses(view))
@@ -228,4 +242,4 @@ def plan_reach(view: WebhookView) -> Reached:
         path=view.inbound.target.path,
         workflow=view.inbound.target.workflow,
     )
-    return Reached(target, None)
+    return Reached(target, None, told.listed)

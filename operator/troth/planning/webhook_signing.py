@@ -5,11 +5,9 @@ Secret of every target before it signs, and as long as a token that it signed is
 `troth.planning.handover` for the order of things; here is the evidence.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from troth.pki.tokens import LEEWAY
 from troth.pki.webhook_tokens import LIFETIME
@@ -32,7 +30,6 @@ from troth.resources.references import Ref
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain_status import RotationPhase
 from troth.world.facts import Manifest, SigningSecret, TokenKey
-from troth.world.observe import WEBHOOK_KEYS
 from troth.world.signing_keys import GATEWAYS
 from troth.world.webhook_signing import GATEWAY, TYPE, signing_ref
 from troth.world.world import World
@@ -183,7 +180,7 @@ class _Key:
     def unpublished(self) -> Iterator[Laggard]:
         """Yield the targets that do not know the next key."""
         for target in self._targets:
-            if not self._knows_next(target):
+            if self._knows_next_since(target) is None:
                 yield Laggard(
                     f"the Secret {secret_ref(target)} does not have the next key of the gateway's "
                     "yet; it is waited for"
@@ -192,9 +189,9 @@ class _Key:
     def published_since(self) -> Iterator[float]:
         """Yield since when the targets that know the next key do."""
         for target in self._targets:
-            secret = self.world.secrets.get(secret_ref(target))
-            if secret is not None and self._knows_next(target):
-                yield secret.webhook_keys_since
+            since = self._knows_next_since(target)
+            if since is not None:
+                yield since
 
     def still_used(self) -> Iterator[Laggard]:
         """Yield nobody: tokens end by themselves, which `overlap` waits for."""
@@ -219,11 +216,11 @@ class _Key:
             }
         )
 
-    def _knows_next(self, target: Ref) -> bool:
+    def _knows_next_since(self, target: Ref) -> float | None:
+        """Return since when a target has the next key, None while it does not."""
         assert self.known.prepared is not None
         secret = self.world.secrets.get(secret_ref(target))
-        text = secret.public.get(WEBHOOK_KEYS, "") if secret else ""
-        return self.known.prepared.kid in _key_ids_in(text)
+        return secret.webhook_keys_since.get(self.known.prepared.kid) if secret else None
 
     # The steps
 
@@ -244,12 +241,3 @@ class _Key:
     def drop(self, names: tuple[str, ...]) -> DropSlots:
         """Drop what is of no use."""
         return DropSlots(self.known.ref, self.known.uid, self.known.resource_version, names)
-
-
-@lru_cache(maxsize=256)
-def _key_ids_in(key_set: str) -> frozenset[str]:
-    """Return the IDs in a JWKS, none where it cannot be read."""
-    try:
-        return frozenset(each["kid"] for each in json.loads(key_set)["keys"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return frozenset()

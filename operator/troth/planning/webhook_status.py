@@ -60,8 +60,8 @@ def residual_replay(view: WebhookView) -> str:
         return "none"
     if view.inbound.accept_unsigned is not None:
         return (
-            f"{view.scheme} signs nothing: whoever has recorded one delivery can make any other, at "
-            "any time"
+            f"{view.scheme} signs nothing: whoever has recorded one delivery can make any other, "
+            "at any time"
         )
     window = format_duration(view.inbound.replay_window)
     return (

@@ -30,10 +30,12 @@ class TurnWebhookKeys:
 class CompileEndpoint:
     """An endpoint as its gateway must have it: a document, and keys of the Secret `source`.
 
-    `keys` are the fingerprints of the keys by their ids: others are not copied.
+    `keys` are the fingerprints of the keys by their ids: others are not copied. `listed` is the
+    fingerprint of what its target has been told, empty while that is to be waited for.
     """
 
     manifest: Manifest = field(repr=False)
     document: str = field(repr=False)
     source: Ref | None
     keys: Mapping[str, str]
+    listed: str

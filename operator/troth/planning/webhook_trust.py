@@ -13,6 +13,7 @@ from troth.resources.references import Ref
 from troth.trust.deliveries import routes_on
 from troth.trust.edges import Edge
 from troth.world.facts import TokenKey
+from troth.world.webhook_listed import listed_in
 from troth.world.world import World
 
 Entry = Mapping[str, Any]
@@ -104,14 +105,10 @@ def _jwk(key: TokenKey) -> Mapping[str, str]:
 
 def _standing(document: Mapping[str, Any], gateway: str, port: str) -> tuple[Endpoint, ...]:
     """Return the endpoints that a document has of a gateway for a port."""
-    entries = document.get("webhooks")
     return tuple(
-        (each["name"], each["path"], each["workflow"])
-        for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, dict) and (entry.get("gateway"), entry.get("port")) == (gateway, port)
-        for each in (entry["endpoints"] if isinstance(entry.get("endpoints"), list) else ())
-        if isinstance(each, dict)
-        and all(isinstance(each.get(name), str) for name in ("name", "path", "workflow"))
+        (each.endpoint, each.path, each.workflow)
+        for each in listed_in(document)
+        if (each.gateway, each.port) == (gateway, port)
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from troth.planning.children import secret_ref
+from troth.planning.identity_view import spiffe_ids_of
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.references import Ref
 from troth.resources.service_identity import Port, ServiceIdentity
@@ -14,7 +16,7 @@ from troth.resources.webhook_schemes import CHOSEN_BY_RECEIVER, SchemeName
 from troth.trust.deliveries import serves
 from troth.trust.edge_question import Obstacle, Question, find_port
 from troth.trust.edges import Edge, judge, kept_apart
-from troth.world.facts import Fact, Service
+from troth.world.facts import Fact, IdentitySecret, Service, TokenKey
 from troth.world.keys import webhook_key
 from troth.world.webhook_facts import CompiledSecret, KeysSecret
 from troth.world.webhook_secrets import compiled_ref, generated_ref
@@ -53,6 +55,12 @@ class WebhookView:
     target_unread: bool
     domain: TrustDomain | None
     edge: Edge
+    told: IdentitySecret | None
+    """The target's Secret."""
+    gateway_id: str
+    """The gateway's SPIFFE ID as the target is told of it, empty while it has none."""
+    signs: TokenKey | None
+    """The key of the gateway's own."""
     services: tuple[Service, ...]
     keys: KeysSecret | None
     generated: Wanted
@@ -108,7 +116,7 @@ def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datet
     made, place = generated_ref(endpoint.ref), compiled_ref(endpoint.ref, gateway)
     given = endpoint.given_secret
     keys = state.given.get(given) if given is not None else state.generated.get(made)
-    identity = registry.identities.get(target)
+    identity, signing = registry.identities.get(target), world.signing.of(gateway)
     question = Question(registry, gateway, target, inbound.target.port, now)
     return WebhookView(
         endpoint=endpoint,
@@ -121,6 +129,9 @@ def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datet
         target_unread=target in registry.invalid_identities,
         domain=registry.governance(endpoint.ref.namespace).domain,
         edge=judge(question),
+        told=world.secrets.get(secret_ref(target)),
+        gateway_id=min(spiffe_ids_of(gateway, world), default=""),
+        signs=signing.active if signing is not None else None,
         services=tuple(world.services_of(target)) if identity is not None else (),
         keys=keys,
         generated=_wanted(made, state.generated.get(made), world),

@@ -64,10 +64,11 @@ class WorkQueue:
             await self._released.wait()
 
     def add(self, keys: Iterable[Key]) -> None:
-        """Have keys worked on as soon as possible, of those that come together the brokers first:
-        the others wait for what comes of that.
+        """Have keys worked on as soon as possible, of those that come together the brokers first
+        and the endpoints of webhooks last: the others wait for what comes of the former, and the
+        latter for what their targets are told.
         """
-        for key in sorted(keys, key=_is_no_broker):
+        for key in sorted(keys, key=_turn):
             if key in self._working:
                 self._again.add(key)
             elif key not in self._waiting:
@@ -166,5 +167,8 @@ class WorkQueue:
         self._released.set()
 
 
-def _is_no_broker(key: Key) -> bool:
-    return key.kind != "MessageBroker"
+_TURNS = {"MessageBroker": 0, "WebhookEndpoint": 2}
+
+
+def _turn(key: Key) -> int:
+    return _TURNS.get(key.kind, 1)

@@ -9,7 +9,7 @@ import copy
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from troth.cluster.errors import ApiError
 from troth.planning.plan import BackgroundStep
@@ -78,14 +78,15 @@ class Rehearsal:
     async def converge(self, own_namespace: str, now: datetime) -> Engine:
         """Let an engine work on the objects until nothing is left to do at `now`."""
         hasty = Withheld(0, 0)  # nothing that is on its way there comes about
-        engine = Engine(
-            self, own_namespace, clock=MovableClock(now), permit=_Always(), withheld=hasty
-        )
+        clock = MovableClock(now)
+        engine = Engine(self, own_namespace, clock=clock, permit=_Always(), withheld=hasty)
         engine.background = _Unasked(engine.world)
         for manifest in list(self.objects.values()):
             engine.observe(copy.deepcopy(manifest))
         worker = asyncio.create_task(engine.work())
         try:
+            await engine.queue.settled()
+            await _until_targets_know(engine, clock)
             await engine.queue.settled()
         finally:
             worker.cancel()
@@ -201,6 +202,15 @@ class Rehearsal:
         if going and not stored["metadata"].get("finalizers"):
             del self.objects[place]
         return copy.deepcopy(stored)
+
+
+async def _until_targets_know(engine: Engine, clock: MovableClock) -> None:
+    """Let the targets of webhooks read what they are told, and nothing else come about by that."""
+    now, domains = clock.now(), engine.world.registry.domains.values()
+    waits = (each.spec.bundle.propagation for each in domains)
+    await clock.move_to(now + max(waits, default=timedelta(0)))
+    await clock.jump_to(now)
+    engine.queue.add(engine.world.webhooks.everything())
 
 
 def _merged(target: Manifest, patch: Manifest) -> Manifest:

@@ -15,6 +15,7 @@ from troth.world.webhook_secrets import (
     COMPILED_WITH,
     DOCUMENT,
     KEY_PREFIX,
+    LISTED,
     MADE,
     keys_text,
     made_text,
@@ -64,7 +65,11 @@ def compiled(step: CompileEndpoint, keys: Mapping[str, bytes]) -> Manifest:
     """Return the Secret of an endpoint with these keys."""
     data = {KEY_PREFIX + key: text for key, text in keys.items()}
     data[DOCUMENT] = step.document.encode()
-    annotations = {COMPILED_WITH: keys_text(step.keys), COMPILED_DIGEST: digest(data)}
+    annotations = {
+        COMPILED_WITH: keys_text(step.keys),
+        COMPILED_DIGEST: digest(data),
+        LISTED: step.listed,
+    }
     metadata = {**step.manifest["metadata"], "annotations": annotations}
     encoded = {name: _encoded(value) for name, value in data.items()}
     return {**step.manifest, "metadata": metadata, "data": encoded}

@@ -17,6 +17,7 @@ from troth.pki.authorities import Authority
 from troth.pki.certificates import Leaf
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
+from troth.world.webhook_listed import Listed
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER_KIND = "troth.dev/owner-kind"
@@ -65,10 +66,11 @@ class IdentitySecret(Fact):
     """An identity's Secret: its leaf, what is wrong with it, and what else it says in public.
 
     `keystore_intact` is whether there are keystores, made for just this leaf and these roots.
-    `roots_since`, `leaf_since` and `webhook_keys_since` are since when, in seconds of this
-    process's uptime, its roots, its leaf and the keys of gateways are known to be what they are.
-    `replaced_at` is when a leaf or a root in it last
-    took the place of another, None while it has what it began with.
+    `roots_since` and `leaf_since` are since when, in seconds of this process's uptime, its roots
+    and its leaf are known to be what they are; `webhooks_since` and `webhook_keys_since` since when
+    it is known to list each delivery of a gateway, and each key of one by its ID. `replaced_at` is
+    when a leaf or a root in it last took the place of another, None while it has what it began
+    with.
     """
 
     leaf: Leaf | None
@@ -78,7 +80,8 @@ class IdentitySecret(Fact):
     replaced_at: datetime | None = None
     roots_since: float = 0.0
     leaf_since: float = 0.0
-    webhook_keys_since: float = 0.0
+    webhooks_since: Mapping[Listed, float] = field(default_factory=dict)
+    webhook_keys_since: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ def take_secret(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     others = (is_credential, is_signing, is_generated, is_compiled)
     identitys = manifest if manifest and not any(is_it(manifest) for is_it in others) else None
     after = observe.identity_secret(identitys) if identitys else None
+    before = world.secrets.get(ref)
     affected |= take_written(world, world.secrets, ref, after) | world.rotating()
+    affected |= world.webhooks.around_told(ref, before, world.secrets.get(ref))
     if ref.namespace != world.own_namespace:
         return affected
     world.authorities.take(ref.name, manifest, world.uptime)

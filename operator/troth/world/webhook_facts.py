@@ -38,7 +38,8 @@ class CompiledSecret(Fact):
     """An endpoint as a gateway has it.
 
     `keys` are the fingerprints of the keys that it was compiled with, by their ids. `names` are
-    those of all its data, and `intact` is whether that is as Troth has left it.
+    those of all its data, and `intact` is whether that is as Troth has left it. `listed` is the
+    fingerprint of what the target has been listing for long enough, empty while it has not.
     """
 
     endpoint: Ref
@@ -46,3 +47,4 @@ class CompiledSecret(Fact):
     keys: Mapping[str, str]
     names: frozenset[str]
     intact: bool
+    listed: str

@@ -34,6 +34,8 @@ MADE = "troth.dev/keys-made"
 COMPILED_WITH = "troth.dev/webhook-keys"
 COMPILED_DIGEST = "troth.dev/webhook-digest"
 """Of a compiled endpoint: the fingerprints of its keys, and what tells that it was changed."""
+LISTED = "troth.dev/webhook-listed"
+"""Of a compiled endpoint: of what its target has been told, the fingerprint."""
 DOCUMENT, KEY_PREFIX = "endpoint.json", "key."
 LONGEST_ID = 249
 """Characters of a key's id; with `KEY_PREFIX` it is the name of data in a Secret."""
@@ -114,6 +116,7 @@ def compiled_secret(secret: Manifest) -> CompiledSecret:
         names=frozenset(secret.get("data") or {}),
         intact=annotations.get(COMPILED_DIGEST) == digest(data)
         and len(data) == len(secret.get("data") or {}),
+        listed=annotations.get(LISTED, ""),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from troth.resources.references import Ref
 from troth.trust.registry import Registry
 from troth.world.facts import SECRET_SUFFIX, Manifest, SigningSecret
-from troth.world.keys import Keys, identity_key
+from troth.world.keys import Keys, identity_key, webhook_key
 from troth.world.observe import decoded, fact_of
 from troth.world.signing_keys import GATEWAYS, signing_keys
 
@@ -40,14 +40,18 @@ class WebhookSigning:
     def take(self, ref: Ref, manifest: Manifest | None, uptime: float, registry: Registry) -> Keys:
         """Take in a Secret of any kind as it is now; return whom that concerns.
 
-        A gateway's keys concern it and its targets, which must know them; what a target knows
-        concerns the gateways that wait for it.
+        A gateway's keys concern it and its targets, which must know them, and the one that signs
+        the endpoints that it serves; what a target knows concerns the gateways that wait for it.
         """
         known = self.secrets.pop(ref, None)
         now = _read(manifest) if manifest is not None and is_signing(manifest) else None
         if now is not None:
             self.secrets[ref] = _dated(now, known, uptime)
-        return {identity_key(each) for each in self._concerned(ref, known, now, registry)}
+        concerned = {identity_key(each) for each in self._concerned(ref, known, now, registry)}
+        if _active(known) != _active(now):
+            gateway = Ref(ref.namespace, ref.name.removesuffix(_SUFFIX))
+            concerned |= {webhook_key(each.endpoint) for each in registry.webhooks.through(gateway)}
+        return concerned
 
     def _concerned(
         self,
@@ -81,6 +85,10 @@ def _dated(now: SigningSecret, known: SigningSecret | None, uptime: float) -> Si
         active_since=same.active_since if same and same.active == now.active else uptime,
         prepared_since=same.prepared_since if same and same.prepared == now.prepared else uptime,
     )
+
+
+def _active(secret: SigningSecret | None) -> object:
+    return secret.active if secret else None
 
 
 def _published(secret: SigningSecret | None) -> object:

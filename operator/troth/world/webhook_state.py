@@ -9,7 +9,7 @@ from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
 from troth.trust.webhooks import Route
 from troth.webhooks.report import Verified, parse_member
-from troth.world.facts import Fact, Manifest
+from troth.world.facts import SECRET_SUFFIX, Fact, IdentitySecret, Manifest
 from troth.world.keys import Keys, identity_key, webhook_key
 from troth.world.webhook_facts import CompiledSecret, KeysSecret
 from troth.world.webhook_secrets import (
@@ -145,6 +145,17 @@ class WebhookState:
             for route in by(key.ref)
         }
 
+    def around_told(
+        self, ref: Ref, before: IdentitySecret | None, after: IdentitySecret | None
+    ) -> Keys:
+        """Return the endpoints that lead to the identity of a Secret, if what that tells of
+        deliveries is another now.
+        """
+        if _told(before) == _told(after):
+            return set()
+        target = Ref(ref.namespace, ref.name.removesuffix(SECRET_SUFFIX))
+        return {webhook_key(route.endpoint) for route in self._registry.webhooks.to(target)}
+
     def around_namespace(self, namespace: str) -> Keys:
         """Return the endpoints of a namespace, and those that are compiled there."""
         there = (
@@ -180,6 +191,10 @@ def _dated(now: KeysSecret, before: KeysSecret | None, uptime: float) -> KeysSec
     """Return a Secret with since when its keys are known to be there."""
     same = before is not None and before.uid == now.uid and before.keys == now.keys
     return replace(now, since=before.since if same and before is not None else uptime)
+
+
+def _told(secret: IdentitySecret | None) -> object:
+    return (secret.webhooks_since, secret.webhook_keys_since) if secret else ({}, {})
 
 
 def _same(before: KeysSecret | None, after: KeysSecret | None) -> bool:

@@ -10,7 +10,7 @@ from tests.changing import changed
 from tests.cluster.person import Person
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.webhook_builders import INBOUND, keys, leading
-from tests.webhook_scene import HOOKS
+from tests.webhook_scene import HOOKS, PROPAGATION
 from troth.resources.references import Ref
 from troth.webhooks.gateway.routes import Served, served
 
@@ -56,8 +56,19 @@ class Shop:
     async def declare(self, manifest: Manifest, *, waits: bool = True) -> None:
         there = await self.person.put(self.through_here(manifest))
         if waits:
-            await self.person.ready(KIND, Ref.of(there))
-            await self.stage.settled()
+            await self.hears_pending(Ref.of(there))
+            await self.known(Ref.of(there))
+
+    async def hears_pending(self, endpoint: Ref) -> None:
+        """Wait until an endpoint only waits for its target to read of it."""
+        await self.person.hears(KIND, endpoint, "TargetReachable", "TargetPending", "False")
+        await self.stage.settled()
+
+    async def known(self, endpoint: Ref) -> None:
+        """Let time pass until the target surely knows of an endpoint, and that be done."""
+        await self.stage.later(PROPAGATION)
+        await self.person.ready(KIND, endpoint)
+        await self.stage.settled()
 
     async def give(self, **texts: str) -> None:
         """Write the Secret that a person gives to Troth."""

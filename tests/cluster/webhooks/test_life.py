@@ -13,6 +13,7 @@ from tests.cluster.person import condition
 from tests.cluster.stage import Stage
 from tests.cluster.webhooks.shop import GATEWAY, KIND, Shop, as_served, data_of, opened
 from tests.webhook_builders import ONE, TWO, endpoint, issued
+from tests.webhook_scene import PROPAGATION
 from troth.resources.references import Ref
 from troth.webhooks.report import LABEL, member
 from troth.world.known_as import GIVEN
@@ -29,14 +30,22 @@ async def shop(stage: Stage) -> Shop:
     return shop
 
 
-async def test_an_endpoint_with_a_given_secret_costs_one_read_and_two_writes(shop: Shop) -> None:
+async def test_an_endpoint_with_a_given_secret_costs_one_read_and_two_writes_twice(
+    shop: Shop,
+) -> None:
+    """While its target is told of it, which is one write more, and when that has read it."""
     await shop.give(main=ONE)
     await shop.declare(endpoint("second"))  # and so the network is open
     shop.stage.requests.clear()
-    await shop.declare(issued())
+    await shop.declare(issued(), waits=False)
+    await shop.hears_pending(shop.charges)
     assert shop.stage.requests.reads == Counter({"secrets": 1})
-    # one for the gateway, and one for the target, which is told of the endpoint
     assert shop.stage.requests.writes == Counter({"secrets": 2, "webhookendpoints": 1})
+    assert (await shop.has("main")).endpoint.target is None
+    shop.stage.requests.clear()
+    await shop.known(shop.charges)
+    assert shop.stage.requests.reads == Counter({"secrets": 1})
+    assert shop.stage.requests.writes == Counter({"secrets": 1, "webhookendpoints": 1})
     found = await shop.has("main")
     assert found.endpoint.path == f"/{shop.stage.shop}/stripe-charges"
     assert found.endpoint.target is not None
@@ -114,8 +123,7 @@ async def test_a_foreign_secret_in_its_place_is_left_alone(shop: Shop) -> None:
     found = await shop.person.the("Secret", shop.compiled_ref)
     assert data_of(found) == {"mine": b"x"}
     await shop.person.delete("Secret", shop.compiled_ref)
-    await shop.stage.later(timedelta(minutes=2))
-    await shop.person.ready(KIND, shop.charges)
+    await shop.known(shop.charges)
 
 
 async def test_what_the_gateway_has_goes_with_the_endpoint(shop: Shop) -> None:
@@ -187,6 +195,20 @@ async def test_two_endpoints_of_one_name_are_two(shop: Shop) -> None:
     await shop.person.misses("Secret", Ref(shop.gates, f"{other}.stripe-charges"))
     assert await shop.person.get("Secret", shop.compiled_ref) is not None
     assert condition(await shop.person.the(KIND, shop.charges), "Ready")["status"] == "True"
+
+
+async def test_an_operator_that_starts_anew_shortens_no_wait(shop: Shop) -> None:
+    await shop.declare(endpoint(), waits=False)
+    await shop.hears_pending(shop.charges)
+    await shop.stage.operator.stop()
+    await shop.stage.later(PROPAGATION - timedelta(seconds=1))
+    await shop.stage.run()
+    await shop.stage.later(PROPAGATION - timedelta(seconds=1))
+    await shop.stage.settled()
+    assert (await shop.has("k1")).endpoint.target is None
+    await shop.stage.later(timedelta(seconds=1))
+    await shop.person.ready(KIND, shop.charges)
+    assert (await shop.has("k1")).endpoint.target is not None
 
 
 async def test_an_operator_that_starts_anew_changes_nothing(shop: Shop) -> None:

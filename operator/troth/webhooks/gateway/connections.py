@@ -64,6 +64,9 @@ class UnderWay:
 class Connection(_Base):
     """A connection that is used for `lasts` seconds, about."""
 
+    cycle: Any
+    """uvicorn's, of the request that is under way or was last; None before and after them."""
+
     def __init__(
         self,
         config: uvicorn.Config,

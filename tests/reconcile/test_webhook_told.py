@@ -1,0 +1,136 @@
+"""A delivery goes to a target only when its pods have surely read that they are to take it."""
+
+import copy
+
+import pytest
+
+from tests.builders import Manifest
+from tests.reconcile.rotating import PROPAGATION, STEP
+from tests.reconcile.webhook_rotating import (
+    KEYS,
+    MINUTE,
+    TARGETS,
+    WebhookScene,
+    endpoint,
+    opening,
+    scene,
+    target,
+)
+from troth.cluster.errors import ApiError
+from troth.resources.references import Ref
+
+FIRST = TARGETS[0]
+ENDPOINT = "WebhookEndpoint", FIRST
+
+
+def moved(path: str) -> Manifest:
+    """The first target's endpoint, which leads to another path there."""
+    there = copy.deepcopy(endpoint(FIRST))
+    there["spec"]["inbound"]["target"]["path"] = path
+    return there
+
+
+def ready(it: WebhookScene) -> tuple[str, str]:
+    found = it.server.condition(*ENDPOINT, "Ready")
+    return found["status"], found["reason"]
+
+
+async def test_the_first_deliveries_wait_until_every_target_knows_of_them() -> None:
+    async with opening() as it:
+        assert ready(it) == ("False", "TargetPending")
+        await it.live(PROPAGATION - STEP)
+        assert it.delivered() == set()
+        await it.live(STEP)
+        assert it.delivered() == set(TARGETS)
+        assert ready(it) == ("True", "InPlace")
+        assert it.broken == []
+
+
+@pytest.mark.parametrize("after", range(1, 6))
+async def test_an_operator_that_is_killed_meanwhile_shortens_no_wait(after: int) -> None:
+    async with opening() as it:
+        await it.live(after * STEP)
+        await it.kill()
+        await it.start()
+        await it.live(PROPAGATION - STEP)
+        assert it.delivered() == set()
+        await it.live(STEP)
+        assert it.delivered() == set(TARGETS)
+
+
+async def test_nor_is_anything_that_is_delivered_held_up_by_that() -> None:
+    async with scene() as it:
+        await it.kill()
+        writes = it.server.writes
+        await it.start()
+        await it.live(MINUTE)
+        assert it.server.writes == writes
+        assert it.delivered() == set(TARGETS)
+
+
+async def test_an_endpoint_that_leads_elsewhere_waits_and_the_others_do_not() -> None:
+    async with scene() as it:
+        await it.user_puts(moved("/elsewhere"))
+        for _ in range(PROPAGATION // STEP - 1):
+            await it.live(STEP)
+            assert it.delivered() == set(TARGETS[1:])
+        await it.live(STEP)
+        assert it.delivered() == set(TARGETS)
+        assert it.broken == []
+
+
+async def test_a_target_that_cannot_be_told_is_not_delivered_to() -> None:
+    async with scene() as it:
+        deaf = "Secret", Ref(FIRST.namespace, f"{FIRST.name}-identity")
+        it.server.refuses = lambda place: ApiError(403, "Forbidden", "") if place == deaf else None
+        await it.user_puts(moved("/elsewhere"))
+        await it.live(3 * PROPAGATION)
+        assert it.delivered() == set(TARGETS[1:])
+        it.server.refuses = lambda _: None
+        await it.look_again(FIRST)
+        await it.live(PROPAGATION)
+        assert it.delivered() == set(TARGETS)
+        assert it.broken == []
+
+
+async def test_a_signing_key_that_is_lost_puts_deliveries_off_until_targets_have_the_next() -> None:
+    async with scene() as it:
+        await it.live(MINUTE)
+        before = it.signing
+        gone = it.server.objects.pop(KEYS)
+        it.engine.forget("Secret", KEYS[1], int(gone["metadata"]["resourceVersion"]) + 1000)
+        await it.settle()
+        assert it.signing != before
+        await it.live(PROPAGATION - STEP)
+        assert it.delivered() == set()
+        await it.live(STEP)
+        assert it.delivered() == set(TARGETS)
+
+
+async def test_consent_that_ends_and_comes_again_is_waited_for() -> None:
+    async with scene() as it:
+        await it.user_puts(target(FIRST, accepts=[]))
+        assert it.delivered() == set(TARGETS[1:])
+        await it.user_puts(target(FIRST))
+        await it.live(PROPAGATION - STEP)
+        assert it.delivered() == set(TARGETS[1:])
+        await it.live(STEP)
+        assert it.delivered() == set(TARGETS)
+        assert it.broken == []
+
+
+async def test_killed_after_every_write_of_an_opening_nothing_is_ever_refused() -> None:
+    async with opening() as it:
+        await it.live(2 * PROPAGATION)
+        end = len(it.server.log)
+    for number in range(1, end + 1):
+        it = WebhookScene()
+        it.server.crash_after = number
+        try:
+            await it.start()
+            await it.live(3 * PROPAGATION)
+            assert it.crashes == 1
+            assert it.delivered() == set(TARGETS), number
+            assert it.broken == [], number
+        finally:
+            await it.kill()
