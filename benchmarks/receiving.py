@@ -32,7 +32,7 @@ from troth.webhooks.gateway.memory import Memory
 from troth.webhooks.gateway.replay import CLOCK_SKEW, Store
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.serving import Server
-from troth.webhooks.gateway.valkey import Valkey
+from troth.webhooks.gateway.store_file import StoreFile
 
 GATEWAY = identity("gateway")
 COMPILED, MOUNTED, TOKEN_KEY = "compiled", "mounted", "token.key"
@@ -112,7 +112,7 @@ def gateway(side: Side, directory: Path) -> Gateway:
     at_once, nothing = AtOnce(), NoToken()
     store: Store = Memory()
     if side in {Side.VALKEY, Side.EVERYSEC}:
-        store = Valkey.from_file(directory / side)
+        store = StoreFile(directory / side).store
     elif side is Side.AGEING:
         store = _ageing(at_once, endpoint.endpoint.replay_window, directory)
     return Gateway(routes, store, at_once, lambda: nothing, Decisions())

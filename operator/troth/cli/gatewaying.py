@@ -23,13 +23,12 @@ from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.delivering import Deliver
 from troth.webhooks.gateway.following import Following
 from troth.webhooks.gateway.memory import Memory
-from troth.webhooks.gateway.replay import Store
 from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes
 from troth.webhooks.gateway.serving import Server
 from troth.webhooks.gateway.source import Proxies
+from troth.webhooks.gateway.store_file import StoreFile
 from troth.webhooks.gateway.tls import SenderTLS, TLSFilesError
-from troth.webhooks.gateway.valkey import Valkey
 
 YOUNG = 50_000
 """Objects made before Python looks for cycles among them; requests leave next to none."""
@@ -93,11 +92,9 @@ class _Parts:
         self.registry = CollectorRegistry()
         self.identity = Identity(options.identity, options.bundle)
         routes = Routes()
+        self.store = _store(options.valkey)
         self.following = Following(
-            options.namespace,
-            options.identity_name,
-            routes,
-            on_gone=self._forget,
+            options.namespace, options.identity_name, routes, on_gone=self._forget
         )
         self.reporter = Reporter(
             options.namespace, options.identity_name, routes, self.following.unreadable
@@ -106,7 +103,7 @@ class _Parts:
         self.deliver = Deliver(self.identity, resolve=options.resolve)
         self.gateway = Gateway(
             routes,
-            _store(options.valkey),
+            self.store.store if isinstance(self.store, StoreFile) else self.store,
             self.deliver,
             self._signer,
             self.decisions,
@@ -145,6 +142,11 @@ class _Parts:
             await self.gateway.close()
             await self.deliver.close()
 
+    async def follow_store(self) -> None:
+        """Follow the file of the replay store until cancelled."""
+        if isinstance(self.store, StoreFile):
+            await self.store.follow()
+
     async def follow_files(self) -> None:
         """Look at the TLS files until cancelled."""
         while self.tls is not None:
@@ -161,17 +163,18 @@ async def _until_stopped(parts: _Parts, api: ApiServer) -> None:
             tasks.create_task(following.check(api), name="checking"),
             tasks.create_task(parts.reporter.run(api, lambda: following.synced), name="reporting"),
             tasks.create_task(parts.follow_files(), name="TLS files"),
+            tasks.create_task(parts.follow_store(), name="replay store"),
         ]
         await parts.server.serve()
         for task in beside:
             task.cancel()
 
 
-def _store(file: Path | None) -> Store:
+def _store(file: Path | None) -> Memory | StoreFile:
     if file is None:
         return Memory()
     try:
-        return Valkey(file.read_text().strip())
+        return StoreFile(file)
     except (OSError, UnicodeDecodeError):
         raise UnusableError(f"{file}: it cannot be read") from None
     except ValueError as error:

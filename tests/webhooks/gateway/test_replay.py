@@ -28,6 +28,7 @@ from troth.webhooks.gateway.replay import (
     StoreUnavailableError,
     replay_key,
 )
+from troth.webhooks.gateway.store_file import StoreFile
 from troth.webhooks.gateway.valkey import Valkey
 
 LEASE, WINDOW = 30.0, 3600.0
@@ -397,7 +398,7 @@ async def test_a_password_is_read_from_a_file_and_shown_nowhere(
 ) -> None:
     password = valkey.url.split(":")[2].partition("@")[0]
     (tmp_path / "url").write_text(valkey.url + "\n")
-    store = Valkey.from_file(tmp_path / "url")
+    store = StoreFile(tmp_path / "url").store
     await claimed(store, new())
     assert password not in repr(store)
     await store.close()

@@ -10,7 +10,7 @@ started anew, costs no delivery.
 
 What must be true of the server:
 - It evicts nothing (`maxmemory-policy noeviction`): what it drops for room is accepted again. That
-  is looked at with each connection, and a server that might evict is not used.
+  is looked at with each connection and by `look`, and a server that might evict is not used.
 - What it has confirmed it still knows after a crash: `appendonly yes`, and `appendfsync always`.
   With `everysec` the last two seconds can be lost, with no file everything; what is still fresh
   then is let through again. A server without a file is warned of. A failover to a replica that was
@@ -20,10 +20,9 @@ What must be true of the server:
 import asyncio
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
-from pathlib import Path
 from typing import Any, Self
 
 import structlog
@@ -118,24 +117,15 @@ class Valkey:
         With TLS the server's certificate has to be for the URL's host. Raises `ValueError` for
         another URL, and for one by which no certificate would be verified.
         """
-        try:
-            pool = ConnectionPool.from_url(
-                url,
-                socket_connect_timeout=patience,
-                socket_timeout=None,  # see `_exchange`
-                retry=Retry(NoBackoff(), 0),
-                valkey_connect_func=self._greet,
-            )
-            if issubclass(pool.connection_class, SSLConnection):
-                # The library asks only whether anybody the roots know has a certificate.
-                pool.connection_kwargs["ssl_check_hostname"] = True
-                SSLConnection(**pool.connection_kwargs).ssl_context.get()
-        except Exception:  # noqa: BLE001 - of whatever kind, it may quote the password
-            raise ValueError("the URL of the replay store cannot be read") from None
         self._prefix = prefix.encode()
         self._patience = patience
-        self._idle: list[AbstractConnection] = [pool.make_connection() for _ in range(lanes)]
-        self._all = tuple(self._idle)
+        self._lanes = lanes
+        self._all = self._connections(url)
+        self._idle = list(self._all)
+        self._successors: dict[AbstractConnection, AbstractConnection] = {}
+        """What takes the place of connections that are on their way."""
+        self._unfit = ""
+        """Why the server is not used any more."""
         self._waiting: list[_Asked] = []
         self._flights: set[asyncio.Task[None]] = set()
         self._due = False
@@ -144,13 +134,47 @@ class Valkey:
     def __repr__(self) -> str:
         return "Valkey(…)"
 
-    @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read the URL from a file, as a Secret is mounted. Raises `OSError`, `ValueError`."""
-        return cls(path.read_text("utf-8").strip())
+    async def connect_anew(self, url: str) -> None:
+        """Turn to another URL, such as one with the next password.
+
+        Connections are replaced once as many others are there, those that are on their way when
+        they come back: nobody waits for it, and nothing that was asked is lost. Raises `ValueError`
+        for a URL that cannot be read, and `StoreUnavailableError` where nobody is reached by it, or
+        nobody who lets us in; then everything stays as it was.
+        """
+        fresh = self._connections(url)
+        async with AsyncExitStack() as failing:
+            for each in fresh:
+                failing.push_async_callback(_drop, each)
+                try:
+                    await each.connect()
+                except (ValkeyError, OSError) as error:
+                    raise StoreUnavailableError(_sentence(error)) from None
+            failing.pop_all()
+        self._successors |= zip(self._all, fresh, strict=True)
+        self._all = fresh
+        before = self._idle
+        self._idle = [self._successors.pop(each) for each in before]
+        for each in before:
+            await _drop(each)
+
+    async def look(self) -> None:
+        """Look whether the server still evicts nothing; from then on it is used, or is not."""
+        with suppress(StoreUnavailableError):  # which whoever claims hears as well
+            unfit = _fault(await self._ask(b"INFO", b"memory"))
+            if unfit and not self._unfit:
+                log.warning("replay store not used", why=unfit)
+            self._unfit = unfit
+
+    @property
+    def unfit(self) -> bool:
+        """Whether the server was found to be one that must not be used."""
+        return bool(self._unfit)
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
         """Claim a delivery; raises `StoreUnavailableError`."""
+        if self._unfit:
+            raise StoreUnavailableError(self._unfit)
         claim = Claimed(key, secrets.token_bytes(_TOKEN_BYTES))
         held = await self._ask(
             b"SET", self._name(claim), claim.token, b"NX", b"GET", b"PX", _milliseconds(lease)
@@ -177,6 +201,24 @@ class Valkey:
 
     def _name(self, claim: Claimed) -> bytes:
         return self._prefix + claim.key
+
+    def _connections(self, url: str) -> tuple[AbstractConnection, ...]:
+        """Return connections that are not there yet; raises `ValueError`."""
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                socket_connect_timeout=self._patience,
+                socket_timeout=None,  # see `_exchange`
+                retry=Retry(NoBackoff(), 0),
+                valkey_connect_func=self._greet,
+            )
+            if issubclass(pool.connection_class, SSLConnection):
+                # The library asks only whether anybody the roots know has a certificate.
+                pool.connection_kwargs["ssl_check_hostname"] = True
+                SSLConnection(**pool.connection_kwargs).ssl_context.get()
+        except Exception:  # noqa: BLE001 - of whatever kind, it may quote the password
+            raise ValueError("the URL of the replay store cannot be read") from None
+        return tuple(pool.make_connection() for _ in range(self._lanes))
 
     # batches
 
@@ -220,8 +262,11 @@ class Valkey:
         else:
             await _land(connection, batch, answers)
         finally:
-            self._idle.append(connection)
+            successor = self._successors.pop(connection, connection)
+            self._idle.append(successor)
             self._send()
+            if successor is not connection:
+                await _drop(connection)
 
     async def _answers(
         self, connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]
@@ -243,11 +288,9 @@ class Valkey:
         memory, persistence = await _exchange(
             connection, [(b"INFO", b"memory"), (b"INFO", b"persistence")], self._patience
         )
-        if b"maxmemory_policy:noeviction\r\n" not in _text(memory):
-            raise _UnfitError(
-                "the replay store may evict what it should remember, or does not say; set its "
-                "maxmemory-policy to noeviction, and let its user ask INFO"
-            )
+        unfit = _fault(memory)
+        if unfit:
+            raise _UnfitError(unfit)
         if b"aof_enabled:1\r\n" not in _text(persistence) and not self._warned:
             self._warned = True
             log.warning("replay store forgets", why="set appendonly to yes")
@@ -310,6 +353,16 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, ResponseError):
         return f"the replay store refuses ({type(error).__name__})"
     return f"the replay store cannot be reached ({type(error).__name__})"
+
+
+def _fault(memory: object) -> str:
+    """Return why a server must not be used, by its answer to INFO memory; empty where it may."""
+    if b"maxmemory_policy:noeviction\r\n" in _text(memory):
+        return ""
+    return (
+        "the replay store may evict what it should remember, or does not say; set its "
+        "maxmemory-policy to noeviction, and let its user ask INFO"
+    )
 
 
 def _text(answer: object) -> bytes:
