@@ -155,6 +155,22 @@ async def test_the_one_that_is_pinned_gets_in_and_others_do_not(tmp_path: Path) 
         assert len(gateway.scene.target.received) == 2
 
 
+async def test_whoever_shows_a_root_that_nobody_pins_gets_no_connection_to_any_endpoint(
+    tmp_path: Path,
+) -> None:
+    """TLS comes before the path: it is asked for with one endpoint that pins, and of everybody."""
+    stranger = written(tmp_path, made("stranger", OTHERS, URI), "stranger")
+    async with secured(tmp_path, PARTNERS) as gateway:
+        heard = await gateway.hears(to("orders"), stranger)
+        assert (heard.status, heard.ended) == (0, True), "in TLS 1.3 its own handshake is done"
+        context = gateway.context(stranger)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection("localhost", gateway.scene.port, ssl=context)
+        assert gateway.scene.target.received == []
+        assert (await gateway.hears(to("orders"))).status == 200
+
+
 async def test_what_one_endpoint_pins_is_nothing_to_another(tmp_path: Path) -> None:
     """TLS takes the roots of all of them together."""
     partner = written(tmp_path, made("partner", PARTNERS, URI), "partner")
