@@ -233,6 +233,70 @@ def test_of_many_webhooks_only_those_that_need_somebody_are_shown() -> None:
     ]
 
 
+def unsigned(days: int, reason: str, status: str = "True") -> Manifest:
+    """An endpoint that takes what nobody signed for so many days more, and how that was judged."""
+    taken = {"owner": "team git", "reason": "old", "expiresAt": stamp(NOW + days * DAY)}
+    legacy = ready(endpoint("legacy", scheme="GitLabToken", acceptUnsigned=taken))
+    judged = {"type": "UnsignedAccepted", "status": status, "reason": reason}
+    legacy["status"]["conditions"].append(judged)
+    return legacy
+
+
+@pytest.mark.parametrize(
+    ("legacy", "line"),
+    [
+        (
+            unsigned(30, "UntilItsEnd"),
+            "takes unsigned deliveries until 2027-03-31 (in 30d): team git answers for it",
+        ),
+        (
+            unsigned(-2, "UnsignedExpired", "False"),
+            "took unsigned deliveries until 2027-02-27, 2d ago; nothing is let through",
+        ),
+        # whom nobody has looked at since
+        (
+            unsigned(-2, "UnsignedEnding"),
+            "took unsigned deliveries until 2027-02-27, 2d ago; nothing is let through",
+        ),
+        (
+            unsigned(200, "UnsignedTooLong", "False"),
+            "is to take unsigned deliveries, and does not: UnsignedTooLong",
+        ),
+    ],
+)
+def test_what_is_taken_unsigned_is_shown_also_among_many(legacy: Manifest, line: str) -> None:
+    lines = shown(webhooks(*(ready(endpoint(f"hook-{each}")) for each in range(5)), legacy))
+    assert lines[:3] == ["6 WebhookEndpoints, ready", "", "WebhookEndpoint shop/legacy  ready"]
+    assert f"  {line}" in lines
+    (told,) = webhooks(legacy).manifest()["webhookEndpoints"]
+    assert told["excepted"]["owner"] == "team git"
+
+
+def test_so_is_a_gateways_word_that_is_taken_for_everything() -> None:
+    trust = {
+        "gateway": {"name": "edge"},
+        "owner": "team git",
+        "reason": "old",
+        "expiresAt": stamp(NOW + 30 * DAY),
+    }
+    old = ready(builders.identity("old", authentication={"gatewayOnly": trust}))
+    old["status"]["conditions"].append(
+        {"type": "GatewayTrusted", "status": "True", "reason": "UntilItsEnd"}
+    )
+    report = Report(
+        trust_domains=(),
+        credential_rotations=(),
+        service_identities=(identity_standing(old),),
+        hidden=(),
+    )
+    assert shown(report) == [
+        "1 ServiceIdentity, ready",
+        "",
+        "ServiceIdentity shop/old  ready",
+        "  takes its gateway's word until 2027-03-31 (in 30d): team git answers for it",
+    ]
+
+
 def test_a_webhook_that_goes_out_has_no_target_here() -> None:
     assert shown(webhooks(ready(outbound(), "Unsupported")), single=True) == [
         "WebhookEndpoint shop/partner  not ready: Unsupported",

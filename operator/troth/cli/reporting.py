@@ -35,8 +35,8 @@ _STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow", "Current
 
 
 def show(console: Console, report: Report, now: datetime, *, single: bool) -> None:
-    """Print a report. Of many identities, policies and webhooks only those that are not ready are
-    shown one by one.
+    """Print a report. Of many identities, policies and webhooks only those that are not ready, or
+    take something without proof, are shown one by one.
     """
     identities = {each: partial(_identity, each, now) for each in report.service_identities}
     policies = {each: partial(_policy, each) for each in report.topic_policies}
@@ -157,6 +157,7 @@ def _endpoint(endpoint: EndpointStanding, now: datetime) -> RenderableType:
         [
             Text(way),
             Text(endpoint.url),
+            *_excepted(endpoint, "unsigned deliveries", now),
             *([table] if endpoint.keys else []),
             *([Text(f"residual replay: {replay}")] if replay else []),
         ],
@@ -178,13 +179,14 @@ def _many(
     single: bool,
 ) -> Iterator[RenderableType]:
     if single:
-        yield from (shown() for shown in standings.values())
+        yield from (made() for made in standings.values())
         return
     unwell = [each for each in standings if each.ready != "True"]
+    told = [each for each in standings if each.ready != "True" or each.excepted is not None]
     if standings:
         rest = f", {len(unwell)} of them not ready" if unwell else ", ready"
         yield Text(f"{len(standings)} {one if len(standings) == 1 else many}{rest}", "bold")
-    yield from (standings[each]() for each in unwell)
+    yield from (standings[each]() for each in told)
 
 
 def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:
@@ -201,7 +203,24 @@ def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:
                 f"renewed {until(renewed, now)}, expires {until(expires, now)}"
             )
         )
+    lines += _excepted(identity, "its gateway's word", now)
     return _block("ServiceIdentity", identity, lines)
+
+
+def _excepted(standing: Standing, what: str, now: datetime) -> Iterator[Text]:
+    """Yield what somebody takes without proof, until when, and that it is over once it is."""
+    found = standing.excepted
+    if found is None:
+        return
+    end = parse_moment(found.until)
+    if end <= now:
+        took = f"took {what} until {end:%Y-%m-%d}, {since(end, now)}; nothing is let through"
+        yield Text(took, "red")
+    elif found.holds:
+        lasts = f"until {end:%Y-%m-%d} ({until(end, now)})"
+        yield Text(f"takes {what} {lasts}: {found.owner} answers for it", "yellow")
+    else:
+        yield Text(f"is to take {what}, and does not: {found.because or 'Unvisited'}", "yellow")
 
 
 def _block(kind: str, standing: Standing, lines: list[RenderableType]) -> RenderableType:

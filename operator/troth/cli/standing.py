@@ -12,6 +12,18 @@ from troth.resources.topic_policy_status import GrantState
 from troth.resources.trust_domain_status import RotationPhase
 
 
+class ExceptionStanding(Model):
+    """What is taken without proof, until an end that somebody has set."""
+
+    owner: str
+    """Who answers for it."""
+    until: str
+    holds: bool
+    """Whether it counts, as far as was last seen."""
+    because: str = ""
+    """Why, in a CamelCase word; empty where nobody has judged."""
+
+
 class Standing(Model):
     """One resource: what it is called, and whether all is as it should be."""
 
@@ -23,6 +35,8 @@ class Standing(Model):
     """Why, in a CamelCase word."""
     message: str = ""
     """What to do about it."""
+    excepted: ExceptionStanding | None = None
+    """What it takes without proof, for who does."""
 
     @classmethod
     def of(cls, manifest: Manifest, **more: object) -> Self:
@@ -185,8 +199,10 @@ def identity_standing(identity: Manifest) -> IdentityStanding:
     """Return where a ServiceIdentity stands."""
     status = status_of(identity)
     certificate = status.get("certificate")
+    trust = identity["spec"].get("authentication", {}).get("gatewayOnly")
     return IdentityStanding.of(
         identity,
+        excepted=exception(identity, trust, "GatewayTrusted"),
         spiffe_id=status.get("spiffeID"),
         certificate=certificate
         and CertificateStanding(
@@ -224,6 +240,22 @@ def policy_standing(policy: Manifest) -> PolicyStanding:
         topic=topic.get("name") or f"{topic.get('prefix', '')}*",
         grants=len(grants),
         in_sync=sum(each.get("state") == GrantState.IN_SYNC.value for each in grants),
+    )
+
+
+def exception(
+    resource: Manifest, declared: Manifest | None, condition: str
+) -> ExceptionStanding | None:
+    """Return where something stands that is declared with an owner and an end, if it is."""
+    if declared is None:
+        return None
+    conditions = status_of(resource).get("conditions") or []
+    judged: Manifest = next((each for each in conditions if each["type"] == condition), {})
+    return ExceptionStanding(
+        owner=declared.get("owner", ""),
+        until=declared["expiresAt"],
+        holds=judged.get("status") == "True",
+        because=judged.get("reason", ""),
     )
 
 

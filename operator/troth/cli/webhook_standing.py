@@ -1,6 +1,6 @@
 """Where webhooks stand: read from statuses as they are, also those of another version."""
 
-from troth.cli.standing import Standing, status_of
+from troth.cli.standing import Standing, exception, status_of
 from troth.resources.manifests import Manifest
 from troth.resources.model import Model
 from troth.resources.webhook_endpoint_status import KeyState
@@ -50,6 +50,7 @@ def endpoint_standing(endpoint: Manifest) -> EndpointStanding:
         endpoint,
         scheme=inbound.get("scheme", ""),
         url=inbound["publicURL"],
+        excepted=exception(endpoint, inbound.get("acceptUnsigned"), "UnsignedAccepted"),
         target=f"{endpoint['metadata'].get('namespace')}/{target['identity']['name']}",
         port=target["port"],
         workflow=target["workflow"],
