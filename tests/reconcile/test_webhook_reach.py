@@ -2,11 +2,12 @@
 
 import base64
 import copy
+from datetime import timedelta
 
 import pytest
 
 from tests import builders
-from tests.builders import Manifest
+from tests.builders import NOW, Manifest, stamp
 from tests.reconcile.test_webhooks import (
     COMPILED,
     GIVEN,
@@ -17,7 +18,7 @@ from tests.reconcile.test_webhooks import (
     settled,
     tried,
 )
-from tests.webhook_builders import BASES, ONE, TWO, endpoint, issued, keys
+from tests.webhook_builders import BASES, ONE, TWO, endpoint, issued, keys, report
 from tests.webhook_scene import OTHER, gateway
 from tests.world.test_invalidation import broken
 from troth.resources.references import Ref
@@ -108,3 +109,13 @@ async def test_while_the_rest_cannot_be_told_what_somebody_else_wrote_does_not_s
         assert COMPILED not in server.objects
         await it.drop("TrustDomain", Ref("", "rival"))
         assert ready(server) == ("True", "InPlace")
+
+
+async def test_a_key_that_goes_on_being_used_is_told_of_by_the_hour() -> None:
+    """Else every endpoint that gets deliveries would have its status written all day long."""
+    used = [NOW + timedelta(minutes=each) for each in (0, 11, 22, 33, 44, 55, 66, 77)]
+    async with settled(issued(), keys(main=ONE)) as (server, it):
+        for moment in used:
+            await it.put(report(main=moment))
+        assert server.log == [WEBHOOK, WEBHOOK]
+        assert server.objects[WEBHOOK]["status"]["keys"][0]["lastVerified"] == stamp(used[6])

@@ -22,6 +22,8 @@ from troth.world.facts import Fault
 UNSIGNED_WARNING = timedelta(days=14)
 """How long before its end the taking of unsigned deliveries begins to warn."""
 UNSIGNED = "UnsignedAccepted"
+TOLD_AFTER = timedelta(hours=1)
+"""By how much a use of a key is later than the one that is told, before it is told instead."""
 
 
 def endpoint_status(view: WebhookView, tried: Tried, standing: Standing) -> WebhookEndpointStatus:
@@ -40,14 +42,19 @@ def _keys(view: WebhookView, tried: Tried, standing: Standing) -> Iterator[Webho
         before = told.get(key.id)
         same = before is not None and before.fingerprint == key.fingerprint
         known = before.last_verified if before is not None and same else None
+        lately = view.verified.get(key.id)
         going = key in standing.retiring
         yield WebhookKey(
             id=key.id,
             fingerprint=key.fingerprint,
             state=KeyState.RETIRING if going else KeyState.CURRENT,
-            last_verified=view.verified.get(key.id, known),
+            last_verified=lately if _is_news(lately, known) else known,
             until=standing.until if going else None,
         )
+
+
+def _is_news(lately: datetime | None, known: datetime | None) -> bool:
+    return lately is not None and (known is None or lately >= known + TOLD_AFTER)
 
 
 def residual_replay(view: WebhookView) -> str:

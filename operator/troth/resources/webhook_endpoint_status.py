@@ -30,7 +30,7 @@ class WebhookKey(Model):
     state: KeyState = KeyState.CURRENT
     """Current; Retiring: it is dropped once the next one has verified a delivery."""
     last_verified: Time | None = None
-    """When a delivery was last verified with it, as far as the gateway has reported."""
+    """When a delivery was last verified with it, give or take an hour, as its gateway reports."""
     until: Time | None = None
     """When a retiring key is dropped, at the earliest."""
 
