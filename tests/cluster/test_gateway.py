@@ -50,7 +50,8 @@ class Setting:
 
     async def write(self, name: str, data: dict[str, bytes], labelled: str = GATEWAY) -> None:
         """Write a compiled Secret."""
-        metadata = {"name": name, "namespace": self.namespace, "labels": {LABEL: labelled}}
+        labels = {LABEL: labelled, "app.kubernetes.io/managed-by": "troth"}
+        metadata = {"name": name, "namespace": self.namespace, "labels": labels}
         coded = {key: base64.b64encode(value).decode() for key, value in data.items()}
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": coded}
         await self.stage.person.put(manifest)

@@ -231,9 +231,9 @@ class Server:
         self, selection: Selection, *, metadata_only: bool = False
     ) -> AsyncIterator[Manifest]:
         assert metadata_only
-        assert selection == Selection(
-            "Secret", NAMESPACE, labels=f"troth.dev/webhook-gateway={GATEWAY}"
-        )
+        # what the operator would not see, and not remove, is not served either
+        labels = f"troth.dev/webhook-gateway={GATEWAY},app.kubernetes.io/managed-by=troth"
+        assert selection == Selection("Secret", NAMESPACE, labels=labels)
         if self.away:
             raise ApiError(0, "ClientConnectorError", "the API server cannot be reached")
         items = [{"metadata": each["metadata"]} for each in self.secrets.values()]

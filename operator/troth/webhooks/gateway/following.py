@@ -24,7 +24,7 @@ from troth.resources.references import Ref
 from troth.webhooks.endpoint import EndpointError
 from troth.webhooks.gateway.routes import Routes, Served, served
 from troth.webhooks.gateway.signing import SigningKey
-from troth.world.facts import Manifest
+from troth.world.facts import MANAGED_BY, Manifest
 
 GATEWAY_LABEL = "troth.dev/webhook-gateway"
 """On each Secret that a gateway follows, and on what it reports: the gateway's name."""
@@ -54,7 +54,9 @@ class Following:
         self._on_gone = on_gone
         self._key = SigningKey()
         self._key_ref = Ref(namespace, f"{gateway}-webhook-signing")
-        self._selection = Selection("Secret", namespace, labels=f"{GATEWAY_LABEL}={gateway}")
+        # what the operator does not see it cannot take back, so that nobody is served by it
+        labels = f"{GATEWAY_LABEL}={gateway},{MANAGED_BY}=troth"
+        self._selection = Selection("Secret", namespace, labels=labels)
         self._seen: dict[Ref, str] = {}
         self._informer: Informer | None = None
 
