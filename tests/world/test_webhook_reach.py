@@ -65,6 +65,13 @@ def test_what_changes_at_a_gateway_concerns_all_that_it_serves(change: Manifest)
     assert endpoints(shop(*market(2)).put(change)) == stalls | {CHARGES.ref}
 
 
+def test_whom_a_trust_domain_lets_meet_concerns_also_an_endpoint_without_a_target() -> None:
+    """Whether its gateway is given its keys depends on that."""
+    cluster = shop()
+    cluster.drop("ServiceIdentity", Ref("shop", "payments"))
+    assert endpoints(cluster.put(builders.domain(environment="staging"))) == {CHARGES.ref}
+
+
 def planning(cluster: Cluster) -> int:
     """Return how many functions are called to plan the endpoint once more."""
     calls = 0
