@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from tests import builders
-from tests.builders import NOW, Manifest, stamp
+from tests.builders import HOUR, NOW, Manifest, stamp
 from tests.reconcile.test_webhooks import (
     COMPILED,
     GIVEN,
+    ROTATION,
     WEBHOOK,
     compiled,
     data,
@@ -119,3 +120,19 @@ async def test_a_key_that_goes_on_being_used_is_told_of_by_the_hour() -> None:
             await it.put(report(main=moment))
         assert server.log == [WEBHOOK, WEBHOOK]
         assert server.objects[WEBHOOK]["status"]["keys"][0]["lastVerified"] == stamp(used[6])
+
+
+async def test_nobody_is_told_to_give_the_sender_a_key_that_the_gateway_does_not_try() -> None:
+    certificate = BASES["stripe"]["spec"]["inbound"]["source"]["clientCertificate"]
+    async with settled() as (server, it):
+        await it.put(endpoint(source={"clientCertificate": certificate}))
+        await it.clock.move_to(NOW + HOUR)
+        await it.put(
+            builders.rotation("WebhookEndpoint", "stripe-charges", requestedAt=stamp(NOW + HOUR))
+        )
+        (blocker,) = server.objects[ROTATION]["status"]["blockers"]
+        assert blocker.startswith("the gateway does not try k2 yet")
+        await it.put(endpoint())
+        assert set(tried(server)) == {"k1", "k2"}
+        (blocker,) = server.objects[ROTATION]["status"]["blockers"]
+        assert "give the sender what the Secret" in blocker

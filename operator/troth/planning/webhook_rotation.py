@@ -157,12 +157,20 @@ class WebhookSecret:
 
     def still_used(self) -> Iterator[Laggard]:
         """Yield the sender until it has signed with the newest key."""
-        lately = self.view.verified.get(self.current.id)
-        if lately is None or lately < self.made_at:
+        key, compiled = self.current, self.view.compiled
+        lately = self.view.verified.get(key.id)
+        if lately is not None and lately >= self.made_at:
+            return
+        if compiled is None or compiled.keys.get(key.id) != key.fingerprint:
             yield Laggard(
-                f"no delivery was verified with {self.current.id} yet; give the sender what the "
-                f"Secret {self.known.ref} has under {self.current.id}"
+                f"the gateway does not try {key.id} yet; give it to the sender when "
+                f"WebhookEndpoint {self.view.endpoint.ref} has GatewayConfigured"
             )
+            return
+        yield Laggard(
+            f"no delivery was verified with {key.id} yet; give the sender what the Secret "
+            f"{self.known.ref} has under {key.id}"
+        )
 
     def disused_since(self) -> Iterator[float]:
         """Yield nothing: a sender may deliver again what it signed before."""
