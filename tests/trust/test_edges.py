@@ -82,6 +82,38 @@ def test_with_consent_of_the_callee_its_word_alone_opens() -> None:
     assert verdict(registry(SHOP, lenient, PAYMENTS, identity("checkout"))) == (EdgeState.LIVE, "")
 
 
+@pytest.mark.parametrize(
+    ("consents", "expected"),
+    [
+        (("Callee", "Mutual"), (EdgeState.SUSPENDED, "NamespaceOverlap")),
+        (("Mutual", "Mutual"), (EdgeState.AWAITING_CALLER, "NotCalled")),
+    ],
+)
+def test_of_several_that_claim_a_namespace_one_might_take_the_callees_word(
+    consents: tuple[str, str], expected: tuple[EdgeState, str]
+) -> None:
+    claiming = [
+        domain(name, consent=consent, namespaceSelector={"matchLabels": {"domain": "production"}})
+        for name, consent in zip(("production", "rival"), consents, strict=True)
+    ]
+    assert verdict(registry(SHOP, *claiming, PAYMENTS, identity("checkout"))) == expected
+
+
+def test_nobody_else_does_where_the_domain_of_one_end_asks_for_the_callers() -> None:
+    """What a conflict at the other end leaves open nobody grants, whoever wins it."""
+    both = {"matchExpressions": [{"key": "domain", "operator": "In", "values": ["one", "two"]}]}
+    there = registry(
+        namespace("shop", domain="one"),
+        namespace("finance", domain="mine"),
+        domain("one", consent="Callee"),
+        domain("two", consent="Callee", namespaceSelector=both),
+        domain("mine"),
+        identity("payments", ports=["https"], accepts=[accept("checkout", namespace="finance")]),
+        identity("checkout", "finance"),
+    )
+    assert verdict(there) == (EdgeState.AWAITING_CALLER, "NotCalled")
+
+
 def test_the_callers_word_alone_never_opens() -> None:
     lenient = domain(consent="Callee")
     deaf = identity("payments", ports=["https"])

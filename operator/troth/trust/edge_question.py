@@ -8,7 +8,7 @@ from troth.resources.references import Ref
 from troth.resources.service_identity import Port, ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
-from troth.trust.registry import Registry
+from troth.trust.registry import Governance, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,16 @@ class Question:
         return self.registry.identities.get(self.callee)
 
     @property
+    def governances(self) -> tuple[Governance, Governance]:
+        """Who governs the namespaces of caller and callee."""
+        govern = self.registry.governance
+        return govern(self.caller.namespace), govern(self.callee.namespace)
+
+    @property
     def domains(self) -> tuple[TrustDomain | None, TrustDomain | None]:
         """The trust domains of caller and callee."""
-        govern = self.registry.governance
-        return govern(self.caller.namespace).domain, govern(self.callee.namespace).domain
+        first, second = self.governances
+        return first.domain, second.domain
 
 
 Check = Callable[[Question], Obstacle | None]

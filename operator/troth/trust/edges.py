@@ -20,7 +20,7 @@ from troth.trust.deliveries import (
     how_to_accept,
 )
 from troth.trust.edge_question import Check, Obstacle, Question, find_port
-from troth.trust.registry import Registry
+from troth.trust.registry import Governance, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +78,25 @@ def caller_calls(question: Question) -> Obstacle | None:
         return gateway_delivers(question)
     if all(domain and domain.spec.consent is Consent.CALLEE for domain in question.domains):
         return None
-    for ref in (question.caller, question.callee):  # its domain might have asked for no consent
-        governance = question.registry.governance(ref.namespace)
-        if not governance.settled:
-            return Obstacle(EdgeState.SUSPENDED, governance.reason, governance.message)
+    if all(_might_go_without(governance, question.registry) for governance in question.governances):
+        unsettled = next(each for each in question.governances if not each.settled)
+        return Obstacle(EdgeState.SUSPENDED, unsettled.reason, unsettled.message)
     message = f"{question.caller} does not call {question.callee} on {question.port}; add it to "
     return Obstacle(EdgeState.AWAITING_CALLER, "NotCalled", message + "its calls")
 
 
+def _might_go_without(governance: Governance, registry: Registry) -> bool:
+    """Say whether the domain of a namespace takes the callee's word alone, or of several that claim
+    it, or cannot be read, one might.
+    """
+    if not governance.settled and registry.invalid_domains:
+        return True
+    return any(claim.spec.consent is Consent.CALLEE for claim in governance.claims)
+
+
 def both_governed(question: Question) -> Obstacle | None:
     """Both namespaces belong to exactly one trust domain."""
-    for ref in (question.caller, question.callee):
-        governance = question.registry.governance(ref.namespace)
+    for governance in question.governances:
         if governance.domain is None:
             state = EdgeState.REFUSED if governance.settled else EdgeState.SUSPENDED
             return Obstacle(state, governance.reason, governance.message)
