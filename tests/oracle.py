@@ -39,6 +39,7 @@ class Declared:
     endpoints: list[tuple[str, int]]
     webhooks: list[tuple[str, Manifest]]
     """The inbound WebhookEndpoints, each with its namespace."""
+    services: list[Manifest]
     now: datetime
     suspended_too: bool = False
     """Whether edges count as live that only a conflict suspends."""
@@ -68,6 +69,7 @@ class Declared:
                 for m in manifests
                 if _is(m, "WebhookEndpoint") and "inbound" in m["spec"]
             ],
+            services=[m for m in manifests if _is(m, "Service")],
             now=now,
             suspended_too=suspended_too,
         )
@@ -114,10 +116,19 @@ class Declared:
         return (
             first is not None
             and second is not None
-            and (first == second or self._let_together(first, second))
+            and self.together(caller[0], callee[0])
             and self.tokens_issued(callee, first, second)
             and self.audience_is_its_own(callee, second)
             and (self.suspended_too or not (self.shared(caller) or self.shared(callee)))
+        )
+
+    def together(self, here: str, there: str) -> bool:
+        """Whether the trust domains of two namespaces let any call be between them."""
+        first, second = self.governor(here), self.governor(there)
+        return (
+            first is not None
+            and second is not None
+            and (first == second or self._let_together(first, second))
         )
 
     def _torn(self, place: Place) -> bool:
@@ -227,6 +238,22 @@ class Declared:
             port["name"]: (port.get("protocol", "TCP"), port["port"])
             for port in self.identities[place]["workload"]["ports"]
         }
+
+    # "Selects nothing but the workload's pods"
+
+    def services_of(self, place: Place) -> list[Manifest]:
+        """The Services that reach nothing but an identity's pods."""
+        pods = self.identities[place]["workload"]["podSelector"]
+        return [
+            service
+            for service in self.services
+            if service["metadata"]["namespace"] == place[0]
+            and all(
+                selects(pods, labels)
+                for labels in LABELS
+                if selects({"matchLabels": service["spec"]["selector"]}, labels)
+            )
+        ]
 
     # Pods
 

@@ -146,17 +146,14 @@ class BrokerStage(Stage):
             self._seen = [Seen(declared, mixture) for declared, mixture in mixtures]
         return self._seen
 
-    def _faults(
+    def _faults_of_write(
         self, place: Object, before: Manifest | None, after: Manifest | None
     ) -> Iterator[str]:
         if place == LEDGER and after is None:
             yield from self._given_up()
             self._leave()
-        elif (after or before or {}).get("type") == TYPE:
-            if before and before["metadata"]["uid"] not in self.server.made:
-                yield f"{place} is not Troth's and was written"
-        else:
-            yield from super()._faults(place, before, after)
+        elif (after or before or {}).get("type") != TYPE:
+            yield from super()._faults_of_write(place, before, after)
 
     def _given_up(self) -> Iterator[str]:
         """Yield that the ledger goes too early: before what it knows of is gone, or patience."""

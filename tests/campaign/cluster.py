@@ -23,8 +23,11 @@ from troth.reconcile.clock import MovableClock
 from troth.reconcile.engine import Background, Engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
+from troth.webhooks.report import LABEL as REPORT
 from troth.world.facts import MANAGED_BY
 from troth.world.keys import domain_key, identity_key
+from troth.world.known_as import SCHEMA, known_as
+from troth.world.webhook_secrets import GIVEN_LABEL
 
 LATENCY = 0.02
 """Seconds that a request takes, and a watch to tell."""
@@ -34,15 +37,18 @@ KINDS = (
     "ServiceIdentity",
     "MessageBroker",
     "TopicPolicy",
+    "WebhookEndpoint",
     "CredentialRotation",
     "Namespace",
+    "Service",
     "EndpointSlice",
     "Secret",
     "ConfigMap",
     "NetworkPolicy",
 )
 SELECTED = ("ConfigMap", "NetworkPolicy", "Secret")
-"""Of these only Troth's own are watched, outside its own namespace."""
+"""Of these only Troth's own are watched, outside its own namespace, and what is labelled for it."""
+LABELLED = {GIVEN_LABEL, REPORT, SCHEMA}
 
 Refusal = Literal["403", "409", "500", "lost"]
 """What becomes of a write; one that is lost is carried out, and its answer never comes."""
@@ -63,7 +69,9 @@ def ours(manifest: Manifest) -> bool:
 
 def watched(manifest: Manifest) -> bool:
     own = manifest["kind"] == "Secret" and manifest["metadata"]["namespace"] == OWN
-    return manifest["kind"] not in SELECTED or own or ours(manifest)
+    labels = manifest["metadata"].get("labels") or {}
+    labelled = bool(LABELLED & labels.keys())
+    return manifest["kind"] not in SELECTED or own or labelled or ours(manifest)
 
 
 class ApiServer(Server):
@@ -233,7 +241,8 @@ class Copy:
         self._muted: set[str] = set()
         self._told: dict[str, int] = {}
         """How many events of a kind it was told of."""
-        self._seen: dict[str, set[Place]] = defaultdict(set)
+        self._seen: dict[Place, str] = {}
+        """What is there, and as what it is selected."""
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -270,6 +279,7 @@ class Copy:
         self.engine.queue.add(identity_key(ref) for ref in registry.identities)
         self.engine.queue.add(domain_key(name) for name in registry.domains)
         self.engine.queue.add(self.engine.world.brokers.everything())
+        self.engine.queue.add(self.engine.world.webhooks.everything())
 
     def mute(self, kind: str) -> None:
         self._muted.add(kind)
@@ -288,7 +298,7 @@ class Copy:
         there = {place: each for place, each in latest.items() if each and watched(each)}
         for place, manifest in there.items():
             self._observe(place, manifest)
-        for place in self._seen[kind] - there.keys():
+        for place in [each for each in self._seen if each[0] == kind and each not in there]:
             self._forget(place, version)
         self._news.set()
 
@@ -306,13 +316,16 @@ class Copy:
     def _take(self, event: Event) -> None:
         if event.manifest is not None and watched(event.manifest):
             self._observe(event.place, event.manifest)
-        elif event.place in self._seen[event.place[0]]:  # gone, or not selected any more
+        elif event.place in self._seen:  # gone, or not selected any more
             self._forget(event.place, event.version)
 
     def _observe(self, place: Place, manifest: Manifest) -> None:
-        self._seen[place[0]].add(place)
+        before, now = self._seen.get(place), known_as(manifest, OWN)
+        self._seen[place] = now
         self.engine.observe(copy.deepcopy(manifest))
+        if before not in (None, now):
+            version = int(manifest["metadata"]["resourceVersion"])
+            self.engine.forget(before, place[1], version)
 
     def _forget(self, place: Place, version: int) -> None:
-        self._seen[place[0]].discard(place)
-        self.engine.forget(*place, version)
+        self.engine.forget(self._seen.pop(place), place[1], version)

@@ -27,7 +27,7 @@ from troth.world import observe
 
 DECLARED = (
     *("TrustDomain", "ServiceIdentity", "MessageBroker", "TopicPolicy"),
-    *("CredentialRotation", "Namespace", "EndpointSlice"),
+    *("WebhookEndpoint", "CredentialRotation", "Namespace", "Service", "EndpointSlice"),
 )
 BACKDATE = timedelta(minutes=5)
 EARLIEST_RENEWAL, LATEST_RENEWAL = 0.6, 2 / 3
@@ -76,6 +76,11 @@ class View(Declared):
         domain = self.domains[self.governor(place[0]) or ""]["domain"]
         account = self.identities[place]["workload"]["serviceAccountName"]
         return f"spiffe://{domain}/ns/{place[0]}/sa/{account}"
+
+    def names(self, place: Identity) -> list[str]:
+        """All names in the certificate of a governed identity."""
+        hosts = [f"{each['metadata']['name']}.{place[0]}.svc" for each in self.services_of(place)]
+        return [self.named(place), *hosts, *(f"{host}.cluster.local" for host in hosts)]
 
 
 def view_of(manifests: Iterable[Manifest], now: datetime) -> View:
@@ -299,7 +304,7 @@ def _lacks(
     mtls = view.identities[me]["authentication"].get("mtls", {})
     lengths = [certificates.get("lifetime", "24h"), mtls.get("lifetime", "2160h")]
     issued_at, until = leaf.not_valid_before_utc + BACKDATE, leaf.not_valid_after_utc
-    if names_of(leaf) != [view.named(me)]:
+    if sorted(names_of(leaf)) != sorted(view.names(me)):
         yield "its name"
     if until - issued_at > min(map(parse_duration, lengths)):
         yield "its lifetime"
@@ -370,9 +375,9 @@ class Standing:
                 continue
             for opening in OPENINGS:
                 found = network.lets(source, destination, opening[1], opening[0])
-                least = view.lets(source, destination, opening)
-                most = suspended.lets(source, destination, opening)
-                if (least and not found) or (found and not most):
+                declared = view.lets(source, destination, opening)
+                kept = found and not declared and suspended.lets(source, destination, opening)
+                if found != declared and not kept:
                     told = " -> ".join(
                         f"{pod.namespace}{dict(pod.labels)}@{pod.address}"
                         for pod in (source, destination)
@@ -465,13 +470,13 @@ class Standing:
                 if ref.name in self.view.claims(name) and len(self.view.claims(name)) > 1
             ]
             ready = not torn and self._signs(ref.name)
-            yield from _told(f"TrustDomain {ref}", manifest["status"], ready=ready)
+            yield from told(f"TrustDomain {ref}", manifest["status"], ready=ready)
 
     def _status(self, ref: Ref, status: Manifest) -> Iterator[str]:
         me = (ref.namespace, ref.name)
         if self.view.unsettled(me) or me in self._settled():
             ready = not self.view.unsettled(me) and self._callable(me)
-            yield from _told(f"ServiceIdentity {ref}", status, ready=ready)
+            yield from told(f"ServiceIdentity {ref}", status, ready=ready)
         for edge in status.get("edges", []):
             if edge.get("reason") == "Unverified":
                 continue
@@ -493,7 +498,7 @@ class Standing:
         )
 
 
-def _told(who: str, status: Manifest, *, ready: bool) -> Iterator[str]:
+def told(who: str, status: Manifest, *, ready: bool) -> Iterator[str]:
     conditions = {each["type"]: each for each in status["conditions"]}
     said = conditions["Ready"]
     if (said["status"] == "True") != ready:

@@ -75,6 +75,11 @@ class Machine(RuleBasedStateMachine, Generic[S]):
         self.stage.copies[0].unmute(kind)
         self.run(self.stage.work())
 
+    @rule(kind=kinds, behind=st.integers(0, 3))
+    def list_again(self, kind: str, behind: int) -> None:
+        self.stage.copies[0].list(kind, self.stage.behind(kind, behind))
+        self.run(self.stage.work())
+
     # Two copies
 
     @precondition(lambda self: len(self.stage.copies) == 1)

@@ -143,11 +143,17 @@ class Stage:
     def _faults(
         self, place: Place, before: Manifest | None, after: Manifest | None
     ) -> Iterator[str]:
-        kind, ref = place
+        kind, _ = place
         if kind in DECLARED and _without_ours(before) != _without_ours(after):
             yield f"{place} was changed beyond its status and its finalizers"
         if kind in SELECTED and before and before["metadata"]["uid"] not in self.server.made:
             yield f"{place} is not Troth's and was written"
+        yield from self._faults_of_write(place, before, after)
+
+    def _faults_of_write(
+        self, place: Place, before: Manifest | None, after: Manifest | None
+    ) -> Iterator[str]:
+        kind, ref = place
         match kind, before, after:
             case "NetworkPolicy", dict(), None:
                 yield from unguarded(self.history, before)
