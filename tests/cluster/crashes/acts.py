@@ -9,29 +9,16 @@ from typing import Any
 
 from tests import builders
 from tests.builders import accept, call, stamp
+from tests.cluster.crashes.places import ANNEX, PLACES, SOUTH
 from tests.cluster.crashes.play import Play
 from tests.cluster.person import LONG, Manifest
 from tests.cluster.stage import DOMAIN, IDENTITY
-from tests.networkpolicy import Pod
 from troth.planning.children import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 SECOND = timedelta(seconds=1)
-NORTH, SOUTH, ANNEX = 1, 2, 3
-"""The namespaces by their number on the stage; the annex is governed for a while only."""
-PLACES = (("web", NORTH), ("payments", SOUTH), ("ledger", SOUTH), ("reports", ANNEX))
 STEPS = 20
 """How many times the propagation a root's replacement may take, though each operator waits anew."""
-
-
-def pods(namespaces: list[str]) -> list[Pod]:
-    """One pod of each identity, and a stranger in each namespace."""
-    named = [(namespaces[number], name) for name, number in PLACES]
-    strangers = [(name, "stranger") for name in namespaces[NORTH:]]
-    return [
-        Pod(namespace, {"app": app}, f"10.0.0.{number}")
-        for number, (namespace, app) in enumerate([*named, *strangers], start=1)
-    ]
 
 
 def declared(play: Play, *, changed: bool = False, tokens: bool = False) -> list[Manifest]:

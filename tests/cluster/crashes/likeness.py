@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, p
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.cluster.person import Manifest
-from troth.pki.jwk import key_fingerprint, key_id
+from troth.pki.jwk import key_fingerprint, public_jwk
+from troth.world.broker_secrets import digest
 from troth.world.observe import (
     BUNDLE,
     BUNDLE_MAP,
@@ -30,9 +31,12 @@ from troth.world.observe import (
     PEERS,
     TRUSTSTORE,
     VIEW,
+    WEBHOOK_KEYS,
     keystore_digest,
 )
 from troth.world.signing_keys import GATEWAYS, ISSUERS
+from troth.world.webhook_secrets import DOCUMENT, is_generated
+from troth.world.webhook_secrets import fingerprint as webhook_fingerprint
 
 Drawn = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
@@ -57,13 +61,14 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def token_key(data: dict[str, bytes]) -> str | None:
-    """Return the kid of the key that signs tokens in a Secret, if one does."""
-    if ISSUERS.active not in data:
-        return None
-    key = load_pem_private_key(data[ISSUERS.active], None).public_key()
-    assert isinstance(key, ec.EllipticCurvePublicKey)
-    return key_id(key)
+def token_key(data: dict[str, bytes]) -> dict[str, str] | None:
+    """Return the public half of the key that signs tokens in a Secret, if one does."""
+    for slots in (ISSUERS, GATEWAYS):
+        if slots.active in data:
+            key = load_pem_private_key(data[slots.active], None).public_key()
+            assert isinstance(key, ec.EllipticCurvePublicKey)
+            return public_jwk(key)
+    return None
 
 
 def draw(objects: Iterable[Manifest]) -> Drawn:
@@ -100,10 +105,18 @@ class _Likeness:
             return
         data = data_of(manifest)
         self.meaning[keystore_digest(data)] = f"the digest of {name_of(manifest)}"
-        kid = token_key(data)
-        if kid is not None:
-            for word in (kid, key_fingerprint(kid)):
-                self.meaning[word] = f"the key of {name_of(manifest)}"
+        jwk = token_key(data)
+        if jwk is not None:
+            self.meaning[key_fingerprint(jwk["kid"])] = f"the key of {name_of(manifest)}"
+            for word in ("kid", "x", "y"):
+                self.meaning[jwk[word]] = f"the {word} of the key of {name_of(manifest)}"
+        if is_generated(manifest):
+            for key, text in data.items():
+                whose = f"{key} of {name_of(manifest)}"
+                self.meaning[text.decode()] = whose
+                uid = manifest["metadata"]["uid"]
+                self.meaning[webhook_fingerprint(uid, text)] = f"the fingerprint of {whose}"
+        self.meaning[digest(data)] = f"the digest of all of {name_of(manifest)}"
         for key, pem in data.items():
             if key == "ca.crt":  # roots are called after the Secret that they are made in
                 continue
@@ -147,6 +160,8 @@ class _Likeness:
                 }
             case list():
                 return [self._told(each, generation) for each in value]
+            case str() if value.startswith("{"):
+                return self._told(json.loads(value), generation)
             case str():
                 return TIME.sub("(a time)", self.meaning.get(value, value))
         return value
@@ -158,7 +173,7 @@ class _Likeness:
                     yield key, self._chain(value)
                 case "key" | "pem", _:
                     yield key, self._owners(load_pem_private_key(value, None).public_key())
-                case _, name if name == PEERS:
+                case _, name if name in (PEERS, WEBHOOK_KEYS, DOCUMENT):
                     yield key, self._told(json.loads(value))
                 case _, name if name in (KEYSTORE, TRUSTSTORE):
                     yield key, self._store(value, data[PASSWORD])
@@ -171,7 +186,7 @@ class _Likeness:
                 case _, name if name == PASSWORD:
                     yield key, "a password"
                 case _:
-                    yield key, value
+                    yield key, self._told(value.decode())
 
     def _bundle(self, text: str) -> Any:
         """Return a SPIFFE bundle, or several, with keys and certificates by what they are."""

@@ -21,7 +21,7 @@ from tests.networkpolicy import Network, Pod, selects
 from tests.oracle import Opening, Place
 
 POLICY = "NetworkPolicy"
-DECLARED = ("Namespace", "TrustDomain", "ServiceIdentity")
+DECLARED = ("Namespace", "TrustDomain", "ServiceIdentity", "WebhookEndpoint")
 DIRECTIONS = ("Ingress", "Egress")
 PORTS: tuple[Opening, ...] = (
     *(("TCP", port) for port in (53, 443, 8443, 9443, 10_000)),

@@ -25,9 +25,10 @@ from tests.cluster.person import PATIENCE, Manifest
 from tests.cluster.stage import Stage
 from tests.cluster.witness import Sight, Witness
 from troth.world.facts import MANAGED_BY
+from troth.world.webhook_secrets import is_generated
 
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
-DECLARED = ("TrustDomain", "ServiceIdentity", "CredentialRotation")
+DECLARED = ("TrustDomain", "ServiceIdentity", "WebhookEndpoint", "CredentialRotation")
 CALM = 0.3
 """Seconds without a request after which nothing seems to be left to do. What comes later all the
 same is waited for, where it is known how the act ends, and counted in the next one.
@@ -48,7 +49,7 @@ class Outcome:
     """How often the operator met its fate."""
     drawn: Drawn
     certificates: dict[str, int]
-    """How many certificates, or keys that sign tokens, each Secret held in the course of it."""
+    """How many certificates, or keys that sign, each Secret held in the course of it."""
     faults: list[str]
     """What was open, at some moment, that was not declared."""
 
@@ -69,7 +70,7 @@ class Play:
     ground: Ground
     _heard: Counter[Witness] = field(default_factory=Counter)
     _held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """By their fingerprints, the certificates and the key for tokens that each Secret holds."""
+    """The certificates, by their fingerprints, and the keys that each Secret holds."""
 
     async def act(
         self, act: "Act", doom: Doom = UNDOOMED, *, like: Outcome | None = None
@@ -136,9 +137,8 @@ class Play:
         return [sight for sight in new if self._is_here(sight.manifest)]
 
     def _hold(self, sight: Sight, course: dict[str, set[str]]) -> None:
-        name, data = name_of(sight.manifest), data_of(sight.manifest)
-        gone = sight.type == "DELETED"
-        self._held[name] = set() if gone else set(_certificates(data))
+        name, gone = name_of(sight.manifest), sight.type == "DELETED"
+        self._held[name] = set() if gone else set(_certificates(sight.manifest))
         course.setdefault(name, set()).update(self._held[name])
 
 
@@ -150,10 +150,13 @@ def told(call: Call) -> str:
     return f"{call.verb} {call.path}"
 
 
-def _certificates(data: dict[str, bytes]) -> Iterator[str]:
+def _certificates(secret: Manifest) -> Iterator[str]:
+    data = data_of(secret)
     for key, pem in data.items():
         if key.endswith(".crt") and not key.endswith("ca.crt"):
             yield from map(fingerprint, certificates_in(pem))
-    kid = token_key(data)
-    if kid is not None:
-        yield kid
+    jwk = token_key(data)
+    if jwk is not None:
+        yield jwk["kid"]
+    if is_generated(secret):
+        yield from (text.decode() for text in data.values())

@@ -1,7 +1,8 @@
 """The operator dies after every write in turn, and nobody can tell afterwards.
 
 People create a trust domain with identities, change them, have a certificate and the root
-replaced, and delete: a few acts, told in `acts`. Each is played undisturbed, and then again and
+replaced, and delete; and so with the endpoints of webhooks: a few acts, told in `acts` and in
+`hook_acts`. Each is played undisturbed, and then again and
 again with the operator killed after its write 1, 2, 3 and so on, until there is no such write.
 Every time it must end as it did undisturbed; no Secret may have held more certificates in the
 course of it, so that nothing was issued in place of what was good, and no rotation decided twice;
@@ -23,20 +24,30 @@ from hypothesis import settings
 from structlog.typing import EventDict
 
 from sandbox.processes import Tether
-from tests.cluster.crashes import acts
+from tests.cluster.crashes import acts, hook_acts
 from tests.cluster.crashes.fates import Doom, Fate, FatefulPath
 from tests.cluster.crashes.lives import Life, Program, Task
 from tests.cluster.crashes.openings import Ground
+from tests.cluster.crashes.places import pods
 from tests.cluster.crashes.play import Act, Outcome, Play
 from tests.cluster.stage import Stage
 from tests.cluster.witness import Witness
 
-WATCHED = ("Namespace", "TrustDomain", "ServiceIdentity", "NetworkPolicy", "Secret")
+WATCHED = (
+    *("Namespace", "TrustDomain", "ServiceIdentity", "WebhookEndpoint"),
+    *("NetworkPolicy", "Secret"),
+)
 ROUNDS = {
     "changed and changed back": (acts.change, acts.change_back),
     "certificate rotated": (acts.rotate_leaf,),
     "root rotated": (acts.rotate_root,),
     "tokens begun and ended": (acts.begin_tokens, acts.rotate_keys, acts.end_tokens),
+    "webhooks": (
+        hook_acts.declare_hooks,
+        hook_acts.change_hooks,
+        hook_acts.rotate_hook,
+        hook_acts.delete_hooks,
+    ),
     "created and deleted": (acts.create, acts.delete_identity, acts.delete_domain, acts.clear),
 }
 """Acts that end where they began, so that they can be played again."""
@@ -46,6 +57,7 @@ STRIDES = {
     "changed and changed back": 5,
     "root rotated": 12,
     "tokens begun and ended": 17,
+    "webhooks": 9,
     "created and deleted": 6,
 }
 """Of how many writes one is taken by `make test`."""
@@ -89,7 +101,7 @@ async def playing(stage: Stage, directory: Path, *, program: bool) -> AsyncItera
         ]
         for label in (None, None, "nobody"):
             await stage.namespace(label)
-        ground = Ground(stage.clock.now(), acts.pods(stage.namespaces))
+        ground = Ground(stage.clock.now(), pods(stage.namespaces))
         yield Play(stage, path, life, witnesses, ground)
 
 
