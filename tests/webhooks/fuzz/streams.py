@@ -71,14 +71,15 @@ def connection(data: bytes) -> None:
 
 async def _hear(said: bytes, length: int, taken: list[Request]) -> None:
     async def take(scope: Scope, receive: Receive, send: Send) -> None:
-        headers, body, more = list(scope["headers"]), b"", True
+        # llhttp leaves the whitespace after a value, which is none of it (RFC 9110 section 5.5)
+        headers = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
+        body, more = b"", True
         while more:
             message = await receive()
             if message["type"] != "http.request":
                 return
             body, more = body + message.get("body", b""), message.get("more_body", False)
-        query = scope["query_string"]
-        target = scope["raw_path"] + (b"?" + query if query else b"")
+        target = _target(scope["raw_path"], scope["query_string"])
         taken.append((scope["method"].encode(), target, headers, body))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -99,6 +100,11 @@ async def _hear(said: bytes, length: int, taken: list[Request]) -> None:
         await asyncio.sleep(0)
 
 
+def _target(path: bytes, query: bytes) -> bytes:
+    """As ASGI tells of it, where a query that is empty is none."""
+    return path + b"?" + query if query else path
+
+
 def _by_h11(said: bytes) -> list[Request]:
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     if said:  # nothing would say that the connection has ended
@@ -113,7 +119,8 @@ def _by_h11(said: bytes) -> list[Request]:
                 case h11.Data():
                     body += event.data
                 case h11.EndOfMessage():
-                    found.append((head.method, head.target, list(head.headers), body))
+                    path, _, query = head.target.partition(b"?")
+                    found.append((head.method, _target(path, query), list(head.headers), body))
                     reader.send(h11.Response(status_code=204, headers=[]))
                     reader.send(h11.EndOfMessage())
                     reader.start_next_cycle()
