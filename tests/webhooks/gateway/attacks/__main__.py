@@ -28,7 +28,7 @@ async def _of_bytes() -> AsyncIterator[list[str]]:
 
 async def main() -> None:
     """Print both."""
-    deliveries = table(of_deliveries.TITLES, [row async for row in _of_deliveries()])
+    deliveries = table(of_deliveries.ATTACKS.titles, [row async for row in _of_deliveries()])
     of_those_signed = table(of_bytes.TITLES, [row async for row in _of_bytes()])
     sys.stdout.write(f"{deliveries}\n\n{of_those_signed}\n")
 

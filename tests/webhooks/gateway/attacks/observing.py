@@ -72,6 +72,23 @@ class Attack:
     setting: Setting
 
 
+class Attacks(dict[str, Attack]):
+    """Attacks by their names, in the table's order."""
+
+    titles = ("attack", "answers", "reason", "reached")
+
+    def enter(
+        self, name: str, setting: Setting | None = None, **fixed: Any
+    ) -> Callable[[Act], Act]:
+        """Enter into the table what is done, and to which gateway."""
+
+        def entered(act: Act) -> Act:
+            self[name] = Attack(name, act, setting or (lambda _stack, _tmp: fixed))
+            return act
+
+        return entered
+
+
 async def observed(attack: Attack, tmp: Path) -> list[str]:
     """Try it on a gateway of its own: its row of the table."""
     refused: list[str] = []

@@ -31,14 +31,14 @@ async def by_itself() -> AsyncIterator[int]:
 
 
 def test_the_guide_has_each_attack_once() -> None:
-    assert list(told(of_deliveries.TITLES)) == list(of_deliveries.ATTACKS)
+    assert list(told(of_deliveries.ATTACKS.titles)) == list(of_deliveries.ATTACKS)
     assert list(told(of_bytes.TITLES)) == list(of_bytes.ATTACKS)
 
 
 @pytest.mark.parametrize("name", of_deliveries.ATTACKS)
 async def test_what_an_attack_comes_to_is_what_the_guide_says(name: str, tmp_path: Path) -> None:
     seen = await observed(of_deliveries.ATTACKS[name], tmp_path)
-    assert seen == told(of_deliveries.TITLES)[name]
+    assert seen == told(of_deliveries.ATTACKS.titles)[name]
 
 
 @pytest.mark.parametrize("name", of_bytes.ATTACKS)
