@@ -1,21 +1,17 @@
 """The webhooks' gateway on a real API server: its rights, what it follows and outlives."""
 
 import base64
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from sandbox.control_plane import free_port
 from sandbox.faults import FaultyPath
-from sandbox.processes import Tether, tail
+from sandbox.processes import Tether
+from tests.cluster.gateway import Process
 from tests.cluster.person import Manifest, until
-from tests.cluster.process import SOURCE
 from tests.cluster.stage import CHART, Stage
 from tests.pki import builders as pki
 from tests.webhooks.gateway.attacks import scene
@@ -73,47 +69,19 @@ def setting(stage: Stage) -> Setting:
     return Setting(stage, namespace, kubeconfig)
 
 
-class Gateway:
-    """`troth gateway` as a process of its own. It ends with the tether, however the test does."""
+class Gateway(Process):
+    """A gateway that is asked for what a test has written."""
 
     def __init__(self, tether: Tether, setting: Setting, kubeconfig: Path) -> None:
-        self._tether = tether
-        self._log = tether.directory / "gateway.log"
-        self._health, self.port = free_port(), free_port()
         nothing = tether.directory / "nothing"
-        tether.start(
+        super().__init__(
+            tether,
             "gateway",
-            [
-                *(sys.executable, "-m", "troth.cli", "gateway", f"--kubeconfig={kubeconfig}"),
-                *(f"--namespace={setting.namespace}", f"--identity-name={GATEWAY}"),
-                *(f"--identity={nothing}", f"--bundle={nothing}", "--single-replica"),
-                *(f"--listen=127.0.0.1:{self.port}", "--log-format=json"),
-                f"--health-listen=127.0.0.1:{self._health}",
-            ],
-            log=self._log,
-            env=os.environ | {"PYTHONPATH": str(SOURCE), "NO_COLOR": "1"},
+            kubeconfig,
+            *(f"--namespace={setting.namespace}", f"--identity-name={GATEWAY}"),
+            *(f"--identity={nothing}", f"--bundle={nothing}", "--single-replica"),
+            "--log-format=json",
         )
-
-    @property
-    def output(self) -> str:
-        return self._log.read_text()
-
-    async def ready(self) -> None:
-        await until(lambda: self._page("readyz"), lambda text: text == "ok\n")
-
-    async def unready(self) -> None:
-        await until(lambda: self._page("readyz"), lambda text: text == "syncing\n")
-
-    async def _page(self, page: str) -> str:
-        assert self._tether.poll("gateway") is None, tail(self._log)
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self._health}/{page}") as response,
-            ):
-                return await response.text()
-        except aiohttp.ClientError:
-            return ""
 
     async def answers(self, status: int, name: str = "orders") -> None:
         """Wait until a delivery to an endpoint, signed as it was at first, is answered so."""

@@ -14,7 +14,7 @@ from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.nats.stage import Stage as Account
 from tests.cluster.brokers.market import Market
 from tests.cluster.stage import Stage
-from tests.leaks import acts, broker_acts, token_acts
+from tests.leaks import acts, broker_acts, hooks, token_acts, webhook_acts, webhook_faults
 from tests.leaks.recording import LAST_APPLIED
 from tests.leaks.run import CONSOLE, JSON, Run, listened_to
 
@@ -107,3 +107,55 @@ async def test_no_credential_of_a_broker_is_in_anything_that_is_shown(
             assert told in run.log(CONSOLE)
         leaks = run.leaks()
         assert not leaks, "\n".join(map(str, leaks))
+
+
+@pytest.mark.timeout(600)  # a gateway reports once a minute which keys were used
+async def test_no_secret_of_a_webhook_is_in_anything_that_is_shown(
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Keys of senders, of gateways and of their store; signatures, bodies, and tokens."""
+    caplog.set_level("DEBUG")
+    async with listened_to(stage, tmp_path, monkeypatch) as run:
+        await run.start(CONSOLE).leads()
+        async with hooks.opened(run) as opened:
+            await webhook_acts.endpoints_are_declared(opened)
+            await webhook_acts.deliveries_come(opened)
+            await webhook_acts.people_debug(opened)
+            await asyncio.gather(
+                webhook_acts.a_secret_is_replaced(opened),
+                webhook_acts.deliveries_are_refused(opened),
+            )
+            await webhook_acts.the_target_fails(opened)
+            await webhook_acts.the_store_goes_away(opened)
+            await webhook_faults.configurations_are_malformed(opened)
+            await webhook_faults.keys_are_mislaid(opened)
+            await webhook_faults.refusals_quote(opened)
+            await webhook_faults.gateways_are_started_wrongly(opened)
+            await webhook_acts.everything_goes(opened)
+            await webhook_faults.a_watch_makes_no_sense(opened)
+            await run.scrape(CONSOLE)
+            await run.recording.complete()
+            opened.write_down()
+        webhooks_have_been_through_it_all(run, opened)
+        run.shown += [("the log of the target", line) for line in caplog.messages]
+        search = run.secrets()
+        opened.tell(search)
+        leaks = run.leaks(search)
+        assert not leaks, "\n".join(map(str, leaks))
+
+
+def webhooks_have_been_through_it_all(run: Run, opened: hooks.Hooks) -> None:
+    """Nothing of the above was spared the gateways either: their logs tell of each."""
+    said = "\n".join(text for where, text in run.shown if "of the log of gateway" in where)
+    for told in (
+        *("done-already", "signature-wrong", "signature-missing", "timestamp-too-old", "too-long"),
+        *("target-refused", "store-unavailable", "marks owed", "unreadable", "key.pem is no key"),
+        *("reading failed", "cannot be read", "cannot be used", "Traceback"),
+    ):
+        assert told in said, f"{told} is in no log of a gateway"
+    assert opened.target.tokens
+    reports = run.recording.of("ConfigMap", opened.gates)
+    assert any("k2" in str(each.get("data")) for each in reports)

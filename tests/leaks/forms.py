@@ -35,7 +35,8 @@ def in_base64(value: bytes) -> set[str]:
 
 def forms(value: bytes) -> Iterator[str]:
     """Yield bytes as text, base64, hexadecimal, escapes and numbers, each line for itself."""
-    for text in (value.decode("utf-8", "ignore"), repr(value)[2:-1]):
+    escaped = repr(value)[2:-1]
+    for text in (value.decode("utf-8", "ignore"), escaped, escaped.replace("\\", r"\\")):
         yield from (line for line in text.splitlines() if not line.startswith("-----"))
     for shift in range(3):
         yield from _base64(value, shift)

@@ -15,14 +15,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.leaks import forms
 from troth.pki.keys import PrivateKey
+from troth.webhooks.endpoint import DOCUMENT
 from troth.world.broker_secrets import PUBLIC, STATE
-from troth.world.observe import VIEW, VIEW_STATE
+from troth.world.observe import VIEW, VIEW_STATE, WEBHOOK_KEYS
 
 FOR_EVERYBODY = {
     *("tls.crt", "ca.crt", "identity.json"),
     *("next.crt", "next-ca.crt", "retiring.crt", "retiring-ca.crt"),
     *("retiring.jwk", "bundle.json", VIEW, VIEW_STATE, "current.made", "next.made"),
     *PUBLIC,
+    *(DOCUMENT, WEBHOOK_KEYS, "key.made"),
     *(STATE, "username", "sasl.mechanism"),
     *("sasl.jaas.config", "client.properties", "java.properties"),  # their password is known
 }
@@ -33,6 +35,8 @@ SHORTEST = 12
 """Characters; what is shorter would be found by chance."""
 ARMOUR = b"PRIVATE KEY-----"
 NATS = b"BEGIN NATS USER JWT"
+_CODED = re.compile(rb"(?:whsec_|whsk_|hmac-sha256:)((?:[A-Za-z0-9+/]{4})+)")
+"""A secret of webhooks that is base64 of the key itself, perhaps cut short; its whole quanta."""
 _BLOCK = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*-----", re.DOTALL)
 
 
@@ -81,6 +85,8 @@ class Search:
         if len(text) < forms.WINDOW:
             self._short[text] = name
         self._add(name, forms.pieces(value.strip()) - forms.framing())
+        if coded := _CODED.match(value.strip()):
+            self._add(name, forms.pieces(base64.b64decode(coded[1])))
 
     def keep_secret(self, secret: Mapping[str, Any]) -> None:
         """Know everything in a Secret that is not for everybody."""

@@ -100,6 +100,9 @@ TOKEN = ".".join(
 )
 MADE = by_hand("root")
 KEYSTORE = pkcs12_keystore(MADE.key, MADE.pem, [], PASSWORD)
+WEBHOOK = bytes(range(7, 39))
+CODED = base64.b64encode(WEBHOOK).decode()
+STORE = "valkey://:0123456789abcdef0123@replay-store:6379/0"
 FORBIDDEN = {
     "a key": private_key_pem(KEYS[KeyAlgorithm.ECDSA_P256]).decode(),
     "the middle of a key": base64.b64encode(der(KEYS[KeyAlgorithm.RSA_2048])).decode()[800:840],
@@ -115,6 +118,13 @@ FORBIDDEN = {
     "a key with a passphrase": KEYS[KeyAlgorithm.ED25519]
     .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     .decode(),
+    "a webhook's secret": f"whsec_{CODED}",
+    "a part of a webhook's secret": CODED[20:40],
+    "the key that a webhook's secret stands for": str(WEBHOOK),
+    "the same in hexadecimal": WEBHOOK.hex(),
+    "a key of HTTP signatures": WEBHOOK[::-1].hex(),
+    "the address of a replay store": STORE,
+    "the password of a replay store": STORE[10:30],
 }
 
 
@@ -131,6 +141,10 @@ def knowing() -> Search:
         "keystore.p12": KEYSTORE,
         "broken.key": FORBIDDEN["what is no key"].encode(),
         "tls.crt": MADE.pem + FORBIDDEN["a key with a passphrase"].encode(),
+        "key.k1": FORBIDDEN["a webhook's secret"].encode(),
+        "key.k2": b"hmac-sha256:" + base64.b64encode(WEBHOOK[::-1]),
+        "endpoint.json": b'{"path": "/shop/orders", "endpoint": "shop/orders"}',
+        "url": STORE.encode(),
     }
     encoded = {name: base64.b64encode(value).decode() for name, value in values.items()}
     metadata = {"name": "payments-identity", "namespace": "shop"}
@@ -201,6 +215,11 @@ def test_what_is_public_of_a_key_is_not_found(algorithm: KeyAlgorithm) -> None:
     ):
         assert knowing().found("a ConfigMap", text) == []
         assert of_one(algorithm).found("a ConfigMap", text) == []
+
+
+def test_what_a_gateway_is_told_of_an_endpoint_is_not_found() -> None:
+    told = 'endpoint read secret=shop.orders "path": "/shop/orders", "endpoint": "shop/orders"'
+    assert knowing().found("the log", told) == []
 
 
 def test_what_kubectl_keeps_in_a_persons_secret_is_the_persons_and_in_troths_it_is_found() -> None:
