@@ -179,16 +179,19 @@ def _memory(stage: "_Stage", deliveries: int) -> Report:
     """Watch the memory of a gateway whose store's window passes several times."""
     window = deliveries // WINDOWS
     (stage.directory / WINDOW).write_text(str(window))
-    held: list[float] = []
     with stage.running(Side.AGEING, Post()) as found:
-        held.append(resident(found.pid))
-        for taken in range(0, deliveries, DELIVERIES):
+        held = [resident(found.pid)]
+        for _ in range(deliveries // DELIVERIES):
             found.take()
-            if taken >= deliveries // 2:
-                held.append(resident(found.pid))
-    full = max(held[1:4])
+            held.append(resident(found.pid))
+    half, tenth = len(held) // 2, len(held) // 10
+    full = max(held[half : half + 3])
     figures = [
         Figure("at the start", held[0], "MB"),
+        *(
+            Figure(f"after {part * tenth * DELIVERIES:,}", held[part * tenth], "MB")
+            for part in range(1, 11)
+        ),
         Figure(f"half way, with a full window of {window:,} deliveries", full, "MB"),
         Figure("more at the end", max(held[-3:]) - full, "MB", FLAT * full),
     ]
