@@ -3,7 +3,7 @@
 Each side is a process on one core; the sender, and whatever else there is, are on another. Sides
 take turns. Verification is all that the gateway does until it has the replay store's word and after
 it has the target's: the head, the body, the signature, the claim and the mark, the line in the log
-and the metrics; its target answers at once, and no token is signed.
+and the metrics; its target answers in the next turn of the event loop, and no token is signed.
 """
 
 import json
