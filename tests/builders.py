@@ -474,16 +474,22 @@ class Cluster:
 
     def visit(self, key: Key) -> Plan:
         """Carry one plan out, write the status, and return the plan that holds then."""
-        for step in needed(self.plan(key), self.world):
-            self.carry_out(step)
-        return self.report(key)
-
-    def report(self, key: Key) -> Plan:
-        """Write a resource's status as planning has it; return the plan that holds then."""
         made = self.plan(key)
+        steps = needed(made, self.world)
+        for step in steps:
+            self.carry_out(step)
+        return self.report(key, None if steps else made)
+
+    def report(self, key: Key, made: Plan | None = None) -> Plan:
+        """Write a resource's status as planning has it; return the plan that holds then.
+
+        `made` is a plan of before, if nothing has changed since.
+        """
+        made = made or self.plan(key)
         stored = self.objects.get((key.kind, key.ref))
-        if stored is not None and made.status is not None and made.status != made.previous_status:
-            self.put({**stored, "status": copy.deepcopy(dict(made.status))})
+        if stored is None or made.status is None or made.status == made.previous_status:
+            return made
+        self.put({**stored, "status": copy.deepcopy(dict(made.status))})
         return self.plan(key)
 
     def settle(self) -> "Cluster":

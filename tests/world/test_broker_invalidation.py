@@ -4,7 +4,6 @@ Everything said of every identity, policy and broker is compared before and afte
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -18,12 +17,13 @@ from tests.strategies import DOMAINS, NAMESPACES, fewer, half, often, sometimes
 from tests.trust import test_topics_property as declared
 from tests.trust.test_topics_property import BROKERS, POLICIES, Wish, wishes
 from tests.world.test_invalidation import broken, tampered
+from tests.world.watching import Watch
 from troth.planning.broker_grants import policy_rules
 from troth.reconcile.execute import needed
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.broker_facts import Ledger
-from troth.world.keys import Key, Keys, broker_key, identity_key, policy_key
+from troth.world.keys import Key, broker_key, identity_key, policy_key
 from troth.world.ledger import ledger_manifest, ledger_ref
 
 NAMES = (*declared.NAMES, *BROKERS)
@@ -36,18 +36,11 @@ EVERYBODY: list[Key] = [
 
 
 def everything_said(cluster: Cluster) -> dict[Key, Any]:
-    return {key: said(cluster, key) for key in EVERYBODY}
-
-
-def watched(cluster: Cluster, told: str, change: Callable[..., Keys], *what: Any) -> None:
-    """Make a change and hold the world to its word."""
-    before = everything_said(cluster)
-    named = change(*what)
-    after = everything_said(cluster)
-    forgotten = [str(key) for key in EVERYBODY if before[key] != after[key] and key not in named]
-    assert not forgotten, f"{told}: {forgotten}"
+    told = {key: said(cluster, key) for key in EVERYBODY}
     cluster.world.judged.clear()
-    assert everything_said(cluster) == after, f"{told}: a grant is not judged anew"
+    anew = {key: said(cluster, key) for key in EVERYBODY}
+    assert told == anew, "a grant is not judged anew"
+    return told
 
 
 def leaving(manifest: Manifest) -> Manifest:
@@ -182,47 +175,50 @@ def changes(agreed: list[Wish]) -> st.SearchStrategy[Manifest]:
 def test_everybody_of_whom_something_else_is_said_is_named(
     agreed: list[Wish], data: st.DataObject
 ) -> None:
-    cluster = agreeing(agreed)
+    watch = Watch(agreeing(agreed), everything_said)
     for _ in range(data.draw(st.integers(1, 8))):
-        _change(cluster, agreed, data)
+        _change(watch, agreed, data)
 
 
 SPOILT = ("MessageBroker", "TopicPolicy")
 CHANGES = ("put", "put", "put", "spoil", "spoil", "drop", "drop", "visit", "ledger", "hand")
 
 
-def _change(cluster: Cluster, agreed: list[Wish], data: st.DataObject) -> None:
+def _change(watch: Watch, agreed: list[Wish], data: st.DataObject) -> None:
+    cluster = watch.cluster
     match data.draw(st.sampled_from(CHANGES)):
         case "put":
             made = data.draw(changes(agreed))
-            watched(cluster, f"put {_name(made)}", cluster.put, made)
+            watch(f"put {_name(made)}", cluster.put, made)
         case "spoil":
             there = sorted(place for place in cluster.objects if place[0] in SPOILT)
             place = data.draw(st.sampled_from(there))
             made = data.draw(st.sampled_from((broken, leaving)))(cluster.objects[place])
-            watched(cluster, f"spoil {place}", cluster.put, made)
+            watch(f"spoil {place}", cluster.put, made)
         case "visit":
-            _visit(cluster, data.draw(st.sampled_from(EVERYBODY)))
+            _visit(watch, data.draw(st.sampled_from(EVERYBODY)))
         case "drop":
             place = data.draw(st.sampled_from(sorted(cluster.objects)))
-            watched(cluster, f"drop {place}", cluster.drop, *place)
+            watch(f"drop {place}", cluster.drop, *place)
         case "ledger":
-            _keep_ledger(cluster, data)
+            _keep_ledger(watch, data)
         case _:
-            _touch(cluster, data)
+            _touch(watch, data)
 
 
-def _visit(cluster: Cluster, key: Key) -> None:
+def _visit(watch: Watch, key: Key) -> None:
+    cluster = watch.cluster
     if key.kind == "MessageBroker":
-        watched(cluster, f"network of {key}", lambda: kept_up(cluster, key.ref) | {key})
+        watch(f"network of {key}", lambda: kept_up(cluster, key.ref) | {key})
     if key.kind == "ServiceIdentity":
         for step in needed(cluster.plan(key), cluster.world):
             told = f"{type(step).__name__} for {key}"
-            watched(cluster, told, lambda step=step: cluster.carry_out(step) | {key})
+            watch(told, lambda step=step: cluster.carry_out(step) | {key})
 
 
-def _keep_ledger(cluster: Cluster, data: st.DataObject) -> None:
+def _keep_ledger(watch: Watch, data: st.DataObject) -> None:
     """A broker's ledger says that rules of a policy were made, retained or not; or it is lost."""
+    cluster = watch.cluster
     known = cluster.world.brokers
     brokers = [*known.messaging.brokers.values(), *known.leaving_brokers.values()]
     if not brokers:
@@ -237,23 +233,24 @@ def _keep_ledger(cluster: Cluster, data: st.DataObject) -> None:
     if data.draw(sometimes):
         made["binaryData"] = {}
     if data.draw(often):
-        watched(cluster, f"ledger of {broker.ref}", cluster.put, made)
+        watch(f"ledger of {broker.ref}", cluster.put, made)
     else:
         place = "ConfigMap", ledger_ref(OWN, broker.ref)
-        watched(cluster, f"ledger of {broker.ref} is lost", cluster.drop, *place)
+        watch(f"ledger of {broker.ref} is lost", cluster.drop, *place)
 
 
-def _touch(cluster: Cluster, data: st.DataObject) -> None:
+def _touch(watch: Watch, data: st.DataObject) -> None:
+    cluster = watch.cluster
     there = sorted(place for place in cluster.objects if place[0] == "NetworkPolicy")
     if not there:
         return
     place = data.draw(st.sampled_from(there))
     how = data.draw(st.sampled_from(("content", "other owner", "no owner", "not ours")))
     if how == "not ours":  # the informer's label selector makes a deletion of it
-        watched(cluster, f"{place}: labels taken off", cluster.drop, *place)
+        watch(f"{place}: labels taken off", cluster.drop, *place)
     else:
         changed = tampered(cluster.objects[place], how)
-        watched(cluster, f"{place}: {how}", cluster.put, changed)
+        watch(f"{place}: {how}", cluster.put, changed)
 
 
 def _name(manifest: Manifest) -> str:

@@ -5,8 +5,6 @@ without ever leaving a stale policy or certificate behind.
 """
 
 import copy
-from collections.abc import Callable
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +24,7 @@ from tests.strategies import (
     sometimes,
     wishes,
 )
+from tests.world.watching import Watch
 from troth.planning.plan import Plan, Step
 from troth.planning.planner import plan
 from troth.reconcile.execute import needed
@@ -51,15 +50,6 @@ def plans(cluster: Cluster) -> dict[Key, Plan]:
     anew = [plan(view_key(name), cluster.world, cluster.now) for name in DOMAINS]
     assert used_again == anew, "what was worked out before is used where it does not hold any more"
     return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
-
-
-def watched(cluster: Cluster, told: str, change: Callable[..., Keys], *what: Any) -> None:
-    """Make a change and hold the world to its word."""
-    before = plans(cluster)
-    named = change(*what)
-    after = plans(cluster)
-    forgotten = [str(key) for key in EVERYBODY if before[key] != after[key] and key not in named]
-    assert not forgotten, f"{told}: {forgotten}"
 
 
 def broken(manifest: Manifest) -> Manifest:
@@ -194,13 +184,14 @@ def test_everybody_whose_plan_changes_is_named(
     manifests: list[Manifest], data: st.DataObject
 ) -> None:
     cluster = Cluster()
+    watch = Watch(cluster, plans)
     for name in DOMAINS:  # whose views then follow everything that is declared
         key = builders.token_key()
         cluster.put(
             builders.tokens_secret(name, current_key=key, current_made=b"x", bundle_json=b"{}")
         )
     for manifest in manifests:
-        watched(cluster, f"put {_name(manifest)}", cluster.put, manifest)
+        watch(f"put {_name(manifest)}", cluster.put, manifest)
     for _ in range(data.draw(st.integers(1, 14))):
         what = data.draw(
             st.sampled_from(("visit", "visit", "visit", "put", "edit", "edit", "drop", "hand"))
@@ -209,34 +200,36 @@ def test_everybody_whose_plan_changes_is_named(
             case "visit":
                 keys = [*cluster.keys(), *cluster.views()]
                 if keys:
-                    _visit(cluster, data.draw(st.sampled_from(keys)))
+                    _visit(watch, data.draw(st.sampled_from(keys)))
             case "put":
                 manifest = data.draw(declarations)
-                watched(cluster, f"put {_name(manifest)}", cluster.put, manifest)
+                watch(f"put {_name(manifest)}", cluster.put, manifest)
             case "edit":
-                _edit(cluster, data)
+                _edit(watch, data)
             case "drop":
                 place = data.draw(st.sampled_from(sorted(cluster.objects)))
-                watched(cluster, f"drop {place}", cluster.drop, *place)
+                watch(f"drop {place}", cluster.drop, *place)
             case _:
-                _touch(cluster, data)
+                _touch(watch, data)
 
 
-def _visit(cluster: Cluster, key: Key) -> None:
+def _visit(watch: Watch, key: Key) -> None:
+    cluster = watch.cluster
     for step in needed(cluster.plan(key), cluster.world):
-        watched(cluster, f"{type(step).__name__} for {key}", _carried_out, cluster, key, step)
+        watch(f"{type(step).__name__} for {key}", _carried_out, cluster, key, step)
     stored, made = cluster.objects.get((key.kind, key.ref)), cluster.plan(key)
     if stored is not None and made.status is not None:
         reported = {**stored, "status": dict(made.status)}
-        watched(cluster, f"status of {key}", cluster.put, reported)
+        watch(f"status of {key}", cluster.put, reported)
 
 
 def _carried_out(cluster: Cluster, key: Key, step: Step) -> Keys:
     return cluster.carry_out(step) | {key}  # the engine plans a key itself again after its steps
 
 
-def _edit(cluster: Cluster, data: st.DataObject) -> None:
+def _edit(watch: Watch, data: st.DataObject) -> None:
     """Change some fields of an identity, and leave the rest of it as it is."""
+    cluster = watch.cluster
     there = sorted(place for place in cluster.objects if place[0] == "ServiceIdentity")
     if not there:
         return
@@ -246,10 +239,11 @@ def _edit(cluster: Cluster, data: st.DataObject) -> None:
     for field in data.draw(st.sets(st.sampled_from(sorted({*other["spec"], "accepts", "calls"})))):
         changed["spec"].pop(field, None)
         changed["spec"] |= {field: other["spec"][field]} if field in other["spec"] else {}
-    watched(cluster, f"edit {place[1]}", cluster.put, changed)
+    watch(f"edit {place[1]}", cluster.put, changed)
 
 
-def _touch(cluster: Cluster, data: st.DataObject) -> None:
+def _touch(watch: Watch, data: st.DataObject) -> None:
+    cluster = watch.cluster
     children = sorted(
         place
         for place, each in cluster.objects.items()
@@ -264,9 +258,9 @@ def _touch(cluster: Cluster, data: st.DataObject) -> None:
     changed = tampered(cluster.objects[place], how)
     if how == "not ours" and place[1].namespace != OWN:
         # the informer's label selector makes a deletion of it
-        watched(cluster, f"{place}: labels taken off", cluster.drop, *place)
+        watch(f"{place}: labels taken off", cluster.drop, *place)
     else:
-        watched(cluster, f"{place}: {how}", cluster.put, changed)
+        watch(f"{place}: {how}", cluster.put, changed)
 
 
 def _name(manifest: Manifest) -> str:

@@ -12,7 +12,8 @@ from tests import builders
 from tests.builders import Cluster, Manifest, identity
 from tests.strategies import sometimes
 from tests.workloads import budget, rolled, workload
-from tests.world.test_invalidation import watched
+from tests.world.test_invalidation import plans
+from tests.world.watching import Watch
 from troth.planning.rollouts import evidence_of
 from troth.reconcile.execute import needed
 from troth.resources.references import Ref
@@ -92,28 +93,30 @@ def some_workload(cluster: Cluster, data: st.DataObject) -> Manifest:
 @given(st.data())
 def test_everybody_who_waits_for_a_restart_is_named(data: st.DataObject) -> None:
     cluster = rotating()
+    watch = Watch(cluster, plans)
     for _ in range(data.draw(st.integers(4, 14))):
         match data.draw(st.sampled_from(("identity", "workload", "budget", "root", "go", "drop"))):
             case "identity":
-                watched(cluster, "identity", cluster.put, data.draw(some_identity()))
+                watch("identity", cluster.put, data.draw(some_identity()))
             case "workload":
-                watched(cluster, "workload", cluster.put, some_workload(cluster, data))
+                watch("workload", cluster.put, some_workload(cluster, data))
             case "budget":
                 namespace, name = data.draw(places)
                 allowed = data.draw(st.integers(0, 2))
                 made = budget(name, namespace, allowed=allowed)
-                watched(cluster, "budget", cluster.put, made)
+                watch("budget", cluster.put, made)
             case "root":
                 domain = data.draw(st.sampled_from(("red", "blue")))
                 made = authority(domain, prepared=data.draw(st.booleans()))
-                watched(cluster, "root", cluster.put, made)
+                watch("root", cluster.put, made)
             case "go":
                 cluster.world.uptime += data.draw(st.sampled_from((0, LONG)))
                 for key in cluster.keys():  # noqa: SIM118 - a method of its own
                     for step in needed(cluster.plan(key), cluster.world):
                         cluster.carry_out(step)
+                watch.look_anew()
             case _:
                 kept = ("Namespace", "TrustDomain")
                 there = sorted(place for place in cluster.objects if place[0] not in kept)
                 place = data.draw(st.sampled_from(there))
-                watched(cluster, f"drop {place}", cluster.drop, *place)
+                watch(f"drop {place}", cluster.drop, *place)

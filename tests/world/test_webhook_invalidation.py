@@ -4,7 +4,6 @@ Every endpoint, identity and rotation is planned before and after every change.
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -17,10 +16,11 @@ from tests.strategies import fewer, half, often, sometimes
 from tests.webhook_builders import INBOUND, ONE, TWO, endpoint, issued, keys, leading, report
 from tests.webhook_scene import GATEWAY, HOOKS, SERVED, accepts_gateway, gateway, scene, target
 from tests.world.test_invalidation import broken
+from tests.world.watching import Watch
 from troth.planning.planner import plan
 from troth.reconcile.execute import needed
 from troth.resources.references import Ref
-from troth.world.keys import Key, Keys, domain_key, identity_key, webhook_key
+from troth.world.keys import Key, domain_key, identity_key, webhook_key
 from troth.world.rotations import rotation_key
 
 ENDPOINTS = ("stripe-charges", "second", "a.b")
@@ -38,15 +38,6 @@ EVERYBODY: list[Key] = [
 
 def everything_said(cluster: Cluster) -> dict[Key, Any]:
     return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
-
-
-def watched(cluster: Cluster, told: str, change: Callable[..., Keys], *what: Any) -> None:
-    """Make a change and hold the world to its word."""
-    before = everything_said(cluster)
-    named = change(*what)
-    after = everything_said(cluster)
-    forgotten = [str(key) for key in EVERYBODY if before[key] != after[key] and key not in named]
-    assert not forgotten, f"{told}: {forgotten}"
 
 
 names = st.sampled_from(ENDPOINTS)
@@ -144,32 +135,36 @@ anything = st.one_of(
 def test_everybody_of_whom_something_else_is_said_is_named(data: st.DataObject) -> None:
     more = [gateway("edge", "edge"), issued("GitHub", name="second"), keys(a=ONE), leading()]
     cluster = Cluster.of(builders.authority_secret(), *scene(*more)).settle()
+    watch = Watch(cluster, everything_said)
     for _ in range(data.draw(st.integers(1, 8))):
-        _change(cluster, data)
+        _change(watch, data)
 
 
-def _change(cluster: Cluster, data: st.DataObject) -> None:
+def _change(watch: Watch, data: st.DataObject) -> None:
+    cluster = watch.cluster
     match data.draw(st.sampled_from(("put", "put", "put", "drop", "visit", "visit", "hand"))):
         case "put":
             made = data.draw(anything)
-            watched(cluster, f"put {made['kind']} {Ref.of(made)}", cluster.put, made)
+            watch(f"put {made['kind']} {Ref.of(made)}", cluster.put, made)
         case "drop":
             place = data.draw(st.sampled_from(sorted(cluster.objects)))
-            watched(cluster, f"drop {place}", cluster.drop, *place)
+            watch(f"drop {place}", cluster.drop, *place)
         case "visit":
-            _visit(cluster, data.draw(st.sampled_from(EVERYBODY)))
+            _visit(watch, data.draw(st.sampled_from(EVERYBODY)))
         case _:
-            _touch(cluster, data)
+            _touch(watch, data)
 
 
-def _visit(cluster: Cluster, key: Key) -> None:
+def _visit(watch: Watch, key: Key) -> None:
+    cluster = watch.cluster
     for step in needed(cluster.plan(key), cluster.world):
         told = f"{type(step).__name__} for {key}"
-        watched(cluster, told, lambda step=step: cluster.carry_out(step) | {key})
+        watch(told, lambda step=step: cluster.carry_out(step) | {key})
 
 
-def _touch(cluster: Cluster, data: st.DataObject) -> None:
+def _touch(watch: Watch, data: st.DataObject) -> None:
     """Somebody changes a Secret of Troth's by hand."""
+    cluster = watch.cluster
     there = [
         place
         for place, each in sorted(cluster.objects.items())
@@ -187,4 +182,4 @@ def _touch(cluster: Cluster, data: st.DataObject) -> None:
             touched["metadata"]["annotations"] = {}
         case _:
             touched["type"] = "Opaque"
-    watched(cluster, f"touch {Ref.of(touched)}", cluster.put, touched)
+    watch(f"touch {Ref.of(touched)}", cluster.put, touched)
