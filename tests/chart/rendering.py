@@ -1,6 +1,7 @@
 """The chart's objects, as helm makes them from its templates."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +60,21 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def template(*values: str) -> subprocess.CompletedProcess[str]:
+@cache
+def template(
+    *values: str, release: str = "troth", namespace: str = NAMESPACE
+) -> subprocess.CompletedProcess[str]:
     """helm template with these values; it asks no cluster, so it is told a version."""
     settings = [part for value in values for part in ("--set", value)]
-    where = ("--namespace", NAMESPACE, "--kube-version", "1.36.0")
-    return helm("template", "troth", str(CHART), *where, *settings)
+    where = ("--namespace", namespace, "--kube-version", "1.36.0")
+    return helm("template", release, str(CHART), *where, *settings)
 
 
-def rendered(*values: str) -> list[Manifest]:
-    done = template(*values)
+def rendered(*values: str, release: str = "troth", namespace: str = NAMESPACE) -> list[Manifest]:
+    """The objects themselves, as new ones each time: tests change them."""
+    done = template(*values, release=release, namespace=namespace)
     assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
 
 
 def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
