@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import yaml
+from kubernetes.aio.dynamic.resource import Resource
 
 from troth.cluster.api import RESOURCES
 from troth.resources.references import Ref
@@ -24,6 +25,32 @@ PATIENCE = 30.0
 LONG = 120.0
 """The same for what waits out a long backoff, or is the controller manager's to do."""
 NOT_FOUND = 404
+
+
+def _asked_for(group: str, kind: str, *, namespaced: bool = False) -> Resource:
+    return Resource(
+        prefix="apis" if group else "api",
+        group=group,
+        api_version="v1",
+        kind=kind,
+        name=f"{kind.lower()}s",
+        namespaced=namespaced,
+    )
+
+
+_RBAC = "rbac.authorization.k8s.io"
+KINDS = RESOURCES | {
+    each.kind: each
+    for each in (
+        _asked_for("", "ServiceAccount", namespaced=True),
+        _asked_for(_RBAC, "ClusterRole"),
+        _asked_for(_RBAC, "ClusterRoleBinding"),
+        _asked_for(_RBAC, "Role", namespaced=True),
+        _asked_for(_RBAC, "RoleBinding", namespaced=True),
+        _asked_for("authorization.k8s.io", "SubjectAccessReview"),
+    )
+}
+"""What Troth asks for, and what its chart has beside that."""
 
 
 def reached_by(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
@@ -112,6 +139,22 @@ class Person:
         except Refused as refusal:
             if refusal.status != NOT_FOUND:
                 raise
+
+    # Whom the API server knows
+
+    async def token(self, account: Ref) -> str:
+        """Return a token for a ServiceAccount, good for a day."""
+        body = {"spec": {"expirationSeconds": 24 * 3600}}
+        asked = await self._ask("POST", "ServiceAccount", account, body=body, subresource="token")
+        token: str = asked["status"]["token"]
+        return token
+
+    async def may(self, account: Ref, **what: str) -> bool:
+        """Whether a ServiceAccount has a right: verb, group, resource, and what else there is."""
+        user = f"system:serviceaccount:{account.namespace}:{account.name}"
+        body = {"spec": {"user": user, "resourceAttributes": what}}
+        answer = await self._ask("POST", "SubjectAccessReview", Ref("", ""), body=body)
+        return bool(answer["status"]["allowed"])
 
     # Looking
 
@@ -212,7 +255,7 @@ class Person:
         **parameters: str,
     ) -> Manifest:
         assert self._session
-        path = RESOURCES[kind].path(name=ref.name or None, namespace=ref.namespace or None)
+        path = KINDS[kind].path(name=ref.name or None, namespace=ref.namespace or None)
         subresource = parameters.pop("subresource", "")
         async with self._session.request(
             method,

@@ -14,10 +14,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
 from cryptography import x509
 
 from sandbox import Sandbox
+from sandbox.kubeconfig import write_kubeconfig
 from tests import builders
+from tests.cluster import chart
 from tests.cluster.person import LONG, Manifest, Person, until
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
@@ -29,7 +32,6 @@ from troth.reconcile.operator import Operator, Settings
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key
 
-CHART = Path(__file__).parents[2] / "charts" / "troth"
 QUICK = Timing(duration=4, renew_every=1, margin=1)
 READS, WATCHES = {"list", "get"}, {"watch"}
 DOMAIN = "TrustDomain"
@@ -155,14 +157,13 @@ class Stage:
     sandbox: Sandbox
     person: Person
     name: str
-    kubeconfig: Path
-    """The operator's, by the ServiceAccount that the chart made."""
     clock: MovableClock
     rollouts: bool = False
     """Whether the chart was installed with `rollouts.enabled`."""
     namespaces: list[str] = field(default_factory=list)
     domains: list[str] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
+    installed: list[Manifest] = field(default_factory=list)
 
     @property
     def own(self) -> str:
@@ -181,6 +182,29 @@ class Stage:
     @property
     def requests(self) -> Requests:
         return self.operator.requests
+
+    # What is installed
+
+    async def install(self, *values: str) -> None:
+        """Apply what the chart has with these values; it goes with the test."""
+        rollouts = f"rollouts.enabled={str(self.rollouts).lower()}"
+        self.installed = chart.objects(self.name, rollouts, *values)
+        await chart.install(self.person, self.installed)
+
+    async def kubeconfig_of(self, account: Ref) -> Path:
+        """Write a kubeconfig for a ServiceAccount."""
+        administrator = yaml.safe_load(self.sandbox.kubeconfig.read_text())
+        return write_kubeconfig(
+            self.sandbox.directory / f"{account.namespace}.{account.name}.kubeconfig",
+            cluster=administrator["clusters"][0]["cluster"],
+            user={"token": await self.person.token(account)},
+            namespace=account.namespace,
+        )
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The operator's, by the ServiceAccount that the chart has for it."""
+        return self.sandbox.directory / f"{self.own}.{self.own}.kubeconfig"
 
     # The operator
 
@@ -276,28 +300,19 @@ class Stage:
 async def staged(sandbox: Sandbox, *, rollouts: bool = False) -> AsyncIterator[Stage]:
     """Install the chart in a namespace of its own, and clear everything away in the end."""
     name = f"t{uuid.uuid4().hex[:8]}"
-    own = f"troth-{name}"
-    values = {
-        "crds.install": "false",  # they are there, for all tests
-        "rbac.userRoles": "false",
-        "fullnameOverride": own,
-        "rollouts.enabled": str(rollouts).lower(),
-    }
-    options = ",".join(f"{key}={value}" for key, value in values.items())
-    sandbox.helm("install", name, str(CHART), "-n", own, "--create-namespace", "--set", options)
-    kubeconfig = sandbox.service_account_kubeconfig(own, own)
     clock = MovableClock(datetime.now(UTC))
     async with Person(sandbox.kubeconfig) as person:
-        stage = Stage(sandbox, person, name, kubeconfig, clock, rollouts)
+        stage = Stage(sandbox, person, name, clock, rollouts)
         try:
+            await person.put(builders.namespace(stage.own))
+            await stage.install()
+            await stage.kubeconfig_of(Ref(stage.own, stage.own))
             await stage.namespace()
             yield stage
         finally:
             for copy in stage.copies:
                 await copy.stop()
             await _clear_away(stage)
-            sandbox.helm("uninstall", name, "-n", own)
-            await person.delete("Namespace", Ref("", own))
 
 
 async def _clear_away(stage: Stage) -> None:
@@ -311,6 +326,8 @@ async def _clear_away(stage: Stage) -> None:
                 await person.edit(kind, Ref.of(each), {"metadata": {"finalizers": None}})
             await person.delete(kind, Ref(namespace, ""))
         await person.delete("Namespace", Ref("", namespace))
+    await chart.uninstall(person, stage.installed)
+    await person.delete("Namespace", Ref("", stage.own))
 
 
 def edge(identity: Manifest, peer: str) -> Manifest:

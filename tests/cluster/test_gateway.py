@@ -12,7 +12,7 @@ from sandbox.faults import FaultyPath
 from sandbox.processes import Tether
 from tests.cluster.gateway import Process
 from tests.cluster.person import Manifest, until
-from tests.cluster.stage import CHART, Stage
+from tests.cluster.stage import Stage
 from tests.pki import builders as pki
 from tests.webhooks.gateway.attacks import scene
 from tests.webhooks.gateway.attacks.scene import secret_data
@@ -58,14 +58,11 @@ class Setting:
 
 
 @pytest.fixture
-def setting(stage: Stage) -> Setting:
+async def setting(stage: Stage) -> Setting:
     namespace = f"{stage.name}-gateway"
-    stage.sandbox.helm(
-        *("upgrade", stage.name, str(CHART), "-n", stage.own, "--reuse-values"),
-        *("--set", "gateway.enabled=true", "--set", "gateway.replicas=1"),
-        *("--set", f"gateway.namespace={namespace}"),
-    )
-    kubeconfig = stage.sandbox.service_account_kubeconfig(namespace, GATEWAY)
+    options = ("enabled=true", "replicas=1", f"namespace={namespace}")
+    await stage.install(*(f"gateway.{option}" for option in options))
+    kubeconfig = await stage.kubeconfig_of(Ref(namespace, GATEWAY))
     return Setting(stage, namespace, kubeconfig)
 
 

@@ -19,7 +19,7 @@ from tests import builders as declare
 from tests.cluster.issuing import Issuer
 from tests.cluster.person import Manifest, until
 from tests.cluster.process import Process
-from tests.cluster.stage import CHART, IDENTITY, Stage
+from tests.cluster.stage import IDENTITY, Stage
 from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, mandate, secret_data
 from tests.issuer.running import caller, claims
@@ -79,20 +79,17 @@ class Setting:
         return Issuer(self.tether, name, self.kubeconfig, self.stage.own, self.domain)
 
 
-def with_issuer(stage: Stage, tether: Tether) -> Setting:
+async def with_issuer(stage: Stage, tether: Tether) -> Setting:
     """Have the chart install an issuer for a trust domain of the test's."""
-    stage.sandbox.helm(
-        *("upgrade", stage.name, str(CHART), "-n", stage.own, "--reuse-values"),
-        *("--set", f"issuers[0].domain={stage.name}"),
-    )
-    account = f"{stage.own}-issuer-{stage.name}"
-    kubeconfig = stage.sandbox.service_account_kubeconfig(stage.own, account)
+    await stage.install(f"issuers[0].domain={stage.name}")
+    account = Ref(stage.own, f"{stage.own}-issuer-{stage.name}")
+    kubeconfig = await stage.kubeconfig_of(account)
     return Setting(stage, tether, kubeconfig)
 
 
 @pytest.fixture
-def setting(stage: Stage, tether: Tether) -> Setting:
-    return with_issuer(stage, tether)
+async def setting(stage: Stage, tether: Tether) -> Setting:
+    return await with_issuer(stage, tether)
 
 
 def check(answer: dict[str, Any]) -> Any:
@@ -234,7 +231,7 @@ async def test_a_view_that_cannot_be_read_changes_nothing(setting: Setting, tmp_
 async def test_what_both_sides_declare_is_issued_and_what_one_withdraws_is_not(
     stage: Stage, tether: Tether, tmp_path: Path
 ) -> None:
-    setting = with_issuer(stage, tether)
+    setting = await with_issuer(stage, tether)
     operator = Process(tether, "operator", stage.kubeconfig, stage.own)
     await stage.domain(tokens={})
     accepts = declare.accept("web", scopes=["payments.charge", "payments.refund"])
@@ -333,7 +330,7 @@ async def test_a_service_account_token_is_believed_on_the_api_servers_word(
 async def test_it_goes_on_while_the_api_server_is_away_and_revokes_when_that_is_back(
     lonely_stage: Stage, tether: Tether, tmp_path: Path
 ) -> None:
-    setting = with_issuer(lonely_stage, tether)
+    setting = await with_issuer(lonely_stage, tether)
     await setting.write()
     issuer = setting.issuer()
     await issuer.ready()

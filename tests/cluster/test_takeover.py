@@ -17,9 +17,10 @@ from sandbox import faults
 from sandbox.faults import Call, FaultyPath
 from sandbox.processes import Tether
 from tests import builders
+from tests.chart.rendering import CHART
 from tests.cluster.person import Manifest, until
 from tests.cluster.process import QUICK, Process
-from tests.cluster.stage import CHART, IDENTITY, Stage, opened
+from tests.cluster.stage import IDENTITY, Stage, opened
 from tests.cluster.witness import Witness, each_got_one_certificate
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration

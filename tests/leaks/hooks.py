@@ -23,9 +23,10 @@ from sandbox.faults import FaultyPath
 from sandbox.valkey import ValkeyServer
 from tests import builders
 from tests.changing import changed
+from tests.chart.rendering import one, rendered
 from tests.cluster.gateway import Process
 from tests.cluster.person import Manifest, until
-from tests.cluster.stage import CHART, IDENTITY, Stage
+from tests.cluster.stage import IDENTITY, Stage
 from tests.cluster.tokens.node import Node
 from tests.cluster.webhooks.shop import data_of
 from tests.edge.mounts import ROOT, svid, workload
@@ -247,7 +248,7 @@ async def opened(run: Run) -> AsyncIterator[Hooks]:
     directory = run.files.parent / "hooks"
     async with AsyncExitStack() as stack:
         store = stack.enter_context(ValkeyServer.serving())
-        await asyncio.to_thread(_install, stage, gates)
+        await stage.install(*_values(stage, gates))
         kubeconfig = stage.sandbox.service_account_kubeconfig(gates, GATEWAY)
         node = await stack.enter_async_context(
             Node(stage.sandbox.kubeconfig, directory, stage.shop, gates)
@@ -293,8 +294,8 @@ def _shown_to_senders() -> dict[str, bytes]:
     return {"tls_crt": made.pem, "tls_key": made.key}
 
 
-def _install(stage: Stage, gates: str) -> None:
-    """Have the chart run the gateways in a namespace that there is."""
+def _values(stage: Stage, gates: str) -> list[str]:
+    """Return what the chart is told, to run the gateways in a namespace that there is."""
     values = {
         "enabled": "true",
         "namespace": gates,
@@ -304,16 +305,13 @@ def _install(stage: Stage, gates: str) -> None:
         "identity.create": "true",
         "identity.allowedNamespaces.matchLabels.domain": stage.name,
     }
-    options = ",".join(f"gateway.{key}={value}" for key, value in values.items())
-    stage.sandbox.helm(
-        *("upgrade", stage.name, str(CHART), "-n", stage.own, "--reuse-values", "--set", options)
-    )
+    return [f"gateway.{key}={value}" for key, value in values.items()]
 
 
 def _arguments(stage: Stage, gates: str) -> list[str]:
     """Return what the chart tells a gateway."""
-    found = stage.sandbox.kubectl("get", "deployment", GATEWAY, "-n", gates, "-o", "json")
-    (container,) = json.loads(found)["spec"]["template"]["spec"]["containers"]
+    deployment = one(rendered(*_values(stage, gates), namespace=stage.own), "Deployment", GATEWAY)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
     arguments: list[str] = container["args"]
     return arguments
 

@@ -82,7 +82,7 @@ class Trade:
 async def trading(run: Run, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Trade]:
     """Have a checkout call payments, which takes tokens, bound and unbound."""
     stage, person = run.stage, run.stage.person
-    setting = await asyncio.to_thread(with_issuer, stage, run.tether)
+    setting = await with_issuer(stage, run.tether)
     host = f"{stage.name}-issuer.{stage.own}.svc"
     address, url = own_address(stage.name), f"https://{host}:8443"
     names = {host: address, f"payments.{stage.shop}.svc": "127.0.0.1"}

@@ -27,7 +27,6 @@ def process_pods() -> Iterator[Sandbox]:
 async def stage(process_pods: Sandbox) -> AsyncIterator[Stage]:
     """Troth installed by its chart in a namespace of the test's own, and not running yet."""
     async with staged(process_pods) as setting:
-        process_pods.kubectl("scale", "deployment", "--all", "--replicas=0", "-n", setting.own)
         yield setting
 
 

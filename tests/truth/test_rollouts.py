@@ -25,7 +25,6 @@ FIRST, SECOND = "payments-api", "payments-worker"
 async def rolling(process_pods: Sandbox) -> AsyncIterator[Stage]:
     """Troth installed by its chart with the right to restart, and not running yet."""
     async with staged(process_pods, rollouts=True) as setting:
-        process_pods.kubectl("scale", "deployment", "--all", "--replicas=0", "-n", setting.own)
         yield setting
 
 

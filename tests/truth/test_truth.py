@@ -61,7 +61,6 @@ async def test_every_pair_is_as_declared_and_nothing_else_opens_on_the_way(scale
         sandbox.kubectl("apply", "--server-side", "-f", "crds")
         sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all")
         async with staged(sandbox) as stage:
-            sandbox.kubectl("scale", "deployment", "--all", "--replicas=0", "-n", stage.own)
             await stage.run()
             layers, sampled = await play(stage, topology, scale.rounds)
     print(f"{layers.total()} probes and {sampled} samples, none wrong: {dict(layers)}")  # noqa: T201 - figures for the reader

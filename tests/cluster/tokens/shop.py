@@ -4,7 +4,6 @@
 uvicorn with the middleware, checkout is httpx with the transport, and both live on what is mounted.
 """
 
-import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -221,7 +220,7 @@ async def opened(
     directory.mkdir(exist_ok=True)  # noqa: ASYNC240 - at once
     with Tether(directory / "processes") as tether:
         tether.directory.mkdir()
-        setting = await asyncio.to_thread(with_issuer, stage, tether)
+        setting = await with_issuer(stage, tether)
         names = {f"{stage.name}-issuer.{stage.own}.svc": own_address(stage.name)}
         know_names(monkeypatch, names)
         # of its own, for the directory of the processes goes before the servers do

@@ -1,0 +1,72 @@
+"""What the chart installs for one test, with no program started for it.
+
+helm renders the templates once for each set of values, and what it rendered is used again under the
+name of every test. That helm installs, upgrades and takes away all of it is in test_chart.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from tests.chart.rendering import rendered
+from tests.cluster.person import Manifest, Person, until
+from troth.resources.references import Ref
+
+STAND_IN = "t00000000"
+"""What a test's name is while helm renders."""
+USUAL = (
+    "crds.install=false",  # they are there, for all tests
+    "rbac.userRoles=false",
+    f"fullnameOverride=troth-{STAND_IN}",
+)
+RUN_HERE = "Deployment"
+"""What is not applied: tests start what it would run themselves."""
+
+
+def objects(name: str, *values: str) -> list[Manifest]:
+    """Return the chart's objects for the test of that name, which runs in `troth-<name>`."""
+    own = f"troth-{STAND_IN}"
+    values = tuple(value.replace(name, STAND_IN) for value in (*USUAL, *values))
+    found = _named(rendered(*values, release=STAND_IN, namespace=own), name)
+    return [each for each in found if each["kind"] != RUN_HERE]
+
+
+def _named(value: Any, name: str) -> Any:
+    match value:
+        case str():
+            return value.replace(STAND_IN, name)
+        case list():
+            return [_named(each, name) for each in value]
+        case dict():
+            return {key.replace(STAND_IN, name): _named(each, name) for key, each in value.items()}
+    return value
+
+
+async def install(person: Person, wanted: list[Manifest]) -> None:
+    """Apply the chart's objects; return once the rights among them are in force."""
+    await person.put(*wanted)
+    for account, what in _rights(wanted):
+        await until(partial(person.may, account, **what), bool)
+
+
+async def uninstall(person: Person, installed: list[Manifest]) -> None:
+    for each in reversed(installed):
+        await person.delete(each["kind"], Ref.of(each))
+
+
+def _rights(installed: list[Manifest]) -> Iterator[tuple[Ref, dict[str, str]]]:
+    """One right of each role that is bound; the API server takes in RBAC a moment late."""
+    roles = {(each["kind"], Ref.of(each)): each["rules"] for each in installed if "rules" in each}
+    for binding in (each for each in installed if "roleRef" in each):
+        kind, namespace = binding["roleRef"]["kind"], binding["metadata"].get("namespace", "")
+        role = Ref(namespace if kind == "Role" else "", binding["roleRef"]["name"])
+        for rule in roles.get((kind, role), [])[:1]:
+            what = {
+                "namespace": namespace,
+                "group": rule["apiGroups"][0],
+                "verb": rule["verbs"][0],
+                "resource": rule["resources"][0],
+                "name": rule.get("resourceNames", [""])[0],
+            }
+            for subject in binding["subjects"]:
+                yield Ref(subject["namespace"], subject["name"]), what
