@@ -120,3 +120,13 @@ def _identity(namespace: str) -> dict[str, object]:
             "authentication": {"mtls": {}},
         },
     }
+
+
+def test_an_upgrade_adds_an_issuer_and_a_gateway(installed: Sandbox) -> None:
+    options = ("issuers[0].domain=production", "gateway.enabled=true", "gateway.replicas=1")
+    settings = [part for option in options for part in ("--set", option)]
+    installed.helm("upgrade", "troth", str(CHART), "-n", NAMESPACE, "--reuse-values", *settings)
+    issuer = installed.kubectl("get", "deployments", "-n", NAMESPACE, "-o", "name")
+    assert "deployment.apps/troth-issuer-production" in issuer.split()
+    gateway = installed.kubectl("get", "deployments", "-n", GATEWAY_NAMESPACE, "-o", "name")
+    assert gateway.split() == ["deployment.apps/troth-gateway"]
