@@ -6,7 +6,6 @@ collector is set as `troth gateway` sets it.
 """
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Mapping
@@ -18,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.cores import stay
 from benchmarks.domain import identity
-from troth.cli.gatewaying import YOUNG
 from troth.cli.logs import LogFormat, configure
+from troth.cli.serving import prepare
 from troth.edge.asgi import Application, Receive, Scope, Send
 from troth.edge.files import Identity
 from troth.pki.keys import load_private_key
@@ -151,13 +150,10 @@ async def serve(app: Application, side: Side, port: int) -> None:
 def main(side: Side, directory: Path, port: int, core: int) -> None:
     """Serve on one core, where one can be chosen."""
     stay(core)
-    gc.set_threshold(YOUNG)
-    gc.freeze()
 
     async def run() -> None:
+        prepare()
         app = floor if side in {Side.FLOOR, Side.PLAIN} else gateway(side, directory)
-        gc.set_threshold(YOUNG)  # as `troth gateway` does
-        gc.freeze()
         await serve(app, side, port)
 
     asyncio.run(run())

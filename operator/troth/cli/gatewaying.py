@@ -1,13 +1,11 @@
 """The gateway as one thing to run: the Secrets it follows, senders, targets, health, signals."""
 
 import asyncio
-import gc
-import logging
-import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -15,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from troth.cli.access import reach
 from troth.cli.api_requests import counting
 from troth.cli.health import health_server
+from troth.cli.serving import prepare, serve, stop_on_signal
 from troth.cluster.api import ApiServer
 from troth.edge.files import Identity, IdentityError
 from troth.pki.webhook_tokens import Signer
@@ -30,8 +29,6 @@ from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.gateway.store_file import StoreFile
 from troth.webhooks.gateway.tls import SenderTLS, TLSFilesError
 
-YOUNG = 50_000
-"""Objects made before Python looks for cycles among them; requests leave next to none."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at the TLS files, and at which client certificates are pinned."""
 
@@ -67,13 +64,11 @@ async def run(options: Options) -> None:
     readiness waits. Raises `UnusableError`, and `FaultyManifests` where it is not said how to reach
     the API server.
     """
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    gc.set_threshold(YOUNG)
-    gc.freeze()
+    prepare()
     config = await reach(options.kubeconfig, options.context)
     parts = _Parts(options)
     async with ApiServer(config, counting(parts.registry)) as api, parts.serving():
-        _on_signal(parts.server)
+        stop_on_signal(parts.server)
         async with health_server(
             *options.health_listen,
             ready=lambda: parts.server.started and parts.following.ready,
@@ -81,7 +76,7 @@ async def run(options: Options) -> None:
             registry=parts.registry,
         ):
             log.info("started", gateway=options.identity_name, namespace=options.namespace)
-            await _until_stopped(parts, api)
+            await serve(parts.server, parts.beside(api))
 
 
 class _Parts:
@@ -142,32 +137,24 @@ class _Parts:
             await self.gateway.close()
             await self.deliver.close()
 
-    async def follow_store(self) -> None:
-        """Follow the file of the replay store until cancelled."""
+    def beside(self, api: ApiServer) -> dict[str, Coroutine[Any, Any, None]]:
+        """Return what goes on beside the server: it follows the Secrets and the files."""
+        return {
+            "following": self.following.informer(api).run(),
+            "checking": self.following.check(api),
+            "reporting": self.reporter.run(api, lambda: self.following.synced),
+            "TLS files": self._follow_files(),
+            "replay store": self._follow_store(),
+        }
+
+    async def _follow_store(self) -> None:
         if isinstance(self.store, StoreFile):
             await self.store.follow()
 
-    async def follow_files(self) -> None:
-        """Look at the TLS files until cancelled."""
+    async def _follow_files(self) -> None:
         while self.tls is not None:
             await asyncio.sleep(LOOK_EVERY)
             self.tls.look()
-
-
-async def _until_stopped(parts: _Parts, api: ApiServer) -> None:
-    """Serve, and follow the Secrets and the files meanwhile; what follows goes on to the end."""
-    async with asyncio.TaskGroup() as tasks:
-        following = parts.following
-        beside = [
-            tasks.create_task(following.informer(api).run(), name="following"),
-            tasks.create_task(following.check(api), name="checking"),
-            tasks.create_task(parts.reporter.run(api, lambda: following.synced), name="reporting"),
-            tasks.create_task(parts.follow_files(), name="TLS files"),
-            tasks.create_task(parts.follow_store(), name="replay store"),
-        ]
-        await parts.server.serve()
-        for task in beside:
-            task.cancel()
 
 
 def _store(file: Path | None) -> Memory | StoreFile:
@@ -206,8 +193,3 @@ def _gauges(registry: CollectorRegistry, routes: Routes, following: Following) -
         registry=registry,
     )
     unreadable.set_function(lambda: len(following.unreadable))
-
-
-def _on_signal(server: Server) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, server.stop)
