@@ -226,9 +226,13 @@ class Hooks:
 
 
 def signatures(value: bytes) -> list[bytes]:
-    """Return the text of a header, and the bytes of each signature in it."""
-    found = [value]
-    for each in _CODED.findall(value.decode("latin-1")):
+    """Return the signatures in a header, as they are written and as bytes; or a token in one.
+
+    The time beside them is no secret: whatever is signed in the same second has it.
+    """
+    texts = _CODED.findall(value.decode("latin-1"))
+    found = [text.encode() for text in texts] or [value]
+    for each in texts:
         try:
             raw = bytes.fromhex(each)
         except ValueError:

@@ -11,6 +11,7 @@ from tests.leaks.run import CONSOLE
 from tests.webhook_builders import endpoint
 from tests.webhooks.gateway.attacks.scene import document
 from troth.resources.references import Ref
+from troth.world.facts import MANAGED_BY
 from troth.world.webhook_secrets import GIVEN_LABEL
 from troth.world.webhook_signing import GATEWAY as GATEWAY_LABEL
 
@@ -40,7 +41,7 @@ async def configurations_are_malformed(hooks: Hooks) -> None:
         {"endpoint.json": document("lost"), "key.k1": key + b"\n" + key},
     ):
         metadata = {"name": place.name, "namespace": place.namespace}
-        labels = {GATEWAY_LABEL: GATEWAY}
+        labels = {GATEWAY_LABEL: GATEWAY, MANAGED_BY: "troth"}
         secret = {"apiVersion": "v1", "kind": "Secret", "data": in_a_secret(data)}
         written = await person.put({**secret, "metadata": {**metadata, "labels": labels}})
         for number in range(2):

@@ -170,6 +170,9 @@ def test_what_is_declared_here_is_in_place() -> None:
 
     async def story() -> None:
         async with walk(Change("")) as it:
+            await it.it.clock.move_to(it.it.clock.now() + timedelta(minutes=2))
+            await asyncio.sleep(60)  # what targets are told they know by then
+            await it.settle()
             for (kind, ref), manifest in it.it.server.objects.items():
                 if "status" in manifest and kind != "Deployment" and ref.name not in REFUSED_THERE:
                     ready = it.it.server.condition(kind, ref, "Ready")

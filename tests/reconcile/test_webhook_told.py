@@ -68,6 +68,20 @@ async def test_nor_is_anything_that_is_delivered_held_up_by_that() -> None:
         assert it.delivered() == set(TARGETS)
 
 
+async def test_of_an_endpoint_that_no_gateway_has_a_restart_tells_the_same() -> None:
+    """What its target has been told is kept with what the gateway has, and it has no key yet."""
+    without_key = copy.deepcopy(endpoint(FIRST))
+    without_key["metadata"]["name"] = "charges"
+    without_key["spec"]["inbound"] |= {"scheme": "Stripe", "secretRef": {"name": "not-there"}}
+    async with scene(without_key) as it:
+        await it.live(2 * PROPAGATION)
+        await it.kill()
+        writes = it.server.writes
+        await it.start()
+        await it.live(2 * PROPAGATION)
+        assert it.server.writes == writes
+
+
 async def test_an_endpoint_that_leads_elsewhere_waits_and_the_others_do_not() -> None:
     async with scene() as it:
         await it.user_puts(moved("/elsewhere"))

@@ -92,8 +92,9 @@ class _Compiled:
 
 
 def _plan(key: Key, view: WebhookView) -> Plan:
-    tried, standing, reached = plan_keys(view), plan_secret(view), plan_reach(view)
-    compiled = _plan_compiled(view, tried, reached)
+    tried, standing, fault = plan_keys(view), plan_secret(view), first_fault(view, GATEWAY_CHECKS)
+    reached = plan_reach(view, at_gateway=_is_at_gateway(view, tried, fault))
+    compiled = _plan_compiled(view, tried, reached, fault)
     judged = [
         tried.verdict,
         compiled.verdict,
@@ -118,15 +119,28 @@ def _plan(key: Key, view: WebhookView) -> Plan:
     )
 
 
-def _plan_compiled(view: WebhookView, tried: Tried, reached: Reached) -> _Compiled:
-    fault = first_fault(view, GATEWAY_CHECKS)
+def _is_at_gateway(view: WebhookView, tried: Tried, fault: Fault | None) -> bool:
+    """Say whether a gateway has the endpoint, or is to have it now."""
+    if fault is not None and fault.reason in UNSERVED:
+        return False
+    may_begin = fault is None or fault.reason not in KEPT
+    return view.compiled is not None or (may_begin and _has_keys(view, tried))
+
+
+def _has_keys(view: WebhookView, tried: Tried) -> bool:
+    return bool(tried.keys) or view.needs_no_key
+
+
+def _plan_compiled(
+    view: WebhookView, tried: Tried, reached: Reached, fault: Fault | None
+) -> _Compiled:
     refused = verdicts.false(GATEWAY, fault.reason, fault.message) if fault else None
     if fault is not None and fault.reason in UNSERVED:
         mine = (view.compiled,) if view.compiled is not None else ()
         return _Compiled(refused or _waiting(tried), tuple(removals(mine)))
     if fault is not None and fault.reason in KEPT:
         return _Compiled(refused or _waiting(tried), tuple(_withdrawal(view)))
-    has_keys = bool(tried.keys) or view.needs_no_key
+    has_keys = _has_keys(view, tried)
     if not has_keys and view.compiled is None:
         return _Compiled(refused or _waiting(tried))
     step = _step(view, tried, reached, has_keys=has_keys)

@@ -9,7 +9,7 @@ from troth.pki.pem import read_certificates
 from troth.pki.spiffe import spiffe_id
 from troth.planning.webhook_children import in_the_way
 from troth.planning.webhook_document import signing_of, standing_target
-from troth.planning.webhook_told import plan_told, standing_listed
+from troth.planning.webhook_told import Told, plan_told, standing_listed
 from troth.planning.webhook_view import WebhookView
 from troth.resources.service_identity import Protocol
 from troth.resources.service_identity_status import EdgeState
@@ -217,14 +217,18 @@ class Reached:
     wait: timedelta | None = None
 
 
-def plan_reach(view: WebhookView) -> Reached:
-    """Return whom the gateway hands on to, and what is in the way of that."""
+def plan_reach(view: WebhookView, *, at_gateway: bool) -> Reached:
+    """Return whom the gateway hands on to, and what is in the way of that.
+
+    That the target has been told is waited for where the gateway has the endpoint (`at_gateway`):
+    nowhere else would it be known after a restart that it was.
+    """
     fault = first_fault(view, CONSENT_CHECKS)
     if fault is not None:
         if view.target_unread or view.edge.state is EdgeState.SUSPENDED:
             return Reached(standing_target(view), fault, standing_listed(view))
         return Reached(None, fault)
-    told = plan_told(view)
+    told = plan_told(view) if at_gateway else Told()
     fault = service_leads_there(view)
     if fault is not None:
         return Reached(None, fault, told.listed)

@@ -277,8 +277,8 @@ class Connection(_Base):
         if not head.startswith(line):
             if self.parser.get_http_version() != "1.1":
                 return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version"
-            if not head.lstrip(b"\r\n").startswith(line):  # llhttp takes RTSP, and more spaces
-                return HTTPStatus.BAD_REQUEST, "request-line"
+            # llhttp takes RTSP, more spaces, and a CR or LF before it as well as an empty line
+            return HTTPStatus.BAD_REQUEST, "request-line"
         if self.parser.should_upgrade():  # llhttp would take the body for what is spoken then
             return HTTPStatus.BAD_REQUEST, "upgrade"
         if url[:1] != b"/" or b"#" in url:
