@@ -242,10 +242,11 @@ class Stage:
 
     def _is_waiting(self, place: Place) -> bool:
         """Whether something is handed over there, of which who begins has seen no evidence yet."""
-        if place[0] in ("TrustDomain", "CredentialRotation"):
-            return bool(self._rotating())
-        conditions = self.server.objects.get(place, {}).get("status", {}).get("conditions", ())
-        return any(each["reason"] == "RotationWaits" for each in conditions)
+        if place[0] in ("TrustDomain", "CredentialRotation") and self._rotating():
+            return True
+        status = self.server.objects.get(place, {}).get("status", {})
+        reasons = [each["reason"] for each in status.get("conditions", ())]
+        return bool(status.get("blockers")) or "RotationWaits" in reasons
 
 
 def _told(server: ApiServer, place: Place) -> object:
