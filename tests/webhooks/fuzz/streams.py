@@ -101,6 +101,12 @@ async def _hear(said: bytes, length: int, taken: list[Request]) -> None:
         await asyncio.sleep(0)
 
 
+def _spelled(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """As h11 spells it, to which a coding's capital letters are small ones (RFC 9112 section 7)."""
+    name, value = field
+    return name, value.lower() if name == b"transfer-encoding" else value
+
+
 def _target(path: bytes, query: bytes) -> bytes:
     """As ASGI tells of it, where a query that is empty is none."""
     return path + b"?" + query if query else path
