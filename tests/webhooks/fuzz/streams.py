@@ -67,13 +67,14 @@ def connection(data: bytes) -> None:
     length, said = data[0] if data else 0, data[1:]
     taken: list[Request] = []
     _run(_hear(said, length or len(said) or 1, taken))
+    while said.startswith(b"\r\n"):  # which are nothing, and h11 takes none
+        said = said[2:]
     assert taken == _by_h11(said)[: len(taken)]
 
 
 async def _hear(said: bytes, length: int, taken: list[Request]) -> None:
     async def take(scope: Scope, receive: Receive, send: Send) -> None:
-        # llhttp leaves the whitespace after a value, which is none of it (RFC 9110 section 5.5)
-        headers = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
+        headers = [*map(_spelled, scope["headers"])]
         body, more = b"", True
         while more:
             message = await receive()
@@ -102,8 +103,11 @@ async def _hear(said: bytes, length: int, taken: list[Request]) -> None:
 
 
 def _spelled(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """As h11 spells it, to which a coding's capital letters are small ones (RFC 9112 section 7)."""
+    """As h11 spells it: without the white space that llhttp leaves behind a value (RFC 9110
+    section 5.5), and a coding in small letters, which are the same (RFC 9112 section 7).
+    """
     name, value = field
+    value = value.rstrip(b" \t")
     return name, value.lower() if name == b"transfer-encoding" else value
 
 

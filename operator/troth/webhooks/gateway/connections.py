@@ -277,8 +277,9 @@ class Connection(_Base):
         if not head.startswith(line):
             if self.parser.get_http_version() != "1.1":
                 return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version"
-            # llhttp takes RTSP, more spaces, and a CR or LF before it as well as an empty line
-            return HTTPStatus.BAD_REQUEST, "request-line"
+            # llhttp takes RTSP, more spaces, and any CR and LF before it for empty lines
+            if not _after_empty_lines(head).startswith(line):
+                return HTTPStatus.BAD_REQUEST, "request-line"
         if self.parser.should_upgrade():  # llhttp would take the body for what is spoken then
             return HTTPStatus.BAD_REQUEST, "upgrade"
         if url[:1] != b"/" or b"#" in url:
@@ -301,6 +302,13 @@ class Connection(_Base):
         self.flow.resume_reading()
         if self.parting:
             self._part()
+
+
+def _after_empty_lines(head: bytes) -> bytes:
+    """Return a head without the empty lines before it, which are nothing (RFC 9112 section 2.2)."""
+    while head.startswith(b"\r\n"):
+        head = head[2:]
+    return head
 
 
 def _framing_fault(telling: list[tuple[bytes, bytes]]) -> tuple[HTTPStatus, str] | None:

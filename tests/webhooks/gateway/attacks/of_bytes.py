@@ -140,7 +140,7 @@ def _of() -> Mapping[str, Callable[[], Sequence[Parts | bytes]]]:
         "HTTP/2.0 in the request line": lambda: [delivery(b"POST /shop/orders HTTP/2.0")],
         "RTSP/1.1": lambda: [delivery(b"POST /shop/orders RTSP/1.1")],
         "two spaces in the request line": lambda: [delivery(b"POST  /shop/orders HTTP/1.1")],
-        "an empty line, or a CR, before it": lambda: [b"\r\n" + delivery(), b"\r" + delivery()],
+        "a CR or a LF before it": lambda: [b"\r" + delivery(), b"\n" + delivery()],
         "another request behind it, at once": lambda: [delivery() + delivery(message="smuggled")],
         "rubbish behind it": lambda: [delivery() + b"\0\0 rubbish\r\n\r\n"],
         "Upgrade: h2c, with a request as the body": lambda: [
