@@ -100,6 +100,7 @@ class _WorldCollector(Collector):
             "troth_queue_depth", "Resources waiting or being worked on.", len(engine.queue)
         )
         yield self._resources()
+        yield self._unreadable()
         yield self._certificates()
         yield self._authorities()
         yield self._leaves()
@@ -137,6 +138,18 @@ class _WorldCollector(Collector):
         )
         for labels, count in counts.items():
             family.add_metric(labels, count)
+        return family
+
+    def _unreadable(self) -> Metric:
+        world = self._operator.engine.world
+        family = GaugeMetricFamily(
+            "troth_unreadable_objects",
+            "Objects that Troth cannot read, by kind. They grant nothing until they are mended.",
+            labels=("kind",),
+        )
+        unreadable = {*world.quarantined, *((key.kind, key.ref) for key in world.unreadable)}
+        for kind, count in Counter(kind for kind, _ in unreadable).items():
+            family.add_metric((kind,), count)
         return family
 
     def _certificates(self) -> Metric:

@@ -10,9 +10,9 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
-from pydantic_core import from_json
 
-from troth.cluster.errors import ApiError, refused, told
+from troth.cluster.decoder import decode, read_event, read_object, read_page
+from troth.cluster.errors import ApiError, refused, told, told_by_watch
 from troth.cluster.restraint import Fence, Spared
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import API_VERSION
@@ -145,9 +145,10 @@ class ApiServer:
                 label_selector=selection.labels or None,
                 field_selector=selection.fields or None,
                 header_params=dict(accept),
+                apart=read_page,
             )
+            token = _checked(page)["metadata"].get("continue")
             yield page
-            token = page["metadata"].get("continue")
             if not token:
                 return
 
@@ -175,10 +176,9 @@ class ApiServer:
         )
         try:
             async for line in _lines(response):
-                event = from_json(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise told(int(status.get("code") or 0), status)
+                event = await decode(line, read_event)
+                if event.get("type") == "ERROR":
+                    raise told_by_watch(event.get("object"))
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(0, type(error).__name__, "the watch broke off") from None
@@ -289,12 +289,14 @@ class ApiServer:
         method: str,
         kind: str,
         ref: Ref,
+        *,
+        apart: Callable[[bytes], Manifest] = read_object,
         **options: Any,  # noqa: ANN401
     ) -> Manifest:
         options.setdefault("_request_timeout", REQUEST_TIMEOUT)
         response = await self._request(verb, method, kind, ref, **options)
         try:
-            answer: Manifest = from_json(await response.read())
+            answer = await decode(await response.read(), apart)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(0, type(error).__name__, "the answer broke off") from None
         return answer
@@ -340,6 +342,15 @@ class ApiServer:
 _ACCEPT = {"Accept": "application/json"}
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _METADATA_OF_EACH = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+
+
+def _checked(page: Manifest) -> Manifest:
+    """Return a page of a list, `items` in it; raises `ApiError` for what is none."""
+    metadata, items = page.get("metadata"), page.get("items") or []
+    if not isinstance(metadata, dict) or not isinstance(items, list):
+        raise ApiError(0, "MalformedList", "the answer is not a list of objects")
+    page["items"] = items
+    return page
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

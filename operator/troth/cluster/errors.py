@@ -1,7 +1,9 @@
 """What an API server answers where it does not do what was asked, in words that hold no secret."""
 
 import json
+import traceback
 from http import HTTPStatus
+from pathlib import PurePath
 
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
@@ -37,7 +39,7 @@ def refused(error: DynamicApiError) -> ApiError:
     """Return what the server says of a request that it did not carry out."""
     try:
         return told(int(error.status), json.loads(error.body or ""))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return told(int(error.status), {})
 
 
@@ -47,3 +49,17 @@ def told(code: int, status: Manifest) -> ApiError:
     if reason not in REASONS:
         reason = HTTPStatus(code).phrase if code in _CODES else ""
     return ApiError(code, reason, str(status.get("message") or ""))
+
+
+def told_by_watch(status: object) -> ApiError:
+    """Return the error that an ERROR event tells of, whatever its object is."""
+    known = status if isinstance(status, dict) else {}
+    code = known.get("code")
+    return told(code if isinstance(code, int) else 0, known)
+
+
+def origin(error: Exception) -> str:
+    """Return an error's name and where it was raised, without its text: that may quote a Secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -3,15 +3,19 @@
 Level-triggered by design: what matters is that the world ends up as the API server is. After a
 lost connection the watch resumes where it was; after `410 Gone` everything is listed anew, and
 what the list no longer has is forgotten, so an object deleted in the gap cannot linger.
+
+No single object ends an informer. An object that the sink fails to observe is reported, and the
+others go on. A watch event that does not say which object it is about may have been a deletion:
+then everything is listed again.
 """
 
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import ApiError, origin
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
 
@@ -71,7 +75,11 @@ class Informer:
         self._backoff = backoff or Backoff()
 
     async def run(self) -> None:
-        """List and watch until cancelled. Only cancellation ends it; every error backs off."""
+        """List and watch until cancelled. Only cancellation ends it; every error backs off.
+
+        After an error that is not the API server's nobody knows what was missed, so that
+        everything is listed again.
+        """
         while True:
             try:
                 if not self._version:
@@ -82,23 +90,31 @@ class Informer:
                     self._version = ""
                 else:
                     self._on_failure(self.selection, error)
+            except Exception as error:  # noqa: BLE001 - the informer's edge
+                self._version = ""
+                self._on_failure(self.selection, ApiError(0, origin(error), ""))
             # also after an end without an error: a server that ends every watch at once is not well
             await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> None:
         seen: set[Ref] = set()
-        version = ""
+        version, complete = "", True
         async for page in self._server.pages(self.selection):
             version = page["metadata"]["resourceVersion"]
             for item in page["items"]:
+                if not _is_identified(item):
+                    complete = False
+                    self._on_failure(self.selection, ApiError(0, "MalformedItem", ""))
+                    continue
                 item["kind"] = self.selection.kind  # a list's items do not say
                 seen.add(Ref.of(item))
                 self._known.add(Ref.of(item))  # at once: the list may break off after this page
-                self._sink.observe(item)
+                self._observe(item)
             await asyncio.sleep(0)  # a long list must not starve the lease
-        for ref in self._known - seen:
-            self._sink.forget(self._known_as, ref, int(version))
-        self._known = seen
+        # any of those that are not seen may be the one that does not say which it is
+        for ref in self._known - seen if complete else ():
+            self._forget(ref, int(version))
+        self._known = seen if complete else self._known
         self._version = version
         self.synced.set()
 
@@ -107,18 +123,55 @@ class Informer:
         began = now()
         try:
             async for event in self._server.watch(self.selection, self._version, SILENCE):
-                self._take(event["type"], event["object"])
+                self._take(event)
                 self._backoff.reset()
         finally:
             if now() - began > LASTING:
                 self._backoff.reset()
 
-    def _take(self, type_: str, manifest: Manifest) -> None:
+    def _take(self, event: Manifest) -> None:
+        type_, manifest = event.get("type"), event.get("object")
+        if type_ == "BOOKMARK" and _has_version(manifest):
+            self._version = manifest["metadata"]["resourceVersion"]
+            return
+        if type_ not in ("ADDED", "MODIFIED", "DELETED") or not _is_identified(manifest):
+            self._version = ""
+            raise ApiError(0, "MalformedEvent", "a watch event does not say what happened to what")
         version = manifest["metadata"]["resourceVersion"]
-        if type_ in ("ADDED", "MODIFIED"):
-            self._known.add(Ref.of(manifest))
-            self._sink.observe(manifest)
-        elif type_ == "DELETED":
+        if type_ == "DELETED":
             self._known.discard(Ref.of(manifest))
-            self._sink.forget(self._known_as, Ref.of(manifest), int(version))
-        self._version = version  # a BOOKMARK moves this alone
+            self._forget(Ref.of(manifest), int(version))
+        else:
+            self._known.add(Ref.of(manifest))
+            manifest["kind"] = self.selection.kind
+            self._observe(manifest)
+        self._version = version
+
+    # What a sink fails at is one object's, and no reason not to see the others
+
+    def _observe(self, manifest: Manifest) -> None:
+        try:
+            self._sink.observe(manifest)
+        except Exception as error:  # noqa: BLE001 - the sink's edge
+            self._on_failure(self.selection, ApiError(0, origin(error), ""))
+
+    def _forget(self, ref: Ref, version: int) -> None:
+        try:
+            self._sink.forget(self._known_as, ref, version)
+        except Exception as error:  # noqa: BLE001 - the sink's edge
+            self._on_failure(self.selection, ApiError(0, origin(error), ""))
+
+
+def _has_version(manifest: object) -> TypeGuard[Manifest]:
+    """Say whether an object says at which version it is."""
+    metadata = manifest.get("metadata") if isinstance(manifest, dict) else None
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    return isinstance(version, str) and version.isdecimal() and version.isascii()
+
+
+def _is_identified(manifest: object) -> TypeGuard[Manifest]:
+    """Say whether an object says which one it is, and at which version."""
+    if not _has_version(manifest):
+        return False
+    name, namespace = (manifest["metadata"].get(each, "") for each in ("name", "namespace"))
+    return isinstance(name, str) and isinstance(namespace, str) and bool(name)

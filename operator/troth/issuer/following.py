@@ -15,13 +15,13 @@ from functools import partial
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import ApiError, origin
 from troth.cluster.informer import Backoff, Informer
 from troth.cluster.second_look import look_again
 from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.view import ViewError
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts import UNREADABLE, Manifest
 
 LONGEST_PAUSE = 2.0
 """Seconds between attempts to reach the API server: a revocation must not wait for a backoff."""
@@ -98,9 +98,14 @@ class Following:
             return
         self._seen = version
         try:
+            if UNREADABLE in manifest:
+                raise ViewError(str(manifest[UNREADABLE]))  # noqa: TRY301 - as for all else of it
             mandate = read_mandate(manifest)
         except ViewError as error:
             log.warning("view unreadable", secret=str(self._ref), version=version, why=str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - no Secret ends the issuer
+            log.error("view unreadable", secret=str(self._ref), version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
             return
         self.mandate, self._since = mandate, self._uptime()
         log.info(

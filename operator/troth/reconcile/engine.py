@@ -37,6 +37,7 @@ from troth.reconcile.clock import Clock
 from troth.reconcile.credential_secrets import CredentialError
 from troth.reconcile.events import event, relabelled, repair, transitions
 from troth.reconcile.execute import Executor, needed
+from troth.reconcile.intake import take_in
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
 from troth.reconcile.permit import Permit
@@ -144,17 +145,15 @@ class Engine:
 
     def observe(self, manifest: Manifest) -> None:
         """Take in an object as the API server has it now."""
-        if manifest["kind"] == "Secret" and self.world.is_news(manifest):
-            self._keyring.observe(manifest)
         self.world.uptime = self._clock.uptime()
-        self.queue.add(self.world.observe(manifest) - self._executor.echoes(manifest))
+        affected = take_in(manifest, self.world, self._keyring)
+        self.queue.add(affected - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
-        affected = self.world.forget(kind, ref, version)
+        self.queue.add(self.world.forget(kind, ref, version))
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
-        self.queue.add(affected)
         if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:
             self.background.gone(ref)
 

@@ -69,6 +69,13 @@ class Keyring:
         for key in [key for key in self._signers if key[0] == ref]:
             del self._signers[key]
 
+    def drop(self, ref: Ref) -> None:
+        """Forget a Secret that cannot be read, with whatever is half known of it."""
+        self._credentials.pop(ref, None)
+        self._secrets.pop(ref, None)
+        for key in [key for key in self._signers if key[0] == ref]:
+            del self._signers[key]
+
     def signer(self, ref: Ref, trust_domain: str) -> SigningAuthority | None:
         """Return the authority in a Secret with its key; raises `PKIError` if it cannot sign."""
         if (ref, trust_domain) not in self._signers:

@@ -31,6 +31,10 @@ SECRET_SUFFIX, POLICY_SUFFIX = "-identity", "-troth"
 BROKER_POLICY_SUFFIX = "-troth-broker"
 """What the name of a broker's NetworkPolicy adds to its own: no identity's has this ending."""
 
+UNREADABLE = "troth.dev/unreadable"
+"""A member that Troth's client adds to an object that it cannot read whole: a sentence that says
+why. The API server stores no member of this name, so that nobody can write one."""
+
 Manifest = dict[str, Any]
 
 

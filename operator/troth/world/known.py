@@ -42,6 +42,8 @@ class Known:
     """What identities may have restarted."""
     unreadable: dict[Key, Unreadable] = field(default_factory=dict)
     """Resources whose spec cannot be understood."""
+    quarantined: dict[tuple[str, Ref], str] = field(default_factory=dict)
+    """Objects of any kind that cannot be read, and why; see `quarantine`."""
     terminating: set[str] = field(default_factory=set)
     """Namespaces that are being deleted: nothing can be created there."""
     authorities: Authorities = field(init=False)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from troth.resources.manifests import faults_of
 from troth.resources.metadata import Resource
-from troth.world.facts import Manifest
+from troth.world.facts import UNREADABLE, Manifest
 
 R = TypeVar("R", bound=Resource)
 
@@ -15,6 +15,8 @@ def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
     """Return the resource that a manifest describes, or why it cannot be understood."""
     if manifest is None:
         return None, ""
+    if UNREADABLE in manifest:
+        return None, str(manifest[UNREADABLE])
     try:
         return model.parse(manifest), ""
     except ValidationError as error:

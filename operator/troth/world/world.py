@@ -10,10 +10,12 @@ from functools import partial
 
 from troth.resources.references import Ref
 from troth.world.affected import views_of
-from troth.world.facts import Manifest
-from troth.world.keys import Keys, policy_key
+from troth.world.facts import UNREADABLE, Manifest
+from troth.world.keys import Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.known import Known
 from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
+from troth.world.quarantine import quarantined, withdraw
+from troth.world.rotations import rotation_key
 from troth.world.taking_declared import take_broker, take_endpoint, take_rotation, take_topic_policy
 from troth.world.taking_domains import take_domain
 from troth.world.taking_identities import take_identity
@@ -32,6 +34,9 @@ from troth.world.taking_secrets import take_given, take_secret
 from troth.world.workloads import BUDGET, KINDS
 
 Take = Callable[[Known, Ref, Manifest | None], Keys]
+
+WITHDRAWALS = 2
+"""How often a declaration is withdrawn whose handler fails: the first may end in the middle."""
 
 TAKES: dict[str, Take] = {
     "TrustDomain": take_domain,
@@ -105,7 +110,56 @@ class World(Known):
         """Note that an object of a wanted name exists which Troth does not own."""
         self.foreign[kind, ref] = now
 
+    def everything(self) -> Keys:
+        """Return the key of every resource that is known."""
+        declared = self.registry
+        return {
+            *map(identity_key, (*declared.identities, *declared.invalid_identities)),
+            *map(domain_key, (*declared.domains, *declared.invalid_domains)),
+            *map(view_key, declared.domains),
+            *map(rotation_key, self.rotations.by_ref),
+            *self.brokers.everything(),
+            *self.webhooks.everything(),
+            *self.unreadable,
+        }
+
     def _taken(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+        """Take in an object, or that it is gone; what cannot be read goes into quarantine."""
+        self.quarantined.pop((kind, ref), None)
+        because = manifest.get(UNREADABLE) if manifest is not None else None
+        if manifest is not None and because is not None:
+            self.quarantined[kind, ref] = str(because)
+            manifest = quarantined(manifest, str(because))
+        try:
+            return self._applied(kind, ref, manifest)
+        except Exception as error:  # noqa: BLE001 - one object must not stop the others
+            return self._recovered(kind, ref, manifest, type(error).__name__)
+
+    def _recovered(self, kind: str, ref: Ref, manifest: Manifest | None, error: str) -> Keys:
+        """Put an object into quarantine whose handler failed; return everything.
+
+        The handler may have taken in a part of the object. So it is taken in again as one that
+        grants nothing, which replaces or removes every part of it. Where the handler fails at that
+        too, what a resource declares is taken out of the indexes without asking whom it concerns.
+        Nothing that was worked out before counts any more, and every resource is planned again.
+        """
+        because = f"Troth failed to read the object ({error}); please report this as a bug"
+        self.quarantined[kind, ref] = because
+        instead = quarantined(manifest, because) if manifest is not None else None
+        attempts: list[Callable[[Ref, Manifest | None], object]] = [self._take(kind)]
+        attempts += [partial(withdraw, self, kind)] * WITHDRAWALS
+        for attempt in attempts:
+            try:
+                attempt(ref, instead)
+            except Exception:  # noqa: BLE001, S112 - the first error is told of
+                continue
+            break
+        self.judged.clear()
+        self.remembered.clear()
+        self.tokens.entries.clear()
+        return self.everything()
+
+    def _applied(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
         revision = self.registry.revision
         affected = self._take(kind)(ref, manifest)
         if self.registry.revision != revision:

@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import ApiError, origin
 from troth.cluster.informer import Backoff, Informer
 from troth.cluster.second_look import look_again
 from troth.pki.webhook_tokens import Signer
@@ -24,7 +24,7 @@ from troth.resources.references import Ref
 from troth.webhooks.endpoint import EndpointError
 from troth.webhooks.gateway.routes import Routes, Served, served
 from troth.webhooks.gateway.signing import SigningKey
-from troth.world.facts import MANAGED_BY, Manifest
+from troth.world.facts import MANAGED_BY, UNREADABLE, Manifest
 
 GATEWAY_LABEL = "troth.dev/webhook-gateway"
 """On each Secret that a gateway follows, and on what it reports: the gateway's name."""
@@ -129,6 +129,9 @@ class Following:
         except EndpointError as error:
             self.unreadable.add(ref.name)
             log.warning("unreadable", secret=ref.name, version=version, why=str(error))
+        except Exception as error:  # noqa: BLE001 - no Secret ends the gateway
+            self.unreadable.add(ref.name)
+            log.error("unreadable", secret=ref.name, version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
         else:
             self.unreadable.discard(ref.name)
 
@@ -150,6 +153,8 @@ def _version(manifest: Manifest) -> str:
 
 def _data(manifest: Manifest) -> Mapping[str, bytes]:
     """Return a Secret's data, decoded; raises `EndpointError`."""
+    if UNREADABLE in manifest:
+        raise EndpointError(str(manifest[UNREADABLE]))
     try:
         return {
             name: base64.b64decode(text, validate=True)
