@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.world.affected import views_of
 from troth.world.facts import UNREADABLE, Manifest
-from troth.world.keys import Keys, domain_key, identity_key, policy_key, view_key
+from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.known import Known
 from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
 from troth.world.quarantine import quarantined, withdraw
@@ -116,7 +117,7 @@ class World(Known):
         return {
             *map(identity_key, (*declared.identities, *declared.invalid_identities)),
             *map(domain_key, (*declared.domains, *declared.invalid_domains)),
-            *map(view_key, declared.domains),
+            *map(view_key, (*declared.domains, *declared.invalid_domains)),
             *map(rotation_key, self.rotations.by_ref),
             *self.brokers.everything(),
             *self.webhooks.everything(),
@@ -157,7 +158,8 @@ class World(Known):
         self.judged.clear()
         self.remembered.clear()
         self.tokens.entries.clear()
-        return self.everything()
+        gone = {Key(kind, ref), view_key(ref.name)} if kind == "TrustDomain" else {Key(kind, ref)}
+        return self.everything() | (gone if kind in KIND_BY_NAME else set())
 
     def _applied(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
         revision = self.registry.revision
