@@ -21,6 +21,7 @@ from tests.builders import (
     identity,
     namespace,
     rotation,
+    service,
     stamp,
 )
 from tests.messaging import broker
@@ -35,6 +36,7 @@ from troth.reconcile.tally import BrokerChange, count_changes
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
 from troth.world.broker_facts import Ledger, Look, Observed
+from troth.world.facts import UNREADABLE
 
 DOMAIN = ("TrustDomain", Ref("", "production"))
 
@@ -176,6 +178,20 @@ async def test_rotations_are_counted_among_the_resources() -> None:
             ("CredentialRotation", "True", "InPlace"): 1,
             ("CredentialRotation", "False", "TargetMissing"): 1,
         }
+
+
+async def test_objects_that_cannot_be_read_are_counted_by_their_kind() -> None:
+    async with scraped(identity()) as seen:
+        assert seen.samples("troth_unreadable_objects") == {}
+        await seen.it.put(service("web", app="web") | {UNREADABLE: "spec: nests too deep"})
+        await seen.it.put(identity("checkout") | {UNREADABLE: "spec: nests too deep"})
+        await seen.it.put(identity("till", unheardOf=1))
+        assert seen.samples("troth_unreadable_objects") == {
+            ("Service",): 1,
+            ("ServiceIdentity",): 2,
+        }
+        await seen.it.put(service("web", app="web"))
+        assert seen.samples("troth_unreadable_objects") == {("ServiceIdentity",): 2}
 
 
 # Brokers

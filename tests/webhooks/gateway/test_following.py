@@ -18,7 +18,7 @@ from troth.resources.references import Ref
 from troth.webhooks.gateway import following as module
 from troth.webhooks.gateway.following import Following
 from troth.webhooks.gateway.routes import Routes
-from troth.world.facts import Manifest
+from troth.world.facts import UNREADABLE, Manifest
 
 NAMESPACE, GATEWAY = "troth-gateway", "edge"
 STRIPE, SLACK = "shop/stripe", "shop/slack"
@@ -122,6 +122,34 @@ def test_a_version_that_cannot_be_read_changes_nothing(
     assert after is not None
     assert after.endpoint.tolerance == 60
     assert following.unreadable == set()
+
+
+def test_an_unreadable_secret_changes_nothing(following: Following, routes: Routes) -> None:
+    following.observe(of())
+    before = routes.find(b"/shop/stripe")
+    following.observe({**of(version=2, tolerance=60), UNREADABLE: "data: nests too deep"})
+    assert routes.find(b"/shop/stripe") is before
+    assert following.unreadable == {"shop.stripe"}
+
+
+def test_a_secret_that_is_not_expected_ends_nothing(
+    following: Following, routes: Routes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of it is logged, for it may be a key."""
+
+    def fail(_: Any) -> None:
+        raise RecursionError("hunter2")
+
+    monkeypatch.setattr(module, "served", fail)
+    with capture_logs() as lines:
+        following.observe(of())
+    (line,) = lines
+    assert line["why"].startswith("RecursionError in test_following.py:")
+    assert "hunter2" not in str(lines)
+    assert following.unreadable == {"shop.stripe"}
+    monkeypatch.undo()
+    following.observe(of(version=2))
+    assert paths(routes) == {"/shop/stripe"}
 
 
 def test_where_its_secret_is_deleted_it_ends(following: Following, routes: Routes) -> None:
