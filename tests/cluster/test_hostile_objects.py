@@ -201,10 +201,10 @@ async def test_a_policy_with_a_deep_schema_says_so_and_hides_no_other(
     await stage.domain()
     await stage.run()
     schema = b'{"not":' * (levels - 1) + b'{"type":"string"}' + b"}" * (levels - 1)
-    deep = policy("deep", stage.shop, at=(stage.shop, "main"), schema={"jsonSchema": "schema"})
+    deep = policy("deep", stage.shop, at=(stage.shop, "main"), schema={"jsonSchema": "SCHEMA"})
     try:
         await stage.person.put(broker("main", stage.shop, MQTT))
-        await stage.person.send(deep, {"schema": schema})
+        await stage.person.send(deep, {"SCHEMA": schema})
         await stage.person.put(policy("later", stage.shop, at=(stage.shop, "main")))
         await seen(stage, deep, policy("later", stage.shop))
         config = await configuration(str(stage.sandbox.kubeconfig))

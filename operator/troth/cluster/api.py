@@ -331,6 +331,9 @@ class ApiServer:
         except ApiException as error:
             outcome = str(error.status)
             raise told(int(error.status or 0), {}) from None
+        except UnicodeDecodeError as error:  # of an error's text
+            outcome = type(error).__name__
+            raise ApiError(0, outcome, "the answer is not text") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             outcome = type(error).__name__
             raise ApiError(0, outcome, "the API server cannot be reached") from None
