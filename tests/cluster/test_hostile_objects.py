@@ -178,7 +178,8 @@ async def test_no_hostile_object_of_any_kind_hides_another_or_a_revocation(
         await stage.identity("payments", ports=["https"], accepts=[builders.accept("web")])
         await stage.person.hears(IDENTITY, web, "PeersAgree", "AllLive", "True")
         world = stage.operator.operator.engine.world
-        assert world.quarantined == world.unreadable == {}
+        assert not world.quarantined
+        assert not world.unreadable
         for each in hostile:
             await stage.person.delete(each["kind"], Ref.of(each))
 
@@ -213,8 +214,8 @@ async def test_a_policy_with_a_deep_schema_says_so_and_hides_no_other(
             async with ApiServer(config) as server:
                 found = await server.get("TopicPolicy", Ref(stage.shop, "deep"))
             listed = (found.get("status") or {}).get("conditions") or []
-            ready = next((each for each in listed if each["type"] == "SchemaValid"), {})
-            return ready.get("reason", ""), ready.get("message", "")
+            valid: Manifest = next((each for each in listed if each["type"] == "SchemaValid"), {})
+            return valid.get("reason", ""), valid.get("message", "")
 
         reason, message = await until(told, lambda found: found[0])
         assert reason == "SchemaTooLarge"

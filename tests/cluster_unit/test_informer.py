@@ -367,10 +367,12 @@ def test_after_an_event_that_cannot_be_read_everything_is_listed_again(event: Ma
         it = scene("a", "b", "c")
         original = it.server.watch
 
-        async def watch(*arguments: Any) -> AsyncIterator[Manifest]:
+        async def watch(
+            selection: Selection, resource_version: str, silence: float
+        ) -> AsyncIterator[Manifest]:
             if it.server.lists == 1:
                 yield copy.deepcopy(event)
-            async for each in original(*arguments):
+            async for each in original(selection, resource_version, silence):
                 yield each
 
         it.server.watch = watch  # type: ignore[method-assign]
