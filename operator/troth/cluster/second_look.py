@@ -7,7 +7,7 @@ withdrawn must not live on for so long.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from troth.cluster.errors import ApiError
+from troth.cluster.errors import ApiError, origin
 
 
 async def look_again(
@@ -24,3 +24,5 @@ async def look_again(
         except ApiError as error:
             if error.status:
                 on_failure(error)
+        except Exception as error:  # noqa: BLE001 - one look at one object ends no others
+            on_failure(ApiError(0, origin(error), ""))
