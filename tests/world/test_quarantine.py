@@ -227,6 +227,8 @@ def test_a_resource_whose_handler_always_fails_is_withdrawn(
     assert _said(it) == _said(marked)
     it.drop(*place)
     assert it.world.unreadable == {}
+    (why,) = it.world.quarantined.values()
+    assert why.startswith("Troth failed to forget the object (ValueError in test_quarantine.py:")
 
 
 def test_an_identity_that_is_half_declared_when_it_fails_is_withdrawn_whole(

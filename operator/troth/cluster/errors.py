@@ -1,9 +1,7 @@
 """What an API server answers where it does not do what was asked, in words that hold no secret."""
 
 import json
-import traceback
 from http import HTTPStatus
-from pathlib import PurePath
 
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
@@ -56,10 +54,3 @@ def told_by_watch(status: object) -> ApiError:
     known = status if isinstance(status, dict) else {}
     code = known.get("code")
     return told(code if isinstance(code, int) else 0, known)
-
-
-def origin(error: Exception) -> str:
-    """Return an error's name and where it was raised, without its text: that may quote a Secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" in {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"

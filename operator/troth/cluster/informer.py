@@ -15,9 +15,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeGuard
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError, origin
+from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
+from troth.world.origin import origin
 
 GONE = 410
 SILENCE = 150.0

@@ -7,7 +7,8 @@ withdrawn must not live on for so long.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from troth.cluster.errors import ApiError, origin
+from troth.cluster.errors import ApiError
+from troth.world.origin import origin
 
 
 async def look_again(

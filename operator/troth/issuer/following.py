@@ -15,13 +15,14 @@ from functools import partial
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError, origin
+from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
 from troth.cluster.second_look import look_again
 from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.view import ViewError
 from troth.resources.references import Ref
 from troth.world.facts import UNREADABLE, Manifest
+from troth.world.origin import origin
 
 LONGEST_PAUSE = 2.0
 """Seconds between attempts to reach the API server: a revocation must not wait for a backoff."""

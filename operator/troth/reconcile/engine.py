@@ -37,7 +37,7 @@ from troth.reconcile.clock import Clock
 from troth.reconcile.credential_secrets import CredentialError
 from troth.reconcile.events import event, relabelled, repair, transitions
 from troth.reconcile.execute import Executor, needed
-from troth.reconcile.intake import take_in
+from troth.reconcile.intake import take_in, warn_if_unreadable
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
 from troth.reconcile.permit import Permit
@@ -152,6 +152,7 @@ class Engine:
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
         self.queue.add(self.world.forget(kind, ref, version))
+        warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
         if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:

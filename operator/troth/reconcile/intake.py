@@ -5,12 +5,12 @@ Nothing about one object is an error here: what cannot be read goes into quarant
 
 import structlog
 
-from troth.cluster.errors import origin
 from troth.reconcile.keyring import Keyring
 from troth.resources.references import Ref
 from troth.world.facts import UNREADABLE, Manifest
 from troth.world.keys import Keys
 from troth.world.known_as import known_as
+from troth.world.origin import origin
 from troth.world.world import World
 
 log = structlog.get_logger()
@@ -24,10 +24,15 @@ def take_in(manifest: Manifest, world: World, keyring: Keyring) -> Keys:
     if manifest["kind"] == "Secret":
         manifest = _taken_into(keyring, manifest, ref)
     affected = world.observe(manifest)
+    warn_if_unreadable(world, kind, ref)
+    return affected
+
+
+def warn_if_unreadable(world: World, kind: str, ref: Ref) -> None:
+    """Log that an object cannot be read, or could not be forgotten."""
     because = world.quarantined.get((kind, ref))
     if because is not None:
         log.warning("object unreadable", kind=kind, object=str(ref), why=because)
-    return affected
 
 
 def _taken_into(keyring: Keyring, secret: Manifest, ref: Ref) -> Manifest:

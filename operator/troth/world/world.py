@@ -15,6 +15,7 @@ from troth.world.facts import UNREADABLE, Manifest
 from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.known import Known
 from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
+from troth.world.origin import origin
 from troth.world.quarantine import quarantined, withdraw
 from troth.world.rotations import rotation_key
 from troth.world.taking_declared import take_broker, take_endpoint, take_rotation, take_topic_policy
@@ -134,7 +135,7 @@ class World(Known):
         try:
             return self._applied(kind, ref, manifest)
         except Exception as error:  # noqa: BLE001 - one object must not stop the others
-            return self._recovered(kind, ref, manifest, type(error).__name__)
+            return self._recovered(kind, ref, manifest, origin(error))
 
     def _recovered(self, kind: str, ref: Ref, manifest: Manifest | None, error: str) -> Keys:
         """Put an object into quarantine whose handler failed; return everything.
@@ -144,7 +145,8 @@ class World(Known):
         too, what a resource declares is taken out of the indexes without asking whom it concerns.
         Nothing that was worked out before counts any more, and every resource is planned again.
         """
-        because = f"Troth failed to read the object ({error}); please report this as a bug"
+        verb = "read" if manifest is not None else "forget"
+        because = f"Troth failed to {verb} the object ({error}); please report this as a bug"
         self.quarantined[kind, ref] = because
         instead = quarantined(manifest, because) if manifest is not None else None
         attempts: list[Callable[[Ref, Manifest | None], object]] = [self._take(kind)]

@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError, origin
+from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
 from troth.cluster.second_look import look_again
 from troth.pki.webhook_tokens import Signer
@@ -25,6 +25,7 @@ from troth.webhooks.endpoint import EndpointError
 from troth.webhooks.gateway.routes import Routes, Served, served
 from troth.webhooks.gateway.signing import SigningKey
 from troth.world.facts import MANAGED_BY, UNREADABLE, Manifest
+from troth.world.origin import origin
 
 GATEWAY_LABEL = "troth.dev/webhook-gateway"
 """On each Secret that a gateway follows, and on what it reports: the gateway's name."""
