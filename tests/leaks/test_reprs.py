@@ -27,9 +27,10 @@ from troth.cluster.errors import ApiError
 from troth.pki.authorities import load_authority, load_signing_authority
 from troth.pki.bundles import parse_bundle
 from troth.pki.certificates import parse_leaf
-from troth.pki.keys import PrivateKey, load_private_key
+from troth.pki.keys import load_private_key
 from troth.pki.keystores import pkcs12_keystore, pkcs12_truststore
 from troth.pki.pem import read_certificates
+from troth.pki.private_keys import PrivateKey
 from troth.reconcile.execute import Executor
 from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.references import Ref
