@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from troth.resources.references import Ref
 from troth.resources.trust_domain import TrustDomain
 from troth.world import observe
-from troth.world.facts import AuthoritySecret, Fault, KnownAuthority, Manifest
+from troth.world.facts import AuthoritySecret, Fault, KnownAuthority
 
 
 @dataclass(slots=True)
@@ -17,13 +17,12 @@ class Authorities:
     """By name."""
     _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
 
-    def take(self, name: str, manifest: Manifest | None, uptime: float) -> None:
+    def take(self, name: str, now: AuthoritySecret | None, uptime: float) -> None:
         """Take in a Secret as it is now."""
         known = self.secrets.pop(name, None)
         self._judged.clear()
-        if manifest is None:
+        if now is None:
             return
-        now = observe.authority_secret(manifest)
         active = known and known.certificates == now.certificates
         prepared = known and known.prepared == now.prepared
         self.secrets[name] = replace(

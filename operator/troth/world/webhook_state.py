@@ -200,4 +200,4 @@ def _told(secret: IdentitySecret | None) -> object:
 def _same(before: KeysSecret | None, after: KeysSecret | None) -> bool:
     if before is None or after is None:
         return before is after
-    return (before.uid, before.keys) == (after.uid, after.keys)
+    return (before.uid, before.keys, before.unread) == (after.uid, after.keys, after.unread)
