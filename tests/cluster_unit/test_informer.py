@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import cast
@@ -14,7 +15,7 @@ from tests.builders import Manifest, namespace
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import Backoff, Informer
+from troth.cluster.informer import LONGEST_TURN, Backoff, Informer
 from troth.resources.references import Ref
 
 SELECTION = Selection("Namespace")
@@ -167,6 +168,40 @@ def test_a_list_in_pages_and_then_every_change() -> None:
         task.cancel()
 
     run(story())
+
+
+@dataclass
+class Slow(Seen):
+    """A sink that takes longer for each object than an informer may take at once."""
+
+    def observe(self, manifest: Manifest) -> None:
+        super().observe(manifest)
+        time.sleep(LONGEST_TURN)
+
+
+async def test_everything_else_runs_between_objects_that_take_long() -> None:
+    """Within a page as within a burst of the watch."""
+    names = [f"n{number}" for number in range(8)]
+    it = scene(*names)
+    it.server.page = len(names)
+    sink = Slow()
+    informer = Informer(cast("ApiServer", it.server), SELECTION, sink)
+    seen: list[int] = []
+
+    async def look() -> None:
+        while len(sink.objects) < 2 * len(names):
+            if not seen or seen[-1] != len(sink.objects):
+                seen.append(len(sink.objects))
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(informer.run())
+    looking = asyncio.create_task(look())
+    await informer.synced.wait()
+    for name in names:
+        it.server.put(f"{name}-later")
+    await looking
+    task.cancel()
+    assert seen[-2 * len(names) + 1 :] == list(range(1, 2 * len(names)))
 
 
 def test_it_is_not_in_sync_before_the_whole_list_was_read() -> None:

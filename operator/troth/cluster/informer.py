@@ -18,6 +18,8 @@ from troth.world.facts import Manifest
 GONE = 410
 SILENCE = 150.0
 """Seconds without a byte after which a watch counts as dead; bookmarks come once a minute."""
+LONGEST_TURN = 0.005
+"""Seconds of observing objects after which an informer lets everything else run."""
 LASTING = 10.0
 """Seconds after which a watch counts as a success, though nothing happened in it."""
 
@@ -47,6 +49,24 @@ class Backoff:
     def reset(self) -> None:
         """Start over after a success."""
         self.failures = 0
+
+
+class Turn:
+    """Limits how long an informer keeps the event loop busy without a pause.
+
+    A page of a list, or a burst of a watch, must not keep the lease or a health probe waiting. One
+    object is never observed in two parts, and objects stay in their order.
+    """
+
+    def __init__(self) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._ends = self._now() + LONGEST_TURN
+
+    async def give_way(self) -> None:
+        """Let everything else run that is ready, if the turn has lasted long enough."""
+        if self._now() >= self._ends:
+            await asyncio.sleep(0)
+            self._ends = self._now() + LONGEST_TURN
 
 
 class Informer:
@@ -88,6 +108,7 @@ class Informer:
     async def _list(self) -> None:
         seen: set[Ref] = set()
         version = ""
+        turn = Turn()
         async for page in self._server.pages(self.selection):
             version = page["metadata"]["resourceVersion"]
             for item in page["items"]:
@@ -95,7 +116,8 @@ class Informer:
                 seen.add(Ref.of(item))
                 self._known.add(Ref.of(item))  # at once: the list may break off after this page
                 self._sink.observe(item)
-            await asyncio.sleep(0)  # a long list must not starve the lease
+                await turn.give_way()
+            await asyncio.sleep(0)
         for ref in self._known - seen:
             self._sink.forget(self._known_as, ref, int(version))
         self._known = seen
@@ -105,10 +127,12 @@ class Informer:
     async def _watch(self) -> None:
         now = asyncio.get_running_loop().time
         began = now()
+        turn = Turn()
         try:
             async for event in self._server.watch(self.selection, self._version, SILENCE):
                 self._take(event["type"], event["object"])
                 self._backoff.reset()
+                await turn.give_way()
         finally:
             if now() - began > LASTING:
                 self._backoff.reset()
