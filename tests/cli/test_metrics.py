@@ -26,6 +26,7 @@ from tests.builders import (
 from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
 from troth.cli.broker_metrics import broker_metrics
+from troth.cli.loop_stalls import stalls_measured
 from troth.cli.metrics import Metrics
 from troth.cluster.errors import ApiError
 from troth.planning.plan import ChangeBroker, Telling
@@ -278,7 +279,8 @@ async def test_what_is_documented_is_what_there_is(guide: str) -> None:
     }
     seen_broker = broker(mode="Observe") | {"status": status}
     manifests = (identity(), rotation(every="6h"), seen_broker, orders(), publisher())
-    async with scraped(*manifests, metrics=metrics) as seen:
+    process = stalls_measured(metrics.registry)
+    async with process, scraped(*manifests, metrics=metrics) as seen:
         seen.it.engine.world.brokers.saw(MAIN, Look(observed=Observed(), at=0.0))
         tally.broker_failed(MAIN, "Unreachable")
         tally.broker_changed(MAIN, BrokerChange.TOLD, 1)
