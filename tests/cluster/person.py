@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import ssl
 import tempfile
@@ -123,6 +124,11 @@ class Person:
                 force="true",
             )
         return applied
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object, which may be larger than what can be applied; return it."""
+        place = Ref(manifest["metadata"].get("namespace", ""), "")
+        return await self._ask("POST", manifest["kind"], place, body=manifest)
 
     async def edit(self, kind: str, ref: Ref, patch: Manifest, **parameters: str) -> Manifest:
         """Change a part of an object."""
@@ -261,7 +267,7 @@ class Person:
             method,
             f"{self._server}{path}{subresource and '/' + subresource}",
             params=parameters,
-            data=None if body is None else json.dumps(body),
+            data=None if body is None else io.BytesIO(json.dumps(body).encode()),
             headers={"Content-Type": content, "Accept": "application/json"},
         ) as response:
             answer: Manifest = await response.json()
