@@ -115,6 +115,14 @@ class Seen:
         assert version
         self.objects.pop(ref.name, None)
 
+    def known(self, selection: Selection) -> set[Ref]:
+        assert (selection.known_as or selection.kind) == self.forgets
+        return {Ref("", name) for name in self.objects}
+
+    def listed(self, selection: Selection, version: int) -> None:
+        assert selection.kind == "Namespace"
+        assert version
+
 
 @dataclass
 class Scene:

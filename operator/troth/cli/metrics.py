@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from troth.cli.broker_metrics import PLACE, broker_metrics
 from troth.pki.certificates import short
+from troth.reconcile.informers import selections
 from troth.reconcile.operator import Operator
 from troth.reconcile.tally import BrokerChange, Tally
 from troth.resources.conditions import Condition
@@ -24,6 +25,7 @@ from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.world.facts import KnownAuthority
+from troth.world.world import Difference
 
 UNKNOWN = "unknown"
 """The authority of a leaf that none of the trust domain's own has signed."""
@@ -38,6 +40,7 @@ class Metrics:
     reconciles: Histogram = field(init=False)
     broker_failures: MetricCounter = field(init=False)
     broker_changes: MetricCounter = field(init=False)
+    cache_inconsistencies: MetricCounter = field(init=False)
 
     def __post_init__(self) -> None:
         self.requests = MetricCounter(
@@ -65,6 +68,16 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.cache_inconsistencies = MetricCounter(
+            "troth_cache_inconsistencies",
+            "Objects that the cache knew wrongly, found and repaired by a resync; each is a bug.",
+            ("kind", "difference"),
+            registry=self.registry,
+        )
+        for kind in {each.kind for each in selections("", rollouts=True)}:
+            for difference in Difference:  # an alert sees no increase in what begins at 1
+                self.cache_inconsistencies.labels(kind, difference)
+
     def request(self, verb: str, resource: str, code: str) -> None:
         """Count a request."""
         self.requests.labels(verb, resource, code).inc()
@@ -77,6 +90,7 @@ class Metrics:
             ),
             broker_failed=lambda broker, reason: self.broker_failures.labels(*broker, reason).inc(),
             broker_changed=self._broker_changed,
+            cache_differed=lambda kind, how: self.cache_inconsistencies.labels(kind, how).inc(),
         )
 
     def _broker_changed(self, broker: Ref, change: BrokerChange, count: int) -> None:

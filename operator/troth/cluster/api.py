@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -83,6 +84,33 @@ class Selection:
     labels: str = ""
     fields: str = ""
     known_as: str = ""
+
+    @property
+    def watch_class(self) -> str:
+        """The kind under which the world knows these objects."""
+        return self.known_as or self.kind
+
+    def covers(self, ref: Ref) -> bool:
+        """Return whether an object of the watch class is selected, as far as its name tells.
+
+        Of the fields only `metadata.namespace` and `metadata.name` are understood.
+        """
+        if self.namespace not in ("", ref.namespace):
+            return False
+        found = {"metadata.namespace": ref.namespace, "metadata.name": ref.name}
+        return all(
+            (found[field] != value) is differs for field, value, differs in _required(self.fields)
+        )
+
+
+@lru_cache
+def _required(fields: str) -> tuple[tuple[str, str, bool], ...]:
+    """Return the requirements of a field selector: field, value, and whether it must differ."""
+    parts = (each.partition("!=") for each in filter(None, fields.split(",")))
+    return tuple(
+        (field, value, True) if operator else (field.split("=")[0], field.split("=")[1], False)
+        for field, operator, value in parts
+    )
 
 
 class _NoDiscovery:

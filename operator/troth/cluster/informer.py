@@ -2,12 +2,14 @@
 
 Level-triggered by design: what matters is that the world ends up as the API server is. After a
 lost connection the watch resumes where it was; after `410 Gone` everything is listed anew, and
-what the list no longer has is forgotten, so an object deleted in the gap cannot linger.
+what the list no longer has is forgotten, so an object deleted in the gap cannot linger. The list is
+compared with what the sink knows, whoever told it: an answer to a write may have, while the watch
+was dead.
 """
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from troth.cluster.api import ApiServer, Selection
@@ -18,6 +20,8 @@ from troth.world.facts import Manifest
 GONE = 410
 SILENCE = 150.0
 """Seconds without a byte after which a watch counts as dead; bookmarks come once a minute."""
+FORGOTTEN_AT_ONCE = 100
+"""Objects that are forgotten after a list before others have their turn on the loop."""
 LASTING = 10.0
 """Seconds after which a watch counts as a success, though nothing happened in it."""
 
@@ -30,6 +34,12 @@ class Sink(Protocol):
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
+
+    def known(self, selection: Selection) -> Collection[Ref]:
+        """Return the objects of a selection that the sink knows."""
+
+    def listed(self, selection: Selection, version: int) -> None:
+        """Take in that a list at a resource version was observed as a whole."""
 
 
 class Backoff:
@@ -65,10 +75,13 @@ class Informer:
         self._server = server
         self._sink = sink
         self._on_failure = on_failure
-        self._known: set[Ref] = set()
-        self._known_as = selection.known_as or selection.kind
         self._version = ""
         self._backoff = backoff or Backoff()
+
+    @property
+    def position(self) -> int:
+        """The resource version up to which everything was seen; 0 while a list is under way."""
+        return int(self._version or 0)
 
     async def run(self) -> None:
         """List and watch until cancelled. Only cancellation ends it; every error backs off."""
@@ -93,14 +106,20 @@ class Informer:
             for item in page["items"]:
                 item["kind"] = self.selection.kind  # a list's items do not say
                 seen.add(Ref.of(item))
-                self._known.add(Ref.of(item))  # at once: the list may break off after this page
                 self._sink.observe(item)
             await asyncio.sleep(0)  # a long list must not starve the lease
-        for ref in self._known - seen:
-            self._sink.forget(self._known_as, ref, int(version))
-        self._known = seen
+        await self._forget_unlisted(seen, int(version))
         self._version = version
         self.synced.set()
+
+    async def _forget_unlisted(self, listed: set[Ref], version: int) -> None:
+        """Forget what the sink knows and the list does not have; what is newer, the sink keeps."""
+        self._sink.listed(self.selection, version)
+        gone = [ref for ref in self._sink.known(self.selection) if ref not in listed]
+        for count, ref in enumerate(gone, 1):
+            self._sink.forget(self.selection.watch_class, ref, version)
+            if count % FORGOTTEN_AT_ONCE == 0:
+                await asyncio.sleep(0)  # nor must the end of a large namespace
 
     async def _watch(self) -> None:
         now = asyncio.get_running_loop().time
@@ -116,9 +135,7 @@ class Informer:
     def _take(self, type_: str, manifest: Manifest) -> None:
         version = manifest["metadata"]["resourceVersion"]
         if type_ in ("ADDED", "MODIFIED"):
-            self._known.add(Ref.of(manifest))
             self._sink.observe(manifest)
         elif type_ == "DELETED":
-            self._known.discard(Ref.of(manifest))
-            self._sink.forget(self._known_as, Ref.of(manifest), int(version))
+            self._sink.forget(self.selection.watch_class, Ref.of(manifest), int(version))
         self._version = version  # a BOOKMARK moves this alone

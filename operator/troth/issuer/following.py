@@ -9,7 +9,7 @@ version is asked for beside it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import structlog
@@ -116,6 +116,14 @@ class Following:
         if ref == self._ref:
             log.warning("view deleted", kind=kind, secret=str(ref), version=version)
             self.mandate, self._seen = None, ""
+
+    def known(self, selection: Selection) -> Collection[Ref]:
+        """Return the Secret, if it was seen."""
+        del selection
+        return (self._ref,) if self._seen else ()
+
+    def listed(self, selection: Selection, version: int) -> None:
+        """Take in that a list was observed as a whole."""
 
 
 def _failed(selection: Selection, error: ApiError) -> None:

@@ -42,7 +42,7 @@ from troth.reconcile.notice import Notice
 from troth.reconcile.permit import Permit
 from troth.reconcile.places import place_of
 from troth.reconcile.queue import WorkQueue
-from troth.reconcile.served import Served
+from troth.reconcile.served import InPlace, Served
 from troth.reconcile.tally import Tally
 from troth.reconcile.telling import Telling
 from troth.reconcile.withheld import Withheld
@@ -125,7 +125,7 @@ class Engine:
             ),
         )
         self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
-        self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
+        self._in_place = InPlace()
         self._served = Served()
         self.telling = Telling(server.create, permit)
         self._withheld = withheld or Withheld()
@@ -154,6 +154,7 @@ class Engine:
         affected = self.world.forget(kind, ref, version)
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
+            self._served.forget(ref)
         self.queue.add(affected)
         if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:
             self.background.gone(ref)
@@ -264,7 +265,7 @@ class Engine:
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)
         # only what was in place just so before, and is not so now, was changed by somebody
-        before = self._in_place.get(plan.key, {})
+        before = self._in_place.before(plan)
         match step:
             case Apply():
                 notice = notice if before.get(place_of(step)) == _digest(step.manifest) else None
@@ -283,7 +284,7 @@ class Engine:
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
         if isinstance(step, UpdateIssuer):
-            self._served.in_place(step.ref, step.data)
+            self._served.in_place(step.ref, step.uid, step.data)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []
@@ -292,9 +293,10 @@ class Engine:
         """Keep what was asked for, to tell a changed declaration from a child changed by hand."""
         self._remember_served(plan)
         if plan.status is None:
-            self._in_place.pop(plan.key, None)
+            self._in_place.forget(plan.key)
             if plan.key.kind != ISSUER_VIEW:  # else the plan of a resource that is gone
-                self._refusals.pop(plan.key, None)
+                for place in self._refusals.pop(plan.key, set()):
+                    self.world.refused.pop(place, None)
         else:
             in_place = {
                 place_of(step): _digest(step.manifest)
@@ -310,7 +312,7 @@ class Engine:
                 isinstance(step, UpdatePublic) for step in plan.steps
             ):
                 in_place["Secret", secret.ref] = _digest(secret.public)
-            self._in_place[plan.key] = in_place
+            self._in_place.keep(plan, in_place)
 
     def _remember_served(self, plan: Plan) -> None:
         """Keep what an issuer works from, where it is just what was planned."""
@@ -320,9 +322,9 @@ class Engine:
             return
         match plan.key.kind:
             case "TrustDomain":
-                self._served.in_place(secret.ref, {BUNDLE: secret.bundle})
+                self._served.in_place(secret.ref, secret.uid, {BUNDLE: secret.bundle})
             case "IssuerView":
-                self._served.in_place(secret.ref, {VIEW: secret.view})
+                self._served.in_place(secret.ref, secret.uid, {VIEW: secret.view})
 
     def _has_new_leaf(self, step: IssueLeaf, plan: Plan) -> bool:
         secret = self.world.secrets.get(Ref.of(step.manifest))

@@ -89,6 +89,8 @@ def is_done(step: Step, world: World) -> bool:
         case CompileEndpoint():
             compiled = world.webhooks.compiled.get(Ref.of(step.manifest))
             return compiled is not None and says(compiled, step)
+        case Remove():
+            return world.is_leaving(step.kind, step.ref)
         case _:
             return False
 
@@ -288,15 +290,20 @@ class Executor:
 
     async def _remove(self, step: Remove) -> Keys:
         try:
-            await self._writes.delete(step.kind, step.ref, step.uid)
+            answer = await self._writes.delete(step.kind, step.ref, step.uid)
         except ApiError as error:
             if error.status == CONFLICT:
                 raise TryAgain from error  # a namesake, of which the informer is about to tell
             if error.status != NOT_FOUND:
                 raise
-        if step.kind == "Secret":  # else one that is made at once would be taken for a change of it
+        else:
+            if answer.get("metadata", {}).get("finalizers"):  # somebody else's: it stays until then
+                return self._writer.observe({**answer, "kind": step.kind})
+        affected = self._world.forget_written(step.kind, step.ref, step.uid)
+        # else a Secret that is made at once would be taken for a change of this one
+        if step.kind == "Secret" and not self._world.knows("Secret", step.ref):
             self._keyring.forget(step.ref)
-        return self._world.forget_written(step.kind, step.ref)
+        return affected
 
 
 def _said(status: Mapping[str, Any]) -> dict[str, Any]:

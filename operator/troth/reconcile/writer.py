@@ -106,7 +106,9 @@ class Writer:
             raise
 
     def observe(self, manifest: Manifest) -> Keys:
-        """Take in an answer; return whom it affects."""
+        """Take in an answer; return whom it affects. A late one changes nothing."""
+        if self._world.is_unlisted(manifest):
+            return set()
         if manifest["kind"] == "Secret" and self._world.is_news(manifest):
             self._keyring.observe(manifest)
         return self._world.observe(manifest)

@@ -10,7 +10,7 @@ versions are asked for beside it.
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import structlog
@@ -142,6 +142,14 @@ class Following:
         else:
             self._routes.put(ref.name, None)
             self._on_gone(ref.name.replace(".", "/", 1))
+
+    def known(self, selection: Selection) -> Collection[Ref]:
+        """Return the Secrets that were seen."""
+        del selection
+        return tuple(self._seen)
+
+    def listed(self, selection: Selection, version: int) -> None:
+        """Take in that a list was observed as a whole."""
 
 
 def _version(manifest: Manifest) -> str:
