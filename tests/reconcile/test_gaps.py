@@ -15,7 +15,6 @@ from tests.cluster_unit.listing import Listing
 from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
 from tests.reconcile.serving import Permit, Running, Server, running
 from troth.cluster.api import ApiServer
-from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.planning.plan import Plan, UpdateIssuer
 from troth.reconcile.cache import Cache
@@ -294,16 +293,6 @@ def test_what_was_served_by_a_namesake_is_not_remembered() -> None:
     assert not memory.was_changed(UpdateIssuer(ref, "first", "1", {"view": b"view"}))
 
 
-async def test_refusals_of_a_deleted_identity_are_forgotten() -> None:
-    server = Server(shop(identity()))
-    server.refuses = lambda place: ApiError(403, "Forbidden", "no") if place == POLICY else None
-    async with running(server) as it:
-        await asyncio.sleep(0.05)
-        assert POLICY in it.engine.world.refused
-        await it.drop("ServiceIdentity", SID)
-        assert it.engine.world.refused == {}
-
-
 def test_foreign_objects_are_forgotten_with_their_namespace() -> None:
     world = World(OWN)
     world.observe(sample("Namespace", 10))
@@ -313,7 +302,7 @@ def test_foreign_objects_are_forgotten_with_their_namespace() -> None:
     assert world.foreign == {("Secret", AUTHORITY): NOW}
 
 
-async def test_view_that_was_written_is_forgotten_with_its_secret() -> None:
+def test_view_that_was_written_is_forgotten_with_its_secret() -> None:
     world = World(OWN)
     secret = builders.tokens_secret()
     secret["metadata"] = {**secret["metadata"], "uid": "first", "resourceVersion": "10"}

@@ -174,6 +174,7 @@ class ApiServer:
                 field_selector=selection.fields or None,
                 header_params=dict(accept),
             )
+            page["items"] = page.get("items") or []  # null in an empty list of metadata
             yield page
             token = page["metadata"].get("continue")
             if not token:

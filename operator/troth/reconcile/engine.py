@@ -295,8 +295,7 @@ class Engine:
         if plan.status is None:
             self._in_place.forget(plan.key)
             if plan.key.kind != ISSUER_VIEW:  # else the plan of a resource that is gone
-                for place in self._refusals.pop(plan.key, set()):
-                    self.world.refused.pop(place, None)
+                self._refusals.pop(plan.key, None)
         else:
             in_place = {
                 place_of(step): _digest(step.manifest)
