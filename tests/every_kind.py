@@ -7,6 +7,7 @@ from tests import builders, messaging, webhook_builders, workloads
 from tests.builders import NOW, Manifest
 from troth.cluster.api import Selection
 from troth.reconcile.informers import selections
+from troth.resources.references import Ref
 from troth.world.known_as import GIVEN, REPORTS, SCHEMA, SCHEMAS
 
 POLICY: Manifest = {
@@ -61,7 +62,7 @@ def sample(kind: str, version: int, uid: str = "first") -> Manifest:
 
 def selection_of(kind: str) -> Selection:
     """Return the selection that lists and watches the object of a kind."""
-    ref = builders.Ref.of(SAMPLES[kind])
+    ref = Ref.of(SAMPLES[kind])
     (found,) = (
         each
         for each in selections(builders.OWN, rollouts=True)

@@ -181,8 +181,8 @@ def test_nothing_of_an_object_stays_with_its_namesake(kind: str) -> None:
         if each != kind:
             fresh.observe(sample(each, version))
     fresh.uptime = it.uptime = LATER
-    for each in (fresh, it):
-        each.observe(sample(kind, 100, "second"))
+    fresh.observe(sample(kind, 100, "second"))
+    it.observe(sample(kind, 100, "second"))
     assert contents(it) == contents(fresh)
 
 
