@@ -9,16 +9,16 @@ from troth.planning import status as verdicts
 from troth.planning.broker_credentials import ON_ITS_WAY as COMING
 from troth.planning.broker_credentials import BrokerLayer, plan_broker_credentials
 from troth.planning.certificate import plan_certificate
-from troth.planning.children import FOREIGN_RETRY, metadata_of, policy_ref
+from troth.planning.children import FOREIGN_RETRY, deny_ref, policy_manifest, policy_ref
 from troth.planning.edge_status import edge_statuses, peers_agree
 from troth.planning.identity_view import Layer, View, conflict, gather, refused, removal
 from troth.planning.issuers import issuer_pods
 from troth.planning.leaf import leaf_due
-from troth.planning.network import Situation, compile_policy
-from troth.planning.network_rules import keep_open
-from troth.planning.plan import Apply, Plan
+from troth.planning.network import Claim, Situation, compile_policy
+from troth.planning.plan import Apply, Plan, Step
 from troth.planning.restarts import Rollout, plan_rollout
 from troth.planning.strangers import pods_in
+from troth.planning.unsettled_network import unsettled_policy
 from troth.planning.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.webhook_signing import plan_webhook_signing
 from troth.resources.conditions import Verdict
@@ -95,49 +95,44 @@ def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
 def _plan_network(view: View, world: World) -> Layer:
     type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
     unsettled = _unsettled(view)
+    deny = world.policies.get(deny_ref(view.identity.ref))
+    undenied = tuple(removal("NetworkPolicy", deny, view.identity))
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
         if unsettled is not None:
             verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
-        return Layer(verdict, tuple(removal("NetworkPolicy", view.policy, view.identity)))
+        return Layer(verdict, (*removal("NetworkPolicy", view.policy, view.identity), *undenied))
     standing = conflict("NetworkPolicy", ref, view.policy, view)
     if standing is not None and view.domain is not None:
         return Layer(verdicts.false(type_, standing.reason, standing.message))
-    specs = [
-        compile_policy(
-            Situation(
-                identity=view.identity,
-                edges=view.edges,
-                peers=world.registry.identities,
-                network=claim.spec.network,
-                api_endpoints=world.api_endpoints,
-                existing=view.policy,
-                issuer=_issuers_pods(claim, world),
-                reach=view.reach,
-                brokers=world.brokers.messaging.brokers,
-            )
-        )
-        for claim in view.governance.claims
-    ]
+    situation = Situation(
+        identity=view.identity,
+        edges=view.edges,
+        peers=world.registry.identities,
+        claims=tuple(
+            Claim(each.spec.network, _issuers_pods(each, world)) for each in view.governance.claims
+        ),
+        settled=unsettled is None,
+        api_endpoints=world.api_endpoints,
+        existing=view.policy,
+        reach=view.reach,
+    )
+    before: tuple[Step, ...] = ()
     if unsettled is not None:
         verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
-        if view.policy is None or standing is not None or not specs:
+        if standing is not None or not situation.claims:
             return Layer(verdict)
-        spec = keep_open(specs, view.policy.content)
+        compiled, before = unsettled_policy(view, situation, world)
     elif view.policy is None:
-        (spec,) = specs
+        compiled = compile_policy(situation)
         verdict = verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
     else:
-        (spec,) = specs
+        compiled = compile_policy(situation)
         verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
-    manifest = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata_of(ref, view.identity),
-        "spec": spec,
-    }
+    manifest = policy_manifest(ref, view.identity, compiled.spec, compiled.live_peers)
     step = Apply(manifest, over=view.kept_from(view.policy))
-    return Layer(refused(type_, view.policy_refused) or verdict, (step,))
+    after = () if before else undenied
+    return Layer(refused(type_, view.policy_refused) or verdict, (*before, step, *after))
 
 
 def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:

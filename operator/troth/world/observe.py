@@ -18,6 +18,7 @@ from troth.resources.references import Ref
 from troth.resources.scalars import parse_moment
 from troth.world.facts import (
     KEYSTORE_DIGEST,
+    LIVE_PEERS,
     REPLACED_AT,
     AuthoritySecret,
     Content,
@@ -182,7 +183,12 @@ def tokens_secret(secret: Manifest) -> TokensSecret:
 
 def network_policy(policy: Manifest) -> Content:
     """Return the facts of a NetworkPolicy."""
-    return Content(**fact_of(policy), text=canonical(policy.get("spec") or {}))
+    annotations = policy["metadata"].get("annotations") or {}
+    return Content(
+        **fact_of(policy),
+        text=canonical(policy.get("spec") or {}),
+        live_peers=annotations.get(LIVE_PEERS, ""),
+    )
 
 
 def config_map(manifest: Manifest) -> Content:
