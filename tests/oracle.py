@@ -318,9 +318,10 @@ class Declared:
     def _enters(self, me: Place, source: Pod, opening: Opening) -> bool:
         numbers = self.ports(me)
         named = {name for name, number in numbers.items() if number == opening}
-        excepted = (self._excepted(me, source, named, network) for network in self._networks(me))
+        networks = self._networks(me)
         if self.unsettled(me) and not self.suspended_too:
-            return self._has_its_own_pods(me) and all(map(any, excepted))
+            common = _common(networks)
+            return self._has_its_own_pods(me) and any(self._excepted(me, source, named, common))
         return (
             any(self.live(caller, me, name) for caller in self.carried(source) for name in named)
             or any(
@@ -329,7 +330,7 @@ class Declared:
                 for entry in self.identities[me]["accepts"]
                 if "unverified" in entry and named.intersection(entry["ports"])
             )
-            or any(map(any, excepted))
+            or any(any(self._excepted(me, source, named, network)) for network in networks)
         )
 
     def _networks(self, me: Place) -> list[Manifest]:
@@ -359,6 +360,18 @@ class Declared:
                 and selects(collector["podSelector"], source.labels)
                 and me not in self.carried(source)
             )
+
+
+def _common(networks: list[Manifest]) -> Manifest:
+    """The exceptions that several domains describe in the same words, block by block."""
+    first, *others = networks
+    common: Manifest = {}
+    metrics = first.get("metrics")
+    if metrics and all(each.get("metrics") == metrics for each in others):
+        common["metrics"] = metrics
+    blocks = [(each.get("probes") or {}).get("cidrs", []) for each in networks]
+    common["probes"] = {"cidrs": [b for b in blocks[0] if all(b in each for each in blocks)]}
+    return common
 
 
 def _resolver(network: Manifest, to: Pod, opening: Opening) -> bool:

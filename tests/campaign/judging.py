@@ -166,7 +166,9 @@ def wider(history: History, before: Manifest | None, policy: Manifest) -> Iterat
         if network.allows(direction, pod, peer, number, protocol):
             stood = before is not None and standing.allows(direction, pod, peer, number, protocol)
             anew = before is None
-            if not any(_may(v, me, direction, peer, opening, stood=stood, anew=anew) for v in views):
+            if not any(
+                _may(v, me, direction, peer, opening, stood=stood, anew=anew) for v in views
+            ):
                 yield f"{me} {direction} {dict(peer.labels)}@{peer.address} {opening} was opened"
 
 

@@ -13,8 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
-from pydantic import ValidationError
-
 from troth.planning.broker_reach import Reach
 from troth.planning.issuers import PORT
 from troth.planning.network_memory import (
@@ -90,7 +88,7 @@ class Compiled:
 
 def compile_policy(situation: Situation) -> Compiled:
     """Return the workload's NetworkPolicy: deny everything but what is listed."""
-    return _compiled(situation, selector(situation.identity.spec.workload.pod_selector))
+    return _compiled(situation, situation.identity.spec.workload.pod_selector)
 
 
 def keep_open(situation: Situation) -> Compiled:
@@ -102,11 +100,8 @@ def keep_open(situation: Situation) -> Compiled:
     """
     assert situation.existing is not None
     declared = situation.identity.spec.workload.pod_selector
-    before = situation.existing.content.get("podSelector") or {}
-    staying = narrowed_pods(before, declared)
-    if staying is None:
-        return deny_all(situation.identity)
-    return _compiled(situation, selector(staying))
+    staying = narrowed_pods(situation.existing.content.get("podSelector") or {}, declared)
+    return deny_all(situation.identity) if staying is None else _compiled(situation, staying)
 
 
 def deny_all(identity: ServiceIdentity) -> Compiled:
@@ -142,7 +137,7 @@ def _in_all(alternatives: list[list[Rule]]) -> list[Rule]:
     return rules
 
 
-def _compiled(situation: Situation, pods: Manifest) -> Compiled:
+def _compiled(situation: Situation, pods: LabelSelector) -> Compiled:
     reach, edges = situation.reach, situation.edges
     suspended = any(edge.state is EdgeState.SUSPENDED for edge in edges)
     unsettled = suspended or reach.unsettled or not situation.settled
@@ -150,59 +145,62 @@ def _compiled(situation: Situation, pods: Manifest) -> Compiled:
     inbound = list(_edge_rules(situation, standing, Side.FROM))
     outbound = list(_edge_rules(situation, standing, Side.TO))
     brokers = list(_broker_rules(situation, standing))
+    left_out = _left_out(situation, standing)
     to_peers = [each.rule for each in outbound]
     to_brokers = [rule for rule in distinct(each.rule for each in brokers) if rule not in to_peers]
     spec = spec_of(
-        pods,
+        selector(pods),
         ingress=[
-            *_others(situation, _exceptions, "ingress"),
+            *_others(situation, left_out, _exceptions, "ingress"),
             *(each.rule for each in inbound),
-            *_others(situation, _unverified, "ingress"),
+            *_others(situation, left_out, _unverified, "ingress"),
         ],
         egress=[
-            *_others(situation, _dns, "egress"),
+            *_others(situation, left_out, _dns, "egress"),
             *to_peers,
             *to_brokers,
-            *_others(situation, _external, "egress"),
-            *_others(situation, _api_server, "egress"),
+            *_others(situation, left_out, _external, "egress"),
+            *_others(situation, left_out, _api_server, "egress"),
             *_issuer(situation, {each.ref for each in outbound}),
         ],
     )
-    return Compiled(spec, written([*inbound, *outbound, *brokers]))
+    remembered = written([*inbound, *outbound, *brokers], left_out if left_out != pods else None)
+    return Compiled(spec, remembered)
+
+
+def _left_out(situation: Situation, standing: Standing) -> LabelSelector:
+    """Return which pods the rules leave out as the workload's own.
+
+    They stay the same while the workload is unsettled: else a change of its pod selector would
+    change rules that are open.
+    """
+    declared = situation.identity.spec.workload.pod_selector
+    if situation.settled or situation.existing is None:
+        return declared
+    return standing.left_out(situation.existing) or declared
 
 
 def _others(
-    situation: Situation, rules: Callable[[Situation], Iterable[Rule]], direction: str
+    situation: Situation,
+    left_out: LabelSelector,
+    rules: Callable[[Situation], Iterable[Rule]],
+    direction: str,
 ) -> Iterator[Rule]:
-    """Yield the rules that need no consent; of an unsettled workload, what of them is open.
-
-    Rules that leave out the workload's own pods name its pod selector: while the selector changes,
-    those written for the one that stands are still declared.
-    """
+    """Yield the rules that need no consent; of an unsettled workload, what of them is open."""
     if situation.settled:
         yield from rules(situation)
         return
     there = situation.rules(direction)
-    wanted = [rule for each in _as_it_stands(situation) for rule in rules(each)]
-    parts = (open_part(rule, there) for rule in distinct(wanted))
+    parts = (open_part(rule, there) for rule in distinct(rules(_with_pods(situation, left_out))))
     yield from distinct(part for part in parts if part is not None)
 
 
-def _as_it_stands(situation: Situation) -> Iterator[Situation]:
-    """Yield the situation, and the one with the pod selector of the policy that stands."""
-    yield situation
-    workload = situation.identity.spec.workload
-    before = situation.existing.content.get("podSelector") if situation.existing else None
-    if before is None or before == selector(workload.pod_selector):
-        return
-    try:
-        pods = LabelSelector.model_validate(before)
-    except ValidationError:  # a hand's work
-        return
-    spec = situation.identity.spec.model_copy(
-        update={"workload": workload.model_copy(update={"pod_selector": pods})}
-    )
-    yield replace(situation, identity=situation.identity.model_copy(update={"spec": spec}))
+def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
+    """Return the situation of a workload with these pods."""
+    identity = situation.identity
+    workload = identity.spec.workload.model_copy(update={"pod_selector": pods})
+    spec = identity.spec.model_copy(update={"workload": workload})
+    return replace(situation, identity=identity.model_copy(update={"spec": spec}))
 
 
 def _exceptions(situation: Situation) -> Iterable[Rule]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from troth.pki import base64url
 from troth.planning.network_rules import Pair, Rule, listed, pair_of
@@ -55,32 +55,51 @@ Ports = Mapping[str, Pair]
 Remembered = Mapping[Side, Mapping[Ref, Mapping[str, Ports]]]
 """For each side and peer: the fingerprint of the rule's peer, and the ports."""
 
-_TEXT = TypeAdapter(
+_Peers = dict[
+    Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}$")],
     dict[
-        Side,
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")],
         dict[
-            Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}$")],
-            dict[
-                Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")],
-                dict[
-                    Annotated[str, StringConstraints(min_length=1, max_length=63)],
-                    Annotated[str, StringConstraints(pattern=r"^(TCP|UDP)/[0-9]{1,5}$")],
-                ],
-            ],
+            Annotated[str, StringConstraints(min_length=1, max_length=63)],
+            Annotated[str, StringConstraints(pattern=r"^(TCP|UDP)/[0-9]{1,5}$")],
         ],
-    ]
-)
+    ],
+]
 
 
-def read(text: str) -> Remembered:
+class _Text(BaseModel):
+    """The list as the annotation has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    from_: _Peers = Field(default_factory=dict, alias="from")
+    to: _Peers = Field(default_factory=dict)
+    brokers: _Peers = Field(default_factory=dict)
+    left_out: LabelSelector | None = Field(default=None, alias="leftOut")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What an annotation remembers.
+
+    `left_out` selects the pods that rules leave out as the workload's own; None where the policy
+    is for just these pods.
+    """
+
+    peers: Remembered = field(default_factory=dict)
+    left_out: LabelSelector | None = None
+
+
+def read(text: str) -> Memory:
     """Return what an annotation remembers; nothing if it is too long or malformed."""
     if not text or len(text) > LIMIT:
-        return {}
+        return Memory()
     try:
-        parsed = _TEXT.validate_json(text)
+        parsed = _Text.model_validate_json(text)
     except ValidationError:
-        return {}
-    return {
+        return Memory()
+    sides = {Side.FROM: parsed.from_, Side.TO: parsed.to, Side.BROKERS: parsed.brokers}
+    peers = {
         side: {
             Ref(*peer.split("/")): {
                 mark: {name: _pair(port) for name, port in ports.items()}
@@ -88,8 +107,9 @@ def read(text: str) -> Remembered:
             }
             for peer, rules in peers.items()
         }
-        for side, peers in parsed.items()
+        for side, peers in sides.items()
     }
+    return Memory(peers, parsed.left_out)
 
 
 def _pair(text: str) -> Pair:
@@ -117,20 +137,21 @@ class PeerRule:
         return {self.side.peers: [self.peer], "ports": listed(self.ports.values())}
 
 
-def written(rules: Iterable[PeerRule]) -> str:
+def written(rules: Iterable[PeerRule], left_out: LabelSelector | None = None) -> str:
     """Return the list of these rules; the last ones are left out of a list that is too long."""
     shown = list(rules)
-    while len(text := _text(shown)) > LIMIT:
+    rest = {"leftOut": selector(left_out)} if left_out is not None else {}
+    while len(text := canonical(_sides(shown) | rest).decode()) > LIMIT:
         shown = shown[: len(shown) * LIMIT // len(text)]
     return text
 
 
-def _text(rules: Iterable[PeerRule]) -> str:
-    sides: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
+def _sides(rules: Iterable[PeerRule]) -> Manifest:
+    sides: Manifest = {}
     for each in rules:
         peers = sides.setdefault(each.side.value, {})
         peers.setdefault(str(each.ref), {})[fingerprint(each.peer)] = _texts(each.ports)
-    return canonical(sides).decode()
+    return sides
 
 
 def _texts(ports: Ports) -> dict[str, str]:
@@ -141,7 +162,7 @@ def _texts(ports: Ports) -> dict[str, str]:
 class Standing:
     """A NetworkPolicy as it stands: what it opens to each single peer, and what it remembers."""
 
-    remembered: Remembered = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     opened: Mapping[tuple[str, str], tuple[Manifest, frozenset[Pair]]] = field(default_factory=dict)
     """By direction and fingerprint: a peer, and the ports that are open to it."""
 
@@ -163,6 +184,15 @@ class Standing:
                 opened[place] = peers[0], before | pairs
         return cls(read(policy.live_peers), opened)
 
+    def left_out(self, policy: Content) -> LabelSelector | None:
+        """Return which pods the rules of the policy leave out as the workload's own."""
+        if self.memory.left_out is not None:
+            return self.memory.left_out
+        try:
+            return LabelSelector.model_validate(policy.content.get("podSelector") or {})
+        except ValidationError:  # somebody edited it
+            return None
+
     def kept(
         self,
         side: Side,
@@ -175,7 +205,7 @@ class Standing:
         `pods` are None for a peer that cannot be read. `declared` are the ports by name, a number
         None where the callee cannot be read; None if no port is known.
         """
-        for mark, ports in sorted(self.remembered.get(side, {}).get(ref, {}).items()):
+        for mark, ports in sorted(self.memory.peers.get(side, {}).get(ref, {}).items()):
             peer, opened = self.opened.get((side.direction, mark), ({}, frozenset()))
             staying = {
                 name: pair for name, pair in _declared(ports, declared).items() if pair in opened
