@@ -16,12 +16,14 @@ from troth.planning.identity_view import Layer, View, conflict, refused, removal
 from troth.planning.issuers import issuers_known
 from troth.planning.leaf import LeafQuestion, why_issue
 from troth.planning.messages import messages_of
+from troth.planning.network_memory import Side, read
 from troth.planning.peers import Peers, identity_document, listed, standing_document, standing_names
 from troth.planning.plan import IssueLeaf, UpdatePublic
 from troth.planning.webhook_trust import key_set, webhooks_of
 from troth.resources.authentication import Certificate
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
+from troth.resources.service_identity import Enforcement
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.edges import Edge
@@ -242,8 +244,10 @@ def _in_force(
 ) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
     """Return the edges that the peer list has, and the SPIFFE IDs of their peers.
 
-    Those that are live; and of those that a conflict suspends, the ones it has already.
+    Those that are live; and of those that a conflict suspends, the ones it has already. Peers that
+    share a ServiceAccount have one SPIFFE ID, so for them the NetworkPolicy tells which was live.
     """
+    memory = read(view.policy.live_peers).peers if view.policy is not None else {}
     edges: list[Edge] = []
     ids: dict[Ref, str] = {}
     for edge in view.edges:
@@ -252,8 +256,26 @@ def _in_force(
         names = spiffe_ids_of(peer, world)
         if edge.state is EdgeState.SUSPENDED:
             names &= listed(standing, edge.port, inbound=inbound)
+            rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()
+            if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view, world):
+                continue
         if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
             live = edge.state is EdgeState.LIVE
             edges.append(edge if live else replace(edge, state=EdgeState.LIVE))
             ids[peer] = min(names)
     return tuple(edges), ids
+
+
+def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
+    """Say whether a SPIFFE ID in the peer list may have been another identity's.
+
+    In Observe mode there is no NetworkPolicy to tell them apart, and the list alone decides.
+    """
+    identities = world.registry.identities
+    if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
+        return False
+    account = identities[peer].spec.workload.service_account_name
+    return any(
+        identities[other].spec.workload.service_account_name == account
+        for other in world.registry.colliding(identities[peer])
+    )
