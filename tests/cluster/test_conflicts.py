@@ -135,9 +135,9 @@ async def test_conflict_keeps_what_was_live_port_by_port_across_a_restart(stage:
     assert again.requests.writes.total() == 0
     assert await stage.written() == before
     await stage.identity("a", ports=ports, accepts=[builders.accept("web", "https")])
-    await stage.person.sees("NetworkPolicy", policy_ref(a), lambda seen: numbers(seen) == [8443])
-    callers = policy_ref(web)
-    await stage.person.sees("NetworkPolicy", callers, lambda seen: numbers(seen)[-1:] == [8443])
+    for identity, wanted in ((a, [8443, 53, 53]), (web, [53, 53, 8443])):
+        policy = policy_ref(identity)
+        await stage.person.sees("NetworkPolicy", policy, lambda it, to=wanted: numbers(it) == to)
 
 
 def numbers(policy: Manifest) -> list[int]:
