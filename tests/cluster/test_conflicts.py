@@ -154,8 +154,8 @@ async def test_selector_that_changes_in_a_conflict_has_a_second_policy_until_it_
     rival = await stage.identity("rival", account="payments")
     await stage.person.hears(IDENTITY, payments, "Ready", "SharedIdentity", "False")
     wider = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["payments", "new"]}]}
-    declared = {"ports": ["https"], "accepts": [builders.accept("web")], "pods": wider}
-    await stage.identity("payments", **declared)
+    accepts = [builders.accept("web")]
+    await stage.identity("payments", ports=["https"], accepts=accepts, pods=wider)
     denying = (await stage.person.sees("NetworkPolicy", deny_ref(payments)))["spec"]
     await stage.settled()
     assert denying == {"podSelector": wider, "policyTypes": ["Ingress", "Egress"]}

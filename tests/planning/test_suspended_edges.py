@@ -410,9 +410,13 @@ def test_selector_for_other_pods_alone_denies_them() -> None:
     }
 
 
-def test_selector_closes_all_where_the_second_policy_cannot_be_written() -> None:
+@pytest.mark.parametrize("why", ["foreign", "refused"])
+def test_selector_closes_all_where_the_second_policy_cannot_be_written(why: str) -> None:
     cluster = after(live(), RIVAL)
-    cluster.world.note_foreign(*DENY, NOW)
+    if why == "foreign":
+        cluster.world.note_foreign(*DENY, NOW)
+    else:
+        cluster.world.refused[DENY] = "exceeded quota"
     after(cluster, OVERLAPPING)
     assert reached(cluster, app="a", tier="web") == "denied"
     assert reached(cluster, app="z", tier="web") == "denied"

@@ -34,9 +34,10 @@ def unsettled_policy(
     if compiled.spec["podSelector"] == selector(workload.pod_selector):
         return compiled, ()
     ref = deny_ref(view.identity.ref)
-    seen = world.foreign.get(("NetworkPolicy", ref))
-    found = world.policies.get(ref)
-    if taken("NetworkPolicy", ref, found, view.identity, seen=seen, now=view.now) is not None:
+    found, place = world.policies.get(ref), ("NetworkPolicy", ref)
+    seen = world.foreign.get(place)
+    foreign = taken(*place, found, view.identity, seen=seen, now=view.now) is not None
+    if foreign or place in world.refused:
         return deny_all(view.identity), ()
     denying = policy_manifest(ref, view.identity, deny_all(view.identity).spec)
     return compiled, (Apply(denying),)
