@@ -168,6 +168,14 @@ def test_rule_added_by_hand_is_not_taken_for_that_of_a_suspended_edge() -> None:
     assert opened(cluster) == {}
 
 
+@conflicts
+def test_port_that_somebody_closed_by_hand_does_not_open_again(conflict: Manifest) -> None:
+    cluster = after(live(), conflict)
+    policy = copy.deepcopy(policy_of(cluster, "a"))
+    policy["spec"]["ingress"][0]["ports"] = [{"protocol": "TCP", "port": 8443}]
+    assert opened(after(cluster, policy)) == {"c": [8443]}
+
+
 def test_edge_is_remembered_until_it_is_withdrawn_and_not_longer() -> None:
     cluster = builders.shop(SHARING[0], CALLING, accepting()).settle()
     after(cluster, SHARING[1])
