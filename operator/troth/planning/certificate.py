@@ -247,7 +247,8 @@ def _in_force(
     Those that are live; and of those that a conflict suspends, the ones it has already. Peers that
     share a ServiceAccount have one SPIFFE ID, so for them the NetworkPolicy tells which was live.
     """
-    memory = read(view.policy.live_peers).peers if view.policy is not None else {}
+    suspended = any(edge.state is EdgeState.SUSPENDED for edge in view.edges)
+    memory = read(view.policy.live_peers).peers if view.policy is not None and suspended else {}
     edges: list[Edge] = []
     ids: dict[Ref, str] = {}
     for edge in view.edges:
