@@ -135,9 +135,13 @@ async def test_conflict_keeps_what_was_live_port_by_port_across_a_restart(stage:
     assert again.requests.writes.total() == 0
     assert await stage.written() == before
     await stage.identity("a", ports=ports, accepts=[builders.accept("web", "https")])
-    for identity, wanted in ((a, [8443, 53, 53]), (web, [53, 53, 8443])):
-        policy = policy_ref(identity)
-        await stage.person.sees("NetworkPolicy", policy, lambda it, to=wanted: numbers(it) == to)
+    await opens(stage, a, [8443, 53, 53])
+    await opens(stage, web, [53, 53, 8443])
+
+
+async def opens(stage: Stage, identity: Ref, wanted: list[int]) -> None:
+    policy = policy_ref(identity)
+    await stage.person.sees("NetworkPolicy", policy, lambda seen: numbers(seen) == wanted)
 
 
 def numbers(policy: Manifest) -> list[int]:
