@@ -12,7 +12,7 @@ from tests.broker_builders import MAIN, market, publisher
 from tests.broker_plans import settled
 from tests.builders import Cluster, Manifest, accept, call, domain, identity, unverified
 from tests.messaging import broker
-from tests.planning.test_broker_network import TO_THE_BROKER, WORKLOAD, clients
+from tests.planning.test_broker_network import PODS, TO_THE_BROKER, WORKLOAD, clients
 from tests.world.test_invalidation import broken
 from troth.planning.network_memory import LIMIT, Memory, PeerRule, Side, fingerprint, read, written
 from troth.planning.plan import Apply
@@ -201,7 +201,7 @@ def test_edge_rule_is_not_taken_for_that_of_a_suspended_grant() -> None:
     kafka = identity(
         "kafka",
         "messaging",
-        pods=WORKLOAD["podSelector"],
+        pods=PODS,
         ports=[("clients", 9093)],
         accepts=[accept("checkout", "clients", namespace="shop")],
     )
