@@ -121,12 +121,13 @@ class _WorldCollector(Collector):
             ...,
         ] = (
             *world.registry.domains.values(),
-            *world.registry.identities.values(),
+            *world.registry.claimants.values(),
             *brokers.messaging.brokers.values(),
             *brokers.leaving_brokers.values(),
             *brokers.messaging.policies.values(),
             *brokers.leaving_policies.values(),
             *world.registry.webhooks.endpoints.values(),
+            *world.registry.webhooks.terminating.values(),
             *world.rotations.by_ref.values(),
         )
         counts = Counter((each.kind, *_ready(each.status.conditions)) for each in resources)

@@ -42,12 +42,12 @@ def roots_in(bundle: str) -> frozenset[str]:
 
 
 def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
-    """Yield the trust domains that name this one and are named by it."""
+    """Yield the trust domains that name this one and are named by it, and are not being deleted."""
     for reference in domain.spec.federates_with:
         other = world.registry.domains.get(reference.name)
-        if other is not None and any(
-            back.name == domain.metadata.name for back in other.spec.federates_with
-        ):
+        if other is None or other.metadata.deletion_timestamp is not None:
+            continue
+        if any(back.name == domain.metadata.name for back in other.spec.federates_with):
             yield other
 
 

@@ -145,7 +145,7 @@ def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
 
 
 def _known_in(namespace: str, world: World) -> list[Peers]:
-    identities = (world.registry.identities[ref] for ref in world.registry.identities_in(namespace))
+    identities = (world.registry.claimants[ref] for ref in world.registry.claimants_in(namespace))
     return [[pods_in(namespace, each.spec.workload.pod_selector)] for each in identities]
 
 

@@ -32,7 +32,12 @@ from troth.world.world import World
 AWAITING = frozenset({"AuthorityNotReady"})
 """Reasons for which a leaf that is there is left in place, its standing unknown."""
 
-UNSIGNED = AWAITING | {"DNSNameNotAllowed", "SharedIdentity", "NamespaceOverlap"}
+UNSIGNED = AWAITING | {
+    "DNSNameNotAllowed",
+    "SharedIdentity",
+    "NamespaceOverlap",
+    "TrustDomainTerminating",
+}
 """Reasons for which no leaf can be issued, while whom the workload may trust is known: those it
 declares, of whom a conflict lets no new one in."""
 
@@ -85,10 +90,19 @@ def plan_certificate(view: View, world: World) -> Layer:
 
 def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
     """Return the update of the public part of a Secret, if it says anything else."""
+    return public_update(secret, manifest, view.kept_from(secret))
+
+
+def public_update(
+    secret: IdentitySecret, manifest: Manifest, over: str
+) -> tuple[UpdatePublic, ...]:
+    """Return the update of a Secret to this public part, `over` a version of it; none where the
+    Secret says just that.
+    """
     if not _stale(secret, manifest):
         return ()
     drops = tuple(sorted(secret.public.keys() - manifest["stringData"].keys()))
-    return (UpdatePublic(manifest, secret.uid, view.kept_from(secret), drops),)
+    return (UpdatePublic(manifest, secret.uid, over, drops),)
 
 
 def _is_first(view: View) -> bool:

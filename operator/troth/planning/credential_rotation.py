@@ -32,6 +32,7 @@ from troth.resources.credential_rotation import (
     CredentialRotationStatus,
     TargetKind,
 )
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.scalars import format_duration, format_time
 from troth.resources.trust_domain import TrustDomain
@@ -55,6 +56,8 @@ ORDER = [phase for phase in RotationPhase if phase is not IDLE]
 """The phases of a handover, as they follow each other."""
 ON_ITS_WAY = frozenset({"AwaitingCredential"})
 """Reasons that pass without a person doing anything."""
+TERMINATES = "it asks for no rotation any more"
+"""What follows from the deletion of a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,11 @@ def plan_credential_rotation(key: Key, world: World, now: datetime) -> Plan:
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
     rotation = world.rotations.by_ref.get(key.ref)
-    if rotation is None or rotation.metadata.deletion_timestamp:
-        return Plan(key, rotation.metadata.uid if rotation else "")
+    if rotation is None:
+        return Plan(key, "")
+    if is_terminating(rotation):
+        gone = Plan(key, rotation.metadata.uid)
+        return verdicts.terminating_plan(gone, rotation, rotation.status, TERMINATES, now)
     progress = _progress(rotation, world, now)
     summary = verdicts.summed_up([_verdict(progress)], ON_ITS_WAY)
     status = CredentialRotationStatus(
@@ -118,7 +124,11 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
         )
         return Progress(fault=Fault("NotFromHere", message))
     declared: dict[TargetKind, Container[object]] = {
-        TargetKind.TRUST_DOMAIN: {Ref("", name) for name in world.registry.domains},
+        TargetKind.TRUST_DOMAIN: {
+            Ref("", name)
+            for name, domain in world.registry.domains.items()
+            if not is_terminating(domain)
+        },
         TargetKind.SERVICE_IDENTITY: world.registry.identities,
         TargetKind.MESSAGE_BROKER: world.brokers.messaging.brokers,
         TargetKind.WEBHOOK_ENDPOINT: world.registry.webhooks.endpoints,

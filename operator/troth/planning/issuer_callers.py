@@ -195,7 +195,7 @@ def _names_in(
 ) -> tuple[str, Collection[str]]:
     """Return how SPIFFE IDs of a namespace begin, and those of the identities there."""
     prefix = f"spiffe://{domain.spec.domain}/ns/{namespace}/sa/"
-    inside = (registry.identities[ref] for ref in registry.identities_in(namespace))
+    inside = (registry.claimants[ref] for ref in registry.claimants_in(namespace))
     return prefix, {prefix + each.spec.workload.service_account_name for each in inside}
 
 

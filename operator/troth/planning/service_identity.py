@@ -19,9 +19,11 @@ from troth.planning.network_rules import keep_open
 from troth.planning.plan import Apply, Plan
 from troth.planning.restarts import Rollout, plan_rollout
 from troth.planning.strangers import pods_in
+from troth.planning.terminating_identity import plan_terminating_identity
 from troth.planning.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.webhook_signing import plan_webhook_signing
 from troth.resources.conditions import Verdict
+from troth.resources.metadata import is_terminating
 from troth.resources.scalars import format_time
 from troth.resources.service_identity import Enforcement
 from troth.resources.service_identity_status import CertificateStatus, ServiceIdentityStatus
@@ -46,10 +48,11 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
-    identity = world.registry.identities.get(key.ref)
-    going = key.ref.namespace in world.terminating
-    if identity is None or going or identity.metadata.deletion_timestamp:
+    identity = world.registry.claimants.get(key.ref)
+    if identity is None or key.ref.namespace in world.terminating:
         return Plan(key, identity.metadata.uid if identity else "")
+    if is_terminating(identity):
+        return plan_terminating_identity(key, identity, world, now)
     view = gather(identity, world, now)
     certificate = plan_certificate(view, world)
     brokers = plan_broker_credentials(view, world)
@@ -108,7 +111,7 @@ def _plan_network(view: View, world: World) -> Layer:
             Situation(
                 identity=view.identity,
                 edges=view.edges,
-                peers=world.registry.identities,
+                peers=world.registry.claimants,
                 network=claim.spec.network,
                 api_endpoints=world.api_endpoints,
                 existing=view.policy,

@@ -16,6 +16,7 @@ from troth.planning.spiffe_bundles import bundle_files
 from troth.planning.tokens import Tokens, plan_tokens, removals
 from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import (
@@ -36,6 +37,10 @@ ON_ITS_WAY = frozenset(
     }
 )
 """Reasons that pass without a person doing anything."""
+TERMINATES = (
+    "it governs no namespace any more, so its identities have no edges and get no certificates"
+)
+"""What follows from the deletion of a trust domain."""
 
 
 def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
@@ -48,9 +53,12 @@ def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
     domain = world.registry.domains.get(key.ref.name)
-    if domain is None or domain.metadata.deletion_timestamp:
+    if domain is None or is_terminating(domain):
         bundled = _removals(world.bundles_of(key.ref.name))
-        return Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
+        gone = Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
+        if domain is None:
+            return gone
+        return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)
     authority = plan_authority(domain, world, now)
     bundles = _plan_bundles(domain, world, now)
     tokens = plan_tokens(domain, world, now)

@@ -26,6 +26,7 @@ UNSERVED = frozenset(
         "NoTrustDomain",
         "EnvironmentNotAllowed",
         "NotFederated",
+        "TrustDomainTerminating",
     }
 )
 """Why a gateway has nothing of an endpoint: it is not its own, or not any more."""

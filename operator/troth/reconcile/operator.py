@@ -97,7 +97,7 @@ class Operator:
             log.info("caches in sync", identities=len(self.engine.world.registry.identities))
             # children whose owner went while nobody watched are found by their owners' keys
             registry = self.engine.world.registry
-            self.engine.queue.add(identity_key(ref) for ref in registry.identities)
+            self.engine.queue.add(identity_key(ref) for ref in registry.claimants)
             self.engine.queue.add(domain_key(name) for name in registry.domains)
             self.engine.queue.add(view_key(name) for name in registry.domains)
             self.engine.queue.add(self.engine.world.brokers.everything())

@@ -44,6 +44,9 @@ def peers_exist(question: Question) -> Obstacle | None:
         if ref in question.registry.invalid_identities:
             message = f"ServiceIdentity {ref} cannot be read; mend it"
             return Obstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
+        if ref in question.registry.terminating_identities:
+            message = f"ServiceIdentity {ref} is being deleted; remove the entry"
+            return Obstacle(state, "PeerTerminating", message)
         if ref not in question.registry.identities:
             message = f"ServiceIdentity {ref} does not exist; create it or remove the entry"
             return Obstacle(state, "PeerMissing", message)

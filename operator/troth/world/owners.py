@@ -23,7 +23,7 @@ def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
         identity_key(owner)
         for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
         if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
-        and owner in registry.identities
+        and owner in registry.claimants
     }
 
 

@@ -11,6 +11,11 @@ from troth.world.facts import Manifest
 R = TypeVar("R", bound=Resource)
 
 
+def says_terminating(manifest: Manifest | None) -> bool:
+    """Say whether an object is being deleted, though its spec may not be understood."""
+    return manifest is not None and bool(manifest["metadata"].get("deletionTimestamp"))
+
+
 def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
     """Return the resource that a manifest describes, or why it cannot be understood."""
     if manifest is None:

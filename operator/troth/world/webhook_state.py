@@ -55,7 +55,8 @@ class WebhookState:
         webhooks = self._registry.webhooks
         left = (each.endpoint for each in self.compiled.values())
         made = filter(None, map(owner_of_generated, self.generated))
-        known = {*webhooks.endpoints, *webhooks.invalid, *left, *made}
+        declared = {*webhooks.endpoints, *webhooks.terminating, *webhooks.invalid}
+        known = {*declared, *left, *made}
         return {webhook_key(ref) for ref in known}
 
     # What is fed
