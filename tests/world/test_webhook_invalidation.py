@@ -129,6 +129,11 @@ anything = st.one_of(
         lambda name: builders.rotation("WebhookEndpoint", name, requestedAt=stamp(NOW)), names
     ),
     some_domain(),
+    st.builds(
+        lambda name, confined: builders.authority_secret(name, constrained=confined),
+        st.sampled_from(("production", "staging")),
+        st.booleans(),
+    ),
     st.sampled_from((builders.identity("other"), builders.identity("other", GATEWAY, pods=PODS))),
 )
 

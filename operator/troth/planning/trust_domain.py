@@ -6,7 +6,7 @@ from typing import Any
 
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
-from troth.planning.anchors import bundle_text, federated, is_confined, trusted_anchors
+from troth.planning.anchors import bundle_text, federated, trusted_anchors
 from troth.planning.authority import Part, plan_authority, plan_rotation
 from troth.planning.children import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.handover import Handover
@@ -25,6 +25,7 @@ from troth.resources.trust_domain_status import (
     RotationStatus,
     TrustDomainStatus,
 )
+from troth.trust.federation import UNCONFINED, unconfined_message
 from troth.world.facts import Content, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.observe import ROOTS
@@ -130,14 +131,8 @@ def _bundle_verdict(
         )
         return verdicts.false(type_, "Conflict", message)
     for other in federated(domain, world):
-        known = world.authorities.of(other)
-        if known and known.authority and not is_confined(known.authority, other):
-            message = (
-                f"the root of TrustDomain {other.metadata.name} is not confined to its own trust "
-                "domain by name constraints and is therefore not trusted here; constrain it to "
-                f"the URI host {other.spec.domain}"
-            )
-            return verdicts.false(type_, "FederatedRootUnconfined", message)
+        if other.metadata.name in world.registry.unconfined_domains:
+            return verdicts.false(type_, UNCONFINED, unconfined_message(other, "here"))
     refused = _first_refused(domain, world)
     if refused:
         return verdicts.false(type_, "WriteRefused", refused)

@@ -11,7 +11,7 @@ from datetime import datetime
 from troth.resources.authentication import GATEWAY_TRUST_LIMIT, GatewayOnly
 from troth.resources.references import Ref
 from troth.resources.service_identity_status import EdgeState
-from troth.resources.trust_domain import Consent
+from troth.resources.trust_domain import Consent, TrustDomain
 from troth.trust.audiences import audience_fault, shared_audience
 from troth.trust.deliveries import (
     delivered_by,
@@ -20,6 +20,7 @@ from troth.trust.deliveries import (
     how_to_accept,
 )
 from troth.trust.edge_question import Check, Obstacle, Question, find_port
+from troth.trust.federation import UNCONFINED, unconfined_message
 from troth.trust.registry import Governance, Registry
 
 
@@ -125,6 +126,15 @@ def domains_federate(question: Question) -> Obstacle | None:
         if all(reference.name != theirs for reference in here.spec.federates_with):
             message = f"TrustDomain {mine} does not name {theirs} under federatesWith"
             return Obstacle(EdgeState.REFUSED, "NotFederated", message)
+    return _roots_confined(question.registry, first, second)
+
+
+def _roots_confined(registry: Registry, first: TrustDomain, second: TrustDomain) -> Obstacle | None:
+    """Both roots are confined, for each side's workloads must trust the other's."""
+    for here, there in ((first, second), (second, first)):
+        if there.metadata.name in registry.unconfined_domains:
+            message = unconfined_message(there, f"by TrustDomain {here.metadata.name}")
+            return Obstacle(EdgeState.REFUSED, UNCONFINED, message)
     return None
 
 

@@ -84,6 +84,8 @@ class Registry:
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.invalid_domains: dict[str, str] = {}
         self.invalid_identities: dict[Ref, str] = {}
+        self.unconfined_domains: frozenset[str] = frozenset()
+        """Trust domains whose root could issue identities of others, as its certificate says."""
         self.webhooks = Webhooks()
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
         self._claiming_in: dict[str, set[Ref]] = defaultdict(set)
@@ -122,6 +124,11 @@ class Registry:
     def _domains_changed(self) -> None:
         self.revision += 1
         self._governance.clear()
+
+    def note_unconfined(self, domains: frozenset[str]) -> None:
+        """Note which trust domains have a root that is not confined to them."""
+        self.revision += self.unconfined_domains != domains
+        self.unconfined_domains = domains
 
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Note a namespace and its labels."""

@@ -4,6 +4,7 @@ from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.trust_domain import TrustDomain
 from troth.world.affected import around_domain
+from troth.world.confinement import note_confinement
 from troth.world.facts import Manifest, Unreadable
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.known import Known
@@ -26,6 +27,7 @@ def take_domain(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
         world.unreadable[key] = Unreadable(manifest, fault)
     if before is not None and after is not None and _declares_the_same(before, after):
         return {key}
+    affected |= note_confinement(world)
     affected |= world.brokers.everything()
     if after is None or was_unreadable:  # whom it would have governed cannot be told
         affected |= {identity_key(identity) for identity in registry.claimants}

@@ -4,6 +4,7 @@ from troth.resources.references import Ref
 from troth.world import observe
 from troth.world.affected import around_domain, federating
 from troth.world.broker_secrets import is_credential
+from troth.world.confinement import note_confinement
 from troth.world.facts import Manifest
 from troth.world.keys import Keys, domain_key, view_key
 from troth.world.known import Known
@@ -33,6 +34,7 @@ def take_secret(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     for name, domain in world.registry.domains.items():
         if world.authorities.concern(domain, ref):
             affected |= around_domain(world.registry, domain) | {domain_key(name)}
+            affected |= note_confinement(world)
         if ref in (world.tokens.ref(domain), world.tokens.leaf_ref(domain)):
             affected |= {domain_key(name), view_key(name)}
             if keys_changed:
