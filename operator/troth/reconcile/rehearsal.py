@@ -71,6 +71,9 @@ class Rehearsal:
         changed = before is None or before.get("spec") != stored.get("spec")
         generation = known.get("generation") or metadata.get("generation") or 0
         metadata["generation"] = generation + changed if before else max(generation, 1)
+        for kept in ("finalizers", "deletionTimestamp"):  # no apply takes these off
+            if kept in known:
+                metadata.setdefault(kept, known[kept])
         if before and "status" in before:
             stored.setdefault("status", before["status"])
         return self._store(place, stored)
