@@ -36,7 +36,7 @@ from troth.world.rotations import rotation_key
 HOLD = "example.com/hold"
 PAYMENTS, WEB = Ref("shop", "payments"), Ref("shop", "web")
 DENIED = {"podSelector": {"matchLabels": {"app": "payments"}}, "policyTypes": ["Ingress", "Egress"]}
-TOKEN = {"token": {}}
+TOKEN: Manifest = {"token": {}}
 
 
 def callee(**spec: Any) -> Manifest:
