@@ -16,15 +16,18 @@ from troth.planning.identity_view import Layer, View, conflict, refused, removal
 from troth.planning.issuers import issuers_known
 from troth.planning.leaf import LeafQuestion, why_issue
 from troth.planning.messages import messages_of
+from troth.planning.narrowing import Peering, pending_narrowing
 from troth.planning.peers import Peers, identity_document, listed, standing_document, standing_names
 from troth.planning.plan import IssueLeaf, UpdatePublic
 from troth.planning.webhook_trust import key_set, webhooks_of
 from troth.resources.authentication import Certificate
+from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
-from troth.trust.edges import Edge
+from troth.trust.edges import NOT_NARROWED, Edge
+from troth.trust.narrowing import Narrowing
 from troth.world.facts import REPLACED_AT, Fault, IdentitySecret, Manifest
 from troth.world.observe import NEVER, PEERS, ROOTS, WEBHOOK_KEYS
 from troth.world.world import World
@@ -51,8 +54,10 @@ def plan_certificate(view: View, world: World) -> Layer:
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         standing = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
-        steps = _revocations(view, world) if leaf and reason in UNSIGNED else ()
-        return Layer(standing(type_, reason, message), steps, leaf)
+        verdict = standing(type_, reason, message)
+        if reason not in UNSIGNED:
+            return Layer(verdict, (), leaf)
+        return _document_alone(view, world, verdict)
     assert view.domain is not None
     assert view.known_authority is not None
     authority = view.known_authority.authority
@@ -75,12 +80,75 @@ def plan_certificate(view: View, world: World) -> Layer:
             reason=fault.reason,
             message=fault.message,
         )
-        return Layer(refused(type_, view.secret_refused) or ISSUING, (step,), leaf)
+        verdict = refused(type_, view.secret_refused) or ISSUING
+        # a narrowing does not wait for a certificate that cannot be issued
+        first = _document_alone(view, world, verdict).steps if view.secret_refused else ()
+        narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+        return Layer(verdict, (*first, step), leaf, narrowing)
     assert view.secret is not None
     if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
         manifest = _dated(manifest, format_time(view.now))
     steps = _update(view, view.secret, manifest)
-    return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf)
+    narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+    return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf, narrowing)
+
+
+def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
+    """Return the layer without its certificate, for one that cannot be planned: what `verdict` says
+    of it, and the document beside the certificate that is there.
+    """
+    if view.certificate is None:
+        return Layer(verdict)
+    return _document_alone(view, world, verdict)
+
+
+def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
+    """Return the layer with the document as it is declared and the certificate as it stands.
+
+    A narrowing must not wait for an authority, nor for the end of a conflict. The roots and the
+    workload's own SPIFFE ID stay as they are.
+    """
+    secret = view.secret
+    if secret is None or secret.leaf is None or not is_child(secret, view.identity):
+        return Layer(verdict)
+    own_id = standing_document(secret.public.get(PEERS, "")).get("spiffeID")
+    if not isinstance(own_id, str):
+        own_id = secret.leaf.spiffe_id
+    manifest = _with_standing_roots(view, _secret_manifest(view, world, own_id))
+    steps = _update(view, secret, manifest)
+    if steps and view.secret_refused:
+        verdict = refused(verdict.type, view.secret_refused) or verdict
+    return Layer(verdict, steps, secret.leaf, _pending(view, world, manifest, own_id))
+
+
+def _with_standing_roots(view: View, manifest: Manifest) -> Manifest:
+    standing = view.secret.public if view.secret else {}
+    roots = {name: text for name, text in standing.items() if name == ROOTS}
+    return {**manifest, "stringData": manifest["stringData"] | roots}
+
+
+def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narrowing:
+    """Return what the Secret still grants beyond what is declared.
+
+    An edge that is closed only because of that counts as declared.
+    """
+    if view.secret is None or not is_child(view.secret, view.identity):
+        return Narrowing()
+    declared = manifest["stringData"]
+    if any(edge.reason in NOT_NARROWED for edge in view.edges):
+        view = replace(view, edges=tuple(map(_as_declared, view.edges)))
+        open_ = _secret_manifest(view, world, own_id)["stringData"]
+        declared = {**open_, ROOTS: declared[ROOTS]}
+    assert view.secret is not None
+    if view.secret.public == declared:
+        return Narrowing()
+    standing = standing_document(view.secret.public.get(PEERS, ""))
+    edges, ids = _in_force(view, world, standing)
+    return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
+
+
+def _as_declared(edge: Edge) -> Edge:
+    return replace(edge, state=EdgeState.LIVE) if edge.reason in NOT_NARROWED else edge
 
 
 def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
@@ -100,23 +168,6 @@ def _dated(manifest: Manifest, replaced_at: str) -> Manifest:
     """Return a Secret that says when something in it took the place of what was there before."""
     metadata = {**manifest["metadata"], "annotations": {REPLACED_AT: replaced_at}}
     return {**manifest, "metadata": metadata}
-
-
-def _revocations(view: View, world: World) -> tuple[UpdatePublic, ...]:
-    """Return the update of the peer list beside a leaf that cannot be renewed.
-
-    Taking consent back must not wait for an authority, nor for a conflict to be mended; the roots
-    and the workload's own name stay as they are.
-    """
-    assert view.secret is not None
-    own_id = standing_document(view.secret.public.get(PEERS, "")).get("spiffeID")
-    if not isinstance(own_id, str):
-        return ()
-    manifest = _secret_manifest(view, world, own_id)
-    manifest["stringData"] |= {
-        name: text for name, text in view.secret.public.items() if name == ROOTS
-    }
-    return _update(view, view.secret, manifest)
 
 
 def _why_not_issue(view: View, declared: Certificate) -> Fault | None:

@@ -13,6 +13,7 @@ from troth.planning import status as verdicts
 from troth.planning.admin_rotation import plan_admin
 from troth.planning.authority import plan_rotation
 from troth.planning.broker_credentials import Standing, plan_broker_credentials
+from troth.planning.faults import Isolation
 from troth.planning.identity_view import View, gather
 from troth.planning.leaf import leaf_due, longest_overlap
 from troth.planning.plan import Plan
@@ -193,7 +194,10 @@ def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
     brokers, and the key that it signs with as a gateway.
     """
     identity = world.registry.identities[key.ref]
-    view = gather(identity, world, now)
+    isolation = Isolation()
+    view = gather(identity, world, now, isolation)
+    for error in isolation.errors:
+        raise error
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).standings))
     if identity.spec.authentication.certificate is not None:
         signing = _of_signing(view, world)

@@ -6,8 +6,8 @@ block's exceptions punch holes into the others). One rule per peer, so that a ru
 apart and kept while its edge is suspended.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from troth.planning.broker_reach import Reach, broker_rule
@@ -16,6 +16,7 @@ from troth.planning.network_rules import (
     Peers,
     Rule,
     distinct,
+    keep_open,
     listed,
     numbers,
     spec_of,
@@ -72,6 +73,47 @@ def compile_policy(situation: Situation) -> Manifest:
             *_issuer(situation),
         ],
     )
+
+
+def closing_policy(situation: Situation) -> Manifest:
+    """Return the policy without what cannot be compiled, for when `compile_policy` raises.
+
+    Every part, and every peer, is compiled apart from the others. Nothing is in it that does not
+    stand, except where no policy does.
+    """
+    by_peer: dict[Ref, list[Edge]] = {}
+    me = situation.identity.ref
+    for edge in situation.edges:
+        by_peer.setdefault(edge.caller if edge.callee == me else edge.callee, []).append(edge)
+    each_peer = [replace(situation, edges=tuple(edges)) for edges in by_peer.values()]
+    spec = spec_of(
+        selector(situation.identity.spec.workload.pod_selector),
+        ingress=[
+            *_apart(_exceptions, situation),
+            *(rule for each in each_peer for rule in _apart(_inbound, each)),
+            *_apart(_unverified, situation),
+        ],
+        egress=[
+            *_apart(_dns, situation),
+            *(rule for each in each_peer for rule in _apart(_outbound, each)),
+            *_apart(_to_brokers, situation),
+            *_apart(_external, situation),
+            *_apart(_api_server, situation),
+            *_apart(_issuer, situation),
+        ],
+    )
+    if situation.existing is None:
+        return spec
+    kept = keep_open([spec], situation.existing.content)
+    return {**kept, "podSelector": spec["podSelector"]}
+
+
+def _apart(part: Callable[[Situation], Iterable[Rule]], situation: Situation) -> list[Rule]:
+    """Return the rules of a part, none where it raises."""
+    try:
+        return list(part(situation))
+    except Exception:  # noqa: BLE001 - what cannot be told to be declared is closed
+        return []
 
 
 def _exceptions(situation: Situation) -> Iterable[Rule]:

@@ -202,6 +202,28 @@ def nobody_shares(question: Question) -> Obstacle | None:
     return None
 
 
+CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED = "CalleeNotNarrowed", "CallerNotNarrowed"
+NOT_NARROWED = frozenset({CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED})
+"""Reasons for which an edge is closed though both sides declare it."""
+
+
+def documents_narrowed(question: Question) -> Obstacle | None:
+    """Neither side's `identity.json` grants more than is declared while it cannot be written."""
+    for ref, peer, reason in (
+        (question.callee, question.caller, CALLEE_NOT_NARROWED),
+        (question.caller, question.callee, CALLER_NOT_NARROWED),
+    ):
+        inbound = reason == CALLEE_NOT_NARROWED
+        narrowing = question.registry.unapplied.get(ref)
+        if narrowing is not None and narrowing.closes(peer, inbound=inbound):
+            message = (
+                f"identity.json of ServiceIdentity {ref} still grants more than is declared and "
+                "cannot be written, so the edge is closed; see Ready of that ServiceIdentity"
+            )
+            return Obstacle(EdgeState.REFUSED, reason, message)
+    return None
+
+
 # Refusals come before suspensions: what is refused closes, whatever else is unsettled.
 CHECKS: tuple[Check, ...] = (
     peers_exist,
@@ -214,6 +236,7 @@ CHECKS: tuple[Check, ...] = (
     tokens_are_issued,
     audience_is_its_own,
     nobody_shares,
+    documents_narrowed,
 )
 
 
@@ -222,6 +245,8 @@ def judge(question: Question) -> Edge:
     for check in CHECKS:
         obstacle = check(question)
         if obstacle is not None:
+            if obstacle.state is EdgeState.SUSPENDED:  # which would keep open what is open
+                obstacle = documents_narrowed(question) or obstacle
             return Edge(
                 question.caller,
                 question.callee,
@@ -233,7 +258,25 @@ def judge(question: Question) -> Edge:
     return Edge(question.caller, question.callee, question.port, EdgeState.LIVE)
 
 
-def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
+Judge = Callable[[Question], Edge]
+
+
+def judge_or_close(question: Question) -> Edge:
+    """Return the edge with its state; `Refused` where judging it raises."""
+    try:
+        return judge(question)
+    except Exception as error:  # noqa: BLE001 - an error opens nothing, whatever it is
+        message = (
+            f"judging this edge failed with {type(error).__name__}, which is a fault of Troth; "
+            "report it with the operator's log"
+        )
+        edge = question.caller, question.callee, question.port
+        return Edge(*edge, EdgeState.REFUSED, "InternalError", message)
+
+
+def edges_of(
+    registry: Registry, ref: Ref, now: datetime, judging: Judge = judge
+) -> tuple[Edge, ...]:
     """Return every edge that touches an identity, inbound before outbound, sorted.
 
     An edge is listed when either side declares it, so that both can say which side is missing.
@@ -245,11 +288,15 @@ def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
         inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
     inbound |= {(route.gateway, route.port) for route in delivered_to(registry, ref)}
     questions = [Question(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
-    return (*(judge(question) for question in questions), *edges_from(registry, ref, now))
+    return (*map(judging, questions), *edges_from(registry, ref, now, judging=judging))
 
 
 def edges_from(
-    registry: Registry, ref: Ref, now: datetime, among: Callable[[Ref], bool] = lambda _: True
+    registry: Registry,
+    ref: Ref,
+    now: datetime,
+    among: Callable[[Ref], bool] = lambda _: True,
+    judging: Judge = judge,
 ) -> tuple[Edge, ...]:
     """Return every edge on which an identity calls one `among` others, whichever side declares it,
     sorted.
@@ -262,7 +309,7 @@ def edges_from(
         (route.target, route.port) for route in delivered_by(registry, ref) if among(route.target)
     }
     questions = [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
-    return tuple(judge(question) for question in questions)
+    return tuple(map(judging, questions))
 
 
 def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:

@@ -10,6 +10,7 @@ from troth.resources.service_identity import ServiceIdentity, Workload
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.declared import Ports, accepted, called
+from troth.trust.narrowing import Narrowing
 from troth.trust.selectors import matches, overlap
 from troth.trust.webhooks import Webhooks
 
@@ -76,6 +77,8 @@ class Registry:
         self.invalid_domains: dict[str, str] = {}
         self.invalid_identities: dict[Ref, str] = {}
         self.webhooks = Webhooks()
+        self.unapplied: dict[Ref, Narrowing] = {}
+        """Narrowings of identities' documents that cannot be written: their edges are closed."""
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
         self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._with_value: dict[tuple[str, str, str], set[Ref]] = defaultdict(set)
@@ -169,6 +172,19 @@ class Registry:
                 self._restarting[workload].discard(ref)
             for named in self._declared.pop(ref).names:
                 self._naming[named].discard(ref)
+
+    def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> bool:
+        """Note which narrowing of an identity's document cannot be written, None or an empty one
+        for none; say whether that is news.
+        """
+        if (self.unapplied.get(ref) or None) == (narrowing or None):
+            return False
+        self.revision += 1
+        if narrowing:
+            self.unapplied[ref] = narrowing
+        else:
+            del self.unapplied[ref]
+        return True
 
     def put_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Declare or replace a WebhookEndpoint."""

@@ -1,7 +1,12 @@
 """Taking in ServiceIdentities, and whom a change of one concerns."""
 
+from collections.abc import Iterator
+
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
+from troth.resources.service_identity_status import Direction
+from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED
+from troth.trust.narrowing import Narrowing
 from troth.world.affected import around_identity, concerns_named_peers_alone, given_anew, named_anew
 from troth.world.facts import Manifest, Unreadable
 from troth.world.keys import Keys, identity_key
@@ -16,14 +21,17 @@ def take_identity(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     before, declared = registry.identities.get(ref), registry.declared(ref)
     after, fault = parsed(manifest, ServiceIdentity)
     world.unreadable.pop(key, None)
+    held = _hold_closed(world, ref, after) if after is not None else set()
+    if manifest is None:
+        registry.note_unapplied(ref, None)
     if after is not None and before is not None:
         if before.spec == after.spec:
             registry.identities[ref] = after
-            return {key}
+            return {key} | held
         if concerns_named_peers_alone(before.spec, after.spec):
             registry.put_identity(after)
             anew = named_anew(declared, registry.declared(ref))
-            return {key} | anew | given_anew(before, after) | gateways_of(registry, ref)
+            return {key} | held | anew | given_anew(before, after) | gateways_of(registry, ref)
     affected = around_identity(world.registry, before) if before else set()
     affected |= world.brokers.take_identity(
         ref, after, readable=after is not None or manifest is None
@@ -41,4 +49,28 @@ def take_identity(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     affected |= {identity_key(other) for other in registry.naming(ref)}
     colliding = (each.ref for each in affected if each.kind == "ServiceIdentity")
     unread = (each for each in registry.invalid_identities if each.namespace == ref.namespace)
-    return affected | {key} | world.brokers.around_identities({*colliding, *unread})
+    return affected | {key} | held | world.brokers.around_identities({*colliding, *unread})
+
+
+def _hold_closed(world: Known, ref: Ref, identity: ServiceIdentity) -> Keys:
+    """Hold closed the edges that an identity's status says are closed for want of a narrowing.
+
+    After a restart, or when another copy begins to lead, nobody has tried to write the document
+    yet. Until planning has compared it with what is declared, nothing opens again; a status that
+    is wrong about it can close an edge for that long and no longer. Return whom that concerns.
+    """
+    said = Narrowing(
+        callers=frozenset(_closed(identity, Direction.INBOUND, CALLEE_NOT_NARROWED)),
+        callees=frozenset(_closed(identity, Direction.OUTBOUND, CALLER_NOT_NARROWED)),
+    )
+    known = world.registry.unapplied.get(ref, Narrowing())
+    if not world.registry.note_unapplied(ref, known.joined(said)):
+        return set()
+    return {identity_key(peer) for peer in said.callers | said.callees}
+
+
+def _closed(identity: ServiceIdentity, direction: Direction, reason: str) -> Iterator[Ref]:
+    for edge in identity.status.edges:
+        if (edge.direction, edge.reason) == (direction, reason):
+            namespace, _, name = edge.peer.partition("/")
+            yield Ref(namespace, name)

@@ -9,9 +9,10 @@ from datetime import datetime
 from functools import partial
 
 from troth.resources.references import Ref
+from troth.trust.narrowing import Narrowing
 from troth.world.affected import views_of
 from troth.world.facts import Manifest
-from troth.world.keys import Keys, policy_key
+from troth.world.keys import Keys, identity_key, policy_key
 from troth.world.known import Known
 from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
 from troth.world.taking_declared import take_broker, take_endpoint, take_rotation, take_topic_policy
@@ -108,7 +109,21 @@ class World(Known):
     def _taken(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
         revision = self.registry.revision
         affected = self._take(kind)(ref, manifest)
-        if self.registry.revision != revision:
+        return self._spread(kind, ref, affected, redeclared=self.registry.revision != revision)
+
+    def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> Keys:
+        """Note which narrowing of an identity's `identity.json` cannot be written, None for none.
+
+        Return what must be looked at again, nothing where that was known.
+        """
+        if not self.registry.note_unapplied(ref, narrowing):
+            return set()
+        affected = {identity_key(each) for each in (ref, *self.registry.neighbours(ref))}
+        return self._spread("ServiceIdentity", ref, affected, redeclared=True)
+
+    def _spread(self, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
+        """Return whom a change concerns, beside whom it does directly."""
+        if redeclared:
             affected |= views_of(self.registry, affected)
             if kind != "WebhookEndpoint":  # no endpoint depends on another
                 affected |= self.webhooks.around(kind, ref, affected)
