@@ -100,6 +100,7 @@ class _WorldCollector(Collector):
             "troth_queue_depth", "Resources waiting or being worked on.", len(engine.queue)
         )
         yield self._resources()
+        yield from self._out_of_step()
         yield self._certificates()
         yield self._authorities()
         yield self._leaves()
@@ -138,6 +139,30 @@ class _WorldCollector(Collector):
         for labels, count in counts.items():
             family.add_metric(labels, count)
         return family
+
+    def _out_of_step(self) -> Iterator[Metric]:
+        engine = self._operator.engine
+        refused = GaugeMetricFamily(
+            "troth_writes_refused",
+            "Objects that are not as declared because writing them is refused.",
+            labels=("kind",),
+        )
+        for kind, count in engine.refusals.count().items():
+            refused.add_metric((kind,), count)
+        faulty = GaugeMetricFamily(
+            "troth_internal_errors",
+            "Resources whose last reconcile raised an exception, which is a fault of Troth.",
+            labels=("kind",),
+        )
+        for kind, count in engine.faults.count().items():
+            faulty.add_metric((kind,), count)
+        closed = GaugeMetricFamily(
+            "troth_identities_not_narrowed",
+            "Identities with closed edges, because their identity.json grants more than is "
+            "declared and cannot be written.",
+            len(engine.world.registry.unapplied),
+        )
+        yield from (refused, faulty, closed)
 
     def _certificates(self) -> Metric:
         family = GaugeMetricFamily(

@@ -9,7 +9,7 @@ from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.broker_credentials import ON_ITS_WAY as COMING
 from troth.planning.broker_credentials import BrokerLayer
-from troth.planning.children import FOREIGN_RETRY, policy_ref
+from troth.planning.children import FOREIGN_RETRY, policy_ref, secret_ref
 from troth.planning.edge_status import edge_statuses, peers_agree
 from troth.planning.faults import Isolation
 from troth.planning.identity_layers import (
@@ -125,8 +125,12 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
 def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
     """Return the part of a pending narrowing whose edges are closed: all of it once the API server
     has refused it, and until it is written whatever part was closed before.
+
+    An API server that is away or too busy for a moment has not refused anything yet.
     """
-    if view.secret_refused or pending is UNKNOWN:  # which cannot even be tried
+    place = "Secret", secret_ref(view.identity.ref)
+    refused_for_good = view.secret_refused and place not in world.passing
+    if refused_for_good or pending is UNKNOWN:  # the latter cannot even be tried
         return pending
     return pending.within(world.registry.unapplied.get(view.identity.ref, Narrowing()))
 

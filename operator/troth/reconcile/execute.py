@@ -281,10 +281,28 @@ class Executor:
             else:
                 answer = await self._writes.merge_patch("Secret", secret, patch)
         except ApiError as error:
-            if error.status in (CONFLICT, NOT_FOUND, UNPROCESSABLE):
+            if error.status in (CONFLICT, NOT_FOUND):
                 raise TryAgain from error
+            if error.status == UNPROCESSABLE and isinstance(patch, list):
+                await self._check_unchanged(secret, patch, error)
             raise
         return self._writer.observe(answer)
+
+    async def _check_unchanged(self, secret: Ref, tests: list[Manifest], error: ApiError) -> None:
+        """Raise `TryAgain` if a Secret is not what a JSON patch tests for.
+
+        The API server answers 422 without a cause to a test that does not hold, and 422 to what it
+        refuses. To take a refusal for a conflict would be to try for ever in silence.
+        """
+        try:
+            found = (await self._writes.metadata("Secret", secret))["metadata"]
+        except ApiError as gone:
+            if gone.status == NOT_FOUND:
+                raise TryAgain from error
+            raise
+        for each in tests:
+            if each["op"] == "test" and found.get(each["path"].split("/")[-1]) != each["value"]:
+                raise TryAgain from error
 
     async def _remove(self, step: Remove) -> Keys:
         try:

@@ -63,6 +63,8 @@ class Known:
     """Objects of a wanted name that Troth does not own, and when that was last seen."""
     refused: dict[tuple[str, Ref], str] = field(default_factory=dict)
     """Children whose last write was refused, and why."""
+    passing: set[tuple[str, Ref]] = field(default_factory=set)
+    """Refusals that say something of the API server, and may be over in a moment."""
     uptime: float = 0.0
     """Seconds on the process's monotonic clock, told before every observation and every plan."""
     set_forward: timedelta = timedelta(0)
