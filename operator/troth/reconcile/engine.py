@@ -52,7 +52,7 @@ from troth.reconcile.writer import TryAgain, Writes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
-from troth.world.keys import Key, broker_key, told_by
+from troth.world.keys import ISSUER_VIEW, Key, broker_key, told_by
 from troth.world.workloads import Workloads
 from troth.world.world import World
 
@@ -196,8 +196,10 @@ class Engine:
         notices: list[Notice] = []
         steps: list[Step] = []
         failed: set[tuple[str, Ref]] = set()
+        errors: tuple[Exception, ...] = ()
         for _ in range(PASSES):
             plan = self._plan(key)
+            errors = errors or plan.errors
             steps = needed(plan, self.world)
             if self._settle(key, steps):
                 plan = self._plan(key)
@@ -211,10 +213,11 @@ class Engine:
                 self._tell(plan, notices)
                 return None
         self._in_place.remember(plan)
-        if self.faults.note(key, plan.errors):
+        waiting = key.kind == ISSUER_VIEW and plan.due is not None  # and nothing was looked at
+        if (errors or not waiting) and self.faults.note(key, errors):
             self.queue.add({told_by(key)} - {key})
         plan = await self._report(plan, notices)
-        return None if plan.errors or (steps and needed(plan, self.world)) else plan
+        return None if self.faults.of(key) or (steps and needed(plan, self.world)) else plan
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
