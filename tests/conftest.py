@@ -44,7 +44,7 @@ def hidden_faults(
     marked `faulty`, because it makes planning raise.
     """
     found: list[Exception] = []
-    run, failed = faults.Isolation.run, planner.failed_plan
+    run, failed = faults.Isolation.run, faults.failed_plan
 
     def noted_run(isolation: Any, part: Any, otherwise: Any) -> Any:
         known = len(isolation.errors)

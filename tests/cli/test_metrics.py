@@ -126,6 +126,25 @@ async def test_a_leaf_of_a_root_that_was_dropped_is_counted_as_of_an_unknown_one
         }
 
 
+async def test_a_refused_write_and_the_edges_closed_for_it_are_counted() -> None:
+    def payments(*scopes: str) -> Manifest:
+        accepts = [{"from": {"name": "web"}, "ports": ["https"], "scopes": list(scopes)}]
+        return identity("payments", ports=["https"], accepts=accepts)
+
+    calls = [{"to": {"name": "payments"}, "ports": ["https"]}]
+    async with scraped(payments("read", "write"), identity("web", calls=calls)) as seen:
+        assert seen.samples("troth_writes_refused") == {}
+        assert seen.samples("troth_identities_not_narrowed") == {(): 0}
+        stuck = ("Secret", Ref("shop", "payments-identity"))
+        seen.it.server.refuses = lambda place: (
+            ApiError(422, "Invalid", "denied") if place == stuck else None
+        )
+        await seen.it.put(payments("read"))
+        assert seen.samples("troth_writes_refused") == {("Secret",): 1}
+        assert seen.samples("troth_identities_not_narrowed") == {(): 1}
+        assert seen.samples("troth_internal_errors") == {}
+
+
 async def test_a_leaf_that_has_expired_is_not_counted() -> None:
     async with scraped(identity("payments"), since=datetime.now(UTC) - 25 * HOUR) as seen:
         assert seen.samples("troth_leaves") == {("production", seen.fingerprint("Active")): 0}

@@ -29,7 +29,7 @@ IMMUTABLE = ApiError(
     'Secret "payments-identity" is invalid: data: Forbidden: field is immutable when `immutable` '
     "is set",
 )
-WIDE = {
+WIDE: dict[str, Any] = {
     "ports": ["https", ("admin", 9443)],
     "accepts": [
         accept("web", "https", "admin", scopes=["read", "write"], forwards=["ClientCertificate"])
@@ -159,7 +159,7 @@ async def test_an_edge_is_closed_at_every_layer_while_its_document_cannot_be_nar
 
 
 async def test_the_issuer_issues_no_token_for_a_callee_that_cannot_be_narrowed() -> None:
-    token = {"authentication": {"token": {}}}
+    token: dict[str, Any] = {"authentication": {"token": {}}}
     narrower = accepting(scopes=["read"])
     narrower["spec"] |= token
     server = shop(**token)
@@ -177,26 +177,25 @@ async def test_the_issuer_issues_no_token_for_a_callee_that_cannot_be_narrowed()
 
 
 async def test_nothing_opens_while_a_narrowing_is_pending() -> None:
-    """Not even before the first refusal: a new number for a port is a new opening."""
-    server = shop()
-    opened: list[set[int]] = []
+    """Not even before the first refusal: another number for a port is a new opening."""
+    server = shop(accepts=[accept("web", scopes=["read", "write"])])
+    seen: list[set[int]] = []
+
+    def refuse(place: tuple[str, Ref]) -> ApiError | None:
+        seen.append(allowed(server, POLICY, "ingress"))
+        return IMMUTABLE if place == SECRET else None
+
     async with running(server) as it:
         await it.settle()
-
-        def refuse(place: tuple[str, Ref]) -> ApiError | None:
-            opened.append(allowed(server, POLICY, "ingress"))
-            return IMMUTABLE if place == SECRET else None
-
         server.refuses = refuse
-        changed = accepting(scopes=["read"])
-        changed["spec"]["workload"]["ports"] = [
-            {"name": "https", "port": 9443},
-            {"name": "admin", "port": 8443},
-        ]
-        await it.put(changed)
+        ports = ["https", ("admin", 9444)]
+        narrower = payments(accepts=[accept("web", scopes=["read"])], ports=ports)
+        narrower["spec"]["workload"]["ports"][0]["port"] = 9443
+        await it.put(narrower)
         assert_closed(server)
-        opened.append(allowed(server, POLICY, "ingress"))
-    assert opened[-1] == set()
+        assert set().union(*seen) == {8443}
+        await healed(it)
+        assert allowed(server, POLICY, "ingress") == {9443}
 
 
 @pytest.mark.parametrize("narrower", NARROWER)
@@ -313,28 +312,26 @@ async def test_an_ordinary_narrowing_costs_one_write_of_its_document() -> None:
         assert "write" not in text(server, SECRET)
 
 
-async def test_a_refused_certificate_does_not_keep_a_scope() -> None:
-    """A renewal that is refused, and then a scope that is removed: the document is written."""
+async def test_a_certificate_that_cannot_be_issued_does_not_keep_a_scope(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: object) -> Any:
+        raise KeyError("tls.key")
+
     server = shop()
     async with running(server) as it:
         await it.settle()
-        real = it.engine._executor._issue
-
-        async def fail(*_: object) -> Any:
-            raise KeyError("tls.key")
-
-        it.engine._executor._issue = fail  # type: ignore[method-assign]
-        changed = accepting(scopes=["read"])
-        changed["spec"]["authentication"] = {"mtls": {"keyAlgorithm": "ECDSA-P384"}}
-        await it.put(changed)
-        await until(lambda: "write" not in text(server, SECRET))
-        told = server.condition("ServiceIdentity", PAYMENTS, "Ready")
-        assert told["status"] == "False"
-        assert "KeyError" in told["message"]
-        assert "tls.key" not in told["message"]
-        it.engine._executor._issue = real  # type: ignore[method-assign]
+        with monkeypatch.context() as patched:
+            patched.setattr(it.engine._executor, "_issue", fail)
+            changed = accepting(scopes=["read"])
+            changed["spec"]["authentication"] = {"mtls": {"keyAlgorithm": "ECDSA-P384"}}
+            await it.put(changed)
+            await until(lambda: "write" not in text(server, SECRET))
+            told = server.condition("ServiceIdentity", PAYMENTS, "Ready")
+            assert told["status"] == "False"
+            assert "KeyError" in told["message"]
+            assert "tls.key" not in told["message"]
         await until(
             lambda: server.condition("ServiceIdentity", PAYMENTS, "Ready")["status"] == "True"
         )
-        await it.settle()
-        assert edge(server, WEB, PAYMENTS)["state"] == "Live"
+        await until(lambda: edge(server, WEB, PAYMENTS)["state"] == "Live")
