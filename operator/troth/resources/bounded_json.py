@@ -16,4 +16,6 @@ def read_json(text: str | bytes, longest: int = LONGEST) -> Any:  # noqa: ANN401
     """
     if len(text) > longest:
         raise ValueError("the JSON text is too long")
-    return from_json(text, allow_inf_nan=False)
+    # half of a surrogate pair fails to encode, with a `ValueError` as everything else
+    encoded = text.encode() if isinstance(text, str) else text
+    return from_json(encoded, allow_inf_nan=False)
