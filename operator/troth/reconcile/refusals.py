@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from troth.cluster.errors import ApiError
-from troth.planning.plan import Remove, Step
+from troth.planning.plan import Remove, Restart, Step
 from troth.reconcile.places import place_of
 from troth.reconcile.writer import CONFLICT
 from troth.resources.references import Ref
@@ -57,7 +57,8 @@ class Refusals:
             self._world.passing.add(place)
         else:
             self._world.passing.discard(place)
-        self._refused.setdefault(key, {})[place] = sentence
+        # workloads that go on with what they have are told by `RolledOut` alone
+        self._refused.setdefault(key, {})[place] = "" if isinstance(step, Restart) else sentence
 
     def lasts(self, key: Key, step: Step) -> bool:
         """Note a conflict; say whether there has been one at every attempt for too long."""
@@ -90,8 +91,8 @@ class Refusals:
         return bool(over)
 
     def of(self, key: Key) -> str:
-        """Return why something is not carried out that a resource asks for, empty if all is."""
-        return next(iter(self._refused.get(key, {}).values()), "")
+        """Return why a resource is not Ready for what is not carried out, empty if it may be."""
+        return next(filter(None, self._refused.get(key, {}).values()), "")
 
     def note_status(self, key: Key, error: ApiError | None) -> str:
         """Note whether the status of a resource is refused; return the sentence if that is news."""
