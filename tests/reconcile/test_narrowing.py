@@ -231,6 +231,30 @@ async def test_a_copy_that_begins_to_lead_opens_nothing_before_it_has_tried() ->
     assert_closed(server)
 
 
+async def test_a_copy_that_begins_to_lead_closes_nothing_that_was_narrowed_meanwhile() -> None:
+    server = shop()
+    permit = Permit(remaining=0)
+
+    def show(standby: Running) -> None:
+        for each in list(server.objects.values()):
+            standby.engine.observe(copy.deepcopy(each))
+
+    async with running(server, permit=permit) as standby:
+        async with running(server) as it:
+            await it.settle()
+            immutable(server, SECRET)
+            await it.put(payments(requires={"context": ["Tenant"]}))
+            show(standby)
+            assert standby.engine.world.registry.unapplied
+            await healed(it)
+        show(standby)
+        assert not standby.engine.world.registry.unapplied
+        server.log.clear()
+        permit.remaining = 3600
+        await standby.settle()
+    assert server.log == []
+
+
 async def test_a_scope_that_is_given_back_opens_the_edge_again() -> None:
     server = shop()
     async with running(server) as it:

@@ -21,7 +21,7 @@ def take_identity(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     before, declared = registry.identities.get(ref), registry.declared(ref)
     after, fault = parsed(manifest, ServiceIdentity)
     world.unreadable.pop(key, None)
-    held = _hold_closed(world, ref, after) if after is not None else set()
+    held = _hold_closed(world, ref, before, after) if after is not None else set()
     if manifest is None:
         registry.note_unapplied(ref, None)
     if after is not None and before is not None:
@@ -52,21 +52,30 @@ def take_identity(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     return affected | {key} | held | world.brokers.around_identities({*colliding, *unread})
 
 
-def _hold_closed(world: Known, ref: Ref, identity: ServiceIdentity) -> Keys:
+def _hold_closed(
+    world: Known, ref: Ref, before: ServiceIdentity | None, after: ServiceIdentity
+) -> Keys:
     """Hold closed the edges that an identity's status says are closed for want of a narrowing.
 
     After a restart, or when another copy begins to lead, nobody has tried to write the document
     yet. Until planning has compared it with what is declared, nothing opens again; a status that
-    is wrong about it can close an edge for that long and no longer. Return whom that concerns.
+    is wrong about it can close an edge for that long and no longer. A status that says so no more
+    is the leader's word that the document is written. Return whom that concerns.
     """
-    said = Narrowing(
+    said, said_before = _said(after), _said(before) if before is not None else Narrowing()
+    over = said_before and not said
+    known = world.registry.unapplied.get(ref, Narrowing())
+    if not world.registry.note_unapplied(ref, None if over else known.joined(said)):
+        return set()
+    return {identity_key(peer) for peer in world.registry.neighbours(ref)}
+
+
+def _said(identity: ServiceIdentity) -> Narrowing:
+    """Return which edges a status says are closed until the identity's document is narrowed."""
+    return Narrowing(
         callers=frozenset(_closed(identity, Direction.INBOUND, CALLEE_NOT_NARROWED)),
         callees=frozenset(_closed(identity, Direction.OUTBOUND, CALLER_NOT_NARROWED)),
     )
-    known = world.registry.unapplied.get(ref, Narrowing())
-    if not world.registry.note_unapplied(ref, known.joined(said)):
-        return set()
-    return {identity_key(peer) for peer in said.callers | said.callees}
 
 
 def _closed(identity: ServiceIdentity, direction: Direction, reason: str) -> Iterator[Ref]:
