@@ -31,7 +31,7 @@ class Faults:
     def note(self, key: Key, errors: Sequence[Exception]) -> bool:
         """Log and note what the last visit of a key raised; say whether that is news."""
         for error in errors:
-            log.error("planning failed", key=str(key), **told(error))
+            log.error("reconcile failed", key=str(key), **told(error))
         known = self._sentences.pop(key, "")
         if errors:
             self._sentences[key] = faults.sentence(errors[0])
