@@ -26,7 +26,7 @@ from troth.resources.references import Ref
 from troth.resources.scalars import format_time
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
-from troth.trust.edges import NOT_NARROWED, Edge
+from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
 from troth.trust.narrowing import Narrowing
 from troth.world.facts import REPLACED_AT, Fault, IdentitySecret, Manifest
 from troth.world.observe import NEVER, PEERS, ROOTS, WEBHOOK_KEYS
@@ -46,6 +46,7 @@ ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is curren
 def plan_certificate(view: View, world: World) -> Layer:
     """Return how the certificate stands, and what must be issued or written for it."""
     type_ = "CertificateIssued"
+    view = _as_declared(view)
     leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
     if view.certificate is None:
         verdict = verdicts.true(type_, "NotRequired", "gatewayOnly needs no certificate")
@@ -99,7 +100,7 @@ def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
     """
     if view.certificate is None:
         return Layer(verdict)
-    return _document_alone(view, world, verdict)
+    return _document_alone(_as_declared(view), world, verdict)
 
 
 def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
@@ -130,15 +131,15 @@ def _with_standing_roots(view: View, manifest: Manifest) -> Manifest:
 def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narrowing:
     """Return what the Secret still grants beyond what is declared.
 
-    An edge that is closed only because of that counts as declared.
+    An edge that is closed only because of that counts as live.
     """
     if view.secret is None or not is_child(view.secret, view.identity):
         return Narrowing()
     declared = manifest["stringData"]
-    if any(edge.reason in NOT_NARROWED for edge in view.edges):
-        view = replace(view, edges=tuple(map(_as_declared, view.edges)))
-        open_ = _secret_manifest(view, world, own_id)["stringData"]
-        declared = {**open_, ROOTS: declared[ROOTS]}
+    if any(_closed_by_own(edge, view) for edge in view.edges):
+        view = _with_own_closed(view, EdgeState.LIVE)
+        live = _secret_manifest(view, world, own_id)["stringData"]
+        declared = {**live, ROOTS: declared[ROOTS]}
     assert view.secret is not None
     if view.secret.public == declared:
         return Narrowing()
@@ -147,8 +148,25 @@ def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narro
     return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
 
 
-def _as_declared(edge: Edge) -> Edge:
-    return replace(edge, state=EdgeState.LIVE) if edge.reason in NOT_NARROWED else edge
+def _as_declared(view: View) -> View:
+    """Return a view in which no edge is closed because of the document that is to be written.
+
+    The document keeps what it has of such an edge, as narrow as it is declared.
+    """
+    return _with_own_closed(view, EdgeState.SUSPENDED)
+
+
+def _with_own_closed(view: View, state: EdgeState) -> View:
+    edges = [
+        replace(edge, state=state) if _closed_by_own(edge, view) else edge for edge in view.edges
+    ]
+    return replace(view, edges=tuple(edges))
+
+
+def _closed_by_own(edge: Edge, view: View) -> bool:
+    """Say whether an edge is closed because this identity's document cannot be narrowed."""
+    own = (CALLEE_NOT_NARROWED, edge.callee), (CALLER_NOT_NARROWED, edge.caller)
+    return (edge.reason, view.identity.ref) in own
 
 
 def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:

@@ -22,6 +22,7 @@ LASTING = 15.0
 """Seconds after which a conflict counts as a refusal. With the backoff of retries the condition is
 there within a minute."""
 TOO_LARGE = 413
+SERVER_ERROR = 500
 UNANSWERED = 0
 OUT_OF_ORDER = frozenset({429, 503, 504})
 """Answers that say something of the API server, as to objects of a kind, and nothing of one."""
@@ -52,7 +53,9 @@ class Refusals:
         place = place_of(step)
         sentence = _sentence(place, error, removing=isinstance(step, Remove))
         self._world.refused[place] = sentence
-        brief = isinstance(error, ApiError) and error.status in PASSING
+        brief = isinstance(error, ApiError) and (
+            error.status in PASSING or error.status >= SERVER_ERROR
+        )
         if brief and not self.lasts(key, step):
             self._world.passing.add(place)
         else:

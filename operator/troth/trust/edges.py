@@ -203,7 +203,6 @@ def nobody_shares(question: Question) -> Obstacle | None:
 
 
 CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED = "CalleeNotNarrowed", "CallerNotNarrowed"
-NOT_NARROWED = frozenset({CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED})
 """Reasons for which an edge is closed though both sides declare it."""
 
 
