@@ -24,6 +24,18 @@ def sandbox() -> Iterator[Sandbox]:
         yield started
 
 
+def separate_sandbox() -> Iterator[Sandbox]:
+    """Yield a control plane for one module that installs or deletes cluster-wide objects.
+
+    Such a module overrides the fixture `sandbox` with it, so that no other test depends on what
+    the module leaves behind.
+    """
+    if named_kubeconfig() is not None:
+        pytest.skip("the named cluster is shared; these tests install and delete CRDs")
+    with Sandbox.start() as started:
+        yield started
+
+
 @pytest.fixture(scope="session")
 def established(sandbox: Sandbox) -> Sandbox:
     """The sandbox, and in it the kinds of Troth."""

@@ -15,18 +15,21 @@ from tests.chart.rendering import (
     one,
     rendered,
 )
+from tests.cluster.conftest import separate_sandbox
 
 SID = "serviceidentities.troth.dev"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:troth"
 
 
 @pytest.fixture(scope="module")
-def installed(sandbox: Sandbox) -> Iterator[Sandbox]:
-    # the CRDs may be there already, from another test's `kubectl apply`, and stay when helm goes
-    sandbox.kubectl("delete", "crd", "-l", "app.kubernetes.io/name=troth", "--ignore-not-found")
+def sandbox() -> Iterator[Sandbox]:
+    yield from separate_sandbox()
+
+
+@pytest.fixture(scope="module")
+def installed(sandbox: Sandbox) -> Sandbox:
     sandbox.helm("install", "troth", str(CHART), "-n", NAMESPACE, "--create-namespace")
-    yield sandbox
-    sandbox.helm("uninstall", "troth", "-n", NAMESPACE)
+    return sandbox
 
 
 def may(sandbox: Sandbox, who: str, *what: str) -> bool:

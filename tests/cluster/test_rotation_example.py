@@ -9,6 +9,7 @@ from sandbox import Sandbox
 from tests.chart.rendering import CHART, NAMESPACE, REPOSITORY
 from tests.cluster import test_chart
 from tests.cluster.command import troth
+from tests.cluster.conftest import separate_sandbox
 
 SHOP, ROTATION = (REPOSITORY / "examples" / name for name in ("shop", "rotation"))
 TEAM, SECURITY = "payments-team", "security"
@@ -17,16 +18,16 @@ WRITING = ("create", "update", "patch", "delete")
 
 
 @pytest.fixture(scope="module")
-def applied(sandbox: Sandbox) -> Iterator[Sandbox]:
-    # the CRDs may be there already, from another test's `kubectl apply`, and stay when helm goes
-    sandbox.kubectl("delete", "crd", "-l", "app.kubernetes.io/name=troth", "--ignore-not-found")
+def sandbox() -> Iterator[Sandbox]:
+    yield from separate_sandbox()
+
+
+@pytest.fixture(scope="module")
+def applied(sandbox: Sandbox) -> Sandbox:
     sandbox.helm("install", "troth", str(CHART), "-n", NAMESPACE, "--create-namespace")
     for folder in (SHOP, ROTATION):
         sandbox.kubectl("apply", "--validate=strict", "-f", str(folder))
-    yield sandbox
-    for folder in (ROTATION, SHOP):
-        sandbox.kubectl("delete", "--wait=false", "-f", str(folder))
-    sandbox.helm("uninstall", "troth", "-n", NAMESPACE)
+    return sandbox
 
 
 def may(sandbox: Sandbox, group: str, *what: str) -> bool:

@@ -33,6 +33,10 @@ SECRET = b"\x07" * 32
 PATH = "/shop/orders"
 BODY = b'{"order": 1001}'
 MOST_BODY = 64 * 1024
+TOLERANCE = 3600
+"""Seconds, the most that an endpoint may have: parameters are signed when pytest collects a module,
+which may be many minutes before the test runs. Tests of the tolerance itself have their own clock.
+"""
 GATEWAY_ID = "spiffe://prod.example/ns/troth-gateway/sa/troth-gateway"
 TARGET_ID = "spiffe://prod.example/ns/shop/sa/settlement"
 
@@ -46,7 +50,7 @@ def document(name: str = "orders", **changes: Any) -> bytes:
             "uid": f"uid-{name}",
             "path": f"/shop/{name}",
             "signing": {"name": "StandardWebhooks", "url": f"https://hooks.example/shop/{name}"},
-            "tolerance": 300,
+            "tolerance": TOLERANCE,
             "replayWindow": 86400,
             "target": {
                 "callee": "shop/settlement",
