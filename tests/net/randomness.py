@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from itertools import count
 from typing import Any
 from unittest import mock
 
@@ -21,8 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 _sign = x509.CertificateBuilder.sign
-_PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89)
 _EXPONENT = 65537
+_RSA_BITS = 2048
+_PRIME_AT = {"p": 1053, "q": 43}
+"""Which numbers that follow from the seed are prime, so that none has to be looked for."""
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -64,7 +65,8 @@ class Source:
         return ed25519.Ed25519PrivateKey.from_private_bytes(self.take(32))
 
     def rsa(self, _exponent: int, bits: int, _backend: object = None) -> rsa.RSAPrivateKey:
-        return _rsa_key(bits)  # one for all: to find primes takes long
+        assert bits == _RSA_BITS, "there is one key for all, and it has 2048 bits"
+        return _rsa_key()
 
     def serial(self) -> int:
         return self.number(159)
@@ -132,8 +134,8 @@ def _signed(
 
 
 @cache
-def _rsa_key(bits: int) -> rsa.RSAPrivateKey:
-    first, second = (_prime(f"{bits}/{which}", bits // 2) for which in "pq")
+def _rsa_key() -> rsa.RSAPrivateKey:
+    first, second = (_number(which, attempt) for which, attempt in _PRIME_AT.items())
     exponent = pow(_EXPONENT, -1, (first - 1) * (second - 1))
     public = rsa.RSAPublicNumbers(_EXPONENT, first * second)
     return rsa.RSAPrivateNumbers(
@@ -147,12 +149,7 @@ def _rsa_key(bits: int) -> rsa.RSAPrivateKey:
     ).private_key()
 
 
-def _prime(seed: str, bits: int) -> int:
-    top = 3 << (bits - 2)
-    for attempt in count():
-        number = int.from_bytes(_stream(f"{seed}/{attempt}", bits // 8)) | top | 1
-        if any(number % prime == 0 for prime in _PRIMES) or number % _EXPONENT == 1:
-            continue
-        if all(pow(base, number - 1, number) == 1 for base in (2, 3, 5)):
-            return number
-    raise AssertionError
+def _number(which: str, attempt: int) -> int:
+    length = _RSA_BITS // 2
+    drawn = int.from_bytes(_stream(f"{_RSA_BITS}/{which}/{attempt}", length // 8))
+    return drawn | 3 << (length - 2) | 1
