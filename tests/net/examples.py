@@ -26,6 +26,7 @@ from troth.world.webhook_secrets import GIVEN_LABEL, is_compiled
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SHOP = "shop"
+SIGNING = "whsec_an-example"
 UNKNOWN = ("RoleBinding", "ClusterRoleBinding", "ServiceAccount")
 """Kinds in the examples that Troth does not watch."""
 
@@ -65,6 +66,7 @@ def played(example: Example) -> Played:
 
 async def _play(example: Example, source: Source) -> Played:
     stage, found = Stage(), Played()
+    source.secret.add(SIGNING)
     for manifest in [*_manifests(example), _signing()]:
         stage.put(manifest)
     _keep(found, "applied", stage, source)
@@ -96,7 +98,7 @@ def _signing() -> Manifest:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "stripe-signing", "namespace": SHOP, "labels": labels},
-        "data": {"main": base64.b64encode(b"whsec_an-example").decode()},
+        "data": {"main": base64.b64encode(SIGNING.encode()).decode()},
     }
 
 
