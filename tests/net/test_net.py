@@ -12,12 +12,17 @@ from tests.net.examples import EXAMPLES
 REASONS = 180
 """How many types, reasons and states of conditions, edges and Events the worlds reach at least."""
 
+BUSY = pytest.mark.timeout(1200)
+"""All worlds take some 20 s of one core, and as much longer as others want it as well."""
 
+
+@BUSY
 def test_random_worlds_are_planned_as_recorded() -> None:
     worlds, _ = record.worlds_and_coverage()
     assert not (found := differences(record.WORLDS, worlds)), found
 
 
+@BUSY
 def test_random_worlds_have_every_step_and_most_reasons() -> None:
     _, coverage = record.worlds_and_coverage()
     assert set(coverage.steps) == record.ALL_STEPS
