@@ -1,13 +1,19 @@
 # The operator's image: the package and nothing else, as a user without rights.
-FROM python:3.13-slim AS build
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY operator operator
+# Nothing installs packages at run time, so the installers do not stay.
 RUN python -m venv /opt/troth \
-    && /opt/troth/bin/pip install --no-cache-dir --constraint constraints.txt '.[operator,issuer,gateway,kafka,nats]'
+    && /opt/troth/bin/pip install --no-cache-dir --constraint constraints.txt '.[operator,issuer,gateway,kafka,nats]' \
+    && /opt/troth/bin/pip uninstall --yes pip setuptools
 
-FROM python:3.13-slim
+FROM ${BASE}
 COPY --from=build /opt/troth /opt/troth
+# The chart runs `troth` by name.
+ENV PATH=/opt/troth/bin:$PATH
 USER 65532:65532
 ENTRYPOINT ["/opt/troth/bin/troth"]
 CMD ["run"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sandbox import java, tools
+from sandbox import image, java, tools
 from sandbox.cluster import KUBECONFIG_VARIABLE, named_kubeconfig
 from sandbox.detached import DetachedSandbox
 from sandbox.errors import SandboxError
@@ -120,6 +120,10 @@ def build(
         print(tools.ensure(name))
     if not names and not useless:
         starting.prepare(Tier.NODE)  # the packages too
+        if reason := image.unavailable():
+            print(f"Without the operator's image: {reason}.", file=sys.stderr)
+        else:
+            print(image.ensure())
 
 
 def _exports(sandbox: DetachedSandbox) -> str:

@@ -15,6 +15,7 @@ from sandbox.certificates import Authority, KeyPair, service_account_key, write_
 LOOPBACK = "127.0.0.1"
 SERVICE_RANGE = "10.96.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.96.0.1"  # the Service `kubernetes`
+RESOLVER_ADDRESS = "10.96.0.10"  # reserved for the Service `kube-dns`
 
 # What the EndpointSlice of the Service `kubernetes` says. The API server refuses to write a
 # loopback address there, and without one it writes no slice at all. It listens on loopback

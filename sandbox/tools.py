@@ -48,6 +48,14 @@ PROGRAMS = {
             stamp="k8s.io/component-base/version.gitVersion",
         ),
         GoProgram(
+            name="kube-proxy",
+            # A module of its own: a change of its requirements rebuilds no other program.
+            module=HERE / "tools" / "kube-proxy",
+            package="k8s.io/kubernetes/cmd/kube-proxy",
+            release_of="k8s.io/kubernetes",
+            stamp="k8s.io/component-base/version.gitVersion",
+        ),
+        GoProgram(
             name="kube-router",
             module=HERE / "tools" / "kube-router",
             package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",

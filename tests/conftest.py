@@ -1,10 +1,14 @@
 """How much hypothesis tries: little by default, much with HYPOTHESIS_PROFILE=thorough."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from troth.planning import faults, planner
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -30,6 +34,33 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 REAL = ("brokers", "cluster", "reconcile/brokers", "sandbox", "truth")
 """Where tests wait for real servers, which a machine with two cores may keep waiting for long."""
+
+
+@pytest.fixture(autouse=True)
+def hidden_faults(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Fail a test during which planning raised, which only a condition tells; unless the test is
+    marked `faulty`, because it makes planning raise.
+    """
+    found: list[Exception] = []
+    run, failed = faults.Isolation.run, faults.failed_plan
+
+    def noted_run(isolation: Any, part: Any, otherwise: Any) -> Any:
+        known = len(isolation.errors)
+        result = run(isolation, part, otherwise)
+        found.extend(isolation.errors[known:])
+        return result
+
+    def noted_failure(key: Any, world: Any, error: Exception, now: Any) -> Any:
+        found.append(error)
+        return failed(key, world, error, now)
+
+    monkeypatch.setattr(faults.Isolation, "run", noted_run)
+    monkeypatch.setattr(planner, "failed_plan", noted_failure)
+    yield
+    if found and request.node.get_closest_marker("faulty") is None:
+        raise found[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -266,14 +266,18 @@ class Declared:
         ]
 
     def enforced(self, pod: Pod) -> list[Place]:
-        """The identities that close a pod: governed, not shared, and under Enforce."""
-        return [
-            place
-            for place in self.carried(pod)
-            if self.identities[place].get("enforcement", "Enforce") == "Enforce"
-            and self.governor(place[0]) is not None
-            and not self.shared(place)
-        ]
+        """The identities that close a pod: under Enforce, and claimed by a domain or several."""
+        return [place for place in self.carried(pod) if self.enforces(place)]
+
+    def enforces(self, place: Place) -> bool:
+        return bool(
+            self.identities[place].get("enforcement", "Enforce") == "Enforce"
+            and self.claims(place[0])
+        )
+
+    def unsettled(self, place: Place) -> bool:
+        """Whether a conflict must be mended first: nothing opens there."""
+        return self.governor(place[0]) is None or self.shared(place)
 
     def lets(self, source: Pod, destination: Pod, opening: Opening) -> bool:
         return self.lets_out(source, destination, opening) and self.lets_in(
@@ -289,13 +293,15 @@ class Declared:
         return not entering or any(self._enters(me, source, opening) for me in entering)
 
     def _leaves(self, me: Place, to: Pod, opening: Opening) -> bool:
+        if self.unsettled(me) and not self.suspended_too:  # and in conflict from the beginning
+            return all(_resolver(network, to, opening) for network in self._networks(me))
         return (
             any(
                 self.live(me, callee, name) and number == opening
                 for callee in self.carried(to)
                 for name, number in self.ports(callee).items()
             )
-            or self._resolver(me, to, opening)
+            or any(_resolver(network, to, opening) for network in self._networks(me))
             or any(
                 opening == ("TCP", port) and within(to.address, cidr)
                 for entry in self.identities[me]["calls"]
@@ -312,6 +318,10 @@ class Declared:
     def _enters(self, me: Place, source: Pod, opening: Opening) -> bool:
         numbers = self.ports(me)
         named = {name for name, number in numbers.items() if number == opening}
+        networks = self._networks(me)
+        if self.unsettled(me) and not self.suspended_too:
+            common = _common(networks)
+            return self._has_its_own_pods(me) and any(self._excepted(me, source, named, common))
         return (
             any(self.live(caller, me, name) for caller in self.carried(source) for name in named)
             or any(
@@ -320,29 +330,27 @@ class Declared:
                 for entry in self.identities[me]["accepts"]
                 if "unverified" in entry and named.intersection(entry["ports"])
             )
-            or any(self._excepted(me, source, named))
+            or any(any(self._excepted(me, source, named, network)) for network in networks)
         )
 
-    def _network(self, me: Place) -> Manifest:
-        governor = self.governor(me[0])
-        assert governor is not None
-        network: Manifest = self.domains[governor].get("network") or {}
-        return network
+    def _networks(self, me: Place) -> list[Manifest]:
+        """What each domain that claims it says of the cluster's network."""
+        return [self.domains[name].get("network") or {} for name in self.claims(me[0])]
 
-    def _resolver(self, me: Place, to: Pod, opening: Opening) -> bool:
-        dns = self._network(me).get("dns") or {
-            "namespace": "kube-system",
-            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-            "port": 53,
-        }
-        return (
-            opening in (("UDP", dns["port"]), ("TCP", dns["port"]))
-            and to.namespace == dns["namespace"]
-            and selects(dns["podSelector"], to.labels)
+    def _has_its_own_pods(self, me: Place) -> bool:
+        """Whether no pod can carry another identity as well."""
+        return not any(
+            selects(self.identities[me]["workload"]["podSelector"], labels)
+            and selects(theirs["workload"]["podSelector"], labels)
+            for other, theirs in self.identities.items()
+            if other != me and other[0] == me[0]
+            for labels in LABELS
         )
 
-    def _excepted(self, me: Place, source: Pod, named: set[str]) -> Iterator[bool]:
-        exceptions, network = self.identities[me].get("exceptions") or {}, self._network(me)
+    def _excepted(
+        self, me: Place, source: Pod, named: set[str], network: Manifest
+    ) -> Iterator[bool]:
+        exceptions = self.identities[me].get("exceptions") or {}
         if named.intersection(exceptions.get("probes", [])) and "probes" in network:
             yield any(within(source.address, cidr) for cidr in network["probes"]["cidrs"])
         if named.intersection(exceptions.get("metrics", [])) and "metrics" in network:
@@ -352,6 +360,31 @@ class Declared:
                 and selects(collector["podSelector"], source.labels)
                 and me not in self.carried(source)
             )
+
+
+def _common(networks: list[Manifest]) -> Manifest:
+    """The exceptions that several domains describe in the same words, block by block."""
+    first, *others = networks
+    common: Manifest = {}
+    metrics = first.get("metrics")
+    if metrics and all(each.get("metrics") == metrics for each in others):
+        common["metrics"] = metrics
+    blocks = [(each.get("probes") or {}).get("cidrs", []) for each in networks]
+    common["probes"] = {"cidrs": [b for b in blocks[0] if all(b in each for each in blocks)]}
+    return common
+
+
+def _resolver(network: Manifest, to: Pod, opening: Opening) -> bool:
+    dns = network.get("dns") or {
+        "namespace": "kube-system",
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        "port": 53,
+    }
+    return (
+        opening in (("UDP", dns["port"]), ("TCP", dns["port"]))
+        and to.namespace == dns["namespace"]
+        and selects(dns["podSelector"], to.labels)
+    )
 
 
 def _is(manifest: Manifest, kind: str) -> bool:

@@ -10,7 +10,16 @@ their resource in the plural, is a `Fault`; what befalls watches that are open, 
 `tear`, is the path's own doing.
 """
 
-from sandbox.faults.answers import Past, delayed, error_event, held, lost, status
+from sandbox.faults.answers import (
+    Past,
+    answered_late,
+    delayed,
+    error_event,
+    held,
+    lost,
+    of_object,
+    status,
+)
 from sandbox.faults.path import Call, Fault, FaultyPath
 
 __all__ = [
@@ -18,9 +27,11 @@ __all__ = [
     "Fault",
     "FaultyPath",
     "Past",
+    "answered_late",
     "delayed",
     "error_event",
     "held",
     "lost",
+    "of_object",
     "status",
 ]

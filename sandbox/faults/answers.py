@@ -39,6 +39,28 @@ async def lost(request: web.Request, path: FaultyPath) -> web.StreamResponse:
     return web.Response()
 
 
+def answered_late(until: asyncio.Event) -> Fault:
+    """Have a request carried out, and hold its answer back until something has happened."""
+
+    async def answer(request: web.Request, path: FaultyPath) -> web.StreamResponse:
+        response = await path.forward(request)
+        await until.wait()
+        return response
+
+    return answer
+
+
+def of_object(name: str, fault: Fault) -> Fault:
+    """Have a fault befall the first request about an object of a name, and no other."""
+    left = [fault]
+
+    async def answer(request: web.Request, path: FaultyPath) -> web.StreamResponse:
+        named = name in request.path.split("/")
+        return await (left.pop()(request, path) if named and left else path.forward(request))
+
+    return answer
+
+
 def held(until: asyncio.Event) -> Fault:
     """Hold a request back until something has happened, as `late` does."""
     return late(until.wait)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sandbox.components import NODE_ADDRESS
+from sandbox.components import NODE_ADDRESS, RESOLVER_ADDRESS
 from sandbox.node.settings import PAUSE_IMAGE, POD_NETWORK, Settings
 
 # On the node's own /run. The kubelet has sockets in its directory, whose paths may have no more
@@ -86,6 +86,8 @@ def kubelet(directory: Path, settings: Settings) -> Mapping[str, Any]:
         "podLogsDir": str(directory / "pod-logs"),
         "volumePluginDir": str(directory / "volume-plugins"),
         "resolvConf": "",
+        "clusterDNS": [RESOLVER_ADDRESS],
+        "clusterDomain": "cluster.local",
         # Only the API server has a certificate of this authority that it would show here.
         "authentication": {
             "anonymous": {"enabled": False},

@@ -9,6 +9,7 @@ that was declared before the barrier is in force.
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ VARIANTS = ("legacy", "nft")  # the first that the kernel takes; the former is q
 COMMANDS = tuple(
     f"{family}tables{verb}" for family in ("ip", "ip6") for verb in ("", "-save", "-restore")
 )
+
+CHAINS = "KUBE-(?:ROUTER|NWPLCY|POD-FW)-"  # kube-router's own
 
 BARRIER_NAMESPACE = "kube-node-lease"  # always there, and pods never are
 BARRIERS = f"/apis/networking.k8s.io/v1/namespaces/{BARRIER_NAMESPACE}/networkpolicies"
@@ -76,6 +79,11 @@ class Firewall:
         self._choose_variant()
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment whose PATH has iptables, of the variant that the kernel takes."""
+        return self._environment
+
+    @property
     def on(self) -> bool:
         """Whether policies are enforced."""
         return self._running is not None
@@ -110,11 +118,14 @@ class Firewall:
             return
         self._children.kill(running.pid)
         await running.end
-        while (
-            "KUBE" in await self.rules()
-        ):  # a last command of kube-router's may come after its end
-            for command in ("-F", "-X"):
-                self._run("iptables", command)
+        deadline = time.monotonic() + LIMIT_SECONDS
+        # A last command of kube-router's may come after its end.
+        while removal := _removal(await self.rules()):
+            try:
+                self._run("iptables-restore", "--noflush", stdin=removal)
+            except SandboxError:  # the table has changed since, and stays whole: try again
+                if time.monotonic() > deadline:
+                    raise
             await asyncio.sleep(FLUSH_SECONDS)
 
     async def rules(self) -> str:
@@ -182,10 +193,11 @@ class Firewall:
             return
         raise SandboxError("the kernel takes neither kind of iptables: it lacks netfilter")
 
-    def _run(self, command: str, *arguments: str) -> str:
+    def _run(self, command: str, *arguments: str, stdin: str = "") -> str:
         with self._host.network.inside():
             done = subprocess.run(
                 [self._commands / command, *arguments],
+                input=stdin,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -194,6 +206,18 @@ class Firewall:
         if done.returncode:
             raise SandboxError(f"{command} failed: {done.stderr.strip()}")
         return done.stdout
+
+
+def _removal(rules: str) -> str:
+    """Return what has iptables-restore remove kube-router's chains, empty if there are none.
+
+    The other chains of the table are kube-proxy's and the kubelet's, and stay.
+    """
+    chains = re.findall(rf"^:({CHAINS}\S*)", rules, re.MULTILINE)
+    jumps = re.findall(rf"^-A ((?!{CHAINS}).* -[jg] {CHAINS}.*)$", rules, re.MULTILINE)
+    lines = [f"-D {jump}" for jump in jumps]
+    lines += [f"{action} {chain}" for action in ("-F", "-X") for chain in chains]
+    return "\n".join(["*filter", *lines, "COMMIT", ""]) if lines else ""
 
 
 def _flags(program: Path, kubeconfig: Path, node: str) -> Sequence[str | Path]:

@@ -18,9 +18,11 @@ from sandbox.node.images import Image
 from sandbox.node.namespaces import NetworkNamespace
 from sandbox.node.registration import untaint
 from sandbox.node.settings import Settings
+from sandbox.processes import tail
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
+CTR = ("ctr", "--address", containers.SOCKET, "--namespace", "k8s.io")
 
 
 class Kubelet:
@@ -63,6 +65,20 @@ class Kubelet:
             archive.unlink()
         await self._until(self._node_is_ready, "the kubelet")
         await untaint(self._api, NODE)
+
+    async def load_image(self, archive: Path) -> None:
+        """Give containerd the images of an archive; raises `SandboxError` with what it says."""
+        log = self._directory / "ctr.log"
+        log.unlink(missing_ok=True)
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._children.start(
+            [*CTR, "images", "import", archive],
+            log=log,
+            ended=ended.set_result,
+            env=self._environment,
+        )
+        if await ended:
+            raise SandboxError(f"containerd cannot load {archive}: {tail(log)}")
 
     async def run(self) -> None:
         """Serve for ever: the kubelet does."""
@@ -108,7 +124,7 @@ class Kubelet:
 
     def _ctr(self, *arguments: str | Path) -> bool:
         done = subprocess.run(
-            ["ctr", "--address", containers.SOCKET, "--namespace", "k8s.io", *arguments],
+            [*CTR, *arguments],
             capture_output=True,
             text=True,
             check=False,

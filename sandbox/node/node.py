@@ -85,6 +85,14 @@ class Node:
         """Return once all that was declared before this call is in the packet filter."""
         self._ask(do="caught_up")
 
+    def load_image(self, archive: Path) -> None:
+        """Give the node the image of an archive, as `docker save` writes it.
+
+        Pods use it by the name it has there, with `imagePullPolicy: Never`. Raises `SandboxError`
+        if the archive is not readable or the node's pods are processes.
+        """
+        self._ask(do="load_image", archive=str(archive.absolute()))
+
     def switch_firewall(self, *, on: bool) -> None:
         """Enforce NetworkPolicies, or none of them."""
         self._ask(do="firewall", on=on)

@@ -121,6 +121,8 @@ class Inside:
         outwards = await gateway.open_outwards(network, Path(EGRESS_SOCKET))
         self._firewall.translate((FIRST_SERVICE_ADDRESS, 443), (ADVERTISED, server))
         await self._runtime.start()
+        if self._settings.tier is Tier.NODE:
+            self._start_service_proxy()
         self._firewall.start()
         async with inwards, outwards, asyncio.TaskGroup() as group:
             group.create_task(self._runtime.run())
@@ -133,8 +135,32 @@ class Inside:
                 "firewall": self._switch_firewall,
                 "rules": self._rules,
                 "delay": self._delay,
+                "load_image": self._load_image,
             }
             group.create_task(control.serve(Path(CONTROL_SOCKET), actions))
+
+    def _start_service_proxy(self) -> None:
+        """Have kube-proxy translate the addresses of Services.
+
+        kube-router has a proxy too, which needs IPVS in the kernel.
+        """
+        self._children.start(
+            [
+                self._settings.programs["kube-proxy"],
+                f"--kubeconfig={self._settings.inside_kubeconfig}",
+                f"--hostname-override={NODE}",
+                "--proxy-mode=iptables",
+                f"--cluster-cidr={POD_NETWORK}",
+                # The sizes and timeouts of connection tracking are the machine's, and stay.
+                *("--conntrack-max-per-core=0", "--conntrack-min=0"),
+                *("--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"),
+                *("--healthz-bind-address=", "--metrics-bind-address="),
+            ],
+            log=Path(self._settings.directory) / "kube-proxy.log",
+            ended=failure_of("kube-proxy"),
+            network=self._host.network,
+            env=self._firewall.environment,
+        )
 
     async def _open(self, namespace: str, name: str) -> socket.socket:
         if namespace:
@@ -163,6 +189,12 @@ class Inside:
 
     async def _rules(self) -> control.Answer:
         return {"rules": await self._firewall.rules()}
+
+    async def _load_image(self, archive: str) -> control.Answer:
+        if not isinstance(self._runtime, Kubelet):
+            raise SandboxError("process pods have no images; use the node tier")
+        await self._runtime.load_image(Path(archive))
+        return {}
 
     async def _delay(self, least: float, most: float) -> control.Answer:
         if self._pods is None:

@@ -46,7 +46,7 @@ class Tier(StrEnum):
             case Tier.PROCESS_PODS:
                 return ("kube-router", "workload")
             case Tier.NODE:
-                return ("kube-router", "workload", "kubelet")
+                return ("kube-router", "workload", "kubelet", "kube-proxy")
 
 
 def unavailable(tier: Tier) -> str | None:

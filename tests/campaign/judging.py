@@ -50,14 +50,7 @@ OTHERS = ("kube-system", OWN)
 
 @dataclass
 class View(Declared):
-    """What is declared, as somebody may see it; of several claimants of a namespace one counts."""
-
-    claimant: int = 0
-
-    def _network(self, me: Identity) -> Manifest:
-        claims = self.claims(me[0])
-        network: Manifest = self.domains[claims[self.claimant % len(claims)]].get("network") or {}
-        return network
+    """What is declared, as somebody may see it."""
 
     def opens(self, me: Identity, direction: str, peer: Pod, opening: Opening) -> bool:
         """Whether an identity's policy may let a peer through."""
@@ -66,10 +59,6 @@ class View(Declared):
         if direction == "Ingress":
             return self._enters(me, peer, opening)
         return self._leaves(me, peer, opening)
-
-    def unsettled(self, place: Identity) -> bool:
-        """Whether it waits for a person: nothing opens there, and what is open need not close."""
-        return self.governor(place[0]) is None or self.shared(place)
 
     def named(self, place: Identity) -> str:
         """The SPIFFE ID of a governed identity."""
@@ -176,21 +165,29 @@ def wider(history: History, before: Manifest | None, policy: Manifest) -> Iterat
         protocol, number = opening
         if network.allows(direction, pod, peer, number, protocol):
             stood = before is not None and standing.allows(direction, pod, peer, number, protocol)
-            if not any(_may(view, me, direction, peer, opening, stood=stood) for view in views):
+            anew = before is None
+            if not any(
+                _may(v, me, direction, peer, opening, stood=stood, anew=anew) for v in views
+            ):
                 yield f"{me} {direction} {dict(peer.labels)}@{peer.address} {opening} was opened"
 
 
 def _may(
-    view: View, me: Identity, direction: str, peer: Pod, opening: Opening, *, stood: bool
+    view: View,
+    me: Identity,
+    direction: str,
+    peer: Pod,
+    opening: Opening,
+    *,
+    stood: bool,
+    anew: bool,
 ) -> bool:
+    """Whether a policy may open this, that did or did not before, or that is made anew."""
     if me not in view.identities:
         return False
-    if not stood:
-        return not view.unsettled(me) and view.opens(me, direction, peer, opening)
-    return any(
-        replace(view, claimant=claimant, suspended_too=True).opens(me, direction, peer, opening)
-        for claimant in range(len(view.claims(me[0])))
-    )
+    if not stood:  # a policy that begins in a conflict has the resolver
+        return (anew or not view.unsettled(me)) and view.opens(me, direction, peer, opening)
+    return replace(view, suspended_too=True).opens(me, direction, peer, opening)
 
 
 def befriended(history: History, before: Manifest | None, secret: Manifest) -> Iterator[str]:
@@ -216,8 +213,13 @@ def _let_in(secret: Manifest) -> set[tuple[str, str]]:
 
 
 def unguarded(history: History, policy: Manifest) -> Iterator[str]:
-    """Yield that a policy was removed whose identity still wants one, whoever is asked."""
+    """Yield that a policy was removed whose identity still wants one, whoever is asked.
+
+    The second one, which only denies, goes when the selector is settled.
+    """
     me = identity_of(policy)
+    if policy["metadata"]["name"] == f"{me[1]}-troth-deny":
+        return
     if all(
         me in view.identities and view.identities[me].get("enforcement", "Enforce") == "Enforce"
         for view in history.views()

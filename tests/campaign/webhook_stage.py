@@ -282,8 +282,18 @@ class WebhookStage(Stage):
         if not lost:
             return
         for gateway in set.intersection(*(hooks.gateways_of(me) for hooks in views)):
-            if self._always_signed(gateway) in lost:
+            if self._always_signed(gateway) in lost and not self._is_closed(gateway, me):
                 yield f"{me} was made to forget the key of {gateway}"
+
+    def _is_closed(self, gateway: Identity, target: Identity) -> bool:
+        """Say whether an edge is closed because a document of one side cannot be narrowed."""
+        ends = (target, gateway, True), (gateway, target, False)
+        return any(
+            narrowing.closes(Ref(*peer), inbound=inbound)
+            for copy in self.copies
+            for one, peer, inbound in ends
+            if (narrowing := copy.engine.world.registry.unapplied.get(Ref(*one))) is not None
+        )
 
     def _always_signed(self, gateway: Identity) -> str | None:
         """The key that a gateway has signed with since all was last quiet, if it was one."""

@@ -1,10 +1,15 @@
 """What the programs that run for ever say before they begin."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from sandbox.processes import Tether
+from tests.sandbox.observing import becomes
 
 DAEMONS = [["run"], ["issue", "--domain", "production"], ["gateway", "--single-replica"]]
 BROKEN = {"no file": None, "no YAML": "{{", "no mapping": "7", "no kubeconfig": "{}"}
@@ -23,3 +28,52 @@ def test_a_kubeconfig_that_is_none_is_a_sentence_and_the_end(
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{file}: ")
     assert len(ended.stderr.splitlines()) == 1
+
+
+# What a container's process sees whose user has no entry in /etc/passwd.
+UNKNOWN_USER = """
+import pwd
+
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = unknown
+
+from troth.cli.main import main
+main()
+"""
+USER_VARIABLES = {"LOGNAME", "USER", "LNAME", "USERNAME", "POD_ID"}
+NOBODY_LISTENS = "https://127.0.0.1:1"
+
+
+def test_the_operator_starts_under_a_uid_without_a_passwd_entry(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(_kubeconfig(NOBODY_LISTENS)))
+    log = tmp_path / "log"
+    environment = {name: os.environ[name] for name in os.environ if name not in USER_VARIABLES}
+    with Tether(tmp_path / "processes") as tether:
+        tether.directory.mkdir()
+        tether.start(
+            "operator",
+            [
+                *(sys.executable, "-c", UNKNOWN_USER),
+                *("run", f"--kubeconfig={kubeconfig}", "--listen=127.0.0.1:0"),
+            ],
+            log=log,
+            env=environment,
+        )
+        assert becomes(
+            lambda: "started" in log.read_text() or tether.poll("operator") is not None, seconds=60
+        )
+        assert tether.poll("operator") is None, log.read_text()
+
+
+def _kubeconfig(server: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "it",
+        "clusters": [{"name": "it", "cluster": {"server": server}}],
+        "users": [{"name": "it", "user": {"token": "t"}}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+    }

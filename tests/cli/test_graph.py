@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tests.broker_builders import publisher
 from tests.cli import market
-from tests.cli.shop import written
+from tests.cli.shop import SHOP, written
 from troth.cli.main import app
 
 
@@ -67,3 +67,12 @@ def test_dot_and_json_have_the_same_grants(tmp_path: Path) -> None:
         ("shop/checkout", "AwaitingIdentity"),
         ("shop/fulfilment", "Live"),
     ]
+
+
+def test_a_namespace_is_selected_by_the_label_that_every_api_server_sets(tmp_path: Path) -> None:
+    text = SHOP.replace(
+        "{matchLabels: {environment: production}}",
+        "{matchLabels: {kubernetes.io/metadata.name: shop}}",
+    )
+    output = CliRunner().invoke(app, ["graph", "-f", str(written(tmp_path, text))]).output
+    assert "shop (production)" in output

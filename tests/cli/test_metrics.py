@@ -21,11 +21,13 @@ from tests.builders import (
     identity,
     namespace,
     rotation,
+    service,
     stamp,
 )
 from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
 from troth.cli.broker_metrics import broker_metrics
+from troth.cli.loop_stalls import stalls_measured
 from troth.cli.metrics import Metrics
 from troth.cluster.errors import ApiError
 from troth.planning.plan import ChangeBroker, Telling
@@ -35,6 +37,7 @@ from troth.reconcile.tally import BrokerChange, count_changes
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
 from troth.world.broker_facts import Ledger, Look, Observed
+from troth.world.facts import UNREADABLE
 
 DOMAIN = ("TrustDomain", Ref("", "production"))
 
@@ -126,6 +129,25 @@ async def test_a_leaf_of_a_root_that_was_dropped_is_counted_as_of_an_unknown_one
         }
 
 
+async def test_a_refused_write_and_the_edges_closed_for_it_are_counted() -> None:
+    def payments(*scopes: str) -> Manifest:
+        accepts = [{"from": {"name": "web"}, "ports": ["https"], "scopes": list(scopes)}]
+        return identity("payments", ports=["https"], accepts=accepts)
+
+    calls = [{"to": {"name": "payments"}, "ports": ["https"]}]
+    async with scraped(payments("read", "write"), identity("web", calls=calls)) as seen:
+        assert seen.samples("troth_writes_refused") == {}
+        assert seen.samples("troth_identities_not_narrowed") == {(): 0}
+        stuck = ("Secret", Ref("shop", "payments-identity"))
+        seen.it.server.refuses = lambda place: (
+            ApiError(422, "Invalid", "denied") if place == stuck else None
+        )
+        await seen.it.put(payments("read"))
+        assert seen.samples("troth_writes_refused") == {("Secret",): 1}
+        assert seen.samples("troth_identities_not_narrowed") == {(): 1}
+        assert seen.samples("troth_internal_errors") == {}
+
+
 async def test_a_leaf_that_has_expired_is_not_counted() -> None:
     async with scraped(identity("payments"), since=datetime.now(UTC) - 25 * HOUR) as seen:
         assert seen.samples("troth_leaves") == {("production", seen.fingerprint("Active")): 0}
@@ -176,6 +198,20 @@ async def test_rotations_are_counted_among_the_resources() -> None:
             ("CredentialRotation", "True", "InPlace"): 1,
             ("CredentialRotation", "False", "TargetMissing"): 1,
         }
+
+
+async def test_objects_that_cannot_be_read_are_counted_by_their_kind() -> None:
+    async with scraped(identity()) as seen:
+        assert seen.samples("troth_unreadable_objects") == {}
+        await seen.it.put(service("web", app="web") | {UNREADABLE: "spec: nests too deep"})
+        await seen.it.put(identity("checkout") | {UNREADABLE: "spec: nests too deep"})
+        await seen.it.put(identity("till", unheardOf=1))
+        assert seen.samples("troth_unreadable_objects") == {
+            ("Service",): 1,
+            ("ServiceIdentity",): 2,
+        }
+        await seen.it.put(service("web", app="web"))
+        assert seen.samples("troth_unreadable_objects") == {("ServiceIdentity",): 2}
 
 
 # Brokers
@@ -278,7 +314,8 @@ async def test_what_is_documented_is_what_there_is(guide: str) -> None:
     }
     seen_broker = broker(mode="Observe") | {"status": status}
     manifests = (identity(), rotation(every="6h"), seen_broker, orders(), publisher())
-    async with scraped(*manifests, metrics=metrics) as seen:
+    process = stalls_measured(metrics.registry)
+    async with process, scraped(*manifests, metrics=metrics) as seen:
         seen.it.engine.world.brokers.saw(MAIN, Look(observed=Observed(), at=0.0))
         tally.broker_failed(MAIN, "Unreachable")
         tally.broker_changed(MAIN, BrokerChange.TOLD, 1)

@@ -5,16 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tests import broker_builders
 from tests.broker_builders import ORDERS, give_credentials, orders, publisher, tell
-from tests.builders import Manifest
+from tests.builders import NOW, OWN, Manifest, stamp
 from tests.cli import market
 from tests.cli.shop import SHOP, written
 from tests.messaging import KAFKA, broker
 from troth.cli.broker_preview import AtBrokers, at_brokers
 from troth.cli.main import app
+from troth.cli.preview import preview
+from troth.resources.manifests import documents
 from troth.world.world import World
 
 
@@ -241,3 +244,47 @@ def test_no_brake_holds_what_is_still_granted() -> None:
     changes = taken_back(producers=[])
     assert changes.end == ("shop/checkout → prod.orders.v1 at messaging/main",)
     assert changes.attention == ()
+
+
+BY_NAME = SHOP.replace(
+    "namespaceSelector: {matchLabels: {environment: production}}",
+    "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}",
+)
+
+
+@pytest.mark.parametrize("labels", ["", ", labels: null", ", labels: {team: shop}"])
+def test_a_namespace_is_selected_by_the_label_that_every_api_server_sets(
+    tmp_path: Path, labels: str
+) -> None:
+    text = BY_NAME.replace(", labels: {environment: production}", labels)
+    output = planned(written(tmp_path, text)).output
+    assert "    shop/checkout → shop/payments:https" in output.splitlines()
+    assert "NoTrustDomain" not in output
+
+
+def test_the_label_that_every_api_server_sets_cannot_be_given_another_value(tmp_path: Path) -> None:
+    labels = ", labels: {kubernetes.io/metadata.name: bank}"
+    text = BY_NAME.replace(", labels: {environment: production}", labels)
+    output = planned(written(tmp_path, text)).output
+    assert "    shop/checkout → shop/payments:https" in output.splitlines()
+
+
+def test_the_namespaces_of_every_cluster_are_there_without_a_manifest(tmp_path: Path) -> None:
+    text = BY_NAME.replace("metadata.name: shop}", "metadata.name: default}")
+    output = planned(written(tmp_path, text.replace(", namespace: shop", ""))).output
+    assert "    default/checkout → default/payments:https" in output.splitlines()
+    assert "+ ConfigMap default/trust-bundle" in output.splitlines()
+    assert "NamespaceMissing" not in output
+
+
+async def test_what_a_cluster_is_deleting_opens_nothing_in_the_preview() -> None:
+    """An apply takes neither the deletionTimestamp nor a finalizer off."""
+    manifests = list(documents(SHOP, "shop.yaml"))
+    payments = next(each for each in manifests if each["metadata"]["name"] == "payments")
+    held = {"deletionTimestamp": stamp(NOW), "finalizers": ["example.com/hold"]}
+    before = {**payments, "metadata": {**payments["metadata"], **held}}
+    console = Console(record=True, width=200)
+    await preview(console, manifests, [before], frozenset(), OWN, NOW)
+    output = console.export_text()
+    assert "Edges that open" not in output
+    assert "ServiceIdentity shop/payments: Terminating" in output

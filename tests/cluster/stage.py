@@ -230,7 +230,7 @@ class Stage:
         """Have the operator look at everything it knows once more."""
         engine = self.operator.operator.engine
         registry = engine.world.registry
-        engine.queue.add(identity_key(ref) for ref in registry.identities)
+        engine.queue.add(identity_key(ref) for ref in registry.claimants)
         engine.queue.add(domain_key(name) for name in registry.domains)
         engine.queue.add(engine.world.brokers.everything())
         await self.settled()

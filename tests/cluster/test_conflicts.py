@@ -11,9 +11,9 @@ import pytest
 from tests import builders
 from tests.cluster.person import Manifest, Refused, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
-from troth.planning.children import FOREIGN_RETRY, policy_ref, secret_ref
+from troth.planning.children import FOREIGN_RETRY, deny_ref, policy_ref, secret_ref
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.facts import LIVE_PEERS, MANAGED_BY, OWNER_KIND, OWNER_NAME
 
 SOON = FOREIGN_RETRY + timedelta(seconds=1)
 CHILDREN = ("Secret", "NetworkPolicy", "ConfigMap")
@@ -51,7 +51,9 @@ async def test_two_identities_of_one_workload_both_say_so_and_nothing_is_issued(
         key: before[key] for key in before if key[0] in CHILDREN
     }
     assert await stage.person.get("Secret", secret_ref(other)) is None
-    assert await stage.person.get("NetworkPolicy", policy_ref(other)) is None
+    denying = (await stage.policy(other))["spec"]
+    assert "ingress" not in denying
+    assert [port["port"] for rule in denying["egress"] for port in rule["ports"]] == [53, 53]
 
     await stage.identity("other")
     for ref in (payments, other):
@@ -82,6 +84,8 @@ async def test_a_namespace_claimed_by_two_domains_is_governed_by_neither(stage: 
     await stage.person.hears(IDENTITY, late, "Ready", "NamespaceOverlap", "False")
     await stage.settled()
     after = await stage.written()
+    assert (await stage.policy(late))["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    del after["NetworkPolicy", late.namespace, policy_ref(late).name]
     assert {key: version for key, version in after.items() if key[0] in CHILDREN} == {
         key: version for key, version in before.items() if key[0] in CHILDREN
     }
@@ -110,6 +114,79 @@ async def test_consent_taken_back_while_two_domains_claim_a_namespace_still_clos
         "NetworkPolicy", policy_ref(payments), lambda seen: "ingress" not in seen["spec"]
     )
     await stage.person.hears(IDENTITY, web, "PeersAgree", "NotAccepted", "False")
+
+
+async def test_conflict_keeps_what_was_live_port_by_port_across_a_restart(stage: Stage) -> None:
+    ports = [("https", 8443), ("admin", 9443)]
+    both = ["https", "admin"]
+    await stage.domain()
+    await stage.run()
+    web = await stage.identity("web", calls=[builders.call("a", *both)])
+    a = await stage.identity("a", ports=ports, accepts=[builders.accept("web", *both)])
+    await stage.person.hears(IDENTITY, a, "PeersAgree", "AllLive", "True")
+    await stage.identity("rival", account="a")
+    await stage.person.hears(IDENTITY, a, "Ready", "SharedIdentity", "False")
+    await stage.settled()
+    before = await stage.written()
+    await stage.operator.stop()
+
+    again = await stage.run()
+    await stage.look_again()
+    assert again.requests.writes.total() == 0
+    assert await stage.written() == before
+    await stage.identity("a", ports=ports, accepts=[builders.accept("web", "https")])
+    await opens(stage, a, [8443, 53, 53])
+    await opens(stage, web, [53, 53, 8443])
+
+
+async def opens(stage: Stage, identity: Ref, wanted: list[int]) -> None:
+    policy = policy_ref(identity)
+    await stage.person.sees("NetworkPolicy", policy, lambda seen: numbers(seen) == wanted)
+
+
+def numbers(policy: Manifest) -> list[int]:
+    rules = [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
+    return [port["port"] for rule in rules for port in rule["ports"]]
+
+
+async def test_selector_that_changes_in_a_conflict_has_a_second_policy_until_it_is_mended(
+    stage: Stage,
+) -> None:
+    await stage.domain()
+    await stage.run()
+    payments, _ = await stage.pair()
+    rival = await stage.identity("rival", account="payments")
+    await stage.person.hears(IDENTITY, payments, "Ready", "SharedIdentity", "False")
+    wider = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["payments", "new"]}]}
+    accepts = [builders.accept("web")]
+    await stage.identity("payments", ports=["https"], accepts=accepts, pods=wider)
+    denying = (await stage.person.sees("NetworkPolicy", deny_ref(payments)))["spec"]
+    await stage.settled()
+    assert denying == {"podSelector": wider, "policyTypes": ["Ingress", "Egress"]}
+    kept = await stage.policy(payments)
+    assert numbers(kept) == [8443, 53, 53]
+    assert kept["spec"]["podSelector"]["matchLabels"] == {"app": "payments"}
+
+    await stage.settled()
+    await stage.person.delete(IDENTITY, rival)
+    await stage.person.misses("NetworkPolicy", deny_ref(payments))
+    assert (await stage.policy(payments))["spec"]["podSelector"] == wider
+
+
+async def test_list_of_live_peers_changed_by_hand_is_restored(stage: Stage) -> None:
+    await stage.domain()
+    await stage.run()
+    payments, web = await stage.pair()
+    listed = (await stage.policy(payments))["metadata"]["annotations"][LIVE_PEERS]
+    assert str(web) in listed
+
+    def restored(seen: Manifest) -> bool:
+        return bool(seen["metadata"].get("annotations", {}).get(LIVE_PEERS) == listed)
+
+    for text in ("{}", None):
+        edit = {"metadata": {"annotations": {LIVE_PEERS: text}}}
+        await stage.person.edit("NetworkPolicy", policy_ref(payments), edit)
+        await stage.person.sees("NetworkPolicy", policy_ref(payments), restored)
 
 
 def foreign(kind: str, ref: Ref, **metadata: object) -> Manifest:

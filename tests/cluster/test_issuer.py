@@ -384,6 +384,7 @@ async def test_it_stops_when_told_and_has_told_no_secret(setting: Setting, tmp_p
     issued = 'troth_issuer_decisions_total{grant="client_credentials",outcome="issued"} 1.0'
     assert issued in metrics
     assert "troth_issuer_view_age_seconds " in metrics
+    assert "troth_event_loop_longest_stall_seconds " in metrics
     lines = [json.loads(line) for line in issuer.output.splitlines()]
     (decided,) = [line for line in lines if line["event"] == "decided"]
     assert decided["token_id"] == check(answer).token_id

@@ -47,7 +47,7 @@ def has_been_through_it_all(run: Run) -> None:
     """Nothing of the above was spared the operator: its logs and statuses tell of each."""
     for log_format in (CONSOLE, JSON):
         log = run.log(log_format)
-        for told in ("reconcile failed", "Traceback" if log_format == CONSOLE else "exc_type"):
+        for told in ("step failed", "/troth/reconcile/"):  # and where
             assert log.count(told) >= 2, f"{told} is not in the log of {log_format}"
     for told in ("step refused", "write failed", "event lost", "watch failed", "step "):
         assert told in run.log(CONSOLE)

@@ -2,9 +2,10 @@
 
 import asyncio
 import copy
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from tests.builders import Manifest, namespace
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import Backoff, Informer
+from troth.cluster.informer import LONGEST_TURN, Backoff, Informer
 from troth.resources.references import Ref
 
 SELECTION = Selection("Namespace")
@@ -115,6 +116,14 @@ class Seen:
         assert version
         self.objects.pop(ref.name, None)
 
+    def known(self, selection: Selection) -> set[Ref]:
+        assert (selection.known_as or selection.kind) == self.forgets
+        return {Ref("", name) for name in self.objects}
+
+    def listed(self, selection: Selection, version: int) -> None:
+        assert selection.kind == "Namespace"
+        assert version
+
 
 @dataclass
 class Scene:
@@ -167,6 +176,40 @@ def test_a_list_in_pages_and_then_every_change() -> None:
         task.cancel()
 
     run(story())
+
+
+@dataclass
+class Slow(Seen):
+    """A sink that takes longer for each object than an informer may take at once."""
+
+    def observe(self, manifest: Manifest) -> None:
+        super().observe(manifest)
+        time.sleep(LONGEST_TURN)
+
+
+async def test_everything_else_runs_between_objects_that_take_long() -> None:
+    """Within a page as within a burst of the watch."""
+    names = [f"n{number}" for number in range(8)]
+    it = scene(*names)
+    it.server.page = len(names)
+    sink = Slow()
+    informer = Informer(cast("ApiServer", it.server), SELECTION, sink)
+    seen: list[int] = []
+
+    async def look() -> None:
+        while len(sink.objects) < 2 * len(names):
+            if not seen or seen[-1] != len(sink.objects):
+                seen.append(len(sink.objects))
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(informer.run())
+    looking = asyncio.create_task(look())
+    await informer.synced.wait()
+    for name in names:
+        it.server.put(f"{name}-later")
+    await looking
+    task.cancel()
+    assert seen[-2 * len(names) + 1 :] == list(range(1, 2 * len(names)))
 
 
 def test_it_is_not_in_sync_before_the_whole_list_was_read() -> None:
@@ -330,6 +373,143 @@ def test_whatever_happens_the_sink_ends_up_as_the_server_is(
         await settle(600)
         it.server.put("end")
         await settle(600)
+        assert it.agrees()
+        task.cancel()
+
+    run(story())
+
+
+# One object alone
+
+
+MALFORMED = {
+    "nothing": {},
+    "no type": {"object": namespace("b")},
+    "no object": {"type": "DELETED"},
+    "an object that is none": {"type": "MODIFIED", "object": []},
+    "no metadata": {"type": "DELETED", "object": {"kind": "Namespace"}},
+    "no version": {"type": "DELETED", "object": namespace("b")},
+    "a version that is no number": {
+        "type": "DELETED",
+        "object": {"metadata": {"name": "b", "resourceVersion": "new"}},
+    },
+    "no name": {"type": "DELETED", "object": {"metadata": {"resourceVersion": "99"}}},
+    "a type that nobody knows": {
+        "type": "RENAMED",
+        "object": {"metadata": {"name": "b", "resourceVersion": "99"}},
+    },
+    "a bookmark of nothing": {"type": "BOOKMARK", "object": {}},
+}
+
+
+@pytest.mark.parametrize("event", MALFORMED.values(), ids=MALFORMED)
+def test_after_an_event_that_cannot_be_read_everything_is_listed_again(event: Manifest) -> None:
+    """It may have been a deletion, and so the end of a grant."""
+
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        original = it.server.watch
+
+        async def watch(
+            selection: Selection, resource_version: str, silence: float
+        ) -> AsyncIterator[Manifest]:
+            if it.server.lists == 1:
+                yield copy.deepcopy(event)
+            async for each in original(selection, resource_version, silence):
+                yield each
+
+        it.server.watch = watch  # type: ignore[method-assign]
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.drop("b")
+        it.server.forget_history()
+        await settle()
+        assert not task.done()
+        assert it.agrees()
+        assert it.server.lists == 2
+        assert it.failures == [0]
+        task.cancel()
+
+    run(story())
+
+
+class Stumbling(Seen):
+    """A sink that fails at one object."""
+
+    def observe(self, manifest: Manifest) -> None:
+        if manifest["metadata"]["name"] == "b":
+            raise KeyError("spec")
+        super().observe(manifest)
+
+    def forget(self, kind: str, ref: Ref, version: int) -> None:
+        if ref.name == "b":
+            raise RecursionError
+        super().forget(kind, ref, version)
+
+
+def test_an_object_that_the_sink_fails_at_keeps_none_of_the_others_from_it() -> None:
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        sink = it.sink = Stumbling()
+        it.informer._sink = sink
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        assert set(sink.objects) == {"a", "c"}
+        it.server.put("b", turn="2")
+        it.server.drop("a")
+        it.server.drop("b")
+        it.server.put("d")
+        await settle()
+        assert not task.done()
+        assert set(sink.objects) == {"c", "d"}
+        assert it.server.lists == 1
+        assert it.failures == [0, 0, 0]
+        task.cancel()
+
+    run(story())
+
+
+@pytest.mark.parametrize("item", [None, 7, {}, {"metadata": {}}, {"metadata": {"name": 3}}])
+def test_a_listed_object_without_a_name_is_reported_and_nothing_counts_as_deleted(
+    item: Any,
+) -> None:
+    """It may be any of those that the list does not have."""
+
+    async def story() -> None:
+        it = scene("a", "b", "c")
+        original = it.server.pages
+
+        async def pages(selection: Selection) -> AsyncIterator[Manifest]:
+            async for page in original(selection):
+                if it.server.lists == 2:
+                    page["items"].insert(0, copy.deepcopy(item))
+                yield page
+
+        it.server.pages = pages  # type: ignore[method-assign]
+        task = asyncio.create_task(it.informer.run())
+        await it.informer.synced.wait()
+        it.server.drop("b")
+        it.server.forget_history()
+        it.server.put("d")
+        await settle()
+        assert set(it.sink.objects) == {"a", "b", "c", "d"}
+        it.server.forget_history()
+        it.server.faults = [ApiError(410, "Expired", "")]
+        it.server.changed.set()
+        await settle()
+        assert it.agrees()
+        task.cancel()
+
+    run(story())
+
+
+def test_an_error_of_another_kind_backs_off_like_any() -> None:
+    async def story() -> None:
+        it = scene("a")
+        it.server.faults = [cast("ApiError", KeyError("metadata")), None]
+        task = asyncio.create_task(it.informer.run())
+        await settle()
+        assert not task.done()
         assert it.agrees()
         task.cancel()
 

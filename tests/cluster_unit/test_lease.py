@@ -59,7 +59,10 @@ class LeaseServer:
         return await self._ask(lambda: self._store(manifest, create=False))
 
     async def _ask(self, act: Callable[[], Manifest]) -> Manifest:
-        fate = next(self.fates)
+        # A request that was sent arrives, also when the caller stops waiting for its answer.
+        return await asyncio.shield(asyncio.create_task(self._sent(act, next(self.fates))))
+
+    async def _sent(self, act: Callable[[], Manifest], fate: Fate) -> Manifest:
         await asyncio.sleep(fate.there)
         if fate.lost == "request":
             raise ApiError(0, "TimeoutError", "never came")
@@ -210,6 +213,154 @@ def test_a_holder_that_ends_gives_its_lease_up() -> None:
         assert (held, first.acting) == (True, False)
         await second._attempt()
         assert second.acting
+
+    run(story())
+
+
+SLOW_THERE, SLOW_BACK = Fate(there=0.5), Fate(back=0.5)
+LOST_REQUEST, LOST_ANSWER = Fate(lost="request"), Fate(lost="answer")
+CREATION = (Fate(), Fate())  # a read that finds no lease, and the creation
+READ = Fate()
+
+
+async def stopped(leadership: Leadership, after: float) -> None:
+    """Run a candidate for some seconds, and return when it has stopped."""
+    task = asyncio.create_task(leadership.run())
+    await asyncio.sleep(after)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def held_by(name: str) -> Record:
+    """Return the record of a lease whose holder was killed."""
+    server = LeaseServer()
+    await candidate(server, name)._attempt()
+    return server.record
+
+
+def holder_in(record: Record) -> str:
+    assert record.lease is not None
+    return str(record.lease["spec"]["holderIdentity"])
+
+
+@pytest.mark.parametrize(
+    ("ways", "after"),
+    [
+        ((READ, SLOW_THERE), 0.2),
+        ((READ, SLOW_BACK), 0.2),
+        ((*CREATION, SLOW_THERE), 2.3),
+        ((*CREATION, SLOW_BACK), 2.3),
+        ((*CREATION, Fate(there=0.5, lost="answer")), 2.3),
+        ((*CREATION, LOST_ANSWER), 3.0),
+        ((*CREATION, LOST_REQUEST), 3.0),
+        ((*CREATION, LOST_REQUEST, SLOW_THERE), 4.3),
+        ((*CREATION, LOST_REQUEST), 1.0),
+        ((*CREATION, LOST_ANSWER, LOST_REQUEST), 1.0),
+        ((READ, LOST_ANSWER), 1.0),
+        (CREATION, 1.0),
+    ],
+    ids=[
+        "a creation is on its way",
+        "a creation's answer is on its way",
+        "a renewal is on its way",
+        "a renewal's answer is on its way",
+        "a renewal is on its way and its answer gets lost",
+        "a renewal's answer was lost",
+        "a renewal was lost",
+        "a read after a lost renewal is on its way",
+        "the release is lost",
+        "the release's answer is lost, and the read after it",
+        "a creation's answer was lost",
+        "nothing is on its way",
+    ],
+)
+def test_a_stop_releases_the_lease(
+    ways: tuple[Fate, ...], after: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
+
+    async def story() -> None:
+        server = LeaseServer(itertools.chain(ways, itertools.repeat(Fate())))
+        await stopped(candidate(server, "first"), after)
+        await asyncio.sleep(1)
+        assert holder_in(server.record) == ""
+
+    run(story())
+
+
+@pytest.mark.parametrize("way", [SLOW_THERE, SLOW_BACK], ids=["write", "answer"])
+def test_a_stop_releases_a_lease_whose_acquisition_is_in_flight(
+    way: Fate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
+
+    async def story() -> None:
+        record = await held_by("killed")
+        reads = round(SAFE.duration / SAFE.renew_every) + 1
+        server = LeaseServer(itertools.chain([READ] * reads, [way], itertools.repeat(READ)), record)
+        await stopped(candidate(server, "second"), SAFE.duration + 0.2)
+        await asyncio.sleep(1)
+        assert record.writes > 1, "the acquisition was sent"
+        assert holder_in(record) == ""
+
+    run(story())
+
+
+@given(ways, ways, st.floats(0, 40), st.floats(0, 40), st.integers(0, 2**16))
+def test_a_stop_never_releases_the_lease_of_another_holder(
+    one: list[Fate], other: list[Fate], later: float, stop: float, seed: int
+) -> None:
+    random.seed(seed)
+
+    async def story() -> None:
+        server = LeaseServer(itertools.chain(one, itertools.repeat(Fate())))
+        detour = LeaseServer(itertools.chain(other, itertools.repeat(Fate())), server.record)
+        first, second = candidate(server, "first"), candidate(detour, "second")
+        stopping = asyncio.create_task(stopped(first, stop))
+        await asyncio.sleep(later)
+        lasting = asyncio.create_task(second.run())
+        await stopping
+        await second.gained()
+        detour.fates = itertools.repeat(Fate())
+        for _ in range(500):  # a request of the first may be on its way for 20 s
+            await asyncio.sleep(0.1)
+            if second.acting:
+                assert holder_in(server.record) == "second"
+        assert second.acting
+        lasting.cancel()
+        await asyncio.gather(lasting, return_exceptions=True)
+
+    run(story())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stop_at_any_moment_hands_over_at_once(seed: int) -> None:
+    """Every request takes a tenth of a second each way, as on a busy API server."""
+    random.seed(seed)
+
+    async def story() -> None:
+        server = LeaseServer(itertools.repeat(Fate(there=0.1, back=0.1)))
+        await stopped(candidate(server, "first"), 0.3 + random.uniform(0, 10))
+        assert holder_in(server.record) == ""
+
+    run(story())
+
+
+def test_a_stop_takes_no_longer_than_the_lease() -> None:
+    async def story() -> None:
+        server = LeaseServer(itertools.chain(CREATION, itertools.repeat(Fate(there=1000.0))))
+        await stopped(candidate(server, "first"), 3.0)
+        assert asyncio.get_running_loop().time() <= 2.2 + SAFE.duration
+
+    run(story())
+
+
+def test_a_candidate_that_never_wrote_stops_without_a_request() -> None:
+    async def story() -> None:
+        record = await held_by("first")
+        server = LeaseServer(iter([READ]), record)
+        await stopped(candidate(server, "second"), 1.0)
+        assert holder_in(record) == "first"
 
     run(story())
 

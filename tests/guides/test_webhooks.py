@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tests.guides.test_brokers import anchors, reasons
 from tests.webhook_builders import BASES
-from troth.cli import gatewaying
+from troth.cli import gatewaying, loop_stalls
 from troth.cli.main import app as command
 from troth.edge import refusal
 from troth.planning import (
@@ -244,7 +244,7 @@ def test_the_metrics_are_the_gateways() -> None:
     registry = CollectorRegistry()
     Decisions(registry)
     names = {each.name for each in registry.collect()}
-    source_text = getsource(gatewaying)
+    source_text = getsource(gatewaying) + getsource(loop_stalls)
     for name in told:
         bare = name.removesuffix("_total")
         assert bare in names or f'"{bare}"' in source_text, name

@@ -21,7 +21,7 @@ from troth.cluster.errors import ApiError
 from troth.issuer import following as following_module
 from troth.issuer.following import Following
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts import UNREADABLE, Manifest
 
 THE_SECRET = Ref(NAMESPACE, f"{NAME}-tokens")
 
@@ -83,6 +83,37 @@ def test_a_version_that_cannot_be_read_changes_nothing_and_is_told_once(
     assert audiences(following) == {PAYMENTS}
     following.observe(secret(secret_data(without_edge()), "3"))
     assert audiences(following) == set()
+
+
+def test_an_unreadable_secret_changes_nothing(following: Following) -> None:
+    following.observe(secret())
+    newer = secret(secret_data(without_edge()), "2")
+    with capture_logs() as lines:
+        following.observe({**newer, UNREADABLE: "spec: nests too deep"})
+    assert [(line["event"], line["why"]) for line in lines] == [
+        ("view unreadable", "spec: nests too deep")
+    ]
+    assert audiences(following) == {PAYMENTS}
+
+
+async def test_a_secret_that_is_not_expected_ends_neither_watch_nor_check(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of it is logged, for it may be a key."""
+
+    def fail(_: Manifest) -> None:
+        raise KeyError("hunter2")
+
+    monkeypatch.setattr(following_module, "read_mandate", fail)
+    with capture_logs() as lines:
+        following.observe(secret())
+        await checked(following, Server(secret(version="2")))
+    assert [line["event"] for line in lines] == ["view unreadable"] * 2
+    assert all(line["why"].startswith("KeyError in test_following.py:") for line in lines)
+    assert "hunter2" not in str(lines)
+    monkeypatch.undo()
+    following.observe(secret(version="3"))
+    assert following.ready
 
 
 def test_where_the_secret_is_deleted_nothing_more_is_issued(following: Following) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, PAYMENTS, VIEW, mandate, secret, secret_data
 from tests.pki import builders as pki
+from tests.pki.large_keys import large_key, pem
 from troth.issuer import view as view_module
 from troth.issuer.mandate import read_mandate
 from troth.issuer.view import ViewError, read_view
@@ -200,6 +201,20 @@ def test_a_key_of_another_kind_is_refused(algorithm: KeyAlgorithm) -> None:
     pem = private_key_pem(pki.key(algorithm))
     assert refusal(current__key=pem) == "current.key is a key that does not sign with ES256"
     assert refusal(next__key=pem) == "next.key is a key that does not sign with ES256"
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ({"current.key": b"x" * 16_389}, r"current\.key is larger than 16384 bytes"),
+        ({"next.key": b"x" * 16_389}, r"next\.key is larger than 16384 bytes"),
+        ({"retiring.jwk": b"x" * 16_389}, r"retiring\.jwk is larger than 16384 bytes"),
+        ({"current.key": pem(large_key(16384))}, r"current\.key is no key: UnsupportedKey"),
+    ],
+)
+def test_a_key_that_is_too_large_is_not_parsed(parts: dict[str, bytes], why: str) -> None:
+    with pytest.raises(ViewError, match=why):
+        read_mandate(secret(secret_data() | parts))
 
 
 def test_unreadable_keys_and_bundles_are_refused_and_not_quoted() -> None:

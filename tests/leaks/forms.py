@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from troth.pki.keys import PrivateKey, generate_key
+from troth.pki.keys import generate_key
+from troth.pki.private_keys import PrivateKey
 from troth.resources.algorithms import KeyAlgorithm
 
 WINDOW = 16

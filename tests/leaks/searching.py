@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.leaks import forms
-from troth.pki.keys import PrivateKey
+from troth.pki.private_keys import PrivateKey
 from troth.webhooks.endpoint import DOCUMENT
 from troth.world.broker_secrets import PUBLIC, STATE
 from troth.world.observe import VIEW, VIEW_STATE, WEBHOOK_KEYS

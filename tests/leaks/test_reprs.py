@@ -27,9 +27,10 @@ from troth.cluster.errors import ApiError
 from troth.pki.authorities import load_authority, load_signing_authority
 from troth.pki.bundles import parse_bundle
 from troth.pki.certificates import parse_leaf
-from troth.pki.keys import PrivateKey, load_private_key
+from troth.pki.keys import load_private_key
 from troth.pki.keystores import pkcs12_keystore, pkcs12_truststore
 from troth.pki.pem import read_certificates
+from troth.pki.private_keys import PrivateKey
 from troth.reconcile.execute import Executor
 from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.references import Ref
@@ -56,7 +57,10 @@ PUBLIC = {
     "troth.planning.plan.Apply": "a NetworkPolicy or a ConfigMap",
     "troth.planning.plan.CreateRoot": "names and labels of what is to be made",
     "troth.planning.plan.CreateTokenKey": "names and labels of what is to be made",
-    "troth.planning.network.Situation": "labels of the issuer's pods",
+    "troth.planning.network.Claim": "labels of the issuer's pods",
+    "troth.planning.network.Compiled": "the spec of a NetworkPolicy",
+    "troth.planning.network_memory.PeerRule": "labels of a peer's pods",
+    "troth.planning.network_memory.Standing": "labels of peers' pods",
     "troth.planning.plan.AdoptAuthority": "names and labels of what is to be made",
     "troth.planning.plan.Plan": "a status",
     "troth.planning.identity_view.View": "roots, written anew from what was read",

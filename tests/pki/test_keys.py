@@ -73,7 +73,6 @@ def test_an_encrypted_key_is_refused_by_name(format_: PrivateFormat) -> None:
         private_key_pem(key()) + by_hand("someone").pem,
         by_hand("someone").pem,
         b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        SHORT_X448,
         EC_PARAMETERS,
     ],
 )
@@ -137,5 +136,13 @@ def test_an_error_crosses_processes_with_its_reason() -> None:
 
 def test_a_file_that_only_begins_blocks_is_refused_at_once() -> None:
     """A megabyte of it, as large as a Secret can be, kept the operator busy for minutes."""
-    with pytest.raises(KeyMaterialError, match="exactly one private key"):
+    with pytest.raises(KeyMaterialError, match="larger than 16384 bytes"):
         load_private_key(b"-----BEGIN A-----" * 60_000)
+    with pytest.raises(KeyMaterialError, match="exactly one private key"):
+        load_private_key(b"-----BEGIN A-----" * 960)
+
+
+def test_a_key_of_another_kind_that_openssl_trips_over_is_refused() -> None:
+    with pytest.raises(KeyMaterialError) as refused:
+        load_private_key(SHORT_X448)
+    assert refused.value.reason == "UnsupportedKey"

@@ -15,6 +15,7 @@ from troth.planning.broker_network import BrokerNetwork
 from troth.planning.plan import Apply, Remove
 from troth.resources.references import Ref
 from troth.world.broker_facts import Ledger
+from troth.world.keys import broker_key
 from troth.world.ledger import ledger_manifest
 
 PODS = {"matchLabels": {"app": "kafka"}}
@@ -209,3 +210,29 @@ def test_a_broker_and_an_identity_of_one_name_each_have_a_policy_of_their_own() 
     assert network(cluster).verdict.reason == "Enforced"
     told = cluster.condition(key_of("main", "messaging"), "NetworkEnforced")
     assert told["reason"] == "Enforced"
+
+
+# Its end
+
+
+def test_a_terminating_broker_admits_no_client_until_it_is_gone() -> None:
+    cluster = at_home()
+    assert clients(cluster) == BOTH
+    going = leaving(broker(workload=WORKLOAD))
+    going["metadata"]["finalizers"] = ["example.com/hold"]
+    cluster.put(going)
+    (step,) = [each for each in cluster.plan(broker_key(MAIN)).steps if isinstance(each, Apply)]
+    assert Ref.of(step.manifest) == POLICY
+    assert len(step.manifest["spec"]["ingress"]) == 2  # its own pods, and Troth
+    cluster.drop("NetworkPolicy", POLICY)
+    assert step in cluster.plan(broker_key(MAIN)).steps
+
+
+def test_the_policy_of_a_terminating_broker_is_left_to_a_namespace_that_is_terminating() -> None:
+    cluster = at_home()
+    going = leaving(broker(workload=WORKLOAD))
+    going["metadata"]["finalizers"] = ["example.com/hold"]
+    cluster.put(going)
+    cluster.put(leaving(namespace("messaging", domain="production")))
+    steps = cluster.plan(broker_key(MAIN)).steps
+    assert not [each for each in steps if isinstance(each, Apply)]

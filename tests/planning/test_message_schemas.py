@@ -141,6 +141,7 @@ def test_that_one_selection_lost_it_says_nothing_of_the_other() -> None:
     for at in (cluster.version, cluster.version + 1):
         assert cluster.world.forget("ConfigMap", PLACE, at) == set()
         assert PLACE in cluster.world.schemas.by_ref
+        cluster.version = at
     cluster.put(managed())
     for at in (cluster.version, cluster.version + 1):
         assert cluster.world.forget(SCHEMAS, PLACE, at) == set()

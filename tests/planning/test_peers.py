@@ -220,3 +220,16 @@ def test_whose_tokens_to_believe_stays_while_two_domains_claim_the_workload() ->
     cluster.put(identity(ports=["https"]))  # its document is written even so
     found = document(cluster)
     assert (found["issuers"], found["issuerIDs"]) == (ISSUERS, ISSUER_IDS)
+
+
+def test_peer_that_begins_with_the_account_of_another_gains_none_of_its_access() -> None:
+    """Both have one SPIFFE ID, so the peer list alone does not tell which of them was live."""
+    accepts = [accept("checkout", scopes=["read"]), accept("late", scopes=["admin"])]
+    calling = identity("payments", ports=["https"], accepts=accepts, calls=[call("ledger")])
+    cluster = shop(calling, identity("checkout", calls=[call("payments")]))
+    before = document(cluster)
+    assert before["accepts"][0]["ports"] == [{"name": "https", "scopes": ["read"]}]
+    cluster.put(identity("late", calls=[call("payments")], account="checkout"))
+    assert document(cluster) == before
+    cluster.put(identity("payments", ports=["https"], accepts=accepts[1:], calls=[call("ledger")]))
+    assert document(cluster)["accepts"] == []

@@ -9,6 +9,7 @@ import pytest
 from tests import builders
 from tests.builders import DAY, NOW, Cluster, Manifest, stamp
 from tests.changing import changed
+from tests.pki.large_keys import large_key, pem
 from tests.webhook_builders import (
     BASES,
     INBOUND,
@@ -22,12 +23,15 @@ from tests.webhook_builders import (
     report,
 )
 from tests.webhook_scene import PROPAGATION, accepts_gateway, gateway, namespaces, scene, target
-from troth.planning.webhook_steps import CompileEndpoint
+from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
 from troth.resources.references import Ref
 from troth.resources.webhook_endpoint_status import MOST_KEYS
 from troth.resources.webhook_schemes import SchemeName
 from troth.webhooks.endpoint import Endpoint, parse_endpoint
+from troth.webhooks.schemes.scheme import LONGEST_KEY
 from troth.world.keys import webhook_key
+from troth.world.secret_data import MOST_ENTRIES
+from troth.world.webhook_secrets import generated_ref
 
 CHARGES = webhook_key(Ref("shop", "stripe-charges"))
 COMPILED = "Secret", Ref("troth-gateway", "shop.stripe-charges")
@@ -88,6 +92,27 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
         "SecretAvailable",
         "TooManyKeys",
         "remove those that the sender uses no longer",
+    ),
+    (
+        "too many entries to be read",
+        [issued(), keys(**{f"key-{number}": "" for number in range(MOST_ENTRIES + 1)})],
+        "SecretAvailable",
+        "TooManyKeys",
+        "has 33 entries, so Troth reads none of them and tries no key; keep only the keys that",
+    ),
+    (
+        "a key that is too large",
+        [issued(), keys(main=ONE, other="x" * (LONGEST_KEY + 1))],
+        "SecretAvailable",
+        "KeyUnusable",
+        "under other (it is larger than 16384 bytes); put",
+    ),
+    (
+        "a key of RSA that is too large",
+        [issued("HTTPSignatures"), keys(main=pem(large_key(16384)).decode())],
+        "SecretAvailable",
+        "KeyUnusable",
+        "under main (the key's kind or size is not supported; use Ed25519, ECDSA on P-256, or RSA",
     ),
     (
         "no gateway",
@@ -228,6 +253,24 @@ def test_of_too_many_keys_those_that_are_tried_already_stay() -> None:
     cluster.put(keys(main=TWO, **MANY))
     (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
     assert step.keys == {}
+
+
+def test_with_too_many_entries_to_be_read_no_key_is_tried_any_more() -> None:
+    cluster = shop(issued(), keys(main=ONE))
+    cluster.put(keys(main=ONE, **{f"key-{n}": f"{ONE}-{n}" for n in range(MOST_ENTRIES)}))
+    (step,) = (e for e in cluster.plan(CHARGES).steps if isinstance(e, CompileEndpoint))
+    assert step.keys == {}
+    assert told(cluster).target is None
+
+
+def test_no_key_is_made_for_a_secret_that_is_not_read() -> None:
+    """A key that is added to too many would be added again and again."""
+    cluster = shop()
+    ref = generated_ref(CHARGES.ref)
+    made = cluster.objects["Secret", ref]
+    cluster.put(made | {"data": {f"key-{number}": "" for number in range(MOST_ENTRIES + 1)}})
+    assert verdict(cluster, "SecretAvailable")[1] == "TooManyKeys"
+    assert not [e for e in cluster.plan(CHARGES).steps if isinstance(e, TurnWebhookKeys)]
 
 
 @pytest.mark.parametrize(

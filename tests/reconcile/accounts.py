@@ -162,7 +162,8 @@ def _marks(manifest: Manifest) -> Manifest:
     return {
         "labels": _labels(manifest),
         "annotations": annotations,
-        "owners": metadata.get("ownerReferences"),
+        # by their names: one that was deleted and created again has another UID
+        "owners": [{**each, "uid": ""} for each in metadata.get("ownerReferences") or ()],
         # Troth's own stays where something was granted once, though nothing is any more
         "finalizers": [each for each in metadata.get("finalizers") or () if each != FINALIZER],
     }

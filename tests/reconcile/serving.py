@@ -47,6 +47,13 @@ class Server(Rehearsal):
         self._written((kind, ref))
         return answer
 
+    def take_away(self, kind: str, ref: Ref) -> Manifest:
+        """Delete an object as anybody does; return it with the version at which it is gone."""
+        gone = self.objects.pop((kind, ref))
+        self._version += 1
+        gone["metadata"]["resourceVersion"] = str(self._version)
+        return gone
+
     async def create(self, manifest: Manifest) -> Manifest:
         self.events.append(manifest)
         return manifest
@@ -111,10 +118,20 @@ class Running:
         await self.settle()
 
     async def drop(self, kind: str, ref: Ref) -> None:
-        gone = self.server.objects.pop((kind, ref))
-        known = known_as(gone, OWN)
-        self.engine.forget(known, ref, int(gone["metadata"]["resourceVersion"]) + 1000)
+        gone = self.server.take_away(kind, ref)
+        version = int(gone["metadata"]["resourceVersion"])
+        self.engine.forget(known_as(gone, OWN), ref, version)
         await self.settle()
+
+    async def collect(self, uid: str) -> None:
+        """Delete what an object of a UID owned, as the garbage collector does."""
+        owned = [
+            place
+            for place, each in self.server.objects.items()
+            if any(one["uid"] == uid for one in each["metadata"].get("ownerReferences") or [])
+        ]
+        for kind, ref in owned:
+            await self.drop(kind, ref)
 
 
 @asynccontextmanager

@@ -63,7 +63,9 @@ class Walk:
         with suppress(ValidationError):  # some can only be refused
             specs += [parse(each).spec for each in (before, after)]
         if len(specs) == 2 and immutable_changes(*specs):
+            uid = self.it.server.objects[before["kind"], Ref.of(before)]["metadata"]["uid"]
             await self.it.drop(before["kind"], Ref.of(before))
+            await self.it.collect(uid)
         await self.it.put(after)
         await self.settle()
 

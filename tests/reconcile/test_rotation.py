@@ -174,8 +174,8 @@ async def test_reissuing_is_spread_and_not_done_in_one_moment() -> None:
 async def test_the_root_secret_deleted_half_way_is_never_replaced_unasked() -> None:
     async with scene() as it:
         await it.until("Distributing")
-        gone = it.server.objects.pop(("Secret", AUTHORITY))
-        it.engine.forget("Secret", AUTHORITY, int(gone["metadata"]["resourceVersion"]) + 10**6)
+        gone = it.server.take_away("Secret", AUTHORITY)
+        it.engine.forget("Secret", AUTHORITY, int(gone["metadata"]["resourceVersion"]))
         await it.live(timedelta(minutes=30))
         assert ("Secret", AUTHORITY) not in it.server.objects
         assert it.broken == []

@@ -111,8 +111,8 @@ async def test_a_signing_key_that_is_lost_puts_deliveries_off_until_targets_have
     async with scene() as it:
         await it.live(MINUTE)
         before = it.signing
-        gone = it.server.objects.pop(KEYS)
-        it.engine.forget("Secret", KEYS[1], int(gone["metadata"]["resourceVersion"]) + 1000)
+        gone = it.server.take_away(*KEYS)
+        it.engine.forget("Secret", KEYS[1], int(gone["metadata"]["resourceVersion"]))
         await it.settle()
         assert it.signing != before
         await it.live(PROPAGATION - STEP)

@@ -28,6 +28,7 @@ from troth.pki.webhook_tokens import LIFETIME
 from troth.resources.references import Ref
 from troth.world import observe
 from troth.world.facts import SigningSecret
+from troth.world.secret_data import SecretData
 from troth.world.signing_keys import GATEWAYS, signing_keys
 from troth.world.webhook_secrets import DOCUMENT
 
@@ -82,7 +83,7 @@ class WebhookScene(Scene):
     def keys(self) -> SigningSecret:
         """What the gateway's Secret holds."""
         secret = self.server.objects[KEYS]
-        held = signing_keys(observe.decoded(secret), GATEWAYS, KEYS[1])
+        held = signing_keys(SecretData(secret), GATEWAYS, KEYS[1])
         return SigningSecret(**observe.fact_of(secret), **held)
 
     @property

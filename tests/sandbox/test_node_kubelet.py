@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from sandbox import Sandbox, Tier
+from sandbox import Sandbox, SandboxError, Tier
+from sandbox.components import RESOLVER_ADDRESS
+from sandbox.node.images import Image
 from sandbox.node.manifests import workload_pod
-from tests.sandbox.nodes import addresses, apply, skip_without
+from sandbox.tools import ensure
+from tests.sandbox.nodes import addresses, apply, connects, policy, skip_without
+from tests.sandbox.observing import becomes
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +38,55 @@ def test_commands_can_be_run_in_a_pod(sandbox: Sandbox) -> None:
     request = json.dumps({"do": "look"})
     answer = sandbox.kubectl("exec", "-i", "web", "--", "/workload", "call", stdin=request)
     assert "identity" in json.loads(answer)
+
+
+def test_pods_ask_the_clusters_resolver(sandbox: Sandbox) -> None:
+    resolver = sandbox.node.workload("default/web").root / "etc" / "resolv.conf"
+    assert f"nameserver {RESOLVER_ADDRESS}" in resolver.read_text().splitlines()
+
+
+def test_a_service_leads_to_its_pods_whether_the_firewall_is_on_or_off(sandbox: Sandbox) -> None:
+    labels = {"app": "behind"}
+    apply(
+        sandbox,
+        workload_pod("default", "behind", labels=labels, plain={"web": 8080}),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"namespace": "default", "name": "behind"},
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    )
+    addresses(sandbox, "default", ["behind"])
+    asked = ("get", "service", "behind", "-o", "jsonpath={.spec.clusterIP}")
+    address = sandbox.kubectl(*asked)
+
+    def outcome() -> str:
+        return connects(sandbox, "default/web", address, 80)
+
+    assert becomes(lambda: outcome() == "answered"), outcome()
+    apply(sandbox, policy("default", "behind", podSelector={"matchLabels": labels}))
+    sandbox.node.caught_up()
+    assert outcome() == "rejected"  # a policy sees the pod, not the Service
+    sandbox.node.switch_firewall(on=False)
+    assert outcome() == "answered"
+    assert "KUBE-SERVICES" in sandbox.node.firewall_rules()
+    sandbox.node.switch_firewall(on=True)
+    assert outcome() == "rejected"
+
+
+def test_pods_run_an_image_that_is_loaded(sandbox: Sandbox, tmp_path: Path) -> None:
+    name = "sandbox.troth.dev/loaded:local"
+    archive = tmp_path / "loaded.tar"
+    Image(name, {"/workload": ensure("workload")}, ("/workload",)).write_archive(archive)
+    sandbox.node.load_image(archive)
+    pod = workload_pod("default", "loaded", plain={"web": 8080})
+    pod["spec"]["containers"][0]["image"] = name
+    apply(sandbox, pod)
+    assert addresses(sandbox, "default", ["loaded"])
+
+
+def test_an_archive_that_is_no_image_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "no-image.tar").write_text("nothing")
+    with pytest.raises(SandboxError, match=r"containerd cannot load .*no-image\.tar: "):
+        sandbox.node.load_image(tmp_path / "no-image.tar")

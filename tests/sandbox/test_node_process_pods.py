@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +120,8 @@ def test_many_pods_come_and_go_together(sandbox: Sandbox) -> None:
     assert becomes(lambda: not pods(sandbox, "default"))
     with pytest.raises(SandboxError, match="many-0 does not run"):
         sandbox.node.workload("default/many-0")
+
+
+def test_process_pods_run_no_loaded_images(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="process pods have no images; use the node tier"):
+        sandbox.node.load_image(tmp_path / "image.tar")

@@ -328,3 +328,35 @@ def test_an_identity_may_call_itself() -> None:
     )
     assert verdict(declared(own)) == (EdgeState.LIVE, "")
     assert builders.shop(own).settle().policies()
+
+
+def federated() -> Registry:
+    """Two federated trust domains, and an edge from one into the other."""
+    mutual = [{"name": "production"}, {"name": "abroad"}]
+    far = {"environment": "production", "federatesWith": mutual[:1]}
+    return registry(
+        SHOP,
+        namespace("far", domain="abroad"),
+        domain(federatesWith=mutual[1:]),
+        domain("abroad", **far),
+        identity("payments", ports=["https"], accepts=[accept("checkout", namespace="far")]),
+        identity("checkout", "far", calls=[call("payments", namespace="shop")]),
+    )
+
+
+@pytest.mark.parametrize("whose", ["abroad", "production"])
+def test_an_edge_to_a_domain_whose_root_is_not_confined_is_refused(whose: str) -> None:
+    both = federated()
+    assert verdict(both) == (EdgeState.LIVE, "")
+    before = both.revision
+    both.note_unconfined(frozenset({whose}))
+    assert both.revision > before
+    assert verdict(both) == (EdgeState.REFUSED, "FederatedRootUnconfined")
+    (edge,) = all_edges(both, NOW)
+    assert f"constrain it to the URI host {whose}.example" in edge.message
+
+
+def test_a_root_that_is_not_confined_is_trusted_within_its_own_domain() -> None:
+    local = declared(PAYMENTS, CHECKOUT)
+    local.note_unconfined(frozenset({"production"}))
+    assert verdict(local) == (EdgeState.LIVE, "")

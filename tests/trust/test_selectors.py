@@ -8,7 +8,7 @@ from tests.networkpolicy import selects
 from tests.oracle import LABELS
 from tests.strategies import APPS, TIERS, selectors
 from troth.resources.selectors import LabelSelector
-from troth.trust.selectors import matches, overlap, subsumed
+from troth.trust.selectors import conjunction, matches, overlap, subsumed
 
 some_labels = st.fixed_dictionaries(
     {}, optional={"app": st.sampled_from(APPS), "tier": st.sampled_from(TIERS)}
@@ -32,6 +32,22 @@ def test_two_selectors_overlap_if_some_pod_satisfies_both(
     found = any(selects(first, labels) and selects(second, labels) for labels in LABELS)
     assert overlap(parsed(first), parsed(second)) == found
     assert overlap(parsed(second), parsed(first)) == found
+
+
+@given(selectors(), selectors())
+def test_conjunction_selects_what_both_select(first: Manifest, second: Manifest) -> None:
+    both = conjunction(parsed(first), parsed(second))
+    for labels in LABELS:
+        found = both is not None and matches(both, labels)
+        assert found == (selects(first, labels) and selects(second, labels))
+
+
+def test_conjunction_that_exceeds_the_limits_of_a_selector_is_none() -> None:
+    first, second = (
+        LabelSelector(match_labels={f"{each}-{number}": "x" for number in range(16)})
+        for each in "ab"
+    )
+    assert conjunction(first, second) is None
 
 
 @given(selectors(), some_labels)

@@ -34,6 +34,7 @@ from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
 from troth.world.rotations import rotation_key
 
 PLACES = [Ref(namespace, name) for namespace in (*NAMESPACES, OWN) for name in NAMES]
+HELD = ("TrustDomain", "ServiceIdentity", "CredentialRotation", "WebhookEndpoint")
 EVERYBODY = [
     *(domain_key(name) for name in DOMAINS),
     *(view_key(name) for name in DOMAINS),
@@ -194,7 +195,9 @@ def test_everybody_whose_plan_changes_is_named(
         watch(f"put {_name(manifest)}", cluster.put, manifest)
     for _ in range(data.draw(st.integers(1, 14))):
         what = data.draw(
-            st.sampled_from(("visit", "visit", "visit", "put", "edit", "edit", "drop", "hand"))
+            st.sampled_from(
+                ("visit", "visit", "visit", "put", "edit", "edit", "drop", "delete", "hand")
+            )
         )
         match what:
             case "visit":
@@ -209,8 +212,23 @@ def test_everybody_whose_plan_changes_is_named(
             case "drop":
                 place = data.draw(st.sampled_from(sorted(cluster.objects)))
                 watch(f"drop {place}", cluster.drop, *place)
+            case "delete":
+                _delete(watch, data)
             case _:
                 _touch(watch, data)
+
+
+def _delete(watch: Watch, data: st.DataObject) -> None:
+    """Delete something declared that a finalizer of another program holds."""
+    cluster = watch.cluster
+    there = sorted(place for place in cluster.objects if place[0] in HELD)
+    if not there:
+        return
+    place = data.draw(st.sampled_from(there))
+    held = copy.deepcopy(cluster.objects[place])
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    watch(f"hold {place}", cluster.put, held)
+    watch(f"delete {place}", cluster.delete, *place)
 
 
 def _visit(watch: Watch, key: Key) -> None:

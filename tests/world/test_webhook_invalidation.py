@@ -43,6 +43,9 @@ def everything_said(cluster: Cluster) -> dict[Key, Any]:
 names = st.sampled_from(ENDPOINTS)
 
 
+HELD = ("TrustDomain", "ServiceIdentity", "CredentialRotation", "WebhookEndpoint")
+
+
 @st.composite
 def some_endpoint(draw: st.DrawFn) -> Manifest:
     name = draw(names)
@@ -126,6 +129,11 @@ anything = st.one_of(
         lambda name: builders.rotation("WebhookEndpoint", name, requestedAt=stamp(NOW)), names
     ),
     some_domain(),
+    st.builds(
+        lambda name, confined: builders.authority_secret(name, constrained=confined),
+        st.sampled_from(("production", "staging")),
+        st.booleans(),
+    ),
     st.sampled_from((builders.identity("other"), builders.identity("other", GATEWAY, pods=PODS))),
 )
 
@@ -142,17 +150,33 @@ def test_everybody_of_whom_something_else_is_said_is_named(data: st.DataObject) 
 
 def _change(watch: Watch, data: st.DataObject) -> None:
     cluster = watch.cluster
-    match data.draw(st.sampled_from(("put", "put", "put", "drop", "visit", "visit", "hand"))):
+    what = ("put", "put", "put", "drop", "delete", "visit", "visit", "hand")
+    match data.draw(st.sampled_from(what)):
         case "put":
             made = data.draw(anything)
             watch(f"put {made['kind']} {Ref.of(made)}", cluster.put, made)
         case "drop":
             place = data.draw(st.sampled_from(sorted(cluster.objects)))
             watch(f"drop {place}", cluster.drop, *place)
+        case "delete":
+            _delete(watch, data)
         case "visit":
             _visit(watch, data.draw(st.sampled_from(EVERYBODY)))
         case _:
             _touch(watch, data)
+
+
+def _delete(watch: Watch, data: st.DataObject) -> None:
+    """Delete something declared that a finalizer of another program holds."""
+    cluster = watch.cluster
+    there = sorted(place for place in cluster.objects if place[0] in HELD)
+    if not there:
+        return
+    place = data.draw(st.sampled_from(there))
+    held = copy.deepcopy(cluster.objects[place])
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    watch(f"hold {place}", cluster.put, held)
+    watch(f"delete {place}", cluster.delete, *place)
 
 
 def _visit(watch: Watch, key: Key) -> None:

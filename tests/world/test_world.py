@@ -329,3 +329,16 @@ def test_a_child_of_an_identity_that_was_replaced_is_left_to_the_garbage_collect
     for place in (("Secret", "payments-identity"), ("NetworkPolicy", "payments-troth")):
         assert key_of() in cluster.drop(place[0], Ref("shop", place[1]))
     assert cluster.settle().condition(key_of(), "Ready")["status"] == "True"
+
+
+def test_an_identity_that_is_gone_after_a_long_deletion_concerns_a_rotation() -> None:
+    """While it was being deleted no root waited for its Secret; what is left of it counts again."""
+    handed_over = copy.deepcopy(builders.domain())
+    handed_over["status"] = {"rotation": {"phase": "Distributing"}}
+    payments = builders.identity("payments")
+    payments["metadata"] |= {
+        "deletionTimestamp": builders.stamp(builders.NOW),
+        "finalizers": ["example.com/hold"],
+    }
+    cluster = Cluster.of(builders.namespace("shop", domain="production"), handed_over, payments)
+    assert domain_key("production") in cluster.drop("ServiceIdentity", Ref("shop", "payments"))

@@ -6,7 +6,6 @@ Nothing is retried here, and a connection that was lost is made anew by the next
 import asyncio
 import base64
 import contextlib
-import json
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,6 +16,7 @@ from nats.aio.client import Client
 
 from troth.brokers.nats_jwt import Claims, read_creds
 from troth.brokers.protocol import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
+from troth.resources.bounded_json import read_json
 
 Answer = dict[str, Any]
 T = TypeVar("T")
@@ -202,7 +202,7 @@ def data_of(answer: bytes, what: str) -> Answer:
 def document_of(answer: bytes, what: str) -> Answer:
     """Return a server's whole answer, a JSON object; raises `BrokerError`."""
     try:
-        document = json.loads(answer)
+        document = read_json(answer)
     except ValueError:
         document = None
     if not isinstance(document, dict):

@@ -30,6 +30,9 @@ def declared(
             typer.echo(f"{kind}s are left out: this user may not list them", err=True)
     elif not files:
         raise typer.BadParameter("name manifests with -f, or a cluster with --kubeconfig")
+    else:
+        for manifest in sources.initial_objects():
+            world.observe(manifest)
     for manifest in sources.read(files or []):
         world.observe(manifest)
     return world

@@ -140,7 +140,7 @@ def _parsed(text: str) -> object:
     """Return the peers that a Secret names; nothing else that somebody has put there, say a key."""
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return STRANGE
     known = isinstance(document, dict) and document.get("version") == VERSION
     return document if known else STRANGE

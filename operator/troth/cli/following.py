@@ -1,7 +1,7 @@
 """Following a rotation until it is over, or cannot go on by itself."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -144,6 +144,13 @@ class _Latest:
         del ref, version
         self.objects.pop(kind, None)
         self.changed.set()
+
+    def known(self, selection: Selection) -> Collection[Ref]:
+        found = self.objects.get(selection.kind)
+        return () if found is None else (Ref.of(found),)
+
+    def listed(self, selection: Selection, version: int) -> None:
+        del selection, version
 
     def failed(self, selection: Selection, error: ApiError) -> None:
         if selection.kind == ROTATION:  # the target need not be anybody's to see

@@ -7,6 +7,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from troth.cli.loop_stalls import stalls_measured
+
 
 @asynccontextmanager
 async def health_server(
@@ -17,7 +19,10 @@ async def health_server(
     alive: Callable[[], bool],
     registry: CollectorRegistry,
 ) -> AsyncIterator[None]:
-    """Serve while the context lasts. Ready: the caches are in sync, on the leader and standby."""
+    """Serve while the context lasts. Ready: the caches are in sync, on the leader and standby.
+
+    Exports the longest stall of the event loop that it shares with everything else.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if alive() else web.Response(status=503, text="ended\n")
@@ -40,7 +45,8 @@ async def health_server(
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        yield
+        async with stalls_measured(registry):
+            await web.TCPSite(runner, host, port).start()
+            yield
     finally:
         await runner.cleanup()

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from troth.cli.broker_metrics import PLACE, broker_metrics
 from troth.pki.certificates import short
+from troth.reconcile.informers import selections
 from troth.reconcile.operator import Operator
 from troth.reconcile.tally import BrokerChange, Tally
 from troth.resources.conditions import Condition
@@ -24,6 +25,7 @@ from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import RotationPhase
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.world.facts import KnownAuthority
+from troth.world.world import Difference
 
 UNKNOWN = "unknown"
 """The authority of a leaf that none of the trust domain's own has signed."""
@@ -38,6 +40,7 @@ class Metrics:
     reconciles: Histogram = field(init=False)
     broker_failures: MetricCounter = field(init=False)
     broker_changes: MetricCounter = field(init=False)
+    cache_inconsistencies: MetricCounter = field(init=False)
 
     def __post_init__(self) -> None:
         self.requests = MetricCounter(
@@ -65,6 +68,16 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.cache_inconsistencies = MetricCounter(
+            "troth_cache_inconsistencies",
+            "Objects that the cache knew wrongly, found and repaired by a resync; each is a bug.",
+            ("kind", "difference"),
+            registry=self.registry,
+        )
+        for kind in {each.kind for each in selections("", rollouts=True)}:
+            for difference in Difference:  # an alert sees no increase in what begins at 1
+                self.cache_inconsistencies.labels(kind, difference)
+
     def request(self, verb: str, resource: str, code: str) -> None:
         """Count a request."""
         self.requests.labels(verb, resource, code).inc()
@@ -77,6 +90,7 @@ class Metrics:
             ),
             broker_failed=lambda broker, reason: self.broker_failures.labels(*broker, reason).inc(),
             broker_changed=self._broker_changed,
+            cache_differed=lambda kind, how: self.cache_inconsistencies.labels(kind, how).inc(),
         )
 
     def _broker_changed(self, broker: Ref, change: BrokerChange, count: int) -> None:
@@ -100,6 +114,8 @@ class _WorldCollector(Collector):
             "troth_queue_depth", "Resources waiting or being worked on.", len(engine.queue)
         )
         yield self._resources()
+        yield self._unreadable()
+        yield from self._out_of_step()
         yield self._certificates()
         yield self._authorities()
         yield self._leaves()
@@ -121,12 +137,13 @@ class _WorldCollector(Collector):
             ...,
         ] = (
             *world.registry.domains.values(),
-            *world.registry.identities.values(),
+            *world.registry.claimants.values(),
             *brokers.messaging.brokers.values(),
             *brokers.leaving_brokers.values(),
             *brokers.messaging.policies.values(),
             *brokers.leaving_policies.values(),
             *world.registry.webhooks.endpoints.values(),
+            *world.registry.webhooks.terminating.values(),
             *world.rotations.by_ref.values(),
         )
         counts = Counter((each.kind, *_ready(each.status.conditions)) for each in resources)
@@ -138,6 +155,42 @@ class _WorldCollector(Collector):
         for labels, count in counts.items():
             family.add_metric(labels, count)
         return family
+
+    def _unreadable(self) -> Metric:
+        world = self._operator.engine.world
+        family = GaugeMetricFamily(
+            "troth_unreadable_objects",
+            "Objects that Troth cannot read, by kind. They grant nothing until they are mended.",
+            labels=("kind",),
+        )
+        unreadable = {*world.quarantined, *((key.kind, key.ref) for key in world.unreadable)}
+        for kind, count in Counter(kind for kind, _ in unreadable).items():
+            family.add_metric((kind,), count)
+        return family
+
+    def _out_of_step(self) -> Iterator[Metric]:
+        engine = self._operator.engine
+        refused = GaugeMetricFamily(
+            "troth_writes_refused",
+            "Objects that are not as declared because writing them is refused.",
+            labels=("kind",),
+        )
+        for kind, count in engine.refusals.count().items():
+            refused.add_metric((kind,), count)
+        faulty = GaugeMetricFamily(
+            "troth_internal_errors",
+            "Resources whose last reconcile raised an exception, which is a fault of Troth.",
+            labels=("kind",),
+        )
+        for kind, count in engine.faults.count().items():
+            faulty.add_metric((kind,), count)
+        closed = GaugeMetricFamily(
+            "troth_identities_not_narrowed",
+            "Identities with closed edges, because their identity.json grants more than is "
+            "declared and cannot be written.",
+            len(engine.world.registry.unapplied),
+        )
+        yield from (refused, faulty, closed)
 
     def _certificates(self) -> Metric:
         family = GaugeMetricFamily(

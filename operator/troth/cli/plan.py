@@ -48,7 +48,7 @@ def plan(
         from troth.cli.cluster import read_cluster  # noqa: PLC0415
         from troth.cli.preview import preview  # noqa: PLC0415
     manifests = sources.read(files)
-    before: list[Manifest] = []
+    before: list[Manifest] = sources.initial_objects()
     hidden: frozenset[str] = frozenset()
     if kubeconfig is not None:
         snapshot = asyncio.run(read_cluster(kubeconfig, context, READ, own_namespace))

@@ -48,6 +48,7 @@ class Shell:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._instance = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._stop = asyncio.Event()
         self._stack = AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
@@ -64,8 +65,15 @@ class Shell:
         kopf.on.startup(registry=registry)(self._startup)
         kopf.on.login(registry=registry)(self._login)
         kopf.on.cleanup(registry=registry)(self._cleanup)
+        # Without an identity kopf looks up the user's name, and a container's user has none. The
+        # type of an identity is private to kopf.
+        identity: Any = self._instance
         await kopf.operator(
-            registry=registry, standalone=True, clusterwide=True, stop_flag=self._stop
+            registry=registry,
+            standalone=True,
+            clusterwide=True,
+            identity=identity,
+            stop_flag=self._stop,
         )
 
     async def _configuration(self) -> Configuration:
@@ -83,7 +91,7 @@ class Shell:
             server,
             Settings(
                 own_namespace=options.namespace,
-                instance=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+                instance=self._instance,
                 timing=Timing(
                     duration=options.lease_seconds,
                     renew_every=options.lease_seconds / 5,

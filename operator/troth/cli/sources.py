@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from troth.planning.strangers import NAMESPACE_NAME
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import (
     Fault,
@@ -22,6 +23,7 @@ from troth.world.known_as import SCHEMA as LABEL
 
 READ = {*KIND_BY_NAME, "Namespace", "Service", "Secret", "ConfigMap"}
 """Kinds that matter to a plan; everything else in a folder is passed over."""
+INITIAL_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 Files = Annotated[
     list[Path] | None,
@@ -90,12 +92,35 @@ def _checked(file: Path) -> Iterable[Manifest]:
             continue  # a folder under version control holds none that count
         if manifest["kind"] == "ConfigMap" and LABEL not in (metadata.get("labels") or {}):
             continue  # of those only the ones with schemas count
-        if manifest["kind"] in ("Service", "ConfigMap") or (kind and kind.namespaced):
-            metadata.setdefault("namespace", "default")
-        found.append(manifest)
+        namespaced = manifest["kind"] in ("Service", "ConfigMap") or (kind and kind.namespaced)
+        found.append(_as_stored(manifest, namespaced=bool(namespaced)))
     if faults:
         raise FaultyManifests(faults)
     return found
+
+
+def _as_stored(manifest: Manifest, *, namespaced: bool) -> Manifest:
+    """Return a manifest with the metadata that kubectl and the API server add."""
+    metadata = manifest["metadata"]
+    if manifest["kind"] == "Namespace":
+        metadata = namespace_metadata(metadata)
+    elif namespaced:
+        metadata = {"namespace": "default", **metadata}
+    return {**manifest, "metadata": metadata}
+
+
+def namespace_metadata(metadata: Manifest) -> Manifest:
+    """Return a namespace's metadata with the label that every API server puts on it."""
+    labels = metadata.get("labels") or {}
+    return {**metadata, "labels": {**labels, NAMESPACE_NAME: metadata["name"]}}
+
+
+def initial_objects() -> list[Manifest]:
+    """Return the namespaces that every cluster begins with."""
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": namespace_metadata({"name": name})}
+        for name in INITIAL_NAMESPACES
+    ]
 
 
 def _duplicates(manifests: list[Manifest]) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -10,9 +11,9 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
-from pydantic_core import from_json
 
-from troth.cluster.errors import ApiError, refused, told
+from troth.cluster.decoder import decode, read_event, read_object, read_page
+from troth.cluster.errors import ApiError, refused, told, told_by_watch
 from troth.cluster.restraint import Fence, Spared
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import API_VERSION
@@ -84,6 +85,33 @@ class Selection:
     fields: str = ""
     known_as: str = ""
 
+    @property
+    def watch_class(self) -> str:
+        """The kind under which the world knows these objects."""
+        return self.known_as or self.kind
+
+    def covers(self, ref: Ref) -> bool:
+        """Return whether an object of the watch class is selected, as far as its name tells.
+
+        Of the fields only `metadata.namespace` and `metadata.name` are understood.
+        """
+        if self.namespace not in ("", ref.namespace):
+            return False
+        found = {"metadata.namespace": ref.namespace, "metadata.name": ref.name}
+        return all(
+            (found[field] != value) is differs for field, value, differs in _required(self.fields)
+        )
+
+
+@lru_cache
+def _required(fields: str) -> tuple[tuple[str, str, bool], ...]:
+    """Return the requirements of a field selector: field, value, and whether it must differ."""
+    parts = (each.partition("!=") for each in filter(None, fields.split(",")))
+    return tuple(
+        (field, value, True) if operator else (field.split("=")[0], field.split("=")[1], False)
+        for field, operator, value in parts
+    )
+
 
 class _NoDiscovery:
     """Troth knows the few kinds it speaks of; asking the server for all it has would cost reads."""
@@ -145,9 +173,10 @@ class ApiServer:
                 label_selector=selection.labels or None,
                 field_selector=selection.fields or None,
                 header_params=dict(accept),
+                apart=read_page,
             )
+            token = _checked(page)["metadata"].get("continue")
             yield page
-            token = page["metadata"].get("continue")
             if not token:
                 return
 
@@ -175,10 +204,9 @@ class ApiServer:
         )
         try:
             async for line in _lines(response):
-                event = from_json(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise told(int(status.get("code") or 0), status)
+                event = await decode(line, read_event)
+                if event.get("type") == "ERROR":
+                    raise told_by_watch(event.get("object"))
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(0, type(error).__name__, "the watch broke off") from None
@@ -289,12 +317,14 @@ class ApiServer:
         method: str,
         kind: str,
         ref: Ref,
+        *,
+        apart: Callable[[bytes], Manifest] = read_object,
         **options: Any,  # noqa: ANN401
     ) -> Manifest:
         options.setdefault("_request_timeout", REQUEST_TIMEOUT)
         response = await self._request(verb, method, kind, ref, **options)
         try:
-            answer: Manifest = from_json(await response.read())
+            answer = await decode(await response.read(), apart)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(0, type(error).__name__, "the answer broke off") from None
         return answer
@@ -329,6 +359,9 @@ class ApiServer:
         except ApiException as error:
             outcome = str(error.status)
             raise told(int(error.status or 0), {}) from None
+        except UnicodeDecodeError as error:  # of an error's text
+            outcome = type(error).__name__
+            raise ApiError(0, outcome, "the answer is not text") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             outcome = type(error).__name__
             raise ApiError(0, outcome, "the API server cannot be reached") from None
@@ -340,6 +373,15 @@ class ApiServer:
 _ACCEPT = {"Accept": "application/json"}
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _METADATA_OF_EACH = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+
+
+def _checked(page: Manifest) -> Manifest:
+    """Return a page of a list, `items` in it; raises `ApiError` for what is none."""
+    metadata, items = page.get("metadata"), page.get("items") or []
+    if not isinstance(metadata, dict) or not isinstance(items, list):
+        raise ApiError(0, "MalformedList", "the answer is not a list of objects")
+    page["items"] = items
+    return page
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -37,7 +37,7 @@ def refused(error: DynamicApiError) -> ApiError:
     """Return what the server says of a request that it did not carry out."""
     try:
         return told(int(error.status), json.loads(error.body or ""))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return told(int(error.status), {})
 
 
@@ -47,3 +47,10 @@ def told(code: int, status: Manifest) -> ApiError:
     if reason not in REASONS:
         reason = HTTPStatus(code).phrase if code in _CODES else ""
     return ApiError(code, reason, str(status.get("message") or ""))
+
+
+def told_by_watch(status: object) -> ApiError:
+    """Return the error that an ERROR event tells of, whatever its object is."""
+    known = status if isinstance(status, dict) else {}
+    code = known.get("code")
+    return told(code if isinstance(code, int) else 0, known)

@@ -9,16 +9,20 @@ whole duration, so it need not trust the holder's clock either; and it is there 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
 from troth.world.facts import Manifest
 
-CONFLICT, NOT_FOUND = 409, 404
+NOT_FOUND = 404
+RELEASE_ATTEMPTS = 3
+"""The first write may lose to a renewal in flight, and the answer to the second may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Leadership:
         self._seen: tuple[str, float] = ("", 0.0)
         self._runs_out = float("-inf")
         self._mine: Manifest | None = None
+        self._writing: asyncio.Task[Manifest] | None = None
+        self._claimed_until = float("-inf")
         self._gained = asyncio.Event()
 
     @property
@@ -69,14 +75,13 @@ class Leadership:
             await self._gained.wait()
 
     async def run(self) -> None:
-        """Acquire and renew until cancelled; then give the lease up."""
+        """Acquire and renew until cancelled; then release the lease."""
         try:
             while True:
                 await self._attempt()
                 await asyncio.sleep(self._pause())
         finally:
-            if self.acting:
-                await asyncio.shield(self._release())
+            await asyncio.shield(self._release())
 
     def _pause(self) -> float:
         """Return seconds until the next attempt: no later than the holder's lease runs out."""
@@ -106,10 +111,13 @@ class Leadership:
             await self._write(self._server.replace, self._record(lease), asked_at)
 
     async def _write(
-        self, write: Callable[[Manifest], Awaitable[Manifest]], lease: Manifest, at: float
+        self, write: Callable[[Manifest], Coroutine[Any, Any, Manifest]], lease: Manifest, at: float
     ) -> None:
+        self._claimed_until = at + self._timing.duration
+        self._writing = asyncio.create_task(write(lease))
         try:
-            self._mine = await write(lease)
+            # A stop does not abort the write: its answer has the version that the release needs.
+            self._mine = await asyncio.shield(self._writing)
         except ApiError:
             self._mine = None  # somebody was first, or nobody was reached; the next attempt tells
             return
@@ -135,11 +143,36 @@ class Leadership:
         }
 
     async def _release(self) -> None:
+        """Release the lease if this process may hold it, until it has run out by itself."""
         self._held_until = float("-inf")
-        if self._mine is None:
-            return
-        spec = {**self._mine["spec"], "holderIdentity": ""}
+        left = self._claimed_until - self._monotonic()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(left, 0.0)):
+                lease = await self._last_written()
+                for _ in range(RELEASE_ATTEMPTS if left > 0 else 0):
+                    if await self._released(lease):
+                        return
+                    lease = None  # the answer was lost, or another write was first: read it
+
+    async def _last_written(self) -> Manifest | None:
+        """Wait for the write in flight and return the lease as this process last wrote it."""
+        if self._writing is None:
+            return None
         try:
-            await self._server.replace({**self._mine, "spec": spec})
+            return await self._writing
         except ApiError:
-            return  # it runs out by itself
+            return None
+
+    async def _released(self, lease: Manifest | None) -> bool:
+        """Release the lease, as given or as it is read, and return whether nothing is left to do.
+
+        The resourceVersion guards against the release of a lease that another holder has taken.
+        """
+        try:
+            lease = lease or await self._server.get("Lease", self._ref)
+            if (lease.get("spec") or {}).get("holderIdentity") != self._identity:
+                return True
+            await self._server.replace({**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
+        except ApiError as error:
+            return error.status == NOT_FOUND
+        return True

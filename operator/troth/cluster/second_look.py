@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from troth.cluster.errors import ApiError
+from troth.world.origin import origin
 
 
 async def look_again(
@@ -24,3 +25,5 @@ async def look_again(
         except ApiError as error:
             if error.status:
                 on_failure(error)
+        except Exception as error:  # noqa: BLE001 - one look at one object ends no others
+            on_failure(ApiError(0, origin(error), ""))

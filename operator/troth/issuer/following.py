@@ -9,7 +9,7 @@ version is asked for beside it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import structlog
@@ -21,7 +21,8 @@ from troth.cluster.second_look import look_again
 from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.view import ViewError
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts import UNREADABLE, Manifest
+from troth.world.origin import origin
 
 LONGEST_PAUSE = 2.0
 """Seconds between attempts to reach the API server: a revocation must not wait for a backoff."""
@@ -98,9 +99,14 @@ class Following:
             return
         self._seen = version
         try:
+            if UNREADABLE in manifest:
+                raise ViewError(str(manifest[UNREADABLE]))  # noqa: TRY301 - as for all else of it
             mandate = read_mandate(manifest)
         except ViewError as error:
             log.warning("view unreadable", secret=str(self._ref), version=version, why=str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - no Secret ends the issuer
+            log.error("view unreadable", secret=str(self._ref), version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
             return
         self.mandate, self._since = mandate, self._uptime()
         log.info(
@@ -116,6 +122,14 @@ class Following:
         if ref == self._ref:
             log.warning("view deleted", kind=kind, secret=str(ref), version=version)
             self.mandate, self._seen = None, ""
+
+    def known(self, selection: Selection) -> Collection[Ref]:
+        """Return the Secret, if it was seen."""
+        del selection
+        return (self._ref,) if self._seen else ()
+
+    def listed(self, selection: Selection, version: int) -> None:
+        """Take in that a list was observed as a whole."""
 
 
 def _failed(selection: Selection, error: ApiError) -> None:

@@ -19,6 +19,7 @@ from troth.pki import strict_json
 from troth.pki.errors import PKIError
 from troth.pki.jwk import key_fingerprint, key_id, load_public_jwk, public_jwk
 from troth.pki.keys import load_private_key
+from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.pki.spiffe_bundle import SPIFFEBundle, parse_spiffe_bundle
 from troth.pki.tokens import ALGORITHM, TokenSigner
 
@@ -51,12 +52,12 @@ def read_mandate(secret: Mapping[str, Any]) -> Mandate:
     """Return what a Secret `<domain>-tokens` says; raises `ViewError`, which quotes nothing."""
     data = secret.get("data") or {}
     view = read_view(_part(data, VIEW))
-    current = _private_key(_part(data, CURRENT), CURRENT)
+    current = _private_key(_part(data, CURRENT, LONGEST_KEY), CURRENT)
     keys = [current.public_key()]
     if NEXT in data:
-        keys.append(_private_key(_part(data, NEXT), NEXT).public_key())
+        keys.append(_private_key(_part(data, NEXT, LONGEST_KEY), NEXT).public_key())
     if RETIRING in data:
-        keys.append(_public_key(_part(data, RETIRING)))
+        keys.append(_public_key(_part(data, RETIRING, LONGEST_KEY)))
     bundle = _part(data, BUNDLE)
     known = {key_id(key): key for key in keys}
     signer = TokenSigner(current)
@@ -70,9 +71,13 @@ def read_mandate(secret: Mapping[str, Any]) -> Mandate:
     )
 
 
-def _part(data: Mapping[str, str], name: str) -> bytes:
+def _part(data: Mapping[str, str], name: str, most: int | None = None) -> bytes:
+    """Return a value of the Secret, of at most `most` bytes; raises `ViewError`."""
     try:
-        return base64.b64decode(data[name], validate=True)
+        text = data[name]
+        if most is not None and len(text) > 4 * (most // 3 + 1):
+            raise ViewError(f"{name} is larger than {most} bytes")
+        return base64.b64decode(text, validate=True)
     except (KeyError, TypeError, binascii.Error):
         raise ViewError(f"{name} is missing, or not in base64") from None
 

@@ -16,8 +16,15 @@ from troth.pki import paths
 from troth.pki.certificates import Leaf
 from troth.pki.constraints import NameConstraints
 from troth.pki.errors import AuthorityError, KeyMaterialError
-from troth.pki.keys import PrivateKey, algorithm_of, load_private_key, same_key
-from troth.pki.pem import fingerprint, public_key, read_certificates, write_certificates
+from troth.pki.keys import algorithm_of, load_private_key, same_key
+from troth.pki.pem import (
+    LONGEST_CHAIN,
+    fingerprint,
+    public_key,
+    read_certificates,
+    write_certificates,
+)
+from troth.pki.private_keys import PrivateKey
 from troth.pki.spiffe import check_trust_domain
 from troth.resources.algorithms import KeyAlgorithm
 
@@ -96,7 +103,7 @@ def _load(
     tls_crt: bytes, ca_crt: bytes | None, trust_domain: str
 ) -> tuple[x509.Certificate, Authority]:
     check_trust_domain(trust_domain)
-    chain = read_certificates(tls_crt, "tls.crt", comments=True)
+    chain = read_certificates(tls_crt, "tls.crt", comments=True, most=LONGEST_CHAIN)
     anchors = _anchors(chain, ca_crt)
     issuing, served = chain[0], list(chain)
     while served and served[-1] in anchors:
@@ -123,7 +130,8 @@ def _load(
 
 def _anchors(chain: list[x509.Certificate], ca_crt: bytes | None) -> list[x509.Certificate]:
     if ca_crt is not None and ca_crt.strip():
-        anchors = list(dict.fromkeys(read_certificates(ca_crt, "ca.crt", comments=True)))
+        found = read_certificates(ca_crt, "ca.crt", comments=True, most=LONGEST_CHAIN)
+        anchors = list(dict.fromkeys(found))
     elif paths.is_self_signed(chain[-1]):
         return [chain[-1]]
     else:

@@ -8,7 +8,7 @@ from cryptography import x509
 
 from troth.pki.errors import CertificateError
 from troth.pki.keys import algorithm_of
-from troth.pki.pem import extension, fingerprint, public_key, read_certificates
+from troth.pki.pem import LONGEST_CHAIN, extension, fingerprint, public_key, read_certificates
 from troth.pki.spiffe import SPIFFEID
 from troth.resources.algorithms import KeyAlgorithm
 
@@ -51,7 +51,7 @@ def parse_leaf(pem_chain: bytes) -> Leaf:
     that is a CA, or one whose URI SAN is not exactly one SPIFFE ID with a path (X509-SVID
     sections 2, 3.1 and 5.2), or a key Troth does not use. Signatures and validity are not judged.
     """
-    leaf, *chain = read_certificates(pem_chain, "tls.crt")
+    leaf, *chain = read_certificates(pem_chain, "tls.crt", most=LONGEST_CHAIN)
     constraints = extension(leaf, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         raise CertificateError(

@@ -16,8 +16,9 @@ from troth.pki.authorities import Authority, SigningAuthority
 from troth.pki.certificates import BACKDATE
 from troth.pki.constraints import permit_trust_domain
 from troth.pki.errors import IssuingError
-from troth.pki.keys import PrivateKey, signature_hash
+from troth.pki.keys import signature_hash
 from troth.pki.pem import write_certificates
+from troth.pki.private_keys import PrivateKey
 from troth.pki.spiffe import SPIFFEID, check_trust_domain
 from troth.pki.subjects import Subject
 

@@ -1,34 +1,31 @@
 """Private keys: made, written and read."""
 
-import re
 from typing import assert_never
 
 from cryptography import x509
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from troth.pki.errors import KeyMaterialError
 from troth.pki.pem import public_key
+from troth.pki.private_keys import (
+    LONGEST,
+    EncryptedKeyError,
+    PrivateKey,
+    UnreadableKeyError,
+    UnsupportedKeyError,
+    parse_private_key,
+)
 from troth.resources.algorithms import KeyAlgorithm
 
-PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 _PUBLIC_EXPONENT = 65537
 _CURVES = {"secp256r1": KeyAlgorithm.ECDSA_P256, "secp384r1": KeyAlgorithm.ECDSA_P384}
 _RSA_BITS = {2048: KeyAlgorithm.RSA_2048, 4096: KeyAlgorithm.RSA_4096}
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.ASCII | re.DOTALL)
-_LONGEST = 16 * 1024
-"""Bytes of a key file. Checking an RSA key of absurd size would take minutes, and so would looking
-for the ends of blocks that have none.
-"""
+_RSA_SIZES = frozenset(_RSA_BITS)
+_ALLOWED = ", ".join(KeyAlgorithm)
 
 
 def generate_key(algorithm: KeyAlgorithm) -> PrivateKey:
@@ -58,33 +55,30 @@ def load_private_key(pem: bytes) -> PrivateKey:
 
     PKCS#8 and the older `EC` and `RSA PRIVATE KEY` blocks are read, because certificate
     controllers write either. Raises `KeyMaterialError`, which never quotes the input: it may be
-    a key that was merely pasted wrongly.
+    a key that was merely pasted wrongly. RSA primes are not tested: see `troth.pki.private_keys`.
     """
-    # `openssl ecparam -genkey` puts the curve in a block of its own; the key names it again.
-    found = _BLOCK.findall(pem) if len(pem) <= _LONGEST else []
-    labels = [label for label in found if label != b"EC PARAMETERS"]
-    if len(labels) != 1 or b"-----" in _BLOCK.sub(b"", pem):
+    if len(pem) > LONGEST:
+        raise KeyMaterialError(
+            "PrivateKeyTooLarge",
+            f"tls.key is larger than {LONGEST} bytes; put one private key in PEM there, of "
+            f"{_ALLOWED}, and nothing else.",
+        )
+    try:
+        key = parse_private_key(pem, _RSA_SIZES)
+    except UnreadableKeyError:
         raise KeyMaterialError(
             "PrivateKeyUnreadable",
-            "tls.key must hold exactly one private key in PEM; put the whole block there, from "
-            "its BEGIN line to its END line, and nothing else.",
-        )
-    if labels[0] == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in pem:
+            "tls.key must hold exactly one private key that can be read; put the whole block "
+            "there, in PKCS#8 PEM, from its BEGIN line to its END line, and nothing else.",
+        ) from None
+    except EncryptedKeyError:
         raise KeyMaterialError(
             "PrivateKeyEncrypted",
             "tls.key is protected by a passphrase; store it decrypted (openssl pkey), as the "
             "kubernetes.io/tls type expects.",
-        )
-    try:
-        key = load_pem_private_key(pem, None)
-    # a key of X448 or Ed448 that is too short is an InternalError
-    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
-        raise KeyMaterialError(
-            "PrivateKeyUnreadable",
-            "tls.key is not a private key that can be read; write it anew, in PKCS#8 PEM.",
         ) from None
-    if not isinstance(key, PrivateKey):
-        raise _unsupported()
+    except UnsupportedKeyError:
+        raise _unsupported() from None
     algorithm_of(key.public_key())
     return key
 
@@ -119,7 +113,6 @@ def same_key(certificate: x509.Certificate, key: PrivateKey) -> bool:
 
 
 def _unsupported() -> KeyMaterialError:
-    allowed = ", ".join(KeyAlgorithm)
     return KeyMaterialError(
-        "UnsupportedKey", f"The key's algorithm or size is not supported; use one of {allowed}."
+        "UnsupportedKey", f"The key's algorithm or size is not supported; use one of {_ALLOWED}."
     )

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 from troth.pki.bundles import distinct
 from troth.pki.certificates import short
 from troth.pki.errors import CertificateError, KeyMaterialError, PKIError
-from troth.pki.keys import PrivateKey, same_key
+from troth.pki.keys import same_key
 from troth.pki.pem import UNREADABLE, fingerprint, public_key, read_certificates
+from troth.pki.private_keys import PrivateKey
 
 _ALIAS = b"troth"
 _PASSWORD_BYTES = 32

@@ -23,17 +23,28 @@ UNREADABLE = (
 )
 """What `cryptography` raises for certificates it cannot decode; they have no base in common."""
 
+LONGEST_CHAIN = 64 * 1024
+"""Maximum size in bytes of a chain, or of an authority's roots, that comes from a Secret."""
+
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s[^-]*-----END \1-----", re.ASCII)
 
 
-def read_certificates(pem: bytes, where: str, *, comments: bool = False) -> list[x509.Certificate]:
+def read_certificates(
+    pem: bytes, where: str, *, comments: bool = False, most: int | None = None
+) -> list[x509.Certificate]:
     """The certificates of a PEM file, at least one, in the file's order.
 
     `where` names the file for the error. With `comments`, text around the blocks is skipped, as
     RFC 7468 section 2 asks of those who read other people's files; without it, anything besides
     certificates is refused. A block that is cut short, or that is no certificate (a private key,
-    say), is refused either way. Raises `CertificateError`, which quotes nothing of the input.
+    say), is refused either way, and so is a file of more than `most` bytes. Raises
+    `CertificateError`, which quotes nothing of the input.
     """
+    if most is not None and len(pem) > most:
+        raise CertificateError(
+            "CertificatesTooLarge",
+            f"{where} is larger than {most} bytes; keep only the certificates of one chain there.",
+        )
     around = _BLOCK.sub(b"", pem)
     if b"-----" in around:
         raise CertificateError(

@@ -7,6 +7,7 @@ from troth.pki.authorities import Authority
 from troth.pki.bundles import bundle_pem, parse_bundle
 from troth.pki.errors import PKIError
 from troth.resources.trust_domain import TrustDomain
+from troth.world.authorities import is_confined
 from troth.world.world import World
 
 
@@ -42,12 +43,12 @@ def roots_in(bundle: str) -> frozenset[str]:
 
 
 def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
-    """Yield the trust domains that name this one and are named by it."""
+    """Yield the trust domains that name this one and are named by it, and are not being deleted."""
     for reference in domain.spec.federates_with:
         other = world.registry.domains.get(reference.name)
-        if other is not None and any(
-            back.name == domain.metadata.name for back in other.spec.federates_with
-        ):
+        if other is None or other.metadata.deletion_timestamp is not None:
+            continue
+        if any(back.name == domain.metadata.name for back in other.spec.federates_with):
             yield other
 
 
@@ -66,8 +67,3 @@ def trusting(root: Authority, domain: TrustDomain, world: World) -> Iterator[Tru
     yield domain
     if is_confined(root, domain):
         yield from federated(domain, world)
-
-
-def is_confined(authority: Authority, domain: TrustDomain) -> bool:
-    """Say whether a CA of a trust domain can vouch for no other: by its own name constraints."""
-    return authority.constrained_to == domain.spec.domain

@@ -11,16 +11,15 @@ from datetime import datetime
 from troth.planning import status as verdicts
 from troth.planning.broker_grants import BrokerGrants
 from troth.planning.broker_rules import unsupported
-from troth.planning.children import FOREIGN_RETRY, broker_policy_ref, is_child, metadata_of, taken
-from troth.planning.network_rules import (
-    Peers,
-    Rule,
-    distinct,
-    numbers,
-    spec_of,
-    standing_rule,
-    unaccounted,
+from troth.planning.children import (
+    FOREIGN_RETRY,
+    broker_policy_ref,
+    is_child,
+    policy_manifest,
+    taken,
 )
+from troth.planning.network_memory import PeerRule, Side, Standing, written
+from troth.planning.network_rules import Rule, distinct, numbers, ports_of, spec_of
 from troth.planning.plan import Apply, Remove, Step
 from troth.planning.strangers import pods_in, selector
 from troth.resources.conditions import Verdict
@@ -82,20 +81,14 @@ def broker_policy(
     """Return the NetworkPolicy at a broker: its pods on all ports, Troth and those who have a grant
     on the ports for clients, and nobody else.
 
-    Of those whose grants are unsettled what stands stays, and nothing opens.
+    Of those whose grants are unsettled what was open stays open, and nothing opens.
     """
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata_of(broker_policy_ref(broker.ref), broker),
-        "spec": spec_of(
-            selector(workload.pod_selector),
-            ingress=[
-                *_always(broker, workload, world),
-                *distinct(_clients(broker, workload, grants, world)),
-            ],
-        ),
-    }
+    clients = list(_clients(broker, workload, grants, world))
+    spec = spec_of(
+        selector(workload.pod_selector),
+        ingress=[*_always(broker, workload, world), *distinct(each.rule for each in clients)],
+    )
+    return policy_manifest(broker_policy_ref(broker.ref), broker, spec, written(clients))
 
 
 def _always(broker: MessageBroker, workload: BrokerWorkload, world: World) -> list[Rule]:
@@ -108,24 +101,19 @@ def _always(broker: MessageBroker, workload: BrokerWorkload, world: World) -> li
 
 def _clients(
     broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
-) -> Iterator[Rule]:
-    ports, identities = numbers(workload.ports), world.registry.identities
+) -> Iterator[PeerRule]:
+    ports, identities = ports_of(workload), world.registry.identities
     live = _identities(broker, grants.live)
     staying = _staying(broker, grants, world)
     existing = world.policies.get(broker_policy_ref(broker.ref)) if staying else None
-    standing: list[Rule] = (existing.content.get("ingress") or []) if existing else []
+    standing = Standing.of(existing)
     for ref in sorted(live | staying):
         identity = identities.get(ref)
-        if identity is None:
-            others = _known_in(ref.namespace, world)
-            always = _always(broker, workload, world)
-            yield from unaccounted("from", ref.namespace, standing, others, always)
-            continue
-        peers = [pods_in(ref.namespace, identity.spec.workload.pod_selector)]
-        wanted: Rule = {"from": peers, "ports": ports}
-        rule = wanted if ref in live else standing_rule("from", wanted, standing)
-        if rule is not None:
-            yield rule
+        pods = identity.spec.workload.pod_selector if identity is not None else None
+        if ref in live and pods is not None:
+            yield PeerRule(Side.FROM, ref, pods_in(ref.namespace, pods), ports)
+        else:
+            yield from standing.kept(Side.FROM, ref, pods, ports)
 
 
 def _staying(broker: MessageBroker, grants: BrokerGrants, world: World) -> set[Ref]:
@@ -142,11 +130,6 @@ def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
     prefix = broker.spec.owns.principal_prefix
     found = (identity_of(prefix, principal) for principal in principals)
     return {ref for ref in found if ref is not None}
-
-
-def _known_in(namespace: str, world: World) -> list[Peers]:
-    identities = (world.registry.identities[ref] for ref in world.registry.identities_in(namespace))
-    return [[pods_in(namespace, each.spec.workload.pod_selector)] for each in identities]
 
 
 def _unwritten(broker: MessageBroker) -> Verdict:

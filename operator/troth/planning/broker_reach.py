@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from troth.planning.broker_grants import granted
 from troth.planning.broker_rules import unsupported
-from troth.planning.network_rules import Rule, numbers
-from troth.planning.strangers import pods_in
 from troth.resources.message_broker import BrokerMode, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.topic_policy import OnDelete
@@ -23,12 +21,12 @@ class Reach:
 
     The network is open to those of `live`. To those of `staying` nothing opens and what stands
     stays: a grant is suspended, or outlives its policy, or the broker is not kept as declared now.
-    `unread` are the namespaces of brokers that cannot be read and may be among the latter.
+    `unread` are the brokers that cannot be read and may be among the latter.
     """
 
     live: tuple[MessageBroker, ...]
     staying: tuple[MessageBroker, ...]
-    unread: frozenset[str]
+    unread: frozenset[Ref]
 
     @property
     def unsettled(self) -> bool:
@@ -41,7 +39,7 @@ def reach_of(identity: Ref, world: World) -> Reach:
     messaging = world.brokers.messaging
     live: set[Ref] = set()
     staying = set(_outliving(identity, world))
-    unread: set[str] = set()
+    unread: set[Ref] = set()
     for each in world.judged.for_identity(identity):
         policy = messaging.policies.get(each.policy)
         broker = messaging.brokers.get(policy.broker) if policy is not None else None
@@ -49,10 +47,10 @@ def reach_of(identity: Ref, world: World) -> Reach:
             opens = each.state is GrantState.LIVE and _is_kept(broker)
             (live if opens else staying).add(broker.ref)
         elif policy is not None and broker is None and each.state is GrantState.SUSPENDED:
-            unread.add(policy.broker.namespace)
+            unread.add(policy.broker)
     if identity in undecided(world.registry, messaging):
         staying.update(messaging.brokers)
-        unread.update(ref.namespace for ref in messaging.invalid_brokers)
+        unread.update(messaging.invalid_brokers)
     return Reach(
         tuple(_inside(live, world)), tuple(_inside(staying - live, world)), frozenset(unread)
     )
@@ -61,16 +59,6 @@ def reach_of(identity: Ref, world: World) -> Reach:
 def _is_kept(broker: MessageBroker) -> bool:
     """Say whether a broker, and the network around it, is kept as declared."""
     return broker.spec.mode is BrokerMode.ENFORCE and unsupported(broker) is None
-
-
-def broker_rule(broker: MessageBroker) -> Rule:
-    """Return the egress rule for a broker's pods, which must be described."""
-    workload = broker.spec.workload
-    assert workload is not None
-    return {
-        "to": [pods_in(broker.ref.namespace, workload.pod_selector)],
-        "ports": numbers(workload.ports),
-    }
 
 
 def _inside(brokers: set[Ref], world: World) -> Iterator[MessageBroker]:

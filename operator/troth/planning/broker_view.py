@@ -78,7 +78,8 @@ def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
     grants = (grants_that_outlive if leaving else broker_grants)(broker, ledger, world)
     seen = look.observed if fault is None else None
     work = broker_work(broker, grants, seen, world) if seen is not None else None
-    network = None if leaving else plan_broker_network(broker, grants, world, now)
+    closing = leaving and broker.ref.namespace in world.terminating
+    network = None if closing else plan_broker_network(broker, grants, world, now)
     return BrokerView(broker, look, kept, fault, work, network, admin, world.uptime, now)
 
 

@@ -16,15 +16,20 @@ from troth.planning.identity_view import Layer, View, conflict, refused, removal
 from troth.planning.issuers import issuers_known
 from troth.planning.leaf import LeafQuestion, why_issue
 from troth.planning.messages import messages_of
+from troth.planning.narrowing import Peering, pending_narrowing
+from troth.planning.network_memory import Side, read
 from troth.planning.peers import Peers, identity_document, listed, standing_document, standing_names
 from troth.planning.plan import IssueLeaf, UpdatePublic
 from troth.planning.webhook_trust import key_set, webhooks_of
 from troth.resources.authentication import Certificate
+from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time
+from troth.resources.service_identity import Enforcement
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.trust_domain import TrustDomain
-from troth.trust.edges import Edge
+from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
+from troth.trust.narrowing import Narrowing
 from troth.world.facts import REPLACED_AT, Fault, IdentitySecret, Manifest
 from troth.world.observe import NEVER, PEERS, ROOTS, WEBHOOK_KEYS
 from troth.world.world import World
@@ -32,7 +37,12 @@ from troth.world.world import World
 AWAITING = frozenset({"AuthorityNotReady"})
 """Reasons for which a leaf that is there is left in place, its standing unknown."""
 
-UNSIGNED = AWAITING | {"DNSNameNotAllowed", "SharedIdentity", "NamespaceOverlap"}
+UNSIGNED = AWAITING | {
+    "DNSNameNotAllowed",
+    "SharedIdentity",
+    "NamespaceOverlap",
+    "TrustDomainTerminating",
+}
 """Reasons for which no leaf can be issued, while whom the workload may trust is known: those it
 declares, of whom a conflict lets no new one in."""
 
@@ -43,6 +53,7 @@ ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is curren
 def plan_certificate(view: View, world: World) -> Layer:
     """Return how the certificate stands, and what must be issued or written for it."""
     type_ = "CertificateIssued"
+    view = _as_declared(view)
     leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
     if view.certificate is None:
         verdict = verdicts.true(type_, "NotRequired", "gatewayOnly needs no certificate")
@@ -51,8 +62,10 @@ def plan_certificate(view: View, world: World) -> Layer:
     if obstacle is not None:
         reason, message = obstacle.reason, obstacle.message
         standing = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
-        steps = _revocations(view, world) if leaf and reason in UNSIGNED else ()
-        return Layer(standing(type_, reason, message), steps, leaf)
+        verdict = standing(type_, reason, message)
+        if reason not in UNSIGNED:
+            return Layer(verdict, (), leaf)
+        return _document_alone(view, world, verdict)
     assert view.domain is not None
     assert view.known_authority is not None
     authority = view.known_authority.authority
@@ -75,20 +88,109 @@ def plan_certificate(view: View, world: World) -> Layer:
             reason=fault.reason,
             message=fault.message,
         )
-        return Layer(refused(type_, view.secret_refused) or ISSUING, (step,), leaf)
+        verdict = refused(type_, view.secret_refused) or ISSUING
+        # a narrowing does not wait for a certificate that cannot be issued
+        first = _document_alone(view, world, verdict).steps if view.secret_refused else ()
+        narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+        return Layer(verdict, (*first, step), leaf, narrowing)
     assert view.secret is not None
     if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
         manifest = _dated(manifest, format_time(view.now))
     steps = _update(view, view.secret, manifest)
-    return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf)
+    narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+    return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf, narrowing)
+
+
+def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
+    """Return the layer without its certificate, for one that cannot be planned: what `verdict` says
+    of it, and the document beside the certificate that is there.
+    """
+    if view.certificate is None:
+        return Layer(verdict)
+    return _document_alone(_as_declared(view), world, verdict)
+
+
+def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
+    """Return the layer with the document as it is declared and the certificate as it stands.
+
+    A narrowing must not wait for an authority, nor for the end of a conflict. The roots and the
+    workload's own SPIFFE ID stay as they are.
+    """
+    secret = view.secret
+    if secret is None or secret.leaf is None or not is_child(secret, view.identity):
+        return Layer(verdict)
+    own_id = standing_document(secret.public.get(PEERS, "")).get("spiffeID")
+    if not isinstance(own_id, str):
+        own_id = secret.leaf.spiffe_id
+    manifest = _with_standing_roots(view, _secret_manifest(view, world, own_id))
+    steps = _update(view, secret, manifest)
+    if steps and view.secret_refused:
+        verdict = refused(verdict.type, view.secret_refused) or verdict
+    return Layer(verdict, steps, secret.leaf, _pending(view, world, manifest, own_id))
+
+
+def _with_standing_roots(view: View, manifest: Manifest) -> Manifest:
+    standing = view.secret.public if view.secret else {}
+    roots = {name: text for name, text in standing.items() if name == ROOTS}
+    return {**manifest, "stringData": manifest["stringData"] | roots}
+
+
+def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narrowing:
+    """Return what the Secret still grants beyond what is declared.
+
+    An edge that is closed only because of that counts as live.
+    """
+    if view.secret is None or not is_child(view.secret, view.identity):
+        return Narrowing()
+    declared = manifest["stringData"]
+    if any(_closed_by_own(edge, view) for edge in view.edges):
+        view = _with_own_closed(view, EdgeState.LIVE)
+        live = _secret_manifest(view, world, own_id)["stringData"]
+        declared = {**live, ROOTS: declared[ROOTS]}
+    assert view.secret is not None
+    if view.secret.public == declared:
+        return Narrowing()
+    standing = standing_document(view.secret.public.get(PEERS, ""))
+    edges, ids = _in_force(view, world, standing)
+    return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
+
+
+def _as_declared(view: View) -> View:
+    """Return a view in which no edge is closed because of the document that is to be written.
+
+    The document keeps what it has of such an edge, as narrow as it is declared.
+    """
+    return _with_own_closed(view, EdgeState.SUSPENDED)
+
+
+def _with_own_closed(view: View, state: EdgeState) -> View:
+    edges = [
+        replace(edge, state=state) if _closed_by_own(edge, view) else edge for edge in view.edges
+    ]
+    return replace(view, edges=tuple(edges))
+
+
+def _closed_by_own(edge: Edge, view: View) -> bool:
+    """Say whether an edge is closed because this identity's document cannot be narrowed."""
+    own = (CALLEE_NOT_NARROWED, edge.callee), (CALLER_NOT_NARROWED, edge.caller)
+    return (edge.reason, view.identity.ref) in own
 
 
 def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
     """Return the update of the public part of a Secret, if it says anything else."""
+    return public_update(secret, manifest, view.kept_from(secret))
+
+
+def public_update(
+    secret: IdentitySecret, manifest: Manifest, over: str
+) -> tuple[UpdatePublic, ...]:
+    """Return the update of a Secret to this public part, `over` a version of it; none where the
+    Secret says just that.
+    """
     if not _stale(secret, manifest):
         return ()
     drops = tuple(sorted(secret.public.keys() - manifest["stringData"].keys()))
-    return (UpdatePublic(manifest, secret.uid, view.kept_from(secret), drops),)
+    return (UpdatePublic(manifest, secret.uid, over, drops),)
 
 
 def _is_first(view: View) -> bool:
@@ -100,23 +202,6 @@ def _dated(manifest: Manifest, replaced_at: str) -> Manifest:
     """Return a Secret that says when something in it took the place of what was there before."""
     metadata = {**manifest["metadata"], "annotations": {REPLACED_AT: replaced_at}}
     return {**manifest, "metadata": metadata}
-
-
-def _revocations(view: View, world: World) -> tuple[UpdatePublic, ...]:
-    """Return the update of the peer list beside a leaf that cannot be renewed.
-
-    Taking consent back must not wait for an authority, nor for a conflict to be mended; the roots
-    and the workload's own name stay as they are.
-    """
-    assert view.secret is not None
-    own_id = standing_document(view.secret.public.get(PEERS, "")).get("spiffeID")
-    if not isinstance(own_id, str):
-        return ()
-    manifest = _secret_manifest(view, world, own_id)
-    manifest["stringData"] |= {
-        name: text for name, text in view.secret.public.items() if name == ROOTS
-    }
-    return _update(view, view.secret, manifest)
 
 
 def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
@@ -242,8 +327,11 @@ def _in_force(
 ) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
     """Return the edges that the peer list has, and the SPIFFE IDs of their peers.
 
-    Those that are live; and of those that a conflict suspends, the ones it has already.
+    Those that are live; and of those that a conflict suspends, the ones it has already. Peers that
+    share a ServiceAccount have one SPIFFE ID, so for them the NetworkPolicy tells which was live.
     """
+    suspended = any(edge.state is EdgeState.SUSPENDED for edge in view.edges)
+    memory = read(view.policy.live_peers).peers if view.policy is not None and suspended else {}
     edges: list[Edge] = []
     ids: dict[Ref, str] = {}
     for edge in view.edges:
@@ -252,8 +340,26 @@ def _in_force(
         names = spiffe_ids_of(peer, world)
         if edge.state is EdgeState.SUSPENDED:
             names &= listed(standing, edge.port, inbound=inbound)
+            rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()
+            if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view, world):
+                continue
         if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
             live = edge.state is EdgeState.LIVE
             edges.append(edge if live else replace(edge, state=EdgeState.LIVE))
             ids[peer] = min(names)
     return tuple(edges), ids
+
+
+def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
+    """Say whether a SPIFFE ID in the peer list may have been another identity's.
+
+    In Observe mode there is no NetworkPolicy to tell them apart, and the list alone decides.
+    """
+    identities = world.registry.identities
+    if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
+        return False
+    account = identities[peer].spec.workload.service_account_name
+    return any(
+        identities[other].spec.workload.service_account_name == account
+        for other in world.registry.colliding(identities[peer])
+    )

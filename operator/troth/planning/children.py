@@ -9,6 +9,8 @@ from troth.resources.service_identity import ServiceIdentity
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.world.facts import (
     BROKER_POLICY_SUFFIX,
+    DENY_SUFFIX,
+    LIVE_PEERS,
     MANAGED_BY,
     OWNER_KIND,
     OWNER_NAME,
@@ -37,6 +39,25 @@ def broker_policy_ref(broker: Ref) -> Ref:
 def policy_ref(owner: Ref) -> Ref:
     """Return where an identity's NetworkPolicy is, or that of a broker."""
     return Ref(owner.namespace, owner.name + POLICY_SUFFIX)
+
+
+def deny_ref(identity: Ref) -> Ref:
+    """Return where the NetworkPolicy is that denies an identity's newly selected pods."""
+    return Ref(identity.namespace, identity.name + DENY_SUFFIX)
+
+
+def policy_manifest(ref: Ref, owner: Resource, spec: Manifest, live_peers: str = "{}") -> Manifest:
+    """Return a NetworkPolicy with the list of live peers that its spec was compiled with.
+
+    Even an empty list is written, or one added by hand would not be Troth's to remove.
+    """
+    metadata = {**metadata_of(ref, owner), "annotations": {LIVE_PEERS: live_peers}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def metadata_of(ref: Ref, owner: Resource) -> Manifest:
@@ -110,6 +131,7 @@ def differs(manifest: Manifest, fact: Content) -> bool:
     if any(fact.labels.get(key) != value for key, value in labels.items()):
         return True
     if "spec" in manifest:  # a rule more would be a grant more
-        return not fact.says(manifest["spec"])
+        annotations = manifest["metadata"].get("annotations", {})
+        return not fact.says(manifest["spec"]) or fact.live_peers != annotations.get(LIVE_PEERS, "")
     # other keys of a ConfigMap are whoever's wrote them, and a server-side apply leaves them
     return not manifest["data"].items() <= fact.content.items()

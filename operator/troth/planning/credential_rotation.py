@@ -13,6 +13,7 @@ from troth.planning import status as verdicts
 from troth.planning.admin_rotation import plan_admin
 from troth.planning.authority import plan_rotation
 from troth.planning.broker_credentials import Standing, plan_broker_credentials
+from troth.planning.faults import Isolation
 from troth.planning.identity_view import View, gather
 from troth.planning.leaf import leaf_due, longest_overlap
 from troth.planning.plan import Plan
@@ -32,6 +33,7 @@ from troth.resources.credential_rotation import (
     CredentialRotationStatus,
     TargetKind,
 )
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.scalars import format_duration, format_time
 from troth.resources.trust_domain import TrustDomain
@@ -55,6 +57,8 @@ ORDER = [phase for phase in RotationPhase if phase is not IDLE]
 """The phases of a handover, as they follow each other."""
 ON_ITS_WAY = frozenset({"AwaitingCredential"})
 """Reasons that pass without a person doing anything."""
+TERMINATES = "it asks for no rotation any more"
+"""What follows from the deletion of a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,11 @@ def plan_credential_rotation(key: Key, world: World, now: datetime) -> Plan:
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
     rotation = world.rotations.by_ref.get(key.ref)
-    if rotation is None or rotation.metadata.deletion_timestamp:
-        return Plan(key, rotation.metadata.uid if rotation else "")
+    if rotation is None:
+        return Plan(key, "")
+    if is_terminating(rotation):
+        gone = Plan(key, rotation.metadata.uid)
+        return verdicts.terminating_plan(gone, rotation, rotation.status, TERMINATES, now)
     progress = _progress(rotation, world, now)
     summary = verdicts.summed_up([_verdict(progress)], ON_ITS_WAY)
     status = CredentialRotationStatus(
@@ -118,7 +125,11 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
         )
         return Progress(fault=Fault("NotFromHere", message))
     declared: dict[TargetKind, Container[object]] = {
-        TargetKind.TRUST_DOMAIN: {Ref("", name) for name in world.registry.domains},
+        TargetKind.TRUST_DOMAIN: {
+            Ref("", name)
+            for name, domain in world.registry.domains.items()
+            if not is_terminating(domain)
+        },
         TargetKind.SERVICE_IDENTITY: world.registry.identities,
         TargetKind.MESSAGE_BROKER: world.brokers.messaging.brokers,
         TargetKind.WEBHOOK_ENDPOINT: world.registry.webhooks.endpoints,
@@ -193,7 +204,10 @@ def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
     brokers, and the key that it signs with as a gateway.
     """
     identity = world.registry.identities[key.ref]
-    view = gather(identity, world, now)
+    isolation = Isolation()
+    view = gather(identity, world, now, isolation)
+    for error in isolation.errors:
+        raise error
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).standings))
     if identity.spec.authentication.certificate is not None:
         signing = _of_signing(view, world)

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 
 from troth.pki.certificates import Leaf, spread_of
 from troth.pki.spiffe import spiffe_id
+from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.anchors import trusted_anchors
 from troth.planning.broker_reach import Reach, reach_of
 from troth.planning.children import is_child, policy_ref, secret_ref, taken
+from troth.planning.faults import Isolation
 from troth.planning.plan import Remove, Step
 from troth.planning.rotation import reissue_wait
 from troth.resources.authentication import Certificate, GatewayOnly
@@ -20,7 +22,8 @@ from troth.resources.service_identity import ServiceIdentity
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.topic_policy_status import GrantState
 from troth.resources.trust_domain import TrustDomain
-from troth.trust.edges import Edge, edges_of
+from troth.trust.edges import Edge, edges_of, judge_or_close
+from troth.trust.narrowing import NOTHING, Narrowing
 from troth.trust.registry import Governance, SharedIdentity
 from troth.trust.topic_grants import TopicGrant
 from troth.world.facts import Content, Fault, IdentitySecret, KnownAuthority
@@ -81,33 +84,47 @@ class View:
         return child.resource_version if child is not None and kept else ""
 
 
-def gather(identity: ServiceIdentity, world: World, now: datetime) -> View:
-    """Read from the world all that the plan depends on."""
-    ref = identity.ref
-    governance = world.registry.governance(ref.namespace)
+def gather(identity: ServiceIdentity, world: World, now: datetime, isolation: Isolation) -> View:
+    """Read from the world all that the plan depends on.
+
+    A part that raises is read as whatever opens least, and nothing may be issued by such a view.
+    """
+    ref, run = identity.ref, isolation.run
+    governance = run(
+        lambda: world.registry.governance(ref.namespace),
+        lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
+    )
     domain = governance.domain
     secret, policy = secret_ref(ref), policy_ref(ref)
-    edges = edges_of(world.registry, ref, now)
-    known = world.authorities.of(domain) if domain else None
+    edges = run(
+        lambda: edges_of(world.registry, ref, now),
+        lambda _: edges_of(world.registry, ref, now, judge_or_close),
+    )
+    known = run(lambda: world.authorities.of(domain) if domain else None, lambda _: None)
     return View(
         identity=identity,
         governance=governance,
-        shared=world.registry.shared_identity(ref),
+        shared=run(
+            lambda: world.registry.shared_identity(ref),
+            lambda error: SharedIdentity(ref, faults.sentence(error)),
+        ),
         known_authority=known,
-        anchors=trusted_anchors(domain, world) if domain else (),
+        anchors=run(lambda: trusted_anchors(domain, world) if domain else (), lambda _: ()),
         secret=world.secrets.get(secret),
         policy=world.policies.get(policy),
         secret_foreign=world.foreign.get(("Secret", secret)),
         policy_foreign=world.foreign.get(("NetworkPolicy", policy)),
         secret_refused=world.refused.get(("Secret", secret), ""),
         policy_refused=world.refused.get(("NetworkPolicy", policy), ""),
-        services=tuple(world.service_names(ref)),
+        services=run(lambda: tuple(world.service_names(ref)), lambda _: ()),
         edges=edges,
-        topics=tuple(_topics(ref, world)),
-        reach=reach_of(ref, world),
+        topics=run(lambda: tuple(_topics(ref, world)), lambda _: ()),
+        reach=run(lambda: reach_of(ref, world), lambda _: Reach((), (), frozenset())),
         unread_webhooks=bool(world.registry.webhooks.unread_in(ref.namespace)),
-        trust_turns=tuple(_trust_turns(ref, edges, world)),
-        reissue_wait=_reissue_wait(identity, domain, known, world),
+        trust_turns=run(lambda: tuple(_trust_turns(ref, edges, world)), lambda _: ()),
+        reissue_wait=run(
+            lambda: _reissue_wait(identity, domain, known, world), lambda _: timedelta(0)
+        ),
         rotations=world.rotations.of(identity_key(ref)),
         now=now,
     )
@@ -147,11 +164,15 @@ def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[da
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer's share of the plan: how it stands, what to do, and the leaf that is in place."""
+    """One layer's share of the plan: how it stands, what to do, and the leaf that is in place.
+
+    `narrowing` is what the document in the identity's Secret still grants too much.
+    """
 
     verdict: Verdict
     steps: tuple[Step, ...] = ()
     leaf: Leaf | None = None
+    narrowing: Narrowing = NOTHING
 
 
 def refused(type_: str, message: str) -> Verdict | None:

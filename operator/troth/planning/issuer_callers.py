@@ -3,9 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from troth.pki.spiffe import spiffe_id
+from troth.planning.faults import Isolation
 from troth.planning.issuers import audience_of
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
@@ -85,12 +87,19 @@ class _Caller:
 
 
 def callers_of(
-    domain: TrustDomain, world: World, standing: Standing, now: datetime, *, growing: bool = True
+    domain: TrustDomain,
+    world: World,
+    standing: Standing,
+    now: datetime,
+    *,
+    isolation: Isolation,
+    growing: bool = True,
 ) -> dict[str, Any]:
     """Return what each caller of a trust domain may have, by SPIFFE ID, sorted.
 
     One that is not `growing` has nothing that `standing` has not. What was worked out of an
-    identity and its peers is used again until one of them changes.
+    identity and its peers is used again until one of them changes. A caller whose part raises has
+    nothing.
     """
     registry, known = world.registry, world.tokens.entries
     as_ever = growing and not registry.invalid_identities
@@ -100,8 +109,12 @@ def callers_of(
         for ref in registry.identities_in(namespace):
             if as_ever and (entry := known.get(ref)) is not None and entry[0] == domain.spec.domain:
                 entries[entry[1]] = entry[2]
-            elif (caller := _member(domain, registry, ref, standing, growing=growing)) is not None:
-                unsettled = _grant_all(caller, registry, ref, now)
+                continue
+            caller, unsettled = isolation.run(
+                partial(_judged, domain, registry, ref, standing, now, growing=growing),
+                lambda _: (None, True),
+            )
+            if caller is not None:
                 callers[ref] = caller
                 if as_ever and caller.firm and not unsettled:
                     known[ref] = (domain.spec.domain, caller.spiffe_id, caller.entry())
@@ -130,6 +143,20 @@ def _member(
     if not firm and name not in standing:
         return None
     return _Caller(name, identity, standing.get(name, {}), firm)
+
+
+def _judged(
+    domain: TrustDomain,
+    registry: Registry,
+    ref: Ref,
+    standing: Standing,
+    now: datetime,
+    *,
+    growing: bool,
+) -> "tuple[_Caller | None, bool]":
+    """Return a caller with what it may have, and whether one of its edges is suspended."""
+    caller = _member(domain, registry, ref, standing, growing=growing)
+    return caller, caller is not None and _grant_all(caller, registry, ref, now)
 
 
 def _grant_all(caller: "_Caller", registry: Registry, ref: Ref, now: datetime) -> bool:
@@ -195,7 +222,7 @@ def _names_in(
 ) -> tuple[str, Collection[str]]:
     """Return how SPIFFE IDs of a namespace begin, and those of the identities there."""
     prefix = f"spiffe://{domain.spec.domain}/ns/{namespace}/sa/"
-    inside = (registry.identities[ref] for ref in registry.identities_in(namespace))
+    inside = (registry.claimants[ref] for ref in registry.claimants_in(namespace))
     return prefix, {prefix + each.spec.workload.service_account_name for each in inside}
 
 

@@ -6,7 +6,6 @@ is added meanwhile.
 """
 
 import gzip
-import json
 import zlib
 from datetime import datetime, timedelta
 
@@ -14,9 +13,11 @@ from pydantic_core import to_json
 
 from troth.pki.tokens import MAX_LIFETIME
 from troth.planning.children import is_child
+from troth.planning.faults import Isolation
 from troth.planning.issuer_callers import Standing, callers_of
 from troth.planning.issuers import issuer_url
 from troth.planning.plan import Plan, UpdateIssuer
+from troth.resources.bounded_json import read_json
 from troth.resources.trust_domain import TrustDomain
 from troth.world.facts import TokensSecret
 from troth.world.keys import Key
@@ -47,13 +48,15 @@ def plan_issuer_view(key: Key, world: World, now: datetime) -> Plan:
     wait = PACE - timedelta(seconds=world.uptime - written) if written is not None else NOTHING
     if known.view and wait > NOTHING:
         return Plan(key, domain.metadata.uid, due=now + wait)
-    data = _data(domain, world, known, now)
+    isolation = Isolation()
+    data = _data(domain, world, known, now, isolation)
     step = UpdateIssuer(known.ref, known.uid, known.resource_version, data)
-    return Plan(key, domain.metadata.uid, steps=(step,) if data else ())
+    steps = (step,) if data else ()
+    return Plan(key, domain.metadata.uid, steps, errors=tuple(isolation.errors))
 
 
 def _data(
-    domain: TrustDomain, world: World, known: TokensSecret, now: datetime
+    domain: TrustDomain, world: World, known: TokensSecret, now: datetime, isolation: Isolation
 ) -> dict[str, bytes]:
     """Return what is to be written, nothing where the Secret says all of it.
 
@@ -61,11 +64,11 @@ def _data(
     what was taken back goes.
     """
     standing = standing_callers(known.view)
-    text = _text(domain, world, standing, now, growing=True)
+    text = _text(domain, world, standing, now, isolation, growing=True)
     view = _compressed(text)
     narrowed = len(view) > MOST or len(text) > LONGEST
     if narrowed:
-        view = compiled(domain, world, standing, now, growing=False)
+        view = _compressed(_text(domain, world, standing, now, isolation, growing=False))
     data = {VIEW: view} if view != known.view else {}
     if narrowed != known.narrowed:
         data[VIEW_STATE] = NARROWED if narrowed else WHOLE
@@ -79,18 +82,28 @@ def compiled(
 
     One that is not `growing` has nothing that `standing` has not.
     """
-    return _compressed(_text(domain, world, standing, now, growing=growing))
+    isolation = Isolation()
+    text = _text(domain, world, standing, now, isolation, growing=growing)
+    for error in isolation.errors:
+        raise error
+    return _compressed(text)
 
 
 def _text(
-    domain: TrustDomain, world: World, standing: Standing, now: datetime, *, growing: bool
+    domain: TrustDomain,
+    world: World,
+    standing: Standing,
+    now: datetime,
+    isolation: Isolation,
+    *,
+    growing: bool,
 ) -> bytes:
     document = {
         "version": VERSION,
         "trustDomain": domain.spec.domain,
         "issuer": issuer_url(domain, world.own_namespace),
         "maxLifetime": int(MAX_LIFETIME.total_seconds()),
-        "callers": callers_of(domain, world, standing, now, growing=growing),
+        "callers": callers_of(domain, world, standing, now, isolation=isolation, growing=growing),
     }
     return to_json(document)
 
@@ -103,8 +116,8 @@ def standing_callers(view: bytes) -> Standing:
     """Return the callers of a view as it stands, none where it cannot be read."""
     reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
-        document = json.loads(reader.decompress(view, LONGEST))
-    except (zlib.error, ValueError, RecursionError):
+        document = read_json(reader.decompress(view, LONGEST), LONGEST)
+    except (zlib.error, ValueError):
         return {}
     callers = document.get("callers") if isinstance(document, dict) else None
     if not isinstance(callers, dict):

@@ -49,12 +49,14 @@ def _steps(view: BrokerView) -> Iterator[Step]:
     if view.leaving:
         parting = tuple(_parting(view))
         yield from parting
-        if parting or not is_held(broker):
+        if parting or not broker.metadata.finalizers:
             return
     if view.network is not None:
         yield from view.network.steps
     if view.look.busy or unsupported(broker) is not None:
         return
+    if view.leaving and not is_held(broker):
+        return  # nothing is left to be done at the broker, and another program holds it
     if view.uptime >= view.next_look:
         yield LookAt(broker.ref)
     elif view.kept is not None and view.enforcing and not is_held(broker):

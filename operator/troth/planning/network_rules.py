@@ -1,20 +1,21 @@
-"""Rules of NetworkPolicies: how they are written, and which of those that stand may stay.
+"""Rules of NetworkPolicies: how they are written, and what of a rule stays open.
 
-What stays while something is unsettled is told from the policy as it stands, and nothing is added.
+Rules are compared by peer and port, never as a whole: a port that is removed closes that port.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from troth.planning.strangers import NAMESPACE_NAME
+from troth.resources.message_broker import BrokerWorkload
 from troth.resources.service_identity import Port, Protocol
 from troth.world.facts import Manifest
 
 Rule = dict[str, Any]
-Peers = list[Manifest]
+Pair = tuple[Protocol, int]
+"""A port as packets have it."""
 
 
-def listed(pairs: Iterable[tuple[Protocol, int]]) -> list[Manifest]:
+def listed(pairs: Iterable[Pair]) -> list[Manifest]:
     """Return ports as a rule lists them, each once."""
     return [
         {"protocol": protocol.value, "port": number}
@@ -22,16 +23,22 @@ def listed(pairs: Iterable[tuple[Protocol, int]]) -> list[Manifest]:
     ]
 
 
+def ports_of(workload: BrokerWorkload) -> dict[str, Pair]:
+    """Return the ports of pods by name."""
+    return {port.name: (port.protocol, port.port) for port in workload.ports}
+
+
 def numbers(declared: Iterable[Port]) -> list[Manifest]:
     """Return declared ports as a rule lists them, by their numbers."""
     return listed((port.protocol, port.port) for port in declared)
 
 
-def standing_rule(side: str, wanted: Rule, existing: Iterable[Rule]) -> Rule | None:
-    """Return what stands of a rule, `side` (`from` or `to`) naming its peers; None if nothing."""
+def open_part(wanted: Rule, rules: Iterable[Rule]) -> Rule | None:
+    """Return what of a rule is open by some `rules`: its peer, on fewer ports; None if nothing."""
+    side = "from" if "from" in wanted else "to"
     there = [
         port
-        for rule in existing
+        for rule in rules
         if rule.get(side) == wanted[side]
         for port in rule.get("ports") or []  # without ports: a hand's work, which opened all
     ]
@@ -39,24 +46,11 @@ def standing_rule(side: str, wanted: Rule, existing: Iterable[Rule]) -> Rule | N
     return {**wanted, "ports": kept} if kept else None
 
 
-def unaccounted(
-    side: str,
-    namespace: str,
-    existing: Iterable[Rule],
-    others: Collection[Peers],
-    elsewhere: Collection[Rule],
-) -> Iterator[Rule]:
-    """Yield the rules that may be for pods in a namespace of which no more is known.
-
-    They are kept that are neither for the `others` there nor made for something else (`elsewhere`).
-    """
-    for rule in existing:
-        peers = rule.get(side) or [{}]
-        labels = (peers[0].get("namespaceSelector") or {}).get("matchLabels")
-        there = len(peers) == 1 and labels == {NAMESPACE_NAME: namespace}
-        confined = peers[0].get("podSelector") and rule.get("ports")
-        if there and confined and peers not in others and rule not in elsewhere:
-            yield rule
+def pair_of(port: Manifest) -> Pair | None:
+    """Return the port that a rule lists; None for what Troth does not write, such as a range."""
+    protocol, number = port.get("protocol", "TCP"), port.get("port")
+    known = protocol in (Protocol.TCP, Protocol.UDP) and "endPort" not in port
+    return (Protocol(protocol), number) if known and isinstance(number, int) else None
 
 
 def distinct(rules: Iterable[Rule]) -> Iterator[Rule]:
@@ -76,21 +70,3 @@ def spec_of(pods: Manifest, **sides: list[Rule]) -> Manifest:
     return {"podSelector": pods, "policyTypes": types} | {
         side: rules for side, rules in sides.items() if rules
     }
-
-
-def keep_open(specs: Iterable[Manifest], existing: Mapping[str, Any]) -> Manifest:
-    """Return `existing` without the rules that none of `specs` has any more; nothing is added.
-
-    For a workload whose own standing is unsettled: what was open stays open unless it was taken
-    back, and nothing opens. There is one spec for each trust domain that claims the workload.
-    """
-    allowed = list(specs)
-    ingress, egress = (
-        [
-            rule
-            for rule in existing.get(side) or []
-            if any(rule in spec.get(side, []) for spec in allowed)
-        ]
-        for side in ("ingress", "egress")
-    )
-    return spec_of(existing["podSelector"], ingress=ingress, egress=egress)

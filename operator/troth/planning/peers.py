@@ -6,7 +6,6 @@ is listed for the port, and grants it the scopes listed there and no others. Whe
 it says whose tokens to believe, for which audience, and what tokens to get for a call.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from troth.planning.issuers import audience_of
+from troth.resources.bounded_json import read_json
 from troth.resources.peers import Accepts
 from troth.resources.references import Ref
 from troth.resources.service_identity import ServiceIdentity
@@ -128,9 +128,9 @@ def _token_required(identity: ServiceIdentity, spiffe_id: str) -> dict[str, Any]
 
 
 def standing_document(text: str) -> Mapping[str, Any]:
-    """Return what an `identity.json` says, or nothing where it is not one."""
+    """Return what an `identity.json` says, or nothing where it is not one, or nests too deeply."""
     try:
-        document = json.loads(text)
+        document = read_json(text)
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -12,6 +12,7 @@ from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
+from troth.trust.narrowing import Narrowing
 from troth.world.broker_facts import AdminShown, Ledger, Place
 from troth.world.facts import Manifest
 from troth.world.keys import Key
@@ -362,7 +363,9 @@ class Plan:
 
     `status` is what the resource's status should be, None where the resource is gone; `due` is
     when to look again though nothing changes. `passing`: what the status says why it is not ready
-    is likely to be over in a moment, by what is under way already.
+    is likely to be over in a moment, by what is under way already. `unapplied` is what the
+    `identity.json` of an identity grants too much and cannot be made to grant less, None where that
+    was not looked at; `errors` are exceptions of Troth's own, whose parts are missing here.
     """
 
     key: Key
@@ -372,3 +375,5 @@ class Plan:
     previous_status: Mapping[str, Any] | None = None
     due: datetime | None = None
     passing: bool = False
+    unapplied: Narrowing | None = None
+    errors: tuple[Exception, ...] = ()

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from troth.planning.credential_rotation import plan_credential_rotation
+from troth.planning.faults import failed_plan
 from troth.planning.issuer_view import plan_issuer_view
 from troth.planning.message_broker import plan_message_broker
 from troth.planning.plan import Plan
@@ -25,5 +26,11 @@ PLANNERS = {
 
 
 def plan(key: Key, world: World, now: datetime) -> Plan:
-    """Return what the resource of this key asks of the world at a moment (aware UTC)."""
-    return PLANNERS[key.kind](key, world, now)
+    """Return what the resource of this key asks of the world at a moment (aware UTC).
+
+    An exception is part of the plan, whose status tells of it; nothing is asked for then.
+    """
+    try:
+        return PLANNERS[key.kind](key, world, now)
+    except Exception as error:  # noqa: BLE001 - one resource must not stop the others
+        return failed_plan(key, world, error, now)

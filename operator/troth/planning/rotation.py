@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from troth.pki.authorities import Authority
 from troth.pki.certificates import BACKDATE, short
 from troth.planning.anchors import bundle_text, roots_in, trusting
+from troth.planning.children import secret_ref
 from troth.planning.handover import Handover, Laggard, hand_over
 from troth.planning.issuers import is_issuers, issuer_secret
 from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
@@ -247,7 +248,7 @@ class _Root:
         """
         prefix = f"spiffe://{self.domain.spec.domain}/"
         issuer = issuer_secret(self.domain, self.world)
-        for ref, secret in self.world.secrets.items():
+        for ref, secret in _held_secrets(self.world):
             leaf = secret.leaf
             if leaf is None or self.now >= self.world.over_at(leaf.not_after):
                 continue
@@ -347,6 +348,7 @@ def readers_of(
     The bundle of every namespace that its domain, or one that may trust it, governs, and the
     Secrets of the identities there. A bundle that is missing holds nothing. Namespaces that are
     being deleted do not count, nor do Secrets whose leaf has expired: nobody can be using them.
+    Nor do those of identities that are being deleted: they have no peers any more.
     """
     governed: set[str] = set()
     for each in trusting(root, domain, world):
@@ -359,7 +361,7 @@ def readers_of(
             since = bundle.since if bundle else world.uptime
             yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
     issuer = issuer_secret(domain, world)  # its callers are of its own trust domain
-    for ref, secret in world.secrets.items():
+    for ref, secret in _held_secrets(world):
         reads = secret is issuer or (ref.namespace in governed and not is_issuers(secret))
         if not reads or secret.leaf is None:
             continue
@@ -367,6 +369,14 @@ def readers_of(
         if until > now:
             roots = roots_in(secret.public.get(ROOTS, ""))
             yield Reader(f"Secret {ref}", roots, secret.roots_since, until)
+
+
+def _held_secrets(world: World) -> Iterator[tuple[Ref, IdentitySecret]]:
+    """Yield the Secrets of identities and issuers, without those of identities being deleted."""
+    terminating = {secret_ref(ref) for ref in world.registry.terminating_identities}
+    for ref, secret in world.secrets.items():
+        if ref not in terminating:
+            yield ref, secret
 
 
 def reissue_wait(

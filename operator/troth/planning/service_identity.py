@@ -5,29 +5,55 @@ from datetime import datetime, timedelta
 
 from troth.pki.certificates import Leaf, short
 from troth.pki.spiffe import spiffe_id
+from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.broker_credentials import ON_ITS_WAY as COMING
-from troth.planning.broker_credentials import BrokerLayer, plan_broker_credentials
-from troth.planning.certificate import plan_certificate
-from troth.planning.children import FOREIGN_RETRY, metadata_of, policy_ref
+from troth.planning.broker_credentials import BrokerLayer
+from troth.planning.children import (
+    FOREIGN_RETRY,
+    deny_ref,
+    policy_manifest,
+    policy_ref,
+    secret_ref,
+)
 from troth.planning.edge_status import edge_statuses, peers_agree
+from troth.planning.faults import Isolation
+from troth.planning.identity_layers import (
+    UNKNOWN,
+    broker_layer,
+    certificate_layer,
+    closing_layer,
+    signing_layer,
+)
 from troth.planning.identity_view import Layer, View, conflict, gather, refused, removal
 from troth.planning.issuers import issuer_pods
 from troth.planning.leaf import leaf_due
-from troth.planning.network import Situation, compile_policy
-from troth.planning.network_rules import keep_open
-from troth.planning.plan import Apply, Plan
+from troth.planning.network import (
+    Claim,
+    Situation,
+    closing_policy,
+    compile_policy,
+    without_openings,
+)
+from troth.planning.plan import Apply, Plan, Step
 from troth.planning.restarts import Rollout, plan_rollout
 from troth.planning.strangers import pods_in
+from troth.planning.terminating_identity import plan_terminating_identity
+from troth.planning.unsettled_network import unsettled_policy
 from troth.planning.webhook_signing import COMING as SIGNING_COMES
-from troth.planning.webhook_signing import plan_webhook_signing
 from troth.resources.conditions import Verdict
+from troth.resources.metadata import is_terminating
 from troth.resources.scalars import format_time
 from troth.resources.service_identity import Enforcement
-from troth.resources.service_identity_status import CertificateStatus, ServiceIdentityStatus
+from troth.resources.service_identity_status import (
+    BrokerCredentialStatus,
+    CertificateStatus,
+    ServiceIdentityStatus,
+)
 from troth.resources.trust_domain import TrustDomain
 from troth.trust.audiences import audience_fault, shared_audience
 from troth.trust.edges import gateway_trust_fault
+from troth.trust.narrowing import Narrowing
 from troth.world.facts import Fault, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.world import World
@@ -46,45 +72,81 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
-    identity = world.registry.identities.get(key.ref)
-    going = key.ref.namespace in world.terminating
-    if identity is None or going or identity.metadata.deletion_timestamp:
+    identity = world.registry.claimants.get(key.ref)
+    if identity is None or key.ref.namespace in world.terminating:
         return Plan(key, identity.metadata.uid if identity else "")
-    view = gather(identity, world, now)
-    certificate = plan_certificate(view, world)
-    brokers = plan_broker_credentials(view, world)
-    network = _plan_network(view, world)
-    signing = plan_webhook_signing(view, world)
+    if is_terminating(identity):
+        return plan_terminating_identity(key, identity, world, now)
+    isolation = Isolation()
+    view = gather(identity, world, now, isolation)
+    certificate = certificate_layer(view, world, isolation)
+    unapplied = _unapplied(view, certificate.narrowing, world)
+    brokers, unplanned = broker_layer(view, world, isolation)
+    network = isolation.run(
+        lambda: _plan_network(view, world, settling=certificate.narrowing != unapplied),
+        lambda error: closing_layer(view, error, lambda: closing_policy(_situation(view, world))),
+    )
+    signing = signing_layer(view, world, isolation)
     judged = [
         certificate.verdict,
         network.verdict,
+        *unplanned,
         *brokers.verdicts,
-        *_gateway_verdict(view),
-        *_tokens_verdict(view, world),
+        *isolation.run(
+            lambda: [*_gateway_verdict(view), *_tokens_verdict(view, world)], lambda _: []
+        ),
         *signing.verdicts,
     ]
-    agreed = peers_agree(identity, view.edges)
-    summary = verdicts.summed_up(judged, ON_ITS_WAY)
-    rollout = plan_rollout(view, world)
+    agreed = isolation.run(lambda: (peers_agree(identity, view.edges),), lambda _: ())
+    rollout = isolation.run(lambda: plan_rollout(view, world), lambda _: None)
     rolled_out = (rollout.verdict,) if rollout else ()
     # what is about to be replaced is not worth a restart
     restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
-    dues = (
-        *_dues(view, certificate.leaf),
-        *_turn(view, rollout),
-        *brokers.dues(now),
-        *signing.dues,
+    dues = isolation.run(
+        lambda: (
+            *_dues(view, certificate.leaf),
+            *_turn(view, rollout),
+            *brokers.dues(now),
+            *signing.dues,
+        ),
+        lambda _: (),
     )
-    conditions = (*summary, *judged, agreed, *rolled_out)
+    fault = [faults.verdict(verdicts.READY, error) for error in isolation.errors[:1]]
+    summary = verdicts.summed_up([*judged, *fault], ON_ITS_WAY)
+    before, generation = identity.status.manifest(), identity.metadata.generation
+    # what could not be read is no reason to say that it is gone
+    at_brokers = identity.status.brokers if isolation.errors else brokers.statuses
+    conditions = (*summary, *judged, *agreed, *rolled_out)
+    status = isolation.run(
+        lambda: _status(view, conditions, certificate.leaf, at_brokers),
+        lambda error: faults.not_ready(
+            before, before, generation, faults.verdict(verdicts.READY, error), now
+        ),
+    )
     return Plan(
         key,
         identity.metadata.uid,
         steps=(*certificate.steps, *brokers.steps, *network.steps, *signing.steps, *restart),
-        status=_status(view, conditions, certificate.leaf, brokers),
-        previous_status=identity.status.manifest(),
+        status=status,
+        previous_status=before,
         due=min((due for due in dues if due > now), default=None),
         passing=verdicts.waits_for(summary, PASSING) and _all_may_answer(brokers, world),
+        unapplied=unapplied,
+        errors=tuple(isolation.errors),
     )
+
+
+def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
+    """Return the part of a pending narrowing whose edges are closed: all of it once the API server
+    has refused it, and until it is written whatever part was closed before.
+
+    An API server that is away or too busy for a moment has not refused anything yet.
+    """
+    place = "Secret", secret_ref(view.identity.ref)
+    refused_for_good = view.secret_refused and place not in world.passing
+    if refused_for_good or pending is UNKNOWN:  # the latter cannot even be tried
+        return pending
+    return pending.within(world.registry.unapplied.get(view.identity.ref, Narrowing()))
 
 
 def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
@@ -92,52 +154,57 @@ def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
     return all(world.brokers.look(each.broker).fault is None for each in brokers.standings)
 
 
-def _plan_network(view: View, world: World) -> Layer:
+def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
+    """Return the network layer. While it is `settling`, nothing opens: the document is to be
+    narrowed first.
+    """
     type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
     unsettled = _unsettled(view)
+    deny = world.policies.get(deny_ref(view.identity.ref))
+    undenied = tuple(removal("NetworkPolicy", deny, view.identity))
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
         verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
         if unsettled is not None:
             verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
-        return Layer(verdict, tuple(removal("NetworkPolicy", view.policy, view.identity)))
+        return Layer(verdict, (*removal("NetworkPolicy", view.policy, view.identity), *undenied))
     standing = conflict("NetworkPolicy", ref, view.policy, view)
     if standing is not None and view.domain is not None:
         return Layer(verdicts.false(type_, standing.reason, standing.message))
-    specs = [
-        compile_policy(
-            Situation(
-                identity=view.identity,
-                edges=view.edges,
-                peers=world.registry.identities,
-                network=claim.spec.network,
-                api_endpoints=world.api_endpoints,
-                existing=view.policy,
-                issuer=_issuers_pods(claim, world),
-                reach=view.reach,
-                brokers=world.brokers.messaging.brokers,
-            )
-        )
-        for claim in view.governance.claims
-    ]
+    situation = _situation(view, world)
+    before: tuple[Step, ...] = ()
+    over = view.kept_from(view.policy)
     if unsettled is not None:
         verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
-        if view.policy is None or standing is not None or not specs:
+        if standing is not None or not situation.claims:
             return Layer(verdict)
-        spec = keep_open(specs, view.policy.content)
+        compiled, before = unsettled_policy(view, situation, world)
     elif view.policy is None:
-        (spec,) = specs
+        compiled = compile_policy(situation)
         verdict = verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
     else:
-        (spec,) = specs
+        compiled = compile_policy(situation)
+        if settling:
+            compiled = without_openings(compiled, view.policy)
+            over = view.policy.resource_version
         verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
-    manifest = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata_of(ref, view.identity),
-        "spec": spec,
-    }
-    step = Apply(manifest, over=view.kept_from(view.policy))
-    return Layer(refused(type_, view.policy_refused) or verdict, (step,))
+    step = Apply(policy_manifest(ref, view.identity, compiled.spec, compiled.live_peers), over=over)
+    after = () if before else undenied
+    return Layer(refused(type_, view.policy_refused) or verdict, (*before, step, *after))
+
+
+def _situation(view: View, world: World) -> Situation:
+    return Situation(
+        identity=view.identity,
+        edges=view.edges,
+        peers=world.registry.identities,
+        claims=tuple(
+            Claim(each.spec.network, _issuers_pods(each, world)) for each in view.governance.claims
+        ),
+        settled=_unsettled(view) is None,
+        api_endpoints=world.api_endpoints,
+        existing=view.policy,
+        reach=view.reach,
+    )
 
 
 def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:
@@ -223,7 +290,10 @@ def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
 
 
 def _status(
-    view: View, judged: Iterable[Verdict], leaf: Leaf | None, brokers: BrokerLayer
+    view: View,
+    judged: Iterable[Verdict],
+    leaf: Leaf | None,
+    brokers: tuple[BrokerCredentialStatus, ...],
 ) -> dict[str, object]:
     identity, domain = view.identity, view.domain
     status = ServiceIdentityStatus(
@@ -237,7 +307,7 @@ def _status(
         ),
         certificate=leaf and _certificate_status(view, leaf),
         edges=edge_statuses(identity, view.edges),
-        brokers=brokers.statuses,
+        brokers=brokers,
     ).manifest()
     status["conditions"] = verdicts.conditions(
         identity, identity.status.conditions, judged, view.now

@@ -1,8 +1,9 @@
 """Statuses: verdicts placed in time, and the summary every resource has."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -12,7 +13,23 @@ from troth.resources.metadata import Resource
 from troth.world.facts import Unreadable
 from troth.world.keys import Key
 
+TERMINATING = "Terminating"
+"""The reason of a resource that is being deleted, which ends without a person's doing if whatever
+holds it goes on."""
+MOST_FINALIZERS = 3
+"""How many of a resource's finalizers a message lists."""
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+
+
+class Status(Protocol):
+    """The status of any resource."""
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Its conditions as they stand."""
+
+    def manifest(self) -> dict[str, Any]:
+        """Return it as the API server has it."""
 
 
 def true(type_: str, reason: str, message: str = "") -> Verdict:
@@ -52,6 +69,16 @@ def summed_up(needed: Iterable[Verdict], on_its_way: frozenset[str]) -> tuple[Ve
     )
 
 
+def termination(resource: Resource, consequence: str) -> Verdict:
+    """Return that a resource is being deleted, what follows from that, and what holds it."""
+    metadata = resource.metadata
+    name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
+    held = ", ".join(metadata.finalizers[:MOST_FINALIZERS])
+    message = f"{resource.kind} {name} is being deleted: {consequence}"
+    waits = f"; remove these finalizers to end it: {held}" if held else ""
+    return false("Terminating", TERMINATING, message + waits)
+
+
 def waits_for(summary: Iterable[Verdict], reasons: frozenset[str]) -> bool:
     """Say whether something is not ready for one of these reasons."""
     ready = next(verdict for verdict in summary if verdict.type == READY)
@@ -64,6 +91,26 @@ def conditions(
     """Return the conditions of a status as the API server has them."""
     generation = resource.metadata.generation
     return [placed(verdict, previous, generation, now).manifest() for verdict in verdicts]
+
+
+def terminating_plan(
+    gone: Plan, resource: Resource, status: Status, consequence: str, now: datetime
+) -> Plan:
+    """Return the plan of a resource that is being deleted: what is done for one that is `gone`, and
+    a status that says so.
+    """
+    summary = summed_up([termination(resource, consequence)], frozenset({TERMINATING}))
+    previous = status.manifest()
+    return replace(
+        gone,
+        uid=resource.metadata.uid,
+        status=previous
+        | {
+            "observedGeneration": resource.metadata.generation,
+            "conditions": conditions(resource, status.conditions, summary, now),
+        },
+        previous_status=previous,
+    )
 
 
 def unreadable_plan(key: Key, found: Unreadable, now: datetime) -> Plan:

@@ -6,7 +6,7 @@ from typing import Any
 
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
-from troth.planning.anchors import bundle_text, federated, is_confined, trusted_anchors
+from troth.planning.anchors import bundle_text, federated, trusted_anchors
 from troth.planning.authority import Part, plan_authority, plan_rotation
 from troth.planning.children import FOREIGN_RETRY, differs, is_child, metadata_of
 from troth.planning.handover import Handover
@@ -16,6 +16,7 @@ from troth.planning.spiffe_bundles import bundle_files
 from troth.planning.tokens import Tokens, plan_tokens, removals
 from troth.resources.blockers import fitting
 from troth.resources.conditions import Verdict
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.trust_domain_status import (
@@ -24,6 +25,7 @@ from troth.resources.trust_domain_status import (
     RotationStatus,
     TrustDomainStatus,
 )
+from troth.trust.federation import UNCONFINED, unconfined_message
 from troth.world.facts import Content, KnownAuthority, Manifest
 from troth.world.keys import Key
 from troth.world.observe import ROOTS
@@ -36,6 +38,10 @@ ON_ITS_WAY = frozenset(
     }
 )
 """Reasons that pass without a person doing anything."""
+TERMINATES = (
+    "it governs no namespace any more, so its identities have no edges and get no certificates"
+)
+"""What follows from the deletion of a trust domain."""
 
 
 def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
@@ -48,9 +54,12 @@ def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
     domain = world.registry.domains.get(key.ref.name)
-    if domain is None or domain.metadata.deletion_timestamp:
+    if domain is None or is_terminating(domain):
         bundled = _removals(world.bundles_of(key.ref.name))
-        return Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
+        gone = Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
+        if domain is None:
+            return gone
+        return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)
     authority = plan_authority(domain, world, now)
     bundles = _plan_bundles(domain, world, now)
     tokens = plan_tokens(domain, world, now)
@@ -122,14 +131,8 @@ def _bundle_verdict(
         )
         return verdicts.false(type_, "Conflict", message)
     for other in federated(domain, world):
-        known = world.authorities.of(other)
-        if known and known.authority and not is_confined(known.authority, other):
-            message = (
-                f"the root of TrustDomain {other.metadata.name} is not confined to its own trust "
-                "domain by name constraints and is therefore not trusted here; constrain it to "
-                f"the URI host {other.spec.domain}"
-            )
-            return verdicts.false(type_, "FederatedRootUnconfined", message)
+        if other.metadata.name in world.registry.unconfined_domains:
+            return verdicts.false(type_, UNCONFINED, unconfined_message(other, "here"))
     refused = _first_refused(domain, world)
     if refused:
         return verdicts.false(type_, "WriteRefused", refused)

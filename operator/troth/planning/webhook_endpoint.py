@@ -29,6 +29,7 @@ from troth.planning.webhook_status import (
 from troth.planning.webhook_steps import CompileEndpoint
 from troth.planning.webhook_view import WebhookView, gather
 from troth.resources.conditions import Verdict
+from troth.resources.metadata import is_terminating
 from troth.resources.scalars import format_time
 from troth.resources.service_identity_status import EdgeState
 from troth.resources.webhook_endpoint import WebhookEndpoint
@@ -42,6 +43,8 @@ GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
 PENDING = "GatewayPending"
 ON_ITS_WAY = webhook_keys.ON_ITS_WAY | webhook_told.ON_ITS_WAY | {PENDING}
 """Reasons that pass without a person doing anything."""
+TERMINATES = "no gateway serves it any more, and its target accepts no delivery for it"
+"""What follows from the deletion of an endpoint."""
 
 
 def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
@@ -52,11 +55,15 @@ def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
-    endpoint = world.registry.webhooks.endpoints.get(key.ref)
+    webhooks = world.registry.webhooks
+    endpoint = webhooks.endpoints.get(key.ref) or webhooks.terminating.get(key.ref)
     going = key.ref.namespace in world.terminating
-    if endpoint is None or going or endpoint.metadata.deletion_timestamp:
+    if endpoint is None or going or is_terminating(endpoint):
         uid = endpoint.metadata.uid if endpoint else ""
-        return Plan(key, uid, steps=tuple(removals(world.webhooks.compiled_from(key.ref))))
+        gone = Plan(key, uid, steps=tuple(removals(world.webhooks.compiled_from(key.ref))))
+        if endpoint is None or going:
+            return gone
+        return verdicts.terminating_plan(gone, endpoint, endpoint.status, TERMINATES, now)
     inbound = endpoint.spec.inbound
     if inbound is None:
         return _outbound(key, endpoint, world, now)

@@ -10,9 +10,9 @@ from troth.planning.webhook_view import WebhookView
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
 from troth.resources.webhook_endpoint_status import MOST_KEYS
-from troth.resources.webhook_schemes import ISSUED_BY_SENDER
+from troth.resources.webhook_schemes import ISSUED_BY_SENDER, SchemeName
 from troth.world.facts import Fault
-from troth.world.webhook_facts import KnownKey
+from troth.world.webhook_facts import TOO_LARGE, KnownKey
 from troth.world.webhook_secrets import GIVEN_LABEL, LONGEST_ID
 
 CONDITION = "SecretAvailable"
@@ -102,6 +102,18 @@ def secret_is_there(view: WebhookView) -> Fault | None:
     )
 
 
+def is_read(view: WebhookView) -> Fault | None:
+    """The Secret does not have so many entries that Troth reads none of them."""
+    assert view.keys is not None
+    if not view.keys.unread:
+        return None
+    message = (
+        f"the Secret {view.keys.ref} has {view.keys.unread} entries, so Troth reads none of them "
+        f"and tries no key; keep only the keys that the sender uses, at most {MOST_KEYS}"
+    )
+    return Fault("TooManyKeys", message)
+
+
 def has_keys(view: WebhookView) -> Fault | None:
     """The Secret has a key."""
     assert view.keys is not None
@@ -117,14 +129,15 @@ def has_keys(view: WebhookView) -> Fault | None:
 def keys_are_usable(view: WebhookView) -> Fault | None:
     """The scheme can use every key."""
     assert view.keys is not None
-    useless = [key.id for key in view.keys.keys if not _is_usable(key, view)]
+    useless = [key for key in view.keys.keys if not _is_usable(key, view)]
     if not useless:
         return None
     if view.generates and not usable(view):
         return Fault("SecretPending", f"a key in the Secret {view.keys.ref} is being made")
     message = (
         f"the scheme {view.scheme} cannot use what the Secret {view.keys.ref} has under "
-        f"{_listed(useless)}; put the key there just as the sender shows it, or remove it"
+        f"{_listed(useless, view.scheme)}; put the key there just as the sender shows it, or "
+        "remove it"
     )
     return Fault("KeyUnusable", message)
 
@@ -144,6 +157,7 @@ def not_too_many(view: WebhookView) -> Fault | None:
 CHECKS: tuple[Callable[[WebhookView], Fault | None], ...] = (
     place_is_free,
     secret_is_there,
+    is_read,
     has_keys,
     not_too_many,
     keys_are_usable,
@@ -153,6 +167,8 @@ CHECKS: tuple[Callable[[WebhookView], Fault | None], ...] = (
 def _first_key(view: WebhookView) -> TurnWebhookKeys | None:
     """Return the step that makes a key where there is none that the scheme can use."""
     if in_the_way(view.generated, view.endpoint, view.now) is not None or usable(view):
+        return None
+    if view.keys is not None and view.keys.unread:  # a key would be added again and again
         return None
     known = view.keys.keys if view.keys is not None else ()
     return turn(view, adds=next_id(known), drops=tuple(key.id for key in known))
@@ -182,6 +198,12 @@ def next_id(known: tuple[KnownKey, ...]) -> str:
     return f"k{max(numbers, default=0) + 1}"
 
 
-def _listed(names: list[str]) -> str:
-    shown = sorted(names)[:MOST_KEYS]
-    return ", ".join(name if len(name) <= LONGEST_ID else f"{name[:32]}…" for name in shown)
+def _listed(keys: list[KnownKey], scheme: SchemeName) -> str:
+    shown = sorted(keys, key=lambda key: key.id)[:MOST_KEYS]
+    return ", ".join(_shown(key, scheme) for key in shown)
+
+
+def _shown(key: KnownKey, scheme: SchemeName) -> str:
+    name = key.id if len(key.id) <= LONGEST_ID else f"{key.id[:32]}…"
+    says_why = key.flaw == TOO_LARGE or scheme is SchemeName.HTTP_SIGNATURES
+    return f"{name} ({key.flaw})" if key.flaw and says_why else name

@@ -13,6 +13,7 @@ from troth.planning.webhook_told import Told, plan_told, standing_listed
 from troth.planning.webhook_view import WebhookView
 from troth.resources.service_identity import Protocol
 from troth.resources.service_identity_status import EdgeState
+from troth.trust.federation import UNCONFINED
 from troth.webhooks.endpoint import Target
 from troth.webhooks.schemes.choosing import scheme_for
 from troth.world.facts import Fault
@@ -26,6 +27,8 @@ UNSERVED = frozenset(
         "NoTrustDomain",
         "EnvironmentNotAllowed",
         "NotFederated",
+        "TrustDomainTerminating",
+        UNCONFINED,
     }
 )
 """Why a gateway has nothing of an endpoint: it is not its own, or not any more."""

@@ -18,14 +18,13 @@ from troth.brokers.connecting import connect
 from troth.brokers.protocol import AdminRefusedError, Batch, Broker, BrokerError, Credential
 from troth.cluster.errors import ApiError
 from troth.planning.plan import AdminTurn, TurnAdmin
-from troth.reconcile.broker_connections import Connected, Connections, Reads
+from troth.reconcile.broker_connections import Connected, Connections, Reads, admin_data
 from troth.reconcile.broker_faults import NewAdminRefusedError, Overtaken
 from troth.reconcile.notice import Notice
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.broker_facts import AdminMade, Ledger, Place
 from troth.world.facts import Manifest
-from troth.world.observe import decoded
 
 CONFLICT, NOT_FOUND = 409, 404
 PAUSES = (0.0, 0.2, 0.5, 1.0)
@@ -85,7 +84,7 @@ class AdminTurns:
     ) -> None:
         where = Ref(broker.ref.namespace, broker.spec.described.admin_secret_ref.name)
         secret = await self.secrets.get("Secret", where)
-        data = decoded(secret)
+        data = admin_data(secret)
         if (ledger.admin is not None and ledger.admin.replaces) or step.shown.place is None:
             raise Overtaken
         if place_of(broker, data) != (step.shown.place, step.shown.fingerprint):

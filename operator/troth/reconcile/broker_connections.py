@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from troth.brokers.admins import place_of
-from troth.brokers.connecting import connect
-from troth.brokers.protocol import Broker
+from troth.brokers.connecting import LONGEST, connect
+from troth.brokers.protocol import AdminRefusedError, Broker
 from troth.cluster.errors import ApiError
 from troth.reconcile.broker_faults import SecretMissingError, missing
 from troth.resources.message_broker import MessageBroker
@@ -19,7 +19,8 @@ from troth.resources.references import Ref
 from troth.world.broker_facts import AdminShown
 from troth.world.broker_secrets import written_at
 from troth.world.facts import Manifest
-from troth.world.observe import ROOTS, decoded
+from troth.world.observe import ROOTS
+from troth.world.secret_data import MOST_ENTRIES, SecretData
 
 NOT_FOUND = 404
 
@@ -69,7 +70,7 @@ class Connections:
             if known is not None and broker.metadata.deletion_timestamp is not None:
                 return known
             raise
-        admin = decoded(secret)
+        admin = admin_data(secret)
         made_from = _digest(described.model_dump_json(), admin, authorities)
         if known is not None and known.made_from == made_from:
             return known
@@ -96,10 +97,10 @@ class Connections:
         if tls is None or tls.ca_secret_ref is None:
             return ""
         secret = Ref(broker.ref.namespace, tls.ca_secret_ref.name)
-        data = decoded(await self._secret(secret))
-        if ROOTS not in data:
+        roots = SecretData(await self._secret(secret)).get(ROOTS)
+        if roots is None:
             raise missing(secret, ROOTS)
-        return data[ROOTS].decode("utf-8", "replace")
+        return roots.decode("utf-8", "replace")
 
     async def _secret(self, secret: Ref) -> Manifest:
         try:
@@ -108,6 +109,20 @@ class Connections:
             if error.status == NOT_FOUND:
                 raise missing(secret) from None
             raise
+
+
+def admin_data(secret: Manifest) -> Mapping[str, bytes]:
+    """Return the data of an admin Secret; raises `AdminRefusedError` where it has too many entries.
+
+    A value that is too large is cut short, which `connect` refuses.
+    """
+    data = SecretData(secret)
+    if data.has_too_many:
+        raise AdminRefusedError(
+            f"the admin Secret {Ref.of(secret)} has {len(data)} entries; keep at most "
+            f"{MOST_ENTRIES} in it"
+        )
+    return {name: data.value(name, LONGEST) for name in data}
 
 
 def _digest(described: str, admin: Mapping[str, bytes], authorities: str) -> bytes:

@@ -5,31 +5,24 @@ is and not of what was meant; where that second plan still asks for something, t
 """
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from troth.cluster.errors import ApiError
 from troth.pki.certificates import short
 from troth.pki.errors import PKIError
-from troth.planning.children import secret_ref
+from troth.planning.faults import failed_plan
 from troth.planning.plan import (
-    Apply,
     BackgroundStep,
     IssueLeaf,
     Plan,
-    Remove,
     Step,
-    UpdateIssuer,
-    UpdatePublic,
 )
 from troth.planning.planner import plan as make_plan
-from troth.planning.webhook_steps import CompileEndpoint
 from troth.reconcile.broker_admins import Secrets
 from troth.reconcile.broker_faults import Overtaken
 from troth.reconcile.brokers import BrokerWork, Surroundings
@@ -37,27 +30,33 @@ from troth.reconcile.clock import Clock
 from troth.reconcile.credential_secrets import CredentialError
 from troth.reconcile.events import event, relabelled, repair, transitions
 from troth.reconcile.execute import Executor, needed
+from troth.reconcile.in_place import InPlace
+from troth.reconcile.intake import take_in, warn_if_unreadable
 from troth.reconcile.keyring import Keyring
 from troth.reconcile.notice import Notice
 from troth.reconcile.permit import Permit
 from troth.reconcile.places import place_of
 from troth.reconcile.queue import WorkQueue
-from troth.reconcile.served import Served
+from troth.reconcile.readiness import Faults, told, with_refusals
+from troth.reconcile.refusals import (
+    OUT_OF_ORDER,
+    PASSING,
+    UNANSWERED,
+    LastingConflict,
+    Refusals,
+    StepFailed,
+)
 from troth.reconcile.tally import Tally
 from troth.reconcile.telling import Telling
 from troth.reconcile.withheld import Withheld
 from troth.reconcile.writer import TryAgain, Writes
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts import Manifest, canonical
+from troth.world.facts import Manifest
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, told_by
-from troth.world.observe import BUNDLE, VIEW
 from troth.world.workloads import Workloads
 from troth.world.world import World
 
-UNANSWERED = 0
-OUT_OF_ORDER = frozenset({429, 503, 504})
-"""Answers that say something of the API server, as to objects of a kind, and nothing of one."""
 REFUSALS = (ApiError, PKIError, CredentialError)
 """What one step may be refused by, without a word on the others."""
 PASSES = 4
@@ -124,9 +123,9 @@ class Engine:
                 tally=self._tally,
             ),
         )
-        self._refusals: dict[Key, set[tuple[str, Ref]]] = {}
-        self._in_place: dict[Key, dict[tuple[str, Ref], bytes]] = {}
-        self._served = Served()
+        self.refusals = Refusals(self.world)
+        self.faults = Faults()
+        self._in_place = InPlace(self.world)
         self.telling = Telling(server.create, permit)
         self._withheld = withheld or Withheld()
 
@@ -144,17 +143,17 @@ class Engine:
 
     def observe(self, manifest: Manifest) -> None:
         """Take in an object as the API server has it now."""
-        if manifest["kind"] == "Secret" and self.world.is_news(manifest):
-            self._keyring.observe(manifest)
         self.world.uptime = self._clock.uptime()
-        self.queue.add(self.world.observe(manifest) - self._executor.echoes(manifest))
+        affected = take_in(manifest, self.world, self._keyring)
+        self.queue.add(affected - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
-        affected = self.world.forget(kind, ref, version)
+        self.queue.add(self.world.forget(kind, ref, version))
+        warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
-        self.queue.add(affected)
+            self._in_place.forget_secret(ref)
         if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:
             self.background.gone(ref)
 
@@ -187,8 +186,8 @@ class Engine:
         except ApiError as error:
             log.warning("write failed", key=str(key), status=error.status, reason=error.reason)
             self.queue.retry(key)
-        except Exception as error:  # the loop's edge: one resource must not stop the others
-            log.error("reconcile failed", key=str(key), error=type(error).__name__, exc_info=True)  # noqa: G201
+        except Exception as error:  # noqa: BLE001 - one resource must not stop the others
+            await self._report_fault(key, error)
             self.queue.retry(key)
         finally:
             self._tally.visited(key.kind, outcome, time.perf_counter() - started)
@@ -197,132 +196,107 @@ class Engine:
         """Bring one resource into step; return the plan that holds then, None to come back."""
         notices: list[Notice] = []
         steps: list[Step] = []
+        failed: set[tuple[str, Ref]] = set()
+        errors: tuple[Exception, ...] = ()
         for _ in range(PASSES):
             plan = self._plan(key)
+            errors = errors or plan.errors
             steps = needed(plan, self.world)
-            if self._let_go(key, steps):
+            if self._settle(key, steps):
                 plan = self._plan(key)
-            if not steps:
+            # what is refused is not tried twice in a visit; what is closed because of it is
+            left = [step for step in steps if place_of(step) not in failed]
+            if not left:
                 break
             try:
-                good = await self._carry_out_all(steps, plan, notices)
+                failed |= await self._carry_out_all(left, plan, notices)
             except TryAgain:
                 self._tell(plan, notices)
                 return None
-            if not good:
-                plan = self._plan(key)
-                if self._let_go(key, needed(plan, self.world)):  # the watch has shown it done
-                    plan = self._plan(key)
-                break
-        self._remember(plan)
+        self._in_place.remember(plan)
+        waiting = key.kind == ISSUER_VIEW and plan.due is not None  # and nothing was looked at
+        if (errors or not waiting) and self.faults.note(key, errors):
+            self.queue.add({told_by(key)} - {key})
         plan = await self._report(plan, notices)
-        return None if steps and needed(plan, self.world) else plan
+        return None if self.faults.of(key) or (steps and needed(plan, self.world)) else plan
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
         now = self._clock.now()
         self.world.uptime = self._clock.uptime()
         self.world.set_forward = self._set_forward(now)
-        return make_plan(key, self.world, now)
+        plan = make_plan(key, self.world, now)
+        if plan.unapplied is not None:
+            affected = self.world.note_unapplied(key.ref, plan.unapplied)
+            if affected:  # its own edges are judged by it too
+                self.queue.add(affected - {key})
+                plan = make_plan(key, self.world, now)
+        return with_refusals(plan, self.refusals, self.faults, now)
 
     def _set_forward(self, now: datetime) -> timedelta:
         """Return by how many whole seconds the wall clock is ahead of where it would have gone."""
         ahead = now - self._epoch - timedelta(seconds=self._clock.uptime())
         return timedelta(seconds=max(round(ahead.total_seconds()), 0))
 
-    async def _carry_out_all(self, steps: list[Step], plan: Plan, notices: list[Notice]) -> bool:
-        """Carry out what can be, and say whether that was all.
+    async def _carry_out_all(
+        self, steps: list[Step], plan: Plan, notices: list[Notice]
+    ) -> set[tuple[str, Ref]]:
+        """Carry out what can be, and return where that was not possible.
 
         One write that is refused keeps nothing else back: a quota of one namespace is no reason to
         leave another without its roots, nor a Secret that somebody goes on changing one to leave a
         policy open. A server that is out of order for one kind is spared the rest of that kind,
         and one that cannot be reached all the rest. Raises `TryAgain` in the end where for some
-        step the world has moved on.
+        step the world has moved on, which counts as a refusal if it lasts.
         """
-        good, overtaken = True, None
+        failed: set[tuple[str, Ref]] = set()
+        overtaken = None
         spared: set[str] = set()
-        for step in steps:
+        for number, step in enumerate(steps):
             kind, _ = place_of(step)
             if kind in spared:
+                failed.add(place_of(step))
                 continue
             try:
                 notices += await self._carry_out(step, plan)
             except TryAgain as error:
-                overtaken = error
-            except REFUSALS as error:
+                if self.refusals.lasts(plan.key, step):
+                    self._note_refusal(plan.key, step, LastingConflict())
+                    failed.add(place_of(step))
+                else:
+                    overtaken = error
+            except Exception as error:  # noqa: BLE001 - one step must not stop the others
+                if not isinstance(error, REFUSALS):
+                    log.error("step failed", key=str(plan.key), **told(error))  # noqa: TRY400
+                    error = StepFailed(error)
                 self._note_refusal(plan.key, step, error)
-                good = False
+                failed.add(place_of(step))
                 status = error.status if isinstance(error, ApiError) else None
                 if status == UNANSWERED:
+                    failed.update(map(place_of, steps[number:]))
                     break
                 if status in OUT_OF_ORDER:
                     spared.add(kind)
         if overtaken is not None:
             raise overtaken
-        return good
+        return failed
 
     async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
         notice = repair(step, plan)
-        # only what was in place just so before, and is not so now, was changed by somebody
-        before = self._in_place.get(plan.key, {})
-        match step:
-            case Apply():
-                notice = notice if before.get(place_of(step)) == _digest(step.manifest) else None
-            case CompileEndpoint():
-                notice = notice if before.get(place_of(step)) == _compiled(step) else None
-            case UpdatePublic():
-                known = before.get(place_of(step))
-                notice = notice if known == _digest(step.manifest["stringData"]) else None
-            case UpdateIssuer():
-                notice = notice if self._served.was_changed(step) else None
+        if notice and not self._in_place.was_changed(step, plan):
+            notice = None
         if isinstance(step, BackgroundStep):
             self.background.begin(step)
             await asyncio.sleep(0)  # at once, and not after every key that needs no request
             return []
         affected = await self._executor.execute(step)
+        self.refusals.done(plan.key, step)
         if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
             notice = relabelled(step)
-        if isinstance(step, UpdateIssuer):
-            self._served.in_place(step.ref, step.data)
+        self._in_place.carried_out(step)
         self.queue.add(affected - {plan.key})
         log.info("step", key=str(plan.key), step=type(step).__name__)
         return [notice] if notice else []
-
-    def _remember(self, plan: Plan) -> None:
-        """Keep what was asked for, to tell a changed declaration from a child changed by hand."""
-        self._remember_served(plan)
-        if plan.status is None:
-            self._in_place.pop(plan.key, None)
-            if plan.key.kind != ISSUER_VIEW:  # else the plan of a resource that is gone
-                self._refusals.pop(plan.key, None)
-        else:
-            in_place = {
-                place_of(step): _digest(step.manifest)
-                for step in plan.steps
-                if isinstance(step, Apply)
-            } | {
-                place_of(step): _compiled(step)
-                for step in plan.steps
-                if isinstance(step, CompileEndpoint)
-            }
-            secret = self.world.secrets.get(secret_ref(plan.key.ref))
-            if secret is not None and not any(
-                isinstance(step, UpdatePublic) for step in plan.steps
-            ):
-                in_place["Secret", secret.ref] = _digest(secret.public)
-            self._in_place[plan.key] = in_place
-
-    def _remember_served(self, plan: Plan) -> None:
-        """Keep what an issuer works from, where it is just what was planned."""
-        secret = self.world.tokens.named(plan.key.ref.name)
-        pending = plan.key.kind == ISSUER_VIEW and plan.due is not None
-        if secret is None or pending or any(isinstance(step, UpdateIssuer) for step in plan.steps):
-            return
-        match plan.key.kind:
-            case "TrustDomain":
-                self._served.in_place(secret.ref, {BUNDLE: secret.bundle})
-            case "IssuerView":
-                self._served.in_place(secret.ref, {VIEW: secret.view})
 
     def _has_new_leaf(self, step: IssueLeaf, plan: Plan) -> bool:
         secret = self.world.secrets.get(Ref.of(step.manifest))
@@ -330,35 +304,32 @@ class Engine:
         known = (plan.previous_status or {}).get("certificate") or {}
         return leaf is None or short(leaf.fingerprint) != known.get("fingerprint")
 
-    def _note_refusal(
-        self, key: Key, step: Step, error: ApiError | PKIError | CredentialError
-    ) -> None:
-        """Remember why a write was refused, for the status; a Secret's refusal may quote it."""
-        if isinstance(step, Remove):
-            return
-        kind, ref = place_of(step)
-        message = str(error)
-        if isinstance(error, ApiError) and kind != "Secret":
-            message += f": {error.message}"
-        self.world.refused[kind, ref] = f"{kind} {ref} cannot be written: {message}"
-        self._refusals.setdefault(key, set()).add((kind, ref))
+    def _note_refusal(self, key: Key, step: Step, error: Exception) -> None:
+        """Remember why a write was refused, for the status."""
+        self.refusals.note(key, step, error)
         self.queue.add({told_by(key)} - {key})
-        log.warning("step refused", kind=kind, ref=str(ref), reason=error.reason)
+        kind, ref = place_of(step)
+        reason = getattr(error, "reason", type(error).__name__)
+        log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
 
-    def _let_go(self, key: Key, steps: list[Step]) -> bool:
-        """Forget refusals of writes that are not asked for any more; say whether there were any.
-
-        The need may have passed, or the write was carried out and only its answer was lost.
-        """
-        asked = {place_of(step) for step in steps if not isinstance(step, Remove)}
-        over = self._refusals.get(key, set()) - asked
-        for place in over:
-            self.world.refused.pop(place, None)
+    def _settle(self, key: Key, steps: list[Step]) -> bool:
+        """Forget refusals of writes that are not asked for any more; say whether there were any."""
+        over = self.refusals.settle(key, steps)
         if over:
             self.queue.got_on(key)
-            self._refusals[key] -= over
             self.queue.add({told_by(key)} - {key})
-        return bool(over)
+        return over
+
+    async def _report_fault(self, key: Key, error: Exception) -> None:
+        """Tell of an exception that ended a visit, in the status of the resource."""
+        self.faults.note(key, (error,))
+        self.queue.add({told_by(key)} - {key})
+        plan = failed_plan(key, self.world, error, self._clock.now())
+        try:
+            async with asyncio.timeout(self._permit.remaining):
+                await self._report(plan, [])
+        except Exception as another:  # noqa: BLE001 - the log has it, and the metric
+            log.error("status not written", key=str(key), **told(another))  # noqa: TRY400
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
         """Write the status if it differs, and tell of transitions; return when to come back."""
@@ -368,9 +339,21 @@ class Engine:
             plan = replace(plan, due=min(plan.due or moment, moment))
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
-            self.queue.add(await self._executor.status(plan))
+            await self._write_status(plan)
         self._tell(plan, notices)
         return plan
+
+    async def _write_status(self, plan: Plan) -> None:
+        """Write a status. One that is refused cannot say so itself, so an Event does."""
+        try:
+            self.queue.add(await self._executor.status(plan))
+        except ApiError as error:
+            if error.status in PASSING:
+                raise
+            if sentence := self.refusals.note_status(plan.key, error):
+                self._tell(plan, [Notice("StatusRefused", sentence, "Warning")])
+            raise
+        self.refusals.note_status(plan.key, None)
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
         """Write a broker's ledger; raises `Overtaken` where it is not the one that is known."""
@@ -388,11 +371,3 @@ class Engine:
         """Have an Event made of each notice."""
         for notice in notices:
             self.telling.tell(event(plan, notice, self._instance, self._clock.now()))
-
-
-def _compiled(step: CompileEndpoint) -> bytes:
-    return _digest({"manifest": step.manifest, "document": step.document, "keys": dict(step.keys)})
-
-
-def _digest(content: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(canonical(content)).digest()

@@ -89,6 +89,8 @@ def is_done(step: Step, world: World) -> bool:
         case CompileEndpoint():
             compiled = world.webhooks.compiled.get(Ref.of(step.manifest))
             return compiled is not None and says(compiled, step)
+        case Remove():
+            return world.is_leaving(step.kind, step.ref)
         case _:
             return False
 
@@ -281,22 +283,45 @@ class Executor:
             else:
                 answer = await self._writes.merge_patch("Secret", secret, patch)
         except ApiError as error:
-            if error.status in (CONFLICT, NOT_FOUND, UNPROCESSABLE):
+            if error.status in (CONFLICT, NOT_FOUND):
                 raise TryAgain from error
+            if error.status == UNPROCESSABLE and isinstance(patch, list):
+                await self._check_unchanged(secret, patch, error)
             raise
         return self._writer.observe(answer)
 
+    async def _check_unchanged(self, secret: Ref, tests: list[Manifest], error: ApiError) -> None:
+        """Raise `TryAgain` if a Secret is not what a JSON patch tests for.
+
+        The API server answers 422 without a cause to a test that does not hold, and 422 to what it
+        refuses. To take a refusal for a conflict would be to try for ever in silence.
+        """
+        try:
+            found = (await self._writes.metadata("Secret", secret))["metadata"]
+        except ApiError as gone:
+            if gone.status == NOT_FOUND:
+                raise TryAgain from error
+            raise
+        for each in tests:
+            if each["op"] == "test" and found.get(each["path"].split("/")[-1]) != each["value"]:
+                raise TryAgain from error
+
     async def _remove(self, step: Remove) -> Keys:
         try:
-            await self._writes.delete(step.kind, step.ref, step.uid)
+            answer = await self._writes.delete(step.kind, step.ref, step.uid)
         except ApiError as error:
             if error.status == CONFLICT:
                 raise TryAgain from error  # a namesake, of which the informer is about to tell
             if error.status != NOT_FOUND:
                 raise
-        if step.kind == "Secret":  # else one that is made at once would be taken for a change of it
+        else:
+            if answer.get("metadata", {}).get("finalizers"):  # somebody else's: it stays until then
+                return self._writer.observe({**answer, "kind": step.kind})
+        affected = self._world.forget_written(step.kind, step.ref, step.uid)
+        # else a Secret that is made at once would be taken for a change of this one
+        if step.kind == "Secret" and not self._world.knows("Secret", step.ref):
             self._keyring.forget(step.ref)
-        return self._world.forget_written(step.kind, step.ref)
+        return affected
 
 
 def _said(status: Mapping[str, Any]) -> dict[str, Any]:

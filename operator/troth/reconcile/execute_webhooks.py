@@ -9,9 +9,10 @@ from troth.reconcile.clock import Clock
 from troth.reconcile.webhook_secrets import compiled, new_secret, turning
 from troth.reconcile.writer import NOT_FOUND, TryAgain, Writer
 from troth.resources.references import Ref
+from troth.webhooks.schemes.scheme import LONGEST_KEY
 from troth.world.facts import Manifest
 from troth.world.keys import Keys
-from troth.world.observe import decoded
+from troth.world.secret_data import SecretData
 from troth.world.webhook_secrets import fingerprint, is_generated, is_given
 from troth.world.world import World
 
@@ -74,8 +75,8 @@ class WebhookExecutor:
             raise
         if not (is_given(found) or is_generated(found)):  # taken back since
             raise TryAgain
-        data, uid = decoded(found), found["metadata"].get("uid", "")
-        keys = {key: data[key] for key in step.keys if key in data}
+        data, uid = SecretData(found), found["metadata"].get("uid", "")
+        keys = {key: data.value(key, LONGEST_KEY) for key in step.keys if key in data}
         if {key: fingerprint(uid, text) for key, text in keys.items()} != dict(step.keys):
             raise TryAgain
         return keys

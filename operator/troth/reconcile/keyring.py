@@ -10,14 +10,20 @@ from dataclasses import dataclass, field
 from troth.brokers.credentials import login, material
 from troth.brokers.protocol import BrokerError, Credential, Login
 from troth.pki.authorities import SigningAuthority, load_signing_authority
+from troth.pki.pem import LONGEST_CHAIN
+from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.planning.plan import TurnCredential
 from troth.resources.references import Ref
 from troth.world.broker_secrets import STATE, Which, is_credential, read_state
 from troth.world.facts import Manifest
-from troth.world.observe import KEY, LEAF, ROOTS, decoded
+from troth.world.observe import KEY, LEAF, ROOTS
+from troth.world.secret_data import SecretData
 
 MOST_FORMER = 4096
 """How many credentials are remembered that no Secret has any more; then the oldest are not."""
+
+_OF_AUTHORITY = {LEAF: LONGEST_CHAIN, KEY: LONGEST_KEY, ROOTS: LONGEST_CHAIN}
+"""What is kept of an authority's Secret, and the maximum size of each value in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +60,27 @@ class Keyring:
         self.forget(ref)
         if is_credential(manifest):
             self._credentials[ref] = _Kept(
-                metadata.get("uid", ""), metadata.get("resourceVersion", ""), decoded(manifest)
+                metadata.get("uid", ""),
+                metadata.get("resourceVersion", ""),
+                _credential_data(SecretData(manifest)),
             )
         elif ref.namespace == self._own_namespace:
-            data = decoded(manifest)
-            self._secrets[ref] = {name: data[name] for name in (LEAF, KEY, ROOTS) if name in data}
+            data = SecretData(manifest)
+            read = {name: data.get(name, most) for name, most in _OF_AUTHORITY.items()}
+            self._secrets[ref] = {name: value for name, value in read.items() if value is not None}
 
     def forget(self, ref: Ref) -> None:
         """Take in that a Secret is gone; what clients logged in with is known until it is revoked,
         to try whether it still works.
         """
         self._let_go(ref)
+        self._secrets.pop(ref, None)
+        for key in [key for key in self._signers if key[0] == ref]:
+            del self._signers[key]
+
+    def drop(self, ref: Ref) -> None:
+        """Forget a Secret that cannot be read, with whatever is half known of it."""
+        self._credentials.pop(ref, None)
         self._secrets.pop(ref, None)
         for key in [key for key in self._signers if key[0] == ref]:
             del self._signers[key]
@@ -128,6 +144,13 @@ class Keyring:
                 self._former[ref, fingerprint] = found
         while len(self._former) > MOST_FORMER:
             self._former.popitem(last=False)
+
+
+def _credential_data(data: SecretData) -> dict[str, bytes]:
+    """Return a credential's data. Of a Secret with too many entries the names alone are kept: the
+    Secret is replaced, and what Troth did not write is removed from it.
+    """
+    return dict.fromkeys(data, b"") if data.has_too_many else dict(data.items())
 
 
 def _login(kept: _Kept, which: Which) -> Login | None:

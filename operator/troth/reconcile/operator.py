@@ -13,6 +13,8 @@ from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
+from troth.cluster.resync import INTERVAL, Resync
+from troth.reconcile.cache import Cache
 from troth.reconcile.clock import Clock, SystemClock
 from troth.reconcile.engine import Engine
 from troth.reconcile.informers import selections
@@ -38,6 +40,8 @@ class Settings:
     workers: int = WORKERS
     rollouts: bool = False
     """Whether the workloads that identities name may be restarted."""
+    resync: float = INTERVAL
+    """Seconds between two comparisons of one selection with the API server, on average."""
 
 
 class Operator:
@@ -64,9 +68,15 @@ class Operator:
             tally=tally,
             rollouts=settings.rollouts,
         )
+        cache = Cache(self.engine)
         self.informers = [
-            Informer(server, selection, self.engine, _failed)
+            Informer(server, selection, cache, _failed)
             for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
+        ]
+        differed = (tally or Tally()).cache_differed
+        self.resyncs = [
+            Resync(server, informer, cache, interval=settings.resync, on_difference=differed)
+            for informer in self.informers
         ]
 
     @property
@@ -97,12 +107,14 @@ class Operator:
             log.info("caches in sync", identities=len(self.engine.world.registry.identities))
             # children whose owner went while nobody watched are found by their owners' keys
             registry = self.engine.world.registry
-            self.engine.queue.add(identity_key(ref) for ref in registry.identities)
+            self.engine.queue.add(identity_key(ref) for ref in registry.claimants)
             self.engine.queue.add(domain_key(name) for name in registry.domains)
             self.engine.queue.add(view_key(name) for name in registry.domains)
             self.engine.queue.add(self.engine.world.brokers.everything())
             self.engine.queue.add(self.engine.world.webhooks.everything())
             tasks.create_task(self.engine.queue.run_due())
+            for resync in self.resyncs:
+                tasks.create_task(resync.run())
             for _ in range(self._settings.workers):
                 tasks.create_task(self.engine.work())
 

@@ -7,6 +7,7 @@ cluster's, or as nothing; keys and certificates are really made, and thrown away
 import asyncio
 import copy
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -57,6 +58,7 @@ class Rehearsal:
         self.objects: dict[Place, Manifest] = {}
         self.writes = 0
         self._version = 1
+        self._made: Counter[Place] = Counter()
         for manifest in objects:
             self.put(manifest)
 
@@ -67,10 +69,13 @@ class Rehearsal:
         stored = copy.deepcopy(manifest)
         metadata = stored["metadata"]
         known = before["metadata"] if before else {}
-        metadata["uid"] = known.get("uid") or metadata.get("uid") or _uid(place)
+        metadata["uid"] = known.get("uid") or metadata.get("uid") or self._new_uid(place)
         changed = before is None or before.get("spec") != stored.get("spec")
         generation = known.get("generation") or metadata.get("generation") or 0
         metadata["generation"] = generation + changed if before else max(generation, 1)
+        for kept in ("finalizers", "deletionTimestamp"):  # no apply takes these off
+            if kept in known:
+                metadata.setdefault(kept, known[kept])
         if before and "status" in before:
             stored.setdefault("status", before["status"])
         return self._store(place, stored)
@@ -103,7 +108,7 @@ class Rehearsal:
             if "uid" in manifest["metadata"]:
                 raise ApiError(409, "Conflict", "no such object")
             stored = copy.deepcopy(manifest)
-            stored["metadata"] |= {"uid": _uid(place), "generation": 1}
+            stored["metadata"] |= {"uid": self._new_uid(place), "generation": 1}
             return self._write(place, stored)
         if manifest["metadata"].get("uid", before["metadata"]["uid"]) != before["metadata"]["uid"]:
             raise ApiError(409, "Conflict", "another object of that name")
@@ -188,6 +193,12 @@ class Rehearsal:
         except KeyError:
             raise ApiError(404, "NotFound", f"no {kind} {ref}") from None
 
+    def _new_uid(self, place: Place) -> str:
+        """Return a UID that no other object has, nor an earlier one of that name."""
+        kind, ref = place
+        self._made[place] += 1
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{ref}/{self._made[place]}"))
+
     def _write(self, place: Place, stored: Manifest) -> Manifest:
         self.writes += 1
         return self._store(place, stored)
@@ -225,8 +236,3 @@ def _merged(target: Manifest, patch: Manifest) -> Manifest:
         else:
             result[key] = value
     return copy.deepcopy(result)
-
-
-def _uid(place: Place) -> str:
-    kind, ref = place
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{ref}"))

@@ -1,4 +1,7 @@
-"""What issuers are known to work from, so that what a hand changed there can be told."""
+"""What issuers' Secrets last had in place as planned, to tell a drift from a changed declaration.
+
+Each digest names the UID of its Secret: of a namesake nothing is known.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,21 +11,28 @@ from troth.resources.references import Ref
 
 
 class Served:
-    """Digests of what was last in place in issuers' Secrets, as it should be."""
+    """Digests of what issuers' Secrets last had in place."""
 
     def __init__(self) -> None:
-        self._digests: dict[tuple[Ref, str], bytes] = {}
+        self._digests: dict[Ref, tuple[str, Mapping[str, bytes]]] = {}
 
-    def in_place(self, ref: Ref, data: Mapping[str, bytes]) -> None:
+    def in_place(self, ref: Ref, uid: str, data: Mapping[str, bytes]) -> None:
         """Note what is there as it should be."""
-        self._digests |= {(ref, name): _digest(value) for name, value in data.items()}
+        now = {name: _digest(value) for name, value in data.items()}
+        self._digests[ref] = uid, {**self._known(ref, uid), **now}
 
     def was_changed(self, step: UpdateIssuer) -> bool:
         """Say whether a step puts back what was in place before, so that somebody changed it."""
-        return all(
-            self._digests.get((step.ref, name)) == _digest(value)
-            for name, value in step.data.items()
-        )
+        known = self._known(step.ref, step.uid)
+        return all(known.get(name) == _digest(value) for name, value in step.data.items())
+
+    def forget(self, ref: Ref) -> None:
+        """Take in that a Secret is gone."""
+        self._digests.pop(ref, None)
+
+    def _known(self, ref: Ref, uid: str) -> Mapping[str, bytes]:
+        known_uid, digests = self._digests.get(ref, ("", {}))
+        return digests if known_uid == uid else {}
 
 
 def _digest(value: bytes) -> bytes:

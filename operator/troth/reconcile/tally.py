@@ -8,6 +8,7 @@ from troth.planning.plan import ChangeBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
 from troth.world.broker_facts import Place
+from troth.world.world import Difference
 
 
 class BrokerChange(StrEnum):
@@ -30,12 +31,14 @@ class Tally:
 
     `visited` is called with the kind of what was visited, the outcome, and seconds; `broker_failed`
     with a broker and the reason why it could not be looked at or changed; `broker_changed` with a
-    broker, what was done there, and how often.
+    broker, what was done there, and how often; `cache_differed` with the kind of an object that the
+    cache knew wrongly, and how.
     """
 
     visited: Callable[[str, str, float], None] = field(default=lambda *_: None)
     broker_failed: Callable[[Ref, str], None] = field(default=lambda *_: None)
     broker_changed: Callable[[Ref, BrokerChange, int], None] = field(default=lambda *_: None)
+    cache_differed: Callable[[str, Difference], None] = field(default=lambda *_: None)
 
 
 def count_changes(tally: Tally, step: ChangeBroker, failed: Container[Rule | Place]) -> None:

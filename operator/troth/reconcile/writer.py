@@ -8,6 +8,7 @@ from typing import Protocol
 
 from troth.cluster.errors import ApiError
 from troth.reconcile.clock import Clock
+from troth.reconcile.intake import take_in
 from troth.reconcile.keyring import Keyring
 from troth.resources.references import Ref
 from troth.world.facts import MANAGED_BY, Manifest
@@ -106,7 +107,7 @@ class Writer:
             raise
 
     def observe(self, manifest: Manifest) -> Keys:
-        """Take in an answer; return whom it affects."""
-        if manifest["kind"] == "Secret" and self._world.is_news(manifest):
-            self._keyring.observe(manifest)
-        return self._world.observe(manifest)
+        """Take in an answer; return whom it affects. A late one changes nothing."""
+        if self._world.is_unlisted(manifest):
+            return set()
+        return take_in(manifest, self._world, self._keyring)

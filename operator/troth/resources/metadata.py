@@ -30,6 +30,11 @@ class ObjectMeta(BaseModel):
     deletion_timestamp: datetime | None = None
 
 
+def is_terminating(resource: "Resource") -> bool:
+    """Say whether a resource is being deleted and only a finalizer still holds it."""
+    return resource.metadata.deletion_timestamp is not None
+
+
 NAME_LIMIT = 63
 NAME_RULE = Rule(
     cel=f"size(self.metadata.name) <= {NAME_LIMIT}",

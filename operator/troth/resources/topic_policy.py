@@ -32,6 +32,9 @@ JSONSchema = Annotated[
             "minProperties": 1,
             "maxProperties": 64,
             "x-kubernetes-preserve-unknown-fields": True,
+            # Granular, managedFields would nest a few levels deeper than the object. Where that is
+            # more than the API server decodes, it stores what it can then neither list nor delete.
+            "x-kubernetes-map-type": "atomic",
         }
     ),
 ]

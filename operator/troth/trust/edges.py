@@ -11,7 +11,7 @@ from datetime import datetime
 from troth.resources.authentication import GATEWAY_TRUST_LIMIT, GatewayOnly
 from troth.resources.references import Ref
 from troth.resources.service_identity_status import EdgeState
-from troth.resources.trust_domain import Consent
+from troth.resources.trust_domain import Consent, TrustDomain
 from troth.trust.audiences import audience_fault, shared_audience
 from troth.trust.deliveries import (
     delivered_by,
@@ -20,6 +20,7 @@ from troth.trust.deliveries import (
     how_to_accept,
 )
 from troth.trust.edge_question import Check, Obstacle, Question, find_port
+from troth.trust.federation import UNCONFINED, unconfined_message
 from troth.trust.registry import Governance, Registry
 
 
@@ -44,6 +45,9 @@ def peers_exist(question: Question) -> Obstacle | None:
         if ref in question.registry.invalid_identities:
             message = f"ServiceIdentity {ref} cannot be read; mend it"
             return Obstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
+        if ref in question.registry.terminating_identities:
+            message = f"ServiceIdentity {ref} is being deleted; remove the entry"
+            return Obstacle(state, "PeerTerminating", message)
         if ref not in question.registry.identities:
             message = f"ServiceIdentity {ref} does not exist; create it or remove the entry"
             return Obstacle(state, "PeerMissing", message)
@@ -122,6 +126,15 @@ def domains_federate(question: Question) -> Obstacle | None:
         if all(reference.name != theirs for reference in here.spec.federates_with):
             message = f"TrustDomain {mine} does not name {theirs} under federatesWith"
             return Obstacle(EdgeState.REFUSED, "NotFederated", message)
+    return _roots_confined(question.registry, first, second)
+
+
+def _roots_confined(registry: Registry, first: TrustDomain, second: TrustDomain) -> Obstacle | None:
+    """Both roots are confined, for each side's workloads must trust the other's."""
+    for here, there in ((first, second), (second, first)):
+        if there.metadata.name in registry.unconfined_domains:
+            message = unconfined_message(there, f"by TrustDomain {here.metadata.name}")
+            return Obstacle(EdgeState.REFUSED, UNCONFINED, message)
     return None
 
 
@@ -202,6 +215,27 @@ def nobody_shares(question: Question) -> Obstacle | None:
     return None
 
 
+CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED = "CalleeNotNarrowed", "CallerNotNarrowed"
+"""Reasons for which an edge is closed though both sides declare it."""
+
+
+def documents_narrowed(question: Question) -> Obstacle | None:
+    """Neither side's `identity.json` grants more than is declared while it cannot be written."""
+    for ref, peer, reason in (
+        (question.callee, question.caller, CALLEE_NOT_NARROWED),
+        (question.caller, question.callee, CALLER_NOT_NARROWED),
+    ):
+        inbound = reason == CALLEE_NOT_NARROWED
+        narrowing = question.registry.unapplied.get(ref)
+        if narrowing is not None and narrowing.closes(peer, inbound=inbound):
+            message = (
+                f"identity.json of ServiceIdentity {ref} still grants more than is declared and "
+                "cannot be written, so the edge is closed; see Ready of that ServiceIdentity"
+            )
+            return Obstacle(EdgeState.REFUSED, reason, message)
+    return None
+
+
 # Refusals come before suspensions: what is refused closes, whatever else is unsettled.
 CHECKS: tuple[Check, ...] = (
     peers_exist,
@@ -214,6 +248,7 @@ CHECKS: tuple[Check, ...] = (
     tokens_are_issued,
     audience_is_its_own,
     nobody_shares,
+    documents_narrowed,
 )
 
 
@@ -222,6 +257,8 @@ def judge(question: Question) -> Edge:
     for check in CHECKS:
         obstacle = check(question)
         if obstacle is not None:
+            if obstacle.state is EdgeState.SUSPENDED:  # which would keep open what is open
+                obstacle = documents_narrowed(question) or obstacle
             return Edge(
                 question.caller,
                 question.callee,
@@ -233,7 +270,25 @@ def judge(question: Question) -> Edge:
     return Edge(question.caller, question.callee, question.port, EdgeState.LIVE)
 
 
-def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
+Judge = Callable[[Question], Edge]
+
+
+def judge_or_close(question: Question) -> Edge:
+    """Return the edge with its state; `Refused` where judging it raises."""
+    try:
+        return judge(question)
+    except Exception as error:  # noqa: BLE001 - an error opens nothing, whatever it is
+        message = (
+            f"judging this edge failed with {type(error).__name__}, which is a fault of Troth; "
+            "report it with the operator's log"
+        )
+        edge = question.caller, question.callee, question.port
+        return Edge(*edge, EdgeState.REFUSED, "InternalError", message)
+
+
+def edges_of(
+    registry: Registry, ref: Ref, now: datetime, judging: Judge = judge
+) -> tuple[Edge, ...]:
     """Return every edge that touches an identity, inbound before outbound, sorted.
 
     An edge is listed when either side declares it, so that both can say which side is missing.
@@ -245,11 +300,15 @@ def edges_of(registry: Registry, ref: Ref, now: datetime) -> tuple[Edge, ...]:
         inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
     inbound |= {(route.gateway, route.port) for route in delivered_to(registry, ref)}
     questions = [Question(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
-    return (*(judge(question) for question in questions), *edges_from(registry, ref, now))
+    return (*map(judging, questions), *edges_from(registry, ref, now, judging=judging))
 
 
 def edges_from(
-    registry: Registry, ref: Ref, now: datetime, among: Callable[[Ref], bool] = lambda _: True
+    registry: Registry,
+    ref: Ref,
+    now: datetime,
+    among: Callable[[Ref], bool] = lambda _: True,
+    judging: Judge = judge,
 ) -> tuple[Edge, ...]:
     """Return every edge on which an identity calls one `among` others, whichever side declares it,
     sorted.
@@ -262,7 +321,7 @@ def edges_from(
         (route.target, route.port) for route in delivered_by(registry, ref) if among(route.target)
     }
     questions = [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
-    return tuple(judge(question) for question in questions)
+    return tuple(map(judging, questions))
 
 
 def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:

@@ -1,16 +1,18 @@
 """What is declared, indexed so that every question is a lookup and never a scan of everything."""
 
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity, Workload
+from troth.resources.service_identity import ServiceIdentity
 from troth.resources.trust_domain import TrustDomain
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.declared import Ports, accepted, called
-from troth.trust.selectors import matches, overlap
+from troth.trust.narrowing import Narrowing
+from troth.trust.selectors import matches
+from troth.trust.sharing import collide, sharing_message
 from troth.trust.webhooks import Webhooks
 
 
@@ -72,11 +74,24 @@ class Registry:
         """How often anything that is declared has changed."""
         self.domains: dict[str, TrustDomain] = {}
         self.identities: dict[Ref, ServiceIdentity] = {}
+        """Those that can be read, without those that are being deleted."""
+        self.terminating_identities: dict[Ref, ServiceIdentity] = {}
+        """Those that are being deleted and that a finalizer still holds: they have no edge and no
+        grant any more, but still claim their pods, their ServiceAccount and their audience."""
+        self.claimants: Mapping[Ref, ServiceIdentity] = ChainMap(
+            self.identities, self.terminating_identities
+        )
+        """Every identity that can be read, those that are being deleted included."""
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.invalid_domains: dict[str, str] = {}
         self.invalid_identities: dict[Ref, str] = {}
+        self.unconfined_domains: frozenset[str] = frozenset()
+        """Trust domains whose root could issue identities of others, as its certificate says."""
         self.webhooks = Webhooks()
+        self.unapplied: dict[Ref, Narrowing] = {}
+        """Narrowings of identities' documents that cannot be written: their edges are closed."""
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
+        self._claiming_in: dict[str, set[Ref]] = defaultdict(set)
         self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
         self._with_value: dict[tuple[str, str, str], set[Ref]] = defaultdict(set)
         self._with_account: dict[tuple[str, str], set[Ref]] = defaultdict(set)
@@ -113,6 +128,11 @@ class Registry:
         self.revision += 1
         self._governance.clear()
 
+    def note_unconfined(self, domains: frozenset[str]) -> None:
+        """Note which trust domains have a root that is not confined to them."""
+        self.revision += self.unconfined_domains != domains
+        self.unconfined_domains = domains
+
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Note a namespace and its labels."""
         self.revision += self.namespaces.get(name) != labels
@@ -126,12 +146,19 @@ class Registry:
         self._governance.pop(name, None)
 
     def put_identity(self, identity: ServiceIdentity) -> None:
-        """Declare or replace an identity."""
+        """Declare or replace an identity; one that is being deleted declares nothing any more."""
         self.drop_identity(identity.ref)
-        self.identities[identity.ref] = identity
-        self._in_namespace[identity.ref.namespace].add(identity.ref)
+        self._claiming_in[identity.ref.namespace].add(identity.ref)
         for index in self._workload_indexes(identity):
             index.add(identity.ref)
+        if (audience := _audience(identity)) is not None:
+            self._with_audience[audience].add(identity.ref)
+        if identity.metadata.deletion_timestamp is not None:
+            self.terminating_identities[identity.ref] = identity
+            self._forget_shared(identity)
+            return
+        self.identities[identity.ref] = identity
+        self._in_namespace[identity.ref.namespace].add(identity.ref)
         for workload in workloads(identity):
             self._restarting[workload].add(identity.ref)
         declared = self._declared[identity.ref] = Declared.by(identity)
@@ -141,9 +168,12 @@ class Registry:
             self._calling_api.add(identity.ref)
         if identity.spec.authentication.token is not None:
             self._taking_tokens.add(identity.ref)
-        if (audience := _audience(identity)) is not None:
-            self._with_audience[audience].add(identity.ref)
         self._forget_shared(identity)
+
+    def refresh_identity(self, identity: ServiceIdentity) -> None:
+        """Replace an identity of which only the status or the metadata changed."""
+        there = self.identities if identity.ref in self.identities else self.terminating_identities
+        there[identity.ref] = identity
 
     def refuse_identity(self, ref: Ref, sentence: str) -> None:
         """Note an identity that exists and cannot be understood."""
@@ -154,21 +184,37 @@ class Registry:
         """Forget an identity."""
         self.revision += 1
         self.invalid_identities.pop(ref, None)
-        before = self.identities.get(ref)
-        if before is not None:
-            self._forget_shared(before)
-            del self.identities[ref]
+        before = self.claimants.get(ref)
+        if before is None:
+            return
+        self._forget_shared(before)
+        self._claiming_in[ref.namespace].discard(ref)
+        for index in self._workload_indexes(before):
+            index.discard(ref)
+        if (audience := _audience(before)) is not None:
+            self._with_audience[audience].discard(ref)
+        self.terminating_identities.pop(ref, None)
+        if self.identities.pop(ref, None) is not None:
             self._in_namespace[ref.namespace].discard(ref)
             self._calling_api.discard(ref)
             self._taking_tokens.discard(ref)
-            if (audience := _audience(before)) is not None:
-                self._with_audience[audience].discard(ref)
-            for index in self._workload_indexes(before):
-                index.discard(ref)
             for workload in workloads(before):
                 self._restarting[workload].discard(ref)
             for named in self._declared.pop(ref).names:
                 self._naming[named].discard(ref)
+
+    def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> bool:
+        """Note which narrowing of an identity's document cannot be written, None or an empty one
+        for none; say whether that is news.
+        """
+        if (self.unapplied.get(ref) or None) == (narrowing or None):
+            return False
+        self.revision += 1
+        if narrowing:
+            self.unapplied[ref] = narrowing
+        else:
+            del self.unapplied[ref]
+        return True
 
     def put_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Declare or replace a WebhookEndpoint."""
@@ -188,8 +234,12 @@ class Registry:
     # What follows
 
     def identities_in(self, namespace: str) -> frozenset[Ref]:
-        """Return the identities of a namespace."""
+        """Return the identities of a namespace, without those that are being deleted."""
         return frozenset(self._in_namespace.get(namespace, ()))
+
+    def claimants_in(self, namespace: str) -> frozenset[Ref]:
+        """Return the identities of a namespace, those that are being deleted included."""
+        return frozenset(self._claiming_in.get(namespace, ()))
 
     def declared(self, ref: Ref) -> Declared:
         """Return what an identity declares of its peers; nothing, where there is none."""
@@ -234,18 +284,22 @@ class Registry:
         )
 
     def colliding(self, identity: ServiceIdentity) -> frozenset[Ref]:
-        """Return the other identities of its namespace that could carry its pods or account."""
+        """Return the other identities of its namespace that could carry its pods or account.
+
+        One that is being deleted counts until it is gone: its pods may still run with its
+        certificate, and a deletion alone opens nothing.
+        """
         return frozenset(
             other
             for other in self._may_collide(identity)
             if other != identity.ref
-            and _collide(identity.spec.workload, self.identities[other].spec.workload)
+            and collide(identity.spec.workload, self.claimants[other].spec.workload)
         )
 
     def _may_collide(self, identity: ServiceIdentity) -> set[Ref]:
         """Return few candidates: those that ask no other value of a label this one asks for."""
         workload, namespace = identity.spec.workload, identity.ref.namespace
-        everyone = self._in_namespace[namespace]
+        everyone = self._claiming_in[namespace]
         candidates = everyone
         for key, value in workload.pod_selector.match_labels.items():
             same = self._with_value[namespace, key, value]
@@ -318,7 +372,16 @@ class Registry:
                 f"no TrustDomain selects namespace {namespace}; label the namespace as a "
                 "namespaceSelector asks",
             )
-        return Governance(claims[0], "Governed", "", claims=claims)
+        domain = claims[0]
+        if domain.metadata.deletion_timestamp is not None:
+            return Governance(
+                None,
+                "TrustDomainTerminating",
+                f"TrustDomain {domain.metadata.name} is being deleted and governs namespace "
+                f"{namespace} no more; label the namespace for another TrustDomain",
+                claims=claims,
+            )
+        return Governance(domain, "Governed", "", claims=claims)
 
     def shared_identity(self, ref: Ref) -> SharedIdentity | None:
         """Return the first identity of the namespace that this one collides with."""
@@ -331,18 +394,7 @@ class Registry:
         other = min(self.colliding(identity), default=None)
         if other is None:
             return None
-        account = identity.spec.workload.service_account_name
-        if account == self.identities[other].spec.workload.service_account_name:
-            return SharedIdentity(
-                other,
-                f"ServiceIdentity {other} uses the ServiceAccount {account} too; give each "
-                "workload its own",
-            )
-        return SharedIdentity(
-            other,
-            f"ServiceIdentity {other} can select the same pods; give both podSelectors a common "
-            "label, such as app, with different values",
-        )
+        return SharedIdentity(other, sharing_message(identity, self.claimants[other]))
 
     def _forget_shared(self, identity: ServiceIdentity) -> None:
         """Forget what an identity that comes or goes may change: who collides is mutual."""
@@ -353,12 +405,6 @@ class Registry:
 def _audience(identity: ServiceIdentity) -> str | None:
     token = identity.spec.authentication.token
     return token.audience if token else None
-
-
-def _collide(first: Workload, second: Workload) -> bool:
-    return first.service_account_name == second.service_account_name or overlap(
-        first.pod_selector, second.pod_selector
-    )
 
 
 def _listed(items: Iterable[str]) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from troth.resources.selectors import LabelSelector, Operator
 
 
@@ -70,6 +72,20 @@ def overlap(first: LabelSelector, second: LabelSelector) -> bool:
                 case Operator.DOES_NOT_EXIST:
                     demand.must_not_exist = True
     return all(demand.satisfiable() for demand in demands.values())
+
+
+def conjunction(first: LabelSelector, second: LabelSelector) -> LabelSelector | None:
+    """Return the selector of what both select; None if that is nothing, or too long to be one."""
+    if not overlap(first, second):
+        return None
+    more = tuple(each for each in second.match_expressions if each not in first.match_expressions)
+    try:
+        return LabelSelector(
+            match_labels={**first.match_labels, **second.match_labels},
+            match_expressions=(*first.match_expressions, *more),
+        )
+    except ValidationError:
+        return None
 
 
 def subsumed(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

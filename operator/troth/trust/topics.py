@@ -53,6 +53,9 @@ def identity_exists(question: Question) -> Obstacle | None:
     identity, registry = question.identity, question.registry
     if identity in registry.identities or identity in registry.invalid_identities:
         return None
+    if identity in registry.terminating_identities:
+        message = f"ServiceIdentity {identity} is being deleted; remove the entry"
+        return Obstacle(GrantState.AWAITING_IDENTITY, "IdentityTerminating", message)
     message = f"ServiceIdentity {identity} does not exist; create it or remove the entry"
     return Obstacle(GrantState.AWAITING_IDENTITY, "IdentityMissing", message)
 

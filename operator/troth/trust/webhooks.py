@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.webhook_endpoint import WebhookEndpoint
 
@@ -34,6 +35,8 @@ class Webhooks:
 
     def __init__(self) -> None:
         self.endpoints: dict[Ref, WebhookEndpoint] = {}
+        self.terminating: dict[Ref, WebhookEndpoint] = {}
+        """Those that are being deleted: they ask for nothing any more."""
         self.invalid: dict[Ref, str] = {}
         self._routes: dict[Ref, Route] = {}
         self._through: dict[Ref, set[Route]] = defaultdict(set)
@@ -42,8 +45,11 @@ class Webhooks:
         self._on: dict[tuple[Ref, Ref, str], set[Route]] = defaultdict(set)
 
     def put(self, endpoint: WebhookEndpoint) -> None:
-        """Declare or replace an endpoint."""
+        """Declare or replace an endpoint; one that is being deleted asks for nothing any more."""
         self.drop(endpoint.ref)
+        if is_terminating(endpoint):
+            self.terminating[endpoint.ref] = endpoint
+            return
         self.endpoints[endpoint.ref] = endpoint
         route = route_of(endpoint)
         if route is not None:
@@ -60,10 +66,16 @@ class Webhooks:
         """Forget an endpoint."""
         self.invalid.pop(ref, None)
         self.endpoints.pop(ref, None)
+        self.terminating.pop(ref, None)
         route = self._routes.pop(ref, None)
         if route is not None:
             for index in self._indexes(route):
                 index.discard(route)
+
+    def refresh(self, endpoint: WebhookEndpoint) -> None:
+        """Replace an endpoint of which only the status or the metadata changed."""
+        there = self.endpoints if endpoint.ref in self.endpoints else self.terminating
+        there[endpoint.ref] = endpoint
 
     def _indexes(self, route: Route) -> tuple[set[Route], ...]:
         gateway, target = route.gateway, route.target

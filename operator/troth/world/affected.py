@@ -40,10 +40,8 @@ def _federating(registry: Registry, domain: TrustDomain) -> list[TrustDomain]:
 
 def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
     """Return the identities in namespaces, and their peers."""
-    inside = {ref for namespace in namespaces for ref in registry.identities_in(namespace)}
-    inside |= {
-        other for ref in inside for other in registry.same_audience(registry.identities[ref])
-    }
+    inside = {ref for namespace in namespaces for ref in registry.claimants_in(namespace)}
+    inside |= {other for ref in inside for other in registry.same_audience(registry.claimants[ref])}
     outside = {peer for ref in inside for peer in registry.neighbours(ref)}
     for namespace in namespaces:
         outside |= registry.webhooks.gateways_for(namespace) & registry.identities.keys()

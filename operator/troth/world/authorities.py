@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 
+from troth.pki.authorities import Authority
 from troth.resources.references import Ref
 from troth.resources.trust_domain import TrustDomain
 from troth.world import observe
-from troth.world.facts import AuthoritySecret, Fault, KnownAuthority, Manifest
+from troth.world.facts import AuthoritySecret, Fault, KnownAuthority
+
+
+def is_confined(authority: Authority, domain: TrustDomain) -> bool:
+    """Say whether a CA of a trust domain can vouch for no other: by its own name constraints."""
+    return authority.constrained_to == domain.spec.domain
 
 
 @dataclass(slots=True)
@@ -17,13 +23,12 @@ class Authorities:
     """By name."""
     _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
 
-    def take(self, name: str, manifest: Manifest | None, uptime: float) -> None:
+    def take(self, name: str, now: AuthoritySecret | None, uptime: float) -> None:
         """Take in a Secret as it is now."""
         known = self.secrets.pop(name, None)
         self._judged.clear()
-        if manifest is None:
+        if now is None:
             return
-        now = observe.authority_secret(manifest)
         active = known and known.certificates == now.certificates
         prepared = known and known.prepared == now.prepared
         self.secrets[name] = replace(
@@ -56,6 +61,16 @@ class Authorities:
         message = f"create the Secret {given_ref} with tls.crt, tls.key and, for its root, ca.crt"
         fault = given.fault if given else Fault("SecretMissing", message)
         return replace(known, authority=None, fault=fault, prepared=None, retiring=None)
+
+    def is_unconfined(self, domain: TrustDomain) -> bool:
+        """Say whether a trust domain's root could vouch for another trust domain; of one that is
+        not made yet, whether it is declared to be so.
+        """
+        known = self.of(domain)
+        if known is not None and known.authority is not None:
+            return not is_confined(known.authority, domain)
+        made = domain.spec.authority.self_managed
+        return made is not None and not made.confined
 
     def given_to(self, domain: TrustDomain) -> KnownAuthority | None:
         """Return the CA that is given to a trust domain, if there is one."""

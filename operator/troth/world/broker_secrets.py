@@ -19,7 +19,8 @@ from troth.resources.scalars import format_time, parse_moment
 from troth.trust.grants import Slot
 from troth.world.broker_facts import CredentialSecret, Held
 from troth.world.facts import Manifest
-from troth.world.observe import ROOTS, decoded, fact_of
+from troth.world.observe import ROOTS, fact_of
+from troth.world.secret_data import SecretData
 
 TYPE = "troth.dev/broker-credential"
 """The `type` of a Secret with a credential at a broker."""
@@ -101,11 +102,12 @@ def digest(data: Mapping[str, bytes]) -> str:
 
 def credential_secret(secret: Manifest) -> CredentialSecret:
     """Return the facts of a Secret with a credential at a broker."""
-    data = decoded(secret)
+    read = SecretData(secret)
     try:
-        state = read_state(data.get(STATE, b""))
+        state = None if read.has_too_many else read_state(read.value(STATE, LONGEST))
     except ValueError:
         state = None
+    data = dict(read.items()) if state is not None else {}
     annotations = secret["metadata"].get("annotations") or {}
     intact = state is not None and annotations.get(DIGEST) == digest(data)
     return CredentialSecret(

@@ -25,11 +25,19 @@ OWNER_NAME = "troth.dev/owner-name"
 KEYSTORE_DIGEST = "troth.dev/keystore-digest"
 REPLACED_AT = "troth.dev/replaced-at"
 RESTARTED_WITH = "troth.dev/restarted-with"
+LIVE_PEERS = "troth.dev/live-peers"
+"""On a NetworkPolicy: the peers and ports that live edges and grants opened."""
 FIELD_MANAGER = "troth"
 SECRET_SUFFIX, POLICY_SUFFIX = "-identity", "-troth"
 """What the names of an identity's children add to its own."""
+DENY_SUFFIX = "-troth-deny"
+"""What the name of an identity's second NetworkPolicy adds, which only denies."""
 BROKER_POLICY_SUFFIX = "-troth-broker"
 """What the name of a broker's NetworkPolicy adds to its own: no identity's has this ending."""
+
+UNREADABLE = "troth.dev/unreadable"
+"""A member that Troth's client adds to an object that it cannot read whole: a sentence that says
+why. The API server stores no member of this name, so that nobody can write one."""
 
 Manifest = dict[str, Any]
 
@@ -205,6 +213,8 @@ class Content(Fact):
     text: bytes
     """`canonical`, in which ten thousand policies take a tenth of the room that they take open."""
     since: float = 0.0
+    live_peers: str = ""
+    """The annotation `LIVE_PEERS` of a NetworkPolicy, as it stands there."""
 
     @property
     def content(self) -> Mapping[str, Any]:

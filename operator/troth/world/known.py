@@ -42,6 +42,8 @@ class Known:
     """What identities may have restarted."""
     unreadable: dict[Key, Unreadable] = field(default_factory=dict)
     """Resources whose spec cannot be understood."""
+    quarantined: dict[tuple[str, Ref], str] = field(default_factory=dict)
+    """Objects of any kind that cannot be read, and why; see `quarantine`."""
     terminating: set[str] = field(default_factory=set)
     """Namespaces that are being deleted: nothing can be created there."""
     authorities: Authorities = field(init=False)
@@ -63,6 +65,8 @@ class Known:
     """Objects of a wanted name that Troth does not own, and when that was last seen."""
     refused: dict[tuple[str, Ref], str] = field(default_factory=dict)
     """Children whose last write was refused, and why."""
+    passing: set[tuple[str, Ref]] = field(default_factory=set)
+    """Refusals that say something of the API server, and may be over in a moment."""
     uptime: float = 0.0
     """Seconds on the process's monotonic clock, told before every observation and every plan."""
     set_forward: timedelta = timedelta(0)

@@ -7,7 +7,6 @@ it could have others' rules removed.
 import base64
 import binascii
 import gzip
-import json
 import zlib
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -15,6 +14,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from troth.resources.bounded_json import read_json
 from troth.resources.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time, parse_moment
@@ -130,7 +130,7 @@ def unpacked(data: bytes) -> Ledger:
         raise ValueError("no compressed ledger") from None
     if not inflater.eof:
         raise ValueError("cut off, or too long")
-    document = json.loads(text)
+    document = read_json(text, LONGEST)
     rules = {_rule(row[:-1]): row[-1] is True for row in document["rules"]}
     return Ledger(
         frozenset(rules),

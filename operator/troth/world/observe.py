@@ -1,7 +1,5 @@
 """From raw objects of the API server to facts. Private keys are looked at here and dropped."""
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,12 +10,12 @@ from pydantic_core import PydanticCustomError
 from troth.pki.authorities import Authority, load_authority
 from troth.pki.certificates import Leaf, parse_leaf
 from troth.pki.errors import PKIError
-from troth.pki.keys import load_private_key, same_key
-from troth.pki.pem import read_certificates
+from troth.pki.pem import LONGEST_CHAIN
 from troth.resources.references import Ref
 from troth.resources.scalars import parse_moment
 from troth.world.facts import (
     KEYSTORE_DIGEST,
+    LIVE_PEERS,
     REPLACED_AT,
     AuthoritySecret,
     Content,
@@ -31,12 +29,14 @@ from troth.world.facts import (
     TokensSecret,
     canonical,
 )
+from troth.world.secret_data import SecretData
 from troth.world.signing_keys import ISSUERS, signing_keys
 
 LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
 KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
 WEBHOOK_KEYS = "webhook-jwks.json"
 PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)
+_DIGESTED = (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
 """In an authority's Secret: the CA to come with its key, and the certificates of the one before."""
@@ -51,27 +51,30 @@ AFTER_ALL = datetime.max.replace(tzinfo=UTC)
 
 
 def decoded(secret: Manifest) -> dict[str, bytes]:
-    """Return a Secret's data as bytes; a value that is not base64 is left out."""
-    data = {}
-    for key, value in (secret.get("data") or {}).items():
-        try:
-            data[key] = base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            continue
-    return data
+    """Return all of a Secret's data as bytes; a value that is not base64 is left out.
+
+    Only for a Secret whose entries are few: see `SecretData`.
+    """
+    return dict(SecretData(secret).items())
 
 
-def identity_secret(secret: Manifest) -> IdentitySecret:
-    """Return the facts of an identity's Secret."""
-    data = decoded(secret)
+def identity_secret(secret: Manifest, data: SecretData | None = None) -> IdentitySecret:
+    """Return the facts of an identity's Secret, whose data may be open already."""
+    data = data or SecretData(secret)
     leaf, fault = _leaf(data)
     annotations = secret["metadata"].get("annotations") or {}
+    public = {key: data.get(key) for key in PUBLIC}
+    made_for = annotations.get(KEYSTORE_DIGEST)
     return IdentitySecret(
         **fact_of(secret),
         leaf=leaf,
         fault=fault,
-        public={key: data[key].decode("utf-8", "replace") for key in PUBLIC if key in data},
-        keystore_intact=annotations.get(KEYSTORE_DIGEST) == keystore_digest(data),
+        public={
+            key: value.decode("utf-8", "replace")
+            for key, value in public.items()
+            if value is not None
+        },
+        keystore_intact=made_for is not None and made_for == keystore_digest(_keystores(data)),
         replaced_at=_replaced_at(annotations.get(REPLACED_AT)),
     )
 
@@ -86,53 +89,44 @@ def _replaced_at(text: str | None) -> datetime | None:
         return AFTER_ALL
 
 
+def _keystores(data: SecretData) -> Mapping[str, bytes]:
+    return {name: data.value(name) for name in _DIGESTED}
+
+
 def keystore_digest(data: Mapping[str, bytes]) -> str:
     """Return the SHA-256 over a Secret's keystores and what they were made for.
 
     Compared instead of opening them: how long that takes is up to whoever wrote the file.
     """
     digest = hashlib.sha256()
-    for key in (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS):
+    for key in _DIGESTED:
         digest.update(hashlib.sha256(data.get(key, b"")).digest())
     return digest.hexdigest()
 
 
-def _leaf(data: dict[str, bytes]) -> tuple[Leaf | None, Fault | None]:
+def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
     """Return the leaf, if its certificate and its key are there and belong together."""
     try:
-        leaf = parse_leaf(data.get(LEAF, b""))
+        leaf = parse_leaf(data.value(LEAF, LONGEST_CHAIN))
     except PKIError as error:
         return None, Fault(error.reason, str(error))
-    return leaf, key_fault(data[LEAF], data.get(KEY, b""))
+    return leaf, data.key_fault(LEAF, KEY)
 
 
-def key_fault(certificates: bytes, key: bytes) -> Fault | None:
-    """Say what is wrong with the private key of the first of these certificates."""
-    try:
-        first = read_certificates(certificates, LEAF, comments=True)[0]
-        if same_key(first, load_private_key(key)):
-            return None
-    except PKIError as error:
-        return Fault(error.reason, str(error))
-    return Fault("PrivateKeyMismatch", f"{KEY} is not the key of the first certificate in {LEAF}")
-
-
-def authority_secret(secret: Manifest) -> AuthoritySecret:
-    """Return the facts of a CA's Secret."""
-    data = decoded(secret)
-    certificates = data.get(LEAF, b"")
+def authority_secret(secret: Manifest, data: SecretData | None = None) -> AuthoritySecret:
+    """Return the facts of a CA's Secret, whose data may be open already."""
+    data = data or SecretData(secret)
+    prepared = data.value(NEXT_LEAF, LONGEST_CHAIN)
     return AuthoritySecret(
         **fact_of(secret),
-        certificates=certificates,
-        roots=data.get(ROOTS),
-        key_fault=key_fault(certificates, data.get(KEY, b"")),
-        prepared=data.get(NEXT_LEAF, b""),
-        prepared_roots=data.get(NEXT_ROOTS),
-        prepared_fault=key_fault(data[NEXT_LEAF], data.get(NEXT_KEY, b""))
-        if NEXT_LEAF in data
-        else None,
-        retiring=data.get(RETIRING, b""),
-        retiring_roots=data.get(RETIRING_ROOTS),
+        certificates=data.value(LEAF, LONGEST_CHAIN),
+        roots=data.get(ROOTS, LONGEST_CHAIN),
+        key_fault=data.key_fault(LEAF, KEY),
+        prepared=prepared,
+        prepared_roots=data.get(NEXT_ROOTS, LONGEST_CHAIN),
+        prepared_fault=data.key_fault(NEXT_LEAF, NEXT_KEY) if prepared else None,
+        retiring=data.value(RETIRING, LONGEST_CHAIN),
+        retiring_roots=data.get(RETIRING_ROOTS, LONGEST_CHAIN),
     )
 
 
@@ -167,22 +161,27 @@ def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Author
 
 def tokens_secret(secret: Manifest) -> TokensSecret:
     """Return the facts of an issuer's Secret."""
-    data = decoded(secret)
+    data = SecretData(secret)
     common = fact_of(secret)
     replaced = _replaced_at((secret["metadata"].get("annotations") or {}).get(REPLACED_AT))
     return TokensSecret(
         **common,
         **signing_keys(data, ISSUERS, common["ref"]),
-        view=data.get(VIEW, b""),
-        bundle=data.get(BUNDLE, b""),
+        view=data.value(VIEW),
+        bundle=data.value(BUNDLE),
         replaced_at=replaced if replaced != AFTER_ALL else None,
-        narrowed=data.get(VIEW_STATE) == NARROWED,
+        narrowed=data.value(VIEW_STATE, len(NARROWED)) == NARROWED,
     )
 
 
 def network_policy(policy: Manifest) -> Content:
     """Return the facts of a NetworkPolicy."""
-    return Content(**fact_of(policy), text=canonical(policy.get("spec") or {}))
+    annotations = policy["metadata"].get("annotations") or {}
+    return Content(
+        **fact_of(policy),
+        text=canonical(policy.get("spec") or {}),
+        live_peers=annotations.get(LIVE_PEERS, ""),
+    )
 
 
 def config_map(manifest: Manifest) -> Content:

@@ -5,6 +5,7 @@ from troth.trust.messaging import Messaging
 from troth.trust.registry import Registry
 from troth.world.facts import (
     BROKER_POLICY_SUFFIX,
+    DENY_SUFFIX,
     OWNER_KIND,
     OWNER_NAME,
     POLICY_SUFFIX,
@@ -21,9 +22,9 @@ def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
         return {broker_key(broker)}
     return {
         identity_key(owner)
-        for suffix in (SECRET_SUFFIX, POLICY_SUFFIX)
+        for suffix in (SECRET_SUFFIX, POLICY_SUFFIX, DENY_SUFFIX)
         if (owner := Ref(ref.namespace, ref.name.removesuffix(suffix))) != ref
-        and owner in registry.identities
+        and owner in registry.claimants
     }
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 from troth.resources.credential_rotation import CredentialRotation, TargetKind
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.world.keys import Key, Keys
 
@@ -26,9 +27,11 @@ class Rotations:
         self._by_target: dict[Key, set[Ref]] = defaultdict(set)
 
     def put(self, rotation: CredentialRotation) -> None:
-        """Declare or replace a rotation."""
+        """Declare or replace a rotation; one that is being deleted asks for nothing any more."""
         self.drop(rotation.ref)
         self.by_ref[rotation.ref] = rotation
+        if is_terminating(rotation):
+            return
         self._by_target[target_key(rotation)].add(rotation.ref)
 
     def drop(self, ref: Ref) -> None:

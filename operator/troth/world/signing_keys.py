@@ -1,7 +1,6 @@
 """From a Secret to the public halves of the keys in it that sign tokens."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,14 @@ from pydantic_core import PydanticCustomError
 from troth.pki.errors import PKIError
 from troth.pki.jwk import load_public_jwk, public_jwk
 from troth.pki.keys import load_private_key
+from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.resources.references import Ref
 from troth.resources.scalars import parse_moment
 from troth.world.facts import Fault, TokenKey
+from troth.world.secret_data import SecretData
+
+_LONGEST = 1024
+"""Maximum size of a public key as a JWK, and of a time, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ ISSUERS = Slots("current.key", "current.made", "next.key", "next.made", "retirin
 GATEWAYS = Slots("key.pem", "key.made", "next.pem", "next.made", "retiring.jwk")
 
 
-def signing_keys(data: Mapping[str, bytes], slots: Slots, ref: Ref) -> dict[str, Any]:
+def signing_keys(data: SecretData, slots: Slots, ref: Ref) -> dict[str, Any]:
     """Return the members of the `SigningSecret` that a Secret's data is."""
     active = _token_key(data, slots.active, slots.made)
     prepared = _token_key(data, slots.prepared, slots.prepared_made)
@@ -55,14 +59,14 @@ def signing_keys(data: Mapping[str, bytes], slots: Slots, ref: Ref) -> dict[str,
     }
 
 
-def _token_key(data: Mapping[str, bytes], name: str, made: str) -> TokenKey | None:
+def _token_key(data: SecretData, name: str, made: str) -> TokenKey | None:
     """Return the public half of a key that signs tokens, if there is one that can."""
     if name not in data:
         return None
     try:
-        key = load_private_key(data[name]).public_key()
+        key = load_private_key(data.value(name, LONGEST_KEY)).public_key()
         return (
-            _as_token_key(key, data.get(made, b""))
+            _as_token_key(key, data.value(made, _LONGEST))
             if isinstance(key, EllipticCurvePublicKey)
             else None
         )
@@ -70,9 +74,9 @@ def _token_key(data: Mapping[str, bytes], name: str, made: str) -> TokenKey | No
         return None
 
 
-def _retiring(data: Mapping[str, bytes], name: str) -> TokenKey | None:
+def _retiring(data: SecretData, name: str) -> TokenKey | None:
     try:
-        document = json.loads(data.get(name, b""))
+        document = json.loads(data.value(name, _LONGEST))
         return _as_token_key(load_public_jwk(document)) if isinstance(document, dict) else None
     except (ValueError, RecursionError):  # a PKIError is a ValueError
         return None

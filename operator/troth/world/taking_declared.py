@@ -2,13 +2,14 @@
 
 from troth.resources.credential_rotation import CredentialRotation
 from troth.resources.message_broker import MessageBroker
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.topic_policy import TopicPolicy
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.world.facts import Manifest, Unreadable
 from troth.world.keys import Keys, broker_key, policy_key, webhook_key
 from troth.world.known import Known
-from troth.world.parsing import parsed
+from troth.world.parsing import parsed, says_terminating
 from troth.world.rotations import rotation_key, target_key
 from troth.world.webhooks import take_webhook
 
@@ -42,7 +43,12 @@ def take_rotation(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
         world.rotations.put(after)
     elif manifest is not None:
         world.unreadable[key] = Unreadable(manifest, fault)
-    if before is not None and after is not None and before.spec == after.spec:
+    if (
+        before is not None
+        and after is not None
+        and before.spec == after.spec
+        and is_terminating(before) == is_terminating(after)
+    ):
         return {key}
     return {key} | {target_key(each) for each in (before, after) if each is not None}
 
@@ -52,5 +58,7 @@ def take_endpoint(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     after, fault = parsed(manifest, WebhookEndpoint)
     world.note_unreadable(webhook_key(ref), manifest, fault)
     before = world.registry.webhooks.endpoints.get(ref)
-    world.webhooks.take_endpoint(before, after)
-    return take_webhook(world.registry, ref, after, fault)
+    terminating = says_terminating(manifest)
+    world.webhooks.take_endpoint(before, None if terminating else after)
+    # one that is being deleted asks for nothing, whatever it says
+    return take_webhook(world.registry, ref, after, "" if terminating else fault)

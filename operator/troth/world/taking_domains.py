@@ -1,8 +1,10 @@
 """Taking in TrustDomains, and whom a change of one concerns."""
 
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.trust_domain import TrustDomain
 from troth.world.affected import around_domain
+from troth.world.confinement import note_confinement
 from troth.world.facts import Manifest, Unreadable
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.known import Known
@@ -23,12 +25,18 @@ def take_domain(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     else:
         registry.refuse_domain(ref.name, fault)
         world.unreadable[key] = Unreadable(manifest, fault)
-    if before is not None and after is not None and before.spec == after.spec:
+    if before is not None and after is not None and _declares_the_same(before, after):
         return {key}
+    affected |= note_confinement(world)
     affected |= world.brokers.everything()
     if after is None or was_unreadable:  # whom it would have governed cannot be told
-        affected |= {identity_key(identity) for identity in registry.identities}
+        affected |= {identity_key(identity) for identity in registry.claimants}
         affected |= {domain_key(name) for name in registry.domains}
     else:
         affected |= around_domain(world.registry, after)
     return affected | {key, view_key(ref.name)}
+
+
+def _declares_the_same(before: TrustDomain, after: TrustDomain) -> bool:
+    """Say whether two versions of a trust domain differ in nothing but status and metadata."""
+    return before.spec == after.spec and is_terminating(before) == is_terminating(after)

@@ -4,10 +4,12 @@ from troth.resources.references import Ref
 from troth.world import observe
 from troth.world.affected import around_domain, federating
 from troth.world.broker_secrets import is_credential
+from troth.world.confinement import note_confinement
 from troth.world.facts import Manifest
 from troth.world.keys import Keys, domain_key, view_key
 from troth.world.known import Known
 from troth.world.owners import wanting_credential
+from troth.world.secret_data import SecretData
 from troth.world.taking_written import take_written
 from troth.world.webhook_secrets import is_compiled, is_generated
 from troth.world.webhook_signing import is_signing
@@ -22,17 +24,20 @@ def take_secret(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     affected |= world.webhooks.take_secret(ref, manifest, world.uptime)
     others = (is_credential, is_signing, is_generated, is_compiled)
     identitys = manifest if manifest and not any(is_it(manifest) for is_it in others) else None
-    after = observe.identity_secret(identitys) if identitys else None
+    data = SecretData(manifest) if manifest else None
+    after = observe.identity_secret(identitys, data) if identitys else None
     before = world.secrets.get(ref)
     affected |= take_written(world, world.secrets, ref, after) | world.rotating()
     affected |= world.webhooks.around_told(ref, before, world.secrets.get(ref))
     if ref.namespace != world.own_namespace:
         return affected
-    world.authorities.take(ref.name, manifest, world.uptime)
+    authority = observe.authority_secret(manifest, data) if manifest and data else None
+    world.authorities.take(ref.name, authority, world.uptime)
     keys_changed = world.tokens.take(ref.name, manifest, world.uptime)
     for name, domain in world.registry.domains.items():
         if world.authorities.concern(domain, ref):
             affected |= around_domain(world.registry, domain) | {domain_key(name)}
+            affected |= note_confinement(world)
         if ref in (world.tokens.ref(domain), world.tokens.leaf_ref(domain)):
             affected |= {domain_key(name), view_key(name)}
             if keys_changed:

@@ -37,6 +37,8 @@ class TokenKeys:
                 active_since=known.active_since if known and kept else uptime,
                 prepared_since=known.prepared_since if known and coming else uptime,
             )
+        else:
+            self.view_written.pop(name, None)
         return _published(known) != _published(self.secrets.get(name))
 
     def ref(self, domain: TrustDomain) -> Ref:

@@ -6,20 +6,26 @@ from datetime import datetime
 
 from troth.resources.references import Ref
 from troth.resources.webhook_schemes import SchemeName
+from troth.webhooks.schemes.scheme import LONGEST_KEY
 from troth.world.facts import Fact
+
+TOO_LARGE = f"it is larger than {LONGEST_KEY} bytes"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
     """One key of a sender: its id, what tells it from another, and which schemes can use it.
 
-    `made_at` is when Troth made it, None of one that somebody else has put there.
+    `made_at` is when Troth made it, None of one that somebody else has put there. `flaw` says why
+    it is of no use: it is too large, or a PEM that the scheme HTTPSignatures cannot use. A key that
+    is too large has no fingerprint.
     """
 
     id: str
     fingerprint: str
     usable_for: frozenset[SchemeName]
     made_at: datetime | None = None
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +33,13 @@ class KeysSecret(Fact):
     """A Secret with the keys of a sender, in the order of their ids.
 
     `since` is since when, in seconds of this process's uptime, its newest key is known to be there.
+    `unread` is the number of its entries where these are too many to be read; it has no `keys`
+    then.
     """
 
     keys: tuple[KnownKey, ...]
     since: float = 0.0
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ It is read as strictly as is needed to know what a target knows: what makes no s
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from typing import Any
 
+from troth.resources.bounded_json import read_json
 from troth.resources.references import Ref
 
 _CACHED = 256
@@ -48,8 +48,8 @@ def listed_in(document: Mapping[str, Any]) -> Iterator[Listed]:
 def deliveries_in(text: str) -> frozenset[Listed]:
     """Return what the text of an `identity.json` lists, nothing where it cannot be read."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(text)
+    except ValueError:
         return frozenset()
     return frozenset(listed_in(document)) if isinstance(document, dict) else frozenset()
 
@@ -58,8 +58,8 @@ def deliveries_in(text: str) -> frozenset[Listed]:
 def key_ids_in(key_set: str) -> frozenset[str]:
     """Return the IDs in a JWKS, none where it cannot be read."""
     try:
-        return frozenset(each["kid"] for each in json.loads(key_set)["keys"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return frozenset(each["kid"] for each in read_json(key_set)["keys"])
+    except (ValueError, KeyError, TypeError):
         return frozenset()
 
 

@@ -17,11 +17,14 @@ from pydantic_core import PydanticCustomError
 from troth.pki import strict_json
 from troth.resources.references import Ref
 from troth.resources.scalars import format_time, parse_moment
-from troth.webhooks.schemes.choosing import usable_for
+from troth.resources.webhook_schemes import SchemeName
+from troth.webhooks.schemes.choosing import flaw_of, usable_for
+from troth.webhooks.schemes.scheme import LONGEST_KEY
 from troth.world.broker_secrets import digest
 from troth.world.facts import MANAGED_BY, Manifest
-from troth.world.observe import decoded, fact_of
-from troth.world.webhook_facts import CompiledSecret, KeysSecret, KnownKey
+from troth.world.observe import fact_of
+from troth.world.secret_data import SecretData
+from troth.world.webhook_facts import TOO_LARGE, CompiledSecret, KeysSecret, KnownKey
 
 GIVEN_LABEL = "troth.dev/webhook-keys"
 """With any value it gives a person's Secret to Troth."""
@@ -88,13 +91,24 @@ def fingerprint(uid: str, text: bytes) -> str:
 
 def keys_secret(secret: Manifest) -> KeysSecret:
     """Return the facts of a Secret with the keys of a sender."""
-    fact = fact_of(secret)
+    fact, data = fact_of(secret), SecretData(secret)
+    if data.has_too_many:
+        return KeysSecret(**fact, keys=(), unread=len(data))
     made = _read(secret, MADE)
     keys = [
-        KnownKey(key, fingerprint(fact["uid"], text), usable_for(text), _moment(made.get(key)))
-        for key, text in decoded(secret).items()
+        _known_key(key, text, fact["uid"], _moment(made.get(key)))
+        for key in data
+        if (text := data.get(key, LONGEST_KEY)) is not None
     ]
     return KeysSecret(**fact, keys=tuple(sorted(keys, key=lambda key: in_order(key.id))))
+
+
+def _known_key(key_id: str, text: bytes, uid: str, made_at: datetime | None) -> KnownKey:
+    if len(text) > LONGEST_KEY:
+        return KnownKey(key_id, "", frozenset(), made_at, flaw=TOO_LARGE)
+    schemes = usable_for(text)
+    flaw = "" if SchemeName.HTTP_SIGNATURES in schemes else flaw_of(text)
+    return KnownKey(key_id, fingerprint(uid, text), schemes, made_at, flaw=flaw)
 
 
 def in_order(key_id: str) -> tuple[int, str]:
@@ -104,18 +118,18 @@ def in_order(key_id: str) -> tuple[int, str]:
 
 def compiled_secret(secret: Manifest) -> CompiledSecret:
     """Return the facts of a compiled endpoint."""
-    data, endpoint = decoded(secret), endpoint_of(Ref.of(secret))
+    read, endpoint = SecretData(secret), endpoint_of(Ref.of(secret))
     assert endpoint is not None
     annotations = secret["metadata"].get("annotations") or {}
+    data = {} if read.has_too_many else dict(read.items())
     return CompiledSecret(
         **fact_of(secret),
         endpoint=endpoint,
         document=data.get(DOCUMENT, b"").decode("utf-8", "replace"),
         keys=_read(secret, COMPILED_WITH),
         # what is not base64 is there as well
-        names=frozenset(secret.get("data") or {}),
-        intact=annotations.get(COMPILED_DIGEST) == digest(data)
-        and len(data) == len(secret.get("data") or {}),
+        names=frozenset(read),
+        intact=annotations.get(COMPILED_DIGEST) == digest(data) and len(data) == len(read),
         listed=annotations.get(LISTED, ""),
     )
 

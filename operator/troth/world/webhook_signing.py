@@ -7,7 +7,8 @@ from troth.resources.references import Ref
 from troth.trust.registry import Registry
 from troth.world.facts import SECRET_SUFFIX, Manifest, SigningSecret
 from troth.world.keys import Keys, identity_key, webhook_key
-from troth.world.observe import decoded, fact_of
+from troth.world.observe import fact_of
+from troth.world.secret_data import SecretData
 from troth.world.signing_keys import GATEWAYS, signing_keys
 
 TYPE = "troth.dev/webhook-signing"
@@ -75,7 +76,7 @@ class WebhookSigning:
 
 def _read(secret: Manifest) -> SigningSecret:
     common = fact_of(secret)
-    return SigningSecret(**common, **signing_keys(decoded(secret), GATEWAYS, common["ref"]))
+    return SigningSecret(**common, **signing_keys(SecretData(secret), GATEWAYS, common["ref"]))
 
 
 def _dated(now: SigningSecret, known: SigningSecret | None, uptime: float) -> SigningSecret:

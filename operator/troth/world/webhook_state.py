@@ -55,7 +55,8 @@ class WebhookState:
         webhooks = self._registry.webhooks
         left = (each.endpoint for each in self.compiled.values())
         made = filter(None, map(owner_of_generated, self.generated))
-        known = {*webhooks.endpoints, *webhooks.invalid, *left, *made}
+        declared = {*webhooks.endpoints, *webhooks.terminating, *webhooks.invalid}
+        known = {*declared, *left, *made}
         return {webhook_key(ref) for ref in known}
 
     # What is fed
@@ -200,4 +201,4 @@ def _told(secret: IdentitySecret | None) -> object:
 def _same(before: KeysSecret | None, after: KeysSecret | None) -> bool:
     if before is None or after is None:
         return before is after
-    return (before.uid, before.keys) == (after.uid, after.keys)
+    return (before.uid, before.keys, before.unread) == (after.uid, after.keys, after.unread)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.resources.webhook_endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
@@ -15,10 +16,11 @@ def take_webhook(registry: Registry, ref: Ref, after: WebhookEndpoint | None, fa
     accepted there must be looked at again when it comes and when it goes.
     """
     webhooks = registry.webhooks
-    before, route = webhooks.endpoints.get(ref), webhooks.route(ref)
+    before = webhooks.endpoints.get(ref) or webhooks.terminating.get(ref)
+    route = webhooks.route(ref)
     unread = ref in webhooks.invalid
-    if after is not None and before is not None and before.spec == after.spec:
-        webhooks.endpoints[ref] = after
+    if after is not None and before is not None and _declares_the_same(before, after):
+        webhooks.refresh(after)
         return {webhook_key(ref)}
     if after is not None:
         registry.put_webhook(after)
@@ -35,6 +37,11 @@ def take_webhook(registry: Registry, ref: Ref, after: WebhookEndpoint | None, fa
     return {webhook_key(ref)} | {
         identity_key(each) for each in concerned if each in registry.identities
     }
+
+
+def _declares_the_same(before: WebhookEndpoint, after: WebhookEndpoint) -> bool:
+    """Say whether two versions of an endpoint differ in nothing but status and metadata."""
+    return before.spec == after.spec and is_terminating(before) == is_terminating(after)
 
 
 def gateways_of(registry: Registry, target: Ref) -> Keys:

@@ -6,14 +6,20 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
 
+from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
+from troth.trust.narrowing import Narrowing
 from troth.world.affected import views_of
-from troth.world.facts import Manifest
-from troth.world.keys import Keys, policy_key
+from troth.world.facts import UNREADABLE, Manifest
+from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.known import Known
 from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
+from troth.world.origin import origin
+from troth.world.quarantine import quarantined, withdraw
+from troth.world.rotations import rotation_key
 from troth.world.taking_declared import take_broker, take_endpoint, take_rotation, take_topic_policy
 from troth.world.taking_domains import take_domain
 from troth.world.taking_identities import take_identity
@@ -29,9 +35,13 @@ from troth.world.taking_objects import (
     take_workload,
 )
 from troth.world.taking_secrets import take_given, take_secret
+from troth.world.versions import Scope, Version, Versions
 from troth.world.workloads import BUDGET, KINDS
 
 Take = Callable[[Known, Ref, Manifest | None], Keys]
+
+WITHDRAWALS = 2
+"""How often a declaration is withdrawn whose handler fails: the first may end in the middle."""
 
 TAKES: dict[str, Take] = {
     "TrustDomain": take_domain,
@@ -53,62 +63,207 @@ TAKES: dict[str, Take] = {
 }
 
 
+class Difference(StrEnum):
+    """How the world differs from a list of the API server.
+
+    GHOST: the world knows an object that is gone. MISSING: it does not know one that exists.
+    STALE: it knows one at another version.
+    """
+
+    GHOST = "Ghost"
+    MISSING = "Missing"
+    STALE = "Stale"
+
+
 @dataclass(slots=True)
 class World(Known):
     """Everything that planning may know."""
 
-    _versions: dict[tuple[str, Ref], int] = field(default_factory=dict)
+    _versions: Versions = field(default_factory=Versions)
+
+    # Feeding
 
     def observe(self, manifest: Manifest) -> Keys:
         """Take in an object as the API server has it; return what must be looked at again.
 
         An object that is not newer than the one known, such as the echo of a write whose answer
-        was taken in already, changes nothing.
+        was taken in already, changes nothing. Nor does one that is known to be gone since.
         """
         if not self.is_news(manifest):
             return set()
-        kind, ref = known_as(manifest, self.own_namespace), Ref.of(manifest)
-        self._versions[kind, ref] = _version(manifest)
+        kind, ref, version = self._place(manifest)
+        before = self._versions.get(kind, ref)
+        affected: Keys = set()
+        if before is not None and before.is_namesake(version.uid):
+            affected = self._taken(kind, ref, None)  # nothing known of the other holds for this one
+        self._versions.note(kind, ref, version)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
-        affected = self._taken(kind, ref, manifest)
+        affected |= self._taken(kind, ref, manifest)
         for other in others_beside(manifest, kind):
-            affected |= self.forget(other, ref, _version(manifest))
+            if self.knows(other, ref):
+                affected |= self.forget(other, ref, version.number)
         return affected
 
     def forget(self, kind: str, ref: Ref, version: int) -> Keys:
         """Take in that an object was gone at a resource version; return what to look at again.
 
-        An object that is known at a later version was made anew since, and stays.
+        An object that is known at a later version was made anew since, and stays. A tombstone
+        keeps what is told later, and is older, from bringing the object back.
         """
-        known = self._versions.get((kind, ref))
-        if known is None or known > version:
+        known = self._versions.get(kind, ref)
+        if known is not None and known.number > version:
             return set()
-        del self._versions[kind, ref]
+        self._versions.bury(kind, ref, version, self.uptime)
+        if known is None:
+            return set()
+        self._versions.drop(kind, ref)
+        if kind == "Namespace":  # with all that is in it
+            there = [place for place in self.foreign if place[1].namespace == ref.name]
+            for place in there:
+                del self.foreign[place]
         return self._taken(kind, ref, None)
 
-    def forget_written(self, kind: str, ref: Ref) -> Keys:
-        """Take in that Troth itself deleted an object."""
-        return self.forget(kind, ref, self._versions.get((kind, ref), -1))
+    def forget_written(self, kind: str, ref: Ref, uid: str) -> Keys:
+        """Take in that Troth itself deleted an object for good; a namesake made since stays.
+
+        The answer to a deletion has no resource version: the tombstone has the UID.
+        """
+        self._versions.bury_uid(uid, self.uptime)
+        known = self._versions.get(kind, ref)
+        if known is None or known.is_namesake(uid):
+            return set()
+        return self.forget(kind, ref, known.number)
+
+    def note_list(self, scope: Scope, version: int) -> None:
+        """Note that every object of a scope is known as a list at a resource version has it."""
+        self._versions.note_list(scope, version)
+
+    # Comparing
 
     def is_news(self, manifest: Manifest) -> bool:
-        """Say whether an object is newer than the one known."""
-        version = _version(manifest)
-        place = known_as(manifest, self.own_namespace), Ref.of(manifest)
-        return not version or version > self._versions.get(place, -1)
+        """Say whether an object is newer than the one known, and not known to be gone since."""
+        kind, ref, version = self._place(manifest)
+        return self._versions.is_news(kind, ref, version, others_beside(manifest, kind))
+
+    def is_unlisted(self, manifest: Manifest) -> bool:
+        """Say whether the answer to a write is late: a list since then did not have the object."""
+        return self._versions.is_unlisted(*self._place(manifest))
 
     def knows(self, kind: str, ref: Ref) -> bool:
         """Say whether there is an object, as far as is known."""
-        return (kind, ref) in self._versions
+        return self._versions.get(kind, ref) is not None
+
+    def is_leaving(self, kind: str, ref: Ref) -> bool:
+        """Say whether an object is deleted and waits for its finalizers."""
+        known = self._versions.get(kind, ref)
+        return known is not None and known.leaving
+
+    def known(self, scope: Scope) -> set[Ref]:
+        """Return every known object of a scope."""
+        return {ref for ref in self._versions.of(scope.watch_class) if scope.covers(ref)}
+
+    def difference(self, kind: str, ref: Ref, listed: Version | None, at: int) -> Difference | None:
+        """Return how an object differs from a list at a resource version, None where it does not.
+
+        What is known of a later moment than the list's says nothing of it.
+        """
+        known = self._versions.get(kind, ref)
+        if known is None:
+            dead = listed is not None and self._versions.is_dead(listed.uid)
+            gone = listed is None or dead or self._versions.gone_at(kind, ref) > at
+            return None if gone else Difference.MISSING
+        if known.number > at or known == listed:
+            return None
+        return Difference.GHOST if listed is None else Difference.STALE
+
+    def distrust(self, manifest: Manifest) -> None:
+        """Have an object be news whatever is known of it: the API server has it like that."""
+        kind, ref, version = self._place(manifest)
+        self._versions.unbury(kind, ref, version.uid)
+        known = self._versions.get(kind, ref)
+        if known is not None:
+            self._versions.note(kind, ref, known._replace(number=0))
+
+    def _place(self, manifest: Manifest) -> tuple[str, Ref, Version]:
+        kind = known_as(manifest, self.own_namespace)
+        return kind, Ref.of(manifest), Version.of(manifest)
+
+    # Beside what is observed
 
     def note_foreign(self, kind: str, ref: Ref, now: datetime) -> None:
         """Note that an object of a wanted name exists which Troth does not own."""
         self.foreign[kind, ref] = now
 
+    def everything(self) -> Keys:
+        """Return the key of every resource that is known."""
+        declared = self.registry
+        return {
+            *map(identity_key, (*declared.identities, *declared.invalid_identities)),
+            *map(domain_key, (*declared.domains, *declared.invalid_domains)),
+            *map(view_key, (*declared.domains, *declared.invalid_domains)),
+            *map(rotation_key, self.rotations.by_ref),
+            *self.brokers.everything(),
+            *self.webhooks.everything(),
+            *self.unreadable,
+        }
+
     def _taken(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+        """Take in an object, or that it is gone; what cannot be read goes into quarantine."""
+        self.quarantined.pop((kind, ref), None)
+        because = manifest.get(UNREADABLE) if manifest is not None else None
+        if manifest is not None and because is not None:
+            self.quarantined[kind, ref] = str(because)
+            manifest = quarantined(manifest, str(because))
+        try:
+            return self._applied(kind, ref, manifest)
+        except Exception as error:  # noqa: BLE001 - one object must not stop the others
+            return self._recovered(kind, ref, manifest, origin(error))
+
+    def _recovered(self, kind: str, ref: Ref, manifest: Manifest | None, error: str) -> Keys:
+        """Put an object into quarantine whose handler failed; return everything.
+
+        The handler may have taken in a part of the object. So it is taken in again as one that
+        grants nothing, which replaces or removes every part of it. Where the handler fails at that
+        too, what a resource declares is taken out of the indexes without asking whom it concerns.
+        Nothing that was worked out before counts any more, and every resource is planned again.
+        """
+        verb = "read" if manifest is not None else "forget"
+        because = f"Troth failed to {verb} the object ({error}); please report this as a bug"
+        self.quarantined[kind, ref] = because
+        instead = quarantined(manifest, because) if manifest is not None else None
+        attempts: list[Callable[[Ref, Manifest | None], object]] = [self._take(kind)]
+        attempts += [partial(withdraw, self, kind)] * WITHDRAWALS
+        for attempt in attempts:
+            try:
+                attempt(ref, instead)
+            except Exception:  # noqa: BLE001, S112 - the first error is told of
+                continue
+            break
+        self.judged.clear()
+        self.remembered.clear()
+        self.tokens.entries.clear()
+        gone = {Key(kind, ref), view_key(ref.name)} if kind == "TrustDomain" else {Key(kind, ref)}
+        return self.everything() | (gone if kind in KIND_BY_NAME else set())
+
+    def _applied(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
         revision = self.registry.revision
         affected = self._take(kind)(ref, manifest)
-        if self.registry.revision != revision:
+        return self._spread(kind, ref, affected, redeclared=self.registry.revision != revision)
+
+    def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> Keys:
+        """Note which narrowing of an identity's `identity.json` cannot be written, None for none.
+
+        Return what must be looked at again, nothing where that was known.
+        """
+        if not self.registry.note_unapplied(ref, narrowing):
+            return set()
+        affected = {identity_key(each) for each in (ref, *self.registry.neighbours(ref))}
+        return self._spread("ServiceIdentity", ref, affected, redeclared=True)
+
+    def _spread(self, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
+        """Return whom a change concerns, beside whom it does directly."""
+        if redeclared:
             affected |= views_of(self.registry, affected)
             if kind != "WebhookEndpoint":  # no endpoint depends on another
                 affected |= self.webhooks.around(kind, ref, affected)
@@ -124,7 +279,3 @@ class World(Known):
         if kind in KINDS:
             return partial(take_workload, self, kind)
         return partial(TAKES[kind], self)
-
-
-def _version(manifest: Manifest) -> int:
-    return int(manifest["metadata"].get("resourceVersion") or 0)

@@ -116,8 +116,8 @@ class Working:
             stored["metadata"]["deletionTimestamp"] = stamp(moment)
             self.running.engine.observe(self.server.put(stored))
         else:
-            gone = self.server.objects.pop((kind, ref))
-            version = int(gone["metadata"]["resourceVersion"]) + 1000
+            gone = self.server.take_away(kind, ref)
+            version = int(gone["metadata"]["resourceVersion"])
             self.running.engine.forget(kind, ref, version)
             await self._collect(gone)
         await self.settle()
@@ -131,8 +131,8 @@ class Working:
             if any(one["uid"] == uid for one in each["metadata"].get("ownerReferences") or [])
         ]
         for kind, ref in owned:
-            gone = self.server.objects.pop((kind, ref))
-            version = int(gone["metadata"]["resourceVersion"]) + 1000
+            gone = self.server.take_away(kind, ref)
+            version = int(gone["metadata"]["resourceVersion"])
             self.running.engine.forget(kind, ref, version)
 
     async def later(self, length: timedelta) -> None:

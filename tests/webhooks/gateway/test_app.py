@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,7 @@ async def test_what_is_stale_or_of_the_future_is_refused(
     tmp_path: Path, age: float, status: int, reason: str
 ) -> None:
     async with standing(tmp_path) as at:
+        at.clock.still = time.time()  # a busy machine may take seconds to deliver it
         with capture_logs() as logs:
             assert (await at.sender.sent(age=age)).status == status
         assert told(logs)["reason"] == reason

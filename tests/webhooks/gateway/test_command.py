@@ -109,6 +109,7 @@ async def test_with_its_api_server_away_it_is_there_and_not_ready_and_stops_when
                 metrics = await answer.text()
         assert 'troth_gateway_malformed_requests_total{reason="malformed"} 1.0' in metrics
         assert "troth_gateway_endpoints 0.0" in metrics
+        assert "troth_event_loop_longest_stall_seconds " in metrics
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(15):
             _, said = await process.communicate()

@@ -9,6 +9,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.pki import builders as pki
+from tests.pki.large_keys import large_key, pem
 from tests.webhooks.gateway.running import SECRET, compiled, endpoint
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
@@ -18,7 +19,7 @@ from troth.resources.references import Ref
 from troth.webhooks.gateway import following as module
 from troth.webhooks.gateway.following import Following
 from troth.webhooks.gateway.routes import Routes
-from troth.world.facts import Manifest
+from troth.world.facts import UNREADABLE, Manifest
 
 NAMESPACE, GATEWAY = "troth-gateway", "edge"
 STRIPE, SLACK = "shop/stripe", "shop/slack"
@@ -57,6 +58,30 @@ def signing(version: int = 1, which: str = "first", after: str = "") -> Manifest
     if after:
         data["next.pem"] = private_key_pem(pki.key(which=after))
     return secret(f"{GATEWAY}-webhook-signing", data, version)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({f"key.{number}": "=" for number in range(100_000)}, "more than 16 keys"),
+        ({"key.k1": "=" * 1_000_000}, "a key is larger than 16384 bytes"),
+    ],
+)
+def test_a_secret_is_not_decoded_that_has_too_much(
+    following: Following, routes: Routes, data: dict[str, str], why: str
+) -> None:
+    following.observe(of())
+    large = of(version=2)
+    with capture_logs() as logs:
+        following.observe(large | {"data": large["data"] | data})
+    assert [each["why"] for each in logs] == [f"it has {why}" if "more" in why else why]
+    assert paths(routes) == {"/shop/stripe"}, "what was read before holds"
+
+
+def test_a_signing_key_that_is_too_large_is_not_parsed(following: Following) -> None:
+    with capture_logs() as logs:
+        following.observe(secret(f"{GATEWAY}-webhook-signing", {"key.pem": pem(large_key(16384))}))
+    assert [each["why"] for each in logs] == ["key.pem is no key: UnsupportedKey"]
 
 
 def ref(manifest: Manifest) -> Ref:
@@ -122,6 +147,34 @@ def test_a_version_that_cannot_be_read_changes_nothing(
     assert after is not None
     assert after.endpoint.tolerance == 60
     assert following.unreadable == set()
+
+
+def test_an_unreadable_secret_changes_nothing(following: Following, routes: Routes) -> None:
+    following.observe(of())
+    before = routes.find(b"/shop/stripe")
+    following.observe({**of(version=2, tolerance=60), UNREADABLE: "data: nests too deep"})
+    assert routes.find(b"/shop/stripe") is before
+    assert following.unreadable == {"shop.stripe"}
+
+
+def test_a_secret_that_is_not_expected_ends_nothing(
+    following: Following, routes: Routes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of it is logged, for it may be a key."""
+
+    def fail(_: Any) -> None:
+        raise RecursionError("hunter2")
+
+    monkeypatch.setattr(module, "served", fail)
+    with capture_logs() as lines:
+        following.observe(of())
+    (line,) = lines
+    assert line["why"].startswith("RecursionError in test_following.py:")
+    assert "hunter2" not in str(lines)
+    assert following.unreadable == {"shop.stripe"}
+    monkeypatch.undo()
+    following.observe(of(version=2))
+    assert paths(routes) == {"/shop/stripe"}
 
 
 def test_where_its_secret_is_deleted_it_ends(following: Following, routes: Routes) -> None:

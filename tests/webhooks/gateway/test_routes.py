@@ -49,6 +49,8 @@ def test_the_newest_of_the_keys_that_troth_makes_is_tried_first() -> None:
         (compiled(endpoint(), k1=SECRET, k2="nonsense"), "key.k2"),
         ({"endpoint.json": compiled(endpoint(target=target(1)))["endpoint.json"]}, "no key"),
         (compiled(endpoint(), **{f"k{n}": secret(n) for n in range(17)}), "more than 16 keys"),
+        (compiled(endpoint(), **{f"k{n}": "nonsense" for n in range(17)}), "more than 16 keys"),
+        (compiled(endpoint(), k1="x" * 16_385), "key.k1: it is larger than 16384 bytes"),
         (
             compiled(
                 endpoint(source={"clientCertificate": {"sans": ["DNS:a"], "authorities": "x"}})

@@ -10,7 +10,7 @@ versions are asked for beside it.
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from functools import partial
 
 import structlog
@@ -21,10 +21,12 @@ from troth.cluster.informer import Backoff, Informer
 from troth.cluster.second_look import look_again
 from troth.pki.webhook_tokens import Signer
 from troth.resources.references import Ref
-from troth.webhooks.endpoint import EndpointError
-from troth.webhooks.gateway.routes import Routes, Served, served
-from troth.webhooks.gateway.signing import SigningKey
-from troth.world.facts import MANAGED_BY, Manifest
+from troth.webhooks.endpoint import DOCUMENT, KEY_PREFIX, EndpointError
+from troth.webhooks.gateway.routes import MOST_KEYS, Routes, Served, served
+from troth.webhooks.gateway.signing import ACTIVE, SigningKey
+from troth.webhooks.schemes.scheme import LONGEST_KEY
+from troth.world.facts import MANAGED_BY, UNREADABLE, Manifest
+from troth.world.origin import origin
 
 GATEWAY_LABEL = "troth.dev/webhook-gateway"
 """On each Secret that a gateway follows, and on what it reports: the gateway's name."""
@@ -33,6 +35,8 @@ LONGEST_PAUSE = 2.0
 CHECK_EVERY = 5.0
 """Seconds after which the versions of the Secrets are asked for, whatever the watch tells."""
 _NOT_FOUND = 404
+_LONGEST_KEY_TEXT = 4 * (LONGEST_KEY // 3 + 1)
+"""Maximum length of a key in base64."""
 
 log = structlog.get_logger()
 
@@ -119,16 +123,19 @@ class Following:
             return
         self._seen[ref] = version
         try:
-            data = _data(manifest)
             if ref == self._key_ref:
-                self._key.take(data)
+                self._key.take(_data(manifest, frozenset({ACTIVE})))
                 log.info("signing key read", version=version, kid=self._key.kid)
             else:
+                data = _data(manifest, _of_endpoint(manifest))
                 self._routes.put(ref.name, _named(ref.name, served(data)))
                 log.info("endpoint read", secret=ref.name, version=version)
         except EndpointError as error:
             self.unreadable.add(ref.name)
             log.warning("unreadable", secret=ref.name, version=version, why=str(error))
+        except Exception as error:  # noqa: BLE001 - no Secret ends the gateway
+            self.unreadable.add(ref.name)
+            log.error("unreadable", secret=ref.name, version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
         else:
             self.unreadable.discard(ref.name)
 
@@ -143,17 +150,39 @@ class Following:
             self._routes.put(ref.name, None)
             self._on_gone(ref.name.replace(".", "/", 1))
 
+    def known(self, selection: Selection) -> Collection[Ref]:
+        """Return the Secrets that were seen."""
+        del selection
+        return tuple(self._seen)
+
+    def listed(self, selection: Selection, version: int) -> None:
+        """Take in that a list was observed as a whole."""
+
 
 def _version(manifest: Manifest) -> str:
     return str(manifest["metadata"]["resourceVersion"])
 
 
-def _data(manifest: Manifest) -> Mapping[str, bytes]:
-    """Return a Secret's data, decoded; raises `EndpointError`."""
+def _of_endpoint(manifest: Manifest) -> frozenset[str]:
+    """Return the names in a compiled Secret that are read; raises `EndpointError`."""
+    data = manifest.get("data") or {}
+    keys = [name for name in data if name.startswith(KEY_PREFIX)]
+    if len(keys) > MOST_KEYS:
+        raise EndpointError(f"it has more than {MOST_KEYS} keys")
+    if any(len(data[name]) > _LONGEST_KEY_TEXT for name in keys):
+        raise EndpointError(f"a key is larger than {LONGEST_KEY} bytes")
+    return frozenset((DOCUMENT, *keys))
+
+
+def _data(manifest: Manifest, names: Container[str]) -> Mapping[str, bytes]:
+    """Return some of a Secret's data, decoded; raises `EndpointError`."""
+    if UNREADABLE in manifest:
+        raise EndpointError(str(manifest[UNREADABLE]))
     try:
         return {
             name: base64.b64decode(text, validate=True)
             for name, text in (manifest.get("data") or {}).items()
+            if name in names
         }
     except (TypeError, binascii.Error):
         raise EndpointError("the data is not in base64") from None

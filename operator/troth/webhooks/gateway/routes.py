@@ -19,7 +19,7 @@ from troth.webhooks.endpoint import (
 from troth.webhooks.gateway.limits import Bucket
 from troth.webhooks.gateway.source import Admission
 from troth.webhooks.schemes.choosing import scheme_for
-from troth.webhooks.schemes.scheme import Key, KeyFormatError, Scheme
+from troth.webhooks.schemes.scheme import LONGEST_KEY, Key, KeyFormatError, Scheme
 
 MOST_KEYS = 16
 
@@ -49,13 +49,13 @@ def served(data: Mapping[str, bytes]) -> Served:
         scheme = scheme_for(endpoint.signing)
     except ValueError as error:
         raise EndpointError(f"signing: {error}") from None
+    names = [name for name in data if name.startswith(KEY_PREFIX)]
+    if len(names) > MOST_KEYS:
+        raise EndpointError(f"it has more than {MOST_KEYS} keys")
     keys = tuple(
         _key(scheme, name.removeprefix(KEY_PREFIX), data[name])
-        for name in sorted(data, key=_age, reverse=True)
-        if name.startswith(KEY_PREFIX)
+        for name in sorted(names, key=_age, reverse=True)
     )
-    if len(keys) > MOST_KEYS:
-        raise EndpointError(f"it has more than {MOST_KEYS} keys")
     suspended = endpoint.target is None  # perhaps because its keys were taken back
     if not keys and not suspended and endpoint.signing.name is not SchemeName.SNS:
         raise EndpointError("it has no key")
@@ -78,6 +78,8 @@ def _age(name: str) -> list[str | int]:
 
 
 def _key(scheme: Scheme, key_id: str, text: bytes) -> Key:
+    if len(text) > LONGEST_KEY:
+        raise EndpointError(f"{KEY_PREFIX}{key_id}: it is larger than {LONGEST_KEY} bytes")
     try:
         return scheme.key(key_id, text)
     except KeyFormatError as error:

@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA512
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from troth.pki.private_keys import UnsupportedKeyError, parse_private_key
 from troth.webhooks.schemes.ed25519 import public_key as strong
-from troth.webhooks.schemes.scheme import KeyFormatError
+from troth.webhooks.schemes.scheme import LONGEST_KEY, KeyFormatError
 
 ECDSA_P256 = "ecdsa-p256-sha256"
 RSA_PSS = "rsa-pss-sha512"
@@ -31,7 +32,7 @@ _PSS = padding.PSS(padding.MGF1(SHA512()), 64)  # the salt as RFC 9421 section 3
 _PKCS1 = padding.PKCS1v15()
 _NUMBER = 32
 _BITS = range(2048, 8193)
-_LONGEST = 16 * 1024
+_USABLE = f"Ed25519, ECDSA on P-256, or RSA of {_BITS[0]} to {_BITS[-1]} bits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,19 @@ def read_pair(text: bytes) -> Pair:
     """Return the one key of a PEM text, public or private; raises `KeyFormatError`."""
     pem = text.strip()
     whole = pem.startswith(b"-----BEGIN ") and pem.endswith(b"-----")
-    if len(pem) > _LONGEST or not whole or pem.count(b"-----BEGIN ") != 1:
+    if len(pem) > LONGEST_KEY or not whole or pem.count(b"-----BEGIN ") != 1:
         raise KeyFormatError("not one key in PEM; write the block whole, from BEGIN to END")
     try:
-        key = (
-            load_pem_private_key(pem, None)
-            if b"PRIVATE KEY-----" in pem
-            else load_pem_public_key(pem)
-        )
+        if b"PRIVATE KEY-----" in pem:
+            private = parse_private_key(pem, _BITS)
+            return Pair(checked(private.public_key()), private)
+        return Pair(checked(load_pem_public_key(pem)))
+    except KeyFormatError:
+        raise
+    except UnsupportedKeyError:
+        raise KeyFormatError(f"the key's kind or size is not supported; use {_USABLE}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise KeyFormatError("a key in PEM that cannot be read; write it anew") from None
-    if isinstance(key, Private):
-        return Pair(checked(key.public_key()), key)
-    return Pair(checked(key))
 
 
 def checked(public: object) -> Public:

@@ -99,6 +99,7 @@ _PREFIXES: Mapping[SchemeName, str] = {
 """Where the receiver chooses the secret: what stands before its base64."""
 
 SECRET_BYTES = 32
+_PEM = b"-----BEGIN "
 
 
 def scheme_for(signing: SigningText) -> Scheme:
@@ -134,6 +135,17 @@ def new_secret(name: SchemeName, randomness: Callable[[int], bytes]) -> bytes:
 def usable_for(text: bytes) -> frozenset[SchemeName]:
     """Return the schemes that can use a key, as a Secret has it."""
     return frozenset(name for name in _SCHEMES if _is_usable(name, text))
+
+
+def flaw_of(text: bytes) -> str:
+    """Return why the scheme HTTPSignatures cannot use a PEM; empty for any other text."""
+    if _PEM not in text:
+        return ""
+    try:
+        _example(SchemeName.HTTP_SIGNATURES).key("", text)
+    except KeyFormatError as error:
+        return str(error)
+    return ""
 
 
 def _is_usable(name: SchemeName, text: bytes) -> bool:

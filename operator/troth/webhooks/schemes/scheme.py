@@ -17,6 +17,10 @@ MOST_SIGNATURES = 16
 """Signatures in one header that are looked at; a delivery with more is refused."""
 
 
+LONGEST_KEY = 16 * 1024
+"""Maximum size of a key in bytes, as a Secret has it."""
+
+
 class KeyFormatError(ValueError):
     """A key that the scheme cannot use. The sentence says what to write, and quotes nothing."""
 

@@ -1,0 +1,66 @@
+"""The longest stall of an event loop, as a metric.
+
+While one callback runs, nothing else does: no lease is renewed, no probe answered, no delivery
+verified. A stall is how late a timer of the loop fires.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry, Gauge
+
+INTERVAL = 0.05
+"""Seconds between two timers."""
+SLOT = 60.0
+SLOTS = 5
+"""A stall is reported for five minutes, so that every scraper sees it, however many there are."""
+
+
+class LongestStall:
+    """The longest of the stalls noted in the last `SLOTS` slots. Times are in seconds."""
+
+    def __init__(self) -> None:
+        self._longest: dict[int, float] = {}
+
+    def note(self, stall: float, now: float) -> None:
+        """Take in a stall that has ended now."""
+        slot = int(now // SLOT)
+        self._longest = {each: most for each, most in self._longest.items() if each > slot - SLOTS}
+        self._longest[slot] = max(stall, self._longest.get(slot, 0.0))
+
+    def at(self, now: float) -> float:
+        """Return the longest stall, 0 where there is none."""
+        slot = int(now // SLOT)
+        return max((m for each, m in self._longest.items() if each > slot - SLOTS), default=0.0)
+
+
+@asynccontextmanager
+async def stalls_measured(registry: CollectorRegistry) -> AsyncIterator[None]:
+    """Measure the stalls of the running loop while the context lasts, and export the longest."""
+    now = asyncio.get_running_loop().time
+    longest, due = LongestStall(), now() + INTERVAL
+
+    async def measure() -> None:
+        nonlocal due
+        while True:
+            await asyncio.sleep(max(due - now(), 0))
+            longest.note(max(now() - due, 0.0), now())
+            due = now() + INTERVAL
+
+    gauge = Gauge(
+        "troth_event_loop_longest_stall_seconds",
+        "Longest time in the last 5 minutes for which the event loop ran one thing and no other.",
+        registry=registry,
+    )
+    # a scrape right after a stall may run before the timer does
+    gauge.set_function(lambda: max(longest.at(now()), now() - due))
+    task = asyncio.create_task(measure(), name="event loop stalls")
+    try:
+        yield
+    finally:
+        registry.unregister(gauge)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,181 @@
+"""Decode the API server's JSON, whatever one object in it looks like.
+
+The API server stores 10,000 levels of nesting, and in `managedFields` bytes that are not UTF-8;
+`pydantic_core.from_json` is fast and rejects more than 200 levels and such bytes. An answer that it
+rejects is taken apart: each object is decoded by itself, without what nests deeper than Troth
+reads. Nothing here recurses, and no object that is returned nests too deep to be compared, copied
+or written.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+from pydantic_core import from_json
+
+from troth.world.facts import UNREADABLE, Manifest
+
+DEEPEST = 128
+"""Levels of one object that are kept of a deeper one; `null` stands for what is below them."""
+QUICK = 4 * 1024 * 1024
+"""Bytes of an answer that are decoded on the event loop, at about 70 MB/s."""
+
+UNREAD = (
+    # of which Troth reads the first levels alone
+    (b"metadata", b"managedFields"),
+    # rejected for its depth all the same: `schema_bounds.DEEPEST` is less than what is kept
+    (b"spec", b"schema", b"jsonSchema"),
+)
+"""Members whose deeper levels Troth does not read: an object is readable without them."""
+
+_NAMED = 3
+_LONGEST_PATH = 120
+_QUOTE, _OPENING = ord('"'), b"[{"
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"(\s*+:)?|[\[\]{}]', re.DOTALL)
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+Path = tuple[bytes, ...]
+_Span = tuple[int, int, Path]
+_Wanted = Callable[[int, list[bytes]], bool]
+
+
+async def decode(text: bytes, apart: Callable[[bytes], Manifest]) -> Manifest:
+    """Return a JSON object of the API server; raises `ValueError` for anything else.
+
+    A large one, and one that the fast decoder rejects, is taken apart by `apart` in a thread, so
+    that the event loop goes on.
+    """
+    if len(text) <= QUICK:
+        try:
+            return _object(text)
+        except ValueError:
+            pass
+    return await asyncio.to_thread(apart, text)
+
+
+def read_page(text: bytes) -> Manifest:
+    """Return a list, whose `items` are decoded one by one; None stands for one that cannot be."""
+    page, objects = _taken_apart(text, lambda depth, keys: depth == 2 and keys[1] == b"items")  # noqa: PLR2004
+    items = page.get("items") or []
+    if not isinstance(items, list) or len(items) != len(objects):
+        raise ValueError("the items are not all objects")
+    return {**page, "items": objects}
+
+
+def read_event(text: bytes) -> Manifest:
+    """Return a watch event, whose `object` is decoded by itself."""
+    event, objects = _taken_apart(text, lambda depth, keys: depth == 1 and keys[1] == b"object")
+    return {**event, "object": objects[0] if objects else None}
+
+
+def read_object(text: bytes) -> Manifest:
+    """Return an object without what nests deeper than Troth reads.
+
+    Where that is any other member than those of `UNREAD`, the object has the member `UNREADABLE`,
+    with a sentence that says which. Raises `ValueError` for what is no JSON object.
+    """
+    try:
+        return _object(text)
+    except ValueError:
+        text = _repaired(text)
+    cuts = _spans(text, lambda depth, _: depth == DEEPEST)
+    text = _without(text, cuts)
+    try:
+        found = _object(text)
+    except ValueError:
+        return _identity_of(text)
+    for _, _, path in cuts:
+        if not any(path[: len(unread)] == unread for unread in UNREAD):
+            found[UNREADABLE] = (
+                f"{_shown(path)}: nests deeper than {DEEPEST} levels; take levels out of it"
+            )
+    return found
+
+
+def _taken_apart(text: bytes, wanted: _Wanted) -> tuple[Manifest, list[Manifest | None]]:
+    """Return an answer with null in place of its objects, and these."""
+    spans = _spans(text, wanted)
+    return _object(_without(text, spans)), [_read(text[start:end]) for start, end, _ in spans]
+
+
+def _read(text: bytes) -> Manifest | None:
+    try:
+        return read_object(text)
+    except ValueError:
+        return None
+
+
+def _identity_of(text: bytes) -> Manifest:
+    """Return which object this is, of one that has something in it that no JSON can hold."""
+    beside = _spans(
+        text,
+        lambda depth, keys: (
+            (depth == 1 and keys[1] not in (b"metadata", b"status"))
+            or (depth == 2 and keys[1:3] == [b"metadata", b"managedFields"])  # noqa: PLR2004
+        ),
+    )
+    because = "holds a text or a number that is not valid JSON; apply the object again without it"
+    return {**_object(_without(text, beside)), UNREADABLE: because}
+
+
+def _object(text: bytes) -> Manifest:
+    found = from_json(text)
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004 - as for all else that is no such answer
+    return found
+
+
+def _spans(text: bytes, wanted: _Wanted) -> list[_Span]:
+    """Return where the outermost objects and arrays are that are wanted, and their paths.
+
+    `wanted` is called with how many levels are around one, and with the member that leads there at
+    each of the first levels, from 1, empty in an array.
+    """
+    keys = [b""] * (_NAMED + 1)
+    found: list[_Span] = []
+    depth, start, within = 0, -1, 0
+    for token in _TOKEN.finditer(text):
+        first = text[token.start()]
+        if first == _QUOTE:
+            if token.lastindex and start < 0 and depth <= _NAMED:
+                keys[depth] = text[token.start() + 1 : token.start(1) - 1]
+        elif first in _OPENING:
+            if start < 0 and wanted(depth, keys):
+                start, within = token.start(), depth
+            depth += 1
+            if start < 0 and depth <= _NAMED:
+                keys[depth:] = [b""] * (_NAMED + 1 - depth)
+        else:
+            depth -= 1
+            if start >= 0 and depth == within:
+                found.append((start, token.end(), tuple(filter(None, keys))))
+                start = -1
+    if depth:
+        raise ValueError("not as many objects and arrays end as begin")
+    return found
+
+
+def _without(text: bytes, spans: list[_Span]) -> bytes:
+    """Return a text with null in place of these parts."""
+    kept, end = [], 0
+    for start, after, _ in spans:
+        kept.append(text[end:start])
+        end = after
+    return b"null".join([*kept, text[end:]])
+
+
+def _repaired(text: bytes) -> bytes:
+    """Return a text as Go's decoder reads it: with U+FFFD for what is no character."""
+    decoded = text.decode("utf-8", "replace")
+    if _HALF.search(decoded):
+        decoded = _ESCAPE.sub(lambda each: "\\ufffd" if each[1] else each[0], decoded)
+    return decoded.encode()
+
+
+def _shown(path: Path) -> str:
+    return b".".join(path).decode("utf-8", "replace")[:_LONGEST_PATH] or "the object"

@@ -1,0 +1,152 @@
+"""A slow comparison of the cache with the API server, beside lists and watches.
+
+Lists and watches keep the cache in step; no difference lasts unless one of them, or Troth, has a
+bug. Each difference is counted as one, logged, and repaired. A watch that is only late counts for
+nothing: it passes the list's resource version first.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.errors import ApiError
+from troth.cluster.informer import SILENCE, Informer, Sink
+from troth.resources.references import Ref
+from troth.world.facts import Manifest
+from troth.world.versions import Version
+from troth.world.world import Difference
+
+INTERVAL = 3600.0
+"""Seconds between two comparisons of one selection, on average."""
+PATIENCE = 2 * SILENCE
+"""Seconds for a watch to pass a list's resource version; a dead one is resumed by then."""
+COMPARED_AT_ONCE = 1000
+"""Objects that are compared before others have their turn on the loop."""
+_PAUSE = 0.5
+
+log = structlog.get_logger()
+
+Listed = dict[Ref, Version]
+
+
+class Cache(Sink, Protocol):
+    """What is compared."""
+
+    def difference(
+        self, selection: Selection, ref: Ref, listed: Version | None, version: int
+    ) -> Difference | None:
+        """Return how an object differs from a list at a resource version, None if not at all."""
+
+    def repair(self, manifest: Manifest) -> None:
+        """Take in an object as the API server has it, whatever is known of it."""
+
+
+class Resync:
+    """Compares one selection with the API server, for as long as the process lives."""
+
+    def __init__(
+        self,
+        server: ApiServer,
+        informer: Informer,
+        cache: Cache,
+        *,
+        interval: float = INTERVAL,
+        on_difference: Callable[[str, Difference], None] = lambda *_: None,
+    ) -> None:
+        """`on_difference` is told the kind of each object that differs, and how."""
+        self._server = server
+        self._informer = informer
+        self._cache = cache
+        self._selection = informer.selection
+        self._interval = interval
+        self._on_difference = on_difference
+
+    async def run(self) -> None:
+        """Compare once an interval until cancelled, with jitter so that selections spread out."""
+        await self._informer.synced.wait()
+        while True:
+            await asyncio.sleep(self._interval * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            try:
+                await self.compare()
+            except ApiError as error:
+                log.warning("resync failed", kind=self._selection.kind, status=error.status)
+            except Exception as error:  # the loop's edge: the operator goes on without it
+                name = type(error).__name__
+                log.error("resync failed", kind=self._selection.kind, error=name, exc_info=True)  # noqa: G201
+
+    async def compare(self) -> None:
+        """List the metadata of the selection, and repair what differs from it for no good reason.
+
+        Raises `ApiError` where it cannot be listed.
+        """
+        listed, version = await self._list(self._selection)
+        suspects = await self._suspects(listed, version)
+        if not suspects:
+            return
+        if not await self._passed(version):
+            log.warning("watch is late, resync skipped", kind=self._selection.kind)
+            return
+        for ref in suspects:
+            difference = self._differs(ref, listed, version)
+            if difference is not None:
+                self._on_difference(self._selection.kind, difference)
+                log.error(
+                    "cache differs from the API server; repairing it, please report this bug",
+                    kind=self._selection.kind,
+                    ref=str(ref),
+                    difference=difference.value,
+                    version=version,
+                )
+                await self._repair(ref, listed, version)
+
+    async def _suspects(self, listed: Listed, version: int) -> list[Ref]:
+        """Return what differs now, be it that the watch is only late."""
+        found = []
+        every = {*listed, *self._cache.known(self._selection)}
+        for count, ref in enumerate(every, 1):
+            if self._differs(ref, listed, version):
+                found.append(ref)
+            if count % COMPARED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
+
+    def _differs(self, ref: Ref, listed: Listed, version: int) -> Difference | None:
+        return self._cache.difference(self._selection, ref, listed.get(ref), version)
+
+    async def _list(self, selection: Selection) -> tuple[Listed, int]:
+        """Return what the API server has of a selection, and at which resource version."""
+        found, version = Listed(), 0
+        async for page in self._server.pages(selection, metadata_only=True):
+            version = int(page["metadata"]["resourceVersion"])
+            found |= {Ref.of(item): Version.of(item) for item in page["items"]}
+            await asyncio.sleep(0)
+        return found, version
+
+    async def _passed(self, version: int) -> bool:
+        """Wait for the watch to pass a resource version; return whether it has."""
+        now = asyncio.get_running_loop().time
+        end = now() + PATIENCE
+        while self._informer.position < version:
+            if now() > end:
+                return False
+            await asyncio.sleep(_PAUSE)
+        return True
+
+    async def _repair(self, ref: Ref, listed: Listed, version: int) -> None:
+        if ref not in listed:
+            self._cache.forget(self._selection.watch_class, ref, version)
+            return
+        fields = f"metadata.name={ref.name}"
+        one = replace(self._selection, namespace=ref.namespace, fields=fields)
+        async for page in self._server.pages(one):
+            version = int(page["metadata"]["resourceVersion"])
+            for item in page["items"]:
+                item["kind"] = self._selection.kind
+                now = {ref: Version.of(item)}
+                if Ref.of(item) == ref and self._differs(ref, now, version):  # not healed since
+                    self._cache.repair(item)

@@ -1,0 +1,120 @@
+"""Faults of Troth's own: an exception while planning becomes a condition, and closes what it must.
+
+A layer that raises is left out of the plan, and the others stay in it. The sentence names the type
+of the exception and nothing of its text, which may quote what somebody wrote into a Secret.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from troth.planning import status as verdicts
+from troth.planning.plan import Plan
+from troth.resources.conditions import Condition, Verdict, placed
+from troth.resources.references import Ref
+from troth.trust.narrowing import Narrowing
+from troth.world.keys import Key
+from troth.world.world import World
+
+REASON = "InternalError"
+T = TypeVar("T")
+
+
+def sentence(error: BaseException) -> str:
+    """Return what a person is told of an exception."""
+    return (
+        f"Troth failed with {type(error).__name__}, which is a fault of Troth; report it with the "
+        "operator's log. Until it is mended, Troth tries again and opens nothing"
+    )
+
+
+def verdict(type_: str, error: BaseException) -> Verdict:
+    """Return the condition of a layer that raised."""
+    return verdicts.false(type_, REASON, sentence(error))
+
+
+@dataclass(slots=True)
+class Isolation:
+    """Runs the parts of one plan apart from each other, and keeps what they raise."""
+
+    errors: list[Exception] = field(default_factory=list)
+
+    def run(self, part: Callable[[], T], otherwise: Callable[[Exception], T]) -> T:
+        """Return what a part returns, or what stands in for it where it raises."""
+        try:
+            return part()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts go on
+            self.errors.append(error)
+            return otherwise(error)
+
+
+def failed_plan(key: Key, world: World, error: Exception, now: datetime) -> Plan:
+    """Return the plan of a resource that cannot be planned: a status that says so, and no step.
+
+    What an identity's document grants cannot be told then, so nobody may call that identity.
+    """
+    resource = declared(key, world)
+    if resource is None:
+        return Plan(key, "", errors=(error,))
+    before = resource.status.manifest()
+    ready = verdict(verdicts.READY, error)
+    return Plan(
+        key,
+        resource.metadata.uid,
+        status=not_ready(before, before, resource.metadata.generation, ready, now),
+        previous_status=before,
+        unapplied=Narrowing(every_caller=True) if key.kind == "ServiceIdentity" else None,
+        errors=(error,),
+    )
+
+
+def not_ready(
+    status: Mapping[str, Any],
+    previous: Mapping[str, Any],
+    generation: int,
+    ready: Verdict,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return a status whose `Ready`, `Reconciling` and `Stalled` say what `ready` does.
+
+    `previous` is the status as it stands, which says since when a condition has been as it is.
+    """
+    known = tuple(_known(previous))
+    changed = {
+        each.type: placed(each, known, generation, now).manifest()
+        for each in (
+            ready,
+            verdicts.false(verdicts.RECONCILING, "Stalled"),
+            verdicts.true(verdicts.STALLED, ready.reason, ready.message),
+        )
+    }
+    others = [each for each in status.get("conditions") or () if each["type"] not in changed]
+    conditions = [*changed.values(), *others]
+    return {**status, "observedGeneration": generation, "conditions": conditions}
+
+
+def _known(status: Mapping[str, Any]) -> list[Condition]:
+    found = []
+    for each in status.get("conditions") or ():
+        try:
+            found.append(Condition.model_validate(each))
+        except ValidationError:
+            continue
+    return found
+
+
+def declared(key: Key, world: World) -> Any:  # noqa: ANN401 - each kind has a status of its own
+    """Return the resource of a key, None where there is none or it cannot be read."""
+    found: Mapping[str, Mapping[Ref, Any]] = {
+        "ServiceIdentity": world.registry.claimants,
+        "MessageBroker": world.brokers.messaging.brokers | world.brokers.leaving_brokers,
+        "TopicPolicy": world.brokers.messaging.policies | world.brokers.leaving_policies,
+        "CredentialRotation": world.rotations.by_ref,
+        "WebhookEndpoint": world.registry.webhooks.endpoints,
+    }
+    if key.kind == "TrustDomain":
+        return world.registry.domains.get(key.ref.name)
+    return found.get(key.kind, {}).get(key.ref)

@@ -1,0 +1,15 @@
+"""What two federated trust domains need of each other's roots."""
+
+from troth.resources.trust_domain import TrustDomain
+
+UNCONFINED = "FederatedRootUnconfined"
+"""Why nobody of a trust domain is trusted by one that it federates with."""
+
+
+def unconfined_message(domain: TrustDomain, by_whom: str) -> str:
+    """Return why the root of a trust domain is not trusted elsewhere, and what to do about it."""
+    return (
+        f"the root of TrustDomain {domain.metadata.name} is not confined to its own trust domain "
+        f"by name constraints and is therefore not trusted {by_whom}; constrain it to the URI "
+        f"host {domain.spec.domain}"
+    )

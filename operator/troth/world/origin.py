@@ -1,0 +1,12 @@
+"""Where an unexpected error came from, in words that hold no secret."""
+
+from pathlib import PurePath
+
+
+def origin(error: Exception) -> str:
+    """Return an error's name and where it was raised, without its text: that may quote a Secret."""
+    place, traceback = "", error.__traceback__
+    while traceback is not None:
+        file = PurePath(traceback.tb_frame.f_code.co_filename).name
+        place, traceback = f" in {file}:{traceback.tb_lineno}", traceback.tb_next
+    return f"{type(error).__name__}{place}"

@@ -1,0 +1,32 @@
+"""A second look is taken again and again, whatever one of them came to."""
+
+import asyncio
+
+from tests.virtual_time import run
+from troth.cluster.errors import ApiError
+from troth.cluster.second_look import look_again
+
+
+def test_after_any_error_it_looks_again_and_says_so_without_the_errors_text() -> None:
+    looks: list[Exception] = [
+        ApiError(403, "Forbidden", "you may not"),
+        ApiError(0, "ClientConnectorError", "the API server cannot be reached"),
+        KeyError("hunter2"),
+    ]
+    failures: list[ApiError] = []
+
+    async def look() -> None:
+        if looks:
+            raise looks.pop(0)
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        task = asyncio.create_task(look_again(look, 2.0, failures.append))
+        await asyncio.sleep(60)
+        assert not task.done()
+        assert [each.status for each in failures] == [403, 0]
+        assert failures[1].reason.startswith("KeyError in test_second_look.py:")
+        assert "hunter2" not in str(failures[1])
+        task.cancel()
+
+    run(story())

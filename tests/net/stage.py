@@ -1,0 +1,280 @@
+"""A cluster in memory in which Troth's own planning and executor work, one step after the other.
+
+The engine is left out because its workers and timers run side by side; what is recorded must not
+depend on which of them is first. Brokers are simulated: one does what it is asked.
+"""
+
+import copy
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.net.canonical import canonical
+from tests.net.coverage import Coverage
+from troth.cluster.errors import ApiError
+from troth.pki.errors import PKIError
+from troth.planning.plan import AdminTurn, ChangeBroker, LookAt, Plan, Step, TurnAdmin
+from troth.planning.planner import plan
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.credential_secrets import CredentialError
+from troth.reconcile.events import repair, transitions
+from troth.reconcile.execute import Executor, needed
+from troth.reconcile.keyring import Keyring
+from troth.reconcile.places import place_of
+from troth.reconcile.rehearsal import Rehearsal
+from troth.reconcile.writer import TryAgain
+from troth.resources.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.world.broker_facts import AdminMade, AdminShown, Ledger, Look, Observed
+from troth.world.facts import Fault
+from troth.world.keys import ISSUER_VIEW, Key, Keys
+from troth.world.known_as import known_as
+from troth.world.ledger import ledger_manifest
+from troth.world.workloads import Workloads
+from troth.world.world import World
+
+Manifest = dict[str, Any]
+OWN = "troth-system"
+START = datetime(2027, 3, 1, 12, tzinfo=UTC)
+PASSES = 4
+DECLARED = (
+    "TrustDomain",
+    "ServiceIdentity",
+    "MessageBroker",
+    "TopicPolicy",
+    "CredentialRotation",
+    "WebhookEndpoint",
+)
+
+
+class Stage:
+    """The objects, the world that knows them, and hands that carry plans out."""
+
+    def __init__(self, coverage: Coverage | None = None) -> None:
+        self.store = _Store()
+        self.clock = MovableClock(START)
+        self.world = World(OWN, workloads=Workloads(enabled=True))
+        self.coverage = coverage or Coverage()
+        self._keyring = Keyring(OWN)
+        self._executor = Executor(self.store, self.world, self._keyring, self.clock)
+        self._epoch = START
+        self._told: list[Any] = []
+
+    # What happens in a cluster
+
+    def put(self, manifest: Manifest) -> Keys:
+        """Create or replace an object, as a user's apply does; return whom it concerns."""
+        return self.observe(self.store.put(manifest))
+
+    def put_unseen(self, manifest: Manifest) -> None:
+        """Create an object of which no informer tells."""
+        self.store.put(manifest)
+
+    def observe(self, manifest: Manifest) -> Keys:
+        """Take in an object as the API server gives it out: a copy, which nobody changes."""
+        if manifest["kind"] == "Secret" and self.world.is_news(manifest):
+            self._keyring.observe(manifest)
+        self.world.uptime = self.clock.uptime()
+        return self.world.observe(manifest)
+
+    def drop(self, kind: str, ref: Ref) -> Keys:
+        """Delete an object at once; return whom it concerns."""
+        gone = self.store.objects.pop((kind, ref), None)
+        if kind == "Secret":
+            self._keyring.forget(ref)
+        known = known_as(gone, OWN) if gone is not None else kind
+        return self.world.forget(known, ref, self.store.next_version())
+
+    def delete(self, kind: str, ref: Ref) -> Keys:
+        """Delete an object as a person does: it stays until its finalizers are off."""
+        stored = copy.deepcopy(self.store.objects[kind, ref])
+        if not stored["metadata"].get("finalizers"):
+            return self.drop(kind, ref)
+        stored["metadata"].setdefault("deletionTimestamp", self.now.isoformat()[:19] + "Z")
+        return self.put(stored)
+
+    def refuse(self, kind: str, ref: Ref, why: str) -> None:
+        """Have a write of an object refused."""
+        self.world.refused[kind, ref] = f"{kind} {ref} cannot be written: {why}"
+
+    async def pass_time(self, length: timedelta) -> None:
+        """Let time pass."""
+        await self.clock.move_to(self.now + length)
+
+    async def set_clock(self, ahead: timedelta) -> None:
+        """Set the wall clock, without time passing."""
+        await self.clock.jump_to(self.now + ahead)
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    # Planning, and carrying out
+
+    def keys(self) -> list[Key]:
+        """Return every key that has something to plan, in a fixed order."""
+        places = sorted(self.store.objects)
+        found = [Key(kind, ref) for each in DECLARED for kind, ref in places if kind == each]
+        return [*found, *(Key(ISSUER_VIEW, ref) for kind, ref in places if kind == "TrustDomain")]
+
+    def plan(self, key: Key) -> Plan:
+        """Return the plan of a key as it is now."""
+        self._tick()
+        return plan(key, self.world, self.now)
+
+    def plans(self) -> Iterator[Any]:
+        """Yield what there is to record of each key, in canonical form."""
+        for key in self.keys():
+            made = self.plan(key)
+            steps = needed(made, self.world)
+            notices = [*transitions(made), *filter(None, (repair(step, made) for step in steps))]
+            self.coverage.count(made, notices)
+            yield {
+                "key": str(key),
+                "plan": canonical(made),
+                "needed": [made.steps.index(step) for step in steps],
+                "targets": [canonical(place_of(step)) for step in made.steps],
+                "notices": canonical(notices),
+            }
+
+    async def visit(self, key: Key) -> None:
+        """Carry out what a key asks, and write its status."""
+        made = self.plan(key)
+        for _ in range(PASSES):
+            steps = needed(made, self.world)
+            self._tell(key, filter(None, (repair(step, made) for step in steps)))
+            carried_out = [await self._carry_out(step) for step in steps]
+            made = self.plan(key) if steps else made
+            if not all(carried_out) or not steps:
+                break
+        try:
+            if made.status is not None and made.status != made.previous_status:
+                self._tell(key, transitions(made))
+                await self._executor.status(made)
+        except ApiError:
+            pass
+
+    async def settle(self, rounds: int = 4) -> None:
+        """Visit every key until nothing is written any more."""
+        for _ in range(rounds):
+            before = self.store.writes
+            for key in self.keys():
+                await self.visit(key)
+            if self.store.writes == before:
+                return
+
+    def told(self) -> list[Any]:
+        """Return, in canonical form, what was told as Events since this was last asked."""
+        told, self._told = self._told, []
+        return told
+
+    def _tell(self, key: Key, notices: Iterable[Any]) -> None:
+        told = list(notices)
+        self.coverage.told(told)
+        self._told += ([str(key), canonical(each)] for each in told)
+
+    async def _carry_out(self, step: Step) -> bool:
+        try:
+            if isinstance(step, LookAt | ChangeBroker | TurnAdmin):
+                await self._at_broker(step)
+            else:
+                await self._executor.execute(step)
+        except TryAgain:
+            return False
+        except (ApiError, PKIError, CredentialError) as error:
+            self.refuse(*place_of(step), str(error))
+            return False
+        self.world.refused.pop(place_of(step), None)
+        return True
+
+    def _tick(self) -> None:
+        self.world.uptime = self.clock.uptime()
+        ahead = self.now - self._epoch - timedelta(seconds=self.clock.uptime())
+        self.world.set_forward = max(timedelta(seconds=round(ahead.total_seconds())), timedelta(0))
+
+    # Brokers
+
+    def saw(self, broker: Ref, look: Look) -> None:
+        """Have a broker looked at."""
+        self.world.brokers.saw(broker, look)
+
+    def look(self, broker: Ref) -> Look:
+        """Return what is known of a broker."""
+        return self.world.brokers.look(broker)
+
+    def see(self, broker: Ref, observed: Observed, **more: Any) -> None:
+        """Look at a broker that has this."""
+        uptime = self.clock.uptime()
+        seen = replace(self.look(broker), observed=observed, at=uptime, tried_at=uptime)
+        self.saw(broker, replace(seen, attempts=0, fault=None, suspect=False, **more))
+
+    def lose_sight(self, broker: Ref, fault: Fault) -> None:
+        """Look at a broker in vain."""
+        self.saw(broker, self.look(broker).tried(self.clock.uptime(), fault))
+
+    async def keep_ledger(self, broker: MessageBroker, ledger: Ledger) -> None:
+        """Write a broker's ledger."""
+        manifest = ledger_manifest(OWN, broker, ledger)
+        kept = self.world.brokers.ledgers.get(broker.ref)
+        await self._executor.messaging.keep_ledger(manifest, kept)
+
+    async def _at_broker(self, step: LookAt | ChangeBroker | TurnAdmin) -> None:
+        broker = self.world.brokers.declared(step.broker)
+        seen = self.look(step.broker).observed or Observed()
+        match step:
+            case LookAt():
+                self.see(step.broker, seen)
+            case ChangeBroker() if broker is not None:
+                rules = (seen.rules | set(step.additions)) - set(step.removals)
+                told = {(each.principal, each.slot) for each in step.telling}
+                credentials = (seen.credentials | told) - set(step.revocations)
+                await self.keep_ledger(broker, step.before)
+                self.see(step.broker, Observed(credentials, frozenset(rules)))
+                await self.keep_ledger(broker, step.after)
+            case TurnAdmin() if broker is not None:
+                await self._turn_admin(step, broker, seen)
+
+    async def _turn_admin(self, step: TurnAdmin, broker: MessageBroker, seen: Observed) -> None:
+        ledger = self.world.brokers.ledger(step.broker) or Ledger()
+        if step.turn is AdminTurn.REPLACE and step.shown.place is not None:
+            user, slot = step.shown.place
+            made = AdminMade((user, slot.other), f"made-{self.store.writes}", self.now)
+            await self.keep_ledger(broker, replace(ledger, admin=made))
+            shown = AdminShown(made.place, made.fingerprint, self.now, self.clock.uptime())
+            credentials = seen.credentials | {made.place}
+            self.see(step.broker, replace(seen, credentials=credentials), admin=shown)
+        elif ledger.admin is not None:
+            retired = step.turn is AdminTurn.RETIRE
+            gone = ledger.admin.before if retired else ledger.admin.place
+            left = replace(ledger.admin, replaces=False) if retired else None
+            await self.keep_ledger(broker, replace(ledger, admin=left))
+            self.see(step.broker, replace(seen, credentials=seen.credentials - {gone}))
+
+
+class _Store(Rehearsal):
+    """The objects; one that is made anew is another, with another uid."""
+
+    def __init__(self, objects: Iterable[Manifest] = ()) -> None:
+        super().__init__(objects)
+        self.made = 0
+
+    def put(self, manifest: Manifest) -> Manifest:
+        place = manifest["kind"], Ref.of(manifest)
+        manifest = copy.deepcopy(manifest)
+        before = self.objects.get(place)
+        if before is None:
+            self.made += 1
+            uid = uuid.uuid5(uuid.NAMESPACE_URL, f"{place[0]}/{place[1]}/{self.made}")
+            manifest["metadata"].setdefault("uid", str(uid))
+        else:
+            for kept in ("finalizers", "deletionTimestamp"):
+                if kept in before["metadata"]:
+                    manifest["metadata"].setdefault(kept, before["metadata"][kept])
+        return super().put(manifest)
+
+    def next_version(self) -> int:
+        """Return the version at which something that is deleted now is gone."""
+        self._version += 1
+        return self._version

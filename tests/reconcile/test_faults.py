@@ -1,0 +1,282 @@
+"""An exception of Troth's own becomes a condition, and nothing that is taken back stays open."""
+
+import base64
+import copy
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.builders import HOUR, NOW, OWN, accept, call, domain, identity, namespace
+from tests.reconcile.serving import Server, running
+from troth.planning import (
+    identity_layers,
+    identity_view,
+    issuer_callers,
+    network,
+    planner,
+    service_identity,
+)
+from troth.resources.references import Ref
+from troth.trust import edges
+from troth.world.keys import ISSUER_VIEW, Key, domain_key, identity_key, view_key
+
+PAYMENTS, WEB = Ref("shop", "payments"), Ref("shop", "web")
+SECRET = "Secret", Ref("shop", "payments-identity")
+POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
+EGRESS = "NetworkPolicy", Ref("shop", "web-troth")
+IDENTITY = "ServiceIdentity", PAYMENTS
+TOKENS = "Secret", Ref(OWN, "production-tokens")
+SECRETIVE = "tls.key is hunter2"
+BOTH = [accept("web"), accept("batch")]
+
+
+class Surprise(Exception):  # noqa: N818 - what nobody expected
+    """Something that no code announces."""
+
+
+def surprising(*_: Any, **__: Any) -> Any:
+    raise Surprise(SECRETIVE)
+
+
+def shop(**spec: Any) -> Server:
+    return Server(
+        [
+            namespace("shop", domain="production"),
+            domain(tokens={}),
+            identity("payments", ports=["https"], accepts=BOTH, **spec),
+            identity("web", calls=[call("payments")]),
+            identity("batch", calls=[call("payments")]),
+            identity("other", ports=["https"]),
+        ]
+    )
+
+
+def callers(server: Server) -> set[str]:
+    """Return whom the policy of the callee lets in."""
+    rules = server.objects[POLICY]["spec"].get("ingress", [])
+    return {rule["from"][0]["podSelector"]["matchLabels"]["app"] for rule in rules}
+
+
+def listed(server: Server) -> set[str]:
+    """Return whom the document of the callee lets in."""
+    text = base64.b64decode(server.objects[SECRET]["data"]["identity.json"])
+    return {each["spiffeID"].rpartition("/")[2] for each in json.loads(text)["accepts"]}
+
+
+def assert_told(server: Server, key: Key) -> None:
+    ready = server.condition(key.kind, key.ref, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "InternalError")
+    assert "Surprise" in ready["message"]
+    told = json.dumps([server.events, [each.get("status") for each in server.objects.values()]])
+    assert SECRETIVE not in told
+
+
+NARROWER = identity("payments", ports=["https"], accepts=[accept("web")])
+LAYERS = [
+    pytest.param(identity_layers, "plan_certificate", id="certificate"),
+    pytest.param(identity_layers, "plan_broker_credentials", id="brokers"),
+    pytest.param(identity_layers, "plan_webhook_signing", id="signing"),
+    pytest.param(service_identity, "compile_policy", id="network"),
+    pytest.param(service_identity, "plan_rollout", id="rollout"),
+    pytest.param(service_identity, "peers_agree", id="peers"),
+    pytest.param(service_identity, "edge_statuses", id="status"),
+    pytest.param(service_identity, "_gateway_verdict", id="gateway"),
+    pytest.param(service_identity, "_dues", id="dues"),
+    pytest.param(identity_view, "trusted_anchors", id="anchors"),
+    pytest.param(identity_view, "reach_of", id="reach"),
+    pytest.param(identity_view, "_topics", id="topics"),
+    pytest.param(identity_view, "_trust_turns", id="turns"),
+    pytest.param(identity_view, "_reissue_wait", id="wait"),
+]
+
+
+@pytest.mark.faulty
+@pytest.mark.parametrize(("module", "name"), LAYERS)
+async def test_a_fault_in_one_layer_keeps_no_other_from_narrowing(
+    module: Any,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        assert callers(server) == listed(server) == {"web", "batch"}
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, surprising)
+            await it.put(NARROWER)
+            assert_told(server, identity_key(PAYMENTS))
+            assert callers(server) == listed(server) == {"web"}
+            assert it.engine.faults.count()["ServiceIdentity"] >= 1
+        assert SECRETIVE not in capsys.readouterr().out
+        it.engine.queue.add(map(identity_key, it.engine.world.registry.identities))
+        await it.settle()
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        assert it.engine.faults.count() == {}
+
+
+@pytest.mark.faulty
+async def test_a_document_that_cannot_be_planned_closes_the_edges_it_is_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        with monkeypatch.context() as patched:
+            patched.setattr(identity_layers, "plan_certificate", surprising)
+            patched.setattr(identity_layers, "plan_document", surprising)
+            it.engine.queue.add([identity_key(PAYMENTS)])
+            await it.settle()
+            assert callers(server) == set()
+            assert "payments" not in json.dumps(server.objects[EGRESS]["spec"]["egress"])
+        it.engine.queue.add([identity_key(PAYMENTS)])
+        await it.settle()
+        assert callers(server) == {"web", "batch"}
+
+
+@pytest.mark.faulty
+async def test_a_peer_that_cannot_be_compiled_is_closed_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = shop()
+    real = network._peer_rules
+
+    def compiled(situation: Any, standing: Any, side: Any, peer: Ref, group: Any) -> Any:
+        if peer.name == "batch":
+            return surprising()
+        return real(situation, standing, side, peer, group)
+
+    async with running(server) as it:
+        await it.settle()
+        monkeypatch.setattr(network, "_peer_rules", compiled)
+        it.engine.queue.add([identity_key(PAYMENTS)])
+        await it.settle()
+        assert_told(server, identity_key(PAYMENTS))
+        assert callers(server) == {"web"}
+
+
+@pytest.mark.faulty
+async def test_a_policy_of_which_nothing_can_be_compiled_denies_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        for name in ("compile_policy", "closing_policy"):
+            monkeypatch.setattr(service_identity, name, surprising)
+        await it.put(NARROWER)
+        spec = server.objects[POLICY]["spec"]
+        assert (spec.get("ingress"), spec.get("egress")) == (None, None)
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+
+
+@pytest.mark.faulty
+async def test_an_edge_that_cannot_be_judged_is_closed_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def judged(question: Any) -> Any:
+        return surprising() if question.caller.name == "batch" else None
+
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        monkeypatch.setattr(edges, "CHECKS", (judged, *edges.CHECKS))
+        it.engine.queue.add([identity_key(PAYMENTS)])
+        await it.settle()
+        assert callers(server) == listed(server) == {"web"}
+        assert_told(server, identity_key(PAYMENTS))
+
+
+@pytest.mark.faulty
+@pytest.mark.parametrize("key", [identity_key(PAYMENTS), domain_key("production")], ids=str)
+async def test_a_resource_that_cannot_be_planned_says_so_and_the_others_go_on(
+    key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        real = planner.PLANNERS[key.kind]
+
+        def planned(each: Key, *rest: Any) -> Any:
+            return surprising() if each == key else real(each, *rest)
+
+        with monkeypatch.context() as patched:
+            patched.setitem(planner.PLANNERS, key.kind, planned)
+            it.engine.queue.add([key])
+            await it.put(identity("late"))
+            assert_told(server, key)
+            assert server.condition("ServiceIdentity", Ref("shop", "late"), "Ready")["status"] == (
+                "True"
+            )
+            server.log.clear()
+            it.engine.queue.add([key])
+            await it.settle()
+            assert server.log == [], "it is said once"
+        it.engine.queue.add([key])
+        await it.settle()
+        assert server.condition(key.kind, key.ref, "Ready")["status"] == "True"
+
+
+@pytest.mark.faulty
+async def test_a_caller_that_cannot_be_judged_is_left_out_of_the_issuers_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = shop(authentication={"token": {}})
+    real = issuer_callers._grant_all
+
+    def granted(caller: Any, registry: Any, ref: Ref, now: Any) -> Any:
+        return surprising() if ref == WEB else real(caller, registry, ref, now)
+
+    async with running(server) as it:
+        await it.settle()
+        await it.clock.move_to(NOW + HOUR)
+        monkeypatch.setattr(issuer_callers, "_grant_all", granted)
+        it.engine.world.tokens.entries.clear()
+        it.engine.queue.add([view_key("production")])
+        await it.settle()
+        view = gzip.decompress(base64.b64decode(server.objects[TOKENS]["data"]["view.json.gz"]))
+        found = {name.rpartition("/")[2] for name in json.loads(view)["callers"]}
+        assert "web" not in found
+        assert "batch" in found
+        assert_told(server, domain_key("production"))
+        assert it.engine.faults.count()[ISSUER_VIEW] == 1
+
+
+@pytest.mark.faulty
+async def test_an_exception_after_planning_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        monkeypatch.setattr(it.engine._in_place, "remember", surprising)
+        await it.put(NARROWER)
+        assert_told(server, identity_key(PAYMENTS))
+        assert callers(server) == listed(server) == {"web"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[" * 4096, id="open arrays"),
+        pytest.param('{"accepts":' * 4096, id="open objects"),
+        pytest.param("[" * 100_000 + "]" * 100_000, id="a hundred thousand levels"),
+        pytest.param("9" * 5000, id="a number"),
+        pytest.param('{"spiffeID": 1e999}', id="infinity"),
+    ],
+)
+@pytest.mark.parametrize("without_authority", [True, False])
+async def test_a_document_somebody_spoilt_is_restored(
+    text: str, *, without_authority: bool
+) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        if without_authority:
+            await it.drop("Secret", Ref(OWN, "production-authority"))
+        spoilt = copy.deepcopy(server.objects[SECRET])
+        spoilt["data"]["identity.json"] = base64.b64encode(text.encode()).decode()
+        await it.put(spoilt)
+        assert listed(server) == {"web", "batch"}
+        await it.put(NARROWER)
+        assert callers(server) == listed(server) == {"web"}

@@ -1,0 +1,97 @@
+"""What it costs to observe a Secret that somebody has made as costly as they can.
+
+In CPU time, so that a busy machine fails no test.
+"""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests import builders
+from tests.builders import OWN, Manifest
+from tests.hostile_secrets import MEGABYTE, crowded, of_authorities, with_large_keys
+from tests.messaging import broker
+from tests.pki import builders as pki
+from tests.reconcile.serving import Server, running
+from troth.brokers.connecting import LONGEST, admin_scram
+from troth.brokers.protocol import AdminRefusedError, BrokerError
+from troth.pki.keys import load_private_key, private_key_pem
+from troth.pki.private_keys import PrivateKey
+from troth.planning.plan import CredentialRequest, Turn, TurnCredential
+from troth.reconcile.broker_connections import admin_data
+from troth.reconcile.keyring import Keyring
+from troth.resources.message_broker import BrokerType, MessageBroker
+from troth.resources.references import Ref
+from troth.world import secret_data
+from troth.world.broker_secrets import TYPE as CREDENTIAL
+from troth.world.world import World
+
+LONGEST_STALL = 0.25
+HOSTILE: list[Callable[[], list[Manifest]]] = [
+    lambda: list(with_large_keys("shop")),
+    lambda: list(with_large_keys(OWN)),
+    lambda: list(of_authorities(OWN)),
+    lambda: list(crowded("shop")),
+    lambda: list(crowded(OWN)),
+]
+
+
+@pytest.mark.parametrize(
+    "hostile", HOSTILE, ids=["large", "large, own", "CAs", "many", "many, own"]
+)
+async def test_no_secret_takes_long_to_observe(hostile: Callable[[], list[Manifest]]) -> None:
+    manifests = hostile()
+    async with running(Server()) as it:
+        for version, manifest in enumerate(manifests, 1):
+            manifest["metadata"] |= {"uid": f"u{version}", "resourceVersion": str(version)}
+            began = time.thread_time()
+            it.engine.observe(manifest)
+            cost = time.thread_time() - began
+            assert cost < LONGEST_STALL, manifest["metadata"]["name"]
+
+
+def test_each_private_key_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Troth's own namespace, where a Secret may be an identity's, and may be a CA's."""
+    parsed: list[bytes] = []
+
+    def counting(pem: bytes) -> PrivateKey:
+        parsed.append(pem)
+        return load_private_key(pem)
+
+    monkeypatch.setattr(secret_data, "load_private_key", counting)
+    world = World(OWN)
+    leaf, key = pki.leaf(pki.own_root()), private_key_pem(pki.key())
+    world.observe(builders.secret("production-issuer", OWN, tls_crt=leaf, tls_key=key))
+    assert len(parsed) == 1
+
+
+def test_a_credential_with_too_many_entries_is_replaced_and_cleared() -> None:
+    """The names are kept, so that what Troth did not write can be removed; the values are not."""
+    credential = next(each for each in crowded("shop") if each["type"] == CREDENTIAL)
+    keyring, world = Keyring(OWN), World(OWN)
+    keyring.observe(credential)
+    world.observe(credential)
+    fact = world.brokers.secrets[Ref.of(credential)]
+    assert (fact.intact, fact.current, dict(fact.public)) == (False, None, {})
+    request = CredentialRequest(Ref("shop", "main"), BrokerType.KAFKA, "shop.web", ())
+    step = TurnCredential(credential, "", "", Turn.REFRESH, request)
+    known = keyring.credential_data(step)
+    assert known is not None
+    assert known.keys() == credential["data"].keys()
+    assert set(known.values()) == {b""}
+
+
+def test_an_admin_secret_with_too_many_entries_is_refused_with_its_name() -> None:
+    (crowd, *_) = crowded("messaging", {})
+    with pytest.raises(AdminRefusedError, match="messaging/many-given has 100000 entries; keep"):
+        admin_data(crowd)
+
+
+def test_a_value_of_an_admin_secret_that_is_too_large_is_cut_and_refused_by_name() -> None:
+    large = builders.secret("kafka-admin", "messaging", password=b"x" * MEGABYTE, username=b"me")
+    data = admin_data(large)
+    assert LONGEST < len(data["password"]) <= LONGEST + 3
+    declared = MessageBroker.parse(broker())
+    with pytest.raises(BrokerError, match=r"password in the admin Secret .* is longer than"):
+        admin_scram(declared, data)

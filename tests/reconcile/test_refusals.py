@@ -1,0 +1,161 @@
+"""Whatever cannot be applied shows in Ready, in a metric, and in nothing that quotes a Secret."""
+
+import copy
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
+from tests.reconcile.serving import Server, running
+from troth.cluster.errors import ApiError
+from troth.planning.plan import DropSlots
+from troth.reconcile import refusals
+from troth.reconcile.execute import Executor
+from troth.reconcile.writer import TryAgain
+from troth.resources.references import Ref
+from troth.world.keys import identity_key
+
+PAYMENTS = Ref("shop", "payments")
+SECRET = "Secret", Ref("shop", "payments-identity")
+POLICY = "NetworkPolicy", Ref("shop", "payments-troth")
+IDENTITY = "ServiceIdentity", PAYMENTS
+AUTHORITY = "Secret", Ref(OWN, "production-authority")
+QUOTED = "c2VjcmV0"
+
+
+class Stubborn(Server):
+    """Refuses deletions too."""
+
+    async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
+        refusal = self.refuses((kind, ref))
+        if refusal is not None:
+            raise refusal
+        return await super().delete(kind, ref, uid)
+
+
+def shop() -> Stubborn:
+    return Stubborn(
+        [
+            namespace("shop", domain="production"),
+            domain(),
+            identity("payments", ports=["https"], accepts=[accept("web")]),
+            identity("web", calls=[call("payments")]),
+        ]
+    )
+
+
+def refusing(place: tuple[str, Ref], message: str, status: int = 422) -> Any:
+    return lambda asked: ApiError(status, "Invalid", message) if asked == place else None
+
+
+BY_POLICY = (
+    "secrets \"payments-identity\" is forbidden: ValidatingAdmissionPolicy 'frozen' with binding "
+    f"'frozen-shop' denied request: {QUOTED}"
+)
+BY_WEBHOOK = f'admission webhook "guard.example.com" denied the request: {QUOTED}'
+INVALID = 'Secret "payments-identity" is invalid: data'
+IMMUTABLE = f"{INVALID}: Forbidden: field is immutable when `immutable` is set: {QUOTED}"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (BY_POLICY, "ValidatingAdmissionPolicy frozen with binding frozen-shop denies it"),
+        (BY_WEBHOOK, "the admission webhook guard.example.com denies it"),
+        (IMMUTABLE, "it is immutable"),
+        (f"{INVALID}: Too long: may not be {QUOTED}", "size limit of 1 MiB"),
+        (f"{INVALID}[x]: {QUOTED}", "422 Invalid"),
+    ],
+)
+async def test_the_cause_of_a_refusal_is_told_without_what_it_quotes(
+    message: str, told: str
+) -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = refusing(SECRET, message)
+        await it.put(identity("payments", ports=["https"]))
+    ready = server.condition(*IDENTITY, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "WriteRefused")
+    assert "Secret shop/payments-identity" in ready["message"]
+    assert told in ready["message"]
+    assert QUOTED not in json.dumps([server.objects[IDENTITY], server.events])
+
+
+async def test_a_removal_that_is_refused_is_told() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = refusing(POLICY, "denied")
+        watched = identity(
+            "payments", ports=["https"], accepts=[accept("web")], enforcement="Observe"
+        )
+        await it.put(watched)
+        ready = server.condition(*IDENTITY, "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "WriteRefused")
+        assert "NetworkPolicy shop/payments-troth cannot be deleted" in ready["message"]
+        assert it.engine.refusals.count() == {"NetworkPolicy": 1}
+        server.refuses = lambda _: None
+        it.engine.queue.add([identity_key(PAYMENTS)])
+        await it.settle()
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        assert it.engine.refusals.count() == {}
+
+
+async def test_a_status_that_is_refused_is_told_by_one_event_and_the_metric() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.events.clear()
+        server.refuses = refusing(IDENTITY, "status.conditions: Invalid value")
+        await it.put(identity("payments", ports=["https"]))
+        it.engine.queue.add([identity_key(PAYMENTS)])
+        await it.settle()
+        assert server.reasons().count("StatusRefused") == 1
+        assert it.engine.refusals.count() == {"ServiceIdentity/status": 1}
+        assert not server.objects[POLICY]["spec"].get("ingress"), "what is taken back is closed"
+        server.refuses = lambda _: None
+        it.engine.queue.add([identity_key(PAYMENTS)])
+        await it.settle()
+        assert it.engine.refusals.count() == {}
+
+
+async def test_a_conflict_is_told_once_it_lasts_and_never_before() -> None:
+    server = shop()
+    async with running(server) as it:
+        await it.settle()
+        server.refuses = refusing(POLICY, "changed", 409)
+        await it.put(identity("payments", ports=["https"]))
+        assert server.condition(*IDENTITY, "Ready")["status"] == "True"
+        await it.clock.move_to(NOW + timedelta(seconds=refusals.LASTING))
+        it.engine.queue.add([identity_key(PAYMENTS)])
+        await it.settle()
+        ready = server.condition(*IDENTITY, "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "WriteRefused")
+        assert "NetworkPolicy shop/payments-troth" in ready["message"]
+
+
+async def executor_of(server: Server) -> tuple[Executor, DropSlots]:
+    async with running(server) as it:
+        await it.settle()
+    secret = server.objects[AUTHORITY]["metadata"]
+    step = DropSlots(AUTHORITY[1], secret["uid"], secret["resourceVersion"], ("tls.crt",))
+    return it.engine._executor, step
+
+
+async def test_a_json_patch_whose_test_does_not_hold_is_a_conflict() -> None:
+    server = shop()
+    executor, step = await executor_of(server)
+    server.put(copy.deepcopy(server.objects[AUTHORITY]))
+    with pytest.raises(TryAgain):
+        await executor.execute(step)
+
+
+async def test_a_json_patch_that_is_refused_is_no_conflict() -> None:
+    server = shop()
+    executor, step = await executor_of(server)
+    server.refuses = refusing(AUTHORITY, "denied")
+    with pytest.raises(ApiError, match="422"):
+        await executor.execute(step)

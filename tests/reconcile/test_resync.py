@@ -1,0 +1,292 @@
+"""A slow resync finds what no watch heals, repairs it, and counts each difference as a bug."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests import virtual_time
+from tests.builders import NOW, OWN
+from tests.cluster_unit.listing import Listing
+from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
+from tests.reconcile.serving import Permit, Server
+from troth.cluster.api import ApiServer
+from troth.cluster.errors import ApiError
+from troth.cluster.informer import Informer
+from troth.cluster.resync import PATIENCE, Resync
+from troth.reconcile.cache import Cache
+from troth.reconcile.clock import MovableClock
+from troth.reconcile.engine import Engine
+from troth.resources.references import Ref
+from troth.world.known_as import GIVEN
+from troth.world.versions import Version
+from troth.world.world import Difference, World
+
+HOUR = 3600.0
+
+
+@dataclass
+class Compared:
+    """An engine, one informer that feeds it, and the resync of its selection."""
+
+    kind: str
+    listing: Listing
+    world: World
+    resync: Resync
+    found: list[tuple[str, Difference]] = field(default_factory=list)
+
+    @property
+    def ref(self) -> Ref:
+        return Ref.of(SAMPLES[self.kind])
+
+    @property
+    def known_at(self) -> int | None:
+        for version in (10, 12, 15, 30):
+            if self.differs(version) is None:
+                return version
+        return None
+
+    def differs(self, version: int) -> Difference | None:
+        listed = Version(version, "first")
+        return self.world.difference(self.kind, self.ref, listed, 10**6)
+
+    async def compare(self) -> None:
+        """Compare, with a bookmark a moment after the list."""
+        comparing = asyncio.create_task(self.resync.compare())
+        await asyncio.sleep(60)
+        self.listing.bookmark()
+        await comparing
+
+
+@asynccontextmanager
+async def compared(
+    kind: str, *, listed: bool = True, interval: float = HOUR
+) -> AsyncIterator[Compared]:
+    """Start with the object of a kind at version 10, or with nothing."""
+    engine = Engine(Server(), OWN, clock=MovableClock(NOW), permit=Permit(), rollouts=True)
+    listing, cache = Listing(), Cache(engine)
+    if listed:
+        listing.put(sample(kind, 10))
+    found: list[tuple[str, Difference]] = []
+    informer = Informer(cast("ApiServer", listing), selection_of(kind), cache)
+    resync = Resync(
+        cast("ApiServer", listing),
+        informer,
+        cache,
+        interval=interval,
+        on_difference=lambda *what: found.append(what),
+    )
+    task = asyncio.create_task(informer.run())
+    await informer.synced.wait()
+    yield Compared(kind, listing, engine.world, resync, found)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await engine.close()
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_cache_that_is_in_step_costs_one_list_of_metadata(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind) as it:
+            await it.resync.compare()
+            assert (it.listing.lists, it.listing.comparisons) == (1, 1)
+            assert it.found == []
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_ghost_is_counted_and_forgotten(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind) as it:
+            it.listing.drop(it.ref)  # no event tells
+            with capture_logs() as logs:
+                await it.compare()
+            assert it.found == [(selection_of(kind).kind, Difference.GHOST)]
+            assert not it.world.knows(kind, it.ref)
+            (entry,) = logs
+            assert (entry["ref"], entry["difference"]) == (str(it.ref), "Ghost")
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_missing_object_is_counted_and_observed(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind, listed=False) as it:
+            it.listing.put(sample(kind, 15))
+            await it.compare()
+            assert it.found == [(selection_of(kind).kind, Difference.MISSING)]
+            assert it.known_at == 15
+            await it.compare()
+            assert len(it.found) == 1
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_stale_object_is_counted_and_observed(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind) as it:
+            it.listing.put(sample(kind, 15))
+            await it.compare()
+            assert it.found == [(selection_of(kind).kind, Difference.STALE)]
+            assert it.known_at == 15
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_object_that_was_forgotten_wrongly_is_observed_again(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind) as it:
+            it.listing.version = 30
+            it.world.forget(kind, it.ref, 20)
+            await it.compare()
+            assert it.found == [(selection_of(kind).kind, Difference.MISSING)]
+            assert it.known_at == 10
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_version_that_the_api_server_never_had_is_replaced(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind) as it:
+            it.listing.version = 30
+            it.world.observe(sample(kind, 12))
+            await it.compare()
+            assert it.found == [(selection_of(kind).kind, Difference.STALE)]
+            assert it.known_at == 10
+
+    virtual_time.run(story())
+
+
+# What is no difference
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_event_that_is_only_late_is_not_counted(kind: str) -> None:
+    """The list is ahead of the watch, which tells in the end."""
+
+    async def story() -> None:
+        async with compared(kind) as it:
+            it.listing.put(sample(kind, 15))
+            comparing = asyncio.create_task(it.resync.compare())
+            await asyncio.sleep(5)
+            assert not comparing.done()
+            it.listing.tell("MODIFIED", sample(kind, 15))
+            await comparing
+            assert it.found == []
+            assert it.known_at == 15
+            it.listing.drop(it.ref)
+            comparing = asyncio.create_task(it.resync.compare())
+            await asyncio.sleep(5)
+            it.listing.tell("DELETED", sample(kind, it.listing.version))
+            await comparing
+            assert it.found == []
+            assert it.listing.lists == 1
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_object_written_after_the_list_is_not_counted(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind, listed=False) as it:
+            it.world.observe(sample(kind, 30))
+            await it.resync.compare()
+            assert it.found == []
+            assert it.world.knows(kind, it.ref)
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_object_deleted_after_the_list_is_not_counted(kind: str) -> None:
+    async def story() -> None:
+        async with compared(kind) as it:
+            it.world.forget_written(kind, it.ref, "first")
+            await it.resync.compare()
+            assert it.found == []
+
+    virtual_time.run(story())
+
+
+def test_watch_that_stays_late_is_not_waited_for_for_ever() -> None:
+    async def story() -> None:
+        async with compared("NetworkPolicy") as it:
+            it.listing.drop(it.ref)
+            with capture_logs() as logs:
+                await asyncio.wait_for(it.resync.compare(), PATIENCE + 10)
+            assert it.found == []
+            assert [each["event"] for each in logs] == ["watch is late, resync skipped"]
+
+    virtual_time.run(story())
+
+
+def test_object_that_changes_class_while_it_is_compared_is_not_counted() -> None:
+    async def story() -> None:
+        async with compared(GIVEN) as it:
+            it.listing.version = 20
+            it.world.observe(
+                {
+                    **sample("Secret", 25),
+                    "metadata": {**sample("Secret", 25)["metadata"], "name": it.ref.name},
+                }
+            )
+            await it.resync.compare()
+            assert it.found == []
+
+    virtual_time.run(story())
+
+
+# When it runs
+
+
+def test_resync_runs_once_an_interval_and_not_before_the_cache_is_in_sync() -> None:
+    async def story() -> None:
+        async with compared("NetworkPolicy") as it:
+            running = asyncio.create_task(it.resync.run())
+            await asyncio.sleep(HOUR / 2 - 1)
+            assert it.listing.comparisons == 0
+            await asyncio.sleep(99.5 * HOUR)
+            assert 80 <= it.listing.comparisons <= 125
+            running.cancel()
+        listing = Listing()
+        cache = Cache(Engine(Server(), OWN, clock=MovableClock(NOW), permit=Permit()))
+        server = cast("ApiServer", listing)
+        unsynced = Informer(server, selection_of("NetworkPolicy"), cache)
+        running = asyncio.create_task(Resync(server, unsynced, cache, interval=1.0).run())
+        await asyncio.sleep(HOUR)
+        assert listing.comparisons == 0
+        running.cancel()
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("error", [ApiError(500, "InternalError", ""), KeyError("items")])
+def test_resync_that_fails_is_tried_again_after_the_interval(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with compared("NetworkPolicy") as it:
+            failures = [error]
+            compare = it.resync.compare
+
+            async def failing() -> None:
+                if failures:
+                    raise failures.pop()
+                await compare()
+
+            monkeypatch.setattr(it.resync, "compare", failing)
+            running = asyncio.create_task(it.resync.run())
+            await asyncio.sleep(4 * HOUR)
+            assert it.listing.comparisons
+            running.cancel()
+
+    virtual_time.run(story())

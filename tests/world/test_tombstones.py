@@ -1,0 +1,256 @@
+"""An object that is gone stays gone, whatever is told of it late."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.builders import OWN
+from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
+from troth.reconcile.informers import selections
+from troth.resources.references import Ref
+from troth.world.known_as import GIVEN, known_as
+from troth.world.versions import KEPT, MOST, Version, Versions
+from troth.world.workloads import KINDS, Workloads
+from troth.world.world import TAKES, Difference, World
+
+LATER = 60.0
+
+
+def world() -> World:
+    return World(OWN, workloads=Workloads(enabled=True))
+
+
+def ref_of(kind: str) -> Ref:
+    return Ref.of(SAMPLES[kind])
+
+
+def test_every_watched_kind_has_a_sample() -> None:
+    watched = {each.watch_class for each in selections(OWN, rollouts=True)}
+    assert watched == set(SAMPLES) == {*TAKES, *KINDS}
+    assert all(known_as(each, OWN) == kind for kind, each in SAMPLES.items())
+
+
+# Late answers and events
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("version", [10, 11, 12])
+def test_late_observation_revives_nothing(kind: str, version: int) -> None:
+    it = world()
+    it.observe(sample(kind, 10))
+    it.forget(kind, ref_of(kind), 12)
+    assert not it.is_news(sample(kind, version))
+    assert it.observe(sample(kind, version)) == set()
+    assert not it.knows(kind, ref_of(kind))
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_answer_after_a_deletion_that_was_seen_first_revives_nothing(kind: str) -> None:
+    """The world has not even seen the object: its creation and its deletion were in the watch."""
+    it = world()
+    it.forget(kind, ref_of(kind), 12)
+    assert it.observe(sample(kind, 11)) == set()
+    assert not it.knows(kind, ref_of(kind))
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_namesake_made_after_a_deletion_is_known(kind: str) -> None:
+    it = world()
+    it.observe(sample(kind, 10))
+    it.forget(kind, ref_of(kind), 12)
+    it.observe(sample(kind, 13, "second"))
+    assert it.knows(kind, ref_of(kind))
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_object_that_is_selected_again_is_known(kind: str) -> None:
+    """A watch tells of a label that is taken off as of a deletion, and the object lives on."""
+    it = world()
+    it.observe(sample(kind, 10))
+    it.forget(kind, ref_of(kind), 12)
+    it.observe(sample(kind, 13))
+    assert it.knows(kind, ref_of(kind))
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_object_that_troth_deleted_is_not_revived_by_a_later_version_of_it(kind: str) -> None:
+    """The answer to a deletion has no version, and somebody may have changed the object before."""
+    it = world()
+    it.observe(sample(kind, 10))
+    it.forget_written(kind, ref_of(kind), "first")
+    assert not it.knows(kind, ref_of(kind))
+    assert it.observe(sample(kind, 11)) == set()
+    assert not it.knows(kind, ref_of(kind))
+    it.observe(sample(kind, 13, "second"))
+    assert it.knows(kind, ref_of(kind))
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_namesake_stays_when_the_answer_to_a_deletion_is_late(kind: str) -> None:
+    it = world()
+    it.observe(sample(kind, 10))
+    it.observe(sample(kind, 13, "second"))
+    assert it.forget_written(kind, ref_of(kind), "first") == set()
+    assert it.knows(kind, ref_of(kind))
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_answer_is_late_where_a_later_list_did_not_have_the_object(kind: str) -> None:
+    it = world()
+    it.note_list(selection_of(kind), 20)
+    assert it.is_unlisted(sample(kind, 20))
+    assert not it.is_unlisted(sample(kind, 21))
+    it.observe(sample(kind, 15))
+    assert not it.is_unlisted(sample(kind, 20))
+
+
+def test_a_list_of_another_scope_says_nothing() -> None:
+    it = world()
+    for selection in selections(OWN):
+        if selection != selection_of("Secret"):
+            it.note_list(selection, 20)
+    assert not it.is_unlisted(sample("Secret", 15))
+
+
+def test_what_an_object_was_is_not_revived_while_it_is_something_else() -> None:
+    """Each selection has a watch of its own, and one may be behind the other."""
+    it, given, written = world(), sample(GIVEN, 10), sample("Secret", 11)
+    written["metadata"]["name"] = given["metadata"]["name"]
+    it.observe(written)
+    assert it.observe(given) == set()
+    assert not it.knows(GIVEN, Ref.of(given))
+    given["metadata"]["resourceVersion"] = "12"
+    it.observe(given)
+    assert it.knows(GIVEN, Ref.of(given))
+    assert not it.knows("Secret", Ref.of(given))
+
+
+# What stays of an object
+
+
+def contents(value: Any, seen: tuple[int, ...] = ()) -> Any:
+    """Return all that hangs on a value, empty collections and what is worked out of facts apart."""
+    if id(value) in seen or callable(value):
+        return None
+    seen = (*seen, id(value))
+    match value:
+        case str() | bytes() | int() | float() | None:
+            return value
+        case Mapping():
+            pairs = ((repr(key), contents(each, seen)) for key, each in value.items())
+            return {
+                key: each for key, each in sorted(pairs, key=repr) if each not in ({}, [], None)
+            }
+        case set() | frozenset() | list() | tuple():
+            return sorted((contents(each, seen) for each in value), key=repr)
+        case Versions():
+            return None
+    named = (
+        {each.name for each in dataclasses.fields(value)}
+        if dataclasses.is_dataclass(value)
+        else set()
+    )
+    slots = {name for each in type(value).__mro__ for name in getattr(each, "__slots__", ())}
+    names = named | slots | set(getattr(value, "__dict__", {}))
+    parts = {name: getattr(value, name, None) for name in names - DERIVED}
+    return contents(parts, seen) if parts else repr(value)
+
+
+DERIVED = {"revision", "judged", "remembered", "_judged", "_governance", "uptime"}
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_nothing_of_a_deleted_object_stays(kind: str) -> None:
+    without, it = world(), world()
+    for version, each in enumerate(EVERY_KIND, 1):
+        it.observe(sample(each, version))
+        if each != kind:
+            without.observe(sample(each, version))
+    it.forget(kind, ref_of(kind), 100)
+    assert contents(it) == contents(without)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_nothing_of_an_object_stays_with_its_namesake(kind: str) -> None:
+    """A watch that was dead tells of the new object alone."""
+    fresh, it = world(), world()
+    for version, each in enumerate(EVERY_KIND, 1):
+        it.observe(sample(each, version))
+        if each != kind:
+            fresh.observe(sample(each, version))
+    fresh.uptime = it.uptime = LATER
+    fresh.observe(sample(kind, 100, "second"))
+    it.observe(sample(kind, 100, "second"))
+    assert contents(it) == contents(fresh)
+
+
+# How many are remembered
+
+
+def test_tombstones_are_kept_for_as_long_as_an_answer_may_be_late() -> None:
+    it, ref = Versions(), Ref("shop", "payments")
+    it.bury("Secret", ref, 12, 0.0)
+    it.bury("Secret", Ref("shop", "web"), 13, KEPT)
+    assert it.gone_at("Secret", ref) == 12
+    it.bury("Secret", Ref("shop", "web"), 14, KEPT + 1)
+    assert it.gone_at("Secret", ref) < 0
+    assert it.gone_at("Secret", Ref("shop", "web")) == 14
+
+
+def test_tombstones_are_bounded_in_number() -> None:
+    it = Versions()
+    for number in range(MOST + 2):
+        it.bury("Secret", Ref("shop", str(number)), number, 0.0)
+    assert it.gone_at("Secret", Ref("shop", "1")) < 0
+    assert it.gone_at("Secret", Ref("shop", "2")) == 2
+
+
+def test_tombstone_of_a_late_deletion_keeps_the_latest_version() -> None:
+    it, ref = Versions(), Ref("shop", "payments")
+    it.bury("Secret", ref, 12, 0.0)
+    it.bury("Secret", ref, 11, 0.0)
+    assert it.gone_at("Secret", ref) == 12
+
+
+# Comparing with a list
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_differences_from_a_list(kind: str) -> None:
+    it, ref = world(), ref_of(kind)
+
+    def differs(listed: int | None, at: int, uid: str = "first") -> Difference | None:
+        version = None if listed is None else Version(listed, uid)
+        return it.difference(kind, ref, version, at)
+
+    assert differs(None, 20) is None
+    assert differs(10, 20) is Difference.MISSING
+    it.observe(sample(kind, 10))
+    assert differs(10, 20) is None
+    assert differs(None, 20) is Difference.GHOST
+    assert differs(12, 20) is Difference.STALE
+    assert differs(9, 20) is Difference.STALE
+    assert differs(10, 20, "second") is Difference.STALE
+    assert differs(None, 9) is None, "it was made after the list"
+    it.forget(kind, ref, 25)
+    assert differs(10, 20) is None, "it was deleted after the list"
+    assert differs(10, 25) is Difference.MISSING
+
+
+def test_object_that_troth_deleted_is_not_missing() -> None:
+    it = world()
+    it.observe(sample("Secret", 10))
+    it.forget_written("Secret", ref_of("Secret"), "first")
+    assert it.difference("Secret", ref_of("Secret"), Version(11, "first"), 20) is None
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_distrusted_version_makes_way_for_what_the_api_server_has(kind: str) -> None:
+    it, ref = world(), ref_of(kind)
+    it.observe(sample(kind, 30))
+    it.forget(kind, ref, 40)
+    it.distrust(sample(kind, 20))
+    it.observe(sample(kind, 20))
+    assert it.difference(kind, ref, Version(20, "first"), 50) is None
