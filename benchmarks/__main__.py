@@ -26,7 +26,7 @@ from benchmarks import (
     webhooks,
 )
 from benchmarks.tables import tables
-from troth.cli.logs import LogFormat, configure
+from troth.serving.logs import LogFormat, configure
 
 
 class Benchmark(StrEnum):

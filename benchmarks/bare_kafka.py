@@ -21,8 +21,8 @@ from benchmarks.bare_broker import PATIENCE, BareBroker
 from benchmarks.market import OTHER, PRINCIPALS
 from benchmarks.topology import Manifest
 from sandbox.brokers.kafka import KafkaServer
-from troth.brokers.kafka import ITERATIONS
-from troth.brokers.kafka_acls import EVERYTHING, binding_of, filter_of, rule_of
+from troth.brokers.kafka.acls import EVERYTHING, binding_of, filter_of, rule_of
+from troth.brokers.kafka.driver import ITERATIONS
 from troth.trust.grants import Rule
 
 LOOK_SECONDS = 0.002

@@ -14,7 +14,7 @@ from benchmarks.bare_broker import PATIENCE, BareBroker
 from benchmarks.market import OTHER
 from benchmarks.topology import Manifest
 from sandbox.brokers.nats import NatsServer
-from troth.brokers.nats_jwt import Claims, Kind, decode, encode, issue_user
+from troth.brokers.nats.jwt import Claims, Kind, decode, encode, issue_user
 
 PUSH = "$SYS.REQ.CLAIMS.UPDATE"
 

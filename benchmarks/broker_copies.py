@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from benchmarks.bare import MERGE, Bare, Write
 from benchmarks.copies import public, whole
 from benchmarks.topology import Manifest, path
-from troth.world.broker_secrets import TYPE
-from troth.world.facts import SECRET_SUFFIX
+from troth.world.facts.objects import SECRET_SUFFIX
+from troth.world.observation.broker_secrets import TYPE
 
 
 @dataclass(frozen=True, slots=True)

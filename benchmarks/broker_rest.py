@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.market import Market
 from sandbox import SandboxError
-from troth.reconcile.brokers import BrokerWork
+from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.operator import Operator
 from troth.resources.conditions import Condition, Truth
 

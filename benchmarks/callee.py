@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.domain import ISSUER, NAME, SVID, Domain, identity, write_tls
-from troth.edge.files import Identity
-from troth.edge.wsgi import CHAIN_KEY, HEADERS_KEY
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.wsgi import CHAIN_KEY, HEADERS_KEY
 from troth.pki.spiffe_bundle import bundle_map_document
 from troth.pki.tokens import TokenSigner
 

@@ -22,7 +22,7 @@ from benchmarks.topology import NAMESPACE, NEIGHBOURS, Manifest, declarations, p
 from sandbox import Sandbox
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 SIZES = (1000, 4000)

@@ -4,7 +4,7 @@ import json
 
 from benchmarks.bare import MERGE, Write
 from benchmarks.topology import NAMESPACE, Manifest, path
-from troth.world.observe import PUBLIC
+from troth.world.observation.objects import PUBLIC
 
 WRITTEN = {"Secret": "v1", "NetworkPolicy": "networking.k8s.io/v1"}
 

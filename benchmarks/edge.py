@@ -20,7 +20,7 @@ from benchmarks.telling import Objects, Watch
 from benchmarks.topology import NAMESPACE, Manifest, name, path
 from sandbox import Sandbox
 from sandbox.progress import waiting
-from troth.resources.service_identity_status import EdgeState
+from troth.resources.identity.status import EdgeState
 
 SIZES = (200, 2000)
 EDGES = 100

@@ -7,7 +7,7 @@ from benchmarks.bare import PAGE, Bare, Write
 from benchmarks.topology import Manifest, declarations, path
 from sandbox.demo.operating import NAMESPACE as SYSTEM
 from troth.cluster.api import RESOURCES, Selection
-from troth.reconcile.informers import selections
+from troth.reconcile.loop.informers import selections
 
 
 async def declare(bare: Bare, identities: int) -> None:

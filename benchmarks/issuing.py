@@ -15,15 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.cores import stay
 from benchmarks.es256 import signed
-from troth.cli.logs import LogFormat, configure
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
 from troth.issuer.mandate import read_mandate
-from troth.issuer.reviewing import Account
 from troth.issuer.serving import Server
 from troth.issuer.tls import TLSFiles
+from troth.issuer.token_review import Account
 from troth.pki.keys import load_private_key
+from troth.serving.logs import LogFormat, configure
 
 TROTH, FLOOR = "troth", "floor"
 SECRET, KEY, ANSWER = "secret.json", "token.key", "answer.json"

@@ -19,8 +19,8 @@ from benchmarks.callee import PORT, Caller, caller, mount
 from benchmarks.domain import Domain
 from benchmarks.es256 import verify
 from benchmarks.figures import QUANTILES, Comparison, Figure, Report, quantile
-from troth.edge import asgi, wsgi
-from troth.edge.files import Identity
+from troth.edge.identity.files import Identity
+from troth.edge.inbound import asgi, wsgi
 
 ROUNDS = 60
 REQUESTS = 50

@@ -9,7 +9,7 @@ from benchmarks import topology
 from benchmarks.bare import Write
 from benchmarks.copies import public, whole
 from benchmarks.topology import Manifest, path
-from troth.world.observe import PEERS
+from troth.world.observation.objects import PEERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,21 +17,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.cores import stay
 from benchmarks.domain import identity
-from troth.cli.logs import LogFormat, configure
-from troth.cli.serving import prepare
-from troth.edge.asgi import Application, Receive, Scope, Send
-from troth.edge.files import Identity
+from troth.documents.webhook_endpoint import Target
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import Application, Receive, Scope, Send
 from troth.pki.keys import load_private_key
 from troth.pki.webhook_tokens import Signer, VerifiedDelivery
-from troth.webhooks.endpoint import Target
+from troth.serving.logs import LogFormat, configure
+from troth.serving.process import prepare
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.decisions import Decisions
-from troth.webhooks.gateway.delivering import Answer, Deliver
-from troth.webhooks.gateway.memory import Memory
-from troth.webhooks.gateway.replay import CLOCK_SKEW, Store
+from troth.webhooks.gateway.forwarding.client import Answer, Deliver
+from troth.webhooks.gateway.replay.memory import Memory
+from troth.webhooks.gateway.replay.store import CLOCK_SKEW, Store
+from troth.webhooks.gateway.replay.url_file import StoreFile
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.serving import Server
-from troth.webhooks.gateway.store_file import StoreFile
 
 GATEWAY = identity("gateway")
 COMPILED, MOUNTED, TOKEN_KEY = "compiled", "mounted", "token.key"

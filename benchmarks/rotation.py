@@ -20,8 +20,8 @@ from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.reconcile.operator import Operator
 from troth.resources.metadata import API_VERSION
-from troth.resources.scalars import format_time
-from troth.resources.trust_domain_status import RotationPhase
+from troth.resources.schema.scalars import format_time
+from troth.resources.trust_domain.status import RotationPhase
 
 IDENTITIES = 1000
 PROPAGATION = timedelta(seconds=1)

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from benchmarks.domain import NAME, Domain, identity, write_tls
 from benchmarks.receiving import GATEWAY, floor
 from benchmarks.sending import ENDPOINT, LOOPBACK
-from troth.edge.asgi import TrothMiddleware
-from troth.edge.files import Identity
-from troth.edge.uvicorn import config
+from troth.edge.frameworks.uvicorn import config
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import TrothMiddleware
 from troth.pki.jwk import public_jwk
 from troth.pki.spiffe_bundle import bundle_map_document
 

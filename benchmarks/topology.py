@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from troth.resources.metadata import API_VERSION
-from troth.resources.scalars import format_duration
-from troth.world.facts import POLICY_SUFFIX, SECRET_SUFFIX
+from troth.resources.schema.scalars import format_duration
+from troth.world.facts.objects import POLICY_SUFFIX, SECRET_SUFFIX
 
 Manifest = dict[str, Any]
 

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from benchmarks.figures import Comparison, Report
 from benchmarks.sending import PATH, SECRET, body_of
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Described, Signing
-from troth.webhooks.schemes.choosing import scheme_for
+from troth.documents.webhook_endpoint import Described, Signing
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import Stamp
 
 ROUNDS, TIMES = 40, 50

@@ -27,8 +27,8 @@ from sandbox import Sandbox
 from sandbox.control_plane import free_port
 from sandbox.demo.operating import NAMESPACE as SYSTEM
 from sandbox.processes import Tether
-from troth.issuer.following import secret_name
 from troth.issuer.mandate import VIEW
+from troth.issuer.secret_watch import secret_name
 from troth.pki.spiffe import spiffe_id
 
 IDENTITIES = 250

@@ -7,17 +7,17 @@ from typing import Any
 
 from tests.builders import NOW, OWN, Cluster, Manifest, identity, owned, shop, stamp
 from tests.messaging import broker, consumer, policy, producer
-from troth.planning.broker_grants import broker_grants
-from troth.resources.message_broker import MessageBroker
+from troth.planning.grants.rules import broker_grants
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity
 from troth.trust.grants import Rule, Slot
 from troth.trust.topic_question import principal_of
-from troth.world.broker_facts import CredentialSecret, Ledger, Look, Observed, Place
-from troth.world.broker_secrets import DIGEST, STATE, TYPE, digest
-from troth.world.brokers import credential_ref
-from troth.world.facts import Fault
-from troth.world.ledger import ledger_manifest, ledger_ref
+from troth.world.facts.broker import CredentialSecret, Ledger, Look, Observed, Place
+from troth.world.facts.objects import Fault
+from troth.world.index.brokers import credential_ref
+from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, digest
+from troth.world.observation.ledger import ledger_manifest, ledger_ref
 
 MAIN = Ref("messaging", "main")
 ORDERS = Ref("shop", "orders")

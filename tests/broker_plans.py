@@ -3,13 +3,13 @@
 from typing import Any
 
 from tests.builders import Cluster, Manifest
-from troth.planning.broker_grants import broker_grants
-from troth.planning.broker_network import BrokerNetwork, plan_broker_network
+from troth.planning.grants.rules import broker_grants
+from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
 from troth.planning.plan import Apply, Remove
 from troth.planning.planner import PLANNERS, plan
 from troth.resources.references import Ref
 from troth.trust.topic_grants import grants_of
-from troth.world.broker_facts import Ledger
+from troth.world.facts.broker import Ledger
 from troth.world.keys import Key, Keys
 
 

@@ -34,11 +34,10 @@ from troth.planning.plan import (
     UpdatePublic,
 )
 from troth.planning.planner import PLANNERS, plan
-from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
-from troth.reconcile.credential_secrets import credential_secret
-from troth.reconcile.execute import needed
-from troth.reconcile.keyring import Keyring
-from troth.reconcile.material import (
+from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
+from troth.reconcile.apply.credential_secrets import credential_secret
+from troth.reconcile.apply.execute import needed
+from troth.reconcile.apply.key_material import (
     adopted_secret,
     issuer_data,
     leaf_secret,
@@ -46,14 +45,16 @@ from troth.reconcile.material import (
     root_secret,
     token_key_secret,
 )
-from troth.reconcile.webhook_secrets import compiled, new_secret
+from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.webhook_secrets import compiled, new_secret
 from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import TrustDomain
-from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
-from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
+from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, RESTARTED_WITH
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import (
     Key,
     Keys,
@@ -64,8 +65,7 @@ from troth.world.keys import (
     view_key,
     webhook_key,
 )
-from troth.world.known_as import known_as
-from troth.world.rotations import rotation_key
+from troth.world.watch_class import known_as
 from troth.world.world import World
 
 Manifest = dict[str, Any]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from tests import builders, messaging, webhook_builders, workloads
 from tests.builders import NOW, Manifest
 from troth.cluster.api import Selection
-from troth.reconcile.informers import selections
+from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
-from troth.world.known_as import GIVEN, REPORTS, SCHEMA, SCHEMAS
+from troth.world.watch_class import GIVEN, REPORTS, SCHEMA, SCHEMAS
 
 POLICY: Manifest = {
     "apiVersion": "networking.k8s.io/v1",

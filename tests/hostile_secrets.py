@@ -7,11 +7,11 @@ from tests import builders
 from tests.builders import Manifest
 from tests.pki import builders as pki
 from tests.pki.large_keys import large_key, pem
-from troth.world.broker_secrets import TYPE as CREDENTIAL
-from troth.world.facts import MANAGED_BY
-from troth.world.secret_data import MOST_ENTRIES
-from troth.world.webhook_secrets import COMPILED_TYPE, GENERATED_TYPE, GIVEN_LABEL
-from troth.world.webhook_signing import TYPE as SIGNING
+from troth.world.facts.objects import MANAGED_BY
+from troth.world.index.webhook_signing import TYPE as SIGNING
+from troth.world.observation.broker_secrets import TYPE as CREDENTIAL
+from troth.world.observation.secret_data import MOST_ENTRIES
+from troth.world.observation.webhook_secrets import COMPILED_TYPE, GENERATED_TYPE, GIVEN_LABEL
 
 GIVEN, OURS = {GIVEN_LABEL: "true"}, {MANAGED_BY: "troth"}
 ENTRIES = 100_000

@@ -6,9 +6,9 @@ from typing import Any
 from tests.builders import Manifest, reference
 from tests.changing import GONE
 from troth.resources.kinds import KIND_BY_NAME
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
-from troth.resources.topic_policy import TopicPolicy
 from troth.trust.messaging import Messaging, Uses
 
 BY_NAME = {name: KIND_BY_NAME[name] for name in ("MessageBroker", "TopicPolicy")}

@@ -6,8 +6,8 @@ from typing import Any
 from tests import builders
 from tests.builders import Manifest
 from tests.changing import GONE
-from troth.webhooks.report import LABEL, member
-from troth.world.webhook_secrets import GIVEN_LABEL
+from troth.documents.gateway_report import LABEL, member
+from troth.world.observation.webhook_secrets import GIVEN_LABEL
 
 URL = "https://hooks.shop.example/shop/stripe-charges"
 EXPIRES = "2027-01-01T00:00:00Z"

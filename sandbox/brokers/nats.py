@@ -23,7 +23,7 @@ from sandbox.control_plane import free_port
 from sandbox.errors import ComponentError, SandboxError
 from sandbox.processes import Tether
 from sandbox.serving import await_serving
-from troth.brokers.nats_jwt import Claims, Key, Kind, creds_file, encode
+from troth.brokers.nats.jwt import Claims, Key, Kind, creds_file, encode
 
 LOOPBACK = "127.0.0.1"
 NAME = "nats-server"

@@ -23,7 +23,7 @@ from sandbox.demo.messaging import (
 )
 from sandbox.demo.nats_client import NatsClient, RefusedError
 from sandbox.demo.shop import MESSAGES
-from troth.brokers.nats_jwt import read_creds
+from troth.brokers.nats.jwt import read_creds
 
 STREAMS = {"ORDERS": ORDERS, "ORDERS_DLQ": DEAD_LETTERS, "PAYMENTS": PAYMENTS}
 DURABLES = {"ORDERS": ("fulfilment", OTHERS_GROUP)}

@@ -23,7 +23,7 @@ from sandbox.demo.names import LOOPBACK
 from sandbox.demo.operating import NAMESPACE
 from sandbox.demo.shop import Place
 from sandbox.processes import Tether, tail
-from troth.edge.files import Identity
+from troth.edge.identity.files import Identity
 
 SERVICES = (CHECKOUT, PAYMENTS, LEDGER)
 SECONDS, GRACE = 20.0, 2.0

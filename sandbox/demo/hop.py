@@ -22,12 +22,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.demo import names
-from troth.edge.asgi import TrothMiddleware
-from troth.edge.files import Identity
-from troth.edge.httpx import Transport
-from troth.edge.starlette import caller, require_scopes
-from troth.edge.transactions import using
-from troth.edge.uvicorn import config
+from troth.edge.frameworks.starlette import caller, require_scopes
+from troth.edge.frameworks.uvicorn import config
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import TrothMiddleware
+from troth.edge.outbound.httpx import Transport
+from troth.edge.outbound.transactions import using
 
 PAYMENTS, LEDGER = "https://payments.shop.svc:8443", "https://ledger.finance.svc:8443"
 SESSIONS = {"a-session-of-alice": ("alice", "acme")}

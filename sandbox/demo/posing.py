@@ -14,9 +14,9 @@ import httpx
 from sandbox.demo.chain import Files
 from sandbox.demo.errors import DemoError
 from sandbox.demo.names import LOOPBACK
-from troth.edge import exchange
-from troth.edge.exchange import Answer, Ask
-from troth.edge.servers import Expected, client_context
+from troth.edge.outbound import exchange
+from troth.edge.outbound.exchange import Answer, Ask
+from troth.edge.outbound.servers import Expected, client_context
 
 SECONDS = 30.0
 

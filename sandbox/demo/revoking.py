@@ -15,7 +15,7 @@ from sandbox.demo.posing import Answered, Poser
 from sandbox.demo.shop import Place, Shop
 from sandbox.demo.token_trials import PATHS, STARTED, TENANT, USER
 from sandbox.node.api import Api
-from troth.edge.exchange import ExchangeFailedError
+from troth.edge.outbound.exchange import ExchangeFailedError
 
 CALLER, CALLEE = CHECKOUT, LEDGER
 WITHIN = 5.0

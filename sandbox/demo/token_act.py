@@ -14,7 +14,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.shop import Place, Shop
 from sandbox.demo.token_trials import attempts, order
 from sandbox.processes import Tether
-from troth.edge.exchange import ExchangeFailedError
+from troth.edge.outbound.exchange import ExchangeFailedError
 
 
 def show_tokens(screen: Screen, cluster: Cluster, tether: Tether, shop: Shop) -> bool:

@@ -18,10 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.demo.names import LOOPBACK
-from troth.edge.asgi import TrothMiddleware
-from troth.edge.files import Identity
-from troth.edge.starlette import caller
-from troth.edge.uvicorn import config
+from troth.edge.frameworks.starlette import caller
+from troth.edge.frameworks.uvicorn import config
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import TrothMiddleware
 
 PORT = "webhooks"
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.copies import public, whole
 from benchmarks.pairs import Pair
 from benchmarks.topology import NAMESPACE, NEIGHBOURS, labels
-from troth.planning.strangers import pods_in
+from troth.planning.network.external_peers import pods_in
 from troth.resources.selectors import LabelSelector
 
 PAIR = Pair(caller=1, callee=20, identities=40)

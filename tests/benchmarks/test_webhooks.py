@@ -17,9 +17,9 @@ from benchmarks.domain import Domain
 from benchmarks.receiving import GATEWAY
 from benchmarks.sending import BODY_BYTES, SECRET, Post, Senders, body_of
 from benchmarks.webhooks import endpoint
-from troth.edge.document import parse_document
+from troth.edge.identity.document import parse_document
 from troth.pki.jwk import key_id
-from troth.resources.webhook_schemes import SchemeName
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.gateway.routes import served
 from troth.webhooks.schemes.scheme import Verified
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.brokers.waiting import becomes, observed
 from troth.brokers.protocol import Batch, Broker, Credential, Login, Observed, Slot
-from troth.planning.broker_changes import Brake, Wanted, broker_changes
-from troth.planning.broker_rules import rules_of
-from troth.resources.message_broker import BrokerType
+from troth.planning.brokers.changes import Brake, Wanted, broker_changes
+from troth.planning.grants.dialects import rules_of
+from troth.resources.messaging.message_broker import BrokerType
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 SECONDS = 60.0

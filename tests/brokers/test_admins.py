@@ -4,9 +4,9 @@ import pytest
 
 from tests.messaging import NATS, broker
 from troth.brokers.admins import place_of, replaced
-from troth.brokers.kafka_credentials import fingerprint_of
+from troth.brokers.kafka.credentials import fingerprint_of
 from troth.brokers.protocol import AdminRefusedError
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Slot
 
 KAFKA = MessageBroker.parse(broker())

@@ -11,10 +11,10 @@ from tests.builders import Manifest
 from tests.messaging import KAFKA, MQTT, NATS, RABBITMQ, VALKEY
 from tests.messaging import broker as manifest
 from troth.brokers.connecting import LONGEST, connect
-from troth.brokers.kafka import Kafka
-from troth.brokers.kafka_client import Access, Certificate, Scram
-from troth.brokers.nats import NatsBroker
-from troth.brokers.nats_jwt import Key, Kind, creds_file, encode
+from troth.brokers.kafka.client import Access, Certificate, Scram
+from troth.brokers.kafka.driver import Kafka
+from troth.brokers.nats.driver import NatsBroker
+from troth.brokers.nats.jwt import Key, Kind, creds_file, encode
 from troth.brokers.protocol import (
     AdminRefusedError,
     Broker,
@@ -22,7 +22,7 @@ from troth.brokers.protocol import (
     MissingExtraError,
     UnsupportedError,
 )
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 
 SECRET = b"what-nobody-may-read"
 PASSWORD = {"username": b"troubadour\n", "password": SECRET + b"\n"}
@@ -175,7 +175,10 @@ def test_what_troth_cannot_administer_is_said(operator: dict[str, bytes]) -> Non
 
 @pytest.mark.parametrize(
     ("described", "module", "extra"),
-    [(KAFKA, "troth.brokers.kafka", "troth[kafka]"), (NATS, "troth.brokers.nats", "troth[nats]")],
+    [
+        (KAFKA, "troth.brokers.kafka.driver", "troth[kafka]"),
+        (NATS, "troth.brokers.nats.driver", "troth[nats]"),
+    ],
 )
 def test_a_library_that_is_not_installed_is_named(
     described: Any,

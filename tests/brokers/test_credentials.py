@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from troth.brokers.credentials import login, material, turned
-from troth.brokers.nats_jwt import Key, Kind, read_creds
+from troth.brokers.nats.jwt import Key, Kind, read_creds
+from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import UnsupportedError
-from troth.planning.broker_public import public_data
-from troth.planning.nats_rules import inbox_prefix
+from troth.planning.brokers.credential_public import public_data
 from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
-from troth.world.broker_facts import CredentialSecret, Held
-from troth.world.broker_secrets import DIGEST, Which, credential_secret, digest
+from troth.world.facts.broker import CredentialSecret, Held
+from troth.world.observation.broker_secrets import DIGEST, Which, credential_secret, digest
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LATER = NOW + timedelta(days=30)

@@ -5,7 +5,7 @@ from confluent_kafka.admin import AclBinding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.brokers.kafka_acls import EVERYTHING, binding_of, filter_of, rule_of
+from troth.brokers.kafka.acls import EVERYTHING, binding_of, filter_of, rule_of
 from troth.trust.grants import Rule
 
 WRITE = Rule("checkout", "TOPIC", "LITERAL", "orders", "WRITE", host="*")

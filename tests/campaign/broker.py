@@ -11,7 +11,7 @@ from typing import Literal
 
 from troth.brokers.protocol import Batch, Failure, Login, Observed, UnreachableError
 from troth.trust.grants import Rule
-from troth.world.broker_facts import Place
+from troth.world.facts.broker import Place
 
 LATENCY = 0.02
 PREFIX = "troth-"

@@ -9,15 +9,15 @@ from tests.campaign.broker import PREFIX, ModelBroker
 from tests.campaign.judging import View, view_of
 from tests.campaign.stage import Stage
 from tests.messaging_oracle import Brokers, Operation, Uses
-from troth.planning.broker_finalizer import PATIENCE
+from troth.planning.brokers.finalizer import PATIENCE
 from troth.reconcile.rehearsal import Place as Object
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
-from troth.world import observe
-from troth.world.broker_facts import Ledger, Place
-from troth.world.broker_secrets import TYPE
-from troth.world.brokers import credential_ref
-from troth.world.ledger import kept_ledger, ledger_ref
+from troth.world.facts.broker import Ledger, Place
+from troth.world.index.brokers import credential_ref
+from troth.world.observation import objects as observe
+from troth.world.observation.broker_secrets import TYPE
+from troth.world.observation.ledger import kept_ledger, ledger_ref
 
 MAIN = Ref("north", "main")
 LEDGER = ("ConfigMap", ledger_ref(OWN, MAIN))

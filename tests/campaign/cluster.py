@@ -17,17 +17,17 @@ from typing import Literal
 from tests.builders import OWN, Manifest, stamp
 from tests.reconcile.serving import Crashed, Server
 from troth.cluster.errors import ApiError
+from troth.documents.gateway_report import LABEL as REPORT
 from troth.planning.plan import BackgroundStep
-from troth.reconcile.brokers import BrokerWork
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.engine import Background, Engine
+from troth.reconcile.brokers.work import BrokerWork
+from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.engine import Background, Engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.webhooks.report import LABEL as REPORT
-from troth.world.facts import MANAGED_BY
+from troth.world.facts.objects import MANAGED_BY
 from troth.world.keys import domain_key, identity_key
-from troth.world.known_as import SCHEMA, known_as
-from troth.world.webhook_secrets import GIVEN_LABEL
+from troth.world.observation.webhook_secrets import GIVEN_LABEL
+from troth.world.watch_class import SCHEMA, known_as
 
 LATENCY = 0.02
 """Seconds that a request takes, and a watch to tell."""

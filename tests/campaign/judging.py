@@ -22,8 +22,8 @@ from tests.strategies import APPS, NAMESPACES, PORTS
 from troth.pki.keys import load_private_key, same_key
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.resources.scalars import parse_duration
-from troth.world import observe
+from troth.resources.schema.scalars import parse_duration
+from troth.world.observation import objects as observe
 
 DECLARED = (
     *("TrustDomain", "ServiceIdentity", "MessageBroker", "TopicPolicy"),

@@ -16,8 +16,8 @@ from tests.campaign.stage import MINUTE
 from tests.strategies import NAMESPACES
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY
-from troth.world.observe import KEY, LEAF, PEERS, ROOTS
+from troth.world.facts.objects import MANAGED_BY
+from troth.world.observation.objects import KEY, LEAF, PEERS, ROOTS
 
 DOMAINS = ("red", "blue")
 PLACES = (("north", "a"), ("north", "b"), ("south", "a"), ("south", "c"), ("east", "d"))

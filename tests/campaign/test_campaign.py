@@ -17,8 +17,8 @@ from tests.campaign.cluster import KINDS
 from tests.campaign.people import PeopleMachine, domains, places, spaces
 from tests.campaign.stage import Stage
 from tests.strategies import PORTS, Wish, campaign, more
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity
 
 SUFFIXES = {"Secret": "-identity", "NetworkPolicy": "-troth"}
 

@@ -33,9 +33,9 @@ from tests.reconcile.brokers.at_work import secret
 from tests.strategies import campaign, more, subset
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
-from troth.world.brokers import credential_ref
+from troth.world.index.brokers import credential_ref
 
-CONNECT = "troth.reconcile.broker_connections.connect"
+CONNECT = "troth.reconcile.brokers.connections.connect"
 IDENTITIES: tuple[Identity, ...] = (("north", "a"), ("south", "a"), ("south", "c"))
 POLICIES: tuple[Identity, ...] = (("north", "p"), ("south", "p"), ("south", "q"))
 THOROUGH = settings.get_current_profile_name() == "thorough"

@@ -41,10 +41,10 @@ from tests.campaign.webhook_judging import (
 from tests.campaign.webhook_stage import WebhookStage
 from tests.strategies import NAMESPACES, PORTS, campaign, more, often, sometimes, subset
 from tests.webhook_builders import TOPIC, labelled
+from troth.documents.gateway_report import LABEL, member
 from troth.resources.references import Ref
-from troth.webhooks.report import LABEL, member
-from troth.world.observe import WEBHOOK_KEYS
-from troth.world.webhook_secrets import COMPILED_DIGEST, MADE
+from troth.world.observation.objects import WEBHOOK_KEYS
+from troth.world.observation.webhook_secrets import COMPILED_DIGEST, MADE
 
 Identity = tuple[str, str]
 

@@ -21,7 +21,7 @@ from troth.pki.jwk import public_jwk
 from troth.pki.keys import load_private_key
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.world import observe
+from troth.world.observation import objects as observe
 
 COMPILED, GENERATED = "troth.dev/webhook", "troth.dev/webhook-keys"
 SIGNING = "troth.dev/webhook-signing"

@@ -28,10 +28,10 @@ from tests.campaign.webhook_judging import (
 )
 from tests.campaign.webhook_standing import WebhooksStanding
 from tests.oracle import Place as Identity
+from troth.documents.gateway_report import parse_member
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.webhooks.report import parse_member
-from troth.world import observe
+from troth.world.observation import objects as observe
 
 PROPAGATION = timedelta(minutes=1)
 LATE = 3

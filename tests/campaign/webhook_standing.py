@@ -23,7 +23,7 @@ from tests.campaign.webhook_judging import (
 from tests.oracle import Place as Identity
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.world import observe
+from troth.world.observation import objects as observe
 
 
 @dataclass

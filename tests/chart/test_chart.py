@@ -14,7 +14,7 @@ from tests.chart.rendering import (
     rendered,
     template,
 )
-from troth.planning import broker_network
+from troth.planning.network import broker_policy as broker_network
 
 OPERATOR = {"kind": "ServiceAccount", "name": "troth", "namespace": NAMESPACE}
 

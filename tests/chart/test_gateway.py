@@ -177,7 +177,7 @@ def test_a_new_copy_is_there_before_an_old_one_goes_and_a_drain_leaves_one() -> 
 
 
 def test_it_has_time_to_answer_what_is_there() -> None:
-    from troth.webhooks.gateway.connections import LAST_CALL
+    from troth.webhooks.gateway.connection.connections import LAST_CALL
     from troth.webhooks.gateway.serving import SHUTDOWN
 
     manifests = rendered(*ON)

@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 
 from tests.cli.shop import SHOP
 from tests.cli.tokens import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, access, mounted
-from troth.cli import token_cluster
 from troth.cli.main import app
+from troth.cli.token import cluster as token_cluster
 from troth.cluster.api import Selection
-from troth.planning.issuer_view import compiled
+from troth.planning.trust_domain.issuer_view import compiled
 from troth.resources.manifests import FaultyManifests, Manifest
 from troth.world.world import World
 

@@ -14,9 +14,9 @@ from tests.broker_builders import market as in_memory
 from tests.builders import Manifest
 from tests.cli.market import written
 from tests.messaging import broker, consumer, policy
-from troth.cli.granted import Granted, everything_granted
+from troth.cli.grants.report import Granted, everything_granted
 from troth.cli.main import app
-from troth.resources.topic_policy_status import Action
+from troth.resources.messaging.topic_policy_status import Action
 
 PRODUCING = ("shop/checkout", "Publish", "prod.orders.v1")
 CONSUMING = ("shop/fulfilment", "Consume", "prod.orders.v1")

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from troth.cli.logs import LogFormat
+from troth.serving.logs import LogFormat
 
 FAILING = """
 import logging, sys
 import structlog
-from troth.cli.logs import LogFormat, configure
+from troth.serving.logs import LogFormat, configure
 
 configure(LogFormat(sys.argv[1]), "debug", direct=sys.argv[2] == "direct")
 def issue(password):

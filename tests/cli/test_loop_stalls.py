@@ -5,7 +5,7 @@ import time
 
 from prometheus_client import CollectorRegistry
 
-from troth.cli.loop_stalls import SLOT, SLOTS, LongestStall, stalls_measured
+from troth.serving.loop_stalls import SLOT, SLOTS, LongestStall, stalls_measured
 
 METRIC = "troth_event_loop_longest_stall_seconds"
 

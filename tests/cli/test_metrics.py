@@ -26,18 +26,18 @@ from tests.builders import (
 )
 from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
-from troth.cli.broker_metrics import broker_metrics
-from troth.cli.loop_stalls import stalls_measured
-from troth.cli.metrics import Metrics
+from troth.cli.run.broker_metrics import broker_metrics
+from troth.cli.run.metrics import Metrics
 from troth.cluster.errors import ApiError
 from troth.planning.plan import ChangeBroker, Telling
-from troth.reconcile.brokers import BrokerWork
+from troth.reconcile.brokers.work import BrokerWork
+from troth.reconcile.loop.instrumentation import BrokerChange, count_changes
 from troth.reconcile.operator import Operator
-from troth.reconcile.tally import BrokerChange, count_changes
 from troth.resources.references import Ref
+from troth.serving.loop_stalls import stalls_measured
 from troth.trust.grants import Rule, Slot
-from troth.world.broker_facts import Ledger, Look, Observed
-from troth.world.facts import UNREADABLE
+from troth.world.facts.broker import Ledger, Look, Observed
+from troth.world.facts.objects import UNREADABLE
 
 DOMAIN = ("TrustDomain", Ref("", "production"))
 

@@ -14,9 +14,9 @@ from tests.builders import NOW, OWN, Manifest, stamp
 from tests.cli import market
 from tests.cli.shop import SHOP, written
 from tests.messaging import KAFKA, broker
-from troth.cli.broker_preview import AtBrokers, at_brokers
 from troth.cli.main import app
-from troth.cli.preview import preview
+from troth.cli.plan.broker_preview import AtBrokers, at_brokers
+from troth.cli.plan.preview import preview
 from troth.resources.manifests import documents
 from troth.world.world import World
 

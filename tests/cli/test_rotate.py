@@ -10,16 +10,16 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.builders import NOW, OWN, Manifest, rotation, stamp
-from troth.cli.access import PersonalServer
-from troth.cli.asking import drop_root, rotate_now, target_of
-from troth.cli.following import End, Followed, Sight, sight
+from troth.cli.inputs.access import PersonalServer
+from troth.cli.inputs.targets import parse_target
 from troth.cli.main import app
-from troth.cli.rotating import Wish, _compromised
-from troth.cli.targets import parse_target
-from troth.cli.watching import Lines, Moving, Passage
-from troth.resources.credential_rotation import CredentialRotation
+from troth.cli.rotate.progress import Lines, Moving, Passage
+from troth.cli.rotate.rotation_request import drop_root, rotate_now, target_of
+from troth.cli.rotate.wait import End, Followed, Sight, sight
+from troth.cli.rotate.workflow import Wish, _compromised
 from troth.resources.manifests import FaultyManifests
 from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialRotation
 
 SECOND = timedelta(seconds=1)
 PAYMENTS = target_of("ServiceIdentity", "payments")

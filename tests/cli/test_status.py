@@ -14,20 +14,20 @@ from tests.builders import DAY, HOUR, NOW, OWN, YEAR, Manifest, stamp
 from tests.messaging import broker
 from tests.webhook_builders import URL, endpoint, issued, outbound
 from troth.cli.main import app
-from troth.cli.report import Report
-from troth.cli.reporting import WIDTH, show
-from troth.cli.standing import (
+from troth.cli.status.models import (
     broker_standing,
     domain_standing,
     identity_standing,
     policy_standing,
     rotation_standing,
 )
-from troth.cli.track import length, track, until
-from troth.cli.webhook_standing import endpoint_standing
-from troth.resources.credential_rotation import CredentialPhase
+from troth.cli.status.render import WIDTH, show
+from troth.cli.status.report import Report
+from troth.cli.status.track import length, track, until
+from troth.cli.status.webhook_models import endpoint_standing
 from troth.resources.manifests import FaultyManifests
-from troth.resources.trust_domain_status import RotationPhase
+from troth.resources.rotation.spec import CredentialPhase
+from troth.resources.trust_domain.status import RotationPhase
 
 OLD, NEW, GONE = "a" * 16, "b" * 16, "c" * 16
 

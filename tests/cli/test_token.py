@@ -26,9 +26,9 @@ from tests.cli.tokens import (
     transaction,
 )
 from tests.pki import builders as pki
-from troth.cli.anatomy import DEEPEST, take_apart
 from troth.cli.main import app
 from troth.cli.quoting import quoted, without_tokens
+from troth.cli.token.decode import DEEPEST, take_apart
 from troth.pki.issuing import LeafProfile, issue
 from troth.pki.pem import read_certificates
 from troth.resources.manifests import FaultyManifests

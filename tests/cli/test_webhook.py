@@ -33,13 +33,13 @@ from tests.cli.webhooks import (
     verified,
 )
 from tests.webhook_builders import endpoint, issued, outbound
-from troth.cli.webhook_diagnosis import KeyText
-from troth.cli.webhook_judging import Question, judge
-from troth.cli.webhook_telling import raw
+from troth.cli.webhook.diagnosis import KeyText
+from troth.cli.webhook.render import raw
+from troth.cli.webhook.verify import Question, judge
 from troth.resources.manifests import FaultyManifests, Manifest, dump
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.schemes.choosing import scheme_for
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.registry import scheme_for
 
 GITHUB, STRIPE, STANDARD = SchemeName.GITHUB, SchemeName.STRIPE, SchemeName.STANDARD_WEBHOOKS
 TIMED = [each for each in SIGNED if scheme_for(signing(each)).signs_timestamp]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from troth.cli.webhook_curl import CurlError, read_curl, write_curl
-from troth.cli.webhook_request import Given, NotARequestError, read_request
-from troth.cli.webhook_telling import raw
+from troth.cli.webhook.curl import CurlError, read_curl, write_curl
+from troth.cli.webhook.render import raw
+from troth.cli.webhook.request import Given, NotARequestError, read_request
 from troth.webhooks.schemes.delivery import Delivery
 
 URL = "https://hooks.example.com/shop/x"

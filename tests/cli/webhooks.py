@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from typer.testing import CliRunner, Result
 
 from troth.cli.main import app
-from troth.cli.webhook_telling import raw
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Signing
-from troth.webhooks.schemes.choosing import scheme_for
+from troth.cli.webhook.render import raw
+from troth.documents.webhook_endpoint import Signing
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import Stamp
 
 NOW = 1_700_000_000

@@ -7,10 +7,10 @@ from typing import Any
 from tests.builders import Manifest
 from tests.cluster.dry_run import Answer, DryRun
 from tests.refusals import faults
-from troth.resources.crd import custom_resource_definition
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.manifests import Fault
-from troth.resources.rules import VALIDATIONS
+from troth.resources.schema.crd import custom_resource_definition
+from troth.resources.schema.rules import VALIDATIONS
 
 
 def sentences(schema: Any) -> Iterator[str]:

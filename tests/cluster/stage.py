@@ -25,9 +25,9 @@ from tests.cluster.person import LONG, Manifest, Person, until
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.cluster.lease import Timing
-from troth.planning.children import policy_ref, secret_ref
-from troth.reconcile.brokers import BrokerWork
-from troth.reconcile.clock import MovableClock
+from troth.planning.owned_objects import policy_ref, secret_ref
+from troth.reconcile.brokers.work import BrokerWork
+from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.operator import Operator, Settings
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key

@@ -11,9 +11,9 @@ import pytest
 from tests import builders
 from tests.cluster.person import LONG, Manifest, condition, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY, OWNER_NAME
+from troth.world.facts.objects import MANAGED_BY, OWNER_NAME
 
 NOTHING: Counter[str] = Counter()
 

@@ -11,9 +11,9 @@ import pytest
 from tests import builders
 from tests.cluster.person import Manifest, Refused, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
-from troth.planning.children import FOREIGN_RETRY, deny_ref, policy_ref, secret_ref
+from troth.planning.owned_objects import FOREIGN_RETRY, deny_ref, policy_ref, secret_ref
 from troth.resources.references import Ref
-from troth.world.facts import LIVE_PEERS, MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.facts.objects import LIVE_PEERS, MANAGED_BY, OWNER_KIND, OWNER_NAME
 
 SOON = FOREIGN_RETRY + timedelta(seconds=1)
 CHILDREN = ("Secret", "NetworkPolicy", "ConfigMap")

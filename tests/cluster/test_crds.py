@@ -31,8 +31,8 @@ from tests.refusals import faults
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.manifests import documents, dump, parse_resource
 from troth.resources.metadata import API_VERSION, GROUP
-from troth.resources.model import immutable_changes
-from troth.resources.trust_domain import TrustDomain
+from troth.resources.schema.model import immutable_changes
+from troth.resources.trust_domain.spec import TrustDomain
 
 EXAMPLES = max(150, settings.default.max_examples if settings.default else 0)
 

@@ -295,7 +295,7 @@ def test_it_fails_where_what_has_expired_is_taken_and_a_broker_lets_others_consu
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    checks, table = "operator/troth/pki/token_checks.py", "operator/troth/planning/nats_rules.py"
+    checks, table = "operator/troth/pki/token_checks.py", "operator/troth/brokers/nats/rules.py"
     checkout = mutated(tmp_path, checks, "if now - _LEEWAY >= expires:", "if False:")
     mutate(checkout / table, "MSG.NEXT.{consumer}", "MSG.NEXT.{grant.stream}.*")
     times = "operator/troth/webhooks/schemes/timestamps.py"
@@ -344,7 +344,7 @@ def test_it_fails_where_a_root_is_dropped_that_is_still_in_use(tmp_path: Path) -
     skip_without(Tier.PROCESS_PODS)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    handover = "operator/troth/planning/handover.py"
+    handover = "operator/troth/planning/rotation/handover.py"
     checkout = mutated(tmp_path, handover, "if credential.old_compromised:", "if True:")
     env = environment(temporary) | {"PYTHONPATH": str(checkout / "operator")}
     done = demo(Tier.PROCESS_PODS, env=env, checkout=checkout)

@@ -26,10 +26,10 @@ from tests.hostile_secrets import (
 )
 from tests.pki import builders as pki
 from tests.webhook_builders import issued
-from troth.cli.health import health_server
 from troth.pki.keys import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
+from troth.serving.health import health_server
 
 LONGEST_STALL = 0.25
 ENDPOINT = "WebhookEndpoint"

@@ -17,7 +17,7 @@ from tests.cluster.paths import KINDS, committed, faulty, lose
 from tests.cluster.person import until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, opened
 from troth.cluster.api import RESOURCES
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 GONE = [

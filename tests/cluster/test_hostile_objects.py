@@ -16,16 +16,16 @@ from tests.builders import Manifest
 from tests.cluster.person import until
 from tests.cluster.stage import IDENTITY, Stage, opened, staged
 from tests.messaging import MQTT, broker, policy
-from troth.cli.access import PersonalServer
+from troth.cli.inputs.access import PersonalServer
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.connecting import configuration
-from troth.reconcile.informers import selections
+from troth.documents.gateway_report import LABEL as REPORT
+from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
-from troth.webhooks.report import LABEL as REPORT
-from troth.world.facts import MANAGED_BY, UNREADABLE
-from troth.world.known_as import SCHEMA, known_as
-from troth.world.webhook_secrets import GIVEN_LABEL
-from troth.world.workloads import BUDGET, KINDS
+from troth.world.facts.objects import MANAGED_BY, UNREADABLE
+from troth.world.index.workloads import BUDGET, KINDS
+from troth.world.observation.webhook_secrets import GIVEN_LABEL
+from troth.world.watch_class import SCHEMA, known_as
 
 FIELDS = "fields"
 OURS = {MANAGED_BY: "troth"}

@@ -23,9 +23,9 @@ from tests.cluster.stage import IDENTITY, Stage
 from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, mandate, secret_data
 from tests.issuer.running import caller, claims
-from troth.issuer.reviewing import REMEMBERED_FOR
+from troth.issuer.token_review import REMEMBERED_FOR
 from troth.pki.token_checks import verify_access_token
-from troth.planning.children import secret_ref
+from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 
 REVOKED_WITHIN = 5.0

@@ -14,7 +14,7 @@ from tests.cluster.dry_run import DryRun
 from tests.cluster.manifests import gone_wrong
 from tests.messaging import BASES, BY_NAME, HOSTILE, WRONG
 from troth.resources.manifests import dump
-from troth.resources.model import immutable_changes
+from troth.resources.schema.model import immutable_changes
 
 HERE = {name: changed(base, "metadata.namespace", "default") for name, base in BASES.items()}
 

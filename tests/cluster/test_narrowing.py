@@ -11,9 +11,9 @@ import yaml
 from tests import builders
 from tests.cluster.person import Manifest, condition, until
 from tests.cluster.stage import IDENTITY, Stage, edge, opened
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.planning.plan import DropSlots
-from troth.reconcile.writer import TryAgain
+from troth.reconcile.apply.writer import TryAgain
 from troth.resources.references import Ref
 
 WIDE, NARROW = ["read", "write"], ["read"]

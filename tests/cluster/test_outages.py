@@ -19,7 +19,7 @@ from tests.cluster.person import LONG, version
 from tests.cluster.process import Process
 from tests.cluster.stage import DOMAIN, IDENTITY, READS, Stage, opened
 from troth.cluster.api import PAGE
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 

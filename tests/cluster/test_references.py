@@ -9,7 +9,7 @@ from tests import builders
 from tests.cluster.person import version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, edge, leaf_of, opened
 from tests.pki.builders import by_hand
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 

@@ -17,7 +17,7 @@ from tests.cluster.paths import WRITTEN, committed, faulty
 from tests.cluster.person import Manifest, until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, opened
 from tests.cluster.witness import Witness, each_got_one_certificate
-from troth.planning.children import policy_ref
+from troth.planning.owned_objects import policy_ref
 
 AWAY = 2
 """Seconds that a busy API server asks for."""

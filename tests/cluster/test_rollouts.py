@@ -13,8 +13,8 @@ from sandbox import Sandbox
 from tests.cluster.person import Manifest, condition
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, staged
 from troth.resources.references import Ref
-from troth.world.facts import RESTARTED_WITH
-from troth.world.workloads import BUDGET, KINDS
+from troth.world.facts.objects import RESTARTED_WITH
+from troth.world.index.workloads import BUDGET, KINDS
 
 PROPAGATION = timedelta(minutes=3)
 

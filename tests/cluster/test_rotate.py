@@ -14,7 +14,7 @@ from tests.cluster.command import Command, Ended, begun, troth
 from tests.cluster.person import Manifest, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of
 from tests.cluster.test_time import MOMENT, time_of
-from troth.planning.children import secret_ref
+from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 
 ROTATION = "CredentialRotation"

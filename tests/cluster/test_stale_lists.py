@@ -18,7 +18,7 @@ from tests import builders
 from tests.cluster.paths import WRITTEN, faulty, lose
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
 from tests.cluster.witness import Witness, each_got_one_certificate
-from troth.planning.children import policy_ref
+from troth.planning.owned_objects import policy_ref
 from troth.resources.references import Ref
 
 

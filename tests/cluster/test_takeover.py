@@ -25,7 +25,7 @@ from tests.cluster.witness import Witness, each_got_one_certificate
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.cluster.errors import ApiError
-from troth.planning.children import policy_ref
+from troth.planning.owned_objects import policy_ref
 from troth.resources.references import Ref
 
 WIDE: Manifest = {"spec": {"ingress": [{}]}}

@@ -15,7 +15,7 @@ import pytest
 from tests import builders
 from tests.cluster.person import Manifest, condition
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, edge, leaf_of, opened
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 HOLD = "example.com/hold"

@@ -11,7 +11,7 @@ from tests.cluster.person import Manifest, condition, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
 from tests.cluster.test_authority import ROOT, given
 from tests.pki.builders import by_hand
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 
 MOMENT = timedelta(seconds=1)
 

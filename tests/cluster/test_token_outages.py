@@ -14,7 +14,7 @@ from tests.cluster.stage import Stage
 from tests.cluster.test_tokens import REVOKED_WITHIN
 from tests.cluster.tokens.shop import CHARGE, Shop, opened
 from tests.issuer.running import claims
-from troth.edge.failures import TokenUnavailableError
+from troth.edge.outbound.failures import TokenUnavailableError
 
 LIFETIME = 10
 UNAVAILABLE = faults.status(503, "ServiceUnavailable")

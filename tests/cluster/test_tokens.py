@@ -20,7 +20,7 @@ from tests.cluster.person import until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.tokens.shop import ADMIN, CHARGE, REFUND, Service, Shop, opened
 from tests.issuer.running import claims
-from troth.edge.failures import TokenRefusedError, UnknownCalleeError
+from troth.edge.outbound.failures import TokenRefusedError, UnknownCalleeError
 from troth.resources.references import Ref
 
 REVOKED_WITHIN = 5.0

@@ -21,8 +21,8 @@ from troth.cluster.decoder import (
     read_object,
     read_page,
 )
-from troth.resources.json_schema import SchemaFault, read_schema, schema_text
-from troth.world.facts import UNREADABLE, Manifest
+from troth.resources.messaging.json_schema import SchemaFault, read_schema, schema_text
+from troth.world.facts.objects import UNREADABLE, Manifest
 
 LEVELS = (220, 5000, 9996)
 """Around what the fast decoder takes, and as deep as the API server stores."""

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.virtual_time import run
 from troth.cluster.errors import ApiError
-from troth.cluster.second_look import look_again
+from troth.cluster.poll import look_again
 
 
 def test_after_any_error_it_looks_again_and_says_so_without_the_errors_text() -> None:

@@ -29,15 +29,15 @@ from tests.edge.shop import (
     until,
 )
 from tests.pki import builders as pki
-from troth.edge.caller import CALLER, Caller
-from troth.edge.failures import (
+from troth.edge.inbound.caller import CALLER, Caller
+from troth.edge.outbound.failures import (
     RedirectRefusedError,
     TokenRefusedError,
     TokenUnavailableError,
     UnknownCalleeError,
 )
-from troth.edge.trace import TraceContext
-from troth.edge.transactions import using
+from troth.edge.outbound.transactions import using
+from troth.edge.trace_context import TraceContext
 
 TRACE = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "congo=t61rcWkgMzE")
 

@@ -13,11 +13,11 @@ import httpx
 import pytest
 import requests
 
-import troth.edge.aiohttp
-import troth.edge.httpx
-import troth.edge.requests
+import troth.edge.outbound.aiohttp
+import troth.edge.outbound.httpx
+import troth.edge.outbound.requests
 from tests.edge.shop import Shop
-from troth.edge.calls import Calls
+from troth.edge.outbound.calls import Calls
 
 T = TypeVar("T")
 
@@ -83,7 +83,9 @@ class HTTPX:
     errors = httpx.TransportError
 
     def __init__(self, shop: Shop, **options: Any) -> None:
-        self.transport = troth.edge.httpx.Transport(shop.identity(), shop.callees, **options)
+        self.transport = troth.edge.outbound.httpx.Transport(
+            shop.identity(), shop.callees, **options
+        )
         shop.tidy(self.transport)
         self.client = httpx.Client(transport=self.transport, timeout=10)
         self.start = self.transport.start_transaction
@@ -116,7 +118,9 @@ class AsyncHTTPX:
 
     def __init__(self, shop: Shop, **options: Any) -> None:
         self.loop = Loop()
-        self.transport = troth.edge.httpx.AsyncTransport(shop.identity(), shop.callees, **options)
+        self.transport = troth.edge.outbound.httpx.AsyncTransport(
+            shop.identity(), shop.callees, **options
+        )
         shop.tidy(self.transport)
         self.client = httpx.AsyncClient(transport=self.transport, timeout=10)
 
@@ -158,7 +162,9 @@ class AIOHTTP:
 
     def __init__(self, shop: Shop, **options: Any) -> None:
         self.loop = Loop()
-        self.middleware = troth.edge.aiohttp.Middleware(shop.identity(), shop.callees, **options)
+        self.middleware = troth.edge.outbound.aiohttp.Middleware(
+            shop.identity(), shop.callees, **options
+        )
         shop.tidy(self.middleware)
         self.session = self.loop.run(self._session())
 
@@ -203,7 +209,9 @@ class Requests:
     errors = requests.RequestException
 
     def __init__(self, shop: Shop, **options: Any) -> None:
-        self.adapter = troth.edge.requests.Adapter(shop.identity(), shop.callees, **options)
+        self.adapter = troth.edge.outbound.requests.Adapter(
+            shop.identity(), shop.callees, **options
+        )
         shop.tidy(self.adapter)
         self.session = requests.Session()
         self.adapter.mount(self.session)
@@ -244,7 +252,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     within its handshake.
     """
     for seconds in ("CONNECT_SECONDS", "ANSWER_SECONDS"):
-        monkeypatch.setattr(f"troth.edge.requests.{seconds}", 0.5)
-    monkeypatch.setattr("troth.edge.driving.ANSWER_SECONDS", 1.5)
-    monkeypatch.setattr("troth.edge.httpx._TIMEOUT", httpx.Timeout(0.5))
-    monkeypatch.setattr("troth.edge.aiohttp._TIMEOUT", aiohttp.ClientTimeout(total=0.5))
+        monkeypatch.setattr(f"troth.edge.outbound.requests.{seconds}", 0.5)
+    monkeypatch.setattr("troth.edge.outbound.driving.ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr("troth.edge.outbound.httpx._TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr("troth.edge.outbound.aiohttp._TIMEOUT", aiohttp.ClientTimeout(total=0.5))

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from troth.edge.caller import CALLER
-from troth.edge.files import Identity
-from troth.edge.gunicorn import settings
-from troth.edge.wsgi import Environ, StartResponse, TrothMiddleware
+from troth.edge.frameworks.gunicorn import settings
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.caller import CALLER
+from troth.edge.inbound.wsgi import Environ, StartResponse, TrothMiddleware
 
 
 def identity() -> Identity:

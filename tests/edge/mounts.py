@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.pki.builders import own_root
-from troth.edge.document import parse_document
-from troth.edge.snapshot import Snapshot
+from troth.edge.identity.document import parse_document
+from troth.edge.identity.snapshot import Snapshot
 from troth.pki.authorities import SigningAuthority
 from troth.pki.issuing import LeafProfile, issue
 from troth.pki.jwk import public_jwk

@@ -19,8 +19,8 @@ from typing import Any, Self
 import uvicorn
 
 from tests.edge.mounts import ROOT, SVID
-from troth.edge import uvicorn as edge_uvicorn
-from troth.edge.files import Identity
+from troth.edge.frameworks import uvicorn as edge_uvicorn
+from troth.edge.identity.files import Identity
 
 ROOTS = b"".join(ROOT.authority.anchors)
 

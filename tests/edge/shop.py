@@ -17,7 +17,7 @@ from typing import Any
 from tests.edge.loopback import Issuer, Reply, Seen, Server, Way, serving
 from tests.issuer import builders as issuing
 from tests.pki import builders as pki
-from troth.edge.files import Identity
+from troth.edge.identity.files import Identity
 from troth.pki.authorities import SigningAuthority
 from troth.pki.errors import PKIError
 from troth.pki.issuing import LeafProfile, issue

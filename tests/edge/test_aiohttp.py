@@ -13,7 +13,7 @@ from tests.edge.carriers import AIOHTTP  # noqa: E402
 from tests.edge.loopback import Reply  # noqa: E402
 from tests.edge.shop import LEDGER, Shop, opened, server_context  # noqa: E402
 from tests.pki import builders as pki  # noqa: E402
-from troth.edge.aiohttp import Middleware  # noqa: E402
+from troth.edge.outbound.aiohttp import Middleware  # noqa: E402
 
 
 class TestMiddleware(Behaviour):

@@ -20,9 +20,17 @@ from tests.edge.mounts import (
     known,
     transaction_token,
 )
-from troth.edge.asgi import CALLER_KEY, Message, Receive, Scope, Send, TrothMiddleware, caller_of
-from troth.edge.caller import CALLER, Caller
-from troth.edge.files import Identity
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import (
+    CALLER_KEY,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    TrothMiddleware,
+    caller_of,
+)
+from troth.edge.inbound.caller import CALLER, Caller
 
 HERE = known(CHECKOUT)
 

@@ -11,12 +11,12 @@ import pytest
 
 from tests.edge.shop import DOMAIN, LEDGER, identity_document, write_identity
 from tests.edge.shop import write_bundle as bundle
-from troth.edge.calls import Call, Calls
-from troth.edge.connections import Generation
-from troth.edge.failures import NoIssuerError, RedirectRefusedError, UnknownCalleeError
-from troth.edge.files import Identity
-from troth.edge.servers import Expected, client_context
-from troth.edge.transactions import narrow, using
+from troth.edge.identity.files import Identity
+from troth.edge.outbound.calls import Call, Calls
+from troth.edge.outbound.connections import Generation
+from troth.edge.outbound.failures import NoIssuerError, RedirectRefusedError, UnknownCalleeError
+from troth.edge.outbound.servers import Expected, client_context
+from troth.edge.outbound.transactions import narrow, using
 
 ISSUER = "https://production-issuer.troth-system.svc:8443"
 ADDRESS = "https://ledger.finance.svc:8443"
@@ -266,7 +266,7 @@ def test_a_generation_shows_one_certificate_though_files_change_between_two_read
             files.rotate()
         return context
 
-    monkeypatch.setattr("troth.edge.connections.client_context", turning)
+    monkeypatch.setattr("troth.edge.outbound.connections.client_context", turning)
     generation, _ = files.calls().generations.take()
     assert generation.thumbprint == files.identity.current.certificate_thumbprint
     assert turned
@@ -282,7 +282,7 @@ def test_files_that_do_not_fit_leave_the_generation_in_use(
     def broken(*_: Any) -> SSLContext:
         raise OSError("half-written")
 
-    monkeypatch.setattr("troth.edge.connections.client_context", broken)
+    monkeypatch.setattr("troth.edge.outbound.connections.client_context", broken)
     for _ in range(3):
         assert generations.take()[0] is first
     assert caplog.text.count("half-written") == 1

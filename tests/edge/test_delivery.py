@@ -23,14 +23,14 @@ from tests.edge.mounts import (
     snapshot,
 )
 from tests.pki.forging import forged, part
-from troth.edge.caller import CALLER, Caller
-from troth.edge.delivery import Delivery
-from troth.edge.document import DocumentError
-from troth.edge.guard import Guard
-from troth.edge.presented import Stripping
-from troth.edge.refusal import Refusal
-from troth.edge.snapshot import Snapshot
-from troth.edge.transactions import current_token
+from troth.edge.identity.document import DocumentError
+from troth.edge.identity.snapshot import Snapshot
+from troth.edge.inbound.caller import CALLER, Caller
+from troth.edge.inbound.delivery import Delivery
+from troth.edge.inbound.guard import Guard
+from troth.edge.inbound.presented import Stripping
+from troth.edge.inbound.refusal import Refusal
+from troth.edge.outbound.transactions import current_token
 from troth.pki import base64url
 from troth.pki.jwk import key_id, public_jwk
 from troth.pki.webhook_tokens import Signer, VerifiedDelivery

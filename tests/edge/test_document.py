@@ -16,7 +16,7 @@ from tests.edge.mounts import (
     document,
     forwarding,
 )
-from troth.edge.document import CallToken, DocumentError, parse_document
+from troth.edge.identity.document import CallToken, DocumentError, parse_document
 
 CALL = {"name": "finance/ledger", "spiffeID": f"spiffe://{DOMAIN}/a", "ports": ["https"]}
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.edge.shop import Clock
-from troth.edge.challenges import is_invalid_token
-from troth.edge.exchange import (
+from troth.edge.outbound.challenges import is_invalid_token
+from troth.edge.outbound.exchange import (
     MAX_ANSWER,
     Answer,
     Ask,
@@ -28,10 +28,10 @@ from troth.edge.exchange import (
     transaction_narrowing,
     transaction_start,
 )
-from troth.edge.failures import TokenRefusedError, TokenUnavailableError
-from troth.edge.servers import Expected, WrongServerError
-from troth.edge.tokens import Fetch, Flight, TokenCache, Use, Wait, Wanted
-from troth.edge.trace import TraceContext, read_trace
+from troth.edge.outbound.failures import TokenRefusedError, TokenUnavailableError
+from troth.edge.outbound.servers import Expected, WrongServerError
+from troth.edge.outbound.tokens import Fetch, Flight, TokenCache, Use, Wait, Wanted
+from troth.edge.trace_context import TraceContext, read_trace
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 ISSUER = "https://production-issuer.troth-system.svc:8443"

@@ -24,7 +24,7 @@ from tests.edge.mounts import (
     known,
     svid,
 )
-from troth.edge.files import LOOK_EVERY, Identity, IdentityError
+from troth.edge.identity.files import LOOK_EVERY, Identity, IdentityError
 
 
 class Clock:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.edge.forwarded import Forwarded, parse_forwarded
+from troth.edge.inbound.forwarded import Forwarded, parse_forwarded
 from troth.pki import base64url
 
 CLIENT = "spiffe://prod.shop.example/ns/shop/sa/checkout"

@@ -38,12 +38,12 @@ from tests.edge.mounts import (
 )
 from tests.pki.builders import Made, by_hand, given, key, own_root, uri
 from tests.pki.forging import part, raw_signature
-from troth.edge import problems
-from troth.edge.caller import Caller
-from troth.edge.guard import Guard
-from troth.edge.presented import Stripping
-from troth.edge.refusal import Refusal
-from troth.edge.snapshot import Snapshot
+from troth.edge.identity.snapshot import Snapshot
+from troth.edge.inbound import problems
+from troth.edge.inbound.caller import Caller
+from troth.edge.inbound.guard import Guard
+from troth.edge.inbound.presented import Stripping
+from troth.edge.inbound.refusal import Refusal
 from troth.pki import base64url
 from troth.pki.issuing import LeafProfile, issue
 from troth.pki.keys import private_key_pem
@@ -555,7 +555,7 @@ def test_an_access_token_is_verified_once_for_all_transactions(
         verified.append(token)
         return verify_access_token(token, **checks)
 
-    monkeypatch.setattr("troth.edge.guard.verify_access_token", verify)
+    monkeypatch.setattr("troth.edge.inbound.guard.verify_access_token", verify)
     guard = Guard("https")
     for subject in ("ann", "bob"):
         transaction = ("txn-token", transaction_token(subject=subject))

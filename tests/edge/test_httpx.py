@@ -12,7 +12,7 @@ pytest.register_assert_rewrite("tests.edge.behaviours")
 from tests.edge.behaviours import Behaviour  # noqa: E402
 from tests.edge.carriers import HTTPX, AsyncHTTPX  # noqa: E402
 from tests.edge.shop import Shop, opened, until  # noqa: E402
-from troth.edge.httpx import AsyncTransport  # noqa: E402
+from troth.edge.outbound.httpx import AsyncTransport  # noqa: E402
 
 
 class TestTransport(Behaviour):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.edge.presented import Stripping
+from troth.edge.inbound.presented import Stripping
 
 IDENTITY = [
     "X-Forwarded-Client-Cert",

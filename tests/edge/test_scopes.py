@@ -19,11 +19,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.edge.mounts import CHECKOUT
-from troth.edge import asgi, wsgi
-from troth.edge import django as for_django
-from troth.edge import flask as for_flask
-from troth.edge import starlette as for_starlette
-from troth.edge.caller import Caller
+from troth.edge.frameworks import django as for_django
+from troth.edge.frameworks import flask as for_flask
+from troth.edge.frameworks import starlette as for_starlette
+from troth.edge.inbound import asgi, wsgi
+from troth.edge.inbound.caller import Caller
 
 HAS = Caller(CHECKOUT, frozenset({"payments.charge", "payments.refund"}))
 LACKS = Caller(CHECKOUT, frozenset({"payments.charge"}))

@@ -37,9 +37,9 @@ from tests.edge.serving import (
     uvicorn_serving,
 )
 from tests.pki.builders import by_hand, given, own_root
-from troth.edge.asgi import Receive, Scope, Send, TrothMiddleware
-from troth.edge.caller import CALLER
-from troth.edge.files import LOOK_EVERY, Identity
+from troth.edge.identity.files import LOOK_EVERY, Identity
+from troth.edge.inbound.asgi import Receive, Scope, Send, TrothMiddleware
+from troth.edge.inbound.caller import CALLER
 
 HERE = known(CHECKOUT)
 

@@ -9,12 +9,12 @@ import yaml
 
 from tests import builders
 from tests.edge.shop import DOMAIN, identity_document, write_bundle, write_identity
-from troth.edge import refusal
-from troth.edge.files import Identity
+from troth.edge.identity.files import Identity
+from troth.edge.inbound import refusal
 from troth.issuer.errors import Code
-from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import TrustDomain
-from troth.world.observe import tokens_secret
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.observation.objects import tokens_secret
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/tokens.md").read_text()

@@ -20,9 +20,9 @@ from tests.edge.mounts import (
     known,
     transaction_token,
 )
-from troth.edge.caller import CALLER, Caller
-from troth.edge.files import Identity
-from troth.edge.wsgi import (
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.caller import CALLER, Caller
+from troth.edge.inbound.wsgi import (
     CALLER_KEY,
     CHAIN_KEY,
     HEADERS_KEY,

@@ -11,20 +11,19 @@ import pytest
 import yaml
 
 from troth.brokers import connecting
-from troth.planning import (
-    admin_rotation,
-    broker_status,
-    broker_work,
-    grant_status,
-    kafka_principals,
-)
-from troth.planning.broker_finalizer import FINALIZER, PATIENCE
-from troth.reconcile import broker_change, broker_faults
-from troth.resources import json_schema
-from troth.resources.broker_names import NAME_LIMIT
+from troth.brokers.kafka import principals as kafka_principals
+from troth.planning.brokers import admin_rotation
+from troth.planning.brokers import status as broker_status
+from troth.planning.brokers import work as broker_work
+from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants import status as grant_status
+from troth.reconcile.brokers import change as broker_change
+from troth.reconcile.brokers import faults as broker_faults
 from troth.resources.manifests import parse_resource
+from troth.resources.messaging import json_schema
+from troth.resources.messaging.names import NAME_LIMIT
 from troth.trust import topics
-from troth.world.known_as import SCHEMA as LABEL
+from troth.world.watch_class import SCHEMA as LABEL
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "brokers.md").read_text()

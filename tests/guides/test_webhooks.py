@@ -16,37 +16,33 @@ from typer.testing import CliRunner
 
 from tests.guides.test_brokers import anchors, reasons
 from tests.webhook_builders import BASES
-from troth.cli import gatewaying, loop_stalls
+from troth.cli.gateway import process as gatewaying
 from troth.cli.main import app as command
-from troth.edge import refusal
-from troth.planning import (
-    webhook_endpoint,
-    webhook_keys,
-    webhook_reach,
-    webhook_rotation,
-    webhook_signing,
-    webhook_status,
-    webhook_told,
-)
+from troth.documents.webhook_endpoint import Described, Signing
+from troth.edge.inbound import refusal
+from troth.planning.identity import webhook_signing
+from troth.planning.webhooks import keys as webhook_keys
+from troth.planning.webhooks import planner as webhook_endpoint
+from troth.planning.webhooks import propagation as webhook_told
+from troth.planning.webhooks import reach as webhook_reach
+from troth.planning.webhooks import rotation as webhook_rotation
+from troth.planning.webhooks import status as webhook_status
 from troth.resources.manifests import parse_resource
-from troth.resources.webhook_endpoint_status import MOST_KEYS
-from troth.resources.webhook_schemes import ISSUED_BY_SENDER, SchemeName
-from troth.webhooks.endpoint import Described, Signing
-from troth.webhooks.gateway import (
-    app,
-    connections,
-    delivering,
-    handover,
-    memory,
-    reading,
-    source,
-)
+from troth.resources.webhooks.endpoint_status import MOST_KEYS
+from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, SchemeName
+from troth.serving import loop_stalls
+from troth.webhooks.gateway import app
+from troth.webhooks.gateway.connection import body as reading
+from troth.webhooks.gateway.connection import connections, source
 from troth.webhooks.gateway.decisions import Decision, Decisions
-from troth.webhooks.schemes import choosing
-from troth.webhooks.schemes.choosing import passes_on, scheme_for
+from troth.webhooks.gateway.forwarding import client as delivering
+from troth.webhooks.gateway.forwarding import forward as handover
+from troth.webhooks.gateway.replay import memory
+from troth.webhooks.schemes import registry as choosing
 from troth.webhooks.schemes.delivery import Reason
+from troth.webhooks.schemes.registry import passes_on, scheme_for
 from troth.webhooks.schemes.scheme import MOST_SIGNATURES
-from troth.world.webhook_secrets import GIVEN_LABEL
+from troth.world.observation.webhook_secrets import GIVEN_LABEL
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "webhooks.md").read_text()

@@ -19,7 +19,7 @@ from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
 from troth.issuer.mandate import Mandate, read_mandate
-from troth.issuer.reviewing import Account
+from troth.issuer.token_review import Account
 from troth.pki.authorities import SigningAuthority, load_signing_authority
 from troth.pki.issuing import LeafProfile, create_root, issue
 from troth.pki.jwk import public_jwk

@@ -3,7 +3,9 @@
 import pytest
 import structlog
 
-from troth.issuer import following, reviewing, tls
+from troth.issuer import secret_watch as following
+from troth.issuer import tls
+from troth.issuer import token_review as reviewing
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import structlog
 import yaml
 from typer.testing import CliRunner
 
-from troth.cli.logs import LogFormat, configure
 from troth.cli.main import app
+from troth.serving.logs import LogFormat, configure
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ from tests.issuer.builders import (
 )
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
-from troth.issuer import following as following_module
-from troth.issuer.following import Following
+from troth.issuer import secret_watch as following_module
+from troth.issuer.secret_watch import Following
 from troth.resources.references import Ref
-from troth.world.facts import UNREADABLE, Manifest
+from troth.world.facts.objects import UNREADABLE, Manifest
 
 THE_SECRET = Ref(NAMESPACE, f"{NAME}-tokens")
 

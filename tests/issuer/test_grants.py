@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from tests.issuer.builders import CHECKOUT, DOMAIN, LEDGER, PAYMENTS, VIEW, without_edge
 from troth.issuer import grants
-from troth.issuer.asking import (
+from troth.issuer.errors import Code, OAuthError
+from troth.issuer.grants import MOST_REQUESTERS, Proof
+from troth.issuer.token_request import (
     AccessRequest,
     TransactionReplacement,
     TransactionStart,
     read_request,
 )
-from troth.issuer.errors import Code, OAuthError
-from troth.issuer.grants import MOST_REQUESTERS, Proof
 from troth.issuer.view import View
 from troth.pki.token_checks import TransactionToken
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.issuer.builders import ISSUER
 from troth.cluster.errors import ApiError
 from troth.issuer.errors import Code, OAuthError
-from troth.issuer.reviewing import AT_ONCE, REMEMBERED, REMEMBERED_FOR, Account, Reviewer
+from troth.issuer.token_review import AT_ONCE, REMEMBERED, REMEMBERED_FOR, Account, Reviewer
 from troth.pki import base64url
 
 NOW = 1_800_000_000.0

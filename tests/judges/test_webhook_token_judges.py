@@ -25,7 +25,7 @@ from tests.builders import Cluster, authority_secret
 from tests.judges.asking import Program
 from tests.judges.token_judges import go_program, java_program
 from tests.webhook_scene import GATEWAY, scene
-from troth.edge.document import parse_document
+from troth.edge.identity.document import parse_document
 from troth.pki.keys import load_private_key
 from troth.pki.webhook_tokens import (
     Signer,
@@ -34,7 +34,7 @@ from troth.pki.webhook_tokens import (
     verify_webhook_token,
 )
 from troth.resources.references import Ref
-from troth.world.observe import decoded
+from troth.world.observation.objects import decoded
 
 PREFIX = "spiffe://production.example/ns"
 GATEWAY_ID = f"{PREFIX}/{GATEWAY}/sa/{GATEWAY}"

@@ -12,11 +12,11 @@ from tests.cluster.test_authority import ROOT, encoded, given
 from tests.leaks.run import CONSOLE, JSON, Run
 from tests.pki.builders import by_hand
 from troth.pki.keys import generate_key, private_key_pem
-from troth.planning.children import secret_ref
+from troth.planning.owned_objects import secret_ref
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.manifests import dump
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME
 
 SUCCESSOR = by_hand("corporate successor", ROOT, path_length=0)
 MISLAID = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P384))

@@ -16,7 +16,7 @@ from tests.cluster.stage import IDENTITY
 from tests.leaks.acts import MISLAID, in_a_secret, unlike
 from tests.leaks.run import Run
 from troth.resources.references import Ref
-from troth.world.brokers import credential_ref
+from troth.world.index.brokers import credential_ref
 
 LOOK = "10s"
 """How often a broker is looked at: as often as it may be."""

@@ -37,10 +37,10 @@ from tests.leaks.run import CONSOLE, JSON, Run
 from tests.leaks.searching import Search
 from tests.webhook_builders import INBOUND, leading
 from tests.webhook_scene import HOOKS
-from troth.edge.asgi import Receive, Scope, Send, TrothMiddleware
-from troth.edge.files import Identity
+from troth.documents.webhook_endpoint import KEY_PREFIX
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import Receive, Scope, Send, TrothMiddleware
 from troth.resources.references import Ref
-from troth.webhooks.endpoint import KEY_PREFIX
 from troth.webhooks.gateway.routes import Served, served
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.scheme import Stamp

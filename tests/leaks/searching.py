@@ -14,10 +14,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.leaks import forms
+from troth.documents.webhook_endpoint import DOCUMENT
 from troth.pki.private_keys import PrivateKey
-from troth.webhooks.endpoint import DOCUMENT
-from troth.world.broker_secrets import PUBLIC, STATE
-from troth.world.observe import VIEW, VIEW_STATE, WEBHOOK_KEYS
+from troth.world.observation.broker_secrets import PUBLIC, STATE
+from troth.world.observation.objects import VIEW, VIEW_STATE, WEBHOOK_KEYS
 
 FOR_EVERYBODY = {
     *("tls.crt", "ca.crt", "identity.json"),

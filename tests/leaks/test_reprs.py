@@ -31,10 +31,10 @@ from troth.pki.keys import load_private_key
 from troth.pki.keystores import pkcs12_keystore, pkcs12_truststore
 from troth.pki.pem import read_certificates
 from troth.pki.private_keys import PrivateKey
-from troth.reconcile.execute import Executor
+from troth.reconcile.apply.execute import Executor
 from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.references import Ref
-from troth.world.observe import authority_secret, identity_secret
+from troth.world.observation.objects import authority_secret, identity_secret
 
 ROOT = by_hand("root")
 KEY = ROOT.key_pem
@@ -57,24 +57,26 @@ PUBLIC = {
     "troth.planning.plan.Apply": "a NetworkPolicy or a ConfigMap",
     "troth.planning.plan.CreateRoot": "names and labels of what is to be made",
     "troth.planning.plan.CreateTokenKey": "names and labels of what is to be made",
-    "troth.planning.network.Claim": "labels of the issuer's pods",
-    "troth.planning.network.Compiled": "the spec of a NetworkPolicy",
-    "troth.planning.network_memory.PeerRule": "labels of a peer's pods",
-    "troth.planning.network_memory.Standing": "labels of peers' pods",
+    "troth.planning.network.compiler.Claim": "labels of the issuer's pods",
+    "troth.planning.network.compiler.Compiled": "the spec of a NetworkPolicy",
+    "troth.planning.network.live_peers.PeerRule": "labels of a peer's pods",
+    "troth.planning.network.live_peers.Standing": "labels of peers' pods",
     "troth.planning.plan.AdoptAuthority": "names and labels of what is to be made",
     "troth.planning.plan.Plan": "a status",
-    "troth.planning.identity_view.View": "roots, written anew from what was read",
-    "troth.cli.asking.Request": "one of Troth's own resources",
-    "troth.cli.following.Followed": "one of Troth's own resources",
-    "troth.cli.following._Latest": "Troth's own resources",
-    "troth.cli.surveying._Seen": "Troth's own resources",
+    "troth.planning.identity.view.View": "roots, written anew from what was read",
+    "troth.cli.rotate.rotation_request.Request": "one of Troth's own resources",
+    "troth.cli.rotate.wait.Followed": "one of Troth's own resources",
+    "troth.cli.rotate.wait._Latest": "Troth's own resources",
+    "troth.cli.status.collect._Seen": "Troth's own resources",
     "troth.webhooks.gateway.certificates._Kept": "a certificate that AWS publishes",
-    "troth.webhooks.gateway.valkey._Script": "a script that is in this package",
-    "troth.webhooks.schemes.described.DescribedHMAC": "names of headers, from a WebhookEndpoint",
+    "troth.webhooks.gateway.replay.valkey._Script": "a script that is in this package",
+    "troth.webhooks.schemes.providers.described.DescribedHMAC": (
+        "names of headers, from a WebhookEndpoint"
+    ),
     "troth.webhooks.schemes.signed_text.SignedText": "a template, from a WebhookEndpoint",
     "troth.webhooks.schemes.timed_header.TimedHeader": "names of a header and its members",
-    "troth.world.facts.Content": "a NetworkPolicy or a ConfigMap",
-    "troth.world.facts.Unreadable": "one of Troth's own resources, as it came",
+    "troth.world.facts.objects.Content": "a NetworkPolicy or a ConfigMap",
+    "troth.world.facts.objects.Unreadable": "one of Troth's own resources, as it came",
 }
 """Dataclasses that can hold bytes or whole objects and show them, and what those are."""
 

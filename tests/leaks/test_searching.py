@@ -27,7 +27,7 @@ from troth.pki.keys import generate_key, private_key_pem
 from troth.pki.keystores import keystore_password, pkcs12_keystore
 from troth.pki.private_keys import PrivateKey
 from troth.resources.algorithms import KeyAlgorithm
-from troth.world.facts import MANAGED_BY
+from troth.world.facts.objects import MANAGED_BY
 
 ALGORITHMS = [
     KeyAlgorithm.ECDSA_P256,

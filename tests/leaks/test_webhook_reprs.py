@@ -14,13 +14,13 @@ from tests.cli.webhooks import text_of
 from tests.leaks.searching import Search
 from tests.leaks.test_reprs import BROKEN, ROOT, knowing
 from tests.webhooks.gateway.running import SECRET, endpoint, target
+from troth.documents.webhook_endpoint import EndpointError
 from troth.resources.references import Ref
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import EndpointError
+from troth.resources.webhooks.schemes import SchemeName
+from troth.webhooks.gateway.forwarding.signing import SigningKey
+from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.gateway.routes import served
-from troth.webhooks.gateway.signing import SigningKey
-from troth.webhooks.gateway.valkey import Valkey
-from troth.world.webhook_secrets import compiled_secret, keys_secret
+from troth.world.observation.webhook_secrets import compiled_secret, keys_secret
 
 URL = "https://hooks.example/shop/stripe"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:orders"

@@ -25,8 +25,8 @@ from tests.cluster.tokens.shop import Service, own_address, serving
 from tests.leaks.acts import MISLAID, PROMPT, in_a_secret
 from tests.leaks.run import CONSOLE, Run
 from tests.leaks.searching import Search
-from troth.edge.files import Identity
-from troth.edge.httpx import AsyncTransport
+from troth.edge.identity.files import Identity
+from troth.edge.outbound.httpx import AsyncTransport
 from troth.resources.references import Ref
 
 CHARGE = "payments.charge"

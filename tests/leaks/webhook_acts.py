@@ -17,12 +17,12 @@ from tests.cluster.webhooks.shop import KIND, as_served
 from tests.leaks.acts import MISLAID
 from tests.leaks.hooks import GATEWAY, Hooks
 from tests.webhook_builders import endpoint, keys
-from troth.cli.webhook_curl import write_curl
-from troth.cli.webhook_telling import raw
+from troth.cli.webhook.curl import write_curl
+from troth.cli.webhook.render import raw
 from troth.resources.references import Ref
-from troth.resources.scalars import format_time
+from troth.resources.schema.scalars import format_time
 from troth.webhooks.schemes.delivery import Delivery
-from troth.world.webhook_secrets import generated_ref
+from troth.world.observation.webhook_secrets import generated_ref
 
 MADE = {"orders": "StandardWebhooks", "pushes": "GitHub", "merges": "GitLabToken"}
 """Endpoints whose keys Troth makes."""

@@ -11,9 +11,9 @@ from tests.leaks.run import CONSOLE
 from tests.webhook_builders import endpoint
 from tests.webhooks.gateway.attacks.scene import document
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY
-from troth.world.webhook_secrets import GIVEN_LABEL
-from troth.world.webhook_signing import GATEWAY as GATEWAY_LABEL
+from troth.world.facts.objects import MANAGED_BY
+from troth.world.index.webhook_signing import GATEWAY as GATEWAY_LABEL
+from troth.world.observation.webhook_secrets import GIVEN_LABEL
 
 
 async def configurations_are_malformed(hooks: Hooks) -> None:

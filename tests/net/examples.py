@@ -20,9 +20,9 @@ from troth.issuer.mandate import read_mandate
 from troth.resources.references import Ref
 from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes, served
-from troth.world.facts import MANAGED_BY
-from troth.world.observe import decoded
-from troth.world.webhook_secrets import GIVEN_LABEL, is_compiled
+from troth.world.facts.objects import MANAGED_BY
+from troth.world.observation.objects import decoded
+from troth.world.observation.webhook_secrets import GIVEN_LABEL, is_compiled
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SHOP = "shop"

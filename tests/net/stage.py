@@ -17,22 +17,22 @@ from troth.cluster.errors import ApiError
 from troth.pki.errors import PKIError
 from troth.planning.plan import AdminTurn, ChangeBroker, LookAt, Plan, Step, TurnAdmin
 from troth.planning.planner import plan
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.credential_secrets import CredentialError
-from troth.reconcile.events import repair, transitions
-from troth.reconcile.execute import Executor, needed
-from troth.reconcile.keyring import Keyring
-from troth.reconcile.places import place_of
+from troth.reconcile.apply.credential_secrets import CredentialError
+from troth.reconcile.apply.execute import Executor, needed
+from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.targets import place_of
+from troth.reconcile.apply.writer import TryAgain
+from troth.reconcile.events.events import repair, transitions
+from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Rehearsal
-from troth.reconcile.writer import TryAgain
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.broker_facts import AdminMade, AdminShown, Ledger, Look, Observed
-from troth.world.facts import Fault
+from troth.world.facts.broker import AdminMade, AdminShown, Ledger, Look, Observed
+from troth.world.facts.objects import Fault
+from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, Keys
-from troth.world.known_as import known_as
-from troth.world.ledger import ledger_manifest
-from troth.world.workloads import Workloads
+from troth.world.observation.ledger import ledger_manifest
+from troth.world.watch_class import known_as
 from troth.world.world import World
 
 Manifest = dict[str, Any]

@@ -15,8 +15,8 @@ import typer
 import yaml
 
 from troth.cli.main import app
-from troth.resources.crd import custom_resource_definition
 from troth.resources.kinds import KINDS
+from troth.resources.schema.crd import custom_resource_definition
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "operator" / "troth"

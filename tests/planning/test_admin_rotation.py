@@ -9,16 +9,16 @@ import pytest
 from tests.broker_builders import DOWN, MAIN, keep_ledger, lose_sight, market, see
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
 from tests.messaging import NATS, broker
-from troth.planning.admin_rotation import RETRY, AdminStanding, plan_admin
+from troth.planning.brokers.admin_rotation import RETRY, AdminStanding, plan_admin
 from troth.planning.plan import AdminTurn, TurnAdmin
-from troth.resources.credential_rotation import CredentialPhase
 from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialPhase
 from troth.trust.grants import Slot
-from troth.world.broker_facts import AdminMade, AdminShown, Ledger, Place
-from troth.world.facts import Fault
+from troth.world.facts.broker import AdminMade, AdminShown, Ledger, Place
+from troth.world.facts.objects import Fault
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import broker_key
-from troth.world.ledger import packed, unpacked
-from troth.world.rotations import rotation_key
+from troth.world.observation.ledger import packed, unpacked
 
 BEFORE: Place = ("admin", Slot.SECOND)
 MADE = AdminMade(("admin", Slot.FIRST), "made", NOW)

@@ -39,14 +39,14 @@ from tests.builders import (
     stamp,
 )
 from tests.messaging import KAFKA, NATS, RABBITMQ, broker, producer
-from troth.brokers.nats_jwt import Key as NATSKey
-from troth.brokers.nats_jwt import Kind
+from troth.brokers.nats.jwt import Key as NATSKey
+from troth.brokers.nats.jwt import Kind
 from troth.planning.plan import Remove, Turn, TurnCredential
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
-from troth.world.broker_facts import CredentialSecret, Ledger
+from troth.world.facts.broker import CredentialSecret, Ledger
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, identity_key, policy_key
-from troth.world.rotations import rotation_key
 
 KEY = identity_key(CHECKOUT)
 SECRET = Ref("shop", "checkout-main")

@@ -10,13 +10,13 @@ from tests.builders import NOW, OWN, Cluster, Manifest, identity, key_of, namesp
 from tests.messaging import RABBITMQ, broker
 from tests.world.test_broker_invalidation import leaving
 from tests.world.test_invalidation import broken
-from troth.planning.broker_grants import policy_rules
-from troth.planning.broker_network import BrokerNetwork
+from troth.planning.grants.rules import policy_rules
+from troth.planning.network.broker_policy import BrokerNetwork
 from troth.planning.plan import Apply, Remove
 from troth.resources.references import Ref
-from troth.world.broker_facts import Ledger
+from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key
-from troth.world.ledger import ledger_manifest
+from troth.world.observation.ledger import ledger_manifest
 
 PODS = {"matchLabels": {"app": "kafka"}}
 WORKLOAD = {"podSelector": PODS, "ports": [{"name": "clients", "port": 9093}]}

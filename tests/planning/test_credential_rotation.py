@@ -24,8 +24,8 @@ from tests.builders import (
 )
 from troth.planning.plan import IssueLeaf, PrepareRoot
 from troth.resources.references import Ref
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, domain_key
-from troth.world.rotations import rotation_key
 
 PRODUCTION = domain_key("production")
 OF_PAYMENTS = rotation_key(Ref("shop", "payments-rotation"))

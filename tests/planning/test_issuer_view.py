@@ -22,12 +22,12 @@ from tests.builders import (
     tokens_secret,
 )
 from troth.issuer.view import LONGEST, read_view
-from troth.planning import issuer_view
-from troth.planning.issuer_view import compiled, standing_callers
 from troth.planning.plan import UpdateIssuer
+from troth.planning.trust_domain import issuer_view
+from troth.planning.trust_domain.issuer_view import compiled, standing_callers
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, view_key
-from troth.world.observe import decoded
+from troth.world.observation.objects import decoded
 
 SHOP = "spiffe://production.example/ns/shop/sa"
 VIEW = view_key("production")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.messaging import broker
+from troth.brokers.kafka.principals import mapping_rule
 from troth.pki.subjects import Subject
-from troth.planning.kafka_principals import mapping_rule
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.topic_question import principal_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from troth.planning.kafka_rules import INTERNAL, rules
+from troth.brokers.kafka.rules import INTERNAL, rules
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 OPERATIONS = (

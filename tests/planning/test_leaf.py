@@ -18,11 +18,11 @@ from tests.pki import builders as pki
 from troth.pki.certificates import Leaf, renewal_due, spread_of
 from troth.pki.issuing import LeafProfile
 from troth.pki.subjects import Subject
-from troth.planning.leaf import CHECKS, LeafQuestion, why_issue
+from troth.planning.certificates.leaf import CHECKS, LeafQuestion, why_issue
 from troth.planning.plan import IssueLeaf
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
-from troth.world.facts import Fault, IdentitySecret
+from troth.world.facts.objects import Fault, IdentitySecret
 
 SECRET = "Secret", Ref("shop", "payments-identity")
 

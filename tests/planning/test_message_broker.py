@@ -5,11 +5,11 @@ from datetime import timedelta
 
 from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, tell
 from tests.builders import Cluster, stamp
-from troth.planning.broker_finalizer import FINALIZER
+from troth.planning.brokers.finalizer import FINALIZER
 from troth.planning.plan import ChangeBroker, LookAt, Plan, SetFinalizers
 from troth.planning.planner import plan
 from troth.trust.grants import Rule
-from troth.world.broker_facts import Place
+from troth.world.facts.broker import Place
 from troth.world.keys import broker_key
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from tests.builders import Cluster, Manifest, identity, shop
 from tests.messaging import broker, policy, producer
-from troth.planning.message_schemas import schema_of, schema_verdict
+from troth.planning.grants.message_schemas import schema_of, schema_verdict
 from troth.resources.conditions import Truth, Verdict
-from troth.resources.json_schema import MOST_BYTES
+from troth.resources.messaging.json_schema import MOST_BYTES
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY, Fault
+from troth.world.facts.objects import MANAGED_BY, Fault
 from troth.world.keys import identity_key, policy_key
-from troth.world.known_as import SCHEMA as LABEL
-from troth.world.known_as import SCHEMAS
+from troth.world.watch_class import SCHEMA as LABEL
+from troth.world.watch_class import SCHEMAS
 
 SCHEMA = {"type": "object", "required": ["id"]}
 PLACE = Ref("shop", "schemas")

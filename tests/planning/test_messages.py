@@ -7,12 +7,12 @@ import pytest
 
 from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, identity, shop
 from tests.messaging import NATS, broker, consumer, policy, producer
-from troth.edge.document import parse_document
-from troth.planning.messages import ROOM
+from troth.edge.identity.document import parse_document
+from troth.planning.identity.messages import ROOM
 from troth.planning.plan import UpdatePublic
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
-from troth.world.observe import decoded
+from troth.world.observation.objects import decoded
 
 SCHEMA = {"type": "object", "required": ["id"], "properties": {"total": {"multipleOf": 0.01}}}
 ORDERS: dict[str, Any] = {

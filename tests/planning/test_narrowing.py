@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from troth.planning.narrowing import Peering, pending_narrowing
+from troth.planning.identity.narrowing import Peering, pending_narrowing
+from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import Edge
 from troth.trust.narrowing import Narrowing
 

@@ -7,7 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.strategies import more
-from troth.planning.nats_rules import Operation, inbox_prefix, rules
+from troth.brokers.nats.rules import Operation, inbox_prefix, rules
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 TOKENS = ("a", "b", "ab", "é", "1")

@@ -19,7 +19,7 @@ from tests.builders import (
     unverified,
 )
 from troth.resources.references import Ref
-from troth.world.observe import decoded
+from troth.world.observation.objects import decoded
 
 
 def document(cluster: Cluster, name: str = "payments") -> dict[str, Any]:

@@ -30,16 +30,16 @@ from tests.broker_builders import (
 )
 from tests.builders import OWN, Cluster, Manifest
 from tests.messaging import broker, policy, producer
-from troth.planning.broker_finalizer import FINALIZER, PATIENCE
+from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.planning.grants.policy_deletion import left_of
 from troth.planning.plan import SetFinalizers
-from troth.planning.policy_deletion import left_of
-from troth.reconcile.events import repair
+from troth.reconcile.events.events import repair
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
-from troth.resources.topic_policy import TopicPolicy
 from troth.trust.grants import Slot
-from troth.world.broker_facts import Ledger
+from troth.world.facts.broker import Ledger
 from troth.world.keys import policy_key
-from troth.world.ledger import FILE, ledger_manifest
+from troth.world.observation.ledger import FILE, ledger_manifest
 
 KEY = policy_key(ORDERS)
 SAME = Ref("shop", "same")

@@ -16,7 +16,7 @@ from tests.networkpolicy import Network, Pod
 from tests.oracle import LABELS, Declared, Opening, place_of
 from tests.strategies import APPS, NAMESPACES, PORTS, clusters, more
 from tests.trust.test_topics_property import GROUPS, STREAMS, TRIED, everything
-from troth.planning.broker_rules import unsupported
+from troth.planning.grants.dialects import unsupported
 from troth.planning.plan import Apply
 
 OPENINGS: list[Opening] = [

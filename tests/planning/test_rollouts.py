@@ -28,12 +28,12 @@ from tests.builders import (
 from tests.workloads import budget, rolled, workload
 from troth.pki.authorities import Authority
 from troth.pki.certificates import short, spread_of
+from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.plan import IssueLeaf, Restart
-from troth.planning.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.resources.references import Ref
-from troth.world.facts import RESTARTED_WITH
+from troth.world.facts.objects import RESTARTED_WITH
+from troth.world.index.workloads import Workloads
 from troth.world.keys import domain_key
-from troth.world.workloads import Workloads
 from troth.world.world import World
 
 PROPAGATION = timedelta(minutes=3)

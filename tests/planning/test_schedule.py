@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.builders import DAY, HOUR, NOW, rotation, stamp
 from tests.strategies import more
-from troth.planning.schedule import due_at, overlap_of
-from troth.resources.credential_rotation import CredentialRotation
+from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.resources.rotation.spec import CredentialRotation
 
 
 def declared(**spec: Any) -> CredentialRotation:

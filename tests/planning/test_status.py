@@ -24,14 +24,14 @@ from tests.builders import (
     unverified,
 )
 from tests.strategies import clusters
-from troth.planning.edge_status import EDGE_LIMIT
-from troth.resources.authentication import GATEWAY_TRUST_LIMIT
+from troth.planning.identity.edge_status import EDGE_LIMIT
 from troth.resources.conditions import Condition, Truth, Verdict, placed
-from troth.resources.model import Model
+from troth.resources.identity.authentication import GATEWAY_TRUST_LIMIT
+from troth.resources.identity.status import ServiceIdentityStatus
 from troth.resources.references import Ref
-from troth.resources.service_identity_status import ServiceIdentityStatus
-from troth.resources.trust_domain_status import TrustDomainStatus
-from troth.resources.webhook_endpoint_status import WebhookEndpointStatus
+from troth.resources.schema.model import Model
+from troth.resources.trust_domain.status import TrustDomainStatus
+from troth.resources.webhooks.endpoint_status import WebhookEndpointStatus
 from troth.world.keys import domain_key
 
 

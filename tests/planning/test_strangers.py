@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.builders import identity, parsed_identity, unverified
 from tests.networkpolicy import Network, Pod, selects
 from tests.strategies import more
-from troth.planning.strangers import collectors, unverified_peers
-from troth.resources.peers import Unverified
+from troth.planning.network.external_peers import collectors, unverified_peers
+from troth.resources.identity.peers import Unverified
 from troth.resources.selectors import LabelSelector
 
 Manifest = dict[str, Any]

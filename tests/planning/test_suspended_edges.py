@@ -14,12 +14,20 @@ from tests.builders import Cluster, Manifest, accept, call, domain, identity, un
 from tests.messaging import broker
 from tests.planning.test_broker_network import PODS, TO_THE_BROKER, WORKLOAD, clients
 from tests.world.test_invalidation import broken
-from troth.planning.network_memory import LIMIT, Memory, PeerRule, Side, fingerprint, read, written
+from troth.planning.network.live_peers import (
+    LIMIT,
+    Memory,
+    PeerRule,
+    Side,
+    fingerprint,
+    read,
+    written,
+)
 from troth.planning.plan import Apply
-from troth.reconcile.execute import needed
+from troth.reconcile.apply.execute import needed
+from troth.resources.identity.spec import Protocol
 from troth.resources.references import Ref
-from troth.resources.service_identity import Protocol
-from troth.world.facts import LIVE_PEERS
+from troth.world.facts.objects import LIVE_PEERS
 
 PORTS = [("https", 8443), ("admin", 9443)]
 BOTH = ["https", "admin"]

@@ -23,15 +23,15 @@ from tests.builders import (
     unverified,
 )
 from tests.webhook_scene import GATEWAY, scene
-from troth.planning.children import policy_ref, secret_ref
-from troth.planning.issuer_view import standing_callers
-from troth.planning.leaf import leaf_due
+from troth.planning.certificates.leaf import leaf_due
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.planning.plan import IssueLeaf
-from troth.planning.rotation import readers_of
+from troth.planning.trust_domain.issuer_view import standing_callers
+from troth.planning.trust_domain.root_rotation import readers_of
+from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.resources.topic_policy_status import GrantState
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import domain_key, identity_key, view_key, webhook_key
-from troth.world.rotations import rotation_key
 
 HOLD = "example.com/hold"
 PAYMENTS, WEB = Ref("shop", "payments"), Ref("shop", "web")

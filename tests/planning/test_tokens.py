@@ -26,7 +26,7 @@ from troth.pki.spiffe_bundle import parse_spiffe_bundle
 from troth.planning.plan import CreateTokenKey, IssueLeaf, Remove, UpdateIssuer, UpdatePublic
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, view_key
-from troth.world.observe import decoded
+from troth.world.observation.objects import decoded
 
 PRODUCTION = domain_key("production")
 TOKENS = "Secret", Ref(OWN, "production-tokens")

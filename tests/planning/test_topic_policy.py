@@ -31,14 +31,14 @@ from tests.broker_builders import (
 )
 from tests.builders import OWN, Cluster, Manifest, identity
 from tests.messaging import broker, consumer, producer
-from troth.planning.broker_finalizer import FINALIZER
-from troth.planning.grant_status import GRANT_LIMIT
+from troth.planning.brokers.finalizer import FINALIZER
+from troth.planning.grants.status import GRANT_LIMIT
 from troth.planning.plan import SetFinalizers
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
-from troth.world.broker_facts import Ledger, Look
+from troth.world.facts.broker import Ledger, Look
 from troth.world.keys import broker_key, policy_key
-from troth.world.ledger import FILE, ledger_manifest
+from troth.world.observation.ledger import FILE, ledger_manifest
 
 KEY = policy_key(ORDERS)
 WRITE = Rule(PUBLISHER, "TOPIC", "LITERAL", "prod.orders.v1", "WRITE", host="*")

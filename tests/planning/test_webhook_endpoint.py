@@ -23,15 +23,15 @@ from tests.webhook_builders import (
     report,
 )
 from tests.webhook_scene import PROPAGATION, accepts_gateway, gateway, namespaces, scene, target
-from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
+from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
+from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
 from troth.resources.references import Ref
-from troth.resources.webhook_endpoint_status import MOST_KEYS
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Endpoint, parse_endpoint
+from troth.resources.webhooks.endpoint_status import MOST_KEYS
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.scheme import LONGEST_KEY
 from troth.world.keys import webhook_key
-from troth.world.secret_data import MOST_ENTRIES
-from troth.world.webhook_secrets import generated_ref
+from troth.world.observation.secret_data import MOST_ENTRIES
+from troth.world.observation.webhook_secrets import generated_ref
 
 CHARGES = webhook_key(Ref("shop", "stripe-charges"))
 COMPILED = "Secret", Ref("troth-gateway", "shop.stripe-charges")

@@ -16,11 +16,11 @@ from troth.planning.plan import (
     Remove,
     Step,
 )
-from troth.reconcile.material import next_token_key
+from troth.reconcile.apply.key_material import next_token_key
 from troth.resources.references import Ref
 from troth.world.keys import Key, Keys
-from troth.world.observe import decoded
-from troth.world.signing_keys import GATEWAYS
+from troth.world.observation.objects import decoded
+from troth.world.observation.signing_keys import GATEWAYS
 
 KEY = key_of(GATEWAY, GATEWAY)
 REF = Ref(GATEWAY, f"{GATEWAY}-webhook-signing")

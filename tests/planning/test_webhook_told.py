@@ -11,11 +11,11 @@ from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, stamp
 from tests.changing import changed
 from tests.webhook_builders import INBOUND, ONE, endpoint, issued, keys, leading
 from tests.webhook_scene import GATEWAY, PROPAGATION, accepts_gateway, gateway, scene, target
-from troth.planning.webhook_steps import CompileEndpoint
+from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
+from troth.planning.webhooks.steps import CompileEndpoint
 from troth.resources.references import Ref
-from troth.webhooks.endpoint import Endpoint, parse_endpoint
 from troth.world.keys import webhook_key
-from troth.world.signing_keys import GATEWAYS
+from troth.world.observation.signing_keys import GATEWAYS
 
 CHARGES = webhook_key(Ref("shop", "stripe-charges"))
 COMPILED = "Secret", Ref(GATEWAY, "shop.stripe-charges")

@@ -13,10 +13,10 @@ from tests.changing import changed
 from tests.networkpolicy import Network, Pod
 from tests.webhook_builders import INBOUND, PATH, endpoint
 from tests.webhook_scene import GATEWAY, HOOKS, accepts_gateway, gateway, namespaces, scene, target
-from troth.edge.document import parse_document
+from troth.edge.identity.document import parse_document
 from troth.planning.plan import UpdatePublic
 from troth.resources.references import Ref
-from troth.world.observe import decoded
+from troth.world.observation.objects import decoded
 
 PREFIX = "spiffe://production.example/ns"
 GATEWAY_ID = f"{PREFIX}/{GATEWAY}/sa/{GATEWAY}"

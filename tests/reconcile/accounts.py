@@ -18,20 +18,21 @@ from tests.builders import OWN, Manifest
 from tests.reconcile.memory_brokers import MemoryBrokers
 from tests.reconcile.serving import Running
 from troth.cli import graph
-from troth.cli.granted import everything_granted
+from troth.cli.grants.report import everything_granted
 from troth.pki.keys import algorithm_of
 from troth.pki.pem import public_key
 from troth.pki.spiffe_bundle import parse_bundle_map
-from troth.planning.broker_finalizer import FINALIZER
+from troth.planning.brokers.finalizer import FINALIZER
 from troth.resources.kinds import KIND_BY_NAME
-from troth.resources.model import Model
+from troth.resources.schema.model import Model
 from troth.trust.edges import all_edges
-from troth.world import observe, webhook_signing
-from troth.world.broker_secrets import DIGEST, PUBLIC, STATE, TYPE
-from troth.world.facts import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
-from troth.world.ledger import kept_ledger
-from troth.world.signing_keys import GATEWAYS, ISSUERS
-from troth.world.webhook_secrets import (
+from troth.world.facts.objects import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
+from troth.world.index import webhook_signing
+from troth.world.observation import objects as observe
+from troth.world.observation.broker_secrets import DIGEST, PUBLIC, STATE, TYPE
+from troth.world.observation.ledger import kept_ledger
+from troth.world.observation.signing_keys import GATEWAYS, ISSUERS
+from troth.world.observation.webhook_secrets import (
     COMPILED_DIGEST,
     COMPILED_TYPE,
     COMPILED_WITH,

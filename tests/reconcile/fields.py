@@ -17,7 +17,7 @@ import yaml
 from tests import builders, messaging, webhook_builders
 from tests.builders import DAY, NOW, OWN, Manifest, stamp
 from tests.workloads import workload
-from troth.brokers.nats_jwt import Key, Kind
+from troth.brokers.nats.jwt import Key, Kind
 from troth.resources.references import Ref
 
 CRDS = Path(__file__).parents[2] / "crds"

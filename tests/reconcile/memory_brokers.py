@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 from troth.brokers.protocol import Batch, Failure, Login, Observed
-from troth.reconcile import broker_connections
-from troth.resources.message_broker import MessageBroker
+from troth.reconcile.brokers import connections as broker_connections
+from troth.resources.messaging.message_broker import MessageBroker
 
 
 @dataclass

@@ -19,11 +19,11 @@ from tests.pki.builders import NOW
 from tests.reconcile.serving import Crashed, Server
 from troth.pki.paths import subject_key_id
 from troth.pki.pem import read_certificates
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.engine import Engine
+from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
-from troth.world import observe
 from troth.world.keys import domain_key, identity_key
+from troth.world.observation import objects as observe
 
 Manifest = dict[str, Any]
 SYSTEM = "troth-system"

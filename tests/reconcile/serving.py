@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from tests.builders import NOW, OWN, Manifest
 from troth.cluster.errors import ApiError
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.engine import Engine
+from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.instrumentation import Tally
 from troth.reconcile.rehearsal import Place, Rehearsal
-from troth.reconcile.tally import Tally
 from troth.resources.references import Ref
-from troth.world.known_as import known_as
+from troth.world.watch_class import known_as
 
 
 class Crashed(BaseException):

@@ -10,7 +10,7 @@ from troth.brokers.protocol import (
     UnreachableError,
     UnsupportedError,
 )
-from troth.reconcile.broker_faults import fault_of, missing
+from troth.reconcile.brokers.faults import fault_of, missing
 from troth.resources.references import Ref
 
 MAIN = Ref("messaging", "main")

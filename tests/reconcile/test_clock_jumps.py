@@ -36,7 +36,7 @@ from tests.reconcile.test_clock_skew import SECRET_OF_FIRST, twin_of
 from tests.reconcile.test_rotation_requests import given as given_ca
 from tests.reconcile.test_rotation_requests import of_root, refusal
 from troth.resources.references import Ref
-from troth.world import observe
+from troth.world.observation import objects as observe
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

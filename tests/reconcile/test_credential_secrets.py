@@ -9,17 +9,17 @@ from tests.broker_builders import CHECKOUT, PUBLISHER, market, see
 from tests.builders import OWN, Cluster, Manifest
 from tests.reconcile.serving import Server
 from troth.planning.plan import Turn, TurnCredential
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.credential_secrets import CredentialError
-from troth.reconcile.events import repair
-from troth.reconcile.execute import Executor
-from troth.reconcile.keyring import MOST_FORMER, Keyring
-from troth.reconcile.writer import TryAgain
+from troth.reconcile.apply.credential_secrets import CredentialError
+from troth.reconcile.apply.execute import Executor
+from troth.reconcile.apply.keyring import MOST_FORMER, Keyring
+from troth.reconcile.apply.writer import TryAgain
+from troth.reconcile.events.events import repair
+from troth.reconcile.loop.clock import MovableClock
 from troth.resources.references import Ref
-from troth.world.broker_facts import CredentialSecret
-from troth.world.broker_secrets import DIGEST, digest
+from troth.world.facts.broker import CredentialSecret
 from troth.world.keys import identity_key
-from troth.world.observe import decoded
+from troth.world.observation.broker_secrets import DIGEST, digest
+from troth.world.observation.objects import decoded
 
 KEY = identity_key(CHECKOUT)
 SECRET = Ref("shop", "checkout-main")

@@ -14,7 +14,7 @@ from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Running, Server, running
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
-from troth.reconcile import engine
+from troth.reconcile.loop import engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.keys import Key, identity_key

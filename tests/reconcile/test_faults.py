@@ -10,14 +10,12 @@ import pytest
 
 from tests.builders import HOUR, NOW, OWN, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
-from troth.planning import (
-    identity_layers,
-    identity_view,
-    issuer_callers,
-    network,
-    planner,
-    service_identity,
-)
+from troth.planning import planner
+from troth.planning.identity import layers as identity_layers
+from troth.planning.identity import planner as service_identity
+from troth.planning.identity import view as identity_view
+from troth.planning.network import compiler as network
+from troth.planning.trust_domain import issuer_callers
 from troth.resources.references import Ref
 from troth.trust import edges
 from troth.world.keys import ISSUER_VIEW, Key, domain_key, identity_key, view_key

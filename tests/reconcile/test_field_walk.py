@@ -31,10 +31,10 @@ from tests.reconcile.fields import (
 from tests.reconcile.memory_brokers import MemoryBrokers, in_memory
 from tests.reconcile.serving import Running, Server, running
 from tests.workloads import rolled
-from troth.reconcile.brokers import BrokerWork
+from troth.reconcile.brokers.work import BrokerWork
 from troth.resources.kinds import KIND_BY_NAME
-from troth.resources.model import immutable_changes
 from troth.resources.references import Ref
+from troth.resources.schema.model import immutable_changes
 
 FIELDS = fields()
 

@@ -17,14 +17,14 @@ from tests.reconcile.serving import Permit, Running, Server, running
 from troth.cluster.api import ApiServer
 from troth.cluster.informer import Informer
 from troth.planning.plan import Apply, Plan, UpdateIssuer
-from troth.reconcile.cache import Cache
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.engine import Engine
-from troth.reconcile.in_place import InPlace
-from troth.reconcile.keyring import Keyring
+from troth.reconcile.apply.in_place import InPlace
+from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.served import Served
+from troth.reconcile.apply.writer import Writer
+from troth.reconcile.loop.cache import Cache
+from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.engine import Engine
 from troth.reconcile.rehearsal import Place
-from troth.reconcile.served import Served
-from troth.reconcile.writer import Writer
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 from troth.world.world import World

@@ -19,12 +19,12 @@ from troth.brokers.protocol import AdminRefusedError, BrokerError
 from troth.pki.keys import load_private_key, private_key_pem
 from troth.pki.private_keys import PrivateKey
 from troth.planning.plan import CredentialRequest, Turn, TurnCredential
-from troth.reconcile.broker_connections import admin_data
-from troth.reconcile.keyring import Keyring
-from troth.resources.message_broker import BrokerType, MessageBroker
+from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.brokers.connections import admin_data
+from troth.resources.messaging.message_broker import BrokerType, MessageBroker
 from troth.resources.references import Ref
-from troth.world import secret_data
-from troth.world.broker_secrets import TYPE as CREDENTIAL
+from troth.world.observation import secret_data
+from troth.world.observation.broker_secrets import TYPE as CREDENTIAL
 from troth.world.world import World
 
 LONGEST_STALL = 0.25

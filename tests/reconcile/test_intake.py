@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 from tests import builders
 from tests.builders import OWN, Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Running, Server, converge, running
-from troth.reconcile import intake
-from troth.reconcile.keyring import Keyring
+from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.loop import intake
 from troth.resources.references import Ref
-from troth.world.facts import UNREADABLE
+from troth.world.facts.objects import UNREADABLE
 from troth.world.world import TAKES
 
 WHY = "spec.calls: nests deeper than 128 levels; take levels out of it"

@@ -14,7 +14,7 @@ import pytest
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Permit, Running, Server, converge, running
 from troth.cluster.errors import ApiError
-from troth.reconcile import refusals
+from troth.reconcile.apply import refusals
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

@@ -6,12 +6,12 @@ from tests.broker_builders import MAIN, ORDERS, PUBLISHER, orders, publisher, su
 from tests.builders import NOW, OWN, Manifest, domain, namespace, stamp
 from tests.messaging import broker
 from tests.reconcile.serving import Running, Server, running
-from troth.planning.broker_finalizer import FINALIZER, PATIENCE
-from troth.reconcile.brokers import BrokerWork
-from troth.resources.message_broker import MessageBroker
+from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
+from troth.reconcile.brokers.work import BrokerWork
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Rule
-from troth.world.broker_facts import Ledger
-from troth.world.ledger import ledger_manifest
+from troth.world.facts.broker import Ledger
+from troth.world.observation.ledger import ledger_manifest
 
 WRITE = Rule(PUBLISHER, "TOPIC", "LITERAL", "prod.orders.v1", "WRITE", host="*")
 SECOND = timedelta(seconds=1)

@@ -11,9 +11,9 @@ from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, n
 from tests.reconcile.serving import Server, running
 from troth.cluster.errors import ApiError
 from troth.planning.plan import DropSlots
-from troth.reconcile import refusals
-from troth.reconcile.execute import Executor
-from troth.reconcile.writer import TryAgain
+from troth.reconcile.apply import refusals
+from troth.reconcile.apply.execute import Executor
+from troth.reconcile.apply.writer import TryAgain
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

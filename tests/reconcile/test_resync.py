@@ -18,12 +18,12 @@ from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.cluster.resync import PATIENCE, Resync
-from troth.reconcile.cache import Cache
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.engine import Engine
+from troth.reconcile.loop.cache import Cache
+from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
-from troth.world.known_as import GIVEN
 from troth.world.versions import Version
+from troth.world.watch_class import GIVEN
 from troth.world.world import Difference, World
 
 HOUR = 3600.0

@@ -26,7 +26,7 @@ from tests.reconcile.rotating import (
     identity,
 )
 from tests.workloads import budget, rolled, workload
-from troth.reconcile.engine import Engine
+from troth.reconcile.loop.engine import Engine
 from troth.resources.references import Ref
 
 STUBBORN = IDENTITIES[::2]

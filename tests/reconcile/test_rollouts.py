@@ -11,11 +11,11 @@ from tests.builders import HOUR, NOW, Manifest, domain, identity, namespace, rot
 from tests.reconcile.serving import Running, Server, running
 from tests.workloads import budget, rolled, workload
 from troth.cluster.errors import ApiError
-from troth.reconcile.informers import selections
+from troth.reconcile.loop.informers import selections
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.world.facts import RESTARTED_WITH
-from troth.world.observe import identity_secret
+from troth.world.facts.objects import RESTARTED_WITH
+from troth.world.observation.objects import identity_secret
 
 SHOP = [namespace("shop", domain="production"), domain()]
 SID = Ref("shop", "payments")

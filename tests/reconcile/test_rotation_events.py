@@ -13,14 +13,14 @@ from tests.builders import DAY, NOW, OWN, domain, identity, namespace, rotation,
 from tests.reconcile.serving import Running, Server, running
 from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
-from troth.reconcile.events import event
-from troth.reconcile.notice import Notice
+from troth.reconcile.events.events import event
+from troth.reconcile.events.notice import Notice
+from troth.reconcile.events.rotation import of_credential_rotation, of_trust_domain
 from troth.reconcile.rehearsal import Place
-from troth.reconcile.rotation_events import of_credential_rotation, of_trust_domain
-from troth.resources.blockers import MOST_BLOCKERS
 from troth.resources.references import Ref
+from troth.resources.rotation.blockers import MOST_BLOCKERS
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import domain_key
-from troth.world.rotations import rotation_key
 
 STEP = timedelta(seconds=30)
 DOMAIN = ("TrustDomain", Ref("", "production"))

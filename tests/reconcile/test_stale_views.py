@@ -13,11 +13,11 @@ from tests.reconcile.serving import Server, converge, running
 from troth.cluster.errors import ApiError
 from troth.planning.plan import IssueLeaf, Step
 from troth.planning.planner import plan
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.execute import Executor
-from troth.reconcile.keyring import Keyring
+from troth.reconcile.apply.execute import Executor
+from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.writer import TryAgain
+from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
-from troth.reconcile.writer import TryAgain
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from tests.builders import Manifest
 from tests.reconcile.serving import Permit
 from troth.cluster.errors import ApiError
-from troth.reconcile import telling as module
-from troth.reconcile.telling import MOST, Telling
+from troth.reconcile.events import recorder as module
+from troth.reconcile.events.recorder import MOST, Telling
 
 
 def event(note: str) -> Manifest:

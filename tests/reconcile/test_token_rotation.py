@@ -10,8 +10,8 @@ from tests.reconcile.rotating import PROPAGATION, STEP, namespaced
 from tests.reconcile.token_rotating import ABROAD, ISSUER, KEY_LIFETIME, TOKENS, TokenScene, scene
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
-from troth.world import observe
 from troth.world.keys import domain_key
+from troth.world.observation import objects as observe
 
 MINUTE = timedelta(minutes=1)
 WHOLE = ["Idle", "Distributing", "Retiring", "Idle"]

@@ -15,9 +15,9 @@ from tests.reconcile.webhook_rotating import (
     target,
 )
 from troth.cluster.errors import ApiError
-from troth.planning.webhook_signing import KEY_LIFETIME
+from troth.planning.identity.webhook_signing import KEY_LIFETIME
 from troth.resources.references import Ref
-from troth.world import observe
+from troth.world.observation import objects as observe
 
 LONG = timedelta(minutes=20)
 """Longer than a handover: propagation, then what the last token lives, then propagation."""

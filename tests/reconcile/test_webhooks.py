@@ -17,13 +17,13 @@ from tests.reconcile.serving import Crashed, Running, Server, running
 from tests.webhook_builders import ONE, TWO, endpoint, issued, keys, leading, outbound, report
 from tests.webhook_scene import PROPAGATION, gateway, namespaces, scene, target
 from troth.cluster.errors import ApiError
+from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
 from troth.resources.references import Ref
-from troth.webhooks.endpoint import Endpoint, parse_endpoint
 from troth.webhooks.gateway.routes import served
-from troth.webhooks.schemes.choosing import usable_for
 from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.registry import usable_for
 from troth.webhooks.schemes.scheme import Stamp
-from troth.world.known_as import GIVEN as GIVEN_SECRET
+from troth.world.watch_class import GIVEN as GIVEN_SECRET
 
 CHARGES = Ref("shop", "stripe-charges")
 WEBHOOK = "WebhookEndpoint", CHARGES

@@ -15,8 +15,8 @@ from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import Running, Server, running
 from troth.brokers.protocol import Batch, Failure
 from troth.planning.plan import Plan
-from troth.reconcile.brokers import BrokerWork
-from troth.reconcile.withheld import MOMENT, RUSH, Withheld
+from troth.reconcile.brokers.work import BrokerWork
+from troth.reconcile.loop.status_debounce import MOMENT, RUSH, Withheld
 from troth.resources.references import Ref
 from troth.world.keys import policy_key
 

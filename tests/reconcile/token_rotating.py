@@ -15,9 +15,9 @@ from tests.builders import stamp
 from tests.reconcile.rotating import SYSTEM, Files, Manifest, Scene, begun, presented, roots_of
 from tests.reconcile.rotating import trust_domain as without_tokens
 from troth.pki.tokens import LEEWAY, MAX_LIFETIME
-from troth.planning.spiffe_bundles import key_ids_in
+from troth.planning.certificates.spiffe_bundles import key_ids_in
 from troth.resources.references import Ref
-from troth.world import observe
+from troth.world.observation import objects as observe
 
 TOKENS = "Secret", Ref(SYSTEM, "production-tokens")
 ISSUER = "Secret", Ref(SYSTEM, "production-issuer")

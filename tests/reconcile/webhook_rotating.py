@@ -26,11 +26,11 @@ from tests.webhook_scene import GATEWAY, accepts_gateway
 from troth.pki.tokens import LEEWAY
 from troth.pki.webhook_tokens import LIFETIME
 from troth.resources.references import Ref
-from troth.world import observe
-from troth.world.facts import SigningSecret
-from troth.world.secret_data import SecretData
-from troth.world.signing_keys import GATEWAYS, signing_keys
-from troth.world.webhook_secrets import DOCUMENT
+from troth.world.facts.objects import SigningSecret
+from troth.world.observation import objects as observe
+from troth.world.observation.secret_data import SecretData
+from troth.world.observation.signing_keys import GATEWAYS, signing_keys
+from troth.world.observation.webhook_secrets import DOCUMENT
 
 AT_GATEWAY = Ref(GATEWAY, GATEWAY)
 KEYS = "Secret", Ref(GATEWAY, f"{GATEWAY}-webhook-signing")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from troth.resources.crd import custom_resource_definition
 from troth.resources.kinds import Kind
+from troth.resources.schema.crd import custom_resource_definition
 
 
 def schema(kind: Kind) -> Any:

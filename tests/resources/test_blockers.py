@@ -1,7 +1,7 @@
 """A status holds what it has room for: the API server refuses one that says more."""
 
-from troth.resources.blockers import LONGEST_BLOCKER, MOST_BLOCKERS, fitting
-from troth.resources.credential_rotation import CredentialRotationStatus
+from troth.resources.rotation.blockers import LONGEST_BLOCKER, MOST_BLOCKERS, fitting
+from troth.resources.rotation.spec import CredentialRotationStatus
 
 
 def test_more_and_longer_sentences_than_a_status_has_room_for_are_cut() -> None:

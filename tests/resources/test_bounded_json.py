@@ -2,9 +2,9 @@
 
 import pytest
 
-from troth.brokers.nats_link import document_of
+from troth.brokers.nats.connection import document_of
 from troth.brokers.protocol import BrokerError
-from troth.resources.bounded_json import read_json
+from troth.resources.schema.bounded_json import read_json
 
 HOSTILE = [
     pytest.param("[" * 4096, id="open arrays"),

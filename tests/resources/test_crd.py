@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.resources.schemas import parts, schema
-from troth.resources.crd import custom_resource_definition, structural
 from troth.resources.kinds import KINDS, Kind
 from troth.resources.manifests import dump
-from troth.resources.rules import VALIDATIONS
+from troth.resources.schema.crd import custom_resource_definition, structural
+from troth.resources.schema.rules import VALIDATIONS
 
 CRDS = Path(__file__).parents[2] / "crds"
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

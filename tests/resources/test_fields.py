@@ -12,11 +12,11 @@ from tests.builders import NOW, Manifest, accept, call, domain, external, gatewa
 from tests.changing import GONE, changed
 from tests.messaging import BY_NAME as MESSAGING
 from tests.refusals import faults
-from troth.resources.crd import custom_resource_definition
 from troth.resources.kinds import KIND_BY_NAME, KINDS
-from troth.resources.model import immutable_changes
-from troth.resources.rules import VALIDATIONS
-from troth.resources.trust_domain import TrustDomain
+from troth.resources.schema.crd import custom_resource_definition
+from troth.resources.schema.model import immutable_changes
+from troth.resources.schema.rules import VALIDATIONS
+from troth.resources.trust_domain.spec import TrustDomain
 
 PAYMENTS = identity(
     ports=[("https", 8443), ("http", 8080)],

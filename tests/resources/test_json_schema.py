@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema_rs import RegexOptions, validator_for
 
-from troth.resources.json_schema import MOST_BYTES, SchemaFault, read_schema, schema_text
-from troth.resources.schema_bounds import DEEPEST
+from troth.resources.messaging.json_schema import MOST_BYTES, SchemaFault, read_schema, schema_text
+from troth.resources.messaging.schema_bounds import DEEPEST
 
 ORDER = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -250,7 +250,7 @@ def most_of(shape: str) -> dict[str, Any]:
 def test_the_most_that_is_let_through_is_compiled_at_once(shape: str) -> None:
     """In a process of its own: what does not end, or ends the process, is seen as that."""
     program = (
-        "import sys; from troth.resources.json_schema import read_schema; "
+        "import sys; from troth.resources.messaging.json_schema import read_schema; "
         "assert isinstance(read_schema(sys.stdin.read()), str)"
     )
     schema = most_of(shape)

@@ -14,10 +14,10 @@ from tests.messaging import BASES, BY_NAME, WRONG, broker, policy
 from tests.refusals import faults
 from tests.resources.schemas import parts, schema
 from troth.resources.kinds import Kind
-from troth.resources.message_broker import BrokerType, MessageBroker
-from troth.resources.model import immutable_changes
-from troth.resources.rules import VALIDATIONS
-from troth.resources.topic_policy import TopicPolicy
+from troth.resources.messaging.message_broker import BrokerType, MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.schema.model import immutable_changes
+from troth.resources.schema.rules import VALIDATIONS
 
 every_base = pytest.mark.parametrize("manifest", BASES.values(), ids=BASES)
 every_kind = pytest.mark.parametrize("kind", BY_NAME.values(), ids=BY_NAME)

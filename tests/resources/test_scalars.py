@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from troth.resources.scalars import (
+from troth.resources.schema.scalars import (
     CIDR,
     DNSName,
     Duration,

@@ -15,10 +15,10 @@ from tests.resources.schemas import parts, schema
 from tests.webhook_builders import BASES, INBOUND, WRONG, endpoint, issued
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
-from troth.resources.rules import VALIDATIONS
-from troth.resources.webhook_endpoint import WebhookEndpoint
-from troth.resources.webhook_inbound import Inbound
-from troth.resources.webhook_schemes import ISSUED_BY_SENDER, SchemeName
+from troth.resources.schema.rules import VALIDATIONS
+from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.resources.webhooks.inbound import Inbound
+from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, SchemeName
 
 every_base = pytest.mark.parametrize("manifest", BASES.values(), ids=BASES)
 

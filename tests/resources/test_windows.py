@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import more
-from troth.resources.windows import next_open
+from troth.resources.rotation.windows import next_open
 
 MINUTE = timedelta(minutes=1)
 

@@ -25,11 +25,11 @@ from sandbox.demo.message_trials import (
 from sandbox.demo.messaging import DEAD_LETTERS, ORDERS, OTHERS_GROUP, PAYMENTS, Answer, Refusal
 from sandbox.demo.shop import Place
 from troth.brokers.credentials import material, turned
-from troth.brokers.nats import Admin, NatsBroker
+from troth.brokers.nats.driver import Admin, NatsBroker
+from troth.brokers.nats.rules import rules
 from troth.brokers.protocol import Batch
-from troth.planning.nats_rules import rules
 from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Topic
 

@@ -20,7 +20,7 @@ from tests.strategies import (
     wishes,
 )
 from troth.resources.references import Ref
-from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.registry import Registry
 
 namespace_names = st.sampled_from(NAMESPACES)

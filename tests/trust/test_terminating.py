@@ -14,8 +14,8 @@ from tests.builders import (
     namespace,
     registry,
 )
+from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Registry
 

@@ -33,8 +33,8 @@ from tests.trust.topic_scene import (
     judged,
     verdict,
 )
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant, Topic
 from troth.trust.messaging import Asked
 from troth.trust.topic_grants import Judged, in_state

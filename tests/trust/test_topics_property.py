@@ -14,9 +14,9 @@ from tests.messaging import ACCOUNT, broker, consumer, messaging, policy, produc
 from tests.messaging_oracle import Brokers, Operation, Place, Uses
 from tests.oracle import Declared
 from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant
 from troth.trust.topic_grants import Judged, grants_of, in_state
 from troth.trust.topic_question import principal_of

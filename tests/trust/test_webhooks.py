@@ -15,8 +15,8 @@ from tests.webhook_scene import (
     scene,
     target,
 )
+from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.service_identity_status import EdgeState
 from troth.trust.edges import all_edges, edges_from, edges_of
 from troth.trust.registry import Registry
 

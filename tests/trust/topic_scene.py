@@ -10,8 +10,8 @@ from tests.messaging import (
     policy,
     producer,
 )
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.messaging import Asked, Messaging
 from troth.trust.topic_grants import TopicGrant, grants_of
 

@@ -19,7 +19,7 @@ from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.networkpolicy import Pod
 from tests.oracle import Declared
 from tests.sandbox.nodes import addresses, apply
-from troth.planning.children import secret_ref
+from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 
 PORTS = {"https": 8443, "admin": 9443}

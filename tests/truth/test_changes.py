@@ -9,7 +9,7 @@ from tests import builders
 from tests.cluster.person import LONG, Manifest, until
 from tests.cluster.stage import IDENTITY, Stage, leaf_of
 from tests.truth.scene import Player, Scene, files_of
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 REJECTED = "network rejected"

@@ -12,9 +12,9 @@ from sandbox.node.manifests import workload_spec
 from tests.cluster.person import LONG, Manifest, until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, staged
 from tests.sandbox.nodes import pods
-from troth.planning.children import secret_ref
+from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
-from troth.world.facts import RESTARTED_WITH
+from troth.world.facts.objects import RESTARTED_WITH
 
 PROPAGATION = timedelta(minutes=3)
 REPLICAS = 2

@@ -27,9 +27,9 @@ from tests.cluster.stage import DOMAIN, Stage
 from tests.truth.crowd import ROTATION, Crowd, Mortal, key_id
 from tests.truth.scene import files_of
 from troth.cluster.api import RESOURCES
-from troth.planning.children import secret_ref
+from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
-from troth.world.observe import NEXT_LEAF, RETIRING
+from troth.world.observation.objects import NEXT_LEAF, RETIRING
 
 log = logging.getLogger(__name__)  # see the figures with --log-cli-level=INFO
 

@@ -18,13 +18,13 @@ from tests.trust import test_topics_property as declared
 from tests.trust.test_topics_property import BROKERS, POLICIES, Wish, wishes
 from tests.world.test_invalidation import broken, tampered
 from tests.world.watching import Watch
-from troth.planning.broker_grants import policy_rules
-from troth.reconcile.execute import needed
-from troth.resources.message_broker import MessageBroker
+from troth.planning.grants.rules import policy_rules
+from troth.reconcile.apply.execute import needed
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.broker_facts import Ledger
+from troth.world.facts.broker import Ledger
 from troth.world.keys import Key, broker_key, identity_key, policy_key
-from troth.world.ledger import ledger_manifest, ledger_ref
+from troth.world.observation.ledger import ledger_manifest, ledger_ref
 
 NAMES = (*declared.NAMES, *BROKERS)
 """An identity may be called as a broker is: their NetworkPolicies would be."""

@@ -13,9 +13,9 @@ from tests.broker_builders import (
 from tests.builders import OWN, Cluster, identity
 from tests.messaging import broker
 from troth.resources.references import Ref
-from troth.world.broker_facts import Ledger
+from troth.world.facts.broker import Ledger
 from troth.world.keys import identity_key
-from troth.world.ledger import ledger_manifest, ledger_ref
+from troth.world.observation.ledger import ledger_manifest, ledger_ref
 
 HOLDERS = {identity_key(CHECKOUT), identity_key(FULFILMENT)}
 

@@ -27,11 +27,11 @@ from tests.strategies import (
 from tests.world.watching import Watch
 from troth.planning.plan import Plan, Step
 from troth.planning.planner import plan
-from troth.reconcile.execute import needed
+from troth.reconcile.apply.execute import needed
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
-from troth.world.rotations import rotation_key
 
 PLACES = [Ref(namespace, name) for namespace in (*NAMESPACES, OWN) for name in NAMES]
 HELD = ("TrustDomain", "ServiceIdentity", "CredentialRotation", "WebhookEndpoint")

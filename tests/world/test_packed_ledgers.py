@@ -4,12 +4,12 @@ import pytest
 
 from tests.builders import OWN
 from tests.messaging import broker
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Rule
-from troth.world import ledger as ledgers
-from troth.world.broker_facts import Ledger
-from troth.world.brokers import Brokers
-from troth.world.ledger import Packed, ledger_manifest, ledger_ref
+from troth.world.facts.broker import Ledger
+from troth.world.index.brokers import Brokers
+from troth.world.observation import ledger as ledgers
+from troth.world.observation.ledger import Packed, ledger_manifest, ledger_ref
 
 MAIN = MessageBroker.parse({**broker(), "metadata": {**broker()["metadata"], "uid": "main"}})
 ONE = Ledger(rules=frozenset({Rule("troth-shop.checkout", "TOPIC", "LITERAL", "a", "WRITE")}))

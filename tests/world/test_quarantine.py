@@ -18,9 +18,9 @@ from troth.planning.planner import plan
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.trust.registry import Declared
-from troth.world.facts import UNREADABLE
+from troth.world.facts.objects import UNREADABLE
 from troth.world.keys import Key
-from troth.world.known_as import SCHEMA, known_as
+from troth.world.watch_class import SCHEMA, known_as
 from troth.world.world import TAKES
 
 WHY = "spec.ports: nests deeper than 128 levels; take levels out of it"

@@ -14,11 +14,11 @@ from tests.strategies import sometimes
 from tests.workloads import budget, rolled, workload
 from tests.world.test_invalidation import plans
 from tests.world.watching import Watch
-from troth.planning.rollouts import evidence_of
-from troth.reconcile.execute import needed
+from troth.planning.identity.rollouts import evidence_of
+from troth.reconcile.apply.execute import needed
 from troth.resources.references import Ref
-from troth.world.facts import RESTARTED_WITH
-from troth.world.workloads import KINDS
+from troth.world.facts.objects import RESTARTED_WITH
+from troth.world.index.workloads import KINDS
 
 PLACES = [(namespace, name) for namespace in ("north", "south") for name in ("a", "b")]
 places = st.sampled_from(PLACES)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders
-from troth.world.secret_data import MOST_ENTRIES, SecretData
+from troth.world.observation.secret_data import MOST_ENTRIES, SecretData
 
 
 @given(st.binary(max_size=40), st.none() | st.integers(0, 30))

@@ -8,11 +8,11 @@ import pytest
 
 from tests.builders import OWN
 from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
-from troth.reconcile.informers import selections
+from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
-from troth.world.known_as import GIVEN, known_as
+from troth.world.index.workloads import KINDS, Workloads
 from troth.world.versions import KEPT, MOST, Version, Versions
-from troth.world.workloads import KINDS, Workloads
+from troth.world.watch_class import GIVEN, known_as
 from troth.world.world import TAKES, Difference, World
 
 LATER = 60.0

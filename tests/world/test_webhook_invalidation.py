@@ -18,10 +18,10 @@ from tests.webhook_scene import GATEWAY, HOOKS, SERVED, accepts_gateway, gateway
 from tests.world.test_invalidation import broken
 from tests.world.watching import Watch
 from troth.planning.planner import plan
-from troth.reconcile.execute import needed
+from troth.reconcile.apply.execute import needed
 from troth.resources.references import Ref
+from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, domain_key, identity_key, webhook_key
-from troth.world.rotations import rotation_key
 
 ENDPOINTS = ("stripe-charges", "second", "a.b")
 GATEWAYS = (Ref(GATEWAY, GATEWAY), Ref("edge", "edge"))

@@ -10,9 +10,9 @@ from tests.builders import OWN, Manifest, identity, key_of, shop
 from tests.workloads import budget, rolled, workload
 from tests.world.test_world import reachable
 from troth.resources.references import Ref
-from troth.world.facts import RESTARTED_WITH, Evidence, Workload
+from troth.world.facts.objects import RESTARTED_WITH, Evidence, Workload
+from troth.world.index.workloads import KINDS, Workloads
 from troth.world.keys import domain_key
-from troth.world.workloads import KINDS, Workloads
 from troth.world.world import World
 
 PAYMENTS = Ref("shop", "payments")

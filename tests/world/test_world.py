@@ -14,7 +14,7 @@ from tests import builders
 from tests.builders import OWN, Cluster, Manifest, accept, call, identity, key_of, shop
 from troth.planning.planner import plan
 from troth.resources.references import Ref
-from troth.world.facts import OWNER_NAME
+from troth.world.facts.objects import OWNER_NAME
 from troth.world.keys import domain_key, identity_key, view_key
 from troth.world.world import World
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from tests.builders import Manifest
-from troth.world.broker_secrets import written_at
+from troth.world.observation.broker_secrets import written_at
 
 
 def made(*writes: tuple[str, str]) -> Manifest:

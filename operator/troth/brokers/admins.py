@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from troth.brokers import kafka_credentials
 from troth.brokers.connecting import admin_scram
-from troth.resources.message_broker import MessageBroker
+from troth.brokers.kafka import credentials as kafka_credentials
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Slot
-from troth.world.broker_facts import Place
+from troth.world.facts.broker import Place
 
 SLOTS = {mechanism: slot for slot, mechanism in kafka_credentials.MECHANISMS.items()}
 

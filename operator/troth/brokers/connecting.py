@@ -20,12 +20,18 @@ from troth.brokers.protocol import (
 from troth.pki.errors import PKIError
 from troth.pki.keys import load_private_key, private_key_pem, same_key
 from troth.pki.pem import read_certificates, write_certificates
-from troth.resources.message_broker import NATS, Kafka, MessageBroker, NATSClients, Servers
-from troth.world.broker_secrets import BOOTSTRAP_SERVERS
-from troth.world.observe import KEY, LEAF
+from troth.resources.messaging.message_broker import (
+    NATS,
+    Kafka,
+    MessageBroker,
+    NATSClients,
+    Servers,
+)
+from troth.world.observation.broker_secrets import BOOTSTRAP_SERVERS
+from troth.world.observation.objects import KEY, LEAF
 
 if TYPE_CHECKING:
-    from troth.brokers.kafka_client import Certificate, Scram
+    from troth.brokers.kafka.client import Certificate, Scram
 
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 """How Kafka may be shown a password; the first where the Secret names none."""
@@ -116,7 +122,8 @@ def _verifying(broker: MessageBroker, roots: str) -> ssl.SSLContext:
 
 def _kafka(spec: Kafka, given: _Given, roots: str) -> Broker:
     try:
-        from troth.brokers import kafka, kafka_client  # noqa: PLC0415 - an extra
+        from troth.brokers.kafka import client as kafka_client  # noqa: PLC0415 - an extra
+        from troth.brokers.kafka import driver as kafka  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingExtraError("Kafka needs troth[kafka]; install it") from None
     clients = spec.bootstrap_servers
@@ -135,7 +142,7 @@ def _servers(given: _Given) -> tuple[str, ...]:
 
 
 def _certificate(given: _Given) -> "Certificate":
-    from troth.brokers.kafka_client import Certificate  # noqa: PLC0415 - an extra
+    from troth.brokers.kafka.client import Certificate  # noqa: PLC0415 - an extra
 
     try:
         chain = read_certificates(given.value(LEAF), LEAF, comments=True)
@@ -148,7 +155,7 @@ def _certificate(given: _Given) -> "Certificate":
 
 
 def _scram(given: _Given) -> "Scram":
-    from troth.brokers.kafka_client import Scram  # noqa: PLC0415 - an extra
+    from troth.brokers.kafka.client import Scram  # noqa: PLC0415 - an extra
 
     if "username" not in given and "password" not in given:
         raise AdminRefusedError(
@@ -167,7 +174,8 @@ def _nats(spec: NATS, given: _Given, verifying: ssl.SSLContext) -> Broker:
             "NATS in operator mode knows its clients by JWTs alone; write clients: JWT"
         )
     try:
-        from troth.brokers import nats, nats_jwt  # noqa: PLC0415 - an extra
+        from troth.brokers.nats import driver as nats  # noqa: PLC0415 - an extra
+        from troth.brokers.nats import jwt as nats_jwt  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingExtraError("NATS needs troth[nats]; install it") from None
     creds, seed = given.text("system.creds"), given.text("operator.nk").strip()

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from troth.brokers import kafka_credentials
+from troth.brokers.kafka import credentials as kafka_credentials
 from troth.brokers.protocol import Credential, Login, MissingExtraError, UnsupportedError
-from troth.planning.broker_public import public_data
+from troth.planning.brokers.credential_public import public_data
 from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.trust.grants import Slot
-from troth.world.broker_facts import Held
-from troth.world.broker_secrets import ACCOUNT, STATE, State, Which, read_state
+from troth.world.facts.broker import Held
+from troth.world.observation.broker_secrets import ACCOUNT, STATE, State, Which, read_state
 
 _PREFIXES: Mapping[Which, str] = {"next": "next-", "retiring": "retiring-"}
 
@@ -156,7 +156,7 @@ def _form(broker: BrokerType) -> Form:
             return kafka_credentials
         case BrokerType.NATS:
             try:
-                from troth.brokers import nats_credentials  # noqa: PLC0415 - an extra
+                from troth.brokers.nats import credentials as nats_credentials  # noqa: PLC0415 - an extra
             except ImportError:
                 raise MissingExtraError(
                     "credentials for NATS need troth[nats]; install it"

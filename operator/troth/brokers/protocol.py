@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from troth.trust.grants import Rule, Slot
-from troth.world.broker_facts import Observed
+from troth.world.facts.broker import Observed
 
 __all__ = [
     "AdminRefusedError",

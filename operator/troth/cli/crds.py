@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from troth.resources.crd import custom_resource_definition
 from troth.resources.kinds import KINDS
 from troth.resources.manifests import dump
+from troth.resources.schema.crd import custom_resource_definition
 
 
 def crds(

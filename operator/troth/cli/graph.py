@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from troth.cli import sources
-from troth.cli.declared import declared
-from troth.cli.granted import GIVEN, Granted, everything_granted
-from troth.planning.edge_status import describe_unverified
+from troth.cli.grants.report import GIVEN, Granted, everything_granted
+from troth.cli.inputs import sources
+from troth.cli.inputs.declared import declared
+from troth.planning.identity.edge_status import describe_unverified
+from troth.resources.identity.status import EdgeState
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.resources.service_identity_status import EdgeState
-from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.edges import Edge, all_edges
 from troth.trust.registry import Registry
 

@@ -6,7 +6,16 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from troth.cli import crds, gateway, grants, graph, issue, plan, rotate, run, status, token, webhook
+from troth.cli import crds, graph
+from troth.cli.gateway import command as gateway
+from troth.cli.grants import command as grants
+from troth.cli.issue import command as issue
+from troth.cli.plan import command as plan
+from troth.cli.rotate import command as rotate
+from troth.cli.run import command as run
+from troth.cli.status import command as status
+from troth.cli.token import command as token
+from troth.cli.webhook import command as webhook
 from troth.resources.manifests import FaultyManifests
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ from troth.cluster.restraint import Fence, Spared
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
-from troth.world.facts import FIELD_MANAGER, Manifest
+from troth.world.facts.objects import FIELD_MANAGER, Manifest
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 PAGE = 500

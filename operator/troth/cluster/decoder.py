@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from pydantic_core import from_json
 
-from troth.world.facts import UNREADABLE, Manifest
+from troth.world.facts.objects import UNREADABLE, Manifest
 
 DEEPEST = 128
 """Levels of one object that are kept of a deeper one; `null` stands for what is below them."""

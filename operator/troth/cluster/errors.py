@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 
 REASONS = frozenset(
     {

@@ -19,7 +19,7 @@ from typing import Protocol, TypeGuard
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 from troth.world.origin import origin
 
 GONE = 410

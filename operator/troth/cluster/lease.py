@@ -18,7 +18,7 @@ from typing import Any
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 
 NOT_FOUND = 404
 RELEASE_ATTEMPTS = 3

@@ -17,7 +17,7 @@ from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import SILENCE, Informer, Sink
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 from troth.world.versions import Version
 from troth.world.world import Difference
 

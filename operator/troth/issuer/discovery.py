@@ -2,7 +2,7 @@
 
 import json
 
-from troth.issuer.asking import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from troth.issuer.token_request import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from troth.issuer.view import View
 from troth.pki.tokens import ALGORITHM
 

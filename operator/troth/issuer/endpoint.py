@@ -13,14 +13,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from troth.issuer import discovery, grants, minting
-from troth.issuer.asking import AccessRequest, Request, TransactionStart, read_request
 from troth.issuer.decisions import ISSUED, Decision, Decisions
 from troth.issuer.errors import Code, OAuthError, invalid_request, unavailable
 from troth.issuer.forms import LONGEST, check_media_type, parse_form
 from troth.issuer.grants import Proof
 from troth.issuer.mandate import Mandate
 from troth.issuer.peers import Peers
-from troth.issuer.reviewing import Account
+from troth.issuer.token_request import AccessRequest, Request, TransactionStart, read_request
+from troth.issuer.token_review import Account
 from troth.pki.token_checks import TokenError, TransactionToken, verify_transaction_token
 
 RETRY_AFTER = b"1"

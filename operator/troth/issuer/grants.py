@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from troth.issuer.asking import TENANT, AccessRequest, TransactionReplacement, TransactionStart
 from troth.issuer.errors import Code, OAuthError, invalid_request, without_tokens
+from troth.issuer.token_request import (
+    TENANT,
+    AccessRequest,
+    TransactionReplacement,
+    TransactionStart,
+)
 from troth.issuer.view import Caller, View
 from troth.pki.token_checks import TransactionToken
 

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from pydantic_core import to_json
 
-from troth.issuer.asking import TRANSACTION_TYPE
 from troth.issuer.errors import Code, OAuthError, invalid_request
 from troth.issuer.grants import AccessGrant, TransactionGrant
 from troth.issuer.mandate import Mandate
+from troth.issuer.token_request import TRANSACTION_TYPE
 from troth.pki.token_form import MAX_TOKEN
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from troth.edge.asgi import chain_of
+from troth.edge.inbound.asgi import chain_of
 from troth.issuer.errors import Code, OAuthError
 from troth.issuer.grants import Proof
 from troth.pki.certificates import Leaf, parse_leaf

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from troth.edge import uvicorn as edge
+from troth.edge.frameworks import uvicorn as edge
 from troth.issuer.tls import TLSFiles
 
 LASTS = 120.0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from troth.edge.look import Look, look_at
-from troth.edge.server_tls import load, unloaded
+from troth.edge.identity.file_stat import Look, look_at
+from troth.edge.inbound.server_tls import load, unloaded
 
 log = structlog.get_logger()
 

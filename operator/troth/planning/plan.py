@@ -7,16 +7,16 @@ from enum import StrEnum
 from typing import Any
 
 from troth.pki.issuing import LeafProfile
-from troth.planning.webhook_steps import CompileEndpoint, TurnWebhookKeys
+from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
 from troth.resources.algorithms import KeyAlgorithm
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
 from troth.trust.narrowing import Narrowing
-from troth.world.broker_facts import AdminShown, Ledger, Place
-from troth.world.facts import Manifest
+from troth.world.facts.broker import AdminShown, Ledger, Place
+from troth.world.facts.objects import Manifest
 from troth.world.keys import Key
-from troth.world.signing_keys import ISSUERS, Slots
+from troth.world.observation.signing_keys import ISSUERS, Slots
 
 
 @dataclass(frozen=True, slots=True)

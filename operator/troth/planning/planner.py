@@ -2,15 +2,15 @@
 
 from datetime import datetime
 
-from troth.planning.credential_rotation import plan_credential_rotation
+from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.faults import failed_plan
-from troth.planning.issuer_view import plan_issuer_view
-from troth.planning.message_broker import plan_message_broker
+from troth.planning.grants.topic_policy import plan_topic_policy
+from troth.planning.identity.planner import plan_service_identity
 from troth.planning.plan import Plan
-from troth.planning.service_identity import plan_service_identity
-from troth.planning.topic_policy import plan_topic_policy
-from troth.planning.trust_domain import plan_trust_domain
-from troth.planning.webhook_endpoint import plan_webhook_endpoint
+from troth.planning.rotation.credential_rotation import plan_credential_rotation
+from troth.planning.trust_domain.issuer_view import plan_issuer_view
+from troth.planning.trust_domain.planner import plan_trust_domain
+from troth.planning.webhooks.planner import plan_webhook_endpoint
 from troth.world.keys import ISSUER_VIEW, Key
 from troth.world.world import World
 

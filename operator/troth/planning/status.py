@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from troth.planning.plan import Plan
 from troth.resources.conditions import Condition, Truth, Verdict, placed
 from troth.resources.metadata import Resource
-from troth.world.facts import Unreadable
+from troth.world.facts.objects import Unreadable
 from troth.world.keys import Key
 
 TERMINATING = "Terminating"

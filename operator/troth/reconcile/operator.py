@@ -1,6 +1,6 @@
 """The operator as one thing to run: informers, barrier, leadership, workers.
 
-The kopf shell around it is in `troth.cli.shell`; tests run this very thing without the shell.
+The kopf shell around it is in `troth.cli.run.shell`; tests run this very thing without the shell.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
 from troth.cluster.lease import Leadership, Timing
 from troth.cluster.resync import INTERVAL, Resync
-from troth.reconcile.cache import Cache
-from troth.reconcile.clock import Clock, SystemClock
-from troth.reconcile.engine import Engine
-from troth.reconcile.informers import selections
-from troth.reconcile.tally import Tally
+from troth.reconcile.loop.cache import Cache
+from troth.reconcile.loop.clock import Clock, SystemClock
+from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.informers import selections
+from troth.reconcile.loop.instrumentation import Tally
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key, view_key
 

@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 
 from troth.cluster.errors import ApiError
 from troth.planning.plan import BackgroundStep
-from troth.reconcile.clock import MovableClock
-from troth.reconcile.engine import Engine
-from troth.reconcile.withheld import Withheld
+from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.engine import Engine
+from troth.reconcile.loop.status_debounce import Withheld
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 from troth.world.world import World
 
 Place = tuple[str, Ref]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from troth.resources.model import Model
-from troth.resources.scalars import Time
+from troth.resources.schema.model import Model
+from troth.resources.schema.scalars import Time
 
 
 class Truth(StrEnum):

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from troth.resources.credential_rotation import CredentialRotation
-from troth.resources.message_broker import MessageBroker
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.metadata import Resource
-from troth.resources.service_identity import ServiceIdentity
-from troth.resources.topic_policy import TopicPolicy
-from troth.resources.trust_domain import TrustDomain
-from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.rotation.spec import CredentialRotation
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.webhooks.endpoint import WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True)

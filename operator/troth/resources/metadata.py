@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from troth.resources.model import Model, given
-from troth.resources.rules import Rule
-from troth.resources.scalars import Name, NamespaceName
+from troth.resources.schema.model import Model, given
+from troth.resources.schema.rules import Rule
+from troth.resources.schema.scalars import Name, NamespaceName
 
 GROUP = "troth.dev"
 VERSION = "v1alpha1"

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple, Self
 
-from troth.resources.model import Model
-from troth.resources.scalars import Name, NamespaceName
+from troth.resources.schema.model import Model
+from troth.resources.schema.scalars import Name, NamespaceName
 
 
 class Ref(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from troth.resources.lists import ATOMIC
-from troth.resources.model import Model, given
-from troth.resources.rules import Rule
+from troth.resources.schema.lists import ATOMIC
+from troth.resources.schema.model import Model, given
+from troth.resources.schema.rules import Rule
 
 _NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"

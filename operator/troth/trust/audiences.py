@@ -1,8 +1,8 @@
 """Audiences of tokens that two identities declare: a token for one would do for the other."""
 
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.registry import Registry
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref, Reference
-from troth.resources.service_identity import ServiceIdentity
 
 Ports = Mapping[Ref, frozenset[str]]
 """The names of a callee's ports, by the peer that they are declared for."""

@@ -7,9 +7,9 @@ be any of its namespace's: as long as it is there, nothing opens by it and nothi
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity
-from troth.resources.service_identity_status import EdgeState
 from troth.trust.edge_question import Obstacle, Question
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches

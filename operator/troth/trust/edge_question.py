@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from troth.resources.identity.spec import Port, ServiceIdentity
+from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.service_identity import Port, ServiceIdentity
-from troth.resources.service_identity_status import EdgeState
-from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.registry import Governance, Registry
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from troth.resources.authentication import GATEWAY_TRUST_LIMIT, GatewayOnly
+from troth.resources.identity.authentication import GATEWAY_TRUST_LIMIT, GatewayOnly
+from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.resources.service_identity_status import EdgeState
-from troth.resources.trust_domain import Consent, TrustDomain
+from troth.resources.trust_domain.spec import Consent, TrustDomain
 from troth.trust.audiences import audience_fault, shared_audience
 from troth.trust.deliveries import (
     delivered_by,

@@ -1,6 +1,6 @@
 """What two federated trust domains need of each other's roots."""
 
-from troth.resources.trust_domain import TrustDomain
+from troth.resources.trust_domain.spec import TrustDomain
 
 UNCONFINED = "FederatedRootUnconfined"
 """Why nobody of a trust domain is trusted by one that it federates with."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from troth.resources.topic_policy_status import Action
+from troth.resources.messaging.topic_policy_status import Action
 
 __all__ = ["Action", "Grant", "Rule", "Slot", "Topic"]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from troth.resources.message_broker import MessageBroker, Place
+from troth.resources.messaging.message_broker import MessageBroker, Place
+from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
-from troth.resources.topic_policy import TopicPolicy
 from troth.trust.grants import Action, Topic
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
-from troth.resources.service_identity import ServiceIdentity
-from troth.resources.trust_domain import TrustDomain
-from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declared import Ports, accepted, called
 from troth.trust.narrowing import Narrowing
 from troth.trust.selectors import matches

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref, Reference
-from troth.resources.service_identity import ServiceIdentity
 
 
 class Entry(NamedTuple):

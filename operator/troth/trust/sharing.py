@@ -1,6 +1,6 @@
 """Whether two identities of a namespace could be taken for each other, and the sentence for it."""
 
-from troth.resources.service_identity import ServiceIdentity, Workload
+from troth.resources.identity.spec import ServiceIdentity, Workload
 from troth.trust.selectors import overlap
 
 

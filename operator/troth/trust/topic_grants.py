@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant
 from troth.trust.messaging import Asked, Messaging
 from troth.trust.registry import Registry

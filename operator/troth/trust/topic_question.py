@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.resources.topic_policy import TopicPolicy
-from troth.resources.topic_policy_status import Action, GrantState
 from troth.trust.grants import Grant, Topic
 from troth.trust.messaging import Asked, Messaging, topic_of
 from troth.trust.registry import Registry

@@ -7,9 +7,9 @@ owned prefixes), the policy and the identity.
 
 from collections.abc import Callable
 
-from troth.resources.message_broker import BrokerType, MessageBroker
-from troth.resources.topic_policy import TopicPolicy
-from troth.resources.topic_policy_status import Action, GrantState
+from troth.resources.messaging.message_broker import BrokerType, MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.trust.messaging import meet, topics_of
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
-from troth.resources.webhook_endpoint import WebhookEndpoint
+from troth.resources.webhooks.endpoint import WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True, order=True)

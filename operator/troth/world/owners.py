@@ -3,7 +3,7 @@
 from troth.resources.references import Ref
 from troth.trust.messaging import Messaging
 from troth.trust.registry import Registry
-from troth.world.facts import (
+from troth.world.facts.objects import (
     BROKER_POLICY_SUFFIX,
     DENY_SUFFIX,
     OWNER_KIND,

@@ -15,10 +15,10 @@ nothing:
 
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
-from troth.world.facts import UNREADABLE, Manifest, Unreadable
+from troth.world.facts.objects import UNREADABLE, Manifest, Unreadable
+from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.keys import Key
-from troth.world.known import Known
-from troth.world.workloads import BUDGET, KINDS
+from troth.world.state import Known
 
 _METADATA = (
     *("name", "namespace", "uid", "resourceVersion", "generation", "labels", "annotations"),

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from troth.resources.references import Ref
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 
 KEPT = 600.0
 """Seconds for which a tombstone is kept at least.

@@ -12,19 +12,15 @@ from functools import partial
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.trust.narrowing import Narrowing
-from troth.world.affected import views_of
-from troth.world.facts import UNREADABLE, Manifest
-from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
-from troth.world.known import Known
-from troth.world.known_as import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
-from troth.world.origin import origin
-from troth.world.quarantine import quarantined, withdraw
-from troth.world.rotations import rotation_key
-from troth.world.taking_declared import take_broker, take_endpoint, take_rotation, take_topic_policy
-from troth.world.taking_domains import take_domain
-from troth.world.taking_identities import take_identity
-from troth.world.taking_namespaces import take_namespace
-from troth.world.taking_objects import (
+from troth.world.facts.objects import UNREADABLE, Manifest
+from troth.world.handlers.declared import (
+    take_broker,
+    take_endpoint,
+    take_rotation,
+    take_topic_policy,
+)
+from troth.world.handlers.namespace import take_namespace
+from troth.world.handlers.objects import (
     take_api_endpoints,
     take_budget,
     take_config_map,
@@ -34,9 +30,18 @@ from troth.world.taking_objects import (
     take_service,
     take_workload,
 )
-from troth.world.taking_secrets import take_given, take_secret
+from troth.world.handlers.secret import take_given, take_secret
+from troth.world.handlers.service_identity import take_identity
+from troth.world.handlers.trust_domain import take_domain
+from troth.world.index.rotations import rotation_key
+from troth.world.index.workloads import BUDGET, KINDS
+from troth.world.invalidation import views_of
+from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
+from troth.world.origin import origin
+from troth.world.quarantine import quarantined, withdraw
+from troth.world.state import Known
 from troth.world.versions import Scope, Version, Versions
-from troth.world.workloads import BUDGET, KINDS
+from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
 
 Take = Callable[[Known, Ref, Manifest | None], Keys]
 

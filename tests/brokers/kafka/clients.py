@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.waiting import PATIENCE
 from tests.pki.builders import Made
-from troth.brokers.kafka import Kafka
-from troth.brokers.kafka_client import Access, Certificate
+from troth.brokers.kafka.client import Access, Certificate
+from troth.brokers.kafka.driver import Kafka
 from troth.brokers.protocol import Slot
 
 MECHANISM = {Slot.FIRST: "SCRAM-SHA-256", Slot.SECOND: "SCRAM-SHA-512"}

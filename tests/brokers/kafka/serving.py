@@ -12,9 +12,9 @@ import pytest
 from sandbox import java
 from sandbox.brokers.kafka import Identities, KafkaServer
 from tests.pki.builders import own_root
+from troth.brokers.kafka.principals import mapping_rule
 from troth.pki.authorities import SigningAuthority
 from troth.pki.bundles import bundle_pem
-from troth.planning.kafka_principals import mapping_rule
 
 PREFIX = "troth-prod-"
 """Of the principals of whoever comes with its identity's certificate."""

@@ -11,14 +11,14 @@ from tests.brokers.kafka.clients import DENIED, DONE, TURNED_AWAY, Holder, make_
 from tests.brokers.kafka.serving import PREFIX
 from tests.brokers.waiting import observed
 from tests.pki import builders as pki
-from troth.brokers.kafka import Kafka
+from troth.brokers.kafka.driver import Kafka
+from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch
 from troth.pki.authorities import SigningAuthority
 from troth.pki.issuing import issue
 from troth.pki.keys import load_private_key
 from troth.pki.pem import read_certificates
 from troth.pki.subjects import Subject
-from troth.planning.kafka_rules import rules
 from troth.trust.grants import Action, Grant, Topic
 
 

@@ -13,11 +13,11 @@ from sandbox.brokers.kafka_jars import ensure_kafka
 from tests.brokers.kafka.clients import make_topics
 from tests.brokers.waiting import PATIENCE, observed
 from troth.brokers.credentials import login, material, turned
-from troth.brokers.kafka import Kafka
+from troth.brokers.kafka.driver import Kafka
+from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch, Slot
-from troth.planning.kafka_rules import rules
 from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Topic
 

@@ -28,10 +28,10 @@ from tests.brokers.kafka.clients import (
     fill_topics,
     make_topics,
 )
-from troth.brokers.kafka import Kafka
-from troth.brokers.kafka_acls import EVERYTHING
+from troth.brokers.kafka.acls import EVERYTHING
+from troth.brokers.kafka.driver import Kafka
 from troth.brokers.protocol import Batch, Credential, Login, Observed, Slot
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 GROUPS = ("packing", "billing")

@@ -7,9 +7,9 @@ import pytest
 from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.kafka.clients import DENIED, DONE, REFUSED, Client, make_topics
 from tests.brokers.waiting import becomes, observed
-from troth.brokers.kafka import Kafka
+from troth.brokers.kafka.driver import Kafka
+from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch, Credential, Slot
-from troth.planning.kafka_rules import rules
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 

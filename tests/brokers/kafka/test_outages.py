@@ -12,8 +12,9 @@ from sandbox.certificates import Authority
 from sandbox.control_plane import free_port
 from tests.brokers.kafka.clients import DONE, Client, access, administered, make_topics
 from tests.brokers.waiting import PATIENCE, becomes, observed
-from troth.brokers.kafka import Kafka
-from troth.brokers.kafka_client import Access, Certificate, Scram
+from troth.brokers.kafka.client import Access, Certificate, Scram
+from troth.brokers.kafka.driver import Kafka
+from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import (
     AdminRefusedError,
     Batch,
@@ -24,7 +25,6 @@ from troth.brokers.protocol import (
     Slot,
     UnreachableError,
 )
-from troth.planning.kafka_rules import rules
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 SECRET = "what-nobody-may-read"

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.brokers.waiting import observed
-from troth.brokers.kafka import Kafka
+from troth.brokers.kafka.driver import Kafka
+from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch, Credential, Failure, Observed, Slot
-from troth.planning.kafka_rules import rules
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 

@@ -14,11 +14,11 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from sandbox.brokers.nats import NatsServer, account_claims, account_creds
-from troth.brokers.nats import Admin, NatsBroker
-from troth.brokers.nats_jwt import Claims, Key, Kind, decode, encode, issue_user
-from troth.brokers.nats_link import Link
+from troth.brokers.nats.connection import Link
+from troth.brokers.nats.driver import Admin, NatsBroker
+from troth.brokers.nats.jwt import Claims, Key, Kind, decode, encode, issue_user
+from troth.brokers.nats.rules import inbox_prefix, rules
 from troth.brokers.protocol import Batch, Credential, Slot
-from troth.planning.nats_rules import inbox_prefix, rules
 from troth.trust.grants import Action, Grant, Rule, Topic
 
 SECONDS = 5.0

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from tests.brokers.nats.stage import Stage, consume, granted, publish, until
-from troth.brokers.nats import NatsBroker
-from troth.brokers.nats_jwt import Key, Kind
+from troth.brokers.nats.driver import NatsBroker
+from troth.brokers.nats.jwt import Key, Kind
+from troth.brokers.nats.rules import SUBJECT
 from troth.brokers.protocol import AdminRefusedError, Batch, Broker, BrokerError, Observed, Slot
-from troth.planning.nats_rules import SUBJECT
 from troth.trust.grants import Rule
 
 

@@ -9,7 +9,7 @@ from tests.brokers.nats.stage import Stage, granted, publish
 from troth.brokers.credentials import material, turned
 from troth.brokers.protocol import Batch
 from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 
 

@@ -23,9 +23,9 @@ from tests.brokers.nats.stage import (
     publish,
     stage,
 )
+from troth.brokers.nats.rules import SUBJECT, inbox_prefix
 from troth.brokers.protocol import Broker, Credential, Login, Observed, Slot
-from troth.planning.nats_rules import SUBJECT, inbox_prefix
-from troth.resources.message_broker import BrokerType
+from troth.resources.messaging.message_broker import BrokerType
 from troth.trust.grants import Action, Grant, Rule
 
 PRINCIPALS = ("shop", "shop.till")

@@ -13,8 +13,8 @@ from nats.js.api import ConsumerConfig
 from sandbox.brokers.nats import NatsServer, account_creds
 from sandbox.certificates import Authority
 from tests.brokers.nats.stage import Stage, consume, granted, publish, until
-from troth.brokers.nats import NatsBroker
-from troth.brokers.nats_jwt import Key, Kind
+from troth.brokers.nats.driver import NatsBroker
+from troth.brokers.nats.jwt import Key, Kind
 from troth.brokers.protocol import (
     AdminRefusedError,
     Batch,

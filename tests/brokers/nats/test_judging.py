@@ -8,8 +8,8 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from tests.brokers.nats.stage import Ears, Stage, consume, fill_streams, granted, publish, until
+from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import Batch, Slot
-from troth.planning.nats_rules import inbox_prefix
 
 PRINCIPALS = ("shop", "shop.till")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.brokers.nats_jwt import (
+from troth.brokers.nats.jwt import (
     MAX_JWT,
     Key,
     Kind,

@@ -9,7 +9,7 @@ from nats import errors
 
 from tests.brokers.nats.stage import Ears, Stage, consume, publish, until
 from tests.brokers.waiting import becomes
-from troth.brokers.nats_jwt import Key, Kind, creds_file, encode
+from troth.brokers.nats.jwt import Key, Kind, creds_file, encode
 from troth.brokers.protocol import Batch, Login, Slot
 
 
@@ -120,7 +120,7 @@ async def test_who_is_disconnected_with_a_good_credential_comes_back(nats: Stage
 async def test_many_connections_are_all_ended(nats: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await nats.give(["shop"])
     clients = [await nats.connect("shop") for _ in range(20)]
-    monkeypatch.setattr("troth.brokers.nats._CONNECTIONS", 3)
+    monkeypatch.setattr("troth.brokers.nats.driver._CONNECTIONS", 3)
     await nats.broker.disconnect(["shop"])
     assert not await connections(nats)
     await asyncio.gather(*(until(lambda client=client: client.is_closed) for client in clients))

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.brokers.nats.stage import Stage
-from troth.brokers.nats_jwt import Claims, Key, Kind, creds_file, decode, encode, read_creds
-from troth.brokers.nats_link import Link
+from troth.brokers.nats.connection import Link
+from troth.brokers.nats.jwt import Claims, Key, Kind, creds_file, decode, encode, read_creds
 from troth.brokers.protocol import NotTakenError
 
 

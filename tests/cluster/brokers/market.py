@@ -17,8 +17,8 @@ from tests.cluster.person import LONG, Manifest, condition, until
 from tests.cluster.stage import IDENTITY, Stage
 from tests.reconcile.brokers.at_work import admin_secrets, nats_broker, secret
 from troth.resources.references import Ref
-from troth.world.brokers import credential_ref
-from troth.world.ledger import kept_ledger, ledger_ref
+from troth.world.index.brokers import credential_ref
+from troth.world.observation.ledger import kept_ledger, ledger_ref
 
 BROKER, POLICY = "MessageBroker", "TopicPolicy"
 TOPIC = "prod.orders.v1"

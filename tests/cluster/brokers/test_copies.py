@@ -11,7 +11,7 @@ from tests.cluster.crashes.lives import Task
 from tests.cluster.person import LONG, version
 from tests.cluster.process import Process
 from tests.cluster.witness import Witness
-from troth.world.brokers import credential_ref
+from troth.world.index.brokers import credential_ref
 
 RELENTLESS = Doom(1, relentless=True)
 """Every write but those of statuses is an operator's last."""

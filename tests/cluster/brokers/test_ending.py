@@ -6,7 +6,7 @@ from datetime import timedelta
 from sandbox.brokers.nats import NatsServer
 from tests.cluster.brokers.market import BROKER, Market
 from troth.resources.references import Ref
-from troth.world.ledger import ledger_ref
+from troth.world.observation.ledger import ledger_ref
 
 
 async def test_a_namespace_ends_and_its_broker_is_told_though_the_admin_secret_goes_first(

@@ -12,7 +12,7 @@ from tests.cluster.crashes.likeness import data_of
 from tests.cluster.stage import IDENTITY
 from tests.cluster.witness import Witness
 from troth.trust.grants import Slot
-from troth.world.brokers import credential_ref
+from troth.world.index.brokers import credential_ref
 
 MINUTE = timedelta(minutes=1)
 

@@ -10,8 +10,8 @@ from tests.cluster.crashes.likeness import data_of
 from tests.cluster.stage import IDENTITY
 from tests.cluster.witness import Witness
 from troth.resources.references import Ref
-from troth.world.brokers import credential_ref
-from troth.world.ledger import ledger_ref
+from troth.world.index.brokers import credential_ref
+from troth.world.observation.ledger import ledger_ref
 
 MINUTE = timedelta(minutes=1)
 

@@ -8,9 +8,9 @@ from tests.cluster.brokers.market import BROKER, Market
 from tests.cluster.person import until
 from tests.cluster.stage import IDENTITY
 from troth.resources.references import Ref
-from troth.world.broker_secrets import TYPE
-from troth.world.brokers import credential_ref
-from troth.world.facts import MANAGED_BY
+from troth.world.facts.objects import MANAGED_BY
+from troth.world.index.brokers import credential_ref
+from troth.world.observation.broker_secrets import TYPE
 
 LOOK = timedelta(seconds=61)
 """After which every broker is looked at again."""

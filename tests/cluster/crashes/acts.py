@@ -13,7 +13,7 @@ from tests.cluster.crashes.places import ANNEX, PLACES, SOUTH
 from tests.cluster.crashes.play import Play
 from tests.cluster.person import LONG, Manifest
 from tests.cluster.stage import DOMAIN, IDENTITY
-from troth.planning.children import policy_ref, secret_ref
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
 
 SECOND = timedelta(seconds=1)

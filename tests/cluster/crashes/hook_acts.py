@@ -15,12 +15,12 @@ from tests.cluster.person import LONG, Manifest
 from tests.cluster.stage import IDENTITY
 from tests.webhook_builders import ONE, TWO, endpoint, issued, keys, leading
 from tests.webhook_scene import HOOKS
-from troth.planning.children import policy_ref, secret_ref
+from troth.documents.gateway_report import LABEL, member
+from troth.planning.owned_objects import policy_ref, secret_ref
 from troth.resources.references import Ref
-from troth.webhooks.report import LABEL, member
-from troth.world.webhook_secrets import generated_ref
-from troth.world.webhook_signing import signing_ref
-from troth.world.webhook_state import report_ref
+from troth.world.index.webhook_signing import signing_ref
+from troth.world.index.webhooks import report_ref
+from troth.world.observation.webhook_secrets import generated_ref
 
 SECOND = timedelta(seconds=1)
 KIND, ROTATION = "WebhookEndpoint", "CredentialRotation"

@@ -22,8 +22,8 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.cluster.person import Manifest
 from troth.pki.jwk import key_fingerprint, public_jwk
-from troth.world.broker_secrets import digest
-from troth.world.observe import (
+from troth.world.observation.broker_secrets import digest
+from troth.world.observation.objects import (
     BUNDLE,
     BUNDLE_MAP,
     KEYSTORE,
@@ -34,9 +34,9 @@ from troth.world.observe import (
     WEBHOOK_KEYS,
     keystore_digest,
 )
-from troth.world.signing_keys import GATEWAYS, ISSUERS
-from troth.world.webhook_secrets import DOCUMENT, is_generated
-from troth.world.webhook_secrets import fingerprint as webhook_fingerprint
+from troth.world.observation.signing_keys import GATEWAYS, ISSUERS
+from troth.world.observation.webhook_secrets import DOCUMENT, is_generated
+from troth.world.observation.webhook_secrets import fingerprint as webhook_fingerprint
 
 Drawn = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")

@@ -24,8 +24,8 @@ from tests.cluster.crashes.openings import Ground
 from tests.cluster.person import PATIENCE, Manifest
 from tests.cluster.stage import Stage
 from tests.cluster.witness import Sight, Witness
-from troth.world.facts import MANAGED_BY
-from troth.world.webhook_secrets import is_generated
+from troth.world.facts.objects import MANAGED_BY
+from troth.world.observation.webhook_secrets import is_generated
 
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
 DECLARED = ("TrustDomain", "ServiceIdentity", "WebhookEndpoint", "CredentialRotation")

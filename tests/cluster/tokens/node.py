@@ -20,8 +20,8 @@ import pytest
 from tests.cluster.person import Manifest, until
 from tests.cluster.witness import Sight, Witness
 from tests.edge.mounts import Mount
-from troth.edge.files import Identity
-from troth.planning.children import secret_ref
+from troth.edge.identity.files import Identity
+from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
 
 BUNDLE = "trust-bundle"

@@ -25,9 +25,9 @@ from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.test_issuer import with_issuer
 from tests.cluster.tokens.node import Node, know_names
 from tests.edge.serving import uvicorn_serving
-from troth.edge.asgi import CALLER_KEY, Application, Receive, Scope, Send, TrothMiddleware
-from troth.edge.files import Identity
-from troth.edge.httpx import AsyncTransport
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import CALLER_KEY, Application, Receive, Scope, Send, TrothMiddleware
+from troth.edge.outbound.httpx import AsyncTransport
 from troth.resources.references import Ref
 
 CHARGE, REFUND, ADMIN = "payments.charge", "payments.refund", "payments.admin"

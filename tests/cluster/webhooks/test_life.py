@@ -14,10 +14,10 @@ from tests.cluster.stage import Stage
 from tests.cluster.webhooks.shop import GATEWAY, KIND, Shop, as_served, data_of, opened
 from tests.webhook_builders import ONE, TWO, endpoint, issued
 from tests.webhook_scene import PROPAGATION
+from troth.documents.gateway_report import LABEL, member
 from troth.resources.references import Ref
-from troth.webhooks.report import LABEL, member
-from troth.world.known_as import GIVEN
-from troth.world.webhook_secrets import GIVEN_LABEL
+from troth.world.observation.webhook_secrets import GIVEN_LABEL
+from troth.world.watch_class import GIVEN
 
 
 @pytest.fixture

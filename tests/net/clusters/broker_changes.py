@@ -11,8 +11,8 @@ from tests.net.clusters.universe import (
 )
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
-from troth.world.broker_facts import AdminShown, Ledger, Observed
-from troth.world.facts import Fault
+from troth.world.facts.broker import AdminShown, Ledger, Observed
+from troth.world.facts.objects import Fault
 
 DOWN = Fault("BrokerUnreachable", "nobody answered at a:1")
 REFUSED = Fault("AdminRefused", "the broker refuses the credential in Secret main")

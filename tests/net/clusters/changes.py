@@ -14,7 +14,7 @@ from tests.net.clusters.universe import (
 )
 from tests.net.stage import DECLARED, OWN
 from troth.resources.references import Ref
-from troth.world.facts import MANAGED_BY, OWNER_NAME
+from troth.world.facts.objects import MANAGED_BY, OWNER_NAME
 
 OWNED = ("Secret", "NetworkPolicy", "ConfigMap")
 SHORT = (timedelta(seconds=30), timedelta(minutes=3), timedelta(minutes=7))

@@ -13,12 +13,12 @@ from tests.net.clusters.universe import (
     PLACES,
 )
 from tests.net.stage import OWN, Manifest, Stage
+from troth.documents.gateway_report import LABEL, member
 from troth.pki.issuing import create_root
 from troth.pki.keys import generate_key, private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
-from troth.webhooks.report import LABEL, member
-from troth.world.webhook_secrets import GIVEN_LABEL
+from troth.world.observation.webhook_secrets import GIVEN_LABEL
 
 THEMES = ("identities", "brokers", "webhooks", "rotations")
 ONE, TWO = "whsec_the-first-of-two", "whsec_the-second-of-two"

@@ -18,14 +18,14 @@ from tests.brokers.nats.stage import SECONDS, Stage
 from tests.builders import NOW, OWN, Manifest, domain, namespace, stamp
 from tests.messaging import broker
 from tests.reconcile.serving import Permit, Running, Server, running
-from troth.planning.nats_rules import inbox_prefix
-from troth.reconcile.brokers import BrokerWork
+from troth.brokers.nats.rules import inbox_prefix
+from troth.reconcile.brokers.work import BrokerWork
 from troth.resources.references import Ref
-from troth.world.broker_facts import Ledger
-from troth.world.broker_secrets import DIGEST, STATE, digest
-from troth.world.brokers import credential_ref
-from troth.world.ledger import kept_ledger, ledger_ref
-from troth.world.observe import decoded
+from troth.world.facts.broker import Ledger
+from troth.world.index.brokers import credential_ref
+from troth.world.observation.broker_secrets import DIGEST, STATE, digest
+from troth.world.observation.ledger import kept_ledger, ledger_ref
+from troth.world.observation.objects import decoded
 
 MAIN = Ref("messaging", "main")
 ORDERS = Ref("shop", "orders")

@@ -18,7 +18,7 @@ from tests.reconcile.brokers.at_work import (
     market,
     secret,
 )
-from troth.brokers.nats_jwt import Key, Kind, creds_file, encode, read_creds
+from troth.brokers.nats.jwt import Key, Kind, creds_file, encode, read_creds
 from troth.resources.references import Ref
 
 ADMIN = ("Secret", Ref("messaging", "nats-admin"))

@@ -22,9 +22,9 @@ from tests.reconcile.brokers.at_work import (
     at_work,
     market,
 )
-from troth.brokers.nats_jwt import Claims, Key, Kind
+from troth.brokers.nats.jwt import Claims, Key, Kind
 from troth.brokers.protocol import Batch
-from troth.planning.broker_work import ALLOW_REMOVALS
+from troth.planning.brokers.work import ALLOW_REMOVALS
 from troth.resources.references import Ref
 
 VOLATILE = ("iss", "iat", "jti")

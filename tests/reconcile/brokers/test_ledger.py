@@ -22,12 +22,12 @@ from tests.reconcile.brokers.at_work import (
     on,
 )
 from tests.reconcile.serving import Server
+from troth.brokers.nats.rules import rules
 from troth.brokers.protocol import Batch
-from troth.planning.nats_rules import rules
-from troth.resources.message_broker import MessageBroker
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.broker_facts import Ledger
-from troth.world.ledger import ledger_manifest, ledger_ref
+from troth.world.facts.broker import Ledger
+from troth.world.observation.ledger import ledger_manifest, ledger_ref
 
 LEFT = publish("troth-shop.gone", "prod.other")
 """What Troth granted once and nobody declares any more."""

@@ -27,7 +27,7 @@ from tests.reconcile.brokers.at_work import (
 from tests.reconcile.serving import Server
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.world.ledger import kept_ledger
+from troth.world.observation.ledger import kept_ledger
 
 SECRET = ("Secret", Ref("shop", "checkout-main"))
 

@@ -15,7 +15,7 @@ from tests.reconcile.brokers.at_work import (
     at_work,
     market,
 )
-from troth.brokers.nats_jwt import Key, Kind
+from troth.brokers.nats.jwt import Key, Kind
 from troth.resources.references import Ref
 
 NO_KEY = Key.generate(Kind.OPERATOR).public

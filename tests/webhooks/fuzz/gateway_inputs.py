@@ -18,22 +18,22 @@ from cryptography.utils import CryptographyDeprecationWarning
 from tests.pki.builders import Made, by_hand
 from tests.webhooks.fuzz.inputs import BODY, NOW, in_a_sentence
 from tests.webhooks.gateway.running import SECRET, endpoint, target
-from troth.edge.uvicorn import _name as client_name
+from troth.documents.gateway_report import member, parse_member
+from troth.documents.webhook_endpoint import ClientCertificate, EndpointError, parse_endpoint
+from troth.edge.frameworks.uvicorn import _name as client_name
 from troth.pki.webhook_tokens import Signer, TokenError, VerifiedDelivery, verify_webhook_token
-from troth.webhooks.endpoint import ClientCertificate, EndpointError, parse_endpoint
 from troth.webhooks.gateway.answers import RefusalError
 from troth.webhooks.gateway.certificates import is_public
-from troth.webhooks.gateway.client_certificates import ClientCertificates
-from troth.webhooks.gateway.reading import (
+from troth.webhooks.gateway.connection.body import (
     MOST_HEADER_BYTES,
     MOST_HEADERS,
     as_delivery,
     passed_on,
     read_head,
 )
+from troth.webhooks.gateway.connection.client_certificates import ClientCertificates
+from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.routes import served
-from troth.webhooks.gateway.source import Proxies
-from troth.webhooks.report import member, parse_member
 
 MOST_BODY = 1000
 GATEWAY, TARGET = "spiffe://a.example/ns/g/sa/g", "spiffe://a.example/ns/t/sa/t"

@@ -23,17 +23,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from troth.cli.webhook_curl import CurlError, read_curl, write_curl
-from troth.cli.webhook_diagnosis import KeyText, Refused, hints
-from troth.cli.webhook_judging import Question, judge
-from troth.cli.webhook_request import NotARequestError, read_request
-from troth.cli.webhook_telling import raw
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Described, Signing
+from troth.cli.webhook.curl import CurlError, read_curl, write_curl
+from troth.cli.webhook.diagnosis import KeyText, Refused, hints
+from troth.cli.webhook.render import raw
+from troth.cli.webhook.request import NotARequestError, read_request
+from troth.cli.webhook.verify import Question, judge
+from troth.documents.webhook_endpoint import Described, Signing
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.addresses import Address
 from troth.webhooks.schemes.certificate_urls import is_certificate_url
-from troth.webhooks.schemes.choosing import scheme_for, usable_for
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.registry import scheme_for, usable_for
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Scheme, Stamp
 from troth.webhooks.schemes.structured import read_digests, read_signatures
 

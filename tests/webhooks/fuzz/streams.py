@@ -10,11 +10,11 @@ import h11
 
 from tests.webhooks.fuzz.inputs import in_a_sentence
 from tests.webhooks.gateway.attacks.scene import delivery, delivery_in_chunks
-from troth.edge.asgi import Receive, Scope, Send
-from troth.webhooks.gateway.connections import Connection
-from troth.webhooks.gateway.replay import Repeated, StoreUnavailableError
+from troth.edge.inbound.asgi import Receive, Scope, Send
+from troth.webhooks.gateway.connection.connections import Connection
+from troth.webhooks.gateway.replay.store import Repeated, StoreUnavailableError
+from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.gateway.serving import Server
-from troth.webhooks.gateway.valkey import Valkey
 
 Request = tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]
 """Method, target, headers, body."""

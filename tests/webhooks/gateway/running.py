@@ -22,19 +22,19 @@ from tests.edge import shop
 from tests.edge.loopback import Reply, Seen, Server, serving
 from tests.webhooks.gateway.attacks.scene import port_of
 from tests.webhooks.gateway.attacks.scene import serving as listening
-from troth.edge.files import Identity
+from troth.edge.identity.files import Identity
 from troth.pki.jwk import key_id
 from troth.pki.webhook_tokens import Signer, WebhookToken, verify_webhook_token
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.certificates import Certificates
-from troth.webhooks.gateway.connections import Refused
+from troth.webhooks.gateway.connection.connections import Refused
+from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decisions
-from troth.webhooks.gateway.delivering import Deliver
-from troth.webhooks.gateway.memory import Memory
-from troth.webhooks.gateway.replay import Store
+from troth.webhooks.gateway.forwarding.client import Deliver
+from troth.webhooks.gateway.replay.memory import Memory
+from troth.webhooks.gateway.replay.store import Store
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.serving import Server as GatewayServer
-from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.scheme import Stamp
 

@@ -28,10 +28,10 @@ from tests.webhooks.gateway.running import (
     target,
     until,
 )
-from troth.webhooks.endpoint import EndpointError
+from troth.documents.webhook_endpoint import EndpointError
 from troth.webhooks.gateway.app import new_transaction
+from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.serving import Server as GatewayServer
-from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.schemes.delivery import Delivery
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -31,8 +31,8 @@ from troth.webhooks.gateway.certificates import (
     CertificateUnavailableError,
     is_public,
 )
+from troth.webhooks.gateway.connection.source import Address
 from troth.webhooks.gateway.routes import served
-from troth.webhooks.gateway.source import Address
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.scheme import Stamp
 

@@ -20,10 +20,10 @@ from tests.webhooks.gateway.running import (
     write_identity,
 )
 from tests.webhooks.gateway.test_app import told
-from troth.webhooks.endpoint import Target
-from troth.webhooks.gateway import delivering
-from troth.webhooks.gateway.delivering import Answer, Deliver, TargetUnavailableError
-from troth.webhooks.gateway.memory import Memory
+from troth.documents.webhook_endpoint import Target
+from troth.webhooks.gateway.forwarding import client as delivering
+from troth.webhooks.gateway.forwarding.client import Answer, Deliver, TargetUnavailableError
+from troth.webhooks.gateway.replay.memory import Memory
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"
 
@@ -184,7 +184,7 @@ async def test_the_endpoint_and_the_gateways_identity_must_name_the_same_target(
 
 
 async def test_without_an_identity_nothing_is_delivered(tmp_path: Path) -> None:
-    from troth.edge.files import Identity
+    from troth.edge.identity.files import Identity
 
     deliver = Deliver(Identity(tmp_path / "nothing", tmp_path / "nothing"))
     assert (await refused(deliver, towards(1))).reason == "no-identity"

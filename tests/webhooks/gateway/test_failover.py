@@ -12,8 +12,8 @@ from valkey.asyncio import Valkey as Client
 from sandbox.valkey import LOOPBACK, ValkeyServer
 from tests.edge.loopback import Way
 from tests.webhooks.gateway.running import standing
-from troth.webhooks.gateway.replay import Claimed, StoreUnavailableError
-from troth.webhooks.gateway.valkey import Valkey
+from troth.webhooks.gateway.replay.store import Claimed, StoreUnavailableError
+from troth.webhooks.gateway.replay.valkey import Valkey
 
 
 @dataclass

@@ -16,10 +16,10 @@ from troth.cluster.errors import ApiError
 from troth.pki.keys import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
-from troth.webhooks.gateway import following as module
-from troth.webhooks.gateway.following import Following
+from troth.webhooks.gateway import secret_watch as module
 from troth.webhooks.gateway.routes import Routes
-from troth.world.facts import UNREADABLE, Manifest
+from troth.webhooks.gateway.secret_watch import Following
+from troth.world.facts.objects import UNREADABLE, Manifest
 
 NAMESPACE, GATEWAY = "troth-gateway", "edge"
 STRIPE, SLACK = "shop/stripe", "shop/slack"

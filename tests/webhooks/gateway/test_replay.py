@@ -19,17 +19,17 @@ from sandbox.valkey import ValkeyServer
 from tests.edge import shop
 from tests.edge.loopback import Way
 from tests.webhooks.gateway.running import STRANGER, until
-from troth.webhooks.gateway.marking import Marking
-from troth.webhooks.gateway.memory import Memory
-from troth.webhooks.gateway.replay import (
+from troth.webhooks.gateway.replay.commit import Marking
+from troth.webhooks.gateway.replay.memory import Memory
+from troth.webhooks.gateway.replay.store import (
     Claimed,
     Repeated,
     Store,
     StoreUnavailableError,
     replay_key,
 )
-from troth.webhooks.gateway.store_file import StoreFile
-from troth.webhooks.gateway.valkey import Valkey
+from troth.webhooks.gateway.replay.url_file import StoreFile
+from troth.webhooks.gateway.replay.valkey import Valkey
 
 LEASE, WINDOW = 30.0, 3600.0
 

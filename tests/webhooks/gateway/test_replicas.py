@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sandbox.valkey import ValkeyServer
 from tests.webhooks.gateway.running import Standing, ledger, standing, until
-from troth.webhooks.gateway.valkey import Valkey
+from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.schemes.delivery import Delivery
 
 DISTINCT, TIMES = 250, 40

@@ -16,7 +16,7 @@ from troth.resources.references import Ref
 from troth.webhooks.gateway import reporting as module
 from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes, served
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()
 LABELS = {"troth.dev/webhook-report": "edge"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.webhooks.gateway.running import SECRET, compiled, endpoint, secret, target
-from troth.webhooks.endpoint import EndpointError
+from troth.documents.webhook_endpoint import EndpointError
 from troth.webhooks.gateway.routes import Routes, Served, served
 from troth.webhooks.schemes.delivery import Delivery, RefusedError
 from troth.webhooks.schemes.scheme import Stamp

@@ -22,9 +22,9 @@ from tests.edge.serving import ROOTS
 from tests.pki.builders import Made, by_hand, permitting
 from tests.webhooks.gateway.attacks.scene import port_of, serving
 from tests.webhooks.gateway.running import GATEWAY
-from troth.webhooks.endpoint import ClientCertificate, EndpointError, Source
-from troth.webhooks.gateway.reading import Receive, Scope, Send
-from troth.webhooks.gateway.source import Admission, Proxies
+from troth.documents.webhook_endpoint import ClientCertificate, EndpointError, Source
+from troth.webhooks.gateway.connection.body import Receive, Scope, Send
+from troth.webhooks.gateway.connection.source import Admission, Proxies
 
 URI = "spiffe://provider.example/ns/hooks/sa/sender"
 ROOT, OTHER_ROOT = by_hand("a sender's root"), by_hand("another root")

@@ -12,9 +12,9 @@ from valkey.asyncio import Valkey as Client
 
 from sandbox.valkey import ValkeyServer
 from tests.webhooks.gateway.running import until
-from troth.webhooks.gateway import store_file
-from troth.webhooks.gateway.replay import Claimed, Repeated, StoreUnavailableError
-from troth.webhooks.gateway.store_file import StoreFile
+from troth.webhooks.gateway.replay import url_file as store_file
+from troth.webhooks.gateway.replay.store import Claimed, Repeated, StoreUnavailableError
+from troth.webhooks.gateway.replay.url_file import StoreFile
 
 LEASE, WINDOW = 30.0, 3600.0
 NEXT = "the-next-password"

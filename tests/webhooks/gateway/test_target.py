@@ -42,11 +42,11 @@ from tests.webhooks.gateway.running import (
     write_identity,
 )
 from tests.webhooks.gateway.test_app import told
-from troth.edge.asgi import TrothMiddleware
-from troth.edge.caller import Caller
-from troth.edge.delivery import Delivery
-from troth.edge.files import Identity
-from troth.edge.starlette import caller
+from troth.edge.frameworks.starlette import caller
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.asgi import TrothMiddleware
+from troth.edge.inbound.caller import Caller
+from troth.edge.inbound.delivery import Delivery
 from troth.pki import base64url
 from troth.pki.jwk import key_id, public_jwk
 

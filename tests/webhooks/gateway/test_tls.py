@@ -20,9 +20,9 @@ from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.attacks import scene as attacks
 from tests.webhooks.gateway.attacks.scene import Scene, delivery, secret_data
 from tests.webhooks.gateway.attacks.wire import Heard, listen
-from troth.webhooks.gateway import handshakes, tls
+from troth.webhooks.gateway.connection import handshakes, tls
+from troth.webhooks.gateway.connection.tls import SenderTLS, TLSFilesError
 from troth.webhooks.gateway.routes import Routes, served
-from troth.webhooks.gateway.tls import SenderTLS, TLSFilesError
 
 SENDER = "spiffe://partner.example/billing"
 
@@ -313,7 +313,7 @@ async def test_of_who_says_nothing_little_is_kept(tmp_path: Path) -> None:
 async def test_a_sender_that_says_no_goodbye_does_not_keep_it_from_stopping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("troth.webhooks.gateway.connections.LAST_CALL", 0.1)
+    monkeypatch.setattr("troth.webhooks.gateway.connection.connections.LAST_CALL", 0.1)
     async with secured(tmp_path) as gateway:
         raw = socket.create_connection(("127.0.0.1", gateway.scene.port))
         context = gateway.context()

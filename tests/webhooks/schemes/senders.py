@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Described, Signing
-from troth.webhooks.schemes.choosing import scheme_for
+from troth.documents.webhook_endpoint import Described, Signing
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import Key, Scheme, Stamp, Verified
 
 NOW = 1_700_000_000

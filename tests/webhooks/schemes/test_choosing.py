@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webhooks.schemes.senders import NOW, PLAIN, SENDERS, STAMP, WHPK, WHSEC, WHSEC_32
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Described, Signing
-from troth.webhooks.schemes.choosing import new_secret, passes_on, scheme_for, usable_for
+from troth.documents.webhook_endpoint import Described, Signing
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.registry import new_secret, passes_on, scheme_for, usable_for
 from troth.webhooks.schemes.scheme import Scheme
 
 TEXTS_AS_THEY_ARE = {

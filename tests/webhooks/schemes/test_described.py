@@ -20,11 +20,11 @@ from tests.webhooks.schemes.senders import (
     header_of,
     with_header,
 )
-from troth.resources.webhook_inbound import DescribedHMAC
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Described, Signing
-from troth.webhooks.schemes.choosing import scheme_for
+from troth.documents.webhook_endpoint import Described, Signing
+from troth.resources.webhooks.inbound import DescribedHMAC
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import Scheme, Stamp
 from troth.webhooks.schemes.signed_text import parse_signed_text
 

@@ -30,7 +30,7 @@ from tests.webhooks.schemes.posting import (
     without,
 )
 from troth.webhooks.schemes.delivery import Delivery, Reason
-from troth.webhooks.schemes.discord import PONG, Discord
+from troth.webhooks.schemes.providers.discord import PONG, Discord
 from troth.webhooks.schemes.scheme import KeyFormatError
 
 SIGNING = SigningKey(bytes(range(32)))

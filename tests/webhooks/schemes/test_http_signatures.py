@@ -44,7 +44,7 @@ from troth.webhooks.schemes.asymmetric import (
     read_pair,
 )
 from troth.webhooks.schemes.delivery import Delivery, Reason
-from troth.webhooks.schemes.http_signatures import HTTPSignatures
+from troth.webhooks.schemes.providers.http_signatures import HTTPSignatures
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp
 from troth.webhooks.schemes.signature_base import signature_base
 from troth.webhooks.schemes.structured import read_signatures

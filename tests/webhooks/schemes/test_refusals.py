@@ -21,10 +21,10 @@ from tests.webhooks.schemes.senders import (
     header_of,
     with_header,
 )
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import Signing
-from troth.webhooks.schemes.choosing import scheme_for
+from troth.documents.webhook_endpoint import Signing
+from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Reason, RefusedError
+from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import KeyFormatError
 
 MALFORMED = Reason.SIGNATURE_MALFORMED

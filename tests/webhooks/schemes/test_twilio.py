@@ -21,8 +21,8 @@ from tests.webhooks.schemes.posting import (
     without,
 )
 from troth.webhooks.schemes.delivery import Delivery, Reason
+from troth.webhooks.schemes.providers.twilio import Twilio
 from troth.webhooks.schemes.scheme import KeyFormatError
-from troth.webhooks.schemes.twilio import Twilio
 
 TOKEN = "2c6ee24b09816a6f14f95d098b24d267"
 URL = "https://hooks.example.com/shop/sms"

@@ -19,10 +19,7 @@ import structlog
 from troth.pki.webhook_tokens import Signer
 from troth.webhooks.gateway.answers import Answered, GoneError, RefusalError
 from troth.webhooks.gateway.certificates import Certificates, CertificateUnavailableError
-from troth.webhooks.gateway.decisions import Decision, Decisions
-from troth.webhooks.gateway.handover import Accepted, Delivers, Handover
-from troth.webhooks.gateway.marking import Marking
-from troth.webhooks.gateway.reading import (
+from troth.webhooks.gateway.connection.body import (
     Receive,
     Scope,
     Send,
@@ -30,7 +27,11 @@ from troth.webhooks.gateway.reading import (
     read_body,
     read_head,
 )
-from troth.webhooks.gateway.replay import (
+from troth.webhooks.gateway.connection.source import Proxies
+from troth.webhooks.gateway.decisions import Decision, Decisions
+from troth.webhooks.gateway.forwarding.forward import Accepted, Delivers, Handover
+from troth.webhooks.gateway.replay.commit import Marking
+from troth.webhooks.gateway.replay.store import (
     Claimed,
     Repeated,
     Store,
@@ -38,7 +39,6 @@ from troth.webhooks.gateway.replay import (
     replay_key,
 )
 from troth.webhooks.gateway.routes import Routes, Served
-from troth.webhooks.gateway.source import Proxies
 from troth.webhooks.schemes.certificate_urls import CertificateNeededError
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Verified

@@ -22,7 +22,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from troth.webhooks.gateway.source import Address
+from troth.webhooks.gateway.connection.source import Address
 from troth.webhooks.schemes.certificate_urls import is_certificate_url
 
 WITHIN = 5.0

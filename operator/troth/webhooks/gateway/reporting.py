@@ -1,8 +1,8 @@
 """Which key has verified a delivery, and when: for the operator, which shows it to people.
 
-In one ConfigMap of the gateway's own namespace, as `troth.webhooks.report` has it. All replicas
-write to it, seldom and only what is news; who comes second sees what the first has written, and
-adds to it a minute later. No delivery waits for that, and none fails because it does.
+In one ConfigMap of the gateway's own namespace, as `troth.documents.gateway_report` has it. All
+replicas write to it, seldom and only what is news; who comes second sees what the first has
+written, and adds to it a minute later. No delivery waits for that, and none fails because it does.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ import structlog
 
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
+from troth.documents.gateway_report import LABEL, member, parse_member
 from troth.resources.references import Ref
 from troth.webhooks.gateway.routes import Routes, Served
-from troth.webhooks.report import LABEL, member, parse_member
-from troth.world.facts import Manifest
+from troth.world.facts.objects import Manifest
 
 EVERY = 60.0
 """Seconds between two reports."""

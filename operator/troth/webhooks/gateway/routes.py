@@ -8,17 +8,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from troth.resources.webhook_schemes import SchemeName
-from troth.webhooks.endpoint import (
+from troth.documents.webhook_endpoint import (
     DOCUMENT,
     KEY_PREFIX,
     Endpoint,
     EndpointError,
     parse_endpoint,
 )
+from troth.resources.webhooks.schemes import SchemeName
+from troth.webhooks.gateway.connection.source import Admission
 from troth.webhooks.gateway.limits import Bucket
-from troth.webhooks.gateway.source import Admission
-from troth.webhooks.schemes.choosing import scheme_for
+from troth.webhooks.schemes.registry import scheme_for
 from troth.webhooks.schemes.scheme import LONGEST_KEY, Key, KeyFormatError, Scheme
 
 MOST_KEYS = 16

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from troth.edge.asgi import Application
-from troth.webhooks.gateway.connections import Connection, Refused, UnderWay
-from troth.webhooks.gateway.handshakes import Handshakes
+from troth.edge.inbound.asgi import Application
+from troth.webhooks.gateway.connection.connections import Connection, Refused, UnderWay
+from troth.webhooks.gateway.connection.handshakes import Handshakes
 
 LASTS = 120.0
 """Seconds that a connection is used, a tenth more or less: senders must find new replicas too."""

@@ -5,7 +5,7 @@ import pytest
 from sandbox.brokers.kafka import KafkaServer
 from tests.brokers.kafka.clients import make_topics
 from tests.reconcile.brokers.kafka.stage import Stage
-from troth.brokers.kafka import Kafka
+from troth.brokers.kafka.driver import Kafka
 
 GIVEN_UP = 2.0
 """Seconds in place of the adapter's own for each call."""

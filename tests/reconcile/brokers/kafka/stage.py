@@ -16,13 +16,13 @@ from tests.messaging import broker, consumer, producer
 from tests.pki.builders import Made
 from tests.reconcile.brokers.at_work import EVERY, MAIN, Working, secret, working
 from tests.reconcile.serving import Server
-from troth.brokers.kafka_acls import EVERYTHING
+from troth.brokers.kafka.acls import EVERYTHING
 from troth.pki.keys import load_private_key
 from troth.pki.pem import read_certificates
-from troth.planning.children import secret_ref
+from troth.planning.owned_objects import secret_ref
 from troth.resources.references import Ref
-from troth.world.facts import Manifest as Stored
-from troth.world.observe import decoded
+from troth.world.facts.objects import Manifest as Stored
+from troth.world.observation.objects import decoded
 
 REFUSED = "_AUTHENTICATION"
 CHECK = EVERY + timedelta(seconds=1)

@@ -32,11 +32,11 @@ from tests.reconcile.brokers.kafka.stage import (
 from tests.reconcile.serving import Crashed, Permit, Server
 from troth.brokers.admins import replaced
 from troth.cluster.errors import ApiError
-from troth.reconcile import broker_admins
+from troth.reconcile.brokers import admins as broker_admins
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
-from troth.world.observe import decoded
+from troth.world.observation.objects import decoded
 
 ADMIN = Ref("messaging", "kafka-admin")
 ROTATION = Ref("messaging", "main-rotation")

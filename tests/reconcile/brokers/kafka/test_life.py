@@ -23,7 +23,7 @@ from tests.reconcile.brokers.kafka.stage import (
 from troth.pki.authorities import SigningAuthority
 from troth.pki.keys import private_key_pem
 from troth.resources.references import Ref
-from troth.world.brokers import credential_ref
+from troth.world.index.brokers import credential_ref
 
 
 async def test_what_is_declared_works_and_what_is_not_is_denied(stage: Stage) -> None:

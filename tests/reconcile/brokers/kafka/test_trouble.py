@@ -21,7 +21,7 @@ from tests.reconcile.brokers.kafka.stage import (
     publishes_at_last,
 )
 from tests.reconcile.serving import Server
-from troth.reconcile.brokers import BrokerWork
+from troth.reconcile.brokers.work import BrokerWork
 from troth.resources.references import Ref
 
 MANY = 40
@@ -29,7 +29,7 @@ MANY = 40
 
 
 async def test_a_credential_that_kafka_lost_is_put_back_and_that_is_told(stage: Stage) -> None:
-    """As Kafka 4.1 to 4.4 may at a restart after one was deleted; see `troth.brokers.kafka`."""
+    """As Kafka 4.1 to 4.4 may at a restart after one was deleted; see `brokers.kafka.driver`."""
     async with at_kafka(stage, stage.market()) as it:
         client = it.client(stage.checkout)
         await publishes_at_last(client, stage.topic)

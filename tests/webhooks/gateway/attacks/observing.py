@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from tests.webhooks.gateway.attacks.scene import delivery, port_of
 from tests.webhooks.gateway.attacks.wire import Heard, eventually, say
 from tests.webhooks.gateway.running import Sender, Standing, head_of, standing
-from troth.edge.asgi import Receive, Scope, Send
+from troth.edge.inbound.asgi import Receive, Scope, Send
 from troth.webhooks.schemes.delivery import Delivery
 
 

@@ -19,7 +19,7 @@ from tests.webhooks.gateway.attacks.scene import (
     signed,
 )
 from tests.webhooks.gateway.attacks.wire import chunked, head
-from troth.webhooks.gateway import connections
+from troth.webhooks.gateway.connection import connections
 
 POST = b"POST /shop/orders HTTP/1.1"
 CHUNKED = b"Transfer-Encoding: chunked"

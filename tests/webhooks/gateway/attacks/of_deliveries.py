@@ -38,10 +38,10 @@ from tests.webhooks.gateway.test_certificates import (
     message,
     trusting,
 )
-from troth.webhooks.endpoint import EndpointError
+from troth.documents.webhook_endpoint import EndpointError
 from troth.webhooks.gateway.certificates import Certificates
-from troth.webhooks.gateway.source import Proxies
-from troth.webhooks.gateway.valkey import Valkey
+from troth.webhooks.gateway.connection.source import Proxies
+from troth.webhooks.gateway.replay.valkey import Valkey
 from troth.webhooks.schemes.delivery import Delivery
 
 ATTACKS = Attacks(of_signatures.ATTACKS)

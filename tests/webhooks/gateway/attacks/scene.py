@@ -17,17 +17,17 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, say
-from troth.edge.asgi import Application
+from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, Target
+from troth.edge.inbound.asgi import Application
 from troth.pki.webhook_tokens import Signer
-from troth.webhooks.endpoint import DOCUMENT, KEY_PREFIX, Target
 from troth.webhooks.gateway.app import Gateway
-from troth.webhooks.gateway.connections import Connection
+from troth.webhooks.gateway.connection.connections import Connection
+from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decisions
-from troth.webhooks.gateway.delivering import Answer
-from troth.webhooks.gateway.memory import Memory
+from troth.webhooks.gateway.forwarding.client import Answer
+from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.routes import Routes, served
 from troth.webhooks.gateway.serving import Server
-from troth.webhooks.gateway.source import Proxies
 
 SECRET = b"\x07" * 32
 PATH = "/shop/orders"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, signed
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, head
-from troth.webhooks.gateway import connections
+from troth.webhooks.gateway.connection import connections
 
 POST = b"POST /shop/orders HTTP/1.1"
 WRONG = [*signed()[:2], b"webhook-signature: v1," + b"A" * 43 + b"="]

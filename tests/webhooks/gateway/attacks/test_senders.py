@@ -11,8 +11,8 @@ from tests.webhooks.gateway.attacks.scene import (
     gateway,
     secret_data,
 )
+from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.routes import served
-from troth.webhooks.gateway.source import Proxies
 
 POST = b"POST /shop/orders HTTP/1.1"
 FORGED = (

@@ -9,10 +9,10 @@ import pytest
 
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, serving, signed
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, listen
-from troth.edge.asgi import Receive, Send
-from troth.edge.asgi import Scope as AsgiScope
-from troth.webhooks.gateway import connections
+from troth.edge.inbound.asgi import Receive, Send
+from troth.edge.inbound.asgi import Scope as AsgiScope
 from troth.webhooks.gateway import serving as limits
+from troth.webhooks.gateway.connection import connections
 
 POST = b"POST /shop/orders HTTP/1.1"
 WHOLE = delivery()

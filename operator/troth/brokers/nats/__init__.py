@@ -1,0 +1,1 @@
+"""NATS in operator mode."""

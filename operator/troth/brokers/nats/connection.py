@@ -1,0 +1,231 @@
+"""The connection to NATS of one system-account user: requests, each bounded in time.
+
+Nothing is retried here, and a connection that was lost is made anew by the next request.
+"""
+
+import asyncio
+import base64
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from nats import errors
+from nats.aio.client import Client
+
+from troth.brokers.nats.jwt import Claims, read_creds
+from troth.brokers.protocol import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
+from troth.resources.schema.bounded_json import read_json
+
+Answer = dict[str, Any]
+T = TypeVar("T")
+
+_GOODBYE = 0.5  # seconds
+_REFUSED = ("authorization", "authentication", "expired", "revoked")
+
+
+class Link:
+    """A connection kept until `close`; `timeout` is in seconds, for connecting and per request."""
+
+    def __init__(
+        self, servers: Sequence[str], creds: str, tls: ssl.SSLContext, timeout: float
+    ) -> None:
+        self._servers = list(servers)
+        self._creds = creds
+        self._tls = tls
+        self._timeout = timeout
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = asyncio.Event()
+        self._forbidden = False
+
+    async def ask(self, subject: str, payload: bytes, what: str) -> bytes:
+        """Send a request and return the first answer; `what` it is for goes into the errors."""
+
+        async def request(client: Client) -> bytes:
+            if len(payload) > client.max_payload:
+                raise BrokerError(
+                    f"{what}: {len(payload)} bytes, more than the {client.max_payload} of the NATS "
+                    "server's max_payload"
+                )
+            answer: bytes = (await client.request(subject, payload, timeout=self._timeout)).data
+            return answer
+
+        return await self._bounded(request, what)
+
+    async def ask_json(self, subject: str, payload: bytes, what: str) -> Answer:
+        """Send a request and return the server's `data`; raises `BrokerError` for its `error`."""
+        return data_of(await self.ask(subject, payload, what), what)
+
+    async def ask_all(self, subject: str, count: Callable[[bytes], int], what: str) -> list[bytes]:
+        """Ask every server, and return once as many have answered as the last answer counts.
+
+        Raises `UnreachableError` where some did not in time.
+        """
+
+        async def gather(client: Client) -> list[bytes]:
+            inbox = client.new_inbox()
+            answers: list[bytes] = []
+            subscription = await client.subscribe(inbox)
+            try:
+                await client.publish(subject, reply=inbox)
+                while not answers or len(answers) < count(answers[-1]):
+                    message = await subscription.next_msg(timeout=self._timeout)
+                    if not message.data:  # a status, of which there is one here
+                        raise errors.NoRespondersError
+                    answers.append(message.data)
+            finally:
+                with contextlib.suppress(errors.Error):
+                    await subscription.unsubscribe()
+            return answers
+
+        return await self._bounded(gather, what)
+
+    async def lets_in(self) -> bool:
+        """Say whether the server takes the credential; raises `BrokerError` if it does not say."""
+        try:
+            await self._connected()
+        except NotTakenError:
+            return False
+        finally:
+            await self.close()
+        return True
+
+    async def close(self) -> None:
+        """Let go of the server."""
+        client, self._client = self._client, None
+        if client is not None:
+            await self._let_go(client)
+
+    async def _let_go(self, client: Client) -> None:
+        # After a failed handshake the library waits for a goodbye that never comes.
+        with contextlib.suppress(errors.Error, OSError, TimeoutError):
+            await asyncio.wait_for(client.close(), _GOODBYE)
+
+    async def _bounded(self, act: Callable[[Client], Coroutine[Any, Any, T]], what: str) -> T:
+        client = await self._connected()
+        self._forbidden = False
+        try:
+            return await self._unless_closed(act(client))
+        except errors.NoRespondersError:
+            raise AdminRefusedError(
+                f"{what}: nobody answers it; the credential is not of the system account, or the "
+                "server keeps no account JWTs (resolver of type full)"
+            ) from None
+        except (TimeoutError, OSError, errors.Error) as error:
+            await self.close()
+            if self._forbidden:
+                raise AdminRefusedError(f"{what}: the credential may not ask that") from None
+            raise UnreachableError(f"{what}: no answer ({type(error).__name__})") from None
+
+    async def _unless_closed(self, asking: Coroutine[Any, Any, T]) -> T:
+        """Return an answer; the library itself goes on waiting when the connection is lost."""
+        task = asyncio.ensure_future(asking)
+        closed = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait(
+                {task, closed},
+                timeout=2 * self._timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not task.done():
+                raise errors.ConnectionClosedError
+            return task.result()
+        finally:
+            task.cancel()
+            closed.cancel()
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client is not None and self._client.is_connected:
+                return self._client
+            await self.close()
+            self._client = await self._connect()
+            return self._client
+
+    async def _connect(self) -> Client:
+        try:
+            user = read_creds(self._creds)
+        except ValueError as error:
+            raise AdminRefusedError(f"the credential is {error}") from None
+        client, seen, closed = Client(), list[Exception](), asyncio.Event()
+
+        async def keep(error: Exception) -> None:
+            seen.append(error)
+            if "permissions violation" in str(error).lower():
+                self._forbidden = True
+
+        async def tell() -> None:
+            closed.set()
+
+        def sign(nonce: str) -> bytes:
+            # The library goes on without TLS where a server, or who stands before it, has none.
+            if not client._server_info.get("tls_required"):  # noqa: SLF001
+                raise ConnectionError("no TLS")
+            return base64.b64encode(user.key.sign(nonce.encode()))
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.connect(
+                    self._servers,
+                    name="troth",
+                    tls=self._tls,
+                    user_jwt_cb=lambda: bytearray(user.token.encode()),
+                    signature_cb=sign,
+                    error_cb=keep,
+                    closed_cb=tell,
+                    allow_reconnect=False,
+                    # Each server twice, one after the other: 0 would be without end.
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=max(1, int(self._timeout)),
+                )
+        except (TimeoutError, OSError, errors.Error) as error:
+            await self._let_go(client)
+            raise _not_connected([*seen, error], user.claims) from None
+        self._closed = closed
+        return client
+
+
+def data_of(answer: bytes, what: str) -> Answer:
+    """Return the `data` of a server's answer; raises `BrokerError` for its `error`."""
+    document = document_of(answer, what)
+    error = document.get("error")
+    if error:
+        description = error.get("description") if isinstance(error, dict) else None
+        raise BrokerError(f"{what}: {description or 'the server refuses it'}")
+    data = document.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def document_of(answer: bytes, what: str) -> Answer:
+    """Return a server's whole answer, a JSON object; raises `BrokerError`."""
+    try:
+        document = read_json(answer)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise BrokerError(f"{what}: the answer is not a JSON object")
+    return document
+
+
+def _not_connected(seen: list[Exception], shown: Claims) -> BrokerError:
+    for error in seen:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return BrokerError(f"the NATS server's certificate: {error.verify_message}")
+        if any(word in str(error).lower() for word in _REFUSED):
+            return NotTakenError(
+                f"the NATS server does not take the admin credential{_ended(shown)}"
+            )
+    if any(str(error) == "no TLS" for error in seen):
+        return BrokerError("the NATS server offers no TLS; nothing was sent to it")
+    return UnreachableError(f"the NATS server cannot be reached ({type(seen[0]).__name__})")
+
+
+def _ended(shown: Claims) -> str:
+    """Return when a credential has ended, which the server does not say; empty if it has not."""
+    end = shown.get("exp")
+    if not isinstance(end, int) or not 0 < end <= time.time():
+        return ""
+    return f", which ended on {time.strftime('%Y-%m-%d at %H:%M:%S UTC', time.gmtime(end))}"

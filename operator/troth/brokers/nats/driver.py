@@ -1,0 +1,261 @@
+"""NATS in operator mode, whose servers keep the accounts' JWTs themselves (resolver of type full).
+
+All that a broker knows of principals is in one account's JWT, so one lookup observes it and one
+push changes it. Whatever else the account says, foreign signing keys, imports, exports and limits,
+is pushed as it was looked up.
+
+NATS has no push that is bound to what was looked up. So the account is looked up again right
+before the push and after it, and an account that is not the expected one is an error. Whoever
+pushes within the millisecond between the second lookup and the push is overwritten all the same.
+"""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from troth.brokers.nats import account as nats_account
+from troth.brokers.nats.account import changed, observed
+from troth.brokers.nats.connection import Link, data_of, document_of
+from troth.brokers.nats.jwt import MAX_JWT, Claims, Key, Kind, decode, encode
+from troth.brokers.protocol import AdminRefusedError, Batch, BrokerError, Failure, Login, Observed
+
+TIMEOUT = 5.0
+"""Seconds for connecting, and for each request."""
+
+_CONNECTIONS = 1024  # at first asked for, about 2 kB each
+_ROUNDS = 20
+_BETWEEN = 0.1  # seconds; a connection that is ended stays on the list until it is closed
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """What one account is administered with.
+
+    `account` is its public key, `creds` the `.creds` file of a user of the system account, `seed`
+    that of a signing key of the operator: only the operator can sign an account.
+    """
+
+    account: str
+    creds: str = field(repr=False)
+    seed: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """An account as it stands at the server."""
+
+    token: str = field(repr=False)
+    claims: Claims = field(repr=False)
+    trusted: frozenset[str]
+    """The public keys whose signature the server believes of an account."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    """A client's connection; `cid` is a number of the server's own."""
+
+    server: str
+    cid: int
+    key: str
+    name: str
+
+
+class NatsBroker:
+    """One account, as a `Broker`. `servers` are `tls://` addresses of one cluster.
+
+    Clients whose permissions change are disconnected by the server, and come back with what they
+    may do now: their credential stays the same. So do clients of a credential that is revoked, and
+    they are not let in again.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        admin: Admin,
+        tls: ssl.SSLContext,
+        *,
+        timeout: float = TIMEOUT,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._admin = admin
+        self._entrance = partial(Link, servers, tls=tls, timeout=timeout)
+        self._link = self._entrance(creds=admin.creds)
+        self._clock = clock
+        self._applying = asyncio.Lock()
+
+    async def observe(self) -> Observed:
+        """Return all credentials and rules of the account; raises `BrokerError`."""
+        try:
+            return observed((await self._look_up()).claims)
+        except ValueError as error:
+            raise self._misshapen(error) from None
+
+    async def apply(self, batch: Batch) -> tuple[Failure, ...]:
+        """Carry out changes with at most one push, and return those that failed.
+
+        A principal's rules are kept with its credentials: without any, its additions fail, and
+        with the last its rules are gone. Raises `BrokerError`; the batch can be sent again.
+        """
+        async with self._applying:
+            before = await self._look_up()
+            try:
+                change = changed(before.claims, batch)
+            except ValueError as error:
+                raise self._misshapen(error) from None
+            if change.claims != before.claims:
+                await self._push(before, change.claims)
+            if change.revoked:
+                await self._end(lambda connection: connection.key in change.revoked)
+            return change.failures
+
+    async def disconnect(self, principals: Collection[str]) -> None:
+        """End the open connections of principals, on all servers; raises `BrokerError`.
+
+        Returns once the servers have them no more. Whose credential is still good comes back.
+        """
+        keys = nats_account.principals((await self._look_up()).claims)
+        wanted = frozenset(principals)
+        await self._end(
+            # The name in a JWT is believed only where its key is not the account's any more.
+            lambda connection: keys.get(connection.key, connection.name) in wanted
+        )
+
+    async def admits(self, login: Login) -> bool:
+        """Say whether a `.creds` file lets somebody in; raises `BrokerError`."""
+        return await self._entrance(creds=login.secret).lets_in()
+
+    async def close(self) -> None:
+        """Let go of the broker."""
+        await self._link.close()
+
+    # The account
+
+    async def _look_up(self) -> _Standing:
+        token = await self._token()
+        try:
+            claims = decode(token, Kind.OPERATOR)
+        except ValueError as error:
+            raise self._misshapen(error) from None
+        if claims.get("sub") != self._admin.account:
+            raise BrokerError("the NATS server answered with another account")
+        trusted = await self._trusted()
+        # A server stores whatever a system user pushes, whoever has signed it, and only then does
+        # not believe it. To sign such claims anew would make them believed.
+        if claims["iss"] not in trusted:
+            raise BrokerError(
+                f"the JWT of account {self._admin.account} that the NATS server keeps is signed by "
+                "nobody it trusts; somebody has to push a good one"
+            )
+        return _Standing(token, claims, trusted)
+
+    async def _token(self) -> str:
+        subject = f"$SYS.REQ.ACCOUNT.{self._admin.account}.CLAIMS.LOOKUP"
+        answer = await self._link.ask(subject, b"", "looking up the account")
+        if not answer:
+            raise BrokerError(f"the NATS server has no account {self._admin.account}")
+        return answer.decode("ascii", errors="replace")
+
+    async def _trusted(self) -> frozenset[str]:
+        what = "asking for the trusted operators"
+        data = await self._link.ask_json("$SYS.REQ.SERVER.PING.VARZ", b"", what)
+        keys: set[str] = set()
+        for operator in data.get("trusted_operators_claim") or []:
+            nats = operator.get("nats", {})
+            keys.update(nats.get("signing_keys") or [])
+            if not nats.get("strict_signing_key_usage"):
+                keys.add(operator["sub"])
+        return frozenset(keys)
+
+    async def _push(self, before: _Standing, claims: Mapping[str, Any]) -> None:
+        try:
+            signer = Key.of(self._admin.seed.strip().encode())
+        except ValueError as error:
+            raise AdminRefusedError(f"the admin's signing seed is {error}") from None
+        if signer.public not in before.trusted:
+            raise AdminRefusedError(
+                f"the NATS server trusts no operator's key {signer.public}; the admin's signing "
+                "seed is of another operator, or of an account"
+            )
+        # Never older than what it replaces: between servers, the newer JWT of an account wins.
+        token = encode(claims, signer, max(int(self._clock()), _issued_at(before.claims)))
+        if len(token) > MAX_JWT:
+            raise BrokerError(
+                f"the account's JWT would have {len(token)} characters, and NATS takes {MAX_JWT}"
+            )
+        if await self._token() != before.token:
+            raise BrokerError("somebody else changed the account at the same time")
+        answer = await self._link.ask(
+            "$SYS.REQ.CLAIMS.UPDATE", token.encode(), what := "pushing the account"
+        )
+        if data_of(answer, what).get("code") != 200:  # noqa: PLR2004 - as in HTTP
+            raise BrokerError(f"{what}: the NATS server does not say that it was updated")
+        if await self._token() != token:
+            raise BrokerError("somebody else changed the account right after it was pushed")
+
+    def _misshapen(self, error: ValueError) -> BrokerError:
+        return BrokerError(f"what the NATS server keeps of {self._admin.account} is {error}")
+
+    # Connections
+
+    async def _end(self, chosen: Callable[[_Connection], bool]) -> None:
+        """End the connections that are open now, and return once all are closed."""
+        ended: set[_Connection] = set()
+        for round_ in range(_ROUNDS):
+            open_ = {connection for connection in await self._connections() if chosen(connection)}
+            # Who comes back with a good credential is not ended again.
+            left = open_ if not round_ else open_ & ended
+            if not left:
+                return
+            for connection in left - ended:
+                await self._kick(connection)
+            ended |= left
+            await asyncio.sleep(_BETWEEN)
+        raise BrokerError(f"{len(left)} connections of NATS clients could not be ended")
+
+    async def _kick(self, connection: _Connection) -> None:
+        request = json.dumps({"cid": connection.cid}).encode()
+        answer = await self._link.ask(
+            f"$SYS.REQ.SERVER.{connection.server}.KICK", request, what := "ending a connection"
+        )
+        document_of(answer, what)  # that it is gone already is an error there, and none here
+
+    async def _connections(self) -> list[_Connection]:
+        answers = await self._link.ask_all(
+            "$SYS.REQ.SERVER.PING", _active_servers, "asking which servers there are"
+        )
+        servers = {document_of(answer, "a server")["server"]["id"] for answer in answers}
+        return [connection for server in sorted(servers) for connection in await self._of(server)]
+
+    async def _of(self, server: str) -> list[_Connection]:
+        what, limit = "asking for the connections", _CONNECTIONS
+        while True:
+            options = {"auth": True, "acc": self._admin.account, "limit": limit}
+            subject = f"$SYS.REQ.SERVER.{server}.CONNZ"
+            data = await self._link.ask_json(subject, json.dumps(options).encode(), what)
+            found, total = data.get("connections") or [], int(data.get("total", 0))
+            # Not page by page: one that closes meanwhile moves another over the edge of a page.
+            if total <= limit:
+                return [_connection(server, entry) for entry in found]
+            limit = 2 * total
+
+
+def _connection(server: str, entry: Mapping[str, Any]) -> _Connection:
+    try:
+        name = decode(entry.get("jwt", ""), Kind.ACCOUNT).get("name", "")
+    except ValueError:  # connected by other means than a JWT
+        name = ""
+    return _Connection(server, int(entry["cid"]), str(entry.get("issuer_key", "")), str(name))
+
+
+def _active_servers(answer: bytes) -> int:
+    return int(document_of(answer, "a server").get("statsz", {}).get("active_servers", 1))
+
+
+def _issued_at(claims: Claims) -> int:
+    issued_at = claims.get("iat", 0)
+    return issued_at if isinstance(issued_at, int) else 0

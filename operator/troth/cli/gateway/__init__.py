@@ -1,0 +1,1 @@
+"""`troth gateway`: the gateway that verifies webhooks."""

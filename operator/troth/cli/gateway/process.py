@@ -1,0 +1,195 @@
+"""The gateway as one thing to run: the Secrets it follows, senders, targets, health, signals."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from troth.cli.inputs.access import reach
+from troth.cluster.api import ApiServer
+from troth.edge.identity.files import Identity, IdentityError
+from troth.pki.webhook_tokens import Signer
+from troth.serving.api_requests import counting
+from troth.serving.health import health_server
+from troth.serving.process import prepare, serve, stop_on_signal
+from troth.webhooks.gateway.app import Gateway
+from troth.webhooks.gateway.connection.source import Proxies
+from troth.webhooks.gateway.connection.tls import SenderTLS, TLSFilesError
+from troth.webhooks.gateway.decisions import Decisions
+from troth.webhooks.gateway.forwarding.client import Deliver
+from troth.webhooks.gateway.replay.memory import Memory
+from troth.webhooks.gateway.replay.url_file import StoreFile
+from troth.webhooks.gateway.reporting import Reporter
+from troth.webhooks.gateway.routes import Routes
+from troth.webhooks.gateway.secret_watch import Following
+from troth.webhooks.gateway.serving import Server
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the TLS files, and at which client certificates are pinned."""
+
+log = structlog.get_logger()
+
+
+class UnusableError(Exception):
+    """What the gateway was told to work with cannot be used; a sentence for whoever started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `troth gateway` was told."""
+
+    identity_name: str
+    kubeconfig: Path | None
+    context: str | None
+    namespace: str
+    identity: Path
+    bundle: Path
+    listen: tuple[str, int]
+    tls: Path | None
+    valkey: Path | None
+    trusted_proxies: tuple[str, ...]
+    resolve: Mapping[tuple[str, int], tuple[str, int]]
+    health_listen: tuple[str, int]
+
+
+async def run(options: Options) -> None:
+    """Serve until a signal; raises what a part of it ended with.
+
+    It listens at once, and answers that nothing is there, or that it cannot yet, until it knows;
+    readiness waits. Raises `UnusableError`, and `FaultyManifests` where it is not said how to reach
+    the API server.
+    """
+    prepare()
+    config = await reach(options.kubeconfig, options.context)
+    parts = _Parts(options)
+    async with ApiServer(config, counting(parts.registry)) as api, parts.serving():
+        stop_on_signal(parts.server)
+        async with health_server(
+            *options.health_listen,
+            ready=lambda: parts.server.started and parts.following.ready,
+            alive=lambda: True,  # where a part has ended the process has
+            registry=parts.registry,
+        ):
+            log.info("started", gateway=options.identity_name, namespace=options.namespace)
+            await serve(parts.server, parts.beside(api))
+
+
+class _Parts:
+    """What the gateway is made of."""
+
+    def __init__(self, options: Options) -> None:
+        """Raise `UnusableError`."""
+        self.registry = CollectorRegistry()
+        self.identity = Identity(options.identity, options.bundle)
+        routes = Routes()
+        self.store = _store(options.valkey)
+        self.following = Following(
+            options.namespace, options.identity_name, routes, on_gone=self._forget
+        )
+        self.reporter = Reporter(
+            options.namespace, options.identity_name, routes, self.following.unreadable
+        )
+        self.decisions = Decisions(self.registry, self.reporter.used)
+        self.deliver = Deliver(self.identity, resolve=options.resolve)
+        self.gateway = Gateway(
+            routes,
+            self.store.store if isinstance(self.store, StoreFile) else self.store,
+            self.deliver,
+            self._signer,
+            self.decisions,
+            proxies=_proxies(options.trusted_proxies),
+        )
+        self.tls = _tls(options.tls, routes)
+        malformed = Counter(
+            "troth_gateway_malformed_requests",
+            "Requests refused before any endpoint is looked for, by what is wrong with them.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.server = Server(
+            self.gateway,
+            *options.listen,
+            tls=self.tls.context if self.tls else None,
+            on_refused=lambda reason: malformed.labels(reason).inc(),
+        )
+        _gauges(self.registry, routes, self.following)
+
+    def _signer(self) -> Signer | None:
+        try:
+            return self.following.signer(lambda: self.identity.current.spiffe_id)
+        except IdentityError:
+            return None
+
+    def _forget(self, endpoint: str) -> None:
+        self.decisions.forget(endpoint)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Close afterwards what has been opened."""
+        try:
+            yield
+        finally:
+            await self.gateway.close()
+            await self.deliver.close()
+
+    def beside(self, api: ApiServer) -> dict[str, Coroutine[Any, Any, None]]:
+        """Return what goes on beside the server: it follows the Secrets and the files."""
+        return {
+            "following": self.following.informer(api).run(),
+            "checking": self.following.check(api),
+            "reporting": self.reporter.run(api, lambda: self.following.synced),
+            "TLS files": self._follow_files(),
+            "replay store": self._follow_store(),
+        }
+
+    async def _follow_store(self) -> None:
+        if isinstance(self.store, StoreFile):
+            await self.store.follow()
+
+    async def _follow_files(self) -> None:
+        while self.tls is not None:
+            await asyncio.sleep(LOOK_EVERY)
+            self.tls.look()
+
+
+def _store(file: Path | None) -> Memory | StoreFile:
+    if file is None:
+        return Memory()
+    try:
+        return StoreFile(file)
+    except (OSError, UnicodeDecodeError):
+        raise UnusableError(f"{file}: it cannot be read") from None
+    except ValueError as error:
+        raise UnusableError(f"{file}: {error}") from None
+
+
+def _proxies(cidrs: tuple[str, ...]) -> Proxies:
+    try:
+        return Proxies(cidrs)
+    except ValueError as error:
+        raise UnusableError(f"--trusted-proxies: {error}") from None
+
+
+def _tls(directory: Path | None, routes: Routes) -> SenderTLS | None:
+    if directory is None:
+        return None
+    try:
+        return SenderTLS(directory, routes.authorities)
+    except TLSFilesError as error:
+        raise UnusableError(f"{directory}: {error}") from None
+
+
+def _gauges(registry: CollectorRegistry, routes: Routes, following: Following) -> None:
+    served = Gauge("troth_gateway_endpoints", "Endpoints that are served.", registry=registry)
+    served.set_function(lambda: len(routes))
+    unreadable = Gauge(
+        "troth_gateway_unreadable_secrets",
+        "Secrets whose newest version cannot be read; what was read before holds.",
+        registry=registry,
+    )
+    unreadable.set_function(lambda: len(following.unreadable))

@@ -1,0 +1,1 @@
+"""`troth grants`: who may publish to a topic and who may consume from it."""

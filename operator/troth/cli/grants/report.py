@@ -1,0 +1,132 @@
+"""Who may publish and consume what at which broker, as far as it can be told without asking one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from troth.planning.grants.dialects import rules_of
+from troth.planning.grants.status import broker_is_enforced, broker_is_served
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import Action, GrantState
+from troth.resources.references import Ref
+from troth.trust.grants import Topic
+from troth.trust.messaging import Asked
+from troth.trust.topic_grants import TopicGrant
+from troth.trust.topic_question import Obstacle, Question
+from troth.world.world import World
+
+GIVEN = frozenset({GrantState.LIVE, GrantState.IN_SYNC})
+"""The states of a grant that its broker has, or is about to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """One grant that a policy or an identity declares; `topic` and `broker` are None where there
+    is no policy that says them.
+    """
+
+    identity: Ref
+    action: Action
+    topic: Topic | None
+    group: str
+    broker: Ref | None
+    policy: Ref
+    state: GrantState
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def named(self) -> str:
+        """The topic as it is shown: a prefix with a star after it, which no name has."""
+        if self.topic is None:
+            return ""
+        return f"{self.topic.name}*" if self.topic.prefix else self.topic.name
+
+    def __str__(self) -> str:
+        topic = f"{self.named} at {self.broker}"
+        if self.action is Action.PUBLISH:
+            return f"{self.identity} → {topic}"
+        by = f", group {self.group}" if self.group else ""
+        return f"{topic} → {self.identity}{by}"
+
+    def is_about(self, topic: str) -> bool:
+        """Say whether it covers a topic of this name."""
+        if self.topic is None:
+            return False
+        return topic.startswith(self.topic.name) if self.topic.prefix else topic == self.topic.name
+
+    def document(self) -> dict[str, Any]:
+        """Return it for machines; what there is nothing to say of is left out."""
+        topic = self.topic
+        said = {
+            "identity": str(self.identity),
+            "action": self.action.value,
+            "topic": topic.name if topic and not topic.prefix else "",
+            "prefix": topic.name if topic and topic.prefix else "",
+            "group": self.group,
+            "broker": str(self.broker or ""),
+            "policy": str(self.policy),
+            "state": self.state.value,
+            "reason": self.reason,
+            "message": self.message,
+        }
+        return {name: text for name, text in said.items() if text}
+
+
+def everything_granted(world: World) -> Iterator[Granted]:
+    """Yield every grant that anybody declares, by policy."""
+    messaging = world.brokers.messaging
+    uses = (messaging.uses(identity) for identity in world.registry.identities)
+    named = (each.publishes | each.consumes for each in uses)
+    policies = {*messaging.policies, *messaging.invalid_policies}.union(*named)
+    for policy in sorted(policies):
+        for grant in world.judged.of(policy):
+            yield _granted(grant, world)
+
+
+def _granted(grant: TopicGrant, world: World) -> Granted:
+    messaging, asked = world.brokers.messaging, grant.asked
+    policy = messaging.policies.get(grant.policy)
+    stands = Obstacle(grant.state, grant.reason, grant.message)
+    if grant.state is GrantState.LIVE:
+        assert policy is not None
+        broker = messaging.brokers[policy.broker]
+        stands = _obstacle(broker, grant) or _told(policy, asked) or stands
+    return Granted(
+        identity=asked.identity,
+        action=asked.action,
+        topic=Question(world.registry, messaging, grant.policy, asked).topic,
+        group=asked.group,
+        broker=policy.broker if policy is not None else None,
+        policy=grant.policy,
+        state=stands.state,
+        reason=stands.reason,
+        message=stands.message,
+    )
+
+
+def _obstacle(broker: MessageBroker, grant: TopicGrant) -> Obstacle | None:
+    """Return why a broker is not to have a grant that all agree to."""
+    served = broker_is_served(broker)
+    if served is not None:
+        return served
+    assert grant.grant is not None
+    found = rules_of(broker.spec.type, grant.grant)
+    if isinstance(found, str):
+        return Obstacle(GrantState.REFUSED, "NotAtThisBroker", found)
+    return broker_is_enforced(broker)
+
+
+def _told(policy: TopicPolicy, asked: Asked) -> Obstacle | None:
+    """Return how the operator says that a live grant stands, if it has seen the policy as it is."""
+    if policy.status.observed_generation != policy.metadata.generation:
+        return None
+    dead_letter = policy.spec.dead_letter
+    topic = dead_letter.topic if asked.dead_letter and dead_letter is not None else None
+    place = str(asked.identity), asked.action, topic, asked.group or None
+    for entry in policy.status.grants:
+        found = entry.identity, entry.action, entry.topic, entry.group
+        if found == place and entry.state in GIVEN:
+            return Obstacle(entry.state, entry.reason or "", entry.message or "")
+    return None

@@ -1,0 +1,38 @@
+"""What is declared, for commands that only read: from manifests, from a cluster, or both."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+
+from troth.cli.extras import operator_extra
+from troth.cli.inputs import sources
+from troth.world.world import World
+
+
+def declared(
+    files: Iterable[Path] | None, kubeconfig: Path | None, context: str | None, kinds: Iterable[str]
+) -> World:
+    """Return what a cluster has of some kinds, and over it what files say.
+
+    Kinds that the person may not list are named on standard error.
+    """
+    world = World("troth-system")
+    if kubeconfig is not None:
+        with operator_extra():
+            from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
+
+        snapshot = asyncio.run(read_cluster(kubeconfig, context, kinds))
+        for manifest in snapshot.objects:
+            world.observe(manifest)
+        for kind in sorted(snapshot.hidden):
+            typer.echo(f"{kind}s are left out: this user may not list them", err=True)
+    elif not files:
+        raise typer.BadParameter("name manifests with -f, or a cluster with --kubeconfig")
+    else:
+        for manifest in sources.initial_objects():
+            world.observe(manifest)
+    for manifest in sources.read(files or []):
+        world.observe(manifest)
+    return world

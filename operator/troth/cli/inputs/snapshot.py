@@ -1,0 +1,53 @@
+"""Reading a cluster once, for `plan` and `graph`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from troth.cli.inputs.access import refusal
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
+from troth.cluster.errors import ApiError
+from troth.reconcile.loop.informers import selections
+from troth.resources.manifests import Fault, FaultyManifests, Manifest
+
+FORBIDDEN = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The objects of a cluster, and the kinds that the reader may not see."""
+
+    objects: list[Manifest] = field(repr=False)
+    hidden: frozenset[str]
+
+
+async def read_cluster(
+    kubeconfig: Path, context: str | None, kinds: Iterable[str], own_namespace: str = "troth-system"
+) -> Snapshot:
+    """Return what a cluster has of these kinds; raises `FaultyManifests` if it does not answer."""
+    objects: list[Manifest] = []
+    hidden: set[str] = set()
+    config = await configuration(str(kubeconfig), context)
+    async with ApiServer(config) as server:
+        for selection in selections(own_namespace):
+            if selection.kind not in kinds:
+                continue
+            try:
+                async for page in server.pages(selection):
+                    objects += [{**item, "kind": selection.kind} for item in page["items"]]
+            except ApiError as error:
+                if error.status == FORBIDDEN:
+                    hidden.add(selection.kind)
+                    continue
+                raise FaultyManifests(
+                    [
+                        Fault(
+                            str(kubeconfig),
+                            "",
+                            "",
+                            f"cannot read {selection.kind}s: {refusal(error)}",
+                        )
+                    ]
+                ) from None
+    return Snapshot(objects, frozenset(hidden))

@@ -1,0 +1,1 @@
+"""`troth issue`: the token issuer of one trust domain."""

@@ -1,0 +1,57 @@
+"""`troth issue`: the endpoint that issues tokens for one trust domain."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from troth.cli.daemon_options import (
+    Context,
+    HealthListen,
+    Kubeconfig,
+    LogFormatName,
+    LogLevel,
+    listen_address,
+)
+from troth.cli.extras import issuer_extra
+
+
+def issue(  # noqa: PLR0917 - typer's options
+    domain: Annotated[str, typer.Option(help="The name of the TrustDomain to issue for.")],
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Annotated[
+        str,
+        typer.Option(envvar="POD_NAMESPACE", help="The namespace Troth runs in."),
+    ] = "troth-system",
+    tls: Annotated[
+        Path,
+        typer.Option(help="Where tls.crt, tls.key and ca.crt of the issuer are mounted."),
+    ] = Path("/var/run/troth/issuer"),
+    listen: Annotated[str, typer.Option(help="Where tokens are issued.")] = "127.0.0.1:8443",
+    health_listen: HealthListen = "127.0.0.1:8080",
+    log_format: LogFormatName = "console",
+    log_level: LogLevel = "info",
+) -> None:
+    """Issue tokens until told to stop."""
+    with issuer_extra():
+        from troth.cli.issue.process import Options, run  # noqa: PLC0415
+        from troth.issuer.tls import TLSFilesError  # noqa: PLC0415
+        from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
+
+    configure(LogFormat(log_format), log_level, direct=True)
+    options = Options(
+        domain=domain,
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+        tls=tls,
+        listen=listen_address(listen),
+        health_listen=listen_address(health_listen),
+    )
+    try:
+        asyncio.run(run(options))
+    except TLSFilesError as error:
+        typer.echo(f"{tls}: {error}", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,1 @@
+"""`troth plan`: what manifests would change, without changing anything."""

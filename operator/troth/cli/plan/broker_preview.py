@@ -1,0 +1,85 @@
+"""What a plan would change at brokers, as far as that can be told without asking one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from troth.cli.grants.report import GIVEN, Granted, everything_granted
+from troth.planning.brokers.work import ALLOW_REMOVALS
+from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.rules import broker_grants
+from troth.planning.grants.topic_uses import topic_uses
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.world.facts.broker import Ledger
+from troth.world.index.brokers import credential_ref
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class AtBrokers:
+    """The grants that begin and end, the credentials that will be made, and what will not go well.
+
+    Each is a line for a person. A credential is made once its broker was reached, so `credentials`
+    says no more of it than where.
+    """
+
+    begin: tuple[str, ...]
+    end: tuple[str, ...]
+    credentials: tuple[str, ...]
+    attention: tuple[str, ...]
+
+    @property
+    def any(self) -> bool:
+        """Whether anything changes."""
+        return bool(self.begin or self.end or self.credentials)
+
+
+def at_brokers(before: World, after: World) -> AtBrokers:
+    """Return what changes from one state of things to another."""
+    was, will_be = _given(before), _given(after)
+    return AtBrokers(
+        begin=tuple(sorted(will_be - was)),
+        end=tuple(sorted(was - will_be)),
+        credentials=tuple(_credentials(after)),
+        attention=tuple(_braked(after)),
+    )
+
+
+def _given(world: World) -> set[str]:
+    """Return the grants that a broker has or is about to have."""
+    return {str(each) for each in everything_granted(world) if _is_given(each)}
+
+
+def _is_given(grant: Granted) -> bool:
+    return grant.state in GIVEN and grant.reason != "BrokerObserved"
+
+
+def _credentials(world: World) -> Iterator[str]:
+    """Yield the Secrets that will be made."""
+    for identity in sorted(world.registry.identities):
+        for uses in topic_uses(identity, world):
+            broker = uses.broker
+            if (
+                uses.live
+                and _is_enforced(broker)
+                and not broker.spec.by_certificate
+                and world.brokers.secret(identity, broker.ref) is None
+            ):
+                yield f"Secret {credential_ref(identity, broker.ref)}, when {broker.ref} answers"
+
+
+def _braked(world: World) -> Iterator[str]:
+    """Yield the brokers at which more rules would be removed than their brakes let pass."""
+    for ref, broker in sorted(world.brokers.messaging.brokers.items()):
+        ledger = world.brokers.ledger(ref) or Ledger()
+        wanted = broker_grants(broker, ledger, world).wanted
+        surplus = ledger.rules - wanted.rules - wanted.suspended
+        if _is_enforced(broker) and len(surplus) > broker.spec.brake.max_removals:
+            yield (
+                f"MessageBroker {ref}: Braked: {len(surplus)} rules are to be removed and "
+                f"brake.maxRemovals is {broker.spec.brake.max_removals}; they stay until somebody "
+                f"writes the annotation {ALLOW_REMOVALS}"
+            )
+
+
+def _is_enforced(broker: MessageBroker) -> bool:
+    return broker.spec.mode is BrokerMode.ENFORCE and unsupported(broker) is None

@@ -1,0 +1,171 @@
+"""What two states of a cluster differ in, as a person reads it; never anything secret."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from troth.documents.webhook_endpoint import EndpointError, parse_endpoint
+from troth.pki.bundles import parse_bundle
+from troth.pki.certificates import short
+from troth.pki.errors import PKIError
+from troth.planning.identity.document import VERSION
+from troth.reconcile.rehearsal import Place
+from troth.resources.manifests import Manifest, dump
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import format_duration
+from troth.world.observation import objects as observe
+from troth.world.observation.webhook_secrets import COMPILED_TYPE, DOCUMENT
+from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, known_as
+
+WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
+LATER = "(made when applied)"
+STRANGE = "(not written by Troth)"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One object that is added, changed or removed, with the lines of a unified diff."""
+
+    sign: Literal["+", "~", "-"]
+    kind: str
+    ref: Ref
+    lines: tuple[str, ...]
+
+
+def differences(
+    before: Mapping[Place, Manifest], after: Mapping[Place, Manifest]
+) -> list[Difference]:
+    """Return how the objects that Troth writes differ, sorted by namespace, name and kind."""
+    reader = _Reader(before.values())
+    found = []
+    places = {place for place in before.keys() | after.keys() if place[0] in WRITTEN}
+    for kind, ref in sorted(places, key=lambda place: (place[1], place[0])):
+        old, new = before.get((kind, ref)), after.get((kind, ref))
+        theirs = (GIVEN, REPORTS, SCHEMAS)
+        if any(each is not None and known_as(each) in theirs for each in (old, new)):
+            continue  # written by people, or by gateways
+        if new is None:
+            found.append(Difference("-", kind, ref, ()))
+        elif old is None:
+            lines = tuple(f"+{line}" for line in reader.text(new).splitlines())
+            found.append(Difference("+", kind, ref, lines))
+        elif lines := _changed(reader.text(old), reader.text(new)):
+            found.append(Difference("~", kind, ref, lines))
+    return found
+
+
+class _Reader:
+    """Turns objects into text. A certificate that is not there yet has no name worth showing."""
+
+    def __init__(self, before: Iterable[Manifest]) -> None:
+        self._known: set[str] = set()
+        for manifest in before:
+            if manifest["kind"] == "Secret":
+                facts = observe.identity_secret(manifest)
+                self._known |= {facts.leaf.fingerprint} if facts.leaf else set()
+                self._known |= set(_keys_of_gateways(_parsed(facts.public.get(observe.PEERS, ""))))
+            elif manifest["kind"] == "ConfigMap":
+                self._known |= set(_roots((manifest.get("data") or {}).get(observe.ROOTS, "")))
+
+    def text(self, manifest: Manifest) -> str:
+        """Return what of an object may be shown, as YAML."""
+        match manifest["kind"]:
+            case "Secret":
+                return dump(self._secret(manifest))
+            case "ConfigMap":
+                roots = _roots((manifest.get("data") or {}).get(observe.ROOTS, ""))
+                return dump({"roots": [self._named(root) for root in roots]})
+            case _:
+                return dump({"spec": _in_order(manifest.get("spec"))})
+
+    def _secret(self, manifest: Manifest) -> Manifest:
+        data = observe.decoded(manifest)
+        shown: Manifest = {}
+        if observe.PEERS in data:
+            facts = observe.identity_secret(manifest)
+            if facts.leaf is not None:
+                shown["certificate"] = {
+                    "fingerprint": self._named(facts.leaf.fingerprint),
+                    "spiffeID": facts.leaf.spiffe_id,
+                    "dnsNames": list(facts.leaf.dns_names),
+                    "algorithm": facts.leaf.algorithm.value,
+                    "lifetime": format_duration(facts.leaf.not_after - facts.leaf.issued_at),
+                }
+            roots = _roots(facts.public.get(observe.ROOTS, ""))
+            shown["roots"] = [self._named(root) for root in roots]
+            shown[observe.PEERS] = self._peers(_parsed(facts.public[observe.PEERS]))
+        if manifest.get("type") == COMPILED_TYPE:
+            shown[DOCUMENT] = _compiled(data.get(DOCUMENT, b""))
+        shown["keys"] = sorted(data)
+        return shown
+
+    def _peers(self, document: object) -> object:
+        """Return what a Secret says of peers, with the keys of gateways by their ids."""
+        if not isinstance(document, dict) or "webhooks" not in document:
+            return document
+        try:
+            entries = [
+                {**entry, "keys": [kid if kid in self._known else LATER for kid in _key_ids(entry)]}
+                for entry in document["webhooks"]
+            ]
+        except (KeyError, TypeError):
+            return STRANGE
+        return {**document, "webhooks": entries}
+
+    def _named(self, fingerprint: str) -> str:
+        return short(fingerprint) if fingerprint in self._known else LATER
+
+
+def _in_order(value: object) -> object:
+    """Return a value with its keys sorted, for the API server has an order of its own."""
+    match value:
+        case dict():
+            return {key: _in_order(value[key]) for key in sorted(value)}
+        case list():
+            return [_in_order(item) for item in value]
+        case _:
+            return value
+
+
+def _roots(bundle: str) -> tuple[str, ...]:
+    try:
+        return parse_bundle(bundle)
+    except PKIError:
+        return ()
+
+
+def _parsed(text: str) -> object:
+    """Return the peers that a Secret names; nothing else that somebody has put there, say a key."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return STRANGE
+    known = isinstance(document, dict) and document.get("version") == VERSION
+    return document if known else STRANGE
+
+
+def _keys_of_gateways(document: object) -> Iterable[str]:
+    try:
+        entries = document.get("webhooks", []) if isinstance(document, dict) else []
+        return [kid for entry in entries for kid in _key_ids(entry)]
+    except (KeyError, TypeError):
+        return []
+
+
+def _key_ids(entry: Manifest) -> list[str]:
+    return [key["kid"] for key in entry["keys"]["keys"]]
+
+
+def _compiled(text: bytes) -> object:
+    """Return an endpoint as its gateway has it; nothing else that somebody has put there."""
+    try:
+        return parse_endpoint(text).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    except EndpointError:
+        return STRANGE
+
+
+def _changed(old: str, new: str) -> tuple[str, ...]:
+    diff = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=2)
+    return tuple(line for line in diff if not line.startswith(("---", "+++")))

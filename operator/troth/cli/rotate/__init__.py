@@ -1,0 +1,1 @@
+"""`troth rotate`: request a new credential, and follow its rotation."""

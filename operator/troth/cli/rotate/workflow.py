@@ -1,0 +1,233 @@
+"""What `troth rotate` does: finds what to ask by, asks, and follows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from troth.cli.inputs.access import (
+    CONFLICT,
+    FORBIDDEN,
+    NOT_FOUND,
+    PersonalServer,
+    connected,
+    refusal,
+)
+from troth.cli.inputs.targets import Named
+from troth.cli.rotate.progress import view
+from troth.cli.rotate.rotation_request import KIND, Request, drop_root, rotate_now, target_of
+from troth.cli.rotate.wait import End, Followed, follow
+from troth.cluster.errors import ApiError
+from troth.resources.manifests import Fault, FaultyManifests, Manifest, dump
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import parse_moment
+
+MOST_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person wants of a rotation."""
+
+    named: Named
+    namespace: str
+    name: str = ""
+    compromised: str = ""
+    now: bool = False
+    watch: bool = False
+    yes: bool = False
+
+    @property
+    def target(self) -> Manifest:
+        """The target as `spec.target` has it."""
+        return target_of(self.named.kind.name, self.named.name)
+
+    @property
+    def place(self) -> Ref:
+        """Where the target is."""
+        return self.named.at(self.namespace)
+
+    def __str__(self) -> str:
+        return f"{self.named.kind.name} {self.place}"
+
+
+async def carry_out(
+    wish: Wish, kubeconfig: Path | None, context: str | None, now: datetime
+) -> bool:
+    """Do what is wished; say whether it has come to a good end.
+
+    Raises `FaultyManifests` with a sentence where it cannot be done.
+    """
+    screen, aside = _console(), _console(stderr=True)
+    target = wish.target
+    async with connected(kubeconfig, context) as server:
+        await _must_be_there(server, wish)
+        rotations = await server.listed(KIND, wish.namespace)
+        if wish.compromised:
+            lost = await _compromised(server, wish)
+            await _warn(server, lost, aside)
+            request = drop_root(target, wish.namespace, rotations, wish.name, lost.fingerprint)
+        else:
+            request = rotate_now(target, wish.namespace, rotations, wish.name, now)
+        if not wish.now:
+            screen.print(dump(request.committed()), end="", markup=False)
+            aside.print(_to_commit(request), markup=False)
+            return True
+        if wish.compromised and not wish.yes:
+            aside.print("nothing was changed; add --yes to drop it", markup=False)
+            return False
+        applied = await _ask(server, request)
+        screen.print(_asked(request, wish), markup=False)
+        return not wish.watch or await _watch(server, request, applied, wish, screen, aside)
+
+
+async def _must_be_there(server: PersonalServer, wish: Wish) -> None:
+    try:
+        await server.get(wish.named.kind.name, wish.place)
+    except ApiError as error:
+        if error.status == NOT_FOUND:
+            raise FaultyManifests(
+                [Fault("", str(wish), "", "there is none of that name")]
+            ) from None
+        if error.status != FORBIDDEN:  # who may rotate need not see what
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What others know the key of."""
+
+    fingerprint: str
+    """As statuses show it."""
+    signs_tokens: bool
+    """A key that signs tokens, and not a root."""
+
+
+async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
+    """Return the root, or the key that signs tokens, that is meant."""
+    if wish.named.kind.name != "TrustDomain":
+        sentence = (
+            "only a root or a token key can be declared compromised; rotate this with --now alone"
+        )
+        raise FaultyManifests([Fault("", str(wish), "", sentence)])
+    status = (await server.get("TrustDomain", wish.place)).get("status") or {}
+    known = {part: status.get(part) or [] for part in ("authorities", "tokenKeys")}
+    for part, listed in known.items():
+        for each in listed:
+            if wish.compromised.lower().startswith(each["fingerprint"]):
+                return _Lost(each["fingerprint"], part == "tokenKeys")
+    roots, keys = (
+        ", ".join(f"{each['fingerprint']} ({each['state']})" for each in listed)
+        for listed in known.values()
+    )
+    sentence = f"has no root {wish.compromised}; it has {roots or 'none'}"
+    if keys:
+        sentence += f", and the token keys {keys}"
+    raise FaultyManifests([Fault("", str(wish), "", sentence)])
+
+
+async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
+    """Say who will be refused until it has a certificate of another root, or another token."""
+    root = lost.fingerprint
+    if lost.signs_tokens:
+        aside.print(
+            f"{root} will sign no more tokens. Those that it has signed are refused as soon as "
+            "verifiers have read that; callers then get others",
+            style="yellow",
+            markup=False,
+        )
+        return
+    try:
+        identities = await server.listed("ServiceIdentity")
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+        aside.print(
+            f"who has a certificate of {root} cannot be told: {refusal(error)}", markup=False
+        )
+        return
+    signed = sorted(
+        str(Ref.of(identity))
+        for identity in identities
+        if ((identity.get("status") or {}).get("certificate") or {}).get("authority") == root
+    )
+    if not signed:
+        aside.print(f"nobody has a certificate of {root}", markup=False)
+        return
+    aside.print(
+        f"{root} will be trusted no longer. Whoever holds a certificate of it is refused until it "
+        f"has another, and has read it: {len(signed)}",
+        style="yellow",
+        markup=False,
+    )
+    for each in signed[:MOST_NAMED]:
+        aside.print(f"  {each}", markup=False)
+    if len(signed) > MOST_NAMED:
+        aside.print(f"  and {len(signed) - MOST_NAMED} more", markup=False)
+
+
+async def _ask(server: PersonalServer, request: Request) -> Manifest:
+    """Apply a request, or say in a sentence who must."""
+    subject = f"{KIND} {request.ref}"
+    try:
+        return await server.ask(request.manifest())
+    except ApiError as error:
+        sentence = refusal(error)
+        if error.status == CONFLICT:
+            sentence += (
+                f"; {request.field} is kept elsewhere: leave --now out, and commit what is printed"
+            )
+        if error.status == FORBIDDEN:
+            sentence += "; the chart has a ClusterRole for those who may, its name ends in -rotate"
+        raise FaultyManifests([Fault("", subject, "", sentence)]) from None
+
+
+async def _watch(  # noqa: PLR0917 - one call
+    server: PersonalServer,
+    request: Request,
+    applied: Manifest,
+    wish: Wish,
+    screen: Console,
+    aside: Console,
+) -> bool:
+    followed = Followed(
+        request.ref,
+        applied["metadata"]["generation"],
+        wish.target,
+        wish.place,
+        moment=None if wish.compromised else parse_moment(request.value),
+        compromised=wish.compromised and request.value,
+    )
+    with view(screen) as shown:
+        last = await follow(server, followed, shown.show, shown.trouble)
+    if last.end is End.DONE:
+        screen.print(_done(request, last.made), markup=False)
+        return True
+    aside.print(f"this needs a person: {last.sentence}", style="red", markup=False)
+    return False
+
+
+def _to_commit(request: Request) -> str:
+    where = "the manifest of" if request.standing else "a new"
+    return (
+        f"nothing was changed; commit spec.{request.field} in {where} {KIND} {request.ref}, or add "
+        "--now"
+    )
+
+
+def _asked(request: Request, wish: Wish) -> str:
+    if request.field == "compromised":
+        return f"{KIND} {request.ref} drops {request.value} of {wish}"
+    instead = f" instead of {request.replaces}" if request.replaces else ""
+    return f"{KIND} {request.ref} rotates {wish} at {request.value}{instead}"
+
+
+def _done(request: Request, made: str) -> str:
+    if request.field == "compromised":
+        return f"done: {request.value} is trusted no longer, and nobody holds anything of it"
+    return f"done: the credential in use was made at {made}"
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return Console(highlight=False, soft_wrap=True, stderr=stderr)

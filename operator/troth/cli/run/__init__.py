@@ -1,0 +1,1 @@
+"""`troth run`: the operator."""

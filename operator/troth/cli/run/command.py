@@ -1,0 +1,62 @@
+"""`troth run`: the operator."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from troth.cli.daemon_options import (
+    Context,
+    HealthListen,
+    Kubeconfig,
+    LogFormatName,
+    LogLevel,
+    listen_address,
+)
+from troth.cli.extras import operator_extra
+from troth.resources.schema.scalars import parse_duration
+
+
+def run(  # noqa: PLR0917 - typer's options
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Annotated[
+        str,
+        typer.Option(envvar="POD_NAMESPACE", help="The namespace Troth runs in and keeps CAs in."),
+    ] = "troth-system",
+    listen: HealthListen = "127.0.0.1:8080",
+    log_format: LogFormatName = "console",
+    log_level: LogLevel = "info",
+    lease_duration: Annotated[
+        str, typer.Option(help="After how long a standby takes over from a leader that is gone.")
+    ] = "10s",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Resources worked on at once.")] = 8,
+    rollouts: Annotated[  # noqa: FBT002 - typer's option
+        bool,
+        typer.Option("--rollouts", help="Restart the workloads that identities name."),
+    ] = False,
+) -> None:
+    """Run the operator until it is told to stop."""
+    with operator_extra():
+        from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
+        from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
+
+    host, port = listen_address(listen)
+    configure(LogFormat(log_format), log_level)
+    options = Options(
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+        host=host,
+        port=port,
+        lease_seconds=parse_duration(lease_duration).total_seconds(),
+        workers=workers,
+        rollouts=rollouts,
+    )
+
+    async def serve() -> bool:
+        shell = Shell(options)
+        await shell.run()
+        return shell.failed
+
+    raise typer.Exit(1 if asyncio.run(serve()) else 0)

@@ -1,0 +1,297 @@
+"""Prometheus metrics: counted as things happen, or read from the world when scraped."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as MetricCounter
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from troth.cli.run.broker_metrics import PLACE, broker_metrics
+from troth.pki.certificates import short
+from troth.reconcile.loop.informers import selections
+from troth.reconcile.loop.instrumentation import BrokerChange, Tally
+from troth.reconcile.operator import Operator
+from troth.resources.conditions import Condition
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialRotation
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.trust_domain.status import RotationPhase
+from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.world.facts.objects import KnownAuthority
+from troth.world.world import Difference
+
+UNKNOWN = "unknown"
+"""The authority of a leaf that none of the trust domain's own has signed."""
+
+
+@dataclass(slots=True)
+class Metrics:
+    """The metrics of one process."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    requests: MetricCounter = field(init=False)
+    reconciles: Histogram = field(init=False)
+    broker_failures: MetricCounter = field(init=False)
+    broker_changes: MetricCounter = field(init=False)
+    cache_inconsistencies: MetricCounter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.requests = MetricCounter(
+            "troth_api_requests",
+            "Requests to the API server.",
+            ("verb", "resource", "code"),
+            registry=self.registry,
+        )
+        self.reconciles = Histogram(
+            "troth_reconcile_duration_seconds",
+            "How long visits to a resource took.",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
+        self.broker_failures = MetricCounter(
+            "troth_broker_failures",
+            "Looks at a broker and changes there that failed, by the reason.",
+            (*PLACE, "reason"),
+            registry=self.registry,
+        )
+        self.broker_changes = MetricCounter(
+            "troth_broker_changes",
+            "Credentials and rules changed at a broker, by what was done.",
+            (*PLACE, "change"),
+            registry=self.registry,
+        )
+
+        self.cache_inconsistencies = MetricCounter(
+            "troth_cache_inconsistencies",
+            "Objects that the cache knew wrongly, found and repaired by a resync; each is a bug.",
+            ("kind", "difference"),
+            registry=self.registry,
+        )
+        for kind in {each.kind for each in selections("", rollouts=True)}:
+            for difference in Difference:  # an alert sees no increase in what begins at 1
+                self.cache_inconsistencies.labels(kind, difference)
+
+    def request(self, verb: str, resource: str, code: str) -> None:
+        """Count a request."""
+        self.requests.labels(verb, resource, code).inc()
+
+    def tally(self) -> Tally:
+        """Return what the engine reports to."""
+        return Tally(
+            visited=lambda kind, outcome, seconds: self.reconciles.labels(kind, outcome).observe(
+                seconds
+            ),
+            broker_failed=lambda broker, reason: self.broker_failures.labels(*broker, reason).inc(),
+            broker_changed=self._broker_changed,
+            cache_differed=lambda kind, how: self.cache_inconsistencies.labels(kind, how).inc(),
+        )
+
+    def _broker_changed(self, broker: Ref, change: BrokerChange, count: int) -> None:
+        self.broker_changes.labels(*broker, change.value).inc(count)
+
+    def read_from(self, operator: Operator) -> None:
+        """Have the operator's world read at every scrape."""
+        self.registry.register(_WorldCollector(operator))
+
+
+class _WorldCollector(Collector):
+    """Reads the world. The leader and the copies that stand by tell the same."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    def collect(self) -> Iterator[Metric]:
+        engine, leadership = self._operator.engine, self._operator.leadership
+        yield GaugeMetricFamily("troth_leader", "1 while this copy may write.", leadership.acting)
+        yield GaugeMetricFamily(
+            "troth_queue_depth", "Resources waiting or being worked on.", len(engine.queue)
+        )
+        yield self._resources()
+        yield self._unreadable()
+        yield from self._out_of_step()
+        yield self._certificates()
+        yield self._authorities()
+        yield self._leaves()
+        yield from self._phases()
+        yield self._rotations()
+        yield self._unverified()
+        yield from broker_metrics(engine.world.brokers, engine.uptime)
+
+    def _resources(self) -> Metric:
+        world = self._operator.engine.world
+        brokers = world.brokers
+        resources: tuple[
+            TrustDomain
+            | ServiceIdentity
+            | MessageBroker
+            | TopicPolicy
+            | WebhookEndpoint
+            | CredentialRotation,
+            ...,
+        ] = (
+            *world.registry.domains.values(),
+            *world.registry.claimants.values(),
+            *brokers.messaging.brokers.values(),
+            *brokers.leaving_brokers.values(),
+            *brokers.messaging.policies.values(),
+            *brokers.leaving_policies.values(),
+            *world.registry.webhooks.endpoints.values(),
+            *world.registry.webhooks.terminating.values(),
+            *world.rotations.by_ref.values(),
+        )
+        counts = Counter((each.kind, *_ready(each.status.conditions)) for each in resources)
+        family = GaugeMetricFamily(
+            "troth_resources",
+            "Resources by their Ready condition.",
+            labels=("kind", "ready", "reason"),
+        )
+        for labels, count in counts.items():
+            family.add_metric(labels, count)
+        return family
+
+    def _unreadable(self) -> Metric:
+        world = self._operator.engine.world
+        family = GaugeMetricFamily(
+            "troth_unreadable_objects",
+            "Objects that Troth cannot read, by kind. They grant nothing until they are mended.",
+            labels=("kind",),
+        )
+        unreadable = {*world.quarantined, *((key.kind, key.ref) for key in world.unreadable)}
+        for kind, count in Counter(kind for kind, _ in unreadable).items():
+            family.add_metric((kind,), count)
+        return family
+
+    def _out_of_step(self) -> Iterator[Metric]:
+        engine = self._operator.engine
+        refused = GaugeMetricFamily(
+            "troth_writes_refused",
+            "Objects that are not as declared because writing them is refused.",
+            labels=("kind",),
+        )
+        for kind, count in engine.refusals.count().items():
+            refused.add_metric((kind,), count)
+        faulty = GaugeMetricFamily(
+            "troth_internal_errors",
+            "Resources whose last reconcile raised an exception, which is a fault of Troth.",
+            labels=("kind",),
+        )
+        for kind, count in engine.faults.count().items():
+            faulty.add_metric((kind,), count)
+        closed = GaugeMetricFamily(
+            "troth_identities_not_narrowed",
+            "Identities with closed edges, because their identity.json grants more than is "
+            "declared and cannot be written.",
+            len(engine.world.registry.unapplied),
+        )
+        yield from (refused, faulty, closed)
+
+    def _certificates(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_certificate_expiration_timestamp_seconds",
+            "When an identity's certificate expires.",
+            labels=("namespace", "name"),
+        )
+        for ref, identity in self._operator.engine.world.registry.identities.items():
+            if identity.status.certificate is not None:
+                expires = identity.status.certificate.not_after.timestamp()
+                family.add_metric((ref.namespace, ref.name), expires)
+        return family
+
+    def _authorities(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_authority_expiration_timestamp_seconds",
+            "When a trust domain's authority expires.",
+            labels=("trust_domain", "fingerprint", "state"),
+        )
+        for name, domain in self._operator.engine.world.registry.domains.items():
+            for authority in domain.status.authorities:
+                labels = (name, authority.fingerprint, authority.state.value)
+                family.add_metric(labels, authority.not_after.timestamp())
+        return family
+
+    def _leaves(self) -> Metric:
+        world, now = self._operator.engine.world, datetime.now(UTC)
+        family = GaugeMetricFamily(
+            "troth_leaves",
+            "Certificates that have not expired, by the authority that signed them.",
+            labels=("trust_domain", "authority"),
+        )
+        signed = Counter(
+            (secret.leaf.spiffe_id.split("/")[2], secret.leaf.authority_key_id)
+            for secret in world.secrets.values()
+            if secret.leaf is not None and secret.leaf.not_after > now
+        )
+        for name, domain in world.registry.domains.items():
+            authorities = _fingerprints(world.authorities.of(domain))
+            counts = Counter(dict.fromkeys(authorities.values(), 0))
+            for (trust_domain, key_id), count in signed.items():
+                if trust_domain == domain.spec.domain:
+                    counts[authorities.get(key_id, UNKNOWN)] += count
+            for fingerprint, count in counts.items():
+                family.add_metric((name, fingerprint), count)
+        return family
+
+    def _phases(self) -> Iterator[Metric]:
+        authority = GaugeMetricFamily(
+            "troth_rotation_phase",
+            "1 for the phase that the replacement of a trust domain's authority is in.",
+            labels=("trust_domain", "phase"),
+        )
+        token_key = GaugeMetricFamily(
+            "troth_token_rotation_phase",
+            "1 for the phase that the replacement of the key of a trust domain's tokens is in.",
+            labels=("trust_domain", "phase"),
+        )
+        for name, domain in self._operator.engine.world.registry.domains.items():
+            rotating = [(authority, domain.status.rotation)]
+            if domain.spec.tokens is not None:
+                rotating.append((token_key, domain.status.token_rotation))
+            for family, rotation in rotating:
+                for phase in RotationPhase:
+                    family.add_metric((name, phase.value), phase is rotation.phase)
+        yield from (authority, token_key)
+
+    def _rotations(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_credential_rotation_next_timestamp_seconds",
+            "When the next rotation begins, if nobody asks for one earlier.",
+            labels=("namespace", "name"),
+        )
+        for ref, rotation in self._operator.engine.world.rotations.by_ref.items():
+            if rotation.status.next_rotation is not None:
+                family.add_metric(
+                    (ref.namespace, ref.name), rotation.status.next_rotation.timestamp()
+                )
+        return family
+
+    def _unverified(self) -> Metric:
+        family = GaugeMetricFamily(
+            "troth_unverified_peers",
+            "Peers without an identity that an identity lets in.",
+            labels=("namespace", "name"),
+        )
+        for ref, identity in self._operator.engine.world.registry.identities.items():
+            count = sum(accepted.unverified is not None for accepted in identity.spec.accepts)
+            if count:
+                family.add_metric((ref.namespace, ref.name), count)
+        return family
+
+
+def _fingerprints(known: KnownAuthority | None) -> dict[str, str]:
+    """Return the fingerprints of a trust domain's authorities, by what their leaves call them."""
+    slots = known.slots if known else ()
+    return {slot.subject_key_id: short(slot.fingerprint) for slot in slots}
+
+
+def _ready(conditions: tuple[Condition, ...]) -> tuple[str, str]:
+    for condition in conditions:
+        if condition.type == "Ready":
+            return condition.status.value, condition.reason
+    return "Unknown", "Unvisited"

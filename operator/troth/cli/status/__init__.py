@@ -1,0 +1,1 @@
+"""`troth status`: where every resource stands."""

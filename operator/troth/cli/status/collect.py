@@ -1,0 +1,114 @@
+"""Reading from a cluster what `troth status` tells."""
+
+from dataclasses import dataclass, field
+
+from troth.cli.inputs.access import FORBIDDEN, PersonalServer
+from troth.cli.inputs.targets import Named
+from troth.cli.status.models import (
+    broker_standing,
+    domain_standing,
+    identity_standing,
+    policy_standing,
+    rotation_standing,
+)
+from troth.cli.status.report import Report
+from troth.cli.status.webhook_models import endpoint_standing
+from troth.cluster.errors import ApiError
+from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.resources.references import Ref
+
+DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
+BROKER, POLICY, ENDPOINT = "MessageBroker", "TopicPolicy", "WebhookEndpoint"
+
+
+@dataclass
+class _Seen:
+    """What there is of each kind, as far as the person may see it."""
+
+    server: PersonalServer
+    namespace: str
+    objects: dict[str, list[Manifest]] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
+
+    async def read(self, kind: str, *, namespaced: bool = True) -> None:
+        """Read a kind in every namespace, for a root is everybody's; or else in the one."""
+        places = ["", self.namespace] if namespaced and self.namespace else [""]
+        for place in places:
+            try:
+                self.objects[kind] = await self.server.listed(kind, place)
+            except ApiError as error:
+                if error.status != FORBIDDEN:
+                    raise
+                self.hidden += [] if kind in self.hidden else [kind]
+                self.objects[kind] = []
+            else:
+                return
+
+
+async def survey(server: PersonalServer, target: Named | None, namespace: str) -> Report:
+    """Return where one resource stands and all that goes with it; or everything in a namespace,
+    or with an empty one in all.
+
+    Trust domains belong to every namespace. Raises `FaultyManifests` where there is no such
+    resource.
+    """
+    seen = _Seen(server, namespace)
+    await seen.read(DOMAIN, namespaced=False)
+    await seen.read(IDENTITY)
+    await seen.read(ROTATION)
+    await seen.read(BROKER)
+    await seen.read(POLICY)
+    await seen.read(ENDPOINT)
+    complete = IDENTITY not in seen.hidden
+    shown = _that_go_with(target, namespace, seen) if target else _all_in(namespace, seen)
+    return Report(
+        trust_domains=tuple(
+            domain_standing(each, seen.objects[IDENTITY], complete=complete)
+            for each in shown[DOMAIN]
+        ),
+        message_brokers=tuple(map(broker_standing, shown[BROKER])),
+        credential_rotations=tuple(map(rotation_standing, shown[ROTATION])),
+        service_identities=tuple(map(identity_standing, shown[IDENTITY])),
+        topic_policies=tuple(map(policy_standing, shown[POLICY])),
+        webhook_endpoints=tuple(map(endpoint_standing, shown[ENDPOINT])),
+        hidden=tuple(seen.hidden),
+    )
+
+
+def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
+    return {
+        kind: [each for each in seen.objects[kind] if _is_in(namespace, each)]
+        for kind in (IDENTITY, BROKER, POLICY, ENDPOINT)
+    } | {
+        DOMAIN: seen.objects[DOMAIN],
+        ROTATION: [
+            each
+            for each in seen.objects[ROTATION]
+            if _is_in(namespace, each) or each["spec"]["target"]["kind"] == DOMAIN
+        ],
+    }
+
+
+def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
+    """Return a resource, and the rotations of its credential."""
+    kind, name = target.kind.name, target.name
+    where = namespace if target.kind.namespaced else ""
+    found = [
+        each
+        for each in seen.objects[kind]
+        if each["metadata"]["name"] == name and _is_in(where, each)
+    ]
+    if not found and kind not in seen.hidden:
+        place = Ref(where, name)
+        raise FaultyManifests([Fault("", f"{kind} {place}", "", "there is none of that name")])
+    rotations = [
+        each
+        for each in seen.objects[ROTATION]
+        if each["spec"]["target"] == {"kind": kind, "name": name} and _is_in(where, each)
+    ]
+    nothing: dict[str, list[Manifest]] = {each: [] for each in seen.objects}
+    return nothing | {ROTATION: rotations} | {kind: found}
+
+
+def _is_in(namespace: str, manifest: Manifest) -> bool:
+    return not namespace or manifest["metadata"].get("namespace") == namespace

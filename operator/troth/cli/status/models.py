@@ -1,0 +1,265 @@
+"""Where everything stands: read from statuses as they are, also those of another version."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Self
+
+from troth.resources.manifests import Manifest
+from troth.resources.messaging.message_broker import BrokerMode, BrokerType
+from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.rotation.spec import CredentialPhase
+from troth.resources.schema.model import Model
+from troth.resources.trust_domain.status import RotationPhase
+
+
+class ExceptionStanding(Model):
+    """What is taken without proof, until an end that somebody has set."""
+
+    owner: str
+    """Who answers for it."""
+    until: str
+    holds: bool
+    """Whether it counts, as far as was last seen."""
+    because: str = ""
+    """Why, in a CamelCase word; empty where nobody has judged."""
+
+
+class Standing(Model):
+    """One resource: what it is called, and whether all is as it should be."""
+
+    namespace: str | None = None
+    name: str
+    ready: str = "Unknown"
+    """True, False, or Unknown."""
+    reason: str = "Unvisited"
+    """Why, in a CamelCase word."""
+    message: str = ""
+    """What to do about it."""
+    excepted: ExceptionStanding | None = None
+    """What it takes without proof, for who does."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, **more: object) -> Self:
+        """Return where a resource stands."""
+        metadata = manifest["metadata"]
+        conditions = status_of(manifest).get("conditions") or []
+        ready: Manifest = next((each for each in conditions if each["type"] == "Ready"), {})
+        known = {"ready": ready["status"], "reason": ready["reason"]} if ready else {}
+        return cls(
+            namespace=metadata.get("namespace"),
+            name=metadata["name"],
+            message=ready.get("message", ""),
+            **known,
+            **more,
+        )
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class AuthorityStanding(Model):
+    """One root or intermediate of a trust domain."""
+
+    fingerprint: str
+    state: str
+    not_after: str
+    certificates: int | None = None
+    """How many identities hold a certificate of it; None where not all of them can be seen."""
+
+
+class TokenKeyStanding(Model):
+    """One key that signs a trust domain's tokens."""
+
+    fingerprint: str
+    state: str
+
+
+class DomainStanding(Standing):
+    """A trust domain, and where the replacement of its authority and of its token key stands."""
+
+    phase: str
+    blockers: tuple[str, ...]
+    authorities: tuple[AuthorityStanding, ...]
+    others: int | None = None
+    """How many identities hold a certificate of an authority that is not listed."""
+    token_keys: tuple[TokenKeyStanding, ...] = ()
+    """None where the domain issues no tokens."""
+    token_phase: str = RotationPhase.IDLE.value
+    token_blockers: tuple[str, ...] = ()
+
+
+class RotationStanding(Standing):
+    """A CredentialRotation."""
+
+    target_kind: str
+    target_name: str
+    phase: str
+    blockers: tuple[str, ...]
+    requested_at: str | None = None
+    compromised: str | None = None
+    last_rotated: str | None = None
+    next_rotation: str | None = None
+
+
+class CertificateStanding(Model):
+    """The certificate of an identity."""
+
+    fingerprint: str
+    authority: str
+    not_after: str
+    renew_at: str
+
+
+class IdentityStanding(Standing):
+    """A ServiceIdentity."""
+
+    spiffe_id: str | None = None
+    certificate: CertificateStanding | None = None
+
+
+class BrokerStanding(Standing):
+    """A MessageBroker. The counts are None where it has not been looked at yet."""
+
+    type: str
+    mode: str
+    principals: int | None = None
+    foreign_grants: int | None = None
+    missing_grants: int | None = None
+    surplus_grants: int | None = None
+    braked_removals: int | None = None
+
+
+class PolicyStanding(Standing):
+    """A TopicPolicy: what it is about, how many grants it has, and how many of them are in sync."""
+
+    broker: str
+    topic: str
+    """A prefix has a star after it, which no name has."""
+    grants: int
+    in_sync: int
+
+
+def domain_standing(
+    domain: Manifest, identities: Iterable[Manifest], *, complete: bool
+) -> DomainStanding:
+    """Return where a trust domain stands; `complete` says whether these are all identities."""
+    status = status_of(domain)
+    rotation, tokens = (status.get(part) or {} for part in ("rotation", "tokenRotation"))
+    prefix = f"spiffe://{domain['spec']['domain']}/"
+    signed = Counter(
+        certificate["authority"]
+        for identity in identities
+        if (certificate := status_of(identity).get("certificate"))
+        and status_of(identity).get("spiffeID", "").startswith(prefix)
+    )
+    listed = status.get("authorities") or []
+    mine = {each["fingerprint"] for each in listed}
+    return DomainStanding.of(
+        domain,
+        phase=rotation.get("phase", RotationPhase.IDLE.value),
+        blockers=rotation.get("blockers") or (),
+        authorities=tuple(
+            AuthorityStanding(
+                fingerprint=each["fingerprint"],
+                state=each["state"],
+                not_after=each["notAfter"],
+                certificates=signed[each["fingerprint"]] if complete else None,
+            )
+            for each in listed
+        ),
+        others=sum(signed[each] for each in signed.keys() - mine) if complete else None,
+        token_keys=tuple(
+            TokenKeyStanding(fingerprint=each["fingerprint"], state=each["state"])
+            for each in status.get("tokenKeys") or []
+        ),
+        token_phase=tokens.get("phase", RotationPhase.IDLE.value),
+        token_blockers=tokens.get("blockers") or (),
+    )
+
+
+def rotation_standing(rotation: Manifest) -> RotationStanding:
+    """Return where a CredentialRotation stands."""
+    spec, status = rotation["spec"], status_of(rotation)
+    return RotationStanding.of(
+        rotation,
+        target_kind=spec["target"]["kind"],
+        target_name=spec["target"]["name"],
+        phase=status.get("phase", CredentialPhase.IDLE.value),
+        blockers=status.get("blockers") or (),
+        requested_at=spec.get("requestedAt"),
+        compromised=spec.get("compromised"),
+        last_rotated=status.get("lastRotated"),
+        next_rotation=status.get("nextRotation"),
+    )
+
+
+def identity_standing(identity: Manifest) -> IdentityStanding:
+    """Return where a ServiceIdentity stands."""
+    status = status_of(identity)
+    certificate = status.get("certificate")
+    trust = identity["spec"].get("authentication", {}).get("gatewayOnly")
+    return IdentityStanding.of(
+        identity,
+        excepted=exception(identity, trust, "GatewayTrusted"),
+        spiffe_id=status.get("spiffeID"),
+        certificate=certificate
+        and CertificateStanding(
+            fingerprint=certificate["fingerprint"],
+            authority=certificate["authority"],
+            not_after=certificate["notAfter"],
+            renew_at=certificate["renewAt"],
+        ),
+    )
+
+
+def broker_standing(broker: Manifest) -> BrokerStanding:
+    """Return where a MessageBroker stands."""
+    spec, status = broker["spec"], status_of(broker)
+    return BrokerStanding.of(
+        broker,
+        type=next((each.value for each in BrokerType if each.value in spec), ""),
+        mode=spec.get("mode", BrokerMode.ENFORCE.value),
+        principals=status.get("principals"),
+        foreign_grants=status.get("foreignGrants"),
+        missing_grants=status.get("missingGrants"),
+        surplus_grants=status.get("surplusGrants"),
+        braked_removals=status.get("brakedRemovals"),
+    )
+
+
+def policy_standing(policy: Manifest) -> PolicyStanding:
+    """Return where a TopicPolicy stands."""
+    spec, grants = policy["spec"], status_of(policy).get("grants") or []
+    broker, topic = spec["brokerRef"], spec["topic"]
+    namespace = broker.get("namespace") or policy["metadata"].get("namespace")
+    return PolicyStanding.of(
+        policy,
+        broker=f"{namespace}/{broker['name']}",
+        topic=topic.get("name") or f"{topic.get('prefix', '')}*",
+        grants=len(grants),
+        in_sync=sum(each.get("state") == GrantState.IN_SYNC.value for each in grants),
+    )
+
+
+def exception(
+    resource: Manifest, declared: Manifest | None, condition: str
+) -> ExceptionStanding | None:
+    """Return where something stands that is declared with an owner and an end, if it is."""
+    if declared is None:
+        return None
+    conditions = status_of(resource).get("conditions") or []
+    judged: Manifest = next((each for each in conditions if each["type"] == condition), {})
+    return ExceptionStanding(
+        owner=declared.get("owner", ""),
+        until=declared["expiresAt"],
+        holds=judged.get("status") == "True",
+        because=judged.get("reason", ""),
+    )
+
+
+def status_of(manifest: Manifest) -> Manifest:
+    """Return the status of a resource, empty where nobody has written one."""
+    status: Manifest = manifest.get("status") or {}
+    return status

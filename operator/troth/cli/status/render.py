@@ -1,0 +1,243 @@
+"""A report as a person reads it, within the width of a terminal."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.status.models import (
+    BrokerStanding,
+    DomainStanding,
+    IdentityStanding,
+    PolicyStanding,
+    RotationStanding,
+    Standing,
+)
+from troth.cli.status.report import Report
+from troth.cli.status.track import since, track, until
+from troth.cli.status.webhook_models import EndpointStanding, WebhookKeyStanding
+from troth.resources.rotation.spec import CredentialPhase
+from troth.resources.schema.scalars import parse_moment
+from troth.resources.trust_domain.status import RotationPhase
+
+S = TypeVar("S", bound=Standing)
+
+WIDTH = 100
+_INDENT = (0, 0, 0, 2)
+_TOKEN_PHASES = tuple(phase for phase in RotationPhase if phase is not RotationPhase.REISSUING)
+"""Nobody reissues a token: they end by themselves."""
+_STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow", "Current": "green"}
+
+
+def show(console: Console, report: Report, now: datetime, *, single: bool) -> None:
+    """Print a report. Of many identities, policies and webhooks only those that are not ready, or
+    take something without proof, are shown one by one.
+    """
+    identities = {each: partial(_identity, each, now) for each in report.service_identities}
+    policies = {each: partial(_policy, each) for each in report.topic_policies}
+    endpoints = {each: partial(_endpoint, each, now) for each in report.webhook_endpoints}
+    parts = [
+        *(_domain(each, now) for each in report.trust_domains),
+        *map(_broker, report.message_brokers),
+        *(_rotation(each, now) for each in report.credential_rotations),
+        *_many("ServiceIdentity", "ServiceIdentities", identities, single=single),
+        *_many("TopicPolicy", "TopicPolicies", policies, single=single),
+        *_many("WebhookEndpoint", "WebhookEndpoints", endpoints, single=single),
+    ]
+    for position, part in enumerate(parts):
+        if position:
+            console.print()
+        console.print(part)
+    if not parts:
+        console.print("nothing is declared here")
+
+
+def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for each in domain.authorities:
+        expires = parse_moment(each.not_after)
+        held = "" if each.certificates is None else _certificates(each.certificates)
+        table.add_row(
+            Text(each.fingerprint),
+            Text(each.state, _STATES.get(each.state, "")),
+            f"expires {expires:%Y-%m-%d} ({until(expires, now)})",
+            held,
+        )
+    others = (
+        [Text(f"{_certificates(domain.others)} of an authority that is gone", "yellow")]
+        if domain.others
+        else []
+    )
+    return _block(
+        "TrustDomain",
+        domain,
+        [
+            track(RotationPhase, domain.phase),
+            *([table] if domain.authorities else []),
+            *others,
+            *_waits(domain.blockers),
+            *_token_keys(domain),
+        ],
+    )
+
+
+def _token_keys(domain: DomainStanding) -> Iterator[RenderableType]:
+    """Yield the keys that sign tokens, and where their replacement stands if one is under way."""
+    if not domain.token_keys:
+        return
+    table = Table.grid(padding=(0, 2))
+    for key in domain.token_keys:
+        table.add_row(Text(key.fingerprint), Text(key.state, _STATES.get(key.state, "")), "tokens")
+    if domain.token_phase != RotationPhase.IDLE.value:
+        yield track(_TOKEN_PHASES, domain.token_phase)
+    yield table
+    yield from _waits(domain.token_blockers)
+
+
+def _rotation(rotation: RotationStanding, now: datetime) -> RenderableType:
+    facts = [f"of {rotation.target_kind} {rotation.target_name}"]
+    if rotation.last_rotated:
+        facts.append(f"made {since(parse_moment(rotation.last_rotated), now)}")
+    if rotation.next_rotation:
+        facts.append(f"next {until(parse_moment(rotation.next_rotation), now)}")
+    if rotation.compromised:
+        facts.append(f"drops {rotation.compromised}")
+    return _block(
+        "CredentialRotation",
+        rotation,
+        [
+            Text(", ".join(facts)),
+            track(CredentialPhase, rotation.phase),
+            *_waits(rotation.blockers),
+        ],
+    )
+
+
+def _broker(broker: BrokerStanding) -> RenderableType:
+    facts = [f"{broker.type}, mode {broker.mode}"]
+    counts = (
+        (broker.principals, "principals"),
+        (broker.foreign_grants, "foreign rules"),
+        (broker.missing_grants, "missing"),
+        (broker.surplus_grants, "in surplus"),
+        (broker.braked_removals, "removals braked"),
+    )
+    facts += [f"{count} {what}" for count, what in counts if count is not None]
+    return _block("MessageBroker", broker, [Text(", ".join(facts))])
+
+
+def _policy(policy: PolicyStanding) -> RenderableType:
+    where = f"{policy.topic} at {policy.broker}"
+    grants = f"{policy.grants} grants, {policy.in_sync} in sync"
+    return _block("TopicPolicy", policy, [Text(f"{where}: {grants}")])
+
+
+def _endpoint(endpoint: EndpointStanding, now: datetime) -> RenderableType:
+    way = f"{endpoint.scheme}, goes out"
+    if endpoint.target:
+        where = f"port {endpoint.port} of {endpoint.target}"
+        way = f"{endpoint.scheme}, to {where}, for {endpoint.workflow}"
+    table = Table.grid(padding=(0, 2))
+    for key in endpoint.keys:
+        table.add_row(
+            Text(key.id, overflow="fold"),
+            Text(key.fingerprint),
+            Text(key.state, _STATES.get(key.state, "")),
+            _use(key, now),
+        )
+    replay = endpoint.residual_replay
+    return _block(
+        "WebhookEndpoint",
+        endpoint,
+        [
+            Text(way),
+            Text(endpoint.url),
+            *_excepted(endpoint, "unsigned deliveries", now),
+            *([table] if endpoint.keys else []),
+            *([Text(f"residual replay: {replay}")] if replay else []),
+        ],
+    )
+
+
+def _use(key: WebhookKeyStanding, now: datetime) -> str:
+    used = "has verified nothing yet"
+    if key.last_verified:
+        used = f"last verified {since(parse_moment(key.last_verified), now)}"
+    return f"{used}, may go {until(parse_moment(key.until), now)}" if key.until else used
+
+
+def _many(
+    one: str,
+    many: str,
+    standings: Mapping[S, Callable[[], RenderableType]],
+    *,
+    single: bool,
+) -> Iterator[RenderableType]:
+    if single:
+        yield from (made() for made in standings.values())
+        return
+    unwell = [each for each in standings if each.ready != "True"]
+    told = [each for each in standings if each.ready != "True" or each.excepted is not None]
+    if standings:
+        rest = f", {len(unwell)} of them not ready" if unwell else ", ready"
+        yield Text(f"{len(standings)} {one if len(standings) == 1 else many}{rest}", "bold")
+    yield from (standings[each]() for each in told)
+
+
+def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:
+    lines: list[RenderableType] = []
+    if identity.spiffe_id:
+        lines.append(Text(identity.spiffe_id))
+    certificate = identity.certificate
+    if certificate is not None:
+        expires = parse_moment(certificate.not_after)
+        renewed = parse_moment(certificate.renew_at)
+        lines.append(
+            Text(
+                f"certificate {certificate.fingerprint} of {certificate.authority}, "
+                f"renewed {until(renewed, now)}, expires {until(expires, now)}"
+            )
+        )
+    lines += _excepted(identity, "its gateway's word", now)
+    return _block("ServiceIdentity", identity, lines)
+
+
+def _excepted(standing: Standing, what: str, now: datetime) -> Iterator[Text]:
+    """Yield what somebody takes without proof, until when, and that it is over once it is."""
+    found = standing.excepted
+    if found is None:
+        return
+    end = parse_moment(found.until)
+    if end <= now:
+        took = f"took {what} until {end:%Y-%m-%d}, {since(end, now)}; nothing is let through"
+        yield Text(took, "red")
+    elif found.holds:
+        lasts = f"until {end:%Y-%m-%d} ({until(end, now)})"
+        yield Text(f"takes {what} {lasts}: {found.owner} answers for it", "yellow")
+    else:
+        yield Text(f"is to take {what}, and does not: {found.because or 'Unvisited'}", "yellow")
+
+
+def _block(kind: str, standing: Standing, lines: list[RenderableType]) -> RenderableType:
+    title = Text.assemble((f"{kind} {standing.place}", "bold"), "  ", _verdict(standing))
+    said = [Text(standing.message, "yellow")] if standing.ready != "True" else []
+    return Group(title, *(Padding(each, _INDENT, expand=False) for each in [*lines, *said]))
+
+
+def _verdict(standing: Standing) -> Text:
+    if standing.ready == "True":
+        return Text("ready", "green")
+    return Text(f"not ready: {standing.reason}", "red")
+
+
+def _waits(blockers: tuple[str, ...]) -> Iterator[Text]:
+    return (Text(f"waits: {each}", "yellow") for each in blockers)
+
+
+def _certificates(count: int) -> str:
+    return "1 certificate" if count == 1 else f"{count} certificates"

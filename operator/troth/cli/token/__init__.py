@@ -1,0 +1,1 @@
+"""`troth token`: inspect, verify and explain tokens."""

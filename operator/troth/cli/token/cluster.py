@@ -1,0 +1,83 @@
+"""What `troth token` reads of a cluster, with the rights of the person who asks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from troth.cli.inputs.access import PersonalServer, connected, home
+from troth.cluster.api import Selection
+from troth.pki.errors import PKIError
+from troth.pki.spiffe_bundle import SPIFFEBundle, parse_bundle_map
+from troth.planning.trust_domain.issuers import issuer_url
+from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.world.world import World
+
+DECLARED = ("TrustDomain", "ServiceIdentity", "Namespace")
+BUNDLE_MAP = "bundle-map.json"
+_OURS = "app.kubernetes.io/managed-by=troth"
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Whose tokens a namespace believes; both by trust domain."""
+
+    bundles: dict[str, SPIFFEBundle]
+    issuers: dict[str, str]
+
+
+async def declared(kubeconfig: Path | None, context: str | None) -> list[Manifest]:
+    """Return everything that decides about edges and scopes."""
+    async with connected(kubeconfig, context) as server:
+        return [each for kind in DECLARED for each in await server.listed(kind)]
+
+
+async def trusted(
+    kubeconfig: Path | None, context: str | None, namespace: str | None, own_namespace: str | None
+) -> Trusted:
+    """Return what the bundle of a namespace holds, and every domain's issuer.
+
+    The namespace is the context's where it is empty. No bundle is read where it is None, and no
+    issuer where `own_namespace`, the one Troth runs in, is. Raises `FaultyManifests` where the
+    namespace has no bundle.
+    """
+    place = namespace if namespace is None else namespace or home(kubeconfig, context)
+    async with connected(kubeconfig, context) as server:
+        bundles = {} if place is None else await _bundles(server, place)
+        return Trusted(bundles, await _issuers(server, own_namespace) if own_namespace else {})
+
+
+async def _bundles(server: PersonalServer, namespace: str) -> dict[str, SPIFFEBundle]:
+    found: dict[str, str] = {}
+    async for page in server.pages(Selection("ConfigMap", namespace, labels=_OURS)):
+        for item in page["items"]:
+            text = (item.get("data") or {}).get(BUNDLE_MAP)
+            if isinstance(text, str):
+                found[str(item["metadata"]["name"])] = text
+    # The label is no proof: whoever may write ConfigMaps there can give one to keys of their own.
+    if len({*found.values()}) > 1:
+        sentence = f"{' and '.join(found)} have different keys; name a file with --bundle"
+        raise FaultyManifests([Fault("", f"Namespace {namespace}", BUNDLE_MAP, sentence)])
+    for name, text in found.items():
+        return _parsed(text, f"ConfigMap {namespace}/{name}")
+    sentence = (
+        f"no ConfigMap of Troth's has {BUNDLE_MAP} there; name a namespace that a TrustDomain "
+        "governs with --namespace, or a file with --bundle"
+    )
+    raise FaultyManifests([Fault("", f"Namespace {namespace}", "", sentence)])
+
+
+def _parsed(text: str, place: str) -> dict[str, SPIFFEBundle]:
+    try:
+        return parse_bundle_map(text)
+    except PKIError as error:
+        raise FaultyManifests([Fault("", place, BUNDLE_MAP, str(error))]) from None
+
+
+async def _issuers(server: PersonalServer, own_namespace: str) -> dict[str, str]:
+    world = World(own_namespace)
+    for manifest in await server.listed("TrustDomain"):
+        world.observe(manifest)
+    return {
+        domain.spec.domain: issuer_url(domain, own_namespace)
+        for domain in world.registry.domains.values()
+        if domain.spec.tokens is not None
+    }

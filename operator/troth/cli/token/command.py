@@ -1,0 +1,185 @@
+"""`troth token`: what a token says, whether it is good, and why it says no more."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from troth.cli.extras import operator_extra
+from troth.cli.inputs import sources
+from troth.cli.inputs.targets import Cluster
+from troth.cli.rotate.command import OWN_NAMESPACE
+from troth.cli.status.render import WIDTH
+from troth.cli.token.decode import NotAToken, bare, take_apart
+from troth.cli.token.input import Given, read_token
+from troth.resources.manifests import Fault, FaultyManifests
+from troth.world.world import World
+
+app = typer.Typer(
+    help="Look into signed tokens, verify them, and see where their scopes come from.",
+    no_args_is_help=True,
+)
+
+Own = Annotated[str, typer.Option("--own-namespace", help="The namespace Troth runs in.")]
+
+
+class Output(StrEnum):
+    """How it is told."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Told = Annotated[Output, typer.Option("--output", "-o", help="For whom.")]
+
+
+@app.command("inspect")
+def inspect(given: Given = "-", *, output: Told = Output.TEXT) -> None:
+    """Show what an access token or a transaction token says. Nothing is verified.
+
+    Neither its text nor its signature is printed.
+    """
+    from troth.cli.token import inspect as inspecting  # noqa: PLC0415
+
+    try:
+        anatomy = take_apart(read_token(given))
+    except NotAToken as error:
+        raise FaultyManifests([Fault("", "the token", "", str(error))]) from None
+    now = datetime.now(UTC)
+    if output is Output.JSON:
+        typer.echo(json.dumps(inspecting.document(anatomy, now), indent=2))
+    else:
+        inspecting.show(console(), anatomy, now)
+
+
+@app.command("verify")
+def verify(
+    given: Given = "-",
+    *,
+    audience: Annotated[
+        str,
+        typer.Option(
+            "--audience",
+            "-a",
+            help="Whom it must be for: the callee's audience, its SPIFFE ID if it declares no "
+            "other; for a transaction token the trust domain.",
+        ),
+    ],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="The keys to trust: bundle-map.json, or the folder it is mounted in."),
+    ] = None,
+    identity: Annotated[
+        Path | None, typer.Option(help="Whose issuers count: an identity.json, or its folder.")
+    ] = None,
+    issuer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[DOMAIN=]URL", help="The issuer, instead of an identity.json."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="The tls.crt of whoever presents the token.")
+    ] = None,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Whose bundle counts, if not that of the context's namespace; without --bundle.",
+        ),
+    ] = "",
+    own_namespace: Own = OWN_NAMESPACE,
+    output: Told = Output.TEXT,
+    kubeconfig: Cluster = None,
+    context: sources.Context = None,
+) -> None:
+    """Verify a token as a callee would, and answer each check; exit with 1 where it is refused.
+
+    Keys and issuers come from files, or from the cluster.
+    """
+    from troth.cli.token import trust as token_trust  # noqa: PLC0415
+    from troth.cli.token import verify_render as verifying  # noqa: PLC0415
+    from troth.cli.token.checks import judge  # noqa: PLC0415
+    from troth.cli.token.verification import Setting  # noqa: PLC0415
+
+    token = bare(read_token(given))
+    bundles = token_trust.read_bundles(bundle) if bundle else {}
+    issuers = token_trust.read_issuers(identity) if identity else {}
+    named = bool(identity or issuer)
+    if bundle is None or not named:
+        if bundle is not None and kubeconfig is None:
+            raise typer.BadParameter("name --identity, --issuer or a cluster beside --bundle")
+        with operator_extra():
+            from troth.cli.token.cluster import trusted  # noqa: PLC0415
+        seen = asyncio.run(
+            trusted(
+                kubeconfig, context, None if bundle else namespace, None if named else own_namespace
+            )
+        )
+        bundles, issuers = bundles or seen.bundles, issuers if named else seen.issuers
+    issuers = {**issuers, **token_trust.named_issuers(issuer or [], bundles)}
+    holder = token_trust.read_holder(certificate) if certificate else None
+    judgement = judge(token, Setting(bundles, issuers, audience, datetime.now(UTC), holder))
+    if output is Output.JSON:
+        typer.echo(json.dumps(verifying.document(judgement), indent=2))
+    else:
+        verifying.show(console(), judgement)
+    raise typer.Exit(0 if judgement.verified else 1)
+
+
+@app.command("explain")
+def explain(
+    caller: Annotated[str, typer.Argument(metavar="CALLER", help="Who calls: shop/checkout.")],
+    callee: Annotated[str, typer.Argument(metavar="CALLEE", help="Whom: shop/payments.")],
+    *,
+    files: sources.Files = None,
+    own_namespace: Own = OWN_NAMESPACE,
+    output: Told = Output.TEXT,
+    kubeconfig: Cluster = None,
+    context: sources.Context = None,
+) -> None:
+    """Show which scopes a token has and which line gives them; exit with 1 where there is none.
+
+    Reads the manifests named with -f, or a cluster: as kubectl reaches it, or of --kubeconfig. With
+    both, the manifests take the place of what the cluster has.
+    """
+    from troth.cli.inputs.line_numbers import Lines  # noqa: PLC0415
+    from troth.cli.token import explain as explaining  # noqa: PLC0415
+    from troth.cli.token import explain_render as explained  # noqa: PLC0415
+
+    world = _declared(files or [], kubeconfig, context, own_namespace)
+    first, second = (explaining.find(world.registry, name) for name in (caller, callee))
+    explanation = explaining.explain(world, first, second, datetime.now(UTC))
+    lines = Lines.of(files or [])
+    if output is Output.JSON:
+        typer.echo(json.dumps(explained.document(explanation, lines), indent=2))
+    else:
+        explained.show(console(), explanation, lines)
+    raise typer.Exit(0 if explanation.issued else 1)
+
+
+def _declared(
+    files: list[Path], kubeconfig: Path | None, context: str | None, own_namespace: str
+) -> World:
+    """Return what manifests declare, over what a cluster has."""
+    world = World(own_namespace)
+    manifests = sources.read(files)
+    if not files or kubeconfig is not None:
+        with operator_extra():
+            from troth.cli.token.cluster import declared  # noqa: PLC0415
+        for manifest in asyncio.run(declared(kubeconfig, context)):
+            world.observe(manifest)
+    for manifest in manifests:
+        world.observe(manifest)
+    return world
+
+
+def console() -> Console:
+    """Return where a report goes, at most as wide as others are."""
+    made = Console(highlight=False)
+    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    return made

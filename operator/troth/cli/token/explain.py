@@ -1,0 +1,147 @@
+"""Why a token says what it says: `troth token explain`, from what is declared."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from troth.cli.status.track import length
+from troth.pki.spiffe import spiffe_id
+from troth.planning.trust_domain.issuers import audience_of, issuer_url
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import EdgeState
+from troth.resources.manifests import Fault, FaultyManifests
+from troth.resources.references import Ref
+from troth.trust.edges import Edge, edges_of
+from troth.trust.registry import Registry
+from troth.trust.scopes import Entry, Scopes, scopes_between
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One scope that either side names: whether a token has it, who names it, and what is missing.
+
+    `missing` is empty for a scope that is held, or that nothing withholds but that no edge is live.
+    """
+
+    scope: str
+    held: bool
+    given: tuple[Entry, ...]
+    asked: tuple[Entry, ...]
+    ports: tuple[str, ...]
+    """Where it counts: the ports with a live edge for which the callee gives it."""
+    missing: str = ""
+    mend: Entry | None = None
+    """The entry to which it would be added, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a token from one identity to another would hold, and why; or why there is none."""
+
+    caller: Ref
+    callee: Ref
+    edges: tuple[Edge, ...]
+    takes_tokens: bool
+    scopes: tuple[Told, ...]
+    facts: Mapping[str, str]
+    """Whom a token names, and how long it lasts; empty where there is none."""
+
+    @property
+    def issued(self) -> bool:
+        """Whether a token is issued at all."""
+        return self.takes_tokens and any(edge.state is EdgeState.LIVE for edge in self.edges)
+
+
+def explain(world: World, caller: Ref, callee: Ref, now: datetime) -> Explanation:
+    """Return what follows from what both sides declare of each other."""
+    registry = world.registry
+    edges = tuple(
+        edge
+        for edge in edges_of(registry, caller, now)
+        if (edge.caller, edge.callee) == (caller, callee)
+    )
+    first, second = (registry.identities.get(ref) for ref in (caller, callee))
+    takes = second is not None and second.spec.authentication.token is not None
+    told = tuple(_scopes(first, second, edges)) if first and second else ()
+    facts = _facts(world, first, second) if first and second else {}
+    return Explanation(caller, callee, edges, takes, told, facts)
+
+
+def find(registry: Registry, name: str) -> Ref:
+    """Return which identity a person means: `namespace/name`, or a name that only one has.
+
+    One that does not exist is meant all the same where others name it. Raises `FaultyManifests`
+    where nobody knows it.
+    """
+    namespace, slash, rest = name.rpartition("/")
+    if slash and registry.naming(Ref(namespace, rest)):
+        return Ref(namespace, rest)
+    known = {*registry.identities, *registry.invalid_identities}
+    found = sorted(ref for ref in known if ref.name == rest and (not slash or ref[0] == namespace))
+    if len(found) == 1:
+        return found[0]
+    there = " or ".join(map(str, found))
+    sentence = f"there are several; write {there}" if found else "there is none of that name"
+    raise FaultyManifests([Fault("", f"ServiceIdentity {name}", "", sentence)])
+
+
+def _facts(world: World, caller: ServiceIdentity, callee: ServiceIdentity) -> Mapping[str, str]:
+    registry = world.registry
+    token = callee.spec.authentication.token
+    issuing = registry.governance(caller.ref.namespace).domain
+    subject, own = (_spiffe_id(registry, each) for each in (caller, callee))
+    if token is None or issuing is None or issuing.spec.tokens is None or not own:
+        return {}
+    return {
+        "subject": subject,
+        "audience": audience_of(callee, own),
+        "issuer": issuer_url(issuing, world.own_namespace),
+        "lifetime": length(token.lifetime),
+    }
+
+
+def _spiffe_id(registry: Registry, identity: ServiceIdentity) -> str:
+    namespace, account = identity.ref.namespace, identity.spec.workload.service_account_name
+    domain = registry.governance(namespace).domain
+    return spiffe_id(domain.spec.domain, namespace, account) if domain else ""
+
+
+def _scopes(
+    caller: ServiceIdentity, callee: ServiceIdentity, edges: tuple[Edge, ...]
+) -> Iterator[Told]:
+    live = {edge.port for edge in edges if edge.state is EdgeState.LIVE}
+    both = scopes_between(caller, callee, live)
+    held = both.held
+    for scope in sorted({scope for entry in (*both.given, *both.asked) for scope in entry.scopes}):
+        given = tuple(entry for entry in both.given if scope in entry.scopes)
+        asked = tuple(entry for entry in both.asked if scope in entry.scopes)
+        ports = {port for entry in given for port in entry.ports} & live
+        told = Told(scope, scope in held, given, asked, tuple(sorted(ports)))
+        yield told if told.held else replace(told, **_missing(both, told, caller.ref, callee.ref))
+
+
+def _missing(both: Scopes, told: Told, caller: Ref, callee: Ref) -> dict[str, Any]:
+    """Return whose word is missing for a scope, and where it would be said."""
+    for said, entries, silent, field in (
+        (told.given, both.given, f"{callee} does not give it", "accepts"),
+        (told.asked, both.asked, f"{caller} does not ask for it", "calls"),
+    ):
+        if not said and not entries:
+            return {"missing": f"{silent}, and has no entry for this peer under {field}"}
+        if not said:
+            # where it is added it is to count: one on a port without a live edge would not do
+            counting = (entry for entry in entries if both.counts(entry))
+            return {"missing": silent, "mend": next(counting, entries[0])}
+    for entries, speaks in ((told.given, f"{callee} gives"), (told.asked, f"{caller} asks for")):
+        if both.live and not any(map(both.counts, entries)):
+            ports = ", ".join(sorted({port for entry in entries for port in entry.ports}))
+            return {"missing": f"{speaks} it on {ports} alone, and no edge is live there"}
+    return {}
+
+
+def written(steps: tuple[str | int, ...]) -> str:
+    """Return a way in a resource as a reader writes it: `spec.accepts[0].scopes[1]`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return text.removeprefix(".")

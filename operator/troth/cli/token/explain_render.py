@@ -1,0 +1,109 @@
+"""How `troth token explain` is told: to a person with the lines of files, or to a machine."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.inputs.line_numbers import Lines
+from troth.cli.token.explain import Explanation, Told, written
+from troth.resources.identity.status import EdgeState
+from troth.trust.scopes import Entry
+
+IDENTITY = "ServiceIdentity"
+
+
+def show(console: Console, explanation: Explanation, lines: Lines) -> None:
+    """Print which scopes a token has and who says so, or why there is no token."""
+    verdict = ("a token", "green") if explanation.issued else ("no token", "red")
+    title = f"{explanation.caller} → {explanation.callee}"
+    console.print(Text.assemble((title, "bold"), "  ", verdict))
+    for line in _head(explanation):
+        console.print(Padding(line, (0, 0, 0, 2), expand=False))
+    for told in explanation.scopes:
+        console.print(Padding(_scope(told, explanation, lines), (0, 0, 0, 2), expand=False))
+
+
+def document(explanation: Explanation, lines: Lines) -> dict[str, Any]:
+    """Return the same for machines."""
+    return {
+        "caller": str(explanation.caller),
+        "callee": str(explanation.callee),
+        "issued": explanation.issued,
+        **explanation.facts,
+        "edges": [
+            {"port": edge.port, "state": edge.state.value}
+            | ({"reason": edge.reason, "message": edge.message} if edge.reason else {})
+            for edge in explanation.edges
+        ],
+        "scopes": [
+            {
+                "scope": told.scope,
+                "held": told.held and explanation.issued,
+                "ports": list(told.ports),
+                "given": [_place(entry, told.scope, lines) for entry in told.given],
+                "asked": [_place(entry, told.scope, lines) for entry in told.asked],
+            }
+            | ({"missing": told.missing} if told.missing else {})
+            for told in explanation.scopes
+        ],
+    }
+
+
+def _place(entry: Entry, scope: str, lines: Lines) -> dict[str, str]:
+    steps = entry.steps(scope)
+    line = lines.find(IDENTITY, entry.speaker, steps)
+    place = {"resource": f"{IDENTITY} {entry.speaker}", "path": written(steps)}
+    return place | ({"line": line} if line else {})
+
+
+def _head(explanation: Explanation) -> Iterator[RenderableType]:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    if explanation.issued:
+        for name, value in explanation.facts.items():
+            table.add_row(name, Text(value))
+    for edge in explanation.edges:
+        live = edge.state is EdgeState.LIVE
+        said = edge.state.value if live else f"{edge.state.value}: {edge.reason}: {edge.message}"
+        table.add_row(f"port {edge.port}", Text(said, "green" if live else "yellow"))
+    if table.row_count:
+        yield table
+    if any(edge.state is EdgeState.SUSPENDED for edge in explanation.edges):
+        yield Text("until that is mended, what was issued before goes on being issued", "yellow")
+    if not explanation.edges:
+        yield Text("neither of the two declares the other; nothing is open between them", "yellow")
+    elif not explanation.takes_tokens:
+        yield Text(
+            f"NotTokenPattern: {explanation.callee} takes no tokens; it grants what it accepts to "
+            "whoever has the certificate. For tokens write authentication.token there",
+            "yellow",
+        )
+
+
+def _scope(told: Told, explanation: Explanation, lines: Lines) -> RenderableType:
+    if explanation.issued and told.held:
+        title = Text.assemble(
+            ("✓ ", "green"), (told.scope, "bold"), f"  on {', '.join(told.ports)}"
+        )
+    elif told.missing:
+        title = Text.assemble(("✗ ", "red"), (told.scope, "bold"), f"  withheld: {told.missing}")
+    else:
+        title = Text.assemble(("· ", "dim"), (told.scope, "bold"))
+    table = Table.grid(padding=(0, 2))
+    for word, entries in (("given", told.given), ("asked", told.asked)):
+        for entry in entries:
+            table.add_row(word, *_shown(entry, entry.steps(told.scope), lines))
+    if told.mend is not None:
+        table.add_row("add to", *_shown(told.mend, (*told.mend.steps(), "scopes"), lines))
+    return Group(title, Padding(table, (0, 0, 0, 4), expand=False))
+
+
+def _shown(entry: Entry, steps: tuple[str | int, ...], lines: Lines) -> tuple[Text, Text]:
+    line = lines.find(IDENTITY, entry.speaker, steps)
+    where = Text(line or f"{IDENTITY} {entry.speaker}", overflow="fold")
+    return where, Text(written(steps), "dim")

@@ -1,0 +1,1 @@
+"""`troth webhook`: sign a delivery as its sender would, or verify one."""

@@ -1,0 +1,187 @@
+"""`troth webhook`: sign one delivery as its sender would, or find out why one is refused."""
+
+import json
+import sys
+import uuid
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from troth.cli.inputs import sources
+from troth.cli.token.command import Output as As
+from troth.cli.token.command import Told, console
+from troth.cli.webhook import options
+from troth.cli.webhook.curl import CurlError, write_curl
+from troth.cli.webhook.diagnosis import KeyText
+from troth.cli.webhook.options import fault
+from troth.cli.webhook.render import document, does_something, lines, parts, raw, show
+from troth.cli.webhook.request import LIMIT
+from troth.cli.webhook.verify import Question, judge
+from troth.documents.webhook_endpoint import Signing
+from troth.webhooks.schemes.addresses import Address
+from troth.webhooks.schemes.delivery import Delivery
+from troth.webhooks.schemes.registry import scheme_for
+from troth.webhooks.schemes.scheme import KeyFormatError, Stamp
+
+app = typer.Typer(
+    help="Debug one webhook delivery: verify it check by check, or sign it as its sender would.",
+    no_args_is_help=True,
+)
+
+
+class Printed(StrEnum):
+    """How a signed delivery is printed."""
+
+    CURL = "curl"
+    HTTP = "http"
+    HEADERS = "headers"
+    JSON = "json"
+
+
+@app.command("verify")
+def verify(
+    given: options.Request = "-",
+    *,
+    scheme: options.SchemeOption = None,
+    filename: sources.Files = None,
+    key: options.Keys = None,
+    url: options.URL = "",
+    body: options.BodyFile = None,
+    tolerance: Annotated[
+        str,
+        typer.Option(help="How far its time may be away; 5m if left out, 5s for Paddle."),
+    ] = "",
+    at: options.At = "",
+    topic: options.Topics = None,
+    component: options.Components = None,
+    hmac: options.Describing = None,
+    output: Told = As.TEXT,
+) -> None:
+    """Verify a delivery as a gateway would, and answer each check; exit with 1 if it is refused.
+
+    A wrong signature is looked into: it is said what it would be right for. Nothing is sent, and
+    neither a key nor a signature is printed.
+    """
+    request = options.read_given(given, body)
+    said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
+    signing, declared = said.signing(request.url or "")
+    question = Question(
+        request.delivery,
+        signing,
+        options.read_keys(key or ()),
+        options.read_moment(at, datetime.now(UTC)),
+        options.read_tolerance(tolerance, signing.name, declared),
+    )
+    try:
+        judgement = judge(question)
+    except ValueError as error:
+        raise fault("the scheme", str(error)) from None
+    if output is As.JSON:
+        told = document(judgement, signing.name, request.delivery, request.notes)
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        show(console(), judgement, request.delivery, request.notes)
+    raise typer.Exit(0 if judgement.verified is not None else 1)
+
+
+@app.command("sign")
+def sign(
+    given: options.Request = "",
+    *,
+    scheme: options.SchemeOption = None,
+    filename: sources.Files = None,
+    key: options.Keys = None,
+    url: options.URL = "",
+    body: options.BodyFile = None,
+    at: options.At = "",
+    delivery_id: Annotated[
+        str, typer.Option("--id", help="The delivery's id; a new one if left out.")
+    ] = "",
+    topic: options.Topics = None,
+    component: options.Components = None,
+    hmac: options.Describing = None,
+    output: Annotated[
+        Printed, typer.Option("--output", "-o", help="How the signed delivery is printed.")
+    ] = Printed.CURL,
+) -> None:
+    """Sign a request, or the body of a file, as its sender would. Nothing is sent.
+
+    For keys of which the sender keeps one half, give that half.
+    """
+    said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
+    request = options.read_given(given, body) if given or body is None else None
+    made_to = request.url if request is not None and request.url else ""
+    signing, _ = said.signing(made_to)
+    goes_to = signing.url if filename else url or made_to
+    if output is not Printed.HEADERS or request is None:
+        _check(goes_to)
+    if request is not None:
+        delivery = request.delivery
+    else:
+        assert body is not None
+        delivery = _of_body(options.read_file(body, LIMIT), Address.parse(goes_to))
+    texts = options.read_keys(key or ())
+    if len(texts) != 1:
+        raise fault("--key", "a delivery is signed with one key; name its file")
+    stamp = Stamp(
+        int(options.read_moment(at, datetime.now(UTC))), delivery_id or f"troth-{uuid.uuid4()}"
+    )
+    signed = _signed(signing, delivery, texts[0], stamp)
+    _print(signed, goes_to, output)
+
+
+def _check(url: str) -> None:
+    try:
+        Address.parse(url)
+    except ValueError:
+        raise fault("--url", "name the URL that the delivery goes to, without a query") from None
+
+
+def _of_body(body: bytes, address: Address) -> Delivery:
+    try:
+        json.loads(body)
+        kind = b"application/json"
+    except (ValueError, RecursionError):
+        kind = b"application/octet-stream"
+    path = (address.path or "/").encode()
+    return Delivery("POST", path, ((b"content-type", kind),), body)
+
+
+def _signed(signing: Signing, delivery: Delivery, text: KeyText, stamp: Stamp) -> Delivery:
+    try:
+        scheme = scheme_for(signing)
+        return scheme.sign(delivery, scheme.key(text.id, text.text), stamp)
+    except KeyFormatError as error:
+        raise fault(f"the key {text.id}", str(error)) from None
+    except ValueError as error:
+        raise fault("the scheme", str(error)) from None
+
+
+def _print(signed: Delivery, url: str, output: Printed) -> None:
+    written = _written(signed, url, output)
+    if sys.stdout.isatty() and does_something(written.decode(errors="replace")):
+        raise fault(
+            "the delivery",
+            "it has characters in it that a terminal does something by; write the output to a "
+            "file, or use --output json",
+        )
+    sys.stdout.buffer.write(written)
+    sys.stdout.buffer.flush()
+
+
+def _written(signed: Delivery, url: str, output: Printed) -> bytes:
+    match output:
+        case Printed.HTTP:
+            return raw(signed, Address.parse(url).authority)
+        case Printed.HEADERS:
+            text = lines(signed)
+        case Printed.JSON:
+            text = parts(signed, url)
+        case Printed.CURL:
+            try:
+                text = write_curl(signed, url)
+            except CurlError as error:
+                raise fault("the body", str(error)) from None
+    return f"{text}\n".encode()

@@ -1,0 +1,125 @@
+"""How `troth webhook` tells: a judgement as text and for machines, and a signed request."""
+
+import json
+import unicodedata
+from hashlib import sha256
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from troth.cli.quoting import quoted
+from troth.cli.token.checks import Answer
+from troth.cli.webhook.verify import Judgement
+from troth.resources.webhooks.schemes import SchemeName
+from troth.webhooks.schemes.delivery import Delivery
+
+_MARKS = {Answer.PASSED: ("✓", "green"), Answer.FAILED: ("✗", "red"), Answer.UNTOLD: ("·", "dim")}
+
+
+def show(
+    console: Console, judgement: Judgement, delivery: Delivery, notes: tuple[str, ...]
+) -> None:
+    """Print what was read, each check and its answer, the verdict and what may be behind it."""
+    digest = sha256(delivery.body).hexdigest()
+    console.print(Text(f"a body of {len(delivery.body)} bytes, SHA-256 {digest}", "dim"))
+    for note in notes:
+        console.print(Text(quoted(f"note: {note}"), "yellow"))
+    table = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in judgement.checks:
+        said = f"{check.code}: {check.sentence}" if check.code else check.sentence
+        if check.answer is Answer.UNTOLD:
+            said = "not asked"
+        table.add_row(Text(*_MARKS[check.answer]), check.name, Text(quoted(said)))
+    console.print(table)
+    console.print()
+    if judgement.verified is None:
+        console.print(Text(f"refused: {', '.join(judgement.codes)}", "bold red"))
+        for hint in judgement.hints:
+            console.print(Padding(Text(quoted(hint), "yellow"), (0, 0, 0, 2), expand=False))
+        return
+    console.print(Text("a good delivery", "bold green"))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _says(judgement).items():
+        facts.add_row(name, Text(quoted(value)))
+    console.print(Padding(facts, (0, 0, 0, 2), expand=False))
+
+
+def document(
+    judgement: Judgement, scheme: SchemeName, delivery: Delivery, notes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the same for machines."""
+    return {
+        "accepted": judgement.verified is not None,
+        "scheme": scheme.value,
+        "codes": list(judgement.codes),
+        "checks": [
+            {"name": check.name, "answer": check.answer.value, "sentence": check.sentence}
+            | ({"code": check.code} if check.code else {})
+            for check in judgement.checks
+        ],
+        "hints": list(judgement.hints),
+        "notes": list(notes),
+        "body": {"bytes": len(delivery.body), "sha256": sha256(delivery.body).hexdigest()},
+        "says": _says(judgement),
+    }
+
+
+def _says(judgement: Judgement) -> dict[str, Any]:
+    known = judgement.verified
+    if known is None:
+        return {}
+    says: dict[str, Any] = {"key": known.key_id}
+    if known.delivery_id is not None:
+        says["delivery id"] = known.delivery_id
+    if known.timestamp is not None:
+        says["timestamp"] = known.timestamp
+    if known.answer is not None:
+        says["answered"] = "at once, and not handed on: it only asks whether somebody is here"
+    return says
+
+
+def does_something(text: str) -> bool:
+    """Whether a terminal would do something by a text, beside going on to the next line."""
+    return any(
+        unicodedata.category(each) == "Cc" and each not in "\t\n"
+        for each in text.replace("\r\n", "\n")
+    )
+
+
+def raw(delivery: Delivery, host: str) -> bytes:
+    """Return a delivery as a server would receive it."""
+    headers = [(b"Host", host.encode()), *delivery.headers]
+    kept = [pair for pair in headers if pair[0] not in (b"host", b"content-length")]
+    kept.append((b"Content-Length", str(len(delivery.body)).encode()))
+    lines = [delivery.method.encode() + b" " + delivery.target + b" HTTP/1.1"]
+    lines += [name + b": " + value for name, value in kept]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + delivery.body
+
+
+def lines(delivery: Delivery) -> str:
+    """Return the headers of a delivery, one a line."""
+    return "\n".join(
+        f"{name.decode()}: {value.decode('latin-1')}" for name, value in delivery.headers
+    )
+
+
+def parts(delivery: Delivery, url: str) -> str:
+    """Return a signed delivery for machines; the body as text where it is UTF-8, else as bytes."""
+    _, mark, query = delivery.target.decode("ascii").partition("?")
+    return json.dumps(
+        {
+            "method": delivery.method,
+            "url": url + mark + query,
+            "headers": {name.decode(): value.decode("latin-1") for name, value in delivery.headers},
+            "body": delivery.body.decode(errors="backslashreplace"),
+        },
+        indent=2,
+    )

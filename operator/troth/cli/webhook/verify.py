@@ -1,0 +1,195 @@
+"""What every check of a webhook's scheme answers to one delivery, in sentences.
+
+A scheme stops at the first thing that is wrong. A time that is too far away is told and the rest
+asked all the same, for whoever looks into a delivery mostly does so later.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from troth.cli.status.track import length
+from troth.cli.token.checks import Answer, Check
+from troth.cli.webhook.diagnosis import EVER, KeyText, Refused, hints, usable
+from troth.documents.webhook_endpoint import Signing
+from troth.resources.schema.scalars import format_duration, format_time
+from troth.resources.webhooks.schemes import SchemeName
+from troth.webhooks.schemes.certificate_urls import CertificateNeededError
+from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
+from troth.webhooks.schemes.registry import scheme_for
+from troth.webhooks.schemes.scheme import KeyFormatError, Scheme, Verified
+
+KEYS, FORM, COVERED, TIME, SIGNATURE, CONTENT, BODY, SENDER = (
+    "keys",
+    "form",
+    "covered",
+    "time",
+    "signature",
+    "content",
+    "body",
+    "sender",
+)
+
+_CHECKS = {
+    Reason.HEADER_MISSING: FORM,
+    Reason.HEADER_REPEATED: FORM,
+    Reason.SIGNATURE_MISSING: FORM,
+    Reason.SIGNATURE_MALFORMED: FORM,
+    Reason.TOO_MANY_SIGNATURES: FORM,
+    Reason.NOT_COVERED: COVERED,
+    Reason.TIMESTAMP_MALFORMED: TIME,
+    Reason.TIMESTAMP_TOO_OLD: TIME,
+    Reason.TIMESTAMP_TOO_NEW: TIME,
+    Reason.SIGNATURE_WRONG: SIGNATURE,
+    Reason.CONTENT_CHANGED: CONTENT,
+    Reason.BODY_MALFORMED: BODY,
+    Reason.SENDER_UNEXPECTED: SENDER,
+}
+_ORDERS = {
+    SchemeName.SNS: (BODY, SENDER, TIME, FORM, SIGNATURE),
+    SchemeName.TWILIO: (FORM, CONTENT, COVERED, BODY, SIGNATURE),
+    SchemeName.HTTP_SIGNATURES: (FORM, COVERED, TIME, SIGNATURE, CONTENT),
+    SchemeName.DISCORD: (FORM, TIME, SIGNATURE, BODY),
+}
+_ORDER = (FORM, TIME, SIGNATURE)
+_TOO_FAR = frozenset({Reason.TIMESTAMP_TOO_OLD, Reason.TIMESTAMP_TOO_NEW})
+
+_GOOD = {
+    FORM: "the signature is there, once and well formed",
+    COVERED: "all that has to be signed is",
+    TIME: "near enough",
+    CONTENT: "the body is the one whose digest is signed",
+    BODY: "the body is what the scheme signs",
+    SENDER: "a sender that is named",
+}
+
+_MENDS = {
+    Reason.HEADER_MISSING: "Save the request with all its headers.",
+    Reason.HEADER_REPEATED: "Something on the way adds the header a second time; find and stop it.",
+    Reason.SIGNATURE_MISSING: "Save all its headers, or choose the scheme by which it is signed.",
+    Reason.SIGNATURE_MALFORMED: "Copy the header whole, as it came.",
+    Reason.TOO_MANY_SIGNATURES: "No sender signs so often.",
+    Reason.NOT_COVERED: "Have the sender cover it.",
+    Reason.TIMESTAMP_MALFORMED: "Copy the time as it came.",
+    Reason.TIMESTAMP_TOO_NEW: "Set the clocks, here and at the sender.",
+    Reason.CONTENT_CHANGED: "Something changed the body after it was signed.",
+    Reason.BODY_MALFORMED: "Save the body as it came.",
+    Reason.SENDER_UNEXPECTED: "Name this sender in the endpoint if it is meant.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A delivery, and all that it is judged by; times are in seconds."""
+
+    delivery: Delivery
+    signing: Signing
+    texts: tuple[KeyText, ...]
+    now: float
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Every check's answer; `verified` only where the scheme let the delivery through.
+
+    `codes` are why it did not; `hints` are what may be behind that.
+    """
+
+    checks: tuple[Check, ...]
+    verified: Verified | None
+    codes: tuple[str, ...]
+    hints: tuple[str, ...]
+
+
+def judge(question: Question) -> Judgement:
+    """Return what the checks answer; raises `ValueError` for a scheme that cannot be made."""
+    scheme = scheme_for(question.signing)
+    known, failed = _ask(scheme, question)
+    checks = (*_keys(scheme, question), *_answers(scheme, question, known, failed))
+    if not failed:
+        return Judgement(checks, known, (), ())
+    reasons = tuple(each.reason for each in failed.values())
+    found: list[str] = []
+    if known is None:
+        of = (question.delivery, question.signing, question.texts, question.now)
+        found = hints(Refused(*of, reasons[-1]))
+    return Judgement(checks, None, tuple(each.value for each in reasons), tuple(found))
+
+
+def _keys(scheme: Scheme, question: Question) -> Iterator[Check]:
+    name, good = question.signing.name, []
+    for each in question.texts:
+        try:
+            good.append(scheme.key(each.id, each.text).id)
+        except KeyFormatError as error:
+            yield Check(KEYS, Answer.FAILED, f"{each.id}: {error}.", "key-unusable")
+    if good:
+        yield Check(KEYS, Answer.PASSED, f"{', '.join(good)}: as {name} has them")
+    elif not question.texts and name is not SchemeName.SNS:
+        yield Check(KEYS, Answer.FAILED, "No key was given; name its file with --key.", "key-none")
+
+
+def _ask(scheme: Scheme, question: Question) -> tuple[Verified | None, dict[str, RefusedError]]:
+    """Return what is verified, whatever its time, and what is wrong by the name of the check."""
+    keys = usable(scheme, question.texts)
+    failed: dict[str, RefusedError] = {}
+    for margin in (question.tolerance, EVER):
+        try:
+            return scheme.verify(question.delivery, keys, question.now, margin), failed
+        except RefusedError as error:
+            failed[_CHECKS[error.reason]] = error
+            if error.reason not in _TOO_FAR:
+                break
+    return None, failed
+
+
+def _answers(
+    scheme: Scheme, question: Question, known: Verified | None, failed: dict[str, RefusedError]
+) -> Iterator[Check]:
+    order = [
+        each
+        for each in _ORDERS.get(question.signing.name, _ORDER)
+        if each != TIME or scheme.signs_timestamp
+    ]
+    order += [each for each in failed if each not in order]
+    last = "" if known is not None else list(failed)[-1]
+    reached = True
+    for name in order:
+        if name in failed:
+            yield _failure(name, failed[name], known, question)
+        elif reached:
+            yield Check(name, Answer.PASSED, _success(name, known, question))
+        else:
+            yield Check(name, Answer.UNTOLD)
+        reached = reached and name != last
+
+
+def _success(name: str, known: Verified | None, question: Question) -> str:
+    if known is not None and name == SIGNATURE:
+        return f"made by the key {known.key_id}"
+    if known is not None and name == TIME and known.timestamp is not None:
+        away = _away(known.timestamp, question.now)
+        return f"{away}, which is within {_span(question.tolerance)}"
+    return _GOOD.get(name, "")
+
+
+def _failure(name: str, error: RefusedError, known: Verified | None, question: Question) -> Check:
+    sentence, mend = f"{str(error)[:1].upper()}{str(error)[1:]}.", _MENDS.get(error.reason, "")
+    if isinstance(error, CertificateNeededError):
+        mend = f"Get it from {error.url} and name its file with --key."
+    if error.reason in _TOO_FAR and known is not None and known.timestamp is not None:
+        away, borne = _away(known.timestamp, question.now), _span(question.tolerance)
+        sentence = f"It was {away}, and {borne} are borne; all else is as it has to be."
+        then = format_time(datetime.fromtimestamp(known.timestamp, UTC))
+        mend = f"To judge it as of then, give --at {then}."
+    return Check(name, Answer.FAILED, f"{sentence} {mend}".strip(), error.reason.value)
+
+
+def _away(timestamp: int, now: float) -> str:
+    span = timedelta(seconds=abs(now - timestamp))
+    return f"signed {length(span)} " + ("ago" if timestamp <= now else "ahead of now")
+
+
+def _span(tolerance: float) -> str:
+    return format_duration(timedelta(seconds=tolerance))

@@ -1,0 +1,1 @@
+"""Files that two programs share: one reader and one writer for each."""

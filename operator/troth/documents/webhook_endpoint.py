@@ -1,0 +1,188 @@
+"""One endpoint as the operator has compiled it: `endpoint.json`, with the keys beside it.
+
+The operator writes it (`troth.planning`) and the gateway reads it, strictly and as a whole: of an
+endpoint with one part that makes no sense nothing is served, and the others are. In the same Secret
+each key of the sender is under `key.<its id>`, as the person or Troth has written it.
+"""
+
+import re
+from ipaddress import ip_network
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from troth.pki import strict_json
+from troth.pki.errors import SPIFFEIDError
+from troth.pki.spiffe import SPIFFEID
+from troth.resources.schema.model import spelled
+from troth.resources.webhooks.schemes import SchemeName
+
+VERSION = "v1alpha1"
+DOCUMENT = "endpoint.json"
+KEY_PREFIX = "key."
+
+# RFC 3986 sections 3.3 and 3.2.2, of which a Service has names only; nothing ends a line early
+_PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]+")
+_HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
+
+
+class EndpointError(ValueError):
+    """An endpoint that cannot be served; says which part, and quotes nothing."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        alias_generator=spelled,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+
+def _workload(text: str) -> str:
+    try:
+        identity = SPIFFEID.parse(text)
+    except SPIFFEIDError as error:
+        raise ValueError(f"is no SPIFFE ID ({error.reason})") from None
+    if not identity.path:
+        raise ValueError("names no workload")
+    return text
+
+
+def _cidr(text: str) -> str:
+    try:
+        ip_network(text, strict=True)
+    except ValueError:
+        raise ValueError("is no CIDR") from None
+    return text
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or not _PATH.fullmatch(text):
+        raise ValueError("is no path as it stands in a request line")
+    return text
+
+
+Path = Annotated[str, AfterValidator(_path)]
+
+
+class Described(_Part):
+    """An HMAC that no scheme has a name for.
+
+    `signed` has `{body}` once and at its end, and before it any of `{timestamp}`, `{id}`,
+    `{method}` and `{url}`, each at most once and apart from the next by other text. `digest` is
+    that of the HMAC.
+    """
+
+    header: str
+    prefix: str = ""
+    signed: str = "{body}"
+    digest: Literal["SHA256", "SHA512", "SHA1"] = "SHA256"
+    encoding: Literal["Hex", "Base64"] = "Hex"
+    timestamp_header: str | None = None
+    id_header: str | None = None
+
+
+class Signing(_Part):
+    """How the sender signs, with what the scheme must be told. `url` is as the sender knows it.
+
+    `topics` are the ARNs of the SNS topics that may send; `components` what HTTP message signatures
+    must cover beside the method, the target, the digest of the content, and when they were created.
+    """
+
+    name: SchemeName
+    url: str
+    described: Described | None = None
+    topics: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.name is SchemeName.HMAC) is (self.described is None):
+            raise ValueError("an HMAC is described, and nothing else is")
+        if (self.name is SchemeName.SNS) is not bool(self.topics):
+            raise ValueError("SNS has topics, and nothing else has")
+        return self
+
+
+class ClientCertificate(_Part):
+    """The certificate that the sender shows in TLS: its SANs as URI:…, DNS:… , its roots as PEM."""
+
+    sans: Annotated[tuple[str, ...], Field(min_length=1)]
+    authorities: str
+
+
+class Source(_Part):
+    """Where deliveries come from. It narrows, and proves nothing."""
+
+    cidrs: tuple[Annotated[str, AfterValidator(_cidr)], ...] = ()
+    client_certificate: ClientCertificate | None = None
+
+
+class Target(_Part):
+    """Who is given what was verified. `callee` is `<namespace>/<name>` of its ServiceIdentity, as
+    the gateway's own `identity.json` names it.
+    """
+
+    callee: str
+    spiffe_id: Annotated[str, AfterValidator(_workload)]
+    host: Annotated[str, Field(pattern=_HOST)]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    path: Path
+    workflow: Annotated[str, Field(min_length=1)]
+
+
+class Limits(_Part):
+    """Bytes of a body, and verified deliveries a second, for each replica of the gateway."""
+
+    body: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)]
+    requests_per_second: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Endpoint(_Part):
+    """One endpoint. Times are in seconds, `accepts_unsigned_until` since the epoch.
+
+    `path` is the whole raw path that deliveries come to, compared byte for byte. Without a `target`
+    nothing is let through for now, and `suspended` says why.
+    """
+
+    version: Literal["v1alpha1"]
+    endpoint: str
+    uid: str
+    path: Path
+    signing: Signing
+    tolerance: Annotated[int, Field(ge=1, le=3600)]
+    replay_window: Annotated[int, Field(ge=2, le=30 * 24 * 3600)]
+    source: Source = Source()
+    target: Target | None
+    suspended: str = ""
+    limits: Limits
+    accepts_unsigned_until: int | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.replay_window < 2 * self.tolerance:
+            raise ValueError("replayWindow is shorter than twice the tolerance")
+        unsigned = self.signing.name is SchemeName.GITLAB_TOKEN
+        if unsigned is (self.accepts_unsigned_until is None):
+            raise ValueError("what is not signed is accepted until some time, and nothing else is")
+        return self
+
+
+def parse_endpoint(text: bytes | str) -> Endpoint:
+    """Read an `endpoint.json`; raises `EndpointError`, and reads nothing in two ways."""
+    try:
+        # through JSON, where a list is a tuple and a word an enumeration, strictly all the same
+        strict_json.parse(text)
+        return Endpoint.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        unknown = first["type"] == "extra_forbidden"  # its name is not one of ours
+        place = first["loc"][:-1] if unknown else first["loc"]
+        wrong = "it has a member that is not known" if unknown else first["msg"]
+        where = ".".join(map(str, place)) or "the endpoint"
+        raise EndpointError(f"{where}: {wrong}") from None
+    except ValueError as error:
+        raise EndpointError(str(error)) from None

@@ -1,0 +1,109 @@
+"""gunicorn with mutual TLS: workers that say who is at the other end, and files that are followed.
+
+In gunicorn's configuration file:
+
+    from troth.edge.identity.files import Identity
+    from troth.edge.frameworks.gunicorn import settings
+
+    globals().update(settings(Identity()))
+
+The workers put the client's certificates and the headers as they came into the WSGI environment,
+where `troth.edge.inbound.wsgi` looks for them.
+"""
+
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gunicorn.http.message import Request
+from gunicorn.workers.base import Worker
+from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.sync import SyncWorker
+
+from troth.edge.identity.files import Identity
+from troth.edge.identity.peer_chain import presented_chain
+from troth.edge.inbound.wsgi import CHAIN_KEY, HEADERS_KEY, Application, Environ, StartResponse
+
+# gunicorn takes a class whose name ends in SyncWorker for its own one, and with threads > 1 puts
+# its own threaded one in its place, which tells of nothing.
+_NAMES = {"sync": "TrothSync", "gthread": "TrothThreads"}
+
+
+def settings(identity: Identity, worker: str = "gthread") -> dict[str, Any]:
+    """Gunicorn's settings for a server that shows an identity: `worker` is `gthread` or `sync`."""
+    snapshot = identity.current
+    return {
+        "certfile": str(snapshot.tls_crt),
+        "keyfile": str(snapshot.tls_key),
+        "ssl_context": _Contexts(identity),
+        "worker_class": f"{__name__}.{_NAMES[worker]}",
+    }
+
+
+class _Contexts:
+    """The context that every connection of a process gets; gunicorn asks anew for each."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._context: ssl.SSLContext | None = None
+
+    def __call__(self, _conf: object, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = self._identity.server_context()
+        return self._context
+
+
+class _Telling(Worker):
+    """What both workers do: tell the application of the connection and of the headers."""
+
+    wsgi: Application
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self._request = threading.local()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi = self._told(self.wsgi)
+
+    def _told(self, app: Application) -> Application:
+        def told(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            environ[CHAIN_KEY] = presented_chain(_tls(environ.get("gunicorn.socket")))
+            headers = getattr(self._request, "headers", None)
+            if headers is not None:
+                environ[HEADERS_KEY] = headers
+            return app(environ, start_response)
+
+        return told
+
+    @contextmanager
+    def _telling(self, request: Request) -> Iterator[None]:
+        self._request.headers = list(request.headers)
+        try:
+            yield
+        finally:
+            self._request.headers = None
+
+
+class TrothSync(_Telling, SyncWorker):
+    """gunicorn's `sync` worker, which tells who is at the other end."""
+
+    def handle_request(self, listener: object, req: Request, client: object, addr: object) -> None:
+        """Serve one request."""
+        with self._telling(req):
+            super().handle_request(listener, req, client, addr)
+
+
+class TrothThreads(_Telling, ThreadWorker):
+    """gunicorn's `gthread` worker, which tells who is at the other end."""
+
+    def handle_request(self, req: Request, conn: object) -> bool:
+        """Serve one request; whether the connection stays open."""
+        with self._telling(req):
+            return bool(super().handle_request(req, conn))
+
+
+def _tls(connection: object) -> ssl.SSLSocket | None:
+    return connection if isinstance(connection, ssl.SSLSocket) else None

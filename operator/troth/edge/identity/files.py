@@ -1,0 +1,160 @@
+"""The mounted files of an identity, followed as they change.
+
+A kubelet replaces a whole mount at once, by turning the link `..data` to a new directory; other
+writers do it file by file, and a reader may come between. So a set of files counts only when it
+was read between two equal looks and fits together: the key is the certificate's, the certificate is
+that of the SPIFFE ID in `identity.json`, and the bundle is of its trust domain. Until there is a
+new such set the last one holds; only who never had one is refused.
+"""
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from troth.edge.identity.document import DocumentError, parse_document
+from troth.edge.identity.file_stat import Look, look_at
+from troth.edge.identity.snapshot import IdentityError, Snapshot
+from troth.edge.inbound.server_tls import following
+from troth.pki.certificates import parse_leaf
+from troth.pki.errors import PKIError
+from troth.pki.keys import load_private_key, same_key
+from troth.pki.pem import read_certificates, write_certificates
+from troth.pki.spiffe import SPIFFEID
+from troth.pki.spiffe_bundle import parse_bundle_map
+from troth.pki.tokens import certificate_thumbprint
+
+__all__ = ["BUNDLE", "IDENTITY", "Identity", "IdentityError", "Snapshot"]
+
+IDENTITY = "/var/run/troth/identity"
+BUNDLE = "/var/run/troth/bundle"
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the files."""
+
+_ATTEMPTS = 3
+_LOG = logging.getLogger(__name__)
+
+
+class Identity:
+    """An identity's mounted files; `current` is what they say now."""
+
+    def __init__(
+        self,
+        identity: str | Path = IDENTITY,
+        bundle: str | Path = BUNDLE,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`identity` is where the Secret `<name>-identity` is mounted, `bundle` the ConfigMap with
+        the trust bundle. Nothing is read yet.
+        """
+        secret, bundles = Path(identity), Path(bundle)
+        self._document = secret / "identity.json"
+        self._tls_crt = secret / "tls.crt"
+        self._tls_key = secret / "tls.key"
+        self._ca_crt = secret / "ca.crt"
+        self._bundles = bundles / "bundle-map.json"
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._seen: Look | None = None
+        self._warned: str | None = None
+        self._next_look = float("-inf")
+
+    @property
+    def current(self) -> Snapshot:
+        """What the files say, looked at again at most once a second; the same object until then.
+
+        Raises `IdentityError` where there never was a whole set of them.
+        """
+        snapshot = self._snapshot
+        if snapshot is not None and self._clock() < self._next_look:
+            return snapshot
+        # One thread looks; those who have something to go by meanwhile do not wait for it.
+        if not self._lock.acquire(blocking=snapshot is None):
+            assert snapshot is not None
+            return snapshot
+        try:
+            return self._look()
+        finally:
+            self._lock.release()
+
+    def server_context(self, *, require_client: bool = False) -> ssl.SSLContext:
+        """TLS for a server that shows this identity, and follows its files from then on.
+
+        TLS 1.3 only. A client's certificate is asked for, and one that does not verify ends the
+        handshake; a client without any gets in, to be refused by the middleware with a reason or
+        to reach what is exempt, such as a probe. With `require_client` it does not get in. Raises
+        `IdentityError`.
+        """
+        return following(lambda: self.current, require_client=require_client)
+
+    def _look(self) -> Snapshot:
+        if self._snapshot is not None and self._clock() < self._next_look:
+            return self._snapshot
+        self._next_look = self._clock() + LOOK_EVERY
+        if self._snapshot is None or self._stat() != self._seen:
+            try:
+                seen, snapshot = self._read()
+            except (OSError, PKIError, DocumentError) as error:
+                return self._keep(error)
+            self._seen, self._warned = seen, None
+            if snapshot != self._snapshot:
+                self._snapshot = snapshot
+        assert self._snapshot is not None
+        return self._snapshot
+
+    def _keep(self, error: Exception) -> Snapshot:
+        if self._snapshot is None:
+            raise IdentityError(f"the identity's files cannot be used: {error}") from error
+        if str(error) != self._warned:
+            _LOG.warning("The identity's new files cannot be used; the last ones hold: %s", error)
+            self._warned = str(error)
+        return self._snapshot
+
+    def _stat(self) -> Look:
+        return look_at((self._document, self._tls_crt, self._tls_key, self._ca_crt, self._bundles))
+
+    def _read(self) -> tuple[Look, Snapshot]:
+        for _ in range(_ATTEMPTS):
+            before = self._stat()
+            snapshot = self._snapshot_of_files()
+            if before == self._stat():
+                return before, snapshot
+        raise OSError("they change with every look")
+
+    def _snapshot_of_files(self) -> Snapshot:
+        document = parse_document(self._document.read_bytes())
+        bundles = parse_bundle_map(self._bundles.read_bytes())
+        trust_domain = SPIFFEID.parse(document.spiffe_id).trust_domain
+        if trust_domain not in bundles:
+            raise DocumentError(f"bundle-map.json has no bundle of {trust_domain}")
+        anchors = read_certificates(self._ca_crt.read_bytes(), "ca.crt", comments=True)
+        return Snapshot(
+            spiffe_id=document.spiffe_id,
+            trust_domain=trust_domain,
+            document=document,
+            bundles=bundles,
+            certificate_thumbprint=self._thumbprint(document.spiffe_id),
+            anchors=write_certificates(anchors),
+            tls_crt=self._tls_crt,
+            tls_key=self._tls_key,
+            ca_crt=self._ca_crt,
+            generation=self._snapshot.generation + 1 if self._snapshot else 0,
+        )
+
+    def _thumbprint(self, spiffe_id: str) -> str | None:
+        if not self._tls_crt.exists() and not self._tls_key.exists():
+            return None
+        pem = self._tls_crt.read_bytes()
+        leaf, *_ = read_certificates(pem, "tls.crt")
+        if parse_leaf(pem).spiffe_id != spiffe_id:
+            raise DocumentError("tls.crt is another identity's than identity.json")
+        if not same_key(leaf, load_private_key(self._tls_key.read_bytes())):
+            raise DocumentError("tls.key is not the key of tls.crt")
+        return certificate_thumbprint(leaf.public_bytes(Encoding.DER))

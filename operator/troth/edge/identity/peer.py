@@ -1,0 +1,60 @@
+"""Who is at the other end of a TLS connection, by the certificate that TLS has verified.
+
+TLS verifies against all roots it has at once, of one's own trust domain and of others. Which root
+it was matters: one trust domain's authority must not vouch for another's workloads. So the way from
+the leaf to an authority of its own trust domain is gone once more.
+"""
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from troth.edge.identity.snapshot import Snapshot
+from troth.edge.inbound.refusal import RefusedError
+from troth.pki import paths
+from troth.pki.certificates import parse_leaf
+from troth.pki.errors import PKIError
+from troth.pki.pem import read_certificates
+from troth.pki.spiffe import SPIFFEID
+from troth.pki.tokens import certificate_thumbprint
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A workload by its certificate; times are seconds since the epoch."""
+
+    spiffe_id: str
+    thumbprint: str
+    not_before: float
+    not_after: float
+
+
+def read_peer(chain: tuple[str, ...], snapshot: Snapshot) -> Peer:
+    """The workload of a chain as the client sent it: PEM, one certificate each, leaf first.
+
+    Raises `RefusedError` with `caller-unknown` for anything but an X.509-SVID that an authority of
+    its own trust domain has issued. Whether it is valid at this moment is not asked.
+    """
+    try:
+        return _peer(chain, snapshot)
+    except (PKIError, UnicodeEncodeError):
+        raise RefusedError("caller-unknown") from None
+
+
+def _peer(chain: tuple[str, ...], snapshot: Snapshot) -> Peer:
+    pem = "\n".join(chain).encode("ascii")
+    leaf = parse_leaf(pem)
+    bundle = snapshot.bundles.get(SPIFFEID.parse(leaf.spiffe_id).trust_domain)
+    if bundle is None:
+        raise RefusedError("caller-unknown")
+    anchors = read_certificates(b"".join(bundle.x509_authorities), "the bundle")
+    certificates = read_certificates(pem, "the client's chain")
+    served = certificates[:1] + [each for each in certificates[1:] if each not in anchors]
+    path = paths.to_anchor(served, anchors)
+    paths.check(path[1:])
+    return Peer(
+        leaf.spiffe_id,
+        certificate_thumbprint(served[0].public_bytes(Encoding.DER)),
+        leaf.not_before.timestamp(),
+        leaf.not_after.timestamp(),
+    )

@@ -1,0 +1,1 @@
+"""Requests from other services: verified before the application sees them."""

@@ -1,0 +1,106 @@
+"""ASGI middleware: a request reaches the application with a verified `Caller`, or not at all.
+
+The peer's certificate comes from the server by the ASGI TLS extension (asgiref, specs/tls.rst),
+which `troth.edge.frameworks.uvicorn` adds where the server has it not. Without it there is no
+certificate, and then there is no caller.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+from troth.edge.identity.files import Identity
+from troth.edge.inbound import problems
+from troth.edge.inbound.caller import CALLER, Caller
+from troth.edge.inbound.refusal import Refusal
+from troth.edge.inbound.server import Doorkeeper
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CALLER_KEY = "troth.caller"
+"""Where the scope has the `Caller`; not there for an exempt path."""
+
+_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+_DENIAL = "websocket.http.response"
+
+
+class TrothMiddleware:
+    """Guards an ASGI application.
+
+    The `Caller` is in `scope["troth.caller"]` and in `troth.edge.inbound.caller.CALLER`. Requests
+    and WebSockets are guarded alike; a lifespan passes.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        identity: Identity,
+        port: str,
+        *,
+        exempt: Iterable[str] = (),
+        strip: Iterable[str] = (),
+    ) -> None:
+        """`port` is the port's name in the ServiceIdentity. `exempt` are paths, whole, that anybody
+        may call without being known, such as a probe's; `strip` are more headers to take away.
+        """
+        self._app = app
+        self._doorkeeper = Doorkeeper(identity, port, exempt=exempt, strip=strip)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, or refuse, one connection of the ASGI protocol."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if kind not in {"http", "websocket"}:
+            raise ValueError(f"there is no guard for ASGI connections of type {kind}")
+        judged = self._doorkeeper.judge(scope["path"], chain_of(scope), scope["headers"])
+        if isinstance(judged.caller, Refusal):
+            await _refuse(judged.caller, scope, receive, send)
+            return
+        scope = dict(scope, headers=judged.headers)
+        # Nothing before this may have put one there.
+        scope.pop(CALLER_KEY, None)
+        if judged.caller is not None:
+            scope[CALLER_KEY] = judged.caller
+        reset = CALLER.set(judged.caller)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            CALLER.reset(reset)
+
+
+def caller_of(scope: Mapping[str, Any]) -> Caller | None:
+    """Who calls, None for an exempt path or where there is no middleware."""
+    caller = scope.get(CALLER_KEY)
+    return caller if isinstance(caller, Caller) else None
+
+
+def chain_of(scope: Mapping[str, Any]) -> tuple[str, ...]:
+    """The certificates that a client has shown and TLS has verified: PEM, leaf first."""
+    tls = (scope.get("extensions") or {}).get("tls")
+    # A server may go on though the certificate did not verify; then it is nobody's.
+    if tls is None or tls.get("client_cert_error"):
+        return ()
+    return tuple(tls.get("client_cert_chain") or ())
+
+
+async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    prefix = "http.response"
+    if scope["type"] == "websocket":
+        await receive()
+        if _DENIAL not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return
+        prefix = _DENIAL
+    body = problems.body(refusal)
+    headers = [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in problems.headers(refusal, len(body))
+    ]
+    status = refusal.status.value
+    await send({"type": f"{prefix}.start", "status": status, "headers": headers})
+    await send({"type": f"{prefix}.body", "body": body})

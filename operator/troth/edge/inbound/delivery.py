@@ -1,0 +1,85 @@
+"""A webhook's delivery, as the gateway that verified it tells the workload that it is for.
+
+On a port for webhooks a request counts only with the gateway's token, and the token only from that
+gateway. It is for this workload alone: it is no transaction, and is never sent on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from hmac import compare_digest
+
+from troth.edge.identity.document import Webhooks
+from troth.edge.inbound.presented import Presented
+from troth.edge.inbound.refusal import RefusedError
+from troth.pki.webhook_tokens import TokenError, verify_webhook_token
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery that a gateway has verified.
+
+    `endpoint` is `<namespace>/<name>` of its WebhookEndpoint, `workflow` what that says it is for,
+    `scheme` by what its sender signs, `key_id` the sender's key. `delivery_id` is the sender's own,
+    for the log: None where it has none, and maybe unsigned. `body_sha256` is the digest of the body
+    that was verified, `txn` the UUID that the gateway gave the delivery.
+    """
+
+    endpoint: str
+    workflow: str
+    scheme: str
+    key_id: str
+    delivery_id: str | None
+    body_sha256: bytes = field(repr=False)
+    txn: str
+
+    def covers(self, body: bytes) -> bool:
+        """Whether this is the body that the gateway verified, byte for byte."""
+        return compare_digest(sha256(body).digest(), self.body_sha256)
+
+
+def delivered(
+    gateways: Mapping[str, Webhooks],
+    peer: str | None,
+    presented: Presented,
+    target: str,
+    now: float,
+) -> Delivery:
+    """The delivery that a request on a port for webhooks is.
+
+    `gateways` are those that hand on to the port, `peer` the SPIFFE ID at the other end, `target`
+    that of this workload. Raises `RefusedError`.
+    """
+    if peer is None:
+        raise RefusedError("certificate-missing")
+    gateway = gateways.get(peer)
+    if gateway is None:
+        raise RefusedError("webhook-gateway")
+    if not presented.transaction:
+        raise RefusedError("webhook-token-missing")
+    if len(presented.transaction) > 1:
+        raise RefusedError(
+            "webhook-token-malformed", "The request has more than one Txn-Token header."
+        )
+    try:
+        token = verify_webhook_token(
+            presented.transaction[0].decode("latin-1"),
+            keys=gateway.keys.public,
+            gateway=gateway.issuer,
+            target=target,
+            now=now,
+        )
+    except TokenError as error:
+        raise RefusedError(error.reason, str(error)) from None
+    said = token.delivery
+    if said.endpoint not in gateway.names:
+        raise RefusedError("webhook-token-endpoint")
+    return Delivery(
+        endpoint=said.endpoint,
+        workflow=said.workflow,
+        scheme=said.scheme,
+        key_id=said.key_id,
+        delivery_id=said.delivery_id,
+        body_sha256=said.body_sha256,
+        txn=token.transaction,
+    )

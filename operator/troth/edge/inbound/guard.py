@@ -1,0 +1,262 @@
+"""The guard of one port: from what a request presents to who calls, or why not.
+
+Pure: it knows no server and no framework, reads no files and no clock. The questions are asked in
+one order, from the wire upwards: who is at the other end, for whom it may speak, whether that
+caller is accepted on this port, whether the token is the caller's, on whose behalf it calls, or
+which webhook's delivery it hands on. What was found out for the same certificate and the same
+tokens is kept, until the identity's files change; times are looked at with every request.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from troth.edge.identity.cache import Kept
+from troth.edge.identity.document import RequiredToken
+from troth.edge.identity.peer import Peer, read_peer
+from troth.edge.identity.snapshot import Snapshot
+from troth.edge.inbound.caller import Caller
+from troth.edge.inbound.delivery import delivered
+from troth.edge.inbound.forwarded import parse_forwarded
+from troth.edge.inbound.presented import Presented
+from troth.edge.inbound.refusal import Refusal, RefusedError, refusal
+from troth.edge.trace_context import TraceContext, read_trace
+from troth.pki.token_checks import (
+    AccessToken,
+    TokenError,
+    TransactionToken,
+    verify_access_token,
+    verify_transaction_token,
+)
+from troth.pki.tokens import LEEWAY
+
+_LEEWAY = LEEWAY.total_seconds()
+_EVER = float("inf")
+_BEARER = b"bearer"
+_SPIFFE = "spiffe://"
+_OPTIONAL = "Optional"
+_TENANT = "tenant"
+
+
+class _Holder(NamedTuple):
+    """Whom a request is from: the peer itself, or the client a gateway speaks for."""
+
+    spiffe_id: str
+    thumbprint: str
+    gateway: str | None
+
+
+class _Standing(NamedTuple):
+    """Who calls and what it may do, and from when until when its token says so."""
+
+    workload: str
+    scopes: frozenset[str]
+    begins: float
+    ends: float
+
+
+class Guard:
+    """Judges the requests on one port, by its name in `identity.json`."""
+
+    def __init__(self, port: str, *, most_kept: int = 4096) -> None:
+        """`most_kept` bounds how many certificates and tokens of each kind are kept, once they are
+        verified.
+        """
+        self.port = port
+        self._peers: Kept[tuple[int, tuple[str, ...]], Peer] = Kept(most_kept)
+        self._standings: Kept[tuple[int, _Holder | None, bytes], _Standing] = Kept(most_kept)
+        self._transactions: Kept[tuple[int, bytes], TransactionToken] = Kept(most_kept)
+
+    def judge(
+        self, snapshot: Snapshot, chain: tuple[str, ...], presented: Presented, now: float
+    ) -> Caller | Refusal:
+        """Who calls, or why the request is refused.
+
+        `chain` is what the client presented in TLS (PEM, leaf first), empty for none; `now` is in
+        seconds since the epoch.
+        """
+        trace = _trace(presented) if presented.parents else None
+        peer = None
+        try:
+            peer = self._peer(snapshot, chain, now)
+            holder = self._holder(snapshot, peer, presented)
+            standing = self._standing(snapshot, holder, presented, now)
+            gateways = snapshot.document.gateways.get(self.port)
+            if gateways is not None:
+                at_the_end = peer.spiffe_id if peer else None
+                delivery = delivered(gateways, at_the_end, presented, snapshot.spiffe_id, now)
+                return Caller(standing.workload, standing.scopes, trace=trace, delivery=delivery)
+            transaction = self._transaction(snapshot, presented, now)
+        except RefusedError as error:
+            return refusal(error, peer.spiffe_id if peer else None, _trace_id(trace))
+        gateway = holder.gateway if holder else None
+        return Caller(standing.workload, standing.scopes, transaction, gateway, trace)
+
+    def _peer(self, snapshot: Snapshot, chain: tuple[str, ...], now: float) -> Peer | None:
+        if not chain:
+            return None
+        key = (snapshot.generation, chain)
+        peer = self._peers.get(key)
+        if peer is None:
+            peer = read_peer(chain, snapshot)
+            self._peers.put(key, peer)
+        # TLS asked when the connection began, which may be long ago.
+        if not peer.not_before - _LEEWAY <= now < peer.not_after:
+            raise RefusedError("caller-unknown")
+        return peer
+
+    def _holder(
+        self, snapshot: Snapshot, peer: Peer | None, presented: Presented
+    ) -> _Holder | None:
+        if peer is None:
+            required = snapshot.document.requires.token
+            if required is None or required.proof_of_possession != _OPTIONAL:
+                raise RefusedError("certificate-missing")
+            return None
+        if presented.forwarded and self.port not in snapshot.document.gateways:
+            accepted = snapshot.document.callers.get(peer.spiffe_id)
+            if accepted is not None and accepted.forwarded.get(self.port):
+                return _client(peer, presented)
+        return _Holder(peer.spiffe_id, peer.thumbprint, None)
+
+    # The two tokens are kept apart: one is good for minutes, the other for one user's request.
+
+    def _standing(
+        self, snapshot: Snapshot, holder: _Holder | None, presented: Presented, now: float
+    ) -> _Standing:
+        key = (snapshot.generation, holder, _digest(presented.authorization))
+        standing = self._standings.get(key)
+        if standing is None or not _holds(standing.begins, standing.ends, now):
+            standing = self._found(snapshot, holder, presented, now)
+            self._standings.put(key, standing)
+        return standing
+
+    def _found(
+        self, snapshot: Snapshot, holder: _Holder | None, presented: Presented, now: float
+    ) -> _Standing:
+        required = snapshot.document.requires.token
+        if required is None:
+            assert holder is not None
+            return _Standing(
+                holder.spiffe_id, self._granted(snapshot, holder.spiffe_id), -_EVER, _EVER
+            )
+        if holder is not None:
+            # Who is not accepted is told so, whatever its token says.
+            self._granted(snapshot, holder.spiffe_id)
+        token = _access_token(snapshot, required, holder, presented, now)
+        scopes = self._granted(snapshot, token.subject) & token.scopes
+        return _Standing(token.subject, scopes, token.issued, token.expires)
+
+    def _transaction(
+        self, snapshot: Snapshot, presented: Presented, now: float
+    ) -> TransactionToken | None:
+        if not presented.transaction:
+            if snapshot.document.requires.context:
+                raise RefusedError("transaction-missing")
+            return None
+        key = (snapshot.generation, _digest(presented.transaction))
+        transaction = self._transactions.get(key)
+        if transaction is None or not _holds(transaction.issued, transaction.expires, now):
+            transaction = _transaction(snapshot, presented, now)
+            self._transactions.put(key, transaction)
+        return transaction
+
+    def _granted(self, snapshot: Snapshot, workload: str) -> frozenset[str]:
+        accepted = snapshot.document.callers.get(workload)
+        if accepted is None or self.port not in accepted.granted:
+            raise RefusedError("caller-not-accepted")
+        return accepted.granted[self.port]
+
+
+def _client(gateway: Peer, presented: Presented) -> _Holder:
+    """The client that a gateway speaks for. Raises `RefusedError` unless it clearly does."""
+    if len(presented.forwarded) != 1 or not presented.distinct:
+        raise RefusedError("gateway-not-accepted")
+    try:
+        client = parse_forwarded(presented.forwarded[0])
+    except ValueError:
+        raise RefusedError("gateway-not-accepted") from None
+    # Another proxy's word, passed on: this gateway has not looked at the certificate itself.
+    if any(by.startswith(_SPIFFE) and by != gateway.spiffe_id for by in client.by):
+        raise RefusedError("gateway-not-accepted")
+    return _Holder(client.spiffe_id, client.thumbprint, gateway.spiffe_id)
+
+
+def _access_token(
+    snapshot: Snapshot,
+    required: RequiredToken,
+    holder: _Holder | None,
+    presented: Presented,
+    now: float,
+) -> AccessToken:
+    try:
+        token = verify_access_token(
+            _bearer(presented.authorization),
+            bundles=snapshot.bundles,
+            issuers=snapshot.issuers,
+            audience=required.audience,
+            now=now,
+        )
+    except TokenError as error:
+        raise RefusedError(error.reason, str(error)) from None
+    if holder is not None and token.subject != holder.spiffe_id:
+        raise RefusedError("token-holder")
+    if token.thumbprint is None:
+        if required.proof_of_possession != _OPTIONAL:
+            raise RefusedError("token-unbound")
+    elif holder is None or token.thumbprint != holder.thumbprint:
+        raise RefusedError("token-holder")
+    return token
+
+
+def _bearer(values: Sequence[bytes]) -> str:
+    if not values:
+        raise RefusedError("token-missing")
+    if len(values) > 1:
+        raise RefusedError("token-malformed", "The request has more than one Authorization header.")
+    scheme, _, token = values[0].partition(b" ")
+    if scheme.lower() != _BEARER:
+        raise RefusedError("token-missing")
+    return token.decode("latin-1")
+
+
+def _transaction(snapshot: Snapshot, presented: Presented, now: float) -> TransactionToken:
+    if len(presented.transaction) > 1:
+        raise RefusedError(
+            "transaction-malformed", "The request has more than one Txn-Token header."
+        )
+    issuer = snapshot.issuers.get(snapshot.trust_domain)
+    if issuer is None:
+        raise RefusedError("transaction-issuer", "No transaction tokens are issued here.")
+    try:
+        transaction = verify_transaction_token(
+            presented.transaction[0].decode("latin-1"),
+            bundle=snapshot.bundles[snapshot.trust_domain],
+            issuer=issuer,
+            now=now,
+        )
+    except TokenError as error:
+        raise RefusedError(error.reason, str(error)) from None
+    # The subject and the request ID are in every transaction token; the tenant may not be.
+    if "Tenant" in snapshot.document.requires.context and _TENANT not in transaction.context:
+        raise RefusedError("context-missing")
+    return transaction
+
+
+def _holds(begins: float, ends: float, now: float) -> bool:
+    return begins - _LEEWAY <= now < ends + _LEEWAY
+
+
+def _digest(values: Sequence[bytes]) -> bytes:
+    return sha256(b"\n".join(values)).digest() if values else b""
+
+
+def _trace(presented: Presented) -> TraceContext | None:
+    return read_trace(
+        (value.decode("latin-1") for value in presented.parents),
+        (value.decode("latin-1") for value in presented.states),
+    )
+
+
+def _trace_id(trace: TraceContext | None) -> str | None:
+    return trace.traceparent.split("-")[1] if trace else None

@@ -1,0 +1,51 @@
+"""Whether a caller has the scopes that a handler needs; the rest is each framework's way to ask.
+
+Each framework's module in `troth.edge.frameworks` has `require_scopes(...)`.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar, cast
+
+from troth.edge.inbound.caller import Caller
+from troth.edge.inbound.refusal import Refusal, RefusedError, refusal
+
+View = TypeVar("View", bound=Callable[..., Any])
+"""What a framework calls to answer a request, synchronous or not."""
+
+_LOG = logging.getLogger("troth.edge")
+
+
+def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | None:
+    """The refusal of a caller that lacks one of the scopes, None for one that has them all.
+
+    Nobody, as on an exempt path, has none. Says in the log who was refused.
+    """
+    if caller is not None and caller.scopes.issuperset(needed):
+        return None
+    workload = caller.workload if caller else None
+    request = caller.request_id if caller else None
+    refused = refusal(RefusedError("scope-missing"), workload, request, tuple(sorted(needed)))
+    _LOG.warning("refused scope-missing: peer %s, request %s", workload or "-", request or "-")
+    return refused
+
+
+def behind(view: View, refused: Callable[..., object | None]) -> View:
+    """The view, asked only where `refused`, given the same arguments, has no answer of its own."""
+    if iscoroutinefunction(view):
+
+        @wraps(view)
+        async def awaited(*args: object, **kwargs: object) -> object:
+            answer = refused(*args, **kwargs)
+            return await view(*args, **kwargs) if answer is None else answer
+
+        return cast("View", awaited)
+
+    @wraps(view)
+    def called(*args: object, **kwargs: object) -> object:
+        answer = refused(*args, **kwargs)
+        return view(*args, **kwargs) if answer is None else answer
+
+    return cast("View", called)

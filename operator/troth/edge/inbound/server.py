@@ -1,0 +1,72 @@
+"""What the middleware of both kinds does with a request, whatever the server says it in."""
+
+import logging
+from collections.abc import Callable, Iterable
+from time import time
+from typing import NamedTuple
+
+from troth.edge.identity.files import Identity
+from troth.edge.inbound.caller import Caller
+from troth.edge.inbound.guard import Guard
+from troth.edge.inbound.presented import Headers, Stripping
+from troth.edge.inbound.refusal import Refusal
+
+_LOG = logging.getLogger("troth.edge")
+
+
+class Judged(NamedTuple):
+    """A request that was judged: who calls, None for an exempt path, and what is left of it."""
+
+    caller: Caller | Refusal | None
+    headers: Headers
+    bearer: bool
+
+
+class Doorkeeper:
+    """Judges requests, says in the log who was refused, and takes identity headers away."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        port: str,
+        *,
+        exempt: Iterable[str] = (),
+        strip: Iterable[str] = (),
+        clock: Callable[[], float] = time,
+    ) -> None:
+        """`port` is the port's name in the ServiceIdentity. `exempt` are paths, whole, that anybody
+        may call without being known, such as a probe's; `strip` more headers to take away.
+        """
+        self._identity = identity
+        self._guard = Guard(port)
+        self._exempt = frozenset(exempt)
+        self.stripping = Stripping(strip)
+        self._clock = clock
+
+    def judge(
+        self,
+        path: str,
+        chain: tuple[str, ...],
+        headers: Iterable[tuple[bytes, bytes]],
+        *,
+        distinct: bool = True,
+    ) -> Judged:
+        """Judge one request; raises `IdentityError` where there never was an identity."""
+        snapshot = self._identity.current
+        bearer = snapshot.document.requires.token is not None
+        presented = self.stripping.read(headers, bearer=bearer, distinct=distinct)
+        if path in self._exempt:
+            return Judged(None, presented.headers, bearer)
+        caller = self._guard.judge(snapshot, chain, presented, self._clock())
+        if isinstance(caller, Refusal):
+            self._tell(caller)
+        return Judged(caller, presented.headers, bearer)
+
+    def _tell(self, refusal: Refusal) -> None:
+        _LOG.warning(
+            "refused %s on port %s: peer %s, request %s",
+            refusal.code,
+            self._guard.port,
+            refusal.peer or "-",
+            refusal.request or "-",
+        )

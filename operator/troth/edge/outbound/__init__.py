@@ -1,0 +1,1 @@
+"""Requests to other services: whom they must reach, and the tokens they carry."""

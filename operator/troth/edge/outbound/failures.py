@@ -1,0 +1,64 @@
+"""Why a request was not sent, or not followed; beside the errors of the library that sends it.
+
+None of them holds a token, and any may be shown and logged.
+"""
+
+from datetime import datetime
+
+from troth.edge.outbound.exchange import ExchangeFailedError
+
+
+class TokenUnavailableError(Exception):
+    """There is no token, so the request was not sent.
+
+    `issuer` is its URL, `audience` what the token would have been for, `since` from when on the
+    issuer has not given one (aware UTC), `code` why (`exchange.ExchangeFailedError.code`), and
+    `retry_after` in how many seconds it will be asked again.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        since: datetime,
+        failure: ExchangeFailedError,
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(
+            f"No token for {audience} from the issuer {issuer} since "
+            f"{since.isoformat(timespec='seconds')}: {failure}"
+        )
+        self.issuer = issuer
+        self.audience = audience
+        self.since = since
+        self.code = failure.code
+        self.retry_after = retry_after
+
+
+class TokenRefusedError(TokenUnavailableError):
+    """There is no token because the issuer refuses it: an edge that is not live, for instance."""
+
+
+class UnknownCalleeError(LookupError):
+    """`identity.json` lists no call of this callee: the edge is not declared, or not live."""
+
+    def __init__(self, callee: str) -> None:
+        super().__init__(f"identity.json lists no call of {callee}; declare it on both sides")
+        self.callee = callee
+
+
+class RedirectRefusedError(Exception):
+    """A callee answered with a redirect to another callee.
+
+    To follow it would be to do there, with this workload's rights, what the first one wants.
+    """
+
+    def __init__(self, callee: str, target: str) -> None:
+        super().__init__(f"{callee} redirects to {target}; call that one by its own address")
+
+
+class NoIssuerError(LookupError):
+    """`identity.json` names no issuer of this workload's trust domain: it issues no tokens."""
+
+    def __init__(self, trust_domain: str) -> None:
+        super().__init__(f"identity.json names no issuer of tokens for {trust_domain}")

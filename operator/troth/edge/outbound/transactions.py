@@ -1,0 +1,100 @@
+"""On whose behalf a request is made, sent on with the requests that follow from it.
+
+A transaction token (draft-ietf-oauth-transaction-tokens) goes on as it came: from the request that
+is being served, which the middleware has verified, or from where a program says so by `using`. It
+never leaves its trust domain, and it proves nothing about who sends it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from troth.edge.inbound.caller import CALLER
+from troth.edge.outbound.exchange import (
+    Ask,
+    Issued,
+    is_token,
+    transaction_narrowing,
+    transaction_start,
+)
+
+TXN_TOKEN = "Txn-Token"  # noqa: S105 - a header's name
+
+_TENANT = "tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A transaction's token as the issuer gave it, and what it allows."""
+
+    token: str = field(repr=False)
+    scopes: frozenset[str] = frozenset()
+
+
+_USED: ContextVar[Transaction | None] = ContextVar("troth_transaction", default=None)
+
+
+@contextmanager
+def using(transaction: Transaction | str) -> Iterator[None]:
+    """Send this transaction with every call within, instead of that of the request being served."""
+    given = transaction if isinstance(transaction, Transaction) else Transaction(transaction)
+    reset = _USED.set(Transaction(checked(given.token), given.scopes))
+    try:
+        yield
+    finally:
+        _USED.reset(reset)
+
+
+def current_token() -> str | None:
+    """Return the token of the transaction that is under way, if one is."""
+    used = _USED.get()
+    if used is not None:
+        return used.token
+    caller = CALLER.get()
+    return caller.transaction.token if caller is not None and caller.transaction else None
+
+
+def checked(token: str) -> str:
+    """Return a token that has the form of one; raises `ValueError`, which does not quote it."""
+    if not is_token(token):
+        raise ValueError("a transaction token is a signed token in compact form")
+    return token
+
+
+def start(
+    issuer: str,
+    trust_domain: str,
+    *,
+    subject: str,
+    scopes: Iterable[str],
+    tenant: str | None,
+    context: Mapping[str, str] | None,
+    request: Mapping[str, str] | None,
+) -> Ask:
+    """Ask for a new transaction; what is `None` is left out."""
+    named = {_TENANT: tenant} if tenant is not None else {}
+    return transaction_start(
+        issuer,
+        trust_domain,
+        subject=subject,
+        scopes=scopes,
+        context={**(context or {}), **named},
+        request=request or {},
+    )
+
+
+def narrow(
+    issuer: str, trust_domain: str, scopes: Iterable[str], transaction: Transaction | str | None
+) -> Ask:
+    """Ask for the transaction given, or the one under way, with fewer scopes."""
+    token = transaction.token if isinstance(transaction, Transaction) else transaction
+    token = token if token is not None else current_token()
+    if token is None:
+        raise LookupError("no transaction is under way, and none was given")
+    return transaction_narrowing(issuer, trust_domain, checked(token), scopes)
+
+
+def begun(issued: Issued) -> Transaction:
+    """Return what an answer of the issuer begins."""
+    return Transaction(issued.token, issued.scopes)

@@ -1,0 +1,193 @@
+"""The replacement of the credential with which Troth administers a broker.
+
+The admin Secret is a person's own. Troth writes it only where a `CredentialRotation` names the
+broker. Where a replacement stands is what the Secret was seen to hold, and what the ledger says of
+the last one that Troth made:
+
+- the Secret has that one: it is in use, and the one before is revoked when the overlap is over;
+- the Secret has another: it came from somebody else, or Troth ended before it wrote the Secret. So
+  the one that Troth made is revoked, and what is still due begins anew.
+
+Nothing is revoked but with the credential that is in the Secret, after it was seen to administer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from troth.planning.plan import AdminTurn, TurnAdmin
+from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
+from troth.world.facts.broker import AdminMade, AdminShown, Look
+from troth.world.facts.objects import Fault
+from troth.world.keys import broker_key
+from troth.world.world import World
+
+RETRY = 60.0
+"""Seconds until a turn that failed is tried again."""
+NOTHING = "NothingToRotate"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminStanding:
+    """Where the replacement stands, and the step to take.
+
+    `fault` is why there is no going on; `wait` is how long until the next turn.
+    """
+
+    phase: CredentialPhase = CredentialPhase.IDLE
+    made_at: datetime | None = None
+    due: datetime | None = None
+    step: TurnAdmin | None = None
+    wait: timedelta | None = None
+    fault: Fault | None = None
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a replacement that is due or under way cannot go on."""
+        return self.fault is not None and self.phase is not CredentialPhase.IDLE
+
+    def dues(self, now: datetime) -> Iterator[datetime]:
+        """Yield when to look again."""
+        if self.due is not None:
+            yield self.due
+        if self.wait is not None:
+            # past the moment, since a due moment is rounded to what a clock can show
+            yield now + self.wait + timedelta(milliseconds=1)
+
+
+def plan_admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding:
+    """Return where the replacement of a broker's admin credential stands."""
+    look, kept = world.brokers.look(broker.ref), world.brokers.ledgers.get(broker.ref)
+    if broker.spec.kafka is None:
+        return AdminStanding(fault=Fault(NOTHING, _others(broker)))
+    if look.admin is None or look.observed is None:
+        return AdminStanding(fault=_awaiting(broker, look))
+    shown, made = look.admin, kept.ledger.admin if kept is not None else None
+    rotations = world.rotations.of(broker_key(broker.ref))
+    if made is not None and shown.is_made(made):
+        standing = _in_use(broker, shown, made, overlap_of(rotations), world.uptime)
+    elif made is not None:
+        standing = _withdrawn(broker, shown, made)
+    else:
+        standing = AdminStanding(made_at=shown.written_at)
+    if standing.step is None and standing.wait is None:
+        standing = _scheduled(standing, broker, shown, rotations=rotations, world=world, now=now)
+    fault = _obstacle(broker, look, world) or standing.fault
+    if fault is not None:
+        return replace(standing, step=None, fault=fault)
+    return _retried(standing, look, world.uptime)
+
+
+def _in_use(
+    broker: MessageBroker, shown: AdminShown, made: AdminMade, overlap: timedelta, uptime: float
+) -> AdminStanding:
+    """Return where it stands with the one that Troth made: beside the one before, or alone."""
+    if not made.replaces:
+        return AdminStanding(made_at=made.made_at)
+    left = overlap - timedelta(seconds=uptime - shown.since)
+    if left > timedelta(0):
+        return AdminStanding(CredentialPhase.OVERLAPPING, made.made_at, wait=left)
+    step = TurnAdmin(broker.ref, AdminTurn.RETIRE, shown)
+    return AdminStanding(CredentialPhase.RETIRING, made.made_at, step=step)
+
+
+def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> AdminStanding:
+    """Return where it stands with another one than Troth made."""
+    begun = made.replaces and shown.place == made.before
+    phase = CredentialPhase.PREPARED if begun else CredentialPhase.IDLE
+    step = TurnAdmin(broker.ref, AdminTurn.WITHDRAW, shown)
+    return AdminStanding(phase, shown.written_at, step=step)
+
+
+def _scheduled(
+    standing: AdminStanding,
+    broker: MessageBroker,
+    shown: AdminShown,
+    *,
+    rotations: tuple[CredentialRotation, ...],
+    world: World,
+    now: datetime,
+) -> AdminStanding:
+    """Return when the one in use is to be replaced, and the step if that is now."""
+    if shown.place is None:
+        message = (
+            f"Troth administers {broker.ref} by a certificate; who issues it replaces it, in the "
+            "admin Secret"
+        )
+        return replace(standing, fault=Fault(NOTHING, message))
+    assert standing.made_at is not None
+    due = due_at(rotations, standing.made_at, now)
+    if due is None or due > now:
+        return replace(standing, due=due)
+    fault = _taken(shown, world.brokers.look(broker.ref)) or _shared(broker, world)
+    step = TurnAdmin(broker.ref, AdminTurn.REPLACE, shown)
+    return replace(standing, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
+
+
+def _obstacle(broker: MessageBroker, look: Look, world: World) -> Fault | None:
+    """Return why nothing can be done at the broker."""
+    if look.fault is not None:
+        return _awaiting(broker, look)
+    kept = world.brokers.ledgers.get(broker.ref)
+    if kept is not None and kept.fault is not None:
+        return kept.fault
+    if broker.spec.mode is not BrokerMode.ENFORCE:
+        message = f"mode of {broker.ref} is {broker.spec.mode}: nothing is changed there"
+        return Fault("NotEnforced", message)
+    return None
+
+
+def _awaiting(broker: MessageBroker, look: Look) -> Fault:
+    message = f"MessageBroker {broker.ref} has not been reached yet"
+    if look.fault is not None:
+        message = f"MessageBroker {broker.ref} cannot be worked with: {look.fault.message}"
+    return Fault("AwaitingCredential", message)
+
+
+def _taken(shown: AdminShown, look: Look) -> Fault | None:
+    """Return that the other slot has a credential that is somebody's."""
+    assert shown.place is not None
+    user, slot = shown.place
+    if look.observed is None or (user, slot.other) not in look.observed.credentials:
+        return None
+    message = (
+        f"Kafka knows another password of {user}, by the other SCRAM mechanism, and not from "
+        "Troth; have Troth administer by a user that nobody else is"
+    )
+    return Fault("MechanismTaken", message)
+
+
+def _shared(broker: MessageBroker, world: World) -> Fault | None:
+    """Return that the admin Secret is another broker's as well, which would not be waited for."""
+    name = broker.spec.described.admin_secret_ref.name
+    for ref, other in sorted(world.brokers.messaging.brokers.items()):
+        here = ref.namespace == broker.ref.namespace and ref != broker.ref
+        if here and other.spec.described.admin_secret_ref.name == name:
+            message = (
+                f"the admin Secret {name} is of MessageBroker {ref} as well; give each one of its "
+                "own, with a user of its own"
+            )
+            return Fault("AdminSecretShared", message)
+    return None
+
+
+def _others(broker: MessageBroker) -> str:
+    """Return whose the admin credential of another type of broker is."""
+    if broker.spec.nats is None:
+        return f"Troth cannot administer {broker.spec.type} yet; delete this"
+    return (
+        f"the admin credential of {broker.ref} is of NATS's system account, which the operator's "
+        "keeper issues: put new system.creds into the admin Secret, and delete this"
+    )
+
+
+def _retried(standing: AdminStanding, look: Look, uptime: float) -> AdminStanding:
+    """Return the same, but for a step that failed lately: it waits, and why is told."""
+    left = look.admin_tried_at + RETRY - uptime
+    if standing.step is None or look.admin_fault is None:
+        return standing
+    step = standing.step if left <= 0 else None
+    wait = timedelta(seconds=max(left, 0.0)) or None
+    return replace(standing, step=step, wait=wait, fault=look.admin_fault)

@@ -1,0 +1,289 @@
+"""The broker layer of an identity's plan: the Secret with its credential at each broker.
+
+A credential is due where the identity has a live grant, and stays where it cannot be told whether
+it has one. It is made before the broker is told of it, once; after that clients see none that the
+broker does not have already.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from troth.planning import status as verdicts
+from troth.planning.brokers.credential_handover import BrokerCredential, phase_of, plan_turn
+from troth.planning.brokers.credential_public import public_data
+from troth.planning.brokers.leftovers import leftovers
+from troth.planning.grants.topic_uses import TopicUses, topic_uses
+from troth.planning.identity.view import View, refused
+from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
+from troth.planning.plan import CredentialRequest, Remove, Step, Turn, TurnCredential
+from troth.planning.rotation.handover import Handover
+from troth.planning.rotation.schedule import due_at
+from troth.resources.conditions import Truth, Verdict
+from troth.resources.identity.status import MOST_BROKERS, BrokerCredentialStatus
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialPhase
+from troth.trust.topic_question import principal_of
+from troth.world.facts.broker import CredentialSecret, Held, Look
+from troth.world.facts.objects import Fault
+from troth.world.index.brokers import credential_ref
+from troth.world.observation.broker_secrets import ACCOUNT, TYPE
+from troth.world.world import World
+
+CREDENTIALS_ISSUED = "CredentialsIssued"
+ISSUED = verdicts.true(CREDENTIALS_ISSUED, "Issued", "the credential at every broker is in place")
+ISSUING = verdicts.false(CREDENTIALS_ISSUED, "Issuing", "a credential is being issued")
+ON_ITS_WAY = frozenset({"AwaitingBroker", "Issuing", "WriteRefused"})
+"""Reasons that pass without a person doing anything at the identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an identity's credential at one broker stands, and the step to take.
+
+    `current` is None while there is none that can be used. `due` is when it is to be replaced,
+    `retry` when to look again whether its place is free, `wait` how long until the next turn.
+    """
+
+    broker: Ref
+    principal: str
+    secret: Ref
+    verdict: Verdict = ISSUED
+    step: Step | None = None
+    current: Held | None = None
+    phase: CredentialPhase = CredentialPhase.IDLE
+    due: datetime | None = None
+    retry: datetime | None = None
+    wait: timedelta | None = None
+    blockers: tuple[str, ...] = ()
+
+    @property
+    def made_at(self) -> datetime | None:
+        """When the credential in use was made."""
+        return self.current.made_at if self.current is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLayer:
+    """The broker layer of an identity's plan."""
+
+    standings: tuple[Standing, ...]
+    removals: tuple[Remove, ...]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """How the credentials stand together: the first that needs a person, or is on its way;
+        none where no broker is used.
+        """
+        judged = sorted((each.verdict for each in self.standings), key=_urgency)
+        return tuple(judged[:1])
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What is to be written and removed."""
+        turns = (each.step for each in self.standings if each.step is not None)
+        return (*turns, *self.removals)
+
+    @property
+    def statuses(self) -> tuple[BrokerCredentialStatus, ...]:
+        """What the identity's status tells of them."""
+        return tuple(
+            BrokerCredentialStatus(
+                broker=str(each.broker),
+                principal=each.principal,
+                secret=each.secret.name,
+                made_at=each.made_at,
+                phase=each.phase,
+            )
+            for each in self.standings[:MOST_BROKERS]
+        )
+
+    def dues(self, now: datetime) -> Iterator[datetime]:
+        """Yield when to look again."""
+        for each in self.standings:
+            yield from (moment for moment in (each.due, each.retry) if moment is not None)
+            if each.wait is not None:
+                yield now + each.wait
+
+
+def plan_broker_credentials(view: View, world: World) -> BrokerLayer:
+    """Return how an identity's credentials at brokers stand, and what must be written for it.
+
+    None is made where clients prove themselves by certificate, nor at a broker that is only looked
+    at. A Secret is removed when nothing is granted any more and nothing outlives its policy.
+    """
+    uses = [each for each in topic_uses(view.identity.ref, world) if not _by_certificate(each)]
+    holders = _holders(view.identity.ref, uses, world)
+    found = (_standing(each, holders, view, world) for each in uses)
+    return BrokerLayer(
+        tuple(standing for standing in found if standing is not None),
+        tuple(leftovers(holders.keys(), view.identity, world)),
+    )
+
+
+def _urgency(verdict: Verdict) -> int:
+    if verdict.status is Truth.TRUE:
+        return 2
+    return 1 if verdict.reason in ON_ITS_WAY else 0
+
+
+def _by_certificate(uses: TopicUses) -> bool:
+    return uses.fault is None and uses.broker.spec.by_certificate
+
+
+def _is_due(uses: TopicUses) -> bool:
+    return bool(uses.live) and uses.broker.spec.mode is BrokerMode.ENFORCE
+
+
+def _holders(identity: Ref, uses: Iterable[TopicUses], world: World) -> Mapping[Ref, Ref]:
+    """Return for which broker each Secret is: two of the same name would share one, and it stays
+    with whichever it is for.
+    """
+    holders: dict[Ref, Ref] = {}
+    for each in sorted(uses, key=lambda each: not _is_due(each)):
+        broker = each.broker.ref
+        ref = credential_ref(identity, broker)
+        standing = world.brokers.secrets.get(ref)
+        if ref not in holders or (standing is not None and standing.broker == broker):
+            holders[ref] = broker
+    return holders
+
+
+def _standing(
+    uses: TopicUses, holders: Mapping[Ref, Ref], view: View, world: World
+) -> Standing | None:
+    """Return how the credential at one broker stands, None where there is and should be none."""
+    broker, ref = uses.broker, credential_ref(view.identity.ref, uses.broker.ref)
+    principal = principal_of(broker, view.identity.ref)
+    standing = Standing(broker.ref, principal, ref)
+    secret = world.brokers.secrets.get(ref)
+    if secret is not None and _is_good(secret, broker.ref, principal, view):
+        phase = phase_of(secret, principal, world.brokers.ledger(broker.ref))
+        standing = replace(standing, current=secret.current, phase=phase)
+    if not _is_due(uses):
+        return standing if standing.current else None
+    obstacle = uses.fault or _occupied(ref, broker.ref, holders[ref], view, world)
+    if obstacle is not None:
+        verdict = verdicts.false(CREDENTIALS_ISSUED, obstacle.reason, obstacle.message)
+        seen = world.foreign.get(("Secret", ref))
+        return replace(standing, verdict=verdict, retry=seen and seen + FOREIGN_RETRY)
+    return _kept(standing, broker, view, world)
+
+
+def _is_good(secret: CredentialSecret, broker: Ref, principal: str, view: View) -> bool:
+    """Say whether a Secret is the identity's, as Troth left it, and for this broker."""
+    return (
+        secret.intact
+        and is_child(secret, view.identity)
+        and (secret.broker, secret.principal) == (broker, principal)
+    )
+
+
+def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> Fault | None:
+    """Return why a credential cannot be kept where it belongs."""
+    if ref in world.secrets:
+        message = (
+            f"Secret {ref} is there and is no credential of a broker; it is left alone until it is "
+            "gone"
+        )
+        return Fault("Conflict", message)
+    if holder != broker:
+        message = (
+            f"Secret {ref} is for MessageBroker {holder}, which is of the same name as {broker}; "
+            "rename one of them"
+        )
+        return Fault("Conflict", message)
+    seen = world.foreign.get(("Secret", ref))
+    secret = world.brokers.secrets.get(ref)
+    return taken("Secret", ref, secret, view.identity, seen=seen, now=view.now)
+
+
+def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -> Standing:
+    """Return how a credential stands that is due, with the step that makes or turns it."""
+    look, secret = world.brokers.look(broker.ref), world.brokers.secrets.get(standing.secret)
+    if look.observed is None:  # then it is not known either which roots its clients must trust
+        return standing if standing.current else replace(standing, verdict=_awaiting(broker, look))
+    request = CredentialRequest(
+        broker=broker.ref,
+        type=broker.spec.type,
+        principal=standing.principal,
+        servers=broker.spec.servers,
+        authorities=look.authorities,
+        account=broker.spec.nats.account if broker.spec.nats else "",
+    )
+    step = partial(_step, secret, request, view)
+    refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", standing.secret), ""))
+    if secret is None or standing.current is None or _of_another_account(secret, request):
+        return replace(standing, step=step(Turn.ISSUE), verdict=refusal or ISSUING)
+    due = due_at(view.rotations, standing.current.made_at, view.now)
+    if _stale(secret, request, view):
+        verdict = refusal or ISSUED
+        return replace(standing, step=step(Turn.REFRESH), verdict=verdict, due=due)
+    assert view.domain is not None  # else no grant would be live
+    credential = BrokerCredential(
+        broker=broker.ref,
+        principal=standing.principal,
+        secret=secret,
+        current=standing.current,
+        ledger=world.brokers.ledger(broker.ref),
+        rotations=view.rotations,
+        propagation=view.domain.spec.bundle.propagation,
+        uptime=world.uptime,
+        step=step,
+    )
+    handover = plan_turn(credential, view.now)
+    return replace(
+        standing,
+        verdict=refusal if refusal and handover.step else ISSUED,
+        step=handover.step,
+        due=due,
+        wait=handover.wait,
+        blockers=_blockers(handover, look),
+    )
+
+
+def _awaiting(broker: MessageBroker, look: Look) -> Verdict:
+    message = f"MessageBroker {broker.ref} has not been reached yet"
+    if look.fault is not None:
+        message += f": {look.fault.message}"
+    return verdicts.false(CREDENTIALS_ISSUED, "AwaitingBroker", message)
+
+
+def _blockers(handover: Handover, look: Look) -> tuple[str, ...]:
+    """Return what holds a handover up: the broker, while it does not answer as it should."""
+    if look.fault is None:
+        return ()
+    return tuple(f"{each}: {look.fault.message}" for each in handover.blockers)
+
+
+def _of_another_account(secret: CredentialSecret, request: CredentialRequest) -> bool:
+    """Say whether a credential is good in an account of NATS that is not the broker's any more."""
+    return secret.public.get(ACCOUNT, "") != request.account
+
+
+def _stale(secret: CredentialSecret, request: CredentialRequest, view: View) -> bool:
+    """Say whether what is said beside a credential is not so any more."""
+    labels = metadata_of(secret.ref, view.identity)["labels"]
+    return secret.public != public_data(request) or any(
+        secret.labels.get(key) != value for key, value in labels.items()
+    )
+
+
+def _step(
+    secret: CredentialSecret | None, request: CredentialRequest, view: View, turn: Turn
+) -> TurnCredential:
+    ref = credential_ref(view.identity.ref, request.broker)
+    return TurnCredential(
+        manifest={
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": TYPE,
+            "metadata": metadata_of(ref, view.identity),
+        },
+        uid=secret.uid if secret else "",
+        resource_version=secret.resource_version if secret else "",
+        turn=turn,
+        request=request,
+    )

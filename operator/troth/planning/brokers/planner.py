@@ -1,0 +1,134 @@
+"""The plan of a `MessageBroker`: when to look at it, what to change there, its status."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from troth.planning import status as verdicts
+from troth.planning.brokers.finalizer import is_held, let_go, patience_ends, take_hold
+from troth.planning.brokers.status import ON_ITS_WAY, broker_status, judged, refused_change
+from troth.planning.brokers.view import BrokerView, gather
+from troth.planning.grants.dialects import unsupported
+from troth.planning.plan import ChangeBroker, LookAt, Plan, Remove, Step
+from troth.world.facts.broker import Look
+from troth.world.facts.objects import Fault
+from troth.world.keys import Key
+from troth.world.world import World
+
+PASSING = frozenset({"Changing", "AwaitingCredentials"})
+"""Reasons that pass in a moment where all goes well."""
+
+
+def plan_message_broker(key: Key, world: World, now: datetime) -> Plan:
+    """Return what a broker asks of the world."""
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    broker = world.brokers.declared(key.ref)
+    if broker is None:
+        return Plan(key, "")
+    view = gather(broker, world, now)
+    verdict = judged(view)
+    summary = verdicts.summed_up(verdict.needed, ON_ITS_WAY)
+    status = broker_status(view)
+    status["conditions"] = verdicts.conditions(
+        broker, broker.status.conditions, (*summary, *verdict.needed, *verdict.beside), now
+    )
+    return Plan(
+        key,
+        broker.metadata.uid,
+        steps=tuple(_steps(view)),
+        status=status,
+        previous_status=broker.status.manifest(),
+        due=min((due for due in _dues(view) if due > now), default=None),
+        passing=verdicts.waits_for(summary, PASSING),
+    )
+
+
+def _steps(view: BrokerView) -> Iterator[Step]:
+    broker = view.broker
+    if view.leaving:
+        parting = tuple(_parting(view))
+        yield from parting
+        if parting or not broker.metadata.finalizers:
+            return
+    if view.network is not None:
+        yield from view.network.steps
+    if view.look.busy or unsupported(broker) is not None:
+        return
+    if view.leaving and not is_held(broker):
+        return  # nothing is left to be done at the broker, and another program holds it
+    if view.uptime >= view.next_look:
+        yield LookAt(broker.ref)
+    elif view.kept is not None and view.enforcing and not is_held(broker):
+        yield take_hold(broker)  # somebody took the finalizer off
+    elif view.change is not None and (not view.look.suspect or _has_news(view.change, view.look)):
+        yield view.change if view.leaving or is_held(broker) else take_hold(broker)
+    elif view.admin is not None and view.admin.step is not None and _is_in_sync(view):
+        yield view.admin.step if is_held(broker) else take_hold(broker)
+
+
+def _is_in_sync(view: BrokerView) -> bool:
+    """Say whether there is nothing to do at a broker that stays, as far as can be told."""
+    return view.work is not None and not view.leaving and not view.look.suspect
+
+
+def _has_news(change: ChangeBroker, look: Look) -> bool:
+    """Say whether a change has anything beside what the broker refused a moment ago: that is not
+    to wait with it.
+    """
+    told = ((each.principal, each.slot) for each in change.telling)
+    asked = {*told, *change.additions, *change.removals, *change.revocations}
+    return bool(look.failures) and not asked <= look.failures.keys()
+
+
+def _parting(view: BrokerView) -> Iterator[Step]:
+    """Yield what lets a broker go that is being deleted, once nothing is left to be done there."""
+    broker, kept = view.broker, view.kept
+    if not is_held(broker):
+        return
+    warning = ""
+    if kept is not None and view.enforcing:
+        ends = patience_ends(broker)
+        if view.work is not None and view.work.step is None:
+            pass
+        elif _why_not(view) is not None and ends is not None and ends <= view.now:
+            warning = _left_behind(view)
+        else:
+            return
+    elif kept is not None:
+        warning = _left_behind(view)
+    if kept is not None:
+        yield Remove("ConfigMap", kept.ref, kept.uid)
+    yield let_go(broker, warning)
+
+
+def _why_not(view: BrokerView) -> Fault | None:
+    """Return why nothing more can be taken back, if that is known."""
+    return view.fault or refused_change(view)
+
+
+def _left_behind(view: BrokerView) -> str:
+    """Return what a broker keeps that could not be asked, or was not to be changed."""
+    assert view.kept is not None
+    principals, fault = sorted(view.kept.ledger.principals), _why_not(view)
+    why = fault.message if fault is not None else f"mode is {view.broker.spec.mode}"
+    if view.kept.fault is not None:
+        prefix = view.broker.spec.owns.principal_prefix
+        return f"whatever principals {prefix}* have stays at the broker, for {why}"
+    return (
+        f"{len(view.kept.ledger.rules)} rules and the credentials of {len(principals)} principals "
+        f"stay at the broker, for {why}: {', '.join(principals)}"
+    )
+
+
+def _dues(view: BrokerView) -> Iterator[datetime]:
+    if unsupported(view.broker) is None and not view.look.busy:
+        # past the moment, since a due moment is rounded to what a clock can show
+        yield view.now + timedelta(seconds=max(view.next_look - view.uptime, 0.0) + 0.001)
+    ends = patience_ends(view.broker)
+    if ends is not None:
+        yield ends
+    if view.admin is not None:
+        yield from view.admin.dues(view.now)
+    if view.network is not None and view.network.due is not None:
+        yield view.network.due

@@ -1,0 +1,90 @@
+"""Everything the plan of one broker depends on, gathered once, and what its parts share."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.planning.brokers.admin_rotation import AdminStanding, plan_admin
+from troth.planning.brokers.work import Work, broker_work
+from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.rules import broker_grants, grants_that_outlive
+from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
+from troth.planning.plan import ChangeBroker
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.world.facts.broker import KeptLedger, Ledger, Look
+from troth.world.facts.objects import Fault
+from troth.world.keys import broker_key
+from troth.world.world import World
+
+FIRST_RETRY = 1.0
+"""Seconds until a try that failed is made again; then twice as many, up to the drift check's."""
+MOST_DOUBLINGS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerView:
+    """Everything that the plan of one broker depends on, gathered once.
+
+    `fault` is why nothing can be told of it or done there, `work` what there is to do, None while
+    that cannot be told. `network` is None while something is under way at the broker, when nothing
+    is planned at all, and for one that is being deleted. `admin` is where the replacement of the
+    credential stands that administers it, None where nobody asks for one and none is under way.
+    """
+
+    broker: MessageBroker
+    look: Look
+    kept: KeptLedger | None
+    fault: Fault | None
+    work: Work | None
+    network: BrokerNetwork | None
+    admin: AdminStanding | None
+    uptime: float
+    now: datetime
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the broker is being deleted."""
+        return self.broker.metadata.deletion_timestamp is not None
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether anything may be changed there."""
+        return self.broker.spec.mode is BrokerMode.ENFORCE
+
+    @property
+    def change(self) -> ChangeBroker | None:
+        """What is to be done there now."""
+        return self.work.step if self.work is not None and self.enforcing else None
+
+    @property
+    def next_look(self) -> float:
+        """When to look again, in seconds of this process's uptime."""
+        look, every = self.look, self.broker.spec.drift_check.total_seconds()
+        if look.suspect:
+            doubled = FIRST_RETRY * float(1 << min(max(look.attempts - 1, 0), MOST_DOUBLINGS))
+            return look.tried_at + min(doubled, every)
+        return look.at + every
+
+
+def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
+    """Read from the world all that the plan depends on."""
+    look = world.brokers.look(broker.ref)
+    kept = world.brokers.ledgers.get(broker.ref)
+    fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
+    admin = _admin(broker, world, now)
+    if look.busy:
+        return BrokerView(broker, look, kept, fault, None, None, admin, world.uptime, now)
+    ledger = world.brokers.ledger(broker.ref) or Ledger()
+    leaving = broker.metadata.deletion_timestamp is not None
+    grants = (grants_that_outlive if leaving else broker_grants)(broker, ledger, world)
+    seen = look.observed if fault is None else None
+    work = broker_work(broker, grants, seen, world) if seen is not None else None
+    closing = leaving and broker.ref.namespace in world.terminating
+    network = None if closing else plan_broker_network(broker, grants, world, now)
+    return BrokerView(broker, look, kept, fault, work, network, admin, world.uptime, now)
+
+
+def _admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding | None:
+    ledger = world.brokers.ledger(broker.ref)
+    under_way = ledger is not None and ledger.admin is not None
+    asked = under_way or world.rotations.of(broker_key(broker.ref))
+    return plan_admin(broker, world, now) if asked else None

@@ -1,0 +1,1 @@
+"""Which roots a workload trusts, and whether a leaf is valid and due for renewal."""

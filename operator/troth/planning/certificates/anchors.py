@@ -1,0 +1,69 @@
+"""Which roots a trust domain's workloads trust."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from troth.pki.authorities import Authority
+from troth.pki.bundles import bundle_pem, parse_bundle
+from troth.pki.errors import PKIError
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.index.authorities import is_confined
+from troth.world.world import World
+
+
+def trusted_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
+    """Return the domain's own anchors and those of the domains it federates with, as PEM.
+
+    Empty while the domain has no usable authority: a bundle without its own root would only
+    break. A federated root is trusted only if its own name constraints confine it to its trust
+    domain; any other could issue identities of this one.
+    """
+    known = world.authorities.of(domain)
+    if known is None or known.authority is None:
+        return ()
+    return (
+        *known.anchors,
+        *(anchor for other in federated(domain, world) for anchor in confined(other, world)),
+    )
+
+
+@lru_cache(maxsize=256)
+def bundle_text(anchors: tuple[bytes, ...]) -> str:
+    """Return anchors as the text of a bundle; every identity of a domain asks for the same one."""
+    return bundle_pem(anchors)
+
+
+@lru_cache(maxsize=256)
+def roots_in(bundle: str) -> frozenset[str]:
+    """Return the fingerprints of a bundle's roots, none where it cannot be read."""
+    try:
+        return frozenset(parse_bundle(bundle))
+    except PKIError:
+        return frozenset()
+
+
+def federated(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+    """Yield the trust domains that name this one and are named by it, and are not being deleted."""
+    for reference in domain.spec.federates_with:
+        other = world.registry.domains.get(reference.name)
+        if other is None or other.metadata.deletion_timestamp is not None:
+            continue
+        if any(back.name == domain.metadata.name for back in other.spec.federates_with):
+            yield other
+
+
+def confined(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
+    """Return a domain's anchors as others may trust them: only those that are confined to it."""
+    known = world.authorities.of(domain)
+    if known is None or known.authority is None:
+        return ()
+    return tuple(
+        anchor for slot in known.slots if is_confined(slot, domain) for anchor in slot.anchors
+    )
+
+
+def trusting(root: Authority, domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+    """Yield the trust domains whose workloads verify leaves of a domain's root, once it signs."""
+    yield domain
+    if is_confined(root, domain):
+        yield from federated(domain, world)

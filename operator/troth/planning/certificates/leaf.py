@@ -1,0 +1,172 @@
+"""Is the leaf good? Small checks over one frozen input; the first that fails is the reason."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from troth.pki.authorities import Authority
+from troth.pki.certificates import Leaf, renewal_due, spread_of
+from troth.pki.issuing import LeafProfile
+from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.rotation.spec import CredentialRotation
+from troth.world.facts.objects import Fault, IdentitySecret
+from troth.world.observation.objects import ROOTS
+
+LEAST_OVERLAP = timedelta(seconds=100)
+"""How long before its end a leaf is renewed at least: a third of the shortest lifetime there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeafQuestion:
+    """Everything that decides whether a new leaf is needed.
+
+    `roots` is the bundle that a truststore must hold; `uid` is the identity's, and spreads the
+    renewals of a fleet. `retiring` is the key identifier of a root that is being replaced, and
+    `in_turn` whether it is this leaf's turn to be reissued from the new one. `rotations` are the
+    declared ones that count for the identity.
+    """
+
+    secret: IdentitySecret | None
+    authority: Authority
+    profile: LeafProfile
+    algorithm: KeyAlgorithm
+    keystore: bool
+    roots: str
+    uid: str
+    now: datetime
+    retiring: str = ""
+    in_turn: bool = True
+    rotations: tuple[CredentialRotation, ...] = ()
+
+
+def secret_present(question: LeafQuestion) -> Fault | None:
+    """The Secret is there."""
+    return Fault("SecretMissing", "the Secret was not there") if question.secret is None else None
+
+
+def material_intact(question: LeafQuestion) -> Fault | None:
+    """Certificate and key can be read and belong together."""
+    return _secret(question).fault
+
+
+def names_current(question: LeafQuestion) -> Fault | None:
+    """The leaf says what the identity and its Services are called now."""
+    leaf, profile = _leaf(question), question.profile
+    if leaf.spiffe_id != profile.spiffe_id or leaf.dns_names != profile.dns_names:
+        return Fault("NamesChanged", "the workload's SPIFFE ID or DNS names changed")
+    return None
+
+
+def subject_current(question: LeafQuestion) -> Fault | None:
+    """The leaf's subject is the identity's, or empty where it is to have none."""
+    if _leaf(question).subject != str(question.profile.subject or ""):
+        return Fault("SubjectChanged", "the certificate's subject is not the identity's name")
+    return None
+
+
+def algorithm_current(question: LeafQuestion) -> Fault | None:
+    """The key is of the declared algorithm."""
+    if _leaf(question).algorithm is not question.algorithm:
+        return Fault("AlgorithmChanged", "another key algorithm is declared")
+    return None
+
+
+def authority_current(question: LeafQuestion) -> Fault | None:
+    """The active authority signed the leaf, and the chain beside it is the present one.
+
+    A leaf of a retiring root is as good until its turn comes.
+    """
+    leaf = _leaf(question)
+    if leaf.authority_key_id == question.retiring and not question.in_turn:
+        return None
+    if not question.authority.issued(leaf):
+        return Fault("AuthorityChanged", "another authority or chain is active")
+    return None
+
+
+def lifetime_within_ceiling(question: LeafQuestion) -> Fault | None:
+    """The leaf lives no longer than is declared now."""
+    leaf = _leaf(question)
+    if leaf.not_after - leaf.issued_at > question.profile.lifetime:
+        return Fault("LifetimeShortened", "a shorter lifetime is declared")
+    return None
+
+
+def not_due(question: LeafQuestion) -> Fault | None:
+    """The leaf is in the first two thirds of its life, or its authority has no more to give."""
+    if _leaf(question).not_after >= question.authority.not_after:
+        return None
+    if question.now >= _renewal(_leaf(question), question.uid, question.rotations):
+        return Fault("RenewalDue", "two thirds of the lifetime have passed")
+    return None
+
+
+def not_asked_for(question: LeafQuestion) -> Fault | None:
+    """No CredentialRotation asks for a newer one than this."""
+    asked = due_at(question.rotations, _leaf(question).issued_at, question.now)
+    if asked is not None and asked <= question.now:
+        return Fault("RotationDue", "a CredentialRotation asks for a new one")
+    return None
+
+
+def keystore_current(question: LeafQuestion) -> Fault | None:
+    """The keystore, where one is declared, holds this leaf, and its truststore these roots."""
+    secret = _secret(question)
+    if question.keystore and not (
+        secret.keystore_intact and secret.public.get(ROOTS) == question.roots
+    ):
+        return Fault("KeystoreStale", "the keystore does not hold the current leaf and roots")
+    return None
+
+
+CHECKS: tuple[Callable[[LeafQuestion], Fault | None], ...] = (
+    secret_present,
+    material_intact,
+    names_current,
+    subject_current,
+    algorithm_current,
+    authority_current,
+    lifetime_within_ceiling,
+    not_due,
+    not_asked_for,
+    keystore_current,
+)
+
+
+def why_issue(question: LeafQuestion) -> Fault | None:
+    """Return why a new leaf is needed, or None while the present one is good."""
+    return next((fault for check in CHECKS if (fault := check(question))), None)
+
+
+def leaf_due(
+    leaf: Leaf, uid: str, rotations: tuple[CredentialRotation, ...], now: datetime
+) -> datetime:
+    """Return when a leaf is to be replaced, by its own age or because somebody asks for it."""
+    renewal = _renewal(leaf, uid, rotations)
+    return min(renewal, due_at(rotations, leaf.issued_at, now) or renewal)
+
+
+def longest_overlap(leaf: Leaf) -> timedelta:
+    """Return how long a leaf can overlap with its successor: for half of its lifetime."""
+    return (leaf.not_after - leaf.issued_at) / 2
+
+
+def _renewal(leaf: Leaf, uid: str, rotations: tuple[CredentialRotation, ...]) -> datetime:
+    """Return when a leaf is due by its age, so early that it overlaps as long as is asked for.
+
+    One that was cut to its authority's beginning is older than it says, and goes by its end.
+    """
+    overlap = max(min(overlap_of(rotations), longest_overlap(leaf)), LEAST_OVERLAP)
+    return min(renewal_due(leaf, spread_of(uid)), leaf.not_after - overlap)
+
+
+def _secret(question: LeafQuestion) -> IdentitySecret:
+    assert question.secret is not None
+    return question.secret
+
+
+def _leaf(question: LeafQuestion) -> Leaf:
+    leaf = _secret(question).leaf
+    assert leaf is not None
+    return leaf

@@ -1,0 +1,71 @@
+"""SPIFFE bundles: a trust domain's roots and token keys in one document, as verifiers read them.
+
+Beside the PEM in each bundle ConfigMap: `bundle.json`, the domain's own, and `bundle-map.json`,
+which has those of the domains it federates with as well.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic_core import to_json
+
+from troth.pki.errors import PKIError
+from troth.pki.spiffe_bundle import bundle_document, bundle_map_document, parse_bundle_map
+from troth.planning.certificates.anchors import confined, federated
+from troth.planning.owned_objects import is_child
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import TokenKey
+from troth.world.observation.objects import BUNDLE, BUNDLE_MAP
+from troth.world.world import World
+
+
+def bundle_files(domain: TrustDomain, world: World) -> dict[str, str]:
+    """Return the SPIFFE bundles that a domain's namespaces get, by the names of their files.
+
+    Of a federated domain only roots that are confined to it, as in the PEM; its token keys in any
+    case, for a key is only ever asked about tokens of its own trust domain.
+    """
+    own = _document(_own_anchors(domain, world), token_keys(domain, world))
+    bundles = {domain.spec.domain: own}
+    for other in federated(domain, world):
+        anchors, keys = confined(other, world), token_keys(other, world)
+        if anchors or keys:
+            bundles[other.spec.domain] = _document(anchors, keys)
+    return {BUNDLE: _text(own), BUNDLE_MAP: _text(bundle_map_document(bundles))}
+
+
+def bundle_file(domain: TrustDomain, world: World) -> str:
+    """Return a domain's own SPIFFE bundle, as its issuer serves it."""
+    return _text(_document(_own_anchors(domain, world), token_keys(domain, world)))
+
+
+def token_keys(domain: TrustDomain, world: World) -> tuple[TokenKey, ...]:
+    """Return the keys that sign a domain's tokens, as verifiers must know them."""
+    known = world.tokens.of(domain)
+    if domain.spec.tokens is None or known is None or not is_child(known, domain):
+        return ()
+    return known.keys
+
+
+@lru_cache(maxsize=256)
+def key_ids_in(bundle_map: str, trust_domain: str) -> frozenset[str]:
+    """Return the key IDs that a bundle map has for a trust domain, none where it cannot be read."""
+    try:
+        bundle = parse_bundle_map(bundle_map).get(trust_domain)
+    except PKIError:
+        return frozenset()
+    return frozenset(bundle.jwt_keys) if bundle else frozenset()
+
+
+def _own_anchors(domain: TrustDomain, world: World) -> tuple[bytes, ...]:
+    known = world.authorities.of(domain)
+    return known.anchors if known else ()
+
+
+@lru_cache(maxsize=256)
+def _document(anchors: tuple[bytes, ...], keys: tuple[TokenKey, ...]) -> dict[str, Any]:
+    return bundle_document(anchors, [key.jwk for key in keys])
+
+
+def _text(document: dict[str, Any]) -> str:
+    return to_json(document).decode() + "\n"

@@ -1,0 +1,1 @@
+"""The plan of a `TopicPolicy`, and the grants that brokers and identities share."""

@@ -1,0 +1,68 @@
+"""The schema of a policy's messages: as it is declared, wherever it is kept."""
+
+from troth.planning import status as verdicts
+from troth.resources.conditions import Verdict
+from troth.resources.messaging.json_schema import MOST_BYTES, SchemaFault, read_schema, schema_text
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.references import Ref
+from troth.world.facts.objects import Fault
+from troth.world.watch_class import SCHEMA as LABEL
+from troth.world.world import World
+
+SCHEMA_VALID = "SchemaValid"
+"""The condition that says how the schema of a policy stands."""
+
+
+def schema_of(policy: TopicPolicy, world: World) -> str | Fault | None:
+    """Return the schema of a policy's messages in the one form in which it is handed on, why there
+    is none that can be used, or None for a policy that declares none.
+    """
+    declared = policy.spec.schema_
+    if declared is None:
+        return None
+    if declared.json_schema is not None:
+        return _read(schema_text(declared.json_schema), "schema.jsonSchema")
+    place, named = policy.schema_map, declared.config_map_ref
+    assert place is not None
+    assert named is not None
+    return _kept(place, named.key, world)
+
+
+def schema_verdict(policy: TopicPolicy, world: World) -> Verdict | None:
+    """Return whether the schema of a policy's messages can be used; None where it declares none."""
+    found = schema_of(policy, world)
+    if isinstance(found, Fault):
+        return verdicts.false(SCHEMA_VALID, found.reason, found.message)
+    if found is None:
+        return None
+    return verdicts.true(
+        SCHEMA_VALID, "SchemaRead", "the schema is one that messages can be held to"
+    )
+
+
+def _kept(place: Ref, key: str, world: World) -> str | Fault:
+    texts = world.schemas.by_ref.get(place)
+    if texts is None:
+        message = (
+            f"there is no ConfigMap {place} with the label {LABEL}; create it, or label the one "
+            f'that is there with {LABEL}: "true"'
+        )
+        return Fault("SchemaMissing", message)
+    if key not in texts:
+        message = (
+            f"ConfigMap {place} has no {key} in its data; put the schema there, or correct "
+            "schema.configMapRef.key"
+        )
+        return Fault("SchemaMissing", message)
+    text = texts[key]
+    if text is None:
+        message = f"{key} in ConfigMap {place} is longer than {MOST_BYTES // 1024} KiB; shorten it"
+        return Fault("SchemaTooLarge", message)
+    return _read(text, f"{key} in ConfigMap {place}")
+
+
+def _read(text: str, place: str) -> str | Fault:
+    found = read_schema(text)
+    if isinstance(found, SchemaFault):
+        return Fault(found.reason, f"{place}: {found.message}")
+    return found

@@ -1,0 +1,236 @@
+"""The end of a `TopicPolicy`: it is there until nothing of it is left to be done at its broker."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from troth.planning import status as verdicts
+from troth.planning.brokers.changes import NOTHING, Rules
+from troth.planning.brokers.finalizer import FINALIZER, PATIENCE, is_held, let_go
+from troth.planning.grants.dialects import rules_of
+from troth.planning.grants.rules import granted, policy_rules
+from troth.planning.grants.status import broker_is_enforced, broker_is_served
+from troth.planning.plan import Plan
+from troth.resources.conditions import Truth
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
+from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
+from troth.resources.references import Ref
+from troth.trust.messaging import asked_by
+from troth.trust.topic_grants import TopicGrant, undecided
+from troth.trust.topic_question import grant_of, principal_of
+from troth.world.facts.broker import Ledger
+from troth.world.keys import Key
+from troth.world.world import World
+
+AT_ONCE = timedelta(0)
+ON_ITS_WAY = frozenset({"Revoking", "Retaining", "BrokerUnreachable", "Deleting", "WriteRefused"})
+"""Reasons that pass without a person doing anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is not done yet when a policy is deleted, and why.
+
+    `patience` is how long after its deletion the policy waits for that; None as long as it takes,
+    which is where Troth is about to do it. `behind` says what stays if it is not waited for any
+    longer.
+    """
+
+    reason: str
+    message: str
+    patience: timedelta | None = None
+    behind: str = ""
+
+
+def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) -> Plan:
+    """Return what becomes of a policy that is being deleted."""
+    others = [each for each in policy.metadata.finalizers if each != FINALIZER]
+    if not is_held(policy):
+        if not others:
+            return Plan(key, policy.metadata.uid)
+        message = f"nothing of it is left to be done; it is held by {', '.join(others)}"
+        return _waiting(key, policy, Left("Deleting", message), now)
+    deleted_at = policy.metadata.deletion_timestamp
+    assert deleted_at is not None
+    left = left_of(policy, world)
+    if left is None or (left.patience is not None and now >= deleted_at + left.patience):
+        step = let_go(policy, left.behind if left is not None else "")
+        refused = world.refused.get((policy.kind, policy.ref))
+        if refused is None:
+            return Plan(key, policy.metadata.uid, steps=(step,))
+        told = _waiting(key, policy, Left("WriteRefused", refused), now)
+        return replace(told, steps=(step,))
+    due = deleted_at + left.patience if left.patience is not None else None
+    return _waiting(key, policy, left, now, due)
+
+
+def left_of(policy: TopicPolicy, world: World) -> Left | None:
+    """Return what is left to be done of a policy's end, None where it may go.
+
+    Where Troth made nothing, or may change nothing, nothing is waited for.
+    """
+    at, kept = policy.broker, world.brokers.ledgers.get(policy.broker)
+    broker = world.brokers.declared(at)
+    if broker is None:
+        if kept is None or at not in world.brokers.messaging.invalid_brokers:
+            return None
+        message = f"MessageBroker {at} cannot be read; mend it"
+        return _stuck("BrokerInvalid", message, _all_of(policy))
+    if broker_is_served(broker):
+        return None
+    rest = _rest(broker, policy, kept.ledger if kept is not None else Ledger(), world)
+    observing = broker_is_enforced(broker)
+    if observing is not None and rest.nothing:
+        return None
+    if observing is not None:
+        return _stuck(observing.reason, observing.message, rest.told, AT_ONCE)
+    if kept is None:
+        return _lost(broker, policy, world)
+    if kept.fault is not None:
+        return _stuck(kept.fault.reason, kept.fault.message, _all_of(policy))
+    return None if rest.nothing else _why(broker, policy, rest, world)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The rules and the credentials' owners that are still to be dealt with, and how to tell it."""
+
+    rules: Rules
+    principals: frozenset[str]
+    told: str
+
+    @property
+    def nothing(self) -> bool:
+        """Whether all is done."""
+        return not self.rules and not self.principals
+
+
+def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: World) -> Rest:
+    """Return what the ledger has of a policy that nothing else asks for.
+
+    Whatever stays as it is for another's sake is that one's from now on.
+    """
+    others = _others(broker, policy, world)
+    elsewhere, made = _rules_of(broker, others), _rules_of(broker, filter(_is_made(world), others))
+    # the ledger notes nothing to stay that another policy asks for anyway
+    asked_for = elsewhere if policy.spec.on_delete is OnDelete.REVOKE else made
+    rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - asked_for
+    owners = {principal_of(broker, each.identity): each.identity for each in asked_by(policy)}
+    having = {rule.principal for rule in elsewhere | ledger.retained}
+    to_revoke = {principal for principal, _ in ledger.credentials} & owners.keys()
+    principals = frozenset(to_revoke - having - _undecided_at(broker, world))
+    told = [
+        *_told(broker, policy, rules),
+        *(f"the credential of {owners[each]}" for each in sorted(principals)),
+    ]
+    return Rest(rules, principals, ", ".join(told))
+
+
+def _others(broker: MessageBroker, policy: TopicPolicy, world: World) -> tuple[TopicGrant, ...]:
+    """Return the grants there of the other policies that name the same identities."""
+    messaging = world.brokers.messaging
+    others: set[Ref] = set()
+    for each in asked_by(policy):
+        others |= messaging.asking(each.identity)
+    return tuple(
+        grant for other in others & messaging.at(broker.ref) for grant in world.judged.of(other)
+    )
+
+
+def _rules_of(broker: MessageBroker, grants: Iterable[TopicGrant]) -> Rules:
+    return NOTHING.union(*(granted(broker, each) for each in grants))
+
+
+def _is_made(world: World) -> Callable[[TopicGrant], bool]:
+    """Return whether a grant is made and not only left as it is."""
+    policies = world.brokers.messaging.policies
+    return lambda grant: grant.state is GrantState.LIVE and is_held(policies[grant.policy])
+
+
+def _undecided_at(broker: MessageBroker, world: World) -> frozenset[str]:
+    unknown = undecided(world.registry, world.brokers.messaging)
+    return frozenset(principal_of(broker, each) for each in unknown)
+
+
+def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -> Left:
+    """Return what the rest waits for."""
+    fault = world.brokers.look(broker.ref).fault
+    if fault is not None:
+        message = f"MessageBroker {broker.ref} cannot be told: {fault.message}"
+        return _stuck("BrokerUnreachable", message, rest.told)
+    if policy.spec.on_delete is OnDelete.RETAIN:
+        message = f"what it granted is noted to stay at MessageBroker {broker.ref}"
+        return Left("Retaining", message)
+    unknown = _undecided_at(broker, world)
+    if rest.rules and all(rule.principal in unknown for rule in rest.rules):
+        message = (
+            "another TopicPolicy that its identities name cannot be read, and may grant the same; "
+            "mend that one"
+        )
+        return _stuck("PolicyInvalid", message, rest.told)
+    if rest.rules and _is_braked(broker):
+        message = f"removals at MessageBroker {broker.ref} wait for a person; see its status"
+        return _stuck("Braked", message, rest.told)
+    return Left("Revoking", f"what it granted is being revoked at MessageBroker {broker.ref}")
+
+
+def _is_braked(broker: MessageBroker) -> bool:
+    conditions = {each.type: each.status for each in broker.status.conditions}
+    return conditions.get("Braked") is Truth.TRUE
+
+
+def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | None:
+    """Return what the broker is seen to have where it is not known any more who made it.
+
+    A broker that is being deleted has told that itself.
+    """
+    seen = world.brokers.look(broker.ref).observed
+    told_already = broker.metadata.deletion_timestamp is not None
+    if seen is None or told_already or policy.spec.on_delete is OnDelete.RETAIN:
+        return None
+    told = _told(broker, policy, seen.rules - _rules_of(broker, _others(broker, policy, world)))
+    behind = (
+        f"the ledger of MessageBroker {broker.ref} is lost, so that nothing is removed there; "
+        f"remove this by hand: {', '.join(told)}"
+    )
+    return Left("LedgerLost", behind, AT_ONCE, behind) if told else None
+
+
+def _told(broker: MessageBroker, policy: TopicPolicy, rules: Rules) -> list[str]:
+    """Return in words which grants of a policy any of these rules are of."""
+    return [
+        f"{grant.action} {grant.topic.name} by {asked.identity}"
+        for asked in sorted(asked_by(policy))
+        if (grant := grant_of(policy, broker, asked)) is not None
+        and not isinstance(found := rules_of(broker.spec.type, grant), str)
+        and found & rules
+    ]
+
+
+def _all_of(policy: TopicPolicy) -> str:
+    return f"whatever {', '.join(sorted({str(each.identity) for each in asked_by(policy)}))} has"
+
+
+def _stuck(reason: str, message: str, told: str, patience: timedelta = PATIENCE) -> Left:
+    behind = f"{message}. Until then this stays there, and is revoked then: {told}"
+    return Left(reason, message, patience, behind)
+
+
+def _waiting(
+    key: Key, policy: TopicPolicy, left: Left, now: datetime, due: datetime | None = None
+) -> Plan:
+    """Return a status that says what is waited for."""
+    judged = [verdicts.false("GrantsInSync", left.reason, left.message)]
+    summary = verdicts.summed_up(judged, ON_ITS_WAY)
+    status = TopicPolicyStatus(observed_generation=policy.metadata.generation).manifest()
+    status["conditions"] = verdicts.conditions(
+        policy, policy.status.conditions, (*summary, *judged), now
+    )
+    return Plan(
+        key,
+        policy.metadata.uid,
+        status=status,
+        previous_status=policy.status.manifest(),
+        due=due,
+    )

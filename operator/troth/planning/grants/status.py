@@ -1,0 +1,237 @@
+"""How a policy's status tells of its grants: which of the live ones the broker has, and why not.
+
+Every question about a live grant is a small pure function over one frozen input; the first that
+fails decides, as in `troth.trust.topics`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from troth.planning.grants.dialects import rules_of, unsupported
+from troth.planning.owned_objects import is_child
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus
+from troth.resources.references import Ref
+from troth.trust.grants import Grant, Rule
+from troth.trust.messaging import Asked
+from troth.trust.topic_grants import TopicGrant
+from troth.trust.topic_question import Obstacle
+from troth.world.facts.broker import CredentialSecret, KeptLedger, Look, Place
+from troth.world.world import World
+
+GRANT_LIMIT = 512
+"""How many entries a status holds; identities elsewhere decide how many of them name a policy."""
+LONGEST_MESSAGE = 1024
+_FROM_A_LOOK = frozenset({"BrokerUnreachable", "BrokerRefused"})
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGrant:
+    """Everything that decides whether a broker has a grant that all agree to.
+
+    `before` is what the status has said of it so far.
+    """
+
+    broker: MessageBroker
+    identity: Ref
+    grant: Grant
+    secret: CredentialSecret | None
+    kept: KeptLedger | None
+    look: Look
+    before: GrantStatus | None
+
+    @property
+    def rules(self) -> frozenset[Rule]:
+        """What it is in the broker's words; nothing where the broker has none for it."""
+        found = rules_of(self.broker.spec.type, self.grant)
+        return found if isinstance(found, frozenset) else frozenset()
+
+    @property
+    def credential(self) -> tuple[Place, str] | None:
+        """Where the broker must have which credential, None where a certificate is shown."""
+        if self.broker.spec.by_certificate or self.secret is None or self.secret.current is None:
+            return None
+        current = self.secret.current
+        return (self.grant.principal, current.slot), current.fingerprint
+
+    @property
+    def unseen(self) -> bool:
+        """Whether nothing is known of the broker yet: neither what it has nor why not."""
+        return self.look.observed is None and self.look.fault is None
+
+    @property
+    def awaited(self) -> Obstacle:
+        """That the broker has not been told yet."""
+        message = f"MessageBroker {self.broker.ref} has not been told yet"
+        return Obstacle(GrantState.LIVE, "AwaitingBroker", message)
+
+
+def broker_is_served(broker: MessageBroker) -> Obstacle | None:
+    """Troth can grant something at the broker."""
+    fault = unsupported(broker)
+    return None if fault is None else Obstacle(GrantState.REFUSED, fault.reason, fault.message)
+
+
+def broker_is_enforced(broker: MessageBroker) -> Obstacle | None:
+    """Troth may change something at the broker."""
+    if broker.spec.mode is BrokerMode.ENFORCE:
+        return None
+    message = f"MessageBroker {broker.ref} only observes; write mode: Enforce there"
+    return Obstacle(GrantState.LIVE, "BrokerObserved", message)
+
+
+def broker_can_have_it(live: LiveGrant) -> Obstacle | None:
+    """The broker has words for exactly this."""
+    found = rules_of(live.broker.spec.type, live.grant)
+    if isinstance(found, frozenset):
+        return None
+    return Obstacle(GrantState.REFUSED, "NotAtThisBroker", found)
+
+
+def identity_has_credential(live: LiveGrant) -> Obstacle | None:
+    """The identity has what it shows to the broker."""
+    if live.broker.spec.by_certificate:
+        return None
+    secret = live.secret
+    whose = secret and (secret.broker, secret.principal)
+    if secret is not None and secret.intact and whose == (live.broker.ref, live.grant.principal):
+        return None
+    message = (
+        f"the credential of {live.identity} at MessageBroker {live.broker.ref} is being made; see "
+        "the identity's status"
+    )
+    return Obstacle(GrantState.LIVE, "AwaitingCredential", message)
+
+
+def last_look_was_good(live: LiveGrant) -> Obstacle | None:
+    """The broker answered when it was last asked, as far as is known."""
+    if live.unseen and live.before is not None and live.before.reason in _FROM_A_LOOK:
+        return Obstacle(live.before.state, live.before.reason or "", live.before.message or "")
+    fault = live.look.fault
+    if fault is None:
+        return None
+    message = f"MessageBroker {live.broker.ref} cannot be told: {fault.message}"
+    return Obstacle(GrantState.LIVE, "BrokerUnreachable", message)
+
+
+def broker_took_it(live: LiveGrant) -> Obstacle | None:
+    """The broker has not refused any of it."""
+    asked: list[Rule | Place] = [*sorted(live.rules)]
+    if live.credential is not None:
+        asked.insert(0, live.credential[0])
+    refused = next((each for each in asked if each in live.look.failures), None)
+    if refused is None:
+        return None
+    message = f"MessageBroker {live.broker.ref} did not take it: {live.look.failures[refused]}"
+    return Obstacle(GrantState.LIVE, "BrokerRefused", message)
+
+
+def ledger_is_readable(live: LiveGrant) -> Obstacle | None:
+    """What Troth made at the broker can be read."""
+    fault = live.kept.fault if live.kept is not None else None
+    return None if fault is None else Obstacle(GrantState.LIVE, fault.reason, fault.message)
+
+
+def broker_was_told(live: LiveGrant) -> Obstacle | None:
+    """The ledger has all of it, and the credential that is in use now."""
+    if live.kept is None or not live.rules <= live.kept.ledger.rules:
+        return live.awaited
+    if live.credential is not None:
+        place, fingerprint = live.credential
+        if live.kept.ledger.credentials.get(place) != fingerprint:
+            return live.awaited
+    return None
+
+
+def broker_has_it(live: LiveGrant) -> Obstacle | None:
+    """The broker has shown all of it.
+
+    Until that is known, what the status says stays: a restart is no news.
+    """
+    if live.unseen and live.before is not None and live.before.state is GrantState.IN_SYNC:
+        return None
+    seen = live.look.observed
+    if seen is None or not live.rules <= seen.rules:
+        return live.awaited
+    if live.credential is not None and live.credential[0] not in seen.credentials:
+        return live.awaited
+    return None
+
+
+# A broker that is down comes before a Secret that is missing: nobody is told when the latter comes,
+# unless the broker is.
+CHECKS: tuple[Callable[[LiveGrant], Obstacle | None], ...] = (
+    lambda live: broker_is_served(live.broker),
+    broker_can_have_it,
+    lambda live: broker_is_enforced(live.broker),
+    last_look_was_good,
+    identity_has_credential,
+    broker_took_it,
+    ledger_is_readable,
+    broker_was_told,
+    broker_has_it,
+)
+
+
+def grant_statuses(
+    policy: TopicPolicy, grants: tuple[TopicGrant, ...], world: World
+) -> tuple[GrantStatus, ...]:
+    """Return the status entry of each grant, in their order."""
+    before = {_place(each): each for each in policy.status.grants}
+    return tuple(_entry(policy, each, before, world) for each in grants)
+
+
+def _entry(
+    policy: TopicPolicy,
+    asked: TopicGrant,
+    before: dict[tuple[object, ...], GrantStatus],
+    world: World,
+) -> GrantStatus:
+    entry = GrantStatus(
+        identity=str(asked.asked.identity),
+        action=asked.asked.action,
+        topic=_dead_letter(policy, asked.asked),
+        group=asked.asked.group or None,
+        state=asked.state,
+        reason=asked.reason or None,
+        message=asked.message[:LONGEST_MESSAGE] or None,
+    )
+    if asked.state is not GrantState.LIVE:
+        return entry
+    broker = world.brokers.messaging.brokers[policy.broker]
+    assert asked.grant is not None
+    live = LiveGrant(
+        broker=broker,
+        identity=asked.asked.identity,
+        grant=asked.grant,
+        secret=_own_secret(asked.asked.identity, broker.ref, world),
+        kept=world.brokers.ledgers.get(broker.ref),
+        look=world.brokers.look(broker.ref),
+        before=before.get(_place(entry)),
+    )
+    obstacle = next(filter(None, (check(live) for check in CHECKS)), None)
+    if obstacle is None:
+        return entry.model_copy(update={"state": GrantState.IN_SYNC})
+    found = {
+        "state": obstacle.state,
+        "reason": obstacle.reason,
+        "message": obstacle.message[:LONGEST_MESSAGE],
+    }
+    return entry.model_copy(update=found)
+
+
+def _own_secret(identity: Ref, broker: Ref, world: World) -> CredentialSecret | None:
+    """Return the Secret that stands where an identity's credential belongs, if it is its own."""
+    secret, owner = world.brokers.secret(identity, broker), world.registry.identities.get(identity)
+    ours = secret is not None and owner is not None and is_child(secret, owner)
+    return secret if ours else None
+
+
+def _dead_letter(policy: TopicPolicy, asked: Asked) -> str | None:
+    dead_letter = policy.spec.dead_letter
+    return dead_letter.topic if asked.dead_letter and dead_letter is not None else None
+
+
+def _place(entry: GrantStatus) -> tuple[object, ...]:
+    return entry.identity, entry.action, entry.topic, entry.group

@@ -1,0 +1,139 @@
+"""The plan of a `TopicPolicy`: what becomes of its grants, and that it is not gone before them."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from troth.planning import status as verdicts
+from troth.planning.brokers.finalizer import FINALIZER, is_held, take_hold
+from troth.planning.grants.message_schemas import schema_verdict
+from troth.planning.grants.policy_deletion import plan_deletion
+from troth.planning.grants.rules import granted
+from troth.planning.grants.status import (
+    GRANT_LIMIT,
+    broker_is_enforced,
+    broker_is_served,
+    grant_statuses,
+)
+from troth.planning.plan import Plan, SetFinalizers, Step
+from troth.resources.conditions import Verdict
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
+from troth.resources.metadata import ObjectMeta
+from troth.trust.topic_grants import TopicGrant, obstacle_to_all
+from troth.trust.topics import BROKER_MISSING
+from troth.world.facts.objects import Unreadable
+from troth.world.keys import Key
+from troth.world.world import World
+
+ON_ITS_WAY = frozenset(
+    {"AwaitingBroker", "AwaitingCredential", "BrokerUnreachable", "WriteRefused"}
+)
+"""Reasons that pass without a person doing anything to the policy."""
+PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
+"""Those that pass in a moment where all goes well."""
+
+
+def plan_topic_policy(key: Key, world: World, now: datetime) -> Plan:
+    """Return what a policy asks of the world; what it grants is asked for by its broker's plan."""
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return _plan_unreadable(key, unreadable, now)
+    leaving = world.brokers.leaving_policies.get(key.ref)
+    if leaving is not None:
+        return plan_deletion(key, leaving, world, now)
+    policy = world.brokers.messaging.policies.get(key.ref)
+    if policy is None or key.ref.namespace in world.terminating:
+        return Plan(key, policy.metadata.uid if policy else "")
+    grants = world.judged.of(key.ref)
+    entries = grant_statuses(policy, grants, world)
+    asked = world.brokers.messaging.asked(key.ref)
+    own = [entry for each, entry in zip(grants, entries, strict=True) if each.asked in asked]
+    others = [entry for each, entry in zip(grants, entries, strict=True) if each.asked not in asked]
+    schema = schema_verdict(policy, world)
+    judged = [_grants_in_sync(policy, own, world), *([schema] if schema is not None else [])]
+    summary = verdicts.summed_up(judged, ON_ITS_WAY)
+    status = TopicPolicyStatus(
+        observed_generation=policy.metadata.generation,
+        grants=(*own, *others)[:GRANT_LIMIT],
+    ).manifest()
+    status["conditions"] = verdicts.conditions(
+        policy, policy.status.conditions, (*summary, *judged, _peers_agree(own)), now
+    )
+    return Plan(
+        key,
+        policy.metadata.uid,
+        steps=_held(policy, grants, world),
+        status=status,
+        previous_status=policy.status.manifest(),
+        passing=verdicts.waits_for(summary, PASSING),
+    )
+
+
+def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tuple[Step, ...]:
+    """Hold the policy before anything of it is granted, and where all wait for the broker alone: a
+    thousand of them are not to be held just when it comes.
+    """
+    broker = world.brokers.messaging.brokers.get(policy.broker)
+    if is_held(policy):
+        return ()
+    if broker is None:
+        agreed = any(each.reason == BROKER_MISSING for each in grants)
+    elif broker_is_served(broker) or broker_is_enforced(broker):
+        agreed = False
+    else:
+        agreed = any(granted(broker, each) for each in grants)
+    return (take_hold(policy),) if agreed else ()
+
+
+def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -> Verdict:
+    """Return whether the broker has everything that the policy declares and an identity agrees to.
+
+    What keeps every grant from being made is told also where there is none yet.
+    """
+    type_ = "GrantsInSync"
+    write_refused = world.refused.get((policy.kind, policy.ref))
+    if write_refused:
+        return verdicts.false(type_, "WriteRefused", write_refused)
+    obstacle = obstacle_to_all(world.registry, world.brokers.messaging, policy.ref)
+    broker = world.brokers.messaging.brokers.get(policy.broker)
+    if obstacle is None and broker is not None:
+        obstacle = broker_is_served(broker) or broker_is_enforced(broker)
+    if obstacle is not None:
+        return verdicts.false(type_, obstacle.reason, obstacle.message)
+    order = (GrantState.REFUSED, GrantState.SUSPENDED, GrantState.LIVE)
+    return _first(type_, own, order) or verdicts.true(
+        type_, "AllInSync", "the broker has every grant that both sides agree to"
+    )
+
+
+def _peers_agree(own: list[GrantStatus]) -> Verdict:
+    """Return whether every identity that the policy names names it as well.
+
+    Who names it of their own accord does not count: they could make any policy look unwell.
+    """
+    type_ = "PeersAgree"
+    order = (GrantState.AWAITING_IDENTITY, GrantState.AWAITING_POLICY)
+    return _first(type_, own, order) or verdicts.true(
+        type_, "AllAgree", "every identity that the policy names agrees"
+    )
+
+
+def _first(type_: str, own: list[GrantStatus], order: Iterable[GrantState]) -> Verdict | None:
+    """Return what to tell of the first grant that is in one of these states."""
+    found = (each for state in order for each in own if each.state is state)
+    entry = next(found, None)
+    return verdicts.false(type_, entry.reason or "", entry.message or "") if entry else None
+
+
+def _plan_unreadable(key: Key, unreadable: Unreadable, now: datetime) -> Plan:
+    """Return a status that says so; one that is being deleted goes.
+
+    The ledger of its broker keeps what it granted, and nobody asks for that any more.
+    """
+    plan = verdicts.unreadable_plan(key, unreadable, now)
+    metadata = ObjectMeta.model_validate(unreadable.manifest["metadata"])
+    if metadata.deletion_timestamp is None or FINALIZER not in metadata.finalizers:
+        return plan
+    others = tuple(each for each in metadata.finalizers if each != FINALIZER)
+    step = SetFinalizers(key.kind, key.ref, plan.uid, metadata.resource_version, others)
+    return Plan(key, plan.uid, steps=(step,))

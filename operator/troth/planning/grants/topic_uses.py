@@ -1,0 +1,49 @@
+"""What an identity may do at brokers: its grants, a broker at a time."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.rules import granted
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.references import Ref
+from troth.trust.topic_grants import TopicGrant
+from troth.world.facts.objects import Fault
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class TopicUses:
+    """The grants of one identity at one broker that can be read, as far as the broker can have
+    them: those that are live, and those of which what is there stays.
+
+    `fault` is why Troth cannot grant anything at such a broker; then nothing is sorted out.
+    """
+
+    broker: MessageBroker
+    live: tuple[TopicGrant, ...]
+    suspended: tuple[TopicGrant, ...]
+    fault: Fault | None = None
+
+
+def topic_uses(identity: Ref, world: World) -> tuple[TopicUses, ...]:
+    """Return what an identity may do at each broker where it may do anything, sorted."""
+    messaging = world.brokers.messaging
+    at: dict[Ref, list[TopicGrant]] = defaultdict(list)
+    for grant in world.judged.for_identity(identity):
+        policy = messaging.policies.get(grant.policy)
+        if policy is not None and policy.broker in messaging.brokers:
+            at[policy.broker].append(grant)
+    found = (_uses(messaging.brokers[ref], grants) for ref, grants in sorted(at.items()))
+    return tuple(uses for uses in found if uses.live or uses.suspended)
+
+
+def _uses(broker: MessageBroker, grants: list[TopicGrant]) -> TopicUses:
+    fault = unsupported(broker)
+    had = [each for each in grants if fault is not None or granted(broker, each)]
+    live, suspended = (
+        tuple(each for each in had if each.state is state)
+        for state in (GrantState.LIVE, GrantState.SUSPENDED)
+    )
+    return TopicUses(broker, live, suspended, fault)

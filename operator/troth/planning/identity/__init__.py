@@ -1,0 +1,1 @@
+"""The plan of a `ServiceIdentity`: its Secret, `identity.json`, status and restarts."""

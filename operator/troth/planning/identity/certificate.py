@@ -1,0 +1,371 @@
+"""The certificate layer of an identity's plan: its Secret."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from troth.pki.authorities import Authority
+from troth.pki.issuing import LeafProfile
+from troth.pki.spiffe import spiffe_id
+from troth.pki.subjects import Subject
+from troth.planning import status as verdicts
+from troth.planning.certificates.anchors import bundle_text, roots_in
+from troth.planning.certificates.leaf import LeafQuestion, why_issue
+from troth.planning.identity.document import (
+    Peers,
+    identity_document,
+    listed,
+    standing_document,
+    standing_names,
+)
+from troth.planning.identity.messages import messages_of
+from troth.planning.identity.narrowing import Peering, pending_narrowing
+from troth.planning.identity.view import Layer, View, conflict, refused, removal, spiffe_ids_of
+from troth.planning.identity.webhook_trust import key_set, webhooks_of
+from troth.planning.network.live_peers import Side, read
+from troth.planning.owned_objects import is_child, metadata_of, secret_ref
+from troth.planning.plan import IssueLeaf, UpdatePublic
+from troth.planning.trust_domain.issuers import issuers_known
+from troth.resources.conditions import Verdict
+from troth.resources.identity.authentication import Certificate
+from troth.resources.identity.spec import Enforcement
+from troth.resources.identity.status import EdgeState
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import format_time
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
+from troth.trust.narrowing import Narrowing
+from troth.world.facts.objects import REPLACED_AT, Fault, IdentitySecret, Manifest
+from troth.world.observation.objects import NEVER, PEERS, ROOTS, WEBHOOK_KEYS
+from troth.world.world import World
+
+AWAITING = frozenset({"AuthorityNotReady"})
+"""Reasons for which a leaf that is there is left in place, its standing unknown."""
+
+UNSIGNED = AWAITING | {
+    "DNSNameNotAllowed",
+    "SharedIdentity",
+    "NamespaceOverlap",
+    "TrustDomainTerminating",
+}
+"""Reasons for which no leaf can be issued, while whom the workload may trust is known: those it
+declares, of whom a conflict lets no new one in."""
+
+ISSUING = verdicts.false("CertificateIssued", "Issuing", "a certificate is being issued")
+ISSUED = verdicts.true("CertificateIssued", "Issued", "the certificate is current")
+
+
+def plan_certificate(view: View, world: World) -> Layer:
+    """Return how the certificate stands, and what must be issued or written for it."""
+    type_ = "CertificateIssued"
+    view = _as_declared(view)
+    leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
+    if view.certificate is None:
+        verdict = verdicts.true(type_, "NotRequired", "gatewayOnly needs no certificate")
+        return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
+    obstacle = _why_not_issue(view, view.certificate)
+    if obstacle is not None:
+        reason, message = obstacle.reason, obstacle.message
+        standing = verdicts.unknown if leaf and reason in AWAITING else verdicts.false
+        verdict = standing(type_, reason, message)
+        if reason not in UNSIGNED:
+            return Layer(verdict, (), leaf)
+        return _document_alone(view, world, verdict)
+    assert view.domain is not None
+    assert view.known_authority is not None
+    authority = view.known_authority.authority
+    assert authority is not None
+    question = _question(view, view.domain, authority, view.certificate)
+    manifest = _secret_manifest(view, world, question.profile.spiffe_id)
+    fault = why_issue(question)
+    if fault is not None:
+        step = IssueLeaf(
+            manifest=_dated(manifest, NEVER if _is_first(view) else format_time(view.now)),
+            uid=view.secret.uid if view.secret else "",
+            resource_version=view.secret.resource_version if view.secret else "",
+            trust_domain=view.domain.spec.domain,
+            authority_secret=view.known_authority.secret.ref,
+            profile=question.profile,
+            algorithm=question.algorithm,
+            authority=authority.fingerprint,
+            anchors=view.anchors,
+            keystore=question.keystore,
+            reason=fault.reason,
+            message=fault.message,
+        )
+        verdict = refused(type_, view.secret_refused) or ISSUING
+        # a narrowing does not wait for a certificate that cannot be issued
+        first = _document_alone(view, world, verdict).steps if view.secret_refused else ()
+        narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+        return Layer(verdict, (*first, step), leaf, narrowing)
+    assert view.secret is not None
+    if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
+        manifest = _dated(manifest, format_time(view.now))
+    steps = _update(view, view.secret, manifest)
+    narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
+    return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf, narrowing)
+
+
+def plan_document(view: View, world: World, verdict: Verdict) -> Layer:
+    """Return the layer without its certificate, for one that cannot be planned: what `verdict` says
+    of it, and the document beside the certificate that is there.
+    """
+    if view.certificate is None:
+        return Layer(verdict)
+    return _document_alone(_as_declared(view), world, verdict)
+
+
+def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
+    """Return the layer with the document as it is declared and the certificate as it stands.
+
+    A narrowing must not wait for an authority, nor for the end of a conflict. The roots and the
+    workload's own SPIFFE ID stay as they are.
+    """
+    secret = view.secret
+    if secret is None or secret.leaf is None or not is_child(secret, view.identity):
+        return Layer(verdict)
+    own_id = standing_document(secret.public.get(PEERS, "")).get("spiffeID")
+    if not isinstance(own_id, str):
+        own_id = secret.leaf.spiffe_id
+    manifest = _with_standing_roots(view, _secret_manifest(view, world, own_id))
+    steps = _update(view, secret, manifest)
+    if steps and view.secret_refused:
+        verdict = refused(verdict.type, view.secret_refused) or verdict
+    return Layer(verdict, steps, secret.leaf, _pending(view, world, manifest, own_id))
+
+
+def _with_standing_roots(view: View, manifest: Manifest) -> Manifest:
+    standing = view.secret.public if view.secret else {}
+    roots = {name: text for name, text in standing.items() if name == ROOTS}
+    return {**manifest, "stringData": manifest["stringData"] | roots}
+
+
+def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narrowing:
+    """Return what the Secret still grants beyond what is declared.
+
+    An edge that is closed only because of that counts as live.
+    """
+    if view.secret is None or not is_child(view.secret, view.identity):
+        return Narrowing()
+    declared = manifest["stringData"]
+    if any(_closed_by_own(edge, view) for edge in view.edges):
+        view = _with_own_closed(view, EdgeState.LIVE)
+        live = _secret_manifest(view, world, own_id)["stringData"]
+        declared = {**live, ROOTS: declared[ROOTS]}
+    assert view.secret is not None
+    if view.secret.public == declared:
+        return Narrowing()
+    standing = standing_document(view.secret.public.get(PEERS, ""))
+    edges, ids = _in_force(view, world, standing)
+    return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
+
+
+def _as_declared(view: View) -> View:
+    """Return a view in which no edge is closed because of the document that is to be written.
+
+    The document keeps what it has of such an edge, as narrow as it is declared.
+    """
+    return _with_own_closed(view, EdgeState.SUSPENDED)
+
+
+def _with_own_closed(view: View, state: EdgeState) -> View:
+    edges = [
+        replace(edge, state=state) if _closed_by_own(edge, view) else edge for edge in view.edges
+    ]
+    return replace(view, edges=tuple(edges))
+
+
+def _closed_by_own(edge: Edge, view: View) -> bool:
+    """Say whether an edge is closed because this identity's document cannot be narrowed."""
+    own = (CALLEE_NOT_NARROWED, edge.callee), (CALLER_NOT_NARROWED, edge.caller)
+    return (edge.reason, view.identity.ref) in own
+
+
+def _update(view: View, secret: IdentitySecret, manifest: Manifest) -> tuple[UpdatePublic, ...]:
+    """Return the update of the public part of a Secret, if it says anything else."""
+    return public_update(secret, manifest, view.kept_from(secret))
+
+
+def public_update(
+    secret: IdentitySecret, manifest: Manifest, over: str
+) -> tuple[UpdatePublic, ...]:
+    """Return the update of a Secret to this public part, `over` a version of it; none where the
+    Secret says just that.
+    """
+    if not _stale(secret, manifest):
+        return ()
+    drops = tuple(sorted(secret.public.keys() - manifest["stringData"].keys()))
+    return (UpdatePublic(manifest, secret.uid, over, drops),)
+
+
+def _is_first(view: View) -> bool:
+    """Say whether nobody can have read an earlier leaf of this identity."""
+    return view.secret is None and view.identity.status.certificate is None
+
+
+def _dated(manifest: Manifest, replaced_at: str) -> Manifest:
+    """Return a Secret that says when something in it took the place of what was there before."""
+    metadata = {**manifest["metadata"], "annotations": {REPLACED_AT: replaced_at}}
+    return {**manifest, "metadata": metadata}
+
+
+def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
+    """Return why nothing may be issued now; what was issued is then left alone."""
+    if view.domain is None:
+        return Fault(view.governance.reason, view.governance.message)
+    if view.shared is not None:
+        return Fault("SharedIdentity", view.shared.message)
+    standing = conflict("Secret", secret_ref(view.identity.ref), view.secret, view)
+    if standing is not None:
+        return standing
+    known, name = view.known_authority, view.domain.metadata.name
+    if known is None:
+        return Fault("AuthorityNotReady", f"TrustDomain {name} has no authority yet")
+    if known.authority is None:
+        message = f"the authority of TrustDomain {name} cannot be used; see its status"
+        return Fault("AuthorityNotReady", message)
+    if not known.authority.not_before <= view.now < known.authority.not_after:
+        message = f"the authority of TrustDomain {name} is not valid at this time"
+        return Fault("AuthorityNotReady", message)
+    return _name_fault(declared, view.domain, known.authority)
+
+
+def _name_fault(declared: Certificate, domain: TrustDomain, authority: Authority) -> Fault | None:
+    """Return the first DNS name that the domain does not give to its identities."""
+    suffixes = domain.spec.certificates.dns_suffixes
+    for name in declared.dns_names:
+        if not any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
+            message = (
+                f"TrustDomain {domain.metadata.name} does not allow the DNS name {name}; list a "
+                "suffix of it under certificates.dnsSuffixes there, or leave the name out"
+            )
+            return Fault("DNSNameNotAllowed", message)
+        if not all(each.allow_dns_name(name) for each in authority.name_constraints):
+            message = f"the authority's name constraints forbid the DNS name {name}"
+            return Fault("DNSNameNotAllowed", message)
+    return None
+
+
+def _question(
+    view: View, domain: TrustDomain, authority: Authority, declared: Certificate
+) -> LeafQuestion:
+    ref, spec = view.identity.ref, view.identity.spec
+    ceiling = domain.spec.certificates.lifetime
+    known = view.known_authority
+    services = [
+        name
+        for service in view.services
+        for name in (
+            f"{service}.{ref.namespace}.svc",
+            f"{service}.{ref.namespace}.svc.cluster.local",
+        )
+        if all(each.allow_dns_name(name) for each in authority.name_constraints)
+    ]
+    return LeafQuestion(
+        secret=view.secret,
+        authority=authority,
+        profile=LeafProfile(
+            spiffe_id=spiffe_id(
+                domain.spec.domain, ref.namespace, spec.workload.service_account_name
+            ),
+            dns_names=tuple(dict.fromkeys([*services, *declared.dns_names])),
+            lifetime=min(ceiling, declared.lifetime or ceiling),
+            subject=Subject(ref.name, ref.namespace)
+            if all(each.allow_subjects for each in authority.name_constraints)
+            else None,
+        ),
+        algorithm=declared.key_algorithm,
+        keystore=bool(declared.keystores),
+        roots=bundle_text(view.anchors),
+        uid=view.identity.metadata.uid,
+        now=view.now,
+        retiring=known.retiring.subject_key_id if known and known.retiring else "",
+        in_turn=view.reissue_wait <= timedelta(0),
+        rotations=view.rotations,
+    )
+
+
+def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
+    """Return the Secret without its private part."""
+    standing = standing_document(view.secret.public.get(PEERS, "") if view.secret else "")
+    peers = _peers(view, world, standing)
+    keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata_of(secret_ref(view.identity.ref), view.identity),
+        "stringData": {
+            ROOTS: bundle_text(view.anchors),
+            PEERS: identity_document(view.identity, own_id, peers),
+            **keys,
+        },
+    }
+
+
+def _stale(secret: IdentitySecret, manifest: Manifest) -> bool:
+    labels = manifest["metadata"]["labels"]
+    return secret.public != manifest["stringData"] or any(
+        secret.labels.get(key) != value for key, value in labels.items()
+    )
+
+
+def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
+    """Return what the peer list tells of others, with whose word on tokens to believe.
+
+    Of a workload that two trust domains claim, the issuers stay those that it has.
+    """
+    edges, ids = _in_force(view, world, standing)
+    issuers, issuer_ids = (
+        issuers_known(view.domain, world)
+        if view.domain is not None
+        else (standing_names(standing, "issuers"), standing_names(standing, "issuerIDs"))
+    )
+    messages = messages_of(view.identity.ref, view.topics, world, standing)
+    inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]
+    webhooks = webhooks_of(inbound, ids, world, standing)
+    return Peers(edges, ids, world.registry.identities, issuers, issuer_ids, messages, webhooks)
+
+
+def _in_force(
+    view: View, world: World, standing: Mapping[str, Any]
+) -> tuple[tuple[Edge, ...], dict[Ref, str]]:
+    """Return the edges that the peer list has, and the SPIFFE IDs of their peers.
+
+    Those that are live; and of those that a conflict suspends, the ones it has already. Peers that
+    share a ServiceAccount have one SPIFFE ID, so for them the NetworkPolicy tells which was live.
+    """
+    suspended = any(edge.state is EdgeState.SUSPENDED for edge in view.edges)
+    memory = read(view.policy.live_peers).peers if view.policy is not None and suspended else {}
+    edges: list[Edge] = []
+    ids: dict[Ref, str] = {}
+    for edge in view.edges:
+        inbound = edge.callee == view.identity.ref
+        peer = edge.caller if inbound else edge.callee
+        names = spiffe_ids_of(peer, world)
+        if edge.state is EdgeState.SUSPENDED:
+            names &= listed(standing, edge.port, inbound=inbound)
+            rules = memory.get(Side.FROM if inbound else Side.TO, {}).get(peer, {}).values()
+            if not any(edge.port in ports for ports in rules) and _is_ambiguous(peer, view, world):
+                continue
+        if names and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
+            live = edge.state is EdgeState.LIVE
+            edges.append(edge if live else replace(edge, state=EdgeState.LIVE))
+            ids[peer] = min(names)
+    return tuple(edges), ids
+
+
+def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
+    """Say whether a SPIFFE ID in the peer list may have been another identity's.
+
+    In Observe mode there is no NetworkPolicy to tell them apart, and the list alone decides.
+    """
+    identities = world.registry.identities
+    if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
+        return False
+    account = identities[peer].spec.workload.service_account_name
+    return any(
+        identities[other].spec.workload.service_account_name == account
+        for other in world.registry.colliding(identities[peer])
+    )

@@ -1,0 +1,110 @@
+"""How an identity's status tells of its edges."""
+
+from collections.abc import Callable, Iterator
+
+from troth.planning.status import false, true
+from troth.resources.conditions import Verdict
+from troth.resources.identity.peers import Unverified
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import Direction, EdgeState, EdgeStatus
+from troth.resources.references import Ref
+from troth.trust.declared import accepted, called
+from troth.trust.edges import Edge
+
+EDGE_LIMIT = 1024
+"""How many entries a status holds; other namespaces decide how many calls they declare."""
+
+
+def edge_statuses(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> tuple[EdgeStatus, ...]:
+    """Return the status entries: those the identity declares itself first, then what others do."""
+    mine: list[EdgeStatus] = []
+    theirs: list[EdgeStatus] = []
+    for entry, declared in _grouped(identity, edges):
+        (mine if declared else theirs).append(entry)
+    return (*mine, *_unverified(identity), *theirs)[:EDGE_LIMIT]
+
+
+def _grouped(
+    identity: ServiceIdentity, edges: tuple[Edge, ...]
+) -> Iterator[tuple[EdgeStatus, bool]]:
+    me, declares = identity.ref, _declares(identity)
+    groups: dict[tuple[Ref, Direction, EdgeState, str, bool], list[Edge]] = {}
+    for edge in edges:
+        inbound = edge.callee == me
+        peer, direction = (
+            (edge.caller, Direction.INBOUND) if inbound else (edge.callee, Direction.OUTBOUND)
+        )
+        key = (peer, direction, edge.state, edge.reason, declares(edge))
+        groups.setdefault(key, []).append(edge)
+    for (peer, direction, state, reason, declared), group in groups.items():
+        entry = EdgeStatus(
+            peer=str(peer),
+            direction=direction,
+            ports=tuple(edge.port for edge in group),
+            state=state,
+            reason=reason or None,
+            message=group[0].message or None,
+        )
+        yield entry, declared
+
+
+def _declares(identity: ServiceIdentity) -> Callable[[Edge], bool]:
+    accepts, calls = accepted(identity), called(identity)
+
+    def declares(edge: Edge) -> bool:
+        inbound = edge.callee == identity.ref
+        ports, peer = (accepts, edge.caller) if inbound else (calls, edge.callee)
+        return edge.port in ports.get(peer, ())
+
+    return declares
+
+
+def _unverified(identity: ServiceIdentity) -> Iterator[EdgeStatus]:
+    for each in identity.spec.accepts:
+        if each.unverified:
+            yield EdgeStatus(
+                peer=describe_unverified(each.unverified)[:320],
+                direction=Direction.INBOUND,
+                ports=each.ports,
+                state=EdgeState.LIVE,
+                reason="Unverified",
+                message=f"opened on the network only, without an identity: "
+                f"{each.unverified.reason}"[:1024],
+            )
+
+
+def describe_unverified(unverified: Unverified) -> str:
+    """Return what describes a peer that has no identity."""
+    if unverified.cidrs is not None:
+        return ", ".join(unverified.cidrs)
+    parts = []
+    for what, declared in (
+        ("pods", unverified.pod_selector),
+        ("namespaces", unverified.namespace_selector),
+    ):
+        if declared is not None:
+            labels = [f"{key}={value}" for key, value in declared.match_labels.items()]
+            labels += [
+                f"{each.key} {each.operator} {','.join(each.values)}".strip()
+                for each in declared.match_expressions
+            ]
+            parts.append(f"{what} {', '.join(labels)}")
+    return " in ".join(parts)
+
+
+def peers_agree(identity: ServiceIdentity, edges: tuple[Edge, ...]) -> Verdict:
+    """Return whether every edge that the identity itself declares is live.
+
+    What others declare towards it does not count: they could make any service look unwell.
+    """
+    type_ = "PeersAgree"
+    order = (EdgeState.REFUSED, EdgeState.SUSPENDED, EdgeState.AWAITING_CALLEE)
+    declares = _declares(identity)
+    open_ends = [edge for edge in edges if edge.state is not EdgeState.LIVE and declares(edge)]
+    if not open_ends:
+        return true(type_, "AllLive", "every declared edge is live")
+    for state in order:
+        for edge in open_ends:
+            if edge.state is state:
+                return false(type_, edge.reason, edge.message)
+    return false(type_, open_ends[0].reason, open_ends[0].message)

@@ -1,0 +1,81 @@
+"""The layers of an identity's plan, each apart from the others: a fault in one stays there."""
+
+from collections.abc import Callable
+
+from troth.planning import faults
+from troth.planning.brokers.credentials import BrokerLayer, plan_broker_credentials
+from troth.planning.faults import Isolation
+from troth.planning.identity.certificate import plan_certificate, plan_document
+from troth.planning.identity.view import Layer, View
+from troth.planning.identity.webhook_signing import CONDITION, Signing, plan_webhook_signing
+from troth.planning.network.compiler import Compiled, deny_all
+from troth.planning.owned_objects import is_child, policy_manifest, policy_ref
+from troth.planning.plan import Apply
+from troth.resources.conditions import Verdict
+from troth.resources.identity.spec import Enforcement
+from troth.trust.narrowing import Narrowing
+from troth.world.world import World
+
+CERTIFICATE, CREDENTIALS, NETWORK = "CertificateIssued", "CredentialsIssued", "NetworkEnforced"
+UNKNOWN = Narrowing(every_caller=True)
+"""Of a document that cannot be compared with what is declared: it may grant anything."""
+
+
+def certificate_layer(view: View, world: World, isolation: Isolation) -> Layer:
+    """Return the certificate and the document beside it.
+
+    Where something raises, no certificate is issued and the document is narrowed alone.
+    """
+
+    def document(error: Exception) -> Layer:
+        verdict = faults.verdict(CERTIFICATE, error)
+        return isolation.run(
+            lambda: plan_document(view, world, verdict), lambda _: _unknown(view, verdict)
+        )
+
+    if isolation.errors:  # of what the certificate would be made from
+        return document(isolation.errors[0])
+    return isolation.run(lambda: plan_certificate(view, world), document)
+
+
+def _unknown(view: View, verdict: Verdict) -> Layer:
+    stands = view.secret is not None and view.certificate is not None
+    return Layer(verdict, narrowing=UNKNOWN if stands else Narrowing())
+
+
+def broker_layer(
+    view: View, world: World, isolation: Isolation
+) -> tuple[BrokerLayer, tuple[Verdict, ...]]:
+    """Return the credentials at brokers; where planning them raises, none of them changes."""
+    nothing = BrokerLayer((), ())
+    if isolation.errors:  # without its grants an identity would lose its credentials
+        return nothing, ()
+    return isolation.run(
+        lambda: (plan_broker_credentials(view, world), ()),
+        lambda error: (nothing, (faults.verdict(CREDENTIALS, error),)),
+    )
+
+
+def signing_layer(view: View, world: World, isolation: Isolation) -> Signing:
+    """Return the signing key of a gateway; where planning it raises, it stays as it is."""
+    return isolation.run(
+        lambda: plan_webhook_signing(view, world),
+        lambda error: Signing((faults.verdict(CONDITION, error),)),
+    )
+
+
+def closing_layer(view: View, error: Exception, closing: Callable[[], Compiled]) -> Layer:
+    """Return the network layer of an identity whose policy cannot be planned.
+
+    It keeps of the standing policy what `closing` still finds declared, or nothing.
+    """
+    verdict = faults.verdict(NETWORK, error)
+    observed = view.identity.spec.enforcement is Enforcement.OBSERVE
+    foreign = view.policy is not None and not is_child(view.policy, view.identity)
+    if observed or foreign or view.policy_foreign is not None:
+        return Layer(verdict)
+    compiled = Isolation().run(closing, lambda _: deny_all(view.identity))
+    manifest = policy_manifest(
+        policy_ref(view.identity.ref), view.identity, compiled.spec, compiled.live_peers
+    )
+    return Layer(verdict, (Apply(manifest, view.policy.resource_version if view.policy else ""),))

@@ -1,0 +1,333 @@
+"""The plan of a `ServiceIdentity`: its Secrets, its NetworkPolicy, its status."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from troth.pki.certificates import Leaf, short
+from troth.pki.spiffe import spiffe_id
+from troth.planning import faults
+from troth.planning import status as verdicts
+from troth.planning.brokers.credentials import ON_ITS_WAY as COMING
+from troth.planning.brokers.credentials import BrokerLayer
+from troth.planning.certificates.leaf import leaf_due
+from troth.planning.faults import Isolation
+from troth.planning.identity.edge_status import edge_statuses, peers_agree
+from troth.planning.identity.layers import (
+    UNKNOWN,
+    broker_layer,
+    certificate_layer,
+    closing_layer,
+    signing_layer,
+)
+from troth.planning.identity.restarts import Rollout, plan_rollout
+from troth.planning.identity.terminating import plan_terminating_identity
+from troth.planning.identity.view import Layer, View, conflict, gather, refused, removal
+from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
+from troth.planning.network.compiler import (
+    Claim,
+    Situation,
+    closing_policy,
+    compile_policy,
+    without_openings,
+)
+from troth.planning.network.external_peers import pods_in
+from troth.planning.network.unsettled import unsettled_policy
+from troth.planning.owned_objects import (
+    FOREIGN_RETRY,
+    deny_ref,
+    policy_manifest,
+    policy_ref,
+    secret_ref,
+)
+from troth.planning.plan import Apply, Plan, Step
+from troth.planning.trust_domain.issuers import issuer_pods
+from troth.resources.conditions import Verdict
+from troth.resources.identity.spec import Enforcement
+from troth.resources.identity.status import (
+    BrokerCredentialStatus,
+    CertificateStatus,
+    ServiceIdentityStatus,
+)
+from troth.resources.metadata import is_terminating
+from troth.resources.schema.scalars import format_time
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.audiences import audience_fault, shared_audience
+from troth.trust.edges import gateway_trust_fault
+from troth.trust.narrowing import Narrowing
+from troth.world.facts.objects import Fault, KnownAuthority, Manifest
+from troth.world.keys import Key
+from troth.world.world import World
+
+GATEWAY_WARNING = timedelta(days=14)
+"""How long before its end gateway-only trust begins to warn."""
+
+ON_ITS_WAY = COMING | SIGNING_COMES | {"AuthorityNotReady", "PolicyPending"}
+"""Reasons that pass without a person doing anything."""
+PASSING = frozenset({"AwaitingBroker"})
+"""Those that pass in a moment where all goes well, without a write of the identity's own."""
+
+
+def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
+    """Return what an identity asks of the world. Children of a deleted one go with their owner."""
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    identity = world.registry.claimants.get(key.ref)
+    if identity is None or key.ref.namespace in world.terminating:
+        return Plan(key, identity.metadata.uid if identity else "")
+    if is_terminating(identity):
+        return plan_terminating_identity(key, identity, world, now)
+    isolation = Isolation()
+    view = gather(identity, world, now, isolation)
+    certificate = certificate_layer(view, world, isolation)
+    unapplied = _unapplied(view, certificate.narrowing, world)
+    brokers, unplanned = broker_layer(view, world, isolation)
+    network = isolation.run(
+        lambda: _plan_network(view, world, settling=certificate.narrowing != unapplied),
+        lambda error: closing_layer(view, error, lambda: closing_policy(_situation(view, world))),
+    )
+    signing = signing_layer(view, world, isolation)
+    judged = [
+        certificate.verdict,
+        network.verdict,
+        *unplanned,
+        *brokers.verdicts,
+        *isolation.run(
+            lambda: [*_gateway_verdict(view), *_tokens_verdict(view, world)], lambda _: []
+        ),
+        *signing.verdicts,
+    ]
+    agreed = isolation.run(lambda: (peers_agree(identity, view.edges),), lambda _: ())
+    rollout = isolation.run(lambda: plan_rollout(view, world), lambda _: None)
+    rolled_out = (rollout.verdict,) if rollout else ()
+    # what is about to be replaced is not worth a restart
+    restart = (rollout.step,) if rollout and rollout.step and not certificate.steps else ()
+    dues = isolation.run(
+        lambda: (
+            *_dues(view, certificate.leaf),
+            *_turn(view, rollout),
+            *brokers.dues(now),
+            *signing.dues,
+        ),
+        lambda _: (),
+    )
+    fault = [faults.verdict(verdicts.READY, error) for error in isolation.errors[:1]]
+    summary = verdicts.summed_up([*judged, *fault], ON_ITS_WAY)
+    before, generation = identity.status.manifest(), identity.metadata.generation
+    # what could not be read is no reason to say that it is gone
+    at_brokers = identity.status.brokers if isolation.errors else brokers.statuses
+    conditions = (*summary, *judged, *agreed, *rolled_out)
+    status = isolation.run(
+        lambda: _status(view, conditions, certificate.leaf, at_brokers),
+        lambda error: faults.not_ready(
+            before, before, generation, faults.verdict(verdicts.READY, error), now
+        ),
+    )
+    return Plan(
+        key,
+        identity.metadata.uid,
+        steps=(*certificate.steps, *brokers.steps, *network.steps, *signing.steps, *restart),
+        status=status,
+        previous_status=before,
+        due=min((due for due in dues if due > now), default=None),
+        passing=verdicts.waits_for(summary, PASSING) and _all_may_answer(brokers, world),
+        unapplied=unapplied,
+        errors=tuple(isolation.errors),
+    )
+
+
+def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
+    """Return the part of a pending narrowing whose edges are closed: all of it once the API server
+    has refused it, and until it is written whatever part was closed before.
+
+    An API server that is away or too busy for a moment has not refused anything yet.
+    """
+    place = "Secret", secret_ref(view.identity.ref)
+    refused_for_good = view.secret_refused and place not in world.passing
+    if refused_for_good or pending is UNKNOWN:  # the latter cannot even be tried
+        return pending
+    return pending.within(world.registry.unapplied.get(view.identity.ref, Narrowing()))
+
+
+def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
+    """Say whether no broker is known not to answer."""
+    return all(world.brokers.look(each.broker).fault is None for each in brokers.standings)
+
+
+def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
+    """Return the network layer. While it is `settling`, nothing opens: the document is to be
+    narrowed first.
+    """
+    type_, ref = "NetworkEnforced", policy_ref(view.identity.ref)
+    unsettled = _unsettled(view)
+    deny = world.policies.get(deny_ref(view.identity.ref))
+    undenied = tuple(removal("NetworkPolicy", deny, view.identity))
+    if view.identity.spec.enforcement is Enforcement.OBSERVE:
+        verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
+        if unsettled is not None:
+            verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
+        return Layer(verdict, (*removal("NetworkPolicy", view.policy, view.identity), *undenied))
+    standing = conflict("NetworkPolicy", ref, view.policy, view)
+    if standing is not None and view.domain is not None:
+        return Layer(verdicts.false(type_, standing.reason, standing.message))
+    situation = _situation(view, world)
+    before: tuple[Step, ...] = ()
+    over = view.kept_from(view.policy)
+    if unsettled is not None:
+        verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
+        if standing is not None or not situation.claims:
+            return Layer(verdict)
+        compiled, before = unsettled_policy(view, situation, world)
+    elif view.policy is None:
+        compiled = compile_policy(situation)
+        verdict = verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
+    else:
+        compiled = compile_policy(situation)
+        if settling:
+            compiled = without_openings(compiled, view.policy)
+            over = view.policy.resource_version
+        verdict = verdicts.true(type_, "Enforced", "the NetworkPolicy is in place")
+    step = Apply(policy_manifest(ref, view.identity, compiled.spec, compiled.live_peers), over=over)
+    after = () if before else undenied
+    return Layer(refused(type_, view.policy_refused) or verdict, (*before, step, *after))
+
+
+def _situation(view: View, world: World) -> Situation:
+    return Situation(
+        identity=view.identity,
+        edges=view.edges,
+        peers=world.registry.identities,
+        claims=tuple(
+            Claim(each.spec.network, _issuers_pods(each, world)) for each in view.governance.claims
+        ),
+        settled=_unsettled(view) is None,
+        api_endpoints=world.api_endpoints,
+        existing=view.policy,
+        reach=view.reach,
+    )
+
+
+def _issuers_pods(domain: TrustDomain, world: World) -> Manifest | None:
+    """Return the peer that issues a trust domain's tokens."""
+    pods = issuer_pods(domain)
+    return pods_in(world.own_namespace, pods) if pods is not None else None
+
+
+def _unsettled(view: View) -> Fault | None:
+    """Return why nothing may open, though what is taken back closes."""
+    if view.domain is None:
+        return Fault(view.governance.reason, view.governance.message)
+    if view.shared is not None:
+        return Fault("SharedIdentity", view.shared.message)
+    return None
+
+
+def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
+    if leaf is not None:
+        yield _renewal(view, leaf)
+    if view.reissue_wait > timedelta(0):
+        yield view.now + view.reissue_wait
+    if view.gateway_only is not None:
+        yield view.gateway_only.counts_from
+        yield view.gateway_only.expires_at - GATEWAY_WARNING
+        yield view.gateway_only.expires_at
+    yield from view.trust_turns
+    for seen in (view.secret_foreign, view.policy_foreign):
+        if seen is not None:
+            yield seen + FOREIGN_RETRY
+    if view.known_authority is not None and view.known_authority.authority is not None:
+        yield view.known_authority.authority.not_before
+        yield view.known_authority.authority.not_after
+
+
+def _turn(view: View, rollout: Rollout | None) -> Iterable[datetime]:
+    if rollout is not None and rollout.wait is not None:
+        yield view.now + rollout.wait
+
+
+def _renewal(view: View, leaf: Leaf) -> datetime:
+    return leaf_due(leaf, view.identity.metadata.uid, view.rotations, view.now)
+
+
+def _gateway_verdict(view: View) -> Iterator[Verdict]:
+    """Yield how gateway-only trust stands, for an identity that has it."""
+    trust, type_ = view.gateway_only, "GatewayTrusted"
+    if trust is None:
+        return
+    fault = gateway_trust_fault(trust, view.now)
+    if fault is not None:
+        yield verdicts.false(type_, fault.reason, fault.message)
+    elif trust.expires_at <= view.now + GATEWAY_WARNING:
+        message = (
+            f"gateway-only trust ends at {format_time(trust.expires_at)}; from then on nobody is "
+            f"accepted ({trust.owner} answers for it: {trust.reason})"
+        )
+        yield verdicts.true(type_, "GatewayTrustEnding", message)
+    else:
+        message = f"{trust.owner} answers for it: {trust.reason}"
+        yield verdicts.true(type_, "UntilItsEnd", message)
+
+
+def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
+    """Yield whether an identity that asks for tokens can be given any."""
+    type_, domain = "TokensAccepted", view.domain
+    if view.identity.spec.authentication.token is None:
+        return
+    if domain is None:
+        yield verdicts.false(type_, view.governance.reason, view.governance.message)
+    elif domain.spec.tokens is None:
+        message = (
+            f"TrustDomain {domain.metadata.name} issues no tokens, without which nobody can call; "
+            "add tokens: {} to it"
+        )
+        yield verdicts.false(type_, "TokensNotEnabled", message)
+    elif other := shared_audience(view.identity, domain, world.registry):
+        message = audience_fault(view.identity, other)
+        yield verdicts.false(type_, "AudienceShared", message)
+    else:
+        message = f"tokens of TrustDomain {domain.metadata.name} are accepted"
+        yield verdicts.true(type_, "Accepted", message)
+
+
+def _status(
+    view: View,
+    judged: Iterable[Verdict],
+    leaf: Leaf | None,
+    brokers: tuple[BrokerCredentialStatus, ...],
+) -> dict[str, object]:
+    identity, domain = view.identity, view.domain
+    status = ServiceIdentityStatus(
+        observed_generation=identity.metadata.generation,
+        spiffe_id=None
+        if domain is None or view.certificate is None
+        else spiffe_id(
+            domain.spec.domain,
+            identity.ref.namespace,
+            identity.spec.workload.service_account_name,
+        ),
+        certificate=leaf and _certificate_status(view, leaf),
+        edges=edge_statuses(identity, view.edges),
+        brokers=brokers,
+    ).manifest()
+    status["conditions"] = verdicts.conditions(
+        identity, identity.status.conditions, judged, view.now
+    )
+    return status
+
+
+def _certificate_status(view: View, leaf: Leaf) -> CertificateStatus:
+    return CertificateStatus(
+        fingerprint=short(leaf.fingerprint),
+        serial=leaf.serial,
+        not_after=leaf.not_after,
+        renew_at=_renewal(view, leaf),
+        authority=_issuer(view.known_authority, leaf),
+    )
+
+
+def _issuer(known: KnownAuthority | None, leaf: Leaf) -> str:
+    """Return the fingerprint of the root or intermediate that signed a leaf, as far as is known."""
+    for slot in (known.authority, known.retiring) if known else ():
+        if slot is not None and slot.issued(leaf):
+            return short(slot.fingerprint)
+    return "unknown"

@@ -1,0 +1,172 @@
+"""The rollout layer of an identity's plan, for programs that do not reread their files.
+
+One workload at a time, each restarted as `kubectl rollout restart` does it.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from troth.pki.certificates import short, spread_of
+from troth.planning import status as verdicts
+from troth.planning.identity.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
+from troth.planning.identity.view import View, refused
+from troth.planning.owned_objects import is_child
+from troth.planning.plan import Restart
+from troth.resources.conditions import Verdict
+from troth.trust.registry import workloads
+from troth.world.facts.objects import IdentitySecret, Workload
+from troth.world.world import World
+
+TYPE = "RolledOut"
+IN_USE = verdicts.true(TYPE, "InUse", "every workload runs with the current certificate and roots")
+HELD_UP = frozenset({"BudgetAllowsNone", "RolloutPaused", "WriteRefused"})
+"""Reasons for which a restart that is due cannot be made."""
+ON_ITS_WAY = frozenset({"RollingOut", "AwaitingTurn"})
+Found = list[tuple[Workload, Lack]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How the restarts stand, what to restart now, and how long the next one waits."""
+
+    verdict: Verdict
+    step: Restart | None = None
+    wait: timedelta | None = None
+
+    @property
+    def held_up(self) -> bool:
+        """Whether somebody must make way for a restart that is due."""
+        return self.verdict.reason in HELD_UP
+
+    @property
+    def pending(self) -> bool:
+        """Whether some workload still runs with what was replaced."""
+        return self.held_up or self.verdict.reason in ON_ITS_WAY
+
+
+def plan_rollout(view: View, world: World) -> Rollout | None:
+    """Return how the restarts stand that an identity declares, None where it declares none."""
+    if view.identity.spec.on_rotation is None:
+        return None
+    obstacle = _obstacle(view, world)
+    if obstacle is not None:
+        return Rollout(obstacle)
+    assert view.secret is not None
+    return _next(view, view.secret, world)
+
+
+def _obstacle(view: View, world: World) -> Verdict | None:
+    """Return why nothing can be told of restarts, or done."""
+    if not world.workloads.enabled:
+        message = f"this Troth restarts nothing; {ENABLE}"
+        return verdicts.unknown(TYPE, "RolloutsDisabled", message)
+    if view.domain is None:
+        return verdicts.unknown(TYPE, view.governance.reason, view.governance.message)
+    if view.shared is not None:
+        return verdicts.unknown(TYPE, "SharedIdentity", view.shared.message)
+    secret = view.secret
+    if secret is None or secret.leaf is None or not is_child(secret, view.identity):
+        return verdicts.unknown(TYPE, "NoCertificate", "there is no certificate to run with yet")
+    return None
+
+
+def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
+    """Return the next restart, or what it waits for."""
+    assert view.domain is not None
+    propagation = view.domain.spec.bundle.propagation
+    found = [
+        (workload, lack_of(workload, secret, propagation))
+        for workload in restartable(view.identity, world)
+    ]
+    in_motion = next((each for each, lack in found if not lack and not each.complete), None)
+    if in_motion is not None:
+        return Rollout(_rolling_out(in_motion, found))
+    due = [pair for pair in found if pair[1]]
+    if not due:
+        return Rollout(_unusable(view, world) or IN_USE)
+    ready = [pair for pair in due if not pair[0].paused]
+    if not ready:
+        return Rollout(_paused(due[0][0]))
+    # what is not well anyway comes first: while it is restarted, nothing else is in motion
+    ready.sort(key=lambda pair: pair[0].complete)
+    workload, lack = next(
+        (pair for pair in ready if not world.workloads.forbidding(pair[0])), ready[0]
+    )
+    wait = _wait(view, secret, lack, world)
+    if wait > timedelta(0):
+        message = f"{workload} is restarted {_for_what(secret, lack)} in its turn"
+        return Rollout(verdicts.false(TYPE, "AwaitingTurn", message), wait=wait)
+    return _restart(workload, secret, lack, found, world)
+
+
+def _wait(view: View, secret: IdentitySecret, lack: Lack, world: World) -> timedelta:
+    """Return how long a restart waits: until kubelets surely give new pods what the Secret has.
+
+    New roots reach a whole fleet at once, so identities take turns with them; leaves are renewed
+    in turns already.
+    """
+    assert view.domain is not None
+    in_turns = lack.assumed or not lack.leaf
+    turn = spread_of(view.identity.metadata.uid) if in_turns else 0.0
+    elapsed = timedelta(seconds=world.uptime - max(secret.leaf_since, secret.roots_since))
+    return view.domain.spec.bundle.propagation * (1 + turn) - elapsed
+
+
+def _restart(
+    workload: Workload, secret: IdentitySecret, lack: Lack, found: Found, world: World
+) -> Rollout:
+    budget = world.workloads.forbidding(workload)
+    if budget is not None:
+        message = (
+            f"{workload} waits to be restarted {_for_what(secret, lack)}: PodDisruptionBudget "
+            f"{budget.ref} allows none of its pods to be disrupted now"
+        )
+        return Rollout(verdicts.false(TYPE, "BudgetAllowsNone", message))
+    step = Restart(
+        kind=workload.kind,
+        ref=workload.ref,
+        uid=workload.uid,
+        resource_version=workload.resource_version,
+        evidence=str(evidence_of(secret)),
+        message=f"{workload} is being restarted {_for_what(secret, lack)}",
+    )
+    failed = refused(TYPE, world.refused.get((workload.kind, workload.ref), ""))
+    return Rollout(failed or _rolling_out(workload, found), step)
+
+
+def _for_what(secret: IdentitySecret, lack: Lack) -> str:
+    assert secret.leaf is not None
+    if lack.leaf:
+        return f"for the certificate {short(secret.leaf.fingerprint)}"
+    return f"for the root {' and '.join(sorted(lack.roots))}"
+
+
+def _rolling_out(workload: Workload, found: Found) -> Verdict:
+    done = sum(each.complete and not lack for each, lack in found)
+    message = (
+        f"{workload} is being rolled out; {done} of {len(found)} workloads run with the current "
+        "certificate and roots"
+    )
+    return verdicts.false(TYPE, "RollingOut", message)
+
+
+def _paused(workload: Workload) -> Verdict:
+    message = f"{workload} is paused, so that a restart would have no effect; resume it"
+    return verdicts.false(TYPE, "RolloutPaused", message)
+
+
+def _unusable(view: View, world: World) -> Verdict | None:
+    """Return which workload is none that can be restarted, if there is one."""
+    usable = {(each.kind, each.ref) for each in restartable(view.identity, world)}
+    wanting = next((place for place in workloads(view.identity) if place not in usable), None)
+    if wanting is None:
+        return None
+    kind, ref = wanting
+    if world.workloads.get(kind, ref) is None:
+        message = f"there is no {kind} {ref} to restart; create it, or remove the entry"
+        return verdicts.false(TYPE, "WorkloadMissing", message)
+    message = (
+        f"{kind} {ref} is not restarted, for its pods are not this identity's: "
+        "workload.podSelector does not select them"
+    )
+    return verdicts.false(TYPE, "NotItsWorkload", message)

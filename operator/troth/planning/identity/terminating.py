@@ -1,0 +1,143 @@
+"""The plan of a `ServiceIdentity` that is being deleted and that a finalizer still holds.
+
+It has no edge any more, so everything of its own is narrowed to nothing: its NetworkPolicy denies
+all traffic of its pods, and its peer list has no peers. Its certificate is left as it is.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from troth.planning import status as verdicts
+from troth.planning.identity.certificate import public_update
+from troth.planning.identity.document import Peers, identity_document, standing_document
+from troth.planning.identity.view import Layer, refused, removal
+from troth.planning.network.compiler import deny_all
+from troth.planning.owned_objects import (
+    FOREIGN_RETRY,
+    is_child,
+    metadata_of,
+    policy_manifest,
+    policy_ref,
+    secret_ref,
+    taken,
+)
+from troth.planning.plan import Apply, Plan, UpdatePublic
+from troth.resources.conditions import Verdict
+from troth.resources.identity.spec import Enforcement, ServiceIdentity
+from troth.resources.identity.status import ServiceIdentityStatus
+from troth.resources.schema.scalars import format_time
+from troth.world.facts.objects import IdentitySecret
+from troth.world.keys import Key
+from troth.world.observation.objects import PEERS, ROOTS
+from troth.world.world import World
+
+ON_ITS_WAY = frozenset({verdicts.TERMINATING, "PolicyPending", "WriteRefused"})
+"""Reasons that pass without a person doing anything to the identity."""
+NOBODY = Peers((), {}, {}, {}, {})
+
+
+def plan_terminating_identity(
+    key: Key, identity: ServiceIdentity, world: World, now: datetime
+) -> Plan:
+    """Return what keeps an identity closed until it is gone."""
+    secret = world.secrets.get(secret_ref(identity.ref))
+    if secret is not None and not is_child(secret, identity):
+        secret = None
+    network = _plan_network(identity, world, now)
+    summary = verdicts.summed_up([network.verdict, _terminating(identity)], ON_ITS_WAY)
+    judged = (_certificate_verdict(identity, secret, world), network.verdict)
+    status = ServiceIdentityStatus(
+        observed_generation=identity.metadata.generation,
+        spiffe_id=identity.status.spiffe_id,
+        certificate=identity.status.certificate if secret is not None and secret.leaf else None,
+    ).manifest()
+    status["conditions"] = verdicts.conditions(
+        identity, identity.status.conditions, (*summary, *judged), now
+    )
+    return Plan(
+        key,
+        identity.metadata.uid,
+        steps=(*network.steps, *_without_peers(identity, secret)),
+        status=status,
+        previous_status=identity.status.manifest(),
+        due=min((due for due in _dues(identity, world) if due > now), default=None),
+    )
+
+
+def _terminating(identity: ServiceIdentity) -> Verdict:
+    if identity.spec.enforcement is Enforcement.OBSERVE:
+        closed = "its edges are closed, and with enforcement: Observe no policy denies its traffic"
+    else:
+        closed = "its edges are closed and all traffic of its pods is denied"
+    return verdicts.termination(identity, closed)
+
+
+def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Layer:
+    """Return the policy that denies all traffic, exceptions included, and how it stands.
+
+    Where no trust domain claims the namespace there was no policy, and none is begun now.
+    """
+    type_, ref = "NetworkEnforced", policy_ref(identity.ref)
+    policy = world.policies.get(ref)
+    if identity.spec.enforcement is Enforcement.OBSERVE:
+        verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
+        return Layer(verdict, tuple(removal("NetworkPolicy", policy, identity)))
+    seen = world.foreign.get(("NetworkPolicy", ref))
+    conflict = taken("NetworkPolicy", ref, policy, identity, seen=seen, now=now)
+    if conflict is not None:
+        return Layer(verdicts.false(type_, conflict.reason, conflict.message))
+    governance = world.registry.governance(identity.ref.namespace)
+    if policy is None and not governance.claims:
+        return Layer(verdicts.false(type_, governance.reason, governance.message))
+    verdict = (
+        verdicts.false(type_, "PolicyPending", "the NetworkPolicy is being written")
+        if policy is None
+        else verdicts.true(type_, "Denied", "the NetworkPolicy denies all traffic of its pods")
+    )
+    manifest = policy_manifest(ref, identity, deny_all(identity).spec)
+    write_refused = refused(type_, world.refused.get(("NetworkPolicy", ref), ""))
+    return Layer(write_refused or verdict, (Apply(manifest),))
+
+
+def _without_peers(
+    identity: ServiceIdentity, secret: IdentitySecret | None
+) -> tuple[UpdatePublic, ...]:
+    """Return the update after which the peer list accepts nobody, calls nobody and believes no
+    issuer; the certificate beside it and its roots stay.
+    """
+    if secret is None:
+        return ()
+    own_id = standing_document(secret.public.get(PEERS, "")).get("spiffeID")
+    if not isinstance(own_id, str):
+        return ()
+    kept = {name: text for name, text in secret.public.items() if name == ROOTS}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata_of(secret.ref, identity),
+        "stringData": {**kept, PEERS: identity_document(identity, own_id, NOBODY)},
+    }
+    return public_update(secret, manifest, "")
+
+
+def _certificate_verdict(
+    identity: ServiceIdentity, secret: IdentitySecret | None, world: World
+) -> Verdict:
+    """Return what holds of the certificate, or why its peer list could not be narrowed."""
+    type_ = "CertificateIssued"
+    write_refused = refused(type_, world.refused.get(("Secret", secret_ref(identity.ref)), ""))
+    if write_refused is not None:
+        return write_refused
+    message = "no certificate is issued or renewed any more"
+    if secret is not None and secret.leaf is not None:
+        message += (
+            f"; the one in Secret {secret.ref} expires at {format_time(secret.leaf.not_after)}"
+        )
+    return verdicts.false(type_, verdicts.TERMINATING, message)
+
+
+def _dues(identity: ServiceIdentity, world: World) -> Iterator[datetime]:
+    seen = world.foreign.get(("NetworkPolicy", policy_ref(identity.ref)))
+    if seen is not None:
+        yield seen + FOREIGN_RETRY

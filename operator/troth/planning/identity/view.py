@@ -1,0 +1,208 @@
+"""Everything the plan of one identity depends on, gathered once, and what its layers share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from troth.pki.certificates import Leaf, spread_of
+from troth.pki.spiffe import spiffe_id
+from troth.planning import faults
+from troth.planning import status as verdicts
+from troth.planning.certificates.anchors import trusted_anchors
+from troth.planning.faults import Isolation
+from troth.planning.network.broker_reach import Reach, reach_of
+from troth.planning.owned_objects import is_child, policy_ref, secret_ref, taken
+from troth.planning.plan import Remove, Step
+from troth.planning.trust_domain.root_rotation import reissue_wait
+from troth.resources.conditions import Verdict
+from troth.resources.identity.authentication import Certificate, GatewayOnly
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import EdgeState
+from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialRotation
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.edges import Edge, edges_of, judge_or_close
+from troth.trust.narrowing import NOTHING, Narrowing
+from troth.trust.registry import Governance, SharedIdentity
+from troth.trust.topic_grants import TopicGrant
+from troth.world.facts.objects import Content, Fault, IdentitySecret, KnownAuthority
+from troth.world.keys import identity_key
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything the plan of one identity depends on, gathered once."""
+
+    identity: ServiceIdentity
+    governance: Governance
+    shared: SharedIdentity | None
+    known_authority: KnownAuthority | None
+    anchors: tuple[bytes, ...]
+    secret: IdentitySecret | None
+    policy: Content | None
+    secret_foreign: datetime | None
+    policy_foreign: datetime | None
+    secret_refused: str
+    policy_refused: str
+    services: tuple[str, ...]
+    edges: tuple[Edge, ...]
+    topics: tuple[TopicGrant, ...]
+    """Its own grants, and those of whoever else publishes by a policy by which it consumes."""
+    reach: Reach
+    unread_webhooks: bool
+    """Whether an endpoint of its namespace cannot be read, that may lead to it."""
+    trust_turns: tuple[datetime, ...]
+    reissue_wait: timedelta
+    rotations: tuple[CredentialRotation, ...]
+    now: datetime
+
+    @property
+    def domain(self) -> TrustDomain | None:
+        """The governing trust domain."""
+        return self.governance.domain
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The declared certificate, where the pattern has one."""
+        return self.identity.spec.authentication.certificate
+
+    @property
+    def gateway_only(self) -> GatewayOnly | None:
+        """The declared gateway-only trust, if that is the pattern."""
+        return self.identity.spec.authentication.gateway_only
+
+    def kept_from(self, child: IdentitySecret | Content | None) -> str:
+        """Return the version of a child of which something is kept as it stands, because it cannot
+        be told now whether it should; empty where all of it follows from what is declared.
+        """
+        suspended = any(edge.state is EdgeState.SUSPENDED for edge in self.edges)
+        suspended |= any(grant.state is GrantState.SUSPENDED for grant in self.topics)
+        unsettled = suspended or self.reach.unsettled or self.unread_webhooks
+        kept = unsettled or self.domain is None or self.shared is not None
+        return child.resource_version if child is not None and kept else ""
+
+
+def gather(identity: ServiceIdentity, world: World, now: datetime, isolation: Isolation) -> View:
+    """Read from the world all that the plan depends on.
+
+    A part that raises is read as whatever opens least, and nothing may be issued by such a view.
+    """
+    ref, run = identity.ref, isolation.run
+    governance = run(
+        lambda: world.registry.governance(ref.namespace),
+        lambda error: Governance(None, faults.REASON, faults.sentence(error), settled=False),
+    )
+    domain = governance.domain
+    secret, policy = secret_ref(ref), policy_ref(ref)
+    edges = run(
+        lambda: edges_of(world.registry, ref, now),
+        lambda _: edges_of(world.registry, ref, now, judge_or_close),
+    )
+    known = run(lambda: world.authorities.of(domain) if domain else None, lambda _: None)
+    return View(
+        identity=identity,
+        governance=governance,
+        shared=run(
+            lambda: world.registry.shared_identity(ref),
+            lambda error: SharedIdentity(ref, faults.sentence(error)),
+        ),
+        known_authority=known,
+        anchors=run(lambda: trusted_anchors(domain, world) if domain else (), lambda _: ()),
+        secret=world.secrets.get(secret),
+        policy=world.policies.get(policy),
+        secret_foreign=world.foreign.get(("Secret", secret)),
+        policy_foreign=world.foreign.get(("NetworkPolicy", policy)),
+        secret_refused=world.refused.get(("Secret", secret), ""),
+        policy_refused=world.refused.get(("NetworkPolicy", policy), ""),
+        services=run(lambda: tuple(world.service_names(ref)), lambda _: ()),
+        edges=edges,
+        topics=run(lambda: tuple(_topics(ref, world)), lambda _: ()),
+        reach=run(lambda: reach_of(ref, world), lambda _: Reach((), (), frozenset())),
+        unread_webhooks=bool(world.registry.webhooks.unread_in(ref.namespace)),
+        trust_turns=run(lambda: tuple(_trust_turns(ref, edges, world)), lambda _: ()),
+        reissue_wait=run(
+            lambda: _reissue_wait(identity, domain, known, world), lambda _: timedelta(0)
+        ),
+        rotations=world.rotations.of(identity_key(ref)),
+        now=now,
+    )
+
+
+def _reissue_wait(
+    identity: ServiceIdentity,
+    domain: TrustDomain | None,
+    known: KnownAuthority | None,
+    world: World,
+) -> timedelta:
+    """Return how long a leaf of a root that is being replaced waits for its turn."""
+    if domain is None or known is None or known.retiring is None:
+        return timedelta(0)
+    return reissue_wait(domain, known, spread_of(identity.metadata.uid), world)
+
+
+def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
+    yield from world.judged.for_identity(ref)
+    for policy in sorted(world.brokers.messaging.uses(ref).consumes):
+        for each in world.judged.publishing(policy):
+            if each.asked.identity != ref:
+                yield each
+
+
+def _trust_turns(ref: Ref, edges: tuple[Edge, ...], world: World) -> Iterator[datetime]:
+    """Yield when the gateway-only trust of a callee begins to count and when it ends: this
+    caller's egress opens and closes with it.
+    """
+    for edge in edges:
+        callee = world.registry.identities.get(edge.callee)
+        trust = callee.spec.authentication.gateway_only if callee else None
+        if edge.caller == ref and trust is not None:
+            yield trust.counts_from
+            yield trust.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's share of the plan: how it stands, what to do, and the leaf that is in place.
+
+    `narrowing` is what the document in the identity's Secret still grants too much.
+    """
+
+    verdict: Verdict
+    steps: tuple[Step, ...] = ()
+    leaf: Leaf | None = None
+    narrowing: Narrowing = NOTHING
+
+
+def refused(type_: str, message: str) -> Verdict | None:
+    """Return that the last write was refused, which the retry may mend."""
+    return verdicts.false(type_, "WriteRefused", message) if message else None
+
+
+def conflict(
+    kind: str, ref: Ref, fact: IdentitySecret | Content | None, view: View
+) -> Fault | None:
+    """Return why a child cannot be written where it belongs."""
+    seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
+    return taken(kind, ref, fact, view.identity, seen=seen, now=view.now)
+
+
+def removal(
+    kind: str, fact: IdentitySecret | Content | None, identity: ServiceIdentity
+) -> Iterator[Step]:
+    """Yield the removal of a child that should not be there, if it is this identity's."""
+    if fact is not None and is_child(fact, identity):
+        yield Remove(kind, fact.ref, fact.uid)
+
+
+def spiffe_ids_of(peer: Ref, world: World) -> frozenset[str]:
+    """Return the SPIFFE ID of an identity; several while several domains claim its namespace, and
+    none for one that has no certificate.
+    """
+    identity = world.registry.identities.get(peer)
+    if identity is None or identity.spec.authentication.certificate is None:
+        return frozenset()
+    account = identity.spec.workload.service_account_name
+    claims = world.registry.governance(peer.namespace).claims
+    return frozenset(spiffe_id(claim.spec.domain, peer.namespace, account) for claim in claims)

@@ -1,0 +1,243 @@
+"""The key by which a webhook gateway signs what it hands on, and its replacement.
+
+It is in a Secret beside the gateway, which reads it there. Its public half is in the identity
+Secret of every target before it signs, and as long as a token that it signed is good: see
+`troth.planning.rotation.handover` for the order of things; here is the evidence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from troth.pki.tokens import LEEWAY
+from troth.pki.webhook_tokens import LIFETIME
+from troth.planning import status as verdicts
+from troth.planning.identity.view import View
+from troth.planning.identity.webhook_trust import is_for_webhooks
+from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, secret_ref, taken
+from troth.planning.plan import (
+    ActivateTokenKey,
+    CreateTokenKey,
+    DropSlots,
+    PrepareTokenKey,
+    Remove,
+    Step,
+)
+from troth.planning.rotation.handover import Handover, Laggard, hand_over
+from troth.planning.rotation.schedule import due_at
+from troth.resources.conditions import Verdict
+from troth.resources.identity.status import EdgeState
+from troth.resources.references import Ref
+from troth.resources.trust_domain.status import RotationPhase
+from troth.world.facts.objects import Manifest, SigningSecret, TokenKey
+from troth.world.index.webhook_signing import GATEWAY, TYPE, signing_ref
+from troth.world.observation.signing_keys import GATEWAYS
+from troth.world.world import World
+
+CONDITION = "WebhooksSigned"
+KEY_LIFETIME = timedelta(days=30)
+IDLE = Handover(RotationPhase.IDLE)
+COMING = frozenset({"CreatingSigningKey"})
+"""Reasons that pass without a person doing anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """The part of an identity's plan that is about the key of a gateway.
+
+    `made_at` and `due` are when the key that signs was made and is to be replaced, None without
+    one; `rotation` is where its replacement stands.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    steps: tuple[Step, ...] = ()
+    dues: tuple[datetime, ...] = ()
+    rotation: Handover = IDLE
+    made_at: datetime | None = None
+    due: datetime | None = None
+
+
+def plan_webhook_signing(view: View, world: World) -> Signing:
+    """Return how the key of a gateway stands and its next step; nothing for who is no gateway."""
+    identity, ref = view.identity, signing_ref(view.identity.ref)
+    known = world.signing.of(identity.ref)
+    if identity.spec.serves_webhooks is None:
+        ours = known is not None and is_child(known, identity)
+        return Signing(steps=(Remove("Secret", ref, known.uid),) if ours and known else ())
+    seen = world.foreign.get(("Secret", ref))
+    fault = taken("Secret", ref, known, identity, seen=seen, now=view.now)
+    if fault is not None:
+        again = (seen + FOREIGN_RETRY,) if seen is not None else ()
+        return Signing((verdicts.false(CONDITION, fault.reason, fault.message),), dues=again)
+    refused = world.refused.get(("Secret", ref))
+    if refused:
+        coming = verdicts.false(CONDITION, "WriteRefused", refused)
+    else:
+        message = "a key by which deliveries are signed is being made"
+        coming = verdicts.false(CONDITION, "CreatingSigningKey", message)
+    if known is None:
+        return Signing((coming,), (CreateTokenKey(_secret(view, ref), GATEWAYS),))
+    if known.active is None:
+        assert known.fault is not None
+        return Signing((verdicts.false(CONDITION, known.fault.reason, known.fault.message),))
+    key = _Key(view, known, known.active, world)
+    handover = _next_step(key)
+    verdict = coming if refused else _judged(handover)
+    steps = (handover.step,) if handover.step else ()
+    dues = (key.due, *((view.now + handover.wait,) if handover.wait is not None else ()))
+    return Signing((verdict,), steps, dues, handover, known.active.made_at, key.due)
+
+
+def _next_step(key: "_Key") -> Handover:
+    if key.known.spoilt:
+        return Handover(RotationPhase.PREPARING, key.drop(key.known.spoilt))
+    return hand_over(key, wanted=key.due <= key.view.now, now=key.view.now)
+
+
+def _judged(handover: Handover) -> Verdict:
+    if handover.blockers:
+        return verdicts.true(CONDITION, "RotationWaits", handover.blockers[0])
+    return verdicts.true(CONDITION, "Active", "deliveries are signed by a key of the gateway's own")
+
+
+def _secret(view: View, ref: Ref) -> Manifest:
+    """Return the Secret without its keys."""
+    metadata = metadata_of(ref, view.identity)
+    labels = {**metadata["labels"], GATEWAY: view.identity.ref.name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": TYPE,
+        "metadata": {**metadata, "labels": labels},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """The key of a gateway, as a credential that can be handed over."""
+
+    view: View
+    known: SigningSecret
+    active: TokenKey
+    world: World
+
+    @property
+    def due(self) -> datetime:
+        """When the key is to be replaced; one of unknown age is so now."""
+        made = self.active.made_at
+        if made is None:
+            return self.view.now
+        aged = made + KEY_LIFETIME
+        return min(aged, due_at(self.view.rotations, made, self.view.now) or aged)
+
+    # The evidence
+
+    @property
+    def settle(self) -> timedelta:
+        """How long a gateway or a target may take to see a write."""
+        namespaces = {self.view.identity.ref.namespace, *(each.namespace for each in self._targets)}
+        return max(
+            (
+                claim.spec.bundle.propagation
+                for namespace in namespaces
+                for claim in self.world.registry.governance(namespace).claims
+            ),
+            default=timedelta(0),
+        )
+
+    @property
+    def overlap(self) -> timedelta:
+        """How long the old key stays published: as long as the last token that it signed is good,
+        which the gateway may have signed with it for a while after the new one was put to use.
+        """
+        return LIFETIME + LEEWAY + self.settle
+
+    @property
+    def uptime(self) -> float:
+        """Now."""
+        return self.world.uptime
+
+    @property
+    def prepared_since(self) -> float | None:
+        """Since when the next key is there."""
+        return self.known.prepared_since if self.known.prepared else None
+
+    @property
+    def replaced_since(self) -> float | None:
+        """Since when the present key signs while the one before is still published."""
+        return self.known.active_since if self.known.retiring else None
+
+    @property
+    def compromised(self) -> bool:
+        """Whether it is known to others, which nobody can say of it yet."""
+        return False
+
+    @property
+    def old_compromised(self) -> bool:
+        """See `compromised`."""
+        return False
+
+    def unpublished(self) -> Iterator[Laggard]:
+        """Yield the targets that do not know the next key."""
+        for target in self._targets:
+            if self._knows_next_since(target) is None:
+                yield Laggard(
+                    f"the Secret {secret_ref(target)} does not have the next key of the gateway's "
+                    "yet; it is waited for"
+                )
+
+    def published_since(self) -> Iterator[float]:
+        """Yield since when the targets that know the next key do."""
+        for target in self._targets:
+            since = self._knows_next_since(target)
+            if since is not None:
+                yield since
+
+    def still_used(self) -> Iterator[Laggard]:
+        """Yield nobody: tokens end by themselves, which `overlap` waits for."""
+        yield from ()
+
+    def disused_since(self) -> Iterator[float]:
+        """Yield nothing: see `still_used`."""
+        yield from ()
+
+    @property
+    def _targets(self) -> list[Ref]:
+        """The identities that verify what the gateway signs, sorted."""
+        mine, in_force = self.view.identity.ref, (EdgeState.LIVE, EdgeState.SUSPENDED)
+        return sorted(
+            {
+                edge.callee
+                for edge in self.view.edges
+                if edge.caller == mine
+                and edge.state in in_force
+                and edge.callee.namespace not in self.world.terminating
+                and is_for_webhooks(edge, self.world)
+            }
+        )
+
+    def _knows_next_since(self, target: Ref) -> float | None:
+        """Return since when a target has the next key, None while it does not."""
+        assert self.known.prepared is not None
+        secret = self.world.secrets.get(secret_ref(target))
+        return secret.webhook_keys_since.get(self.known.prepared.kid) if secret else None
+
+    # The steps
+
+    def prepare(self) -> PrepareTokenKey:
+        """Make the next key beside the active one."""
+        known = self.known
+        return PrepareTokenKey(known.ref, known.uid, known.resource_version, GATEWAYS)
+
+    def activate(self) -> ActivateTokenKey:
+        """Move the next key to where the active one is, and keep of that the public half."""
+        known, retiring = self.known, self.active.jwk
+        return ActivateTokenKey(known.ref, known.uid, known.resource_version, retiring, GATEWAYS)
+
+    def retire(self) -> DropSlots:
+        """Drop the key before."""
+        return self.drop((GATEWAYS.retiring,))
+
+    def drop(self, names: tuple[str, ...]) -> DropSlots:
+        """Drop what is of no use."""
+        return DropSlots(self.known.ref, self.known.uid, self.known.resource_version, names)

@@ -1,0 +1,1 @@
+"""NetworkPolicies: of a workload, of a broker, and the rules they are made of."""

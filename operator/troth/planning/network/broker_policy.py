@@ -1,0 +1,143 @@
+"""The NetworkPolicy at a broker: who has a grant there gets to its pods.
+
+It takes in nobody else but Troth and the broker's own pods. Whatever else has to reach them, a
+monitoring system or clients that Troth does not know, needs a NetworkPolicy of its own beside it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.planning import status as verdicts
+from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.rules import BrokerGrants
+from troth.planning.network.external_peers import pods_in, selector
+from troth.planning.network.live_peers import PeerRule, Side, Standing, written
+from troth.planning.network.rules import Rule, distinct, numbers, ports_of, spec_of
+from troth.planning.owned_objects import (
+    FOREIGN_RETRY,
+    broker_policy_ref,
+    is_child,
+    policy_manifest,
+    taken,
+)
+from troth.planning.plan import Apply, Remove, Step
+from troth.resources.conditions import Verdict
+from troth.resources.messaging.message_broker import BrokerMode, BrokerWorkload, MessageBroker
+from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
+from troth.trust.topic_grants import undecided
+from troth.world.facts.objects import Manifest
+from troth.world.index.brokers import identity_of
+from troth.world.world import World
+
+TYPE = "NetworkEnforced"
+OPERATOR = LabelSelector(match_labels={"troth.dev/component": "operator"})
+"""The operator's own pods in its namespace, as the chart labels them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerNetwork:
+    """The network's share of a broker's plan: how it stands, what to do, when to look again."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...] = ()
+    due: datetime | None = None
+
+
+def plan_broker_network(
+    broker: MessageBroker, grants: BrokerGrants, world: World, now: datetime
+) -> BrokerNetwork:
+    """Return what becomes of the NetworkPolicy at a broker at which this is granted."""
+    ref = broker_policy_ref(broker.ref)
+    standing, seen = world.policies.get(ref), world.foreign.get(("NetworkPolicy", ref))
+    fault = unsupported(broker)
+    if fault is not None:
+        return BrokerNetwork(verdicts.false(TYPE, fault.reason, fault.message))
+    if broker.spec.mode is not BrokerMode.ENFORCE or broker.spec.workload is None:
+        ours = standing is not None and is_child(standing, broker)
+        removal = (Remove("NetworkPolicy", ref, standing.uid),) if standing and ours else ()
+        return BrokerNetwork(_unwritten(broker), removal)
+    conflict = taken("NetworkPolicy", ref, standing, broker, seen=seen, now=now)
+    if conflict is not None:
+        due = seen + FOREIGN_RETRY if seen is not None else None
+        return BrokerNetwork(verdicts.false(TYPE, conflict.reason, conflict.message), due=due)
+    manifest = broker_policy(broker, broker.spec.workload, grants, world)
+    staying = bool(_staying(broker, grants, world))
+    over = standing.resource_version if standing is not None and staying else ""
+    refusal = world.refused.get(("NetworkPolicy", ref), "")
+    if refusal:
+        verdict = verdicts.false(TYPE, "WriteRefused", refusal)
+    elif standing is None:
+        verdict = verdicts.false(TYPE, "PolicyPending", "the NetworkPolicy is being written")
+    else:
+        verdict = verdicts.true(TYPE, "Enforced", "the NetworkPolicy is in place")
+    return BrokerNetwork(verdict, (Apply(manifest, over=over),))
+
+
+def broker_policy(
+    broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
+) -> Manifest:
+    """Return the NetworkPolicy at a broker: its pods on all ports, Troth and those who have a grant
+    on the ports for clients, and nobody else.
+
+    Of those whose grants are unsettled what was open stays open, and nothing opens.
+    """
+    clients = list(_clients(broker, workload, grants, world))
+    spec = spec_of(
+        selector(workload.pod_selector),
+        ingress=[*_always(broker, workload, world), *distinct(each.rule for each in clients)],
+    )
+    return policy_manifest(broker_policy_ref(broker.ref), broker, spec, written(clients))
+
+
+def _always(broker: MessageBroker, workload: BrokerWorkload, world: World) -> list[Rule]:
+    ports = numbers(workload.ports)
+    return [
+        {"from": [pods_in(broker.ref.namespace, workload.pod_selector)]},
+        {"from": [pods_in(world.own_namespace, OPERATOR)], "ports": ports},
+    ]
+
+
+def _clients(
+    broker: MessageBroker, workload: BrokerWorkload, grants: BrokerGrants, world: World
+) -> Iterator[PeerRule]:
+    ports, identities = ports_of(workload), world.registry.identities
+    live = _identities(broker, grants.live)
+    staying = _staying(broker, grants, world)
+    existing = world.policies.get(broker_policy_ref(broker.ref)) if staying else None
+    standing = Standing.of(existing)
+    for ref in sorted(live | staying):
+        identity = identities.get(ref)
+        pods = identity.spec.workload.pod_selector if identity is not None else None
+        if ref in live and pods is not None:
+            yield PeerRule(Side.FROM, ref, pods_in(ref.namespace, pods), ports)
+        else:
+            yield from standing.kept(Side.FROM, ref, pods, ports)
+
+
+def _staying(broker: MessageBroker, grants: BrokerGrants, world: World) -> set[Ref]:
+    """Return the identities of whom what stands stays, besides those that have a live grant.
+
+    Of one that cannot be read, or may be named by a policy that cannot be, it is not known what it
+    has.
+    """
+    unknown = undecided(world.registry, world.brokers.messaging)
+    return (_identities(broker, grants.staying) | unknown) - _identities(broker, grants.live)
+
+
+def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
+    prefix = broker.spec.owns.principal_prefix
+    found = (identity_of(prefix, principal) for principal in principals)
+    return {ref for ref in found if ref is not None}
+
+
+def _unwritten(broker: MessageBroker) -> Verdict:
+    if broker.spec.mode is not BrokerMode.ENFORCE:
+        message = f"no policy is written with mode: {broker.spec.mode}"
+        return verdicts.true(TYPE, "Observing", message)
+    message = (
+        "no workload is described, so no policy is written; identities reach a broker outside of "
+        "the cluster by calls.external"
+    )
+    return verdicts.true(TYPE, "OutsideCluster", message)

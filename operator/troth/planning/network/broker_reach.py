@@ -1,0 +1,82 @@
+"""Which brokers' pods an identity may reach: those at which it has a grant."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from troth.planning.grants.dialects import unsupported
+from troth.planning.grants.rules import granted
+from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
+from troth.resources.messaging.topic_policy import OnDelete
+from troth.resources.messaging.topic_policy_status import GrantState
+from troth.resources.references import Ref
+from troth.trust.messaging import asked_by
+from troth.trust.topic_grants import undecided
+from troth.trust.topic_question import principal_of
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The brokers in the cluster at which an identity has grants, sorted.
+
+    The network is open to those of `live`. To those of `staying` nothing opens and what stands
+    stays: a grant is suspended, or outlives its policy, or the broker is not kept as declared now.
+    `unread` are the brokers that cannot be read and may be among the latter.
+    """
+
+    live: tuple[MessageBroker, ...]
+    staying: tuple[MessageBroker, ...]
+    unread: frozenset[Ref]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether anything stays only because it stands."""
+        return bool(self.staying or self.unread)
+
+
+def reach_of(identity: Ref, world: World) -> Reach:
+    """Return which brokers' pods an identity may reach."""
+    messaging = world.brokers.messaging
+    live: set[Ref] = set()
+    staying = set(_outliving(identity, world))
+    unread: set[Ref] = set()
+    for each in world.judged.for_identity(identity):
+        policy = messaging.policies.get(each.policy)
+        broker = messaging.brokers.get(policy.broker) if policy is not None else None
+        if broker is not None and granted(broker, each):
+            opens = each.state is GrantState.LIVE and _is_kept(broker)
+            (live if opens else staying).add(broker.ref)
+        elif policy is not None and broker is None and each.state is GrantState.SUSPENDED:
+            unread.add(policy.broker)
+    if identity in undecided(world.registry, messaging):
+        staying.update(messaging.brokers)
+        unread.update(messaging.invalid_brokers)
+    return Reach(
+        tuple(_inside(live, world)), tuple(_inside(staying - live, world)), frozenset(unread)
+    )
+
+
+def _is_kept(broker: MessageBroker) -> bool:
+    """Say whether a broker, and the network around it, is kept as declared."""
+    return broker.spec.mode is BrokerMode.ENFORCE and unsupported(broker) is None
+
+
+def _inside(brokers: set[Ref], world: World) -> Iterator[MessageBroker]:
+    """Yield the brokers whose pods are described, which those outside the cluster are not."""
+    for ref in sorted(brokers):
+        broker = world.brokers.messaging.brokers[ref]
+        if broker.spec.workload is not None:
+            yield broker
+
+
+def _outliving(identity: Ref, world: World) -> Iterator[Ref]:
+    """Yield the brokers at which an identity has a grant whose policy is gone or going."""
+    for ref, broker in world.brokers.messaging.brokers.items():
+        ledger, principal = world.brokers.ledger(ref), principal_of(broker, identity)
+        retained = ledger.retained if ledger is not None else ()
+        if any(rule.principal == principal for rule in retained) or any(
+            policy.spec.on_delete is OnDelete.RETAIN
+            and any(asked.identity == identity for asked in asked_by(policy))
+            for policy in world.brokers.leaving_at(ref)
+        ):
+            yield ref

@@ -1,0 +1,432 @@
+"""The NetworkPolicy compiler: from live edges and declared exceptions to one policy a workload.
+
+What is compiled keeps to what every enforcer agrees on: numbers for named ports, and a rule of
+its own for every CIDR block (enforcers that put several blocks of a rule into one set let one
+block's exceptions punch holes into the others). One rule per peer, so that a rule can be told
+apart and kept while its edge is suspended.
+
+While an edge is suspended, or the workload's own standing is unsettled, what was open stays open
+unless it is taken back, and nothing opens. See docs/decisions/0032-remembered-edges.md.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import ip_address
+from typing import Protocol, TypeVar
+
+from troth.planning.network.broker_reach import Reach
+from troth.planning.network.external_peers import collectors, pods_in, selector, unverified_peers
+from troth.planning.network.live_peers import (
+    PeerRule,
+    Side,
+    Standing,
+    narrowed_pods,
+    written,
+)
+from troth.planning.network.rules import (
+    Pair,
+    Rule,
+    distinct,
+    listed,
+    numbers,
+    open_part,
+    ports_of,
+    spec_of,
+)
+from troth.planning.trust_domain.issuers import PORT
+from troth.resources.identity.spec import Protocol as PortProtocol
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import EdgeState
+from troth.resources.messaging.message_broker import BrokerWorkload, MessageBroker
+from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
+from troth.resources.trust_domain.spec import Network
+from troth.trust.edge_question import find_port
+from troth.trust.edges import Edge
+from troth.world.facts.objects import Content, Endpoint, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a trust domain that selects the namespace adds: its network, and its issuer's pods.
+
+    `issuer` is None for a trust domain that issues no tokens.
+    """
+
+    network: Network
+    issuer: Manifest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the policy of one workload depends on.
+
+    `peers` has the identity of every peer of an edge that can be read; `existing` is the policy as
+    it stands, None without one; `reach` is to which brokers the workload may go. `claims` has one
+    entry where the workload is `settled`, and else one for each trust domain that claims it.
+    """
+
+    identity: ServiceIdentity
+    edges: tuple[Edge, ...]
+    peers: Mapping[Ref, ServiceIdentity]
+    claims: tuple[Claim, ...]
+    settled: bool
+    api_endpoints: frozenset[Endpoint]
+    existing: Content | None
+    reach: Reach
+
+    def rules(self, direction: str) -> list[Rule]:
+        """Return the rules of the policy as it stands: of its `ingress` or its `egress`."""
+        return (self.existing.content.get(direction) or []) if self.existing else []
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The spec of a NetworkPolicy, and the list of the live peers that it was compiled with."""
+
+    spec: Manifest
+    live_peers: str = "{}"
+
+
+def compile_policy(situation: Situation) -> Compiled:
+    """Return the workload's NetworkPolicy: deny everything but what is listed."""
+    return _compiled(situation, situation.identity.spec.workload.pod_selector)
+
+
+def keep_open(situation: Situation) -> Compiled:
+    """Return the policy as it stands without what is no longer declared; nothing opens.
+
+    For a workload whose own standing is unsettled. If its pod selector changed meanwhile, what was
+    open stays open to the pods that match both selectors; if none can, the policy denies
+    everything to the newly selected ones.
+    """
+    assert situation.existing is not None
+    declared = situation.identity.spec.workload.pod_selector
+    staying = narrowed_pods(situation.existing.content.get("podSelector") or {}, declared)
+    return deny_all(situation.identity) if staying is None else _compiled(situation, staying)
+
+
+def deny_all(identity: ServiceIdentity) -> Compiled:
+    """Return a policy that denies an identity's pods everything."""
+    return Compiled(spec_of(selector(identity.spec.workload.pod_selector), ingress=[], egress=[]))
+
+
+def begin_closed(situation: Situation, *, exceptions: bool) -> Compiled:
+    """Return the policy of a workload whose standing is unsettled and that has none yet.
+
+    It denies everything but the resolver and, with `exceptions`, the ports for probes and metrics,
+    so far as every trust domain that claims the workload opens them.
+    """
+    each = [replace(situation, claims=(claim,)) for claim in situation.claims]
+    ingress = _in_all([list(_exceptions(one)) for one in each]) if exceptions else []
+    return Compiled(
+        spec_of(
+            selector(situation.identity.spec.workload.pod_selector),
+            ingress=ingress,
+            egress=_in_all([list(_dns(one)) for one in each]),
+        )
+    )
+
+
+def _in_all(alternatives: list[list[Rule]]) -> list[Rule]:
+    """Return what every one of several lists of rules opens."""
+    if not alternatives:
+        return []
+    first, *others = alternatives
+    rules = list(first)
+    for other in others:
+        rules = [part for rule in rules if (part := open_part(rule, other)) is not None]
+    return rules
+
+
+def without_openings(compiled: Compiled, existing: Content) -> Compiled:
+    """Return of a compiled policy only what is open by the policy as it stands."""
+    sides = {side: existing.content.get(side) or [] for side in ("ingress", "egress")}
+    spec = spec_of(
+        compiled.spec["podSelector"],
+        **{
+            side: [
+                part
+                for rule in compiled.spec.get(side) or []
+                if (part := open_part(rule, there)) is not None
+            ]
+            for side, there in sides.items()
+        },
+    )
+    return Compiled(spec, compiled.live_peers)
+
+
+def closing_policy(situation: Situation) -> Compiled:
+    """Return the policy without what cannot be compiled, for when `compile_policy` raises.
+
+    Every part, and every peer, is compiled apart from the others. Nothing is in it that does not
+    stand, except where no policy does.
+    """
+    existing = situation.existing
+    declared = situation.identity.spec.workload.pod_selector
+    if not situation.settled and (
+        existing is None or existing.content.get("podSelector") != selector(declared)
+    ):
+        return deny_all(situation.identity)
+    compiled = _compiled(situation, declared, _or_nothing)
+    return without_openings(compiled, existing) if existing is not None else compiled
+
+
+_Part = TypeVar("_Part")
+
+
+class _Run(Protocol):
+    """How a part of a policy is compiled."""
+
+    def __call__(self, part: Callable[[], Iterable[_Part]]) -> list[_Part]:
+        """Return the rules of a part."""
+
+
+def _all_of(part: Callable[[], Iterable[_Part]]) -> list[_Part]:
+    return list(part())
+
+
+def _or_nothing(part: Callable[[], Iterable[_Part]]) -> list[_Part]:
+    """Return the rules of a part, none where it raises."""
+    try:
+        return list(part())
+    except Exception:  # noqa: BLE001 - what cannot be told to be declared is closed
+        return []
+
+
+def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) -> Compiled:
+    reach, edges = situation.reach, situation.edges
+    suspended = any(edge.state is EdgeState.SUSPENDED for edge in edges)
+    unsettled = suspended or reach.unsettled or not situation.settled
+    standing = Standing()
+    if unsettled:
+        (standing,) = run(lambda: [Standing.of(situation.existing)]) or [standing]
+    inbound = _edge_rules(situation, standing, Side.FROM, run)
+    outbound = _edge_rules(situation, standing, Side.TO, run)
+    brokers = run(lambda: _broker_rules(situation, standing))
+    left_out = _left_out(situation, standing)
+    to_peers = [each.rule for each in outbound]
+    to_brokers = [rule for rule in distinct(each.rule for each in brokers) if rule not in to_peers]
+    spec = spec_of(
+        selector(pods),
+        ingress=[
+            *run(lambda: _others(situation, left_out, _exceptions, "ingress")),
+            *(each.rule for each in inbound),
+            *run(lambda: _others(situation, left_out, _unverified, "ingress")),
+        ],
+        egress=[
+            *run(lambda: _others(situation, left_out, _dns, "egress")),
+            *to_peers,
+            *to_brokers,
+            *run(lambda: _others(situation, left_out, _external, "egress")),
+            *run(lambda: _others(situation, left_out, _api_server, "egress")),
+            *run(lambda: _issuer(situation, {each.ref for each in outbound})),
+        ],
+    )
+    remembered = written([*inbound, *outbound, *brokers], left_out if left_out != pods else None)
+    return Compiled(spec, remembered)
+
+
+def _left_out(situation: Situation, standing: Standing) -> LabelSelector:
+    """Return which pods the rules leave out as the workload's own.
+
+    They stay the same while the workload is unsettled: else a change of its pod selector would
+    change rules that are open.
+    """
+    declared = situation.identity.spec.workload.pod_selector
+    if situation.settled or situation.existing is None:
+        return declared
+    return standing.left_out(situation.existing) or declared
+
+
+def _others(
+    situation: Situation,
+    left_out: LabelSelector,
+    rules: Callable[[Situation], Iterable[Rule]],
+    direction: str,
+) -> Iterator[Rule]:
+    """Yield the rules that need no consent; of an unsettled workload, what of them is open."""
+    if situation.settled:
+        yield from rules(situation)
+        return
+    there = situation.rules(direction)
+    parts = (open_part(rule, there) for rule in distinct(rules(_with_pods(situation, left_out))))
+    yield from distinct(part for part in parts if part is not None)
+
+
+def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
+    """Return the situation of a workload with these pods."""
+    identity = situation.identity
+    workload = identity.spec.workload.model_copy(update={"pod_selector": pods})
+    spec = identity.spec.model_copy(update={"workload": workload})
+    return replace(situation, identity=identity.model_copy(update={"spec": spec}))
+
+
+def _exceptions(situation: Situation) -> Iterable[Rule]:
+    exceptions = situation.identity.spec.exceptions
+    for network in (claim.network for claim in situation.claims):
+        if network.probes and exceptions.probes:
+            for cidr in network.probes.cidrs:
+                peers = [{"ipBlock": {"cidr": cidr}}]
+                yield {"from": peers, "ports": _named(situation, exceptions.probes)}
+        if network.metrics and exceptions.metrics:
+            ports, pods = _named(situation, exceptions.metrics), network.metrics.pod_selector
+            for peer in collectors(situation.identity, network.metrics.namespace, pods):
+                yield {"from": [peer], "ports": ports}
+
+
+def _named(situation: Situation, names: Iterable[str]) -> list[Manifest]:
+    ports = [find_port(situation.identity, name) for name in names]
+    return numbers(port for port in ports if port is not None)
+
+
+def _edge_rules(situation: Situation, standing: Standing, side: Side, run: _Run) -> list[PeerRule]:
+    """Return the rules of one side's edges: the live ones, and what stays of the suspended ones."""
+    me, inbound = situation.identity.ref, side is Side.FROM
+    by_peer: dict[Ref, list[Edge]] = {}
+    for edge in situation.edges:
+        mine, peer = (edge.callee, edge.caller) if inbound else (edge.caller, edge.callee)
+        if mine == me and edge.state in (EdgeState.LIVE, EdgeState.SUSPENDED):
+            by_peer.setdefault(peer, []).append(edge)
+    return [
+        rule
+        for peer, group in sorted(by_peer.items())
+        for rule in run(partial(_peer_rules, situation, standing, side, peer, group))
+    ]
+
+
+def _peer_rules(
+    situation: Situation, standing: Standing, side: Side, peer: Ref, group: list[Edge]
+) -> Iterator[PeerRule]:
+    opened = [each for each in group if each.state is EdgeState.LIVE and situation.settled]
+    identity = situation.peers.get(peer)
+    pods = identity.spec.workload.pod_selector if identity else None
+    kept = standing.kept(side, peer, pods, _ports(situation, group, opened))
+    yield from _merged(side, peer, pods, _ports(situation, opened), kept)
+
+
+def _ports(
+    situation: Situation, edges: Iterable[Edge], without: Iterable[Edge] = ()
+) -> dict[str, Pair | None]:
+    """Return the ports of edges by name; the number is None where the callee cannot be read."""
+    ports: dict[str, Pair | None] = {}
+    for edge in edges:
+        callee = situation.peers.get(edge.callee)
+        port = find_port(callee, edge.port) if callee is not None else None
+        if edge not in without and (callee is None or port is not None):
+            ports[edge.port] = (port.protocol, port.port) if port is not None else None
+    return ports
+
+
+def _merged(
+    side: Side,
+    ref: Ref,
+    pods: LabelSelector | None,
+    live: Mapping[str, Pair | None],
+    kept: Iterable[PeerRule],
+) -> Iterator[PeerRule]:
+    """Yield one rule for each description of a peer's pods."""
+    rules: list[tuple[Manifest, dict[str, Pair]]] = []
+    opened = {name: pair for name, pair in live.items() if pair is not None}
+    if opened and pods is not None:
+        rules.append((pods_in(ref.namespace, pods), opened))
+    for each in kept:
+        ports = next((ports for peer, ports in rules if peer == each.peer), None)
+        if ports is None:
+            rules.append((each.peer, dict(each.ports)))
+        else:
+            ports.update(each.ports)
+    for peer, ports in rules:
+        yield PeerRule(side, ref, peer, ports)
+
+
+def _broker_rules(situation: Situation, standing: Standing) -> Iterator[PeerRule]:
+    """Yield the rules to brokers at which there is a grant, and what stays of those to others."""
+    reach = situation.reach
+    staying = [*reach.staying]
+    for broker in reach.live:
+        if situation.settled:
+            workload = _described(broker)
+            peer = pods_in(broker.ref.namespace, workload.pod_selector)
+            yield PeerRule(Side.BROKERS, broker.ref, peer, ports_of(workload))
+        else:
+            staying.append(broker)
+    for broker in staying:
+        workload = _described(broker)
+        kept = standing.kept(Side.BROKERS, broker.ref, workload.pod_selector, ports_of(workload))
+        yield from _merged(Side.BROKERS, broker.ref, workload.pod_selector, {}, kept)
+    for ref in sorted(reach.unread):
+        yield from standing.kept(Side.BROKERS, ref, None, None)
+
+
+def _described(broker: MessageBroker) -> BrokerWorkload:
+    """Return the pods of a broker that is reached, which are described."""
+    assert broker.spec.workload is not None
+    return broker.spec.workload
+
+
+def _unverified(situation: Situation) -> Iterable[Rule]:
+    for accepted in situation.identity.spec.accepts:
+        if accepted.unverified:
+            ports = _named(situation, accepted.ports)
+            for peer in unverified_peers(situation.identity, accepted.unverified):
+                yield {"from": [peer], "ports": ports}
+
+
+def _dns(situation: Situation) -> Iterable[Rule]:
+    for resolver in (claim.network.dns for claim in situation.claims):
+        yield {
+            "to": [pods_in(resolver.namespace, resolver.pod_selector)],
+            "ports": listed([(PortProtocol.UDP, resolver.port), (PortProtocol.TCP, resolver.port)]),
+        }
+
+
+def _external(situation: Situation) -> Iterable[Rule]:
+    for call in situation.identity.spec.calls:
+        if call.external:
+            ports = listed((PortProtocol.TCP, number) for number in call.external.ports)
+            for cidr in call.external.cidrs:
+                yield {"to": [{"ipBlock": {"cidr": cidr}}], "ports": ports}
+
+
+def _api_server(situation: Situation) -> Iterable[Rule]:
+    if any(call.kubernetes_api for call in situation.identity.spec.calls):
+        for endpoint in sorted(situation.api_endpoints):
+            address = ip_address(endpoint.address)
+            yield {
+                "to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}],
+                "ports": listed([(PortProtocol.TCP, endpoint.port)]),
+            }
+
+
+def _issuer(situation: Situation, callees: Collection[Ref]) -> Iterator[Rule]:
+    """Yield the way to the issuer, for who needs tokens or starts transactions.
+
+    `callees` are those to which the policy opens the way. While every edge that needs tokens is
+    suspended, the way to the issuer stays if it is open.
+    """
+    me, starts = situation.identity, situation.identity.spec.starts_transactions is not None
+    asking = {ref for ref in callees if _asks_for_tokens(situation, ref)}
+    live = any(
+        edge.caller == me.ref and edge.callee in asking and edge.state is EdgeState.LIVE
+        for edge in situation.edges
+    )
+    for rule in distinct(_issuer_rules(situation)):
+        if situation.settled and (starts or live):
+            yield rule
+        elif starts or asking:
+            part = open_part(rule, situation.rules("egress"))
+            if part is not None:
+                yield part
+
+
+def _asks_for_tokens(situation: Situation, callee: Ref) -> bool:
+    identity = situation.peers.get(callee)
+    return identity is not None and identity.spec.authentication.token is not None
+
+
+def _issuer_rules(situation: Situation) -> Iterator[Rule]:
+    for claim in situation.claims:
+        if claim.issuer is not None:
+            yield {"to": [claim.issuer], "ports": listed([(PortProtocol.TCP, PORT)])}

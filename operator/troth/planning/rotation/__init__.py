@@ -1,0 +1,1 @@
+"""The replacement of credentials: the handover they share, and `CredentialRotation`."""

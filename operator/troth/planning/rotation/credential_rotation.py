@@ -1,0 +1,331 @@
+"""The plan of a `CredentialRotation`: where it stands, and when the next one is due.
+
+It changes nothing itself: what it asks for is read by whoever plans its target, from
+`troth.planning.rotation.schedule`. What it tells is read here from the target, a kind at a time.
+"""
+
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from troth.pki.certificates import Leaf
+from troth.planning import status as verdicts
+from troth.planning.brokers.admin_rotation import plan_admin
+from troth.planning.brokers.credentials import Standing, plan_broker_credentials
+from troth.planning.certificates.leaf import leaf_due, longest_overlap
+from troth.planning.faults import Isolation
+from troth.planning.identity.restarts import plan_rollout
+from troth.planning.identity.view import View, gather
+from troth.planning.identity.webhook_signing import plan_webhook_signing
+from troth.planning.plan import Plan
+from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.trust_domain.authority import plan_rotation
+from troth.planning.trust_domain.root_rotation import due_of
+from troth.planning.trust_domain.root_rotation import made_at as root_made_at
+from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
+from troth.planning.webhooks.rotation import plan_secret
+from troth.planning.webhooks.view import gather as gather_webhook
+from troth.resources.conditions import Verdict
+from troth.resources.metadata import is_terminating
+from troth.resources.references import Ref
+from troth.resources.rotation.blockers import fitting
+from troth.resources.rotation.spec import (
+    CredentialPhase,
+    CredentialRotation,
+    CredentialRotationStatus,
+    TargetKind,
+)
+from troth.resources.rotation.windows import known_zone, next_open
+from troth.resources.schema.scalars import format_duration, format_time
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.trust_domain.status import RotationPhase
+from troth.world.facts.objects import Fault
+from troth.world.index.rotations import target_key
+from troth.world.keys import Key
+from troth.world.world import World
+
+PHASES = {
+    RotationPhase.IDLE: CredentialPhase.IDLE,
+    RotationPhase.PREPARING: CredentialPhase.PREPARED,
+    RotationPhase.DISTRIBUTING: CredentialPhase.PREPARED,
+    RotationPhase.ACTIVATING: CredentialPhase.PREPARED,
+    RotationPhase.REISSUING: CredentialPhase.OVERLAPPING,
+    RotationPhase.RETIRING: CredentialPhase.RETIRING,
+}
+IDLE = RotationPhase.IDLE
+ORDER = [phase for phase in RotationPhase if phase is not IDLE]
+"""The phases of a handover, as they follow each other."""
+ON_ITS_WAY = frozenset({"AwaitingCredential"})
+"""Reasons that pass without a person doing anything."""
+TERMINATES = "it asks for no rotation any more"
+"""What follows from the deletion of a rotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the credential of a target stands, or why it cannot be rotated."""
+
+    phase: CredentialPhase = CredentialPhase.IDLE
+    made_at: datetime | None = None
+    due: datetime | None = None
+    blockers: tuple[str, ...] = ()
+    wait: timedelta | None = None
+    fault: Fault | None = None
+
+
+def plan_credential_rotation(key: Key, world: World, now: datetime) -> Plan:
+    """Return what there is to tell of a rotation, and when to look again."""
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    rotation = world.rotations.by_ref.get(key.ref)
+    if rotation is None:
+        return Plan(key, "")
+    if is_terminating(rotation):
+        gone = Plan(key, rotation.metadata.uid)
+        return verdicts.terminating_plan(gone, rotation, rotation.status, TERMINATES, now)
+    progress = _progress(rotation, world, now)
+    summary = verdicts.summed_up([_verdict(progress)], ON_ITS_WAY)
+    status = CredentialRotationStatus(
+        observed_generation=rotation.metadata.generation,
+        phase=progress.phase,
+        blockers=fitting(progress.blockers),
+        last_rotated=progress.made_at,
+        next_rotation=progress.due and progress.due.replace(microsecond=0),
+    ).manifest()
+    status["conditions"] = verdicts.conditions(rotation, rotation.status.conditions, summary, now)
+    return Plan(
+        key,
+        rotation.metadata.uid,
+        status=status,
+        previous_status=rotation.status.manifest(),
+        due=min((due for due in _dues(progress, now) if due > now), default=None),
+    )
+
+
+def _dues(progress: Progress, now: datetime) -> Iterator[datetime]:
+    if progress.due is not None:
+        yield progress.due
+    if progress.wait is not None:
+        yield now + progress.wait
+
+
+def _verdict(progress: Progress) -> Verdict:
+    if progress.fault is not None:
+        return verdicts.false("Rotates", progress.fault.reason, progress.fault.message)
+    return verdicts.true("Rotates", "Scheduled")
+
+
+def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Progress:
+    key, kind = target_key(rotation), rotation.spec.target.kind
+    if not world.rotations.may(rotation):
+        message = (
+            f"a root is rotated only from Troth's own namespace; create this in the namespace "
+            f"{world.own_namespace}"
+        )
+        return Progress(fault=Fault("NotFromHere", message))
+    declared: dict[TargetKind, Container[object]] = {
+        TargetKind.TRUST_DOMAIN: {
+            Ref("", name)
+            for name, domain in world.registry.domains.items()
+            if not is_terminating(domain)
+        },
+        TargetKind.SERVICE_IDENTITY: world.registry.identities,
+        TargetKind.MESSAGE_BROKER: world.brokers.messaging.brokers,
+        TargetKind.WEBHOOK_ENDPOINT: world.registry.webhooks.endpoints,
+    }
+    if key.ref not in declared[kind]:
+        return Progress(fault=Fault("TargetMissing", f"create the {key}, or delete this"))
+    progress = PROGRESS[kind](key, world, now)
+    fault = _window_fault(rotation, now)
+    return replace(progress, fault=fault) if fault is not None else progress
+
+
+def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
+    for window in rotation.spec.windows:
+        if known_zone(window.time_zone) is None:
+            message = f"there is no time zone {window.time_zone}; write one such as Europe/Berlin"
+            return Fault("TimeZoneUnknown", message)
+        if next_open([window], now) is None:
+            message = f"the window {window.cron} never opens; no month has such a day"
+            return Fault("WindowNeverOpens", message)
+    return None
+
+
+def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:
+    domain = world.registry.domains[key.ref.name]
+    known = world.authorities.of(domain)
+    if known is None or known.authority is None:
+        message = f"{key} has no authority that can be used; see its status"
+        return Progress(fault=Fault("AwaitingCredential", message))
+    handovers = (plan_rotation(domain, world, now), plan_key_rotation(domain, world, now))
+    dues = (due_of(domain, known.authority, world, now), _token_key_due(domain, world, now))
+    waits = [each.wait for each in handovers if each.wait is not None]
+    return Progress(
+        phase=_least_advanced(each.phase for each in handovers),
+        made_at=root_made_at(known.authority),
+        due=min((due for due in dues if due is not None), default=None),
+        blockers=tuple(blocker for each in handovers for blocker in each.blockers),
+        wait=min(waits, default=None),
+        fault=_given_asked_for(key, world, now),
+    )
+
+
+def _token_key_due(domain: TrustDomain, world: World, now: datetime) -> datetime | None:
+    known = world.tokens.of(domain)
+    if domain.spec.tokens is None or known is None or known.active is None:
+        return None
+    return key_due(domain, known.active, world, now)
+
+
+def _least_advanced(phases: Iterable[RotationPhase]) -> CredentialPhase:
+    """Return where the slower of a root and a token key stands, of those under way."""
+    return PHASES[min((each for each in phases if each in ORDER), key=ORDER.index, default=IDLE)]
+
+
+def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
+    """Return that somebody must give another CA, where one is asked for that Troth cannot make."""
+    domain = world.registry.domains[key.ref.name]
+    reference, known = domain.spec.authority.secret_ref, world.authorities.of(domain)
+    if reference is None or known is None or known.authority is None or known.prepared:
+        return None
+    asked = due_at(world.rotations.of(key), root_made_at(known.authority), now)
+    if asked is None or asked > now:
+        return None
+    message = (
+        f"put another CA into the Secret {world.own_namespace}/{reference.name}; the present one "
+        f"was to be replaced at {format_time(asked)}"
+    )
+    return Fault("AwaitingGivenAuthority", message)
+
+
+def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
+    """Return where the slowest of an identity's credentials stands: its certificate, those at
+    brokers, and the key that it signs with as a gateway.
+    """
+    identity = world.registry.identities[key.ref]
+    isolation = Isolation()
+    view = gather(identity, world, now, isolation)
+    for error in isolation.errors:
+        raise error
+    at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).standings))
+    if identity.spec.authentication.certificate is not None:
+        signing = _of_signing(view, world)
+        return _together((_of_certificate(key, view, world), *at_brokers, *signing))
+    if not at_brokers:
+        message = (
+            f"{key} has no certificate to rotate, and no credential at a broker; delete this, or "
+            "declare mtls or token there"
+        )
+        return Progress(fault=Fault("NothingToRotate", message))
+    return _together(at_brokers)
+
+
+def _of_message_broker(key: Key, world: World, now: datetime) -> Progress:
+    standing = plan_admin(world.brokers.messaging.brokers[key.ref], world, now)
+    return Progress(
+        phase=standing.phase,
+        made_at=standing.made_at,
+        due=standing.due,
+        blockers=(standing.fault.message,) if standing.stuck and standing.fault else (),
+        wait=standing.wait,
+        fault=standing.fault,
+    )
+
+
+def _of_webhook_endpoint(key: Key, world: World, now: datetime) -> Progress:
+    endpoint = world.registry.webhooks.endpoints[key.ref]
+    if endpoint.spec.inbound is None:
+        message = f"{key} sends nothing yet, and has no secret to rotate; delete this"
+        return Progress(fault=Fault("NothingToRotate", message))
+    standing = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, now))
+    return Progress(
+        phase=standing.phase,
+        made_at=standing.current.made_at if standing.current else None,
+        due=standing.due,
+        blockers=standing.blockers,
+        wait=standing.wait,
+        fault=standing.fault,
+    )
+
+
+def _together(parts: tuple[Progress, ...]) -> Progress:
+    """Return where credentials stand that are rotated by one word: as far as the slowest of them,
+    and made when the oldest was.
+    """
+    made = [each.made_at for each in parts if each.made_at is not None]
+    dues = [each.due for each in parts if each.due is not None]
+    waits = [each.wait for each in parts if each.wait is not None]
+    under_way = [each.phase for each in parts if each.phase is not CredentialPhase.IDLE]
+    return Progress(
+        phase=min(under_way, key=list(CredentialPhase).index, default=CredentialPhase.IDLE),
+        made_at=min(made, default=None),
+        due=min(dues, default=None),
+        blockers=tuple(blocker for each in parts for blocker in each.blockers),
+        wait=min(waits, default=None),
+        fault=next((each.fault for each in parts if each.fault is not None), None),
+    )
+
+
+def _of_signing(view: View, world: World) -> Iterator[Progress]:
+    signing = plan_webhook_signing(view, world)
+    if signing.due is not None:
+        yield Progress(
+            phase=PHASES[signing.rotation.phase],
+            made_at=signing.made_at,
+            due=signing.due,
+            blockers=signing.rotation.blockers,
+            wait=signing.rotation.wait,
+        )
+
+
+def _at_broker(standing: Standing) -> Progress:
+    fault = None
+    if standing.current is None:
+        message = f"there is no credential at MessageBroker {standing.broker} yet; see the status"
+        fault = Fault("AwaitingCredential", f"{message} of the identity")
+    return Progress(
+        phase=standing.phase,
+        made_at=standing.made_at,
+        due=standing.due,
+        blockers=standing.blockers,
+        wait=standing.wait,
+        fault=fault,
+    )
+
+
+def _of_certificate(key: Key, view: View, world: World) -> Progress:
+    identity, rotations = view.identity, view.rotations
+    if view.secret is None or view.secret.leaf is None:
+        message = f"{key} has no certificate yet; see its status"
+        return Progress(fault=Fault("AwaitingCredential", message))
+    leaf = view.secret.leaf
+    restarts = plan_rollout(view, world) if identity.spec.on_rotation else None
+    pending = restarts is not None and restarts.pending
+    return Progress(
+        phase=CredentialPhase.OVERLAPPING if pending else CredentialPhase.IDLE,
+        made_at=leaf.issued_at,
+        due=leaf_due(leaf, identity.metadata.uid, rotations, view.now),
+        blockers=(restarts.verdict.message,) if restarts and restarts.held_up else (),
+        wait=restarts.wait if restarts else None,
+        fault=_overlap_fault(leaf, rotations),
+    )
+
+
+def _overlap_fault(leaf: Leaf, rotations: Iterable[CredentialRotation]) -> Fault | None:
+    longest = longest_overlap(leaf)
+    if overlap_of(rotations) <= longest:
+        return None
+    message = (
+        f"write an overlap of at most {format_duration(longest)}, half of the certificate's "
+        "lifetime; that is what is kept to"
+    )
+    return Fault("OverlapTooLong", message)
+
+
+PROGRESS: dict[TargetKind, Callable[[Key, World, datetime], Progress]] = {
+    TargetKind.TRUST_DOMAIN: _of_trust_domain,
+    TargetKind.SERVICE_IDENTITY: _of_service_identity,
+    TargetKind.MESSAGE_BROKER: _of_message_broker,
+    TargetKind.WEBHOOK_ENDPOINT: _of_webhook_endpoint,
+}

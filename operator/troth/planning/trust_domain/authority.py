@@ -1,0 +1,176 @@
+"""A trust domain's authority: there, good, and replaced in time."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.pki.authorities import Authority
+from troth.pki.certificates import short
+from troth.planning import status as verdicts
+from troth.planning.certificates.anchors import bundle_text
+from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
+from troth.planning.plan import AdoptAuthority, CreateRoot, Step
+from troth.planning.rotation.handover import Handover
+from troth.planning.trust_domain.root_rotation import next_step
+from troth.resources.conditions import Verdict
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import format_time
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.trust_domain.status import AuthorityState, RotationPhase
+from troth.world.facts.objects import KnownAuthority, Manifest
+from troth.world.observation.objects import ROOTS
+from troth.world.world import World
+
+TYPE = "AuthorityReady"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a trust domain's plan: how it stands, and what to do."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...] = ()
+
+
+def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
+    """Return how the authority stands, and how to come by one where there is none.
+
+    What Troth signs with is always a Secret of its own. A given CA is copied there, so that one
+    that is replaced can take over step by step; the given Secret itself is never written.
+    """
+    known, ref = world.authorities.of(domain), world.authorities.ref(domain)
+    if known is not None and not is_child(known.secret, domain):
+        return Part(_foreign(ref))
+    fault = _given_fault(domain, known, world, now)
+    if fault is not None:
+        return Part(fault)
+    if known is not None:
+        return Part(_judged(known, now))
+    return _begin(domain, world, ref, now)
+
+
+def plan_rotation(domain: TrustDomain, world: World, now: datetime) -> Handover:
+    """Return where the replacement of the authority stands, and its next step."""
+    known = world.authorities.of(domain)
+    if known is None or known.authority is None or not is_child(known.secret, domain):
+        return Handover(RotationPhase.IDLE)
+    return next_step(domain, known, world, now)
+
+
+def _foreign(ref: Ref) -> Verdict:
+    message = f"a Secret {ref} exists that is not Troth's; rename or delete it"
+    return verdicts.false(TYPE, "Conflict", message)
+
+
+def _given_fault(
+    domain: TrustDomain, known: KnownAuthority | None, world: World, now: datetime
+) -> Verdict | None:
+    """Return what is wrong with the CA that is given, where one is."""
+    reference = domain.spec.authority.secret_ref
+    if reference is None:
+        return None
+    given = world.authorities.given_to(domain)
+    if given is None:
+        ref = Ref(world.own_namespace, reference.name)
+        message = f"create the Secret {ref} with tls.crt, tls.key and, for its root, ca.crt"
+        return verdicts.false(TYPE, "SecretMissing", message)
+    if given.fault is not None:
+        message = f"Secret {given.secret.ref}: {given.fault.message}"
+        return verdicts.false(TYPE, given.fault.reason, message)
+    coming = given.authority
+    if known is None or coming is None or coming == known.authority or coming.valid_at(now):
+        return None
+    if now < coming.not_before:
+        message = (
+            f"Secret {given.secret.ref}: the CA there is valid from "
+            f"{format_time(coming.not_before)} on and takes over then"
+        )
+        return verdicts.false(TYPE, "AuthorityNotYetValid", message)
+    message = f"Secret {given.secret.ref}: the CA there has expired and does not take over"
+    return verdicts.false(TYPE, "AuthorityExpired", message)
+
+
+def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
+    """Come by an authority, unless there once was one.
+
+    One that once was is never replaced unasked: every leaf out there chains to it.
+    """
+    given = world.authorities.given_to(domain)
+    if _there_was_another(domain, world, given.authority if given else None):
+        message = (
+            f"the Secret {ref} with the authority's key is gone; restore it from a backup. To "
+            "begin anew instead, delete this TrustDomain, wait until its bundles are gone, and "
+            "create it again"
+        )
+        return Part(verdicts.false(TYPE, "AuthorityMissing", message))
+    seen = world.foreign.get(("Secret", ref))
+    if seen is not None and now < seen + FOREIGN_RETRY:
+        return Part(_foreign(ref))
+    step: CreateRoot | AdoptAuthority
+    if given is not None:
+        step, coming = _adopt(domain, given, ref), ("Adopting", "the given CA is being taken up")
+    else:
+        step, coming = _create(domain, ref), ("CreatingRoot", "a root is being made")
+    refused = world.refused.get(("Secret", ref))
+    if refused:
+        return Part(verdicts.false(TYPE, "WriteRefused", refused), (step,))
+    return Part(verdicts.false(TYPE, *coming), (step,))
+
+
+def _there_was_another(domain: TrustDomain, world: World, given: Authority | None) -> bool:
+    """Whether leaves may be out there that chain to another authority than the given one.
+
+    Remembered by the status; or, where that was lost in a restore, by the bundles.
+    """
+    active = [each for each in domain.status.authorities if each.state is AuthorityState.ACTIVE]
+    if given is None:
+        return bool(active or world.bundles_of(domain.metadata.name))
+    if active:
+        return active[0].fingerprint != short(given.fingerprint)
+    return any(
+        bundle.content.get(ROOTS) != bundle_text(given.anchors)
+        for bundle in world.bundles_of(domain.metadata.name)
+    )
+
+
+def _adopt(domain: TrustDomain, given: KnownAuthority, ref: Ref) -> AdoptAuthority:
+    assert given.authority is not None
+    return AdoptAuthority(
+        manifest=_secret(domain, ref),
+        trust_domain=domain.spec.domain,
+        source=given.secret.ref,
+        authority=given.authority.fingerprint,
+    )
+
+
+def _create(domain: TrustDomain, ref: Ref) -> CreateRoot:
+    settings = domain.spec.authority.self_managed
+    assert settings is not None
+    return CreateRoot(
+        manifest=_secret(domain, ref),
+        trust_domain=domain.spec.domain,
+        algorithm=settings.key_algorithm,
+        lifetime=settings.lifetime,
+        confined=settings.confined,
+    )
+
+
+def _secret(domain: TrustDomain, ref: Ref) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata_of(ref, domain),
+    }
+
+
+def _judged(known: KnownAuthority, now: datetime) -> Verdict:
+    if known.authority is None:
+        assert known.fault is not None
+        message = f"Secret {known.secret.ref}: {known.fault.message}"
+        return verdicts.false(TYPE, known.fault.reason, message)
+    if now < known.authority.not_before:
+        return verdicts.false(TYPE, "AuthorityNotYetValid", "the authority begins later")
+    if now >= known.authority.not_after:
+        message = "the authority has expired and issues nothing; replace it"
+        return verdicts.false(TYPE, "AuthorityExpired", message)
+    return verdicts.true(TYPE, "Active", "the authority signs")

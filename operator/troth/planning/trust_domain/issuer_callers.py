@@ -1,0 +1,267 @@
+"""Who may have which tokens of an issuer: its callers, put together from their live edges."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from troth.pki.spiffe import spiffe_id
+from troth.planning.faults import Isolation
+from troth.planning.trust_domain.issuers import audience_of
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.identity.status import EdgeState
+from troth.resources.references import Ref
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.edges import edges_from
+from troth.trust.registry import Registry
+from troth.trust.scopes import scopes_between
+from troth.world.world import World
+
+Standing = Mapping[str, Mapping[str, Any]]
+"""The callers of the view as it stands, by SPIFFE ID."""
+
+
+@dataclass(slots=True)
+class _Caller:
+    """What one caller may have, as it is put together.
+
+    `standing` is its part of the view as it stands. One that is not `firm` cannot be told to be who
+    it says, and gets nothing that it does not have already.
+    """
+
+    spiffe_id: str
+    identity: ServiceIdentity | None
+    standing: Mapping[str, Any] = field(repr=False)
+    firm: bool
+    audiences: dict[str, tuple[frozenset[str], int]] = field(default_factory=dict)
+
+    def grant(self, audience: str, scopes: Iterable[str], lifetime: int) -> None:
+        """Add scopes for an audience; of several lifetimes the shortest counts."""
+        had, length = self.audiences.get(audience, (frozenset(), lifetime))
+        self.audiences[audience] = had.union(scopes), min(length, lifetime)
+
+    def keep(self, audience: str, scopes: Collection[str]) -> None:
+        """Keep of these scopes those that the view has for an audience, if it has any."""
+        match self.had.get(audience):
+            case {"scopes": list(had), "lifetime": int(lifetime)}:
+                self.grant(audience, (each for each in had if each in scopes), lifetime)
+
+    def absorb(self, other: "_Caller") -> None:
+        """Take over what another identity of the same name may have."""
+        for audience, (scopes, lifetime) in other.audiences.items():
+            self.grant(audience, scopes, lifetime)
+
+    @property
+    def had(self) -> Mapping[str, Any]:
+        """The audiences that it has in the view as it stands."""
+        audiences = self.standing.get("audiences")
+        return audiences if isinstance(audiences, dict) else {}
+
+    def entry(self) -> dict[str, Any]:
+        """Return its part of the view."""
+        entry: dict[str, Any] = {
+            "audiences": {
+                audience: {"scopes": sorted(scopes), "lifetime": lifetime}
+                for audience, (scopes, lifetime) in sorted(self.audiences.items())
+            }
+        }
+        starts = self._starts()
+        return entry | ({"startsTransactions": starts} if starts else {})
+
+    def _starts(self) -> Mapping[str, Any] | None:
+        had = self.standing.get("startsTransactions")
+        if self.identity is None:
+            return had if isinstance(had, dict) else None
+        declared = self.identity.spec.starts_transactions
+        if declared is None or (not self.firm and not isinstance(had, dict)):
+            return None
+        starts = {"scopes": sorted(declared.scopes), "context": sorted(declared.context)}
+        if self.firm:
+            return starts
+        assert isinstance(had, dict)
+        return {
+            part: [each for each in said if each in (had.get(part) or ())]
+            for part, said in starts.items()
+        }
+
+
+def callers_of(
+    domain: TrustDomain,
+    world: World,
+    standing: Standing,
+    now: datetime,
+    *,
+    isolation: Isolation,
+    growing: bool = True,
+) -> dict[str, Any]:
+    """Return what each caller of a trust domain may have, by SPIFFE ID, sorted.
+
+    One that is not `growing` has nothing that `standing` has not. What was worked out of an
+    identity and its peers is used again until one of them changes. A caller whose part raises has
+    nothing.
+    """
+    registry, known = world.registry, world.tokens.entries
+    as_ever = growing and not registry.invalid_identities
+    entries: dict[str, dict[str, Any]] = {}
+    callers: dict[Ref, _Caller] = {}
+    for namespace in registry.claimed_by(domain):
+        for ref in registry.identities_in(namespace):
+            if as_ever and (entry := known.get(ref)) is not None and entry[0] == domain.spec.domain:
+                entries[entry[1]] = entry[2]
+                continue
+            caller, unsettled = isolation.run(
+                partial(_judged, domain, registry, ref, standing, now, growing=growing),
+                lambda _: (None, True),
+            )
+            if caller is not None:
+                callers[ref] = caller
+                if as_ever and caller.firm and not unsettled:
+                    known[ref] = (domain.spec.domain, caller.spiffe_id, caller.entry())
+    _keep_for_unreadable_callees(callers, registry)
+    by_name = _unreadable(domain, registry, standing)
+    for caller in callers.values():
+        by_name.setdefault(caller.spiffe_id, caller).absorb(caller)
+    entries |= {name: caller.entry() for name, caller in by_name.items()}
+    return {name: entries[name] for name in sorted(entries)}
+
+
+def _member(
+    domain: TrustDomain, registry: Registry, ref: Ref, standing: Standing, *, growing: bool
+) -> "_Caller | None":
+    """Return an identity of a trust domain that has a certificate to show to its issuer.
+
+    One that also another domain claims, or that shares its name with another identity, is one only
+    if the view has it already.
+    """
+    identity = registry.identities[ref]
+    if identity.spec.authentication.certificate is None:
+        return None
+    name = spiffe_id(domain.spec.domain, ref.namespace, identity.spec.workload.service_account_name)
+    governed = registry.governance(ref.namespace).domain is not None
+    firm = growing and governed and registry.shared_identity(ref) is None
+    if not firm and name not in standing:
+        return None
+    return _Caller(name, identity, standing.get(name, {}), firm)
+
+
+def _judged(
+    domain: TrustDomain,
+    registry: Registry,
+    ref: Ref,
+    standing: Standing,
+    now: datetime,
+    *,
+    growing: bool,
+) -> "tuple[_Caller | None, bool]":
+    """Return a caller with what it may have, and whether one of its edges is suspended."""
+    caller = _member(domain, registry, ref, standing, growing=growing)
+    return caller, caller is not None and _grant_all(caller, registry, ref, now)
+
+
+def _grant_all(caller: "_Caller", registry: Registry, ref: Ref, now: datetime) -> bool:
+    """Grant a caller what its edges come to; say whether one of them is suspended."""
+    assert caller.identity is not None
+    ports: dict[Ref, dict[EdgeState, set[str]]] = {}
+    for edge in edges_from(registry, ref, now, among=registry.takes_tokens):
+        ports.setdefault(edge.callee, {}).setdefault(edge.state, set()).add(edge.port)
+    for callee, by_state in ports.items():
+        identity = registry.identities[callee]
+        token = identity.spec.authentication.token
+        assert token is not None
+        for audience in _audiences(registry, callee):
+            if live := by_state.get(EdgeState.LIVE):
+                scopes = scopes_between(caller.identity, identity, live).held
+                if caller.firm:
+                    caller.grant(audience, scopes, int(token.lifetime.total_seconds()))
+                else:
+                    caller.keep(audience, scopes)
+            if suspended := by_state.get(EdgeState.SUSPENDED):
+                caller.keep(audience, scopes_between(caller.identity, identity, suspended).held)
+    return any(EdgeState.SUSPENDED in each for each in ports.values())
+
+
+def _audiences(registry: Registry, callee: Ref) -> list[str]:
+    """Return the audience of a callee; several while several domains claim its namespace."""
+    identity = registry.identities[callee]
+    account = identity.spec.workload.service_account_name
+    return sorted(
+        {
+            audience_of(identity, spiffe_id(claim.spec.domain, callee.namespace, account))
+            for claim in registry.governance(callee.namespace).claims
+        }
+    )
+
+
+# What cannot be read
+
+
+def _unreadable(domain: TrustDomain, registry: Registry, standing: Standing) -> dict[str, _Caller]:
+    """Return the callers of the view that may be identities which cannot be read, by name.
+
+    Such a one is known by its namespace alone, so every caller from there is kept that is nobody
+    else, with the audiences of those that still accept it.
+    """
+    kept: dict[str, _Caller] = {}
+    for ref in sorted(registry.invalid_identities):
+        claims = registry.governance(ref.namespace).claims
+        if all(claim.metadata.name != domain.metadata.name for claim in claims):
+            continue
+        prefix, others = _names_in(ref.namespace, domain, registry)
+        for name in standing:
+            if name.startswith(prefix) and name not in others:
+                caller = kept[name] = _Caller(name, None, standing[name], firm=False)
+                for callee in registry.taking_tokens() & registry.naming(ref):
+                    for audience in _audiences(registry, callee):
+                        caller.keep(audience, _given(registry.identities[callee], ref))
+    return kept
+
+
+def _names_in(
+    namespace: str, domain: TrustDomain, registry: Registry
+) -> tuple[str, Collection[str]]:
+    """Return how SPIFFE IDs of a namespace begin, and those of the identities there."""
+    prefix = f"spiffe://{domain.spec.domain}/ns/{namespace}/sa/"
+    inside = (registry.claimants[ref] for ref in registry.claimants_in(namespace))
+    return prefix, {prefix + each.spec.workload.service_account_name for each in inside}
+
+
+def _given(callee: ServiceIdentity, caller: Ref) -> set[str]:
+    return {
+        scope
+        for each in callee.spec.accepts
+        if each.from_ and each.from_.seen_from(callee.ref.namespace) == caller
+        for scope in each.scopes
+    }
+
+
+def _keep_for_unreadable_callees(callers: Mapping[Ref, _Caller], registry: Registry) -> None:
+    """Keep the audiences that may be those of a callee which cannot be read, for who calls it."""
+    for ref in sorted(registry.invalid_identities):
+        calling = [
+            callers[each]
+            for each in registry.naming(ref) & callers.keys()
+            if ref in registry.declared(each).calls
+        ]
+        if not calling:
+            continue
+        others = {
+            audience
+            for callee in registry.taking_tokens()
+            for audience in _audiences(registry, callee)
+        }
+        for caller in calling:
+            assert caller.identity is not None
+            asked = _asked(caller.identity, ref)
+            for audience in caller.had:
+                if audience not in others:
+                    caller.keep(audience, asked)
+
+
+def _asked(caller: ServiceIdentity, callee: Ref) -> set[str]:
+    return {
+        scope
+        for each in caller.spec.calls
+        if each.to and each.to.seen_from(caller.ref.namespace) == callee
+        for scope in each.scopes
+    }

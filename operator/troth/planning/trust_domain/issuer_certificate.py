@@ -1,0 +1,128 @@
+"""The certificate of a trust domain's issuer: a leaf like any other, in Troth's own namespace."""
+
+from datetime import datetime
+
+from troth.pki.authorities import Authority
+from troth.pki.issuing import LeafProfile
+from troth.planning import status as verdicts
+from troth.planning.certificates.anchors import bundle_text
+from troth.planning.certificates.leaf import LeafQuestion, leaf_due, why_issue
+from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
+from troth.planning.plan import IssueLeaf, Step, UpdatePublic
+from troth.planning.trust_domain.authority import Part
+from troth.planning.trust_domain.issuers import issuer_host, issuer_hosts, issuer_id, issuer_secret
+from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import Fault, Manifest
+from troth.world.observation.objects import ROOTS
+from troth.world.world import World
+
+TYPE = "TokensReady"
+
+
+def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
+    """Return how the issuer's certificate stands, and what must be issued or written for it."""
+    ref, secret = world.tokens.leaf_ref(domain), issuer_secret(domain, world)
+    seen = world.foreign.get(("Secret", ref))
+    foreign = ref in world.secrets and secret is None
+    if foreign or (seen is not None and now < seen + FOREIGN_RETRY):
+        message = f"a Secret {ref} exists that is not Troth's; rename or delete it"
+        return Part(verdicts.false(TYPE, "Conflict", message))
+    known = world.authorities.of(domain)
+    authority = known.authority if known else None
+    if known is None or authority is None or not authority.valid_at(now):
+        message = "the issuer has no certificate while the authority cannot be used"
+        return Part(verdicts.false(TYPE, "AuthorityNotReady", message))
+    fault = _host_fault(domain, authority, world)
+    if fault is not None:
+        return Part(verdicts.false(TYPE, fault.reason, fault.message))
+    question = LeafQuestion(
+        secret=secret,
+        authority=authority,
+        profile=LeafProfile(
+            spiffe_id=issuer_id(domain, world.own_namespace),
+            dns_names=_hosts(domain, authority, world),
+            lifetime=domain.spec.certificates.lifetime,
+        ),
+        algorithm=KeyAlgorithm.ECDSA_P256,
+        keystore=False,
+        roots=bundle_text(known.anchors),
+        uid=domain.metadata.uid,
+        now=now,
+    )
+    steps = _steps(question, domain, world, known.anchors)
+    refused = world.refused.get(("Secret", ref))
+    if refused:
+        return Part(verdicts.false(TYPE, "WriteRefused", refused), steps)
+    if any(isinstance(step, IssueLeaf) for step in steps):
+        message = "the issuer's certificate is being issued"
+        return Part(verdicts.false(TYPE, "IssuingCertificate", message), steps)
+    return Part(verdicts.true(TYPE, "Issued"), steps)
+
+
+def issuer_leaf_due(domain: TrustDomain, world: World, now: datetime) -> datetime | None:
+    """Return when the issuer's certificate is to be replaced, None while there is none."""
+    secret = issuer_secret(domain, world)
+    if secret is None or secret.leaf is None:
+        return None
+    return leaf_due(secret.leaf, domain.metadata.uid, (), now)
+
+
+def _steps(
+    question: LeafQuestion, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
+) -> tuple[Step, ...]:
+    manifest = _manifest(domain, world, question.roots)
+    secret, fault = question.secret, why_issue(question)
+    if fault is not None:
+        return (
+            IssueLeaf(
+                manifest=manifest,
+                uid=secret.uid if secret else "",
+                resource_version=secret.resource_version if secret else "",
+                trust_domain=domain.spec.domain,
+                authority_secret=world.authorities.ref(domain),
+                profile=question.profile,
+                algorithm=question.algorithm,
+                authority=question.authority.fingerprint,
+                anchors=anchors,
+                keystore=False,
+                reason=fault.reason,
+                message=fault.message,
+            ),
+        )
+    assert secret is not None
+    labels = manifest["metadata"]["labels"].items()
+    if secret.public.get(ROOTS) == question.roots and labels <= dict(secret.labels).items():
+        return ()
+    return (UpdatePublic(manifest, secret.uid),)
+
+
+def _manifest(domain: TrustDomain, world: World, roots: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata_of(world.tokens.leaf_ref(domain), domain),
+        "stringData": {ROOTS: roots},
+    }
+
+
+def _hosts(domain: TrustDomain, authority: Authority, world: World) -> tuple[str, ...]:
+    """Return the issuer's DNS names, but for those that the authority may not vouch for."""
+    return tuple(
+        host
+        for host in issuer_hosts(domain, world.own_namespace)
+        if all(each.allow_dns_name(host) for each in authority.name_constraints)
+    )
+
+
+def _host_fault(domain: TrustDomain, authority: Authority, world: World) -> Fault | None:
+    """Return why callers could not verify the issuer by the name that they call it by."""
+    host = issuer_host(domain, world.own_namespace)
+    if host in _hosts(domain, authority, world):
+        return None
+    message = (
+        f"the authority's name constraints forbid the issuer's DNS name {host}; set tokens.issuer "
+        "to a URL whose name they permit"
+    )
+    return Fault("IssuerNameNotAllowed", message)

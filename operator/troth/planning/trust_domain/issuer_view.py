@@ -1,0 +1,125 @@
+"""What an issuer may issue: of each caller of its trust domain, for which audiences and scopes.
+
+An issuer reads this and nothing else of the cluster. It is made from live edges alone. What cannot
+be told until somebody mends something stays as the view has it, less what was taken back; nothing
+is added meanwhile.
+"""
+
+import gzip
+import zlib
+from datetime import datetime, timedelta
+
+from pydantic_core import to_json
+
+from troth.pki.tokens import MAX_LIFETIME
+from troth.planning.faults import Isolation
+from troth.planning.owned_objects import is_child
+from troth.planning.plan import Plan, UpdateIssuer
+from troth.planning.trust_domain.issuer_callers import Standing, callers_of
+from troth.planning.trust_domain.issuers import issuer_url
+from troth.resources.schema.bounded_json import read_json
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import TokensSecret
+from troth.world.keys import Key
+from troth.world.observation.objects import NARROWED, VIEW, VIEW_STATE, WHOLE
+from troth.world.world import World
+
+VERSION = "v1alpha1"
+PACE = timedelta(seconds=1)
+"""How long after a change of the view the next one waits: a thousand edges are a few writes."""
+NOTHING = timedelta(0)
+MOST = 900_000
+"""Bytes of a view, compressed; a Secret has room for 1 MiB, keys and bundle included."""
+LONGEST = 32 * 1024 * 1024
+"""Bytes of a view as such: no more is read, by the issuer or here, for what came from elsewhere may
+be endless. One that says nearly the same of everybody is longer than that long before `MOST`."""
+
+
+def plan_issuer_view(key: Key, world: World, now: datetime) -> Plan:
+    """Return what is to be written into the Secret that a trust domain's issuer reads."""
+    domain = world.registry.domains.get(key.ref.name)
+    if domain is None or domain.metadata.deletion_timestamp or domain.spec.tokens is None:
+        return Plan(key, "")
+    known = world.tokens.of(domain)
+    # first the bundle, without which no issuer reads the view: two writes at once, and one is lost
+    if known is None or not is_child(known, domain) or not known.bundle:
+        return Plan(key, "")
+    written = world.tokens.view_written.get(known.ref.name)
+    wait = PACE - timedelta(seconds=world.uptime - written) if written is not None else NOTHING
+    if known.view and wait > NOTHING:
+        return Plan(key, domain.metadata.uid, due=now + wait)
+    isolation = Isolation()
+    data = _data(domain, world, known, now, isolation)
+    step = UpdateIssuer(known.ref, known.uid, known.resource_version, data)
+    steps = (step,) if data else ()
+    return Plan(key, domain.metadata.uid, steps, errors=tuple(isolation.errors))
+
+
+def _data(
+    domain: TrustDomain, world: World, known: TokensSecret, now: datetime, isolation: Isolation
+) -> dict[str, bytes]:
+    """Return what is to be written, nothing where the Secret says all of it.
+
+    A view that has no room is cut down to what the standing one has as well: nothing is added, but
+    what was taken back goes.
+    """
+    standing = standing_callers(known.view)
+    text = _text(domain, world, standing, now, isolation, growing=True)
+    view = _compressed(text)
+    narrowed = len(view) > MOST or len(text) > LONGEST
+    if narrowed:
+        view = _compressed(_text(domain, world, standing, now, isolation, growing=False))
+    data = {VIEW: view} if view != known.view else {}
+    if narrowed != known.narrowed:
+        data[VIEW_STATE] = NARROWED if narrowed else WHOLE
+    return data
+
+
+def compiled(
+    domain: TrustDomain, world: World, standing: Standing, now: datetime, *, growing: bool = True
+) -> bytes:
+    """Return a trust domain's view, compressed; the same view is always the same bytes.
+
+    One that is not `growing` has nothing that `standing` has not.
+    """
+    isolation = Isolation()
+    text = _text(domain, world, standing, now, isolation, growing=growing)
+    for error in isolation.errors:
+        raise error
+    return _compressed(text)
+
+
+def _text(
+    domain: TrustDomain,
+    world: World,
+    standing: Standing,
+    now: datetime,
+    isolation: Isolation,
+    *,
+    growing: bool,
+) -> bytes:
+    document = {
+        "version": VERSION,
+        "trustDomain": domain.spec.domain,
+        "issuer": issuer_url(domain, world.own_namespace),
+        "maxLifetime": int(MAX_LIFETIME.total_seconds()),
+        "callers": callers_of(domain, world, standing, now, isolation=isolation, growing=growing),
+    }
+    return to_json(document)
+
+
+def _compressed(text: bytes) -> bytes:
+    return gzip.compress(text, compresslevel=6, mtime=0)
+
+
+def standing_callers(view: bytes) -> Standing:
+    """Return the callers of a view as it stands, none where it cannot be read."""
+    reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        document = read_json(reader.decompress(view, LONGEST), LONGEST)
+    except (zlib.error, ValueError):
+        return {}
+    callers = document.get("callers") if isinstance(document, dict) else None
+    if not isinstance(callers, dict):
+        return {}
+    return {name: entry for name, entry in callers.items() if isinstance(entry, dict)}

@@ -1,0 +1,102 @@
+"""The issuers of signed tokens: their names, and the audiences they issue for.
+
+One issuer serves one trust domain. It runs in Troth's own namespace and has a certificate of that
+domain, so that a caller can tell it by its SPIFFE ID and not by a DNS name alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from troth.pki.spiffe import spiffe_id
+from troth.planning.certificates.anchors import federated
+from troth.planning.owned_objects import is_child
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.selectors import LabelSelector
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import OWNER_KIND, IdentitySecret
+from troth.world.world import World
+
+ACCOUNT = "troth-issuer"
+"""The ServiceAccount of every issuer."""
+PORT = 8443
+"""The port on which an issuer's pods listen, and its Service."""
+
+
+def issuer_url(domain: TrustDomain, own_namespace: str) -> str:
+    """Return the `iss` of a trust domain's tokens; the domain must issue some."""
+    assert domain.spec.tokens is not None
+    return domain.spec.tokens.issuer or f"https://{_service(domain, own_namespace)}:{PORT}"
+
+
+def issuer_id(domain: TrustDomain, own_namespace: str) -> str:
+    """Return the SPIFFE ID of a trust domain's issuer."""
+    return spiffe_id(domain.spec.domain, own_namespace, ACCOUNT)
+
+
+def issuer_hosts(domain: TrustDomain, own_namespace: str) -> tuple[str, ...]:
+    """Return the DNS names by which callers know a trust domain's issuer, each once."""
+    service = _service(domain, own_namespace)
+    named = issuer_host(domain, own_namespace)
+    return tuple(dict.fromkeys([service, f"{service}.cluster.local", named]))
+
+
+def issuer_host(domain: TrustDomain, own_namespace: str) -> str:
+    """Return the DNS name by which callers are told to call a trust domain's issuer."""
+    host = urlsplit(issuer_url(domain, own_namespace)).hostname
+    assert host is not None
+    return host
+
+
+def issuer_secret(domain: TrustDomain, world: World) -> IdentitySecret | None:
+    """Return the Secret with the certificate of a domain's issuer, if it is there and Troth's."""
+    secret = world.secrets.get(world.tokens.leaf_ref(domain))
+    return secret if secret is not None and is_child(secret, domain) else None
+
+
+def is_issuers(secret: IdentitySecret) -> bool:
+    """Say whether a Secret is that of some issuer, and of no identity in its namespace."""
+    return secret.labels.get(OWNER_KIND) == "TrustDomain"
+
+
+def issuing(domain: TrustDomain, world: World) -> Iterator[TrustDomain]:
+    """Yield the trust domains whose tokens a domain's identities take, if they issue any: itself,
+    and those it federates with.
+    """
+    for each in (domain, *federated(domain, world)):
+        if each.spec.tokens is not None:
+            yield each
+
+
+def issuers_known(domain: TrustDomain, world: World) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the URLs and the SPIFFE IDs of the issuers that a domain's identities believe, both by
+    trust domain.
+    """
+    own = world.own_namespace
+    known = sorted(issuing(domain, world), key=lambda each: each.spec.domain)
+    return (
+        {each.spec.domain: issuer_url(each, own) for each in known},
+        {each.spec.domain: issuer_id(each, own) for each in known},
+    )
+
+
+def issuer_pods(domain: TrustDomain) -> LabelSelector | None:
+    """Return which pods of Troth's namespace are a trust domain's issuer, None if it has none."""
+    if domain.spec.tokens is None:
+        return None
+    return LabelSelector(
+        match_labels={
+            "app.kubernetes.io/name": "troth",
+            "app.kubernetes.io/component": "issuer",
+            "troth.dev/trust-domain": domain.metadata.name,
+        }
+    )
+
+
+def audience_of(callee: ServiceIdentity, callee_id: str) -> str:
+    """Return what the tokens for a callee have for their audience; `callee_id` is its SPIFFE ID."""
+    token = callee.spec.authentication.token
+    return (token.audience if token else None) or callee_id
+
+
+def _service(domain: TrustDomain, own_namespace: str) -> str:
+    return f"{domain.metadata.name}-issuer.{own_namespace}.svc"

@@ -1,0 +1,235 @@
+"""The plan of a `TrustDomain`: its authority, its bundles, its issuer, its status."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from troth.pki.certificates import short
+from troth.planning import status as verdicts
+from troth.planning.certificates.anchors import bundle_text, federated, trusted_anchors
+from troth.planning.certificates.spiffe_bundles import bundle_files
+from troth.planning.owned_objects import FOREIGN_RETRY, differs, is_child, metadata_of
+from troth.planning.plan import Apply, Plan, Remove, Step
+from troth.planning.rotation.handover import Handover
+from troth.planning.trust_domain.authority import Part, plan_authority, plan_rotation
+from troth.planning.trust_domain.root_rotation import due_of
+from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
+from troth.resources.conditions import Verdict
+from troth.resources.metadata import is_terminating
+from troth.resources.references import Ref
+from troth.resources.rotation.blockers import fitting
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.trust_domain.status import (
+    AuthorityState,
+    AuthorityStatus,
+    RotationStatus,
+    TrustDomainStatus,
+)
+from troth.trust.federation import UNCONFINED, unconfined_message
+from troth.world.facts.objects import Content, KnownAuthority, Manifest
+from troth.world.keys import Key
+from troth.world.observation.objects import ROOTS
+from troth.world.world import World
+
+ON_ITS_WAY = frozenset(
+    {
+        *("CreatingRoot", "Distributing", "WriteRefused"),
+        *("CreatingTokenKey", "IssuingCertificate", "CompilingView"),
+    }
+)
+"""Reasons that pass without a person doing anything."""
+TERMINATES = (
+    "it governs no namespace any more, so its identities have no edges and get no certificates"
+)
+"""What follows from the deletion of a trust domain."""
+
+
+def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
+    """Return what a trust domain asks of the world.
+
+    Of one that is gone the bundles are removed, and what its issuer works from; its authority's
+    Secret stays, for a key that is deleted cannot be had back.
+    """
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    domain = world.registry.domains.get(key.ref.name)
+    if domain is None or is_terminating(domain):
+        bundled = _removals(world.bundles_of(key.ref.name))
+        gone = Plan(key, "", steps=(*bundled, *removals(key.ref.name, world)))
+        if domain is None:
+            return gone
+        return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)
+    authority = plan_authority(domain, world, now)
+    bundles = _plan_bundles(domain, world, now)
+    tokens = plan_tokens(domain, world, now)
+    judged = (authority.verdict, bundles.verdict, *([tokens.verdict] if tokens.verdict else []))
+    rotation = plan_rotation(domain, world, now)
+    summary = verdicts.summed_up(judged, ON_ITS_WAY)
+    conditions = verdicts.conditions(domain, domain.status.conditions, (*summary, *judged), now)
+    dues = (*_dues(domain, world, rotation, now), *tokens.dues)
+    return Plan(
+        key,
+        domain.metadata.uid,
+        steps=(
+            *authority.steps,
+            *((rotation.step,) if rotation.step else ()),
+            *bundles.steps,
+            *tokens.steps,
+        ),
+        status=_status(domain, world, rotation, tokens, conditions),
+        previous_status=domain.status.manifest(),
+        due=min((due for due in dues if due > now), default=None),
+    )
+
+
+# The bundles
+
+
+def _plan_bundles(domain: TrustDomain, world: World, now: datetime) -> Part:
+    type_, name = "BundleDistributed", domain.metadata.name
+    anchors = trusted_anchors(domain, world)
+    if not anchors:
+        message = "no bundle is written or changed while the authority cannot be used"
+        return Part(verdicts.false(type_, "AuthorityNotReady", message))
+    wanted = {
+        Ref(namespace, domain.spec.bundle.config_map_name): namespace
+        for namespace in world.registry.governed_by(name)
+        if namespace not in world.terminating
+    }
+    data = {ROOTS: bundle_text(anchors), **bundle_files(domain, world)}
+    steps: list[Step] = []
+    foreign: list[Ref] = []
+    missing = False
+    for ref in wanted:
+        manifest = _config_map(ref, domain, data)
+        fact = world.bundles.get(ref)
+        seen = world.foreign.get(("ConfigMap", ref))
+        if (fact is not None and not is_child(fact, domain)) or (
+            seen is not None and now < seen + FOREIGN_RETRY
+        ):
+            foreign.append(ref)
+            continue
+        missing = missing or fact is None or differs(manifest, fact)
+        steps.append(Apply(manifest))
+    steps += _removals(_left_behind(domain, world, set(wanted)))
+    return Part(_bundle_verdict(domain, world, foreign, missing=missing), tuple(steps))
+
+
+def _bundle_verdict(
+    domain: TrustDomain, world: World, foreign: list[Ref], *, missing: bool
+) -> Verdict:
+    type_ = "BundleDistributed"
+    for namespace in world.registry.claimed_by(domain):
+        governance = world.registry.governance(namespace)
+        if governance.reason == "NamespaceOverlap":
+            return verdicts.false(type_, governance.reason, governance.message)
+    if foreign:
+        message = (
+            f"a ConfigMap {foreign[0]} exists that is not Troth's and is never overwritten; rename "
+            "or delete it, or choose another bundle.configMapName"
+        )
+        return verdicts.false(type_, "Conflict", message)
+    for other in federated(domain, world):
+        if other.metadata.name in world.registry.unconfined_domains:
+            return verdicts.false(type_, UNCONFINED, unconfined_message(other, "here"))
+    refused = _first_refused(domain, world)
+    if refused:
+        return verdicts.false(type_, "WriteRefused", refused)
+    if missing:
+        return verdicts.false(type_, "Distributing", "the bundle is being written")
+    return verdicts.true(type_, "Distributed", "every governed namespace has the bundle")
+
+
+def _first_refused(domain: TrustDomain, world: World) -> str:
+    name = domain.spec.bundle.config_map_name
+    for namespace in world.registry.governed_by(domain.metadata.name):
+        refused = world.refused.get(("ConfigMap", Ref(namespace, name)))
+        if refused:
+            return refused
+    return ""
+
+
+def _left_behind(domain: TrustDomain, world: World, wanted: set[Ref]) -> Iterator[Content]:
+    """Yield bundles where they no longer belong; where that cannot be told they stay."""
+    for fact in world.bundles_of(domain.metadata.name):
+        namespace = fact.ref.namespace
+        settled = world.registry.governance(namespace).settled
+        if fact.ref not in wanted and settled and namespace not in world.terminating:
+            yield fact
+
+
+def _config_map(ref: Ref, domain: TrustDomain, data: dict[str, str]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata_of(ref, domain),
+        "data": data,
+    }
+
+
+def _removals(facts: Iterator[Content] | list[Content]) -> Iterator[Step]:
+    for fact in facts:
+        yield Remove("ConfigMap", fact.ref, fact.uid)
+
+
+# The status
+
+
+def _status(
+    domain: TrustDomain,
+    world: World,
+    rotation: Handover,
+    tokens: Tokens,
+    conditions: list[dict[str, Any]],
+) -> dict[str, object]:
+    known = world.authorities.of(domain)
+    if known is not None and known.authority is not None:
+        authorities = tuple(_authorities(known))
+    else:  # the memory of what was lost
+        authorities = domain.status.authorities
+    status = TrustDomainStatus(
+        observed_generation=domain.metadata.generation,
+        authorities=authorities,
+        rotation=_rotation_status(rotation),
+        token_keys=tokens.keys,
+        token_rotation=_rotation_status(tokens.rotation),
+    ).manifest()
+    status["conditions"] = conditions
+    return status
+
+
+def _rotation_status(rotation: Handover) -> RotationStatus:
+    return RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers))
+
+
+def _authorities(known: KnownAuthority) -> Iterator[AuthorityStatus]:
+    for slot, state in (
+        (known.authority, AuthorityState.ACTIVE),
+        (known.prepared, AuthorityState.PREPARED),
+        (known.retiring, AuthorityState.RETIRING),
+    ):
+        if slot is not None:
+            yield AuthorityStatus(
+                fingerprint=short(slot.fingerprint), state=state, not_after=slot.not_after
+            )
+
+
+def _dues(
+    domain: TrustDomain, world: World, rotation: Handover, now: datetime
+) -> Iterator[datetime]:
+    known = world.authorities.of(domain)
+    if known is not None and known.authority is not None:
+        yield known.authority.not_before
+        yield known.authority.not_after
+        due = due_of(domain, known.authority, world, now)
+        if due is not None:
+            yield due
+    given = world.authorities.given_to(domain)
+    if given is not None and given.authority is not None:
+        yield given.authority.not_before
+    if rotation.wait is not None:
+        yield now + rotation.wait
+    for (kind, ref), seen in world.foreign.items():
+        if kind == "ConfigMap" or ref == world.authorities.ref(domain):
+            yield seen + FOREIGN_RETRY

@@ -1,0 +1,182 @@
+"""A trust domain's signed tokens: the issuer's Secrets, its key in use, and how all of it stands.
+
+What the issuer may issue is not planned here but in `issuer_view`, on its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from troth.pki.certificates import short
+from troth.pki.tokens import LEEWAY, MAX_LIFETIME
+from troth.planning import status as verdicts
+from troth.planning.certificates.spiffe_bundles import bundle_file
+from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
+from troth.planning.plan import CreateTokenKey, Remove, Step, UpdateIssuer
+from troth.planning.rotation.handover import Handover
+from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
+from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
+from troth.resources.conditions import Verdict
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import format_time
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.trust_domain.status import AuthorityState, RotationPhase, TokenKeyStatus
+from troth.world.facts.objects import (
+    OWNER_KIND,
+    OWNER_NAME,
+    REPLACED_AT,
+    Fact,
+    Manifest,
+    TokensSecret,
+)
+from troth.world.observation.objects import BUNDLE, NEVER
+from troth.world.world import World
+
+IDLE = Handover(RotationPhase.IDLE)
+REPLACED = "TokenKeyReplaced"
+FORGOTTEN = MAX_LIFETIME + LEEWAY
+"""How long after a key was lost the last token that it signed would still have been good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The part of a trust domain's plan that is about tokens; `verdict` is None without any."""
+
+    verdict: Verdict | None
+    steps: tuple[Step, ...] = ()
+    rotation: Handover = IDLE
+    keys: tuple[TokenKeyStatus, ...] = ()
+    dues: tuple[datetime, ...] = ()
+
+
+def plan_tokens(domain: TrustDomain, world: World, now: datetime) -> Tokens:
+    """Return how a trust domain's tokens stand, and what its issuer lacks."""
+    if domain.spec.tokens is None:
+        return Tokens(None, tuple(removals(domain.metadata.name, world)))
+    ref, known = world.tokens.ref(domain), world.tokens.of(domain)
+    leaf, rotation = plan_issuer(domain, world, now), plan_key_rotation(domain, world, now)
+    dues = tuple(_dues(domain, world, rotation, now))
+    seen = world.foreign.get(("Secret", ref))
+    if known is None and not (seen is not None and now < seen + FOREIGN_RETRY):
+        steps = (CreateTokenKey(_secret(domain, ref, now)), *leaf.steps)
+        return Tokens(_coming(domain, world, ref), steps, rotation, domain.status.token_keys, dues)
+    if known is None or not is_child(known, domain):
+        message = f"a Secret {ref} exists that is not Troth's; rename or delete it"
+        verdict = verdicts.false(TYPE, "Conflict", message)
+        return Tokens(verdict, leaf.steps, rotation, domain.status.token_keys, dues)
+    return Tokens(
+        _judged(known, world, leaf.verdict, now),
+        (*_own_steps(domain, known, world, rotation), *leaf.steps),
+        rotation,
+        tuple(_statuses(known)),
+        dues,
+    )
+
+
+def removals(domain: str, world: World) -> Iterator[Step]:
+    """Yield the removal of what the issuer of a trust domain worked from."""
+    facts: list[Fact] = [*world.tokens.secrets.values()]
+    leaf = world.secrets.get(Ref(world.own_namespace, f"{domain}-issuer"))
+    for fact in [*facts, *([leaf] if leaf else [])]:
+        if (fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)) == ("TrustDomain", domain):
+            yield Remove("Secret", fact.ref, fact.uid)
+
+
+def _own_steps(
+    domain: TrustDomain, known: TokensSecret, world: World, rotation: Handover
+) -> Iterator[Step]:
+    """Yield the next step on the Secret with the keys: one at a time, for each is taken only if the
+    Secret is as it was seen. The bundle comes first: an issuer signs with no key that it does not
+    publish.
+    """
+    bundle, authority = bundle_file(domain, world).encode(), world.authorities.of(domain)
+    if authority is not None and authority.anchors and known.bundle != bundle:
+        yield UpdateIssuer(known.ref, known.uid, known.resource_version, {BUNDLE: bundle})
+    elif rotation.step is not None:
+        yield rotation.step
+
+
+def _coming(domain: TrustDomain, world: World, ref: Ref) -> Verdict:
+    refused = world.refused.get(("Secret", ref))
+    if refused:
+        return verdicts.false(TYPE, "WriteRefused", refused)
+    if domain.status.token_keys:
+        message = (
+            f"the Secret {ref} with the keys that sign tokens is gone; another key is being made, "
+            "and tokens of the one before are refused"
+        )
+        return verdicts.false(TYPE, "CreatingTokenKey", message)
+    return verdicts.false(TYPE, "CreatingTokenKey", "a key that signs tokens is being made")
+
+
+def _judged(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> Verdict:
+    if known.active is None:
+        assert known.fault is not None
+        return verdicts.false(TYPE, known.fault.reason, known.fault.message)
+    refused = world.refused.get(("Secret", known.ref))
+    if refused:
+        return verdicts.false(TYPE, "WriteRefused", refused)
+    if leaf.reason != "Issued":
+        return leaf
+    if not known.view or not known.bundle:
+        return verdicts.false(TYPE, "CompilingView", "what may be issued is being compiled")
+    if known.narrowed:
+        message = (
+            f"the issuer's view is too large for the Secret {known.ref}, or for the issuer to "
+            "read: what is taken back takes effect, and nothing new can be issued; divide the "
+            "trust domain, or remove edges or scopes"
+        )
+        return verdicts.false(TYPE, "ViewTooLarge", message)
+    if now < _forgotten_at(known):
+        message = (
+            f"the Secret {known.ref} was gone and another key was made; tokens of the one before "
+            "are refused, and callers get others within minutes"
+        )
+        return verdicts.true(TYPE, REPLACED, message)
+    return verdicts.true(TYPE, "Active", "the issuer can sign tokens")
+
+
+def _forgotten_at(known: TokensSecret) -> datetime:
+    """Return until when it is worth telling that a key was lost."""
+    if known.replaced_at is None:
+        return datetime.min.replace(tzinfo=UTC)
+    return known.replaced_at + FORGOTTEN
+
+
+def _statuses(known: TokensSecret) -> Iterator[TokenKeyStatus]:
+    for key, state in (
+        (known.active, AuthorityState.ACTIVE),
+        (known.prepared, AuthorityState.PREPARED),
+        (known.retiring, AuthorityState.RETIRING),
+    ):
+        if key is not None:
+            yield TokenKeyStatus(fingerprint=short(key.fingerprint), state=state)
+
+
+def _dues(
+    domain: TrustDomain, world: World, rotation: Handover, now: datetime
+) -> Iterator[datetime]:
+    known = world.tokens.of(domain)
+    if known is not None and known.active is not None and is_child(known, domain):
+        yield key_due(domain, known.active, world, now)
+        yield _forgotten_at(known)
+    leaf = issuer_leaf_due(domain, world, now)
+    if leaf is not None:
+        yield leaf
+    if rotation.wait is not None:
+        yield now + rotation.wait
+    for ref in (world.tokens.ref(domain), world.tokens.leaf_ref(domain)):
+        seen = world.foreign.get(("Secret", ref))
+        if seen is not None:
+            yield seen + FOREIGN_RETRY
+
+
+def _secret(domain: TrustDomain, ref: Ref, now: datetime) -> Manifest:
+    """Return the Secret without its keys; it says when it took the place of one that was lost."""
+    replaced = format_time(now) if domain.status.token_keys else NEVER
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {**metadata_of(ref, domain), "annotations": {REPLACED_AT: replaced}},
+    }

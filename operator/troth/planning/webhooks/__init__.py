@@ -1,0 +1,1 @@
+"""The plan of a `WebhookEndpoint`: its keys, the gateway's document, and its status."""

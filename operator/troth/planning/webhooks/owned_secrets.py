@@ -1,0 +1,65 @@
+"""The Secrets that Troth writes for a WebhookEndpoint, from outside, and what is in their way."""
+
+from datetime import datetime
+
+from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
+from troth.planning.webhooks.view import Wanted
+from troth.resources.references import Ref
+from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, Fault, Manifest
+from troth.world.facts.webhook import CompiledSecret, KeysSecret
+from troth.world.index.webhook_signing import GATEWAY
+from troth.world.observation.webhook_secrets import COMPILED_TYPE, GENERATED_TYPE, endpoint_of
+
+
+def generated_manifest(ref: Ref, endpoint: WebhookEndpoint) -> Manifest:
+    """Return the Secret with the keys that Troth makes, without these."""
+    return _secret(metadata_of(ref, endpoint), GENERATED_TYPE)
+
+
+def compiled_manifest(ref: Ref, endpoint: WebhookEndpoint) -> Manifest:
+    """Return the compiled endpoint, without its data."""
+    assert endpoint.gateway is not None
+    metadata = metadata_of(ref, endpoint)
+    labels = {**metadata["labels"], GATEWAY: endpoint.gateway.name}
+    return _secret({**metadata, "labels": labels}, COMPILED_TYPE)
+
+
+def _secret(metadata: Manifest, type_: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Secret", "type": type_, "metadata": metadata}
+
+
+def in_the_way(wanted: Wanted, endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
+    """Return why a Secret cannot be written where it belongs: something else is there."""
+    if wanted.fact is not None and not is_of(wanted.fact, endpoint):
+        message = f"Secret {wanted.ref} belongs to another owner; it is left alone until it is gone"
+        return Fault("Conflict", message)
+    if wanted.seen is not None and now < wanted.seen + FOREIGN_RETRY:
+        message = (
+            f"a Secret {wanted.ref} exists that is not Troth's and is never overwritten; rename or "
+            f"delete it, or rename this {endpoint.kind}"
+        )
+        return Fault("Conflict", message)
+    return None
+
+
+def is_of(fact: object, endpoint: WebhookEndpoint) -> bool:
+    """Say whether a Secret is this endpoint's.
+
+    A compiled one has no owner reference, for it is in another namespace; its name tells whose it
+    is, and a predecessor's is taken over. Labels changed by hand are then put right.
+    """
+    match fact:
+        case CompiledSecret():
+            return endpoint_of(fact.ref) == endpoint.ref
+        case KeysSecret():
+            return endpoint.metadata.uid in fact.owner_uids
+        case _:
+            return False
+
+
+def well_labelled(fact: CompiledSecret, manifest: Manifest) -> bool:
+    """Say whether a compiled endpoint has the labels that it should have."""
+    wanted = manifest["metadata"]["labels"]
+    assert {MANAGED_BY, OWNER_KIND, OWNER_NAME} <= wanted.keys()
+    return all(fact.labels.get(name) == value for name, value in wanted.items())

@@ -1,0 +1,243 @@
+"""The plan of a `WebhookEndpoint`: its secret, the endpoint as its gateway has it, its status."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from troth.planning import status as verdicts
+from troth.planning.owned_objects import FOREIGN_RETRY
+from troth.planning.plan import Plan, Remove, Step
+from troth.planning.webhooks import keys as webhook_keys
+from troth.planning.webhooks import propagation as webhook_told
+from troth.planning.webhooks.document import document_of
+from troth.planning.webhooks.keys import Tried, plan_keys
+from troth.planning.webhooks.owned_secrets import compiled_manifest, well_labelled
+from troth.planning.webhooks.reach import (
+    GATEWAY_CHECKS,
+    KEPT,
+    UNSERVED,
+    Reached,
+    first_fault,
+    plan_reach,
+)
+from troth.planning.webhooks.rotation import Standing, plan_secret
+from troth.planning.webhooks.status import (
+    endpoint_status,
+    unsigned_dues,
+    unsigned_fault,
+    unsigned_verdicts,
+)
+from troth.planning.webhooks.steps import CompileEndpoint
+from troth.planning.webhooks.view import WebhookView, gather
+from troth.resources.conditions import Verdict
+from troth.resources.identity.status import EdgeState
+from troth.resources.metadata import is_terminating
+from troth.resources.schema.scalars import format_time
+from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.resources.webhooks.endpoint_status import WebhookEndpointStatus
+from troth.world.facts.objects import Fault
+from troth.world.facts.webhook import CompiledSecret
+from troth.world.keys import Key
+from troth.world.world import World
+
+GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
+PENDING = "GatewayPending"
+ON_ITS_WAY = webhook_keys.ON_ITS_WAY | webhook_told.ON_ITS_WAY | {PENDING}
+"""Reasons that pass without a person doing anything."""
+TERMINATES = "no gateway serves it any more, and its target accepts no delivery for it"
+"""What follows from the deletion of an endpoint."""
+
+
+def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
+    """Return what an endpoint asks of the world.
+
+    Of one that is gone nothing stays at any gateway; its own Secret goes with it.
+    """
+    unreadable = world.unreadable.get(key)
+    if unreadable is not None:
+        return verdicts.unreadable_plan(key, unreadable, now)
+    webhooks = world.registry.webhooks
+    endpoint = webhooks.endpoints.get(key.ref) or webhooks.terminating.get(key.ref)
+    going = key.ref.namespace in world.terminating
+    if endpoint is None or going or is_terminating(endpoint):
+        uid = endpoint.metadata.uid if endpoint else ""
+        gone = Plan(key, uid, steps=tuple(removals(world.webhooks.compiled_from(key.ref))))
+        if endpoint is None or going:
+            return gone
+        return verdicts.terminating_plan(gone, endpoint, endpoint.status, TERMINATES, now)
+    inbound = endpoint.spec.inbound
+    if inbound is None:
+        return _outbound(key, endpoint, world, now)
+    view = gather(endpoint, inbound, world, now)
+    return _plan(key, view)
+
+
+def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
+    """Yield the removal of what gateways have of an endpoint."""
+    yield from (Remove("Secret", each.ref, each.uid) for each in compiled)
+
+
+def _outbound(key: Key, endpoint: WebhookEndpoint, world: World, now: datetime) -> Plan:
+    message = "outbound webhooks are the next step; nothing is sent yet"
+    summary = verdicts.summed_up([verdicts.false("Served", "Unsupported", message)], frozenset())
+    status = WebhookEndpointStatus(observed_generation=endpoint.metadata.generation)
+    return Plan(
+        key,
+        endpoint.metadata.uid,
+        steps=tuple(removals(world.webhooks.compiled_from(key.ref))),
+        status=status.manifest()
+        | {"conditions": verdicts.conditions(endpoint, endpoint.status.conditions, summary, now)},
+        previous_status=endpoint.status.manifest(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What is to become of the endpoint as its gateway has it."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...] = ()
+
+
+def _plan(key: Key, view: WebhookView) -> Plan:
+    tried, standing, fault = plan_keys(view), plan_secret(view), first_fault(view, GATEWAY_CHECKS)
+    reached = plan_reach(view, at_gateway=_is_at_gateway(view, tried, fault))
+    compiled = _plan_compiled(view, tried, reached, fault)
+    judged = [
+        tried.verdict,
+        compiled.verdict,
+        _target_verdict(view, reached),
+        *unsigned_verdicts(view),
+    ]
+    summary = verdicts.summed_up(judged, ON_ITS_WAY)
+    status = endpoint_status(view, tried, standing).manifest()
+    previous = view.endpoint.status.conditions
+    status["conditions"] = verdicts.conditions(
+        view.endpoint, previous, (*summary, *judged), view.now
+    )
+    turn = tried.step or standing.step
+    dues = (*_dues(view, standing, reached), *unsigned_dues(view))
+    return Plan(
+        key,
+        view.endpoint.metadata.uid,
+        steps=(*((turn,) if turn else ()), *compiled.steps, *removals(view.elsewhere)),
+        status=status,
+        previous_status=view.endpoint.status.manifest(),
+        due=min((due for due in dues if due > view.now), default=None),
+    )
+
+
+def _is_at_gateway(view: WebhookView, tried: Tried, fault: Fault | None) -> bool:
+    """Say whether a gateway has the endpoint, or is to have it now."""
+    if fault is not None and fault.reason in UNSERVED:
+        return False
+    may_begin = fault is None or fault.reason not in KEPT
+    return view.compiled is not None or (may_begin and _has_keys(view, tried))
+
+
+def _has_keys(view: WebhookView, tried: Tried) -> bool:
+    return bool(tried.keys) or view.needs_no_key
+
+
+def _plan_compiled(
+    view: WebhookView, tried: Tried, reached: Reached, fault: Fault | None
+) -> _Compiled:
+    refused = verdicts.false(GATEWAY, fault.reason, fault.message) if fault else None
+    if fault is not None and fault.reason in UNSERVED:
+        mine = (view.compiled,) if view.compiled is not None else ()
+        return _Compiled(refused or _waiting(tried), tuple(removals(mine)))
+    if fault is not None and fault.reason in KEPT:
+        return _Compiled(refused or _waiting(tried), tuple(_withdrawal(view)))
+    has_keys = _has_keys(view, tried)
+    if not has_keys and view.compiled is None:
+        return _Compiled(refused or _waiting(tried))
+    step = _step(view, tried, reached, has_keys=has_keys)
+    done = view.compiled is not None and says(view.compiled, step)
+    if done:
+        verdict = verdicts.true(GATEWAY, "Configured", "the gateway has the endpoint as declared")
+    else:
+        verdict = verdicts.false(GATEWAY, PENDING, "the gateway is being told of the endpoint")
+    return _Compiled(refused or verdict, (step,))
+
+
+def _withdrawal(view: WebhookView) -> Iterator[Step]:
+    """Yield what takes from the gateway the keys that are in their Secret no more.
+
+    The rest stays as it is: which key a person has taken back can be told whatever else cannot. A
+    gateway takes no document that has lost its last key, and would go on with what it has read.
+    What somebody else has changed is taken away as a whole: what it was nobody knows.
+    """
+    if view.compiled is None:
+        return
+    if not view.compiled.intact:
+        yield from removals((view.compiled,))
+        return
+    there = {key.id: key.fingerprint for key in view.keys.keys} if view.keys is not None else {}
+    left = {key: text for key, text in view.compiled.keys.items() if there.get(key) == text}
+    if left == view.compiled.keys:
+        return
+    if view.keys is None or not left:
+        yield from removals((view.compiled,))
+        return
+    manifest, known = compiled_manifest(view.place.ref, view.endpoint), view.compiled
+    yield CompileEndpoint(manifest, known.document, view.keys.ref, left, known.listed)
+
+
+def _waiting(tried: Tried) -> Verdict:
+    message = "the gateway is told of the endpoint as soon as there is a key to verify with"
+    return verdicts.unknown(GATEWAY, tried.verdict.reason, message)
+
+
+def _step(view: WebhookView, tried: Tried, reached: Reached, *, has_keys: bool) -> CompileEndpoint:
+    target, why = reached.target, reached.fault
+    unsigned = unsigned_fault(view)
+    if unsigned is not None:
+        target, why = None, unsigned
+    if not has_keys:
+        target, why = None, Fault(tried.verdict.reason, tried.verdict.message)
+    return CompileEndpoint(
+        compiled_manifest(view.place.ref, view.endpoint),
+        document_of(view, target, why.message if why is not None else ""),
+        tried.source if tried.keys else None,
+        {key.id: key.fingerprint for key in tried.keys},
+        reached.listed,
+    )
+
+
+def says(compiled: CompiledSecret, step: CompileEndpoint) -> bool:
+    """Say whether a gateway has just what it should have."""
+    return (
+        compiled.intact
+        and well_labelled(compiled, step.manifest)
+        and compiled.document == step.document
+        and compiled.keys == step.keys
+        and compiled.listed == step.listed
+    )
+
+
+def _target_verdict(view: WebhookView, reached: Reached) -> Verdict:
+    fault = reached.fault
+    if fault is None:
+        return verdicts.true(TARGET, "Reachable", "the gateway may call the target, and finds it")
+    if view.edge.state is EdgeState.SUSPENDED or (view.gateway is None and view.target is not None):
+        return verdicts.unknown(TARGET, fault.reason, fault.message)
+    return verdicts.false(TARGET, fault.reason, fault.message + _why(view, reached))
+
+
+def _why(view: WebhookView, reached: Reached) -> str:
+    """Say what is waited for, and until when to the nearest second, in the same words each time."""
+    if reached.wait is None:
+        return f": {reached.why}" if reached.why else ""
+    return f": {reached.why} {format_time(view.now + reached.wait + timedelta(milliseconds=500))}"
+
+
+def _dues(view: WebhookView, standing: Standing, reached: Reached) -> Iterator[datetime]:
+    if reached.wait is not None:
+        yield view.now + reached.wait
+    if standing.wait is not None:
+        yield view.now + standing.wait
+    if standing.due is not None:
+        yield standing.due
+    for place in (view.generated, view.place):
+        if place.seen is not None:
+            yield place.seen + FOREIGN_RETRY

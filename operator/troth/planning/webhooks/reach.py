@@ -1,0 +1,252 @@
+"""Whether a gateway serves an endpoint, and whether it reaches the target: two chains of checks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from troth.documents.webhook_endpoint import Target
+from troth.pki.errors import PKIError
+from troth.pki.pem import read_certificates
+from troth.pki.spiffe import spiffe_id
+from troth.planning.webhooks.document import signing_of, standing_target
+from troth.planning.webhooks.owned_secrets import in_the_way
+from troth.planning.webhooks.propagation import Told, plan_told, standing_listed
+from troth.planning.webhooks.view import WebhookView
+from troth.resources.identity.spec import Protocol
+from troth.resources.identity.status import EdgeState
+from troth.trust.federation import UNCONFINED
+from troth.webhooks.schemes.registry import scheme_for
+from troth.world.facts.objects import Fault
+
+UNSERVED = frozenset(
+    {
+        "GatewayMissing",
+        "GatewayNotServing",
+        "NamespaceNotAllowed",
+        "NamespaceMissing",
+        "NoTrustDomain",
+        "EnvironmentNotAllowed",
+        "NotFederated",
+        "TrustDomainTerminating",
+        UNCONFINED,
+    }
+)
+"""Why a gateway has nothing of an endpoint: it is not its own, or not any more."""
+KEPT = frozenset(
+    {
+        "GatewayInvalid",
+        "NamespaceOverlap",
+        "TrustDomainInvalid",
+        "SigningInvalid",
+        "SourceInvalid",
+        "Conflict",
+    }
+)
+"""Why what a gateway has of an endpoint stays as it is: what it should be cannot be told."""
+
+Check = Callable[[WebhookView], Fault | None]
+
+
+def first_fault(view: WebhookView, checks: tuple[Check, ...]) -> Fault | None:
+    """Return what the first check has to say that does not pass."""
+    return next((fault for check in checks if (fault := check(view)) is not None), None)
+
+
+# GatewayConfigured
+
+
+def gateway_is_there(view: WebhookView) -> Fault | None:
+    """The gateway's identity is there, and can be read."""
+    if view.gateway is not None:
+        return None
+    if view.gateway_unread:
+        message = f"the ServiceIdentity {view.gateway_ref} cannot be read; see its status"
+        return Fault("GatewayInvalid", message)
+    message = (
+        f"there is no ServiceIdentity {view.gateway_ref}; install the gateway, or name another "
+        "under gateway"
+    )
+    return Fault("GatewayMissing", message)
+
+
+def gateway_serves(view: WebhookView) -> Fault | None:
+    """The gateway says that it serves webhooks."""
+    assert view.gateway is not None
+    if view.gateway.spec.serves_webhooks is not None:
+        return None
+    message = f"{view.gateway_ref} serves no webhooks; add servesWebhooks to it, or name another"
+    return Fault("GatewayNotServing", message)
+
+
+def namespace_is_allowed(view: WebhookView) -> Fault | None:
+    """The gateway serves the endpoint's namespace."""
+    if view.served:
+        return None
+    message = (
+        f"{view.gateway_ref} serves no webhooks of namespace {view.endpoint.ref.namespace}; label "
+        "the namespace as its servesWebhooks.allowedNamespaces asks"
+    )
+    return Fault("NamespaceNotAllowed", message)
+
+
+def domains_meet(view: WebhookView) -> Fault | None:
+    """The trust domains of both namespaces let the gateway call there.
+
+    Else it has no use for a sender's key, and whoever writes an endpoint could have those of one
+    environment brought to another.
+    """
+    apart = view.apart
+    return Fault(apart.reason, apart.message) if apart is not None else None
+
+
+def signing_makes_sense(view: WebhookView) -> Fault | None:
+    """The scheme can be made of what is said of it."""
+    try:
+        scheme_for(signing_of(view.inbound))
+    except ValueError as error:
+        return Fault("SigningInvalid", f"{error}; correct the scheme")
+    return None
+
+
+def source_makes_sense(view: WebhookView) -> Fault | None:
+    """The roots of a sender's certificate can be read."""
+    source = view.inbound.source
+    if source is None or source.client_certificate is None:
+        return None
+    try:
+        read_certificates(source.client_certificate.ca_bundle.encode(), "caBundle", comments=True)
+    except PKIError as error:
+        return Fault("SourceInvalid", f"source.clientCertificate: {error}")
+    return None
+
+
+def place_is_free(view: WebhookView) -> Fault | None:
+    """Nothing else is where the compiled endpoint belongs."""
+    return in_the_way(view.place, view.endpoint, view.now)
+
+
+def write_is_taken(view: WebhookView) -> Fault | None:
+    """The API server takes the compiled endpoint."""
+    if view.closing:
+        message = f"namespace {view.place.ref.namespace} is being deleted; name another gateway"
+        return Fault("GatewayMissing", message)
+    return Fault("WriteRefused", view.place.refused) if view.place.refused else None
+
+
+GATEWAY_CHECKS: tuple[Check, ...] = (
+    gateway_is_there,
+    gateway_serves,
+    namespace_is_allowed,
+    domains_meet,
+    signing_makes_sense,
+    source_makes_sense,
+    place_is_free,
+    write_is_taken,
+)
+
+
+# TargetReachable
+
+
+def target_is_there(view: WebhookView) -> Fault | None:
+    """The target's identity is there, and can be read."""
+    if view.target is not None:
+        return None
+    if view.target_unread:
+        message = f"the ServiceIdentity {view.target_ref} cannot be read; see its status"
+        return Fault("TargetInvalid", message)
+    message = f"there is no ServiceIdentity {view.target_ref}; create it, or correct target"
+    return Fault("TargetMissing", message)
+
+
+def edge_is_live(view: WebhookView) -> Fault | None:
+    """Gateway and target agree, and nothing else stands in the way of the call."""
+    edge, gateway = view.edge, view.gateway_ref
+    if edge.state is EdgeState.LIVE:
+        return None
+    if edge.reason != "NotAccepted":
+        return Fault(edge.reason, edge.message)
+    # in words that do not depend on which other endpoints there are
+    named = (
+        f"{{from: {{name: {gateway.name}, namespace: {gateway.namespace}}}, ports: [{edge.port}]}}"
+    )
+    message = f"{edge.callee} does not accept {gateway} on {edge.port}; add {named} to its accepts"
+    return Fault(edge.reason, message)
+
+
+CONSENT_CHECKS: tuple[Check, ...] = (target_is_there, edge_is_live)
+
+
+def service_leads_there(view: WebhookView) -> Fault | None:
+    """A Service reaches the target's pods, and nothing but them, on that port."""
+    if next(addresses(view), None) is not None:
+        return None
+    port = view.port
+    number = port.port if port is not None else ""
+    message = (
+        f"no Service of namespace {view.target_ref.namespace} has a TCP port with targetPort "
+        f"{number} ({view.inbound.target.port}) and selects nothing but the pods of "
+        f"{view.target_ref}; create one"
+    )
+    return Fault("NoService", message)
+
+
+def addresses(view: WebhookView) -> Iterator[tuple[str, int]]:
+    """Yield the host and port of every Service that leads to the target's port, sorted."""
+    port = view.port
+    if port is None or port.protocol is not Protocol.TCP:
+        return
+    for service in sorted(view.services, key=lambda each: each.ref):
+        for each in sorted(service.ports, key=lambda each: each.port):
+            if each.target not in (port.port, port.name):
+                continue
+            # one without an address of its own leads to the pods' port, whatever its own is called
+            number = port.port if service.headless else each.port
+            yield f"{service.ref.name}.{service.ref.namespace}.svc", number
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Whom a gateway hands deliveries on to; nobody while there is a fault, but one that leaves
+    things as they are.
+
+    `listed` is the fingerprint of what the target has been told; `why` and `wait` are of `Told`.
+    """
+
+    target: Target | None
+    fault: Fault | None
+    listed: str = ""
+    why: str = ""
+    wait: timedelta | None = None
+
+
+def plan_reach(view: WebhookView, *, at_gateway: bool) -> Reached:
+    """Return whom the gateway hands on to, and what is in the way of that.
+
+    That the target has been told is waited for where the gateway has the endpoint (`at_gateway`):
+    nowhere else would it be known after a restart that it was.
+    """
+    fault = first_fault(view, CONSENT_CHECKS)
+    if fault is not None:
+        if view.target_unread or view.edge.state is EdgeState.SUSPENDED:
+            return Reached(standing_target(view), fault, standing_listed(view))
+        return Reached(None, fault)
+    told = plan_told(view) if at_gateway else Told()
+    fault = service_leads_there(view)
+    if fault is not None:
+        return Reached(None, fault, told.listed)
+    if told.fault is not None:
+        return Reached(None, told.fault, told.listed, told.why, told.wait)
+    assert view.target is not None
+    assert view.domain is not None
+    host, port = next(addresses(view))
+    account = view.target.spec.workload.service_account_name
+    target = Target(
+        callee=str(view.target_ref),
+        spiffe_id=spiffe_id(view.domain.spec.domain, view.target_ref.namespace, account),
+        host=host,
+        port=port,
+        path=view.inbound.target.path,
+        workflow=view.inbound.target.workflow,
+    )
+    return Reached(target, None, told.listed)

@@ -1,0 +1,121 @@
+"""The status of a WebhookEndpoint: its URL, its keys, and what its scheme leaves open."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from troth.planning import status as verdicts
+from troth.planning.webhooks.document import signing_of
+from troth.planning.webhooks.keys import Tried
+from troth.planning.webhooks.rotation import Standing
+from troth.planning.webhooks.view import WebhookView
+from troth.resources.conditions import Verdict
+from troth.resources.schema.scalars import format_duration, format_time
+from troth.resources.webhooks.endpoint_status import (
+    MOST_KEYS,
+    KeyState,
+    WebhookEndpointStatus,
+    WebhookKey,
+)
+from troth.webhooks.schemes.registry import scheme_for
+from troth.world.facts.objects import Fault
+
+UNSIGNED_WARNING = timedelta(days=14)
+"""How long before its end the taking of unsigned deliveries begins to warn."""
+UNSIGNED = "UnsignedAccepted"
+TOLD_AFTER = timedelta(hours=1)
+"""By how much a use of a key is later than the one that is told, before it is told instead."""
+
+
+def endpoint_status(view: WebhookView, tried: Tried, standing: Standing) -> WebhookEndpointStatus:
+    """Return the status without its conditions."""
+    return WebhookEndpointStatus(
+        observed_generation=view.endpoint.metadata.generation,
+        url=view.inbound.public_url,
+        keys=tuple(_keys(view, tried, standing))[:MOST_KEYS],
+        residual_replay=residual_replay(view),
+    )
+
+
+def _keys(view: WebhookView, tried: Tried, standing: Standing) -> Iterator[WebhookKey]:
+    told = {key.id: key for key in view.endpoint.status.keys}
+    for key in tried.keys:
+        before = told.get(key.id)
+        same = before is not None and before.fingerprint == key.fingerprint
+        known = before.last_verified if before is not None and same else None
+        lately = view.verified.get(key.id)
+        going = key in standing.retiring
+        yield WebhookKey(
+            id=key.id,
+            fingerprint=key.fingerprint,
+            state=KeyState.RETIRING if going else KeyState.CURRENT,
+            last_verified=lately if _is_news(lately, known) else known,
+            until=standing.until if going else None,
+        )
+
+
+def _is_news(lately: datetime | None, known: datetime | None) -> bool:
+    return lately is not None and (known is None or lately >= known + TOLD_AFTER)
+
+
+def residual_replay(view: WebhookView) -> str:
+    """Return what a recorded delivery is good for once it is forgotten."""
+    try:
+        signs = scheme_for(signing_of(view.inbound)).signs_timestamp
+    except ValueError:
+        return ""
+    if signs:
+        return "none"
+    if view.inbound.accept_unsigned is not None:
+        return (
+            f"{view.scheme} signs nothing: whoever has recorded one delivery can make any other, "
+            "at any time"
+        )
+    window = format_duration(view.inbound.replay_window)
+    return (
+        f"{view.scheme} signs no time: a delivery that somebody has recorded is let through once "
+        f"more after {window}, when it is forgotten"
+    )
+
+
+def unsigned_fault(view: WebhookView) -> Fault | None:
+    """Return why unsigned deliveries are not taken, where that is what is asked for."""
+    unsigned = view.inbound.accept_unsigned
+    if unsigned is None:
+        return None
+    if view.now >= unsigned.expires_at:
+        message = (
+            f"deliveries that nobody signed were taken until {format_time(unsigned.expires_at)}; "
+            "choose GitLab, with a signing token, or decide anew and write another expiresAt"
+        )
+        return Fault("UnsignedExpired", message)
+    if view.now < unsigned.counts_from:
+        message = "write an acceptUnsigned.expiresAt that is at most 90 days ahead"
+        return Fault("UnsignedTooLong", message)
+    return None
+
+
+def unsigned_verdicts(view: WebhookView) -> Iterator[Verdict]:
+    """Yield how the taking of unsigned deliveries stands, for an endpoint that has it."""
+    unsigned, fault = view.inbound.accept_unsigned, unsigned_fault(view)
+    if unsigned is None:
+        return
+    whose = f"{unsigned.owner} answers for it: {unsigned.reason}"
+    if fault is not None:
+        yield verdicts.false(UNSIGNED, fault.reason, fault.message)
+    elif unsigned.expires_at <= view.now + UNSIGNED_WARNING:
+        message = (
+            f"deliveries that nobody signed are taken until {format_time(unsigned.expires_at)}; "
+            f"from then on nothing is let through ({whose})"
+        )
+        yield verdicts.true(UNSIGNED, "UnsignedEnding", message)
+    else:
+        yield verdicts.true(UNSIGNED, "UntilItsEnd", whose)
+
+
+def unsigned_dues(view: WebhookView) -> Iterator[datetime]:
+    """Yield when the taking of unsigned deliveries turns."""
+    unsigned = view.inbound.accept_unsigned
+    if unsigned is not None:
+        yield unsigned.counts_from
+        yield unsigned.expires_at - UNSIGNED_WARNING
+        yield unsigned.expires_at

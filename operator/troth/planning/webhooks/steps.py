@@ -1,0 +1,41 @@
+"""The steps that a WebhookEndpoint asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from troth.resources.references import Ref
+from troth.resources.webhooks.schemes import SchemeName
+from troth.world.facts.objects import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class TurnWebhookKeys:
+    """Keys that Troth makes for the sender of a webhook: one to add, by its id, and some to drop.
+
+    `uid` and `resource_version` are of the Secret as it was seen, empty where there is none; `made`
+    is when those were made that stay.
+    """
+
+    manifest: Manifest = field(repr=False)
+    uid: str
+    resource_version: str
+    scheme: SchemeName
+    adds: str
+    drops: tuple[str, ...]
+    made: Mapping[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class CompileEndpoint:
+    """An endpoint as its gateway must have it: a document, and keys of the Secret `source`.
+
+    `keys` are the fingerprints of the keys by their ids: others are not copied. `listed` is the
+    fingerprint of what its target has been told, empty while that is to be waited for.
+    """
+
+    manifest: Manifest = field(repr=False)
+    document: str = field(repr=False)
+    source: Ref | None
+    keys: Mapping[str, str]
+    listed: str

@@ -1,0 +1,157 @@
+"""Everything the plan of one inbound WebhookEndpoint depends on, gathered once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from troth.planning.identity.view import spiffe_ids_of
+from troth.planning.owned_objects import secret_ref
+from troth.resources.identity.spec import Port, ServiceIdentity
+from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialRotation
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.resources.webhooks.inbound import Inbound
+from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
+from troth.trust.deliveries import serves
+from troth.trust.edge_question import Obstacle, Question, find_port
+from troth.trust.edges import Edge, judge, kept_apart
+from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey
+from troth.world.facts.webhook import CompiledSecret, KeysSecret
+from troth.world.keys import webhook_key
+from troth.world.observation.webhook_secrets import compiled_ref, generated_ref
+from troth.world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A place where a Secret of Troth's is to be: what stands there, and what came of writing it.
+
+    `seen` is when something foreign was last found there, `refused` why a write was refused.
+    """
+
+    ref: Ref
+    fact: Fact | None
+    seen: datetime | None
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookView:
+    """An endpoint with its gateway, its target and its keys.
+
+    `apart` is why the gateway may call nobody of the endpoint's namespace, whoever agrees to it.
+    `keys` are those in the Secret that a person has given, or that Troth has made; `elsewhere` is
+    the endpoint as gateways have it that are not its gateway.
+    """
+
+    endpoint: WebhookEndpoint
+    inbound: Inbound
+    gateway: ServiceIdentity | None
+    gateway_unread: bool
+    served: bool
+    apart: Obstacle | None
+    target: ServiceIdentity | None
+    target_unread: bool
+    domain: TrustDomain | None
+    edge: Edge
+    told: IdentitySecret | None
+    """The target's Secret."""
+    gateway_id: str
+    """The gateway's SPIFFE ID as the target is told of it, empty while it has none."""
+    signs: TokenKey | None
+    """The key of the gateway's own."""
+    services: tuple[Service, ...]
+    keys: KeysSecret | None
+    generated: Wanted
+    compiled: CompiledSecret | None
+    place: Wanted
+    elsewhere: tuple[CompiledSecret, ...]
+    closing: bool
+    rotations: tuple[CredentialRotation, ...]
+    verified: Mapping[str, datetime]
+    uptime: float
+    now: datetime
+
+    @property
+    def scheme(self) -> SchemeName:
+        """How the sender signs."""
+        assert self.inbound.scheme is not None
+        return self.inbound.scheme
+
+    @property
+    def generates(self) -> bool:
+        """Whether Troth makes the keys."""
+        return self.inbound.secret_ref is None and self.scheme in CHOSEN_BY_RECEIVER
+
+    @property
+    def needs_no_key(self) -> bool:
+        """Whether AWS's own certificates are as good as any, for none is pinned."""
+        return self.scheme is SchemeName.SNS and self.inbound.secret_ref is None
+
+    @property
+    def gateway_ref(self) -> Ref:
+        """Where the gateway's identity is, or would be."""
+        assert self.endpoint.gateway is not None
+        return self.endpoint.gateway
+
+    @property
+    def target_ref(self) -> Ref:
+        """Where the target's identity is, or would be."""
+        assert self.endpoint.target is not None
+        return self.endpoint.target
+
+    @property
+    def port(self) -> Port | None:
+        """The target's port, if it declares one of that name."""
+        return find_port(self.target, self.inbound.target.port) if self.target else None
+
+
+def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datetime) -> WebhookView:
+    """Read from the world all that the plan depends on."""
+    registry, state = world.registry, world.webhooks
+    gateway, target = endpoint.gateway, endpoint.target
+    assert gateway is not None
+    assert target is not None
+    made, place = generated_ref(endpoint.ref), compiled_ref(endpoint.ref, gateway)
+    given = endpoint.given_secret
+    keys = state.given.get(given) if given is not None else state.generated.get(made)
+    identity, signing = registry.identities.get(target), world.signing.of(gateway)
+    question = Question(registry, gateway, target, inbound.target.port, now)
+    return WebhookView(
+        endpoint=endpoint,
+        inbound=inbound,
+        gateway=registry.identities.get(gateway),
+        gateway_unread=gateway in registry.invalid_identities,
+        served=serves(registry, gateway, endpoint.ref.namespace),
+        apart=kept_apart(question),
+        target=identity,
+        target_unread=target in registry.invalid_identities,
+        domain=registry.governance(endpoint.ref.namespace).domain,
+        edge=judge(question),
+        told=world.secrets.get(secret_ref(target)),
+        gateway_id=min(spiffe_ids_of(gateway, world), default=""),
+        signs=signing.active if signing is not None else None,
+        services=tuple(world.services_of(target)) if identity is not None else (),
+        keys=keys,
+        generated=_wanted(made, state.generated.get(made), world),
+        compiled=state.compiled.get(place),
+        place=_wanted(place, state.compiled.get(place), world),
+        elsewhere=tuple(each for each in state.compiled_from(endpoint.ref) if each.ref != place),
+        closing=place.namespace in world.terminating,
+        rotations=world.rotations.of(webhook_key(endpoint.ref)),
+        verified=state.verified(endpoint.ref, gateway),
+        uptime=world.uptime,
+        now=now,
+    )
+
+
+def _wanted(ref: Ref, fact: Fact | None, world: World) -> Wanted:
+    others = (
+        world.secrets.get(ref),
+        world.brokers.secrets.get(ref),
+        world.signing.secrets.get(ref),
+    )
+    standing = fact or next((each for each in others if each is not None), None)
+    place = "Secret", ref
+    return Wanted(ref, standing, world.foreign.get(place), world.refused.get(place, ""))

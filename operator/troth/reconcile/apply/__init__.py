@@ -1,0 +1,1 @@
+"""Applying the steps of a plan."""

@@ -1,0 +1,94 @@
+"""What is in place as it was planned, to tell a changed declaration from a drift.
+
+Each digest names the UID of its resource: of a namesake nothing is known.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from troth.planning.owned_objects import secret_ref
+from troth.planning.plan import Apply, Plan, Step, UpdateIssuer, UpdatePublic
+from troth.planning.webhooks.steps import CompileEndpoint
+from troth.reconcile.apply.served import Served
+from troth.reconcile.apply.targets import place_of
+from troth.resources.references import Ref
+from troth.world.facts.objects import canonical
+from troth.world.keys import ISSUER_VIEW, Key
+from troth.world.observation.objects import BUNDLE, VIEW
+from troth.world.world import World
+
+Digests = Mapping[tuple[str, Ref], bytes]
+"""Of what was written, by its kind and place."""
+
+
+class InPlace:
+    """Digests of what was last in place for each resource, as it was planned."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._digests: dict[Key, tuple[str, Digests]] = {}
+        self._served = Served()
+
+    def was_changed(self, step: Step, plan: Plan) -> bool:
+        """Say whether a step restores what was in place just so, so that somebody changed it."""
+        uid, digests = self._digests.get(plan.key, ("", {}))
+        before = digests.get(place_of(step)) if uid == plan.uid else None
+        match step:
+            case Apply():
+                return before == _digest(step.manifest)
+            case CompileEndpoint():
+                return before == _compiled(step)
+            case UpdatePublic():
+                return before == _digest(step.manifest["stringData"])
+            case UpdateIssuer():
+                return self._served.was_changed(step)
+            case _:
+                return True
+
+    def carried_out(self, step: Step) -> None:
+        """Note a step that is carried out, of those whose outcome no plan tells."""
+        if isinstance(step, UpdateIssuer):
+            self._served.in_place(step.ref, step.uid, step.data)
+
+    def forget_secret(self, ref: Ref) -> None:
+        """Forget what an issuer's Secret had in place, now that it is gone."""
+        self._served.forget(ref)
+
+    def remember(self, plan: Plan) -> None:
+        """Keep what a plan asks for, now that it is in place."""
+        self._remember_served(plan)
+        if plan.status is None:
+            self._digests.pop(plan.key, None)
+            return
+        in_place = {
+            place_of(step): _digest(step.manifest) for step in plan.steps if isinstance(step, Apply)
+        } | {
+            place_of(step): _compiled(step)
+            for step in plan.steps
+            if isinstance(step, CompileEndpoint)
+        }
+        secret = self._world.secrets.get(secret_ref(plan.key.ref))
+        if secret is not None and not any(isinstance(step, UpdatePublic) for step in plan.steps):
+            in_place["Secret", secret.ref] = _digest(secret.public)
+        self._digests[plan.key] = plan.uid, in_place
+
+    def _remember_served(self, plan: Plan) -> None:
+        """Keep what an issuer works from, where it is just what was planned."""
+        secret = self._world.tokens.named(plan.key.ref.name)
+        pending = plan.key.kind == ISSUER_VIEW and plan.due is not None
+        if secret is None or pending or any(isinstance(step, UpdateIssuer) for step in plan.steps):
+            return
+        match plan.key.kind:
+            case "TrustDomain":
+                self._served.in_place(secret.ref, secret.uid, {BUNDLE: secret.bundle})
+            case "IssuerView":
+                self._served.in_place(secret.ref, secret.uid, {VIEW: secret.view})
+
+
+def _compiled(step: CompileEndpoint) -> bytes:
+    return _digest({"manifest": step.manifest, "document": step.document, "keys": dict(step.keys)})
+
+
+def _digest(content: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(canonical(content)).digest()

@@ -1,0 +1,152 @@
+"""Making the private part of Secrets. What is slow of it belongs off the event loop."""
+
+import base64
+import json
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from troth.pki.authorities import SigningAuthority
+from troth.pki.issuing import create_root, issue
+from troth.pki.keys import generate_key, private_key_pem
+from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
+from troth.pki.pem import write_certificates
+from troth.planning.plan import (
+    ActivateTokenKey,
+    AdoptAuthority,
+    CreateRoot,
+    CreateTokenKey,
+    IssueLeaf,
+    PrepareRoot,
+    PrepareTokenKey,
+    UpdateIssuer,
+)
+from troth.resources.algorithms import KeyAlgorithm
+from troth.resources.schema.scalars import format_time
+from troth.world.facts.objects import KEYSTORE_DIGEST, Manifest
+from troth.world.observation.objects import (
+    KEY,
+    KEYSTORE,
+    LEAF,
+    NEXT_KEY,
+    NEXT_LEAF,
+    NEXT_ROOTS,
+    PASSWORD,
+    ROOTS,
+    TRUSTSTORE,
+    keystore_digest,
+)
+
+
+def root_secret(step: CreateRoot, now: datetime) -> Manifest:
+    """Return the Secret of a new root."""
+    key = generate_key(step.algorithm)
+    certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
+    return _with_data(step.manifest, {LEAF: certificate, KEY: private_key_pem(key)})
+
+
+def next_root(step: PrepareRoot, now: datetime) -> dict[str, str]:
+    """Return the data of a root to come, to be put beside the active one."""
+    key = generate_key(step.algorithm)
+    certificate = create_root(step.trust_domain, key, step.lifetime, now, constrained=step.confined)
+    return {NEXT_LEAF: _encoded(certificate), NEXT_KEY: _encoded(private_key_pem(key))}
+
+
+def token_key_secret(step: CreateTokenKey, now: datetime) -> Manifest:
+    """Return the Secret of a new key that signs tokens."""
+    return _with_data(step.manifest, _new_token_key(step.slots.active, step.slots.made, now))
+
+
+def next_token_key(step: PrepareTokenKey, now: datetime) -> dict[str, str]:
+    """Return the data of a key to come, to be put beside the active one."""
+    data = _new_token_key(step.slots.prepared, step.slots.prepared_made, now)
+    return {name: _encoded(value) for name, value in data.items()}
+
+
+def _new_token_key(name: str, made: str, now: datetime) -> dict[str, bytes]:
+    key = private_key_pem(generate_key(KeyAlgorithm.ECDSA_P256))
+    return {name: key, made: format_time(now).encode()}
+
+
+def token_key_moves(step: ActivateTokenKey) -> list[Manifest]:
+    """Return the JSON patch operations by which the next key takes the active one's place."""
+    slots = step.slots
+    moves = ((slots.prepared, slots.active), (slots.prepared_made, slots.made))
+    operations: list[Manifest] = [
+        {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"} for old, new in moves
+    ]
+    if step.retiring is None:
+        return operations
+    kept = _encoded(json.dumps(dict(step.retiring), sort_keys=True).encode())
+    return [{"op": "add", "path": f"/data/{slots.retiring}", "value": kept}, *operations]
+
+
+def issuer_data(step: UpdateIssuer) -> dict[str, str]:
+    """Return what an issuer works from beside its keys, as the API server stores it."""
+    return {name: _encoded(value) for name, value in step.data.items()}
+
+
+def adopted_secret(step: AdoptAuthority, signer: SigningAuthority) -> Manifest:
+    """Return the Secret that Troth keeps of a given CA."""
+    certificates, roots = _files(signer)
+    data = {LEAF: certificates, KEY: private_key_pem(signer.private_key), ROOTS: roots}
+    return _with_data(step.manifest, data)
+
+
+def next_given(signer: SigningAuthority) -> dict[str, str]:
+    """Return the data of a given CA to come, to be put beside the active one."""
+    certificates, roots = _files(signer)
+    key = private_key_pem(signer.private_key)
+    data = {NEXT_LEAF: certificates, NEXT_KEY: key, NEXT_ROOTS: roots}
+    return {name: _encoded(value) for name, value in data.items()}
+
+
+def _files(signer: SigningAuthority) -> tuple[bytes, bytes]:
+    """Return an authority's certificates from the issuing one upwards, and its anchors."""
+    authority = signer.authority
+    issuing = authority.certificates or (write_certificates([signer.certificate]),)
+    return b"".join(issuing), b"".join(authority.anchors)
+
+
+def is_slow(step: IssueLeaf, signer: SigningAuthority) -> bool:
+    """Say whether a leaf takes longer than handing it to a thread and back, some 0.2 ms.
+
+    An RSA key takes 50 ms and more, a signature with one or a keystore some milliseconds.
+    """
+    rsa_key = step.algorithm in (KeyAlgorithm.RSA_2048, KeyAlgorithm.RSA_4096)
+    return rsa_key or step.keystore or isinstance(signer.private_key, rsa.RSAPrivateKey)
+
+
+def leaf_secret(step: IssueLeaf, signer: SigningAuthority, now: datetime) -> Manifest:
+    """Return the Secret of a new leaf with a new key; raises `PKIError` if it may not be issued."""
+    key = generate_key(step.algorithm)
+    chain = issue(step.profile, key, signer, now)
+    data = {LEAF: chain, KEY: private_key_pem(key)}
+    if not step.keystore:
+        return _with_data(step.manifest, data)
+    password = keystore_password()
+    data |= {
+        KEYSTORE: pkcs12_keystore(key, chain, step.anchors, password),
+        TRUSTSTORE: pkcs12_truststore(step.anchors, password),
+        PASSWORD: password.encode(),
+    }
+    roots = step.manifest["stringData"][ROOTS].encode()
+    metadata = step.manifest["metadata"]
+    digest = {KEYSTORE_DIGEST: keystore_digest(data | {ROOTS: roots})}
+    metadata = {**metadata, "annotations": {**metadata["annotations"], **digest}}
+    return _with_data({**step.manifest, "metadata": metadata}, data)
+
+
+def public_data(manifest: Manifest) -> dict[str, str]:
+    """Return the public part of a Secret as the API server stores it."""
+    return {key: _encoded(text.encode()) for key, text in manifest.get("stringData", {}).items()}
+
+
+def _with_data(manifest: Manifest, data: dict[str, bytes]) -> Manifest:
+    encoded = public_data(manifest) | {key: _encoded(value) for key, value in data.items()}
+    rest = {key: value for key, value in manifest.items() if key != "stringData"}
+    return {**rest, "data": encoded}
+
+
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")

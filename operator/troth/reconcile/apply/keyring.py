@@ -1,0 +1,160 @@
+"""What is secret: the keys of authorities, and identities' credentials at brokers.
+
+Fed by the same events as the world, and kept apart from it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from troth.brokers.credentials import login, material
+from troth.brokers.protocol import BrokerError, Credential, Login
+from troth.pki.authorities import SigningAuthority, load_signing_authority
+from troth.pki.pem import LONGEST_CHAIN
+from troth.pki.private_keys import LONGEST as LONGEST_KEY
+from troth.planning.plan import TurnCredential
+from troth.resources.references import Ref
+from troth.world.facts.objects import Manifest
+from troth.world.observation.broker_secrets import STATE, Which, is_credential, read_state
+from troth.world.observation.objects import KEY, LEAF, ROOTS
+from troth.world.observation.secret_data import SecretData
+
+MOST_FORMER = 4096
+"""How many credentials are remembered that no Secret has any more; then the oldest are not."""
+
+_OF_AUTHORITY = {LEAF: LONGEST_CHAIN, KEY: LONGEST_KEY, ROOTS: LONGEST_CHAIN}
+"""What is kept of an authority's Secret, and the maximum size of each value in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the Secret of a credential has, and which version of it that is."""
+
+    uid: str
+    resource_version: str
+    data: Mapping[str, bytes] = field(repr=False)
+
+    def held(self) -> Iterator[tuple[str, Which]]:
+        """Yield the fingerprints of its credentials, and what each is; none if it is spoilt."""
+        try:
+            state = read_state(self.data.get(STATE, b""))
+        except ValueError:
+            return
+        for which, held in state.held.items():
+            yield held.fingerprint, which
+
+
+class Keyring:
+    """Holds what signs, and what proves. Never shown, never logged, never in the world."""
+
+    def __init__(self, own_namespace: str) -> None:
+        self._own_namespace = own_namespace
+        self._secrets: dict[Ref, dict[str, bytes]] = {}
+        self._signers: dict[tuple[Ref, str], SigningAuthority] = {}
+        self._credentials: dict[Ref, _Kept] = {}
+        self._former: OrderedDict[tuple[Ref, str], Login] = OrderedDict()
+
+    def observe(self, manifest: Manifest) -> None:
+        """Take in a Secret: of credentials all, of others only those of Troth's own namespace."""
+        ref, metadata = Ref.of(manifest), manifest["metadata"]
+        self.forget(ref)
+        if is_credential(manifest):
+            self._credentials[ref] = _Kept(
+                metadata.get("uid", ""),
+                metadata.get("resourceVersion", ""),
+                _credential_data(SecretData(manifest)),
+            )
+        elif ref.namespace == self._own_namespace:
+            data = SecretData(manifest)
+            read = {name: data.get(name, most) for name, most in _OF_AUTHORITY.items()}
+            self._secrets[ref] = {name: value for name, value in read.items() if value is not None}
+
+    def forget(self, ref: Ref) -> None:
+        """Take in that a Secret is gone; what clients logged in with is known until it is revoked,
+        to try whether it still works.
+        """
+        self._let_go(ref)
+        self._secrets.pop(ref, None)
+        for key in [key for key in self._signers if key[0] == ref]:
+            del self._signers[key]
+
+    def drop(self, ref: Ref) -> None:
+        """Forget a Secret that cannot be read, with whatever is half known of it."""
+        self._credentials.pop(ref, None)
+        self._secrets.pop(ref, None)
+        for key in [key for key in self._signers if key[0] == ref]:
+            del self._signers[key]
+
+    def signer(self, ref: Ref, trust_domain: str) -> SigningAuthority | None:
+        """Return the authority in a Secret with its key; raises `PKIError` if it cannot sign."""
+        if (ref, trust_domain) not in self._signers:
+            secret = self._secrets.get(ref)
+            if secret is None:
+                return None
+            self._signers[ref, trust_domain] = load_signing_authority(
+                secret.get(LEAF, b""), secret.get(KEY), secret.get(ROOTS), trust_domain
+            )
+        return self._signers[ref, trust_domain]
+
+    def credential_data(self, step: TurnCredential) -> Mapping[str, bytes] | None:
+        """Return all that the Secret has whose credential is to be turned, nothing where none was
+        seen; None if it is not as it was seen any more.
+        """
+        kept = self._credentials.get(Ref.of(step.manifest))
+        found = (kept.uid, kept.resource_version) if kept is not None else ("", "")
+        if found != (step.uid, step.resource_version):
+            return None
+        return kept.data if kept is not None else {}
+
+    def credential(self, secret: Ref, fingerprint: str) -> Credential | None:
+        """Return what a broker is told of a credential, None where the Secret does not have it.
+
+        Whose it is has to be compared: a Secret says that of itself.
+        """
+        kept = self._credentials.get(secret)
+        which = dict(kept.held()).get(fingerprint) if kept is not None else None
+        if kept is None or which is None:
+            return None
+        try:
+            return material(kept.data, which)
+        except (ValueError, BrokerError):
+            return None
+
+    def login(self, secret: Ref, fingerprint: str) -> Login | None:
+        """Return a credential as a client has it, None where it is not known.
+
+        Also one that the Secret had before, until `drop_credential`.
+        """
+        kept = self._credentials.get(secret)
+        which = dict(kept.held()).get(fingerprint) if kept is not None else None
+        found = _login(kept, which) if kept is not None and which is not None else None
+        return found or self._former.get((secret, fingerprint))
+
+    def drop_credential(self, secret: Ref, fingerprint: str) -> None:
+        """Forget how a client logs in with a credential that is revoked."""
+        self._former.pop((secret, fingerprint), None)
+
+    def _let_go(self, ref: Ref) -> None:
+        """Keep aside what clients log in with that have read a Secret as it was."""
+        kept = self._credentials.pop(ref, None)
+        for fingerprint, which in kept.held() if kept is not None else ():
+            found = _login(kept, which) if kept is not None else None
+            if found is not None:
+                self._former.pop((ref, fingerprint), None)
+                self._former[ref, fingerprint] = found
+        while len(self._former) > MOST_FORMER:
+            self._former.popitem(last=False)
+
+
+def _credential_data(data: SecretData) -> dict[str, bytes]:
+    """Return a credential's data. Of a Secret with too many entries the names alone are kept: the
+    Secret is replaced, and what Troth did not write is removed from it.
+    """
+    return dict.fromkeys(data, b"") if data.has_too_many else dict(data.items())
+
+
+def _login(kept: _Kept, which: Which) -> Login | None:
+    try:
+        return login(kept.data, which)
+    except (ValueError, BrokerError):
+        return None

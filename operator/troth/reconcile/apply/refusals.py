@@ -1,0 +1,171 @@
+"""Writes that the API server does not carry out: for conditions, and for metrics.
+
+A refusal is one at once. A conflict usually passes, since the world has only moved on; one that
+lasts is a refusal too, for whatever the reason is, what is declared is not in place.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from troth.cluster.errors import ApiError
+from troth.planning.plan import Remove, Restart, Step
+from troth.reconcile.apply.targets import place_of
+from troth.reconcile.apply.writer import CONFLICT
+from troth.resources.references import Ref
+from troth.world.keys import Key
+from troth.world.world import World
+
+Place = tuple[str, Ref]
+
+LASTING = 15.0
+"""Seconds after which a conflict counts as a refusal. With the backoff of retries the condition is
+there within a minute."""
+TOO_LARGE = 413
+SERVER_ERROR = 500
+UNANSWERED = 0
+OUT_OF_ORDER = frozenset({429, 503, 504})
+"""Answers that say something of the API server, as to objects of a kind, and nothing of one."""
+PASSING = OUT_OF_ORDER | {UNANSWERED, CONFLICT}
+"""Answers that are over in a moment, where all goes well."""
+
+_NAME = "[a-z0-9.-]{1,253}"
+_POLICY = re.compile(
+    rf'\S+ "{_NAME}" is forbidden: ValidatingAdmissionPolicy \'({_NAME})\' with binding '
+    rf"'({_NAME})' denied request"
+)
+_WEBHOOK = re.compile(rf'admission webhook "({_NAME})" denied the request')
+_IMMUTABLE = "field is immutable when `immutable` is set"
+_TOO_LONG = "Too long"
+
+
+class Refusals:
+    """What is not carried out, by the resource that asks for it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._refused: dict[Key, dict[Place, str]] = {}
+        self._conflicts: dict[Key, dict[Place, float]] = {}
+        self._statuses: dict[Key, str] = {}
+
+    def note(self, key: Key, step: Step, error: Exception) -> None:
+        """Note that a step is refused, and why."""
+        place = place_of(step)
+        sentence = _sentence(place, error, removing=isinstance(step, Remove))
+        self._world.refused[place] = sentence
+        brief = isinstance(error, ApiError) and (
+            error.status in PASSING or error.status >= SERVER_ERROR
+        )
+        if brief and not self.lasts(key, step):
+            self._world.passing.add(place)
+        else:
+            self._world.passing.discard(place)
+        # workloads that go on with what they have are told by `RolledOut` alone
+        self._refused.setdefault(key, {})[place] = "" if isinstance(step, Restart) else sentence
+
+    def lasts(self, key: Key, step: Step) -> bool:
+        """Note a conflict; say whether there has been one at every attempt for too long."""
+        now = self._world.uptime
+        since = self._conflicts.setdefault(key, {}).setdefault(place_of(step), now)
+        return now - since >= LASTING
+
+    def done(self, key: Key, step: Step) -> None:
+        """Note that a step is carried out: another conflict is a first one."""
+        self._conflicts.get(key, {}).pop(place_of(step), None)
+
+    def settle(self, key: Key, steps: Iterable[Step]) -> bool:
+        """Forget refusals of what is not asked for any more; say whether there were any.
+
+        The need may have passed, or the write was carried out and only its answer was lost.
+        """
+        asked = {place_of(step) for step in steps}
+        for place in self._conflicts.get(key, {}).keys() - asked:
+            del self._conflicts[key][place]
+        refused = self._refused.get(key, {})
+        over = refused.keys() - asked
+        for place in over:
+            self._world.refused.pop(place, None)
+            self._world.passing.discard(place)
+            del refused[place]
+        if not refused:
+            self._refused.pop(key, None)
+        if not self._conflicts.get(key):
+            self._conflicts.pop(key, None)
+        return bool(over)
+
+    def of(self, key: Key) -> str:
+        """Return why a resource is not Ready for what is not carried out, empty if it may be."""
+        return next(filter(None, self._refused.get(key, {}).values()), "")
+
+    def note_status(self, key: Key, error: ApiError | None) -> str:
+        """Note whether the status of a resource is refused; return the sentence if that is news."""
+        if error is None:
+            self._statuses.pop(key, None)
+            return ""
+        sentence = _sentence((f"the status of {key.kind}", key.ref), error, removing=False)
+        known, self._statuses[key] = self._statuses.get(key), sentence
+        return sentence if known is None else ""
+
+    def count(self) -> Counter[str]:
+        """Return how many objects of each kind are not as declared, because of refusals."""
+        places = {place for refused in self._refused.values() for place in refused}
+        counts = Counter(kind for kind, _ in places)
+        counts.update(f"{key.kind}/status" for key in self._statuses)
+        return counts
+
+
+def _sentence(place: Place, error: Exception, *, removing: bool) -> str:
+    """Return what is refused, why, and what to do.
+
+    A refusal's own text may quote what was sent, so of a Secret's only its cause is told.
+    """
+    kind, ref = place
+    what = f"{kind} {ref} cannot be {'deleted' if removing else 'written'}: {error}"
+    if not isinstance(error, ApiError):
+        return what
+    cause = _cause(error)
+    if cause:
+        return f"{what}, because {cause}"
+    return what if kind == "Secret" else f"{what}: {error.message}"
+
+
+def _cause(error: ApiError) -> str:
+    """Return the cause of a refusal with the next step, empty where it is none of these."""
+    if found := _POLICY.match(error.message):
+        return (
+            f"ValidatingAdmissionPolicy {found[1]} with binding {found[2]} denies it; change the "
+            "policy, or exempt Troth's ServiceAccount from it"
+        )
+    if found := _WEBHOOK.match(error.message):
+        return (
+            f"the admission webhook {found[1]} denies it; change the webhook, or exempt Troth's "
+            "ServiceAccount from it"
+        )
+    if _IMMUTABLE in error.message:
+        return (
+            "it is immutable; replace it with a copy without `immutable`, or delete it if what it "
+            "holds may be issued again"
+        )
+    if error.status == TOO_LARGE or _TOO_LONG in error.message:
+        return "it would exceed the size limit of 1 MiB; declare fewer peers"
+    return ""
+
+
+class LastingConflict(Exception):  # noqa: N818 - told as the cause of a refusal
+    """Every attempt met another version than the one that was planned for."""
+
+    def __str__(self) -> str:
+        return (
+            f"every attempt for {LASTING:.0f} seconds or longer met a conflict; find out who else "
+            "writes it, or what it is made from"
+        )
+
+
+class StepFailed(Exception):  # noqa: N818 - told as the cause of a refusal
+    """Carrying out a step raised something that it does not announce."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            f"Troth failed with {type(error).__name__}, which is a fault of Troth; report it with "
+            "the operator's log"
+        )

@@ -1,0 +1,79 @@
+"""The Secrets that the steps of a WebhookEndpoint ask for."""
+
+import base64
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
+from troth.resources.webhooks.schemes import SchemeName
+from troth.world.facts.objects import Manifest
+from troth.world.observation.broker_secrets import digest
+from troth.world.observation.webhook_secrets import (
+    COMPILED_DIGEST,
+    COMPILED_WITH,
+    DOCUMENT,
+    KEY_PREFIX,
+    LISTED,
+    MADE,
+    keys_text,
+    made_text,
+)
+
+KEY_BYTES = 32
+"""Of a key, as random as they come; twice what a MAC of SHA-256 needs, and what GitLab asks for."""
+
+
+def key_text(scheme: SchemeName) -> str:
+    """Return a new key as the sender takes it."""
+    if scheme in (SchemeName.STANDARD_WEBHOOKS, SchemeName.GITLAB):
+        return f"whsec_{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
+    return secrets.token_hex(KEY_BYTES)
+
+
+def turned(step: TurnWebhookKeys, now: datetime) -> Manifest:
+    """Return the data and annotations that a turn changes: with null what goes."""
+    made = dict(step.made)
+    data: dict[str, Any] = dict.fromkeys(step.drops)
+    if step.adds:
+        made[step.adds] = now.replace(microsecond=0)
+        data[step.adds] = _encoded(key_text(step.scheme).encode())
+    return {"annotations": {MADE: made_text(made)}, "data": data}
+
+
+def new_secret(step: TurnWebhookKeys, now: datetime) -> Manifest:
+    """Return a Secret with a first key."""
+    change = turned(step, now)
+    metadata = {**step.manifest["metadata"], "annotations": change["annotations"]}
+    return {**step.manifest, "metadata": metadata, "data": change["data"]}
+
+
+def turning(step: TurnWebhookKeys, now: datetime) -> Manifest:
+    """Return the merge patch of a turn, if the Secret is as it was seen."""
+    change = turned(step, now)
+    metadata = {
+        "uid": step.uid,
+        "resourceVersion": step.resource_version,
+        "labels": step.manifest["metadata"]["labels"],
+        "annotations": change["annotations"],
+    }
+    return {"metadata": metadata, "data": change["data"]}
+
+
+def compiled(step: CompileEndpoint, keys: Mapping[str, bytes]) -> Manifest:
+    """Return the Secret of an endpoint with these keys."""
+    data = {KEY_PREFIX + key: text for key, text in keys.items()}
+    data[DOCUMENT] = step.document.encode()
+    annotations = {
+        COMPILED_WITH: keys_text(step.keys),
+        COMPILED_DIGEST: digest(data),
+        LISTED: step.listed,
+    }
+    metadata = {**step.manifest["metadata"], "annotations": annotations}
+    encoded = {name: _encoded(value) for name, value in data.items()}
+    return {**step.manifest, "metadata": metadata, "data": encoded}
+
+
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")

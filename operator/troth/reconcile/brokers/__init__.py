@@ -1,0 +1,1 @@
+"""Looking at brokers and changing them, beside the reconcile loop."""

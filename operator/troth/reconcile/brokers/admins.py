@@ -1,0 +1,174 @@
+"""The turns of the credential with which Troth administers a broker.
+
+Before anything is told to the broker the ledger says what that is, and what is told is tried before
+the Secret has it. The Secret is written over the version that was read, and in it only the password
+and its mechanism. Whoever changes it at the same time wins.
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from troth.brokers.admins import place_of, replaced
+from troth.brokers.connecting import connect
+from troth.brokers.kafka import credentials as kafka_credentials
+from troth.brokers.protocol import AdminRefusedError, Batch, Broker, BrokerError, Credential
+from troth.cluster.errors import ApiError
+from troth.planning.plan import AdminTurn, TurnAdmin
+from troth.reconcile.brokers.connections import Connected, Connections, Reads, admin_data
+from troth.reconcile.brokers.faults import NewAdminRefusedError, Overtaken
+from troth.reconcile.events.notice import Notice
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.world.facts.broker import AdminMade, Ledger, Place
+from troth.world.facts.objects import Manifest
+
+CONFLICT, NOT_FOUND = 409, 404
+PAUSES = (0.0, 0.2, 0.5, 1.0)
+"""Seconds before each time that a new credential is tried: a server may not know of it yet."""
+
+
+class Secrets(Reads, Protocol):
+    """What the turns need of an API server."""
+
+    async def merge_patch(
+        self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
+    ) -> Manifest:
+        """Merge a patch and return the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminTurns:
+    """Carries out turns. `require` raises `Overtaken` where this copy may not write, or knows
+    another ledger than there is; `keep` writes the ledger, `tell` makes an Event.
+    """
+
+    secrets: Secrets
+    connections: Connections
+    ledger: Callable[[Ref], Ledger | None]
+    require: Callable[[MessageBroker], Awaitable[None]]
+    keep: Callable[[MessageBroker, Ledger], Awaitable[None]]
+    tell: Callable[[MessageBroker, Notice], Awaitable[None]]
+    now: Callable[[], datetime]
+
+    async def seen(self, broker: MessageBroker, step: TurnAdmin) -> Connected:
+        """Return the connection by the credential that is in the Secret, which was just seen to
+        administer; raises `Overtaken` where it is another than was planned with.
+        """
+        connected = await self.connections.renewed(broker)
+        shown = connected.shown
+        if (shown.place, shown.fingerprint) != (step.shown.place, step.shown.fingerprint):
+            raise Overtaken
+        await connected.adapter.observe()
+        return connected
+
+    async def take(self, broker: MessageBroker, step: TurnAdmin, connected: Connected) -> None:
+        """Carry out a turn; raises `BrokerError`, `ApiError` or `Overtaken`."""
+        await self.require(broker)
+        ledger = self.ledger(broker.ref)
+        if ledger is None:
+            raise Overtaken
+        match step.turn:
+            case AdminTurn.REPLACE:
+                await self._replace(broker, step, ledger, connected)
+            case AdminTurn.RETIRE:
+                await self._retire(broker, ledger, connected)
+            case AdminTurn.WITHDRAW:
+                await self._withdraw(broker, step, ledger, connected)
+
+    async def _replace(
+        self, broker: MessageBroker, step: TurnAdmin, ledger: Ledger, connected: Connected
+    ) -> None:
+        where = Ref(broker.ref.namespace, broker.spec.described.admin_secret_ref.name)
+        secret = await self.secrets.get("Secret", where)
+        data = admin_data(secret)
+        if (ledger.admin is not None and ledger.admin.replaces) or step.shown.place is None:
+            raise Overtaken
+        if place_of(broker, data) != (step.shown.place, step.shown.fingerprint):
+            raise Overtaken
+        user, slot = step.shown.place
+        if (user, slot.other) in (await connected.adapter.observe()).credentials:
+            raise Overtaken  # somebody's, and it is looked at again
+        password = kafka_credentials.new_password()
+        fingerprint = kafka_credentials.fingerprint_of(password)
+        made = AdminMade((user, slot.other), fingerprint, self.now().replace(microsecond=0))
+        await self.keep(broker, replace(ledger, admin=made))
+        await self.require(broker)
+        await _told(connected.adapter, Batch((Credential(user, slot.other, password),)))
+        another = replaced(slot.other, password)
+        await _tried(broker, {**data, **another}, connected.authorities)
+        await self.require(broker)
+        await self._write(where, secret, another)
+        note = (
+            f"Secret {where} has a new password of {user}, which Troth made; the one before stays "
+            "good until the overlap is over"
+        )
+        await self.tell(broker, Notice("AdminReplaced", note))
+
+    async def _write(self, where: Ref, secret: Manifest, data: Mapping[str, bytes]) -> None:
+        """Write some of a Secret's data over the version that was read."""
+        metadata = secret["metadata"]
+        patch = {
+            "metadata": {part: metadata[part] for part in ("uid", "resourceVersion")},
+            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+        }
+        try:
+            await self.secrets.merge_patch("Secret", where, patch)
+        except ApiError as error:
+            if error.status in (CONFLICT, NOT_FOUND):
+                raise Overtaken from None
+            raise
+
+    async def _retire(self, broker: MessageBroker, ledger: Ledger, connected: Connected) -> None:
+        made = ledger.admin
+        if made is None or not connected.shown.is_made(made):
+            raise Overtaken
+        await _revoked(connected.adapter, made.before)
+        await self.keep(broker, replace(ledger, admin=replace(made, replaces=False)))
+
+    async def _withdraw(
+        self, broker: MessageBroker, step: TurnAdmin, ledger: Ledger, connected: Connected
+    ) -> None:
+        made = ledger.admin
+        if made is None or connected.shown.is_made(made):
+            raise Overtaken
+        if connected.shown.place != made.place:
+            await _revoked(connected.adapter, made.place)
+        await self.keep(broker, replace(ledger, admin=None))
+        if not (made.replaces and step.shown.place == made.before):
+            note = (
+                "somebody else put another credential into the admin Secret; it is what is used, "
+                "and the one that Troth had made is revoked"
+            )
+            await self.tell(broker, Notice("AdminOvertaken", note))
+
+
+async def _told(adapter: Broker, batch: Batch) -> None:
+    for failure in await adapter.apply(batch):
+        raise BrokerError(f"the admin credential could not be changed: {failure.message}")
+
+
+async def _revoked(adapter: Broker, place: Place) -> None:
+    await _told(adapter, Batch(revocations=(place,)))
+
+
+async def _tried(broker: MessageBroker, data: Mapping[str, bytes], authorities: str) -> None:
+    """See that an admin credential administers; raises `BrokerError` where it does not."""
+    adapter = connect(broker, data, authorities)
+    try:
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await adapter.observe()
+            except AdminRefusedError as error:
+                refusal = error
+            else:
+                return
+        raise NewAdminRefusedError(
+            f"the new admin credential was told to the broker, which does not take it: {refusal}"
+        )
+    finally:
+        await adapter.close()

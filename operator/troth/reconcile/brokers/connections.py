@@ -1,0 +1,136 @@
+"""The connections to brokers, each made anew when what it is made from has changed.
+
+The Secrets that a broker names are people's own: they are read when the broker is looked at, and
+not watched.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from troth.brokers.admins import place_of
+from troth.brokers.connecting import LONGEST, connect
+from troth.brokers.protocol import AdminRefusedError, Broker
+from troth.cluster.errors import ApiError
+from troth.reconcile.brokers.faults import SecretMissingError, missing
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.world.facts.broker import AdminShown
+from troth.world.facts.objects import Manifest
+from troth.world.observation.broker_secrets import written_at
+from troth.world.observation.objects import ROOTS
+from troth.world.observation.secret_data import MOST_ENTRIES, SecretData
+
+NOT_FOUND = 404
+
+
+class Reads(Protocol):
+    """The reads of an API server that administering brokers needs."""
+
+    async def get(self, kind: str, ref: Ref) -> Manifest:
+        """Return one object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An adapter, a digest of what it was made from, and the roots that verify its servers.
+
+    `shown` is which credential it administers with.
+    """
+
+    adapter: Broker
+    made_from: bytes = field(repr=False)
+    authorities: str = field(repr=False)
+    shown: AdminShown
+
+
+class Connections:
+    """One connection to each broker."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._connected: dict[Ref, Connected] = {}
+
+    def known(self, broker: Ref) -> Connected | None:
+        """Return the connection that there is."""
+        return self._connected.get(broker)
+
+    async def renewed(self, broker: MessageBroker) -> Connected:
+        """Return the connection, made anew if its admin Secret or anything else has changed.
+
+        One that is being deleted keeps its connection when the Secrets are gone: they go with their
+        namespace, often first. Raises `BrokerError`, or `ApiError` where a Secret cannot be read.
+        """
+        described, known = broker.spec.described, self._connected.get(broker.ref)
+        try:
+            secret = await self._secret(Ref(broker.ref.namespace, described.admin_secret_ref.name))
+            authorities = await self._authorities(broker)
+        except SecretMissingError:
+            if known is not None and broker.metadata.deletion_timestamp is not None:
+                return known
+            raise
+        admin = admin_data(secret)
+        made_from = _digest(described.model_dump_json(), admin, authorities)
+        if known is not None and known.made_from == made_from:
+            return known
+        await self.end(broker.ref)
+        adapter = connect(broker, admin, authorities)
+        place, fingerprint = place_of(broker, admin)
+        shown = AdminShown(place, fingerprint, written_at(secret))
+        connected = self._connected[broker.ref] = Connected(adapter, made_from, authorities, shown)
+        return connected
+
+    async def end(self, broker: Ref) -> None:
+        """Let go of a broker."""
+        connected = self._connected.pop(broker, None)
+        if connected is not None:
+            await connected.adapter.close()
+
+    async def close(self) -> None:
+        """Let go of all brokers."""
+        for broker in list(self._connected):
+            await self.end(broker)
+
+    async def _authorities(self, broker: MessageBroker) -> str:
+        tls = broker.spec.described.tls
+        if tls is None or tls.ca_secret_ref is None:
+            return ""
+        secret = Ref(broker.ref.namespace, tls.ca_secret_ref.name)
+        roots = SecretData(await self._secret(secret)).get(ROOTS)
+        if roots is None:
+            raise missing(secret, ROOTS)
+        return roots.decode("utf-8", "replace")
+
+    async def _secret(self, secret: Ref) -> Manifest:
+        try:
+            return await self._reads.get("Secret", secret)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                raise missing(secret) from None
+            raise
+
+
+def admin_data(secret: Manifest) -> Mapping[str, bytes]:
+    """Return the data of an admin Secret; raises `AdminRefusedError` where it has too many entries.
+
+    A value that is too large is cut short, which `connect` refuses.
+    """
+    data = SecretData(secret)
+    if data.has_too_many:
+        raise AdminRefusedError(
+            f"the admin Secret {Ref.of(secret)} has {len(data)} entries; keep at most "
+            f"{MOST_ENTRIES} in it"
+        )
+    return {name: data.value(name, LONGEST) for name in data}
+
+
+def _digest(described: str, admin: Mapping[str, bytes], authorities: str) -> bytes:
+    """Return what tells whether a broker is reached as before, of which nothing can be read."""
+    whole = hashlib.sha256()
+    parts = [described.encode(), authorities.encode()]
+    for name in sorted(admin):
+        parts += [name.encode(), admin[name]]
+    for part in parts:
+        whole.update(hashlib.sha256(part).digest())
+    return whole.digest()

@@ -1,0 +1,140 @@
+"""Kubernetes Events: what a person should hear of, on transitions only."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from troth.planning.plan import (
+    Apply,
+    IssueLeaf,
+    Plan,
+    Restart,
+    SetFinalizers,
+    Step,
+    Turn,
+    TurnCredential,
+    UpdateIssuer,
+    UpdatePublic,
+)
+from troth.planning.webhooks.steps import CompileEndpoint
+from troth.reconcile.events import rotation as rotation_events
+from troth.reconcile.events import token_keys as token_events
+from troth.reconcile.events.notice import Notice
+from troth.resources.conditions import Truth
+from troth.resources.metadata import API_VERSION
+from troth.resources.references import Ref
+from troth.world.facts.objects import Manifest
+from troth.world.keys import told_by
+
+NOTE_LIMIT = 1000
+"""Characters of an Event's note, less than the API server's limit of 1 KiB."""
+
+ENDING = {"GatewayTrusted": "GatewayTrustEnding", "UnsignedAccepted": "UnsignedEnding"}
+"""Conditions that warn before they end, and the reason by which they do."""
+ROTATING = {
+    "TrustDomain": (rotation_events.of_trust_domain, token_events.of_token_keys),
+    "CredentialRotation": (rotation_events.of_credential_rotation,),
+}
+
+
+def transitions(plan: Plan) -> Iterator[Notice]:
+    """Yield what changed between a plan's previous status and its status.
+
+    A first status tells everything itself; what then becomes Ready or stops being so, and why, is
+    news, and so is a warning that begins, and every phase that a rotation comes to.
+    """
+    before, after = plan.previous_status or {}, plan.status or {}
+    yield from _readiness(_by_type(before), _by_type(after))
+    for told in ROTATING.get(plan.key.kind, ()):
+        yield from told(before, after)
+
+
+def _readiness(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
+    ready, was = after.get("Ready"), before.get("Ready")
+    if ready is None:
+        return
+    unwell = ready["status"] != Truth.TRUE
+    if was is None:
+        if unwell and after["Stalled"]["status"] == Truth.TRUE:
+            yield Notice(ready["reason"], ready["message"], "Warning")
+        return
+    if (was["status"], was["reason"]) != (ready["status"], ready["reason"]):
+        yield Notice(ready["reason"], ready["message"], "Warning" if unwell else "Normal")
+    for type_, ending in ENDING.items():
+        trust, trusted = after.get(type_), before.get(type_)
+        if trust and trust["reason"] == ending and trust != trusted:
+            yield Notice(ending, trust["message"], "Warning")
+
+
+def repair(step: Step, plan: Plan) -> Notice | None:
+    """Return what to tell of a step that mends, renews or restarts what was there before."""
+    match step:
+        case IssueLeaf() if "certificate" in (plan.previous_status or {}):
+            what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
+            return Notice("Reissued", f"new key and certificate in {what}: {step.message}")
+        case TurnCredential(turn=Turn.ISSUE) if _had_credential(step, plan):
+            note = f"new credential in Secret {Ref.of(step.manifest)}: the one before was not as "
+            return Notice("Reissued", note + "Troth had left it, or is of no use any more")
+        case Apply() | UpdatePublic() | CompileEndpoint():
+            what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
+            return Notice("Repaired", f"{what} was not as declared and has been put right")
+        case UpdateIssuer():
+            note = f"Secret {step.ref} was not as declared and has been put right"
+            return Notice("Repaired", note)
+        case Restart():
+            return Notice("Restarted", step.message)
+        case SetFinalizers() if step.warning:
+            return Notice("LeftBehind", step.warning, "Warning")
+        case _:
+            return None
+
+
+def _had_credential(step: TurnCredential, plan: Plan) -> bool:
+    told = (plan.previous_status or {}).get("brokers") or ()
+    return any(each["broker"] == str(step.request.broker) and "madeAt" in each for each in told)
+
+
+def relabelled(step: IssueLeaf) -> Notice:
+    """Return what to tell where a Secret was taken for missing and had only lost its labels."""
+    what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
+    return Notice("Repaired", f"{what} had lost its labels and has them again")
+
+
+def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
+    """Return a notice as an `events.k8s.io/v1` Event."""
+    key = told_by(plan.key)
+    regarding = {
+        "apiVersion": API_VERSION,
+        "kind": key.kind,
+        "name": key.ref.name,
+        "uid": plan.uid,
+    } | ({"namespace": key.ref.namespace} if key.ref.namespace else {})
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            # in the order of time, in which kubectl shows what it finds no better order for
+            "name": f"{key.ref.name}.{_microseconds(now):x}{uuid.uuid4().hex[:6]}",
+            "namespace": key.ref.namespace or "default",
+        },
+        "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "regarding": regarding,
+        "reason": notice.reason,
+        "note": notice.note[:NOTE_LIMIT],
+        "type": notice.type,
+        "action": "Reconcile",
+        "reportingController": "troth.dev/operator",
+        "reportingInstance": instance,
+    }
+
+
+def _microseconds(now: datetime) -> int:
+    return (now - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
+def _by_type(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        condition["type"]: {"message": "", **condition}
+        for condition in status.get("conditions") or []
+    }

@@ -1,0 +1,71 @@
+"""Making Events, one after the other, beside the visits of keys: none waits for one.
+
+An Event tells a person what has happened; nothing depends on it. When a fleet becomes ready at once
+they are as many writes as the statuses, and whoever waits for those must not wait for them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from troth.cluster.errors import ApiError
+from troth.reconcile.loop.lease_fence import Permit
+from troth.world.facts.objects import Manifest
+
+MOST = 20_000
+"""How many Events may wait; more are lost, and logged."""
+log = structlog.get_logger()
+
+
+class Telling:
+    """The Events that are to be made. `close` ends it, and what is waiting then is lost."""
+
+    def __init__(self, create: Callable[[Manifest], Awaitable[Manifest]], permit: Permit) -> None:
+        self._create = create
+        self._permit = permit
+        self._waiting: deque[Manifest] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def tell(self, event: Manifest) -> None:
+        """Have an Event made, soon."""
+        if len(self._waiting) >= MOST:
+            _lost(event, "TooMany")
+            return
+        self._waiting.append(event)
+        if self._task is None:
+            self._task = asyncio.create_task(self._tell_all(), name="Events")
+
+    async def told(self) -> None:
+        """Wait until all are made."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _tell_all(self) -> None:
+        try:
+            while self._waiting:
+                await self._permit.gained()
+                await self._make(self._waiting.popleft())
+        finally:
+            self._task = None
+
+    async def _make(self, event: Manifest) -> None:
+        try:
+            await self._create(event)
+        except ApiError as error:
+            # in a namespace that ends nobody may make one, and what stays at a broker is told
+            _lost(event, error.reason)
+        except Exception as error:  # the loop's edge: one Event must not stop the others
+            log.error("event not made", error=type(error).__name__, exc_info=True)  # noqa: G201
+
+
+def _lost(event: Manifest, why: str) -> None:
+    about, said = event["regarding"], f"{event['reason']}: {event['note']}"
+    log.warning("event lost", kind=about["kind"], name=about["name"], reason=why, lost=said)

@@ -1,0 +1,169 @@
+"""What a person should hear of a rotation, told from the difference of two statuses.
+
+Phases may pass within one visit, and a crash may come between a step and its status. So what has
+happened to an authority is read from the authorities that the two statuses list, and not from the
+steps that were taken, nor from the two phases alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from troth.reconcile.events.notice import Notice
+from troth.resources.conditions import Truth
+from troth.resources.rotation.blockers import MOST_BLOCKERS
+from troth.resources.rotation.spec import CredentialPhase
+from troth.resources.trust_domain.status import AuthorityState, RotationPhase
+
+Status = Mapping[str, Any]
+
+
+def of_trust_domain(before: Status, after: Status) -> Iterator[Notice]:
+    """Yield what happened to the authorities of a trust domain, and what holds the next up."""
+    if "rotation" not in after:  # its spec cannot be understood, and nothing is told of it
+        return
+    was, now = _Authorities.of(before), _Authorities.of(after)
+    yield from _beginning(was, now)
+    yield from _taking_over(was, now)
+    yield from _ending(was, now)
+    yield from blocked(before.get("rotation") or {}, after["rotation"])
+
+
+def of_credential_rotation(before: Status, after: Status) -> Iterator[Notice]:
+    """Yield the phase that a rotation has come to, and what holds the next up."""
+    if "phase" not in after:
+        return
+    phase, last = after["phase"], before.get("phase", CredentialPhase.IDLE)
+    made, known = after.get("lastRotated"), before.get("lastRotated")
+    renewed = known is not None and made != known
+    overlaps = phase != CredentialPhase.OVERLAPPING or known is None  # else only once renewed
+    if renewed or (phase != last and overlaps):
+        yield _arrived(phase, last, made if renewed else None)
+    yield from blocked(before, after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Authorities:
+    """The authorities that a status lists, by what they are used for, and the phase it tells."""
+
+    phase: str
+    listed: Mapping[str, str]
+    """When each expires, by its fingerprint."""
+    active: str | None
+    prepared: str | None
+    retiring: str | None
+    usable: bool
+    """Whether the active one can be used; while it cannot, the list is only a memory."""
+
+    @classmethod
+    def of(cls, status: Status) -> "_Authorities":
+        listed = status.get("authorities") or []
+        by_state = {each["state"]: each["fingerprint"] for each in listed}
+        return cls(
+            phase=(status.get("rotation") or {}).get("phase", RotationPhase.IDLE),
+            listed={each["fingerprint"]: each["notAfter"] for each in listed},
+            active=by_state.get(AuthorityState.ACTIVE),
+            prepared=by_state.get(AuthorityState.PREPARED),
+            retiring=by_state.get(AuthorityState.RETIRING),
+            usable=any(
+                each["type"] == "AuthorityReady" and each["status"] == Truth.TRUE
+                for each in status.get("conditions") or []
+            ),
+        )
+
+
+def _beginning(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
+    """Tell of an authority that is new, and of one that is handed out."""
+    new = now.prepared or now.active
+    if was.active and new and new not in was.listed:
+        note = f"the new authority {new} is there beside {was.active}; it expires {now.listed[new]}"
+        yield Notice("RotationPreparing", note)
+    elif now.phase == RotationPhase.PREPARING != was.phase:
+        yield Notice("RotationPreparing", f"another authority is to take the place of {now.active}")
+    begins = now.prepared not in was.listed or was.phase != RotationPhase.DISTRIBUTING
+    if now.phase == RotationPhase.DISTRIBUTING and begins:
+        note = (
+            f"the new authority {now.prepared} goes into every bundle; it signs nothing before "
+            "everybody has it"
+        )
+        yield Notice("RotationDistributing", note)
+
+
+def _taking_over(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
+    """Tell of an authority that has begun to sign, and of what becomes of the one before."""
+    old = was.active
+    if old and now.active != old:
+        if old in now.listed:
+            note = f"{now.active} signs from now on; {old} is still trusted"
+            yield Notice("RotationActivating", note)
+        else:
+            note = f"{now.active} signs from now on; {_without_waiting(old)}"
+            yield Notice("RotationActivating", note, "Warning")
+    begins = now.retiring not in (None, was.retiring) or was.phase != RotationPhase.REISSUING
+    if now.phase == RotationPhase.REISSUING and now.retiring and begins:
+        note = f"the certificates of {now.retiring} are replaced, one after the other"
+        yield Notice("RotationReissuing", note)
+
+
+def _ending(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
+    """Tell of an authority that has gone, or is about to."""
+    if now.phase == RotationPhase.RETIRING != was.phase:
+        note = f"no certificate of {now.retiring} is in use any more; it is about to be dropped"
+        yield Notice("RotationRetiring", note)
+    if was.retiring and was.retiring not in now.listed:
+        if now.phase == RotationPhase.REISSUING and not now.retiring:
+            yield Notice("RotationRetiring", _without_waiting(was.retiring), "Warning")
+        else:
+            note = f"{was.retiring} is dropped; {now.active} has taken its place everywhere"
+            yield Notice("RotationCompleted", note)
+    elif (was.phase, now.phase) == (RotationPhase.REISSUING, RotationPhase.IDLE) and now.usable:
+        note = f"everybody has a certificate of {now.active}"
+        yield Notice("RotationCompleted", note)
+    if was.prepared and was.prepared not in now.listed:
+        note = f"{was.prepared} is dropped before it has signed anything; it is not wanted any more"
+        yield Notice("RotationAbandoned", note, "Warning")
+
+
+def _without_waiting(authority: str) -> str:
+    return (
+        f"{authority} is trusted no longer, and nobody was waited for: whoever still shows a "
+        "certificate of it is refused until it has another"
+    )
+
+
+def _arrived(phase: str, last: str, made: str | None) -> Notice:
+    match phase, last:
+        case CredentialPhase.PREPARED, _:
+            note = "the next credential is made and reaches those who verify it"
+            return Notice("RotationPrepared", note)
+        case CredentialPhase.OVERLAPPING, _:
+            which = f"the new credential, made {made}," if made else "the new credential"
+            return Notice("RotationOverlapping", f"{which} is in use; the old one is still good")
+        case CredentialPhase.RETIRING, _:
+            note = "nobody uses the old credential any more; it is about to be dropped"
+            return Notice("RotationRetiring", note)
+        case _ if made:
+            note = f"the credential made {made} has taken the place of the one before"
+            return Notice("RotationCompleted", note)
+        case _, CredentialPhase.PREPARED:
+            note = "the next credential was dropped before it was used"
+            return Notice("RotationAbandoned", note, "Warning")
+        case _, CredentialPhase.OVERLAPPING:
+            return Notice("RotationCompleted", "everybody uses the new credential")
+        case _:
+            return Notice("RotationCompleted", "the old credential is dropped")
+
+
+def blocked(before: Status, after: Status) -> Iterator[Notice]:
+    """Tell of what begins to hold a rotation up, not of what only goes on doing so.
+
+    A status names the first few. Where it had no room for all, one further down the order may
+    have been there before.
+    """
+    named = after.get("blockers") or []
+    known = before.get("blockers") or [] if before.get("phase") == after.get("phase") else []
+    full = len(known) == MOST_BLOCKERS
+    fresh = [each for each in named if each not in known and not (full and each > max(known))]
+    if fresh:
+        more = "; there are others, see blockers in the status" if len(named) > 1 else ""
+        yield Notice("RotationBlocked", f"{fresh[0]}{more}", "Warning")

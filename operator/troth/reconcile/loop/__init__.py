@@ -1,0 +1,1 @@
+"""The reconcile loop: watch, queue, plan, apply, status."""

@@ -1,0 +1,49 @@
+"""The world as a cache of the API server: what informers and resyncs feed and compare.
+
+The engine takes in single objects; this tells it which of them a list or a comparison concerns.
+"""
+
+from collections.abc import Collection
+
+from troth.cluster.api import Selection
+from troth.reconcile.loop.engine import Engine
+from troth.resources.references import Ref
+from troth.world.facts.objects import Manifest
+from troth.world.versions import Version
+from troth.world.world import Difference
+
+
+class Cache:
+    """A sink of informers, and what a resync compares."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._world = engine.world
+
+    def observe(self, manifest: Manifest) -> None:
+        """Take in an object as the API server has it now."""
+        self._engine.observe(manifest)
+
+    def forget(self, kind: str, ref: Ref, version: int) -> None:
+        """Take in that an object was gone at a resource version."""
+        self._world.uptime = self._engine.uptime
+        self._engine.forget(kind, ref, version)
+
+    def known(self, selection: Selection) -> Collection[Ref]:
+        """Return the objects of a selection that the world knows, whoever told it."""
+        return self._world.known(selection)
+
+    def listed(self, selection: Selection, version: int) -> None:
+        """Take in that a list at a resource version was observed as a whole."""
+        self._world.note_list(selection, version)
+
+    def difference(
+        self, selection: Selection, ref: Ref, listed: Version | None, version: int
+    ) -> Difference | None:
+        """Return how an object differs from a list at a resource version, None if not at all."""
+        return self._world.difference(selection.watch_class, ref, listed, version)
+
+    def repair(self, manifest: Manifest) -> None:
+        """Take in an object as the API server has it, whatever is known of it."""
+        self._world.distrust(manifest)
+        self._engine.observe(manifest)

@@ -1,0 +1,373 @@
+"""The loop: the world says which keys to look at, planning says what they ask, steps make it so.
+
+One direction. After the steps the same key is planned once more, so that the status tells of what
+is and not of what was meant; where that second plan still asks for something, the key comes back.
+"""
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from troth.cluster.errors import ApiError
+from troth.pki.certificates import short
+from troth.pki.errors import PKIError
+from troth.planning.faults import failed_plan
+from troth.planning.plan import (
+    BackgroundStep,
+    IssueLeaf,
+    Plan,
+    Step,
+)
+from troth.planning.planner import plan as make_plan
+from troth.reconcile.apply.credential_secrets import CredentialError
+from troth.reconcile.apply.execute import Executor, needed
+from troth.reconcile.apply.in_place import InPlace
+from troth.reconcile.apply.keyring import Keyring
+from troth.reconcile.apply.refusals import (
+    OUT_OF_ORDER,
+    PASSING,
+    UNANSWERED,
+    LastingConflict,
+    Refusals,
+    StepFailed,
+)
+from troth.reconcile.apply.targets import place_of
+from troth.reconcile.apply.writer import TryAgain, Writes
+from troth.reconcile.brokers.admins import Secrets
+from troth.reconcile.brokers.faults import Overtaken
+from troth.reconcile.brokers.work import BrokerWork, Surroundings
+from troth.reconcile.events.events import event, relabelled, repair, transitions
+from troth.reconcile.events.notice import Notice
+from troth.reconcile.events.recorder import Telling
+from troth.reconcile.loop.clock import Clock
+from troth.reconcile.loop.instrumentation import Tally
+from troth.reconcile.loop.intake import take_in, warn_if_unreadable
+from troth.reconcile.loop.lease_fence import Permit
+from troth.reconcile.loop.queue import WorkQueue
+from troth.reconcile.loop.readiness import Faults, told, with_refusals
+from troth.reconcile.loop.status_debounce import Withheld
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.world.facts.objects import Manifest
+from troth.world.index.workloads import Workloads
+from troth.world.keys import ISSUER_VIEW, Key, broker_key, told_by
+from troth.world.world import World
+
+REFUSALS = (ApiError, PKIError, CredentialError)
+"""What one step may be refused by, without a word on the others."""
+PASSES = 4
+"""How often a key is planned in one visit: steps of one pass may enable those of the next."""
+
+log = structlog.get_logger()
+
+
+class Server(Writes, Secrets, Protocol):
+    """What the engine needs of an API server."""
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object, here an Event."""
+
+
+class Background(Protocol):
+    """What is done beside the visits of keys."""
+
+    def begin(self, step: BackgroundStep) -> None:
+        """Begin a step; the world is told at once that it is under way, and later how it went."""
+
+    def gone(self, broker: Ref) -> None:
+        """Let go of a broker that is not declared any more."""
+
+    async def close(self) -> None:
+        """End what is under way."""
+
+
+class Engine:
+    """Keeps the cluster in step with what is declared. Fed by informers, which it is a sink of."""
+
+    def __init__(
+        self,
+        server: Server,
+        own_namespace: str,
+        *,
+        clock: Clock,
+        permit: Permit,
+        instance: str = "troth",
+        tally: Tally | None = None,
+        rollouts: bool = False,
+        withheld: Withheld | None = None,
+    ) -> None:
+        self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
+        self.queue = WorkQueue(clock)
+        self._keyring = Keyring(own_namespace)
+        self._server = server
+        self._clock = clock
+        self._epoch = clock.now() - timedelta(seconds=clock.uptime())
+        self._permit = permit
+        self._instance = instance
+        self._tally = tally or Tally()
+        self._executor = Executor(server, self.world, self._keyring, clock)
+        self.background: Background = BrokerWork(
+            self.world,
+            clock,
+            Surroundings(
+                reads=server,
+                permit=permit,
+                credentials=self._keyring,
+                keep=self._keep_ledger,
+                concern=self.queue.add,
+                tell=self._tell_of,
+                tally=self._tally,
+            ),
+        )
+        self.refusals = Refusals(self.world)
+        self.faults = Faults()
+        self._in_place = InPlace(self.world)
+        self.telling = Telling(server.create, permit)
+        self._withheld = withheld or Withheld()
+
+    async def close(self) -> None:
+        """End what is done beside the visits."""
+        await self.background.close()
+        await self.telling.close()
+
+    @property
+    def uptime(self) -> float:
+        """For how many seconds this process has been running."""
+        return self._clock.uptime()
+
+    # Sink
+
+    def observe(self, manifest: Manifest) -> None:
+        """Take in an object as the API server has it now."""
+        self.world.uptime = self._clock.uptime()
+        affected = take_in(manifest, self.world, self._keyring)
+        self.queue.add(affected - self._executor.echoes(manifest))
+
+    def forget(self, kind: str, ref: Ref, version: int) -> None:
+        """Take in that an object was gone at a resource version."""
+        self.queue.add(self.world.forget(kind, ref, version))
+        warn_if_unreadable(self.world, kind, ref)
+        if kind == "Secret" and not self.world.knows(kind, ref):
+            self._keyring.forget(ref)
+            self._in_place.forget_secret(ref)
+        if kind == "MessageBroker" and self.world.brokers.declared(ref) is None:
+            self.background.gone(ref)
+
+    # Work
+
+    async def work(self) -> None:
+        """Work on keys while writing is permitted, until cancelled."""
+        while True:
+            await self._permit.gained()
+            key = await self.queue.get()
+            if self._permit.remaining > 0:
+                await self._visit(key)
+            else:  # lost while waiting; a timeout of nothing would let a first write slip out
+                self.queue.retry(key)
+
+    async def _visit(self, key: Key) -> None:
+        started = time.perf_counter()
+        outcome = "error"
+        try:
+            async with asyncio.timeout(self._permit.remaining):
+                settled = await self._reconcile(key)
+            outcome = "settled" if settled is not None else "again"
+            if settled is None:
+                self.queue.retry(key)
+            else:
+                self.queue.done(key, settled.due)
+        except TimeoutError:
+            outcome = "not leading"
+            self.queue.retry(key)
+        except ApiError as error:
+            log.warning("write failed", key=str(key), status=error.status, reason=error.reason)
+            self.queue.retry(key)
+        except Exception as error:  # noqa: BLE001 - one resource must not stop the others
+            await self._report_fault(key, error)
+            self.queue.retry(key)
+        finally:
+            self._tally.visited(key.kind, outcome, time.perf_counter() - started)
+
+    async def _reconcile(self, key: Key) -> Plan | None:
+        """Bring one resource into step; return the plan that holds then, None to come back."""
+        notices: list[Notice] = []
+        steps: list[Step] = []
+        failed: set[tuple[str, Ref]] = set()
+        errors: tuple[Exception, ...] = ()
+        for _ in range(PASSES):
+            plan = self._plan(key)
+            errors = errors or plan.errors
+            steps = needed(plan, self.world)
+            if self._settle(key, steps):
+                plan = self._plan(key)
+            # what is refused is not tried twice in a visit; what is closed because of it is
+            left = [step for step in steps if place_of(step) not in failed]
+            if not left:
+                break
+            try:
+                failed |= await self._carry_out_all(left, plan, notices)
+            except TryAgain:
+                self._tell(plan, notices)
+                return None
+        self._in_place.remember(plan)
+        waiting = key.kind == ISSUER_VIEW and plan.due is not None  # and nothing was looked at
+        if (errors or not waiting) and self.faults.note(key, errors):
+            self.queue.add({told_by(key)} - {key})
+        plan = await self._report(plan, notices)
+        return None if self.faults.of(key) or (steps and needed(plan, self.world)) else plan
+
+    def _plan(self, key: Key) -> Plan:
+        self.queue.caught_up(key)
+        now = self._clock.now()
+        self.world.uptime = self._clock.uptime()
+        self.world.set_forward = self._set_forward(now)
+        plan = make_plan(key, self.world, now)
+        if plan.unapplied is not None:
+            affected = self.world.note_unapplied(key.ref, plan.unapplied)
+            if affected:  # its own edges are judged by it too
+                self.queue.add(affected - {key})
+                plan = make_plan(key, self.world, now)
+        return with_refusals(plan, self.refusals, self.faults, now)
+
+    def _set_forward(self, now: datetime) -> timedelta:
+        """Return by how many whole seconds the wall clock is ahead of where it would have gone."""
+        ahead = now - self._epoch - timedelta(seconds=self._clock.uptime())
+        return timedelta(seconds=max(round(ahead.total_seconds()), 0))
+
+    async def _carry_out_all(
+        self, steps: list[Step], plan: Plan, notices: list[Notice]
+    ) -> set[tuple[str, Ref]]:
+        """Carry out what can be, and return where that was not possible.
+
+        One write that is refused keeps nothing else back: a quota of one namespace is no reason to
+        leave another without its roots, nor a Secret that somebody goes on changing one to leave a
+        policy open. A server that is out of order for one kind is spared the rest of that kind,
+        and one that cannot be reached all the rest. Raises `TryAgain` in the end where for some
+        step the world has moved on, which counts as a refusal if it lasts.
+        """
+        failed: set[tuple[str, Ref]] = set()
+        overtaken = None
+        spared: set[str] = set()
+        for number, step in enumerate(steps):
+            kind, _ = place_of(step)
+            if kind in spared:
+                failed.add(place_of(step))
+                continue
+            try:
+                notices += await self._carry_out(step, plan)
+            except TryAgain as error:
+                if self.refusals.lasts(plan.key, step):
+                    self._note_refusal(plan.key, step, LastingConflict())
+                    failed.add(place_of(step))
+                else:
+                    overtaken = error
+            except Exception as error:  # noqa: BLE001 - one step must not stop the others
+                if not isinstance(error, REFUSALS):
+                    log.error("step failed", key=str(plan.key), **told(error))  # noqa: TRY400
+                    error = StepFailed(error)
+                self._note_refusal(plan.key, step, error)
+                failed.add(place_of(step))
+                status = error.status if isinstance(error, ApiError) else None
+                if status == UNANSWERED:
+                    failed.update(map(place_of, steps[number:]))
+                    break
+                if status in OUT_OF_ORDER:
+                    spared.add(kind)
+        if overtaken is not None:
+            raise overtaken
+        return failed
+
+    async def _carry_out(self, step: Step, plan: Plan) -> list[Notice]:
+        notice = repair(step, plan)
+        if notice and not self._in_place.was_changed(step, plan):
+            notice = None
+        if isinstance(step, BackgroundStep):
+            self.background.begin(step)
+            await asyncio.sleep(0)  # at once, and not after every key that needs no request
+            return []
+        affected = await self._executor.execute(step)
+        self.refusals.done(plan.key, step)
+        if isinstance(step, IssueLeaf) and notice and not self._has_new_leaf(step, plan):
+            notice = relabelled(step)
+        self._in_place.carried_out(step)
+        self.queue.add(affected - {plan.key})
+        log.info("step", key=str(plan.key), step=type(step).__name__)
+        return [notice] if notice else []
+
+    def _has_new_leaf(self, step: IssueLeaf, plan: Plan) -> bool:
+        secret = self.world.secrets.get(Ref.of(step.manifest))
+        leaf = secret.leaf if secret else None
+        known = (plan.previous_status or {}).get("certificate") or {}
+        return leaf is None or short(leaf.fingerprint) != known.get("fingerprint")
+
+    def _note_refusal(self, key: Key, step: Step, error: Exception) -> None:
+        """Remember why a write was refused, for the status."""
+        self.refusals.note(key, step, error)
+        self.queue.add({told_by(key)} - {key})
+        kind, ref = place_of(step)
+        reason = getattr(error, "reason", type(error).__name__)
+        log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
+
+    def _settle(self, key: Key, steps: list[Step]) -> bool:
+        """Forget refusals of writes that are not asked for any more; say whether there were any."""
+        over = self.refusals.settle(key, steps)
+        if over:
+            self.queue.got_on(key)
+            self.queue.add({told_by(key)} - {key})
+        return over
+
+    async def _report_fault(self, key: Key, error: Exception) -> None:
+        """Tell of an exception that ended a visit, in the status of the resource."""
+        self.faults.note(key, (error,))
+        self.queue.add({told_by(key)} - {key})
+        plan = failed_plan(key, self.world, error, self._clock.now())
+        try:
+            async with asyncio.timeout(self._permit.remaining):
+                await self._report(plan, [])
+        except Exception as another:  # noqa: BLE001 - the log has it, and the metric
+            log.error("status not written", key=str(key), **told(another))  # noqa: TRY400
+
+    async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
+        """Write the status if it differs, and tell of transitions; return when to come back."""
+        wait = self._withheld.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
+        if wait:
+            moment = self._clock.now() + timedelta(seconds=wait)
+            plan = replace(plan, due=min(plan.due or moment, moment))
+        elif plan.status is not None and plan.status != plan.previous_status:
+            notices = [*notices, *transitions(plan)]
+            await self._write_status(plan)
+        self._tell(plan, notices)
+        return plan
+
+    async def _write_status(self, plan: Plan) -> None:
+        """Write a status. One that is refused cannot say so itself, so an Event does."""
+        try:
+            self.queue.add(await self._executor.status(plan))
+        except ApiError as error:
+            if error.status in PASSING:
+                raise
+            if sentence := self.refusals.note_status(plan.key, error):
+                self._tell(plan, [Notice("StatusRefused", sentence, "Warning")])
+            raise
+        self.refusals.note_status(plan.key, None)
+
+    async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
+        """Write a broker's ledger; raises `Overtaken` where it is not the one that is known."""
+        try:
+            kept = self.world.brokers.ledgers.get(broker.ref)
+            affected = await self._executor.messaging.keep_ledger(manifest, kept)
+        except TryAgain:
+            raise Overtaken from None
+        self.queue.add(affected - {broker_key(broker.ref)})
+
+    async def _tell_of(self, key: Key, uid: str, notice: Notice) -> None:
+        self._tell(Plan(key, uid), [notice])
+
+    def _tell(self, plan: Plan, notices: list[Notice]) -> None:
+        """Have an Event made of each notice."""
+        for notice in notices:
+            self.telling.tell(event(plan, notice, self._instance, self._clock.now()))

@@ -1,0 +1,57 @@
+"""What happens while the operator works, told as it happens: for metrics."""
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from troth.planning.plan import ChangeBroker
+from troth.resources.references import Ref
+from troth.trust.grants import Rule
+from troth.world.facts.broker import Place
+from troth.world.world import Difference
+
+
+class BrokerChange(StrEnum):
+    """What was done at a broker, of which each is counted for itself.
+
+    TOLD: a credential. GRANTED and REMOVED: a rule. REVOKED: a credential. REFUSED: any of these
+    that the broker did not carry out.
+    """
+
+    TOLD = "Told"
+    GRANTED = "Granted"
+    REMOVED = "Removed"
+    REVOKED = "Revoked"
+    REFUSED = "Refused"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Whom what happens is told to.
+
+    `visited` is called with the kind of what was visited, the outcome, and seconds; `broker_failed`
+    with a broker and the reason why it could not be looked at or changed; `broker_changed` with a
+    broker, what was done there, and how often; `cache_differed` with the kind of an object that the
+    cache knew wrongly, and how.
+    """
+
+    visited: Callable[[str, str, float], None] = field(default=lambda *_: None)
+    broker_failed: Callable[[Ref, str], None] = field(default=lambda *_: None)
+    broker_changed: Callable[[Ref, BrokerChange, int], None] = field(default=lambda *_: None)
+    cache_differed: Callable[[str, Difference], None] = field(default=lambda *_: None)
+
+
+def count_changes(tally: Tally, step: ChangeBroker, failed: Container[Rule | Place]) -> None:
+    """Tell what a change at a broker came to; `failed` is what the broker did not carry out."""
+    asked: dict[BrokerChange, Sequence[Rule | Place]] = {
+        BrokerChange.TOLD: [(each.principal, each.slot) for each in step.telling],
+        BrokerChange.GRANTED: step.additions,
+        BrokerChange.REMOVED: step.removals,
+        BrokerChange.REVOKED: step.revocations,
+    }
+    refused = 0
+    for change, each in asked.items():
+        done = sum(one not in failed for one in each)
+        refused += len(each) - done
+        tally.broker_changed(step.broker, change, done)
+    tally.broker_changed(step.broker, BrokerChange.REFUSED, refused)

@@ -1,0 +1,1 @@
+"""`ServiceIdentity`: its spec and its status."""

@@ -1,0 +1,1 @@
+"""`MessageBroker` and `TopicPolicy`: their specs and statuses."""

@@ -1,0 +1,80 @@
+"""What things at a message broker are called, and where it is.
+
+Of each name only what every broker takes literally is taken here: `*`, `>`, `#` and `+` are
+wildcards to one or the other, as are `?`, `[` and `]`; `{` begins what NATS fills in, `$` what it
+and MQTT keep for themselves; white space ends a name on the wire, and other scripts have letters
+that look alike. What a single broker refuses beyond that is judged where the broker is known.
+"""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from troth.resources.schema.scalars import matching
+
+NAME_LIMIT = 249
+"""The length of the longest name of a topic that Kafka has; no other broker's limit is lower."""
+
+_WORDS = "letters, digits and . _ : / -, without wildcard"
+
+TopicName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_LIMIT),
+    matching("^[A-Za-z0-9._:/-]*$", f"write a topic's name as {_WORDS}, such as prod.orders.v1"),
+]
+TopicPrefix = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_LIMIT),
+    matching(
+        "^[A-Za-z0-9._:/-]*$",
+        f"write what topics' names begin with as {_WORDS} after it, such as prod.",
+    ),
+]
+PrincipalPrefix = Annotated[
+    str,
+    # a namespace and a name of 63 characters each come after it
+    StringConstraints(min_length=1, max_length=64),
+    matching(
+        "^[A-Za-z0-9._-]*$",
+        "write what principals' names begin with as letters, digits and . _ -, such as troth-prod-",
+    ),
+]
+GroupName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_LIMIT),
+    matching("^[A-Za-z0-9._:/-]*$", f"write a group's name as {_WORDS}, such as fulfilment"),
+]
+StreamName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_LIMIT),
+    matching(
+        "^[A-Za-z0-9_-]*$",
+        "write a stream's name as letters, digits, '_' and '-', such as ORDERS",
+    ),
+]
+VirtualHost = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_LIMIT),
+    matching("^[A-Za-z0-9._:/-]*$", f"write a virtual host's name as {_WORDS}, such as /"),
+]
+AccountKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=56),
+    matching(
+        "^A[A-Z2-7]{55}$",
+        "write the account's public key, 56 letters and digits that begin with A, as nsc describe "
+        "account shows it",
+    ),
+]
+
+_HOST_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
+ServerAddress = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=259),
+    matching(
+        rf"^{_HOST_LABEL}(\.{_HOST_LABEL})*:{_PORT}$",
+        "write a server as host:port, the host in lower case, such as kafka.messaging.svc:9093",
+    ),
+]

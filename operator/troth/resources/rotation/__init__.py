@@ -1,0 +1,1 @@
+"""`CredentialRotation`: its spec, its windows and what it waits for."""

@@ -1,0 +1,1 @@
+"""From pydantic models to CustomResourceDefinitions: base model, rules, scalars."""

@@ -1,0 +1,1 @@
+"""`TrustDomain`: its spec and its status."""

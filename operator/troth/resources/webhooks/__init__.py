@@ -1,0 +1,1 @@
+"""`WebhookEndpoint`: its spec and its status."""

@@ -1,0 +1,152 @@
+"""The words of a WebhookEndpoint: paths, URLs, headers and what is signed of a delivery."""
+
+import re
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from troth.resources.schema.rules import Rule
+from troth.resources.schema.scalars import matching
+
+_HOST_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_HOST = rf"{_HOST_LABEL}(\.{_HOST_LABEL})+"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_SEGMENT = "[A-Za-z0-9._~-]+"
+_DOTS = re.compile(r"/\.{1,2}(/|$)", re.ASCII)
+
+TargetPath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    # in these characters a path has one spelling, so that nobody on the way reads it as another
+    matching(
+        f"^/({_SEGMENT}(/{_SEGMENT})*/?)?$",
+        "write a path as segments of letters, digits and . _ ~ -, without a query, such as "
+        "/events/stripe",
+    ),
+    Rule(
+        cel="!self.matches('/[.]{1,2}(/|$)')",
+        message="write the path as it is asked for, without the segments . and ..",
+        holds=lambda path: _DOTS.search(path) is None,
+    ),
+]
+PublicURL = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    matching(
+        rf"^https://{_HOST}(:{_PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
+        "write the https URL that the sender is told, with a DNS name in lower case, without query "
+        "and fragment, such as https://hooks.shop.example/shop/stripe-charges",
+    ),
+]
+DestinationURL = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    matching(
+        rf"^https://{_HOST}(:{_PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
+        "write the destination as an https URL with a DNS name in lower case, without query and "
+        "fragment, such as https://partner.example/hooks",
+    ),
+]
+HeaderName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    matching(
+        "^[A-Za-z0-9-]+$",
+        "write a header's name as letters, digits and '-', such as X-Signature",
+    ),
+]
+SignaturePrefix = Annotated[
+    str,
+    StringConstraints(max_length=32),
+    matching(
+        "^[!-~]*$",
+        "write what stands before the signature as ASCII without spaces, such as sha256=",
+    ),
+]
+_WHAT = ("{timestamp}", "{id}", "{method}", "{url}")
+_NAMES = "|".join(each.strip("{}") for each in _WHAT)
+_BETWEEN = r"[\n -z|~]"
+
+SignedText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128),
+    # without text between them one part could end elsewhere, and another delivery be signed alike
+    matching(
+        f"^{_BETWEEN}*([{{]({_NAMES})[}}]{_BETWEEN}+)*[{{]body[}}]$",
+        "write what is signed with {body} at its end, and before it any of {timestamp}, {id}, "
+        "{method} and {url} with ASCII text between them, such as {timestamp}.{body}",
+    ),
+    Rule(
+        cel="!self.matches('[{]timestamp[}][0-9]')",
+        message="write no digit after {timestamp}, where the time could go on",
+        holds=lambda text: re.search("[{]timestamp[}][0-9]", text, re.ASCII) is None,
+    ),
+    Rule(
+        cel=f"[{', '.join(repr(each) for each in _WHAT)}].all(p, size(self.split(p)) <= 2)",
+        message="write each part of what is signed once",
+        holds=lambda text: all(text.count(each) <= 1 for each in _WHAT),
+    ),
+]
+CertificateSAN = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    matching(
+        rf"^(URI:[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/-]+|DNS:{_HOST})$",
+        "write a name of the certificate as URI: or DNS: and the name, such as "
+        "DNS:client.sender.example",
+    ),
+]
+CertificatesPEM = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=65536),
+    Rule(
+        cel="self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')",
+        message="write certificates in PEM, and no key",
+        holds=lambda text: "-----BEGIN CERTIFICATE-----" in text and "PRIVATE KEY" not in text,
+    ),
+]
+TopicARN = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=320),
+    matching(
+        "^arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$",
+        "write the topic's ARN, such as arn:aws:sns:eu-central-1:123456789012:orders",
+    ),
+]
+SignatureComponent = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    # RFC 9421, section 2; those with parameters would need a structure of their own
+    matching(
+        "^(@(method|target-uri|authority|scheme|request-target|path|query)|[a-z0-9-]+)$",
+        "write a component as a header's name in lower case, or as @authority and the like",
+    ),
+]
+PublicKeyPin = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=51),
+    matching(
+        "^sha256/[A-Za-z0-9+/]{43}=$",
+        "write a pin as sha256/ and the SHA-256 of the public key (SubjectPublicKeyInfo) in base64",
+    ),
+]
+_SIZE = re.compile("[1-9][0-9]{0,7}(Ki|Mi)?", re.ASCII)
+_UNITS = {"Ki": 1024, "Mi": 1024 * 1024}
+
+
+def size_in_bytes(text: str) -> int:
+    """Return how many bytes a size such as `256Ki` names."""
+    return int(text.rstrip("KMi")) * _UNITS.get(text[-2:], 1)
+
+
+BodySize = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=10),
+    matching(f"^{_SIZE.pattern}$", "write a size in bytes, Ki or Mi, such as 256Ki"),
+    Rule(
+        cel=f"!self.matches('^{_SIZE.pattern}$') || "
+        "quantity(self).compareTo(quantity('16Mi')) <= 0",
+        message="write a size of at most 16Mi",
+        holds=lambda text: size_in_bytes(text) <= size_in_bytes("16Mi"),
+    ),
+]

@@ -1,0 +1,1 @@
+"""What the issuer and the gateway share as processes: health, logs, the serve loop."""

@@ -1,0 +1,91 @@
+"""Where a request comes from: its address, and the certificate that its sender has shown.
+
+Neither proves that a delivery is the sender's; both are asked beside the signature, never instead.
+"""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Any
+
+from troth.documents.webhook_endpoint import Source
+from troth.webhooks.gateway.connection.client_certificates import ClientCertificates
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_FORWARDED = b"x-forwarded-for"
+
+
+class Proxies:
+    """The proxies before the gateway, by their addresses, which may say for whom they ask."""
+
+    def __init__(self, cidrs: Iterable[str] = ()) -> None:
+        """Raise `ValueError` for what is no CIDR."""
+        self._networks = _networks(cidrs)
+
+    def sender(self, scope: Mapping[str, Any]) -> Address | None:
+        """Return the address that a request comes from, None where that is not known.
+
+        X-Forwarded-For is believed from a trusted proxy only, and from its end: each proxy adds
+        whom it sees itself, so the last address that is no proxy's is the sender's, and what
+        stands before it anybody may have written.
+        """
+        client = scope.get("client")
+        address = _address(client[0]) if client else None
+        if address is None or not _within(address, self._networks):
+            return address
+        said = [value for name, value in scope["headers"] if name == _FORWARDED]
+        for each in reversed(b",".join(said).split(b",") if said else []):
+            address = _address(each.strip().decode("latin-1"))
+            if address is None or not _within(address, self._networks):
+                return address
+        return address
+
+
+class Admission:
+    """What one endpoint demands of where requests come from."""
+
+    def __init__(self, source: Source) -> None:
+        """Raise `EndpointError` for authorities that cannot be read."""
+        self._networks = _networks(source.cidrs)
+        wanted = source.client_certificate
+        self._certificates = ClientCertificates(wanted) if wanted else None
+
+    def refusal(self, proxies: Proxies, scope: Mapping[str, Any], now: float) -> str | None:
+        """Return why a request is not looked at, None where it is."""
+        if self._networks:
+            sender = proxies.sender(scope)
+            if sender is None or not _within(sender, self._networks):
+                return "address-unexpected"
+        if self._certificates is None:
+            return None
+        tls = scope.get("extensions", {}).get("tls") or {}
+        chain = tuple(tls.get("client_cert_chain") or ())
+        if not chain:
+            return "certificate-missing"
+        return None if self._certificates.accepts(chain, now) else "certificate-unexpected"
+
+
+def _networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(each) for each in cidrs)
+
+
+def _within(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in each for each in networks)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    # A socket for both families has IPv4 addresses as ::ffff:192.0.2.1, and CIDRs do not.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,1 @@
+"""A verified delivery on its way to its target."""

@@ -1,0 +1,55 @@
+"""The key that the gateway signs its tokens with, as the operator gives it."""
+
+from collections.abc import Callable, Mapping
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from troth.documents.webhook_endpoint import EndpointError
+from troth.pki.errors import PKIError
+from troth.pki.keys import load_private_key
+from troth.pki.webhook_tokens import Signer
+
+ACTIVE = "key.pem"
+
+
+class SigningKey:
+    """The active key; a later one may lie beside it, which targets know before it is used."""
+
+    def __init__(self) -> None:
+        self._key: ec.EllipticCurvePrivateKey | None = None
+        self._signer: tuple[str, Signer] | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a key."""
+        return self._key is not None
+
+    @property
+    def kid(self) -> str:
+        """The ID of the key, empty where there is none."""
+        return Signer(self._key, "").kid if self._key is not None else ""
+
+    def take(self, data: Mapping[str, bytes]) -> None:
+        """Take a Secret's data up; raises `EndpointError`, and the last key stays."""
+        try:
+            key = load_private_key(data[ACTIVE])
+        except KeyError:
+            raise EndpointError(f"{ACTIVE} is missing") from None
+        except PKIError as error:
+            raise EndpointError(f"{ACTIVE} is no key: {error.reason}") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+            raise EndpointError(f"{ACTIVE} is a key that does not sign with ES256")
+        self._key, self._signer = key, None
+
+    def drop(self) -> None:
+        """Have no key."""
+        self._key = self._signer = None
+
+    def signer(self, gateway_id: Callable[[], str]) -> Signer | None:
+        """Return what signs as this gateway; the same object while neither of them changes."""
+        if self._key is None:
+            return None
+        name = gateway_id()
+        if self._signer is None or self._signer[0] != name:
+            self._signer = name, Signer(self._key, name)
+        return self._signer[1]

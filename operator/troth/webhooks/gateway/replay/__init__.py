@@ -1,0 +1,1 @@
+"""Replay protection: the store, in memory or in Valkey."""

@@ -1,0 +1,373 @@
+"""The replay store of many replicas: Valkey, or Redis from 7.0 on.
+
+A claim is `SET key token NX GET PX lease`: whoever's token is there has it. What a replica asks in
+one turn of its event loop goes out together and comes back together, so that under load a claim
+costs little more than its share of a system call.
+
+Everything asked can be asked once more where an answer was lost: a claim that finds its own token
+is its own, a mark made twice is one mark. So a connection that has died, as with a server that was
+started anew, costs no delivery.
+
+What must be true of the server:
+- It evicts nothing (`maxmemory-policy noeviction`): what it drops for room is accepted again. That
+  is looked at with each connection and by `look`, and a server that might evict is not used.
+- What it has confirmed it still knows after a crash: `appendonly yes`, and `appendfsync always`.
+  With `everysec` the last two seconds can be lost, with no file everything; what is still fresh
+  then is let through again. A server without a file is warned of. A failover to a replica that was
+  behind forgets as much as that had not seen.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from hashlib import sha1
+from typing import Any, Self
+
+import structlog
+from valkey.asyncio import ConnectionPool
+from valkey.asyncio.connection import AbstractConnection, SSLConnection
+from valkey.asyncio.retry import Retry
+from valkey.backoff import NoBackoff
+from valkey.exceptions import (
+    ConnectionError as LostError,
+)
+from valkey.exceptions import (
+    NoScriptError,
+    ReadOnlyError,
+    ResponseError,
+    ValkeyError,
+)
+
+from troth.webhooks.gateway.replay.store import Claimed, Repeated, StoreUnavailableError
+
+PREFIX = "troth:webhook:"
+PATIENCE = 1.0
+"""Seconds in which a batch is answered, and in which a connection is there."""
+LANES = 2
+"""Connections, and so batches on their way at once. While all are, what is asked waits and goes
+out together."""
+MOST_AT_ONCE = 512
+_TOKEN_BYTES = 16
+_DONE = b"done"
+
+log = structlog.get_logger()
+
+
+class _UnfitError(ValkeyError):
+    """A server that must not be used; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    source: bytes
+    sha: bytes
+
+    @classmethod
+    def of(cls, source: str) -> Self:
+        text = source.encode()
+        return cls(text, sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+_MARK = _Script.of("""
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], 'done', 'PX', ARGV[2])
+return 1
+""")
+_RELEASE = _Script.of("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+""")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A command, or a script with its arguments, and who waits for what it gives."""
+
+    arguments: tuple[bytes, ...] = field(repr=False)
+    script: _Script | None
+    answer: asyncio.Future[Any]
+
+    @property
+    def command(self) -> tuple[bytes, ...]:
+        if self.script is None:
+            return self.arguments
+        return b"EVALSHA", self.script.sha, b"1", *self.arguments
+
+    @property
+    def in_full(self) -> tuple[bytes, ...]:
+        """The command for a server that has not seen the script."""
+        assert self.script is not None
+        return b"EVAL", self.script.source, b"1", *self.arguments
+
+
+class Valkey:
+    """Remembers in a server. Belongs to the event loop that it is first used in.
+
+    The URL may hold a password, and shows in no `repr` and no error.
+    """
+
+    def __init__(
+        self, url: str, *, prefix: str = PREFIX, patience: float = PATIENCE, lanes: int = LANES
+    ) -> None:
+        """`url` is `valkey://`, or with TLS `valkeys://`; `redis://` and `rediss://` are the same.
+
+        With TLS the server's certificate has to be for the URL's host. Raises `ValueError` for
+        another URL, and for one by which no certificate would be verified.
+        """
+        self._prefix = prefix.encode()
+        self._patience = patience
+        self._lanes = lanes
+        self._all = self._connections(url)
+        self._idle = list(self._all)
+        self._successors: dict[AbstractConnection, AbstractConnection] = {}
+        """What takes the place of connections that are on their way."""
+        self._unfit = ""
+        """Why the server is not used any more."""
+        self._waiting: list[_Asked] = []
+        self._flights: set[asyncio.Task[None]] = set()
+        self._due = False
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return "Valkey(…)"
+
+    async def connect_anew(self, url: str) -> None:
+        """Turn to another URL, such as one with the next password.
+
+        Connections are replaced once as many others are there, those that are on their way when
+        they come back: nobody waits for it, and nothing that was asked is lost. Raises `ValueError`
+        for a URL that cannot be read, and `StoreUnavailableError` where nobody is reached by it, or
+        nobody who lets us in; then everything stays as it was.
+        """
+        fresh = self._connections(url)
+        async with AsyncExitStack() as failing:
+            for each in fresh:
+                failing.push_async_callback(_drop, each)
+                try:
+                    await each.connect()
+                except (ValkeyError, OSError) as error:
+                    raise StoreUnavailableError(_sentence(error)) from None
+            failing.pop_all()
+        self._successors |= zip(self._all, fresh, strict=True)
+        self._all = fresh
+        before = self._idle
+        self._idle = [self._successors.pop(each) for each in before]
+        for each in before:
+            await _drop(each)
+
+    async def look(self) -> None:
+        """Look whether the server still evicts nothing; from then on it is used, or is not."""
+        with suppress(StoreUnavailableError):  # which whoever claims hears as well
+            unfit = _fault(await self._ask(b"INFO", b"memory"))
+            if unfit and not self._unfit:
+                log.warning("replay store not used", why=unfit)
+            self._unfit = unfit
+
+    @property
+    def unfit(self) -> bool:
+        """Whether the server was found to be one that must not be used."""
+        return bool(self._unfit)
+
+    async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
+        """Claim a delivery; raises `StoreUnavailableError`."""
+        if self._unfit:
+            raise StoreUnavailableError(self._unfit)
+        claim = Claimed(key, secrets.token_bytes(_TOKEN_BYTES))
+        held = await self._ask(
+            b"SET", self._name(claim), claim.token, b"NX", b"GET", b"PX", _milliseconds(lease)
+        )
+        if held is None or held == claim.token:
+            return claim
+        return Repeated.DONE if held == _DONE else Repeated.IN_FLIGHT
+
+    async def done(self, claim: Claimed, window: float) -> None:
+        """Mark a delivery as taken; raises `StoreUnavailableError`."""
+        await self._ask(self._name(claim), claim.token, _milliseconds(window), script=_MARK)
+
+    async def release(self, claim: Claimed) -> None:
+        """Give up a claim; raises `StoreUnavailableError`."""
+        await self._ask(self._name(claim), claim.token, script=_RELEASE)
+
+    async def close(self) -> None:
+        """Wait for what is on its way, and close all connections."""
+        if self._flights:
+            await asyncio.wait(self._flights, timeout=3 * self._patience)
+        for each in self._all:
+            with suppress(ValkeyError, OSError):
+                await each.disconnect()
+
+    def _name(self, claim: Claimed) -> bytes:
+        return self._prefix + claim.key
+
+    def _connections(self, url: str) -> tuple[AbstractConnection, ...]:
+        """Return connections that are not there yet; raises `ValueError`."""
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                socket_connect_timeout=self._patience,
+                socket_timeout=None,  # see `_exchange`
+                retry=Retry(NoBackoff(), 0),
+                valkey_connect_func=self._greet,
+            )
+            if issubclass(pool.connection_class, SSLConnection):
+                # The library asks only whether anybody the roots know has a certificate.
+                pool.connection_kwargs["ssl_check_hostname"] = True
+                SSLConnection(**pool.connection_kwargs).ssl_context.get()
+        except Exception:  # noqa: BLE001 - of whatever kind, it may quote the password
+            raise ValueError("the URL of the replay store cannot be read") from None
+        return tuple(pool.make_connection() for _ in range(self._lanes))
+
+    # batches
+
+    async def _ask(self, *arguments: bytes, script: _Script | None = None) -> Any:  # noqa: ANN401
+        loop = asyncio.get_running_loop()
+        asked = _Asked(arguments, script, loop.create_future())
+        self._waiting.append(asked)
+        if not self._due:
+            self._due = True
+            loop.call_soon(self._send)
+        return await asked.answer
+
+    def _send(self) -> None:
+        """Send what waits, on a connection that is free; one that becomes free comes back here."""
+        self._due = False
+        while self._waiting and self._idle:
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            flight = asyncio.create_task(self._flight(self._idle.pop(), batch))
+            self._flights.add(flight)
+            flight.add_done_callback(self._flights.discard)
+
+    async def _flight(self, connection: AbstractConnection, batch: list[_Asked]) -> None:
+        try:
+            async with asyncio.timeout(2 * self._patience):
+                answers = await self._answers(connection, [each.command for each in batch])
+                unknown = [at for at, each in enumerate(answers) if isinstance(each, NoScriptError)]
+                if unknown:
+                    again = [batch[at].in_full for at in unknown]
+                    for at, answer in zip(
+                        unknown, await self._answers(connection, again), strict=True
+                    ):
+                        answers[at] = answer
+        except (ValkeyError, OSError, ValueError, RecursionError) as error:
+            # TimeoutError is an OSError; the last two come of answers that are not RESP.
+            await _drop(connection)
+            _fail(batch, _sentence(error))
+        except BaseException:
+            await _drop(connection)
+            _fail(batch, "the gateway ends")
+            raise
+        else:
+            await _land(connection, batch, answers)
+        finally:
+            successor = self._successors.pop(connection, connection)
+            self._idle.append(successor)
+            self._send()
+            if successor is not connection:
+                await _drop(connection)
+
+    async def _answers(
+        self, connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]
+    ) -> list[Any]:
+        """Return what commands give, an error of one in its place; raises those of all."""
+        fresh = not connection.is_connected
+        try:
+            return await _exchange(connection, commands, self._patience)
+        except LostError:
+            if fresh:
+                raise
+        # It may have died long ago.
+        await _drop(connection)
+        return await _exchange(connection, commands, self._patience)
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """Look at a server before it is believed."""
+        await connection.on_connect()
+        memory, persistence = await _exchange(
+            connection, [(b"INFO", b"memory"), (b"INFO", b"persistence")], self._patience
+        )
+        unfit = _fault(memory)
+        if unfit:
+            raise _UnfitError(unfit)
+        if b"aof_enabled:1\r\n" not in _text(persistence) and not self._warned:
+            self._warned = True
+            log.warning("replay store forgets", why="set appendonly to yes")
+
+
+async def _exchange(
+    connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]], patience: float
+) -> list[Any]:
+    """Return what commands give, an error of one in its place.
+
+    One limit for all of them: to watch each answer by itself would cost more than to read it.
+    """
+    await connection.connect()
+    async with asyncio.timeout(patience):
+        await connection.send_packed_command(_packed(commands), check_health=False)
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+
+def _packed(commands: Sequence[tuple[bytes, ...]]) -> bytes:
+    """Return commands as RESP has them: arrays of strings, each with its length before it."""
+    return b"".join(
+        b"*%d\r\n%b"
+        % (len(each), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in each]))
+        for each in commands
+    )
+
+
+async def _land(connection: AbstractConnection, batch: list[_Asked], answers: list[Any]) -> None:
+    """Give everybody what they asked for."""
+    for asked, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, ResponseError):
+            _fail([asked], _sentence(answer))
+        elif not asked.answer.done():
+            asked.answer.set_result(answer)
+    if any(isinstance(each, ReadOnlyError) for each in answers):
+        # What was the primary is none any more; where its name leads now is another.
+        await _drop(connection)
+
+
+def _fail(batch: list[_Asked], why: str) -> None:
+    for asked in batch:
+        if not asked.answer.done():
+            asked.answer.set_exception(StoreUnavailableError(why))
+
+
+async def _drop(connection: AbstractConnection) -> None:
+    with suppress(ValkeyError, OSError):
+        await connection.disconnect(nowait=True)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, _UnfitError):
+        return str(error)
+    if isinstance(error, ResponseError):
+        return f"the replay store refuses ({type(error).__name__})"
+    return f"the replay store cannot be reached ({type(error).__name__})"
+
+
+def _fault(memory: object) -> str:
+    """Return why a server must not be used, by its answer to INFO memory; empty where it may."""
+    if b"maxmemory_policy:noeviction\r\n" in _text(memory):
+        return ""
+    return (
+        "the replay store may evict what it should remember, or does not say; set its "
+        "maxmemory-policy to noeviction, and let its user ask INFO"
+    )
+
+
+def _text(answer: object) -> bytes:
+    return answer if isinstance(answer, bytes) else b""
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return str(int(seconds * 1000)).encode()

@@ -1,0 +1,21 @@
+"""GitLab, whose signing token signs as Standard Webhooks v1 with a secret of 32 bytes.
+
+https://docs.gitlab.com/user/project/integrations/webhooks/
+"""
+
+from troth.webhooks.schemes.matching import HMAC_SHA256, secret_of
+from troth.webhooks.schemes.providers.standard_webhooks import SECRET, StandardWebhooks
+from troth.webhooks.schemes.scheme import Key, KeyFormatError
+
+_BYTES = 32
+
+
+class GitLab(StandardWebhooks):
+    """As `StandardWebhooks`, with the one kind of key that GitLab has."""
+
+    def key(self, key_id: str, text: bytes) -> Key:
+        """Return a `whsec_` key; raises `KeyFormatError`."""
+        key = super().key(key_id, text)
+        if key.algorithm != HMAC_SHA256 or len(secret_of(key)) != _BYTES:
+            raise KeyFormatError(f"a signing token is {SECRET} and {_BYTES} bytes in base64")
+        return key

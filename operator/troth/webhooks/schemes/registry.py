@@ -1,0 +1,183 @@
+"""Which scheme an endpoint has, and what differs from provider to provider.
+
+To add a scheme: write its module, add one line to `_SCHEMES`, and to `_PASSED_ON` if its sender
+names the event in a header. Nothing here knows of the gateway: what an endpoint says of its signing
+comes as `SigningText`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from troth.resources.webhooks.schemes import SchemeName
+from troth.webhooks.schemes.encodings import to_base64
+from troth.webhooks.schemes.providers.bitbucket import Bitbucket
+from troth.webhooks.schemes.providers.described import Described, DescribedHMAC
+from troth.webhooks.schemes.providers.discord import Discord
+from troth.webhooks.schemes.providers.github import GitHub
+from troth.webhooks.schemes.providers.gitlab import GitLab
+from troth.webhooks.schemes.providers.gitlab_token import GitLabToken
+from troth.webhooks.schemes.providers.http_signatures import HTTPSignatures
+from troth.webhooks.schemes.providers.paddle import Paddle
+from troth.webhooks.schemes.providers.shopify import Shopify
+from troth.webhooks.schemes.providers.slack import Slack
+from troth.webhooks.schemes.providers.sns import SNS
+from troth.webhooks.schemes.providers.square import Square
+from troth.webhooks.schemes.providers.standard_webhooks import SECRET, StandardWebhooks
+from troth.webhooks.schemes.providers.stripe import Stripe
+from troth.webhooks.schemes.providers.twilio import Twilio
+from troth.webhooks.schemes.scheme import KeyFormatError, Scheme
+
+
+class SigningText(Protocol):
+    """How an endpoint's sender signs, as `troth.documents.webhook_endpoint.Signing` has it."""
+
+    @property
+    def name(self) -> SchemeName:
+        """The scheme."""
+
+    @property
+    def url(self) -> str:
+        """The URL as the sender knows it."""
+
+    @property
+    def described(self) -> Described | None:
+        """For the scheme HMAC."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """For the scheme SNS."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """For the scheme HTTPSignatures."""
+
+
+def _described(signing: SigningText) -> Scheme:
+    if signing.described is None:
+        raise ValueError("an HMAC is described, and this is not")
+    return DescribedHMAC.of(signing.described, signing.url)
+
+
+_SCHEMES: Mapping[SchemeName, Callable[[SigningText], Scheme]] = {
+    SchemeName.STANDARD_WEBHOOKS: lambda _: StandardWebhooks(),
+    SchemeName.GITHUB: lambda _: GitHub(),
+    SchemeName.GITLAB: lambda _: GitLab(),
+    SchemeName.GITLAB_TOKEN: lambda _: GitLabToken(),
+    SchemeName.BITBUCKET: lambda _: Bitbucket(),
+    SchemeName.STRIPE: lambda _: Stripe(),
+    SchemeName.SLACK: lambda _: Slack(),
+    SchemeName.SHOPIFY: lambda _: Shopify(),
+    SchemeName.PADDLE: lambda _: Paddle(),
+    SchemeName.SQUARE: lambda signing: Square(signing.url),
+    SchemeName.HMAC: _described,
+    SchemeName.TWILIO: lambda signing: Twilio(signing.url),
+    SchemeName.DISCORD: lambda _: Discord(),
+    SchemeName.SNS: lambda signing: SNS(signing.topics),
+    SchemeName.HTTP_SIGNATURES: lambda signing: HTTPSignatures(signing.url, signing.components),
+}
+"""How each scheme is made of what an endpoint says. One that cannot be made is a `ValueError`."""
+
+_PASSED_ON: Mapping[SchemeName, frozenset[bytes]] = {
+    SchemeName.GITHUB: frozenset({b"x-github-event"}),
+    SchemeName.GITLAB: frozenset({b"x-gitlab-event"}),
+    SchemeName.GITLAB_TOKEN: frozenset({b"x-gitlab-event"}),
+    SchemeName.BITBUCKET: frozenset({b"x-event-key"}),
+    SchemeName.SHOPIFY: frozenset({b"x-shopify-topic"}),
+}
+"""Headers that name the event, in lower case. None of them is signed."""
+
+_PREFIXES: Mapping[SchemeName, str] = {
+    SchemeName.STANDARD_WEBHOOKS: SECRET,
+    SchemeName.GITLAB: SECRET,
+    SchemeName.GITHUB: "",
+    SchemeName.GITLAB_TOKEN: "",
+    SchemeName.BITBUCKET: "",
+    SchemeName.HMAC: "",
+}
+"""Where the receiver chooses the secret: what stands before its base64."""
+
+SECRET_BYTES = 32
+_PEM = b"-----BEGIN "
+
+
+def scheme_for(signing: SigningText) -> Scheme:
+    """Return the scheme of an endpoint; raises `ValueError`, which says what to mend.
+
+    A scheme that this version does not know is a `ValueError` as well.
+    """
+    make = _SCHEMES.get(signing.name)
+    if make is None:
+        raise ValueError(f"the scheme {signing.name} is not known here")
+    return make(signing)
+
+
+def passes_on(name: SchemeName) -> frozenset[bytes]:
+    """Return the headers that may go on to the target: those that name the event.
+
+    They are not signed: a target that does one thing or another by them asks the body as well.
+    """
+    return _PASSED_ON.get(name, frozenset())
+
+
+def new_secret(name: SchemeName, randomness: Callable[[int], bytes]) -> bytes:
+    """Return a new secret for a scheme, as a Secret has it and the sender is given it.
+
+    `randomness` is `os.urandom`. Raises `ValueError` for a scheme whose secret the sender issues.
+    """
+    prefix = _PREFIXES.get(name)
+    if prefix is None:
+        raise ValueError(f"the sender issues the secret of {name}")
+    return (prefix + to_base64(randomness(SECRET_BYTES))).encode()
+
+
+def usable_for(text: bytes) -> frozenset[SchemeName]:
+    """Return the schemes that can use a key, as a Secret has it."""
+    return frozenset(name for name in _SCHEMES if _is_usable(name, text))
+
+
+def flaw_of(text: bytes) -> str:
+    """Return why the scheme HTTPSignatures cannot use a PEM; empty for any other text."""
+    if _PEM not in text:
+        return ""
+    try:
+        _example(SchemeName.HTTP_SIGNATURES).key("", text)
+    except KeyFormatError as error:
+        return str(error)
+    return ""
+
+
+def _is_usable(name: SchemeName, text: bytes) -> bool:
+    try:
+        _example(name).key("", text)
+    except KeyFormatError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _AnyHMAC:
+    header: str = "x-signature"
+    prefix: str = ""
+    signed: str = "{body}"
+    digest: str = "SHA256"
+    encoding: str = "Hex"
+    timestamp_header: str | None = None
+    id_header: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Signing:
+    """Says nothing that a key would depend on."""
+
+    name: SchemeName
+    url: str = "https://example.com/"
+    described: Described | None = _AnyHMAC()
+    topics: tuple[str, ...] = ("arn:aws:sns:eu-west-1:123456789012:example",)
+    components: tuple[str, ...] = ()
+
+
+@cache
+def _example(name: SchemeName) -> Scheme:
+    return scheme_for(_Signing(name))

@@ -1,0 +1,67 @@
+"""What an identity's Secret tells a target of webhooks: which deliveries to take, by which keys.
+
+It is read as strictly as is needed to know what a target knows: what makes no sense is not listed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from typing import Any
+
+from troth.resources.references import Ref
+from troth.resources.schema.bounded_json import read_json
+
+_CACHED = 256
+_OF_ENDPOINT = ("name", "path", "workflow")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Listed:
+    """A delivery as `identity.json` lists it: from whom, on which port, of which endpoint, whereto
+    and what for. `gateway` is a SPIFFE ID, `endpoint` a namespace and a name.
+    """
+
+    gateway: str
+    port: str
+    endpoint: str
+    path: str
+    workflow: str
+
+    def fingerprint(self, target: Ref) -> str:
+        """Return what tells that a target lists this from anything else, 16 digits."""
+        text = "\n".join((str(target), *astuple(self)))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def listed_in(document: Mapping[str, Any]) -> Iterator[Listed]:
+    """Yield what an `identity.json` lists, in its order."""
+    for entry in _objects(document.get("webhooks")):
+        for each in _objects(entry.get("endpoints")):
+            found = entry.get("gateway"), entry.get("port"), *map(each.get, _OF_ENDPOINT)
+            parts = [part for part in found if isinstance(part, str)]
+            if len(parts) == len(found):
+                yield Listed(*parts)
+
+
+@lru_cache(maxsize=_CACHED)
+def deliveries_in(text: str) -> frozenset[Listed]:
+    """Return what the text of an `identity.json` lists, nothing where it cannot be read."""
+    try:
+        document = read_json(text)
+    except ValueError:
+        return frozenset()
+    return frozenset(listed_in(document)) if isinstance(document, dict) else frozenset()
+
+
+@lru_cache(maxsize=_CACHED)
+def key_ids_in(key_set: str) -> frozenset[str]:
+    """Return the IDs in a JWKS, none where it cannot be read."""
+    try:
+        return frozenset(each["kid"] for each in read_json(key_set)["keys"])
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def _objects(part: object) -> list[dict[str, Any]]:
+    return [each for each in part if isinstance(each, dict)] if isinstance(part, list) else []

@@ -1,0 +1,51 @@
+"""Since when what a written object says has been known: what waits for readers counts from then."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from troth.world.facts.objects import Content, Fact, IdentitySecret
+from troth.world.facts.webhook_listed import Listed, deliveries_in, key_ids_in
+from troth.world.observation import objects as observe
+
+F = TypeVar("F", bound=Fact)
+K = TypeVar("K", bound=Hashable)
+
+
+def dated(now: F, before: F | None, uptime: float) -> F:
+    """Return a fact with since when, in seconds of this process's uptime, it says what it says."""
+    match now, before:
+        case IdentitySecret(), IdentitySecret() | None:
+            roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
+            leaf = before and before.leaf == now.leaf
+            return replace(
+                now,
+                roots_since=before.roots_since if before and roots else uptime,
+                leaf_since=before.leaf_since if before and leaf else uptime,
+                webhooks_since=_since(
+                    _deliveries(now), before.webhooks_since if before else {}, uptime
+                ),
+                webhook_keys_since=_since(
+                    _webhook_keys(now), before.webhook_keys_since if before else {}, uptime
+                ),
+            )
+        case Content(), Content() | None:
+            same = before and before.text == now.text
+            return replace(now, since=before.since if before and same else uptime)
+        case _:
+            return now
+
+
+def _since(now: Iterable[K], before: Mapping[K, float], uptime: float) -> Mapping[K, float]:
+    return {each: before.get(each, uptime) for each in now}
+
+
+def _deliveries(secret: IdentitySecret) -> Iterable[Listed]:
+    """Return what a target is told of; there are keys beside it, and so others are not parsed."""
+    if observe.WEBHOOK_KEYS not in secret.public:
+        return ()
+    return deliveries_in(secret.public.get(observe.PEERS, ""))
+
+
+def _webhook_keys(secret: IdentitySecret) -> Iterable[str]:
+    return key_ids_in(secret.public.get(observe.WEBHOOK_KEYS, ""))

@@ -1,0 +1,1 @@
+"""One handler for each watched kind: updates the world, returns the affected keys."""

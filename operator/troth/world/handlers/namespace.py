@@ -1,0 +1,38 @@
+"""Taking in namespaces, and whom a change of one concerns."""
+
+from troth.resources.references import Ref
+from troth.trust.selectors import matches
+from troth.world.facts.objects import Manifest
+from troth.world.invalidation import around_namespaces
+from troth.world.keys import Keys, domain_key
+from troth.world.owners import owner_of
+from troth.world.state import Known
+
+
+def take_namespace(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+    """Take in a namespace as it is now; return whom that concerns."""
+    name, registry = ref.name, world.registry
+    before = registry.namespaces.get(name)
+    was_terminating = name in world.terminating
+    world.terminating.discard(name)
+    if manifest is None:
+        registry.drop_namespace(name)
+        after = None
+    else:
+        after = manifest["metadata"].get("labels") or {}
+        registry.put_namespace(name, after)
+        if manifest["metadata"].get("deletionTimestamp"):
+            world.terminating.add(name)
+    if before == after and was_terminating == (name in world.terminating):
+        return set()
+    claiming = {
+        domain_key(domain.metadata.name)
+        for domain in registry.domains.values()
+        for labels in (before, after)
+        if labels is not None and matches(domain.spec.namespace_selector, labels)
+    }
+    for bundle in world.bundles_in.get(name, ()):  # whoever left one here may now remove it
+        claiming |= owner_of(world.bundles[bundle])
+    affected = around_namespaces(world.registry, {name}) | claiming
+    affected |= world.webhooks.around_namespace(name)
+    return affected | world.brokers.around_namespaces({name}, registry.identities_in(name))

@@ -1,0 +1,42 @@
+"""Taking in TrustDomains, and whom a change of one concerns."""
+
+from troth.resources.metadata import is_terminating
+from troth.resources.references import Ref
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import Manifest, Unreadable
+from troth.world.invalidation import around_domain
+from troth.world.keys import Keys, domain_key, identity_key, view_key
+from troth.world.observation.confinement import note_confinement
+from troth.world.observation.resources import parsed
+from troth.world.state import Known
+
+
+def take_domain(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+    """Take in a TrustDomain as it is now; return whom that concerns."""
+    key, registry = domain_key(ref.name), world.registry
+    before = registry.domains.get(ref.name)
+    affected = around_domain(world.registry, before) if before else set()
+    after, fault = parsed(manifest, TrustDomain)
+    was_unreadable = world.unreadable.pop(key, None) is not None
+    if after is not None:
+        registry.put_domain(after)
+    elif manifest is None:
+        registry.drop_domain(ref.name)
+    else:
+        registry.refuse_domain(ref.name, fault)
+        world.unreadable[key] = Unreadable(manifest, fault)
+    if before is not None and after is not None and _declares_the_same(before, after):
+        return {key}
+    affected |= note_confinement(world)
+    affected |= world.brokers.everything()
+    if after is None or was_unreadable:  # whom it would have governed cannot be told
+        affected |= {identity_key(identity) for identity in registry.claimants}
+        affected |= {domain_key(name) for name in registry.domains}
+    else:
+        affected |= around_domain(world.registry, after)
+    return affected | {key, view_key(ref.name)}
+
+
+def _declares_the_same(before: TrustDomain, after: TrustDomain) -> bool:
+    """Say whether two versions of a trust domain differ in nothing but status and metadata."""
+    return before.spec == after.spec and is_terminating(before) == is_terminating(after)

@@ -1,0 +1,67 @@
+"""Taking in WebhookEndpoints, and whom each change of one concerns."""
+
+from collections.abc import Iterator
+
+from troth.resources.metadata import is_terminating
+from troth.resources.references import Ref
+from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.registry import Registry
+from troth.world.keys import Keys, identity_key, webhook_key
+
+
+def take_webhook(registry: Registry, ref: Ref, after: WebhookEndpoint | None, fault: str) -> Keys:
+    """Take in an endpoint as it is now; return whom that concerns.
+
+    One that cannot be read may have been any of its namespace's, so that whatever gateways are
+    accepted there must be looked at again when it comes and when it goes.
+    """
+    webhooks = registry.webhooks
+    before = webhooks.endpoints.get(ref) or webhooks.terminating.get(ref)
+    route = webhooks.route(ref)
+    unread = ref in webhooks.invalid
+    if after is not None and before is not None and _declares_the_same(before, after):
+        webhooks.refresh(after)
+        return {webhook_key(ref)}
+    if after is not None:
+        registry.put_webhook(after)
+    elif fault:
+        registry.refuse_webhook(ref, fault)
+    else:
+        registry.drop_webhook(ref)
+    concerned: set[Ref] = set()
+    for each in (route, webhooks.route(ref)):
+        if each is not None:
+            concerned |= {each.gateway, each.target}
+    if unread or ref in webhooks.invalid:
+        concerned.update(_around_gateways(registry, ref.namespace))
+    return {webhook_key(ref)} | {
+        identity_key(each) for each in concerned if each in registry.identities
+    }
+
+
+def _declares_the_same(before: WebhookEndpoint, after: WebhookEndpoint) -> bool:
+    """Say whether two versions of an endpoint differ in nothing but status and metadata."""
+    return before.spec == after.spec and is_terminating(before) == is_terminating(after)
+
+
+def gateways_of(registry: Registry, target: Ref) -> Keys:
+    """Return the gateways that call an identity or are accepted by it: whomever else it accepts on
+    their port concerns them.
+    """
+    beside = {*registry.webhooks.beside(target), *registry.declared(target).accepts}
+    return {
+        identity_key(each)
+        for each in beside
+        if (identity := registry.identities.get(each)) is not None
+        and identity.spec.serves_webhooks is not None
+    }
+
+
+def _around_gateways(registry: Registry, namespace: str) -> Iterator[Ref]:
+    """Yield the identities of a namespace that accept gateways, and those gateways."""
+    for target in registry.identities_in(namespace):
+        for peer in registry.declared(target).accepts:
+            identity = registry.identities.get(peer)
+            if identity is not None and identity.spec.serves_webhooks is not None:
+                yield target
+                yield peer

@@ -1,0 +1,1 @@
+"""Parts of the world, indexed so that every question is a lookup."""

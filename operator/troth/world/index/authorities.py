@@ -1,0 +1,91 @@
+"""The CAs in Secrets of Troth's own namespace, and which one signs a trust domain's leaves."""
+
+from dataclasses import dataclass, field, replace
+
+from troth.pki.authorities import Authority
+from troth.resources.references import Ref
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.world.facts.objects import AuthoritySecret, Fault, KnownAuthority
+from troth.world.observation import objects as observe
+
+
+def is_confined(authority: Authority, domain: TrustDomain) -> bool:
+    """Say whether a CA of a trust domain can vouch for no other: by its own name constraints."""
+    return authority.constrained_to == domain.spec.domain
+
+
+@dataclass(slots=True)
+class Authorities:
+    """The CA Secrets, and what they are good for."""
+
+    own_namespace: str
+    secrets: dict[str, AuthoritySecret] = field(default_factory=dict)
+    """By name."""
+    _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
+
+    def take(self, name: str, now: AuthoritySecret | None, uptime: float) -> None:
+        """Take in a Secret as it is now."""
+        known = self.secrets.pop(name, None)
+        self._judged.clear()
+        if now is None:
+            return
+        active = known and known.certificates == now.certificates
+        prepared = known and known.prepared == now.prepared
+        self.secrets[name] = replace(
+            now,
+            active_since=known.active_since if known and active else uptime,
+            prepared_since=known.prepared_since if known and prepared else uptime,
+        )
+
+    def concern(self, domain: TrustDomain, ref: Ref) -> bool:
+        """Say whether a trust domain depends on a Secret."""
+        return ref in (self.ref(domain), self._given_ref(domain))
+
+    def ref(self, domain: TrustDomain) -> Ref:
+        """Return where Troth keeps what it signs a trust domain's leaves with."""
+        return Ref(self.own_namespace, f"{domain.metadata.name}-authority")
+
+    def of(self, domain: TrustDomain) -> KnownAuthority | None:
+        """Return a trust domain's authority as Troth keeps it, if it is there.
+
+        One that was copied from a given CA serves only while that is there and good: to take it
+        away is to stop issuing.
+        """
+        known = self._judge(self.ref(domain), domain)
+        given_ref = self._given_ref(domain)
+        if known is None or known.authority is None or given_ref is None:
+            return known
+        given = self.given_to(domain)
+        if given is not None and given.authority is not None:
+            return known
+        message = f"create the Secret {given_ref} with tls.crt, tls.key and, for its root, ca.crt"
+        fault = given.fault if given else Fault("SecretMissing", message)
+        return replace(known, authority=None, fault=fault, prepared=None, retiring=None)
+
+    def is_unconfined(self, domain: TrustDomain) -> bool:
+        """Say whether a trust domain's root could vouch for another trust domain; of one that is
+        not made yet, whether it is declared to be so.
+        """
+        known = self.of(domain)
+        if known is not None and known.authority is not None:
+            return not is_confined(known.authority, domain)
+        made = domain.spec.authority.self_managed
+        return made is not None and not made.confined
+
+    def given_to(self, domain: TrustDomain) -> KnownAuthority | None:
+        """Return the CA that is given to a trust domain, if there is one."""
+        ref = self._given_ref(domain)
+        return self._judge(ref, domain) if ref else None
+
+    def _given_ref(self, domain: TrustDomain) -> Ref | None:
+        given = domain.spec.authority.secret_ref
+        return Ref(self.own_namespace, given.name) if given else None
+
+    def _judge(self, ref: Ref, domain: TrustDomain) -> KnownAuthority | None:
+        secret = self.secrets.get(ref.name)
+        if secret is None:
+            return None
+        key = (secret.uid, secret.resource_version, domain.spec.domain)
+        if key not in self._judged:
+            self._judged[key] = observe.known_authority(secret, domain.spec.domain)
+        return self._judged[key]

@@ -1,0 +1,392 @@
+"""The part of the world that brokers, topics and grants are in, and whom a change concerns."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import TypeVar
+
+from troth.resources.identity.spec import ServiceIdentity
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.messaging.topic_policy import TopicPolicy
+from troth.resources.references import Ref
+from troth.trust.grants import Action
+from troth.trust.messaging import Messaging, Uses, asked_by
+from troth.world.facts.broker import CredentialSecret, KeptLedger, Ledger, Look
+from troth.world.facts.objects import OWNER_NAME, Manifest
+from troth.world.keys import Keys, broker_key, identity_key, policy_key
+from troth.world.observation.broker_secrets import credential_secret
+from troth.world.observation.ledger import Packed, broker_of, kept_ledger
+
+R = TypeVar("R", MessageBroker, TopicPolicy)
+
+UNSEEN = Look()
+
+
+class Brokers:
+    """The declared brokers and policies, and what is known of brokers."""
+
+    def __init__(self, own_namespace: str) -> None:
+        self._own_namespace = own_namespace
+        self.messaging = Messaging()
+        self.leaving_brokers: dict[Ref, MessageBroker] = {}
+        self.leaving_policies: dict[Ref, TopicPolicy] = {}
+        """Those that are being deleted: they grant nothing any more."""
+        self.ledgers: dict[Ref, KeptLedger] = {}
+        self._packed: dict[Ref, Packed] = {}
+        self.secrets: dict[Ref, CredentialSecret] = {}
+        self._owned: dict[str, set[Ref]] = defaultdict(set)
+        self._looks: dict[Ref, Look] = {}
+
+    # What is known
+
+    def look(self, broker: Ref) -> Look:
+        """Return what is known of a broker."""
+        return self._looks.get(broker, UNSEEN)
+
+    def saw(self, broker: Ref, look: Look) -> None:
+        """Note what is known of a broker now."""
+        self._looks[broker] = look
+
+    def forget_look(self, broker: Ref) -> None:
+        """Forget what is known of a broker."""
+        self._looks.pop(broker, None)
+
+    def ledger(self, broker: Ref) -> Ledger | None:
+        """Return what Troth made at a broker, None where that is not known."""
+        kept = self.ledgers.get(broker)
+        return kept.ledger if kept is not None and kept.fault is None else None
+
+    def packed(self, broker: Ref, ledger: Ledger) -> Packed:
+        """Pack a ledger that is about to be written for a broker."""
+        made = self._packed[broker] = Packed.of(ledger)
+        return made
+
+    def kept(self, broker: Ref, manifest: Manifest) -> KeptLedger:
+        """Return the facts of a broker's ledger as it stands."""
+        return kept_ledger(manifest, self._packed.get(broker))
+
+    def declared(self, broker: Ref) -> MessageBroker | None:
+        """Return a broker that can be read, also one that is being deleted."""
+        return self.messaging.brokers.get(broker) or self.leaving_brokers.get(broker)
+
+    def leaving_at(self, broker: Ref) -> Iterator[TopicPolicy]:
+        """Yield the policies of a broker that are being deleted."""
+        for _, policy in sorted(self.leaving_policies.items()):
+            if policy.broker == broker:
+                yield policy
+
+    def secret(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
+        """Return what is known of the Secret with an identity's credential at a broker."""
+        return self.secrets.get(credential_ref(identity, broker))
+
+    def secrets_of(self, uid: str) -> list[CredentialSecret]:
+        """Return the Secrets with credentials that the identity of this uid owns, sorted."""
+        return [self.secrets[ref] for ref in sorted(self._owned.get(uid, ()))]
+
+    # What is fed
+
+    def take_broker(self, ref: Ref, after: MessageBroker | None, fault: str) -> Keys:
+        """Take in a broker, `fault` of one that cannot be read; return whom it concerns."""
+        before, declared = self.messaging.brokers.get(ref), self.messaging
+        left = self.leaving_brokers.pop(ref, None)
+        if after is not None and before is not None and _same(before, after):
+            declared.brokers[ref] = after
+            return {broker_key(ref)}
+        affected = self._around_broker(ref) | self._named_by(declared.invalid_policies)
+        affected |= self._around_unread(ref.namespace)
+        if after is None:
+            declared.drop_broker(ref)
+            if fault:
+                declared.refuse_broker(ref, fault)
+            else:
+                self.forget_look(ref)
+        elif after.metadata.deletion_timestamp is not None:
+            declared.drop_broker(ref)
+            self.leaving_brokers[ref] = after
+            if left is not None:
+                return {broker_key(ref)}
+        else:
+            declared.put_broker(after)
+        if before is not None and after is not None:
+            look = self.look(ref).anew()
+            elsewhere = _elsewhere(before, after)
+            self.saw(ref, replace(look, observed=None, failures={}) if elsewhere else look)
+        return affected | self._around_broker(ref) | self._holding(ref)
+
+    def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
+        """Take in a policy, `fault` of one that cannot be read; return whom it concerns."""
+        before, declared = self.messaging.policies.get(ref), self.messaging
+        left = self.leaving_policies.pop(ref, None)
+        if after is not None and before is not None and _same(before, after):
+            declared.policies[ref] = after
+            held = before.metadata.finalizers != after.metadata.finalizers
+            return {policy_key(ref)} | ({broker_key(after.broker)} if held else set())
+        affected = self._around_policy(ref) | self._around_leaving(left)
+        if fault or ref in declared.invalid_policies:  # it may be about any broker
+            affected |= {broker_key(each) for each in declared.brokers}
+        if after is None:
+            declared.drop_policy(ref)
+            if fault:
+                declared.refuse_policy(ref, fault)
+        elif after.metadata.deletion_timestamp is not None:
+            declared.drop_policy(ref)
+            self.leaving_policies[ref] = after
+            affected |= self._around_leaving(after)
+        else:
+            declared.put_policy(after)
+        return affected | self._around_policy(ref)
+
+    def take_identity(self, ref: Ref, after: ServiceIdentity | None, *, readable: bool) -> Keys:
+        """Take in what an identity names; of one that cannot be read the last word counts."""
+        affected = self.around_identities({ref})
+        if after is not None:
+            self.messaging.put_uses(ref, uses_of(after))
+        elif readable:
+            self.messaging.put_uses(ref, Uses())
+        affected |= self._around_unread(ref.namespace)
+        if ref in self.messaging.brokers:  # whose NetworkPolicy is called as the identity's
+            affected.add(broker_key(ref))
+        if self.messaging.invalid_policies:  # by which it may have a grant anywhere
+            affected |= {broker_key(each) for each in self.messaging.brokers}
+        return affected | self.around_identities({ref})
+
+    def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
+        """Take in the Secret with a credential, None where it is gone or is none any more."""
+        before = self.secrets.pop(ref, None)
+        after = credential_secret(manifest) if manifest is not None else None
+        for uid in before.owner_uids if before is not None else ():
+            self._owned[uid].discard(ref)
+            if not self._owned[uid]:
+                del self._owned[uid]
+        for uid in after.owner_uids if after is not None else ():
+            self._owned[uid].add(ref)
+        if after is not None:
+            self.secrets[ref] = _dated(after, before, uptime)
+        facts = [each for each in (before, after) if each is not None]
+        owners = (Ref(ref.namespace, each.labels.get(OWNER_NAME, "")) for each in facts)
+        brokers = {broker_key(each.broker) for each in facts if each.broker is not None}
+        return brokers | {identity_key(owner) for owner in owners if owner.name}
+
+    def take_ledger(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        """Take in the ConfigMap of a ledger; one outside of Troth's own namespace is none."""
+        broker = broker_of(ref)
+        if broker is None or ref.namespace != self._own_namespace:
+            return set()
+        known = self.ledger(broker)
+        if manifest is None:
+            self.ledgers.pop(broker, None)
+            self._packed.pop(broker, None)
+        else:
+            self.ledgers[broker] = self.kept(broker, manifest)
+        after = self.ledger(broker)
+        turned = (known or Ledger()).turned(after or Ledger())
+        # what was there all along is taken in without any other news
+        told = self.messaging.at(broker) if known is None else ()
+        affected = {broker_key(broker), *map(policy_key, told)} | self.of_principals(broker, turned)
+        # what is left of credentials stays while it is not known what Troth made there
+        return affected if (known is None) == (after is None) else affected | self._holding(broker)
+
+    # Whom a change concerns
+
+    def around_identities(self, identities: Iterable[Ref]) -> Keys:
+        """Return the policies that name identities or are named by them, with their brokers and
+        consumers.
+        """
+        policies: set[Ref] = set()
+        for identity in identities:
+            uses = self.messaging.uses(identity)
+            policies |= uses.publishes | uses.consumes | self.messaging.asking(identity)
+        return self._and_brokers(policies)
+
+    def around_namespaces(self, namespaces: set[str], identities: Iterable[Ref]) -> Keys:
+        """Return the policies in namespaces with all that they concern, those of identities there,
+        and their brokers.
+        """
+        affected = self.around_identities(identities)
+        for ref in self.messaging.policies:
+            if ref.namespace in namespaces:
+                affected |= self._around_policy(ref)
+        return affected
+
+    def everything(self) -> Keys:
+        """Return every policy and every broker, and whoever has to do with any."""
+        declared = self.messaging
+        policies = {*declared.policies, *declared.invalid_policies, *self.leaving_policies}
+        brokers = {*declared.brokers, *declared.invalid_brokers, *self.leaving_brokers}
+        named = self._named_by(policies)
+        return {*map(policy_key, policies), *map(broker_key, brokers), *named}
+
+    def of_principals(self, broker: Ref, principals: Iterable[str]) -> Keys:
+        """Return the identities that have these principals at a broker, and their policies there.
+
+        Also the policies that are being deleted, which wait for what became of their grants.
+        """
+        declared = self.declared(broker)
+        prefix = declared.spec.owns.principal_prefix if declared is not None else ""
+        affected: Keys = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
+        for principal in principals:
+            identity = identity_of(prefix, principal)
+            if identity is None:
+                continue
+            affected.add(identity_key(identity))
+            uses = self.messaging.uses(identity)
+            for policy in uses.publishes | uses.consumes | self.messaging.asking(identity):
+                found = self.messaging.policies.get(policy)
+                if found is not None and found.broker == broker:
+                    affected.add(policy_key(policy))
+        return affected
+
+    def leaving_with(self, affected: Keys) -> Keys:
+        """Return the policies that are being deleted at brokers of which anything changes.
+
+        They wait for what becomes of their grants there, which another policy may ask for as well.
+        """
+        leaving = self.leaving_policies.items()
+        return {policy_key(ref) for ref, each in leaving if broker_key(each.broker) in affected}
+
+    def concerned_by_state(self, broker: Ref) -> Keys:
+        """Return whom it concerns that a broker can be reached, or cannot any more."""
+        policies = self.messaging.at(broker)
+        leaving = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
+        return {*map(policy_key, policies), *leaving, *self._named_by(policies)}
+
+    def _and_brokers(self, policies: set[Ref]) -> Keys:
+        found = (self.messaging.policies.get(policy) for policy in policies)
+        brokers = {broker_key(policy.broker) for policy in found if policy is not None}
+        return {*map(policy_key, policies), *brokers, *self._consuming(policies)}
+
+    def _holding(self, broker: Ref) -> Keys:
+        """Return the identities with a Secret that may be for a broker, by its name."""
+        return {
+            identity_key(Ref(ref.namespace, owner))
+            for ref, secret in self.secrets.items()
+            if ref.name.endswith(f"-{broker.name}") and (owner := secret.labels.get(OWNER_NAME))
+        }
+
+    def _consuming(self, policies: Iterable[Ref]) -> Keys:
+        """Return the identities that consume by policies: they know by name who publishes there.
+
+        By one that cannot be read it may be anybody who names it.
+        """
+        consuming: set[Ref] = set()
+        for policy in policies:
+            asked = self.messaging.asked(policy)
+            consuming |= {each.identity for each in asked if each.action is Action.CONSUME}
+            if policy in self.messaging.invalid_policies:
+                consuming |= self.messaging.users(policy)
+        return set(map(identity_key, consuming))
+
+    def _around_broker(self, ref: Ref) -> Keys:
+        """Return a broker, those at the same servers, their policies, and whom these name."""
+        declared = self.messaging
+        brokers = {ref}
+        broker = declared.brokers.get(ref)
+        if broker is not None:
+            places = broker.spec.topic_places | broker.spec.principal_places
+            brokers |= {each.ref for each in declared.found_at(places)}
+        policies = frozenset().union(*(declared.at(each) for each in brokers))
+        affected = {*map(broker_key, brokers), *map(policy_key, policies)}
+        for each in brokers:
+            affected |= self._around_retained(each)
+        return affected | self._named_by(policies)
+
+    def _around_policy(self, ref: Ref) -> Keys:
+        """Return a policy and its broker, whom it names, and the policies it may conflict with."""
+        declared = self.messaging
+        affected = {policy_key(ref), *self._named_by({ref})}
+        policy = declared.policies.get(ref)
+        if policy is None:
+            return affected
+        affected.add(broker_key(policy.broker))
+        broker = declared.brokers.get(policy.broker)
+        beside = declared.found_at(broker.spec.topic_places) if broker is not None else []
+        rivals: set[Ref] = set()
+        groups = {each.group for each in declared.asked(ref) if each.group}
+        for other in beside:
+            rivals |= {each.ref for each in declared.elsewhere(other.ref, policy.spec.environment)}
+            for group in groups:
+                rivals |= {found for found, _ in declared.by_group(other.ref, group)}
+        rivals.discard(ref)
+        return affected | self._and_brokers(rivals) | self._named_by(rivals)
+
+    def _around_unread(self, namespace: str) -> Keys:
+        """Return who has to do with the brokers of a namespace that cannot be read: which rules are
+        theirs is told by whose they are not.
+        """
+        unread = (ref for ref in self.messaging.invalid_brokers if ref.namespace == namespace)
+        return set().union(*(self._named_by(self.messaging.at(ref)) for ref in unread))
+
+    def _around_retained(self, broker: Ref) -> Keys:
+        """Return the policies of a broker that are being deleted, and whoever keeps a grant."""
+        ledger = self.ledger(broker)
+        retained = ledger.retained if ledger is not None else ()
+        affected = self.of_principals(broker, {rule.principal for rule in retained})
+        for policy in self.leaving_at(broker):
+            affected |= self._around_leaving(policy)
+        return affected
+
+    def _around_leaving(self, policy: TopicPolicy | None) -> Keys:
+        """Return the broker of a policy that is being deleted, and whoever may keep a grant."""
+        if policy is None:
+            return set()
+        named = (identity_key(each.identity) for each in asked_by(policy))
+        return {broker_key(policy.broker), *named}
+
+    def _named_by(self, policies: Iterable[Ref]) -> Keys:
+        named: set[Ref] = set()
+        for policy in policies:
+            named |= {each.identity for each in self.messaging.asked(policy)}
+            named |= self.messaging.users(policy)
+        return set(map(identity_key, named))
+
+
+def uses_of(identity: ServiceIdentity) -> Uses:
+    """Return the policies that an identity names."""
+    here, spec = identity.ref.namespace, identity.spec
+    return Uses(
+        frozenset(each.policy.seen_from(here) for each in spec.publishes),
+        frozenset(each.policy.seen_from(here) for each in spec.consumes),
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def credential_ref(identity: Ref, broker: Ref) -> Ref:
+    """Return where the Secret with an identity's credential at a broker is."""
+    return Ref(identity.namespace, f"{identity.name}-{broker.name}")
+
+
+@lru_cache(maxsize=1 << 16)
+def identity_of(prefix: str, principal: str) -> Ref | None:
+    """Return whose principal it is at a broker with this prefix, None where it is nobody's.
+
+    The reverse of `principal_of`: a namespace's name has no dot.
+    """
+    namespace, dot, name = principal.removeprefix(prefix).partition(".")
+    return Ref(namespace, name) if dot and principal.startswith(prefix) else None
+
+
+def _same(before: R, after: R) -> bool:
+    return (
+        before.spec == after.spec
+        and after.metadata.deletion_timestamp is None
+        and before.metadata.uid == after.metadata.uid
+    )
+
+
+def _elsewhere(before: MessageBroker, after: MessageBroker) -> bool:
+    """Say whether what was seen of a broker says nothing of it any more."""
+    return before.spec.principal_places != after.spec.principal_places
+
+
+def _dated(
+    after: CredentialSecret, before: CredentialSecret | None, uptime: float
+) -> CredentialSecret:
+    """Return a Secret with since when it has what it has beside the present credential."""
+    new = before is None or before.next != after.next
+    turned = before is None or (before.retiring, before.current) != (after.retiring, after.current)
+    return replace(
+        after,
+        next_since=uptime if new or before is None else before.next_since,
+        retiring_since=uptime if turned or before is None else before.retiring_since,
+    )

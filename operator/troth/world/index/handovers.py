@@ -1,0 +1,19 @@
+"""Which trust domains hand over to another root or another key, and so wait for what is seen."""
+
+from troth.resources.trust_domain.status import RotationPhase
+from troth.trust.registry import Registry
+from troth.world.index.authorities import Authorities
+from troth.world.index.token_keys import TokenKeys
+from troth.world.keys import Keys, domain_key
+
+
+def rotating(registry: Registry, authorities: Authorities, tokens: TokenKeys) -> Keys:
+    """Return the trust domains whose next step may wait for what has just been seen."""
+    return {
+        domain_key(name)
+        for name, domain in registry.domains.items()
+        if domain.status.rotation.phase is not RotationPhase.IDLE
+        or domain.status.token_rotation.phase is not RotationPhase.IDLE
+        or ((known := authorities.of(domain)) and (known.prepared or known.retiring))
+        or ((keys := tokens.of(domain)) and (keys.prepared or keys.retiring))
+    }

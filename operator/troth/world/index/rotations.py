@@ -1,0 +1,61 @@
+"""The declared rotations, found by what they rotate."""
+
+from collections import defaultdict
+
+from troth.resources.metadata import is_terminating
+from troth.resources.references import Ref
+from troth.resources.rotation.spec import CredentialRotation, TargetKind
+from troth.world.keys import Key, Keys
+
+
+def target_key(rotation: CredentialRotation) -> Key:
+    """Return the key of the resource whose credential is rotated."""
+    return Key(rotation.spec.target.kind.value, rotation.target)
+
+
+def rotation_key(ref: Ref) -> Key:
+    """Return the key of a CredentialRotation."""
+    return Key("CredentialRotation", ref)
+
+
+class Rotations:
+    """Every CredentialRotation; several may have the same target."""
+
+    def __init__(self, own_namespace: str) -> None:
+        self._own_namespace = own_namespace
+        self.by_ref: dict[Ref, CredentialRotation] = {}
+        self._by_target: dict[Key, set[Ref]] = defaultdict(set)
+
+    def put(self, rotation: CredentialRotation) -> None:
+        """Declare or replace a rotation; one that is being deleted asks for nothing any more."""
+        self.drop(rotation.ref)
+        self.by_ref[rotation.ref] = rotation
+        if is_terminating(rotation):
+            return
+        self._by_target[target_key(rotation)].add(rotation.ref)
+
+    def drop(self, ref: Ref) -> None:
+        """Forget a rotation."""
+        before = self.by_ref.pop(ref, None)
+        if before is not None:
+            self._by_target[target_key(before)].discard(ref)
+
+    def may(self, rotation: CredentialRotation) -> bool:
+        """Say whether a rotation may ask for what it asks: for a root only from Troth's own
+        namespace, for whoever replaces a root touches every namespace.
+        """
+        return (
+            rotation.spec.target.kind is not TargetKind.TRUST_DOMAIN
+            or rotation.ref.namespace == self._own_namespace
+        )
+
+    def of(self, target: Key) -> tuple[CredentialRotation, ...]:
+        """Return the rotations that count for a resource."""
+        found = (self.by_ref[ref] for ref in sorted(self._by_target.get(target, ())))
+        return tuple(rotation for rotation in found if self.may(rotation))
+
+    def concerned(self, targets: Keys) -> Keys:
+        """Return the keys of the rotations whose targets are among these, entitled or not."""
+        if not self.by_ref:
+            return set()
+        return {rotation_key(ref) for target in targets for ref in self._by_target.get(target, ())}

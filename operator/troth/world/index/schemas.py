@@ -1,0 +1,38 @@
+"""The ConfigMaps in which people keep the JSON Schemas of messages."""
+
+from collections.abc import Mapping
+
+from troth.resources.messaging.json_schema import MOST_BYTES
+from troth.resources.references import Ref
+from troth.trust.messaging import Messaging
+from troth.world.facts.objects import Manifest
+from troth.world.keys import Keys, identity_key, policy_key
+from troth.world.watch_class import SCHEMA
+
+
+class Schemas:
+    """The texts in labelled ConfigMaps, by where these are and by their keys.
+
+    None stands in place of one that is longer than a schema may be.
+    """
+
+    def __init__(self) -> None:
+        self.by_ref: dict[Ref, Mapping[str, str | None]] = {}
+
+    def take(self, ref: Ref, manifest: Manifest | None, messaging: Messaging) -> Keys:
+        """Take in a ConfigMap as it is now; return the policies that name it, and whom they name.
+
+        Nothing that no policy could use is kept of it.
+        """
+        before = self.by_ref.pop(ref, None)
+        labels = (manifest["metadata"].get("labels") or {}) if manifest is not None else {}
+        if manifest is not None and SCHEMA in labels:
+            self.by_ref[ref] = {
+                key: text if len(text.encode("utf-8", "surrogatepass")) <= MOST_BYTES else None
+                for key, text in (manifest.get("data") or {}).items()
+            }
+        if before == self.by_ref.get(ref):
+            return set()
+        policies = messaging.with_schema_in(ref)
+        named = {each.identity for policy in policies for each in messaging.asked(policy)}
+        return {*map(policy_key, policies), *map(identity_key, named)}

@@ -1,0 +1,204 @@
+"""The part of the world that the keys of webhooks are in, and whom a change of one concerns."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from troth.documents.gateway_report import Verified, parse_member
+from troth.resources.references import Ref
+from troth.resources.webhooks.endpoint import WebhookEndpoint
+from troth.trust.registry import Registry
+from troth.trust.webhooks import Route
+from troth.world.facts.objects import SECRET_SUFFIX, Fact, IdentitySecret, Manifest
+from troth.world.facts.webhook import CompiledSecret, KeysSecret
+from troth.world.keys import Keys, identity_key, webhook_key
+from troth.world.observation.webhook_secrets import (
+    compiled_secret,
+    endpoint_of,
+    is_compiled,
+    is_generated,
+    is_given,
+    keys_secret,
+    owner_of_generated,
+)
+
+Report = Mapping[Ref, Verified]
+"""When which key of which endpoint last verified a delivery."""
+_REPORT_SUFFIX = "-webhook-keys"
+
+
+class WebhookState:
+    """The Secrets with keys, the compiled endpoints, and what gateways report."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.given: dict[Ref, KeysSecret] = {}
+        """Those that people have labelled for Troth."""
+        self.generated: dict[Ref, KeysSecret] = {}
+        self.compiled: dict[Ref, CompiledSecret] = {}
+        self._reports: dict[Ref, Report] = {}
+        self._naming: dict[Ref, set[Ref]] = defaultdict(set)
+        self._compiled_of: dict[Ref, set[Ref]] = defaultdict(set)
+
+    # Reading
+
+    def compiled_from(self, endpoint: Ref) -> tuple[CompiledSecret, ...]:
+        """Return an endpoint as gateways have it, wherever that is, sorted."""
+        return tuple(self.compiled[ref] for ref in sorted(self._compiled_of.get(endpoint, ())))
+
+    def verified(self, endpoint: Ref, gateway: Ref) -> Verified:
+        """Return when each key of an endpoint last verified a delivery, as its gateway says."""
+        return self._reports.get(report_ref(gateway), {}).get(endpoint, {})
+
+    def everything(self) -> Keys:
+        """Return every endpoint that is declared, or of which something is left."""
+        webhooks = self._registry.webhooks
+        left = (each.endpoint for each in self.compiled.values())
+        made = filter(None, map(owner_of_generated, self.generated))
+        declared = {*webhooks.endpoints, *webhooks.terminating, *webhooks.invalid}
+        known = {*declared, *left, *made}
+        return {webhook_key(ref) for ref in known}
+
+    # What is fed
+
+    def take_endpoint(self, before: WebhookEndpoint | None, after: WebhookEndpoint | None) -> None:
+        """Take in which Secret an endpoint names."""
+        for each, change in ((before, set.discard), (after, set.add)):
+            if each is not None and each.given_secret is not None:
+                change(self._naming[each.given_secret], each.ref)
+
+    def take_given(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
+        """Take in a labelled Secret as it is now, None where it is gone, or labelled no longer."""
+        before = self.given.pop(ref, None)
+        if manifest is not None and is_given(manifest):
+            self.given[ref] = _dated(keys_secret(manifest), before, uptime)
+        if _same(before, self.given.get(ref)):
+            return set()
+        return {webhook_key(each) for each in self._naming.get(ref, ())}
+
+    def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
+        """Take in a Secret that Troth wrote, of any kind; return the endpoints it concerns."""
+        facts: list[Fact | None] = [self.generated.get(ref), self.compiled.get(ref)]
+        self._take_generated(ref, manifest, uptime)
+        self._take_compiled(ref, manifest)
+        facts += [self.generated.get(ref), self.compiled.get(ref)]
+        owners = {owner_of_generated(ref), endpoint_of(ref)} - {None}
+        concerned = {each for each in owners if each is not None and self._knows(each)}
+        if any(each is not None for each in facts):
+            concerned |= {each for each in owners if each is not None}
+        return {webhook_key(each) for each in concerned}
+
+    def take_report(self, ref: Ref, manifest: Manifest | None) -> Keys:
+        """Take in what a gateway reports; return the endpoints of which it says anything else."""
+        before, after = self._reports.pop(ref, {}), _report(manifest)
+        if after:
+            self._reports[ref] = after
+        changed = {each for each in (*before, *after) if before.get(each) != after.get(each)}
+        return {webhook_key(each) for each in changed if self._knows(each)}
+
+    def _knows(self, endpoint: Ref) -> bool:
+        webhooks = self._registry.webhooks
+        return endpoint in webhooks.endpoints or endpoint in webhooks.invalid
+
+    def _take_generated(self, ref: Ref, manifest: Manifest | None, uptime: float) -> None:
+        before = self.generated.pop(ref, None)
+        if manifest is not None and is_generated(manifest):
+            self.generated[ref] = _dated(keys_secret(manifest), before, uptime)
+
+    def _take_compiled(self, ref: Ref, manifest: Manifest | None) -> None:
+        before = self.compiled.pop(ref, None)
+        if before is not None:
+            self._compiled_of[before.endpoint].discard(ref)
+        if manifest is not None and is_compiled(manifest):
+            fact = self.compiled[ref] = compiled_secret(manifest)
+            self._compiled_of[fact.endpoint].add(ref)
+
+    # Whom a change concerns
+
+    def around(self, kind: str, ref: Ref, affected: Keys) -> Keys:
+        """Return the endpoints that a change of a declared object concerns, beside those that are
+        `affected` with it.
+
+        A gateway has many targets, and is affected with any of them: that is no news to those of
+        the others. What it is itself is, and what governs it.
+        """
+        concerned = self.around_targets(affected)
+        match kind:
+            case "ServiceIdentity":
+                return concerned | self._around_gateways({identity_key(ref)})
+            case "TrustDomain":
+                return concerned | self._around_gateways(affected)
+            case _:
+                return concerned
+
+    def around_targets(self, affected: Keys) -> Keys:
+        """Return the endpoints whose target is among these identities."""
+        return self._routed(self._registry.webhooks.to, affected)
+
+    def _around_gateways(self, affected: Keys) -> Keys:
+        return self._routed(self._registry.webhooks.through, affected)
+
+    def _routed(self, by: Callable[[Ref], tuple[Route, ...]], affected: Keys) -> Keys:
+        return {
+            webhook_key(route.endpoint)
+            for key in affected
+            if key.kind == "ServiceIdentity"
+            for route in by(key.ref)
+        }
+
+    def around_told(
+        self, ref: Ref, before: IdentitySecret | None, after: IdentitySecret | None
+    ) -> Keys:
+        """Return the endpoints that lead to the identity of a Secret, if what that tells of
+        deliveries is another now.
+        """
+        if _told(before) == _told(after):
+            return set()
+        target = Ref(ref.namespace, ref.name.removesuffix(SECRET_SUFFIX))
+        return {webhook_key(route.endpoint) for route in self._registry.webhooks.to(target)}
+
+    def around_namespace(self, namespace: str) -> Keys:
+        """Return the endpoints of a namespace, and those that are compiled there."""
+        there = (
+            each.endpoint for each in self.compiled.values() if each.ref.namespace == namespace
+        )
+        webhooks = self._registry.webhooks
+        here = (ref for ref in webhooks.endpoints if ref.namespace == namespace)
+        through = (
+            ref
+            for ref, endpoint in webhooks.endpoints.items()
+            if endpoint.gateway is not None and endpoint.gateway.namespace == namespace
+        )
+        return set(map(webhook_key, {*there, *here, *through}))
+
+
+def report_ref(gateway: Ref) -> Ref:
+    """Return where a gateway reports which of its keys verified when."""
+    return Ref(gateway.namespace, gateway.name + _REPORT_SUFFIX)
+
+
+def _report(manifest: Manifest | None) -> Report:
+    data = (manifest.get("data") or {}) if manifest is not None else {}
+    found = {}
+    for name, text in data.items():
+        namespace, dot, endpoint = name.partition(".")
+        verified = parse_member(text) if dot and isinstance(text, str) else {}
+        if verified:
+            found[Ref(namespace, endpoint)] = verified
+    return found
+
+
+def _dated(now: KeysSecret, before: KeysSecret | None, uptime: float) -> KeysSecret:
+    """Return a Secret with since when its keys are known to be there."""
+    same = before is not None and before.uid == now.uid and before.keys == now.keys
+    return replace(now, since=before.since if same and before is not None else uptime)
+
+
+def _told(secret: IdentitySecret | None) -> object:
+    return (secret.webhooks_since, secret.webhook_keys_since) if secret else ({}, {})
+
+
+def _same(before: KeysSecret | None, after: KeysSecret | None) -> bool:
+    if before is None or after is None:
+        return before is after
+    return (before.uid, before.keys, before.unread) == (after.uid, after.keys, after.unread)

@@ -1,0 +1,135 @@
+"""Workloads that Troth may restart, and the budgets that limit it: facts alone, no manifests."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector, Operator, Requirement
+from troth.trust.selectors import matches
+from troth.world.facts.objects import RESTARTED_WITH, Budget, Evidence, Manifest, Workload
+
+KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+BUDGET = "PodDisruptionBudget"
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Workloads:
+    """Every workload and budget that is known; none unless Troth may restart."""
+
+    enabled: bool = False
+    """Whether workloads are watched and may be restarted."""
+    _known: dict[tuple[str, Ref], Workload] = field(default_factory=dict)
+    _budgets: dict[str, dict[str, Budget]] = field(default_factory=dict)
+
+    def take(self, kind: str, ref: Ref, manifest: Manifest | None, uptime: float) -> bool:
+        """Take in a workload as it is now; say whether that is news."""
+        before = self._known.pop((kind, ref), None)
+        after = workload(kind, manifest) if manifest else None
+        if after is not None:
+            after = self._known[kind, ref] = _dated(after, before, uptime)
+        return before != after
+
+    def take_budget(self, ref: Ref, manifest: Manifest | None) -> bool:
+        """Take in a PodDisruptionBudget as it is now; say whether that is news."""
+        here = self._budgets.setdefault(ref.namespace, {})
+        before = here.pop(ref.name, None)
+        after = budget(manifest) if manifest else None
+        if after is not None:
+            here[ref.name] = after
+        return before != after
+
+    def get(self, kind: str, ref: Ref) -> Workload | None:
+        """Return a workload, if it is there."""
+        return self._known.get((kind, ref))
+
+    def forbidding(self, target: Workload) -> Budget | None:
+        """Return the first budget that allows none of a workload's pods to be disrupted now."""
+        here = self._budgets.get(target.ref.namespace, {}) if target.pods else {}
+        for _, each in sorted(here.items()):
+            protects = each.selector is not None and matches(each.selector, target.labels)
+            if protects and not each.allows:
+                return each
+        return None
+
+
+def _dated(now: Workload, before: Workload | None, uptime: float) -> Workload:
+    """Return a workload with since when it is as it is.
+
+    A rollout of something else, which leaves the evidence in the template, brings no older pods.
+    """
+    same = before is not None and (before.uid, before.evidence) == (now.uid, now.evidence)
+    if before is None or not same or now.replaced > before.replaced:
+        return replace(now, since=uptime)
+    return replace(now, replaced=before.replaced, since=before.since)
+
+
+def workload(kind: str, manifest: Manifest) -> Workload | None:
+    """Return the facts of a workload; none of one that is being deleted."""
+    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
+    if metadata.get("deletionTimestamp"):
+        return None
+    template = (spec.get("template") or {}).get("metadata") or {}
+    annotation = (template.get("annotations") or {}).get(RESTARTED_WITH)
+    progress = _progress(kind, manifest["metadata"], spec, manifest.get("status") or {})
+    created = metadata.get("creationTimestamp")
+    return Workload(
+        kind=kind,
+        ref=Ref.of(manifest),
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        created=datetime.fromisoformat(created) if created else _BEFORE_ALL,
+        labels=template.get("labels") or {},
+        evidence=None if annotation is None else Evidence.read(annotation),
+        paused=bool(spec.get("paused")),
+        **progress,
+    )
+
+
+def _progress(kind: str, metadata: Manifest, spec: Manifest, status: Manifest) -> dict[str, bool]:
+    """Return how far a rollout is, as `kubectl rollout status` judges it."""
+    if kind == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        counts = ("currentNumberScheduled", "updatedNumberScheduled", "numberAvailable")
+    else:
+        wanted = spec.get("replicas", 1)
+        counts = ("replicas", "updatedReplicas", "availableReplicas")
+    there, updated, available = (status.get(count, 0) for count in counts)
+    seen = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
+    replaced = seen and updated >= there
+    return {
+        "pods": not seen or there > 0,
+        "replaced": replaced,
+        "complete": replaced and min(updated, available) >= wanted,
+    }
+
+
+def budget(manifest: Manifest) -> Budget:
+    """Return the facts of a PodDisruptionBudget.
+
+    One whose controller has not seen its present form yet allows nothing, as for an eviction.
+    """
+    status = manifest.get("status") or {}
+    current = status.get("observedGeneration", 0) >= manifest["metadata"].get("generation", 0)
+    return Budget(
+        ref=Ref.of(manifest),
+        selector=_selector((manifest.get("spec") or {}).get("selector")),
+        allows=current and status.get("disruptionsAllowed", 0) > 0,
+    )
+
+
+def _selector(written: Manifest | None) -> LabelSelector | None:
+    """Return a selector of Kubernetes' own, which may be empty and then selects every pod."""
+    if written is None:
+        return None
+    requirements = tuple(
+        Requirement.model_construct(
+            key=each["key"],
+            operator=Operator(each["operator"]),
+            values=tuple(each.get("values") or ()),
+        )
+        for each in written.get("matchExpressions") or ()
+    )
+    return LabelSelector.model_construct(
+        match_labels=written.get("matchLabels") or {}, match_expressions=requirements
+    )

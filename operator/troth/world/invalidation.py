@@ -1,0 +1,104 @@
+"""Who must be looked at again when something that is declared changes."""
+
+from troth.resources.identity.spec import ServiceIdentity, ServiceIdentitySpec
+from troth.resources.references import Ref
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.declared import Ports
+from troth.trust.registry import Declared, Registry
+from troth.world.keys import Keys, domain_key, identity_key, view_key
+
+
+def around_domain(registry: Registry, domain: TrustDomain) -> Keys:
+    """Return whom a trust domain concerns: those it governs or rivals, and their peers."""
+    federated = _federating(registry, domain)
+    namespaces = set(registry.claimed_by(domain))
+    for other in federated:
+        namespaces.update(registry.claimed_by(other))
+    rivals = {
+        other.metadata.name
+        for other in registry.domains.values()
+        if namespaces.intersection(registry.claimed_by(other))
+    }
+    names = rivals | {other.metadata.name for other in federated}
+    return around_namespaces(registry, namespaces) | {domain_key(name) for name in names}
+
+
+def federating(registry: Registry, domain: TrustDomain) -> Keys:
+    """Return the trust domains that a trust domain names, or that name it."""
+    return {domain_key(other.metadata.name) for other in _federating(registry, domain)}
+
+
+def _federating(registry: Registry, domain: TrustDomain) -> list[TrustDomain]:
+    named = {reference.name for reference in domain.spec.federates_with}
+    naming = {
+        other.metadata.name
+        for other in registry.domains.values()
+        if any(ref.name == domain.metadata.name for ref in other.spec.federates_with)
+    }
+    return [registry.domains[name] for name in named | naming if name in registry.domains]
+
+
+def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
+    """Return the identities in namespaces, and their peers."""
+    inside = {ref for namespace in namespaces for ref in registry.claimants_in(namespace)}
+    inside |= {other for ref in inside for other in registry.same_audience(registry.claimants[ref])}
+    outside = {peer for ref in inside for peer in registry.neighbours(ref)}
+    for namespace in namespaces:
+        outside |= registry.webhooks.gateways_for(namespace) & registry.identities.keys()
+    return {identity_key(ref) for ref in inside | outside}
+
+
+def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
+    """Return the peers of an identity, and those it collides with, with theirs."""
+    colliding = registry.colliding(identity) | registry.same_audience(identity)
+    affected = set(colliding) | registry.neighbours(identity.ref)
+    for other in colliding:
+        affected |= registry.neighbours(other)
+    return {identity_key(ref) for ref in affected}
+
+
+def concerns_named_peers_alone(before: ServiceIdentitySpec, after: ServiceIdentitySpec) -> bool:
+    """Say whether two specs of an identity differ in nothing but whom it accepts and calls."""
+    named = {"accepts": after.accepts, "calls": after.calls}
+    return before.model_copy(update=named) == after
+
+
+def named_anew(before: Declared, after: Declared) -> Keys:
+    """Return the peers of whom an identity declares anything else than before."""
+    changed = _changed(before.accepts, after.accepts) | _changed(before.calls, after.calls)
+    return {identity_key(ref) for ref in changed}
+
+
+def given_anew(before: ServiceIdentity, after: ServiceIdentity) -> Keys:
+    """Return the callers to whom an identity that takes tokens gives other scopes than before."""
+    if after.spec.authentication.token is None:
+        return set()
+    given = [_given(identity) for identity in (before, after)]
+    changed = {peer for each in given for peer in each if given[0].get(peer) != given[1].get(peer)}
+    return {identity_key(ref) for ref in changed}
+
+
+def _given(identity: ServiceIdentity) -> dict[Ref, list[tuple[str, ...]]]:
+    given: dict[Ref, list[tuple[str, ...]]] = {}
+    for each in identity.spec.accepts:
+        if each.from_ is not None:
+            peer = each.from_.seen_from(identity.ref.namespace)
+            given.setdefault(peer, []).extend((each.ports, each.scopes))
+    return given
+
+
+def views_of(registry: Registry, affected: Keys) -> Keys:
+    """Return the issuers whose view may be another now: whoever has another peer, or another name,
+    may have other tokens. None where no trust domain issues any.
+    """
+    issuing = {name for name, domain in registry.domains.items() if domain.spec.tokens}
+    if not issuing:
+        return set()
+    names = {key.ref.name for key in affected if key.kind == "TrustDomain"}
+    for namespace in {key.ref.namespace for key in affected if key.kind == "ServiceIdentity"}:
+        names.update(claim.metadata.name for claim in registry.governance(namespace).claims)
+    return {view_key(name) for name in names & issuing}
+
+
+def _changed(before: Ports, after: Ports) -> set[Ref]:
+    return {peer for peer in {*before, *after} if before.get(peer) != after.get(peer)}

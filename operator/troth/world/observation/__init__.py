@@ -1,0 +1,1 @@
+"""From raw objects of the API server to facts."""

@@ -1,0 +1,171 @@
+"""From the Secret with a credential at a broker to what may be known of it.
+
+`troth.json` says whose the credentials are and which there are. It comes from a Secret, so it is
+read as a stranger's.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic_core import PydanticCustomError
+
+from troth.pki import strict_json
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import format_time, parse_moment
+from troth.trust.grants import Slot
+from troth.world.facts.broker import CredentialSecret, Held
+from troth.world.facts.objects import Manifest
+from troth.world.observation.objects import ROOTS, fact_of
+from troth.world.observation.secret_data import SecretData
+
+TYPE = "troth.dev/broker-credential"
+"""The `type` of a Secret with a credential at a broker."""
+STATE = "troth.json"
+"""What a Secret says of its credentials: which there are, in which slots, since when."""
+DIGEST = "troth.dev/credential-digest"
+BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX = (
+    "bootstrap.servers",
+    "servers",
+    "account",
+    "inbox.prefix",
+)
+PUBLIC = frozenset({ROOTS, BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX})
+LONGEST = 4096
+"""Bytes of `troth.json`; the longest that Troth writes has not a third of them."""
+
+Which = Literal["current", "next", "retiring"]
+
+_MEMBERS = frozenset({"broker", "principal"})
+_PLACES = frozenset({"current", "next", "retiring"})
+_NAME = 512  # characters; a principal's prefix, namespace and name come to 381
+_FINGERPRINT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `troth.json` says: for which broker and principal, and which credentials there are."""
+
+    broker: Ref
+    principal: str
+    current: Held
+    next: Held | None = None
+    retiring: Held | None = None
+
+    @property
+    def held(self) -> dict[Which, Held]:
+        """The credentials that there are, by what each is."""
+        each: dict[Which, Held | None] = {
+            "current": self.current,
+            "next": self.next,
+            "retiring": self.retiring,
+        }
+        return {which: held for which, held in each.items() if held is not None}
+
+    def text(self) -> str:
+        """Return `troth.json`, which `read_state` reads."""
+        document: dict[str, object] = {"broker": str(self.broker), "principal": self.principal}
+        document |= {which: _document(each) for which, each in self.held.items()}
+        return json.dumps(document, indent=2)
+
+
+def is_credential(secret: Manifest) -> bool:
+    """Say whether a Secret is one with a credential at a broker."""
+    return secret.get("type") == TYPE
+
+
+def written_at(secret: Manifest) -> datetime:
+    """Return when the data of a Secret was last written, as far as the API server tells."""
+    metadata = secret["metadata"]
+    times = [
+        each.get("time")
+        for each in metadata.get("managedFields") or ()
+        if "f:data" in (each.get("fieldsV1") or {})
+    ]
+    told = [
+        datetime.fromisoformat(each) for each in (*times, metadata.get("creationTimestamp")) if each
+    ]
+    return max(told, default=datetime.fromtimestamp(0, UTC))
+
+
+def digest(data: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over all of a Secret's data, by which a change by hand is told."""
+    whole = hashlib.sha256()
+    for name in sorted(data):
+        for part in (name.encode(), data[name]):
+            whole.update(hashlib.sha256(part).digest())
+    return whole.hexdigest()
+
+
+def credential_secret(secret: Manifest) -> CredentialSecret:
+    """Return the facts of a Secret with a credential at a broker."""
+    read = SecretData(secret)
+    try:
+        state = None if read.has_too_many else read_state(read.value(STATE, LONGEST))
+    except ValueError:
+        state = None
+    data = dict(read.items()) if state is not None else {}
+    annotations = secret["metadata"].get("annotations") or {}
+    intact = state is not None and annotations.get(DIGEST) == digest(data)
+    return CredentialSecret(
+        **fact_of(secret),
+        broker=state.broker if state else None,
+        principal=state.principal if state else "",
+        current=state.current if state else None,
+        next=state.next if state else None,
+        retiring=state.retiring if state else None,
+        intact=intact,
+        # What somebody else wrote is replaced, and may be large.
+        public={key: data[key].decode() for key in PUBLIC & data.keys()} if intact else {},
+    )
+
+
+def read_state(text: bytes) -> State:
+    """Return what `troth.json` says; raises `ValueError`, which quotes nothing of it."""
+    document = strict_json.parse(text) if len(text) <= LONGEST else None
+    if not isinstance(document, dict) or not _MEMBERS <= document.keys() <= _MEMBERS | _PLACES:
+        raise ValueError(f"{STATE} is not as Troth writes it")
+    current = _held(document.get("current"))
+    upcoming, retiring = _held(document.get("next")), _held(document.get("retiring"))
+    others = [each for each in (upcoming, retiring) if each is not None]
+    # One slot is the current one's, and what is in the other is to come or was before.
+    if current is None or len(others) > 1 or any(each.slot is current.slot for each in others):
+        raise ValueError(f"{STATE} names credentials that there cannot be")
+    broker, principal = _text(document["broker"], _NAME), _text(document["principal"], _NAME)
+    namespace, slash, name = broker.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise ValueError(f"{STATE} names no broker")
+    return State(Ref(namespace, name), principal, current, upcoming, retiring)
+
+
+def _held(entry: object) -> Held | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, dict) or entry.keys() != {"slot", "fingerprint", "madeAt"}:
+        raise ValueError(f"{STATE} has a credential that is none")
+    fingerprint = _text(entry["fingerprint"], _FINGERPRINT)
+    try:
+        made_at = parse_moment(entry["madeAt"])
+    except (PydanticCustomError, ValueError, OverflowError):
+        raise ValueError(f"{STATE} has a credential of no time") from None
+    slot = next((slot for slot in Slot if slot == entry["slot"]), None)
+    if slot is None:
+        raise ValueError(f"{STATE} has a credential in no slot")
+    return Held(slot, fingerprint, made_at)
+
+
+def _document(held: Held) -> dict[str, str]:
+    return {
+        "slot": held.slot,
+        "fingerprint": held.fingerprint,
+        "madeAt": format_time(held.made_at),
+    }
+
+
+def _text(value: object, longest: int) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
+        raise ValueError(f"{STATE} has a text that is none")
+    return value

@@ -1,0 +1,167 @@
+"""The ledger of a broker, as the ConfigMap that it is kept in.
+
+It stands in Troth's own namespace, where only Troth's own administrators write: whoever could write
+it could have others' rules removed.
+"""
+
+import base64
+import binascii
+import gzip
+import zlib
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from pydantic_core import to_json
+
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.resources.schema.bounded_json import read_json
+from troth.resources.schema.scalars import format_time, parse_moment
+from troth.trust.grants import Rule, Slot
+from troth.world.facts.broker import AdminMade, KeptLedger, Ledger
+from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, Fault, Manifest
+
+PREFIX = "troth-ledger-"
+FILE = "ledger.json.gz"
+LONGEST = 64 * 1024 * 1024
+"""Bytes of a ledger as such: what came from elsewhere may be endless when it is unpacked."""
+_FIELDS = ("principal", "kind", "pattern", "name", "operation", "effect", "host")
+_fields = attrgetter(*_FIELDS)
+
+
+def ledger_ref(own_namespace: str, broker: Ref) -> Ref:
+    """Return where the ledger of a broker is. A namespace's name has no dot."""
+    return Ref(own_namespace, f"{PREFIX}{broker.namespace}.{broker.name}")
+
+
+def broker_of(ledger: Ref) -> Ref | None:
+    """Return whose ledger an object of this name is, None for one that is none."""
+    namespace, dot, name = ledger.name.removeprefix(PREFIX).partition(".")
+    return Ref(namespace, name) if dot and ledger.name.startswith(PREFIX) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A ledger and how it is kept, so that what was packed here is not unpacked again."""
+
+    text: str = field(repr=False)
+    ledger: Ledger
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> "Packed":
+        """Pack a ledger."""
+        return cls(base64.b64encode(packed(ledger)).decode(), ledger)
+
+
+def ledger_manifest(
+    own_namespace: str, broker: MessageBroker, ledger: Ledger, made: Packed | None = None
+) -> Manifest:
+    """Return the ConfigMap that says this, `made` where it is packed; the same for the same one."""
+    ref = ledger_ref(own_namespace, broker.ref)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": ref.name,
+            "namespace": ref.namespace,
+            "labels": {
+                MANAGED_BY: "troth",
+                OWNER_KIND: broker.kind,
+                OWNER_NAME: broker.metadata.name,
+            },
+        },
+        "binaryData": {FILE: (made or Packed.of(ledger)).text},
+    }
+
+
+def packed(ledger: Ledger) -> bytes:
+    """Return a ledger as it is kept: compressed JSON, the rules in their order."""
+    document: dict[str, Any] = {
+        "version": 1,
+        # sorted as rows: to compare rules takes several times as long
+        "rules": sorted((*_fields(rule), rule in ledger.retained) for rule in ledger.rules),
+        "credentials": [
+            [principal, slot, fingerprint]
+            for (principal, slot), fingerprint in sorted(ledger.credentials.items())
+        ],
+    }
+    if ledger.left:
+        document["left"] = sorted(map(_fields, ledger.left))
+    if ledger.admin is not None:
+        document["admin"] = _admin_document(ledger.admin)
+    return gzip.compress(to_json(document), 6, mtime=0)
+
+
+def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
+    """Return the facts of a ledger's ConfigMap, of which `known` may be what it holds."""
+    metadata = manifest["metadata"]
+    ledger, fault = Ledger(), None
+    try:
+        data = (manifest.get("binaryData") or {}).get(FILE, "")
+        if known is not None and data == known.text:
+            ledger = known.ledger
+        else:
+            ledger = unpacked(base64.b64decode(data, validate=True))
+    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+        ref = Ref.of(manifest)
+        message = (
+            f"the ledger in ConfigMap {ref} cannot be read; nothing is removed at the broker until "
+            "it is restored or deleted"
+        )
+        fault = Fault("LedgerUnreadable", message)
+    return KeptLedger(
+        ref=Ref.of(manifest),
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        labels=metadata.get("labels") or {},
+        owner_uids=frozenset(),
+        ledger=ledger,
+        fault=fault,
+    )
+
+
+def unpacked(data: bytes) -> Ledger:
+    """Return the ledger that was packed; raises `ValueError`, `TypeError` or `KeyError`."""
+    try:
+        inflater = zlib.decompressobj(wbits=31)
+        text = inflater.decompress(data, LONGEST)
+    except zlib.error:
+        raise ValueError("no compressed ledger") from None
+    if not inflater.eof:
+        raise ValueError("cut off, or too long")
+    document = read_json(text, LONGEST)
+    rules = {_rule(row[:-1]): row[-1] is True for row in document["rules"]}
+    return Ledger(
+        frozenset(rules),
+        frozenset(rule for rule, retained in rules.items() if retained),
+        {(str(row[0]), Slot(row[1])): str(row[2]) for row in document["credentials"]},
+        _admin(document["admin"]) if "admin" in document else None,
+        frozenset(map(_rule, document.get("left", []))),
+    )
+
+
+def _admin_document(admin: AdminMade) -> dict[str, Any]:
+    user, slot = admin.place
+    return {
+        "user": user,
+        "slot": slot,
+        "fingerprint": admin.fingerprint,
+        "madeAt": format_time(admin.made_at),
+        "replaces": admin.replaces,
+    }
+
+
+def _admin(document: dict[str, Any]) -> AdminMade:
+    return AdminMade(
+        (str(document["user"]), Slot(document["slot"])),
+        str(document["fingerprint"]),
+        parse_moment(document["madeAt"]),
+        replaces=document["replaces"] is not False,
+    )
+
+
+def _rule(row: list[Any]) -> Rule:
+    if len(row) != len(_FIELDS) or not all(isinstance(each, str) for each in row):
+        raise ValueError("no rule")
+    return Rule(*row)

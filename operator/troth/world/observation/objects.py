@@ -1,0 +1,231 @@
+"""From raw objects of the API server to facts. Private keys are looked at here and dropped."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from troth.pki.authorities import Authority, load_authority
+from troth.pki.certificates import Leaf, parse_leaf
+from troth.pki.errors import PKIError
+from troth.pki.pem import LONGEST_CHAIN
+from troth.resources.references import Ref
+from troth.resources.schema.scalars import parse_moment
+from troth.world.facts.objects import (
+    KEYSTORE_DIGEST,
+    LIVE_PEERS,
+    REPLACED_AT,
+    AuthoritySecret,
+    Content,
+    Endpoint,
+    Fault,
+    IdentitySecret,
+    KnownAuthority,
+    Manifest,
+    Service,
+    ServicePort,
+    TokensSecret,
+    canonical,
+)
+from troth.world.observation.secret_data import SecretData
+from troth.world.observation.signing_keys import ISSUERS, signing_keys
+
+LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
+KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
+WEBHOOK_KEYS = "webhook-jwks.json"
+PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)
+_DIGESTED = (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS)
+NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
+RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
+"""In an authority's Secret: the CA to come with its key, and the certificates of the one before."""
+VIEW, VIEW_STATE = "view.json.gz", "view.state"
+BUNDLE, BUNDLE_MAP = "bundle.json", "bundle-map.json"
+WHOLE, NARROWED = b"whole", b"narrowed"
+"""In an issuer's Secret beside its keys: the view and whether it has all it should, and the bundle,
+which ConfigMaps have too."""
+NEVER = "never"
+"""Of a Secret that has what it began with, in the annotation of when something was replaced."""
+AFTER_ALL = datetime.max.replace(tzinfo=UTC)
+
+
+def decoded(secret: Manifest) -> dict[str, bytes]:
+    """Return all of a Secret's data as bytes; a value that is not base64 is left out.
+
+    Only for a Secret whose entries are few: see `SecretData`.
+    """
+    return dict(SecretData(secret).items())
+
+
+def identity_secret(secret: Manifest, data: SecretData | None = None) -> IdentitySecret:
+    """Return the facts of an identity's Secret, whose data may be open already."""
+    data = data or SecretData(secret)
+    leaf, fault = _leaf(data)
+    annotations = secret["metadata"].get("annotations") or {}
+    public = {key: data.get(key) for key in PUBLIC}
+    made_for = annotations.get(KEYSTORE_DIGEST)
+    return IdentitySecret(
+        **fact_of(secret),
+        leaf=leaf,
+        fault=fault,
+        public={
+            key: value.decode("utf-8", "replace")
+            for key, value in public.items()
+            if value is not None
+        },
+        keystore_intact=made_for is not None and made_for == keystore_digest(_keystores(data)),
+        replaced_at=_replaced_at(annotations.get(REPLACED_AT)),
+    )
+
+
+def _replaced_at(text: str | None) -> datetime | None:
+    """Return when something was replaced; what cannot be told counts as after everything else."""
+    if text == NEVER:
+        return None
+    try:
+        return parse_moment(text)
+    except PydanticCustomError:
+        return AFTER_ALL
+
+
+def _keystores(data: SecretData) -> Mapping[str, bytes]:
+    return {name: data.value(name) for name in _DIGESTED}
+
+
+def keystore_digest(data: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over a Secret's keystores and what they were made for.
+
+    Compared instead of opening them: how long that takes is up to whoever wrote the file.
+    """
+    digest = hashlib.sha256()
+    for key in _DIGESTED:
+        digest.update(hashlib.sha256(data.get(key, b"")).digest())
+    return digest.hexdigest()
+
+
+def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
+    """Return the leaf, if its certificate and its key are there and belong together."""
+    try:
+        leaf = parse_leaf(data.value(LEAF, LONGEST_CHAIN))
+    except PKIError as error:
+        return None, Fault(error.reason, str(error))
+    return leaf, data.key_fault(LEAF, KEY)
+
+
+def authority_secret(secret: Manifest, data: SecretData | None = None) -> AuthoritySecret:
+    """Return the facts of a CA's Secret, whose data may be open already."""
+    data = data or SecretData(secret)
+    prepared = data.value(NEXT_LEAF, LONGEST_CHAIN)
+    return AuthoritySecret(
+        **fact_of(secret),
+        certificates=data.value(LEAF, LONGEST_CHAIN),
+        roots=data.get(ROOTS, LONGEST_CHAIN),
+        key_fault=data.key_fault(LEAF, KEY),
+        prepared=prepared,
+        prepared_roots=data.get(NEXT_ROOTS, LONGEST_CHAIN),
+        prepared_fault=data.key_fault(NEXT_LEAF, NEXT_KEY) if prepared else None,
+        retiring=data.value(RETIRING, LONGEST_CHAIN),
+        retiring_roots=data.get(RETIRING_ROOTS, LONGEST_CHAIN),
+    )
+
+
+def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthority:
+    """Judge a CA's Secret as the authority of a trust domain."""
+    try:
+        authority = load_authority(secret.certificates, None, secret.roots, trust_domain)
+    except PKIError as error:
+        return KnownAuthority(secret, None, Fault(error.reason, str(error)))
+    if secret.key_fault is not None:
+        return KnownAuthority(secret, None, secret.key_fault)
+    return KnownAuthority(
+        secret,
+        authority,
+        None,
+        prepared=None
+        if secret.prepared_fault
+        else _slot(secret.prepared, secret.prepared_roots, trust_domain),
+        retiring=_slot(secret.retiring, secret.retiring_roots, trust_domain),
+    )
+
+
+def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Authority | None:
+    """Return the authority beside the active one, if there is one that can be used."""
+    if not certificates:
+        return None
+    try:
+        return load_authority(certificates, None, roots, trust_domain)
+    except PKIError:
+        return None
+
+
+def tokens_secret(secret: Manifest) -> TokensSecret:
+    """Return the facts of an issuer's Secret."""
+    data = SecretData(secret)
+    common = fact_of(secret)
+    replaced = _replaced_at((secret["metadata"].get("annotations") or {}).get(REPLACED_AT))
+    return TokensSecret(
+        **common,
+        **signing_keys(data, ISSUERS, common["ref"]),
+        view=data.value(VIEW),
+        bundle=data.value(BUNDLE),
+        replaced_at=replaced if replaced != AFTER_ALL else None,
+        narrowed=data.value(VIEW_STATE, len(NARROWED)) == NARROWED,
+    )
+
+
+def network_policy(policy: Manifest) -> Content:
+    """Return the facts of a NetworkPolicy."""
+    annotations = policy["metadata"].get("annotations") or {}
+    return Content(
+        **fact_of(policy),
+        text=canonical(policy.get("spec") or {}),
+        live_peers=annotations.get(LIVE_PEERS, ""),
+    )
+
+
+def config_map(manifest: Manifest) -> Content:
+    """Return the facts of a ConfigMap."""
+    return Content(**fact_of(manifest), text=canonical(manifest.get("data") or {}))
+
+
+def service(manifest: Manifest) -> Service:
+    """Return the facts of a Service."""
+    spec = manifest.get("spec") or {}
+    ports = tuple(
+        ServicePort(each["port"], each.get("targetPort") or each["port"])
+        for each in spec.get("ports") or ()
+        if "port" in each and each.get("protocol", "TCP") == "TCP"
+    )
+    headless = spec.get("clusterIP") == "None"
+    return Service(Ref.of(manifest), spec.get("selector") or {}, ports, headless)
+
+
+def endpoints(endpoint_slice: Manifest) -> frozenset[Endpoint]:
+    """Return the ready addresses and TCP ports of an EndpointSlice."""
+    ports = [
+        port["port"]
+        for port in endpoint_slice.get("ports") or []
+        if port.get("port") and port.get("protocol", "TCP") == "TCP"
+    ]
+    return frozenset(
+        Endpoint(address, port)
+        for endpoint in endpoint_slice.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+        for address in endpoint.get("addresses") or []
+        for port in ports
+    )
+
+
+def fact_of(manifest: Manifest) -> dict[str, Any]:
+    """Return the members of the `Fact` that an object is."""
+    metadata = manifest["metadata"]
+    return {
+        "ref": Ref.of(manifest),
+        "uid": metadata.get("uid", ""),
+        "resource_version": metadata.get("resourceVersion", ""),
+        "labels": metadata.get("labels") or {},
+        "owner_uids": frozenset(
+            owner["uid"] for owner in metadata.get("ownerReferences") or [] if "uid" in owner
+        ),
+    }

@@ -1,0 +1,28 @@
+"""From raw objects to what people declared, or why it cannot be understood."""
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from troth.resources.manifests import faults_of
+from troth.resources.metadata import Resource
+from troth.world.facts.objects import UNREADABLE, Manifest
+
+R = TypeVar("R", bound=Resource)
+
+
+def says_terminating(manifest: Manifest | None) -> bool:
+    """Say whether an object is being deleted, though its spec may not be understood."""
+    return manifest is not None and bool(manifest["metadata"].get("deletionTimestamp"))
+
+
+def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
+    """Return the resource that a manifest describes, or why it cannot be understood."""
+    if manifest is None:
+        return None, ""
+    if UNREADABLE in manifest:
+        return None, str(manifest[UNREADABLE])
+    try:
+        return model.parse(manifest), ""
+    except ValidationError as error:
+        return None, "; ".join(str(fault) for fault in faults_of(error, "", ""))

@@ -1,0 +1,99 @@
+"""The data of a Secret, decoded where it is read and no further than it is read.
+
+A Secret may hold a megabyte, and a hundred thousand entries, from whoever may write Secrets in some
+namespace. Nothing here costs more than what the caller asks for.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+
+from troth.pki.errors import PKIError
+from troth.pki.keys import load_private_key, same_key
+from troth.pki.pem import LONGEST_CHAIN, read_certificates
+from troth.pki.private_keys import LONGEST as LONGEST_KEY
+from troth.world.facts.objects import Fault, Manifest
+
+MOST_ENTRIES = 32
+"""Maximum number of entries in a Secret whose entries Troth reads all of. Troth itself writes at
+most 18 to one."""
+
+
+class SecretData:
+    """The data of one version of a Secret. Each value is decoded, and each key parsed, once."""
+
+    def __init__(self, secret: Manifest) -> None:
+        self._encoded: Mapping[str, str] = secret.get("data") or {}
+        self._decoded: dict[tuple[str, int | None], bytes | None] = {}
+        self._key_faults: dict[tuple[str, str], Fault | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._encoded
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoded)
+
+    @property
+    def has_too_many(self) -> bool:
+        """Whether there are more entries than are read."""
+        return len(self._encoded) > MOST_ENTRIES
+
+    def get(self, name: str, most: int | None = None) -> bytes | None:
+        """Return a value; None where there is none, or where it is not base64.
+
+        A value of more than `most` bytes is cut short after `most + 1` to `most + 3` of them, so
+        that its reader sees that it is too large.
+        """
+        if (name, most) not in self._decoded:
+            self._decoded[name, most] = _decoded(self._encoded.get(name), most)
+        return self._decoded[name, most]
+
+    def value(self, name: str, most: int | None = None) -> bytes:
+        """Return a value as `get` does, empty where there is none."""
+        return self.get(name, most) or b""
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the entries whose values are base64. Check `has_too_many` first."""
+        for name in self._encoded:
+            value = self.get(name)
+            if value is not None:
+                yield name, value
+
+    def key_fault(self, certificates: str, key: str) -> Fault | None:
+        """Return what is wrong with a private key: it must be that of the first certificate.
+
+        The arguments are the names of the two values.
+        """
+        names = certificates, key
+        if names not in self._key_faults:
+            self._key_faults[names] = self._check_key(certificates, key)
+        return self._key_faults[names]
+
+    def _check_key(self, certificates: str, key: str) -> Fault | None:
+        try:
+            chain = self.value(certificates, LONGEST_CHAIN)
+            first = read_certificates(chain, certificates, comments=True, most=LONGEST_CHAIN)[0]
+            if same_key(first, load_private_key(self.value(key, LONGEST_KEY))):
+                return None
+        except PKIError as error:
+            return Fault(error.reason, str(error))
+        return Fault(
+            "PrivateKeyMismatch", f"{key} is not the key of the first certificate in {certificates}"
+        )
+
+
+def _decoded(text: object, most: int | None) -> bytes | None:
+    if not isinstance(text, str):
+        return None
+    if most is not None:
+        text = text[: (most // 3 + 1) * 4]
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None

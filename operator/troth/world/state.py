@@ -1,0 +1,118 @@
+"""What is known: facts in memory, in one place."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from troth.pki.certificates import BACKDATE
+from troth.resources.references import Ref
+from troth.resources.selectors import LabelSelector
+from troth.trust.registry import Registry
+from troth.trust.topic_grants import Judged
+from troth.world.facts.objects import (
+    OWNER_NAME,
+    Content,
+    Endpoint,
+    IdentitySecret,
+    Manifest,
+    Service,
+    Unreadable,
+)
+from troth.world.index.authorities import Authorities
+from troth.world.index.brokers import Brokers
+from troth.world.index.handovers import rotating
+from troth.world.index.rotations import Rotations
+from troth.world.index.schemas import Schemas
+from troth.world.index.services import Services
+from troth.world.index.token_keys import TokenKeys
+from troth.world.index.webhook_signing import WebhookSigning
+from troth.world.index.webhooks import WebhookState
+from troth.world.index.workloads import Workloads
+from troth.world.keys import Key, Keys
+from troth.world.memo import Remembered
+
+
+@dataclass(slots=True)
+class Known:
+    """Everything that planning may know, as it is read; see `World` for how it is fed."""
+
+    own_namespace: str
+    """Where Troth runs, and where authorities are kept."""
+    registry: Registry = field(default_factory=Registry)
+    workloads: Workloads = field(default_factory=Workloads)
+    """What identities may have restarted."""
+    unreadable: dict[Key, Unreadable] = field(default_factory=dict)
+    """Resources whose spec cannot be understood."""
+    quarantined: dict[tuple[str, Ref], str] = field(default_factory=dict)
+    """Objects of any kind that cannot be read, and why; see `quarantine`."""
+    terminating: set[str] = field(default_factory=set)
+    """Namespaces that are being deleted: nothing can be created there."""
+    authorities: Authorities = field(init=False)
+    brokers: Brokers = field(init=False)
+    tokens: TokenKeys = field(init=False)
+    rotations: Rotations = field(init=False)
+    signing: WebhookSigning = field(default_factory=WebhookSigning)
+    webhooks: WebhookState = field(init=False)
+    services: Services = field(default_factory=Services)
+    schemas: Schemas = field(default_factory=Schemas)
+    judged: Judged = field(init=False)
+    """The grants of policies."""
+    remembered: Remembered = field(default_factory=Remembered)
+    secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
+    policies: dict[Ref, Content] = field(default_factory=dict)
+    bundles: dict[Ref, Content] = field(default_factory=dict)
+    api_endpoints: frozenset[Endpoint] = frozenset()
+    foreign: dict[tuple[str, Ref], datetime] = field(default_factory=dict)
+    """Objects of a wanted name that Troth does not own, and when that was last seen."""
+    refused: dict[tuple[str, Ref], str] = field(default_factory=dict)
+    """Children whose last write was refused, and why."""
+    passing: set[tuple[str, Ref]] = field(default_factory=set)
+    """Refusals that say something of the API server, and may be over in a moment."""
+    uptime: float = 0.0
+    """Seconds on the process's monotonic clock, told before every observation and every plan."""
+    set_forward: timedelta = timedelta(0)
+    """By how much somebody has set the wall clock forward since the process began."""
+    bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
+    slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.authorities = Authorities(self.own_namespace)
+        self.brokers = Brokers(self.own_namespace)
+        self.judged = Judged(self.registry, self.brokers.messaging)
+        self.tokens = TokenKeys(self.own_namespace)
+        self.rotations = Rotations(self.own_namespace)
+        self.webhooks = WebhookState(self.registry)
+
+    def over_at(self, end: datetime) -> datetime:
+        """Return when what ends at a moment is over by every clock.
+
+        Others may be behind by up to BACKDATE, and ours may have been set forward.
+        """
+        return end + BACKDATE + self.set_forward
+
+    def service_names(self, identity: Ref) -> list[str]:
+        """Return the Services that reach nothing but an identity's pods, sorted."""
+        return sorted(self.services.reaching(identity.namespace, self.pods_of(identity)))
+
+    def services_of(self, identity: Ref) -> list[Service]:
+        """Return the Services that reach nothing but an identity's pods."""
+        return list(self.services.leading_to(identity.namespace, self.pods_of(identity)))
+
+    def bundles_of(self, domain: str) -> list[Content]:
+        """Return the bundle ConfigMaps that were written for a trust domain."""
+        return [
+            bundle for bundle in self.bundles.values() if bundle.labels.get(OWNER_NAME) == domain
+        ]
+
+    def pods_of(self, identity: Ref) -> LabelSelector:
+        """Return how an identity selects its pods."""
+        return self.registry.identities[identity].spec.workload.pod_selector
+
+    def rotating(self) -> Keys:
+        """Return the trust domains whose next step may wait for what has just been seen."""
+        return rotating(self.registry, self.authorities, self.tokens)
+
+    def note_unreadable(self, key: Key, manifest: Manifest | None, fault: str) -> None:
+        """Note whether a resource can be understood, and why not."""
+        self.unreadable.pop(key, None)
+        if manifest is not None and fault:
+            self.unreadable[key] = Unreadable(manifest, fault)
