@@ -3,7 +3,14 @@
 from datetime import timedelta
 
 from tests.builders import HOUR, NOW, YEAR, Manifest, authority_secret, root, secret
-from tests.planning.test_rollouts import NOT_WITH_LEAF, PRODUCTION, SECRET, Story, old, restarting
+from tests.planning.identity.test_rollouts import (
+    NOT_WITH_LEAF,
+    PRODUCTION,
+    SECRET,
+    Story,
+    old,
+    restarting,
+)
 from tests.workloads import budget, workload
 from troth.pki.issuing import create_root
 from troth.pki.keys import generate_key, private_key_pem

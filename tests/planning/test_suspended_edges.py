@@ -12,7 +12,7 @@ from tests.broker_builders import MAIN, market, publisher
 from tests.broker_plans import settled
 from tests.builders import Cluster, Manifest, accept, call, domain, identity, unverified
 from tests.messaging import broker
-from tests.planning.test_broker_network import PODS, TO_THE_BROKER, WORKLOAD, clients
+from tests.planning.network.test_broker_policy import PODS, TO_THE_BROKER, WORKLOAD, clients
 from tests.world.test_invalidation import broken
 from troth.planning.network.live_peers import (
     LIMIT,

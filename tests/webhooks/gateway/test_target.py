@@ -26,9 +26,9 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from tests.edge import shop
+from tests.edge.inbound.test_delivery import entry
 from tests.edge.mounts import accepted
 from tests.edge.serving import uvicorn_serving
-from tests.edge.test_delivery import entry
 from tests.pki.forging import forged, part
 from tests.webhooks.gateway.attacks.test_senders import FORGED
 from tests.webhooks.gateway.running import (

@@ -16,7 +16,7 @@ from tests.webhooks.gateway.running import (
     BODY,
     OTHER_SECRET,
 )
-from tests.webhooks.schemes.test_http_signatures import public_pem
+from tests.webhooks.schemes.providers.test_http_signatures import public_pem
 from troth.webhooks.schemes.addresses import Address
 from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.encodings import to_base64

@@ -312,7 +312,7 @@ def test_events_are_listed_in_the_order_in_which_they_were_told() -> None:
 
 
 def test_every_event_of_a_rotation_is_documented() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     source = (root / "operator" / "troth" / "reconcile" / "rotation_events.py").read_text()
     told = set(re.findall(r'Notice\(\s*"(Rotation\w+)"', source))
     text = (root / "docs" / "rotation.md").read_text()

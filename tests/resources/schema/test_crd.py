@@ -10,7 +10,7 @@ from troth.resources.manifests import dump
 from troth.resources.schema.crd import custom_resource_definition, structural
 from troth.resources.schema.rules import VALIDATIONS
 
-CRDS = Path(__file__).parents[2] / "crds"
+CRDS = Path(__file__).parents[3] / "crds"
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 

@@ -304,7 +304,7 @@ async def test_brokers_and_policies_are_counted_among_the_resources() -> None:
 
 @pytest.mark.parametrize("guide", ["rotation.md", "brokers.md"])
 async def test_what_is_documented_is_what_there_is(guide: str) -> None:
-    text = (Path(__file__).parents[2] / "docs" / guide).read_text()
+    text = (Path(__file__).parents[3] / "docs" / guide).read_text()
     metrics = Metrics()
     tally = metrics.tally()
     status = {
