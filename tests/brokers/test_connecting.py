@@ -187,9 +187,8 @@ def test_a_library_that_is_not_installed_is_named(
     operator: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import troth.brokers
-
-    monkeypatch.delattr(troth.brokers, module.rpartition(".")[2])
+    package, _, name = module.rpartition(".")
+    monkeypatch.delattr(sys.modules[package], name)
     monkeypatch.setitem(sys.modules, module, None)
     error = refusal(described, operator | PASSWORD)
     assert isinstance(error, MissingExtraError)

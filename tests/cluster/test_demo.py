@@ -323,8 +323,8 @@ def test_it_fails_where_packets_pass_that_should_not(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     supervisor = "sandbox/node/supervisor.py"
-    start = "await self._runtime.start()\n        self._firewall.start()"
-    checkout = mutated(tmp_path, supervisor, start, "await self._runtime.start()")
+    start = "        self._firewall.start()\n        async with inwards"
+    checkout = mutated(tmp_path, supervisor, start, "        async with inwards")
     done = demo(Tier.NODE, env=environment(temporary), checkout=checkout)
     assert done.returncode == 1, done.stdout + done.stderr
     tried = "\n".join(part(done.stdout, "Who may call whom"))

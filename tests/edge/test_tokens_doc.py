@@ -1,6 +1,7 @@
 """What docs/tokens.md tells people to write is what works."""
 
 import re
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.edge.shop import DOMAIN, identity_document, write_bundle, write_ident
 from troth.edge.identity.files import Identity
 from troth.edge.inbound import refusal
 from troth.issuer.errors import Code
+from troth.planning.trust_domain import issuer_certificate, tokens
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.observation.objects import tokens_secret
@@ -45,8 +47,14 @@ def test_the_programs_run(identity: Identity, code: str) -> None:
 
 def test_there_are_programs_of_every_kind() -> None:
     code = "".join(blocks("python"))
-    for module in ("asgi", "uvicorn", "starlette", "wsgi", "flask", "gunicorn", "httpx"):
-        assert f"from troth.edge.{module} import" in code
+    modules = {
+        "frameworks": ("uvicorn", "starlette", "flask", "gunicorn"),
+        "inbound": ("asgi", "wsgi"),
+        "outbound": ("httpx",),
+    }
+    for folder, names in modules.items():
+        for name in names:
+            assert f"from troth.edge.{folder}.{name} import" in code
 
 
 def test_the_manifests_are_taken() -> None:
@@ -79,8 +87,7 @@ def test_every_answer_of_the_issuer_is_explained() -> None:
 
 
 def test_every_reason_why_there_are_no_tokens_is_explained() -> None:
-    planning = ROOT / "operator/troth/planning"
-    code = "".join((planning / name).read_text() for name in ("tokens.py", "issuer.py"))
+    code = getsource(tokens) + getsource(issuer_certificate)
     reasons = set(re.findall(r'(?:false\(TYPE, |Fault\()"(\w+)"', code))
     unreadable = tokens_secret(builders.secret("production-tokens")).fault
     assert unreadable is not None

@@ -109,7 +109,7 @@ async def test_a_secret_that_is_not_expected_ends_neither_watch_nor_check(
         following.observe(secret())
         await checked(following, Server(secret(version="2")))
     assert [line["event"] for line in lines] == ["view unreadable"] * 2
-    assert all(line["why"].startswith("KeyError in test_following.py:") for line in lines)
+    assert all(line["why"].startswith("KeyError in test_secret_watch.py:") for line in lines)
     assert "hunter2" not in str(lines)
     monkeypatch.undo()
     following.observe(secret(version="3"))

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from inspect import getsource
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.builders import DAY, NOW, OWN, domain, identity, namespace, rotation,
 from tests.reconcile.serving import Running, Server, running
 from troth.cluster.errors import ApiError
 from troth.planning.plan import Plan
+from troth.reconcile.events import rotation as rotation_events
 from troth.reconcile.events.events import event
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.rotation import of_credential_rotation, of_trust_domain
@@ -313,7 +315,6 @@ def test_events_are_listed_in_the_order_in_which_they_were_told() -> None:
 
 def test_every_event_of_a_rotation_is_documented() -> None:
     root = Path(__file__).parents[3]
-    source = (root / "operator" / "troth" / "reconcile" / "rotation_events.py").read_text()
-    told = set(re.findall(r'Notice\(\s*"(Rotation\w+)"', source))
+    told = set(re.findall(r'Notice\(\s*"(Rotation\w+)"', getsource(rotation_events)))
     text = (root / "docs" / "rotation.md").read_text()
     assert set(re.findall(r"^\| `(Rotation\w+)` \|", text, re.MULTILINE)) == told

@@ -169,7 +169,7 @@ def test_a_secret_that_is_not_expected_ends_nothing(
     with capture_logs() as lines:
         following.observe(of())
     (line,) = lines
-    assert line["why"].startswith("RecursionError in test_following.py:")
+    assert line["why"].startswith("RecursionError in test_secret_watch.py:")
     assert "hunter2" not in str(lines)
     assert following.unreadable == {"shop.stripe"}
     monkeypatch.undo()

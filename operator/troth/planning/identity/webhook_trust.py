@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from troth.planning.owned_objects import is_child
 from troth.resources.references import Ref
 from troth.trust.deliveries import routes_on
-from troth.trust.edges import Edge
+from troth.trust.edges import CALLEE_NOT_NARROWED, Edge
 from troth.world.facts.objects import TokenKey
 from troth.world.facts.webhook_listed import listed_in
 from troth.world.world import World
@@ -70,7 +70,9 @@ def _endpoints(
         str(route.endpoint): (str(route.endpoint), route.path, route.workflow)
         for route in routes_on(world.registry, edge.caller, edge.callee, edge.port)
     }
-    if suspended:  # its gateway hands on as before too
+    if edge.reason == CALLEE_NOT_NARROWED:  # closed until the document grants no more than is declared
+        yield from (each for each in before if each in declared.values())
+    elif suspended:  # its gateway hands on as before too
         yield from (each for each in before if each[0] in declared)
     else:
         yield from declared.values()
