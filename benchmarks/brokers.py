@@ -130,13 +130,15 @@ class _Bench:
             async with running(server) as operator:
                 await self.declare()
                 await declared(operator, market)
-                await operator.engine.telling.told()
+                await operator.engine.event_recorder.told()
                 self.counted.clear()
                 began = time.perf_counter()
                 await self.bare.write(Write(place, broker(at.described)))
                 await at_rest(operator, market)
                 troth.append(time.perf_counter() - began)
-                await operator.engine.telling.told()  # Events, which nothing waits for, but count
+                await (
+                    operator.engine.event_recorder.told()
+                )  # Events, which nothing waits for, but count
                 number = writes(self.counted)
                 await at.remember()
                 made = await copies(self.bare, FLOOR)
@@ -177,7 +179,7 @@ class _Bench:
                 await asyncio.sleep(0.001)
 
         troth, floor = [], []
-        await operator.engine.telling.told()
+        await operator.engine.event_recorder.told()
         self.counted.clear()
         for _ in range(LOOKS):
             troth.append(await timed(look))

@@ -193,7 +193,7 @@ class ApiServer(Server):
 
 
 @dataclass
-class Permit:
+class LeaderFence:
     """Leave to write."""
 
     given: asyncio.Event = field(default_factory=asyncio.Event)
@@ -235,8 +235,8 @@ class Copy:
 
     def __init__(self, server: ApiServer, clock: MovableClock) -> None:
         self._server = server
-        self.permit = Permit()
-        self.engine = Engine(server, OWN, clock=clock, permit=self.permit)
+        self.leader_fence = LeaderFence()
+        self.engine = Engine(server, OWN, clock=clock, leader_fence=self.leader_fence)
         self._begun = self.engine.background = Begun(self.engine.background)
         self._muted: set[str] = set()
         self._told: dict[str, int] = {}

@@ -98,15 +98,15 @@ class Stage:
     async def begin_copy(self) -> None:
         one = Copy(self.server, self.clock)
         if not self.copies:
-            one.permit.given.set()
+            one.leader_fence.given.set()
         self.copies.append(one)
         await one.start({})
 
     async def replace(self, one: Copy, behind: int = 0) -> None:
         await one.kill()
         another = Copy(self.server, self.clock)
-        if one.permit.given.is_set():
-            another.permit.given.set()
+        if one.leader_fence.given.is_set():
+            another.leader_fence.given.set()
         self.copies[self.copies.index(one)] = another
         await another.start({kind: self.behind(kind, behind) for kind in KINDS})
 
@@ -114,13 +114,13 @@ class Stage:
         """Have the other copy write from now on; for a while perhaps both do."""
         first, second = self.copies
         if overlap:
-            second.permit.given.set()
+            second.leader_fence.given.set()
             first.look_at_everything()
             second.look_at_everything()
             await self.work()
             first, second = self.copies
-        first.permit.given.clear()
-        second.permit.given.set()
+        first.leader_fence.given.clear()
+        second.leader_fence.given.set()
         self.copies.reverse()
         await self.work()
 
@@ -232,7 +232,7 @@ class Stage:
         """An operator that begins now finds nothing to do, and nothing to tell."""
         there = ApiServer.like(self.server)
         one = Copy(there, MovableClock(self.clock.now()))
-        one.permit.given.set()
+        one.leader_fence.given.set()
         await one.start({})
         await asyncio.sleep(A_WHILE)
         await one.kill()

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.virtual_time import run
 from troth.cluster.errors import ApiError
-from troth.cluster.poll import look_again
+from troth.cluster.poll import poll
 
 
 def test_after_any_error_it_looks_again_and_says_so_without_the_errors_text() -> None:
@@ -21,7 +21,7 @@ def test_after_any_error_it_looks_again_and_says_so_without_the_errors_text() ->
         await asyncio.Event().wait()
 
     async def story() -> None:
-        task = asyncio.create_task(look_again(look, 2.0, failures.append))
+        task = asyncio.create_task(poll(look, 2.0, failures.append))
         await asyncio.sleep(60)
         assert not task.done()
         assert [each.status for each in failures] == [403, 0]

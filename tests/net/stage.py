@@ -15,7 +15,7 @@ from tests.net.canonical import canonical
 from tests.net.coverage import Coverage
 from troth.cluster.errors import ApiError
 from troth.pki.errors import PKIError
-from troth.planning.plan import AdminTurn, ChangeBroker, LookAt, Plan, Step, TurnAdmin
+from troth.planning.plan import AdminTurn, ChangeBroker, ObserveBroker, Plan, Step, TurnAdmin
 from troth.planning.planner import plan
 from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor, needed
@@ -177,7 +177,7 @@ class Stage:
 
     async def _carry_out(self, step: Step) -> bool:
         try:
-            if isinstance(step, LookAt | ChangeBroker | TurnAdmin):
+            if isinstance(step, ObserveBroker | ChangeBroker | TurnAdmin):
                 await self._at_broker(step)
             else:
                 await self._executor.execute(step)
@@ -220,11 +220,11 @@ class Stage:
         kept = self.world.brokers.ledgers.get(broker.ref)
         await self._executor.messaging.keep_ledger(manifest, kept)
 
-    async def _at_broker(self, step: LookAt | ChangeBroker | TurnAdmin) -> None:
+    async def _at_broker(self, step: ObserveBroker | ChangeBroker | TurnAdmin) -> None:
         broker = self.world.brokers.declared(step.broker)
         seen = self.look(step.broker).observed or Observed()
         match step:
-            case LookAt():
+            case ObserveBroker():
                 self.see(step.broker, seen)
             case ChangeBroker() if broker is not None:
                 rules = (seen.rules | set(step.additions)) - set(step.removals)

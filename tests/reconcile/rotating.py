@@ -138,7 +138,7 @@ class Scene:
         self.engine = self._engine()
 
     def _engine(self) -> Engine:
-        return Engine(self.server, SYSTEM, clock=self.clock, permit=Permitted())
+        return Engine(self.server, SYSTEM, clock=self.clock, leader_fence=Permitted())
 
     async def start(self) -> None:
         self.engine = self._engine()
@@ -190,7 +190,7 @@ class Scene:
             await self.kill()
             await self.start()
             await self.settle()
-        await self.engine.telling.told()
+        await self.engine.event_recorder.told()
 
     async def look_again(self, *identities: Ref) -> None:
         """Have the trust domain looked at, or identities; refused writes are tried again so."""

@@ -11,7 +11,7 @@ from tests.builders import NOW, OWN, Manifest
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
-from troth.reconcile.loop.instrumentation import Tally
+from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.references import Ref
 from troth.world.watch_class import known_as
@@ -73,7 +73,7 @@ class Server(Rehearsal):
 
 
 @dataclass
-class Permit:
+class LeaderFence:
     """Leave to write, which can be taken away."""
 
     remaining: float = 3600.0
@@ -102,7 +102,7 @@ class Running:
         if self.worker in done:
             self.worker.result()
         assert settled in done, "does not settle"
-        await self.engine.telling.told()
+        await self.engine.event_recorder.told()
         if len(self.engine.queue):  # what came while Events were made
             await self.settle()
 
@@ -138,16 +138,21 @@ class Running:
 async def running(
     server: Server,
     now: datetime = NOW,
-    permit: Permit | None = None,
+    leader_fence: LeaderFence | None = None,
     *,
     due: bool = False,
     rollouts: bool = False,
-    tally: Tally | None = None,
+    instrumentation: Instrumentation | None = None,
 ) -> AsyncIterator[Running]:
     """Start an engine that has just listed everything."""
     clock = MovableClock(now)
     engine = Engine(
-        server, OWN, clock=clock, permit=permit or Permit(), rollouts=rollouts, tally=tally
+        server,
+        OWN,
+        clock=clock,
+        leader_fence=leader_fence or LeaderFence(),
+        rollouts=rollouts,
+        instrumentation=instrumentation,
     )
     for manifest in list(server.objects.values()):
         engine.observe(copy.deepcopy(manifest))

@@ -13,7 +13,7 @@ from tests import builders, virtual_time
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
 from tests.cluster_unit.listing import Listing
 from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
-from tests.reconcile.serving import Permit, Running, Server, running
+from tests.reconcile.serving import LeaderFence, Running, Server, running
 from troth.cluster.api import ApiServer
 from troth.cluster.informer import Informer
 from troth.planning.plan import Apply, Plan, UpdateIssuer
@@ -54,7 +54,7 @@ class Watched:
 @asynccontextmanager
 async def watched(kind: str) -> AsyncIterator[Watched]:
     clock = MovableClock(NOW)
-    engine = Engine(Server(), OWN, clock=clock, permit=Permit(), rollouts=True)
+    engine = Engine(Server(), OWN, clock=clock, leader_fence=LeaderFence(), rollouts=True)
     listing = Listing()
     cache = Cache(engine)
     informer = Informer(cast("ApiServer", listing), selection_of(kind), cache)
@@ -143,7 +143,9 @@ def test_object_that_is_written_while_the_list_is_on_its_way_stays(kind: str) ->
 
 async def test_a_list_of_one_selection_forgets_nothing_of_another() -> None:
     """Secrets have two scopes under one kind, and ConfigMaps three kinds."""
-    engine = Engine(Server(), OWN, clock=MovableClock(NOW), permit=Permit(), rollouts=True)
+    engine = Engine(
+        Server(), OWN, clock=MovableClock(NOW), leader_fence=LeaderFence(), rollouts=True
+    )
     for kind in EVERY_KIND:
         engine.observe(sample(kind, 10))
     engine.observe({**sample("Secret", 10), "metadata": {"name": "ca", "namespace": OWN}})

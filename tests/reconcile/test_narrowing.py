@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
-from tests.reconcile.serving import Permit, Running, Server, converge, running
+from tests.reconcile.serving import LeaderFence, Running, Server, converge, running
 from troth.cluster.errors import ApiError
 from troth.reconcile.apply import refusals
 from troth.resources.references import Ref
@@ -216,8 +216,8 @@ async def test_after_a_restart_nothing_opens_and_nothing_is_written(narrower: Ma
 
 async def test_a_copy_that_begins_to_lead_opens_nothing_before_it_has_tried() -> None:
     server = shop()
-    permit = Permit(remaining=0)
-    async with running(server, permit=permit) as standby:
+    leader_fence = LeaderFence(remaining=0)
+    async with running(server, leader_fence=leader_fence) as standby:
         async with running(server) as it:
             await it.settle()
             immutable(server, SECRET)
@@ -225,7 +225,7 @@ async def test_a_copy_that_begins_to_lead_opens_nothing_before_it_has_tried() ->
         for each in list(server.objects.values()):
             standby.engine.observe(copy.deepcopy(each))
         server.log.clear()
-        permit.remaining = 3600
+        leader_fence.remaining = 3600
         await standby.settle()
     assert server.log == []
     assert_closed(server)
@@ -233,13 +233,13 @@ async def test_a_copy_that_begins_to_lead_opens_nothing_before_it_has_tried() ->
 
 async def test_a_copy_that_begins_to_lead_closes_nothing_that_was_narrowed_meanwhile() -> None:
     server = shop()
-    permit = Permit(remaining=0)
+    leader_fence = LeaderFence(remaining=0)
 
     def show(standby: Running) -> None:
         for each in list(server.objects.values()):
             standby.engine.observe(copy.deepcopy(each))
 
-    async with running(server, permit=permit) as standby:
+    async with running(server, leader_fence=leader_fence) as standby:
         async with running(server) as it:
             await it.settle()
             immutable(server, SECRET)
@@ -250,7 +250,7 @@ async def test_a_copy_that_begins_to_lead_closes_nothing_that_was_narrowed_meanw
         show(standby)
         assert not standby.engine.world.registry.unapplied
         server.log.clear()
-        permit.remaining = 3600
+        leader_fence.remaining = 3600
         await standby.settle()
     assert server.log == []
 

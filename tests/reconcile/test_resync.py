@@ -13,7 +13,7 @@ from tests import virtual_time
 from tests.builders import NOW, OWN
 from tests.cluster_unit.listing import Listing
 from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
-from tests.reconcile.serving import Permit, Server
+from tests.reconcile.serving import LeaderFence, Server
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Informer
@@ -67,7 +67,9 @@ async def compared(
     kind: str, *, listed: bool = True, interval: float = HOUR
 ) -> AsyncIterator[Compared]:
     """Start with the object of a kind at version 10, or with nothing."""
-    engine = Engine(Server(), OWN, clock=MovableClock(NOW), permit=Permit(), rollouts=True)
+    engine = Engine(
+        Server(), OWN, clock=MovableClock(NOW), leader_fence=LeaderFence(), rollouts=True
+    )
     listing, cache = Listing(), Cache(engine)
     if listed:
         listing.put(sample(kind, 10))
@@ -258,7 +260,7 @@ def test_resync_runs_once_an_interval_and_not_before_the_cache_is_in_sync() -> N
             assert 80 <= it.listing.comparisons <= 125
             running.cancel()
         listing = Listing()
-        cache = Cache(Engine(Server(), OWN, clock=MovableClock(NOW), permit=Permit()))
+        cache = Cache(Engine(Server(), OWN, clock=MovableClock(NOW), leader_fence=LeaderFence()))
         server = cast("ApiServer", listing)
         unsynced = Informer(server, selection_of("NetworkPolicy"), cache)
         running = asyncio.create_task(Resync(server, unsynced, cache, interval=1.0).run())

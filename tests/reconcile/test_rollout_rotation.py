@@ -67,8 +67,10 @@ class StubbornScene(Scene):
             )
 
     def _engine(self) -> Engine:
-        permit, rollouts = Permitted(), self._rollouts
-        return Engine(self.server, SYSTEM, clock=self.clock, permit=permit, rollouts=rollouts)
+        leader_fence, rollouts = Permitted(), self._rollouts
+        return Engine(
+            self.server, SYSTEM, clock=self.clock, leader_fence=leader_fence, rollouts=rollouts
+        )
 
     def files(self) -> Iterator[tuple[Ref, Files]]:
         for ref, files in super().files():

@@ -1,10 +1,10 @@
 """What follows from facts is worked out once for the very same facts, and anew for any other."""
 
-from troth.world.memo import Remembered
+from troth.world.memo import Memo
 
 
 def test_it_is_worked_out_once_for_the_same_facts_and_anew_for_others() -> None:
-    remembered, worked = Remembered(), []
+    remembered, worked = Memo(), []
     facts, equal = ["a"], ["a"]
 
     def work() -> int:

@@ -11,7 +11,7 @@ from troth.cluster.errors import ApiError
 from troth.world.origin import origin
 
 
-async def look_again(
+async def poll(
     look: Callable[[], Awaitable[None]], every: float, on_failure: Callable[[ApiError], None]
 ) -> None:
     """Look every so many seconds until cancelled.

@@ -17,7 +17,7 @@ import structlog
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
-from troth.cluster.poll import look_again
+from troth.cluster.poll import poll
 from troth.issuer.mandate import Mandate, read_mandate
 from troth.issuer.view import ViewError
 from troth.resources.references import Ref
@@ -71,9 +71,7 @@ class Following:
 
     async def check(self, server: ApiServer) -> None:
         """Ask for the Secret's version until cancelled, and for all of it where that is new."""
-        await look_again(
-            lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection)
-        )
+        await poll(lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection))
 
     async def _check(self, server: ApiServer) -> None:
         seen = self._seen

@@ -274,7 +274,7 @@ class SetFinalizers:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAt:
+class ObserveBroker:
     """A broker to be looked at, in the background."""
 
     broker: Ref
@@ -335,7 +335,7 @@ class TurnAdmin:
     shown: AdminShown
 
 
-BackgroundStep = LookAt | ChangeBroker | TurnAdmin
+BackgroundStep = ObserveBroker | ChangeBroker | TurnAdmin
 
 WriteStep = (
     Apply

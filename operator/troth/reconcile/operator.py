@@ -18,7 +18,7 @@ from troth.reconcile.loop.cache import Cache
 from troth.reconcile.loop.clock import Clock, SystemClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.informers import selections
-from troth.reconcile.loop.instrumentation import Tally
+from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, identity_key, view_key
 
@@ -52,7 +52,7 @@ class Operator:
         server: ApiServer,
         settings: Settings,
         clock: Clock | None = None,
-        tally: Tally | None = None,
+        instrumentation: Instrumentation | None = None,
     ) -> None:
         self._settings = settings
         self.leadership = Leadership(
@@ -63,9 +63,9 @@ class Operator:
             server,
             settings.own_namespace,
             clock=clock or SystemClock(),
-            permit=self.leadership,
+            leader_fence=self.leadership,
             instance=settings.instance,
-            tally=tally,
+            instrumentation=instrumentation,
             rollouts=settings.rollouts,
         )
         cache = Cache(self.engine)
@@ -73,7 +73,7 @@ class Operator:
             Informer(server, selection, cache, _failed)
             for selection in selections(settings.own_namespace, rollouts=settings.rollouts)
         ]
-        differed = (tally or Tally()).cache_differed
+        differed = (instrumentation or Instrumentation()).cache_differed
         self.resyncs = [
             Resync(server, informer, cache, interval=settings.resync, on_difference=differed)
             for informer in self.informers

@@ -16,7 +16,7 @@ from troth.cluster.errors import ApiError
 from troth.planning.plan import BackgroundStep
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
-from troth.reconcile.loop.status_debounce import Withheld
+from troth.reconcile.loop.status_debounce import StatusDebounce
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.world import World
@@ -82,9 +82,11 @@ class Rehearsal:
 
     async def converge(self, own_namespace: str, now: datetime) -> Engine:
         """Let an engine work on the objects until nothing is left to do at `now`."""
-        hasty = Withheld(0, 0)  # nothing that is on its way there comes about
+        hasty = StatusDebounce(0, 0)  # nothing that is on its way there comes about
         clock = MovableClock(now)
-        engine = Engine(self, own_namespace, clock=clock, permit=_Always(), withheld=hasty)
+        engine = Engine(
+            self, own_namespace, clock=clock, leader_fence=_Always(), status_debounce=hasty
+        )
         engine.background = _Unasked(engine.world)
         for manifest in list(self.objects.values()):
             engine.observe(copy.deepcopy(manifest))

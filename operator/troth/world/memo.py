@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Remembered:
+class Memo:
     """Results by what they are of; facts are compared as objects, and never looked into."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE, Manifest, Unreadable
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.keys import Key
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 _METADATA = (
     *("name", "namespace", "uid", "resourceVersion", "generation", "labels", "annotations"),
@@ -42,7 +42,7 @@ def quarantined(manifest: Manifest, because: str) -> Manifest | None:
     return {**bare, "type": manifest.get("type")}
 
 
-def withdraw(world: Known, kind: str, ref: Ref, instead: Manifest | None) -> None:
+def withdraw(world: WorldState, kind: str, ref: Ref, instead: Manifest | None) -> None:
     """Take what a resource declares out of the indexes, whatever else is known of it.
 
     It stays as unreadable, or is forgotten where there is nothing in its place. Objects of other

@@ -28,11 +28,11 @@ from troth.world.index.webhook_signing import WebhookSigning
 from troth.world.index.webhooks import WebhookState
 from troth.world.index.workloads import Workloads
 from troth.world.keys import Key, Keys
-from troth.world.memo import Remembered
+from troth.world.memo import Memo
 
 
 @dataclass(slots=True)
-class Known:
+class WorldState:
     """Everything that planning may know, as it is read; see `World` for how it is fed."""
 
     own_namespace: str
@@ -56,7 +56,7 @@ class Known:
     schemas: Schemas = field(default_factory=Schemas)
     judged: Judged = field(init=False)
     """The grants of policies."""
-    remembered: Remembered = field(default_factory=Remembered)
+    remembered: Memo = field(default_factory=Memo)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)

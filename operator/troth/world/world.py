@@ -39,11 +39,11 @@ from troth.world.invalidation import views_of
 from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.origin import origin
 from troth.world.quarantine import quarantined, withdraw
-from troth.world.state import Known
+from troth.world.state import WorldState
 from troth.world.versions import Scope, Version, Versions
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
 
-Take = Callable[[Known, Ref, Manifest | None], Keys]
+Take = Callable[[WorldState, Ref, Manifest | None], Keys]
 
 WITHDRAWALS = 2
 """How often a declaration is withdrawn whose handler fails: the first may end in the middle."""
@@ -81,7 +81,7 @@ class Difference(StrEnum):
 
 
 @dataclass(slots=True)
-class World(Known):
+class World(WorldState):
     """Everything that planning may know."""
 
     _versions: Versions = field(default_factory=Versions)

@@ -71,7 +71,9 @@ async def scraped(
 ) -> AsyncIterator[Scraped]:
     metrics = metrics or Metrics()
     server = Server([namespace("shop", domain="production"), domain(), *manifests])
-    async with running(server, since or datetime.now(UTC), tally=metrics.tally()) as it:
+    async with running(
+        server, since or datetime.now(UTC), instrumentation=metrics.instrumentation()
+    ) as it:
         await it.settle()
         operator = SimpleNamespace(engine=it.engine, leadership=SimpleNamespace(acting=True))
         metrics.read_from(cast("Operator", operator))
@@ -285,7 +287,7 @@ def test_changes_at_a_broker_are_counted_by_what_was_done() -> None:
         removals=(replace(write, operation="ALTER"),),
         revocations=(("troth-shop.gone", Slot.FIRST),),
     )
-    count_changes(metrics.tally(), step, {write: "the broker does not like it"})
+    count_changes(metrics.instrumentation(), step, {write: "the broker does not like it"})
     samples = (
         (change, metrics.registry.get_sample_value("troth_broker_changes_total", labels))
         for change in BrokerChange
@@ -306,7 +308,7 @@ async def test_brokers_and_policies_are_counted_among_the_resources() -> None:
 async def test_what_is_documented_is_what_there_is(guide: str) -> None:
     text = (Path(__file__).parents[3] / "docs" / guide).read_text()
     metrics = Metrics()
-    tally = metrics.tally()
+    instrumentation = metrics.instrumentation()
     status = {
         "principals": 0,
         "foreignGrants": 0,
@@ -317,8 +319,8 @@ async def test_what_is_documented_is_what_there_is(guide: str) -> None:
     process = stalls_measured(metrics.registry)
     async with process, scraped(*manifests, metrics=metrics) as seen:
         seen.it.engine.world.brokers.saw(MAIN, Look(observed=Observed(), at=0.0))
-        tally.broker_failed(MAIN, "Unreachable")
-        tally.broker_changed(MAIN, BrokerChange.TOLD, 1)
+        instrumentation.broker_failed(MAIN, "Unreachable")
+        instrumentation.broker_changed(MAIN, BrokerChange.TOLD, 1)
         samples = {
             sample.name: sample
             for family in metrics.registry.collect()

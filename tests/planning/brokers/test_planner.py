@@ -6,7 +6,7 @@ from datetime import timedelta
 from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, tell
 from tests.builders import Cluster, stamp
 from troth.planning.brokers.finalizer import FINALIZER
-from troth.planning.plan import ChangeBroker, LookAt, Plan, SetFinalizers
+from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, SetFinalizers
 from troth.planning.planner import plan
 from troth.trust.grants import Rule
 from troth.world.facts.broker import Place
@@ -74,7 +74,7 @@ def test_an_operator_that_begins_says_what_was_said_until_it_has_looked() -> Non
     cluster.world.brokers.forget_look(MAIN)
     begun = planned(cluster, timedelta(0))
     assert begun.status == begun.previous_status == said
-    assert [type(step) for step in begun.steps] == [LookAt]
+    assert [type(step) for step in begun.steps] == [ObserveBroker]
 
 
 def test_of_a_broker_that_is_described_anew_nothing_is_said_before_it_was_looked_at() -> None:

@@ -17,7 +17,7 @@ from tests.broker_builders import orders, publisher, subscriber
 from tests.brokers.nats.stage import SECONDS, Stage
 from tests.builders import NOW, OWN, Manifest, domain, namespace, stamp
 from tests.messaging import broker
-from tests.reconcile.serving import Permit, Running, Server, running
+from tests.reconcile.serving import LeaderFence, Running, Server, running
 from troth.brokers.nats.rules import inbox_prefix
 from troth.reconcile.brokers.work import BrokerWork
 from troth.resources.references import Ref
@@ -226,28 +226,28 @@ async def at_work(
     stage: Stage,
     objects: Iterable[Manifest],
     now: datetime = NOW,
-    permit: Permit | None = None,
+    leader_fence: LeaderFence | None = None,
 ) -> AsyncIterator[AtWork]:
     """Start an engine that has just listed everything, and wait until it is done."""
-    async with on(Server(objects), stage, now, permit) as it:
+    async with on(Server(objects), stage, now, leader_fence) as it:
         yield it
 
 
 @asynccontextmanager
 async def on(
-    server: Server, stage: Stage, now: datetime = NOW, permit: Permit | None = None
+    server: Server, stage: Stage, now: datetime = NOW, leader_fence: LeaderFence | None = None
 ) -> AsyncIterator[AtWork]:
     """Start an engine on a server that another engine may have left."""
-    async with working(server, now, permit) as it:
+    async with working(server, now, leader_fence) as it:
         yield AtWork(it.running, stage)
 
 
 @asynccontextmanager
 async def working(
-    server: Server, now: datetime = NOW, permit: Permit | None = None
+    server: Server, now: datetime = NOW, leader_fence: LeaderFence | None = None
 ) -> AsyncIterator[Working]:
     """Start an engine on a server, and wait until it is done."""
-    async with running(server, now, permit, due=True) as it:
+    async with running(server, now, leader_fence, due=True) as it:
         it.engine.queue.add(it.engine.world.brokers.everything())
         work = Working(it)
         try:

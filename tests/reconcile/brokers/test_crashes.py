@@ -189,7 +189,7 @@ async def test_a_copy_that_may_not_write_does_nothing_at_the_broker(nats: Stage)
         assert it.data(FULFILMENT)
         before = await pushes()
         assert before
-        it.running.engine._permit.remaining = 0.0  # type: ignore[misc]
+        it.running.engine._leader_fence.remaining = 0.0  # type: ignore[misc]
         it.running.engine.observe(it.server.put(publisher("checkout", "none")))
         await it.running.clock.move_to(it.running.clock.now() + EVERY)
         for _ in range(50):

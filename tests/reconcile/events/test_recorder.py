@@ -7,10 +7,10 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.builders import Manifest
-from tests.reconcile.serving import Permit
+from tests.reconcile.serving import LeaderFence
 from troth.cluster.errors import ApiError
 from troth.reconcile.events import recorder as module
-from troth.reconcile.events.recorder import MOST, Telling
+from troth.reconcile.events.recorder import MOST, EventRecorder
 
 
 def event(note: str) -> Manifest:
@@ -45,7 +45,7 @@ def _fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_they_are_made_in_their_order_and_nobody_waits() -> None:
     server = Taking()
     server.going.clear()
-    telling = Telling(server.create, Permit())
+    telling = EventRecorder(server.create, LeaderFence())
     for note in "abc":
         telling.tell(event(note))
     await asyncio.sleep(0)
@@ -60,7 +60,7 @@ async def test_they_are_made_in_their_order_and_nobody_waits() -> None:
 
 async def test_one_that_is_refused_is_logged_with_what_it_said_and_stops_no_other() -> None:
     server = Taking("a")
-    telling = Telling(server.create, Permit())
+    telling = EventRecorder(server.create, LeaderFence())
     with capture_logs() as logged:
         for note in "ab":
             telling.tell(event(note))
@@ -71,19 +71,19 @@ async def test_one_that_is_refused_is_logged_with_what_it_said_and_stops_no_othe
 
 
 async def test_without_leave_to_write_they_wait() -> None:
-    server, permit = Taking(), Permit(remaining=0)
-    telling = Telling(server.create, permit)
+    server, leader_fence = Taking(), LeaderFence(remaining=0)
+    telling = EventRecorder(server.create, leader_fence)
     telling.tell(event("a"))
     await asyncio.sleep(0.01)
     assert not server.notes
-    permit.remaining = 1.0
+    leader_fence.remaining = 1.0
     await telling.told()
     assert server.notes == ["a"]
 
 
 async def test_more_than_can_wait_are_lost_and_that_is_logged() -> None:
     server = Taking()
-    telling = Telling(server.create, Permit())
+    telling = EventRecorder(server.create, LeaderFence())
     with capture_logs() as logged:
         for number in range(MOST + 1):
             telling.tell(event(str(number)))

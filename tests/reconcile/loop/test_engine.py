@@ -24,7 +24,7 @@ from tests.builders import (
     secret,
     stamp,
 )
-from tests.reconcile.serving import Crashed, Permit, Server, converge, running
+from tests.reconcile.serving import Crashed, LeaderFence, Server, converge, running
 from tests.strategies import clusters
 from troth.cluster.errors import ApiError
 from troth.resources.references import Ref
@@ -493,21 +493,21 @@ async def test_the_server_being_away_changes_no_status() -> None:
 
 
 async def test_without_leave_nothing_is_written() -> None:
-    server, permit = shop(), Permit(remaining=0)
-    async with running(server, permit=permit) as it:
+    server, leader_fence = shop(), LeaderFence(remaining=0)
+    async with running(server, leader_fence=leader_fence) as it:
         await asyncio.sleep(0.02)
         assert server.log == []
-        permit.remaining = 3600
+        leader_fence.remaining = 3600
         await it.settle()
         assert POLICY in server.objects
 
 
 async def test_leave_that_is_lost_while_nothing_was_to_do_stops_the_next_write() -> None:
-    server, permit = shop(), Permit()
-    async with running(server, permit=permit) as it:
+    server, leader_fence = shop(), LeaderFence()
+    async with running(server, leader_fence=leader_fence) as it:
         await it.settle()
         server.log.clear()
-        permit.remaining = -1
+        leader_fence.remaining = -1
         it.engine.observe(server.put(identity("payments", ports=["https"])))
         await asyncio.sleep(0.05)
         assert server.log == []

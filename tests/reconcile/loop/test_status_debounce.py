@@ -16,7 +16,7 @@ from tests.reconcile.serving import Running, Server, running
 from troth.brokers.protocol import Batch, Failure
 from troth.planning.plan import Plan
 from troth.reconcile.brokers.work import BrokerWork
-from troth.reconcile.loop.status_debounce import MOMENT, RUSH, Withheld
+from troth.reconcile.loop.status_debounce import MOMENT, RUSH, StatusDebounce
 from troth.resources.references import Ref
 from troth.world.keys import policy_key
 
@@ -32,24 +32,24 @@ COMING = Plan(
 
 
 def test_what_passes_is_held_back_for_a_moment() -> None:
-    withheld = Withheld()
-    assert withheld.wait(COMING, 5.0, rush=False) == MOMENT
-    assert withheld.wait(COMING, 5.0 + MOMENT / 2, rush=False) == MOMENT / 2
-    assert withheld.wait(COMING, 5.0 + MOMENT, rush=False) == 0
+    status_debounce = StatusDebounce()
+    assert status_debounce.wait(COMING, 5.0, rush=False) == MOMENT
+    assert status_debounce.wait(COMING, 5.0 + MOMENT / 2, rush=False) == MOMENT / 2
+    assert status_debounce.wait(COMING, 5.0 + MOMENT, rush=False) == 0
 
 
 def test_where_much_else_is_to_be_done_it_is_held_back_for_longer_and_not_for_ever() -> None:
-    withheld = Withheld()
-    assert withheld.wait(COMING, 5.0, rush=True) == RUSH
-    assert withheld.wait(COMING, 5.0 + MOMENT, rush=True) > 0
-    assert withheld.wait(COMING, 5.0 + RUSH, rush=True) == 0
+    status_debounce = StatusDebounce()
+    assert status_debounce.wait(COMING, 5.0, rush=True) == RUSH
+    assert status_debounce.wait(COMING, 5.0 + MOMENT, rush=True) > 0
+    assert status_debounce.wait(COMING, 5.0 + RUSH, rush=True) == 0
 
 
 def test_what_has_passed_begins_anew_when_it_comes_again() -> None:
-    withheld = Withheld()
-    withheld.wait(COMING, 5.0, rush=False)
-    assert withheld.wait(replace(COMING, status=TOLD, passing=False), 6.0, rush=False) == 0
-    assert withheld.wait(COMING, 100.0, rush=False) == MOMENT
+    status_debounce = StatusDebounce()
+    status_debounce.wait(COMING, 5.0, rush=False)
+    assert status_debounce.wait(replace(COMING, status=TOLD, passing=False), 6.0, rush=False) == 0
+    assert status_debounce.wait(COMING, 100.0, rush=False) == MOMENT
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_has_passed_begins_anew_when_it_comes_again() -> None:
     ids=["it lasts", "nothing was said", "no condition yet", "it is said already"],
 )
 def test_everything_else_is_said_at_once(plan: Plan) -> None:
-    assert Withheld().wait(plan, 5.0, rush=True) == 0
+    assert StatusDebounce().wait(plan, 5.0, rush=True) == 0
 
 
 # At work

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from troth.cli.run.broker_metrics import PLACE, broker_metrics
 from troth.pki.certificates import short
 from troth.reconcile.loop.informers import selections
-from troth.reconcile.loop.instrumentation import BrokerChange, Tally
+from troth.reconcile.loop.instrumentation import BrokerChange, Instrumentation
 from troth.reconcile.operator import Operator
 from troth.resources.conditions import Condition
 from troth.resources.identity.spec import ServiceIdentity
@@ -82,9 +82,9 @@ class Metrics:
         """Count a request."""
         self.requests.labels(verb, resource, code).inc()
 
-    def tally(self) -> Tally:
+    def instrumentation(self) -> Instrumentation:
         """Return what the engine reports to."""
-        return Tally(
+        return Instrumentation(
             visited=lambda kind, outcome, seconds: self.reconciles.labels(kind, outcome).observe(
                 seconds
             ),

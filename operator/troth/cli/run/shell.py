@@ -100,7 +100,7 @@ class Shell:
                 workers=options.workers,
                 rollouts=options.rollouts,
             ),
-            tally=metrics.tally(),
+            instrumentation=metrics.instrumentation(),
         )
         metrics.read_from(operator)
         self._task = asyncio.create_task(operator.run(), name="operator")

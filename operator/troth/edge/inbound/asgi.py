@@ -12,7 +12,7 @@ from troth.edge.identity.files import Identity
 from troth.edge.inbound import problems
 from troth.edge.inbound.caller import CALLER, Caller
 from troth.edge.inbound.refusal import Refusal
-from troth.edge.inbound.server import Doorkeeper
+from troth.edge.inbound.server import RequestGuard
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -47,7 +47,7 @@ class TrothMiddleware:
         may call without being known, such as a probe's; `strip` are more headers to take away.
         """
         self._app = app
-        self._doorkeeper = Doorkeeper(identity, port, exempt=exempt, strip=strip)
+        self._doorkeeper = RequestGuard(identity, port, exempt=exempt, strip=strip)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, or refuse, one connection of the ASGI protocol."""

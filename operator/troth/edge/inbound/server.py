@@ -22,7 +22,7 @@ class Judged(NamedTuple):
     bearer: bool
 
 
-class Doorkeeper:
+class RequestGuard:
     """Judges requests, says in the log who was refused, and takes identity headers away."""
 
     def __init__(

@@ -15,7 +15,7 @@ from troth.edge.inbound import problems
 from troth.edge.inbound.caller import CALLER, Caller
 from troth.edge.inbound.presented import Headers
 from troth.edge.inbound.refusal import Refusal
-from troth.edge.inbound.server import Doorkeeper
+from troth.edge.inbound.server import RequestGuard
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -52,7 +52,7 @@ class TrothMiddleware:
         may call without being known, such as a probe's; `strip` are more headers to take away.
         """
         self._app = app
-        self._doorkeeper = Doorkeeper(identity, port, exempt=exempt, strip=strip)
+        self._doorkeeper = RequestGuard(identity, port, exempt=exempt, strip=strip)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve, or refuse, one request."""

@@ -20,12 +20,12 @@ def is_held(resource: MessageBroker | TopicPolicy) -> bool:
     return FINALIZER in resource.metadata.finalizers
 
 
-def take_hold(resource: MessageBroker | TopicPolicy) -> SetFinalizers:
+def add_finalizer(resource: MessageBroker | TopicPolicy) -> SetFinalizers:
     """Return the step after which it waits."""
     return _setting(resource, (*resource.metadata.finalizers, FINALIZER))
 
 
-def let_go(resource: MessageBroker | TopicPolicy, warning: str = "") -> SetFinalizers:
+def remove_finalizer(resource: MessageBroker | TopicPolicy, warning: str = "") -> SetFinalizers:
     """Return the step after which it waits for Troth no more; `warning` says what stays behind."""
     others = tuple(each for each in resource.metadata.finalizers if each != FINALIZER)
     return _setting(resource, others, warning)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.finalizer import is_held, let_go, patience_ends, take_hold
+from troth.planning.brokers.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
 from troth.planning.brokers.status import ON_ITS_WAY, broker_status, judged, refused_change
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
-from troth.planning.plan import ChangeBroker, LookAt, Plan, Remove, Step
+from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, Remove, Step
 from troth.world.facts.broker import Look
 from troth.world.facts.objects import Fault
 from troth.world.keys import Key
@@ -58,13 +58,13 @@ def _steps(view: BrokerView) -> Iterator[Step]:
     if view.leaving and not is_held(broker):
         return  # nothing is left to be done at the broker, and another program holds it
     if view.uptime >= view.next_look:
-        yield LookAt(broker.ref)
+        yield ObserveBroker(broker.ref)
     elif view.kept is not None and view.enforcing and not is_held(broker):
-        yield take_hold(broker)  # somebody took the finalizer off
+        yield add_finalizer(broker)  # somebody took the finalizer off
     elif view.change is not None and (not view.look.suspect or _has_news(view.change, view.look)):
-        yield view.change if view.leaving or is_held(broker) else take_hold(broker)
+        yield view.change if view.leaving or is_held(broker) else add_finalizer(broker)
     elif view.admin is not None and view.admin.step is not None and _is_in_sync(view):
-        yield view.admin.step if is_held(broker) else take_hold(broker)
+        yield view.admin.step if is_held(broker) else add_finalizer(broker)
 
 
 def _is_in_sync(view: BrokerView) -> bool:
@@ -99,7 +99,7 @@ def _parting(view: BrokerView) -> Iterator[Step]:
         warning = _left_behind(view)
     if kept is not None:
         yield Remove("ConfigMap", kept.ref, kept.uid)
-    yield let_go(broker, warning)
+    yield remove_finalizer(broker, warning)
 
 
 def _why_not(view: BrokerView) -> Fault | None:

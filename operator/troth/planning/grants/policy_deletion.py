@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
 from troth.planning.brokers.changes import NOTHING, Rules
-from troth.planning.brokers.finalizer import FINALIZER, PATIENCE, is_held, let_go
+from troth.planning.brokers.finalizer import FINALIZER, PATIENCE, is_held, remove_finalizer
 from troth.planning.grants.dialects import rules_of
 from troth.planning.grants.rules import granted, policy_rules
 from troth.planning.grants.status import broker_is_enforced, broker_is_served
@@ -55,7 +55,7 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
     assert deleted_at is not None
     left = left_of(policy, world)
     if left is None or (left.patience is not None and now >= deleted_at + left.patience):
-        step = let_go(policy, left.behind if left is not None else "")
+        step = remove_finalizer(policy, left.behind if left is not None else "")
         refused = world.refused.get((policy.kind, policy.ref))
         if refused is None:
             return Plan(key, policy.metadata.uid, steps=(step,))

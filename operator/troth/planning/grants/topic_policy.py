@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from troth.planning import status as verdicts
-from troth.planning.brokers.finalizer import FINALIZER, is_held, take_hold
+from troth.planning.brokers.finalizer import FINALIZER, add_finalizer, is_held
 from troth.planning.grants.message_schemas import schema_verdict
 from troth.planning.grants.policy_deletion import plan_deletion
 from troth.planning.grants.rules import granted
@@ -82,7 +82,7 @@ def _held(policy: TopicPolicy, grants: Iterable[TopicGrant], world: World) -> tu
         agreed = False
     else:
         agreed = any(granted(broker, each) for each in grants)
-    return (take_hold(policy),) if agreed else ()
+    return (add_finalizer(policy),) if agreed else ()
 
 
 def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -> Verdict:

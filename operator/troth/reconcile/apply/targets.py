@@ -11,7 +11,7 @@ from troth.planning.plan import (
     CreateTokenKey,
     DropSlots,
     IssueLeaf,
-    LookAt,
+    ObserveBroker,
     PrepareRoot,
     PrepareTokenKey,
     Remove,
@@ -44,7 +44,7 @@ def place_of(step: Step) -> tuple[str, Ref]:
             return step.manifest["kind"], Ref.of(step.manifest)
         case Remove() | Restart() | SetFinalizers():
             return step.kind, step.ref
-        case LookAt() | ChangeBroker() | TurnAdmin():
+        case ObserveBroker() | ChangeBroker() | TurnAdmin():
             return "MessageBroker", step.broker
         case (
             PrepareRoot()

@@ -19,7 +19,7 @@ from troth.brokers.protocol import AdminRefusedError, Batch, Broker, BrokerError
 from troth.cluster.errors import ApiError
 from troth.planning.plan import AdminTurn, TurnAdmin
 from troth.reconcile.brokers.connections import Connected, Connections, Reads, admin_data
-from troth.reconcile.brokers.faults import NewAdminRefusedError, Overtaken
+from troth.reconcile.brokers.faults import NewAdminRefusedError, StalePlan
 from troth.reconcile.events.notice import Notice
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -42,7 +42,7 @@ class Secrets(Reads, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminTurns:
-    """Carries out turns. `require` raises `Overtaken` where this copy may not write, or knows
+    """Carries out turns. `require` raises `StalePlan` where this copy may not write, or knows
     another ledger than there is; `keep` writes the ledger, `tell` makes an Event.
     """
 
@@ -56,21 +56,21 @@ class AdminTurns:
 
     async def seen(self, broker: MessageBroker, step: TurnAdmin) -> Connected:
         """Return the connection by the credential that is in the Secret, which was just seen to
-        administer; raises `Overtaken` where it is another than was planned with.
+        administer; raises `StalePlan` where it is another than was planned with.
         """
         connected = await self.connections.renewed(broker)
         shown = connected.shown
         if (shown.place, shown.fingerprint) != (step.shown.place, step.shown.fingerprint):
-            raise Overtaken
+            raise StalePlan
         await connected.adapter.observe()
         return connected
 
     async def take(self, broker: MessageBroker, step: TurnAdmin, connected: Connected) -> None:
-        """Carry out a turn; raises `BrokerError`, `ApiError` or `Overtaken`."""
+        """Carry out a turn; raises `BrokerError`, `ApiError` or `StalePlan`."""
         await self.require(broker)
         ledger = self.ledger(broker.ref)
         if ledger is None:
-            raise Overtaken
+            raise StalePlan
         match step.turn:
             case AdminTurn.REPLACE:
                 await self._replace(broker, step, ledger, connected)
@@ -86,12 +86,12 @@ class AdminTurns:
         secret = await self.secrets.get("Secret", where)
         data = admin_data(secret)
         if (ledger.admin is not None and ledger.admin.replaces) or step.shown.place is None:
-            raise Overtaken
+            raise StalePlan
         if place_of(broker, data) != (step.shown.place, step.shown.fingerprint):
-            raise Overtaken
+            raise StalePlan
         user, slot = step.shown.place
         if (user, slot.other) in (await connected.adapter.observe()).credentials:
-            raise Overtaken  # somebody's, and it is looked at again
+            raise StalePlan  # somebody's, and it is looked at again
         password = kafka_credentials.new_password()
         fingerprint = kafka_credentials.fingerprint_of(password)
         made = AdminMade((user, slot.other), fingerprint, self.now().replace(microsecond=0))
@@ -119,13 +119,13 @@ class AdminTurns:
             await self.secrets.merge_patch("Secret", where, patch)
         except ApiError as error:
             if error.status in (CONFLICT, NOT_FOUND):
-                raise Overtaken from None
+                raise StalePlan from None
             raise
 
     async def _retire(self, broker: MessageBroker, ledger: Ledger, connected: Connected) -> None:
         made = ledger.admin
         if made is None or not connected.shown.is_made(made):
-            raise Overtaken
+            raise StalePlan
         await _revoked(connected.adapter, made.before)
         await self.keep(broker, replace(ledger, admin=replace(made, replaces=False)))
 
@@ -134,7 +134,7 @@ class AdminTurns:
     ) -> None:
         made = ledger.admin
         if made is None or connected.shown.is_made(made):
-            raise Overtaken
+            raise StalePlan
         if connected.shown.place != made.place:
             await _revoked(connected.adapter, made.place)
         await self.keep(broker, replace(ledger, admin=None))

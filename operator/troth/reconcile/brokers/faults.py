@@ -27,7 +27,7 @@ class NewAdminRefusedError(BrokerError):
     """A broker was told another admin credential and does not take it."""
 
 
-class Overtaken(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
+class StalePlan(Exception):  # noqa: N818 - not an error: the world has moved on meanwhile
     """What was planned does not hold any more; it is planned anew."""
 
 

@@ -13,15 +13,15 @@ import structlog
 
 from troth.brokers.protocol import BrokerError
 from troth.cluster.errors import ApiError
-from troth.planning.plan import BackgroundStep, ChangeBroker, LookAt, TurnAdmin
+from troth.planning.plan import BackgroundStep, ChangeBroker, ObserveBroker, TurnAdmin
 from troth.reconcile.brokers.admins import AdminTurns, Secrets
 from troth.reconcile.brokers.change import Changes, Credentials, Failed, as_it_went, principals_of
 from troth.reconcile.brokers.connections import NOT_FOUND, Connections
-from troth.reconcile.brokers.faults import Overtaken, fault_of, taken
+from troth.reconcile.brokers.faults import StalePlan, fault_of, taken
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.loop.clock import Clock
-from troth.reconcile.loop.instrumentation import Tally, count_changes
-from troth.reconcile.loop.lease_fence import Permit
+from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
+from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.broker import AdminShown, Ledger, Observed
@@ -39,17 +39,17 @@ log = structlog.get_logger()
 class Surroundings:
     """What the work at brokers touches beside brokers.
 
-    `keep` writes the ledger's ConfigMap over the one that is known and raises `Overtaken` where it
-    is another by now, `concern` has keys looked at again, `tell` makes an Event, `tally` counts.
+    `keep` writes the ledger's ConfigMap over the one that is known and raises `StalePlan` where it
+    is another by now, `concern` requeues keys, `tell` makes an Event, `instrumentation` counts.
     """
 
     reads: Secrets
-    permit: Permit
+    leader_fence: LeaderFence
     credentials: Credentials
     keep: Callable[[MessageBroker, Manifest], Awaitable[None]]
     concern: Callable[[Keys], None]
     tell: Callable[[Key, str, Notice], Awaitable[None]]
-    tally: Tally = field(default_factory=Tally)
+    instrumentation: Instrumentation = field(default_factory=Instrumentation)
 
 
 class BrokerWork:
@@ -117,7 +117,7 @@ class BrokerWork:
         try:
             async with asyncio.timeout(PATIENCE):
                 affected |= await self._done(step)
-        except Overtaken:
+        except StalePlan:
             self._failed(ref, None)
         except (BrokerError, ApiError, TimeoutError) as error:
             affected |= self._failed(ref, fault_of(error, ref))
@@ -137,7 +137,7 @@ class BrokerWork:
         broker = self._world.brokers.declared(step.broker)
         if broker is None:
             return set()
-        if isinstance(step, LookAt):
+        if isinstance(step, ObserveBroker):
             return await self._look_at(broker)
         if isinstance(step, TurnAdmin):
             return await self._turn_admin(broker, step)
@@ -150,7 +150,7 @@ class BrokerWork:
         self._world.brokers.saw(ref, tried if fault else replace(tried, failures={}))
         if fault is None:
             return set()
-        self._around.tally.broker_failed(ref, fault.reason)
+        self._around.instrumentation.broker_failed(ref, fault.reason)
         log.warning("broker cannot be worked with", broker=str(ref), reason=fault.reason)
         return self._world.brokers.concerned_by_state(ref) if fault != look.fault else set()
 
@@ -162,7 +162,7 @@ class BrokerWork:
         observed = await connected.adapter.observe()
         declared = brokers.declared(broker.ref)
         if declared is None or not _same(declared, broker):  # then another may have been seen
-            raise Overtaken
+            raise StalePlan
         # whoever was ever forgotten when something changed is forgotten until now and no longer
         self._world.judged.clear()
         self._world.remembered.clear()
@@ -210,7 +210,7 @@ class BrokerWork:
     async def _change(self, broker: MessageBroker, step: ChangeBroker) -> Keys:
         connected = self._connections.known(broker.ref)
         if connected is None:
-            raise Overtaken
+            raise StalePlan
         await self._keep(broker, step.before)
         if step.without_ledger:
             await self._tell_of_loss(broker)
@@ -220,7 +220,7 @@ class BrokerWork:
         failed = await self._changes.carry_out(broker, connected.adapter, step)
         await self._keep(broker, as_it_went(step, failed))
         self._note_changed(broker.ref, step, failed)
-        count_changes(self._around.tally, step, failed)
+        count_changes(self._around.instrumentation, step, failed)
         self._changes.forget_revoked(broker, step, failed)
         await self._tell(broker, step, failed)
         return self._world.brokers.of_principals(broker.ref, principals_of(step))
@@ -240,23 +240,23 @@ class BrokerWork:
         """
         known = self._world.brokers.ledgers.get(broker.ref)
         if known is None:
-            raise Overtaken
+            raise StalePlan
         try:
             found = await self._around.reads.get("ConfigMap", known.ref)
         except ApiError as error:
             if error.status == NOT_FOUND:
-                raise Overtaken from error
+                raise StalePlan from error
             raise
         if self._world.brokers.kept(broker.ref, found).ledger != known.ledger:
-            raise Overtaken
+            raise StalePlan
 
     async def _require_all(self, broker: MessageBroker) -> None:
         await self._require_ledger(broker)
         self._require_permit()
 
     def _require_permit(self) -> None:
-        if self._around.permit.remaining <= 0:
-            raise Overtaken
+        if self._around.leader_fence.remaining <= 0:
+            raise StalePlan
 
     async def _tell_of_loss(self, broker: MessageBroker) -> None:
         note = (

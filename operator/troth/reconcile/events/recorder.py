@@ -1,7 +1,7 @@
-"""Making Events, one after the other, beside the visits of keys: none waits for one.
+"""Event recorder: posts Events in order, outside the reconcile loop.
 
-An Event tells a person what has happened; nothing depends on it. When a fleet becomes ready at once
-they are as many writes as the statuses, and whoever waits for those must not wait for them.
+An Event tells a person what happened; nothing depends on it. When a fleet becomes ready at once,
+there are as many Events as statuses, and no status may wait for an Event.
 """
 
 import asyncio
@@ -11,25 +11,27 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from troth.cluster.errors import ApiError
-from troth.reconcile.loop.lease_fence import Permit
+from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.world.facts.objects import Manifest
 
 MOST = 20_000
-"""How many Events may wait; more are lost, and logged."""
+"""Maximum number of waiting Events. The recorder drops and logs any beyond it."""
 log = structlog.get_logger()
 
 
-class Telling:
-    """The Events that are to be made. `close` ends it, and what is waiting then is lost."""
+class EventRecorder:
+    """Posts Events in order. `close` drops the Events that still wait."""
 
-    def __init__(self, create: Callable[[Manifest], Awaitable[Manifest]], permit: Permit) -> None:
+    def __init__(
+        self, create: Callable[[Manifest], Awaitable[Manifest]], leader_fence: LeaderFence
+    ) -> None:
         self._create = create
-        self._permit = permit
+        self._leader_fence = leader_fence
         self._waiting: deque[Manifest] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def tell(self, event: Manifest) -> None:
-        """Have an Event made, soon."""
+        """Queue an Event to be posted."""
         if len(self._waiting) >= MOST:
             _lost(event, "TooMany")
             return
@@ -51,7 +53,7 @@ class Telling:
     async def _tell_all(self) -> None:
         try:
             while self._waiting:
-                await self._permit.gained()
+                await self._leader_fence.gained()
                 await self._make(self._waiting.popleft())
         finally:
             self._task = None

@@ -38,18 +38,18 @@ from troth.reconcile.apply.refusals import (
 from troth.reconcile.apply.targets import place_of
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
-from troth.reconcile.brokers.faults import Overtaken
+from troth.reconcile.brokers.faults import StalePlan
 from troth.reconcile.brokers.work import BrokerWork, Surroundings
 from troth.reconcile.events.events import event, relabelled, repair, transitions
 from troth.reconcile.events.notice import Notice
-from troth.reconcile.events.recorder import Telling
+from troth.reconcile.events.recorder import EventRecorder
 from troth.reconcile.loop.clock import Clock
-from troth.reconcile.loop.instrumentation import Tally
+from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
-from troth.reconcile.loop.lease_fence import Permit
+from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.reconcile.loop.queue import WorkQueue
 from troth.reconcile.loop.readiness import Faults, told, with_refusals
-from troth.reconcile.loop.status_debounce import Withheld
+from troth.reconcile.loop.status_debounce import StatusDebounce
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
@@ -94,11 +94,11 @@ class Engine:
         own_namespace: str,
         *,
         clock: Clock,
-        permit: Permit,
+        leader_fence: LeaderFence,
         instance: str = "troth",
-        tally: Tally | None = None,
+        instrumentation: Instrumentation | None = None,
         rollouts: bool = False,
-        withheld: Withheld | None = None,
+        status_debounce: StatusDebounce | None = None,
     ) -> None:
         self.world = World(own_namespace, workloads=Workloads(enabled=rollouts))
         self.queue = WorkQueue(clock)
@@ -106,33 +106,33 @@ class Engine:
         self._server = server
         self._clock = clock
         self._epoch = clock.now() - timedelta(seconds=clock.uptime())
-        self._permit = permit
+        self._leader_fence = leader_fence
         self._instance = instance
-        self._tally = tally or Tally()
+        self._instrumentation = instrumentation or Instrumentation()
         self._executor = Executor(server, self.world, self._keyring, clock)
         self.background: Background = BrokerWork(
             self.world,
             clock,
             Surroundings(
                 reads=server,
-                permit=permit,
+                leader_fence=leader_fence,
                 credentials=self._keyring,
                 keep=self._keep_ledger,
                 concern=self.queue.add,
                 tell=self._tell_of,
-                tally=self._tally,
+                instrumentation=self._instrumentation,
             ),
         )
         self.refusals = Refusals(self.world)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
-        self.telling = Telling(server.create, permit)
-        self._withheld = withheld or Withheld()
+        self.event_recorder = EventRecorder(server.create, leader_fence)
+        self._status_debounce = status_debounce or StatusDebounce()
 
     async def close(self) -> None:
         """End what is done beside the visits."""
         await self.background.close()
-        await self.telling.close()
+        await self.event_recorder.close()
 
     @property
     def uptime(self) -> float:
@@ -162,9 +162,9 @@ class Engine:
     async def work(self) -> None:
         """Work on keys while writing is permitted, until cancelled."""
         while True:
-            await self._permit.gained()
+            await self._leader_fence.gained()
             key = await self.queue.get()
-            if self._permit.remaining > 0:
+            if self._leader_fence.remaining > 0:
                 await self._visit(key)
             else:  # lost while waiting; a timeout of nothing would let a first write slip out
                 self.queue.retry(key)
@@ -173,7 +173,7 @@ class Engine:
         started = time.perf_counter()
         outcome = "error"
         try:
-            async with asyncio.timeout(self._permit.remaining):
+            async with asyncio.timeout(self._leader_fence.remaining):
                 settled = await self._reconcile(key)
             outcome = "settled" if settled is not None else "again"
             if settled is None:
@@ -190,7 +190,7 @@ class Engine:
             await self._report_fault(key, error)
             self.queue.retry(key)
         finally:
-            self._tally.visited(key.kind, outcome, time.perf_counter() - started)
+            self._instrumentation.visited(key.kind, outcome, time.perf_counter() - started)
 
     async def _reconcile(self, key: Key) -> Plan | None:
         """Bring one resource into step; return the plan that holds then, None to come back."""
@@ -326,14 +326,14 @@ class Engine:
         self.queue.add({told_by(key)} - {key})
         plan = failed_plan(key, self.world, error, self._clock.now())
         try:
-            async with asyncio.timeout(self._permit.remaining):
+            async with asyncio.timeout(self._leader_fence.remaining):
                 await self._report(plan, [])
         except Exception as another:  # noqa: BLE001 - the log has it, and the metric
             log.error("status not written", key=str(key), **told(another))  # noqa: TRY400
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
         """Write the status if it differs, and tell of transitions; return when to come back."""
-        wait = self._withheld.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
+        wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
         if wait:
             moment = self._clock.now() + timedelta(seconds=wait)
             plan = replace(plan, due=min(plan.due or moment, moment))
@@ -356,12 +356,12 @@ class Engine:
         self.refusals.note_status(plan.key, None)
 
     async def _keep_ledger(self, broker: MessageBroker, manifest: Manifest) -> None:
-        """Write a broker's ledger; raises `Overtaken` where it is not the one that is known."""
+        """Write a broker's ledger; raises `StalePlan` where it is not the one that is known."""
         try:
             kept = self.world.brokers.ledgers.get(broker.ref)
             affected = await self._executor.messaging.keep_ledger(manifest, kept)
         except TryAgain:
-            raise Overtaken from None
+            raise StalePlan from None
         self.queue.add(affected - {broker_key(broker.ref)})
 
     async def _tell_of(self, key: Key, uid: str, notice: Notice) -> None:
@@ -370,4 +370,4 @@ class Engine:
     def _tell(self, plan: Plan, notices: list[Notice]) -> None:
         """Have an Event made of each notice."""
         for notice in notices:
-            self.telling.tell(event(plan, notice, self._instance, self._clock.now()))
+            self.event_recorder.tell(event(plan, notice, self._instance, self._clock.now()))

@@ -1,4 +1,4 @@
-"""What happens while the operator works, told as it happens: for metrics."""
+"""Callbacks for metrics."""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ class BrokerChange(StrEnum):
 
 
 @dataclass(slots=True)
-class Tally:
-    """Whom what happens is told to.
+class Instrumentation:
+    """Callbacks for metrics, each called when it happens.
 
     `visited` is called with the kind of what was visited, the outcome, and seconds; `broker_failed`
     with a broker and the reason why it could not be looked at or changed; `broker_changed` with a
@@ -41,7 +41,9 @@ class Tally:
     cache_differed: Callable[[str, Difference], None] = field(default=lambda *_: None)
 
 
-def count_changes(tally: Tally, step: ChangeBroker, failed: Container[Rule | Place]) -> None:
+def count_changes(
+    instrumentation: Instrumentation, step: ChangeBroker, failed: Container[Rule | Place]
+) -> None:
     """Tell what a change at a broker came to; `failed` is what the broker did not carry out."""
     asked: dict[BrokerChange, Sequence[Rule | Place]] = {
         BrokerChange.TOLD: [(each.principal, each.slot) for each in step.telling],
@@ -53,5 +55,5 @@ def count_changes(tally: Tally, step: ChangeBroker, failed: Container[Rule | Pla
     for change, each in asked.items():
         done = sum(one not in failed for one in each)
         refused += len(each) - done
-        tally.broker_changed(step.broker, change, done)
-    tally.broker_changed(step.broker, BrokerChange.REFUSED, refused)
+        instrumentation.broker_changed(step.broker, change, done)
+    instrumentation.broker_changed(step.broker, BrokerChange.REFUSED, refused)

@@ -1,14 +1,14 @@
-"""Leave to write, which only one copy has at a time."""
+"""The fence of the Lease: only the copy that holds it may write."""
 
 from typing import Protocol
 
 
-class Permit(Protocol):
+class LeaderFence(Protocol):
     """Whether this copy may write."""
 
     @property
     def remaining(self) -> float:
-        """For how many seconds it surely may."""
+        """Seconds for which this copy may surely write."""
 
     async def gained(self) -> None:
         """Wait until it may."""

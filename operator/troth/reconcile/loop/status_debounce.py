@@ -1,21 +1,21 @@
-"""Statuses that only say that something is on its way, held back for a moment.
+"""Debounce of statuses that only say that something is in progress.
 
-When a thousand grants are on their way to a broker, a status for each that says so would be as
-much work for the API server as what they wait for, and outdated when it is there. What is over by
-then is never said; what lasts is.
+When a thousand grants are being applied at a broker, a status for each that says so would cost the
+API server as much as the grants do, and be outdated when it is written. A state that is over by
+then is never written; one that lasts is.
 """
 
 from troth.planning.plan import Plan
 from troth.world.keys import Key
 
 MOMENT = 2.0
-"""Seconds after which what is on its way is told all the same."""
+"""Seconds after which a status in progress is written all the same."""
 RUSH = 10.0
-"""The same where much else is waiting to be done, and that is what it waits for."""
+"""The same while the queue is long, so that the status probably waits for it."""
 
 
-class Withheld:
-    """Whose status is held back, and since when, in seconds of this process's uptime."""
+class StatusDebounce:
+    """Which statuses are held back, and since when, in seconds of this process's uptime."""
 
     def __init__(self, moment: float = MOMENT, rush: float = RUSH) -> None:
         self._moment, self._rush = moment, rush
@@ -24,7 +24,7 @@ class Withheld:
     def wait(self, plan: Plan, uptime: float, *, rush: bool) -> float:
         """Return for how many seconds more the status of a plan is held back, 0 if it is not.
 
-        A resource of which nothing has been said yet is told at once what becomes of it.
+        The first status of a resource is never held back.
         """
         told = (plan.previous_status or {}).get("conditions")
         if not plan.passing or not told or plan.status == plan.previous_status:

@@ -18,7 +18,7 @@ import structlog
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
 from troth.cluster.informer import Backoff, Informer
-from troth.cluster.poll import look_again
+from troth.cluster.poll import poll
 from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, EndpointError
 from troth.pki.webhook_tokens import Signer
 from troth.resources.references import Ref
@@ -88,9 +88,7 @@ class Following:
 
     async def check(self, server: ApiServer) -> None:
         """Ask for the versions until cancelled, and for all of a Secret where it is new."""
-        await look_again(
-            lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection)
-        )
+        await poll(lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection))
 
     async def _check(self, server: ApiServer) -> None:
         before, found = dict(self._seen), dict[Ref, str]()

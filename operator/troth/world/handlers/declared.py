@@ -11,17 +11,17 @@ from troth.world.handlers.webhook_endpoint import take_webhook
 from troth.world.index.rotations import rotation_key, target_key
 from troth.world.keys import Keys, broker_key, policy_key, webhook_key
 from troth.world.observation.resources import parsed, says_terminating
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 
-def take_broker(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_broker(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a MessageBroker as it is now; return whom that concerns."""
     after, fault = parsed(manifest, MessageBroker)
     world.note_unreadable(broker_key(ref), manifest, fault)
     return {broker_key(ref)} | world.brokers.take_broker(ref, after, fault)
 
 
-def take_topic_policy(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_topic_policy(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a TopicPolicy as it is now; return whom that concerns."""
     before = world.brokers.messaging.policies.get(ref)
     after, fault = parsed(manifest, TopicPolicy)
@@ -33,7 +33,7 @@ def take_topic_policy(world: Known, ref: Ref, manifest: Manifest | None) -> Keys
     return {policy_key(ref)} | affected
 
 
-def take_rotation(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_rotation(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a CredentialRotation as it is now; return whom that concerns."""
     key, before = rotation_key(ref), world.rotations.by_ref.get(ref)
     after, fault = parsed(manifest, CredentialRotation)
@@ -53,7 +53,7 @@ def take_rotation(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     return {key} | {target_key(each) for each in (before, after) if each is not None}
 
 
-def take_endpoint(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_endpoint(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a WebhookEndpoint as it is now; return whom that concerns."""
     after, fault = parsed(manifest, WebhookEndpoint)
     world.note_unreadable(webhook_key(ref), manifest, fault)

@@ -6,10 +6,10 @@ from troth.world.facts.objects import Manifest
 from troth.world.invalidation import around_namespaces
 from troth.world.keys import Keys, domain_key
 from troth.world.owners import owner_of
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 
-def take_namespace(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_namespace(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a namespace as it is now; return whom that concerns."""
     name, registry = ref.name, world.registry
     before = registry.namespaces.get(name)

@@ -7,10 +7,10 @@ from troth.world.index.services import reaches
 from troth.world.keys import Keys, domain_key, identity_key
 from troth.world.observation import objects as observe
 from troth.world.observation.ledger import broker_of
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 
-def take_service(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_service(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a Service as it is now; return whom that concerns."""
     changed = world.services.take(ref, manifest)
     reached = {
@@ -21,7 +21,7 @@ def take_service(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     return reached | world.webhooks.around_targets(reached)
 
 
-def take_api_endpoints(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_api_endpoints(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in the API server's endpoints as they are now; return whom that concerns."""
     world.slices.pop(ref.name, None)
     if manifest is not None:
@@ -33,7 +33,7 @@ def take_api_endpoints(world: Known, ref: Ref, manifest: Manifest | None) -> Key
     return {identity_key(identity) for identity in world.registry.calling_api()}
 
 
-def take_config_map(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_config_map(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a ConfigMap of Troth's as it is now; return whom that concerns."""
     if broker_of(ref) is not None:
         return world.brokers.take_ledger(ref, manifest)
@@ -46,30 +46,30 @@ def take_config_map(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     return take_written(world, world.bundles, ref, after) | wanting | world.rotating()
 
 
-def take_schemas(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_schemas(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a ConfigMap of schemas as it is now; return whom that concerns."""
     return world.schemas.take(ref, manifest, world.brokers.messaging)
 
 
-def take_report(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_report(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in what a gateway reports, as it is now; return whom that concerns."""
     return world.webhooks.take_report(ref, manifest)
 
 
-def take_network_policy(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_network_policy(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a NetworkPolicy as it is now; return whom that concerns."""
     after = observe.network_policy(manifest) if manifest else None
     return take_written(world, world.policies, ref, after)
 
 
-def take_workload(world: Known, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_workload(world: WorldState, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a workload as it is now; return whom that concerns."""
     news = world.workloads.take(kind, ref, manifest, world.uptime)
     waiting = world.registry.restarting(kind, ref) if news else frozenset()
     return {*map(identity_key, waiting), *(world.rotating() if waiting else ())}
 
 
-def take_budget(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_budget(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a PodDisruptionBudget as it is now; return whom that concerns."""
     news = world.workloads.take_budget(ref, manifest)
     return set(map(identity_key, world.registry.restarting_in(ref.namespace) if news else ()))

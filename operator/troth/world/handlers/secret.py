@@ -12,10 +12,10 @@ from troth.world.observation.confinement import note_confinement
 from troth.world.observation.secret_data import SecretData
 from troth.world.observation.webhook_secrets import is_compiled, is_generated
 from troth.world.owners import wanting_credential
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 
-def take_secret(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_secret(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a Secret of Troth's, or of its namespace, as it is now; return whom that concerns."""
     credential = manifest if manifest and is_credential(manifest) else None
     affected = world.brokers.take_secret(ref, credential, world.uptime)
@@ -45,6 +45,6 @@ def take_secret(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
     return affected
 
 
-def take_given(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_given(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a Secret that a person gave to Troth; return whom that concerns."""
     return world.webhooks.take_given(ref, manifest, world.uptime)

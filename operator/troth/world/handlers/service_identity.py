@@ -18,10 +18,10 @@ from troth.world.invalidation import (
 )
 from troth.world.keys import Keys, identity_key
 from troth.world.observation.resources import parsed, says_terminating
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 
-def take_identity(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_identity(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a ServiceIdentity as it is now; return whom that concerns."""
     key, registry = identity_key(ref), world.registry
     before, declared = registry.claimants.get(ref), registry.declared(ref)
@@ -68,7 +68,7 @@ def _is_waited_for(identity: ServiceIdentity) -> bool:
 
 
 def _hold_closed(
-    world: Known, ref: Ref, before: ServiceIdentity | None, after: ServiceIdentity
+    world: WorldState, ref: Ref, before: ServiceIdentity | None, after: ServiceIdentity
 ) -> Keys:
     """Hold closed the edges that an identity's status says are closed for want of a narrowing.
 

@@ -8,10 +8,10 @@ from troth.world.invalidation import around_domain
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.observation.confinement import note_confinement
 from troth.world.observation.resources import parsed
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 
-def take_domain(world: Known, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_domain(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     """Take in a TrustDomain as it is now; return whom that concerns."""
     key, registry = domain_key(ref.name), world.registry
     before = registry.domains.get(ref.name)

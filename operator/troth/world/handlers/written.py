@@ -7,12 +7,12 @@ from troth.world.facts.objects import Fact
 from troth.world.first_seen import dated
 from troth.world.keys import Keys
 from troth.world.owners import named_after, owner_of
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 F = TypeVar("F", bound=Fact)
 
 
-def take_written(world: Known, facts: dict[Ref, F], ref: Ref, after: F | None) -> Keys:
+def take_written(world: WorldState, facts: dict[Ref, F], ref: Ref, after: F | None) -> Keys:
     """Replace a fact; affected are its owners by label, and whoever wants its name."""
     before = facts.pop(ref, None)
     if after is not None:

@@ -2,10 +2,10 @@
 
 from troth.world.invalidation import around_domain
 from troth.world.keys import Keys, domain_key
-from troth.world.state import Known
+from troth.world.state import WorldState
 
 
-def note_confinement(world: Known) -> Keys:
+def note_confinement(world: WorldState) -> Keys:
     """Tell the registry which roots are not confined; return whom a change of that concerns."""
     registry = world.registry
     unconfined = frozenset(

@@ -29,7 +29,7 @@ from tests.reconcile.brokers.kafka.stage import (
     at_kafka,
     on_kafka,
 )
-from tests.reconcile.serving import Crashed, Permit, Server
+from tests.reconcile.serving import Crashed, LeaderFence, Server
 from troth.brokers.admins import replaced
 from troth.cluster.errors import ApiError
 from troth.reconcile.brokers import admins as broker_admins
@@ -200,8 +200,8 @@ async def test_a_crash_after_any_write_locks_nobody_out(owner: Owner, after: int
     async with on_kafka(server, owner.stage) as it:
         await it.later(CHECK)
         now, end, crashed = it.running.clock.now(), len(server.log) + after, asyncio.Event()
-        permit = it.running.engine._permit
-        assert isinstance(permit, Permit)
+        permit = it.running.engine._leader_fence
+        assert isinstance(permit, LeaderFence)
 
         def crash(_: Place) -> None:
             if len(server.log) >= end:
