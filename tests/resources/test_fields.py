@@ -236,7 +236,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ),
     ("cr", "spec.compromised", "0123", "spec.compromised", "write the fingerprint of the root or"),
     ("cr", "spec.every", "1m", "spec.every", "write a duration between 5m and 87600h"),
-    ("cr", "spec.every", GONE, "spec", "write every beside windows"),
+    ("cr", "spec.every", GONE, "spec", "set every with windows"),
     ("cr", "spec.overlap", "2161h", "spec.overlap", "write a duration between 0s and 2160h"),
     ("cr", "spec.windows.0.cron", "at night", "", "write a cron expression of five fields"),
     ("cr", "spec.windows.0.duration", "169h", "", "write a duration between 1m and 168h"),
