@@ -336,7 +336,7 @@ def test_every_field_says_what_it_is(established: Sandbox, kind: Kind) -> None:
 
 def test_kubectl_explain_reads_as_the_models_say(established: Sandbox) -> None:
     authority = " ".join(established.kubectl("explain", "td.spec.authority").split())
-    assert "Source of the domain's certificates." in authority
+    assert "Source of the domain's certificates. Set exactly one field." in authority
     assert "Root that Troth creates, keeps and rotates." in authority
     gateway = " ".join(
         established.kubectl("explain", "sid.spec.authentication.gatewayOnly").split()

@@ -227,7 +227,7 @@ class ServiceIdentitySpec(Model):
     workload: Workload
     """Pods that have the identity."""
     authentication: Authentication
-    """Authentication of the workload."""
+    """Authentication of the workload. Set exactly one field."""
     accepts: Annotated[tuple[Accepts, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Callers that may call the workload, and on which ports. All others are denied."""
     calls: Annotated[tuple[Calls, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()

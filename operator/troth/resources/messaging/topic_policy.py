@@ -176,7 +176,7 @@ class TopicPolicySpec(Model):
     consumers: Annotated[tuple[Consumer, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Identities that may consume. All others are denied."""
     schema_: MessageSchema | None = None
-    """Schema of a message, for producers and consumers."""
+    """Schema of a message, for producers and consumers. Set exactly one field."""
     context: RequiredContext | None = None
     """Context that a message must have. A message without it is not consumed."""
     dead_letter: DeadLetter | None = None

@@ -135,7 +135,7 @@ class Network(Model):
     """Network access of every workload of the domain, in addition to its declared peers."""
 
     dns: Resolver = Resolver()
-    """DNS resolver of the cluster."""
+    """DNS resolver of the cluster, the only one that enrolled workloads can reach."""
     metrics: MetricsCollector | None = None
     """Pods that can reach the ports in exceptions.metrics of identities."""
     probes: Probes | None = None
@@ -178,7 +178,7 @@ class TrustDomainSpec(Model):
     namespace_selector: LabelSelector
     """Namespaces that the domain governs. If two domains select a namespace, neither governs it."""
     authority: Authority
-    """Source of the domain's certificates."""
+    """Source of the domain's certificates. Set exactly one field."""
     certificates: Certificates = Certificates()
     """Settings for every leaf of the domain."""
     bundle: Bundle = Bundle()
