@@ -111,22 +111,28 @@ PATH = f"{INBOUND}.target.path"
 SIGNED = f"{INBOUND}.hmac.signed"
 WRONG: list[tuple[str, str, Any, str, str]] = [
     # base, changed path, value, where it is told, words of the sentence
-    ("bare", "spec.outbound", BASES["out"]["spec"]["outbound"], "spec", "exactly one direction"),
-    ("bare", INBOUND, GONE, "spec", "choose exactly one direction: inbound, what a sender"),
-    ("bare", f"{INBOUND}.scheme", GONE, INBOUND, "choose the scheme by which the sender signs"),
-    ("stripe", f"{INBOUND}.scheme", GONE, INBOUND, "an address is not an identity; choose a"),
+    (
+        "bare",
+        "spec.outbound",
+        BASES["out"]["spec"]["outbound"],
+        "spec",
+        "set exactly one of inbound",
+    ),
+    ("bare", INBOUND, GONE, "spec", "set exactly one of inbound (deliveries to"),
+    ("bare", f"{INBOUND}.scheme", GONE, INBOUND, "set scheme to the sender's signature"),
+    ("stripe", f"{INBOUND}.scheme", GONE, INBOUND, "an address is not an identity; set scheme"),
     ("bare", f"{INBOUND}.scheme", "None", f"{INBOUND}.scheme", "'StandardWebhooks', 'GitHub'"),
-    ("stripe", f"{INBOUND}.secretRef", GONE, INBOUND, "the sender issues this secret; put it in"),
-    ("http", f"{INBOUND}.secretRef", GONE, INBOUND, "the sender issues this secret; put it in"),
-    ("bare", f"{INBOUND}.scheme", "GitLabToken", INBOUND, "write acceptUnsigned, with owner"),
-    ("bare", f"{INBOUND}.acceptUnsigned", UNSIGNED, INBOUND, "write acceptUnsigned, with owner"),
+    ("stripe", f"{INBOUND}.secretRef", GONE, INBOUND, "set secretRef to a Secret with the"),
+    ("http", f"{INBOUND}.secretRef", GONE, INBOUND, "set secretRef to a Secret with the"),
+    ("bare", f"{INBOUND}.scheme", "GitLabToken", INBOUND, "set acceptUnsigned, with owner"),
+    ("bare", f"{INBOUND}.acceptUnsigned", UNSIGNED, INBOUND, "set acceptUnsigned, with owner"),
     ("gitlab", f"{INBOUND}.acceptUnsigned.owner", GONE, "", "required; add it"),
-    ("gitlab", f"{INBOUND}.acceptUnsigned.reason", "...", "", "write why, in words"),
-    ("gitlab", f"{INBOUND}.acceptUnsigned.expiresAt", "soon", "", "write a time in this century"),
-    ("hmac", f"{INBOUND}.hmac", GONE, INBOUND, "describe under hmac how the sender signs"),
-    ("bare", f"{INBOUND}.hmac", {"header": "X-A"}, INBOUND, "describe under hmac how the sender"),
-    ("sns", f"{INBOUND}.sns", GONE, INBOUND, "name under sns the topics that may send"),
-    ("bare", f"{INBOUND}.sns", {"topicARNs": [TOPIC]}, INBOUND, "name under sns the topics"),
+    ("gitlab", f"{INBOUND}.acceptUnsigned.reason", "...", "", "write plain words"),
+    ("gitlab", f"{INBOUND}.acceptUnsigned.expiresAt", "soon", "", "write an RFC 3339 time"),
+    ("hmac", f"{INBOUND}.hmac", GONE, INBOUND, "set hmac, how the sender signs, if and"),
+    ("bare", f"{INBOUND}.hmac", {"header": "X-A"}, INBOUND, "set hmac, how the sender signs"),
+    ("sns", f"{INBOUND}.sns", GONE, INBOUND, "set sns, the topics that may send, if"),
+    ("bare", f"{INBOUND}.sns", {"topicARNs": [TOPIC]}, INBOUND, "set sns, the topics that"),
     ("sns", f"{INBOUND}.sns.topicARNs", [], "", "at least 1 item"),
     ("sns", f"{INBOUND}.sns.topicARNs", ["orders"], "", "write the topic's ARN, such as"),
     (
@@ -134,7 +140,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
         f"{INBOUND}.httpSignatures",
         {"components": ["date"]},
         INBOUND,
-        "leave httpSignatures",
+        "remove httpSignatures",
     ),
     ("http", f"{INBOUND}.httpSignatures.components", ["Date"], "", "write a component as a"),
     ("bare", f"{INBOUND}.tolerance", "0s", "", "write a duration between 1s and 1h"),
@@ -144,7 +150,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("stripe", f"{INBOUND}.replayWindow", "599s", INBOUND, "make replayWindow at least twice"),
     ("bare", f"{INBOUND}.publicURL", GONE, f"{INBOUND}.publicURL", "required; add it"),
     *(
-        ("bare", f"{INBOUND}.publicURL", each, "", "write the https URL that the sender is told")
+        ("bare", f"{INBOUND}.publicURL", each, "", "write the https URL that the sender uses")
         for each in (
             *("http://a.example/", "https://a.example?x=1", "https://a.example/#a", "a.example"),
             *("https://A.example/", "https://a.example:0/", "https://user@a.example/", "https://a"),
@@ -160,12 +166,12 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
         for each in ("events", "/a?b", "/a//b", "/%2e", "/a b", "//a", "/é", "/a\n")
     ),
     *(
-        ("bare", PATH, each, "", "write the path as it is asked for, without the segments")
+        ("bare", PATH, each, "", "write the path without the segments")
         for each in ("/..", "/./a", "/a/../b", "/a/.", "/a/./")
     ),
     ("stripe", f"{INBOUND}.source.cidrs", ["10.0.0.1/8"], "", "write a network in canonical CIDR"),
     ("stripe", f"{INBOUND}.source.clientCertificate.sans", [], "", "at least 1 item"),
-    ("stripe", f"{INBOUND}.source.clientCertificate.sans", ["a.b"], "", "write a name of the cert"),
+    ("stripe", f"{INBOUND}.source.clientCertificate.sans", ["a.b"], "", "write a certificate name"),
     (
         "stripe",
         f"{INBOUND}.source.clientCertificate.caBundle",
@@ -177,40 +183,46 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("stripe", f"{INBOUND}.limits.body", "17Mi", "", "write a size of at most 16Mi"),
     ("stripe", f"{INBOUND}.limits.body", "16777217", "", "write a size of at most 16Mi"),
     ("stripe", f"{INBOUND}.limits.requestsPerSecond", 0, "", "greater than or equal to 1"),
-    ("hmac", f"{INBOUND}.hmac.header", "X Y", "", "write a header's name as letters"),
-    ("hmac", f"{INBOUND}.hmac.prefix", "sha256 ", "", "write what stands before the signature"),
+    ("hmac", f"{INBOUND}.hmac.header", "X Y", "", "write a header name as letters"),
+    ("hmac", f"{INBOUND}.hmac.prefix", "sha256 ", "", "write the text before the signature"),
     *(
-        ("hmac", SIGNED, each, "", "write what is signed with {body} at its end")
+        ("hmac", SIGNED, each, "", "write the signed content with {body} at")
         for each in (
             *("{body}.", "{timestamp}{body}", "{what}.{body}", "body", "{timestamp}{id}.{body}"),
             *("{{body}", "{body}.{body}", "é{body}", "{timestamp}\t{body}"),
         )
     ),
-    ("hmac", SIGNED, "{timestamp}.{timestamp}.{body}", "", "write each part of what is signed"),
-    ("hmac", f"{INBOUND}.hmac.timestampHeader", GONE, f"{INBOUND}.hmac", "write timestampHeader"),
-    ("hmac", f"{INBOUND}.hmac.idHeader", GONE, f"{INBOUND}.hmac", "write idHeader as well"),
-    ("hmac", SIGNED, "{id}.{body}", f"{INBOUND}.hmac", "write {timestamp} under signed as well"),
-    ("hmac", SIGNED, "{timestamp}1{body}", "", "write no digit after {timestamp}"),
+    ("hmac", SIGNED, "{timestamp}.{timestamp}.{body}", "", "write each of {timestamp}, {id},"),
+    (
+        "hmac",
+        f"{INBOUND}.hmac.timestampHeader",
+        GONE,
+        f"{INBOUND}.hmac",
+        "set timestampHeader; it is the",
+    ),
+    ("hmac", f"{INBOUND}.hmac.idHeader", GONE, f"{INBOUND}.hmac", "set idHeader; it is the header"),
+    ("hmac", SIGNED, "{id}.{body}", f"{INBOUND}.hmac", "add {timestamp} to signed; an unsigned"),
+    ("hmac", SIGNED, "{timestamp}1{body}", "", "remove the digit after {timestamp}"),
     (
         "hmac",
         f"{INBOUND}.hmac.idHeader",
         "x-SIGNATURE",
         f"{INBOUND}.hmac",
-        "write another header under idHeader; header names",
+        "choose another header for idHeader; header has the same",
     ),
     (
         "hmac",
         f"{INBOUND}.hmac.timestampHeader",
         "x-signature",
         f"{INBOUND}.hmac",
-        "write another header under timestampHeader; header names",
+        "choose another header for timestampHeader; header has the same",
     ),
     (
         "hmac",
         f"{INBOUND}.hmac.timestampHeader",
         "X-Id",
         f"{INBOUND}.hmac",
-        "write another header under idHeader; timestampHeader names",
+        "choose another header for idHeader; timestampHeader has the same",
     ),
     ("hmac", f"{INBOUND}.hmac.digest", "MD5", "", "'SHA256', 'SHA512' or 'SHA1'"),
     ("hmac", f"{INBOUND}.hmac.encoding", "Hexagon", "", "'Hex' or 'Base64'"),

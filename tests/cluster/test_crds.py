@@ -199,28 +199,30 @@ EVERYTHING_WRONG = {
 MENDS = {
     "spec": [
         "declare under workload.ports every port that accepts or exceptions name",
-        "with gatewayOnly accept the gateway itself and nobody else, written as under gatewayOnly",
+        "with gatewayOnly, accept only the gateway, written exactly as in gatewayOnly.gateway",
         "a gatewayOnly workload has no identity to present to a callee; use mtls or token to call",
     ],
     "spec.workload.serviceAccountName": ["write a Kubernetes name: lower-case letters"],
     "spec.workload.podSelector": ["select by at least one label"],
     "spec.workload.ports": ["declare every port number once for each protocol"],
     "spec.workload.ports[1].name": ["write a port name: up to 15 lower-case letters"],
-    "spec.authentication": ["choose exactly one way of authentication: mtls, token, or"],
+    "spec.authentication": ["set exactly one of mtls, token and gatewayOnly (with an end"],
     "spec.authentication.mtls.dnsNames[0]": ["write a full DNS name in lower case without wild"],
     "spec.authentication.mtls.lifetime": ["write a duration in hours, minutes and seconds, such"],
     "spec.authentication.gatewayOnly.gateway.namespace": ["write a namespace name: lower-case"],
-    "spec.authentication.gatewayOnly.reason": ["write why, in words that the next reader"],
-    EXPIRES_AT: ["write a time in this century as RFC 3339 has it, such as 2026-11-24T12:00:00Z"],
-    "spec.accepts[0]": ["name exactly one peer: from, a ServiceIdentity, or unverified"],
+    "spec.authentication.gatewayOnly.reason": ["write plain words for the next reader, at least"],
+    EXPIRES_AT: ["write an RFC 3339 time in this century, such as 2026-11-24T12:00:00Z"],
+    "spec.accepts[0]": ["set exactly one of from (a ServiceIdentity) and unverified"],
     "spec.accepts[1].unverified.cidrs[0]": ["write a network in canonical CIDR form"],
-    "spec.accepts[1]": ["leave scopes out; a peer without an identity is never given any"],
+    "spec.accepts[1]": ["remove scopes; a peer without an identity never has any"],
     "spec.accepts[1].scopes[0]": ["write a scope as letters, digits and . _ : / -"],
-    "spec.accepts[2].unverified": ["describe the unverified peer either by cidrs, or by"],
-    "spec.accepts[2].unverified.podSelector.matchExpressions[0]": ["give values with In and"],
-    "spec.calls[0]": ["name the callee's ports beside to, and nowhere else"],
+    "spec.accepts[2].unverified": [
+        "set either cidrs or selectors: namespaceSelector, podSelector or"
+    ],
+    "spec.accepts[2].unverified.podSelector.matchExpressions[0]": ["set values with In and"],
+    "spec.calls[0]": ["set ports, the names of the callee's ports, if and only if to is set"],
     "spec.calls[1].kubernetesAPI": ["write kubernetesAPI: true, or leave the entry out"],
-    "spec.calls[2]": ["name exactly one destination: to, a ServiceIdentity, external, or"],
+    "spec.calls[2]": ["set exactly one of to (a ServiceIdentity), external and"],
 }
 
 
@@ -334,13 +336,13 @@ def test_every_field_says_what_it_is(established: Sandbox, kind: Kind) -> None:
 
 def test_kubectl_explain_reads_as_the_models_say(established: Sandbox) -> None:
     authority = " ".join(established.kubectl("explain", "td.spec.authority").split())
-    assert "Where its certificates come from." in authority
-    assert "A root that Troth makes, keeps and replaces." in authority
+    assert "Source of the domain's certificates. Set exactly one field." in authority
+    assert "Root that Troth creates, keeps and rotates." in authority
     gateway = " ".join(
         established.kubectl("explain", "sid.spec.authentication.gatewayOnly").split()
     )
     assert "expiresAt <string> -required-" in gateway
-    assert "at most 90 days ahead; from then on nobody is accepted" in gateway
+    assert "at most 90 days ahead. From then on, nobody is accepted" in gateway
 
 
 def test_the_category_and_the_short_names_list_everything_at_a_glance(

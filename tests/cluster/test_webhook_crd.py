@@ -39,7 +39,7 @@ def test_a_source_without_a_scheme_is_told_that_an_address_is_not_an_identity(
     manifest = changed(HERE["bare"], f"{INBOUND}.source", {"cidrs": ["203.0.113.0/24"]})
     del manifest["spec"]["inbound"]["scheme"]
     told = " ".join(complaint.sentence for complaint in dry_run.create(manifest).complaints)
-    assert "an address is not an identity; choose a scheme as well" in told
+    assert "an address is not an identity; set scheme to the sender's" in told
 
 
 WORDS = st.one_of(

@@ -1,10 +1,10 @@
-"""The key algorithms a user may name, spelled as the resources spell them."""
+"""Key algorithms, with the names that resources use."""
 
 from enum import StrEnum
 
 
 class KeyAlgorithm(StrEnum):
-    """The algorithm and size of a private key."""
+    """Algorithm and size of a private key."""
 
     ECDSA_P256 = "ECDSA-P256"
     ECDSA_P384 = "ECDSA-P384"

@@ -1,4 +1,4 @@
-"""Conditions: how every status says where a resource stands."""
+"""Conditions of a resource's status."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from troth.resources.schema.scalars import Time
 
 
 class Truth(StrEnum):
-    """The three values of a condition."""
+    """Status of a condition."""
 
     TRUE = "True"
     FALSE = "False"
@@ -19,20 +19,20 @@ class Truth(StrEnum):
 
 
 class Condition(Model):
-    """One observation of a resource's state, after the Kubernetes API conventions."""
+    """Observation of a resource's state, as in the Kubernetes API conventions."""
 
     type: Annotated[str, StringConstraints(max_length=316)]
-    """What is observed, in CamelCase."""
+    """Type of the condition, in CamelCase."""
     status: Truth
-    """Whether it holds."""
+    """Status of the condition: True, False or Unknown."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-    """Why, in one CamelCase word: the name of the check that decided."""
+    """Name of the check that decided the status, in CamelCase."""
     message: Annotated[str, StringConstraints(max_length=32768)] = ""
-    """Why, in a sentence that says what to change where something must be changed."""
+    """Explanation of the status. It says what to change if a change is needed."""
     observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """The generation of the spec that was judged."""
+    """Generation of the spec that the condition is about."""
     last_transition_time: Time
-    """When the status last changed."""
+    """Time at which the status last changed."""
 
 
 Conditions = Annotated[
@@ -48,7 +48,7 @@ Conditions = Annotated[
 
 
 class Verdict(Model):
-    """A condition before it is placed in time: what planning decides."""
+    """Result of planning: a condition without generation and time."""
 
     type: str
     status: Truth

@@ -1,10 +1,13 @@
-"""The members of a JSON object, each there once: which of two is meant, readers do not agree on."""
+"""JSON objects without repeated members, because readers disagree on which one counts."""
 
 from typing import Any
 
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's members, for `json.loads` as `object_pairs_hook`; raises `ValueError`."""
+    """Return the members of an object, as `object_pairs_hook` of `json.loads`.
+
+    Raises `ValueError` if a member is repeated.
+    """
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a member is there twice")

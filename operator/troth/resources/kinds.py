@@ -1,4 +1,4 @@
-"""The kinds Troth serves, and how kubectl names and lists them."""
+"""Kinds that Troth serves, with their names and columns in kubectl."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from troth.resources.webhooks.endpoint import WebhookEndpoint
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of `kubectl get`."""
+    """Column of `kubectl get`."""
 
     name: str
     path: str
@@ -38,14 +38,16 @@ def _condition(type_: str, field: str) -> str:
 
 READY = Column("Ready", _condition("Ready", "status"))
 REASON = Column("Reason", _condition("Ready", "reason"))
-PEERS = Column("Peers", _condition("PeersAgree", "status"), description="Do all peers agree?")
+PEERS = Column(
+    "Peers", _condition("PeersAgree", "status"), description="Whether every peer agrees."
+)
 MESSAGE = Column("Message", _condition("Ready", "message"), priority=1)
 AGE = Column("Age", ".metadata.creationTimestamp", type="date")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One custom resource definition."""
+    """Kind of a custom resource, with its names and columns."""
 
     model: type[Resource]
     plural: str

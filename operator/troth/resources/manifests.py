@@ -1,4 +1,4 @@
-"""Manifests as text: YAML in, YAML out, and errors that name file, object, field and mend."""
+"""Reading and writing manifests as YAML, with errors that name file, object, field and fix."""
 
 import re
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ Manifest = dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes every value in full; an alias in a manifest helps no reader."""
+    """Writes every value in full, without YAML aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - the base class's signature
         return True
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads what is not in quotes as kubectl does, which is neither YAML 1.1 nor 1.2 to the letter.
+    """Reads unquoted scalars as kubectl does, which is neither exactly YAML 1.1 nor 1.2.
 
-    A label's value `n` is a boolean and `1e3` a number, and refused as such; `1:30` and
+    A label value `n` is a boolean and `1e3` is a number, and both are rejected. `1:30` and
     `2026-11-24` are text.
     """
 
@@ -47,8 +47,8 @@ for _tag, _pattern, _first in (
     ),
     ("float", r"[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
 ):
-    # the last null, of no characters at all, is filed under the empty string
-    for _reader in (_Loader, _Dumper):  # what is read as no text must be quoted where it is text
+    # the empty scalar is null, and is registered under the empty string
+    for _reader in (_Loader, _Dumper):  # the dumper must quote text that reads as another type
         _reader.add_implicit_resolver(
             f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, ""]
         )
@@ -61,7 +61,7 @@ def dump(manifest: Manifest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a manifest, and where."""
+    """One fault of a manifest, and its place."""
 
     source: str
     subject: str
@@ -73,8 +73,8 @@ class Fault:
         return f"{place}: {self.sentence}"
 
 
-class FaultyManifests(Exception):  # noqa: N818 - named for what is wrong, as readers meet it
-    """Manifests that cannot be used as they are; carries every fault found."""
+class FaultyManifests(Exception):  # noqa: N818 - the name states the fault
+    """Raised for invalid manifests; has every fault found."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
@@ -82,7 +82,7 @@ class FaultyManifests(Exception):  # noqa: N818 - named for what is wrong, as re
 
 
 def describe(manifest: Manifest) -> str:
-    """Return `Kind namespace/name` of a manifest, as far as it says."""
+    """Return `Kind namespace/name` of a manifest, with placeholders for missing parts."""
     metadata = manifest.get("metadata") or {}
     name = metadata.get("name", "(no name)")
     namespace = metadata.get("namespace")
@@ -92,7 +92,7 @@ def describe(manifest: Manifest) -> str:
 def documents(text: str, source: str) -> Iterator[Manifest]:
     """Yield the objects of a YAML stream, with the items of a List in its place.
 
-    Raises `FaultyManifests` where the text is not YAML or a document is not an object.
+    Raises `FaultyManifests` if the text is not YAML or a document is not an object.
     """
     try:
         loaded = list(yaml.load_all(text, _Loader))
@@ -114,12 +114,15 @@ def documents(text: str, source: str) -> Iterator[Manifest]:
 
 
 def is_ours(manifest: Manifest) -> bool:
-    """Say whether a manifest is of Troth's API group."""
+    """Return whether a manifest is of Troth's API group."""
     return str(manifest.get("apiVersion", "")).partition("/")[0] == GROUP
 
 
 def parse_resource(manifest: Manifest, source: str = "") -> Resource:
-    """Return the resource that a manifest of Troth's group describes, or raise FaultyManifests."""
+    """Return the resource that a manifest of Troth's group describes.
+
+    Raises `FaultyManifests` if the manifest is invalid.
+    """
     subject = describe(manifest)
     kind = KIND_BY_NAME.get(manifest["kind"])
     if kind is None:
@@ -134,7 +137,7 @@ def parse_resource(manifest: Manifest, source: str = "") -> Resource:
 
 
 def faults_of(error: ValidationError, source: str, subject: str) -> list[Fault]:
-    """Return what pydantic found wrong as faults, without the input values."""
+    """Return pydantic's errors as faults, without the input values."""
     return [
         Fault(source, subject, _path(detail["loc"]), _mend(detail["type"], detail["msg"]))
         for detail in error.errors(include_url=False, include_context=False, include_input=False)

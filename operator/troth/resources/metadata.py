@@ -1,4 +1,4 @@
-"""What every resource carries beside its spec."""
+"""Metadata that every resource has."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Self
@@ -16,7 +16,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 
 class ObjectMeta(BaseModel):
-    """The part of `metadata` that Troth reads; the rest is the API server's and is ignored."""
+    """The part of `metadata` that Troth reads. All other fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
 
@@ -31,15 +31,15 @@ class ObjectMeta(BaseModel):
 
 
 def is_terminating(resource: "Resource") -> bool:
-    """Say whether a resource is being deleted and only a finalizer still holds it."""
+    """Return whether a resource is being deleted and only a finalizer still holds it."""
     return resource.metadata.deletion_timestamp is not None
 
 
 NAME_LIMIT = 63
 NAME_RULE = Rule(
     cel=f"size(self.metadata.name) <= {NAME_LIMIT}",
-    message=f"choose a name of at most {NAME_LIMIT} characters; the names and labels of what "
-    "Troth writes are made from it",
+    message=f"choose a name of at most {NAME_LIMIT} characters; Troth derives the names and "
+    "labels of owned objects from it",
     holds=lambda resource: len(resource.metadata.name) <= NAME_LIMIT,
 )
 
@@ -55,5 +55,5 @@ class Resource(Model):
 
     @classmethod
     def parse(cls, manifest: object) -> Self:
-        """Return the resource that a manifest describes; raises `pydantic.ValidationError`."""
+        """Return the resource that a manifest describes, or raise `pydantic.ValidationError`."""
         return cls.model_validate(manifest)

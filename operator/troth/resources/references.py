@@ -7,7 +7,7 @@ from troth.resources.schema.scalars import Name, NamespaceName
 
 
 class Ref(NamedTuple):
-    """Where an object is: its namespace (empty for what has none) and its name."""
+    """Namespace and name of an object. The namespace of a cluster-scoped object is empty."""
 
     namespace: str
     name: str
@@ -17,26 +17,26 @@ class Ref(NamedTuple):
 
     @classmethod
     def of(cls, manifest: dict[str, dict[str, str]]) -> Self:
-        """Return where a manifest says its object is."""
+        """Return the namespace and name of a manifest's object."""
         metadata = manifest["metadata"]
         return cls(metadata.get("namespace", ""), metadata["name"])
 
 
 class LocalReference(Model):
-    """Names an object whose namespace is given by the context, or which has none."""
+    """Reference to a cluster-scoped object, or to one whose namespace follows from the context."""
 
     name: Name
-    """The object's name."""
+    """Name of the object."""
 
 
 class Reference(Model):
-    """Names an object in this or another namespace."""
+    """Reference to an object in this or another namespace."""
 
     name: Name
-    """The object's name."""
+    """Name of the object."""
     namespace: NamespaceName | None = None
-    """The object's namespace; the referring object's own when left out."""
+    """Namespace of the object. Defaults to the namespace of the referring object."""
 
     def seen_from(self, namespace: str) -> Ref:
-        """Return what is meant when an object in `namespace` writes this."""
+        """Return the object that this reference means in an object of `namespace`."""
         return Ref(self.namespace or namespace, self.name)

@@ -1,4 +1,4 @@
-"""Label selectors, as Kubernetes writes them."""
+"""Label selectors in the form that Kubernetes uses."""
 
 import re
 from enum import StrEnum
@@ -60,7 +60,7 @@ Labels = Annotated[
 
 
 class Operator(StrEnum):
-    """How a requirement relates a label to its values."""
+    """Relation of a label to the values of a requirement."""
 
     IN = "In"
     NOT_IN = "NotIn"
@@ -69,29 +69,29 @@ class Operator(StrEnum):
 
 
 class Requirement(Model):
-    """One requirement on one label."""
+    """Requirement on one label."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-            message="give values with In and NotIn, and none with Exists and DoesNotExist",
+            message="set values with In and NotIn, and remove it with Exists and DoesNotExist",
             holds=lambda it: (it.operator in (Operator.IN, Operator.NOT_IN)) == bool(it.values),
         ),
     )
 
     key: LabelKey
-    """The label's key."""
+    """Key of the label."""
     operator: Operator
-    """How the label relates to the values."""
+    """Relation of the label to the values."""
     values: Annotated[
         tuple[LabelValue, ...],
         Field(max_length=8, json_schema_extra=ATOMIC),
     ] = ()
-    """The values, for In and NotIn."""
+    """Values of the label. Required for In and NotIn, not allowed for Exists and DoesNotExist."""
 
 
 class LabelSelector(Model):
-    """Selects by labels; every given requirement must hold, and at least one must be given."""
+    """Label selector. It needs at least one requirement, and an object must meet all of them."""
 
     model_config: ClassVar = {"json_schema_extra": {"x-kubernetes-map-type": "atomic"}}
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -104,9 +104,9 @@ class LabelSelector(Model):
     )
 
     match_labels: Labels = Field(default_factory=dict)
-    """Labels that must be present with exactly these values."""
+    """Labels that an object must have, each with exactly this value."""
     match_expressions: Annotated[
         tuple[Requirement, ...],
         Field(max_length=8, json_schema_extra=ATOMIC),
     ] = ()
-    """Further requirements, all of which must hold."""
+    """Further requirements. An object must meet all of them."""

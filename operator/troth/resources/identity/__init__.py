@@ -1,1 +1,1 @@
-"""`ServiceIdentity`: its spec and its status."""
+"""Spec and status of `ServiceIdentity`."""

@@ -1,4 +1,4 @@
-"""How a workload proves itself: the patterns of `ServiceIdentity.spec.authentication`."""
+"""Authentication patterns of `ServiceIdentity.spec.authentication`."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,90 +21,89 @@ from troth.resources.schema.scalars import (
 )
 
 GATEWAY_TRUST_LIMIT = timedelta(days=90)
-"""How far ahead the end of gateway-only trust may lie."""
+"""Maximum time until the end of gateway-only trust."""
 
 
 class Keystore(StrEnum):
-    """A keystore format, for programs that do not read PEM."""
+    """Keystore format for programs that do not read PEM."""
 
     PKCS12 = "PKCS12"
 
 
 class Certificate(Model):
-    """The X.509-SVID that the workload presents, as server and as client."""
+    """X.509-SVID that the workload presents, as server and as client."""
 
     dns_names: Annotated[tuple[DNSName, ...], Field(max_length=16), SET] = ()
-    """DNS names beside those of the workload's Services, each under a suffix that the TrustDomain
-    allows."""
+    """DNS names in addition to those of the workload's Services. Each must be under a suffix that
+    the TrustDomain allows."""
     key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256
-    """The algorithm of the leaf's key."""
+    """Algorithm of the leaf's key. Default ECDSA-P256."""
     lifetime: Annotated[Duration, duration_between("5m", "2160h")] | None = None
-    """The leaf's lifetime, where it should be shorter than the TrustDomain's."""
+    """Lifetime of the leaf, if it should be shorter than the TrustDomain's."""
     keystores: Annotated[tuple[Keystore, ...], Field(max_length=1), SET] = ()
-    """Keystores to write beside the PEM files."""
+    """Keystores to write in addition to the PEM files."""
 
 
 class ProofOfPossession(StrEnum):
-    """Whether a token must be bound to the certificate of whoever presents it."""
+    """Whether a token must be bound to the certificate of its presenter."""
 
     REQUIRED = "Required"
     OPTIONAL = "Optional"
 
 
 class Token(Model):
-    """Mutual TLS and, with each request, a signed token that says what the caller may do."""
+    """Mutual TLS and, with each request, a signed token with the scopes of the caller."""
 
     audience: Audience | None = None
-    """Whom a token must be made for; the workload's SPIFFE ID when left out."""
+    """Required aud claim of tokens. Defaults to the workload's SPIFFE ID."""
     lifetime: Annotated[Duration, duration_between("10s", "15m")] = timedelta(minutes=5)
-    """How long a token is good; what is taken back is refused that much later at most."""
+    """Token lifetime. Default 5m. A revoked scope stays usable for at most this long."""
     proof_of_possession: ProofOfPossession = ProofOfPossession.REQUIRED
-    """Required: a token must be bound to the caller's certificate (RFC 8705). Optional: one that a
-    caller got by its ServiceAccount is accepted too."""
+    """Binding of tokens. Required (default): a token must be bound to the caller's certificate (RFC
+    8705). Optional: a token that the caller got with its ServiceAccount is accepted too."""
     certificate: Certificate = Certificate()
-    """The X.509-SVID in a Secret, beside the trust bundle."""
+    """X.509-SVID in a Secret, with the trust bundle."""
 
 
 class GatewayOnly(Model):
-    """Trust in a gateway's word, for very simple topologies, with an end date."""
+    """Trust in a gateway until a date, for very simple topologies."""
 
     gateway: Reference
-    """The gateway's ServiceIdentity: the only one that may be accepted."""
+    """ServiceIdentity of the gateway, the only one that may be accepted."""
     reason: Sentence
-    """Why nothing better serves yet."""
+    """Reason why nothing stronger is possible yet."""
     owner: Annotated[Sentence, StringConstraints(min_length=1)]
-    """Who answers for it."""
+    """Person or team that is responsible for this trust."""
     expires_at: Moment
-    """When it ends, at most 90 days ahead; from then on nobody is accepted."""
+    """Time at which the trust ends, at most 90 days ahead. From then on, nobody is accepted."""
 
     @property
     def counts_from(self) -> datetime:
-        """When its end is near enough for it to be accepted."""
+        """Time from which the end is near enough to be accepted."""
         return self.expires_at - GATEWAY_TRUST_LIMIT
 
 
 class Authentication(Model):
-    """How the workload proves itself; exactly one."""
+    """Authentication of the workload. Set exactly one field."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "mtls",
             "token",
             "gateway_only",
-            message="choose exactly one way of authentication: mtls, token, or gatewayOnly with an "
-            "end date",
+            message="set exactly one of mtls, token and gatewayOnly (with an end date)",
         ),
     )
 
     mtls: Certificate | None = None
-    """An X.509-SVID in a Secret, and the trust bundle."""
+    """X.509-SVID in a Secret, with the trust bundle."""
     token: Token | None = None
-    """An X.509-SVID likewise and, with each request, a signed token with an audience and scopes.
-    The TrustDomain must issue tokens."""
+    """X.509-SVID in a Secret, with the trust bundle, and a signed token with an audience and scopes
+    in each request. The TrustDomain must issue tokens."""
     gateway_only: GatewayOnly | None = None
-    """Trust in a named gateway, for very simple topologies."""
+    """Trust in a named gateway until a date, for very simple topologies."""
 
     @property
     def certificate(self) -> Certificate | None:
-        """The certificate that the workload presents, None for one that has none."""
+        """Certificate that the workload presents, None if it has none."""
         return self.token.certificate if self.token else self.mtls

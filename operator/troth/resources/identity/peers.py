@@ -1,4 +1,4 @@
-"""The peers of a `ServiceIdentity`: whom it accepts, and whom it calls."""
+"""Peers of a `ServiceIdentity`: the callers it accepts and the destinations it calls."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -22,13 +22,15 @@ from troth.resources.selectors import LabelSelector
 
 
 class Unverified(Model):
-    """A peer without an identity: opened on the network only, counted, reported, without scopes."""
+    """Peer without an identity.
+
+    Troth opens the network to it, counts and reports it, and grants it no scopes.
+    """
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.cidrs) != (has(self.namespaceSelector) || has(self.podSelector))",
-            message="describe the unverified peer either by cidrs, or by namespaceSelector and "
-            "podSelector",
+            message="set either cidrs or selectors: namespaceSelector, podSelector or both",
             holds=lambda it: (
                 (it.cidrs is not None)
                 != (it.namespace_selector is not None or it.pod_selector is not None)
@@ -37,100 +39,98 @@ class Unverified(Model):
     )
 
     namespace_selector: LabelSelector | None = None
-    """The peer's namespaces; this namespace when only podSelector is given."""
+    """Namespaces of the peer. Defaults to this namespace if only podSelector is set."""
     pod_selector: LabelSelector | None = None
-    """The peer's pods; all pods of the namespaces when left out. The workload's own pods have an
-    identity and are never meant."""
+    """Pods of the peer. Defaults to all pods of the namespaces. The workload's own pods have an
+    identity and are never included."""
     cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET] | None = None
-    """The peer's networks, when it is not in the cluster."""
+    """Networks of a peer outside the cluster, as CIDRs."""
     reason: Sentence
-    """Why a peer without an identity is let in."""
+    """Reason to accept a peer without an identity."""
 
 
 class Forwarded(StrEnum):
-    """What a gateway may say of those who called it."""
+    """Information that a gateway may forward about its callers."""
 
     CLIENT_CERTIFICATE = "ClientCertificate"
 
 
 class Accepts(Model):
-    """One peer that may call."""
+    """Peer that may call the workload."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "from_",
             "unverified",
-            message="name exactly one peer: from, a ServiceIdentity, or unverified",
+            message="set exactly one of from (a ServiceIdentity) and unverified",
         ),
         Rule(
             cel="!has(self.unverified) || !has(self.scopes) || size(self.scopes) == 0",
-            message="leave scopes out; a peer without an identity is never given any",
+            message="remove scopes; a peer without an identity never has any",
             holds=lambda it: it.unverified is None or not it.scopes,
         ),
         Rule(
             cel="!has(self.unverified) || !has(self.forwards) || size(self.forwards) == 0",
-            message="leave forwards out; what a peer without an identity says of others is never "
-            "believed",
+            message="remove forwards; an unverified peer is never trusted to name its callers",
             holds=lambda it: it.unverified is None or not it.forwards,
         ),
     )
 
     from_: Reference | None = None
-    """The caller's ServiceIdentity."""
+    """ServiceIdentity of the caller."""
     unverified: Unverified | None = None
-    """A caller without an identity."""
+    """Caller without an identity."""
     ports: Annotated[tuple[PortName, ...], Field(min_length=1, max_length=16), SET]
-    """The names of the workload's ports that it may call."""
+    """Names of the workload's ports that the peer may call."""
     scopes: Annotated[tuple[Scope, ...], Field(max_length=32), SET] = ()
-    """What it may do there; enforced by the service from identity.json."""
+    """Scopes that the peer has on these ports. The service enforces them from identity.json."""
     forwards: Annotated[tuple[Forwarded, ...], Field(max_length=1), SET] = ()
-    """What it may say there of its own callers, being a gateway. ClientCertificate: by the header
-    X-Forwarded-Client-Cert, who called it."""
+    """Information that the peer, as a gateway, may forward on these ports about its own callers.
+    ClientCertificate: the caller, in the header X-Forwarded-Client-Cert."""
 
 
 class External(Model):
-    """A destination outside the cluster."""
+    """Destination outside the cluster."""
 
     host: DNSName
-    """The destination's name, for the reader and for TLS; a NetworkPolicy knows only cidrs."""
+    """DNS name of the destination, for readers and for TLS. The NetworkPolicy uses only cidrs."""
     cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET]
-    """The destination's networks."""
+    """Networks of the destination, as CIDRs."""
     ports: Annotated[tuple[PortNumber, ...], Field(min_length=1, max_length=16), SET]
-    """The destination's TCP ports."""
+    """TCP ports of the destination."""
 
 
 class Calls(Model):
-    """One destination that the workload calls."""
+    """Destination that the workload calls."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "to",
             "external",
             "kubernetes_api",
-            message="name exactly one destination: to, a ServiceIdentity, external, or "
-            "kubernetesAPI",
+            message="set exactly one of to (a ServiceIdentity), external and kubernetesAPI",
         ),
         Rule(
             cel="has(self.to) == (has(self.ports) && size(self.ports) > 0)",
-            message="name the callee's ports beside to, and nowhere else",
+            message="set ports, the names of the callee's ports, if and only if to is set",
             holds=lambda it: (it.to is not None) == bool(it.ports),
         ),
         Rule(
             cel="has(self.to) || !has(self.scopes) || size(self.scopes) == 0",
-            message="ask for scopes beside to, and nowhere else",
+            message="remove scopes; only calls with to have them",
             holds=lambda it: it.to is not None or not it.scopes,
         ),
     )
 
     to: Reference | None = None
-    """The callee's ServiceIdentity."""
+    """ServiceIdentity of the callee."""
     ports: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
-    """The names of the callee's ports."""
+    """Names of the callee's ports."""
     scopes: Annotated[tuple[Scope, ...], Field(max_length=32), SET] = ()
-    """What a token for the callee shall permit, where the callee takes tokens: of what it accepts,
-    this and no more."""
+    """Scopes that tokens for the callee request, if the callee uses tokens. A token has only those
+    that the callee's accepts grants too."""
     external: External | None = None
-    """A destination outside the cluster."""
+    """Destination outside the cluster."""
     kubernetes_api: (
         Annotated[
             Flag,
@@ -142,4 +142,4 @@ class Calls(Model):
         ]
         | None
     ) = None
-    """The cluster's API server; its endpoints are looked up."""
+    """Whether the workload calls the cluster's API server. Troth looks up its endpoints."""

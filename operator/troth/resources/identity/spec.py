@@ -1,4 +1,4 @@
-"""`ServiceIdentity`: one workload, how it proves itself, whom it accepts and whom it calls."""
+"""Spec of `ServiceIdentity`: one workload, its authentication, its callers and its callees."""
 
 from enum import StrEnum
 from functools import cached_property
@@ -26,55 +26,56 @@ from troth.resources.selectors import LabelSelector
 
 
 class Protocol(StrEnum):
-    """The transport of a port."""
+    """Transport protocol of a port."""
 
     TCP = "TCP"
     UDP = "UDP"
 
 
 class Port(Model):
-    """One port on which the workload listens."""
+    """Port on which the workload listens."""
 
     name: PortName
-    """The port's name, by which peers refer to it."""
+    """Name of the port. Peers refer to the port by this name."""
     port: PortNumber
-    """The number on which the pods listen."""
+    """Port number on which the pods listen."""
     protocol: Protocol = Protocol.TCP
-    """The transport."""
+    """Transport protocol. Default TCP."""
 
 
 class Workload(Model):
-    """The pods that carry the identity."""
+    """Pods that have the identity."""
 
     service_account_name: Name
-    """The pods' ServiceAccount. No two identities share one: it is part of the SPIFFE ID."""
+    """ServiceAccount of the pods. It is part of the SPIFFE ID, so no two identities may share
+    one."""
     pod_selector: LabelSelector
-    """The pods. No two identities of a namespace may select the same pod."""
+    """Selector of the pods. No two identities of a namespace may select the same pod."""
     ports: Annotated[
         tuple[Port, ...],
         Field(max_length=16),
         BY_NAME,
-        unique_by("x.name", lambda port: port.name, "give every port a name of its own"),
+        unique_by("x.name", lambda port: port.name, "give every port a unique name"),
         unique_by(
             "[string(x.port), x.protocol]",
             lambda port: (port.port, port.protocol),
             "declare every port number once for each protocol",
         ),
     ] = ()
-    """The ports on which the pods listen."""
+    """Ports on which the pods listen."""
 
 
 class Exceptions(Model):
-    """Ports opened to the cluster's own machinery, as the TrustDomain describes it."""
+    """Ports that are open to probes and metrics, whose sources the TrustDomain describes."""
 
     probes: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
-    """The ports that the kubelet probes."""
+    """Names of the ports that the kubelet probes."""
     metrics: Annotated[tuple[PortName, ...], Field(max_length=16), SET] = ()
-    """The ports that the metrics collector scrapes."""
+    """Names of the ports that the metrics collector scrapes."""
 
 
 class ContextItem(StrEnum):
-    """One item of the propagated context."""
+    """Item of the propagated context."""
 
     SUBJECT = "Subject"
     TENANT = "Tenant"
@@ -82,39 +83,41 @@ class ContextItem(StrEnum):
 
 
 class Requires(Model):
-    """What a caller must carry."""
+    """Context that every caller must send."""
 
     context: Annotated[tuple[ContextItem, ...], Field(max_length=3), SET] = ()
-    """The context items that must be present and verified."""
+    """Context items that must be present and verified."""
 
 
 class StartsTransactions(Model):
-    """That requests enter here: for each, the workload may begin a transaction."""
+    """Permission to start a transaction for each request that enters here."""
 
     scopes: Annotated[tuple[Scope, ...], Field(max_length=32), SET] = ()
-    """What its transactions may be for."""
+    """Scopes that its transactions may have."""
     context: Annotated[tuple[ContextName, ...], Field(max_length=16), SET] = ()
-    """What it may tell of a request beside the tenant, such as channel."""
+    """Names of context, such as channel, that the workload may add for a request in addition to the
+    tenant."""
 
 
 class ServesWebhooks(Model):
-    """That webhooks come in here: the workload is a gateway, which verifies deliveries and hands
-    them on to the targets that WebhookEndpoints name.
+    """Settings of a webhook gateway.
+
+    A gateway verifies deliveries and forwards them to the targets that WebhookEndpoints name.
     """
 
     allowed_namespaces: LabelSelector
-    """The namespaces whose WebhookEndpoints the gateway serves."""
+    """Namespaces whose WebhookEndpoints the gateway serves."""
 
 
 class TopicUse(Model):
-    """One policy by which a workload takes part in messages."""
+    """Policy under which a workload publishes or consumes messages."""
 
     policy: Reference
-    """The TopicPolicy; it names this identity."""
+    """TopicPolicy of the topic. It must name this identity."""
 
 
 class WorkloadKind(StrEnum):
-    """The kinds of workload that can be restarted."""
+    """Kind of a workload that Troth can restart."""
 
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
@@ -122,26 +125,26 @@ class WorkloadKind(StrEnum):
 
 
 class WorkloadReference(Model):
-    """Names a workload of this namespace."""
+    """Reference to a workload in this namespace."""
 
     kind: WorkloadKind
-    """The workload's kind."""
+    """Kind of the workload."""
     name: Name
-    """The workload's name."""
+    """Name of the workload."""
 
 
 class OnRotation(Model):
-    """What is done when the Secret has a new certificate or new roots."""
+    """Actions when the Secret has a new certificate or new roots."""
 
     restart: Annotated[
         tuple[WorkloadReference, ...], Field(min_length=1, max_length=8), BY_KIND_AND_NAME
     ]
-    """Workloads to restart, one after the other, because their programs do not reread files. Their
-    pods must be those that workload.podSelector selects."""
+    """Workloads that Troth restarts, one after the other, because their programs do not reread
+    files. Their pods must be those that workload.podSelector selects."""
 
 
 class Enforcement(StrEnum):
-    """Whether the NetworkPolicy is written or only planned."""
+    """Whether Troth writes the NetworkPolicy or only plans it."""
 
     ENFORCE = "Enforce"
     OBSERVE = "Observe"
@@ -159,7 +162,7 @@ def _cel_declared(ports: str) -> str:
 
 
 class ServiceIdentitySpec(Model):
-    """What a service is, and whom it trusts."""
+    """Desired state of an identity."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -178,7 +181,7 @@ class ServiceIdentitySpec(Model):
             "has(self.authentication.gatewayOnly.gateway.__namespace__) && "
             "(!has(a.from.__namespace__) || "
             "a.from.__namespace__ == self.authentication.gatewayOnly.gateway.__namespace__))",
-            message="with gatewayOnly accept the gateway itself and nobody else, written as under "
+            message="with gatewayOnly, accept only the gateway, written exactly as in "
             "gatewayOnly.gateway",
             holds=lambda spec: (
                 spec.authentication.gateway_only is None
@@ -200,14 +203,13 @@ class ServiceIdentitySpec(Model):
         ),
         Rule(
             cel="!has(self.onRotation) || !has(self.authentication.gatewayOnly)",
-            message="leave onRotation out; without mtls or token there is no certificate that "
-            "rotates",
+            message="remove onRotation; a gatewayOnly workload has no certificate that rotates",
             holds=lambda spec: spec.on_rotation is None or spec.authentication.gateway_only is None,
         ),
         Rule(
             cel="!has(self.startsTransactions) || !has(self.authentication.gatewayOnly)",
-            message="leave startsTransactions out; a gatewayOnly workload has no identity to "
-            "vouch for a request with",
+            message="remove startsTransactions; a gatewayOnly workload has no identity with which "
+            "it could request a transaction token",
             holds=lambda spec: (
                 spec.starts_transactions is None or spec.authentication.gateway_only is None
             ),
@@ -215,7 +217,7 @@ class ServiceIdentitySpec(Model):
         Rule(
             cel="!has(self.servesWebhooks) || !has(self.authentication.gatewayOnly)",
             message="use mtls or token to serve webhooks; a gatewayOnly workload has no identity "
-            "to hand deliveries on with",
+            "with which it could forward deliveries",
             holds=lambda spec: (
                 spec.serves_webhooks is None or spec.authentication.gateway_only is None
             ),
@@ -223,36 +225,39 @@ class ServiceIdentitySpec(Model):
     )
 
     workload: Workload
-    """The pods that carry the identity."""
+    """Pods that have the identity."""
     authentication: Authentication
-    """How the workload proves itself."""
+    """Authentication of the workload. Set exactly one field."""
     accepts: Annotated[tuple[Accepts, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """Who may call, and on which ports; nobody else can."""
+    """Callers that may call the workload, and on which ports. All others are denied."""
     calls: Annotated[tuple[Calls, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """Whom the workload calls; it can reach nobody else."""
+    """Destinations that the workload calls. It can reach no others."""
     publishes: Annotated[tuple[TopicUse, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """The policies by which it publishes messages; a policy that is not listed gives it nothing."""
+    """Policies under which the workload publishes messages. A policy that is not listed grants it
+    nothing."""
     consumes: Annotated[tuple[TopicUse, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """The policies by which it consumes messages, and puts aside those that it could not."""
+    """Policies under which the workload consumes messages, and publishes those that it could not
+    consume to the dead-letter topic."""
     exceptions: Exceptions = Exceptions()
-    """Ports opened to probes and metrics."""
+    """Ports that are open to probes and metrics."""
     requires: Requires = Requires()
-    """What a caller must carry."""
+    """Context that every caller must send."""
     starts_transactions: StartsTransactions | None = None
-    """That requests enter here, for which the workload may have transaction tokens made."""
+    """Permission to request transaction tokens, for a workload at which requests enter."""
     serves_webhooks: ServesWebhooks | None = None
-    """That webhooks come in here. The WebhookEndpoints that name this identity as their gateway are
-    its side of the calls to their targets; each target accepts it as any other caller."""
+    """Settings that make this workload a webhook gateway. A WebhookEndpoint that names this
+    identity as its gateway declares the gateway's call to the target. The target must accept the
+    gateway like any other caller."""
     enforcement: Enforcement = Enforcement.ENFORCE
-    """Enforce: the NetworkPolicy is written. Observe: everything is planned and reported, and no
-    policy is written."""
+    """Enforcement mode. Enforce (default): Troth writes the NetworkPolicy. Observe: Troth plans and
+    reports everything, and writes no NetworkPolicy."""
     on_rotation: OnRotation | None = None
-    """What is done when the Secret has a new certificate or new roots, for programs that do not
-    reread their files."""
+    """Actions when the Secret has a new certificate or new roots, for programs that do not reread
+    their files."""
 
 
 class ServiceIdentity(Resource):
-    """One workload: how it proves itself, whom it accepts and whom it calls."""
+    """Identity of one workload: its authentication, its callers and its callees."""
 
     kind: Literal["ServiceIdentity"] = "ServiceIdentity"
     spec: ServiceIdentitySpec
@@ -260,5 +265,5 @@ class ServiceIdentity(Resource):
 
     @cached_property
     def ref(self) -> Ref:
-        """Where the identity is."""
+        """Namespace and name of the identity."""
         return Ref(self.metadata.namespace or "default", self.metadata.name)

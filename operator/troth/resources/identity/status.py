@@ -1,4 +1,4 @@
-"""Where a `ServiceIdentity` stands: its certificate, and its edges with peers."""
+"""Status of `ServiceIdentity`: its certificate, its edges and its broker credentials."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -15,29 +15,30 @@ MOST_BROKERS = 64
 
 
 class CertificateStatus(Model):
-    """The certificate in the Secret."""
+    """Certificate in the Secret."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
-    """The first 16 hexadecimal digits of the certificate's SHA-256."""
+    """First 16 hexadecimal digits of the certificate's SHA-256."""
     serial: Annotated[str, StringConstraints(max_length=40)]
-    """The serial number in hexadecimal digits."""
+    """Serial number in hexadecimal digits."""
     not_after: Time
-    """When it expires."""
+    """Time at which the certificate expires."""
     renew_at: Time
-    """When it is renewed."""
+    """Time at which Troth renews the certificate."""
     authority: Annotated[str, StringConstraints(max_length=64)]
-    """The fingerprint of the authority that signed it, shortened alike."""
+    """Fingerprint of the root or intermediate that signed the certificate, shortened in the same
+    way."""
 
 
 class Direction(StrEnum):
-    """On which side of an edge the identity stands."""
+    """Direction of an edge, as seen from the identity."""
 
     INBOUND = "Inbound"
     OUTBOUND = "Outbound"
 
 
 class EdgeState(StrEnum):
-    """Whether an edge is open, and what it waits for."""
+    """State of an edge: whether it is open, and what it waits for."""
 
     LIVE = "Live"
     AWAITING_CALLER = "AwaitingCaller"
@@ -47,57 +48,59 @@ class EdgeState(StrEnum):
 
 
 class EdgeStatus(Model):
-    """One declared relation with a peer."""
+    """Declared edge with a peer."""
 
     peer: Annotated[str, StringConstraints(max_length=320)]
-    """The peer as namespace/name; for a peer without an identity, what describes it."""
+    """Peer as namespace/name. For a peer without an identity, its description."""
     direction: Direction
-    """Inbound: the peer calls. Outbound: the peer is called."""
+    """Direction of the edge. Inbound: the peer calls. Outbound: the peer is called."""
     ports: Annotated[tuple[str, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """The callee's ports that this holds for."""
+    """Ports of the callee that the edge covers."""
     state: EdgeState
-    """Live; AwaitingCaller or AwaitingCallee, when that side has not declared it; Refused; or
-    Suspended: what was open stays open and nothing opens until a conflict is mended."""
+    """State of the edge. Live: open. AwaitingCaller or AwaitingCallee: that side has not declared
+    it. Refused: declared, but not allowed. Suspended: open ports stay open and no others open until
+    a conflict is resolved."""
     reason: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Why it is not live, in one CamelCase word."""
+    """CamelCase reason why the edge is not live."""
     message: Annotated[str, StringConstraints(max_length=1024)] | None = None
-    """What to change for it to become live."""
+    """Change that is needed for the edge to become live."""
 
 
 class BrokerCredentialStatus(Model):
-    """The credential at one broker."""
+    """Credential at one broker."""
 
     broker: Annotated[str, StringConstraints(max_length=320)]
-    """The MessageBroker as namespace/name."""
+    """MessageBroker as namespace/name."""
     principal: Annotated[str, StringConstraints(max_length=384)]
-    """What the identity is called there."""
+    """Principal of the identity at the broker."""
     secret: Annotated[str, StringConstraints(max_length=253)]
-    """The Secret with the credential, in the identity's namespace."""
+    """Secret with the credential, in the identity's namespace."""
     made_at: Time | None = None
-    """When the credential in use was made."""
+    """Time at which the credential in use was created."""
     phase: CredentialPhase = CredentialPhase.IDLE
-    """Where its rotation stands. Idle; Prepared: the next credential is made and the broker is told
-    of it. Overlapping: it is in use, and the old one is still good. Retiring: the old one is being
-    revoked."""
+    """Phase of the credential's rotation. Idle: no rotation. Prepared: the next credential is
+    created and configured at the broker. Overlapping: it is in use, and the old one is still valid.
+    Retiring: the old one is being revoked."""
 
 
 class ServiceIdentityStatus(Model):
-    """Where an identity stands."""
+    """Observed state of an identity."""
 
     observed_generation: int | None = None
-    """The generation of the spec that was last acted on."""
+    """Generation of the spec that Troth last reconciled."""
     spiffe_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
-    """The workload's SPIFFE ID."""
+    """SPIFFE ID of the workload."""
     certificate: CertificateStatus | None = None
-    """The certificate in the Secret."""
+    """Certificate in the Secret."""
     edges: Annotated[tuple[EdgeStatus, ...], Field(max_length=1024, json_schema_extra=ATOMIC)] = ()
-    """Every declared relation with a peer, and its state."""
+    """Declared edges with peers, and their states."""
     brokers: Annotated[
         tuple[BrokerCredentialStatus, ...],
         Field(max_length=MOST_BROKERS, json_schema_extra=ATOMIC),
     ] = ()
-    """The credential at each broker where it may take part in messages; the first 64."""
+    """Credentials at the brokers where the identity may publish or consume. At most the first
+    64."""
     conditions: Conditions = ()
-    """Ready, CertificateIssued, NetworkEnforced, PeersAgree, Reconciling, Stalled; RolledOut where
-    onRotation is declared, TokensAccepted where tokens are, CredentialsIssued where brokers are
-    used."""
+    """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
+    Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are, and
+    CredentialsIssued if brokers are used."""

@@ -1,1 +1,1 @@
-"""`MessageBroker` and `TopicPolicy`: their specs and statuses."""
+"""Specs and statuses of `MessageBroker` and `TopicPolicy`."""

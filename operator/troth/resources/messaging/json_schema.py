@@ -1,7 +1,7 @@
-"""A message's JSON Schema, read: what it says in one form, or what is wrong with it.
+"""Reading of a message's JSON Schema: its canonical form, or its fault.
 
-Nothing is ever fetched: a schema that refers to another document is refused. Expressions are those
-that are matched in linear time, so that no message keeps anybody busy.
+Nothing is fetched: a schema that refers to another document is rejected. Regular expressions must
+match in linear time, so that no message can block a client.
 """
 
 import json
@@ -15,9 +15,9 @@ from troth.resources.json_members import distinct
 from troth.resources.messaging.schema_bounds import OutOfBounds, check_bounds, shown
 
 MOST_BYTES = 64 * 1024
-"""How long a schema may be, as UTF-8."""
+"""Maximum length of a schema in bytes of UTF-8."""
 MOST_OF_EXPRESSION = 512 * 1024
-"""Bytes that one compiled expression may take."""
+"""Maximum size of one compiled regular expression in bytes."""
 REMEMBERED = 512
 
 _DRAFTS = frozenset(
@@ -33,7 +33,7 @@ _DRAFTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SchemaFault:
-    """Why a schema cannot be used: a CamelCase reason, and a sentence that says what to mend."""
+    """Fault of a schema: a CamelCase reason, and a message that says what to change."""
 
     reason: str
     message: str
@@ -41,9 +41,9 @@ class SchemaFault:
 
 @lru_cache(maxsize=REMEMBERED)
 def read_schema(text: str) -> str | SchemaFault:
-    """Return a JSON Schema as the one text in which it is handed on, or what is wrong with it.
+    """Return a JSON Schema in canonical form, or its fault.
 
-    The draft is that of its `$schema`, 2020-12 without one. Reasons: `SchemaTooLarge`,
+    The draft is that of `$schema`, by default 2020-12. Reasons of a fault: `SchemaTooLarge`,
     `SchemaInvalid`, `SchemaRefersElsewhere`.
     """
     if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
@@ -68,13 +68,13 @@ def read_schema(text: str) -> str | SchemaFault:
 
 
 def schema_text(schema: dict[str, Any]) -> str:
-    """Return a schema that is written in a resource as `read_schema` takes it."""
+    """Return the schema of a resource as text for `read_schema`."""
     return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
 def _parsed(text: str) -> dict[str, Any] | SchemaFault:
     try:
-        text.encode()  # half of a surrogate pair is no text
+        text.encode()  # an unpaired surrogate raises an error
         schema = json.loads(text, object_pairs_hook=distinct, parse_constant=_refuse)
         json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
@@ -98,7 +98,7 @@ def _refuse(_: str) -> NoReturn:
 
 
 def _fault_of(schema: str) -> SchemaFault | None:
-    """Compile a schema within bounds; return why that fails."""
+    """Compile a schema within bounds, and return its fault if that fails."""
     limits = RegexOptions(size_limit=MOST_OF_EXPRESSION, dfa_size_limit=MOST_OF_EXPRESSION)
     try:
         validator_for(schema, offline=True, pattern_options=limits)

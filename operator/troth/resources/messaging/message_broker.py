@@ -1,4 +1,4 @@
-"""`MessageBroker`: one broker, who may use it, and which names on it are Troth's to give."""
+"""Spec of `MessageBroker`: one broker, its users, and the names on it that Troth manages."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -28,112 +28,109 @@ Servers = Annotated[tuple[ServerAddress, ...], Field(min_length=1, max_length=16
 
 _CERTIFICATES_NEED_TLS = Rule(
     cel="!has(self.clients) || self.clients != 'MTLS' || has(self.tls)",
-    message="write tls beside clients: MTLS; a certificate is presented on a connection with TLS",
+    message="set tls with clients: MTLS; a client certificate needs a connection with TLS",
     holds=lambda broker: broker.clients != "MTLS" or broker.tls is not None,
 )
 
 
 class BrokerTLS(Model):
-    """How the servers prove themselves."""
+    """TLS settings to verify the servers."""
 
     ca_secret_ref: LocalReference | None = None
-    """The Secret of this namespace whose ca.crt has the roots to trust; those of the system when
-    left out."""
+    """Secret in this namespace whose ca.crt holds the roots to trust. Defaults to the roots of the
+    system."""
 
 
 class KafkaClients(StrEnum):
-    """How clients prove themselves to Kafka."""
+    """Authentication of Kafka clients."""
 
     SCRAM = "SCRAM"
     MTLS = "MTLS"
 
 
 class Kafka(Model):
-    """A Kafka cluster, or another that speaks its protocol."""
+    """Kafka cluster, or another broker with the Kafka protocol."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_CERTIFICATES_NEED_TLS,)
 
     bootstrap_servers: Servers
-    """The servers that are asked first, as host:port."""
+    """Bootstrap servers, as host:port."""
     tls: BrokerTLS | None = None
-    """How the servers prove themselves; every connection has TLS, also when left out."""
+    """TLS settings to verify the servers. Every connection uses TLS, even without them."""
     admin_secret_ref: LocalReference
-    """The Secret of this namespace with which Troth administers the cluster: tls.crt and tls.key,
-    or username, password and mechanism, SCRAM-SHA-512 when left out. With bootstrap.servers, where
-    Troth has another listener than clients."""
+    """Secret in this namespace with which Troth administers the cluster. It holds tls.crt and
+    tls.key, or username, password and mechanism (default SCRAM-SHA-512). It also holds
+    bootstrap.servers if Troth uses another listener than clients."""
     clients: KafkaClients = KafkaClients.SCRAM
-    """SCRAM: with a password in a Secret of each identity. MTLS: with the identity's certificate,
-    which the cluster maps to the principal."""
+    """Authentication of clients. SCRAM (default): a password in a Secret of each identity. MTLS:
+    the identity's certificate, which the cluster maps to the principal."""
 
 
 class RabbitMQ(Model):
-    """A RabbitMQ cluster."""
+    """RabbitMQ cluster."""
 
     servers: Servers
-    """The servers to which clients connect, as host:port."""
+    """Servers to which clients connect, as host:port."""
     management: ServerAddress
-    """Where the management API listens, as host:port."""
+    """Address of the management API, as host:port."""
     virtual_host: VirtualHost = "/"
-    """The virtual host in which everything is."""
+    """Virtual host that holds everything Troth manages. Default /."""
     tls: BrokerTLS | None = None
-    """How the servers prove themselves; nothing is encrypted when left out."""
+    """TLS settings to verify the servers. Without them, connections are not encrypted."""
     admin_secret_ref: LocalReference
-    """The Secret of this namespace with which Troth administers the cluster: username and
-    password."""
+    """Secret in this namespace with which Troth administers the cluster: username and password."""
 
 
 class NATSClients(StrEnum):
-    """How clients prove themselves to NATS."""
+    """Authentication of NATS clients."""
 
     JWT = "JWT"
     MTLS = "MTLS"
 
 
 class NATS(Model):
-    """A NATS cluster in operator mode, of which one account is administered."""
+    """NATS cluster in operator mode. Troth administers one of its accounts."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_CERTIFICATES_NEED_TLS,)
 
     servers: Servers
-    """The servers, as host:port."""
+    """Servers, as host:port."""
     account: AccountKey
-    """The public key of the account in which everything is."""
+    """Public key of the account that holds everything Troth manages."""
     tls: BrokerTLS | None = None
-    """How the servers prove themselves; every connection has TLS, also when left out."""
+    """TLS settings to verify the servers. Every connection uses TLS, even without them."""
     admin_secret_ref: LocalReference
-    """The Secret of this namespace with which Troth administers the account: system.creds, of a
-    user of the system account, and operator.nk, the seed of a signing key of the operator."""
+    """Secret in this namespace with which Troth administers the account: system.creds of a user of
+    the system account, and operator.nk, the seed of an operator signing key."""
     clients: NATSClients = NATSClients.JWT
-    """JWT: with a .creds file in a Secret of each identity. MTLS: with the identity's certificate,
-    where the servers are configured with verify_and_map."""
+    """Authentication of clients. JWT (default): a .creds file in a Secret of each identity. MTLS:
+    the identity's certificate, if the servers are configured with verify_and_map."""
 
 
 class MQTT(Model):
-    """A Mosquitto with its dynamic security plugin."""
+    """Mosquitto broker with its dynamic security plugin."""
 
     servers: Servers
-    """The servers, as host:port."""
+    """Servers, as host:port."""
     tls: BrokerTLS | None = None
-    """How the servers prove themselves; nothing is encrypted when left out."""
+    """TLS settings to verify the servers. Without them, connections are not encrypted."""
     admin_secret_ref: LocalReference
-    """The Secret of this namespace with which Troth administers the broker: username and
-    password."""
+    """Secret in this namespace with which Troth administers the broker: username and password."""
 
 
 class Valkey(Model):
-    """A Valkey or Redis, whose streams carry the messages."""
+    """Valkey or Redis whose streams carry the messages."""
 
     servers: Servers
-    """All servers, as host:port: each is told by itself."""
+    """All servers, as host:port. Each is configured separately."""
     tls: BrokerTLS | None = None
-    """How the servers prove themselves; nothing is encrypted when left out."""
+    """TLS settings to verify the servers. Without them, connections are not encrypted."""
     admin_secret_ref: LocalReference
-    """The Secret of this namespace with which Troth administers the servers: username and
-    password."""
+    """Secret in this namespace with which Troth administers the servers: username and password."""
 
 
 class BrokerType(StrEnum):
-    """The brokers there are, by the member of the spec that describes one."""
+    """Broker types, named after the field of the spec that describes one."""
 
     KAFKA = "kafka"
     RABBITMQ = "rabbitmq"
@@ -143,7 +140,7 @@ class BrokerType(StrEnum):
 
 
 class Place(NamedTuple):
-    """A server, and the part of it that is a world of its own, where it has such."""
+    """Server, and the separate part of it, if the broker type has such parts."""
 
     type: BrokerType
     server: str
@@ -151,26 +148,26 @@ class Place(NamedTuple):
 
 
 class BrokerWorkload(Model):
-    """The broker's own pods, in this namespace."""
+    """Pods of the broker, in this namespace."""
 
     pod_selector: LabelSelector
-    """The pods."""
+    """Selector of the pods."""
     ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=8), BY_NAME]
-    """The ports on which clients are served."""
+    """Ports on which the pods serve clients."""
 
 
 class Owns(Model):
-    """The names that are Troth's to give. Nothing else at the broker is granted or taken away."""
+    """Names that Troth manages. Troth grants and revokes nothing else at the broker."""
 
     topic_prefixes: Annotated[tuple[TopicPrefix, ...], Field(min_length=1, max_length=16), SET]
-    """What the names of all granted topics begin with. With the broker's separator at its end,
-    prod. has nothing of production.orders."""
+    """Prefixes of the names of all granted topics. End a prefix with the broker's separator: prod.
+    does not match production.orders."""
     principal_prefix: PrincipalPrefix
-    """What the names of all principals begin with that Troth makes."""
+    """Prefix of the names of all principals that Troth creates."""
 
 
 class BrokerMode(StrEnum):
-    """Whether the broker is changed, or only looked at."""
+    """Whether Troth changes the broker or only observes it."""
 
     ENFORCE = "Enforce"
     PLAN = "Plan"
@@ -178,77 +175,78 @@ class BrokerMode(StrEnum):
 
 
 class RemovalBrake(Model):
-    """When removals wait for a person."""
+    """Limit above which removals wait for a person."""
 
     max_removals: Count = 20
-    """How many rules may be removed at once. More wait until the annotation
-    troth.dev/allow-removals lets them pass."""
+    """Maximum number of rules that Troth removes at once. Default 20. More removals wait until the
+    annotation troth.dev/allow-removals permits them."""
 
 
 class MessageBrokerSpec(Model):
-    """What a broker is."""
+    """Desired state of a broker."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             *BrokerType,
-            message="describe exactly one broker: kafka, rabbitmq, nats, mqtt or valkey",
+            message="set exactly one of kafka, rabbitmq, nats, mqtt and valkey",
         ),
     )
 
     environment: Annotated[
         Environment, Immutable("environment cannot change; create a new MessageBroker instead")
     ]
-    """The environment whose messages it carries; immutable."""
+    """Environment of the messages that the broker carries. Immutable."""
     kafka: Kafka | None = None
-    """A Kafka cluster, or another that speaks its protocol."""
+    """Kafka cluster, or another broker with the Kafka protocol."""
     rabbitmq: RabbitMQ | None = None
-    """A RabbitMQ cluster."""
+    """RabbitMQ cluster."""
     nats: NATS | None = None
-    """A NATS cluster in operator mode, of which one account is administered."""
+    """NATS cluster in operator mode. Troth administers one of its accounts."""
     mqtt: MQTT | None = None
-    """A Mosquitto with its dynamic security plugin."""
+    """Mosquitto broker with its dynamic security plugin."""
     valkey: Valkey | None = None
-    """A Valkey or Redis, whose streams carry the messages."""
+    """Valkey or Redis whose streams carry the messages."""
     workload: BrokerWorkload | None = None
-    """The broker's own pods, to which the network is opened for whoever has a grant, and closed for
-    everybody else; left out for a broker outside the cluster."""
+    """Pods of the broker, in this namespace. The network to them is open for workloads with a grant
+    and closed for all others. Leave it out for a broker outside the cluster."""
     allowed_namespaces: LabelSelector
-    """The namespaces whose policies and identities may use the broker."""
+    """Namespaces whose policies and identities may use the broker."""
     owns: Owns
-    """The names that are Troth's to give."""
+    """Names that Troth manages. Troth grants and revokes nothing else at the broker."""
     mode: BrokerMode = BrokerMode.ENFORCE
-    """Enforce: the broker is kept as declared. Plan: what would be done is reported and nothing is
-    changed. Observe: drift and foreign rules are reported."""
+    """Enforcement mode. Enforce (default): Troth keeps the broker as declared. Plan: Troth reports
+    what it would do and changes nothing. Observe: Troth reports drift and foreign rules."""
     drift_check: Annotated[Duration, duration_between("10s", "1h")] = timedelta(seconds=60)
-    """How often everything at the broker is compared with what is declared."""
+    """Interval at which Troth compares everything at the broker with what is declared. Default
+    60s."""
     brake: RemovalBrake = RemovalBrake()
-    """When removals wait for a person."""
+    """Limit above which removals wait for a person."""
 
     @cached_property
     def type(self) -> BrokerType:
-        """Which of the five it is."""
+        """Type of the broker."""
         return next(each for each in BrokerType if getattr(self, each) is not None)
 
     @property
     def described(self) -> Kafka | RabbitMQ | NATS | MQTT | Valkey:
-        """The broker's description, whichever of the five it is."""
+        """Description of the broker, of any of the five types."""
         each = (self.kafka, self.rabbitmq, self.nats, self.mqtt, self.valkey)
         return next(found for found in each if found is not None)
 
     @cached_property
     def topic_places(self) -> frozenset[Place]:
-        """Where its topics are. Two brokers with a place in common have the same ones."""
+        """Places of its topics. Two brokers with a common place have the same topics."""
         return frozenset(Place(self.type, server, _part(self)) for server in self.servers)
 
     @cached_property
     def principal_places(self) -> frozenset[Place]:
-        """Where its principals are; RabbitMQ has the same ones in every virtual host."""
+        """Places of its principals. All virtual hosts of a RabbitMQ share them."""
         part = self.nats.account if self.nats else ""
         return frozenset(Place(self.type, server, part) for server in self.servers)
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """Its servers, as host:port."""
+        """Servers, as host:port."""
         if self.kafka is not None:
             return self.kafka.bootstrap_servers
         others = (self.rabbitmq, self.nats, self.mqtt, self.valkey)
@@ -256,7 +254,7 @@ class MessageBrokerSpec(Model):
 
     @property
     def by_certificate(self) -> bool:
-        """Whether clients prove themselves with their identity's certificate."""
+        """Whether clients authenticate with their identity's certificate."""
         return "MTLS" in {each.clients for each in (self.kafka, self.nats) if each is not None}
 
 
@@ -267,14 +265,14 @@ def _part(spec: MessageBrokerSpec) -> str:
 
 
 class MessageBroker(Resource):
-    """One broker: where it is, who may use it, and which names on it are Troth's to give."""
+    """Message broker: its servers, its users, and the names on it that Troth manages."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *Resource.rules,
         Rule(
             cel="!self.metadata.name.matches('(^|-)identity$')",
-            message="choose another name than identity, and one that does not end in -identity; a "
-            "credential's Secret would have the name of an identity's",
+            message="choose a name that is not identity and does not end in -identity; otherwise a "
+            "credential's Secret has the same name as an identity's",
             holds=lambda resource: not f"-{resource.metadata.name}".endswith("-identity"),
         ),
     )
@@ -285,5 +283,5 @@ class MessageBroker(Resource):
 
     @cached_property
     def ref(self) -> Ref:
-        """Where the broker is declared."""
+        """Namespace and name of the MessageBroker."""
         return Ref(self.metadata.namespace or "default", self.metadata.name)

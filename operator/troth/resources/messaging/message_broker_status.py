@@ -1,4 +1,4 @@
-"""Where a `MessageBroker` stands: what Troth has there, and what it saw of others."""
+"""Status of `MessageBroker`: Troth's rules at the broker, and foreign ones."""
 
 from typing import Annotated
 
@@ -9,20 +9,21 @@ from troth.resources.schema.model import Model
 
 
 class MessageBrokerStatus(Model):
-    """Where a broker stands."""
+    """Observed state of a broker."""
 
     observed_generation: int | None = None
-    """The generation of the spec that was last acted on."""
+    """Generation of the spec that Troth last reconciled."""
     principals: Annotated[int, Field(ge=0)] | None = None
-    """How many principals Troth has there."""
+    """Number of Troth's principals at the broker."""
     foreign_grants: Annotated[int, Field(ge=0)] | None = None
-    """How many of the broker's own rules are not Troth's: seen, reported, left alone."""
+    """Number of foreign rules at the broker. Troth reports them and does not change them."""
     braked_removals: Annotated[int, Field(ge=0)] | None = None
-    """How many rules would be removed and wait for a person, because brake.maxRemovals are fewer.
-    """
+    """Number of rules whose removal waits for a person, because it exceeds brake.maxRemovals."""
     missing_grants: Annotated[int, Field(ge=0)] | None = None
-    """How many rules are declared and not there: yet, or because mode is not Enforce."""
+    """Number of declared rules that the broker does not have yet, or lacks because mode is not
+    Enforce."""
     surplus_grants: Annotated[int, Field(ge=0)] | None = None
-    """How many rules of Troth's are there and not declared any more."""
+    """Number of Troth's rules at the broker that are no longer declared."""
     conditions: Conditions = ()
-    """Ready, Reachable, InSync, NetworkEnforced, Braked, Reconciling, Stalled."""
+    """Conditions of the broker: Ready, Reachable, InSync, NetworkEnforced, Braked, Reconciling and
+    Stalled."""

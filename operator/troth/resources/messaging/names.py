@@ -1,9 +1,9 @@
-"""What things at a message broker are called, and where it is.
+"""Names at a message broker, and its address.
 
-Of each name only what every broker takes literally is taken here: `*`, `>`, `#` and `+` are
-wildcards to one or the other, as are `?`, `[` and `]`; `{` begins what NATS fills in, `$` what it
-and MQTT keep for themselves; white space ends a name on the wire, and other scripts have letters
-that look alike. What a single broker refuses beyond that is judged where the broker is known.
+Only characters that every broker takes literally are valid. `*`, `>`, `#`, `+`, `?`, `[` and `]`
+are wildcards for some broker. `{` begins a template of NATS, `$` a reserved name of NATS and MQTT.
+White space ends a name on the wire, and other scripts have letters that look alike. Limits of a
+single broker are checked once the broker is known.
 """
 
 from typing import Annotated
@@ -13,21 +13,21 @@ from pydantic import StringConstraints
 from troth.resources.schema.scalars import matching
 
 NAME_LIMIT = 249
-"""The length of the longest name of a topic that Kafka has; no other broker's limit is lower."""
+"""Maximum length of a topic name in Kafka. No other broker has a lower limit."""
 
-_WORDS = "letters, digits and . _ : / -, without wildcard"
+_WORDS = "letters, digits and . _ : / -, without wildcards"
 
 TopicName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
-    matching("^[A-Za-z0-9._:/-]*$", f"write a topic's name as {_WORDS}, such as prod.orders.v1"),
+    matching("^[A-Za-z0-9._:/-]*$", f"write a topic name as {_WORDS}, such as prod.orders.v1"),
 ]
 TopicPrefix = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
     matching(
         "^[A-Za-z0-9._:/-]*$",
-        f"write what topics' names begin with as {_WORDS} after it, such as prod.",
+        f"write a topic prefix as {_WORDS}, such as prod.",
     ),
 ]
 PrincipalPrefix = Annotated[
@@ -36,26 +36,26 @@ PrincipalPrefix = Annotated[
     StringConstraints(min_length=1, max_length=64),
     matching(
         "^[A-Za-z0-9._-]*$",
-        "write what principals' names begin with as letters, digits and . _ -, such as troth-prod-",
+        "write a principal prefix as letters, digits and . _ -, such as troth-prod-",
     ),
 ]
 GroupName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
-    matching("^[A-Za-z0-9._:/-]*$", f"write a group's name as {_WORDS}, such as fulfilment"),
+    matching("^[A-Za-z0-9._:/-]*$", f"write a group name as {_WORDS}, such as fulfilment"),
 ]
 StreamName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
     matching(
         "^[A-Za-z0-9_-]*$",
-        "write a stream's name as letters, digits, '_' and '-', such as ORDERS",
+        "write a stream name as letters, digits, '_' and '-', such as ORDERS",
     ),
 ]
 VirtualHost = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_LIMIT),
-    matching("^[A-Za-z0-9._:/-]*$", f"write a virtual host's name as {_WORDS}, such as /"),
+    matching("^[A-Za-z0-9._:/-]*$", f"write a virtual host as {_WORDS}, such as /"),
 ]
 AccountKey = Annotated[
     str,

@@ -1,9 +1,8 @@
-"""What a JSON Schema may ask of whoever compiles it, judged before anybody does.
+"""Bounds on the cost of a JSON Schema, checked before it is compiled.
 
-jsonschema-rs 0.61 compiles `unevaluatedProperties` and its like by following all that is said of
-the same value: forty definitions that name each other twice keep it busy for good, and a long
-enough chain ends the process. So that is counted here first, by the keywords of all drafts at once,
-which counts too much rather than too little.
+jsonschema-rs 0.61 compiles `unevaluatedProperties` and similar keywords by following every schema
+of the same value. Forty definitions that refer to each other twice never finish, and a long chain
+ends the process. The count uses the keywords of all drafts at once, so it is never too low.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,10 +11,10 @@ from typing import Any
 from urllib.parse import unquote
 
 DEEPEST = 64
-"""Levels of objects and arrays, and of schemas that say something of one and the same value."""
+"""Maximum depth of objects and arrays, and of a chain of schemas for the same value."""
 MOST_STEPS = 10_000
-"""Schemas in all, each counted once for itself and once for each that leads to it without going
-into the value; an expression counts as `EXPRESSION` schemas."""
+"""Maximum number of schemas. Each counts once for itself and once for each schema that leads to it
+for the same value. A regular expression counts as `EXPRESSION` schemas."""
 EXPRESSION = 50
 
 _SAME_VALUE = ("not", "if", "then", "else", "allOf", "anyOf", "oneOf")
@@ -39,8 +38,8 @@ _IDS = ("$id", "id")
 SchemaObject = dict[str, Any]
 
 
-class OutOfBounds(Exception):  # noqa: N818 - says what is wrong with a schema, as a word
-    """A schema that asks too much, or for what is elsewhere: a reason and a sentence."""
+class OutOfBounds(Exception):  # noqa: N818 - the name states the fault
+    """Raised for a schema that exceeds the bounds or refers to another document."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +47,7 @@ class OutOfBounds(Exception):  # noqa: N818 - says what is wrong with a schema, 
 
 
 def check_bounds(schema: SchemaObject) -> None:
-    """Raise `OutOfBounds` for a schema that refers to another document, or that asks too much."""
+    """Raise `OutOfBounds` for a schema that exceeds the bounds or refers to another document."""
     if _depth(schema) > DEEPEST:
         message = f"the schema nests deeper than {DEEPEST} levels; take levels out of it"
         raise OutOfBounds("SchemaTooLarge", message)
@@ -74,7 +73,7 @@ def check_bounds(schema: SchemaObject) -> None:
 
 @dataclass(slots=True, repr=False)
 class _Steps:
-    """How many schemas say something of the value that a schema is about, itself included."""
+    """Number of schemas for the same value as a schema, itself included."""
 
     root: SchemaObject
     anchored: Mapping[str, list[SchemaObject]]
@@ -115,7 +114,7 @@ class _Steps:
                 yield from self._targets(reference)
 
     def _targets(self, reference: str) -> Iterator[SchemaObject]:
-        """Yield every schema that a reference could be taken to mean."""
+        """Yield every schema that a reference can mean."""
         if not reference.startswith("#"):
             message = (
                 f"the schema refers to {shown(reference)}, and nothing is fetched; put it under "
@@ -131,12 +130,12 @@ class _Steps:
 
 
 def shown(text: str) -> str:
-    """Return a text short enough for a sentence."""
+    """Return a text, shortened for a message."""
     return text if len(text) <= 200 else f"{text[:199]}…"  # noqa: PLR2004 - a line or two
 
 
 def _check_name(keyword: str, name: object) -> None:
-    """Refuse what makes references within the schema mean something else than they seem to."""
+    """Reject a nested schema with an ID of its own, which changes the meaning of references."""
     if isinstance(name, str) and not name.startswith("#"):
         message = (
             f"a schema within the schema has an {keyword} of its own, {shown(name)}; write "
@@ -169,7 +168,7 @@ def _expressions(schema: SchemaObject) -> int:
 
 
 def _anchored(schema: SchemaObject) -> Mapping[str, list[SchemaObject]]:
-    """Return whatever has a name that a reference may use."""
+    """Return the schemas by the names that a reference can use."""
     found: dict[str, list[SchemaObject]] = {}
     waiting: list[object] = [schema]
     while waiting:
@@ -186,7 +185,7 @@ def _anchored(schema: SchemaObject) -> Mapping[str, list[SchemaObject]]:
 
 
 def _at(root: SchemaObject, pointer: str) -> object:
-    """Return what a JSON pointer (RFC 6901) names, None where it names nothing."""
+    """Return the target of a JSON pointer (RFC 6901), None if there is none."""
     if pointer and not pointer.startswith("/"):
         return None
     here: object = root

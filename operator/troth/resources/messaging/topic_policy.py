@@ -1,4 +1,4 @@
-"""`TopicPolicy`: one topic or all under a prefix, who publishes there and who consumes."""
+"""Spec of `TopicPolicy`: one topic or all under a prefix, its producers and its consumers."""
 
 from enum import StrEnum
 from functools import cached_property
@@ -32,8 +32,8 @@ JSONSchema = Annotated[
             "minProperties": 1,
             "maxProperties": 64,
             "x-kubernetes-preserve-unknown-fields": True,
-            # Granular, managedFields would nest a few levels deeper than the object. Where that is
-            # more than the API server decodes, it stores what it can then neither list nor delete.
+            # Without atomic, managedFields nests a few levels deeper than the object. The API
+            # server would store an object too deep to decode, and could not list or delete it.
             "x-kubernetes-map-type": "atomic",
         }
     ),
@@ -41,68 +41,68 @@ JSONSchema = Annotated[
 
 
 class PolicyTopic(Model):
-    """A topic, queue or subject, or all whose names begin alike; exactly one."""
+    """Topic, queue or subject, or all with a common prefix. Set exactly one of name and prefix."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "name",
             "prefix",
-            message="name exactly one: name, a topic, or prefix, what topics' names begin with",
+            message="set exactly one of name (one topic) and prefix (all topics under it)",
         ),
     )
 
     name: TopicName | None = None
-    """The topic's name."""
+    """Name of the topic."""
     prefix: TopicPrefix | None = None
-    """What the names of the topics begin with."""
+    """Prefix of the names of the topics."""
     stream: StreamName | None = None
-    """The stream that keeps the messages, at NATS; they are not kept when left out."""
+    """NATS stream that stores the messages. Without it, they are not stored."""
 
 
 class Producer(Model):
-    """One identity that may publish."""
+    """Identity that may publish."""
 
     identity: Reference
-    """The ServiceIdentity; it lists this policy under publishes."""
+    """ServiceIdentity of the producer. It must list this policy under publishes."""
 
 
 class Consumer(Model):
-    """One identity that may consume."""
+    """Identity that may consume."""
 
     identity: Reference
-    """The ServiceIdentity; it lists this policy under consumes."""
+    """ServiceIdentity of the consumer. It must list this policy under consumes."""
     group: GroupName | None = None
-    """The consumer group, queue group or durable consumer, where the broker has such."""
+    """Consumer group, queue group or durable consumer, if the broker has them."""
 
 
 class ConfigMapKeyReference(Model):
-    """Names one key of a ConfigMap of this namespace."""
+    """Reference to one key of a ConfigMap in this namespace."""
 
     name: Name
-    """The ConfigMap's name."""
+    """Name of the ConfigMap."""
     key: ConfigMapKey = "schema.json"
-    """The key in it."""
+    """Key in the ConfigMap. Default schema.json."""
 
 
 class MessageSchema(Model):
-    """What a message must look like; exactly one."""
+    """Schema of a message. Set exactly one field."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "json_schema",
             "config_map_ref",
-            message="choose exactly one: jsonSchema, written here, or configMapRef",
+            message="set exactly one of jsonSchema and configMapRef",
         ),
     )
 
     json_schema: JSONSchema | None = None
-    """A JSON Schema."""
+    """JSON Schema, written in this field."""
     config_map_ref: ConfigMapKeyReference | None = None
-    """A ConfigMap of this namespace with a JSON Schema."""
+    """ConfigMap in this namespace that holds a JSON Schema."""
 
 
 class MessageContext(StrEnum):
-    """One item of the context that a message carries."""
+    """Item of the context of a message."""
 
     ACTOR = "Actor"
     SUBJECT = "Subject"
@@ -111,31 +111,32 @@ class MessageContext(StrEnum):
 
 
 class RequiredContext(Model):
-    """What a message must carry."""
+    """Context that a message must have."""
 
     require: Annotated[tuple[MessageContext, ...], Field(min_length=1, max_length=4), SET]
-    """The items that must be there and verified. Actor: which workload published it."""
+    """Context items that must be present and verified. Actor: the workload that published the
+    message."""
 
 
 class Review(StrEnum):
-    """Whether somebody looks at what could not be consumed."""
+    """Whether a person reviews messages that could not be consumed."""
 
     REQUIRED = "Required"
     OPTIONAL = "Optional"
 
 
 class DeadLetter(Model):
-    """Where consumers put what they could not consume."""
+    """Topic to which consumers publish messages that they could not consume."""
 
     topic: TopicName
-    """The topic's name; the policy's consumers may publish there."""
+    """Name of the topic. The policy's consumers may publish to it."""
     review: Review = Review.REQUIRED
-    """Required: a person looks at a message before it is published again. Optional: a program
-    may."""
+    """Review of a message before it is published again. Required (default): a person reviews it.
+    Optional: a program may publish it again."""
 
 
 class OnDelete(StrEnum):
-    """What becomes of the grants when the policy is deleted."""
+    """Effect on the grants when the policy is deleted."""
 
     REVOKE = "Revoke"
     RETAIN = "Retain"
@@ -149,43 +150,44 @@ def _dead_letter_elsewhere(spec: "TopicPolicySpec") -> bool:
 
 
 class TopicPolicySpec(Model):
-    """What a policy says."""
+    """Desired state of a policy."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.deadLetter) || "
             "((!has(self.topic.name) || self.topic.name != self.deadLetter.topic) && "
             "(!has(self.topic.prefix) || !self.deadLetter.topic.startsWith(self.topic.prefix)))",
-            message="choose for deadLetter.topic one that the policy's topic does not include; "
-            "consumers would be given their own failures again",
+            message="choose a deadLetter.topic that the policy's topic does not include; otherwise "
+            "consumers receive their own dead letters again",
             holds=_dead_letter_elsewhere,
         ),
     )
 
     broker_ref: Reference
-    """The MessageBroker."""
+    """MessageBroker of the topic."""
     topic: PolicyTopic
-    """What the policy is about; it begins with a prefix that the broker owns."""
+    """Topic or topics of the policy. Their names must begin with a prefix that the broker owns."""
     environment: Annotated[
         Environment, Immutable("environment cannot change; create a new TopicPolicy instead")
     ]
-    """The environment of the messages: that of the broker and of the namespaces; immutable."""
+    """Environment of the messages, the same as of the broker and the namespaces. Immutable."""
     producers: Annotated[tuple[Producer, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """Who may publish; nobody else can."""
+    """Identities that may publish. All others are denied."""
     consumers: Annotated[tuple[Consumer, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """Who may consume; nobody else can."""
+    """Identities that may consume. All others are denied."""
     schema_: MessageSchema | None = None
-    """What a message must look like, for whoever publishes and whoever consumes."""
+    """Schema of a message, for producers and consumers. Set exactly one field."""
     context: RequiredContext | None = None
-    """What a message must carry; it is not consumed otherwise."""
+    """Context that a message must have. A message without it is not consumed."""
     dead_letter: DeadLetter | None = None
-    """Where consumers put what they could not consume."""
+    """Topic to which consumers publish messages that they could not consume."""
     on_delete: OnDelete = OnDelete.REVOKE
-    """Revoke: with the policy its grants end. Retain: they stay at the broker."""
+    """Effect on the grants when the policy is deleted. Revoke (default): Troth revokes them.
+    Retain: they stay at the broker."""
 
 
 class TopicPolicy(Resource):
-    """One topic or all under a prefix: who publishes there and who consumes."""
+    """Policy of one topic, or of all topics under a prefix: its producers and its consumers."""
 
     kind: Literal["TopicPolicy"] = "TopicPolicy"
     spec: TopicPolicySpec
@@ -193,17 +195,17 @@ class TopicPolicy(Resource):
 
     @cached_property
     def ref(self) -> Ref:
-        """Where the policy is declared."""
+        """Namespace and name of the policy."""
         return Ref(self.metadata.namespace or "default", self.metadata.name)
 
     @cached_property
     def broker(self) -> Ref:
-        """The MessageBroker that it names."""
+        """Namespace and name of its MessageBroker."""
         return self.spec.broker_ref.seen_from(self.ref.namespace)
 
     @cached_property
     def schema_map(self) -> Ref | None:
-        """The ConfigMap that its schema is in, where it is in one."""
+        """Namespace and name of the ConfigMap with its schema, None without one."""
         schema = self.spec.schema_
         if schema is None or schema.config_map_ref is None:
             return None

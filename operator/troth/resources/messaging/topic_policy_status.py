@@ -1,4 +1,4 @@
-"""Where a `TopicPolicy` stands: each grant that it or an identity declares."""
+"""Status of `TopicPolicy`: each grant that the policy or an identity declares."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -11,14 +11,14 @@ from troth.resources.schema.model import Model
 
 
 class Action(StrEnum):
-    """What a principal may do with messages."""
+    """Action of a principal on messages."""
 
     PUBLISH = "Publish"
     CONSUME = "Consume"
 
 
 class GrantState(StrEnum):
-    """Whether a grant is made, and what it waits for."""
+    """State of a grant: whether the broker has it, and what it waits for."""
 
     IN_SYNC = "InSync"
     LIVE = "Live"
@@ -29,32 +29,34 @@ class GrantState(StrEnum):
 
 
 class GrantStatus(Model):
-    """One action on one topic, for one identity."""
+    """Grant of one action on one topic to one identity."""
 
     identity: Annotated[str, StringConstraints(max_length=320)]
-    """The identity as namespace/name."""
+    """ServiceIdentity as namespace/name."""
     action: Action
-    """What it may do."""
+    """Action that the identity may take."""
     topic: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """The topic, where it is not the policy's own: that of deadLetter."""
+    """Topic of deadLetter, if the grant is on it and not on the policy's own topic."""
     group: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """The group by which it consumes."""
+    """Group with which the identity consumes."""
     state: GrantState
-    """InSync: the broker has it. Live: all agree, and the broker is not known to have it yet.
-    AwaitingPolicy or AwaitingIdentity, when that side does not name the other; Refused; or
-    Suspended: what the broker has of it stays and nothing is added until a conflict is mended."""
+    """State of the grant. InSync: the broker has it. Live: all sides agree, and the broker is not
+    known to have it yet. AwaitingPolicy or AwaitingIdentity: that side does not name the other.
+    Refused: declared, but not allowed. Suspended: rules at the broker stay and none are added until
+    a conflict is resolved."""
     reason: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Why it is not live, in one CamelCase word."""
+    """CamelCase reason why the grant is not live."""
     message: Annotated[str, StringConstraints(max_length=1024)] | None = None
-    """What to change for it to become live."""
+    """Change that is needed for the grant to become live."""
 
 
 class TopicPolicyStatus(Model):
-    """Where a policy stands."""
+    """Observed state of a policy."""
 
     observed_generation: int | None = None
-    """The generation of the spec that was last acted on."""
+    """Generation of the spec that Troth last reconciled."""
     grants: Annotated[tuple[GrantStatus, ...], Field(max_length=512, json_schema_extra=ATOMIC)] = ()
-    """Every grant that the policy or an identity declares, and its state."""
+    """Grants that the policy or an identity declares, and their states."""
     conditions: Conditions = ()
-    """Ready, GrantsInSync, SchemaValid, PeersAgree, Reconciling, Stalled."""
+    """Conditions of the policy: Ready, GrantsInSync, SchemaValid, PeersAgree, Reconciling and
+    Stalled."""

@@ -1,1 +1,1 @@
-"""`CredentialRotation`: its spec, its windows and what it waits for."""
+"""Spec, windows and blockers of `CredentialRotation`."""

@@ -1,4 +1,4 @@
-"""What the replacement of a credential waits for, as a status tells it."""
+"""Blockers of a rotation, as listed in a status."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -17,5 +17,5 @@ Blockers = Annotated[
 
 
 def fitting(sentences: Sequence[str]) -> tuple[str, ...]:
-    """Return as many of the sentences, and as much of each, as a status has room for."""
+    """Return the sentences, cut to the number and length that a status can hold."""
     return tuple(each[:LONGEST_BLOCKER] for each in sentences[:MOST_BLOCKERS])

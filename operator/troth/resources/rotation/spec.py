@@ -1,4 +1,4 @@
-"""`CredentialRotation`: when the credential of another resource is replaced, and "now"."""
+"""Spec and status of `CredentialRotation`: the rotation of another resource's credential."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ from troth.resources.schema.scalars import Duration, Moment, Name, Time, duratio
 
 
 class TargetKind(StrEnum):
-    """The kinds whose credentials can be rotated."""
+    """Kinds whose credentials Troth can rotate."""
 
     SERVICE_IDENTITY = "ServiceIdentity"
     TRUST_DOMAIN = "TrustDomain"
@@ -27,30 +27,31 @@ class TargetKind(StrEnum):
 
 
 class Target(Model):
-    """The resource whose credential is rotated."""
+    """Resource whose credential is rotated."""
 
     kind: TargetKind
-    """ServiceIdentity: its key and certificate, and its credentials at brokers. MessageBroker: the
-    password with which Troth administers it. WebhookEndpoint: the secret that Troth has made, never
-    one that the sender issues. TrustDomain: its root, or the given CA, and the key that signs its
-    tokens; only from Troth's own namespace."""
+    """Kind of the resource. ServiceIdentity: its key and certificate, and its credentials at
+    brokers. MessageBroker: the password with which Troth administers it. WebhookEndpoint: the
+    secret that Troth created, never one that the sender issues. TrustDomain: its root, or the CA
+    that you provide, and the key that signs its tokens; only in Troth's own namespace."""
     name: Name
-    """The resource's name; all but a TrustDomain are in this namespace."""
+    """Name of the resource. It is in this namespace, except for a TrustDomain."""
 
 
 class Window(Model):
-    """When a scheduled rotation may begin."""
+    """Window in which a scheduled rotation may begin."""
 
     cron: CronExpression
-    """When the window opens, as minute, hour, day of month, month and day of week."""
+    """Cron expression for the start of the window: minute, hour, day of month, month and day of
+    week."""
     duration: Annotated[Duration, duration_between("1m", "168h")]
-    """How long it stays open."""
+    """Length of the window."""
     time_zone: TimeZone = "UTC"
-    """The time zone of the expression, such as Europe/Berlin."""
+    """Time zone of the expression, such as Europe/Berlin. Default UTC."""
 
 
 class CredentialRotationSpec(Model):
-    """What is rotated, and when."""
+    """Desired rotation of a credential."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -63,7 +64,7 @@ class CredentialRotationSpec(Model):
         ),
         Rule(
             cel="!has(self.windows) || size(self.windows) == 0 || has(self.every)",
-            message="write every beside windows; a window only says when a scheduled rotation may "
+            message="set every with windows; a window only limits when a scheduled rotation may "
             "begin",
             holds=lambda spec: not spec.windows or spec.every is not None,
         ),
@@ -72,38 +73,40 @@ class CredentialRotationSpec(Model):
     target: Annotated[
         Target, Immutable("target cannot change; create a new CredentialRotation instead")
     ]
-    """Whose credential; immutable."""
+    """Resource whose credential is rotated. Immutable."""
     every: Annotated[Duration, duration_between("5m", "87600h")] | None = None
-    """How old the credential may become. Without it, only what its own lifetime and requestedAt
-    ask for is done."""
+    """Maximum age of the credential. Without it, Troth rotates only when the credential's own
+    lifetime or requestedAt requires it."""
     windows: Annotated[tuple[Window, ...], Field(max_length=4, json_schema_extra=ATOMIC)] = ()
-    """When a rotation that `every` asks for may begin; at any time if left out. A credential that
-    would expire, and a requested rotation, wait for no window."""
+    """Windows in which a rotation that `every` requires may begin. Defaults to any time. A
+    credential that would expire and a requested rotation wait for no window."""
     overlap: Annotated[Duration, duration_between("0s", "2160h")] = timedelta(0)
-    """How long the old credential stays good beside the new one at least, beyond what the rotation
-    itself needs. A certificate is renewed so long before its end; an old root is kept so long."""
+    """Minimum time for which the old credential stays valid beside the new one, beyond what the
+    rotation itself needs. Default 0s. A certificate is renewed this long before it expires. An old
+    root is kept this long."""
     requested_at: Moment | None = None
-    """Rotate now: a credential made before this moment is replaced as soon as it has come."""
+    """Time of a requested rotation. Once it has come, Troth replaces a credential that was created
+    before it."""
     compromised: (
         Annotated[
             str,
             StringConstraints(max_length=64),
             Rule(
                 cel="self.matches('^[0-9a-f]{16}([0-9a-f]{48})?$')",
-                message="write the fingerprint of the root or token key as status.authorities or "
-                "status.tokenKeys of its TrustDomain shows it, 16 hexadecimal digits",
+                message="write the fingerprint of the root or token key from status.authorities or "
+                "status.tokenKeys of its TrustDomain, 16 hexadecimal digits",
                 holds=lambda text: len(text) in (16, 64) and set(text) <= set("0123456789abcdef"),
             ),
         ]
         | None
     ) = None
-    """The fingerprint of a root, or of a key that signs tokens, which is no longer only Troth's. It
-    is dropped without waiting for anybody; whoever still holds its certificates or tokens is
-    refused until it has new ones."""
+    """Fingerprint of a compromised root or token signing key. Troth removes it without waiting for
+    anybody. Workloads that still hold its certificates or tokens are rejected until they have new
+    ones."""
 
 
 class CredentialPhase(StrEnum):
-    """Where a rotation stands."""
+    """Phase of a rotation."""
 
     IDLE = "Idle"
     PREPARED = "Prepared"
@@ -112,25 +115,26 @@ class CredentialPhase(StrEnum):
 
 
 class CredentialRotationStatus(Model):
-    """Where a rotation stands, and when the next is due."""
+    """Observed state of a rotation."""
 
     observed_generation: int | None = None
-    """The generation of the spec that was last acted on."""
+    """Generation of the spec that Troth last reconciled."""
     phase: CredentialPhase = CredentialPhase.IDLE
-    """Idle; Prepared: the new credential is made and reaches those who verify it. Overlapping: it
-    is in use, and the old one is still good. Retiring: the old one is about to be dropped."""
+    """Phase of the rotation. Idle: no rotation. Prepared: the new credential is created and
+    distributed to its verifiers. Overlapping: it is in use, and the old one is still valid.
+    Retiring: the old one is about to be removed."""
     blockers: Blockers = ()
-    """What must happen before the next phase, in sentences; the first 16."""
+    """Requirements for the next phase, one sentence each. At most the first 16."""
     last_rotated: Time | None = None
-    """When the credential in use was made."""
+    """Time at which the credential in use was created."""
     next_rotation: Time | None = None
-    """When the next rotation begins, if nothing else asks for one earlier."""
+    """Time at which the next rotation begins, if nothing requires an earlier one."""
     conditions: Conditions = ()
-    """Ready, Reconciling, Stalled."""
+    """Conditions of the rotation: Ready, Reconciling and Stalled."""
 
 
 class CredentialRotation(Resource):
-    """When the credential of another resource is replaced."""
+    """Rotation of the credential of another resource."""
 
     kind: Literal["CredentialRotation"] = "CredentialRotation"
     spec: CredentialRotationSpec
@@ -138,12 +142,12 @@ class CredentialRotation(Resource):
 
     @property
     def ref(self) -> Ref:
-        """Where the rotation is declared."""
+        """Namespace and name of the rotation."""
         return Ref(self.metadata.namespace or "default", self.metadata.name)
 
     @property
     def target(self) -> Ref:
-        """Where the resource is whose credential is rotated."""
+        """Namespace and name of the resource whose credential is rotated."""
         named = self.spec.target
         here = self.ref.namespace if named.kind is not TargetKind.TRUST_DOMAIN else ""
         return Ref(here, named.name)

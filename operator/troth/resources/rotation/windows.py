@@ -1,8 +1,8 @@
-"""Maintenance windows: cron expressions and time zones, and when a window is open.
+"""Maintenance windows: cron expressions, time zones, and the times at which a window is open.
 
-The expressions are those of cron: five fields of numbers, `*`, lists, ranges and steps; days by
-their numbers, 0 to 7 from Sunday. Names, `L`, `W` and `#` are left out, for every reader and every
-implementation understands the rest alike. Daylight saving is handled as Debian's cron does it.
+A cron expression has five fields of numbers, `*`, lists, ranges and steps. Days of the week are the
+numbers 0 to 7 from Sunday. Names, `L`, `W` and `#` are not supported, because implementations of
+them differ. Daylight saving is handled as in Debian's cron.
 """
 
 import re
@@ -34,7 +34,7 @@ _ZONE_SENTENCE = "write a time zone of the IANA database, such as Europe/Berlin"
 
 
 def _forwards(expression: str) -> bool:
-    """Say whether every range of an expression begins before it ends."""
+    """Return whether no range of an expression begins after its end."""
     ranges = re.findall("([0-9]+)-([0-9]+)", expression)
     return all(int(first) <= int(last) for first, last in ranges)
 
@@ -62,23 +62,23 @@ TimeZone = Annotated[
 
 
 class Opening(Protocol):
-    """A window, as it is declared."""
+    """Window as declared."""
 
     @property
     def cron(self) -> str:
-        """When it opens."""
+        """Cron expression for its start."""
 
     @property
     def duration(self) -> timedelta:
-        """How long it stays open."""
+        """Length of the window."""
 
     @property
     def time_zone(self) -> str:
-        """The time zone of the expression."""
+        """Time zone of the expression."""
 
 
 def known_zone(name: str) -> ZoneInfo | None:
-    """Return a time zone, None if the database does not have it."""
+    """Return a time zone, or None if the database does not have it."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -86,10 +86,10 @@ def known_zone(name: str) -> ZoneInfo | None:
 
 
 def next_open(windows: Iterable[Opening], moment: datetime) -> datetime | None:
-    """Return the first moment from `moment` (aware) on at which one of the windows is open, UTC.
+    """Return the first time from `moment` (aware) on at which a window is open, in UTC.
 
-    `moment` itself if one is open then, or if there are no windows; None if none ever opens, for
-    want of such a day or of such a time zone.
+    Returns `moment` if a window is open then or if there are no windows. Returns None if no window
+    ever opens, because its day or its time zone does not exist.
     """
     declared = list(windows)
     if not declared:
@@ -101,7 +101,7 @@ def _opens(window: Opening, moment: datetime) -> datetime | None:
     zone = known_zone(window.time_zone)
     if zone is None:
         return None
-    # one that opened at most its own duration ago is still open; openings are whole minutes
+    # a window that opened at most its duration ago is still open; it opens at a whole minute
     since = (moment - window.duration - timedelta(minutes=1)).astimezone(zone)
     for opening in _openings(window.cron, since.replace(second=0, microsecond=0)):
         begin = opening.astimezone(UTC)
@@ -113,5 +113,5 @@ def _opens(window: Opening, moment: datetime) -> datetime | None:
 def _openings(cron: str, since: datetime) -> Iterator[datetime]:
     try:
         yield from CronSim(cron, since)
-    except CronSimError:  # a day that no month has
+    except CronSimError:  # a day that does not exist in any month
         return

@@ -1,1 +1,1 @@
-"""From pydantic models to CustomResourceDefinitions: base model, rules, scalars."""
+"""Base model, rules, scalars, and the CustomResourceDefinitions made from pydantic models."""

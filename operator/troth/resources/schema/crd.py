@@ -1,7 +1,7 @@
-"""CustomResourceDefinitions from the models.
+"""CustomResourceDefinitions made from the models.
 
-Pydantic's JSON schema is rewritten into the structural schema that the API server takes: no
-`$ref`, no `anyOf` around what is merely optional, no `const`, no `additionalProperties: false`.
+Pydantic's JSON schema is rewritten into a structural schema, which the API server requires: no
+`$ref`, no `anyOf` around optional fields, no `const`, no `additionalProperties: false`.
 """
 
 from datetime import timedelta
@@ -22,7 +22,7 @@ _NOTHING: tuple[Any, ...] = (None, [], {})
 
 
 class _WrittenDefaults(GenerateJsonSchema):
-    """Gives defaults as a user would write them, with durations such as 24h."""
+    """Writes defaults as a user would, with durations such as 24h."""
 
     def encode_default(self, dft: Any) -> Any:  # noqa: ANN401 - pydantic's signature
         match dft:
@@ -76,7 +76,7 @@ def custom_resource_definition(kind: Kind) -> dict[str, Any]:
 
 
 def root_schema(model: type[Resource]) -> Schema:
-    """Return the structural schema of a resource, with `metadata` left to the API server."""
+    """Return the structural schema of a resource. The API server validates `metadata`."""
     generated = model.model_json_schema(
         by_alias=True, mode="validation", schema_generator=_WrittenDefaults
     )
@@ -100,7 +100,7 @@ def root_schema(model: type[Resource]) -> Schema:
 
 
 def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Return `schema` with references inlined and everything rewritten that the server refuses."""
+    """Return `schema` as a structural schema, with references inlined."""
     schema = _inlined(schema, definitions)
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
@@ -125,7 +125,7 @@ def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _inlined(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Return `schema` with what it refers to, and without the `null` of an optional field."""
+    """Return `schema` with references inlined and without the `null` of an optional field."""
     schema = {word: value for word, value in schema.items() if word not in _DROPPED}
     if "$ref" in schema:
         target = definitions[schema.pop("$ref").rpartition("/")[2]]
@@ -138,7 +138,7 @@ def _inlined(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _without_empty(default: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a default without its empty parts; an absent list says the same with less noise."""
+    """Return a default without its empty parts, which mean the same as absent ones."""
     if isinstance(default, dict):
         parts = {key: _without_empty(part) for key, part in default.items()}
         return {key: part for key, part in parts.items() if part not in _NOTHING}

@@ -1,7 +1,7 @@
-"""Lists in which nothing stands twice, for both judges.
+"""Lists without duplicates, for the API server and the models.
 
-The API server holds a list to its `x-kubernetes-list-type`; the models must refuse the same lists,
-or `troth plan` would promise what `kubectl apply` refuses.
+The API server enforces `x-kubernetes-list-type`. The models must reject the same lists, or `troth
+plan` would accept a manifest that `kubectl apply` rejects.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """Marks a list whose items differ: in themselves, or in the fields that are their `keys`."""
+    """Marks a list of unique items, compared as a whole or by the fields `keys`."""
 
     keys: tuple[str, ...] = ()
 
@@ -45,17 +45,17 @@ class Distinct:
             if item in seen:
                 told = " ".join(item) if isinstance(item, tuple) else str(item)
                 raise PydanticCustomError(
-                    "duplicate", "list {item} once; it is there twice", {"item": told}
+                    "duplicate", "list {item} once; it is listed twice", {"item": told}
                 )
             seen.add(item)
         return items
 
 
 ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
-"""A list that is replaced as a whole."""
+"""Marks a list that is replaced as a whole."""
 SET = Distinct()
-"""No item may stand twice."""
+"""Marks a list of unique items."""
 BY_NAME = Distinct(("name",))
-"""No two items may have the same name."""
+"""Marks a list whose items have unique names."""
 BY_KIND_AND_NAME = Distinct(("kind", "name"))
-"""No two items may have the same kind and name."""
+"""Marks a list whose items have a unique kind and name."""

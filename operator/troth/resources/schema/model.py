@@ -1,4 +1,4 @@
-"""The base of everything a user writes and of every status Troth writes back."""
+"""Base class of the specs that users write and of the statuses that Troth writes."""
 
 from functools import cache
 from typing import Any, ClassVar, Self
@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema
 
 from troth.resources.schema.rules import VALIDATIONS, Immutable, Rule
 
-# where camelCase alone would break Kubernetes' way with acronyms, or a word is Python's own
+# names with acronyms, as Kubernetes spells them, and names that are reserved in Python
 _SPELLED = {
     "from_": "from",
     "kubernetes_api": "kubernetesAPI",
@@ -21,21 +21,21 @@ _SPELLED = {
 
 
 def spelled(field: str) -> str:
-    """Return a field's name as a manifest has it."""
+    """Return a field's name in a manifest."""
     return _SPELLED.get(field) or to_camel(field)
 
 
-def given(value: Any) -> Any:  # noqa: ANN401 - whatever stands where an object should
-    """Return an object without the fields that are null: to the API server they are not there."""
+def given(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return an object without its null fields, which the API server treats as absent."""
     if isinstance(value, dict):
         return {name: part for name, part in value.items() if part is not None}
     return value
 
 
 class Model(BaseModel):
-    """A frozen value in camelCase, with the rules that hold over several of its fields.
+    """Frozen value with camelCase names, and rules over several of its fields.
 
-    An unknown field is refused: it may be a restriction that this version cannot honour.
+    An unknown field is rejected: it may be a restriction that this version cannot enforce.
     """
 
     model_config = ConfigDict(
@@ -73,19 +73,19 @@ class Model(BaseModel):
         return described
 
     def manifest(self) -> dict[str, Any]:
-        """Return the value as the API server's JSON: camelCase, without what is unset."""
+        """Return the value as JSON for the API server, in camelCase and without unset fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 @cache
 def _names(model: type[Model]) -> frozenset[str]:
-    """Return the names that a model's fields go by, in Python and in a manifest."""
+    """Return the names of a model's fields, in Python and in a manifest."""
     fields = model.model_fields
     return frozenset(fields).union(map(spelled, fields))
 
 
 def immutable_changes(old: Model, new: Model) -> list[str]:
-    """Return the sentences of every immutable field that differs between two specs of one kind."""
+    """Return the message of every immutable field that differs between two specs of one kind."""
     return [
         mark.message
         for name, field in type(new).model_fields.items()
@@ -95,7 +95,7 @@ def immutable_changes(old: Model, new: Model) -> list[str]:
 
 
 def exactly_one(*fields: str, message: str) -> Rule:
-    """Return the rule of a discriminated choice: of these optional members exactly one is set."""
+    """Return the rule that exactly one of these optional fields is set."""
     count = " + ".join(f"(has(self.{spelled(field)}) ? 1 : 0)" for field in fields)
     return Rule(
         cel=f"{count} == 1",

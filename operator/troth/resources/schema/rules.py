@@ -1,8 +1,8 @@
-"""Validation rules, each stated once for both judges: the API server (as CEL) and the model.
+"""Validation rules, each defined once for the API server (as CEL) and the model.
 
-A rule carries its CEL expression, the same predicate in Python, and one sentence that says what
-to write instead. The API server and pydantic therefore refuse the same objects in the same words;
-`tests/cluster/test_crds.py` holds them to it.
+A rule has its CEL expression, the same predicate in Python, and a message that says what to write.
+So the API server and pydantic reject the same objects with the same message;
+`tests/cluster/test_crds.py` checks it.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ VALIDATIONS = "x-kubernetes-validations"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A predicate over one value; usable in `Annotated[...]` or in a model's `rules`.
+    """Predicate over one value, for `Annotated[...]` or a model's `rules`.
 
-    `cel` sees the value as `self`; `holds` sees it as its argument.
+    `cel` has the value as `self`, `holds` as its argument.
     """
 
     cel: str
     message: str
     holds: Callable[[Any], bool]
 
-    def check(self, value: Any) -> Any:  # noqa: ANN401 - a rule passes through whatever it is put on
-        """Return `value`, or raise with the rule's sentence."""
+    def check(self, value: Any) -> Any:  # noqa: ANN401 - a rule fits any type
+        """Return `value`, or raise an error with the rule's message."""
         if not self.holds(value):
             raise PydanticCustomError("rule", "{sentence}", {"sentence": self.message})
         return value
@@ -53,7 +53,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """Marks a field that may be set once. The API server judges updates."""
+    """Marks a field that cannot change. The API server validates updates."""
 
     message: str
 

@@ -1,4 +1,4 @@
-"""The scalar types of the resources, each with the rule that says what it takes."""
+"""Scalar types of the resources, each with its validation rule."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ _DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
 
 
 def is_duration(field: str) -> str:
-    """Return the CEL that says whether a string field is a duration, before it is read as one."""
+    """Return the CEL expression that checks that a string field is a duration."""
     pattern = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
     return f"({field}.matches('{pattern}') && {field} != '')"
 
@@ -30,12 +30,12 @@ def is_duration(field: str) -> str:
 DURATION_RULE = Rule(
     cel=is_duration("self"),
     message="write a duration in hours, minutes and seconds, such as 24h, 90m or 1h30m",
-    holds=lambda _: True,  # parse_duration has refused what does not match
+    holds=lambda _: True,  # parse_duration has rejected every other text
 )
 
 
 def parse_duration(text: object) -> timedelta:
-    """Return the length that a duration such as `1h30m` names; whole seconds, units h, m, s."""
+    """Return the length of a duration such as `1h30m`, in the units h, m and s."""
     if isinstance(text, timedelta):
         return text
     match = _DURATION.fullmatch(text) if isinstance(text, str) and text.isascii() else None
@@ -46,7 +46,7 @@ def parse_duration(text: object) -> timedelta:
 
 
 def format_duration(length: timedelta) -> str:
-    """Return `length` as a user writes it, in the largest units that divide it: `24h`, `1h30m`."""
+    """Return `length` in the largest units that divide it, such as `24h` or `1h30m`."""
     left = int(length.total_seconds())
     parts = []
     for unit, size in _UNITS.items():
@@ -57,12 +57,12 @@ def format_duration(length: timedelta) -> str:
 
 
 def format_time(moment: datetime) -> str:
-    """Return `moment` as Kubernetes writes a time: RFC 3339, UTC, whole seconds."""
+    """Return `moment` in the form of Kubernetes: RFC 3339, UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def duration_between(shortest: str, longest: str) -> Rule:
-    """Return the rule that a duration lies between two others, both included."""
+    """Return the rule that a duration lies between two others, inclusive."""
     low, high = parse_duration(shortest), parse_duration(longest)
     return Rule(
         cel=f"!{is_duration('self')} || "
@@ -85,7 +85,7 @@ Time = Annotated[
     PlainSerializer(format_time, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""A time that Troth writes."""
+"""Time that Troth writes."""
 
 _DATE = (
     "20([0-9]{2}-("
@@ -98,14 +98,14 @@ _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
 _OFFSET = "(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])"
 MOMENT_RULE = Rule(
     cel=f"self.matches('^{_DATE}T{_CLOCK}{_OFFSET}$')".replace("\\.", "\\\\."),
-    message="write a time in this century as RFC 3339 has it, such as 2026-11-24T12:00:00Z",
-    holds=lambda _: True,  # parse_moment has refused what does not match
+    message="write an RFC 3339 time in this century, such as 2026-11-24T12:00:00Z",
+    holds=lambda _: True,  # parse_moment has rejected every other text
 )
 _MOMENT = re.compile(f"{_DATE}T{_CLOCK}{_OFFSET}", re.ASCII)
 
 
 def parse_moment(text: object) -> datetime:
-    """Return the moment that a time such as `2026-11-24T12:00:00Z` names, aware UTC."""
+    """Return a time such as `2026-11-24T12:00:00Z` as an aware `datetime` in UTC."""
     if isinstance(text, datetime) and text.tzinfo is not None:
         return text.astimezone(UTC)
     if not isinstance(text, str) or _MOMENT.fullmatch(text) is None:
@@ -120,16 +120,17 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "maxLength": 32}),
     MOMENT_RULE,
 ]
-"""A time that a user writes. Decided by a rule and not by `format: date-time`, whose refusal says
-nothing of what to write, and which takes years that Python has no dates for."""
+"""Time that a user writes. It has a rule instead of `format: date-time`, whose error does not say
+what to write and which accepts years that Python cannot represent."""
 
 Flag = Annotated[bool, Field(strict=True)]
-"""True or false, and nothing that merely looks like it."""
+"""Boolean. Strings and numbers are rejected."""
 
 
 def matching(pattern: str, message: str) -> Rule:
-    """Return the rule that a text matches the whole of a pattern, which RE2 and Python read alike
-    and which begins with `^` and ends with `$`.
+    """Return the rule that a text matches a pattern as a whole.
+
+    The pattern begins with `^`, ends with `$` and means the same to RE2 and Python.
     """
     compiled = re.compile(pattern.removeprefix("^").removesuffix("$"), re.ASCII)
     escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
@@ -142,7 +143,7 @@ def matching(pattern: str, message: str) -> Rule:
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # as certificates and resolvers take it
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # the length limit of certificates and resolvers
 _DNS_NAME = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$"
 
 Name = Annotated[
@@ -173,7 +174,7 @@ PortName = Annotated[
 
 
 def whole(number: object) -> object:
-    """Return 443.0 as 443, which in JSON are the same number."""
+    """Return 443.0 as 443, which is the same number in JSON."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
@@ -208,7 +209,7 @@ Environment = Annotated[
 Scope = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128),
-    # RFC 6749, section 3.3, less the characters that need quoting in JSON or a shell
+    # RFC 6749, section 3.3, without characters that need quoting in JSON or a shell
     matching(
         "^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
         "write a scope as letters, digits and . _ : / -, such as payments.charge",
@@ -224,8 +225,7 @@ Audience = Annotated[
     ),
     Rule(
         cel="!self.startsWith('spiffe:')",
-        message="leave audience out for the workload's own SPIFFE ID; that of another is no "
-        "audience for it",
+        message="a SPIFFE ID is not allowed here; leave audience out to use the workload's own",
         holds=lambda text: not text.startswith("spiffe:"),
     ),
 ]
@@ -234,7 +234,8 @@ ContextName = Annotated[
     StringConstraints(min_length=1, max_length=64),
     matching(
         "^[a-z][A-Za-z0-9_]*$",
-        "write the name of a part of the context as letters, digits and _, such as channel",
+        "write a context name that begins with a lower-case letter and has only letters, digits "
+        "and _, such as channel",
     ),
 ]
 IssuerURL = Annotated[
@@ -252,19 +253,19 @@ Sentence = Annotated[
     StringConstraints(max_length=512),
     Rule(
         cel="self.matches('[A-Za-z]{3,}')",
-        message="write why, in words that the next reader of this manifest understands",
+        message="write plain words for the next reader, at least one of three letters or more",
         holds=lambda text: re.search("[A-Za-z]{3,}", text) is not None,
     ),
 ]
 
 
 def _is_cidr(text: str) -> bool:
-    """Say whether `text` is a network in canonical form, as the rule's CEL has it."""
+    """Return whether `text` is a network in canonical form, as in the rule's CEL."""
     try:
         network = ip_network(text, strict=True)
     except ValueError:
         return False
-    # CEL knows no networks of IPv4 addresses in IPv6 clothes, and Python spells them in two ways
+    # CEL rejects IPv4-mapped IPv6 networks, and Python spells them in two ways
     mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None
     return "/" in text and "%" not in text and str(network) == text and not mapped
 
@@ -282,9 +283,9 @@ CIDR = Annotated[
 
 
 def unique_by(cel_key: str, key: Any, message: str) -> Rule:  # noqa: ANN401 - any key function
-    """Return the rule that no two items of a list are the same by a key.
+    """Return the rule that the items of a list have unique keys.
 
-    `cel_key` names the item `x` in CEL, such as `x.port`; `key` is the same in Python.
+    `cel_key` is the key of the item `x` in CEL, such as `x.port`; `key` is the same in Python.
     """
     other = cel_key.replace("x.", "y.") if "x." in cel_key else "y"
     return Rule(

@@ -1,1 +1,1 @@
-"""`TrustDomain`: its spec and its status."""
+"""Spec and status of `TrustDomain`."""

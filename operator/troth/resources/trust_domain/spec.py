@@ -1,4 +1,4 @@
-"""`TrustDomain`: a SPIFFE trust domain, its authority, and the namespaces it governs."""
+"""Spec of `TrustDomain`: a SPIFFE trust domain, its authority and the namespaces it governs."""
 
 import re
 from datetime import timedelta
@@ -31,123 +31,124 @@ from troth.resources.selectors import LabelSelector
 from troth.resources.trust_domain.status import TrustDomainStatus
 
 _SERVICE_NAME = "[a-z]([-a-z0-9]{0,54}[a-z0-9])?"
-"""A name to which `-issuer` can be added to name a Service."""
+"""Pattern of a name that is still a valid Service name with `-issuer` added."""
 
 
 class SelfManaged(Model):
-    """A root that Troth makes and keeps."""
+    """Root that Troth creates and keeps."""
 
     key_algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256
-    """The algorithm of the root's key."""
+    """Algorithm of the root's key. Default ECDSA-P256."""
     lifetime: Annotated[Duration, duration_between("1h", "87600h")] = timedelta(hours=8760)
-    """How long the root is valid."""
+    """Lifetime of the root. Default 8760h."""
     confined: Flag = True
-    """Whether the root's own name constraints confine it to the trust domain. Some verifiers, such
-    as rustls, refuse every path with such constraints; a root without them is never trusted by a
-    federated domain."""
+    """Whether name constraints in the root confine it to the trust domain. Default true. Some
+    verifiers, such as rustls, reject every path with such constraints. A federated domain never
+    trusts a root without them."""
 
 
 class Authority(Model):
-    """Where the domain's certificates come from; exactly one."""
+    """Source of the domain's certificates. Set exactly one field."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "self_managed",
             "secret_ref",
-            message="choose exactly one authority: selfManaged, or secretRef for a given CA",
+            message="set exactly one of selfManaged and secretRef (a CA that you provide)",
         ),
     )
 
     self_managed: SelfManaged | None = None
-    """A root that Troth makes, keeps and replaces."""
+    """Root that Troth creates, keeps and rotates."""
     secret_ref: LocalReference | None = None
-    """A given CA: a Secret in Troth's own namespace with tls.crt (the CA and its chain), tls.key,
-    and ca.crt (the root) where the chain does not end in it."""
+    """Secret in Troth's own namespace with a CA that you provide. It holds tls.crt (the CA and its
+    chain), tls.key, and ca.crt (the root) if the chain does not end in the root."""
 
 
 class Certificates(Model):
-    """What holds for every leaf of the domain."""
+    """Settings for every leaf of the domain."""
 
     lifetime: Annotated[Duration, duration_between("5m", "2160h")] = timedelta(hours=24)
-    """The default and the ceiling of a leaf's lifetime; a leaf never outlives its authority."""
+    """Default and maximum lifetime of a leaf. Default 24h. A leaf never outlives its authority."""
     dns_suffixes: Annotated[tuple[DNSName, ...], Field(max_length=32), SET] = ()
-    """The DNS suffixes under which identities may ask for names of their own, such as
-    shop.example. The names of a workload's Services need no permission."""
+    """DNS suffixes under which identities may request further DNS names, such as shop.example. The
+    names of a workload's Services need no permission."""
 
 
 class Bundle(Model):
-    """Where the roots to trust are written."""
+    """Trust bundle that Troth writes to every governed namespace."""
 
     config_map_name: Name = "trust-bundle"
-    """The ConfigMap that every governed namespace gets; its key ca.crt holds the roots."""
+    """Name of the ConfigMap in every governed namespace. Default trust-bundle. Its key ca.crt holds
+    the roots to trust."""
     propagation: Annotated[Duration, duration_between("1s", "24h")] = timedelta(minutes=3)
-    """How long readers may take to see a write: a kubelet takes up to a minute and more to bring it
-    to its pods, and programs reread when they do. A rotation waits so long before it relies on it.
-    """
+    """Propagation delay: time until mounts show a write. Default 3m. A kubelet can take more than a
+    minute to update its pods, and programs reread files at their own pace. A rotation waits for
+    this time before it relies on a write."""
 
 
 class Tokens(Model):
-    """That the domain issues signed tokens, and how."""
+    """Settings of the signed tokens that the domain issues."""
 
     issuer: IssuerURL | None = None
-    """The issuer's URL, as it stands in every token; that of its Service in Troth's namespace when
-    left out."""
+    """URL of the issuer, as written in every token. Defaults to the URL of the issuer's Service in
+    Troth's namespace."""
     key_lifetime: Annotated[Duration, duration_between("24h", "8760h")] = timedelta(hours=720)
-    """How old the key that signs may become before the next one takes over."""
+    """Age at which the next key replaces the key that signs tokens. Default 720h."""
 
 
 class Consent(StrEnum):
-    """Whose word opens an edge."""
+    """Sides that must declare an edge before it opens."""
 
     MUTUAL = "Mutual"
     CALLEE = "Callee"
 
 
 class Resolver(Model):
-    """The cluster's DNS resolver, the only DNS that enrolled workloads may ask."""
+    """DNS resolver of the cluster, the only one that enrolled workloads can reach."""
 
     namespace: NamespaceName = "kube-system"
-    """The resolver's namespace."""
+    """Namespace of the resolver. Default kube-system."""
     pod_selector: LabelSelector = LabelSelector(match_labels={"k8s-app": "kube-dns"})
-    """The resolver's pods."""
+    """Selector of the resolver's pods. Default k8s-app: kube-dns."""
     port: PortNumber = 53
-    """The port on which the resolver's pods listen, over UDP and TCP."""
+    """Port on which the resolver's pods listen, over UDP and TCP. Default 53."""
 
 
 class MetricsCollector(Model):
-    """The pods that scrape metrics."""
+    """Pods that scrape metrics."""
 
     namespace: NamespaceName
-    """The collector's namespace."""
+    """Namespace of the collector."""
     pod_selector: LabelSelector
-    """The collector's pods."""
+    """Selector of the collector's pods."""
 
 
 class Probes(Model):
-    """Where the kubelet's probes come from, for networks that do not let the node through."""
+    """Source of the kubelet's probes, for cluster networks that deny traffic from the node."""
 
     cidrs: Annotated[tuple[CIDR, ...], Field(min_length=1, max_length=32), SET]
-    """The nodes' networks."""
+    """Networks of the nodes, as CIDRs."""
 
 
 class Network(Model):
-    """What every workload of the domain may reach or be reached by, beside its declared peers."""
+    """Network access of every workload of the domain, in addition to its declared peers."""
 
     dns: Resolver = Resolver()
-    """The cluster's resolver."""
+    """DNS resolver of the cluster, the only one that enrolled workloads can reach."""
     metrics: MetricsCollector | None = None
-    """Who may reach the ports that identities list under exceptions.metrics."""
+    """Pods that can reach the ports in exceptions.metrics of identities."""
     probes: Probes | None = None
-    """Who may reach the ports that identities list under exceptions.probes."""
+    """Networks that can reach the ports in exceptions.probes of identities."""
 
 
 class TrustDomainSpec(Model):
-    """What a trust domain is."""
+    """Desired state of a trust domain."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.allowEnvironments) || !(self.environment in self.allowEnvironments)",
-            message="leave the domain's own environment out of allowEnvironments; it is always "
+            message="remove the domain's own environment from allowEnvironments; it is always "
             "allowed",
             holds=lambda spec: spec.environment not in spec.allow_environments,
         ),
@@ -169,43 +170,45 @@ class TrustDomainSpec(Model):
     domain: Annotated[
         TrustDomainName, Immutable("domain cannot change; create a new TrustDomain instead")
     ]
-    """The SPIFFE trust domain; immutable."""
+    """Name of the SPIFFE trust domain. Immutable."""
     environment: Annotated[
         Environment, Immutable("environment cannot change; create a new TrustDomain instead")
     ]
-    """The environment that all its namespaces belong to; immutable."""
+    """Environment of all namespaces that the domain governs. Immutable."""
     namespace_selector: LabelSelector
-    """The namespaces it governs. A namespace that two domains select is governed by neither."""
+    """Namespaces that the domain governs. If two domains select a namespace, neither governs it."""
     authority: Authority
-    """Where its certificates come from."""
+    """Source of the domain's certificates. Set exactly one field."""
     certificates: Certificates = Certificates()
-    """What holds for every leaf."""
+    """Settings for every leaf of the domain."""
     bundle: Bundle = Bundle()
-    """Where the roots to trust are written."""
+    """Trust bundle that Troth writes to every governed namespace."""
     tokens: Tokens | None = None
-    """The signed tokens that the domain issues; none when left out."""
+    """Settings of the signed tokens that the domain issues. Without them it issues none."""
     consent: Consent = Consent.MUTUAL
-    """Mutual: an edge opens when both sides declare it. Callee: when the callee accepts it."""
+    """Sides that must declare an edge before it opens. Mutual (default): caller and callee. Callee:
+    the callee alone."""
     allow_environments: Annotated[tuple[Environment, ...], Field(max_length=16), SET] = ()
-    """Other environments whose identities may be peers of this domain's."""
+    """Other environments whose identities may be peers of this domain's identities."""
     federates_with: Annotated[
         tuple[LocalReference, ...],
         Field(max_length=16),
         BY_NAME,
     ] = ()
-    """The TrustDomains whose identities may be peers; takes effect when both name each other."""
+    """TrustDomains whose identities may be peers. Takes effect when both domains list each
+    other."""
     network: Network = Network()
-    """What every workload may reach or be reached by, beside its declared peers."""
+    """Network access of every workload, in addition to its declared peers."""
 
 
 class TrustDomain(Resource):
-    """A SPIFFE trust domain: its environment, its authority, and the namespaces it governs."""
+    """SPIFFE trust domain: its environment, its authority, and the namespaces it governs."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         NAME_RULE,
         Rule(
             cel=f"!has(self.spec.tokens) || self.metadata.name.matches('^{_SERVICE_NAME}$')",
-            message="with tokens choose a name of at most 56 lower-case letters, digits and '-' "
+            message="with tokens, choose a name of at most 56 lower-case letters, digits and '-' "
             "that begins with a letter; the issuer's Service is named after it",
             holds=lambda domain: (
                 domain.spec.tokens is None

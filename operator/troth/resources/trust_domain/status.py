@@ -1,4 +1,4 @@
-"""Where a `TrustDomain` stands: its roots, the keys that sign tokens, and their replacement."""
+"""Status of `TrustDomain`: its roots, its token signing keys, and their rotation."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,7 +12,7 @@ from troth.resources.schema.scalars import Time
 
 
 class AuthorityState(StrEnum):
-    """What a root is used for."""
+    """Use of a root or of a key that signs tokens."""
 
     PREPARED = "Prepared"
     ACTIVE = "Active"
@@ -20,7 +20,7 @@ class AuthorityState(StrEnum):
 
 
 class RotationPhase(StrEnum):
-    """Where the replacement of a root stands."""
+    """Phase of the rotation of a root or a token signing key."""
 
     IDLE = "Idle"
     PREPARING = "Preparing"
@@ -31,41 +31,43 @@ class RotationPhase(StrEnum):
 
 
 class RotationStatus(Model):
-    """Where the replacement of the root stands, and what it waits for."""
+    """Phase of a rotation, and what it waits for."""
 
     phase: RotationPhase = RotationPhase.IDLE
-    """Preparing: a new root is made. Distributing: it goes into every bundle. Activating: it
-    begins to sign. Reissuing: leaves of the old root are replaced. Retiring: the old root is about
-    to be dropped."""
+    """Phase of the rotation. Preparing: Troth creates a new root. Distributing: Troth adds it to
+    every bundle. Activating: it begins to sign. Reissuing: Troth replaces the leaves of the old
+    root. Retiring: Troth is about to remove the old root."""
     blockers: Blockers = ()
-    """What must happen before the next phase, in sentences; the first 16."""
+    """Requirements for the next phase, one sentence each. At most the first 16."""
 
 
 class AuthorityStatus(Model):
-    """One root or intermediate of the domain."""
+    """Root or intermediate of the domain."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
-    """The first 16 hexadecimal digits of the certificate's SHA-256."""
+    """First 16 hexadecimal digits of the certificate's SHA-256."""
     state: AuthorityState
-    """Prepared: trusted, signs nothing yet. Active: signs new leaves. Retiring: still trusted."""
+    """Use of the certificate. Prepared: trusted, signs nothing yet. Active: signs new leaves.
+    Retiring: still trusted."""
     not_after: Time
-    """When it expires."""
+    """Time at which the certificate expires."""
 
 
 class TokenKeyStatus(Model):
-    """One key of those that sign tokens."""
+    """Key that signs tokens."""
 
     fingerprint: Annotated[str, StringConstraints(max_length=64)]
-    """The first 16 hexadecimal digits of the SHA-256 that is its key ID (RFC 7638)."""
+    """First 16 hexadecimal digits of the SHA-256 that is the key ID (RFC 7638)."""
     state: AuthorityState
-    """Prepared: published, signs nothing yet. Active: signs tokens. Retiring: still published."""
+    """Use of the key. Prepared: published, signs nothing yet. Active: signs tokens. Retiring: still
+    published."""
 
 
 class TrustDomainStatus(Model):
-    """Where a trust domain stands."""
+    """Observed state of a trust domain."""
 
     observed_generation: int | None = None
-    """The generation of the spec that was last acted on."""
+    """Generation of the spec that Troth last reconciled."""
     authorities: Annotated[
         tuple[AuthorityStatus, ...],
         Field(
@@ -76,9 +78,9 @@ class TrustDomainStatus(Model):
             },
         ),
     ] = ()
-    """The roots or intermediates in use."""
+    """Roots or intermediates in use."""
     rotation: RotationStatus = RotationStatus()
-    """The replacement of the root."""
+    """Rotation of the root."""
     token_keys: Annotated[
         tuple[TokenKeyStatus, ...],
         Field(
@@ -89,10 +91,10 @@ class TrustDomainStatus(Model):
             },
         ),
     ] = ()
-    """The keys in use that sign tokens."""
+    """Keys in use that sign tokens."""
     token_rotation: RotationStatus = RotationStatus()
-    """The replacement of the key that signs tokens. Reissuing does not come up: tokens end by
+    """Rotation of the key that signs tokens. It has no phase Reissuing, because tokens expire by
     themselves."""
     conditions: Conditions = ()
-    """Ready, AuthorityReady, BundleDistributed, Reconciling, Stalled; TokensReady where tokens are
-    issued."""
+    """Conditions of the domain: Ready, AuthorityReady, BundleDistributed, Reconciling and Stalled.
+    TokensReady if the domain issues tokens."""

@@ -1,1 +1,1 @@
-"""`WebhookEndpoint`: its spec and its status."""
+"""Spec and status of `WebhookEndpoint`."""

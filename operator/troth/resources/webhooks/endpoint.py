@@ -1,4 +1,4 @@
-"""`WebhookEndpoint`: one webhook, how it is signed, and to whom its deliveries go."""
+"""Spec of `WebhookEndpoint`: one webhook, its signatures and its target."""
 
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -13,25 +13,25 @@ from troth.resources.webhooks.outbound import Outbound
 
 
 class WebhookEndpointSpec(Model):
-    """What an endpoint is; exactly one."""
+    """Desired state of an endpoint. Set exactly one of inbound and outbound."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             "inbound",
             "outbound",
-            message="choose exactly one direction: inbound, what a sender delivers here, or "
-            "outbound, what is delivered elsewhere",
+            message="set exactly one of inbound (deliveries to this cluster) and outbound "
+            "(deliveries to a destination elsewhere)",
         ),
     )
 
     inbound: Inbound | None = None
-    """A webhook that comes in by a gateway, which lets through what is verified."""
+    """Inbound webhook. A gateway verifies its deliveries and forwards only valid ones."""
     outbound: Outbound | None = None
-    """A webhook that goes out; nothing is sent yet."""
+    """Outbound webhook. Troth sends nothing yet."""
 
 
 class WebhookEndpoint(Resource):
-    """One webhook: how it is signed, and to whom its deliveries go."""
+    """Webhook: how its deliveries are signed, and where they go."""
 
     kind: Literal["WebhookEndpoint"] = "WebhookEndpoint"
     spec: WebhookEndpointSpec
@@ -39,24 +39,24 @@ class WebhookEndpoint(Resource):
 
     @cached_property
     def ref(self) -> Ref:
-        """Where the endpoint is declared."""
+        """Namespace and name of the endpoint."""
         return Ref(self.metadata.namespace or "default", self.metadata.name)
 
     @cached_property
     def gateway(self) -> Ref | None:
-        """The gateway's ServiceIdentity, None for what goes out."""
+        """ServiceIdentity of the gateway, None for an outbound webhook."""
         inbound = self.spec.inbound
         return None if inbound is None else inbound.gateway.seen_from(self.ref.namespace)
 
     @cached_property
     def target(self) -> Ref | None:
-        """The target's ServiceIdentity, None for what goes out."""
+        """ServiceIdentity of the target, None for an outbound webhook."""
         inbound = self.spec.inbound
         return None if inbound is None else Ref(self.ref.namespace, inbound.target.identity.name)
 
     @cached_property
     def given_secret(self) -> Ref | None:
-        """The Secret that a person has named, None where Troth makes it or none is needed."""
+        """Secret in `secretRef`, None if Troth creates it or the scheme needs none."""
         inbound = self.spec.inbound
         if inbound is None or inbound.secret_ref is None:
             return None
@@ -64,5 +64,5 @@ class WebhookEndpoint(Resource):
 
     @property
     def path(self) -> str:
-        """The path at which the gateway serves it: nobody can take another namespace's."""
+        """Path at which the gateway serves the endpoint. No namespace can take another's path."""
         return f"/{self.ref.namespace}/{self.ref.name}"

@@ -1,4 +1,4 @@
-"""Where a `WebhookEndpoint` stands: its URL, its keys, and what its scheme leaves open."""
+"""Status of `WebhookEndpoint`: its URL, its keys, and the replays that its scheme permits."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -10,38 +10,40 @@ from troth.resources.schema.model import Model
 from troth.resources.schema.scalars import Time
 
 MOST_KEYS = 16
-"""Keys of one endpoint that are tried; an endpoint with more is not served."""
+"""Maximum number of keys of an endpoint. An endpoint with more is not served."""
 
 
 class KeyState(StrEnum):
-    """Whether a key stays."""
+    """Whether a key stays in use or is retiring."""
 
     CURRENT = "Current"
     RETIRING = "Retiring"
 
 
 class WebhookKey(Model):
-    """One of the sender's keys, all of which are tried."""
+    """Key of the sender. The gateway tries all keys."""
 
     id: Annotated[str, StringConstraints(max_length=253)]
-    """The key of the Secret under which it is."""
+    """Entry of the Secret that holds the key."""
     fingerprint: Annotated[str, StringConstraints(max_length=64)] = ""
-    """What tells it from another, and nothing of the key."""
+    """Fingerprint that identifies the key and reveals nothing of it."""
     state: KeyState = KeyState.CURRENT
-    """Current; Retiring: it is dropped once the next one has verified a delivery."""
+    """State of the key. Current: in use. Retiring: Troth removes it once the next key has verified
+    a delivery."""
     last_verified: Time | None = None
-    """When a delivery was last verified with it, give or take an hour, as its gateway reports."""
+    """Time at which the key last verified a delivery, accurate to about an hour, as the gateway
+    reports it."""
     until: Time | None = None
-    """When a retiring key is dropped, at the earliest."""
+    """Earliest time at which Troth removes a retiring key."""
 
 
 class WebhookEndpointStatus(Model):
-    """Where an endpoint stands."""
+    """Observed state of an endpoint."""
 
     observed_generation: int | None = None
-    """The generation of the spec that was last acted on."""
+    """Generation of the spec that Troth last reconciled."""
     url: Annotated[str, StringConstraints(max_length=512)] = ""
-    """The URL to give to the sender."""
+    """URL to give to the sender."""
     keys: Annotated[
         tuple[WebhookKey, ...],
         Field(
@@ -52,9 +54,10 @@ class WebhookEndpointStatus(Model):
             },
         ),
     ] = ()
-    """The keys that are tried."""
+    """Keys that the gateway tries."""
     residual_replay: Annotated[str, StringConstraints(max_length=512)] = ""
-    """What a recorded delivery is still good for once it is forgotten: none, or a sentence for
-    schemes that sign no time."""
+    """Possible replay of a recorded delivery after the replay window: none, or a sentence for
+    schemes that sign no timestamp."""
     conditions: Conditions = ()
-    """Ready, SecretAvailable, GatewayConfigured, TargetReachable, Reconciling, Stalled."""
+    """Conditions of the endpoint: Ready, SecretAvailable, GatewayConfigured, TargetReachable,
+    Reconciling and Stalled."""

@@ -1,4 +1,4 @@
-"""A webhook that comes in: how its sender signs, what narrows it, and to whom it is handed."""
+"""Inbound webhook: its signatures, its limits and its target."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,62 +37,66 @@ from troth.resources.webhooks.names import (
 from troth.resources.webhooks.schemes import ISSUED_BY_SENDER, SchemeName
 
 UNSIGNED_LIMIT = timedelta(days=90)
-"""How far ahead the end of taking unsigned deliveries may lie."""
+"""Maximum time until the end of `acceptUnsigned`."""
 TOLERANCE = timedelta(minutes=5)
 PADDLE_TOLERANCE = timedelta(seconds=5)
-"""How old Paddle's own libraries let a delivery be."""
+"""Maximum age of a delivery in Paddle's own libraries."""
 
 
 class ClientCertificate(Model):
-    """The certificate that the sender shows in TLS."""
+    """Client certificate that the sender must present in TLS."""
 
     sans: Annotated[tuple[CertificateSAN, ...], Field(min_length=1, max_length=16), SET]
-    """The certificate's names, one of which it must have, as URI:… or DNS:…"""
+    """Subject alternative names, as URI:… or DNS:…. The certificate must have one of them."""
     ca_bundle: CertificatesPEM
-    """The roots that vouch for it, as PEM."""
+    """Roots of the certificate, as PEM."""
 
 
 class Source(Model):
-    """Where deliveries come from. It narrows, and proves nothing of a delivery."""
+    """Origin of deliveries.
+
+    It narrows the accepted requests, and proves nothing about a delivery.
+    """
 
     cidrs: Annotated[tuple[CIDR, ...], Field(max_length=64), SET] = ()
-    """The networks of the sender."""
+    """Networks of the sender, as CIDRs."""
     client_certificate: ClientCertificate | None = None
-    """The certificate that the sender shows in TLS."""
+    """Client certificate that the sender must present in TLS."""
 
 
 class WebhookTarget(Model):
-    """Who is given what was verified."""
+    """Workload that receives the verified deliveries."""
 
     identity: LocalReference
-    """The ServiceIdentity, of this namespace. It accepts the gateway, and nobody else on that
-    port."""
+    """ServiceIdentity of the target, in this namespace. It must accept the gateway, and no other
+    caller on the same port."""
     port: PortName
-    """The name of its port."""
+    """Name of the target's port."""
     path: TargetPath
-    """The path there."""
+    """Path at the target."""
     workflow: Name
-    """What the target does with it, as the context says that is handed over with a delivery."""
+    """Workflow that the target runs for a delivery. The gateway sends its name in the context of
+    each delivery."""
 
 
 class Limits(Model):
-    """What is taken of the sender."""
+    """Limits on the deliveries of the sender."""
 
     body: BodySize = "256Ki"
-    """How long a delivery's body may be."""
+    """Maximum size of a delivery's body, in bytes, Ki or Mi. Default 256Ki."""
     requests_per_second: Annotated[
         int, Field(ge=1, le=100_000, strict=True), BeforeValidator(whole)
     ] = 50
-    """How many verified deliveries a second each replica of the gateway lets through."""
+    """Maximum number of verified deliveries a second at each replica of the gateway. Default 50."""
 
     @property
     def bytes(self) -> int:
-        """How many bytes a body may have."""
+        """Maximum size of a body in bytes."""
         return size_in_bytes(self.body)
 
 
 class Digest(StrEnum):
-    """The digest of an HMAC."""
+    """Hash function of an HMAC."""
 
     SHA256 = "SHA256"
     SHA512 = "SHA512"
@@ -100,7 +104,7 @@ class Digest(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How a signature is written."""
+    """Encoding of a signature."""
 
     HEX = "Hex"
     BASE64 = "Base64"
@@ -110,7 +114,7 @@ def _named_with(part: str, header: str) -> Rule:
     field = header.replace("H", "_h")
     return Rule(
         cel=f"!self.signed.contains('{part}') || has(self.{header})",
-        message=f"write {header} as well; {part} is what that header says",
+        message=f"set {header}; it is the header with the value of {part}",
         holds=lambda it: part not in it.signed or getattr(it, field) is not None,
     )
 
@@ -125,21 +129,20 @@ def _apart(one: str, other: str) -> Rule:
     return Rule(
         cel=f"!has(self.{one}) || !has(self.{other}) || "
         f"self.{one}.lowerAscii() != self.{other}.lowerAscii()",
-        message=f"write another header under {other}; {one} names this one",
+        message=f"choose another header for {other}; {one} has the same",
         holds=holds,
     )
 
 
 class DescribedHMAC(Model):
-    """An HMAC that no scheme has a name for."""
+    """HMAC signature without a named scheme."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         _named_with("{timestamp}", "timestampHeader"),
         _named_with("{id}", "idHeader"),
         Rule(
             cel="!has(self.timestampHeader) || self.signed.contains('{timestamp}')",
-            message="write {timestamp} under signed as well; a time that is not signed proves "
-            "nothing",
+            message="add {timestamp} to signed; an unsigned timestamp proves nothing",
             holds=lambda it: it.timestamp_header is None or "{timestamp}" in it.signed,
         ),
         _apart("header", "timestampHeader"),
@@ -148,50 +151,51 @@ class DescribedHMAC(Model):
     )
 
     header: HeaderName
-    """The header with the signature."""
+    """Header with the signature."""
     prefix: SignaturePrefix = ""
-    """What stands before the signature there."""
+    """Text before the signature in that header, such as sha256=. Default none."""
     signed: SignedText = "{body}"
-    """What is signed: {body} at the end, and before it any of {timestamp}, {id}, {method} and
-    {url}, with text between them."""
+    """Template of the signed content: {body} at the end, and before it any of {timestamp}, {id},
+    {method} and {url}, with text between them. Default {body}."""
     digest: Digest = Digest.SHA256
-    """The digest."""
+    """Hash function of the HMAC. Default SHA256."""
     encoding: Encoding = Encoding.HEX
-    """How the signature is written."""
+    """Encoding of the signature. Default Hex."""
     timestamp_header: HeaderName | None = None
-    """The header with the time, in seconds since 1970, that {timestamp} stands for."""
+    """Header with the value of {timestamp}, in seconds since 1970."""
     id_header: HeaderName | None = None
-    """The header with the delivery's id, that {id} stands for."""
+    """Header with the value of {id}, the delivery's ID."""
 
 
 class SNSTopics(Model):
-    """Which topics of SNS may send. Its signature proves no more than that AWS has sent."""
+    """SNS topics that may send. A signature of SNS proves only that AWS is the sender."""
 
     topic_arns: Annotated[tuple[TopicARN, ...], Field(min_length=1, max_length=16), SET]
-    """The topics' ARNs."""
+    """ARNs of the topics."""
 
 
 class SignatureComponents(Model):
-    """What HTTP message signatures must cover."""
+    """Components that an HTTP message signature must cover."""
 
     components: Annotated[tuple[SignatureComponent, ...], Field(min_length=1, max_length=16), SET]
-    """What is covered beside the method, the target, the digest of the content, and when the
-    signature was created."""
+    """Components that a signature must cover in addition to the method, the target, the digest of
+    the content and the creation time."""
 
 
 class AcceptUnsigned(Model):
-    """That deliveries which nobody signed are taken, with an end date."""
+    """Acceptance of unsigned deliveries until a date."""
 
     reason: Sentence
-    """Why nothing better serves yet."""
+    """Reason why nothing stronger is possible yet."""
     owner: Annotated[Sentence, StringConstraints(min_length=1)]
-    """Who answers for it."""
+    """Person or team that is responsible for this acceptance."""
     expires_at: Moment
-    """When it ends, at most 90 days ahead; from then on nothing is let through."""
+    """Time at which the acceptance ends, at most 90 days ahead. From then on, the gateway rejects
+    every delivery."""
 
     @property
     def counts_from(self) -> datetime:
-        """When its end is near enough for it to count."""
+        """Time from which the end is near enough to be accepted."""
         return self.expires_at - UNSIGNED_LIMIT
 
 
@@ -216,45 +220,45 @@ class Inbound(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.scheme) || has(self.source)",
-            message="choose the scheme by which the sender signs, such as StandardWebhooks",
+            message="set scheme to the sender's signature scheme, such as StandardWebhooks",
             holds=lambda it: it.scheme is not None or it.source is not None,
         ),
         Rule(
             cel="has(self.scheme) || !has(self.source)",
-            message="an address is not an identity; choose a scheme as well, by which the sender "
-            "signs",
+            message="an address is not an identity; set scheme to the sender's signature scheme as "
+            "well",
             holds=lambda it: it.scheme is not None or it.source is None,
         ),
         Rule(
             cel=f"!has(self.scheme) || !(self.scheme in [{_ISSUED}]) || has(self.secretRef)",
-            message="the sender issues this secret; put it in a Secret and name that under "
-            "secretRef",
+            message="set secretRef to a Secret with the sender's secret; in this scheme the sender "
+            "issues it",
             holds=lambda it: it.scheme not in ISSUED_BY_SENDER or it.secret_ref is not None,
         ),
         _only_with(
             "acceptUnsigned",
             SchemeName.GITLAB_TOKEN,
-            "write acceptUnsigned, with owner, reason and expiresAt, for GitLabToken, which signs "
-            "nothing, and for no other scheme",
+            "set acceptUnsigned, with owner, reason and expiresAt, if and only if the scheme is "
+            "GitLabToken, which signs nothing",
             "accept_unsigned",
         ),
         _only_with(
             "hmac",
             SchemeName.HMAC,
-            "describe under hmac how the sender signs for the scheme HMAC, and for no other",
+            "set hmac, how the sender signs, if and only if the scheme is HMAC",
             "hmac",
         ),
         _only_with(
             "sns",
             SchemeName.SNS,
-            "name under sns the topics that may send for the scheme SNS, and for no other; AWS "
-            "signs for everybody's topics",
+            "set sns, the topics that may send, if and only if the scheme is SNS; AWS signs for "
+            "everybody's topics",
             "sns",
         ),
         Rule(
             cel="!has(self.httpSignatures) || "
             f"(has(self.scheme) && self.scheme == '{SchemeName.HTTP_SIGNATURES}')",
-            message="leave httpSignatures out; it is for the scheme HTTPSignatures alone",
+            message="remove httpSignatures; only the scheme HTTPSignatures uses it",
             holds=lambda it: it.http_signatures is None or it.scheme is SchemeName.HTTP_SIGNATURES,
         ),
         Rule(
@@ -263,46 +267,46 @@ class Inbound(Model):
             "duration(self.tolerance) + duration(self.tolerance)) : "
             f"duration(self.replayWindow) >= duration(has(self.scheme) && "
             f"self.scheme == '{SchemeName.PADDLE}' ? '10s' : '10m'))",
-            message="make replayWindow at least twice the tolerance, which is 5m where it is not "
-            "written (Paddle: 5s); a delivery is good for that long, from the past and the future",
+            message="make replayWindow at least twice the tolerance (default 5m, for Paddle 5s); a "
+            "timestamp is accepted for that long, past and future",
             holds=_window_fits,
         ),
     )
 
     scheme: SchemeName | None = None
-    """How the sender signs."""
+    """Signature scheme of the sender."""
     secret_ref: LocalReference | None = None
-    """The Secret of this namespace with the sender's keys, each under an id of its own, all of
-    which are tried. It carries the label troth.dev/webhook-keys. When left out Troth makes it,
-    where the receiver chooses the secret; SNS needs none."""
+    """Secret in this namespace with the sender's keys, each in an entry named by its ID. The
+    gateway tries all of them. The Secret must have the label troth.dev/webhook-keys. If left out,
+    Troth creates a Secret for a scheme whose secret the receiver chooses. SNS needs none."""
     tolerance: Annotated[Duration, duration_between("1s", "1h")] | None = None
-    """How far the time that a delivery was signed at may be from now, to both sides; 5m when left
-    out, Paddle 5s."""
+    """Maximum age of a delivery's timestamp, past or future. Default 5m, for Paddle 5s."""
     replay_window: Annotated[Duration, duration_between("2s", "720h")] = timedelta(hours=24)
-    """How long a delivery is remembered, and let through no second time."""
+    """Time for which the gateway remembers a delivery and forwards no copy of it. Default 24h."""
     source: Source | None = None
-    """Where deliveries come from; never enough alone."""
+    """Origin of deliveries. It is never sufficient without scheme."""
     public_url: PublicURL
-    """The URL as the sender knows it, which some schemes sign. The gateway serves the endpoint
-    under the path /namespace/name, whatever is written here."""
+    """URL that the sender uses. Some schemes sign it. The gateway always serves the endpoint at the
+    path /namespace/name, whatever this field says."""
     gateway: Reference = Reference(name="troth-gateway", namespace="troth-gateway")
-    """The ServiceIdentity of the gateway that verifies."""
+    """ServiceIdentity of the gateway that verifies deliveries. Defaults to troth-gateway in the
+    namespace troth-gateway."""
     target: WebhookTarget
-    """Who is given what was verified."""
+    """Workload that receives the verified deliveries."""
     limits: Limits = Limits()
-    """What is taken of the sender."""
+    """Limits on the deliveries of the sender."""
     hmac: DescribedHMAC | None = None
-    """How the sender signs, for the scheme HMAC."""
+    """Signature of the sender, for the scheme HMAC."""
     sns: SNSTopics | None = None
-    """Which topics may send, for the scheme SNS."""
+    """SNS topics that may send, for the scheme SNS."""
     http_signatures: SignatureComponents | None = None
-    """What must be covered, for the scheme HTTPSignatures."""
+    """Components that a signature must cover, for the scheme HTTPSignatures."""
     accept_unsigned: AcceptUnsigned | None = None
-    """That what nobody signed is taken for a while, for the scheme GitLabToken."""
+    """Acceptance of unsigned deliveries until a date, for the scheme GitLabToken."""
 
     @property
     def tolerated(self) -> timedelta:
-        """How far the time of a delivery may be from now."""
+        """Timestamp tolerance, with the default of the scheme."""
         if self.tolerance is not None:
             return self.tolerance
         return PADDLE_TOLERANCE if self.scheme is SchemeName.PADDLE else TOLERANCE

@@ -1,4 +1,4 @@
-"""The words of a WebhookEndpoint: paths, URLs, headers and what is signed of a delivery."""
+"""Scalar types of a WebhookEndpoint: paths, URLs, headers and signed content."""
 
 import re
 from typing import Annotated
@@ -17,7 +17,7 @@ _DOTS = re.compile(r"/\.{1,2}(/|$)", re.ASCII)
 TargetPath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=512),
-    # in these characters a path has one spelling, so that nobody on the way reads it as another
+    # with these characters a path has one spelling, so that every proxy reads it alike
     matching(
         f"^/({_SEGMENT}(/{_SEGMENT})*/?)?$",
         "write a path as segments of letters, digits and . _ ~ -, without a query, such as "
@@ -25,7 +25,7 @@ TargetPath = Annotated[
     ),
     Rule(
         cel="!self.matches('/[.]{1,2}(/|$)')",
-        message="write the path as it is asked for, without the segments . and ..",
+        message="write the path without the segments . and ..",
         holds=lambda path: _DOTS.search(path) is None,
     ),
 ]
@@ -34,8 +34,8 @@ PublicURL = Annotated[
     StringConstraints(min_length=1, max_length=512),
     matching(
         rf"^https://{_HOST}(:{_PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
-        "write the https URL that the sender is told, with a DNS name in lower case, without query "
-        "and fragment, such as https://hooks.shop.example/shop/stripe-charges",
+        "write the https URL that the sender uses, with a DNS name in lower case, without query "
+        "or fragment, such as https://hooks.shop.example/shop/stripe-charges",
     ),
 ]
 DestinationURL = Annotated[
@@ -43,7 +43,7 @@ DestinationURL = Annotated[
     StringConstraints(min_length=1, max_length=512),
     matching(
         rf"^https://{_HOST}(:{_PORT})?(/[A-Za-z0-9._~%-]+)*/?$",
-        "write the destination as an https URL with a DNS name in lower case, without query and "
+        "write the destination as an https URL with a DNS name in lower case, without query or "
         "fragment, such as https://partner.example/hooks",
     ),
 ]
@@ -52,7 +52,7 @@ HeaderName = Annotated[
     StringConstraints(min_length=1, max_length=64),
     matching(
         "^[A-Za-z0-9-]+$",
-        "write a header's name as letters, digits and '-', such as X-Signature",
+        "write a header name as letters, digits and '-', such as X-Signature",
     ),
 ]
 SignaturePrefix = Annotated[
@@ -60,7 +60,7 @@ SignaturePrefix = Annotated[
     StringConstraints(max_length=32),
     matching(
         "^[!-~]*$",
-        "write what stands before the signature as ASCII without spaces, such as sha256=",
+        "write the text before the signature as ASCII without spaces, such as sha256=",
     ),
 ]
 _WHAT = ("{timestamp}", "{id}", "{method}", "{url}")
@@ -70,20 +70,20 @@ _BETWEEN = r"[\n -z|~]"
 SignedText = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128),
-    # without text between them one part could end elsewhere, and another delivery be signed alike
+    # without text between the parts, two deliveries could have the same signed content
     matching(
         f"^{_BETWEEN}*([{{]({_NAMES})[}}]{_BETWEEN}+)*[{{]body[}}]$",
-        "write what is signed with {body} at its end, and before it any of {timestamp}, {id}, "
+        "write the signed content with {body} at its end, and before it any of {timestamp}, {id}, "
         "{method} and {url} with ASCII text between them, such as {timestamp}.{body}",
     ),
     Rule(
         cel="!self.matches('[{]timestamp[}][0-9]')",
-        message="write no digit after {timestamp}, where the time could go on",
+        message="remove the digit after {timestamp}; it could be read as part of the timestamp",
         holds=lambda text: re.search("[{]timestamp[}][0-9]", text, re.ASCII) is None,
     ),
     Rule(
         cel=f"[{', '.join(repr(each) for each in _WHAT)}].all(p, size(self.split(p)) <= 2)",
-        message="write each part of what is signed once",
+        message="write each of {timestamp}, {id}, {method} and {url} at most once",
         holds=lambda text: all(text.count(each) <= 1 for each in _WHAT),
     ),
 ]
@@ -92,8 +92,7 @@ CertificateSAN = Annotated[
     StringConstraints(min_length=1, max_length=512),
     matching(
         rf"^(URI:[a-z][a-z0-9+.-]*://[A-Za-z0-9._~:/-]+|DNS:{_HOST})$",
-        "write a name of the certificate as URI: or DNS: and the name, such as "
-        "DNS:client.sender.example",
+        "write a certificate name as URI: or DNS: and the name, such as DNS:client.sender.example",
     ),
 ]
 CertificatesPEM = Annotated[
@@ -101,7 +100,7 @@ CertificatesPEM = Annotated[
     StringConstraints(min_length=1, max_length=65536),
     Rule(
         cel="self.contains('-----BEGIN CERTIFICATE-----') && !self.contains('PRIVATE KEY')",
-        message="write certificates in PEM, and no key",
+        message="write certificates in PEM, without a private key",
         holds=lambda text: "-----BEGIN CERTIFICATE-----" in text and "PRIVATE KEY" not in text,
     ),
 ]
@@ -116,10 +115,10 @@ TopicARN = Annotated[
 SignatureComponent = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
-    # RFC 9421, section 2; those with parameters would need a structure of their own
+    # RFC 9421, section 2; components with parameters would need a structure of their own
     matching(
         "^(@(method|target-uri|authority|scheme|request-target|path|query)|[a-z0-9-]+)$",
-        "write a component as a header's name in lower case, or as @authority and the like",
+        "write a component as a header name in lower case, or as @authority or another derived one",
     ),
 ]
 PublicKeyPin = Annotated[
@@ -135,7 +134,7 @@ _UNITS = {"Ki": 1024, "Mi": 1024 * 1024}
 
 
 def size_in_bytes(text: str) -> int:
-    """Return how many bytes a size such as `256Ki` names."""
+    """Return a size such as `256Ki` in bytes."""
     return int(text.rstrip("KMi")) * _UNITS.get(text[-2:], 1)
 
 

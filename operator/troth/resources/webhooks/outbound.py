@@ -1,4 +1,4 @@
-"""A webhook that goes out. Nothing is sent yet: what is written here is kept for the dispatcher."""
+"""Outbound webhook. Nothing is sent yet: the spec is stored for a later dispatcher."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -14,47 +14,47 @@ from troth.resources.webhooks.names import DestinationURL, PublicKeyPin
 
 
 class OutboundScheme(StrEnum):
-    """How deliveries are signed."""
+    """Signature scheme of outbound deliveries."""
 
     STANDARD_WEBHOOKS = "StandardWebhooks"
 
 
 class Pin(Model):
-    """How the destination proves itself, beyond what every root of the system vouches for."""
+    """Further requirements on the destination's certificate, beyond the roots of the system."""
 
     ca_bundle_ref: LocalReference | None = None
-    """The ConfigMap of this namespace whose ca.crt has the roots to trust."""
+    """ConfigMap in this namespace whose ca.crt holds the roots to trust."""
     public_keys: Annotated[tuple[PublicKeyPin, ...], Field(max_length=8), SET] = ()
-    """The public keys, of which the destination's certificate has one."""
+    """Pins of public keys. The destination's certificate must have one of these keys."""
 
 
 class Sender(Model):
-    """Who sends."""
+    """Workload that sends the deliveries."""
 
     identity: LocalReference
-    """The ServiceIdentity, of this namespace."""
+    """ServiceIdentity of the workload, in this namespace."""
 
 
 class Retries(Model):
-    """When a delivery is tried again."""
+    """Retries of a delivery."""
 
     schedule: Annotated[
         tuple[Annotated[Duration, duration_between("1s", "72h")], ...],
         Field(max_length=16, json_schema_extra=ATOMIC),
     ] = tuple(timedelta(seconds=each) for each in (5, 300, 1800, 7200, 18000, 36000, 36000))
-    """How long to wait before each further attempt."""
+    """Delays before each further attempt. Default 5s, 5m, 30m, 2h, 5h, 10h, 10h."""
 
 
 class Outbound(Model):
-    """A webhook that goes out."""
+    """Outbound webhook. Troth sends nothing yet."""
 
     url: DestinationURL
-    """Where deliveries go."""
+    """URL to which deliveries go."""
     scheme: OutboundScheme = OutboundScheme.STANDARD_WEBHOOKS
-    """How they are signed."""
+    """Signature scheme of the deliveries. Default StandardWebhooks."""
     pin: Pin | None = None
-    """How the destination proves itself."""
+    """Requirements on the destination's certificate, beyond the roots of the system."""
     sender: Sender
-    """Who sends."""
+    """Workload that sends the deliveries."""
     retries: Retries = Retries()
-    """When a delivery is tried again."""
+    """Retries of a delivery."""

@@ -1,10 +1,10 @@
-"""The signature schemes of webhooks, by the names that resources give them."""
+"""Signature schemes of webhooks, by their names in resources."""
 
 from enum import StrEnum
 
 
 class SchemeName(StrEnum):
-    """How the sender of a webhook signs."""
+    """Signature scheme of a webhook's sender."""
 
     STANDARD_WEBHOOKS = "StandardWebhooks"
     GITHUB = "GitHub"
@@ -35,6 +35,6 @@ ISSUED_BY_SENDER = frozenset(
         SchemeName.HTTP_SIGNATURES,
     }
 )
-"""The schemes whose secret, or public key, the sender makes: nobody else can."""
+"""Schemes whose secret or public key only the sender can create."""
 CHOSEN_BY_RECEIVER = frozenset(SchemeName) - ISSUED_BY_SENDER - {SchemeName.SNS}
-"""The schemes whose secret the receiver makes and gives to the sender. SNS has none."""
+"""Schemes whose secret the receiver creates and gives to the sender. SNS has none."""
