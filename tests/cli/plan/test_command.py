@@ -126,13 +126,15 @@ def test_every_fault_of_every_file_is_said_at_once(tmp_path: Path) -> None:
 def test_an_object_given_twice_is_refused(tmp_path: Path) -> None:
     folder = written(tmp_path)
     (folder / "again.yaml").write_text(SHOP)
-    assert "given twice; keep one of them" in command("plan", "-f", str(folder)).stderr
+    assert (
+        "defined twice; remove one of the definitions" in command("plan", "-f", str(folder)).stderr
+    )
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = command("plan", "-f", str(tmp_path / "nowhere"))
     assert result.returncode == 1
-    assert "nowhere: there is no such file or folder" in result.stderr
+    assert "nowhere: no such file or folder" in result.stderr
 
 
 # Brokers, of which none is asked

@@ -414,11 +414,11 @@ def test_a_moment_that_has_come_is_now() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "this is no kubeconfig"),
-        ("- a", "this is no kubeconfig"),
+        ("", "is not a valid kubeconfig"),
+        ("- a", "is not a valid kubeconfig"),
         ("a: [", "while parsing a flow node"),
         ("a: b", "Expected key current-context"),
-        (None, "there is no such file; name a cluster with --kubeconfig"),
+        (None, "no such file; name a kubeconfig file with --kubeconfig"),
     ],
 )
 @pytest.mark.parametrize("command", ["status", "rotate td/production"])
