@@ -108,7 +108,7 @@ def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[
                     "",
                     f"{kind} {place}",
                     "",
-                    "not found; list all resources with `troth status -A`",
+                    "not found; see `troth status -A`",
                 )
             ]
         )
