@@ -52,7 +52,8 @@ def verify(
     tolerance: Annotated[
         str,
         typer.Option(
-            help="Timestamp tolerance, past or future. Default: the manifest's, else 5m (Paddle: 5s)."
+            help="Timestamp tolerance, past or future. Defaults to the manifest's, or to 5m "
+            "(Paddle: 5s)."
         ),
     ] = "",
     at: options.At = "",
