@@ -20,7 +20,9 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 Kubeconfig = Annotated[
     Path | None,
-    typer.Option(help="Kubeconfig file. Defaults to the pod's ServiceAccount, or to kubectl's."),
+    typer.Option(
+        help="Kubeconfig file. Defaults to the ServiceAccount in a pod, else to kubectl's."
+    ),
 ]
 Context = Annotated[
     str | None, typer.Option(help="Kubeconfig context. Defaults to the current one.")

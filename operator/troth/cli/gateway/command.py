@@ -63,7 +63,7 @@ def gateway(  # noqa: PLR0917 - typer's options
     log_format: LogFormatName = "console",
     log_level: LogLevel = "info",
 ) -> None:
-    """Run the gateway, which verifies webhooks and forwards them, until it is stopped."""
+    """Run the webhook gateway until it is stopped."""
     with gateway_extra():
         from troth.cli.gateway.process import Options, UnusableError, run  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415

@@ -36,7 +36,7 @@ Kubeconfig = Annotated[
     typer.Option(
         "--kubeconfig",
         envvar="TROTH_KUBECONFIG",
-        help="Kubeconfig file of the cluster to compare with.",
+        help="Kubeconfig file of a cluster; manifests override its objects.",
     ),
 ]
 Context = Annotated[

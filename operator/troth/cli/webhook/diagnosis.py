@@ -154,7 +154,7 @@ def _by_search(refused: Refused) -> Iterator[str]:
     given = signatures(refused.delivery)
     if not given:
         return
-    variants = [("as it came", refused.delivery.body), *bodies(refused.delivery.body)]
+    variants = [("as received", refused.delivery.body), *bodies(refused.delivery.body)]
     shapes = list(layouts(refused.delivery, refused.signing.url))
     for text in refused.texts:
         for how, secret in secrets(text.text):
