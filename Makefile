@@ -1,5 +1,5 @@
-# Everything runs in .venv, which `make` sets up with the versions constraints.txt names. What the
-# sandbox has to build goes to the user's cache, once; nothing else on the machine is changed.
+# Everything runs in .venv, which `make` creates with the versions in constraints.txt. The sandbox
+# builds its tools once, in the user's cache. Nothing else on the machine is changed.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,21 +7,21 @@ READY := .venv/.ready
 
 .PHONY: help demo test campaign check crds bench clean
 
-help: ## say what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## show it at work, on a real node where there can be one; BROKER=kafka: with Kafka
+demo: $(READY) ## run the demo, on a real node if possible; BROKER=kafka uses Kafka
 	$(BIN)/python -m sandbox.demo
 
-test: check ## check, then run all tests
+test: check ## run the checks, then all tests
 	$(BIN)/python -m sandbox build
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-campaign: $(READY) ## try far longer what changes, faults and crashes break, at random and at every write
+campaign: $(READY) ## run the random and crash tests for hours
 	$(BIN)/python -m sandbox build
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/campaign tests/cluster/crashes
 
-check: $(READY) ## what needs no cluster and no patience: style, types, layers, generated files
+check: $(READY) ## check style, types, import layers and generated files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -31,10 +31,10 @@ check: $(READY) ## what needs no cluster and no patience: style, types, layers, 
 crds: $(READY) ## generate crds/ from the models
 	$(BIN)/troth crds --write crds --write charts/troth/files/crds
 
-bench: $(READY) ## measure, each figure against a floor of the same run
+bench: $(READY) ## run the benchmarks, each against a floor of the same run
 	$(BIN)/python -m benchmarks
 
-clean: ## remove what was made here
+clean: ## remove generated files
 	rm -rf .venv build dist operator/*.egg-info .*_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt

@@ -12,13 +12,13 @@ from troth.cli.main import app
 def test_orders_go_from_checkout_to_fulfilment_and_aside(broker: BrokerName) -> None:
     files = ("-f", str(FOLDER), "-f", str(MESSAGES / f"{broker}.yaml"))
     output = CliRunner().invoke(app, ["plan", *files]).output
-    _, _, rest = output.partition("\nGrants that begin\n")
+    _, _, rest = output.partition("\nGrants to add\n")
     granted = [line.strip() for line in rest.splitlines()[:4]]
     assert granted == [
         "prod.orders.v1 at messaging/main → shop/fulfilment, group fulfilment",
         "shop/checkout → prod.orders.v1 at messaging/main",
         "shop/fulfilment → prod.orders.v1.dlq at messaging/main",
-        "Credentials that are made",
+        "Credentials to issue",
     ]
     assert "TopicPolicy shop/orders:" not in output  # nothing of it needs attention
 

@@ -78,9 +78,9 @@ def test_a_scope_that_is_withheld_says_whose_word_is_missing(tmp_path: Path) -> 
     missing = {each["scope"]: each.get("missing") for each in document(tmp_path)["scopes"]}
     assert missing == {
         "payments.charge": None,
-        "payments.refund": "shop/checkout does not ask for it",
-        "see": "shop/payments does not give it",
-        "payments.admin": "shop/payments gives it on admin alone, and no edge is live there",
+        "payments.refund": "shop/checkout does not request it",
+        "see": "shop/payments does not grant it",
+        "payments.admin": "shop/payments grants it only on admin, and no edge there is live",
     }
 
 
@@ -89,7 +89,7 @@ def test_to_a_person_the_line_to_mend_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "✓ payments.charge on https" in lines
-    assert "✗ payments.refund withheld: shop/checkout does not ask for it" in lines
+    assert "✗ payments.refund withheld: shop/checkout does not request it" in lines
     assert "lifetime 5m" in lines
     number = line_of(tmp_path, "{to: {name: payments}").rpartition(":")[2]
     assert [line for line in lines if line.startswith("add to") and "spec.calls[0].scopes" in line]
@@ -139,21 +139,21 @@ def test_while_something_is_unsettled_what_was_issued_is_said_to_stay(tmp_path: 
     result = explained(tmp_path, "checkout", "payments", text=text)
     assert result.exit_code == 1
     assert "Suspended: NamespaceOverlap" in result.stdout
-    assert "what was issued before goes on being issued" in result.stdout
+    assert "the issuer keeps issuing what it issued before" in result.stdout
 
 
 def test_a_callee_that_takes_no_tokens_is_told_apart(tmp_path: Path) -> None:
     text = TOKENS.replace("authentication: {token: {}}", "authentication: {mtls: {}}")
     result = explained(tmp_path, "checkout", "payments", text=text)
     assert result.exit_code == 1
-    assert "NotTokenPattern: shop/payments takes no tokens" in result.stdout
+    assert "NotTokenPattern: shop/payments accepts no tokens" in result.stdout
     assert "✓" not in result.stdout
 
 
 def test_two_that_do_not_know_each_other_are_told_so(tmp_path: Path) -> None:
     result = explained(tmp_path, "payments", "checkout")
     assert result.exit_code == 1
-    assert "neither of the two declares the other" in result.stdout
+    assert "neither declares the other" in result.stdout
 
 
 def test_a_callee_that_is_only_named_is_explained_too(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_callee_that_is_only_named_is_explained_too(tmp_path: Path) -> None:
 
 def test_a_name_that_nobody_or_more_than_one_has_is_refused(tmp_path: Path) -> None:
     result = explained(tmp_path, "shop/checkout", "nobody")
-    assert str(result.exception) == "ServiceIdentity nobody: there is none of that name"
+    assert str(result.exception) == "ServiceIdentity nobody: not found; write NAMESPACE/NAME"
     payments = PAYMENTS_MANIFEST
     twice = f"{TOKENS}---{payments.replace('namespace: shop', 'namespace: other')}"
     result = explained(tmp_path, "shop/checkout", "payments", text=twice)
@@ -263,4 +263,4 @@ def bundle(name: str, text: str) -> Manifest:
 def test_a_namespace_without_a_bundle_is_refused_in_a_sentence(cluster: Server) -> None:
     result = verified_in("elsewhere")
     assert isinstance(result.exception, FaultyManifests)
-    assert "no ConfigMap of Troth's has bundle-map.json" in str(result.exception)
+    assert "no ConfigMap of Troth there has bundle-map.json" in str(result.exception)

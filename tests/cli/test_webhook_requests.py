@@ -45,7 +45,7 @@ def test_a_body_is_as_long_as_it_is_said_to_be() -> None:
     for body in (b"bo", b"body and more"):
         changed = read_request(head + body)
         assert changed.delivery.body == body
-        assert "it was changed" in changed.notes[0]
+        assert "saving the request changed it" in changed.notes[0]
 
 
 def test_a_request_to_a_proxy_says_its_url() -> None:
@@ -69,7 +69,7 @@ def test_a_request_to_a_proxy_says_its_url() -> None:
         (b"POST / HTTP/1.1\nA : b\n\n", "line 2"),
         (b"POST / HTTP/1.1\nA: b\0c\n\n", "line 2"),
         (b"POST / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", "line 2"),
-        (b"POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n0\n\n", "chunks"),
+        (b"POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n0\n\n", "chunked"),
         (b"POST / HTTP/1.1\nContent-Length: 1\nContent-Length: 2\n\n", "Content-Length"),
         (b"POST / HTTP/1.1\nContent-Length: +1\n\n", "Content-Length"),
     ],
@@ -122,10 +122,10 @@ def test_a_line_is_read_as_curl_would(
     [
         ("curl", "no URL"),
         (f"curl {URL} {URL}", "more than one"),
-        ("curl ftp://a/b", "whole"),
-        ("curl hooks.example.com", "whole"),
-        (f"curl {URL}#a", "a shell"),
-        (f"curl '{URL}#a'", "whole"),
+        ("curl ftp://a/b", "in full"),
+        ("curl hooks.example.com", "in full"),
+        (f"curl {URL}#a", "shell syntax"),
+        (f"curl '{URL}#a'", "in full"),
         (f"curl -d @/etc/passwd {URL}", "--body FILE"),
         (f"curl --data-binary @a {URL}", "--body FILE"),
         (f"curl --json @a {URL}", "--body FILE"),
@@ -136,7 +136,7 @@ def test_a_line_is_read_as_curl_would(
         (f"curl -H 'A: €' {URL}", "--header"),
         (f"curl -H 'A: b\nC: d' {URL}", "--header"),
         (f"curl -X 'a b' {URL}", "--request"),
-        (f"curl --request=PUT {URL}", "of that name"),
+        (f"curl --request=PUT {URL}", "with that name"),
         (f"curl -K config {URL}", "-K"),
         (f"curl --config a {URL}", "--config"),
         (f"curl -F a=b {URL}", "-F"),
@@ -144,21 +144,21 @@ def test_a_line_is_read_as_curl_would(
         (f"curl -T file {URL}", "-T"),
         (f"curl -u a:b {URL}", "-u"),
         (f"curl -sX {URL}", "-s"),
-        (f"curl {URL} -H", "missing"),
-        (f"curl {URL} | sh", "a shell"),
-        (f"curl {URL}; id", "a shell"),
-        (f"curl {URL} && id", "a shell"),
-        (f"curl {URL} > file", "a shell"),
-        (f"curl {URL}\nid", "a shell"),
-        (f"curl -d $(id) {URL}", "a shell"),
-        (f"curl -d `id` {URL}", "a shell"),
-        (f'curl -d "$HOME" {URL}', "a shell"),
-        (f'curl -d "`id`" {URL}', "a shell"),
-        (f"curl -d $'a' {URL}", "a shell"),
-        (f"curl -d 'a {URL}", "a shell"),
-        (f"curl -d a\\\nb {URL}", "a shell"),
-        (f"curl {URL}/*", "a shell"),
-        (f"curl {URL}/{{a,b}}", "a shell"),
+        (f"curl {URL} -H", "has no value"),
+        (f"curl {URL} | sh", "shell syntax"),
+        (f"curl {URL}; id", "shell syntax"),
+        (f"curl {URL} && id", "shell syntax"),
+        (f"curl {URL} > file", "shell syntax"),
+        (f"curl {URL}\nid", "shell syntax"),
+        (f"curl -d $(id) {URL}", "shell syntax"),
+        (f"curl -d `id` {URL}", "shell syntax"),
+        (f'curl -d "$HOME" {URL}', "shell syntax"),
+        (f'curl -d "`id`" {URL}', "shell syntax"),
+        (f"curl -d $'a' {URL}", "shell syntax"),
+        (f"curl -d 'a {URL}", "shell syntax"),
+        (f"curl -d a\\\nb {URL}", "shell syntax"),
+        (f"curl {URL}/*", "shell syntax"),
+        (f"curl {URL}/{{a,b}}", "shell syntax"),
     ],
 )
 def test_a_line_that_takes_more_than_reading_is_refused(line: str, words: str) -> None:
@@ -225,7 +225,7 @@ def test_the_command_reads_nothing_that_a_line_names(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "troth.cli", "webhook", "verify", line, "-s", "GitHub"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert "no file that a curl line names is opened" in " ".join(run.stderr.split())
+    assert "files in a curl command are not opened" in " ".join(run.stderr.split())
 
 
 @given(st.binary(max_size=30), st.sampled_from((b"/", b"/a?b", b"/%2F//")))

@@ -110,7 +110,7 @@ async def test_a_certificate_is_replaced_now_and_the_command_ends_when_it_is(sta
     first, *_, last = ended.output.splitlines()
     asked = f"{ROTATION} {of_payments(stage)} rotates ServiceIdentity {payments} at {moment:%FT%TZ}"
     assert first == asked
-    assert last == f"done: the credential in use was made at {moment:%FT%TZ}"
+    assert last == f"done: the credential in use was issued at {moment:%FT%TZ}"
 
 
 async def test_it_is_done_only_when_the_new_certificate_is_there(stage: Stage) -> None:
@@ -170,7 +170,7 @@ async def test_a_manifest_under_version_control_and_the_command_leave_each_other
         ended = await command.ended()
     assert ended.code == 1
     assert 'conflict with "person"' in ended.errors
-    assert "requestedAt is kept elsewhere: leave --now out" in ended.errors
+    assert "spec.requestedAt has another owner: omit --now" in ended.errors
 
 
 def asked(rotation: Manifest) -> dict[str, str]:
@@ -212,7 +212,7 @@ async def test_who_goes_away_leaves_the_rotation_to_go_on(stage: Stage) -> None:
         command.process.send_signal(signal.SIGINT)
         ended = await command.ended()
     assert ended.code == 130
-    assert "goes on by itself; see troth status sid/payments" in ended.errors
+    assert "continues in the cluster; see troth status sid/payments" in ended.errors
     await arrive(stage, moment)
     await stage.person.sees(
         "Secret", secret_ref(payments), lambda seen: version(seen) != version(before)
@@ -228,7 +228,7 @@ async def test_what_needs_a_person_ends_it_with_a_sentence(stage: Stage) -> None
         ended = await command.ended()
     assert ended.code == 1
     (line,) = ended.errors.splitlines()
-    assert line.startswith("this needs a person: ")
+    assert line.startswith("stopped: ")
     assert f"{stage.shop}/twin" in line
 
 
@@ -249,7 +249,7 @@ async def test_an_api_server_that_is_away_for_a_while_is_waited_for(lonely_stage
         moment = await requested(lonely_stage, of_payments(lonely_stage))
         await lonely_stage.person.ready(ROTATION, of_payments(lonely_stage))
         await asyncio.to_thread(lonely_stage.sandbox.stop_api_server)
-        await command.prints("cannot be reached; trying again")
+        await command.prints("cannot be reached; retrying")
         await asyncio.to_thread(lonely_stage.sandbox.start_api_server)
         await arrive(lonely_stage, moment)
         ended = await command.ended()
@@ -288,7 +288,9 @@ async def test_a_name_that_is_not_there_is_not_asked_for(stage: Stage) -> None:
         stage.sandbox.kubeconfig, "rotate", "sid/paymnets", "-n", stage.shop, "--now"
     )
     assert ended.code == 1
-    assert ended.errors == (f"ServiceIdentity {stage.shop}/paymnets: there is none of that name\n")
+    assert ended.errors == (
+        f"ServiceIdentity {stage.shop}/paymnets: not found; see `troth status -A`\n"
+    )
     assert await stage.person.all(ROTATION, stage.shop) == []
 
 
@@ -374,4 +376,4 @@ async def test_a_root_that_is_not_there_cannot_be_compromised(stage: Stage) -> N
     async with rotate_root(stage, "--compromised", "0" * 16, "--now", "--yes") as command:
         ended = await command.ended()
     assert ended.code == 1
-    assert f"it has {known} (Active)" in ended.errors
+    assert f"its roots are {known} (Active)" in ended.errors

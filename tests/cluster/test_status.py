@@ -46,7 +46,9 @@ async def test_status_shows_to_each_what_they_may_see(stage: Stage) -> None:
     ended = await troth(ann(stage, "get", "list"), "status")
     assert ended.code == 0
     assert f"CredentialRotation {of_payments(stage)}  ready" in ended.output
-    assert "TrustDomain: this user may not see all of them" in ended.errors
+    assert (
+        "TrustDomain: incomplete, because you are not allowed to list all of them" in ended.errors
+    )
 
 
 async def test_status_tells_of_webhooks_and_of_one_with_the_rotations_of_its_secret(
@@ -66,8 +68,8 @@ async def test_status_tells_of_webhooks_and_of_one_with_the_rotations_of_its_sec
     (key,) = (await stage.person.the(ENDPOINT, shop.charges))["status"]["keys"]
     for shown in (
         f"WebhookEndpoint {shop.charges}  ready",
-        f"StandardWebhooks, to port webhooks of {stage.shop}/payments, for settle-charge",
-        f"k1  {key['fingerprint']}  Current  has verified nothing yet",
+        f"StandardWebhooks, to port webhooks of {stage.shop}/payments, workflow settle-charge",
+        f"k1  {key['fingerprint']}  Current  not used yet",
         "residual replay: none",
         f"CredentialRotation {stage.shop}/stripe-charges-rotation  ready",
     ):

@@ -54,7 +54,7 @@ def test_how_it_cannot_log_it_says_in_a_sentence(command: tuple[str, ...], optio
     ended = CliRunner().invoke(app, [*command, option, "loudly"])
     assert ended.exit_code == 2
     assert option in ended.output
-    assert "'loudly' is none of" in ended.output
+    assert "'loudly' is not one of" in ended.output
 
 
 def written(capsys: pytest.CaptureFixture[str], *, direct: bool) -> list[dict[str, str]]:

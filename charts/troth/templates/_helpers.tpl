@@ -1,4 +1,4 @@
-{{/* The release's full name: what every object of it is called, or begins with; short enough for a
+{{/* The release's full name: the name of each of its objects, or its prefix. Truncated to leave room for a
 suffix within 63 characters. */}}
 {{- define "troth.fullname" -}}
 {{- if .Values.fullnameOverride -}}
@@ -17,15 +17,15 @@ suffix within 63 characters. */}}
 {{- .Values.serviceAccount.name | default (include "troth.fullname" .) -}}
 {{- end -}}
 
-{{/* What selects the operator's pods; never changes during a release's life. */}}
+{{/* Selector labels of the operator's pods; immutable for the life of a release. */}}
 {{- define "troth.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{/*
-Labels of everything. Not `managed-by: troth`, which marks what the operator itself writes and
-watches; Helm's own value is what Helm asks for.
+Labels of all objects. `managed-by` has Helm's value, because `managed-by: troth` marks the objects
+that the operator itself writes and watches.
 */}}
 {{- define "troth.labels" -}}
 {{ include "troth.selectorLabels" . }}
@@ -42,15 +42,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The issuer of one trust domain, from a dict of "root" and "domain": what its objects are called. */}}
+{{/* Name of the objects of one trust domain's issuer, from a dict with "root" and "domain". */}}
 {{- define "troth.issuerName" -}}
 {{- printf "%s-issuer-%s" (include "troth.fullname" .root) .domain -}}
 {{- end -}}
 
 {{/*
-What selects an issuer's pods, here and in the NetworkPolicies that the operator writes for its
-callers; so the name is Troth's own whatever the release is called. The pods have no instance label:
-with it, what selects the operator's would select them too.
+Selector labels of an issuer's pods. The operator's NetworkPolicies for callers use them too, so they do
+not depend on the release name. The pods have no instance label, because with it the operator's
+selector would match them.
 */}}
 {{- define "troth.issuerSelectorLabels" -}}
 app.kubernetes.io/name: troth
@@ -70,7 +70,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end -}}
 
-{{/* What selects the gateway's pods; like an issuer's they have no instance label. */}}
+{{/* Selector labels of the gateway's pods, without an instance label like those of an issuer. */}}
 {{- define "troth.gatewaySelectorLabels" -}}
 app.kubernetes.io/name: troth
 app.kubernetes.io/component: webhook-gateway

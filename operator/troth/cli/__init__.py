@@ -1,1 +1,1 @@
-"""The command `troth`: thin; each module is one subcommand."""
+"""The `troth` command: one module or folder for each subcommand."""

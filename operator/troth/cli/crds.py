@@ -1,4 +1,4 @@
-"""`troth crds`: the CustomResourceDefinitions, generated from the models."""
+"""`troth crds`: CustomResourceDefinitions, generated from the models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +13,11 @@ from troth.resources.schema.crd import custom_resource_definition
 def crds(
     write: Annotated[
         list[Path] | None,
-        typer.Option("--write", help="Write one file a kind into this folder instead."),
+        typer.Option("--write", help="Write one file for each kind to this folder instead."),
     ] = None,
     check: Annotated[
         list[Path] | None,
-        typer.Option("--check", help="Fail if this folder does not hold just these files."),
+        typer.Option("--check", help="Fail if this folder differs from the generated files."),
     ] = None,
 ) -> None:
     """Print the CustomResourceDefinitions: `troth crds | kubectl apply -f -`."""
@@ -29,7 +29,7 @@ def crds(
     for folder in check or []:
         there = {path.name: path.read_text() for path in folder.glob("*.yaml")}
         if there != files:
-            typer.echo(f"{folder} does not hold what the models say; run make crds", err=True)
+            typer.echo(f"{folder} differs from the generated files; run make crds", err=True)
             raise typer.Exit(1)
     if not write and not check:
         typer.echo("---\n".join(files.values()), nl=False)

@@ -1,4 +1,4 @@
-"""What `troth run`, `issue` and `gateway` are told alike, as they are pods of one installation."""
+"""Options that `troth run`, `issue` and `gateway` share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,11 @@ import typer
 
 
 def _one_of(*names: str) -> Callable[[str], str]:
-    """Return what reads one of some names, in either case."""
+    """Return a parser that accepts one of `names` in either case."""
 
     def read(text: str) -> str:
         if text.lower() not in names:
-            raise typer.BadParameter(f"{text!r} is none of {', '.join(names)}")
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(names)}")
         return text.lower()
 
     return read
@@ -20,24 +20,31 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 Kubeconfig = Annotated[
     Path | None,
-    typer.Option(help="How to reach the API server; inside a pod it is found by itself."),
+    typer.Option(
+        help="Kubeconfig file. Defaults to the ServiceAccount in a pod, else to kubectl's."
+    ),
 ]
-Context = Annotated[str | None, typer.Option(help="The kubeconfig's context.")]
+Context = Annotated[
+    str | None, typer.Option(help="Kubeconfig context. Defaults to the current one.")
+]
 LogFormatName = Annotated[
-    str, typer.Option(parser=_one_of("console", "json"), help="console or json.")
+    str, typer.Option(parser=_one_of("console", "json"), help="Log format: console or json.")
 ]
 LogLevel = Annotated[
     str,
     typer.Option(
-        parser=_one_of("debug", "info", "warning", "error"), help="debug, info, warning or error."
+        parser=_one_of("debug", "info", "warning", "error"),
+        help="Minimum log level: debug, info, warning or error.",
     ),
 ]
-HealthListen = Annotated[str, typer.Option(help="Where /healthz, /readyz and /metrics are served.")]
+HealthListen = Annotated[
+    str, typer.Option(help="Address for /healthz, /readyz and /metrics, as host:port.")
+]
 
 
 def listen_address(text: str) -> tuple[str, int]:
-    """Return the host and the port of `host:port`; without a host, all of this machine's."""
+    """Return the host and port of `host:port`; an empty host means all IPv4 addresses."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit():
-        raise typer.BadParameter("write host:port, such as 127.0.0.1:8080")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - only when asked for as ":8080"
+        raise typer.BadParameter(f"{text!r} is not host:port; write for example 127.0.0.1:8080")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - only if written as ":8080"

@@ -1,4 +1,4 @@
-"""Parts of the command that need more than the base installation."""
+"""Guards for imports that need an optional extra of the package."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,24 +8,24 @@ import typer
 
 @contextmanager
 def needs_extra(name: str) -> Iterator[None]:
-    """Say in a sentence what to install where an import inside fails."""
+    """Print which extra to install if an import in the body fails."""
     try:
         yield
     except ModuleNotFoundError as error:
-        typer.echo(f"this needs the module {error.name}: pip install 'troth[{name}]'", err=True)
+        typer.echo(f"module {error.name} is not installed: pip install 'troth[{name}]'", err=True)
         raise typer.Exit(1) from None
 
 
 def operator_extra() -> AbstractContextManager[None]:
-    """Guard the imports of what talks to an API server."""
+    """Guard imports that connect to an API server."""
     return needs_extra("operator")
 
 
 def issuer_extra() -> AbstractContextManager[None]:
-    """Guard the imports of what issues tokens."""
+    """Guard imports of the token issuer."""
     return needs_extra("issuer")
 
 
 def gateway_extra() -> AbstractContextManager[None]:
-    """Guard the imports of what verifies webhooks."""
+    """Guard imports of the webhook gateway."""
     return needs_extra("gateway")

@@ -1,4 +1,4 @@
-"""`troth graph`: who may talk to whom, as a picture or as data."""
+"""`troth graph`: declared edges and grants, as a diagram or as data."""
 
 import json
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from troth.trust.registry import Registry
 
 
 class Format(StrEnum):
-    """How the graph is written."""
+    """Output format of the graph."""
 
     MERMAID = "mermaid"
     DOT = "dot"
@@ -32,10 +32,10 @@ def graph(
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
     output: Annotated[
-        Format, typer.Option("--output", "-o", help="The notation.")
+        Format, typer.Option("--output", "-o", help="Output format.")
     ] = Format.MERMAID,
 ) -> None:
-    """Draw the declared edges, and the grants at brokers: live, half-declared and refused."""
+    """Draw the declared edges and broker grants with their states."""
     declaring = ("TrustDomain", "ServiceIdentity", "MessageBroker", "TopicPolicy")
     kinds = (*declaring, "WebhookEndpoint", "Namespace")
     world = declared(files, kubeconfig, context, kinds)
@@ -69,12 +69,12 @@ def _grant_label(grant: Granted) -> str:
 
 
 def _drawn(grants: Iterable[Granted]) -> list[Granted]:
-    """Return the grants of which it is known what they are about."""
+    """Return the grants whose topic is known."""
     return [each for each in grants if each.topic is not None]
 
 
 def _topics(grants: Iterable[Granted]) -> list[str]:
-    """Return the topics, each with its broker, sorted."""
+    """Return the topics with their brokers, sorted."""
     return sorted({_topic(each) for each in _drawn(grants)})
 
 
@@ -85,7 +85,7 @@ def _topic(grant: Granted) -> str:
 def _nodes(
     registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]
 ) -> dict[str, list[Ref]]:
-    """Return the identities by namespace; those that are only named are there too."""
+    """Return the identities by namespace, including those that others only name."""
     refs = set(registry.identities)
     refs |= {ref for edge in edges for ref in (edge.caller, edge.callee)}
     refs |= {grant.identity for grant in grants}
@@ -96,7 +96,7 @@ def _nodes(
 
 
 def _outside(registry: Registry) -> list[tuple[str, Ref, str, str]]:
-    """Return what is beside identities: (kind, identity, its description, its ports)."""
+    """Return the peers that are not identities: (kind, identity, description, ports)."""
     found = []
     for ref, identity in sorted(registry.identities.items()):
         for accepted in identity.spec.accepts:
@@ -118,7 +118,7 @@ def _where(registry: Registry, namespace: str) -> str:
 
 
 def mermaid(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]) -> str:
-    """Return the graph as a Mermaid flowchart: solid is live, dotted is not."""
+    """Return the graph as a Mermaid flowchart; arrows that are not live are dotted."""
     edges, grants = tuple(edges), tuple(grants)
     lines = ["flowchart LR"]
     for namespace, refs in _nodes(registry, edges, grants).items():
@@ -145,7 +145,7 @@ def mermaid(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]
 
 
 def _ends(grant: Granted, identity: str, topic: str) -> tuple[str, str]:
-    """Return from where to where messages go."""
+    """Return source and destination of the messages."""
     return (identity, topic) if grant.action is Action.PUBLISH else (topic, identity)
 
 
@@ -216,7 +216,7 @@ def as_json(registry: Registry, edges: Iterable[Edge], grants: Iterable[Granted]
 
 
 def _id(text: str) -> str:
-    """Return a name as a Mermaid identifier; injective, for names have no underscore."""
+    """Return a name as a Mermaid identifier; unique, because names have no underscore."""
     return "n_" + text.replace("/", "__").replace(".", "_d_").replace("-", "_h_")
 
 

@@ -1,4 +1,4 @@
-"""The command `troth`."""
+"""The `troth` command."""
 
 import sys
 from typing import NoReturn
@@ -20,7 +20,7 @@ from troth.resources.manifests import FaultyManifests
 
 app = typer.Typer(
     name="troth",
-    help="Declare who may talk to whom; Troth makes it true, and nothing else.",
+    help="Declare which services trust each other; Troth enforces it and denies the rest.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,7 +40,7 @@ app.command("crds")(crds.crds)
 
 
 def main() -> NoReturn:
-    """Run the command; what a person can mend is said in a sentence each, never as a trace."""
+    """Run the command; print each error in the input as one line, without a traceback."""
     try:
         app()
     except FaultyManifests as error:

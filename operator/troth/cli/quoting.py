@@ -1,22 +1,22 @@
-"""What came from outside, as text that may be printed: a token's claims are whatever its maker
-likes, also what makes a terminal do something, and what is printed is copied into tickets.
+"""Makes untrusted text safe to print: a token's claims may hold control sequences for a terminal,
+and people copy the output into tickets.
 """
 
 import json
 import re
 
-# It begins at the first eyJ of a word. To look from each one on would take time by the square of a
-# text's length, and its length is its maker's choice.
+# A match begins at the first eyJ of a word. Trying each later one would take quadratic time, and an
+# attacker chooses the length of the text.
 _TOKEN = re.compile(
     r"(?<![\w-])(?P<before>(?:(?!eyJ)[\w-])*+)eyJ[\w-]{8,}+(?:\.[\w-]*+){2,4}+", re.ASCII
 )
-_NOT_SHOWN = r"\g<before>(a token, not shown)"
+_NOT_SHOWN = r"\g<before>(token redacted)"
 
 
 def quoted(value: object) -> str:
-    """Return a value in a line: a text as it is, anything else as JSON.
+    """Return a value as one line: text as it is, anything else as JSON, tokens redacted.
 
-    What is not printable is escaped, also what only turns the direction of writing.
+    Characters that are not printable are escaped, including those that change text direction.
     """
     clean = without_tokens(value)
     text = clean if isinstance(clean, str) else json.dumps(clean, ensure_ascii=False)
@@ -24,7 +24,7 @@ def quoted(value: object) -> str:
 
 
 def without_tokens(value: object) -> object:
-    """Return a JSON value in which no text holds a token."""
+    """Return a JSON value with the tokens in its strings redacted."""
     match value:
         case str():
             return _TOKEN.sub(_NOT_SHOWN, value)

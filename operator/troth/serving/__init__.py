@@ -1,1 +1,1 @@
-"""What the issuer and the gateway share as processes: health, logs, the serve loop."""
+"""Process setup that issuer and gateway share: health, logs, the serve loop."""

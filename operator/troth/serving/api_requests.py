@@ -1,4 +1,4 @@
-"""Counts the requests of the issuer and the gateway to the API server."""
+"""Metric of the requests to the API server, for issuer and gateway."""
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -6,7 +6,7 @@ from troth.cluster.api import Observer
 
 
 def counting(registry: CollectorRegistry) -> Observer:
-    """Return what an `ApiServer` tells of each request, as a metric of the registry."""
+    """Return an observer for an `ApiServer` that counts requests in the registry."""
     requests = Counter(
         "troth_api_requests",
         "Requests to the API server.",

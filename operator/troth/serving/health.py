@@ -19,9 +19,9 @@ async def health_server(
     alive: Callable[[], bool],
     registry: CollectorRegistry,
 ) -> AsyncIterator[None]:
-    """Serve while the context lasts. Ready: the caches are in sync, on the leader and standby.
+    """Serve while the context is open. Leader and standby are ready once their caches are in sync.
 
-    Exports the longest stall of the event loop that it shares with everything else.
+    Also exports the longest stall of the running event loop.
     """
 
     async def healthz(_: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Logging: structlog for everything, on a console or as JSON lines."""
+"""Logging with structlog, for a console or as JSON lines."""
 
 import logging
 import sys
@@ -19,12 +19,12 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-# a trace with the values of variables, as structlog writes it by default, would show keys
+# structlog's default traces show the values of variables, which may be keys
 _TRACE = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
 def _whole_line(_: Any, level: str, event: structlog.types.EventDict) -> str:  # noqa: ANN401
-    """Return an event as JSON in one step, with what several processors would add one by one."""
+    """Return an event as JSON in one step, which is faster than several processors."""
     event["level"], event["timestamp"] = level, _moment()
     if "exc_info" in event:
         event = structlog.processors.ExceptionRenderer(_TRACE)(_, level, event)
@@ -32,7 +32,7 @@ def _whole_line(_: Any, level: str, event: structlog.types.EventDict) -> str:  #
 
 
 def _moment() -> str:
-    """Return the time as ISO 8601 has it; a second is spelled once, for all of its lines."""
+    """Return the time in ISO 8601; each second is formatted only once."""
     second, fraction = divmod(time.time_ns() // 1000, 1_000_000)
     return f"{_second(second)}.{fraction:06d}Z"
 
@@ -43,15 +43,15 @@ def _second(since_epoch: int) -> str:
 
 
 def _json(event: Any, **_: Any) -> str:  # noqa: ANN401 - structlog's protocol
-    """Return an event as JSON; pydantic's writer takes a third of the time of Python's."""
+    """Return an event as JSON; pydantic's encoder takes a third of the time of Python's."""
     return to_json(event, fallback=repr).decode()
 
 
 def configure(log_format: LogFormat, level: str, *, direct: bool = False) -> None:
-    """Send structlog's and the standard library's records to standard error in one form.
+    """Send records of structlog and of the standard library to standard error in one format.
 
-    With `direct`, structlog's go there by themselves and not through the standard library, which
-    costs three times as much: for those who write a line for every request.
+    With `direct`, structlog bypasses the standard library, which takes three times as long. Use it
+    in processes that log each request.
     """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,7 +1,7 @@
 """The longest stall of an event loop, as a metric.
 
-While one callback runs, nothing else does: no lease is renewed, no probe answered, no delivery
-verified. A stall is how late a timer of the loop fires.
+While one callback runs, nothing else does: no lease renewal, no probe, no delivery. A stall is the
+delay of a timer of the loop.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ INTERVAL = 0.05
 """Seconds between two timers."""
 SLOT = 60.0
 SLOTS = 5
-"""A stall is reported for five minutes, so that every scraper sees it, however many there are."""
+"""A stall is reported for five minutes, so that every scraper sees it."""
 
 
 class LongestStall:
@@ -25,20 +25,20 @@ class LongestStall:
         self._longest: dict[int, float] = {}
 
     def note(self, stall: float, now: float) -> None:
-        """Take in a stall that has ended now."""
+        """Record a stall that has just ended."""
         slot = int(now // SLOT)
         self._longest = {each: most for each, most in self._longest.items() if each > slot - SLOTS}
         self._longest[slot] = max(stall, self._longest.get(slot, 0.0))
 
     def at(self, now: float) -> float:
-        """Return the longest stall, 0 where there is none."""
+        """Return the longest stall, 0 if there is none."""
         slot = int(now // SLOT)
         return max((m for each, m in self._longest.items() if each > slot - SLOTS), default=0.0)
 
 
 @asynccontextmanager
 async def stalls_measured(registry: CollectorRegistry) -> AsyncIterator[None]:
-    """Measure the stalls of the running loop while the context lasts, and export the longest."""
+    """Measure the stalls of the running loop while the context is open; export the longest."""
     now = asyncio.get_running_loop().time
     longest, due = LongestStall(), now() + INTERVAL
 
@@ -51,10 +51,10 @@ async def stalls_measured(registry: CollectorRegistry) -> AsyncIterator[None]:
 
     gauge = Gauge(
         "troth_event_loop_longest_stall_seconds",
-        "Longest time in the last 5 minutes for which the event loop ran one thing and no other.",
+        "Longest time in the last 5 minutes that one callback blocked the event loop.",
         registry=registry,
     )
-    # a scrape right after a stall may run before the timer does
+    # a scrape right after a stall may run before the timer fires
     gauge.set_function(lambda: max(longest.at(now()), now() - due))
     task = asyncio.create_task(measure(), name="event loop stalls")
     try:

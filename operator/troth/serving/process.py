@@ -1,4 +1,4 @@
-"""A process that serves, and follows beside it what it serves by: the issuer, or the gateway."""
+"""The serve loop of issuer and gateway: a server with background tasks."""
 
 import asyncio
 import gc
@@ -8,36 +8,36 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 YOUNG = 50_000
-"""Objects made before Python looks for cycles among them; requests leave next to none."""
+"""Allocations between collections of the youngest generation; requests leave few cycles."""
 
 
 class Endpoint(Protocol):
-    """What is served."""
+    """A server that can be stopped."""
 
     async def serve(self) -> None:
         """Serve until stopped."""
 
     def stop(self) -> None:
-        """Answer what is there, and return from `serve`."""
+        """Answer pending requests, then return from `serve`."""
 
 
 def prepare() -> None:
-    """Have requests wait for no garbage collector, and the log say what Troth says."""
+    """Reduce garbage collection pauses, and silence uvicorn's log messages."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     gc.set_threshold(YOUNG)
     gc.freeze()
 
 
 def stop_on_signal(endpoint: Endpoint) -> None:
-    """Have SIGTERM and SIGINT stop it."""
+    """Stop the endpoint on SIGTERM and SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, endpoint.stop)
 
 
 async def serve(endpoint: Endpoint, beside: Mapping[str, Coroutine[Any, Any, None]]) -> None:
-    """Serve until stopped, with tasks of these names beside it, which go on to the end.
+    """Serve until stopped, with named background tasks that run until then.
 
-    Raises what a part of it ended with.
+    Raises the error of a part that ends.
     """
     async with asyncio.TaskGroup() as tasks:
         following = [tasks.create_task(each, name=name) for name, each in beside.items()]

@@ -73,7 +73,7 @@ def test_a_topic_is_answered_with_every_grant_that_covers_it_and_no_other(tmp_pa
     for other in ("prod.orders.v2", "prod.orders.v10"):
         assert [each.get("prefix") for each in listed(folder, other)] == ["prod.orders."]
     assert listed(folder, "prod.orders") == []
-    assert "no grant of prod.orders is declared" in asked(folder, "prod.orders").stderr
+    assert "no grant for prod.orders is declared" in asked(folder, "prod.orders").stderr
 
 
 def test_what_a_side_lacks_is_said_below_the_grant(tmp_path: Path) -> None:

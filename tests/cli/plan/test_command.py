@@ -126,13 +126,15 @@ def test_every_fault_of_every_file_is_said_at_once(tmp_path: Path) -> None:
 def test_an_object_given_twice_is_refused(tmp_path: Path) -> None:
     folder = written(tmp_path)
     (folder / "again.yaml").write_text(SHOP)
-    assert "given twice; keep one of them" in command("plan", "-f", str(folder)).stderr
+    assert (
+        "defined twice; remove one of the definitions" in command("plan", "-f", str(folder)).stderr
+    )
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = command("plan", "-f", str(tmp_path / "nowhere"))
     assert result.returncode == 1
-    assert "nowhere: there is no such file or folder" in result.stderr
+    assert "nowhere: no such file or folder" in result.stderr
 
 
 # Brokers, of which none is asked
@@ -153,13 +155,13 @@ def _end(lines: list[str]) -> int:
 
 def test_grants_that_begin_are_shown_with_the_credentials_they_need(tmp_path: Path) -> None:
     output = planned(market.written(tmp_path)).output
-    assert under("Grants that begin", output) == [
+    assert under("Grants to add", output) == [
         "prod.orders.v1 at messaging/main → shop/fulfilment, group fulfilment",
         "shop/checkout → prod.orders.v1 at messaging/main",
     ]
-    assert under("Credentials that are made", output) == [
-        "Secret shop/checkout-main, when messaging/main answers",
-        "Secret shop/fulfilment-main, when messaging/main answers",
+    assert under("Credentials to issue", output) == [
+        "Secret shop/checkout-main, once messaging/main answers",
+        "Secret shop/fulfilment-main, once messaging/main answers",
     ]
 
 
@@ -177,20 +179,20 @@ def test_what_a_grant_lacks_needs_attention(tmp_path: Path) -> None:
             "add it to its publishes"
         )
     ]
-    assert len(under("Grants that begin", output)) == 1
+    assert len(under("Grants to add", output)) == 1
 
 
 def test_nothing_begins_at_a_broker_that_is_not_changed(tmp_path: Path) -> None:
     output = planned(market.written(tmp_path, broker(mode="Plan"))).output
-    assert "Grants that begin" not in output
-    assert "Credentials that are made" not in output
+    assert "Grants to add" not in output
+    assert "Credentials to issue" not in output
 
 
 def test_who_shows_a_certificate_is_given_no_credential(tmp_path: Path) -> None:
     by_certificate = broker(described={"kafka": KAFKA["kafka"] | {"clients": "MTLS"}})
     output = planned(market.written(tmp_path, by_certificate)).output
-    assert len(under("Grants that begin", output)) == 2
-    assert "Credentials that are made" not in output
+    assert len(under("Grants to add", output)) == 2
+    assert "Credentials to issue" not in output
 
 
 def test_a_schema_in_the_folder_is_read_and_is_no_change_of_troths(tmp_path: Path) -> None:
@@ -233,8 +235,8 @@ def test_grants_that_end_are_shown_and_whether_a_brake_holds_their_rules() -> No
     )
     assert changes.attention == (
         (
-            "MessageBroker messaging/main: Braked: 3 rules are to be removed and "
-            "brake.maxRemovals is 2; they stay until somebody writes the annotation "
+            "MessageBroker messaging/main: Braked: 3 rules are to be removed, but "
+            "brake.maxRemovals is 2; to allow it, set the annotation "
             "troth.dev/allow-removals"
         ),
     )
@@ -286,5 +288,5 @@ async def test_what_a_cluster_is_deleting_opens_nothing_in_the_preview() -> None
     console = Console(record=True, width=200)
     await preview(console, manifests, [before], frozenset(), OWN, NOW)
     output = console.export_text()
-    assert "Edges that open" not in output
+    assert "Edges to open" not in output
     assert "ServiceIdentity shop/payments: Terminating" in output

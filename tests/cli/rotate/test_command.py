@@ -135,13 +135,13 @@ def test_the_record_of_a_compromised_root_is_not_used_for_other_requests() -> No
     record = rotation("TrustDomain", "production", OWN, "record", compromised=ROOT)
     request = rotate_now(PRODUCTION, OWN, [record], "", NOW)
     assert request.ref == Ref(OWN, "production-rotation")
-    with pytest.raises(FaultyManifests, match="stays as the record of it"):
+    with pytest.raises(FaultyManifests, match="is the record of a compromised root or key"):
         rotate_now(PRODUCTION, OWN, [record], "record", NOW)
 
 
 def test_one_record_does_not_take_the_place_of_another() -> None:
     record = rotation("TrustDomain", "production", OWN, "record", compromised=ROOT)
-    with pytest.raises(FaultyManifests, match="stays as the record of it"):
+    with pytest.raises(FaultyManifests, match="is the record of a compromised root or key"):
         drop_root(PRODUCTION, OWN, [record], "record", "f" * 16)
     assert drop_root(PRODUCTION, OWN, [record], "record", ROOT).manifest() == record
 
@@ -150,7 +150,9 @@ def test_what_has_the_name_of_a_new_request_and_is_for_something_else_is_left_al
     """What is applied replaces what the same person applied before: a record would be gone."""
     name = "production-rotation"
     record = rotation("TrustDomain", "production", OWN, name, compromised=ROOT)
-    with pytest.raises(FaultyManifests, match="stays as the record of it; choose another --name"):
+    with pytest.raises(
+        FaultyManifests, match="is the record of a compromised root or key; choose another --name"
+    ):
         rotate_now(PRODUCTION, OWN, [record], "", NOW)
     namesakes = rotation("ServiceIdentity", "production", OWN, name)
     with pytest.raises(FaultyManifests, match="rotates ServiceIdentity production; choose another"):
@@ -227,7 +229,7 @@ def test_a_target_whose_credential_needs_a_person_ends_it_too(
 
 def test_a_request_that_is_taken_back_or_deleted_is_over() -> None:
     earlier = told(requestedAt=stamp(NOW - SECOND))
-    assert "somebody has changed" in sight(FOLLOWED, earlier, None).sentence
+    assert "was changed and no longer requests this" in sight(FOLLOWED, earlier, None).sentence
     later = told(requestedAt=stamp(NOW + SECOND))
     assert sight(FOLLOWED, later, None).end is None
     assert "was deleted" in sight(FOLLOWED, None, None).sentence
@@ -291,16 +293,18 @@ async def test_a_root_and_a_token_key_are_told_apart(fingerprint: str, signs_tok
 
 async def test_what_is_neither_a_root_nor_a_token_key_is_refused_with_those_there_are() -> None:
     wish = Wish(parse_target("td/production"), OWN, compromised="a" * 16)
-    with pytest.raises(FaultyManifests, match=f"has no root .* and the token keys {ROOT}"):
+    with pytest.raises(
+        FaultyManifests, match=f"has no root or token key .*, its token keys {ROOT}"
+    ):
         await _compromised(cast("PersonalServer", OneDomain()), wish)
 
 
 async def test_what_is_no_trust_domains_is_said_to_have_neither() -> None:
     wish = Wish(parse_target("sid/payments"), "shop", compromised=ROOT)
-    with pytest.raises(FaultyManifests, match="only a root or a token key can be"):
+    with pytest.raises(FaultyManifests, match="only for a TrustDomain's root or token key"):
         await _compromised(cast("PersonalServer", OneDomain()), wish)
     told = " ".join(CliRunner().invoke(app, ["rotate", "--help"]).stdout.split())
-    assert "Drop this root or token key of a TrustDomain" in told
+    assert "Revoke this root or token key of a TrustDomain" in told
 
 
 # What is shown
@@ -324,10 +328,10 @@ def test_plain_lines_tell_each_phase_and_each_blocker_once() -> None:
             lines.show(each)
     assert output.getvalue().splitlines() == [
         "12:00:00Z  waiting for the operator",
-        "12:00:00Z  Prepared: the new credential reaches those who verify it",
-        "12:00:00Z    waits: the bundle of shop",
-        "12:00:00Z    waits: the bundle of web",
-        "12:00:00Z  Overlapping: the new credential is taken into use, the old one is still good",
+        "12:00:00Z  Prepared: verifiers receive the new credential",
+        "12:00:00Z    waiting: the bundle of shop",
+        "12:00:00Z    waiting: the bundle of web",
+        "12:00:00Z  Overlapping: workloads switch to the new credential; the old one is valid",
     ]
 
 
@@ -338,7 +342,7 @@ def test_the_same_trouble_is_told_once_until_something_is_seen_again() -> None:
         lines.trouble("the API server cannot be reached")
     lines.show(Sight("Prepared", ()))
     lines.trouble("the API server cannot be reached")
-    assert output.getvalue().count("the API server cannot be reached; trying again") == 2
+    assert output.getvalue().count("the API server cannot be reached; retrying") == 2
 
 
 def test_a_terminal_shows_a_row_a_phase_with_when_it_began_and_how_long_it_took() -> None:

@@ -93,8 +93,8 @@ def test_a_domain_shows_its_phase_its_authorities_and_what_it_waits_for() -> Non
         "  Idle → Preparing → Distributing → Activating → [Reissuing] → Retiring",
         f"  {NEW}  Active    expires 2028-02-29 (in 365d)  1 certificate",
         f"  {OLD}  Retiring  expires 2027-03-31 (in 30d)   1 certificate",
-        "  1 certificate of an authority that is gone",
-        "  waits: shop/web holds a certificate of the old",
+        "  1 certificate of a removed authority",
+        "  waiting: shop/web holds a certificate of the old",
     ]
 
 
@@ -108,23 +108,23 @@ def test_the_keys_that_sign_tokens_are_shown_and_their_track_while_one_is_replac
         lines = shown(report().model_copy(update={"trust_domains": (standing,)}))[6:]
         assert lines[0].endswith("Activating → [Retiring]") is bool(before)
         assert lines[before : before + 2] == [
-            f"  {NEW}  Active    tokens",
-            f"  {OLD}  Retiring  tokens",
+            f"  {NEW}  Active    token key",
+            f"  {OLD}  Retiring  token key",
         ]
-        assert (lines[before + 2] == "  waits: tokens of the old one") is bool(before)
+        assert (lines[before + 2] == "  waiting: tokens of the old one") is bool(before)
 
 
 def test_where_not_every_identity_may_be_seen_none_are_counted() -> None:
     lines = shown(report(complete=False))
-    assert not [line for line in lines if "certificate" in line.split("waits")[0]]
+    assert not [line for line in lines if "certificate" in line.split("waiting")[0]]
 
 
 def test_a_rotation_shows_its_track_its_age_and_when_the_next_begins() -> None:
     assert shown(report())[-4:] == [
         "CredentialRotation shop/monthly  ready",
-        "  of ServiceIdentity payments, made 3h ago, next in 29d",
+        "  rotates ServiceIdentity payments, last rotated 3h ago, next rotation in 29d",
         "  Idle → Prepared → [Overlapping] → Retiring",
-        "  waits: the rollout of Deployment payments",
+        "  waiting: the rollout of Deployment payments",
     ]
 
 
@@ -136,7 +136,7 @@ def test_of_many_identities_only_those_that_need_somebody_are_shown() -> None:
         "",
         "ServiceIdentity shop/web  not ready: SharedIdentity",
         "  spiffe://production.example/ns/shop/sa/web",
-        f"  certificate {'f' * 16} of {OLD}, renewed in 16h, expires in 24h",
+        f"  certificate {'f' * 16} of {OLD}, renewal in 16h, expires in 24h",
         "  mend SharedIdentity",
     ]
 
@@ -211,10 +211,10 @@ def test_a_webhook_shows_where_it_leads_and_when_each_key_was_last_used() -> Non
     charges = ready(endpoint(), keys=KEYS, residualReplay="none", url=URL)
     assert shown(webhooks(charges), single=True) == [
         "WebhookEndpoint shop/stripe-charges  ready",
-        "  StandardWebhooks, to port webhooks of shop/payments, for settle-charge",
+        "  StandardWebhooks, to port webhooks of shop/payments, workflow settle-charge",
         f"  {URL}",
-        f"  k1  {OLD}  Retiring  last verified 3h ago, may go in 60m",
-        f"  k2  {NEW}  Current   has verified nothing yet",
+        f"  k1  {OLD}  Retiring  last verified 3h ago, can be removed in 60m",
+        f"  k2  {NEW}  Current   not used yet",
         "  residual replay: none",
     ]
 
@@ -226,7 +226,7 @@ def test_of_many_webhooks_only_those_that_need_somebody_are_shown() -> None:
         "501 WebhookEndpoints, 1 of them not ready",
         "",
         "WebhookEndpoint shop/stripe-charges  not ready: SecretMissing",
-        "  GitHub, to port webhooks of shop/payments, for settle-charge",
+        "  GitHub, to port webhooks of shop/payments, workflow settle-charge",
         f"  {URL}",
         "  residual replay: GitHub signs no time",
         "  mend SecretMissing",
@@ -247,20 +247,20 @@ def unsigned(days: int, reason: str, status: str = "True") -> Manifest:
     [
         (
             unsigned(30, "UntilItsEnd"),
-            "takes unsigned deliveries until 2027-03-31 (in 30d): team git answers for it",
+            "accepts unsigned deliveries until 2027-03-31 (in 30d), owner team git",
         ),
         (
             unsigned(-2, "UnsignedExpired", "False"),
-            "took unsigned deliveries until 2027-02-27, 2d ago; nothing is let through",
+            "accepted unsigned deliveries until 2027-02-27 (2d ago); now rejects everything",
         ),
         # whom nobody has looked at since
         (
             unsigned(-2, "UnsignedEnding"),
-            "took unsigned deliveries until 2027-02-27, 2d ago; nothing is let through",
+            "accepted unsigned deliveries until 2027-02-27 (2d ago); now rejects everything",
         ),
         (
             unsigned(200, "UnsignedTooLong", "False"),
-            "is to take unsigned deliveries, and does not: UnsignedTooLong",
+            "does not accept unsigned deliveries as declared: UnsignedTooLong",
         ),
     ],
 )
@@ -293,14 +293,14 @@ def test_so_is_a_gateways_word_that_is_taken_for_everything() -> None:
         "1 ServiceIdentity, ready",
         "",
         "ServiceIdentity shop/old  ready",
-        "  takes its gateway's word until 2027-03-31 (in 30d): team git answers for it",
+        "  accepts what its gateway has authenticated until 2027-03-31 (in 30d), owner team git",
     ]
 
 
 def test_a_webhook_that_goes_out_has_no_target_here() -> None:
     assert shown(webhooks(ready(outbound(), "Unsupported")), single=True) == [
         "WebhookEndpoint shop/partner  not ready: Unsupported",
-        "  StandardWebhooks, goes out",
+        "  StandardWebhooks, outbound",
         "  https://partner.example/hooks",
         "  mend Unsupported",
     ]
@@ -351,7 +351,7 @@ def test_nothing_is_wider_than_a_hundred_columns() -> None:
 
 def test_nothing_declared_is_said_in_words() -> None:
     empty = Report(trust_domains=(), credential_rotations=(), service_identities=(), hidden=())
-    assert shown(empty) == ["nothing is declared here"]
+    assert shown(empty) == ["no resources found"]
 
 
 def test_a_resource_that_was_never_visited_stands_nowhere_yet() -> None:
@@ -414,11 +414,11 @@ def test_a_moment_that_has_come_is_now() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "this is no kubeconfig"),
-        ("- a", "this is no kubeconfig"),
+        ("", "is not a valid kubeconfig"),
+        ("- a", "is not a valid kubeconfig"),
         ("a: [", "while parsing a flow node"),
         ("a: b", "Expected key current-context"),
-        (None, "there is no such file; name a cluster with --kubeconfig"),
+        (None, "no such file; name a kubeconfig file with --kubeconfig"),
     ],
 )
 @pytest.mark.parametrize("command", ["status", "rotate td/production"])

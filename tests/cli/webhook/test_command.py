@@ -92,7 +92,7 @@ def test_another_key_is_told_and_exits_with_1(tmp_path: Path, scheme: SchemeName
     other = others.get(scheme, b"another secret of some length")
     told = document(tmp_path, scheme, delivery(scheme), text=other)
     assert told["codes"] == ["signature-wrong"]
-    assert "the key is probably another" in hint(told)
+    assert "the key is probably wrong" in hint(told)
     assert told["says"] == {}
 
 
@@ -182,7 +182,7 @@ def test_without_a_certificate_it_is_said_where_to_get_it() -> None:
     of = raw(delivery(SchemeName.SNS), "a.example")
     told = troth("verify", "-s", "SNS", "--topic", TOPIC, "--at", str(NOW), given=of)
     words = " ".join(told.stdout.split())
-    assert "Get it from https://sns.us-west-2.amazonaws.com/SimpleNotificationService" in words
+    assert "Download it from https://sns.us-west-2.amazonaws.com/SimpleNotificationService" in words
     assert told.exit_code == 1
 
 
@@ -193,7 +193,7 @@ def test_a_key_that_cannot_be_used_is_told_and_the_others_are_tried(tmp_path: Pa
     assert "key-unusable" in {check.get("code") for check in told["checks"]}
     result = troth("verify", "-s", "GitHub", given=raw(delivery(GITHUB), "a"))
     assert "name its file with --key" in " ".join(result.stdout.split())
-    assert "no key that the scheme can use" in " ".join(result.stdout.split())
+    assert "The scheme can use none of the keys" in " ".join(result.stdout.split())
 
 
 # Why a signature is wrong
@@ -207,12 +207,12 @@ def test_a_key_that_cannot_be_used_is_told_and_the_others_are_tried(tmp_path: Pa
     [
         (b'{"a": 1}', b'{"a": 1}\n', "without the line break at its end"),
         (b'{"a": 1}\n', b'{"a": 1}', "with a line break at its end"),
-        (b'{"a":1}', b'{"a": 1}', "as JSON written anew, without spaces"),
-        (b'{"a": 1}', b'{\n  "a": 1\n}', "as JSON written anew, with spaces"),
+        (b'{"a":1}', b'{"a": 1}', "as reformatted JSON, without spaces"),
+        (b'{"a": 1}', b'{\n  "a": 1\n}', "as reformatted JSON, with spaces"),
         (b'{\n  "a": 1\n}', b'{"a":1}', "with two spaces before each line"),
-        (b'{"a":"\\u00e9"}', '{"a":"é"}'.encode(), "without é and the like"),
+        (b'{"a":"\\u00e9"}', '{"a":"é"}'.encode(), "with non-ASCII characters escaped"),
         (b'{"a":\r\n1}', b'{"a":\n1}', "with CRLF for each LF"),
-        ('{"a":"é"}'.encode(), '{"a":"Ã©"}'.encode(), "decoded from UTF-8 once more"),
+        ('{"a":"é"}'.encode(), '{"a":"Ã©"}'.encode(), "decoded from UTF-8 a second time"),
     ],
 )
 def test_a_body_that_was_changed_on_the_way_is_found_out(
@@ -224,19 +224,19 @@ def test_a_body_that_was_changed_on_the_way_is_found_out(
 
 def test_a_body_that_something_else_has_read_is_found_out(tmp_path: Path) -> None:
     told = document(tmp_path, GITHUB, replace(delivery(GITHUB, b""), body=b"{}"))
-    assert "an empty one was signed" in told["hints"][-1]
+    assert "the sender signed an empty body" in told["hints"][-1]
 
 
 @pytest.mark.parametrize("scheme", [each for each in SIGNED if each is not SchemeName.SNS])
 def test_a_delivery_of_another_scheme_is_known(tmp_path: Path, scheme: SchemeName) -> None:
     asked = GITHUB if scheme is not GITHUB else SchemeName.BITBUCKET
     told = document(tmp_path, asked, delivery(scheme), text=text_of(scheme))
-    assert any(f"by the scheme {scheme}" in each for each in told["hints"])
+    assert any(f"valid for the scheme {scheme}" in each for each in told["hints"])
 
 
 def test_the_headers_of_another_scheme_are_known_without_its_key(tmp_path: Path) -> None:
     told = document(tmp_path, SchemeName.BITBUCKET, delivery(GITHUB), text=b"x" * 20)
-    assert hint(told) == "It has the headers of the scheme GitHub."
+    assert hint(told) == "The request has the headers of the scheme GitHub."
 
 
 def mac_of(secret: bytes, signed: bytes, digest: str = "sha256") -> str:
@@ -247,7 +247,7 @@ def mac_of(secret: bytes, signed: bytes, digest: str = "sha256") -> str:
     ("secret", "words"),
     [
         (SECRET + b"\n", "the secret with the line break of its file"),
-        (base64.b64encode(SECRET), "the base64 of the secret"),
+        (base64.b64encode(SECRET), "the base64-encoded secret"),
     ],
 )
 def test_a_secret_that_is_used_in_another_way_is_found_out(
@@ -259,10 +259,10 @@ def test_a_secret_that_is_used_in_another_way_is_found_out(
 
 
 def test_a_secret_that_should_have_been_decoded_is_found_out(tmp_path: Path) -> None:
-    for how, text in (("base64", base64.b64encode(SECRET)), ("hexadecimal", SECRET.hex().encode())):
+    for how, text in (("base64", base64.b64encode(SECRET)), ("hex", SECRET.hex().encode())):
         header = ("x-hub-signature-256", f"sha256={mac_of(SECRET, BODY)}")
         told = document(tmp_path, GITHUB, delivery(GITHUB).with_headers([header]), text=text)
-        assert f"keyed with what the secret is the {how} of" in hint(told)
+        assert f"keyed with the {how}-decoded secret" in hint(told)
 
 
 def test_another_layout_and_another_digest_are_found_out(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_another_url_is_found_out(
 ) -> None:
     of = raw(delivery(scheme, url=signed), "other.example")
     told = troth("verify", *options(tmp_path, scheme), "-o", "json", "--at", str(NOW), given=of)
-    assert hint(json.loads(told.stdout)).startswith(f"It is right for the URL {signed}:")
+    assert hint(json.loads(told.stdout)).startswith(f"The signature matches the URL {signed}:")
 
 
 def test_keys_that_are_swapped_are_found_out(tmp_path: Path) -> None:
@@ -299,7 +299,9 @@ def test_keys_that_are_swapped_are_found_out(tmp_path: Path) -> None:
     other = b"hmac-sha256:" + base64.b64encode(bytes(32))
     (tmp_path / "other").write_bytes(other)
     told = document(tmp_path, scheme, delivery(scheme), "--key", f"k={tmp_path / 'other'}")
-    assert hint(told) == "It was made by the key k1, and its keyid names another: they are swapped."
+    assert hint(told) == (
+        "The key k1 made the signature, but its keyid names another key: they are swapped."
+    )
 
 
 # What is never printed
@@ -474,7 +476,7 @@ def test_a_manifest_has_one_endpoint_that_is_inbound(tmp_path: Path) -> None:
         told = troth("verify", "-f", manifest(tmp_path, *declared), given=b"POST / HTTP/1.1\n\n")
         assert sentence in str(told.exception)
     both = ("-f", manifest(tmp_path, issued()), "-s", "GitHub")
-    assert "leave the other" in str(troth("verify", *both, given=b"POST / HTTP/1.1\n\n").exception)
+    assert "omit the options" in str(troth("verify", *both, given=b"POST / HTTP/1.1\n\n").exception)
 
 
 # What cannot be done is said in a sentence
@@ -483,18 +485,18 @@ def test_a_manifest_has_one_endpoint_that_is_inbound(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "name how the sender signs"),
+        ([], "--scheme: required"),
         (["-s", "Twilio"], "signs the URL"),
-        (["-s", "GitHub", "--topic", "a"], "for SNS"),
-        (["-s", "HMAC"], "an HMAC is described"),
-        (["-s", "GitHub", "--hmac", "header=a"], "nothing else is"),
+        (["-s", "GitHub", "--topic", "a"], "only for it"),
+        (["-s", "HMAC"], "required for the scheme HMAC"),
+        (["-s", "GitHub", "--hmac", "header=a"], "only for it"),
         (["-s", "HMAC", "--hmac", "haeder=a"], "header: required"),
         (["-s", "HMAC", "--hmac", "header=a", "--hmac", "digest=MD5"], "digest"),
         (["-s", "HMAC", "--hmac", "header=a", "--hmac", "signed={x}"], "braces"),
         (["-s", "SNS"], "ARN"),
         (["-s", "HTTPSignatures", "--url", "nowhere"], "https://host/path"),
         (["-s", "GitHub", "--key", "nowhere"], "No such file"),
-        (["-s", "GitHub", "--key", "/dev/zero"], "more than"),
+        (["-s", "GitHub", "--key", "/dev/zero"], "larger than"),
         (["-s", "GitHub", "--body", "nowhere"], "No such file"),
     ],
 )
@@ -534,8 +536,8 @@ def test_what_cannot_be_signed_is_said(tmp_path: Path) -> None:
     github = options(tmp_path, GITHUB)
     for arguments, sentence in (
         (github, "--output http"),
-        (["-s", "GitHub", "-k", str(tmp_path / "k1")], "name the URL"),
-        (["-s", "GitHub", "--url", URL], "one key"),
+        (["-s", "GitHub", "-k", str(tmp_path / "k1")], "write the URL of the delivery"),
+        (["-s", "GitHub", "--url", URL], "exactly one key"),
         (["-s", "GitHub", "--url", URL, "-k", str(tmp_path / "short")], "16 to 1024"),
         (["-s", "GitHub", "--url", "nowhere", "-k", str(tmp_path / "k1")], "--url"),
     ):

@@ -40,10 +40,10 @@ def kubeconfig(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ([], "write --valkey FILE, or for a gateway of one replica --single-replica"),
-        (["--valkey=url", "--single-replica"], "write --valkey FILE, or"),
-        (["--single-replica", "--resolve=here"], "write host:port=address:port"),
-        (["--single-replica", "--listen=here"], "write host:port"),
+        ([], "write either --valkey FILE, or --single-replica for a gateway with one replica"),
+        (["--valkey=url", "--single-replica"], "write either --valkey FILE, or"),
+        (["--single-replica", "--resolve=here"], "'here' is not host:port=address:port"),
+        (["--single-replica", "--listen=here"], "'here' is not host:port"),
     ],
 )
 def test_what_it_is_told_wrongly_it_says(options: list[str], complaint: str) -> None:
@@ -55,7 +55,7 @@ def test_what_it_is_told_wrongly_it_says(options: list[str], complaint: str) -> 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--valkey={}/none"], "/none: it cannot be read"),
+        (["--valkey={}/none"], "/none: cannot be read"),
         (["--valkey={}/url"], "/url: the URL of the replay store cannot be read"),
         (["--single-replica", "--tls={}"], "tls.crt and tls.key cannot be used: No such file"),
         (["--single-replica", "--trusted-proxies=10.0.0.0/99"], "--trusted-proxies: "),

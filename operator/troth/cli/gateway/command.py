@@ -19,56 +19,58 @@ from troth.cli.extras import gateway_extra
 
 def gateway(  # noqa: PLR0917 - typer's options
     identity_name: Annotated[
-        str, typer.Option(help="The name of the gateway's own ServiceIdentity.")
+        str, typer.Option(help="Name of the gateway's own ServiceIdentity.")
     ] = "troth-gateway",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Annotated[
-        str, typer.Option(envvar="POD_NAMESPACE", help="The namespace of that ServiceIdentity.")
+        str, typer.Option(envvar="POD_NAMESPACE", help="Namespace of that ServiceIdentity.")
     ] = "troth-gateway",
     identity: Annotated[
-        Path, typer.Option(help="Where the Secret <identity name>-identity is mounted.")
+        Path, typer.Option(help="Folder with the Secret <identity name>-identity.")
     ] = Path("/var/run/troth/identity"),
     bundle: Annotated[
-        Path, typer.Option(help="Where the ConfigMap with the trust bundle is mounted.")
+        Path, typer.Option(help="Folder with the ConfigMap of the trust bundle.")
     ] = Path("/var/run/troth/bundle"),
-    listen: Annotated[str, typer.Option(help="Where webhooks come to.")] = "127.0.0.1:8443",
+    listen: Annotated[
+        str, typer.Option(help="Address for webhooks, as host:port.")
+    ] = "127.0.0.1:8443",
     tls: Annotated[
         Path | None,
         typer.Option(
-            help="Where tls.crt and tls.key for senders are mounted; without it TLS ends before."
+            help="Folder with tls.crt and tls.key; without it, a proxy must terminate TLS."
         ),
     ] = None,
     valkey: Annotated[
-        Path | None, typer.Option(help="A file with the URL of the replay store.")
+        Path | None, typer.Option(help="File with the URL of the replay store.")
     ] = None,
     single_replica: Annotated[  # noqa: FBT002 - typer's option
         bool,
         typer.Option(
             "--single-replica",
-            help="Remember deliveries in memory: there is one replica, and a restart forgets.",
+            help="Remember deliveries in memory, for one replica only; lost when it restarts.",
         ),
     ] = False,
     trusted_proxies: Annotated[
         list[str] | None,
-        typer.Option(help="A CIDR of proxies whose X-Forwarded-For is believed; repeatable."),
+        typer.Option(help="CIDR of proxies whose X-Forwarded-For is trusted; repeatable."),
     ] = None,
     resolve: Annotated[
         list[str] | None,
-        typer.Option(help="host:port=address:port, where a target is to be found; repeatable."),
+        typer.Option(help="Address of a target, as host:port=address:port; repeatable."),
     ] = None,
     health_listen: HealthListen = "127.0.0.1:8080",
     log_format: LogFormatName = "console",
     log_level: LogLevel = "info",
 ) -> None:
-    """Verify webhooks and hand them on until told to stop."""
+    """Run the webhook gateway until it is stopped."""
     with gateway_extra():
         from troth.cli.gateway.process import Options, UnusableError, run  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
 
     if (valkey is None) is not single_replica:
         raise typer.BadParameter(
-            "write --valkey FILE, or for a gateway of one replica --single-replica"
+            "write either --valkey FILE, or --single-replica for a gateway with one replica"
         )
     configure(LogFormat(log_format), log_level, direct=True)
     options = Options(
@@ -93,8 +95,8 @@ def gateway(  # noqa: PLR0917 - typer's options
 
 
 def _resolved(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Return what stands on both sides of `host:port=address:port`."""
+    """Parse `host:port=address:port`."""
     host, _, address = text.partition("=")
     if not host or not address:
-        raise typer.BadParameter("write host:port=address:port")
+        raise typer.BadParameter(f"{text!r} is not host:port=address:port")
     return listen_address(host), listen_address(address)

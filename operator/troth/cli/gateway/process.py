@@ -1,4 +1,4 @@
-"""The gateway as one thing to run: the Secrets it follows, senders, targets, health, signals."""
+"""Runs the gateway process: Secrets, senders, targets, health, signals."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -30,18 +30,18 @@ from troth.webhooks.gateway.secret_watch import Following
 from troth.webhooks.gateway.serving import Server
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the TLS files, and at which client certificates are pinned."""
+"""Seconds between checks of the TLS files and the pinned client certificates."""
 
 log = structlog.get_logger()
 
 
 class UnusableError(Exception):
-    """What the gateway was told to work with cannot be used; a sentence for whoever started it."""
+    """An option of the gateway cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `troth gateway` was told."""
+    """The options of `troth gateway`."""
 
     identity_name: str
     kubeconfig: Path | None
@@ -58,11 +58,10 @@ class Options:
 
 
 async def run(options: Options) -> None:
-    """Serve until a signal; raises what a part of it ended with.
+    """Serve until a signal; raises the error of a part that ends.
 
-    It listens at once, and answers that nothing is there, or that it cannot yet, until it knows;
-    readiness waits. Raises `UnusableError`, and `FaultyManifests` where it is not said how to reach
-    the API server.
+    The gateway listens at once, but answers not found or unavailable until it is in sync; readiness
+    waits. Raises `UnusableError`, and `FaultyManifests` without a usable kubeconfig.
     """
     prepare()
     config = await reach(options.kubeconfig, options.context)
@@ -72,7 +71,7 @@ async def run(options: Options) -> None:
         async with health_server(
             *options.health_listen,
             ready=lambda: parts.server.started and parts.following.ready,
-            alive=lambda: True,  # where a part has ended the process has
+            alive=lambda: True,  # the process ends with any of its parts
             registry=parts.registry,
         ):
             log.info("started", gateway=options.identity_name, namespace=options.namespace)
@@ -80,7 +79,7 @@ async def run(options: Options) -> None:
 
 
 class _Parts:
-    """What the gateway is made of."""
+    """The parts of the gateway."""
 
     def __init__(self, options: Options) -> None:
         """Raise `UnusableError`."""
@@ -107,7 +106,7 @@ class _Parts:
         self.tls = _tls(options.tls, routes)
         malformed = Counter(
             "troth_gateway_malformed_requests",
-            "Requests refused before any endpoint is looked for, by what is wrong with them.",
+            "Requests rejected as malformed before an endpoint was looked up, by reason.",
             ("reason",),
             registry=self.registry,
         )
@@ -130,7 +129,7 @@ class _Parts:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Close afterwards what has been opened."""
+        """Close all connections on exit."""
         try:
             yield
         finally:
@@ -138,7 +137,7 @@ class _Parts:
             await self.deliver.close()
 
     def beside(self, api: ApiServer) -> dict[str, Coroutine[Any, Any, None]]:
-        """Return what goes on beside the server: it follows the Secrets and the files."""
+        """Return the background tasks, by name."""
         return {
             "following": self.following.informer(api).run(),
             "checking": self.following.check(api),
@@ -163,7 +162,7 @@ def _store(file: Path | None) -> Memory | StoreFile:
     try:
         return StoreFile(file)
     except (OSError, UnicodeDecodeError):
-        raise UnusableError(f"{file}: it cannot be read") from None
+        raise UnusableError(f"{file}: cannot be read") from None
     except ValueError as error:
         raise UnusableError(f"{file}: {error}") from None
 
@@ -185,11 +184,13 @@ def _tls(directory: Path | None, routes: Routes) -> SenderTLS | None:
 
 
 def _gauges(registry: CollectorRegistry, routes: Routes, following: Following) -> None:
-    served = Gauge("troth_gateway_endpoints", "Endpoints that are served.", registry=registry)
+    served = Gauge(
+        "troth_gateway_endpoints", "Endpoints that the gateway serves.", registry=registry
+    )
     served.set_function(lambda: len(routes))
     unreadable = Gauge(
         "troth_gateway_unreadable_secrets",
-        "Secrets whose newest version cannot be read; what was read before holds.",
+        "Secrets whose latest version cannot be read; the previous version stays in effect.",
         registry=registry,
     )
     unreadable.set_function(lambda: len(following.unreadable))

@@ -1,1 +1,1 @@
-"""`troth grants`: who may publish to a topic and who may consume from it."""
+"""`troth grants`: which identities may publish to and consume from topics."""

@@ -1,4 +1,4 @@
-"""`troth grants`: who may publish to a topic, who may consume it, and why somebody may not."""
+"""`troth grants`: which identities may publish and consume, and why others may not."""
 
 import json
 from collections.abc import Iterable
@@ -17,25 +17,24 @@ HEAD = ("IDENTITY", "ACTION", "TOPIC", "GROUP", "BROKER", "POLICY", "STATE", "RE
 
 
 class Output(StrEnum):
-    """How it is told."""
+    """Output format."""
 
     TEXT = "text"
     JSON = "json"
 
 
 def grants(
-    topic: Annotated[
-        str, typer.Argument(help="A topic's name; everything that is declared if left out.")
-    ] = "",
+    topic: Annotated[str, typer.Argument(help="Topic name. Defaults to all declared grants.")] = "",
     *,
     files: sources.Files = None,
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="For whom.")] = Output.TEXT,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Output format.")] = Output.TEXT,
 ) -> None:
-    """List who may publish and who may consume, and what to change where somebody may not.
+    """List which identities may publish and consume, and what to change for those that may not.
 
-    No broker is asked. Whether one has a grant already is told as the operator has seen it last.
+    The command contacts no broker. It shows whether a broker has a grant as the operator last
+    observed it.
     """
     everything = everything_granted(declared(files, kubeconfig, context, READ))
     found = [each for each in everything if not topic or each.is_about(topic)]
@@ -45,12 +44,12 @@ def grants(
         typer.echo(as_text(found), nl=False)
     else:
         typer.echo(
-            f"no grant of {topic} is declared" if topic else "no grant is declared", err=True
+            f"no grant for {topic} is declared" if topic else "no grants are declared", err=True
         )
 
 
 def as_text(grants: Iterable[Granted]) -> str:
-    """Return grants as a table, each that is not as it should be with its sentence below it."""
+    """Return grants as a table, each with its message, if any, on the line below."""
     shown = [(_row(each), each.message) for each in grants]
     widths = [
         max(map(len, column)) for column in zip(HEAD, *(row for row, _ in shown), strict=True)

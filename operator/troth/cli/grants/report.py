@@ -1,4 +1,4 @@
-"""Who may publish and consume what at which broker, as far as it can be told without asking one."""
+"""Declared grants and their states, without contacting a broker."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from troth.trust.topic_question import Obstacle, Question
 from troth.world.world import World
 
 GIVEN = frozenset({GrantState.LIVE, GrantState.IN_SYNC})
-"""The states of a grant that its broker has, or is about to have."""
+"""The states of a grant that its broker has or will get."""
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """One grant that a policy or an identity declares; `topic` and `broker` are None where there
-    is no policy that says them.
+    """One grant that a policy or an identity declares.
+
+    `topic` and `broker` are None if no policy names them.
     """
 
     identity: Ref
@@ -38,7 +39,7 @@ class Granted:
 
     @property
     def named(self) -> str:
-        """The topic as it is shown: a prefix with a star after it, which no name has."""
+        """The topic for display: a prefix ends with `*`, which no topic name contains."""
         if self.topic is None:
             return ""
         return f"{self.topic.name}*" if self.topic.prefix else self.topic.name
@@ -51,13 +52,13 @@ class Granted:
         return f"{topic} → {self.identity}{by}"
 
     def is_about(self, topic: str) -> bool:
-        """Say whether it covers a topic of this name."""
+        """Return whether the grant covers a topic of this name."""
         if self.topic is None:
             return False
         return topic.startswith(self.topic.name) if self.topic.prefix else topic == self.topic.name
 
     def document(self) -> dict[str, Any]:
-        """Return it for machines; what there is nothing to say of is left out."""
+        """Return the grant as JSON; empty members are omitted."""
         topic = self.topic
         said = {
             "identity": str(self.identity),
@@ -75,7 +76,7 @@ class Granted:
 
 
 def everything_granted(world: World) -> Iterator[Granted]:
-    """Yield every grant that anybody declares, by policy."""
+    """Yield every declared grant, sorted by policy."""
     messaging = world.brokers.messaging
     uses = (messaging.uses(identity) for identity in world.registry.identities)
     named = (each.publishes | each.consumes for each in uses)
@@ -107,7 +108,7 @@ def _granted(grant: TopicGrant, world: World) -> Granted:
 
 
 def _obstacle(broker: MessageBroker, grant: TopicGrant) -> Obstacle | None:
-    """Return why a broker is not to have a grant that all agree to."""
+    """Return why a broker does not get a grant that both sides declare, None if it does."""
     served = broker_is_served(broker)
     if served is not None:
         return served
@@ -119,7 +120,7 @@ def _obstacle(broker: MessageBroker, grant: TopicGrant) -> Obstacle | None:
 
 
 def _told(policy: TopicPolicy, asked: Asked) -> Obstacle | None:
-    """Return how the operator says that a live grant stands, if it has seen the policy as it is."""
+    """Return a live grant's state in the policy's status, None if that status is outdated."""
     if policy.status.observed_generation != policy.metadata.generation:
         return None
     dead_letter = policy.spec.dead_letter

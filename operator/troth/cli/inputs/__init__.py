@@ -1,1 +1,1 @@
-"""What commands read: manifests, a cluster, and targets named on the command line."""
+"""Inputs of commands: manifests, clusters, and targets named on the command line."""

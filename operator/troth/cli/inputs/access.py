@@ -1,4 +1,4 @@
-"""The API server as a person reaches it from a terminal: by a kubeconfig, with their own rights."""
+"""Access to the API server from a terminal: with a kubeconfig and the user's own rights."""
 
 import os
 from collections.abc import AsyncIterator
@@ -20,22 +20,22 @@ from troth.resources.manifests import Fault, FaultyManifests, Manifest
 from troth.resources.references import Ref
 
 FIELD_MANAGER = "troth-cli"
-"""Owns the fields that a person sets from a terminal, beside whoever owns the rest."""
+"""Field manager of the fields that a user sets with `troth`; others own the rest."""
 
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
-# the last two are what the library answers with to YAML that is no mapping
+# the library raises the last two for YAML that is not a mapping
 UNUSABLE = (ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError)
 
 
 class PersonalServer(ApiServer):
-    """An API server that is asked for things, and never made to give them."""
+    """Client that never forces a conflict when it applies an object."""
 
     async def ask(self, manifest: Manifest) -> Manifest:
-        """Apply the fields of a manifest as the person's own, and return the object.
+        """Apply the fields of a manifest for the user, and return the object.
 
-        Fields left out stay as they are. Raises `ApiError` 409 where somebody else owns one of
-        them with another value.
+        Omitted fields keep their values. Raises `ApiError` 409 if another manager owns one of the
+        fields with a different value.
         """
         return await self._json(
             "apply",
@@ -48,7 +48,7 @@ class PersonalServer(ApiServer):
         )
 
     async def find(self, kind: str, ref: Ref) -> Manifest | None:
-        """Return an object, None where there is none or the person may not see it."""
+        """Return an object, None if it does not exist or the user may not read it."""
         try:
             return await self.get(kind, ref)
         except ApiError as error:
@@ -57,7 +57,7 @@ class PersonalServer(ApiServer):
             raise
 
     async def listed(self, kind: str, namespace: str = "") -> list[Manifest]:
-        """Return the objects of a kind, in a namespace or in all."""
+        """Return the objects of a kind in a namespace, or in all if it is empty."""
         return [
             {**item, "kind": kind}
             async for page in self.pages(Selection(kind, namespace))
@@ -67,9 +67,9 @@ class PersonalServer(ApiServer):
 
 @asynccontextmanager
 async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterator[PersonalServer]:
-    """Reach the API server that a kubeconfig names, or else the one that kubectl would reach.
+    """Connect to the API server of a kubeconfig; without one, to the API server kubectl uses.
 
-    Raises `FaultyManifests` with a sentence where that fails, now or later.
+    Raises `FaultyManifests` if the connection or a later request fails.
     """
     place = _place(kubeconfig)
     config = await reach(kubeconfig, context)
@@ -81,7 +81,7 @@ async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterat
 
 
 async def reach(kubeconfig: Path | None, context: str | None) -> Configuration:
-    """Return how to reach the API server, also from inside a pod; raises `FaultyManifests`."""
+    """Return the client configuration, also inside a pod; raises `FaultyManifests`."""
     place = _place(kubeconfig) if kubeconfig else KUBE_CONFIG_DEFAULT_LOCATION
     try:
         return await configuration(str(kubeconfig) if kubeconfig else None, context)
@@ -90,7 +90,7 @@ async def reach(kubeconfig: Path | None, context: str | None) -> Configuration:
 
 
 def home(kubeconfig: Path | None, context: str | None) -> str:
-    """Return the namespace that a kubeconfig's context names, else `default`."""
+    """Return the namespace of a kubeconfig context, `default` if it names none."""
     place = _place(kubeconfig)
     try:
         contexts, current = list_kube_config_contexts(place)
@@ -101,18 +101,18 @@ def home(kubeconfig: Path | None, context: str | None) -> str:
 
 
 def refusal(error: ApiError) -> str:
-    """Return in a sentence why the API server did not do what it was asked for."""
+    """Return the API server's reason for rejecting a request, as one sentence."""
     return error.message or f"the API server answered {error.status} {error.reason}"
 
 
 def _place(kubeconfig: Path | None) -> str:
     place = str(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
     if not any(Path(each).expanduser().is_file() for each in place.split(os.pathsep) if each):
-        sentence = "there is no such file; name a cluster with --kubeconfig"
+        sentence = "no such file; name a kubeconfig file with --kubeconfig"
         raise FaultyManifests([Fault(place, "", "", sentence)])
     return place
 
 
 def _unusable(place: str, error: Exception) -> FaultyManifests:
     told = "" if isinstance(error, (TypeError, AttributeError)) else " ".join(str(error).split())
-    return FaultyManifests([Fault(place, "", "", told or "this is no kubeconfig")])
+    return FaultyManifests([Fault(place, "", "", told or "is not a valid kubeconfig")])

@@ -1,4 +1,4 @@
-"""What is declared, for commands that only read: from manifests, from a cluster, or both."""
+"""Declared resources for read-only commands: from manifests, a cluster, or both."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from troth.world.world import World
 def declared(
     files: Iterable[Path] | None, kubeconfig: Path | None, context: str | None, kinds: Iterable[str]
 ) -> World:
-    """Return what a cluster has of some kinds, and over it what files say.
+    """Return the objects of a cluster of these kinds, overridden by manifests in files.
 
-    Kinds that the person may not list are named on standard error.
+    Kinds that the user may not list are reported on standard error.
     """
     world = World("troth-system")
     if kubeconfig is not None:
@@ -27,9 +27,9 @@ def declared(
         for manifest in snapshot.objects:
             world.observe(manifest)
         for kind in sorted(snapshot.hidden):
-            typer.echo(f"{kind}s are left out: this user may not list them", err=True)
+            typer.echo(f"{kind}: omitted, because you are not allowed to list it", err=True)
     elif not files:
-        raise typer.BadParameter("name manifests with -f, or a cluster with --kubeconfig")
+        raise typer.BadParameter("no input; name manifests with -f, or a cluster with --kubeconfig")
     else:
         for manifest in sources.initial_objects():
             world.observe(manifest)

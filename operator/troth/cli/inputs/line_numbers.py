@@ -1,4 +1,4 @@
-"""The lines of manifests: where in which file a field stands."""
+"""Finds the file and line of a field in manifests."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,14 +12,14 @@ Step = str | int
 
 
 class Lines:
-    """Where the resources of some files stand."""
+    """Positions of the resources in a set of files."""
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[str, Ref], tuple[Path, yaml.Node]] = {}
 
     @classmethod
     def of(cls, files: Iterable[Path]) -> "Lines":
-        """Read files and folders; those that are no YAML have no lines."""
+        """Read files and folders; skip files that are not YAML."""
         lines = cls()
         for path in files:
             for file in manifest_files(path):
@@ -32,8 +32,9 @@ class Lines:
         return lines
 
     def find(self, kind: str, ref: Ref, steps: Iterable[Step]) -> str | None:
-        """Return `file:line` of a field of a resource; of an entry that a field stands in, where
-        it was merged in from elsewhere. None for a resource that is in no file.
+        """Return `file:line` of a field of a resource, None if no file has the resource.
+
+        For a field merged in from elsewhere, return the line of the closest enclosing entry.
         """
         found = self._nodes.get((kind, ref))
         if found is None:

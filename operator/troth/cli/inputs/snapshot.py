@@ -1,4 +1,4 @@
-"""Reading a cluster once, for `plan` and `graph`."""
+"""Snapshot of a cluster for `plan`, `graph` and `grants`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ FORBIDDEN = 403
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The objects of a cluster, and the kinds that the reader may not see."""
+    """The objects of a cluster, and the kinds that the user may not list."""
 
     objects: list[Manifest] = field(repr=False)
     hidden: frozenset[str]
@@ -25,7 +25,7 @@ class Snapshot:
 async def read_cluster(
     kubeconfig: Path, context: str | None, kinds: Iterable[str], own_namespace: str = "troth-system"
 ) -> Snapshot:
-    """Return what a cluster has of these kinds; raises `FaultyManifests` if it does not answer."""
+    """Return a cluster's objects of these kinds; raises `FaultyManifests` if a request fails."""
     objects: list[Manifest] = []
     hidden: set[str] = set()
     config = await configuration(str(kubeconfig), context)
@@ -46,7 +46,7 @@ async def read_cluster(
                             str(kubeconfig),
                             "",
                             "",
-                            f"cannot read {selection.kind}s: {refusal(error)}",
+                            f"cannot list {selection.kind}: {refusal(error)}",
                         )
                     ]
                 ) from None

@@ -1,4 +1,4 @@
-"""Where `plan` and `graph` read from: files, a cluster, or both."""
+"""Manifest files, and the options that name a command's input."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,13 +22,13 @@ from troth.resources.schema.model import Model, immutable_changes
 from troth.world.watch_class import SCHEMA as LABEL
 
 READ = {*KIND_BY_NAME, "Namespace", "Service", "Secret", "ConfigMap"}
-"""Kinds that matter to a plan; everything else in a folder is passed over."""
+"""Kinds that affect a plan; other kinds in a folder are ignored."""
 INITIAL_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 Files = Annotated[
     list[Path] | None,
     typer.Option(
-        "--filename", "-f", help="A manifest, or a folder of them, read with its subfolders."
+        "--filename", "-f", help="Manifest file, or folder to read recursively; repeatable."
     ),
 ]
 Kubeconfig = Annotated[
@@ -36,24 +36,24 @@ Kubeconfig = Annotated[
     typer.Option(
         "--kubeconfig",
         envvar="TROTH_KUBECONFIG",
-        help="The cluster to start from.",
+        help="Kubeconfig file of a cluster; manifests override its objects.",
     ),
 ]
 Context = Annotated[
-    str | None, typer.Option("--context", help="The kubeconfig's context, if not its current one.")
+    str | None, typer.Option("--context", help="Kubeconfig context. Defaults to the current one.")
 ]
 
 
 def read(files: Iterable[Path]) -> list[Manifest]:
-    """Return the manifests in files and folders that matter, all checked.
+    """Return the validated manifests of the kinds in `READ` from files and folders.
 
-    Raises `FaultyManifests` with every fault of every file.
+    Raises `FaultyManifests` with all errors of all files.
     """
     faults: list[Fault] = []
     manifests: list[Manifest] = []
     for path in files:
         if not path.exists():
-            faults.append(Fault(str(path), "", "", "there is no such file or folder"))
+            faults.append(Fault(str(path), "", "", "no such file or folder"))
         for file in sorted(manifest_files(path)):
             try:
                 manifests += list(_checked(file))
@@ -66,7 +66,7 @@ def read(files: Iterable[Path]) -> list[Manifest]:
 
 
 def manifest_files(path: Path) -> Iterable[Path]:
-    """Return a file, or the manifests in a folder and its subfolders."""
+    """Return the file, or the YAML and JSON files in a folder and its subfolders."""
     if path.is_file():
         return [path]
     return [file for file in path.rglob("*") if file.suffix in (".yaml", ".yml", ".json")]
@@ -89,9 +89,9 @@ def _checked(file: Path) -> Iterable[Manifest]:
             except FaultyManifests as error:
                 faults += error.faults
         if manifest["kind"] == "Secret":
-            continue  # a folder under version control holds none that count
+            continue  # Secrets in manifests do not affect a plan
         if manifest["kind"] == "ConfigMap" and LABEL not in (metadata.get("labels") or {}):
-            continue  # of those only the ones with schemas count
+            continue  # only ConfigMaps with schemas affect a plan
         namespaced = manifest["kind"] in ("Service", "ConfigMap") or (kind and kind.namespaced)
         found.append(_as_stored(manifest, namespaced=bool(namespaced)))
     if faults:
@@ -110,13 +110,13 @@ def _as_stored(manifest: Manifest, *, namespaced: bool) -> Manifest:
 
 
 def namespace_metadata(metadata: Manifest) -> Manifest:
-    """Return a namespace's metadata with the label that every API server puts on it."""
+    """Return a namespace's metadata with the name label that the API server adds."""
     labels = metadata.get("labels") or {}
     return {**metadata, "labels": {**labels, NAMESPACE_NAME: metadata["name"]}}
 
 
 def initial_objects() -> list[Manifest]:
-    """Return the namespaces that every cluster begins with."""
+    """Return the namespaces of an empty cluster."""
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": namespace_metadata({"name": name})}
         for name in INITIAL_NAMESPACES
@@ -129,13 +129,15 @@ def _duplicates(manifests: list[Manifest]) -> list[Fault]:
     for manifest in manifests:
         place = manifest["kind"], Ref.of(manifest)
         if place in seen:
-            faults.append(Fault("", describe(manifest), "", "given twice; keep one of them"))
+            faults.append(
+                Fault("", describe(manifest), "", "defined twice; remove one of the definitions")
+            )
         seen.add(place)
     return faults
 
 
 def check_updates(before: dict[tuple[str, Ref], Manifest], manifests: list[Manifest]) -> None:
-    """Raise `FaultyManifests` where a manifest changes an immutable field of what is there."""
+    """Raise `FaultyManifests` if a manifest changes an immutable field of an existing object."""
     faults = []
     for manifest in manifests:
         old = before.get((manifest["kind"], Ref.of(manifest)))

@@ -1,4 +1,4 @@
-"""What a person names on the command line: a resource, `sid/payments`, and the cluster it is in."""
+"""Command line arguments that name a resource, as `sid/payments`, and its cluster."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ Cluster = Annotated[
     typer.Option(
         "--kubeconfig",
         envvar="TROTH_KUBECONFIG",
-        help="How to reach the cluster, if not as kubectl does.",
+        help="Kubeconfig file. Defaults to the one that kubectl uses.",
     ),
 ]
 
@@ -28,16 +28,18 @@ class Named:
     name: str
 
     def at(self, namespace: str) -> Ref:
-        """Return where the resource is, for one who works in a namespace."""
+        """Return the resource's reference; `namespace` is ignored for a cluster-scoped kind."""
         return Ref(namespace if self.kind.namespaced else "", self.name)
 
 
 def parse_target(text: str) -> Named:
-    """Return what `KIND/NAME` names: the kind, its plural or its short name, in any case."""
+    """Parse `KIND/NAME`; KIND is a kind, its plural or its short name, in either case."""
     word, slash, name = text.partition("/")
     word = word.lower().removesuffix(f".{GROUP}")
     for kind in KINDS:
         if word in (kind.name.lower(), kind.plural, kind.short_name) and slash and name:
             return Named(kind, name)
     known = ", ".join(f"{kind.name} ({kind.short_name})" for kind in KINDS)
-    raise typer.BadParameter(f"write KIND/NAME, such as sid/payments; the kinds are {known}")
+    raise typer.BadParameter(
+        f"{text!r} is not KIND/NAME, such as sid/payments; known kinds: {known}"
+    )

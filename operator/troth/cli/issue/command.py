@@ -1,4 +1,4 @@
-"""`troth issue`: the endpoint that issues tokens for one trust domain."""
+"""`troth issue`: the token issuer of one trust domain."""
 
 import asyncio
 from pathlib import Path
@@ -18,23 +18,25 @@ from troth.cli.extras import issuer_extra
 
 
 def issue(  # noqa: PLR0917 - typer's options
-    domain: Annotated[str, typer.Option(help="The name of the TrustDomain to issue for.")],
+    domain: Annotated[str, typer.Option(help="Name of the TrustDomain to issue tokens for.")],
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Annotated[
         str,
-        typer.Option(envvar="POD_NAMESPACE", help="The namespace Troth runs in."),
+        typer.Option(envvar="POD_NAMESPACE", help="Namespace that Troth runs in."),
     ] = "troth-system",
     tls: Annotated[
         Path,
-        typer.Option(help="Where tls.crt, tls.key and ca.crt of the issuer are mounted."),
+        typer.Option(help="Folder with tls.crt, tls.key and ca.crt of the issuer."),
     ] = Path("/var/run/troth/issuer"),
-    listen: Annotated[str, typer.Option(help="Where tokens are issued.")] = "127.0.0.1:8443",
+    listen: Annotated[
+        str, typer.Option(help="Address for token requests, as host:port.")
+    ] = "127.0.0.1:8443",
     health_listen: HealthListen = "127.0.0.1:8080",
     log_format: LogFormatName = "console",
     log_level: LogLevel = "info",
 ) -> None:
-    """Issue tokens until told to stop."""
+    """Run the token issuer until it is stopped."""
     with issuer_extra():
         from troth.cli.issue.process import Options, run  # noqa: PLC0415
         from troth.issuer.tls import TLSFilesError  # noqa: PLC0415

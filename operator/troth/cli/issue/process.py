@@ -1,4 +1,4 @@
-"""The issuer as one thing to run: the Secret it follows, the endpoint, health, and signals."""
+"""Runs the issuer process: its Secret, the endpoint, health, signals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `troth issue` was told."""
+    """The options of `troth issue`."""
 
     domain: str
     kubeconfig: Path | None
@@ -34,11 +34,11 @@ class Options:
 
 
 async def run(options: Options) -> None:
-    """Issue until a signal; raises what a part of it ended with.
+    """Issue tokens until a signal; raises the error of a part that ends.
 
-    The endpoint is there at once, and says that it does not know until it does; only readiness
-    waits. Raises `TLSFilesError` where there is nothing to serve TLS with, and `FaultyManifests`
-    where it is not said how to reach the API server.
+    The endpoint listens at once, but answers unavailable until it has read its Secret; readiness
+    waits. Raises `TLSFilesError` without usable TLS files, and `FaultyManifests` without a usable
+    kubeconfig.
     """
     prepare()
     decisions = Decisions()
@@ -52,7 +52,7 @@ async def run(options: Options) -> None:
         async with health_server(
             *options.health_listen,
             ready=lambda: server.started and following.ready,
-            alive=lambda: True,  # where a part has ended the process has
+            alive=lambda: True,  # the process ends with any of its parts
             registry=decisions.registry,
         ):
             log.info("started", domain=options.domain, namespace=options.namespace)

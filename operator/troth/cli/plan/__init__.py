@@ -1,1 +1,1 @@
-"""`troth plan`: what manifests would change, without changing anything."""
+"""`troth plan`: preview what manifests would change."""

@@ -1,4 +1,4 @@
-"""What a plan would change at brokers, as far as that can be told without asking one."""
+"""Preview of the changes at brokers, without contacting one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +16,9 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class AtBrokers:
-    """The grants that begin and end, the credentials that will be made, and what will not go well.
+    """Grants to add and revoke, credentials to issue, and problems, as lines of text.
 
-    Each is a line for a person. A credential is made once its broker was reached, so `credentials`
-    says no more of it than where.
+    A credential is issued when its broker is reached, so `credentials` names only its Secret.
     """
 
     begin: tuple[str, ...]
@@ -34,7 +33,7 @@ class AtBrokers:
 
 
 def at_brokers(before: World, after: World) -> AtBrokers:
-    """Return what changes from one state of things to another."""
+    """Return what changes at brokers between two worlds."""
     was, will_be = _given(before), _given(after)
     return AtBrokers(
         begin=tuple(sorted(will_be - was)),
@@ -45,7 +44,7 @@ def at_brokers(before: World, after: World) -> AtBrokers:
 
 
 def _given(world: World) -> set[str]:
-    """Return the grants that a broker has or is about to have."""
+    """Return the grants that a broker has or will get."""
     return {str(each) for each in everything_granted(world) if _is_given(each)}
 
 
@@ -54,7 +53,7 @@ def _is_given(grant: Granted) -> bool:
 
 
 def _credentials(world: World) -> Iterator[str]:
-    """Yield the Secrets that will be made."""
+    """Yield the Secrets that will be created."""
     for identity in sorted(world.registry.identities):
         for uses in topic_uses(identity, world):
             broker = uses.broker
@@ -64,20 +63,20 @@ def _credentials(world: World) -> Iterator[str]:
                 and not broker.spec.by_certificate
                 and world.brokers.secret(identity, broker.ref) is None
             ):
-                yield f"Secret {credential_ref(identity, broker.ref)}, when {broker.ref} answers"
+                yield f"Secret {credential_ref(identity, broker.ref)}, once {broker.ref} answers"
 
 
 def _braked(world: World) -> Iterator[str]:
-    """Yield the brokers at which more rules would be removed than their brakes let pass."""
+    """Yield the brokers whose brake will block the removal of rules."""
     for ref, broker in sorted(world.brokers.messaging.brokers.items()):
         ledger = world.brokers.ledger(ref) or Ledger()
         wanted = broker_grants(broker, ledger, world).wanted
         surplus = ledger.rules - wanted.rules - wanted.suspended
         if _is_enforced(broker) and len(surplus) > broker.spec.brake.max_removals:
             yield (
-                f"MessageBroker {ref}: Braked: {len(surplus)} rules are to be removed and "
-                f"brake.maxRemovals is {broker.spec.brake.max_removals}; they stay until somebody "
-                f"writes the annotation {ALLOW_REMOVALS}"
+                f"MessageBroker {ref}: Braked: {len(surplus)} rules are to be removed, but "
+                f"brake.maxRemovals is {broker.spec.brake.max_removals}; to allow it, set the "
+                f"annotation {ALLOW_REMOVALS}"
             )
 
 

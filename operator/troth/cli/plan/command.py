@@ -1,4 +1,4 @@
-"""`troth plan`: what applying manifests would change, without changing anything."""
+"""`troth plan`: preview what applying manifests would change."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from troth.cli.inputs import sources
 from troth.resources.manifests import Manifest
 
 CHANGES = 2
-"""The exit code that says there is something to do."""
+"""Exit code if there are changes."""
 
 READ = (
     "TrustDomain",
@@ -35,15 +35,15 @@ def plan(
     kubeconfig: sources.Kubeconfig = None,
     context: sources.Context = None,
     own_namespace: Annotated[
-        str, typer.Option("--namespace", help="The namespace Troth runs in.")
+        str, typer.Option("--namespace", help="Namespace that Troth runs in.")
     ] = "troth-system",
 ) -> None:
-    """Show what applying these manifests would change; exit with 0 for nothing, 2 for something.
+    """Show what applying these manifests would change. Exit code 0 means no changes, 2 changes.
 
-    Without --kubeconfig the manifests are all there is, and everything they ask for is shown.
+    Without --kubeconfig, the manifests are compared with an empty cluster.
     """
     if not files:
-        raise typer.BadParameter("name manifests with -f")
+        raise typer.BadParameter("no input; name manifests with -f")
     with operator_extra():
         from troth.cli.inputs.snapshot import read_cluster  # noqa: PLC0415
         from troth.cli.plan.preview import preview  # noqa: PLC0415

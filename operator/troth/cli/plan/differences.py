@@ -1,4 +1,4 @@
-"""What two states of a cluster differ in, as a person reads it; never anything secret."""
+"""Differences between two states of a cluster as text, without secret values."""
 
 import difflib
 import json
@@ -20,13 +20,13 @@ from troth.world.observation.webhook_secrets import COMPILED_TYPE, DOCUMENT
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, known_as
 
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
-LATER = "(made when applied)"
+LATER = "(known after apply)"
 STRANGE = "(not written by Troth)"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One object that is added, changed or removed, with the lines of a unified diff."""
+    """One added, changed or removed object, with the lines of a unified diff."""
 
     sign: Literal["+", "~", "-"]
     kind: str
@@ -37,7 +37,7 @@ class Difference:
 def differences(
     before: Mapping[Place, Manifest], after: Mapping[Place, Manifest]
 ) -> list[Difference]:
-    """Return how the objects that Troth writes differ, sorted by namespace, name and kind."""
+    """Return the differences in objects that Troth writes, by namespace, name and kind."""
     reader = _Reader(before.values())
     found = []
     places = {place for place in before.keys() | after.keys() if place[0] in WRITTEN}
@@ -45,7 +45,7 @@ def differences(
         old, new = before.get((kind, ref)), after.get((kind, ref))
         theirs = (GIVEN, REPORTS, SCHEMAS)
         if any(each is not None and known_as(each) in theirs for each in (old, new)):
-            continue  # written by people, or by gateways
+            continue  # written by users or gateways
         if new is None:
             found.append(Difference("-", kind, ref, ()))
         elif old is None:
@@ -57,7 +57,7 @@ def differences(
 
 
 class _Reader:
-    """Turns objects into text. A certificate that is not there yet has no name worth showing."""
+    """Turns objects into text. Fingerprints of certificates to be issued are not shown."""
 
     def __init__(self, before: Iterable[Manifest]) -> None:
         self._known: set[str] = set()
@@ -70,7 +70,7 @@ class _Reader:
                 self._known |= set(_roots((manifest.get("data") or {}).get(observe.ROOTS, "")))
 
     def text(self, manifest: Manifest) -> str:
-        """Return what of an object may be shown, as YAML."""
+        """Return the parts of an object that are not secret, as YAML."""
         match manifest["kind"]:
             case "Secret":
                 return dump(self._secret(manifest))
@@ -102,7 +102,7 @@ class _Reader:
         return shown
 
     def _peers(self, document: object) -> object:
-        """Return what a Secret says of peers, with the keys of gateways by their ids."""
+        """Return the peers document of a Secret, with the ids of gateways' keys."""
         if not isinstance(document, dict) or "webhooks" not in document:
             return document
         try:
@@ -119,7 +119,7 @@ class _Reader:
 
 
 def _in_order(value: object) -> object:
-    """Return a value with its keys sorted, for the API server has an order of its own."""
+    """Return a value with its keys sorted, because the API server orders them differently."""
     match value:
         case dict():
             return {key: _in_order(value[key]) for key in sorted(value)}
@@ -137,7 +137,7 @@ def _roots(bundle: str) -> tuple[str, ...]:
 
 
 def _parsed(text: str) -> object:
-    """Return the peers that a Secret names; nothing else that somebody has put there, say a key."""
+    """Return the peers document, or `STRANGE` for other content, which may be secret."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -159,7 +159,7 @@ def _key_ids(entry: Manifest) -> list[str]:
 
 
 def _compiled(text: bytes) -> object:
-    """Return an endpoint as its gateway has it; nothing else that somebody has put there."""
+    """Return a compiled endpoint, or `STRANGE` for other content, which may be secret."""
     try:
         return parse_endpoint(text).model_dump(mode="json", by_alias=True, exclude_defaults=True)
     except EndpointError:

@@ -1,4 +1,4 @@
-"""What a plan would change, shown: the rehearsal's outcome beside what was there."""
+"""Prints a plan: the result of a rehearsal compared with the state before it."""
 
 import copy
 import logging
@@ -26,7 +26,7 @@ async def preview(  # noqa: PLR0917 - one call, from the command
     own_namespace: str,
     now: datetime,
 ) -> bool:
-    """Print what applying `manifests` over the objects `before` changes; say if anything does."""
+    """Print what applying `manifests` over `before` changes; return whether anything does."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     rehearsal = Rehearsal(before)
     sources.check_updates(rehearsal.objects, manifests)
@@ -41,7 +41,7 @@ async def preview(  # noqa: PLR0917 - one call, from the command
         if difference.kind not in hidden
     ]
     for kind in sorted(hidden):
-        console.print(f"{kind}s are left out: this user may not list them", style="yellow")
+        console.print(f"{kind}: omitted, because you are not allowed to list it", style="yellow")
     for difference in found:
         _show(console, difference)
     _show_edges(
@@ -50,13 +50,9 @@ async def preview(  # noqa: PLR0917 - one call, from the command
     beside = at_brokers(declared_before, engine.world)
     _show_lists(
         console,
-        ("Grants that begin", beside.begin, "green"),
-        ("Grants that end", beside.end, "red"),
-        *(
-            []
-            if "Secret" in hidden
-            else [("Credentials that are made", beside.credentials, "green")]
-        ),
+        ("Grants to add", beside.begin, "green"),
+        ("Grants to revoke", beside.end, "red"),
+        *([] if "Secret" in hidden else [("Credentials to issue", beside.credentials, "green")]),
     )
     _show_attention(console, rehearsal.objects, beside.attention)
     counts = {sign: sum(each.sign == sign for each in found) for sign in "+~-"}
@@ -105,13 +101,13 @@ def _show_edges(console: Console, before: Iterable[Edge], after: Iterable[Edge])
     was, will_be = live(before), live(after)
     _show_lists(
         console,
-        ("Edges that open", will_be - was, "green"),
-        ("Edges that close", was - will_be, "red"),
+        ("Edges to open", will_be - was, "green"),
+        ("Edges to close", was - will_be, "red"),
     )
 
 
 def _show_lists(console: Console, *lists: tuple[str, Iterable[str], str]) -> None:
-    """Show lists that have anything in them, each with its title and its style."""
+    """Show the lists that are not empty, each with its title and style."""
     for title, lines, style in lists:
         if lines:
             console.print(title, style="bold")
@@ -120,13 +116,13 @@ def _show_lists(console: Console, *lists: tuple[str, Iterable[str], str]) -> Non
 
 
 _OF_BROKERS = frozenset({"NotSeenYet", "AwaitingBroker", "AwaitingCredential"})
-"""Reasons that only say that no broker was asked."""
+"""Reasons that only mean that no broker was contacted."""
 
 
 def _show_attention(
     console: Console, objects: dict[Place, Manifest], at_brokers: Iterable[str]
 ) -> None:
-    """Show what would not be well afterwards."""
+    """Show the problems that remain after the change."""
     lines = [
         f"{kind} {ref}: {condition['reason']}: {condition.get('message', '')}"
         for (kind, ref), manifest in sorted(objects.items())

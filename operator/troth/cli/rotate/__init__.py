@@ -1,1 +1,1 @@
-"""`troth rotate`: request a new credential, and follow its rotation."""
+"""`troth rotate`: request a credential rotation and follow it."""

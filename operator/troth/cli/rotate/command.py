@@ -1,4 +1,4 @@
-"""`troth rotate`: ask for a new credential now, and see it come."""
+"""`troth rotate`: request a credential rotation and follow it."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ def rotate(
         typer.Argument(
             metavar="KIND/NAME",
             parser=parse_target,
-            help="Whose credential: sid/payments, or td/production.",
+            help="Resource whose credential to rotate, such as sid/payments or td/production.",
         ),
     ],
     *,
@@ -29,41 +29,41 @@ def rotate(
         typer.Option(
             "--namespace",
             "-n",
-            help="Where the identity is, if not in the context's namespace; for a TrustDomain the "
-            f"one Troth runs in, if not {OWN_NAMESPACE}.",
+            help="Namespace of the resource. Defaults to the context's; for a TrustDomain to "
+            f"{OWN_NAMESPACE}, the namespace Troth runs in.",
             show_default=False,
         ),
     ] = "",
     now: Annotated[
-        bool, typer.Option("--now", help="Ask for it, instead of printing what to commit.")
+        bool, typer.Option("--now", help="Apply the request instead of printing a manifest.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Follow it until it is over.")
+        bool, typer.Option("--watch", "-w", help="Follow the rotation until it ends.")
     ] = False,
     name: Annotated[
         str,
-        typer.Option(help="The CredentialRotation to ask by, where it is not the only one."),
+        typer.Option(help="CredentialRotation to use, if the resource has more than one."),
     ] = "",
     compromised: Annotated[
         str,
         typer.Option(
             metavar="FINGERPRINT",
-            help="Drop this root or token key of a TrustDomain without waiting for anybody.",
+            help="Revoke this root or token key of a TrustDomain without waiting for its users.",
         ),
     ] = "",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Drop it though others will be refused.")
+        bool, typer.Option("--yes", help="Confirm --compromised: its users are rejected.")
     ] = False,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Ask for a new credential of a ServiceIdentity, TrustDomain, MessageBroker or WebhookEndpoint.
+    """Rotate the credential of a ServiceIdentity, TrustDomain, MessageBroker or WebhookEndpoint.
 
-    Without --now nothing is changed: what is to be committed is printed.
+    Without --now, nothing is changed: the command prints a manifest to commit.
     """
     if watch and not now:
         raise typer.BadParameter(
-            "add --now; `troth status` shows what is under way", param_hint="--watch"
+            "add --now; `troth status` shows rotations in progress", param_hint="--watch"
         )
     with operator_extra():
         from troth.cli.inputs.access import home  # noqa: PLC0415
@@ -76,6 +76,6 @@ def rotate(
         done = asyncio.run(carry_out(wish, kubeconfig, context, datetime.now(UTC)))
     except KeyboardInterrupt:
         shown = f"troth status {target.kind.short_name}/{target.name}"
-        typer.echo(f"what was asked for goes on by itself; see {shown}", err=True)
+        typer.echo(f"a requested rotation continues in the cluster; see {shown}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(0 if done else 1)

@@ -1,4 +1,4 @@
-"""A rotation as it goes on: a view that moves on a terminal, plain lines elsewhere."""
+"""Progress of a rotation: a live table on a terminal, plain lines elsewhere."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from troth.resources.rotation.spec import CredentialPhase
 
 UNSEEN = "waiting for the operator"
 STEPS = {
-    CredentialPhase.IDLE: "the credential in use is not yet a new one",
-    CredentialPhase.PREPARED: "the new credential reaches those who verify it",
-    CredentialPhase.OVERLAPPING: "the new credential is taken into use, the old one is still good",
-    CredentialPhase.RETIRING: "the old credential is about to be dropped",
+    CredentialPhase.IDLE: "the old credential is still in use",
+    CredentialPhase.PREPARED: "verifiers receive the new credential",
+    CredentialPhase.OVERLAPPING: "workloads switch to the new credential; the old one is valid",
+    CredentialPhase.RETIRING: "the old credential is about to be removed",
 }
 
 
@@ -31,14 +31,14 @@ def _now() -> datetime:
 
 @dataclass(slots=True)
 class Passage:
-    """The phases that were seen, each with when it began, and what held the last one up."""
+    """The observed phases with their start times, and the blockers of the last one."""
 
     now: Callable[[], datetime] = _now
     phases: list[tuple[str, datetime]] = field(default_factory=list)
     blockers: tuple[str, ...] = ()
 
     def take(self, sight: Sight) -> list[str]:
-        """Take in what is seen now; return what is new of it, in lines."""
+        """Record an observation; return what is new in it, as lines."""
         lines = []
         phase = sight.phase if sight.seen else UNSEEN
         if sight.end is None and (not self.phases or self.phases[-1][0] != phase):
@@ -46,7 +46,7 @@ class Passage:
             lines.append(_step(phase))
         fresh = [each for each in sight.blockers if each not in self.blockers]
         self.blockers = sight.blockers
-        return [*lines, *(f"  waits: {each}" for each in fresh)]
+        return [*lines, *(f"  waiting: {each}" for each in fresh)]
 
 
 def _step(phase: str) -> str:
@@ -54,10 +54,10 @@ def _step(phase: str) -> str:
 
 
 class View(Protocol):
-    """Shows a rotation while its context lasts."""
+    """Shows a rotation while its context is open."""
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the display."""
 
     def __exit__(
         self,
@@ -65,17 +65,17 @@ class View(Protocol):
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        """Leave on the screen what there was to see."""
+        """Stop the display and leave its last state on the screen."""
 
     def show(self, sight: Sight) -> None:
-        """Show where the rotation stands now."""
+        """Show the current state of the rotation."""
 
     def trouble(self, sentence: str) -> None:
-        """Say why nothing can be seen for now."""
+        """Show why the state cannot be read at present."""
 
 
 class Lines:
-    """A line for everything that happens, with the time of day (UTC)."""
+    """Prints a line for each change, with the time of day in UTC."""
 
     def __init__(self, console: Console, passage: Passage | None = None) -> None:
         self._console = console
@@ -89,23 +89,23 @@ class Lines:
         return
 
     def show(self, sight: Sight) -> None:
-        """Print what is new."""
+        """Print what changed."""
         self._said = ""
         for line in self._passage.take(sight):
             self._print(line)
 
     def trouble(self, sentence: str) -> None:
-        """Print a sentence, unless it was the last one."""
+        """Print a problem, unless it repeats the last line."""
         if sentence != self._said:
             self._said = sentence
-            self._print(f"{sentence}; trying again")
+            self._print(f"{sentence}; retrying")
 
     def _print(self, line: str) -> None:
         self._console.print(f"{self._passage.now():%H:%M:%S}Z  {line}", markup=False)
 
 
 class Moving:
-    """A table that grows: a row a phase, with when it began and how long it took or takes."""
+    """A live table: one row for each phase, with its start time and duration."""
 
     def __init__(self, console: Console, passage: Passage | None = None) -> None:
         self._passage = passage or Passage()
@@ -122,18 +122,18 @@ class Moving:
         self._live.stop()
 
     def show(self, sight: Sight) -> None:
-        """Draw the rotation as it is now."""
+        """Redraw the table."""
         self._passage.take(sight)
         self._trouble = ""
         self._over = sight.end is End.DONE
         self._live.refresh()
 
     def trouble(self, sentence: str) -> None:
-        """Draw a sentence below, until something is seen again."""
-        self._trouble = f"{sentence}; trying again"
+        """Show a problem below the table until the next observation."""
+        self._trouble = f"{sentence}; retrying"
 
     def drawing(self) -> Group:
-        """Return the table as it is now."""
+        """Return the current table."""
         table = Table.grid(padding=(0, 1))
         phases, now = self._passage.phases, self._passage.now()
         for position, (phase, began) in enumerate(phases):
@@ -141,11 +141,11 @@ class Moving:
             mark = self._spinner if last and not self._over else Text("✓", "green")
             ended = now if last else phases[position + 1][1]
             table.add_row(mark, f"{began:%H:%M:%S}Z", _step(phase), length(ended - began))
-        waits = [Text(f"  waits: {each}", "yellow") for each in self._passage.blockers]
+        waits = [Text(f"  waiting: {each}", "yellow") for each in self._passage.blockers]
         trouble = [Text(self._trouble, "red")] if self._trouble else []
         return Group(table, *waits, *trouble)
 
 
 def view(console: Console) -> View:
-    """Return the view for where the output goes."""
+    """Return the view that suits the console."""
     return Moving(console) if console.is_terminal else Lines(console)

@@ -1,4 +1,4 @@
-"""What to apply so that a credential is rotated: one field of one CredentialRotation."""
+"""The request for a rotation: one field of one CredentialRotation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,28 +16,28 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A rotation to ask for: of what, by which CredentialRotation, and as it is now if it is."""
+    """A requested rotation: its target, its CredentialRotation, and that object if it exists."""
 
     target: Manifest
-    """As `spec.target` has it."""
+    """The value of `spec.target`."""
     ref: Ref
     standing: Manifest | None
     field: str
-    """What is set in `spec`: `requestedAt`, or `compromised`."""
+    """The field of `spec` to set: `requestedAt` or `compromised`."""
     value: str
 
     def manifest(self) -> Manifest:
-        """Return what is applied: the one field, and the target, which never changes."""
+        """Return the manifest to apply: the field, and the target, which is immutable."""
         return self._with({"target": self.target, self.field: self.value})
 
     def committed(self) -> Manifest:
-        """Return the whole of it, as it would stand under version control."""
+        """Return the complete manifest, as version control should have it."""
         before = self.standing["spec"] if self.standing else {}
         return self._with({"target": self.target, **before, self.field: self.value})
 
     @property
     def replaces(self) -> str:
-        """What the field was before, if it was something else."""
+        """The previous value of the field, empty if it has none or the same."""
         before = str((self.standing or {"spec": {}})["spec"].get(self.field, ""))
         return before if before != self.value else ""
 
@@ -53,10 +53,10 @@ class Request:
 def rotate_now(
     target: Manifest, namespace: str, rotations: Iterable[Manifest], name: str, now: datetime
 ) -> Request:
-    """Return the request for a rotation as soon as can be.
+    """Return the request for a rotation as soon as possible.
 
-    It goes into the one CredentialRotation of the target, if there is just one, so that whoever
-    keeps that under version control need not have another beside it; or else into one of its own.
+    It uses the target's CredentialRotation if there is exactly one, so that version control needs
+    no second one. Otherwise it uses one named after the target.
     """
     standing = _chosen(target, list(rotations), name)
     ref = Ref.of(standing) if standing else Ref(namespace, name or _own(target))
@@ -66,9 +66,9 @@ def rotate_now(
 def drop_root(
     target: Manifest, namespace: str, rotations: Iterable[Manifest], name: str, fingerprint: str
 ) -> Request:
-    """Return the request to drop a root whose key is known to others, or a key that signs tokens.
+    """Return the request to revoke a compromised root or token key.
 
-    It goes into a CredentialRotation of its own, which stays as the record of it.
+    It uses a separate CredentialRotation, which stays as the record.
     """
     ref = Ref(namespace, name or _named(target["name"], f"compromised-{fingerprint[:8]}"))
     standing = next((each for each in rotations if Ref.of(each) == ref), None)
@@ -80,10 +80,10 @@ def drop_root(
 
 
 def moment(standing: Manifest | None, now: datetime) -> datetime:
-    """Return the next whole second, in which the credential in use cannot have been made.
+    """Return the first whole second in which the credential in use cannot have been issued.
 
-    When that was made is known in whole seconds, and one that was made in the second of a request
-    would count as the answer to it; also where this machine's clock is behind the operator's.
+    Issue times have whole seconds: a credential issued in the second of a request would count as
+    its result. This also holds if the local clock is behind the operator's.
     """
     following = now.replace(microsecond=0) + SECOND
     last = ((standing or {}).get("status") or {}).get("lastRotated")
@@ -102,8 +102,9 @@ def _chosen(target: Manifest, rotations: list[Manifest], name: str) -> Manifest 
 
 
 def _usable(name: str, target: Manifest, rotations: list[Manifest]) -> Manifest | None:
-    """Return what stands under a name; raises `FaultyManifests` where that is for something else:
-    a request that is applied there would take its place.
+    """Return the CredentialRotation of that name, None if there is none.
+
+    Raises `FaultyManifests` if it serves another purpose, because a request would overwrite it.
     """
     standing = next((each for each in rotations if each["metadata"]["name"] == name), None)
     if standing is not None:
@@ -115,15 +116,13 @@ def _usable(name: str, target: Manifest, rotations: list[Manifest]) -> Manifest 
 def _must_be_of(standing: Manifest, target: Manifest) -> None:
     theirs = standing["spec"]["target"]
     if theirs != target:
-        sentence = f"rotates {theirs['kind']} {theirs['name']}; choose another --name"
+        sentence = f"already rotates {theirs['kind']} {theirs['name']}; choose another --name"
         raise FaultyManifests([Fault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
 
 
 def _must_not_be_a_record(standing: Manifest) -> None:
     if "compromised" in standing["spec"]:
-        sentence = (
-            "declares what is compromised and stays as the record of it; choose another --name"
-        )
+        sentence = "is the record of a compromised root or key; choose another --name"
         raise FaultyManifests([Fault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
 
 
@@ -136,7 +135,7 @@ def _named(target: str, suffix: str) -> str:
 
 
 def target_of(kind: str, name: str) -> Manifest:
-    """Return a resource as `spec.target` names it; raises `FaultyManifests` for other kinds."""
+    """Return the value of `spec.target`; raises `FaultyManifests` for a kind it cannot name."""
     if kind not in set(TargetKind):
         known = " or ".join(TargetKind)
         raise FaultyManifests(

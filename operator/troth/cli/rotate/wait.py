@@ -1,4 +1,4 @@
-"""Following a rotation until it is over, or cannot go on by itself."""
+"""Follows a rotation until it ends or needs a person."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -23,17 +23,17 @@ CREDENTIAL = {
     "MessageBroker": "AdminRotates",
     "WebhookEndpoint": "SecretAvailable",
 }
-"""The condition of a target that says whether its credential can be made."""
+"""The condition of each target kind that says whether its credential can be issued."""
 
 COMPLAINTS = frozenset({"OverlapTooLong", "TimeZoneUnknown", "WindowNeverOpens"})
-"""Reasons for which a CredentialRotation is not ready that hold up no requested rotation."""
+"""Reasons for Ready=False of a CredentialRotation that do not block a requested rotation."""
 
 FINAL = frozenset({401, 403, 404})
-"""Answers of the API server that are not going to be others by and by."""
+"""Status codes of the API server that retries do not change."""
 
 
 class End(Enum):
-    """How a rotation ended."""
+    """Outcome of a rotation."""
 
     DONE = "done"
     STALLED = "stalled"
@@ -41,8 +41,8 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What is waited for: a credential made at `moment` or later, or a root, or a key that signs
-    tokens, to be gone.
+    """What to wait for: a credential issued at `moment` or later, or the removal of a compromised
+    root or token key.
     """
 
     rotation: Ref
@@ -55,21 +55,21 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Where a rotation stands, as a person follows it."""
+    """State of a rotation at one moment."""
 
     phase: str
     blockers: tuple[str, ...]
     made: str = ""
-    """When the credential in use was made."""
+    """When the credential in use was issued."""
     seen: bool = True
-    """Whether the operator has seen the request."""
+    """Whether the operator has observed the request."""
     end: End | None = None
     sentence: str = ""
-    """What a person must do, where it has stalled."""
+    """What a person must do if it has stalled."""
 
 
 def sight(asked: Followed, rotation: Manifest | None, target: Manifest | None) -> Sight:
-    """Return where a rotation stands, by what the API server has of it and of its target."""
+    """Return the state of a rotation, from its CredentialRotation and its target."""
     if rotation is None:
         return Sight("", (), end=End.STALLED, sentence=f"{ROTATION} {asked.rotation} was deleted")
     status = rotation.get("status") or {}
@@ -90,7 +90,7 @@ def _answered(asked: Followed, made: str, target: Manifest | None) -> bool:
     listed = [each["fingerprint"] for each in status.get("authorities") or []]
     keys = [each["fingerprint"] for each in status.get("tokenKeys") or []]
     idle = (status.get("rotation") or {}).get("phase") == RotationPhase.IDLE
-    # a domain that issues no tokens has nothing to say of their keys
+    # a domain that issues no tokens has no tokenRotation in its status
     idle = idle and (status.get("tokenRotation") or {}).get("phase") in (None, RotationPhase.IDLE)
     return idle and bool(listed) and asked.compromised[:16] not in (*listed, *keys)
 
@@ -101,11 +101,15 @@ def _taken_back(asked: Followed, rotation: Manifest) -> str:
         kept = spec.get("compromised") == asked.compromised
     else:
         kept = "requestedAt" in spec and parse_moment(spec["requestedAt"]) >= asked.moment
-    return "" if kept else f"somebody has changed {ROTATION} {asked.rotation}: it asks no more"
+    return (
+        ""
+        if kept
+        else f"{ROTATION} {asked.rotation} was changed and no longer requests this; run it again"
+    )
 
 
 def _stalled(rotation: Manifest, target: Manifest | None) -> str:
-    """Return what needs a person: of the rotation, or of its target's credential."""
+    """Return the message of what blocks the rotation or its target's credential, else empty."""
     if _is(rotation, "Stalled", "True") and _is(rotation, "Ready", "False"):
         ready = _condition(rotation, "Ready")
         if ready["reason"] not in COMPLAINTS:
@@ -129,7 +133,7 @@ def _condition(resource: Manifest, type_: str) -> Manifest:
 
 @dataclass
 class _Latest:
-    """What the informers have seen last."""
+    """The latest state that the informers have observed."""
 
     objects: dict[str, Manifest] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -153,7 +157,7 @@ class _Latest:
         del selection, version
 
     def failed(self, selection: Selection, error: ApiError) -> None:
-        if selection.kind == ROTATION:  # the target need not be anybody's to see
+        if selection.kind == ROTATION:  # the user may not be allowed to read the target
             self.failure = error
             self.changed.set()
 
@@ -164,10 +168,10 @@ async def follow(
     show: Callable[[Sight], None],
     trouble: Callable[[str], None],
 ) -> Sight:
-    """Show each change of a rotation until it has ended, and return the end.
+    """Show each change of a rotation until it ends, and return its last state.
 
-    While the API server cannot be reached, `trouble` is told and it is tried again. Raises
-    `ApiError` where the rotation may not be seen.
+    While the API server cannot be reached, calls `trouble` and retries. Raises `ApiError` if the
+    user may not read the rotation.
     """
     latest = _Latest()
     informers = [
@@ -197,9 +201,7 @@ async def follow(
 
 
 async def _news(latest: _Latest, synced: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Wait until something has changed, or is known for the first time; an informer that ends
-    does so by an error.
-    """
+    """Wait for a change or the first sync. Raises the error of an informer that ended."""
     events = [latest.changed] if synced.is_set() else [latest.changed, synced]
     waits = {asyncio.create_task(event.wait()) for event in events}
     try:

@@ -1,4 +1,4 @@
-"""What `troth rotate` does: finds what to ask by, asks, and follows."""
+"""The steps of `troth rotate`: find the CredentialRotation, apply the request, follow it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,7 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a person wants of a rotation."""
+    """The arguments of `troth rotate`."""
 
     named: Named
     namespace: str
@@ -40,12 +40,12 @@ class Wish:
 
     @property
     def target(self) -> Manifest:
-        """The target as `spec.target` has it."""
+        """The value of `spec.target`."""
         return target_of(self.named.kind.name, self.named.name)
 
     @property
     def place(self) -> Ref:
-        """Where the target is."""
+        """Reference of the target."""
         return self.named.at(self.namespace)
 
     def __str__(self) -> str:
@@ -55,9 +55,9 @@ class Wish:
 async def carry_out(
     wish: Wish, kubeconfig: Path | None, context: str | None, now: datetime
 ) -> bool:
-    """Do what is wished; say whether it has come to a good end.
+    """Carry out the command; return whether it succeeded.
 
-    Raises `FaultyManifests` with a sentence where it cannot be done.
+    Raises `FaultyManifests` if it cannot be carried out.
     """
     screen, aside = _console(), _console(stderr=True)
     target = wish.target
@@ -75,7 +75,7 @@ async def carry_out(
             aside.print(_to_commit(request), markup=False)
             return True
         if wish.compromised and not wish.yes:
-            aside.print("nothing was changed; add --yes to drop it", markup=False)
+            aside.print("nothing was changed; add --yes to revoke it", markup=False)
             return False
         applied = await _ask(server, request)
         screen.print(_asked(request, wish), markup=False)
@@ -88,28 +88,26 @@ async def _must_be_there(server: PersonalServer, wish: Wish) -> None:
     except ApiError as error:
         if error.status == NOT_FOUND:
             raise FaultyManifests(
-                [Fault("", str(wish), "", "there is none of that name")]
+                [Fault("", str(wish), "", "not found; see `troth status -A`")]
             ) from None
-        if error.status != FORBIDDEN:  # who may rotate need not see what
+        if error.status != FORBIDDEN:  # the right to rotate does not need the right to read
             raise
 
 
 @dataclass(frozen=True, slots=True)
 class _Lost:
-    """What others know the key of."""
+    """A compromised root or token key."""
 
     fingerprint: str
-    """As statuses show it."""
+    """The fingerprint that statuses show."""
     signs_tokens: bool
-    """A key that signs tokens, and not a root."""
+    """Whether it is a token key and not a root."""
 
 
 async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
-    """Return the root, or the key that signs tokens, that is meant."""
+    """Return the root or token key with the given fingerprint."""
     if wish.named.kind.name != "TrustDomain":
-        sentence = (
-            "only a root or a token key can be declared compromised; rotate this with --now alone"
-        )
+        sentence = "--compromised is only for a TrustDomain's root or token key; use --now alone"
         raise FaultyManifests([Fault("", str(wish), "", sentence)])
     status = (await server.get("TrustDomain", wish.place)).get("status") or {}
     known = {part: status.get(part) or [] for part in ("authorities", "tokenKeys")}
@@ -121,19 +119,19 @@ async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
         ", ".join(f"{each['fingerprint']} ({each['state']})" for each in listed)
         for listed in known.values()
     )
-    sentence = f"has no root {wish.compromised}; it has {roots or 'none'}"
+    sentence = f"has no root or token key {wish.compromised}; its roots are {roots or 'none'}"
     if keys:
-        sentence += f", and the token keys {keys}"
+        sentence += f", its token keys {keys}"
     raise FaultyManifests([Fault("", str(wish), "", sentence)])
 
 
 async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
-    """Say who will be refused until it has a certificate of another root, or another token."""
+    """Warn who is rejected until it has a certificate of another root, or a new token."""
     root = lost.fingerprint
     if lost.signs_tokens:
         aside.print(
-            f"{root} will sign no more tokens. Those that it has signed are refused as soon as "
-            "verifiers have read that; callers then get others",
+            f"the token key {root} will be revoked. Verifiers that have read this reject the "
+            "tokens that it signed; callers then get new ones",
             style="yellow",
             markup=False,
         )
@@ -144,7 +142,8 @@ async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
         if error.status != FORBIDDEN:
             raise
         aside.print(
-            f"who has a certificate of {root} cannot be told: {refusal(error)}", markup=False
+            f"cannot list the identities with a certificate of {root}: {refusal(error)}",
+            markup=False,
         )
         return
     signed = sorted(
@@ -153,11 +152,11 @@ async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
         if ((identity.get("status") or {}).get("certificate") or {}).get("authority") == root
     )
     if not signed:
-        aside.print(f"nobody has a certificate of {root}", markup=False)
+        aside.print(f"no identity has a certificate of {root}", markup=False)
         return
     aside.print(
-        f"{root} will be trusted no longer. Whoever holds a certificate of it is refused until it "
-        f"has another, and has read it: {len(signed)}",
+        f"the root {root} will be revoked. These identities have a certificate of it and are "
+        f"rejected until they have loaded a new one: {len(signed)}",
         style="yellow",
         markup=False,
     )
@@ -168,7 +167,7 @@ async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
 
 
 async def _ask(server: PersonalServer, request: Request) -> Manifest:
-    """Apply a request, or say in a sentence who must."""
+    """Apply a request; the error says who may do it instead."""
     subject = f"{KIND} {request.ref}"
     try:
         return await server.ask(request.manifest())
@@ -176,10 +175,10 @@ async def _ask(server: PersonalServer, request: Request) -> Manifest:
         sentence = refusal(error)
         if error.status == CONFLICT:
             sentence += (
-                f"; {request.field} is kept elsewhere: leave --now out, and commit what is printed"
+                f"; spec.{request.field} has another owner: omit --now and commit the output"
             )
         if error.status == FORBIDDEN:
-            sentence += "; the chart has a ClusterRole for those who may, its name ends in -rotate"
+            sentence += "; ask for the chart's ClusterRole whose name ends in -rotate"
         raise FaultyManifests([Fault("", subject, "", sentence)]) from None
 
 
@@ -204,7 +203,7 @@ async def _watch(  # noqa: PLR0917 - one call
     if last.end is End.DONE:
         screen.print(_done(request, last.made), markup=False)
         return True
-    aside.print(f"this needs a person: {last.sentence}", style="red", markup=False)
+    aside.print(f"stopped: {last.sentence}", style="red", markup=False)
     return False
 
 
@@ -218,15 +217,15 @@ def _to_commit(request: Request) -> str:
 
 def _asked(request: Request, wish: Wish) -> str:
     if request.field == "compromised":
-        return f"{KIND} {request.ref} drops {request.value} of {wish}"
+        return f"{KIND} {request.ref} revokes {request.value} of {wish}"
     instead = f" instead of {request.replaces}" if request.replaces else ""
     return f"{KIND} {request.ref} rotates {wish} at {request.value}{instead}"
 
 
 def _done(request: Request, made: str) -> str:
     if request.field == "compromised":
-        return f"done: {request.value} is trusted no longer, and nobody holds anything of it"
-    return f"done: the credential in use was made at {made}"
+        return f"done: {request.value} is no longer trusted, and nothing that it signed is in use"
+    return f"done: the credential in use was issued at {made}"
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of brokers: from their statuses, and from the last look at each."""
+"""Metrics of brokers: from their statuses, and from the last observation of each."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ PLACE = ("namespace", "name")
 
 
 def broker_metrics(brokers: Brokers, uptime: float) -> Iterator[Metric]:
-    """Yield what there is to tell of all brokers; `uptime` is that of this process, in seconds.
+    """Yield the metrics of all brokers; `uptime` is that of this process, in seconds.
 
-    Every copy of the operator reads the same statuses. Only the one that acts looks at brokers, so
-    that it alone tells how long that is ago.
+    All replicas of the operator read the same statuses. Only the leader observes brokers, so only
+    the leader exports the age of the last observation.
     """
     known = {**brokers.messaging.brokers, **brokers.leaving_brokers}
     for name, text, value in _OF_STATUS:
@@ -31,7 +31,7 @@ def broker_metrics(brokers: Brokers, uptime: float) -> Iterator[Metric]:
     yield _grants(brokers)
     age = GaugeMetricFamily(
         "troth_broker_last_look_age_seconds",
-        "How long ago a broker was last seen, by the copy that acts.",
+        "Time since the leader last observed a broker.",
         labels=PLACE,
     )
     for ref in sorted(known):
@@ -42,7 +42,7 @@ def broker_metrics(brokers: Brokers, uptime: float) -> Iterator[Metric]:
 
 
 def _reachable(broker: MessageBroker) -> float | None:
-    """Return whether a broker answers, None while that is not known."""
+    """Return 1 if a broker is reachable, 0 if not, None if that is unknown."""
     for condition in broker.status.conditions:
         if condition.type == "Reachable" and condition.status is not Truth.UNKNOWN:
             return float(condition.status is Truth.TRUE)
@@ -50,20 +50,20 @@ def _reachable(broker: MessageBroker) -> float | None:
 
 
 _OF_STATUS: tuple[tuple[str, str, Callable[[MessageBroker], float | None]], ...] = (
-    ("troth_broker_reachable", "1 for a broker that answers, 0 for one that does not.", _reachable),
+    ("troth_broker_reachable", "1 if a broker is reachable, else 0.", _reachable),
     (
         "troth_broker_principals",
-        "Principals that Troth has at a broker.",
+        "Principals that Troth manages at a broker.",
         lambda broker: broker.status.principals,
     ),
     (
         "troth_broker_foreign_rules",
-        "A broker's rules that are not Troth's.",
+        "Foreign rules at a broker, which Troth did not make.",
         lambda broker: broker.status.foreign_grants,
     ),
     (
         "troth_broker_braked_removals",
-        "Rules that would be removed from a broker and wait for a person.",
+        "Rules whose removal from a broker the brake holds until a person allows it.",
         lambda broker: (
             None if broker.status.principals is None else broker.status.braked_removals or 0
         ),
@@ -74,7 +74,7 @@ _OF_STATUS: tuple[tuple[str, str, Callable[[MessageBroker], float | None]], ...]
 def _grants(brokers: Brokers) -> Metric:
     family = GaugeMetricFamily(
         "troth_topic_grants",
-        "Grants that policies or identities declare at a broker, by their state.",
+        "Grants that policies or identities declare at a broker, by state.",
         labels=(*PLACE, "state"),
     )
     counts: Counter[tuple[Ref, str]] = Counter()

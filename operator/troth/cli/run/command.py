@@ -22,21 +22,24 @@ def run(  # noqa: PLR0917 - typer's options
     context: Context = None,
     namespace: Annotated[
         str,
-        typer.Option(envvar="POD_NAMESPACE", help="The namespace Troth runs in and keeps CAs in."),
+        typer.Option(envvar="POD_NAMESPACE", help="Namespace that Troth runs in and keeps CAs in."),
     ] = "troth-system",
     listen: HealthListen = "127.0.0.1:8080",
     log_format: LogFormatName = "console",
     log_level: LogLevel = "info",
     lease_duration: Annotated[
-        str, typer.Option(help="After how long a standby takes over from a leader that is gone.")
+        str, typer.Option(help="Time after which a standby replaces a leader that has vanished.")
     ] = "10s",
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Resources worked on at once.")] = 8,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Maximum number of resources to reconcile in parallel."),
+    ] = 8,
     rollouts: Annotated[  # noqa: FBT002 - typer's option
         bool,
-        typer.Option("--rollouts", help="Restart the workloads that identities name."),
+        typer.Option("--rollouts", help="Restart the workloads that ServiceIdentities name."),
     ] = False,
 ) -> None:
-    """Run the operator until it is told to stop."""
+    """Run the operator until it is stopped."""
     with operator_extra():
         from troth.cli.run.shell import Options, Shell  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415

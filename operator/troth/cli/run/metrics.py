@@ -1,4 +1,4 @@
-"""Prometheus metrics: counted as things happen, or read from the world when scraped."""
+"""Prometheus metrics: counted as events happen, or read from the world at each scrape."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from troth.world.facts.objects import KnownAuthority
 from troth.world.world import Difference
 
 UNKNOWN = "unknown"
-"""The authority of a leaf that none of the trust domain's own has signed."""
+"""Label for leaves that no current authority of the trust domain has issued."""
 
 
 @dataclass(slots=True)
@@ -51,31 +51,33 @@ class Metrics:
         )
         self.reconciles = Histogram(
             "troth_reconcile_duration_seconds",
-            "How long visits to a resource took.",
+            "Duration of a reconcile.",
             ("kind", "outcome"),
             registry=self.registry,
         )
         self.broker_failures = MetricCounter(
             "troth_broker_failures",
-            "Looks at a broker and changes there that failed, by the reason.",
+            "Failed observations and changes at a broker, by reason.",
             (*PLACE, "reason"),
             registry=self.registry,
         )
         self.broker_changes = MetricCounter(
             "troth_broker_changes",
-            "Credentials and rules changed at a broker, by what was done.",
+            "Changed credentials and rules at a broker, by kind of change.",
             (*PLACE, "change"),
             registry=self.registry,
         )
 
         self.cache_inconsistencies = MetricCounter(
             "troth_cache_inconsistencies",
-            "Objects that the cache knew wrongly, found and repaired by a resync; each is a bug.",
+            "Wrong objects in the cache, found and repaired by a resync; each is a bug.",
             ("kind", "difference"),
             registry=self.registry,
         )
         for kind in {each.kind for each in selections("", rollouts=True)}:
-            for difference in Difference:  # an alert sees no increase in what begins at 1
+            for (
+                difference
+            ) in Difference:  # an alert does not see an increase if a series starts at 1
                 self.cache_inconsistencies.labels(kind, difference)
 
     def request(self, verb: str, resource: str, code: str) -> None:
@@ -83,7 +85,7 @@ class Metrics:
         self.requests.labels(verb, resource, code).inc()
 
     def instrumentation(self) -> Instrumentation:
-        """Return what the engine reports to."""
+        """Return the callbacks of the engine."""
         return Instrumentation(
             visited=lambda kind, outcome, seconds: self.reconciles.labels(kind, outcome).observe(
                 seconds
@@ -97,21 +99,25 @@ class Metrics:
         self.broker_changes.labels(*broker, change.value).inc(count)
 
     def read_from(self, operator: Operator) -> None:
-        """Have the operator's world read at every scrape."""
+        """Read the operator's world at each scrape."""
         self.registry.register(_WorldCollector(operator))
 
 
 class _WorldCollector(Collector):
-    """Reads the world. The leader and the copies that stand by tell the same."""
+    """Reads the world. Leader and standbys export the same values."""
 
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
 
     def collect(self) -> Iterator[Metric]:
         engine, leadership = self._operator.engine, self._operator.leadership
-        yield GaugeMetricFamily("troth_leader", "1 while this copy may write.", leadership.acting)
         yield GaugeMetricFamily(
-            "troth_queue_depth", "Resources waiting or being worked on.", len(engine.queue)
+            "troth_leader", "1 while this replica is the leader and may write.", leadership.acting
+        )
+        yield GaugeMetricFamily(
+            "troth_queue_depth",
+            "Resources that wait for a reconcile or are being reconciled.",
+            len(engine.queue),
         )
         yield self._resources()
         yield self._unreadable()
@@ -160,7 +166,7 @@ class _WorldCollector(Collector):
         world = self._operator.engine.world
         family = GaugeMetricFamily(
             "troth_unreadable_objects",
-            "Objects that Troth cannot read, by kind. They grant nothing until they are mended.",
+            "Objects that Troth cannot read, by kind. They grant nothing until they are fixed.",
             labels=("kind",),
         )
         unreadable = {*world.quarantined, *((key.kind, key.ref) for key in world.unreadable)}
@@ -172,14 +178,14 @@ class _WorldCollector(Collector):
         engine = self._operator.engine
         refused = GaugeMetricFamily(
             "troth_writes_refused",
-            "Objects that are not as declared because writing them is refused.",
+            "Objects that differ from what is declared, because the API server rejects writes.",
             labels=("kind",),
         )
         for kind, count in engine.refusals.count().items():
             refused.add_metric((kind,), count)
         faulty = GaugeMetricFamily(
             "troth_internal_errors",
-            "Resources whose last reconcile raised an exception, which is a fault of Troth.",
+            "Resources whose last reconcile raised an exception, which is a bug in Troth.",
             labels=("kind",),
         )
         for kind, count in engine.faults.count().items():
@@ -195,7 +201,7 @@ class _WorldCollector(Collector):
     def _certificates(self) -> Metric:
         family = GaugeMetricFamily(
             "troth_certificate_expiration_timestamp_seconds",
-            "When an identity's certificate expires.",
+            "Expiration time of an identity's certificate.",
             labels=("namespace", "name"),
         )
         for ref, identity in self._operator.engine.world.registry.identities.items():
@@ -207,7 +213,7 @@ class _WorldCollector(Collector):
     def _authorities(self) -> Metric:
         family = GaugeMetricFamily(
             "troth_authority_expiration_timestamp_seconds",
-            "When a trust domain's authority expires.",
+            "Expiration time of a trust domain's authority.",
             labels=("trust_domain", "fingerprint", "state"),
         )
         for name, domain in self._operator.engine.world.registry.domains.items():
@@ -220,7 +226,7 @@ class _WorldCollector(Collector):
         world, now = self._operator.engine.world, datetime.now(UTC)
         family = GaugeMetricFamily(
             "troth_leaves",
-            "Certificates that have not expired, by the authority that signed them.",
+            "Certificates that have not expired, by the authority that issued them.",
             labels=("trust_domain", "authority"),
         )
         signed = Counter(
@@ -241,12 +247,12 @@ class _WorldCollector(Collector):
     def _phases(self) -> Iterator[Metric]:
         authority = GaugeMetricFamily(
             "troth_rotation_phase",
-            "1 for the phase that the replacement of a trust domain's authority is in.",
+            "1 for the current phase in the rotation of a trust domain's authority.",
             labels=("trust_domain", "phase"),
         )
         token_key = GaugeMetricFamily(
             "troth_token_rotation_phase",
-            "1 for the phase that the replacement of the key of a trust domain's tokens is in.",
+            "1 for the current phase in the rotation of a trust domain's token key.",
             labels=("trust_domain", "phase"),
         )
         for name, domain in self._operator.engine.world.registry.domains.items():
@@ -261,7 +267,7 @@ class _WorldCollector(Collector):
     def _rotations(self) -> Metric:
         family = GaugeMetricFamily(
             "troth_credential_rotation_next_timestamp_seconds",
-            "When the next rotation begins, if nobody asks for one earlier.",
+            "Start time of the next rotation, if none is requested earlier.",
             labels=("namespace", "name"),
         )
         for ref, rotation in self._operator.engine.world.rotations.by_ref.items():
@@ -274,7 +280,7 @@ class _WorldCollector(Collector):
     def _unverified(self) -> Metric:
         family = GaugeMetricFamily(
             "troth_unverified_peers",
-            "Peers without an identity that an identity lets in.",
+            "Unverified peers that an identity accepts.",
             labels=("namespace", "name"),
         )
         for ref, identity in self._operator.engine.world.registry.identities.items():
@@ -285,7 +291,7 @@ class _WorldCollector(Collector):
 
 
 def _fingerprints(known: KnownAuthority | None) -> dict[str, str]:
-    """Return the fingerprints of a trust domain's authorities, by what their leaves call them."""
+    """Return the fingerprints of a trust domain's authorities, by subject key ID."""
     slots = known.slots if known else ()
     return {slot.subject_key_id: short(slot.fingerprint) for slot in slots}
 

@@ -1,6 +1,6 @@
-"""The kopf shell: start, stop and signals, login and its refresh. Kopf watches nothing here.
+"""Runs the operator in kopf, which handles start, stop, signals and login, but no watches.
 
-Why Troth watches for itself is recorded in docs/decisions/0002-own-informers.md.
+The reason for separate informers is in docs/decisions/0002-own-informers.md.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from troth.serving.health import health_server
 log = structlog.get_logger()
 
 LOGIN_LASTS = timedelta(minutes=10)
-"""How long kopf keeps a login before it asks for it anew."""
+"""Time after which kopf requests the login again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `troth run` was told."""
+    """The options of `troth run`."""
 
     kubeconfig: Path | None
     context: str | None
@@ -44,7 +44,7 @@ class Options:
 
 
 class Shell:
-    """Runs one operator inside kopf; `failed` says whether it ended on its own."""
+    """Runs one operator inside kopf; `failed` is True if the operator ended by itself."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -57,16 +57,15 @@ class Shell:
     async def run(self) -> None:
         """Run until a signal, or until the operator fails.
 
-        Raises `FaultyManifests` where it is not said how to reach the API server: kopf would try
-        that for ever.
+        Raises `FaultyManifests` without a usable kubeconfig, because kopf would retry forever.
         """
         await self._configuration()
         registry = kopf.OperatorRegistry()
         kopf.on.startup(registry=registry)(self._startup)
         kopf.on.login(registry=registry)(self._login)
         kopf.on.cleanup(registry=registry)(self._cleanup)
-        # Without an identity kopf looks up the user's name, and a container's user has none. The
-        # type of an identity is private to kopf.
+        # Without an identity, kopf looks up the user name, which a container's user lacks. The type
+        # of an identity is private to kopf.
         identity: Any = self._instance
         await kopf.operator(
             registry=registry,

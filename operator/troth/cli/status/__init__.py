@@ -1,1 +1,1 @@
-"""`troth status`: where every resource stands."""
+"""`troth status`: the state of every resource."""

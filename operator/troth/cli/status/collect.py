@@ -1,4 +1,4 @@
-"""Reading from a cluster what `troth status` tells."""
+"""Reads the report of `troth status` from a cluster."""
 
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ BROKER, POLICY, ENDPOINT = "MessageBroker", "TopicPolicy", "WebhookEndpoint"
 
 @dataclass
 class _Seen:
-    """What there is of each kind, as far as the person may see it."""
+    """The objects of each kind that the user may list."""
 
     server: PersonalServer
     namespace: str
@@ -31,7 +31,10 @@ class _Seen:
     hidden: list[str] = field(default_factory=list)
 
     async def read(self, kind: str, *, namespaced: bool = True) -> None:
-        """Read a kind in every namespace, for a root is everybody's; or else in the one."""
+        """Read a kind in all namespaces; if that is forbidden, only in `namespace`.
+
+        A namespace alone is not enough, because a root issues certificates for all of them.
+        """
         places = ["", self.namespace] if namespaced and self.namespace else [""]
         for place in places:
             try:
@@ -46,11 +49,10 @@ class _Seen:
 
 
 async def survey(server: PersonalServer, target: Named | None, namespace: str) -> Report:
-    """Return where one resource stands and all that goes with it; or everything in a namespace,
-    or with an empty one in all.
+    """Return the state of one resource and its rotations, or of all resources in a namespace.
 
-    Trust domains belong to every namespace. Raises `FaultyManifests` where there is no such
-    resource.
+    An empty namespace means all. Trust domains belong to every namespace. Raises `FaultyManifests`
+    if the resource does not exist.
     """
     seen = _Seen(server, namespace)
     await seen.read(DOMAIN, namespaced=False)
@@ -90,7 +92,7 @@ def _all_in(namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
 
 
 def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[Manifest]]:
-    """Return a resource, and the rotations of its credential."""
+    """Return a resource and the rotations of its credential."""
     kind, name = target.kind.name, target.name
     where = namespace if target.kind.namespaced else ""
     found = [
@@ -100,7 +102,16 @@ def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[
     ]
     if not found and kind not in seen.hidden:
         place = Ref(where, name)
-        raise FaultyManifests([Fault("", f"{kind} {place}", "", "there is none of that name")])
+        raise FaultyManifests(
+            [
+                Fault(
+                    "",
+                    f"{kind} {place}",
+                    "",
+                    "not found; see `troth status -A`",
+                )
+            ]
+        )
     rotations = [
         each
         for each in seen.objects[ROTATION]

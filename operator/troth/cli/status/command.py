@@ -1,4 +1,4 @@
-"""`troth status`: where everything stands, from trust domains to webhooks."""
+"""`troth status`: the state of every resource, from trust domains to webhooks."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from troth.cli.status.report import Report
 
 
 class Output(StrEnum):
-    """How it is told."""
+    """Output format."""
 
     TEXT = "text"
     JSON = "json"
@@ -30,24 +30,24 @@ def status(
         typer.Argument(
             metavar="KIND/NAME",
             parser=parse_target,
-            help="One resource: td/production, sid/payments, mb/main, tp/orders, wh/charges, "
-            "cr/monthly.",
+            help="Show only this resource: td/production, sid/payments, mb/main, tp/orders, "
+            "wh/charges, cr/monthly.",
         ),
     ] = None,
     *,
     namespace: Annotated[
         str,
-        typer.Option("--namespace", "-n", help="Where to look, if not in the context's namespace."),
+        typer.Option("--namespace", "-n", help="Namespace to show. Defaults to the context's."),
     ] = "",
     everywhere: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Look in every namespace.")
+        bool, typer.Option("--all-namespaces", "-A", help="Show all namespaces.")
     ] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="For whom.")] = Output.TEXT,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Output format.")] = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Show where everything stands: trust domains and their roots, brokers, rotations, identities,
-    policies and webhooks.
+    """Show the state of trust domains and their roots, brokers, rotations, identities, policies
+    and webhooks.
     """
     with operator_extra():
         from troth.cli.inputs.access import home  # noqa: PLC0415
@@ -58,7 +58,7 @@ def status(
         typer.echo(json.dumps(report.manifest(), indent=2))
         return
     for kind in report.hidden:
-        typer.echo(f"{kind}: this user may not see all of them", err=True)
+        typer.echo(f"{kind}: incomplete, because you are not allowed to list all of them", err=True)
     console = Console(highlight=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     show(console, report, datetime.now(UTC), single=target is not None)

@@ -1,4 +1,4 @@
-"""Where everything stands: read from statuses as they are, also those of another version."""
+"""Entries of a status report, read leniently: another version may have written the status."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,34 +13,34 @@ from troth.resources.trust_domain.status import RotationPhase
 
 
 class ExceptionStanding(Model):
-    """What is taken without proof, until an end that somebody has set."""
+    """A declared exception from authentication, with an owner and an end."""
 
     owner: str
-    """Who answers for it."""
+    """Who is responsible for it."""
     until: str
     holds: bool
-    """Whether it counts, as far as was last seen."""
+    """Whether it was in effect when last observed."""
     because: str = ""
-    """Why, in a CamelCase word; empty where nobody has judged."""
+    """Reason of its condition; empty if the condition does not exist yet."""
 
 
 class Standing(Model):
-    """One resource: what it is called, and whether all is as it should be."""
+    """State of one resource: its name and its Ready condition."""
 
     namespace: str | None = None
     name: str
     ready: str = "Unknown"
-    """True, False, or Unknown."""
+    """Status of the Ready condition: True, False or Unknown."""
     reason: str = "Unvisited"
-    """Why, in a CamelCase word."""
+    """Reason of the Ready condition."""
     message: str = ""
-    """What to do about it."""
+    """Message of the Ready condition, which says what to do."""
     excepted: ExceptionStanding | None = None
-    """What it takes without proof, for who does."""
+    """Its exception from authentication, if it declares one."""
 
     @classmethod
     def of(cls, manifest: Manifest, **more: object) -> Self:
-        """Return where a resource stands."""
+        """Return the state of a resource; `more` has the fields of the subclass."""
         metadata = manifest["metadata"]
         conditions = status_of(manifest).get("conditions") or []
         ready: Manifest = next((each for each in conditions if each["type"] == "Ready"), {})
@@ -55,7 +55,7 @@ class Standing(Model):
 
     @property
     def place(self) -> str:
-        """Where it is."""
+        """Namespace and name, or the name of a cluster-scoped resource."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
@@ -66,32 +66,32 @@ class AuthorityStanding(Model):
     state: str
     not_after: str
     certificates: int | None = None
-    """How many identities hold a certificate of it; None where not all of them can be seen."""
+    """Number of identities with a certificate of it; None if not all are visible."""
 
 
 class TokenKeyStanding(Model):
-    """One key that signs a trust domain's tokens."""
+    """One signing key of a trust domain's tokens."""
 
     fingerprint: str
     state: str
 
 
 class DomainStanding(Standing):
-    """A trust domain, and where the replacement of its authority and of its token key stands."""
+    """State of a trust domain, with the rotations of its authority and of its token key."""
 
     phase: str
     blockers: tuple[str, ...]
     authorities: tuple[AuthorityStanding, ...]
     others: int | None = None
-    """How many identities hold a certificate of an authority that is not listed."""
+    """Number of identities with a certificate of an authority that is not listed."""
     token_keys: tuple[TokenKeyStanding, ...] = ()
-    """None where the domain issues no tokens."""
+    """Empty if the domain issues no tokens."""
     token_phase: str = RotationPhase.IDLE.value
     token_blockers: tuple[str, ...] = ()
 
 
 class RotationStanding(Standing):
-    """A CredentialRotation."""
+    """State of a CredentialRotation."""
 
     target_kind: str
     target_name: str
@@ -113,14 +113,14 @@ class CertificateStanding(Model):
 
 
 class IdentityStanding(Standing):
-    """A ServiceIdentity."""
+    """State of a ServiceIdentity."""
 
     spiffe_id: str | None = None
     certificate: CertificateStanding | None = None
 
 
 class BrokerStanding(Standing):
-    """A MessageBroker. The counts are None where it has not been looked at yet."""
+    """State of a MessageBroker. Counts are None until the operator has observed it."""
 
     type: str
     mode: str
@@ -132,11 +132,11 @@ class BrokerStanding(Standing):
 
 
 class PolicyStanding(Standing):
-    """A TopicPolicy: what it is about, how many grants it has, and how many of them are in sync."""
+    """State of a TopicPolicy: its topic, and how many of its grants are in sync."""
 
     broker: str
     topic: str
-    """A prefix has a star after it, which no name has."""
+    """A prefix ends with `*`, which no topic name contains."""
     grants: int
     in_sync: int
 
@@ -144,7 +144,7 @@ class PolicyStanding(Standing):
 def domain_standing(
     domain: Manifest, identities: Iterable[Manifest], *, complete: bool
 ) -> DomainStanding:
-    """Return where a trust domain stands; `complete` says whether these are all identities."""
+    """Return the state of a trust domain; `complete` says whether these are all identities."""
     status = status_of(domain)
     rotation, tokens = (status.get(part) or {} for part in ("rotation", "tokenRotation"))
     prefix = f"spiffe://{domain['spec']['domain']}/"
@@ -180,7 +180,7 @@ def domain_standing(
 
 
 def rotation_standing(rotation: Manifest) -> RotationStanding:
-    """Return where a CredentialRotation stands."""
+    """Return the state of a CredentialRotation."""
     spec, status = rotation["spec"], status_of(rotation)
     return RotationStanding.of(
         rotation,
@@ -196,7 +196,7 @@ def rotation_standing(rotation: Manifest) -> RotationStanding:
 
 
 def identity_standing(identity: Manifest) -> IdentityStanding:
-    """Return where a ServiceIdentity stands."""
+    """Return the state of a ServiceIdentity."""
     status = status_of(identity)
     certificate = status.get("certificate")
     trust = identity["spec"].get("authentication", {}).get("gatewayOnly")
@@ -215,7 +215,7 @@ def identity_standing(identity: Manifest) -> IdentityStanding:
 
 
 def broker_standing(broker: Manifest) -> BrokerStanding:
-    """Return where a MessageBroker stands."""
+    """Return the state of a MessageBroker."""
     spec, status = broker["spec"], status_of(broker)
     return BrokerStanding.of(
         broker,
@@ -230,7 +230,7 @@ def broker_standing(broker: Manifest) -> BrokerStanding:
 
 
 def policy_standing(policy: Manifest) -> PolicyStanding:
-    """Return where a TopicPolicy stands."""
+    """Return the state of a TopicPolicy."""
     spec, grants = policy["spec"], status_of(policy).get("grants") or []
     broker, topic = spec["brokerRef"], spec["topic"]
     namespace = broker.get("namespace") or policy["metadata"].get("namespace")
@@ -246,7 +246,7 @@ def policy_standing(policy: Manifest) -> PolicyStanding:
 def exception(
     resource: Manifest, declared: Manifest | None, condition: str
 ) -> ExceptionStanding | None:
-    """Return where something stands that is declared with an owner and an end, if it is."""
+    """Return the state of a declared exception, None if none is declared."""
     if declared is None:
         return None
     conditions = status_of(resource).get("conditions") or []
@@ -260,6 +260,6 @@ def exception(
 
 
 def status_of(manifest: Manifest) -> Manifest:
-    """Return the status of a resource, empty where nobody has written one."""
+    """Return the status of a resource, empty if it has none."""
     status: Manifest = manifest.get("status") or {}
     return status

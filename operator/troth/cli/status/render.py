@@ -1,4 +1,4 @@
-"""A report as a person reads it, within the width of a terminal."""
+"""Renders a status report for a terminal."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -30,13 +30,15 @@ S = TypeVar("S", bound=Standing)
 WIDTH = 100
 _INDENT = (0, 0, 0, 2)
 _TOKEN_PHASES = tuple(phase for phase in RotationPhase if phase is not RotationPhase.REISSUING)
-"""Nobody reissues a token: they end by themselves."""
+"""Tokens are not reissued: they expire."""
 _STATES = {"Active": "green", "Prepared": "cyan", "Retiring": "yellow", "Current": "green"}
 
 
 def show(console: Console, report: Report, now: datetime, *, single: bool) -> None:
-    """Print a report. Of many identities, policies and webhooks only those that are not ready, or
-    take something without proof, are shown one by one.
+    """Print a report.
+
+    Unless `single`, identities, policies and webhooks are counted; only those that are not ready
+    or have an exception from authentication are shown.
     """
     identities = {each: partial(_identity, each, now) for each in report.service_identities}
     policies = {each: partial(_policy, each) for each in report.topic_policies}
@@ -54,7 +56,7 @@ def show(console: Console, report: Report, now: datetime, *, single: bool) -> No
             console.print()
         console.print(part)
     if not parts:
-        console.print("nothing is declared here")
+        console.print("no resources found")
 
 
 def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
@@ -69,7 +71,7 @@ def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
             held,
         )
     others = (
-        [Text(f"{_certificates(domain.others)} of an authority that is gone", "yellow")]
+        [Text(f"{_certificates(domain.others)} of a removed authority", "yellow")]
         if domain.others
         else []
     )
@@ -87,12 +89,14 @@ def _domain(domain: DomainStanding, now: datetime) -> RenderableType:
 
 
 def _token_keys(domain: DomainStanding) -> Iterator[RenderableType]:
-    """Yield the keys that sign tokens, and where their replacement stands if one is under way."""
+    """Yield the token signing keys, and their rotation if one is in progress."""
     if not domain.token_keys:
         return
     table = Table.grid(padding=(0, 2))
     for key in domain.token_keys:
-        table.add_row(Text(key.fingerprint), Text(key.state, _STATES.get(key.state, "")), "tokens")
+        table.add_row(
+            Text(key.fingerprint), Text(key.state, _STATES.get(key.state, "")), "token key"
+        )
     if domain.token_phase != RotationPhase.IDLE.value:
         yield track(_TOKEN_PHASES, domain.token_phase)
     yield table
@@ -100,13 +104,13 @@ def _token_keys(domain: DomainStanding) -> Iterator[RenderableType]:
 
 
 def _rotation(rotation: RotationStanding, now: datetime) -> RenderableType:
-    facts = [f"of {rotation.target_kind} {rotation.target_name}"]
+    facts = [f"rotates {rotation.target_kind} {rotation.target_name}"]
     if rotation.last_rotated:
-        facts.append(f"made {since(parse_moment(rotation.last_rotated), now)}")
+        facts.append(f"last rotated {since(parse_moment(rotation.last_rotated), now)}")
     if rotation.next_rotation:
-        facts.append(f"next {until(parse_moment(rotation.next_rotation), now)}")
+        facts.append(f"next rotation {until(parse_moment(rotation.next_rotation), now)}")
     if rotation.compromised:
-        facts.append(f"drops {rotation.compromised}")
+        facts.append(f"revokes {rotation.compromised}")
     return _block(
         "CredentialRotation",
         rotation,
@@ -123,9 +127,9 @@ def _broker(broker: BrokerStanding) -> RenderableType:
     counts = (
         (broker.principals, "principals"),
         (broker.foreign_grants, "foreign rules"),
-        (broker.missing_grants, "missing"),
-        (broker.surplus_grants, "in surplus"),
-        (broker.braked_removals, "removals braked"),
+        (broker.missing_grants, "missing rules"),
+        (broker.surplus_grants, "surplus rules"),
+        (broker.braked_removals, "braked removals"),
     )
     facts += [f"{count} {what}" for count, what in counts if count is not None]
     return _block("MessageBroker", broker, [Text(", ".join(facts))])
@@ -138,10 +142,10 @@ def _policy(policy: PolicyStanding) -> RenderableType:
 
 
 def _endpoint(endpoint: EndpointStanding, now: datetime) -> RenderableType:
-    way = f"{endpoint.scheme}, goes out"
+    way = f"{endpoint.scheme}, outbound"
     if endpoint.target:
         where = f"port {endpoint.port} of {endpoint.target}"
-        way = f"{endpoint.scheme}, to {where}, for {endpoint.workflow}"
+        way = f"{endpoint.scheme}, to {where}, workflow {endpoint.workflow}"
     table = Table.grid(padding=(0, 2))
     for key in endpoint.keys:
         table.add_row(
@@ -165,10 +169,10 @@ def _endpoint(endpoint: EndpointStanding, now: datetime) -> RenderableType:
 
 
 def _use(key: WebhookKeyStanding, now: datetime) -> str:
-    used = "has verified nothing yet"
+    used = "not used yet"
     if key.last_verified:
         used = f"last verified {since(parse_moment(key.last_verified), now)}"
-    return f"{used}, may go {until(parse_moment(key.until), now)}" if key.until else used
+    return f"{used}, can be removed {until(parse_moment(key.until), now)}" if key.until else used
 
 
 def _many(
@@ -200,27 +204,27 @@ def _identity(identity: IdentityStanding, now: datetime) -> RenderableType:
         lines.append(
             Text(
                 f"certificate {certificate.fingerprint} of {certificate.authority}, "
-                f"renewed {until(renewed, now)}, expires {until(expires, now)}"
+                f"renewal {until(renewed, now)}, expires {until(expires, now)}"
             )
         )
-    lines += _excepted(identity, "its gateway's word", now)
+    lines += _excepted(identity, "what its gateway has authenticated", now)
     return _block("ServiceIdentity", identity, lines)
 
 
 def _excepted(standing: Standing, what: str, now: datetime) -> Iterator[Text]:
-    """Yield what somebody takes without proof, until when, and that it is over once it is."""
+    """Yield a resource's exception from authentication: what it accepts, until when, and owner."""
     found = standing.excepted
     if found is None:
         return
     end = parse_moment(found.until)
     if end <= now:
-        took = f"took {what} until {end:%Y-%m-%d}, {since(end, now)}; nothing is let through"
+        took = f"accepted {what} until {end:%Y-%m-%d} ({since(end, now)}); now rejects everything"
         yield Text(took, "red")
     elif found.holds:
         lasts = f"until {end:%Y-%m-%d} ({until(end, now)})"
-        yield Text(f"takes {what} {lasts}: {found.owner} answers for it", "yellow")
+        yield Text(f"accepts {what} {lasts}, owner {found.owner}", "yellow")
     else:
-        yield Text(f"is to take {what}, and does not: {found.because or 'Unvisited'}", "yellow")
+        yield Text(f"does not accept {what} as declared: {found.because or 'Unvisited'}", "yellow")
 
 
 def _block(kind: str, standing: Standing, lines: list[RenderableType]) -> RenderableType:
@@ -236,7 +240,7 @@ def _verdict(standing: Standing) -> Text:
 
 
 def _waits(blockers: tuple[str, ...]) -> Iterator[Text]:
-    return (Text(f"waits: {each}", "yellow") for each in blockers)
+    return (Text(f"waiting: {each}", "yellow") for each in blockers)
 
 
 def _certificates(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What `troth status` tells: of each kind everything that was asked about."""
+"""The report of `troth status`."""
 
 from troth.cli.status.models import (
     BrokerStanding,
@@ -12,7 +12,7 @@ from troth.resources.schema.model import Model
 
 
 class Report(Model):
-    """Everything that was asked about."""
+    """The state of all requested resources, by kind."""
 
     trust_domains: tuple[DomainStanding, ...]
     message_brokers: tuple[BrokerStanding, ...] = ()
@@ -21,4 +21,4 @@ class Report(Model):
     topic_policies: tuple[PolicyStanding, ...] = ()
     webhook_endpoints: tuple[EndpointStanding, ...] = ()
     hidden: tuple[str, ...]
-    """The kinds that the person may not see, or not in every namespace."""
+    """Kinds that the user may not list, or not in all namespaces."""

@@ -1,4 +1,4 @@
-"""The phases of a rotation as a track, and lengths of time in a word."""
+"""Renders the phases of a rotation, and durations in short form."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(m
 
 
 def track(phases: Iterable[StrEnum], phase: str) -> Text:
-    """Return all phases in their order, the present one in brackets."""
+    """Return all phases in order, the current one in brackets."""
     text, passed = Text(), True
     for each in phases:
         here = each.value == phase
@@ -22,7 +22,7 @@ def track(phases: Iterable[StrEnum], phase: str) -> Text:
 
 
 def length(span: timedelta) -> str:
-    """Return a length in the largest unit of which it has two at least: `90s`, `36h`, `29d`."""
+    """Return a duration in the largest unit that fits at least twice: `90s`, `36h`, `29d`."""
     for unit, size in _UNITS:
         if span >= 2 * size:
             return f"{span // size}{unit}"
@@ -30,10 +30,10 @@ def length(span: timedelta) -> str:
 
 
 def since(moment: datetime, now: datetime) -> str:
-    """Return how long ago a moment was."""
+    """Return how long ago a moment was: `3h ago`."""
     return f"{length(now - moment)} ago"
 
 
 def until(moment: datetime, now: datetime) -> str:
-    """Return how far away a moment is, or that it has come."""
+    """Return how far ahead a moment is: `in 3h`, or `now` if it has passed."""
     return f"in {length(moment - now)}" if moment > now else "now"

@@ -1,4 +1,4 @@
-"""Where webhooks stand: read from statuses as they are, also those of another version."""
+"""Webhooks in a status report, read leniently: another version may have written the status."""
 
 from troth.cli.status.models import Standing, exception, status_of
 from troth.resources.manifests import Manifest
@@ -8,35 +8,35 @@ from troth.resources.webhooks.outbound import OutboundScheme
 
 
 class WebhookKeyStanding(Model):
-    """One of the sender's keys, all of which are tried."""
+    """One of the sender's keys; a gateway tries all of them."""
 
     id: str
     fingerprint: str
     state: str
     last_verified: str | None = None
-    """When a delivery was last verified with it; None where no gateway has reported one."""
+    """When a delivery was last verified with it; None if no gateway has reported one."""
     until: str | None = None
-    """When it is dropped, at the earliest; None for one that stays."""
+    """Earliest time of its removal; None if it stays."""
 
 
 class EndpointStanding(Standing):
-    """A WebhookEndpoint. Of what goes out there is no target in the cluster, and no workflow."""
+    """State of a WebhookEndpoint. An outbound one has no target and no workflow."""
 
     scheme: str
-    """How the sender signs."""
+    """The sender's signature scheme."""
     url: str
-    """To where the sender delivers."""
+    """The URL that the sender delivers to."""
     target: str | None = None
-    """The ServiceIdentity that is given the deliveries."""
+    """The ServiceIdentity that receives the deliveries."""
     port: str | None = None
     workflow: str | None = None
     keys: tuple[WebhookKeyStanding, ...] = ()
     residual_replay: str = ""
-    """What a recorded delivery is good for once it is forgotten; empty where nobody has judged."""
+    """The replays that remain possible after the replay window; empty until assessed."""
 
 
 def endpoint_standing(endpoint: Manifest) -> EndpointStanding:
-    """Return where a WebhookEndpoint stands."""
+    """Return the state of a WebhookEndpoint."""
     spec, status = endpoint["spec"], status_of(endpoint)
     inbound = spec.get("inbound")
     if inbound is None:

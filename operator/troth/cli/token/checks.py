@@ -1,4 +1,4 @@
-"""What every check answers to a token, in sentences, for `troth token verify`."""
+"""The checks of `troth token verify` and their results, as sentences."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,33 +28,32 @@ ORDER = (
     "not-yet-valid",
     "expired",
 )
-"""The checks in the order of asking, by the second half of a refusal's code. `malformed` is asked
-all along."""
+"""The checks in order, by the second half of the problem code. `malformed` can fail anywhere."""
 
 
 class Answer(StrEnum):
-    """What a check answered."""
+    """Result of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
     UNTOLD = "untold"
-    """Something failed before it, and left nothing to ask."""
+    """Not run, because an earlier check failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check, what it answered, and the sentence to it."""
+    """One check with its result and a sentence that explains it."""
 
     name: str
     answer: Answer
     sentence: str = ""
     code: str = ""
-    """The problem's code, where it failed."""
+    """The problem code if it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Every check's answer; `verified` only where none failed."""
+    """The results of all checks; `verified` is None unless all passed."""
 
     sort: Sort
     checks: tuple[Check, ...]
@@ -62,12 +61,12 @@ class Judgement:
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The problem codes of what failed."""
+        """The problem codes of the failed checks."""
         return tuple(check.code for check in self.checks if check.code)
 
 
 def judge(token: str, setting: Setting) -> Judgement:
-    """Return what every check answers to a token."""
+    """Run all checks on a token."""
     asked = read(token, setting)
     found, verified = Questioning(asked, setting).run()
     checks = [*_answers(asked, found, setting, ended=verified is not None)]
@@ -81,7 +80,7 @@ def judge(token: str, setting: Setting) -> Judgement:
 def _answers(
     asked: Asked, found: Mapping[str, TokenError], setting: Setting, *, ended: bool
 ) -> Iterator[Check]:
-    """Yield what each check answered. Before one that failed, all that did not have passed."""
+    """Yield the result of each check. The checks before a failed one have failed or passed."""
     reached = max((ORDER.index(check) for check in found if check in ORDER), default=0)
     for place, name in enumerate((*ORDER, FORM)):
         error = found.get(name)
@@ -96,7 +95,7 @@ def _answers(
 
 
 def _good(name: str, asked: Asked, setting: Setting) -> str:
-    """Return what a check that passed has seen."""
+    """Return the value that a passed check has verified."""
     match name:
         case "algorithm":
             return ALGORITHM
@@ -105,34 +104,34 @@ def _good(name: str, asked: Asked, setting: Setting) -> str:
         case "key":
             return f"{_fingerprint(asked.header.get('kid'))}, in the bundle of {asked.trust_domain}"
         case "signature":
-            return "made with that key"
+            return "valid for that key"
         case "issuer":
             return quoted(asked.claims.get("iss"))
         case "audience":
             return quoted(setting.audience)
         case "malformed":
-            return "all is there that must be, and well formed"
+            return "complete and well-formed"
         case _:
             told = _time(name, asked.claims, setting.now)
             late = "expired" in told or "begins" in told
-            return f"{told}, which is within what clocks may differ by" if late else told
+            return f"{told}, which is within the allowed clock skew" if late else told
 
 
 def _told(name: str, asked: Asked, setting: Setting) -> str:
-    """Return what a token says where a check looks; nothing where that is little."""
+    """Return the value in the token that a failed check rejected; empty if it adds nothing."""
     claims, domain = asked.claims, asked.trust_domain
     match name:
         case "key":
             keys = sorted(map(_fingerprint, setting.bundles.get(domain, NOBODY).jwt_keys))
             there = ", ".join(keys) or "none"
-            known = f"those of {domain} are {there}" if domain else "it names no trust domain"
-            return f"it names {_fingerprint(asked.header.get('kid'))}; {known}"
+            known = f"the keys of {domain} are {there}" if domain else "it names no trust domain"
+            return f"it names the key {_fingerprint(asked.header.get('kid'))}; {known}"
         case "issuer":
             url = setting.issuers.get(domain)
-            right = f"that of {domain} is {url}" if url else f"none is known of {domain}"
-            return f"it says {quoted(claims.get('iss'))}; {right}"
+            right = f"the issuer of {domain} is {url}" if url else f"no issuer of {domain} is known"
+            return f"its issuer is {quoted(claims.get('iss'))}; {right}"
         case "audience":
-            return f"it is for {quoted(claims.get('aud'))}"
+            return f"its audience is {quoted(claims.get('aud'))}"
         case "lifetime" | "not-yet-valid" | "expired":
             return _time(name, claims, setting.now)
         case _:
@@ -146,10 +145,12 @@ def _time(name: str, claims: Mapping[str, Any], now: datetime) -> str:
     start = max(issued, begins or issued)
     match name:
         case "lifetime":
-            return f"it lasts {length(expires - issued)}"
+            return f"its lifetime is {length(expires - issued)}"
         case "not-yet-valid":
             return (
-                f"it begins {until(start, now)}" if start > now else f"it began {since(start, now)}"
+                f"its validity begins {until(start, now)}"
+                if start > now
+                else f"its validity began {since(start, now)}"
             )
         case _:
             over = expires <= now
@@ -166,23 +167,23 @@ def _fingerprint(kid: object) -> str:
 
 
 def _holder(held: AccessToken | None, holder: Holder) -> Check:
-    """Return whether whoever has the certificate is who may use the token (RFC 8705, section 3)."""
+    """Check that the token is bound to the certificate (RFC 8705, section 3)."""
     if held is None:
         return Check(HOLDER, Answer.UNTOLD)
     if held.thumbprint is None:
         sentence = (
-            "The access token is bound to no certificate; where that is required it is refused."
+            "The access token is not bound to a certificate; callees that require that reject it."
         )
         return Check(HOLDER, Answer.FAILED, sentence, "token-unbound")
     if held.subject != holder.spiffe_id:
         sentence = (
-            f"The certificate is of {holder.spiffe_id}, and the access token of {held.subject}."
+            f"The certificate is for {holder.spiffe_id}, but the access token for {held.subject}."
         )
         return Check(HOLDER, Answer.FAILED, sentence, "token-holder")
     if held.thumbprint != holder.thumbprint:
         sentence = (
-            "The access token is bound to another certificate of that identity; a token that was "
-            "got before a renewal goes with the certificate before it."
+            "The access token is bound to another certificate of that identity. A token issued "
+            "before a renewal is bound to the previous certificate."
         )
         return Check(HOLDER, Answer.FAILED, sentence, "token-holder")
-    return Check(HOLDER, Answer.PASSED, f"bound to this certificate, of {holder.spiffe_id}")
+    return Check(HOLDER, Answer.PASSED, f"bound to this certificate of {holder.spiffe_id}")

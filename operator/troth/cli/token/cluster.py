@@ -1,4 +1,4 @@
-"""What `troth token` reads of a cluster, with the rights of the person who asks."""
+"""Reads the input of `troth token` from a cluster, with the user's own rights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ _OURS = "app.kubernetes.io/managed-by=troth"
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """Whose tokens a namespace believes; both by trust domain."""
+    """The bundles and issuers that a namespace trusts, by trust domain."""
 
     bundles: dict[str, SPIFFEBundle]
     issuers: dict[str, str]
 
 
 async def declared(kubeconfig: Path | None, context: str | None) -> list[Manifest]:
-    """Return everything that decides about edges and scopes."""
+    """Return all objects that determine edges and scopes."""
     async with connected(kubeconfig, context) as server:
         return [each for kind in DECLARED for each in await server.listed(kind)]
 
@@ -33,11 +33,11 @@ async def declared(kubeconfig: Path | None, context: str | None) -> list[Manifes
 async def trusted(
     kubeconfig: Path | None, context: str | None, namespace: str | None, own_namespace: str | None
 ) -> Trusted:
-    """Return what the bundle of a namespace holds, and every domain's issuer.
+    """Return the bundles of a namespace and the issuers of all trust domains.
 
-    The namespace is the context's where it is empty. No bundle is read where it is None, and no
-    issuer where `own_namespace`, the one Troth runs in, is. Raises `FaultyManifests` where the
-    namespace has no bundle.
+    An empty namespace means the context's; with None no bundle is read. `own_namespace` is the one
+    Troth runs in; with None no issuer is read. Raises `FaultyManifests` if the namespace has no
+    bundle.
     """
     place = namespace if namespace is None else namespace or home(kubeconfig, context)
     async with connected(kubeconfig, context) as server:
@@ -52,15 +52,15 @@ async def _bundles(server: PersonalServer, namespace: str) -> dict[str, SPIFFEBu
             text = (item.get("data") or {}).get(BUNDLE_MAP)
             if isinstance(text, str):
                 found[str(item["metadata"]["name"])] = text
-    # The label is no proof: whoever may write ConfigMaps there can give one to keys of their own.
+    # The label proves nothing: anyone who may write ConfigMaps there can set it.
     if len({*found.values()}) > 1:
-        sentence = f"{' and '.join(found)} have different keys; name a file with --bundle"
+        sentence = f"{' and '.join(found)} have different keys; name a bundle file with --bundle"
         raise FaultyManifests([Fault("", f"Namespace {namespace}", BUNDLE_MAP, sentence)])
     for name, text in found.items():
         return _parsed(text, f"ConfigMap {namespace}/{name}")
     sentence = (
-        f"no ConfigMap of Troth's has {BUNDLE_MAP} there; name a namespace that a TrustDomain "
-        "governs with --namespace, or a file with --bundle"
+        f"no ConfigMap of Troth there has {BUNDLE_MAP}; name a namespace of a TrustDomain with "
+        "--namespace, or a bundle file with --bundle"
     )
     raise FaultyManifests([Fault("", f"Namespace {namespace}", "", sentence)])
 

@@ -1,4 +1,4 @@
-"""`troth token`: what a token says, whether it is good, and why it says no more."""
+"""`troth token`: inspect a token, verify it, and explain its scopes."""
 
 import asyncio
 import json
@@ -21,28 +21,28 @@ from troth.resources.manifests import Fault, FaultyManifests
 from troth.world.world import World
 
 app = typer.Typer(
-    help="Look into signed tokens, verify them, and see where their scopes come from.",
+    help="Inspect signed tokens, verify them, and explain their scopes.",
     no_args_is_help=True,
 )
 
-Own = Annotated[str, typer.Option("--own-namespace", help="The namespace Troth runs in.")]
+Own = Annotated[str, typer.Option("--own-namespace", help="Namespace that Troth runs in.")]
 
 
 class Output(StrEnum):
-    """How it is told."""
+    """Output format."""
 
     TEXT = "text"
     JSON = "json"
 
 
-Told = Annotated[Output, typer.Option("--output", "-o", help="For whom.")]
+Told = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 
 
 @app.command("inspect")
 def inspect(given: Given = "-", *, output: Told = Output.TEXT) -> None:
-    """Show what an access token or a transaction token says. Nothing is verified.
+    """Show the header and claims of an access token or transaction token, without verifying it.
 
-    Neither its text nor its signature is printed.
+    The command prints neither the token nor its signature.
     """
     from troth.cli.token import inspect as inspecting  # noqa: PLC0415
 
@@ -66,30 +66,33 @@ def verify(
         typer.Option(
             "--audience",
             "-a",
-            help="Whom it must be for: the callee's audience, its SPIFFE ID if it declares no "
-            "other; for a transaction token the trust domain.",
+            help="Expected audience: the callee's, by default its SPIFFE ID; for a transaction "
+            "token the trust domain.",
         ),
     ],
     bundle: Annotated[
         Path | None,
-        typer.Option(help="The keys to trust: bundle-map.json, or the folder it is mounted in."),
+        typer.Option(help="Trusted keys: a bundle-map.json, or the folder with it."),
     ] = None,
     identity: Annotated[
-        Path | None, typer.Option(help="Whose issuers count: an identity.json, or its folder.")
+        Path | None, typer.Option(help="Trusted issuers: an identity.json, or the folder with it.")
     ] = None,
     issuer: Annotated[
         list[str] | None,
-        typer.Option(metavar="[DOMAIN=]URL", help="The issuer, instead of an identity.json."),
+        typer.Option(
+            metavar="[DOMAIN=]URL", help="Trusted issuer, instead of an identity.json; repeatable."
+        ),
     ] = None,
     certificate: Annotated[
-        Path | None, typer.Option(help="The tls.crt of whoever presents the token.")
+        Path | None,
+        typer.Option(help="The presenter's tls.crt; checks that the token is bound to it."),
     ] = None,
     namespace: Annotated[
         str,
         typer.Option(
             "--namespace",
             "-n",
-            help="Whose bundle counts, if not that of the context's namespace; without --bundle.",
+            help="Namespace whose bundle to trust, without --bundle. Defaults to the context's.",
         ),
     ] = "",
     own_namespace: Own = OWN_NAMESPACE,
@@ -97,9 +100,9 @@ def verify(
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Verify a token as a callee would, and answer each check; exit with 1 where it is refused.
+    """Verify a token as a callee would, and show each check. Exit code 1 means rejected.
 
-    Keys and issuers come from files, or from the cluster.
+    Keys and issuers come from files or from the cluster.
     """
     from troth.cli.token import trust as token_trust  # noqa: PLC0415
     from troth.cli.token import verify_render as verifying  # noqa: PLC0415
@@ -112,7 +115,9 @@ def verify(
     named = bool(identity or issuer)
     if bundle is None or not named:
         if bundle is not None and kubeconfig is None:
-            raise typer.BadParameter("name --identity, --issuer or a cluster beside --bundle")
+            raise typer.BadParameter(
+                "--bundle needs --identity, --issuer or --kubeconfig for the issuers"
+            )
         with operator_extra():
             from troth.cli.token.cluster import trusted  # noqa: PLC0415
         seen = asyncio.run(
@@ -133,8 +138,12 @@ def verify(
 
 @app.command("explain")
 def explain(
-    caller: Annotated[str, typer.Argument(metavar="CALLER", help="Who calls: shop/checkout.")],
-    callee: Annotated[str, typer.Argument(metavar="CALLEE", help="Whom: shop/payments.")],
+    caller: Annotated[
+        str, typer.Argument(metavar="CALLER", help="Calling identity, such as shop/checkout.")
+    ],
+    callee: Annotated[
+        str, typer.Argument(metavar="CALLEE", help="Called identity, such as shop/payments.")
+    ],
     *,
     files: sources.Files = None,
     own_namespace: Own = OWN_NAMESPACE,
@@ -142,10 +151,10 @@ def explain(
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
-    """Show which scopes a token has and which line gives them; exit with 1 where there is none.
+    """Show the scopes of a token and the lines that grant them. Exit code 1 means no token.
 
-    Reads the manifests named with -f, or a cluster: as kubectl reaches it, or of --kubeconfig. With
-    both, the manifests take the place of what the cluster has.
+    Reads manifests with -f, or a cluster: that of --kubeconfig, or the one that kubectl uses. With
+    both -f and --kubeconfig, manifests override objects of the cluster.
     """
     from troth.cli.inputs.line_numbers import Lines  # noqa: PLC0415
     from troth.cli.token import explain as explaining  # noqa: PLC0415
@@ -165,7 +174,7 @@ def explain(
 def _declared(
     files: list[Path], kubeconfig: Path | None, context: str | None, own_namespace: str
 ) -> World:
-    """Return what manifests declare, over what a cluster has."""
+    """Return the objects of a cluster, overridden by manifests."""
     world = World(own_namespace)
     manifests = sources.read(files)
     if not files or kubeconfig is not None:
@@ -179,7 +188,7 @@ def _declared(
 
 
 def console() -> Console:
-    """Return where a report goes, at most as wide as others are."""
+    """Return the console for reports, at most `WIDTH` wide."""
     made = Console(highlight=False)
     made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
     return made

@@ -1,7 +1,7 @@
-"""A token taken apart for a person: everything it says, nothing believed, oddities included.
+"""Decodes a token for display, without trusting it.
 
-`pki.token_checks` refuses what is odd; whoever looks for a fault must see it instead. So here
-everything that can be read is read, and what a strict reader would stumble over is noted.
+`pki.token_checks` rejects malformed tokens. To debug one, a person must see it, so this module
+decodes as much as possible and notes what a strict parser would reject.
 """
 
 import base64
@@ -16,9 +16,9 @@ from typing import Any
 from troth.cli.quoting import quoted
 
 LIMIT = 1 << 20
-"""More bytes than this are not looked at: it is something else."""
+"""Maximum size of the input in bytes."""
 DEEPEST = 64
-"""Levels of objects and arrays; tokens of Troth have two, and what shows them goes down each."""
+"""Maximum nesting of objects and arrays; the renderer is recursive. Troth's tokens have two."""
 
 _PARTS = 3
 _URL_TO_STANDARD = str.maketrans("-_", "+/")
@@ -27,12 +27,12 @@ _SCHEME = "bearer "
 _TRANSACTION_TYPE = "txntoken+jwt"
 
 
-class NotAToken(ValueError):  # noqa: N818 - named for what is wrong, as readers meet it
-    """A text that cannot be taken apart at all; the sentence quotes nothing of it."""
+class NotAToken(ValueError):  # noqa: N818 - reads better where it is raised
+    """A text that cannot be decoded at all; the message quotes nothing of it."""
 
 
 class Sort(StrEnum):
-    """What a token seems to be, by its header and claims."""
+    """Kind of token, judged by its header and claims."""
 
     ACCESS = "access token"
     TRANSACTION = "transaction token"
@@ -41,19 +41,19 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """What a token says. Of its signature only the length is kept, and of its text nothing."""
+    """A decoded token. Of its signature only the length is kept, of its text nothing."""
 
     header: dict[str, Any] = field(repr=False)
     claims: dict[str, Any] = field(repr=False)
     size: int
     signature_bytes: int | None
-    """None where the signature is not base64url."""
+    """None if the signature is not base64url."""
     oddities: tuple[str, ...] = ()
-    """What is wrong with the form of it, as sentences."""
+    """Faults in its encoding, as sentences."""
 
     @property
     def sort(self) -> Sort:
-        """What it seems to be."""
+        """The kind that its header and claims suggest."""
         if self.header.get("typ") == _TRANSACTION_TYPE:
             return Sort.TRANSACTION
         if "sub" in self.claims and "aud" in self.claims and "txn" not in self.claims:
@@ -62,22 +62,22 @@ class Anatomy:
 
 
 def bare(text: str) -> str:
-    """Return a token without what it is often copied with: white space, and the word Bearer."""
+    """Return a token without surrounding white space and the word Bearer."""
     token = text.strip()
     return token[len(_SCHEME) :].strip() if token[: len(_SCHEME)].lower() == _SCHEME else token
 
 
 def take_apart(text: str) -> Anatomy:
-    """Return what a token says; raises `NotAToken` where header or claims cannot be read."""
+    """Decode a token; raises `NotAToken` if its header or claims cannot be read."""
     token = bare(text)
     oddities = []
     if token != text.strip():
-        oddities.append("it came with the word Bearer, which is of the HTTP header")
+        oddities.append("it starts with the word Bearer, which belongs to the HTTP header")
     if not token:
-        raise NotAToken("there is nothing; give a token on standard input, or as @file")
+        raise NotAToken("no input; give a token on standard input, or as @FILE")
     parts = token.split(".")
     if len(parts) != _PARTS:
-        raise NotAToken(f"this is no signed token: it has {_counted(parts)} instead of 3")
+        raise NotAToken(f"not a signed token: it has {_counted(parts)} instead of 3")
     read = [_part(part, name) for part, name in zip(parts, ("header", "claims"), strict=False)]
     return Anatomy(
         header=read[0][0],
@@ -93,7 +93,7 @@ def _counted(parts: list[str]) -> str:
 
 
 def _part(encoded: str, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a JSON object that is part of a token, and what is odd about it."""
+    """Return a part of a token as JSON object, and the faults in its encoding."""
     members_twice: list[str] = []
 
     def gathered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -111,15 +111,15 @@ def _part(encoded: str, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     except (ValueError, RecursionError):
         raise NotAToken(f"its {name} cannot be read: not JSON in base64url") from None
     if not isinstance(document, dict):
-        raise NotAToken(f"its {name} is no JSON object")
+        raise NotAToken(f"its {name} is not a JSON object")
     if _levels(document) > DEEPEST:
-        raise NotAToken(f"its {name} has more than {DEEPEST} levels, which no token has")
+        raise NotAToken(f"its {name} is nested more than {DEEPEST} levels deep")
     twice = (f"its {name} has the member {quoted(each)} twice" for each in members_twice)
     return document, (*_base64_oddities(encoded, name), *twice)
 
 
 def _levels(document: dict[str, Any]) -> int:
-    """Return how deep objects and arrays are within each other."""
+    """Return the nesting depth of objects and arrays."""
     levels = 0
     level: list[Any] = [document]
     while level:
@@ -130,13 +130,13 @@ def _levels(document: dict[str, Any]) -> int:
 
 
 def _number(text: str) -> float | str:
-    """Return a number with a fraction, or its text where it is too large for one."""
+    """Return a number with a fraction, or its text if it is too large for a float."""
     number = float(text)
     return number if math.isfinite(number) else text
 
 
 def _bytes(encoded: str) -> bytes:
-    """Return what is encoded, in whichever base64; raises `ValueError` where that is nothing."""
+    """Decode either base64 alphabet, padded or not; raises `ValueError`."""
     standard = encoded.rstrip("=").translate(_URL_TO_STANDARD)
     return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
 
@@ -149,12 +149,12 @@ def _signature_bytes(encoded: str) -> int | None:
 
 
 def _base64_oddities(encoded: str, name: str) -> Iterator[str]:
-    """Yield how a part differs from the one way to write it (RFC 7515, section 2)."""
+    """Yield how a part differs from canonical base64url (RFC 7515, section 2)."""
     if "=" in encoded:
-        yield f"its {name} is padded with =, which base64url in a token never is"
+        yield f"its {name} is padded with =, which a token never has"
     elif not _ALPHABET.issuperset(encoded):
-        yield f"its {name} has characters that are not of base64url"
+        yield f"its {name} has characters that base64url does not have"
     elif len(encoded) % 4 == 1:
-        yield f"its {name} is cut short: base64url never has that many characters"
+        yield f"its {name} is truncated: base64url never has that length"
     elif base64.urlsafe_b64encode(_bytes(encoded)).rstrip(b"=").decode() != encoded:
-        yield f"its {name} is not written in the one canonical way: spare bits are set"
+        yield f"its {name} is not canonical base64url: unused bits are set"

@@ -1,4 +1,4 @@
-"""Why a token says what it says: `troth token explain`, from what is declared."""
+"""`troth token explain`: derives the scopes of a token from declarations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ from troth.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One scope that either side names: whether a token has it, who names it, and what is missing.
+    """One scope that caller or callee names: whether a token has it, and why not.
 
-    `missing` is empty for a scope that is held, or that nothing withholds but that no edge is live.
+    `missing` is empty for a scope that is held, or that only lacks a live edge.
     """
 
     scope: str
@@ -30,15 +30,15 @@ class Told:
     given: tuple[Entry, ...]
     asked: tuple[Entry, ...]
     ports: tuple[str, ...]
-    """Where it counts: the ports with a live edge for which the callee gives it."""
+    """The ports with a live edge for which the callee grants it."""
     missing: str = ""
     mend: Entry | None = None
-    """The entry to which it would be added, where there is one."""
+    """The entry to add it to, if one exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a token from one identity to another would hold, and why; or why there is none."""
+    """The scopes of a token from caller to callee and their origin, or why none is issued."""
 
     caller: Ref
     callee: Ref
@@ -46,7 +46,7 @@ class Explanation:
     takes_tokens: bool
     scopes: tuple[Told, ...]
     facts: Mapping[str, str]
-    """Whom a token names, and how long it lasts; empty where there is none."""
+    """Subject, audience, issuer and lifetime of the token; empty if none is issued."""
 
     @property
     def issued(self) -> bool:
@@ -55,7 +55,7 @@ class Explanation:
 
 
 def explain(world: World, caller: Ref, callee: Ref, now: datetime) -> Explanation:
-    """Return what follows from what both sides declare of each other."""
+    """Derive the token from the declarations of both sides."""
     registry = world.registry
     edges = tuple(
         edge
@@ -70,10 +70,10 @@ def explain(world: World, caller: Ref, callee: Ref, now: datetime) -> Explanatio
 
 
 def find(registry: Registry, name: str) -> Ref:
-    """Return which identity a person means: `namespace/name`, or a name that only one has.
+    """Return the identity that `namespace/name` or a unique name refers to.
 
-    One that does not exist is meant all the same where others name it. Raises `FaultyManifests`
-    where nobody knows it.
+    An identity that does not exist is found if others name it. Raises `FaultyManifests` if none
+    or several match.
     """
     namespace, slash, rest = name.rpartition("/")
     if slash and registry.naming(Ref(namespace, rest)):
@@ -83,7 +83,7 @@ def find(registry: Registry, name: str) -> Ref:
     if len(found) == 1:
         return found[0]
     there = " or ".join(map(str, found))
-    sentence = f"there are several; write {there}" if found else "there is none of that name"
+    sentence = f"ambiguous; write {there}" if found else "not found; write NAMESPACE/NAME"
     raise FaultyManifests([Fault("", f"ServiceIdentity {name}", "", sentence)])
 
 
@@ -123,25 +123,25 @@ def _scopes(
 
 
 def _missing(both: Scopes, told: Told, caller: Ref, callee: Ref) -> dict[str, Any]:
-    """Return whose word is missing for a scope, and where it would be said."""
+    """Return which side does not name the scope, and the entry to add it to."""
     for said, entries, silent, field in (
-        (told.given, both.given, f"{callee} does not give it", "accepts"),
-        (told.asked, both.asked, f"{caller} does not ask for it", "calls"),
+        (told.given, both.given, f"{callee} does not grant it", "accepts"),
+        (told.asked, both.asked, f"{caller} does not request it", "calls"),
     ):
         if not said and not entries:
             return {"missing": f"{silent}, and has no entry for this peer under {field}"}
         if not said:
-            # where it is added it is to count: one on a port without a live edge would not do
+            # prefer an entry on a port with a live edge: elsewhere the scope would have no effect
             counting = (entry for entry in entries if both.counts(entry))
             return {"missing": silent, "mend": next(counting, entries[0])}
-    for entries, speaks in ((told.given, f"{callee} gives"), (told.asked, f"{caller} asks for")):
+    for entries, speaks in ((told.given, f"{callee} grants"), (told.asked, f"{caller} requests")):
         if both.live and not any(map(both.counts, entries)):
             ports = ", ".join(sorted({port for entry in entries for port in entry.ports}))
-            return {"missing": f"{speaks} it on {ports} alone, and no edge is live there"}
+            return {"missing": f"{speaks} it only on {ports}, and no edge there is live"}
     return {}
 
 
 def written(steps: tuple[str | int, ...]) -> str:
-    """Return a way in a resource as a reader writes it: `spec.accepts[0].scopes[1]`."""
+    """Return a path in a resource in the usual notation: `spec.accepts[0].scopes[1]`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return text.removeprefix(".")

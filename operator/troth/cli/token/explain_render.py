@@ -1,4 +1,4 @@
-"""How `troth token explain` is told: to a person with the lines of files, or to a machine."""
+"""Renders `troth token explain` as text with file lines, or as JSON."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ IDENTITY = "ServiceIdentity"
 
 
 def show(console: Console, explanation: Explanation, lines: Lines) -> None:
-    """Print which scopes a token has and who says so, or why there is no token."""
+    """Print the scopes of a token and their origin, or why no token is issued."""
     verdict = ("a token", "green") if explanation.issued else ("no token", "red")
     title = f"{explanation.caller} → {explanation.callee}"
     console.print(Text.assemble((title, "bold"), "  ", verdict))
@@ -28,7 +28,7 @@ def show(console: Console, explanation: Explanation, lines: Lines) -> None:
 
 
 def document(explanation: Explanation, lines: Lines) -> dict[str, Any]:
-    """Return the same for machines."""
+    """Return the explanation as JSON."""
     return {
         "caller": str(explanation.caller),
         "callee": str(explanation.callee),
@@ -74,13 +74,13 @@ def _head(explanation: Explanation) -> Iterator[RenderableType]:
     if table.row_count:
         yield table
     if any(edge.state is EdgeState.SUSPENDED for edge in explanation.edges):
-        yield Text("until that is mended, what was issued before goes on being issued", "yellow")
+        yield Text("until that is fixed, the issuer keeps issuing what it issued before", "yellow")
     if not explanation.edges:
-        yield Text("neither of the two declares the other; nothing is open between them", "yellow")
+        yield Text("neither declares the other, so there is no edge between them", "yellow")
     elif not explanation.takes_tokens:
         yield Text(
-            f"NotTokenPattern: {explanation.callee} takes no tokens; it grants what it accepts to "
-            "whoever has the certificate. For tokens write authentication.token there",
+            f"NotTokenPattern: {explanation.callee} accepts no tokens; it grants scopes to the "
+            "caller's certificate. To use tokens, set spec.authentication.token there",
             "yellow",
         )
 
@@ -95,7 +95,7 @@ def _scope(told: Told, explanation: Explanation, lines: Lines) -> RenderableType
     else:
         title = Text.assemble(("· ", "dim"), (told.scope, "bold"))
     table = Table.grid(padding=(0, 2))
-    for word, entries in (("given", told.given), ("asked", told.asked)):
+    for word, entries in (("granted", told.given), ("requested", told.asked)):
         for entry in entries:
             table.add_row(word, *_shown(entry, entry.steps(told.scope), lines))
     if told.mend is not None:

@@ -1,6 +1,6 @@
-"""Where `troth token` takes a token from: best from standard input or a file.
+"""Reads the token for `troth token`, preferably from standard input or a file.
 
-What stands on a command line is in the shell's history and in every process list.
+A command line is visible in the shell history and the process list.
 """
 
 import sys
@@ -17,15 +17,15 @@ Given = Annotated[
     typer.Argument(
         metavar="[-|@FILE|TOKEN]",
         show_default=False,
-        help="Standard input, a file, or the token itself.",
+        help="Token: standard input, a file, or the token itself.",
     ),
 ]
 
 
 def read_token(given: str) -> str:
-    """Return the text of the token that a command was given.
+    """Return the text of the token.
 
-    Raises `FaultyManifests` where it cannot be read. No sentence quotes the token.
+    Raises `FaultyManifests` if it cannot be read. No message quotes the token.
     """
     if given in ("", "-"):
         if sys.stdin.isatty():
@@ -37,11 +37,11 @@ def read_token(given: str) -> str:
             with path.open("rb") as file:
                 return _bounded(file.read(LIMIT + 1), str(path))
         except OSError as error:
-            sentence = error.strerror or "it cannot be read"
+            sentence = error.strerror or "cannot be read"
             raise FaultyManifests([Fault(str(path), "", "", sentence)]) from None
     typer.echo(
-        "a token on the command line is in the shell's history and in the list of processes; "
-        "give it on standard input, or as @file",
+        "a token on the command line is visible in the shell history and the process list; "
+        "give it on standard input, or as @FILE",
         err=True,
     )
     return given
@@ -49,8 +49,8 @@ def read_token(given: str) -> str:
 
 def _bounded(raw: bytes, place: str) -> str:
     if len(raw) > LIMIT:
-        raise FaultyManifests([Fault(place, "", "", f"more than {LIMIT} bytes are no token")])
+        raise FaultyManifests([Fault(place, "", "", f"not a token: larger than {LIMIT} bytes")])
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise FaultyManifests([Fault(place, "", "", "this is no text, and so no token")]) from None
+        raise FaultyManifests([Fault(place, "", "", "not a token: not UTF-8 text")]) from None

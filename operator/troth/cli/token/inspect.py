@@ -1,4 +1,4 @@
-"""What `troth token inspect` shows: everything a token says, loudly unverified."""
+"""Renders `troth token inspect`: a token's content, clearly marked as unverified."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,11 +15,11 @@ from troth.cli.token.decode import Anatomy
 from troth.cli.token.warnings import TIMES, moment, unusual
 
 _INDENT = (0, 0, 0, 2)
-_WARNING = "NOT VERIFIED: anybody can write such a token; `troth token verify` tells who did."
+_WARNING = "NOT VERIFIED: anyone can write such a token; check it with `troth token verify`."
 
 
 def show(console: Console, anatomy: Anatomy, now: datetime) -> None:
-    """Print what a token says, and what is unusual about it; neither its text nor its signature."""
+    """Print the content of a token and what is unusual in it, but not its text or signature."""
     size = f"{anatomy.size} bytes"
     console.print(Text(_WARNING, "bold yellow"))
     console.print()
@@ -35,7 +35,7 @@ def show(console: Console, anatomy: Anatomy, now: datetime) -> None:
 
 
 def document(anatomy: Anatomy, now: datetime) -> dict[str, Any]:
-    """Return the same for machines."""
+    """Return the same content as JSON."""
     return {
         "verified": False,
         "kind": anatomy.sort.value,
@@ -66,7 +66,7 @@ def _claims(claims: dict[str, Any], now: datetime) -> Iterator[tuple[str, Any, s
 
 
 def _said(name: str, when: datetime, now: datetime) -> str:
-    """Return a moment in words, as `expires in 3m`."""
+    """Return a moment relative to now, as `expires in 3m`."""
     if name == "exp":
         return f"expires {until(when, now)}" if when > now else f"expired {since(when, now)}"
     if name == "nbf":

@@ -1,4 +1,4 @@
-"""What `troth token verify` believes: bundles, issuers and a certificate, from files."""
+"""Reads bundles, issuers and a certificate for `troth token verify` from files."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,22 +16,22 @@ _Read = TypeVar("_Read")
 
 
 def read_bundles(path: Path) -> dict[str, SPIFFEBundle]:
-    """Return the bundles of a bundle map, or of the folder that it is mounted in."""
+    """Return the bundles of a bundle map file, or of the one in a folder."""
     return _read(path, BUNDLE_MAP, parse_bundle_map)
 
 
 def read_issuers(path: Path) -> Mapping[str, str]:
-    """Return the issuers that an `identity.json` names, or that in a folder, by trust domain."""
+    """Return the issuers of an `identity.json`, or of the one in a folder, by trust domain."""
     return _read(path, IDENTITY, _issuers)
 
 
 def read_holder(path: Path) -> Holder:
-    """Return whose a `tls.crt` is."""
+    """Return the holder of a `tls.crt`."""
     return _read(path, "tls.crt", Holder.of)
 
 
 def named_issuers(named: Iterable[str], domains: Iterable[str]) -> Mapping[str, str]:
-    """Return what `--issuer` names: `DOMAIN=URL`, or the URL of all domains that are known."""
+    """Parse `--issuer`: `DOMAIN=URL`, or one URL for all known domains."""
     issuers: dict[str, str] = {}
     for each in named:
         domain, equals, url = each.partition("=")
@@ -51,7 +51,7 @@ def _read(path: Path, name: str, parse: Callable[[bytes], _Read]) -> _Read:
     try:
         return parse(file.read_bytes())
     except OSError as error:
-        sentence = error.strerror or "it cannot be read"
+        sentence = error.strerror or "cannot be read"
         raise FaultyManifests([Fault(str(file), "", "", sentence)]) from None
     except (PKIError, DocumentError) as error:
         raise FaultyManifests([Fault(str(file), "", "", str(error))]) from None

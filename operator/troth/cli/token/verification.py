@@ -1,9 +1,8 @@
-"""The strict verification of a token, asked again until every check has answered.
+"""Runs the strict verification of a token repeatedly, until every check has a result.
 
-`pki.token_checks` ends at the first check that fails. A person who mends one thing at a time wants
-to know all of them; so what failed is noted, and the same verification is asked once more with only
-that put aside, where that can be. A token of which anything was noted is refused, whatever comes
-after.
+`pki.token_checks` stops at the first failed check, but a person wants to see all of them. So each
+failure is recorded, and the verification runs again with only that check relaxed if possible. A
+token with any recorded failure is rejected, whatever the later runs return.
 """
 
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from troth.pki.token_checks import (
 )
 
 NOBODY = SPIFFEBundle("", (), {})
-"""The bundle of a trust domain of which none is known: no key is in it."""
+"""The empty bundle of an unknown trust domain."""
 
 TIMES = frozenset({"not-yet-valid", "expired"})
 
@@ -36,21 +35,21 @@ Verified = AccessToken | TransactionToken
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who presents a token: the facts of a certificate. `thumbprint` is its `x5t#S256`."""
+    """The presenter of a token, from a certificate. `thumbprint` is its `x5t#S256`."""
 
     spiffe_id: str
     thumbprint: str
 
     @classmethod
     def of(cls, pem: bytes) -> Self:
-        """Return whose a `tls.crt` is; raises a `PKIError` where it is nobody's."""
+        """Return the holder of a `tls.crt`; raises `PKIError` if it is not an SVID."""
         leaf = parse_leaf(pem)
         return cls(leaf.spiffe_id, base64url.encode(bytes.fromhex(leaf.fingerprint)))
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a token is verified against; bundles and issuers are by trust domain."""
+    """The expected values for a token; bundles and issuers are by trust domain."""
 
     bundles: Mapping[str, SPIFFEBundle]
     issuers: Mapping[str, str]
@@ -61,18 +60,18 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A token, and what it says where it says anything."""
+    """A token with its unverified header and claims, which may be empty."""
 
     token: str = field(repr=False)
     sort: Sort
     header: Mapping[str, Any] = field(repr=False)
     claims: Mapping[str, Any] = field(repr=False)
     trust_domain: str
-    """Whose key and issuer count: that of `sub`, or of a transaction token the own one."""
+    """The trust domain to verify with: that of `sub`; for a transaction token the audience."""
 
 
 def read(token: str, setting: Setting) -> Asked:
-    """Return what a token says; nothing where it cannot be read."""
+    """Decode a token; header and claims are empty if it cannot be decoded."""
     try:
         anatomy = take_apart(token)
     except NotAToken:
@@ -91,20 +90,20 @@ def _trust_domain(subject: object) -> str:
 
 
 class Questioning:
-    """Asks until an answer leaves nothing to ask."""
+    """Verifies a token repeatedly until no failed check can be relaxed."""
 
     def __init__(self, asked: Asked, setting: Setting) -> None:
         self.asked, self.setting = asked, setting
         self.found: dict[str, TokenError] = {}
 
     def run(self) -> tuple[dict[str, TokenError], Verified | None]:
-        """Return what failed, by check, and the token where the last check was reached."""
+        """Return the failures by check, and the token if a run reached the last check."""
         while True:
             try:
                 return self.found, self._verify()
             except TokenError as error:
                 check = error.reason.partition("-")[2]
-                # where the clock was set to suit one of the times, the other has no say any more
+                # the clock was set to satisfy one of the times, so the other tells nothing
                 again = check in self.found or (check in TIMES and self.found.keys() & TIMES)
                 if again:
                     return self.found, None
@@ -131,11 +130,11 @@ class Questioning:
         )
 
     def _no_issuer(self) -> str:
-        """Return what the token does not name: where no issuer is known, it is from none."""
+        """Return a value other than the token's `iss`, for a domain without a known issuer."""
         return "" if self.asked.claims.get("iss") else "nobody"
 
     def _put_aside(self, check: str) -> bool:
-        """Take a token's own word for what failed, so that the rest is asked; False: it cannot."""
+        """Relax a failed check with the token's own value; return whether that is possible."""
         claims = self.asked.claims
         match check, claims:
             case "issuer", {"iss": str(issuer)}:

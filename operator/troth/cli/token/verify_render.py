@@ -1,4 +1,4 @@
-"""How `troth token verify` is told: every check with its answer, and the verdict."""
+"""Renders `troth token verify`: each check with its result, and the verdict."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from troth.cli.token.checks import HOLDER, Answer, Judgement
 from troth.pki.token_checks import AccessToken
 
 _MARKS = {Answer.PASSED: ("✓", "green"), Answer.FAILED: ("✗", "red"), Answer.UNTOLD: ("·", "dim")}
-_NAMES = {"not-yet-valid": "begun", "expired": "not over", "malformed": "form"}
-"""What a check is called where its code says what is wrong."""
+_NAMES = {"not-yet-valid": "start", "expired": "expiry", "malformed": "format"}
+"""Neutral names for checks whose code names the failure."""
 
 
 def show(console: Console, judgement: Judgement) -> None:
-    """Print each check and its answer, then what a good token says, or why this one is refused."""
+    """Print each check and its result, then the content of a valid token or the problem codes."""
     table = Table.grid(padding=(0, 2))
     for _ in range(2):
         table.add_column(no_wrap=True)
@@ -27,14 +27,14 @@ def show(console: Console, judgement: Judgement) -> None:
         if check.code:
             said = f"{check.code}: {said}"
         elif check.answer is Answer.UNTOLD:
-            said = "not asked"
+            said = "not checked"
         table.add_row(Text(*_MARKS[check.answer]), _NAMES.get(check.name, check.name), Text(said))
     console.print(table)
     console.print()
     if judgement.verified is None:
-        console.print(Text(f"refused: {', '.join(judgement.codes)}", "bold red"))
+        console.print(Text(f"rejected: {', '.join(judgement.codes)}", "bold red"))
         return
-    console.print(Text(f"a good {judgement.sort.value}", "bold green"))
+    console.print(Text(f"valid {judgement.sort.value}", "bold green"))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
@@ -45,19 +45,19 @@ def show(console: Console, judgement: Judgement) -> None:
 
 
 def _limits(judgement: Judgement) -> str:
-    """Return what a good token is not good for."""
+    """Return how a valid token may be used."""
     token = judgement.verified
     if not isinstance(token, AccessToken):
-        return "by itself it authenticates nobody"
+        return "it does not authenticate the caller"
     if token.thumbprint is None:
-        return "whoever has it can use it, where the callee takes tokens that are bound to nobody"
+        return "not bound to a certificate: anyone can use it, if the callee accepts such tokens"
     if all(check.name != HOLDER for check in judgement.checks):
-        return "good in its holder's hands alone; --certificate tells whose they are"
-    return "in the hands of its holder"
+        return "usable only with the certificate it is bound to; check one with --certificate"
+    return "usable with this certificate"
 
 
 def document(judgement: Judgement) -> dict[str, Any]:
-    """Return the same for machines."""
+    """Return the result as JSON."""
     return {
         "accepted": judgement.verified is not None,
         "kind": judgement.sort.value,
@@ -72,7 +72,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
 
 
 def says(judgement: Judgement) -> dict[str, Any]:
-    """Return what a good token says; nothing of one that is refused."""
+    """Return the content of a valid token; empty for a rejected one."""
     token = judgement.verified
     if token is None:
         return {}

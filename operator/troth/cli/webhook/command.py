@@ -1,4 +1,4 @@
-"""`troth webhook`: sign one delivery as its sender would, or find out why one is refused."""
+"""`troth webhook`: sign a delivery as its sender would, or find out why one is rejected."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ app = typer.Typer(
 
 
 class Printed(StrEnum):
-    """How a signed delivery is printed."""
+    """Output format of a signed delivery."""
 
     CURL = "curl"
     HTTP = "http"
@@ -51,7 +51,10 @@ def verify(
     body: options.BodyFile = None,
     tolerance: Annotated[
         str,
-        typer.Option(help="How far its time may be away; 5m if left out, 5s for Paddle."),
+        typer.Option(
+            help="Timestamp tolerance, past or future. Defaults to the manifest's, or to 5m "
+            "(Paddle: 5s)."
+        ),
     ] = "",
     at: options.At = "",
     topic: options.Topics = None,
@@ -59,10 +62,10 @@ def verify(
     hmac: options.Describing = None,
     output: Told = As.TEXT,
 ) -> None:
-    """Verify a delivery as a gateway would, and answer each check; exit with 1 if it is refused.
+    """Verify a delivery as a gateway would, and show each check. Exit code 1 means rejected.
 
-    A wrong signature is looked into: it is said what it would be right for. Nothing is sent, and
-    neither a key nor a signature is printed.
+    For a wrong signature, the command searches for what it would match. It sends nothing, and
+    prints neither keys nor signatures.
     """
     request = options.read_given(given, body)
     said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
@@ -97,18 +100,18 @@ def sign(
     body: options.BodyFile = None,
     at: options.At = "",
     delivery_id: Annotated[
-        str, typer.Option("--id", help="The delivery's id; a new one if left out.")
+        str, typer.Option("--id", help="Delivery ID. Defaults to a new one.")
     ] = "",
     topic: options.Topics = None,
     component: options.Components = None,
     hmac: options.Describing = None,
     output: Annotated[
-        Printed, typer.Option("--output", "-o", help="How the signed delivery is printed.")
+        Printed, typer.Option("--output", "-o", help="Output format.")
     ] = Printed.CURL,
 ) -> None:
-    """Sign a request, or the body of a file, as its sender would. Nothing is sent.
+    """Sign a request, or a body from a file, as its sender would. Nothing is sent.
 
-    For keys of which the sender keeps one half, give that half.
+    For an asymmetric scheme, give the sender's private key.
     """
     said = options.Said(scheme, filename or (), url, topic or (), component or (), hmac or ())
     request = options.read_given(given, body) if given or body is None else None
@@ -124,7 +127,7 @@ def sign(
         delivery = _of_body(options.read_file(body, LIMIT), Address.parse(goes_to))
     texts = options.read_keys(key or ())
     if len(texts) != 1:
-        raise fault("--key", "a delivery is signed with one key; name its file")
+        raise fault("--key", "signing needs exactly one key; name its file")
     stamp = Stamp(
         int(options.read_moment(at, datetime.now(UTC))), delivery_id or f"troth-{uuid.uuid4()}"
     )
@@ -136,7 +139,9 @@ def _check(url: str) -> None:
     try:
         Address.parse(url)
     except ValueError:
-        raise fault("--url", "name the URL that the delivery goes to, without a query") from None
+        raise fault(
+            "--url", "missing or invalid; write the URL of the delivery, without a query"
+        ) from None
 
 
 def _of_body(body: bytes, address: Address) -> Delivery:
@@ -164,7 +169,7 @@ def _print(signed: Delivery, url: str, output: Printed) -> None:
     if sys.stdout.isatty() and does_something(written.decode(errors="replace")):
         raise fault(
             "the delivery",
-            "it has characters in it that a terminal does something by; write the output to a "
+            "it contains control characters that could affect the terminal; write the output to a "
             "file, or use --output json",
         )
     sys.stdout.buffer.write(written)

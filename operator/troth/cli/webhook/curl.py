@@ -1,6 +1,6 @@
-"""A curl line, read as a shell and curl would, and refused where that takes more than reading.
+"""Parses a curl command as a shell and curl would, without running or opening anything.
 
-Nothing a line names is opened: it may be somebody else's, out of a ticket.
+A command may come from a ticket, so files that it names are never opened.
 """
 
 import re
@@ -16,7 +16,7 @@ _URL = re.compile(r"(https?://[!-\"$->@-~]+)(\?[!-\"$-~]*)?")
 _AUTHORITY = re.compile(r"https?://[^/]*")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _METHOD = re.compile(r"[A-Z]{1,20}")
-# what a shell leaves as it is, '…', "…" without $ and `, and a character after \
+# literal characters, '…', "…" without $ and `, and a character after \
 _PIECE = re.compile(
     r"""([A-Za-z0-9%+,./:=?@_^\x80-\U0010ffff-]+)|'([^']*)'|"((?:[^"\\$`]|\\[\s\S])*)"|\\([^\r\n])"""
 )
@@ -31,7 +31,7 @@ _SILENT = frozenset(
         *("--http2", "-N", "--no-buffer", "-4", "-6"),
     }
 )
-"""Options that change nothing of what is signed."""
+"""Options that do not affect what is signed."""
 
 _SHORT = {
     "-X": "--request",
@@ -45,12 +45,12 @@ _IGNORED = frozenset({"--max-time", "--output"})
 
 
 class CurlError(ValueError):
-    """A curl line that cannot be read. The sentence names an option and quotes no value."""
+    """A curl command that cannot be parsed. The message names options and quotes no value."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurlLine:
-    """What a line would send, and the URL without its query."""
+    """The request that a curl command would send, and its URL without the query."""
 
     delivery: Delivery
     url: str
@@ -66,27 +66,27 @@ class _Parts:
 
 
 def is_curl(text: bytes) -> bool:
-    """Whether a text begins as a curl line does."""
+    """Return whether a text is a curl command."""
     return text.lstrip().split(None, 1)[:1] == [b"curl"]
 
 
 def read_curl(text: bytes) -> CurlLine:
-    """Return what a line would send; raises `CurlError`."""
+    """Parse a curl command; raises `CurlError`."""
     try:
         line = text.decode().strip()
     except UnicodeDecodeError:
-        raise CurlError("the curl line is not UTF-8; save the request as raw HTTP") from None
+        raise CurlError("the curl command is not UTF-8; save the request as raw HTTP") from None
     words = iter(_words(line)[1:])
     parts = _Parts()
     for word in words:
         _take(parts, word, words)
     if len(parts.urls) != 1:
-        raise CurlError("the curl line has no URL, or more than one")
+        raise CurlError("the curl command has no URL, or more than one; give exactly one")
     return _line(parts)
 
 
 def _words(line: str) -> list[str]:
-    """Return the words of a line in which a shell would do nothing but take off quotes."""
+    """Split a command line into words; rejects anything but quoting."""
     words, position = [], 0
     while position < len(line):
         word, position = _word(line, position)
@@ -95,8 +95,8 @@ def _words(line: str) -> list[str]:
         assert gap is not None
         if gap.end() < len(line) and not _BLANKS.intersection(gap[0]):
             raise CurlError(
-                "the curl line has something in it that a shell would do, or quotes that do not "
-                "close; put each value in '…', and give the curl command alone"
+                "the curl command has shell syntax or unclosed quotes; put each value in '…', and "
+                "give only the curl command"
             )
         position = gap.end()
     return words
@@ -132,30 +132,27 @@ def _take(parts: _Parts, word: str, words: Iterator[str]) -> None:
         name, attached = word, ""
     take = _OPTIONS.get(name)
     if take is None and name not in _IGNORED:
-        shown = name if _NAME.fullmatch(name) else "of that name"
+        shown = name if _NAME.fullmatch(name) else "with that name"
         raise CurlError(
-            f"the option {shown} of curl is not read here; leave it out, or save the request as "
-            "raw HTTP"
+            f"the curl option {shown} is not supported; remove it, or save the request as raw HTTP"
         )
     value = attached or next(words, None)
     if value is None:
-        raise CurlError(f"a value for {name} is missing")
+        raise CurlError(f"the curl option {name} has no value")
     if take is not None:
         take(parts, value)
 
 
 def _request(parts: _Parts, value: str) -> None:
     if _METHOD.fullmatch(value) is None:
-        raise CurlError("--request is no method such as POST")
+        raise CurlError("--request is not an HTTP method such as POST")
     parts.method = value
 
 
 def _header(parts: _Parts, value: str) -> None:
     name, colon, rest = value.partition(":")
     if not colon or not rest.strip() or _NAME.fullmatch(name) is None or not _is_line(rest):
-        raise CurlError(
-            "--header is no name, colon and value; empty headers and @FILE are not read"
-        )
+        raise CurlError("--header is not NAME: VALUE; empty headers and @FILE are not supported")
     parts.headers.append((name.lower(), rest.strip(" \t")))
 
 
@@ -166,7 +163,7 @@ def _user_agent(parts: _Parts, value: str) -> None:
 def _data(parts: _Parts, value: str) -> None:
     if value.startswith("@"):
         raise CurlError(
-            "no file that a curl line names is opened; give the body with --body FILE instead"
+            "files in a curl command are not opened; give the body with --body FILE instead"
         )
     parts.data.append(value)
 
@@ -200,10 +197,10 @@ _OPTIONS: Mapping[str, Callable[[_Parts, str], None]] = {
 def _line(parts: _Parts) -> CurlLine:
     found = _URL.fullmatch(parts.urls[0])
     if found is None:
-        raise CurlError("the URL is not http:// or https:// and printable; write it whole")
+        raise CurlError("the URL is not a printable http:// or https:// URL; write it in full")
     url, query = found[1], found[2] or ""
     path = url[len(_authority(url)) :] or "/"
-    # curl puts & between what several --data have, and nothing between those of --json
+    # curl joins several --data with &, and several --json with nothing
     body = ("" if parts.json else "&").join(parts.data).encode()
     headers = list(parts.headers)
     if parts.data and all(name != "content-type" for name, _ in headers):
@@ -233,16 +230,16 @@ def _is_line(value: str) -> bool:
 
 
 def write_curl(delivery: Delivery, url: str) -> str:
-    """Return the line that sends a delivery; raises `CurlError` where no line can have its body.
+    """Return the curl command that sends a delivery; `url` is without a query.
 
-    `url` is without a query.
+    Raises `CurlError` if a command line cannot hold the body.
     """
     try:
         body = delivery.body.decode()
     except UnicodeDecodeError:
         body = "\0"
     if "\0" in body:
-        raise CurlError("the body is no text that a command line can have; use --output http")
+        raise CurlError("a command line cannot hold this body; use --output http")
     _, mark, query = delivery.target.decode("ascii").partition("?")
     lines = [f"curl -X {delivery.method} {shlex.quote(url + mark + query)}"]
     lines += [

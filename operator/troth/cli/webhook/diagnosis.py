@@ -1,7 +1,7 @@
-"""Why a signature is wrong: what it would be right for.
+"""Finds out why a signature is wrong, by searching for input that it matches.
 
-Everything is tried that commonly goes wrong between a sender and a verifier. What is found is said
-in words; neither a secret nor a signature that would be right is ever part of them.
+The search tries what commonly goes wrong between a sender and a verifier. Hints describe the match
+in words; they never contain a secret or a valid signature.
 """
 
 import hmac
@@ -20,14 +20,14 @@ from troth.webhooks.schemes.scheme import Key, KeyFormatError, Scheme, Verified
 
 EVER = float("inf")
 _MOST = 3
-"""What is found beyond these says the same again."""
+"""Further matches would only repeat the same cause."""
 
 _NOTHING = (
-    "Nothing that commonly goes wrong makes it right, so the key is probably another: a test "
-    "secret for a live delivery, that of another endpoint, or one that was replaced. Else the body "
-    "is not what was sent."
+    "No common mistake explains the signature, so the key is probably wrong: a test secret for a "
+    "live delivery, the secret of another endpoint, or a replaced one. Otherwise the body differs "
+    "from what was sent."
 )
-_NO_KEY = "There is no key that the scheme can use, so nothing could have made it right."
+_NO_KEY = "The scheme can use none of the keys, so no signature could match."
 
 _FORM = frozenset(
     {Reason.SIGNATURE_MISSING, Reason.HEADER_MISSING, Reason.BODY_MALFORMED, Reason.NOT_COVERED}
@@ -42,7 +42,7 @@ _OTHERS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class KeyText:
-    """A key as its file has it. The text never shows in a `repr`."""
+    """The content of a key file. The text never appears in a `repr`."""
 
     id: str
     text: bytes = field(repr=False)
@@ -50,7 +50,7 @@ class KeyText:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A delivery that is refused, and all that it was judged by."""
+    """A rejected delivery, with all input of its verification."""
 
     delivery: Delivery
     signing: Signing
@@ -60,7 +60,7 @@ class Refused:
 
 
 def hints(refused: Refused) -> list[str]:
-    """Return what would make the delivery good, or what it looks like; most likely first."""
+    """Return what would make the delivery valid, or what it looks like; most likely first."""
     found: list[str] = []
     if refused.reason in _BYTES:
         found += islice(_by_body(refused), _MOST)
@@ -92,13 +92,13 @@ def _by_body(refused: Refused) -> Iterator[str]:
         other = replace(refused.delivery, body=body)
         if _verified(scheme, other, keys, refused.now):
             yield (
-                f"It is right for the body {what}. Verify the bytes as they come over the wire, "
-                "before anything parses, decodes or saves them."
+                f"The signature matches the body {what}. Verify the bytes as received, before "
+                "anything parses, decodes or saves them."
             )
 
 
 def _by_key_id(refused: Refused) -> list[str]:
-    """Of schemes whose deliveries name a key: whether another has made the signature."""
+    """For schemes whose deliveries name a key: find another key that made the signature."""
     scheme = scheme_for(refused.signing)
     named = {f"key {number}": each for number, each in enumerate(usable(scheme, refused.texts))}
     renamed = [replace(each, id=key_id) for key_id, each in named.items()]
@@ -106,7 +106,7 @@ def _by_key_id(refused: Refused) -> list[str]:
     if known is None:
         return []
     by = quoted(named[known.key_id].id)
-    return [f"It was made by the key {by}, and its keyid names another: they are swapped."]
+    return [f"The key {by} made the signature, but its keyid names another key: they are swapped."]
 
 
 def _by_url(refused: Refused) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _by_url(refused: Refused) -> Iterator[str]:
             continue
         if each != url and _verified(scheme, refused.delivery, keys, refused.now):
             yield (
-                f"It is right for the URL {quoted(each)}: name the URL as it is entered at the "
+                f"The signature matches the URL {quoted(each)}: write the URL as configured at the "
                 "sender."
             )
 
@@ -144,17 +144,17 @@ def _by_scheme(refused: Refused) -> Iterator[str]:
             scheme.verify(refused.delivery, keys, refused.now, EVER)
         except RefusedError as error:
             if refused.reason in _FORM and error.reason is Reason.SIGNATURE_WRONG:
-                yield f"It has the headers of the scheme {name}."
+                yield f"The request has the headers of the scheme {name}."
         else:
-            yield f"It is right by the scheme {name}: choose that."
+            yield f"The signature is valid for the scheme {name}: use that scheme."
 
 
 def _by_search(refused: Refused) -> Iterator[str]:
-    """Try every layout with every form of the secret, the body and the digest."""
+    """Try all combinations of layout, secret, body and digest."""
     given = signatures(refused.delivery)
     if not given:
         return
-    variants = [("as it came", refused.delivery.body), *bodies(refused.delivery.body)]
+    variants = [("as received", refused.delivery.body), *bodies(refused.delivery.body)]
     shapes = list(layouts(refused.delivery, refused.signing.url))
     for text in refused.texts:
         for how, secret in secrets(text.text):
@@ -166,15 +166,15 @@ def _by_search(refused: Refused) -> Iterator[str]:
                             yield (
                                 f"The key {quoted(text.id)} made it, as the HMAC-{digest.upper()} "
                                 f"of {layout}, with the body {what}, keyed with {how}. Write the "
-                                "secret as the scheme has it, or describe this with the scheme "
-                                "HMAC."
+                                "secret as the scheme expects it, or describe this with the "
+                                "scheme HMAC."
                             )
 
 
 def _verified(
     scheme: Scheme, delivery: Delivery, keys: Sequence[Key], now: float
 ) -> Verified | None:
-    """Return what is verified, whatever its time."""
+    """Return the verified delivery, ignoring its timestamp, or None."""
     try:
         return scheme.verify(delivery, keys, now, EVER)
     except RefusedError:

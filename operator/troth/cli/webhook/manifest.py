@@ -1,4 +1,4 @@
-"""How a sender signs, as a WebhookEndpoint says it."""
+"""Reads a sender's signature scheme from a WebhookEndpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ from troth.resources.webhooks.endpoint import WebhookEndpoint
 
 
 def read_endpoint(files: Sequence[Path]) -> tuple[Signing, float]:
-    """Return how the sender signs, and the tolerance in seconds, of the one endpoint in manifests.
+    """Return the signature scheme and the tolerance in seconds of the only endpoint in manifests.
 
-    Raises `FaultyManifests`, also where there is none or more than one.
+    Raises `FaultyManifests`, also if there is none or more than one.
     """
     place = ", ".join(map(str, files))
     parsed = (
@@ -23,11 +23,11 @@ def read_endpoint(files: Sequence[Path]) -> tuple[Signing, float]:
     )
     endpoints = [each for each in parsed if isinstance(each, WebhookEndpoint)]
     if len(endpoints) != 1:
-        sentence = f"it has {len(endpoints)} WebhookEndpoints; name a file with one"
+        sentence = f"has {len(endpoints)} WebhookEndpoints; name a file with exactly one"
         raise FaultyManifests([Fault(place, "", "", sentence)])
     (endpoint,) = endpoints
     inbound = endpoint.spec.inbound
     if inbound is None or inbound.scheme is None:
-        sentence = "it is outbound; nobody's deliveries are verified by it"
+        sentence = "this endpoint is outbound and verifies no deliveries"
         raise FaultyManifests([Fault(place, str(endpoint.ref), "spec.outbound", sentence)])
     return signing_of(inbound), inbound.tolerated.total_seconds()

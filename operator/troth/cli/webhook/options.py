@@ -1,4 +1,4 @@
-"""What `troth webhook` is told: the keys, by files, and how the sender signs."""
+"""Options of `troth webhook`: the request, the key files and the signature scheme."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from troth.resources.webhooks.schemes import SchemeName
 
 _LONGEST_KEY = 64 * 1024
 _NOWHERE = "https://example.invalid/"
-"""Where no scheme that signs no URL would look."""
+"""Placeholder URL for schemes that do not sign the URL."""
 _SIGN_URL = frozenset({SchemeName.TWILIO, SchemeName.SQUARE, SchemeName.HTTP_SIGNATURES})
 
 Request = Annotated[
@@ -29,12 +29,12 @@ Request = Annotated[
     typer.Argument(
         metavar="[-|FILE|'curl …']",
         show_default=False,
-        help="The request: standard input, a file, raw HTTP or a curl line, or that line itself.",
+        help="Request: standard input, a file with raw HTTP or a curl command, or that command.",
     ),
 ]
 SchemeOption = Annotated[
     SchemeName | None,
-    typer.Option("--scheme", "-s", help="How the sender signs, if no -f says it."),
+    typer.Option("--scheme", "-s", help="Signature scheme, if not read from a manifest with -f."),
 ]
 Keys = Annotated[
     list[str] | None,
@@ -42,39 +42,46 @@ Keys = Annotated[
         "--key",
         "-k",
         metavar="[ID=]FILE",
-        help="A file with a key, as a Secret would have it; may be given again. Its name is the "
-        "key's, if no other is written.",
+        help="File with a key, in the form that a Secret has it; repeatable. The ID defaults to "
+        "the file's name.",
     ),
 ]
 URL = Annotated[
-    str, typer.Option("--url", help="The URL as it is entered at the sender, without a query.")
+    str, typer.Option("--url", help="URL as configured at the sender, without a query.")
 ]
 BodyFile = Annotated[
-    Path | None, typer.Option("--body", help="A file with the body, in place of the request's.")
+    Path | None,
+    typer.Option("--body", help="File with the body, which replaces the request's body."),
 ]
-At = Annotated[str, typer.Option("--at", help="As of when: seconds since 1970, or RFC 3339.")]
+At = Annotated[
+    str,
+    typer.Option("--at", help="Time to use instead of now: seconds since 1970, or RFC 3339."),
+]
 Topics = Annotated[
-    list[str] | None, typer.Option("--topic", help="SNS: the ARN of a topic that may send.")
+    list[str] | None, typer.Option("--topic", help="For SNS: ARN of an accepted topic; repeatable.")
 ]
 Components = Annotated[
     list[str] | None,
-    typer.Option("--component", help="HTTPSignatures: what must be covered besides."),
+    typer.Option(
+        "--component",
+        help="For HTTPSignatures: additional component that must be covered; repeatable.",
+    ),
 ]
 Describing = Annotated[
     list[str] | None,
     typer.Option(
         "--hmac",
         metavar="NAME=VALUE",
-        help="HMAC: header, prefix, signed, digest, encoding, timestampHeader or idHeader, as a "
-        "WebhookEndpoint has them; again for each.",
+        help="For HMAC: header, prefix, signed, digest, encoding, timestampHeader or idHeader, as "
+        "in a WebhookEndpoint; repeatable.",
     ),
 ]
 
 
 def read_given(given: str, body: Path | None) -> Given:
-    """Return the request that a command was given; raises `FaultyManifests`."""
+    """Read the request of a command; raises `FaultyManifests`."""
     if given.lstrip().startswith("curl "):
-        text, place = given.encode(errors="surrogateescape"), "the curl line"
+        text, place = given.encode(errors="surrogateescape"), "the curl command"
     elif given in ("", "-"):
         if sys.stdin.isatty():
             typer.echo("paste the request, then press Ctrl-D on a line of its own", err=True)
@@ -82,7 +89,7 @@ def read_given(given: str, body: Path | None) -> Given:
     else:
         text, place = read_file(Path(given.removeprefix("@")), LIMIT), given
     if len(text) > LIMIT:
-        raise fault(place, f"more than {LIMIT} bytes are no delivery")
+        raise fault(place, f"not a delivery: larger than {LIMIT} bytes")
     try:
         request = read_request(text)
     except NotARequestError as error:
@@ -91,41 +98,41 @@ def read_given(given: str, body: Path | None) -> Given:
 
 
 def read_file(path: Path, most: int, place: str = "") -> bytes:
-    """Return what a file has; raises `FaultyManifests`, also for more than so many bytes.
+    """Read a file; raises `FaultyManifests`, also if it has more than `most` bytes.
 
-    `place` is what is said of the file instead of its name.
+    Errors name the file by `place`, if given.
     """
     place = place or str(path)
     try:
         with path.open("rb") as file:
             text = file.read(most + 1)
     except (OSError, ValueError) as error:
-        sentence = getattr(error, "strerror", None) or "it cannot be read"
+        sentence = getattr(error, "strerror", None) or "cannot be read"
         raise fault(place, sentence) from None
     if len(text) > most:
-        raise fault(place, f"it has more than {most} bytes")
+        raise fault(place, f"larger than {most} bytes")
     return text
 
 
 def read_keys(named: Iterable[str]) -> tuple[KeyText, ...]:
-    """Return the keys of files; raises `FaultyManifests`. No sentence quotes one.
+    """Read key files; raises `FaultyManifests`. No message quotes a key.
 
-    Not even the name of a file that is not there: somebody may have written the key itself.
+    Messages do not name a missing file either, because a user may have given the key itself.
     """
     texts = []
     for number, each in enumerate(named, start=1):
         key_id, equals, file = each.partition("=")
         path = Path(file if equals else each)
-        text = read_file(path, _LONGEST_KEY, f"the file that --key names ({number})")
+        text = read_file(path, _LONGEST_KEY, f"the file of --key ({number})")
         texts.append(KeyText(key_id if equals else path.name, text))
     if len({each.id for each in texts}) != len(texts):
-        raise fault("--key", "two keys have one name; write ID=FILE")
+        raise fault("--key", "two keys have the same ID; write ID=FILE")
     return tuple(texts)
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a command is told of how the sender signs, by options or by a manifest."""
+    """The sender's signature scheme, from options or from a manifest."""
 
     scheme: SchemeName | None
     files: Sequence[Path]
@@ -135,17 +142,19 @@ class Said:
     describing: Sequence[str]
 
     def signing(self, url: str) -> tuple[Signing, float | None]:
-        """Return how the sender signs, and the tolerance in seconds that a manifest says.
+        """Return the signature scheme, and the tolerance in seconds if a manifest has it.
 
-        `url` is that of the request, where no other is named. Raises `FaultyManifests`, which names
-        what is missing.
+        `url` is the request's, which applies if no option sets it. Raises `FaultyManifests`, which
+        names the missing option.
         """
         if not self.files:
             if self.scheme is None:
-                raise fault("--scheme", "name how the sender signs, or a WebhookEndpoint with -f")
+                raise fault("--scheme", "required; or name a WebhookEndpoint with -f")
             return self._of_options(self.scheme, self.url or url), None
         if self.scheme or self.url or self.topics or self.components or self.describing:
-            raise fault("-f", "the manifest says how the sender signs; leave the other options out")
+            raise fault(
+                "-f", "the manifest has the signature scheme; omit the options that describe one"
+            )
         return read_endpoint(self.files)
 
     def _of_options(self, scheme: SchemeName, url: str) -> Signing:
@@ -153,13 +162,19 @@ class Said:
             name: value for name, _, value in (each.partition("=") for each in self.describing)
         }
         if not url and (scheme in _SIGN_URL or "{url}" in described.get("signed", "")):
-            raise fault("--url", f"{scheme} signs the URL; name it as it is entered at the sender")
+            raise fault(
+                "--url",
+                f"required, because {scheme} signs the URL; write it as configured at the sender",
+            )
         if (scheme is SchemeName.HMAC) is not bool(described):
             raise fault(
-                "--hmac", "an HMAC is described, as by header=X-Signature, and nothing else is"
+                "--hmac", "required for the scheme HMAC, as in header=X-Signature, and only for it"
             )
         if (scheme is SchemeName.SNS) is not bool(self.topics):
-            raise fault("--topic", "AWS signs for everybody; name the ARN of the topic, for SNS")
+            raise fault(
+                "--topic",
+                "required for the scheme SNS, and only for it; write the ARN of the topic",
+            )
         try:
             return Signing(
                 name=scheme,
@@ -173,7 +188,7 @@ class Said:
 
 
 def read_moment(text: str, now: datetime) -> float:
-    """Return a moment in seconds since 1970; raises `typer.BadParameter`."""
+    """Parse a time to seconds since 1970; raises `typer.BadParameter`."""
     if not text:
         return now.timestamp()
     if text.isascii() and text.isdigit() and len(text) <= len("99999999999"):
@@ -182,12 +197,12 @@ def read_moment(text: str, now: datetime) -> float:
         return parse_moment(text).astimezone(UTC).timestamp()
     except (ValueError, PydanticCustomError):
         raise typer.BadParameter(
-            "--at: write seconds since 1970, or 2026-11-26T10:00:00Z"
+            f"--at: {text!r} is not a time; write seconds since 1970, or 2026-11-26T10:00:00Z"
         ) from None
 
 
 def read_tolerance(text: str, scheme: SchemeName, declared: float | None) -> float:
-    """Return a tolerance in seconds; raises `typer.BadParameter`."""
+    """Parse a tolerance to seconds; raises `typer.BadParameter`."""
     if not text and declared is not None:
         return declared
     try:
@@ -195,9 +210,11 @@ def read_tolerance(text: str, scheme: SchemeName, declared: float | None) -> flo
             text or ("5s" if scheme is SchemeName.PADDLE else "5m")
         ).total_seconds()
     except (ValueError, PydanticCustomError):
-        raise typer.BadParameter("--tolerance: write a duration such as 5m or 30s") from None
+        raise typer.BadParameter(
+            f"--tolerance: {text!r} is not a duration such as 5m or 30s"
+        ) from None
 
 
 def fault(place: str, sentence: str) -> FaultyManifests:
-    """Return the error of one thing that is wrong with what was given."""
+    """Return an error about one part of the input."""
     return FaultyManifests([Fault(place, "", "", sentence)])

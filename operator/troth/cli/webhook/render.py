@@ -1,4 +1,4 @@
-"""How `troth webhook` tells: a judgement as text and for machines, and a signed request."""
+"""Renders the results of `troth webhook`, as text and as JSON."""
 
 import json
 import unicodedata
@@ -22,9 +22,9 @@ _MARKS = {Answer.PASSED: ("✓", "green"), Answer.FAILED: ("✗", "red"), Answer
 def show(
     console: Console, judgement: Judgement, delivery: Delivery, notes: tuple[str, ...]
 ) -> None:
-    """Print what was read, each check and its answer, the verdict and what may be behind it."""
+    """Print the input, each check with its result, the verdict and the hints."""
     digest = sha256(delivery.body).hexdigest()
-    console.print(Text(f"a body of {len(delivery.body)} bytes, SHA-256 {digest}", "dim"))
+    console.print(Text(f"body: {len(delivery.body)} bytes, SHA-256 {digest}", "dim"))
     for note in notes:
         console.print(Text(quoted(f"note: {note}"), "yellow"))
     table = Table.grid(padding=(0, 2))
@@ -34,16 +34,16 @@ def show(
     for check in judgement.checks:
         said = f"{check.code}: {check.sentence}" if check.code else check.sentence
         if check.answer is Answer.UNTOLD:
-            said = "not asked"
+            said = "not checked"
         table.add_row(Text(*_MARKS[check.answer]), check.name, Text(quoted(said)))
     console.print(table)
     console.print()
     if judgement.verified is None:
-        console.print(Text(f"refused: {', '.join(judgement.codes)}", "bold red"))
+        console.print(Text(f"rejected: {', '.join(judgement.codes)}", "bold red"))
         for hint in judgement.hints:
             console.print(Padding(Text(quoted(hint), "yellow"), (0, 0, 0, 2), expand=False))
         return
-    console.print(Text("a good delivery", "bold green"))
+    console.print(Text("valid delivery", "bold green"))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
@@ -55,7 +55,7 @@ def show(
 def document(
     judgement: Judgement, scheme: SchemeName, delivery: Delivery, notes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the same for machines."""
+    """Return the result as JSON."""
     return {
         "accepted": judgement.verified is not None,
         "scheme": scheme.value,
@@ -82,12 +82,14 @@ def _says(judgement: Judgement) -> dict[str, Any]:
     if known.timestamp is not None:
         says["timestamp"] = known.timestamp
     if known.answer is not None:
-        says["answered"] = "at once, and not handed on: it only asks whether somebody is here"
+        says["answered"] = (
+            "at once, and not forwarded: the sender only checks that the endpoint exists"
+        )
     return says
 
 
 def does_something(text: str) -> bool:
-    """Whether a terminal would do something by a text, beside going on to the next line."""
+    """Return whether a text has control characters other than tabs and line breaks."""
     return any(
         unicodedata.category(each) == "Cc" and each not in "\t\n"
         for each in text.replace("\r\n", "\n")
@@ -95,7 +97,7 @@ def does_something(text: str) -> bool:
 
 
 def raw(delivery: Delivery, host: str) -> bytes:
-    """Return a delivery as a server would receive it."""
+    """Return a delivery as raw HTTP."""
     headers = [(b"Host", host.encode()), *delivery.headers]
     kept = [pair for pair in headers if pair[0] not in (b"host", b"content-length")]
     kept.append((b"Content-Length", str(len(delivery.body)).encode()))
@@ -105,14 +107,14 @@ def raw(delivery: Delivery, host: str) -> bytes:
 
 
 def lines(delivery: Delivery) -> str:
-    """Return the headers of a delivery, one a line."""
+    """Return the headers of a delivery, one in each line."""
     return "\n".join(
         f"{name.decode()}: {value.decode('latin-1')}" for name, value in delivery.headers
     )
 
 
 def parts(delivery: Delivery, url: str) -> str:
-    """Return a signed delivery for machines; the body as text where it is UTF-8, else as bytes."""
+    """Return a signed delivery as JSON; bytes of the body that are not UTF-8 are escaped."""
     _, mark, query = delivery.target.decode("ascii").partition("?")
     return json.dumps(
         {

@@ -1,4 +1,4 @@
-"""What a delivery may have been before something on its way has changed it."""
+"""Variants of a delivery: what it may have been before something changed it."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ from itertools import islice
 from troth.webhooks.schemes.delivery import Delivery
 
 _LARGEST = 1 << 20
-"""Bytes of a body of which variants are tried."""
+"""Maximum size in bytes of a body to try variants of."""
 
 _BOM = b"\xef\xbb\xbf"
 _MOST = 32
@@ -18,7 +18,7 @@ _PREFIXES = (b"whsec_", b"whsk_", b"whpk_")
 
 
 def bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield other bodies that this one may have been, each with what makes it another."""
+    """Yield possible original bodies, each with a description of the difference."""
     seen = {body}
     for what, each in _bodies(body) if len(body) <= _LARGEST else ():
         if each not in seen:
@@ -35,10 +35,10 @@ def _bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
     yield "without the byte order mark", body.removeprefix(_BOM)
     yield from _json(body)
     with suppress(UnicodeError):
-        yield "decoded from UTF-8 once more", body.decode().encode("latin-1")
-    yield "encoded as UTF-8 once more", body.decode("latin-1").encode()
+        yield "decoded from UTF-8 a second time", body.decode().encode("latin-1")
+    yield "encoded as UTF-8 a second time", body.decode("latin-1").encode()
     if body:
-        yield "left out: an empty one was signed, or read after something else had read it", b""
+        yield "left empty: the sender signed an empty body, or something else had consumed it", b""
 
 
 def _json(body: bytes) -> Iterator[tuple[str, bytes]]:
@@ -54,8 +54,8 @@ def _json(body: bytes) -> Iterator[tuple[str, bytes]]:
     ):
         for escaped in (False, True):
             text = json.dumps(value, ensure_ascii=escaped, separators=separators, indent=indent)
-            what = f"as JSON written anew, {how}" + (
-                " and without é and the like" if escaped else ""
+            what = f"as reformatted JSON, {how}" + (
+                " and with non-ASCII characters escaped" if escaped else ""
             )
             try:
                 yield what, text.encode()
@@ -64,7 +64,7 @@ def _json(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def secrets(text: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield what a sender may make of a secret, each with how it is made."""
+    """Yield the keys that a sender may derive from a secret, each with a description."""
     plain = text.strip()
     rest = plain
     for prefix in _PREFIXES:
@@ -74,9 +74,9 @@ def secrets(text: bytes) -> Iterator[tuple[str, bytes]]:
         ("the secret as it is", plain),
         ("the secret with the line break of its file", plain + b"\n"),
         ("the secret without its prefix", rest),
-        ("what the secret is the base64 of", _base64(rest)),
-        ("what the secret is the hexadecimal of", _hexadecimal(rest)),
-        ("the base64 of the secret", base64.b64encode(plain)),
+        ("the base64-decoded secret", _base64(rest)),
+        ("the hex-decoded secret", _hexadecimal(rest)),
+        ("the base64-encoded secret", base64.b64encode(plain)),
     ):
         if value and value not in seen:
             seen.add(value)
@@ -98,9 +98,9 @@ def _hexadecimal(text: bytes) -> bytes:
 
 
 def layouts(delivery: Delivery, url: str) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield what senders put before the body and after it, each with how it is called.
+    """Yield what senders sign before and after the body, each with a description.
 
-    The times and ids are those of the headers.
+    Times and ids come from the headers.
     """
     address = url.encode()
     yield "the body", b"", b""
@@ -132,7 +132,7 @@ def _ids(delivery: Delivery) -> list[bytes]:
 
 
 def signatures(delivery: Delivery) -> frozenset[bytes]:
-    """Return whatever in the headers may be a MAC."""
+    """Return all values in the headers that may be a MAC."""
     found = set()
     for _, value in delivery.headers:
         for part in value.replace(b";", b",").replace(b" ", b",").split(b","):

@@ -1,7 +1,7 @@
-"""What every check of a webhook's scheme answers to one delivery, in sentences.
+"""Runs the checks of a signature scheme on one delivery, with results as sentences.
 
-A scheme stops at the first thing that is wrong. A time that is too far away is told and the rest
-asked all the same, for whoever looks into a delivery mostly does so later.
+A scheme stops at the first failure. A timestamp outside the tolerance is reported, but the other
+checks still run, because people usually debug a delivery later.
 """
 
 from collections.abc import Iterator
@@ -55,32 +55,32 @@ _ORDER = (FORM, TIME, SIGNATURE)
 _TOO_FAR = frozenset({Reason.TIMESTAMP_TOO_OLD, Reason.TIMESTAMP_TOO_NEW})
 
 _GOOD = {
-    FORM: "the signature is there, once and well formed",
-    COVERED: "all that has to be signed is",
-    TIME: "near enough",
-    CONTENT: "the body is the one whose digest is signed",
-    BODY: "the body is what the scheme signs",
-    SENDER: "a sender that is named",
+    FORM: "one well-formed signature is present",
+    COVERED: "everything required is signed",
+    TIME: "within the tolerance",
+    CONTENT: "the body matches the signed digest",
+    BODY: "the body has the form that the scheme signs",
+    SENDER: "the sender is one of the endpoint's",
 }
 
 _MENDS = {
     Reason.HEADER_MISSING: "Save the request with all its headers.",
-    Reason.HEADER_REPEATED: "Something on the way adds the header a second time; find and stop it.",
-    Reason.SIGNATURE_MISSING: "Save all its headers, or choose the scheme by which it is signed.",
-    Reason.SIGNATURE_MALFORMED: "Copy the header whole, as it came.",
-    Reason.TOO_MANY_SIGNATURES: "No sender signs so often.",
-    Reason.NOT_COVERED: "Have the sender cover it.",
-    Reason.TIMESTAMP_MALFORMED: "Copy the time as it came.",
-    Reason.TIMESTAMP_TOO_NEW: "Set the clocks, here and at the sender.",
+    Reason.HEADER_REPEATED: "Something in between adds the header a second time; find and fix it.",
+    Reason.SIGNATURE_MISSING: "Save all headers, or choose the scheme that the sender uses.",
+    Reason.SIGNATURE_MALFORMED: "Copy the complete header, as received.",
+    Reason.TOO_MANY_SIGNATURES: "No sender adds that many signatures.",
+    Reason.NOT_COVERED: "Configure the sender to cover it.",
+    Reason.TIMESTAMP_MALFORMED: "Copy the timestamp as received.",
+    Reason.TIMESTAMP_TOO_NEW: "Synchronize the clocks, here and at the sender.",
     Reason.CONTENT_CHANGED: "Something changed the body after it was signed.",
-    Reason.BODY_MALFORMED: "Save the body as it came.",
-    Reason.SENDER_UNEXPECTED: "Name this sender in the endpoint if it is meant.",
+    Reason.BODY_MALFORMED: "Save the body as received.",
+    Reason.SENDER_UNEXPECTED: "Add this sender to the endpoint if it is legitimate.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A delivery, and all that it is judged by; times are in seconds."""
+    """A delivery with all input of its verification; times are in seconds."""
 
     delivery: Delivery
     signing: Signing
@@ -91,9 +91,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Every check's answer; `verified` only where the scheme let the delivery through.
+    """The results of all checks; `verified` is None unless the scheme accepts the delivery.
 
-    `codes` are why it did not; `hints` are what may be behind that.
+    `codes` are the reasons for a rejection, `hints` its likely causes.
     """
 
     checks: tuple[Check, ...]
@@ -103,7 +103,7 @@ class Judgement:
 
 
 def judge(question: Question) -> Judgement:
-    """Return what the checks answer; raises `ValueError` for a scheme that cannot be made."""
+    """Run the checks; raises `ValueError` for an invalid scheme."""
     scheme = scheme_for(question.signing)
     known, failed = _ask(scheme, question)
     checks = (*_keys(scheme, question), *_answers(scheme, question, known, failed))
@@ -125,13 +125,13 @@ def _keys(scheme: Scheme, question: Question) -> Iterator[Check]:
         except KeyFormatError as error:
             yield Check(KEYS, Answer.FAILED, f"{each.id}: {error}.", "key-unusable")
     if good:
-        yield Check(KEYS, Answer.PASSED, f"{', '.join(good)}: as {name} has them")
+        yield Check(KEYS, Answer.PASSED, f"{', '.join(good)}: valid for {name}")
     elif not question.texts and name is not SchemeName.SNS:
         yield Check(KEYS, Answer.FAILED, "No key was given; name its file with --key.", "key-none")
 
 
 def _ask(scheme: Scheme, question: Question) -> tuple[Verified | None, dict[str, RefusedError]]:
-    """Return what is verified, whatever its time, and what is wrong by the name of the check."""
+    """Return the verified delivery, ignoring its timestamp, and the failures by check."""
     keys = usable(scheme, question.texts)
     failed: dict[str, RefusedError] = {}
     for margin in (question.tolerance, EVER):
@@ -177,18 +177,18 @@ def _success(name: str, known: Verified | None, question: Question) -> str:
 def _failure(name: str, error: RefusedError, known: Verified | None, question: Question) -> Check:
     sentence, mend = f"{str(error)[:1].upper()}{str(error)[1:]}.", _MENDS.get(error.reason, "")
     if isinstance(error, CertificateNeededError):
-        mend = f"Get it from {error.url} and name its file with --key."
+        mend = f"Download it from {error.url} and name its file with --key."
     if error.reason in _TOO_FAR and known is not None and known.timestamp is not None:
         away, borne = _away(known.timestamp, question.now), _span(question.tolerance)
-        sentence = f"It was {away}, and {borne} are borne; all else is as it has to be."
+        sentence = f"It was {away}, but the tolerance is {borne}. All other checks passed."
         then = format_time(datetime.fromtimestamp(known.timestamp, UTC))
-        mend = f"To judge it as of then, give --at {then}."
+        mend = f"To verify it as of then, add --at {then}."
     return Check(name, Answer.FAILED, f"{sentence} {mend}".strip(), error.reason.value)
 
 
 def _away(timestamp: int, now: float) -> str:
     span = timedelta(seconds=abs(now - timestamp))
-    return f"signed {length(span)} " + ("ago" if timestamp <= now else "ahead of now")
+    return f"signed {length(span)} " + ("ago" if timestamp <= now else "in the future")
 
 
 def _span(tolerance: float) -> str:

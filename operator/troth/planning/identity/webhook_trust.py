@@ -70,7 +70,9 @@ def _endpoints(
         str(route.endpoint): (str(route.endpoint), route.path, route.workflow)
         for route in routes_on(world.registry, edge.caller, edge.callee, edge.port)
     }
-    if edge.reason == CALLEE_NOT_NARROWED:  # closed until the document grants no more than is declared
+    if (
+        edge.reason == CALLEE_NOT_NARROWED
+    ):  # closed until the document grants no more than is declared
         yield from (each for each in before if each in declared.values())
     elif suspended:  # its gateway hands on as before too
         yield from (each for each in before if each[0] in declared)
