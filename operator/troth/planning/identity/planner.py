@@ -24,13 +24,12 @@ from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.view import Layer, View, conflict, gather, refused, removal
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
 from troth.planning.network.compiler import (
-    Claim,
-    Situation,
     closing_policy,
     compile_policy,
     without_openings,
 )
 from troth.planning.network.external_peers import pods_in
+from troth.planning.network.situation import Claim, Situation
 from troth.planning.network.unsettled import unsettled_policy
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,

@@ -12,11 +12,10 @@ unless it is taken back, and nothing opens. See docs/decisions/0032-remembered-e
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
-from troth.planning.network.broker_reach import Reach
-from troth.planning.network.external_peers import collectors, pods_in, selector, unverified_peers
+from troth.planning.network import unilateral
+from troth.planning.network.external_peers import pods_in, selector
 from troth.planning.network.live_peers import (
     PeerRule,
     Side,
@@ -29,11 +28,11 @@ from troth.planning.network.rules import (
     Rule,
     distinct,
     listed,
-    numbers,
     open_part,
     ports_of,
     spec_of,
 )
+from troth.planning.network.situation import Situation
 from troth.planning.trust_domain.issuers import PORT
 from troth.resources.identity.spec import Protocol as PortProtocol
 from troth.resources.identity.spec import ServiceIdentity
@@ -41,44 +40,9 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.message_broker import BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.resources.trust_domain.spec import Network
 from troth.trust.edge_question import find_port
 from troth.trust.edges import Edge
-from troth.world.facts.objects import Content, Endpoint, Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a trust domain that selects the namespace adds: its network, and its issuer's pods.
-
-    `issuer` is None for a trust domain that issues no tokens.
-    """
-
-    network: Network
-    issuer: Manifest | None
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that the policy of one workload depends on.
-
-    `peers` has the identity of every peer of an edge that can be read; `existing` is the policy as
-    it stands, None without one; `reach` is to which brokers the workload may go. `claims` has one
-    entry where the workload is `settled`, and else one for each trust domain that claims it.
-    """
-
-    identity: ServiceIdentity
-    edges: tuple[Edge, ...]
-    peers: Mapping[Ref, ServiceIdentity]
-    claims: tuple[Claim, ...]
-    settled: bool
-    api_endpoints: frozenset[Endpoint]
-    existing: Content | None
-    reach: Reach
-
-    def rules(self, direction: str) -> list[Rule]:
-        """Return the rules of the policy as it stands: of its `ingress` or its `egress`."""
-        return (self.existing.content.get(direction) or []) if self.existing else []
+from troth.world.facts.objects import Content, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +83,12 @@ def begin_closed(situation: Situation, *, exceptions: bool) -> Compiled:
     so far as every trust domain that claims the workload opens them.
     """
     each = [replace(situation, claims=(claim,)) for claim in situation.claims]
-    ingress = _in_all([list(_exceptions(one)) for one in each]) if exceptions else []
+    ingress = _in_all([list(unilateral.exceptions(one)) for one in each]) if exceptions else []
     return Compiled(
         spec_of(
             selector(situation.identity.spec.workload.pod_selector),
             ingress=ingress,
-            egress=_in_all([list(_dns(one)) for one in each]),
+            egress=_in_all([list(unilateral.dns(one)) for one in each]),
         )
     )
 
@@ -211,16 +175,16 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
     spec = spec_of(
         selector(pods),
         ingress=[
-            *run(lambda: _others(situation, left_out, _exceptions, "ingress")),
+            *run(lambda: _others(situation, left_out, unilateral.exceptions, "ingress")),
             *(each.rule for each in inbound),
-            *run(lambda: _others(situation, left_out, _unverified, "ingress")),
+            *run(lambda: _others(situation, left_out, unilateral.unverified, "ingress")),
         ],
         egress=[
-            *run(lambda: _others(situation, left_out, _dns, "egress")),
+            *run(lambda: _others(situation, left_out, unilateral.dns, "egress")),
             *to_peers,
             *to_brokers,
-            *run(lambda: _others(situation, left_out, _external, "egress")),
-            *run(lambda: _others(situation, left_out, _api_server, "egress")),
+            *run(lambda: _others(situation, left_out, unilateral.external, "egress")),
+            *run(lambda: _others(situation, left_out, unilateral.api_server, "egress")),
             *run(lambda: _issuer(situation, {each.ref for each in outbound})),
         ],
     )
@@ -261,24 +225,6 @@ def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
     workload = identity.spec.workload.model_copy(update={"pod_selector": pods})
     spec = identity.spec.model_copy(update={"workload": workload})
     return replace(situation, identity=identity.model_copy(update={"spec": spec}))
-
-
-def _exceptions(situation: Situation) -> Iterable[Rule]:
-    exceptions = situation.identity.spec.exceptions
-    for network in (claim.network for claim in situation.claims):
-        if network.probes and exceptions.probes:
-            for cidr in network.probes.cidrs:
-                peers = [{"ipBlock": {"cidr": cidr}}]
-                yield {"from": peers, "ports": _named(situation, exceptions.probes)}
-        if network.metrics and exceptions.metrics:
-            ports, pods = _named(situation, exceptions.metrics), network.metrics.pod_selector
-            for peer in collectors(situation.identity, network.metrics.namespace, pods):
-                yield {"from": [peer], "ports": ports}
-
-
-def _named(situation: Situation, names: Iterable[str]) -> list[Manifest]:
-    ports = [find_port(situation.identity, name) for name in names]
-    return numbers(port for port in ports if port is not None)
 
 
 def _edge_rules(situation: Situation, standing: Standing, side: Side, run: _Run) -> list[PeerRule]:
@@ -364,40 +310,6 @@ def _described(broker: MessageBroker) -> BrokerWorkload:
     """Return the pods of a broker that is reached, which are described."""
     assert broker.spec.workload is not None
     return broker.spec.workload
-
-
-def _unverified(situation: Situation) -> Iterable[Rule]:
-    for accepted in situation.identity.spec.accepts:
-        if accepted.unverified:
-            ports = _named(situation, accepted.ports)
-            for peer in unverified_peers(situation.identity, accepted.unverified):
-                yield {"from": [peer], "ports": ports}
-
-
-def _dns(situation: Situation) -> Iterable[Rule]:
-    for resolver in (claim.network.dns for claim in situation.claims):
-        yield {
-            "to": [pods_in(resolver.namespace, resolver.pod_selector)],
-            "ports": listed([(PortProtocol.UDP, resolver.port), (PortProtocol.TCP, resolver.port)]),
-        }
-
-
-def _external(situation: Situation) -> Iterable[Rule]:
-    for call in situation.identity.spec.calls:
-        if call.external:
-            ports = listed((PortProtocol.TCP, number) for number in call.external.ports)
-            for cidr in call.external.cidrs:
-                yield {"to": [{"ipBlock": {"cidr": cidr}}], "ports": ports}
-
-
-def _api_server(situation: Situation) -> Iterable[Rule]:
-    if any(call.kubernetes_api for call in situation.identity.spec.calls):
-        for endpoint in sorted(situation.api_endpoints):
-            address = ip_address(endpoint.address)
-            yield {
-                "to": [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}],
-                "ports": listed([(PortProtocol.TCP, endpoint.port)]),
-            }
 
 
 def _issuer(situation: Situation, callees: Collection[Ref]) -> Iterator[Rule]:

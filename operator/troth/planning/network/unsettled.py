@@ -5,12 +5,12 @@ or its pods, or several trust domains may govern its namespace.
 from troth.planning.identity.view import View
 from troth.planning.network.compiler import (
     Compiled,
-    Situation,
     begin_closed,
     deny_all,
     keep_open,
 )
 from troth.planning.network.external_peers import selector
+from troth.planning.network.situation import Situation
 from troth.planning.owned_objects import deny_ref, policy_manifest, taken
 from troth.planning.plan import Apply
 from troth.trust.selectors import overlap
