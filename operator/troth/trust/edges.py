@@ -21,7 +21,8 @@ from troth.trust.deliveries import (
 )
 from troth.trust.edge_question import Check, Obstacle, Question, find_port
 from troth.trust.federation import UNCONFINED, unconfined_message
-from troth.trust.registry import Governance, Registry
+from troth.trust.governance import Governance
+from troth.trust.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What is declared, indexed so that every question is a lookup and never a scan of everything."""
 
 from collections import ChainMap, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,25 +10,11 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.trust.declared import Ports, accepted, called
+from troth.trust.governance import Governance, govern
 from troth.trust.narrowing import Narrowing
 from troth.trust.selectors import matches
 from troth.trust.sharing import collide, sharing_message
 from troth.trust.webhooks import Webhooks
-
-
-@dataclass(frozen=True, slots=True)
-class Governance:
-    """Which trust domain governs a namespace, or why none does.
-
-    `settled` is false when that cannot be told until somebody mends something: nothing opens and
-    nothing that is open closes meanwhile. `claims` has every domain that selects the namespace.
-    """
-
-    domain: TrustDomain | None
-    reason: str
-    message: str
-    settled: bool = True
-    claims: tuple[TrustDomain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,55 +319,10 @@ class Registry:
         """Say which trust domain governs a namespace."""
         known = self._governance.get(namespace)
         if known is None:
-            known = self._governance[namespace] = self._govern(namespace)
+            known = self._governance[namespace] = govern(
+                namespace, self.namespaces.get(namespace), self.domains, self.invalid_domains
+            )
         return known
-
-    def _govern(self, namespace: str) -> Governance:
-        labels = self.namespaces.get(namespace)
-        if labels is None:
-            return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
-        claims = tuple(
-            domain
-            for _, domain in sorted(self.domains.items())
-            if matches(domain.spec.namespace_selector, labels)
-        )
-        if len(claims) > 1:
-            claimants = _listed(domain.metadata.name for domain in claims)
-            return Governance(
-                None,
-                "NamespaceOverlap",
-                f"namespace {namespace} is selected by the TrustDomains {claimants}; change a "
-                "namespaceSelector or the namespace's labels so that exactly one selects it",
-                settled=False,
-                claims=claims,
-            )
-        if self.invalid_domains:
-            broken = _listed(sorted(self.invalid_domains))
-            return Governance(
-                None,
-                "TrustDomainInvalid",
-                f"the TrustDomain {broken} cannot be read, and may select namespace {namespace}; "
-                "mend it or delete it",
-                settled=False,
-                claims=claims,
-            )
-        if not claims:
-            return Governance(
-                None,
-                "NoTrustDomain",
-                f"no TrustDomain selects namespace {namespace}; label the namespace as a "
-                "namespaceSelector asks",
-            )
-        domain = claims[0]
-        if domain.metadata.deletion_timestamp is not None:
-            return Governance(
-                None,
-                "TrustDomainTerminating",
-                f"TrustDomain {domain.metadata.name} is being deleted and governs namespace "
-                f"{namespace} no more; label the namespace for another TrustDomain",
-                claims=claims,
-            )
-        return Governance(domain, "Governed", "", claims=claims)
 
     def shared_identity(self, ref: Ref) -> SharedIdentity | None:
         """Return the first identity of the namespace that this one collides with."""
@@ -405,8 +346,3 @@ class Registry:
 def _audience(identity: ServiceIdentity) -> str | None:
     token = identity.spec.authentication.token
     return token.audience if token else None
-
-
-def _listed(items: Iterable[str]) -> str:
-    *rest, last = items
-    return f"{', '.join(rest)} and {last}" if rest else last

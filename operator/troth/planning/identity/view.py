@@ -23,8 +23,9 @@ from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.edges import Edge, edges_of, judge_or_close
+from troth.trust.governance import Governance
 from troth.trust.narrowing import NOTHING, Narrowing
-from troth.trust.registry import Governance, SharedIdentity
+from troth.trust.registry import SharedIdentity
 from troth.trust.topic_grants import TopicGrant
 from troth.world.facts.objects import Content, Fault, IdentitySecret, KnownAuthority
 from troth.world.keys import identity_key

@@ -1,0 +1,84 @@
+"""Which trust domain governs a namespace."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from troth.resources.trust_domain.spec import TrustDomain
+from troth.trust.selectors import matches
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Which trust domain governs a namespace, or why none does.
+
+    `settled` is false when that cannot be told until somebody mends something: nothing opens and
+    nothing that is open closes meanwhile. `claims` has every domain that selects the namespace.
+    """
+
+    domain: TrustDomain | None
+    reason: str
+    message: str
+    settled: bool = True
+    claims: tuple[TrustDomain, ...] = ()
+
+
+def govern(
+    namespace: str,
+    labels: Mapping[str, str] | None,
+    domains: Mapping[str, TrustDomain],
+    invalid: Collection[str],
+) -> Governance:
+    """Return which of several trust domains governs a namespace with these labels.
+
+    `labels` are None for a namespace that does not exist. `invalid` names the TrustDomains that
+    cannot be read.
+    """
+    if labels is None:
+        return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")
+    claims = tuple(
+        domain
+        for _, domain in sorted(domains.items())
+        if matches(domain.spec.namespace_selector, labels)
+    )
+    if len(claims) > 1:
+        claimants = _listed(domain.metadata.name for domain in claims)
+        return Governance(
+            None,
+            "NamespaceOverlap",
+            f"namespace {namespace} is selected by the TrustDomains {claimants}; change a "
+            "namespaceSelector or the namespace's labels so that exactly one selects it",
+            settled=False,
+            claims=claims,
+        )
+    if invalid:
+        broken = _listed(sorted(invalid))
+        return Governance(
+            None,
+            "TrustDomainInvalid",
+            f"the TrustDomain {broken} cannot be read, and may select namespace {namespace}; "
+            "mend it or delete it",
+            settled=False,
+            claims=claims,
+        )
+    if not claims:
+        return Governance(
+            None,
+            "NoTrustDomain",
+            f"no TrustDomain selects namespace {namespace}; label the namespace as a "
+            "namespaceSelector asks",
+        )
+    domain = claims[0]
+    if domain.metadata.deletion_timestamp is not None:
+        return Governance(
+            None,
+            "TrustDomainTerminating",
+            f"TrustDomain {domain.metadata.name} is being deleted and governs namespace "
+            f"{namespace} no more; label the namespace for another TrustDomain",
+            claims=claims,
+        )
+    return Governance(domain, "Governed", "", claims=claims)
+
+
+def _listed(items: Iterable[str]) -> str:
+    *rest, last = items
+    return f"{', '.join(rest)} and {last}" if rest else last
