@@ -13,9 +13,9 @@ help: ## list the targets
 demo: $(READY) ## run the demo, on a real node if possible; BROKER=kafka uses Kafka
 	$(BIN)/python -m sandbox.demo
 
-test: check ## run the checks, then all tests
-	$(BIN)/python -m sandbox build
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: check ## run the checks, then all tests; ONLY=edge: those in tests/edge
+	$(if $(ONLY),,$(BIN)/python -m sandbox build)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(addprefix tests/,$(ONLY))
 
 campaign: $(READY) ## run the random and crash tests for hours
 	$(BIN)/python -m sandbox build
