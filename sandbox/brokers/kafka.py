@@ -210,7 +210,7 @@ class KafkaServer:
         lines = (f"{key}={value}\n" for key, value in self._properties().items())
         self._configuration.write_text("".join(lines))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
+        tool = self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c")
         run_quietly(self._tether, [*tool, self._configuration], what="Kafka's storage")
 
     def _java(self, main: str, *arguments: str | Path) -> list[str | Path]:

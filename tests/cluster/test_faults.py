@@ -38,7 +38,7 @@ async def test_a_grant_ends_though_its_callers_deletion_was_never_seen(
         path.muted.add("serviceidentities")
         await stage.person.delete(IDENTITY, web)
         await stage.person.misses(IDENTITY, web)
-        await stage.settled()
+        # not until it has settled: the garbage collector and the operator may take turns for ever
         assert opened(await stage.policy(payments), "ingress") == [8443], "it knows of nothing"
 
         path.muted.clear()
