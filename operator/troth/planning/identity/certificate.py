@@ -361,7 +361,7 @@ def _is_ambiguous(peer: Ref, view: View, world: World) -> bool:
 
     In Observe mode there is no NetworkPolicy to tell them apart, and the list alone decides.
     """
-    identities = world.registry.identities
+    identities = world.registry.claimants
     if view.identity.spec.enforcement is Enforcement.OBSERVE or peer not in identities:
         return False
     account = identities[peer].spec.workload.service_account_name
