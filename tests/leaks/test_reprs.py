@@ -57,7 +57,7 @@ PUBLIC = {
     "troth.planning.plan.Apply": "a NetworkPolicy or a ConfigMap",
     "troth.planning.plan.CreateRoot": "names and labels of what is to be made",
     "troth.planning.plan.CreateTokenKey": "names and labels of what is to be made",
-    "troth.planning.network.compiler.Claim": "labels of the issuer's pods",
+    "troth.planning.network.situation.Claim": "labels of the issuer's pods",
     "troth.planning.network.compiler.Compiled": "the spec of a NetworkPolicy",
     "troth.planning.network.live_peers.PeerRule": "labels of a peer's pods",
     "troth.planning.network.live_peers.Standing": "labels of peers' pods",

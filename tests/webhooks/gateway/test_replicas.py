@@ -41,8 +41,17 @@ async def test_two_replicas_race_on_ten_thousand_duplicates_and_each_arrives_onc
                 said = await replicas[turn % 2].sender.send(delivery)
                 heard[delivery.body.decode(), said.status] += 1
 
+        async def retry(delivery: Delivery) -> None:
+            """As senders do. On a busy machine the target may be unreachable for every attempt."""
+            for turn in range(20):
+                if heard[delivery.body.decode(), 200]:
+                    return
+                said = await replicas[turn % 2].sender.send(delivery)
+                heard[delivery.body.decode(), said.status] += 1
+
         await asyncio.gather(*(send() for _ in range(64)))
         assert sum(heard.values()) == 10_000
+        await asyncio.gather(*(retry(each) for each in deliveries))
         assert {status for _, status in heard} <= {200, 503}
         assert taken(replicas[0]) == {f"{{{n}}}": 1 for n in range(DISTINCT)}
         assert all(heard[f"{{{n}}}", 200] for n in range(DISTINCT))
