@@ -1,12 +1,8 @@
-"""Keys, certificates, bundles and keystores: everything cryptographic that Troth makes or reads.
+"""Keys, certificates, trust bundles, keystores and signed tokens.
 
-Pure: no I/O, no clock and no logging. The moment is always passed in as an aware UTC `datetime`,
-and a key is always made by the caller (`keys.generate_key`) and passed in. The only randomness
-beside it is what the formats themselves ask for: serial numbers, signature nonces, and the salts
-and passwords of keystores.
+The package is pure: it does no I/O, reads no clock and writes no log. The caller passes in the time
+as an aware UTC `datetime`, and the key, made with `keys.generate_key`. The only randomness is what
+the formats need: serial numbers, signature nonces, and the salts and passwords of keystores.
 
-`spiffe` names identities, `keys` makes and reads private keys, `certificates` reads the public
-facts of what was issued, `authorities` reads a signing authority, `issuing` makes roots and
-leaves, `bundles` and `keystores` wrap them for those who verify and those who present. Every
-refusal is an `errors.PKIError`.
+Every error is an `errors.PKIError`.
 """

@@ -1,10 +1,9 @@
-"""Signing authorities: a self-managed root, or an intermediate someone gave us, read and judged.
+"""Certificate authorities read from Secrets: a self-managed root, or a CA that the user provides.
 
-The same three files describe both, in the convention of `kubernetes.io/tls` Secrets and of
-cert-manager: `tls.crt` holds the issuing certificate and what links it upwards, `tls.key` its key,
-`ca.crt` the root. Everything that would make a verifier refuse each leaf later is refused here,
-once, with a sentence. The moment is not: an authority that has expired is still one whose facts
-can be read, and whoever plans compares them with the clock.
+Both have the same three files, as in `kubernetes.io/tls` Secrets and in cert-manager: `tls.crt`
+holds the issuing certificate and its chain, `tls.key` the key, `ca.crt` the root. An authority
+whose leaves every verifier would reject raises an error here, once, that says what to change. An
+expired authority raises none: planning compares its validity with the clock.
 """
 
 from dataclasses import dataclass, field
@@ -31,15 +30,15 @@ from troth.resources.algorithms import KeyAlgorithm
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """What everybody may know of an authority.
+    """Public facts of a certificate authority.
 
-    `fingerprint` is the issuing certificate's SHA-256, `subject_key_id` its key identifier, both
-    hexadecimal. `certificates` (PEM, one each) is what is served after a leaf: the issuing
-    certificate upwards, without the anchor, so empty for a self-managed root. `anchors` (PEM, one
-    each) is what verifiers must trust. `not_before` and `not_after` bound the whole path, anchor
-    included. `constrained_to` is the trust domain the anchors' own name constraints confine every
-    SPIFFE ID to, None unless all of them do. `name_constraints` are those of the path, anchor
-    last.
+    `fingerprint` is the SHA-256 of the issuing certificate and `subject_key_id` its key identifier,
+    both in hexadecimal. `certificates` (PEM, one each) are served after a leaf: from the issuing
+    certificate upwards, without the anchor. They are empty for a self-managed root. `anchors` (PEM,
+    one each) are what verifiers trust. `not_before` and `not_after` are the validity of the whole
+    path, anchor included. `constrained_to` is the trust domain to which the name constraints of all
+    anchors confine SPIFFE IDs, None if an anchor has no such constraint. `name_constraints` are
+    those of the path, anchor last.
     """
 
     trust_domain: str
@@ -55,21 +54,21 @@ class Authority:
     chain: tuple[str, ...]
 
     def valid_at(self, moment: datetime) -> bool:
-        """Whether every certificate of the path is valid at a moment (aware)."""
+        """Return whether every certificate of the path is valid at `moment` (aware)."""
         return self.not_before <= moment < self.not_after
 
     def issued(self, leaf: Leaf) -> bool:
-        """Whether the leaf names this authority's key and is served with exactly its chain.
+        """Return whether the leaf names this authority's key and has exactly its chain.
 
-        False for a leaf of the same key whose chain is an older one: it is good, but an
-        intermediate in it may expire before the authority's present path does.
+        False for a leaf of the same key with an older chain. It is still valid, but an intermediate
+        in its chain may expire before the authority's current path.
         """
         return leaf.authority_key_id == self.subject_key_id and leaf.chain == self.chain
 
 
 @dataclass(frozen=True, slots=True)
 class SigningAuthority:
-    """An authority and the key to issue with. The key never shows in its `repr`."""
+    """Certificate authority with its private key, which is never in the `repr`."""
 
     authority: Authority
     certificate: x509.Certificate = field(repr=False)
@@ -79,11 +78,11 @@ class SigningAuthority:
 def load_authority(
     tls_crt: bytes, tls_key: bytes | None, ca_crt: bytes | None, trust_domain: str
 ) -> Authority:
-    """Read an authority's public facts from the values of its Secret.
+    """Return the public facts of an authority from the values of its Secret.
 
-    The anchors are the certificates of `ca.crt` where there are any, else the last one of
-    `tls.crt`, which must then be self-signed. With `tls_key` the key is checked too; None skips
-    that. Raises a `PKIError` that names the file and what to put there.
+    The anchors are the certificates of `ca.crt`, or without it the last certificate of `tls.crt`,
+    which must then be self-signed. The key is checked too, unless `tls_key` is None. Raises a
+    `PKIError` that names the file and says what to put there.
     """
     certificate, authority = _load(tls_crt, ca_crt, trust_domain)
     if tls_key is not None:
@@ -94,7 +93,7 @@ def load_authority(
 def load_signing_authority(
     tls_crt: bytes, tls_key: bytes | None, ca_crt: bytes | None, trust_domain: str
 ) -> SigningAuthority:
-    """Read an authority to issue with; as `load_authority`, and the key must be there."""
+    """Return an authority that can issue. Like `load_authority`, but the key is required."""
     certificate, authority = _load(tls_crt, ca_crt, trust_domain)
     return SigningAuthority(authority, certificate, _key_of(certificate, tls_key or b""))
 

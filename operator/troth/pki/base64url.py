@@ -1,14 +1,14 @@
-"""base64url as JOSE has it (RFC 7515 section 2): without padding, and one spelling for each value.
+"""base64url without padding (RFC 7515, section 2), in which each value has exactly one encoding.
 
-Decoders forgive much: padding, line breaks, letters of another alphabet, bits that no byte needs.
-What forgives makes several texts of one token, and then a list of refused tokens or a cache of good
-ones can be passed by. So here nothing is forgiven.
+Most decoders also accept padding, line breaks, other alphabets, and non-zero bits after the last
+byte. One token could then have several texts, which would bypass a list of revoked tokens or a
+cache of valid ones. This decoder rejects all of that.
 """
 
 from base64 import urlsafe_b64encode
 from binascii import Error, a2b_base64
 
-# The alphabet of base64url to that of base64, and whatever else there is to what neither has.
+# Maps the alphabet of base64url to that of base64, and base64's own `+` and `/` to neither.
 _TO_BASE64 = (
     bytes(
         {ord("-"): ord("+"), ord("_"): ord("/")}.get(
@@ -19,8 +19,8 @@ _TO_BASE64 = (
     + b"!" * 128
 )
 
-# By the length of the last group: the padding it lacks, and the characters it can end with, whose
-# bits beyond the last byte are zero.
+# By the length of the last group: the missing padding, and the last characters whose bits beyond
+# the last byte are zero.
 _ENDS = {
     0: (b"", None),
     2: (b"==", frozenset("AQgw")),
@@ -29,12 +29,12 @@ _ENDS = {
 
 
 def encode(value: bytes) -> str:
-    """The value in base64url without padding."""
+    """Return a value in base64url without padding."""
     return urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
 
 
 def decode(text: str) -> bytes:
-    """The value of a text that is exactly what `encode` makes of it; else `ValueError`."""
+    """Return the value that `encode` encodes as `text`; raises `ValueError` if there is none."""
     padding, ends = _ENDS.get(len(text) % 4, (b"", frozenset()))
     if ends is not None and text[-1] not in ends:
         raise ValueError("not canonical base64url")

@@ -1,4 +1,4 @@
-"""Trust bundles: the anchors of a domain, as readers get them in `ca.crt` and in ConfigMaps."""
+"""Trust bundles: the anchors of a trust domain as PEM, for `ca.crt` and ConfigMaps."""
 
 from collections.abc import Iterable
 
@@ -8,26 +8,26 @@ from troth.pki.pem import fingerprint, read_certificates, write_certificates
 
 
 def bundle_pem(anchors: Iterable[bytes]) -> str:
-    """The anchors (PEM, one or more certificates each) as one bundle.
+    """Return the anchors (PEM, one or more certificates each) as one bundle.
 
-    Each once, in the order of their fingerprints: the same set is always the same text, so a
-    bundle is written only when the set changes and not when another anchor becomes the active
-    one. No anchors give an empty text. Raises `CertificateError` for an anchor that is unreadable.
+    Each certificate is there once, sorted by fingerprint. The same set is always the same text, so
+    Troth writes a bundle only when the set changes, not when another anchor becomes active. The
+    text is empty without anchors. Raises `CertificateError` for an unreadable anchor.
     """
     return write_certificates(distinct(anchors)).decode("ascii")
 
 
 def parse_bundle(text: str) -> tuple[str, ...]:
-    """The fingerprints of a bundle's certificates, in its order.
+    """Return the fingerprints of a bundle's certificates, in order.
 
-    Raises `CertificateError` where it holds none, or anything besides.
+    Raises `CertificateError` if it has no certificates or anything else.
     """
     found = read_certificates(text.encode(), "the bundle")
     return tuple(fingerprint(certificate) for certificate in found)
 
 
 def distinct(anchors: Iterable[bytes]) -> list[x509.Certificate]:
-    """The certificates of the anchors, each once, sorted by fingerprint."""
+    """Return the certificates of the anchors, each once, sorted by fingerprint."""
     found = {
         fingerprint(certificate): certificate
         for anchor in anchors

@@ -1,4 +1,4 @@
-"""The public facts of an issued leaf, and when it is due for renewal."""
+"""Public facts of an issued leaf, and the time of its renewal."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,21 +13,21 @@ from troth.pki.spiffe import SPIFFEID
 from troth.resources.algorithms import KeyAlgorithm
 
 BACKDATE = timedelta(minutes=5)
-"""How far before the moment of issue a certificate begins, for clocks that are behind."""
+"""Time by which `notBefore` precedes the time of issue, for verifiers whose clocks are behind."""
 
 _SHORT = 16
-_MANTISSA_BITS = 53  # what a float holds exactly, so that a spread can never round up to 1.0
+_MANTISSA_BITS = 53  # bits that a float holds exactly, so no spread rounds to 1
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What everybody may know of an issued X.509-SVID.
+    """Public facts of an issued X.509-SVID.
 
-    `fingerprint` and each of `chain` (the certificates that follow the leaf, in order) are
-    SHA-256 in hexadecimal; `serial`, `subject_key_id` and `authority_key_id` are hexadecimal.
-    `subject` is as RFC 4514 writes it, empty where there is none.
-    Times are aware UTC with whole seconds. `issued_at` is `not_before + BACKDATE`, or `not_after`
-    if that is earlier; a leaf cut to its authority's beginning counts up to BACKDATE too late.
+    `fingerprint` and each item of `chain` (the certificates after the leaf, in order) are SHA-256
+    in hexadecimal. `serial`, `subject_key_id` and `authority_key_id` are hexadecimal. `subject` is
+    in the form of RFC 4514, empty if there is none. Times are aware UTC in whole seconds.
+    `issued_at` is `not_before + BACKDATE`, or `not_after` if that is earlier. It is up to
+    `BACKDATE` too late for a leaf whose `not_before` is that of its authority.
     """
 
     fingerprint: str
@@ -45,11 +45,11 @@ class Leaf:
 
 
 def parse_leaf(pem_chain: bytes) -> Leaf:
-    """Read a `tls.crt` as Troth writes it: the leaf, then the chain below the anchor.
+    """Return the leaf of a `tls.crt` that Troth wrote: the leaf, then the chain without the anchor.
 
-    Raises a `PKIError` for anything else: no PEM, other bytes between the certificates, a leaf
-    that is a CA, or one whose URI SAN is not exactly one SPIFFE ID with a path (X509-SVID
-    sections 2, 3.1 and 5.2), or a key Troth does not use. Signatures and validity are not judged.
+    Raises a `PKIError` for any other content: no PEM, bytes between the certificates, a leaf that
+    is a CA, one whose URI SAN is not exactly one SPIFFE ID with a path (X509-SVID, sections 2, 3.1
+    and 5.2), or an unsupported key. It checks neither signatures nor validity.
     """
     leaf, *chain = read_certificates(pem_chain, "tls.crt", most=LONGEST_CHAIN)
     constraints = extension(leaf, x509.BasicConstraints)
@@ -83,26 +83,24 @@ def parse_leaf(pem_chain: bytes) -> Leaf:
 
 
 def renewal_due(leaf: Leaf, spread: float) -> datetime:
-    """When the leaf is to be replaced: at two thirds of its lifetime, counted from `issued_at`.
+    """Return the renewal time: two thirds of the lifetime, counted from `issued_at`.
 
-    `spread`, from 0 to below 1, moves it earlier by up to a fifteenth of the lifetime, so that a
-    fleet enrolled in one minute does not renew in one minute: the result lies in (0.6, 0.667] of
-    the lifetime. Earlier, never later, for a late renewal is the one that hurts.
+    `spread`, from 0 to below 1, moves it earlier by up to a fifteenth of the lifetime, into
+    (0.6, 0.667] of it. So leaves that were issued in the same minute are not renewed in the same
+    minute. It never moves later, because only a late renewal causes an outage.
     """
     lifetime = leaf.not_after - leaf.issued_at
     return leaf.issued_at + lifetime * 2 / 3 - lifetime / 15 * spread
 
 
 def spread_of(uid: str) -> float:
-    """A number from 0 to below 1 that is always the same for an object's UID and evenly spread
-    over many.
-    """
+    """Return a number from 0 to below 1, constant for a UID and evenly distributed over UIDs."""
     bits = int.from_bytes(sha256(uid.encode()).digest()[:8])
     return (bits >> 64 - _MANTISSA_BITS) / (1 << _MANTISSA_BITS)
 
 
 def short(fingerprint: str) -> str:
-    """The first 16 digits of a fingerprint, as statuses and messages show it."""
+    """Return the first 16 digits of a fingerprint, for statuses and messages."""
     return fingerprint[:_SHORT]
 
 

@@ -1,4 +1,4 @@
-"""Name constraints: which names an authority may vouch for (RFC 5280 section 4.2.1.10)."""
+"""Name constraints: the names that a certificate authority may certify (RFC 5280, 4.2.1.10)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from troth.pki.pem import extension
 
 @dataclass(frozen=True, slots=True)
 class Subtrees:
-    """The constraints on one type of name: None permitted means that any is."""
+    """Constraints on one type of name. `permitted` is None if every name is."""
 
     permitted: tuple[str, ...] | None = None
     excluded: tuple[str, ...] = ()
@@ -20,10 +20,10 @@ class Subtrees:
 
 @dataclass(frozen=True, slots=True)
 class NameConstraints:
-    """What one authority's certificate says of the types of name a leaf carries.
+    """Constraints of one authority's certificate on the types of names that a leaf has.
 
-    `allow_subjects` is whether a leaf may have a subject: not where anything is said of directory
-    names, as a given CA's certificate may to keep everything below one organization.
+    `allow_subjects` is whether a leaf may have a subject. It may not if the certificate constrains
+    directory names, as a CA does that confines its leaves to one organization.
     """
 
     uri: Subtrees = Subtrees()
@@ -32,7 +32,7 @@ class NameConstraints:
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Self:
-        """Read them; a certificate without any constrains nothing."""
+        """Return the constraints of a certificate; one without the extension constrains nothing."""
         found = extension(certificate, x509.NameConstraints)
         if found is None:
             return cls()
@@ -46,15 +46,16 @@ class NameConstraints:
         )
 
     def allow_uri_host(self, host: str) -> bool:
-        """Whether URIs of this host are allowed: the host itself, or with a leading dot its
-        subdomains only.
+        """Return whether URIs with this host are allowed.
+
+        A constraint covers exactly its host, or with a leading dot only the subdomains.
         """
         return _allowed(self.uri, host, _uri_matches)
 
     def allow_dns_name(self, name: str) -> bool:
-        """Whether this DNS name is allowed: a constraint covers itself and its subdomains.
+        """Return whether a DNS name is allowed. A constraint covers its name and the subdomains.
 
-        A wildcard is judged by the names it stands for, so it must not reach an excluded one.
+        A wildcard is allowed only if none of the names that it matches is excluded.
         """
         host = name.removeprefix("*.")
         reaches_excluded = host != name and any(
@@ -64,7 +65,7 @@ class NameConstraints:
 
     @property
     def only_uri_host(self) -> str | None:
-        """The one host all URIs must have, None where there is no such single host."""
+        """Return the only host that URIs may have, None if there is no single one."""
         match self.uri.permitted:
             case (str(host),) if host and not host.startswith("."):
                 return host
@@ -73,15 +74,15 @@ class NameConstraints:
 
 
 def permit_trust_domain(trust_domain: str) -> x509.NameConstraints:
-    """The constraints of a self-managed root: SPIFFE IDs of its own trust domain, no addresses.
+    """Return the constraints of a self-managed root: SPIFFE IDs of its trust domain, no addresses.
 
-    DNS names stay free, because leaves carry those of Services and whatever names a user gives.
-    E-mail addresses are left out: the subtree that means "every address" is an empty string,
-    which `cryptography` does not write, and no SVID verifier looks at them.
+    DNS names are not constrained, because leaves have those of Services and any that a user
+    requests. E-mail addresses are not either: the subtree of all addresses is an empty string,
+    which `cryptography` does not write, and no SVID verifier reads them.
 
-    OpenSSL and Go hold a root to them. The JDK ignores what a trust anchor says of itself; rustls
-    (webpki from 0.103.12 on) and `cryptography`'s own verifier know no URI constraints and refuse
-    everything below.
+    OpenSSL and Go enforce the constraints. The JDK ignores those of a trust anchor. rustls (webpki
+    from 0.103.12 on) and `cryptography`'s verifier do not support URI constraints and reject every
+    path below such a root.
     """
     return x509.NameConstraints(
         permitted_subtrees=[x509.UniformResourceIdentifier(trust_domain)],
@@ -96,7 +97,7 @@ def _subtrees(
     found: x509.NameConstraints, kind: type[x509.UniformResourceIdentifier | x509.DNSName]
 ) -> Subtrees:
     permitted = _of_kind(found.permitted_subtrees, kind)
-    # A constraint on another type of name says nothing of this one.
+    # A constraint on another type of name does not affect this type.
     return Subtrees(permitted or None, _of_kind(found.excluded_subtrees, kind))
 
 
@@ -121,7 +122,7 @@ def _uri_matches(subtree: str, host: str) -> bool:
 
 
 def _dns_matches(subtree: str, name: str) -> bool:
-    # The RFC knows no leading dot here, but OpenSSL and Go both read one, as "subdomains only".
+    # RFC 5280 has no leading dot here, but OpenSSL and Go both read one as "subdomains only".
     if not subtree:
         return True
     if subtree.startswith("."):

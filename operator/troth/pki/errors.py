@@ -1,12 +1,12 @@
-"""What the PKI refuses, and how to mend it."""
+"""Errors of the PKI, each with a reason and a message that says what to change."""
 
 
 class PKIError(ValueError):
-    """Material the PKI cannot use.
+    """Invalid key material, certificate, token or name.
 
-    `reason` is a short CamelCase word, stable, fit for the reason of a condition. `str(error)` is
-    a sentence for a person that says what is wrong and what to change. Neither ever holds bytes
-    of a key, a password or an unreadable input, so both may be shown anywhere.
+    `reason` is a stable CamelCase word, suitable as the reason of a condition. `str(error)` says
+    what is wrong and what to change. Neither has bytes of a key, a password or unreadable input, so
+    both may be shown anywhere.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -14,25 +14,25 @@ class PKIError(ValueError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type["PKIError"], tuple[str, str]]:
-        """Pickle and copy with both arguments, which `Exception` alone would forget."""
+        """Support pickling and copying, which pass only one argument to an exception by default."""
         return type(self), (self.reason, str(self))
 
 
 class SPIFFEIDError(PKIError):
-    """A trust domain name or SPIFFE ID outside the specification."""
+    """Invalid trust domain name or SPIFFE ID."""
 
 
 class KeyMaterialError(PKIError):
-    """A private or public key that is missing, unreadable or of an algorithm Troth does not use."""
+    """Private or public key that is missing, unreadable or unsupported."""
 
 
 class CertificateError(PKIError):
-    """A certificate, or a PEM file of them, that cannot be read or is not what it should be."""
+    """Certificate, or PEM file of certificates, that is unreadable or of the wrong kind."""
 
 
 class AuthorityError(PKIError):
-    """A certificate authority that could not issue a leaf anyone would accept."""
+    """Certificate authority whose leaves verifiers would reject."""
 
 
 class IssuingError(PKIError):
-    """A leaf that may not be issued as asked."""
+    """Request for a certificate or token that may not be issued."""

@@ -1,7 +1,7 @@
-"""Making certificates: self-managed roots, and the leaves that are X.509-SVIDs.
+"""Issuing of certificates: self-managed roots, and leaves, which are X.509-SVIDs.
 
-What goes into them follows the SPIFFE X509-SVID specification (standards/X509-SVID.md) and the
-profile of RFC 5280 section 4; the docstrings name the sections.
+The profile is that of SPIFFE (standards/X509-SVID.md) and of RFC 5280, section 4. The docstrings
+name the sections.
 """
 
 import re
@@ -23,7 +23,7 @@ from troth.pki.spiffe import SPIFFEID, check_trust_domain
 from troth.pki.subjects import Subject
 
 _COMMON_NAME_CHARACTERS = 64  # RFC 5280 appendix A.1, ub-common-name
-_SUBJECT_PART = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")  # 64 at most: appendix A.1
+_SUBJECT_PART = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")  # at most 64: appendix A.1
 _DNS_CHARACTERS = 253
 _DNS_NAME = re.compile(r"(?:\*\.)?(?:{0}\.)*{0}".format("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"))
 _PEERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
@@ -31,9 +31,9 @@ _PEERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsag
 
 @dataclass(frozen=True, slots=True)
 class LeafProfile:
-    """What a leaf is to say: one SPIFFE ID, any DNS names in order, and for how long.
+    """Content of a leaf: one SPIFFE ID, DNS names in order, and the lifetime.
 
-    An identity's has a subject as well; what is no identity has none.
+    Leaves of identities have a subject too; other leaves have none.
     """
 
     spiffe_id: str
@@ -50,18 +50,17 @@ def create_root(
     *,
     constrained: bool = True,
 ) -> bytes:
-    """A self-signed root for one trust domain, as PEM.
+    """Return a self-signed root for one trust domain, as PEM.
 
-    Leaves are issued directly from it, so its path length is 0. It names its trust domain in a
-    URI SAN without a path (X509-SVID section 3.2), is confined to it by critical name constraints
-    (section 4.2) and may sign certificates and CRLs only (section 4.3). Its subject carries its
-    own serial number, so no two roots share a name: some verifiers choose an issuer by name alone,
-    and during a rotation would take the wrong one. Valid from `now - BACKDATE` to `now + lifetime`.
+    It issues leaves directly, so its path length is 0. A URI SAN without a path names the trust
+    domain (X509-SVID, section 3.2), and critical name constraints confine the root to it (section
+    4.2). Its key usage allows only certificates and CRLs (section 4.3). The subject has the serial
+    number, so no two roots have the same name: some verifiers find an issuer by name alone, and
+    would find the wrong one during a rotation. Valid from `now - BACKDATE` to `now + lifetime`.
 
-    `constrained=False` leaves the name constraints out, for domains with peers whose TLS library
-    refuses them (`constraints.permit_trust_domain` names some).
-    Raises `SPIFFEIDError` for the trust domain and `IssuingError` for a lifetime that is not
-    positive.
+    `constrained=False` omits the name constraints, for peers whose TLS library rejects them
+    (`constraints.permit_trust_domain` names some). Raises `SPIFFEIDError` for an invalid trust
+    domain, and `IssuingError` for a lifetime below one second.
     """
     check_trust_domain(trust_domain)
     now = _whole_second(now)
@@ -104,19 +103,19 @@ def create_root(
 def issue(
     profile: LeafProfile, leaf_key: PrivateKey, authority: SigningAuthority, now: datetime
 ) -> bytes:
-    """An X.509-SVID and the chain to serve after it, as PEM, for `tls.crt`.
+    """Return an X.509-SVID and its chain as PEM, for `tls.crt`.
 
-    Exactly one URI SAN (X509-SVID section 2); no CA (section 4.1); key usage critical with
-    digitalSignature, for RSA keys keyEncipherment too, and nothing that signs certificates
-    (section 4.3); both peers' purposes (section 4.4). The SAN is critical where the subject is
-    empty, as it must be (section 3.1, RFC 5280 section 4.1.2.6), and nowhere else, as it should be
-    (RFC 5280 section 4.2.1.6). Serial numbers are random, of at most 20 bytes (RFC 5280 section
-    4.1.2.2). Valid from `now - BACKDATE` to `now + lifetime`, cut at either end to the authority's
-    own validity.
+    The leaf has exactly one URI SAN (X509-SVID, section 2) and is no CA (section 4.1). Its key
+    usage is critical, with digitalSignature, and keyEncipherment for RSA keys (section 4.3). Its
+    extended key usage is serverAuth and clientAuth (section 4.4). The SAN is critical exactly if
+    the subject is empty (section 3.1; RFC 5280, sections 4.1.2.6 and 4.2.1.6). Serial numbers are
+    random, with at most 20 bytes (RFC 5280, section 4.1.2.2). Valid from `now - BACKDATE` to `now +
+    lifetime`, within the validity of the authority.
 
-    Raises `SPIFFEIDError` or `IssuingError`: for an ID without a path or of another trust domain
-    than the authority's, a DNS name or a subject that is none or that the authority's name
-    constraints forbid, a lifetime that is not positive, or an authority that is not valid at `now`.
+    Raises `SPIFFEIDError` for an ID without a path or of another trust domain. Raises
+    `IssuingError` for a DNS name or subject that is invalid or that the authority's name
+    constraints forbid, for a lifetime below one second, and for an authority that is not valid at
+    `now`.
     """
     now = _whole_second(now)
     facts = authority.authority
@@ -137,7 +136,7 @@ def issue(
         .add_extension(
             _key_usage(
                 digital_signature=True,
-                # TLS 1.2 with RSA key exchange encrypts to the key; no other kind of key does.
+                # TLS 1.2 with RSA key exchange encrypts to the key; no other key exchange does.
                 key_encipherment=isinstance(leaf_key, rsa.RSAPrivateKey),
             ),
             critical=True,
@@ -229,7 +228,7 @@ def _check_valid(authority: Authority, now: datetime) -> None:
 
 
 def _whole_second(now: datetime) -> datetime:
-    """Cut to what a certificate can hold; a naive time would be read as whatever the host's is."""
+    """Cut to whole seconds. A naive time is an error: it would mean the time zone of the host."""
     if now.tzinfo is None:
         raise TypeError("now must be an aware datetime")
     return now.replace(microsecond=0)

@@ -1,4 +1,4 @@
-"""Public keys as JSON Web Keys (RFC 7517), of the one kind that signs tokens: ES256's P-256."""
+"""Public keys on P-256, the only ones that sign tokens, as JSON Web Keys (RFC 7517)."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -14,9 +14,9 @@ _FINGERPRINT_DIGITS = 16
 
 
 def public_jwk(key: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    """The key as a JWK: `kty`, `crv`, `x`, `y` (RFC 7518 section 6.2.1) and `kid`.
+    """Return a key as JWK: `kty`, `crv`, `x`, `y` (RFC 7518, section 6.2.1) and `kid`.
 
-    Raises `KeyMaterialError` for any curve but P-256.
+    Raises `KeyMaterialError` if the key is not on P-256.
     """
     members = _thumbprint_members(key)
     return {
@@ -29,17 +29,17 @@ def public_jwk(key: ec.EllipticCurvePublicKey) -> dict[str, str]:
 
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:
-    """The key's `kid`: its SHA-256 thumbprint (RFC 7638), 43 characters of base64url.
+    """Return a key's `kid`: its SHA-256 thumbprint (RFC 7638), 43 characters of base64url.
 
-    Raises `KeyMaterialError` for any curve but P-256.
+    Raises `KeyMaterialError` if the key is not on P-256.
     """
     return _thumbprint(_thumbprint_members(key))
 
 
 def key_fingerprint(kid: str) -> str:
-    """The first 16 hexadecimal digits of a `kid`'s SHA-256, as statuses and logs show a key.
+    """Return the first 16 hexadecimal digits of a `kid`'s SHA-256, for statuses and logs.
 
-    Raises `KeyMaterialError` for a `kid` that is no SHA-256 thumbprint, as others' may not be.
+    Raises `KeyMaterialError` if the `kid` is not a SHA-256 thumbprint; foreign ones need not be.
     """
     try:
         digest = base64url.decode(kid)
@@ -53,11 +53,11 @@ def key_fingerprint(kid: str) -> str:
 
 
 def load_public_jwk(document: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
-    """Read a P-256 key strictly; members that do not concern the key itself are left unread.
+    """Return the P-256 key of a JWK. Members that are not part of the key are ignored.
 
-    Raises `KeyMaterialError` for another kind of key, coordinates that are not 32 bytes each in
-    canonical base64url or are no point of the curve, and for a private key: whoever put one where
-    public ones belong should hear of it.
+    Raises `KeyMaterialError` for another type of key, and for coordinates that are not 32 bytes
+    each in canonical base64url or not a point of the curve. A private key is an error too, because
+    it is exposed among public keys.
     """
     if "d" in document:
         raise KeyMaterialError(
@@ -86,7 +86,7 @@ def _coordinate(text: object) -> int:
 
 
 def _thumbprint_members(key: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    # In the order of their names, as RFC 7638 section 3 hashes them.
+    # In the order of their names, as RFC 7638, section 3, hashes them.
     if not isinstance(key.curve, ec.SECP256R1):
         raise KeyMaterialError(
             "UnsupportedKey", "The key is not on P-256; use one that signs with ES256."

@@ -1,4 +1,4 @@
-"""Private keys: made, written and read."""
+"""Private keys: generation, PEM, and supported algorithms."""
 
 from typing import assert_never
 
@@ -29,7 +29,7 @@ _ALLOWED = ", ".join(KeyAlgorithm)
 
 
 def generate_key(algorithm: KeyAlgorithm) -> PrivateKey:
-    """Make a new private key."""
+    """Return a new private key."""
     match algorithm:
         case KeyAlgorithm.ECDSA_P256:
             return ec.generate_private_key(ec.SECP256R1())
@@ -46,16 +46,16 @@ def generate_key(algorithm: KeyAlgorithm) -> PrivateKey:
 
 
 def private_key_pem(key: PrivateKey) -> bytes:
-    """The key as one unencrypted PKCS#8 block (RFC 7468 section 10), for `tls.key`."""
+    """Return a key as one unencrypted PKCS#8 block (RFC 7468, section 10), for `tls.key`."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def load_private_key(pem: bytes) -> PrivateKey:
-    """Read the one unencrypted private key of a `tls.key`.
+    """Return the only private key of a `tls.key`, which must not be encrypted.
 
-    PKCS#8 and the older `EC` and `RSA PRIVATE KEY` blocks are read, because certificate
-    controllers write either. Raises `KeyMaterialError`, which never quotes the input: it may be
-    a key that was merely pasted wrongly. RSA primes are not tested: see `troth.pki.private_keys`.
+    Certificate controllers write PKCS#8, `EC PRIVATE KEY` or `RSA PRIVATE KEY` blocks. Raises
+    `KeyMaterialError`, which never quotes the input: it may be a key that was pasted wrongly. RSA
+    primes are not tested (see `troth.pki.private_keys`).
     """
     if len(pem) > LONGEST:
         raise KeyMaterialError(
@@ -84,7 +84,7 @@ def load_private_key(pem: bytes) -> PrivateKey:
 
 
 def algorithm_of(key: object) -> KeyAlgorithm:
-    """The algorithm of a public key; raises `KeyMaterialError` for one Troth does not use."""
+    """Return the algorithm of a public key; raises `KeyMaterialError` if it is not supported."""
     match key:
         case ec.EllipticCurvePublicKey() if key.curve.name in _CURVES:
             return _CURVES[key.curve.name]
@@ -97,7 +97,7 @@ def algorithm_of(key: object) -> KeyAlgorithm:
 
 
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
-    """The hash to sign with: as strong as the signing key, and none for Ed25519 (RFC 8410)."""
+    """Return the hash to sign with, as strong as the key; None for Ed25519 (RFC 8410)."""
     match algorithm_of(key.public_key()):
         case KeyAlgorithm.ED25519:
             return None
@@ -108,7 +108,7 @@ def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
 
 
 def same_key(certificate: x509.Certificate, key: PrivateKey) -> bool:
-    """Whether the certificate speaks for this private key."""
+    """Return whether the private key is that of the certificate."""
     return public_key(certificate) == key.public_key()
 
 

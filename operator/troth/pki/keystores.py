@@ -1,8 +1,8 @@
-"""PKCS#12 keystores and truststores (RFC 7292), for programs that read nothing else.
+"""PKCS#12 keystores and truststores (RFC 7292), for programs that do not read PEM.
 
-Written with PBES2, AES-256 and HMAC-SHA-256, which OpenSSL 3 and Java from 8u301 on read. Two
-stores of the same content never have the same bytes (their salts are random), so whether one is
-up to date is asked with `keystore_matches` and `truststore_fingerprints`, never by comparing.
+They use PBES2, AES-256 and HMAC-SHA-256, which OpenSSL 3 and Java from 8u301 on read. Their salts
+are random, so two stores of the same content differ: compare with `keystore_matches` and
+`truststore_fingerprints`, not by bytes.
 """
 
 import secrets
@@ -24,24 +24,24 @@ from troth.pki.private_keys import PrivateKey
 
 _ALIAS = b"troth"
 _PASSWORD_BYTES = 32
-# Rounds slow down the guessing of a password a person chose. This one has 256 random bits, so the
-# default of other tools is plenty, and a keystore costs a millisecond instead of ten.
+# Rounds slow down the guessing of passwords that people choose. This one has 256 random bits, so
+# few rounds are enough, and a keystore takes one millisecond instead of ten.
 _ROUNDS = 2048
 
 
 def keystore_password() -> str:
-    """A new random password: 43 characters safe in URLs, shells and property files."""
+    """Return a new random password: 43 characters, safe in URLs, shells and property files."""
     return secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
 def pkcs12_keystore(
     key: PrivateKey, chain_pem: bytes, anchors: Iterable[bytes], password: str
 ) -> bytes:
-    """The leaf with its key, under the alias `troth`, its chain, and the anchors.
+    """Return a keystore with the leaf and its key as alias `troth`, the chain and the anchors.
 
-    `chain_pem` is a `tls.crt`, leaf first. The anchors complete the chain; they do not make the
-    file a truststore for Java, which trusts only entries marked so. Raises `CertificateError`
-    for unreadable certificates and `KeyMaterialError` where the key is not the leaf's.
+    `chain_pem` is a `tls.crt`, leaf first. The anchors complete the chain. Java does not trust
+    them, because they are not marked as trusted entries. Raises `CertificateError` for unreadable
+    certificates, and `KeyMaterialError` if the key is not the leaf's.
     """
     leaf, *chain = read_certificates(chain_pem, "tls.crt")
     if not same_key(leaf, key):
@@ -54,9 +54,9 @@ def pkcs12_keystore(
 
 
 def keystore_matches(p12: bytes, password: str, leaf_pem: bytes) -> bool:
-    """Whether the keystore opens and holds this leaf (the first certificate) with its own key.
+    """Return whether the keystore opens and has this leaf (the first certificate) and its key.
 
-    Never raises: whatever cannot be read does not match.
+    Returns False for anything unreadable; never raises.
     """
     try:
         leaf = read_certificates(leaf_pem, "tls.crt")[0]
@@ -69,9 +69,9 @@ def keystore_matches(p12: bytes, password: str, leaf_pem: bytes) -> bool:
 
 
 def pkcs12_truststore(anchors: Iterable[bytes], password: str) -> bytes:
-    """The anchors as trusted entries, in the form Java's keytool gives them.
+    """Return a truststore with the anchors as trusted entries, as Java's keytool marks them.
 
-    Raises `CertificateError` where there are none, or one is unreadable.
+    Raises `CertificateError` if there are no anchors or one is unreadable.
     """
     entries = [
         pkcs12.PKCS12Certificate(anchor, b"troth-" + short(fingerprint(anchor)).encode())
@@ -85,7 +85,7 @@ def pkcs12_truststore(anchors: Iterable[bytes], password: str) -> bytes:
 
 
 def truststore_fingerprints(p12: bytes, password: str) -> frozenset[str] | None:
-    """The fingerprints of a truststore's certificates, None where it cannot be opened."""
+    """Return the fingerprints of a truststore's certificates, None if it cannot be opened."""
     try:
         store = pkcs12.load_pkcs12(p12, password.encode())
         return frozenset(fingerprint(entry.certificate) for entry in store.additional_certs)

@@ -1,7 +1,7 @@
-"""Certification paths from an issuing certificate up to an anchor (RFC 5280 section 6).
+"""Certification paths from an issuing certificate to an anchor (RFC 5280, section 6).
 
-Not a validator: verifiers have their own. It finds what every one of them would object to, early
-and in words.
+This is no replacement for validation by verifiers. It finds early, with a clear message, what
+every verifier would reject.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ _PEER_PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether the certificate names itself as its issuer and its signature says so too.
+    """Return whether the certificate is its own issuer, by name and by signature.
 
-    A signature too old to be verified (SHA-1) is let pass: as an anchor a certificate is trusted
-    for being put there, and its own signature adds nothing.
+    A signature that is too weak to verify (MD5, SHA-1) counts as its own. An anchor is trusted
+    because it is configured, not because of its signature.
     """
     return _names(certificate, certificate) and (
         _weakly_signed(certificate) or _signed(certificate, certificate)
@@ -34,10 +34,10 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
 def to_anchor(
     served: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
 ) -> tuple[x509.Certificate, ...]:
-    """The path: what is served, issuing certificate first, then the anchor that signed its last.
+    """Return the served certificates, issuing one first, and the anchor that signed the last.
 
-    Of several anchors that would do, the one that is valid longest is taken. Raises
-    `AuthorityError` where one link is missing, out of order, not signed by the next, or signed
+    If several anchors signed it, the path ends in the one that expires last. Raises
+    `AuthorityError` if a certificate is missing, out of order, not signed by the next, or signed
     with MD5 or SHA-1.
     """
     for certificate in served:
@@ -70,23 +70,23 @@ def to_anchor(
 
 
 def check(path: Sequence[x509.Certificate]) -> None:
-    """Raise an error where a leaf issued at the path's lower end could not be accepted.
+    """Raise a `PKIError` if verifiers would reject a leaf that the path's first certificate issues.
 
-    Each certificate must be a CA with keyCertSign (RFC 5280 section 4.2.1.3 and .9), allow the
-    intermediates below it, and if it limits purposes leave servers and clients both. The issuing
-    one must carry a subject key identifier (section 4.2.1.2) and a key of an algorithm Troth uses.
+    Each certificate must be a CA with keyCertSign (RFC 5280, sections 4.2.1.3 and 4.2.1.9), allow
+    the intermediates below it, and allow serverAuth and clientAuth if it limits purposes. The
+    issuing one must have a subject key identifier (section 4.2.1.2) and a supported key.
     """
     algorithm_of(public_key(path[0]))
     subject_key_id(path[0])
     below = 0
     for certificate in path:
         check_ca(certificate, below)
-        # A certificate that names itself as its issuer does not count (section 4.2.1.9).
+        # A self-issued certificate does not count towards the path length (section 4.2.1.9).
         below += certificate.subject != certificate.issuer
 
 
 def subject_key_id(certificate: x509.Certificate) -> bytes:
-    """The certificate's subject key identifier; raises `AuthorityError` where it has none."""
+    """Return the subject key identifier; raises `AuthorityError` if there is none."""
     found = extension(certificate, x509.SubjectKeyIdentifier)
     if found is None:
         raise AuthorityError(
@@ -98,9 +98,7 @@ def subject_key_id(certificate: x509.Certificate) -> bytes:
 
 
 def check_ca(certificate: x509.Certificate, below: int = 0) -> None:
-    """Raise `AuthorityError` where the certificate may not sign what is below it: a leaf, with
-    that many intermediates between.
-    """
+    """Raise `AuthorityError` if a certificate may not sign a leaf over `below` intermediates."""
     basic = extension(certificate, x509.BasicConstraints)
     if basic is None or not basic.ca:
         raise AuthorityError(

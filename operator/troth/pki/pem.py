@@ -1,4 +1,4 @@
-"""Certificates as they lie in Secrets and ConfigMaps: PEM, read strictly."""
+"""Strict reading of certificates in PEM, as Secrets and ConfigMaps hold them."""
 
 import re
 from collections.abc import Iterable
@@ -21,10 +21,10 @@ UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""What `cryptography` raises for certificates it cannot decode; they have no base in common."""
+"""Errors that `cryptography` raises for certificates it cannot decode; they share no base class."""
 
 LONGEST_CHAIN = 64 * 1024
-"""Maximum size in bytes of a chain, or of an authority's roots, that comes from a Secret."""
+"""Maximum size of a chain, or of an authority's roots, from a Secret, in bytes."""
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s[^-]*-----END \1-----", re.ASCII)
 
@@ -32,13 +32,13 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s[^-]*-----END \1-----", re.
 def read_certificates(
     pem: bytes, where: str, *, comments: bool = False, most: int | None = None
 ) -> list[x509.Certificate]:
-    """The certificates of a PEM file, at least one, in the file's order.
+    """Return the certificates of a PEM file, at least one, in the file's order.
 
-    `where` names the file for the error. With `comments`, text around the blocks is skipped, as
-    RFC 7468 section 2 asks of those who read other people's files; without it, anything besides
-    certificates is refused. A block that is cut short, or that is no certificate (a private key,
-    say), is refused either way, and so is a file of more than `most` bytes. Raises
-    `CertificateError`, which quotes nothing of the input.
+    `where` names the file in errors. `comments` allows text around the blocks, which RFC 7468,
+    section 2, asks of readers of foreign files. `most` is the maximum size in bytes. Raises
+    `CertificateError` for a block that is truncated or not a certificate (such as a private key),
+    for a larger file, and without `comments` for any other text. The error quotes nothing of the
+    input.
     """
     if most is not None and len(pem) > most:
         raise CertificateError(
@@ -79,17 +79,17 @@ def read_certificates(
 
 
 def write_certificates(certificates: Iterable[x509.Certificate]) -> bytes:
-    """The certificates as PEM, in the order given."""
+    """Return certificates as PEM, in the given order."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """The SHA-256 of the certificate's DER, in 64 lower-case hexadecimal digits."""
+    """Return the SHA-256 of a certificate's DER, as 64 lower-case hexadecimal digits."""
     return certificate.fingerprint(SHA256()).hex()
 
 
 def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
-    """The certificate's extension of that kind, None where it has none."""
+    """Return a certificate's extension of a type, None if it has none."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -97,7 +97,7 @@ def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extensi
 
 
 def public_key(certificate: x509.Certificate) -> object:
-    """The certificate's public key, None where it is of a kind that cannot be read at all."""
+    """Return a certificate's public key, None if `cryptography` cannot read it."""
     try:
         return certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -105,7 +105,7 @@ def public_key(certificate: x509.Certificate) -> object:
 
 
 def _decoded(certificate: x509.Certificate) -> x509.Certificate:
-    # `cryptography` decodes these when first asked for them; ask here, where errors have words.
+    # `cryptography` decodes these on first access; do it here, where an error becomes a message.
     _ = certificate.subject, certificate.issuer, certificate.extensions
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return certificate

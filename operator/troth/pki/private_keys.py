@@ -1,8 +1,7 @@
-"""Private keys parsed at a bounded cost: no primality test, and only kinds that Troth supports.
+"""Parsing of private keys at a bounded cost: no primality test, and only supported kinds.
 
-A primality test of an RSA-8192 key takes seconds, and `cryptography` holds the interpreter's lock
-meanwhile, so a thread would not help. Decision 29 in docs/decisions says why Troth needs no such
-test.
+A primality test of an RSA-8192 key takes seconds, during which `cryptography` holds the GIL, so a
+thread does not help. Decision 29 in docs/decisions says why Troth needs no such test.
 """
 
 import base64
@@ -23,7 +22,7 @@ _LENGTH = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
 _PKCS8 = re.compile(
     rb"\x30%b\x02\x01[\x00\x01]\x30%b\x06([\x01-\x7f])" % (_LENGTH, _LENGTH), re.DOTALL
 )
-"""The beginning of a PrivateKeyInfo (RFC 5958), up to the length of its algorithm's OID."""
+"""Beginning of a PrivateKeyInfo (RFC 5958), up to the length of its algorithm's OID."""
 _SUPPORTED = frozenset(
     {
         bytes.fromhex("2a864886f70d010101"),  # rsaEncryption
@@ -36,11 +35,11 @@ _CURVE = b"EC PARAMETERS"
 
 
 class UnreadableKeyError(ValueError):
-    """The text is not exactly one private key in PEM that can be parsed. Quotes nothing of it."""
+    """The text is not exactly one readable private key in PEM. The error quotes nothing of it."""
 
 
 class EncryptedKeyError(ValueError):
-    """The private key is protected by a passphrase."""
+    """The private key is encrypted with a passphrase."""
 
 
 class UnsupportedKeyError(ValueError):
@@ -55,7 +54,7 @@ def parse_private_key(pem: bytes, rsa_bits: range | frozenset[int]) -> PrivateKe
     """
     block = _only_block(pem)
     oid = _algorithm(block[2])
-    # Before OpenSSL parses it: a Diffie-Hellman key of 10,000 bits costs it 0.3 s.
+    # Before OpenSSL parses the key: a Diffie-Hellman key of 10,000 bits takes it 0.3 s.
     if oid is not None and oid not in _SUPPORTED:
         raise UnsupportedKeyError("the key is of another kind")
     try:
@@ -73,7 +72,7 @@ def parse_private_key(pem: bytes, rsa_bits: range | frozenset[int]) -> PrivateKe
 
 
 def _only_block(pem: bytes) -> re.Match[bytes]:
-    """Return the only block of a PEM text beside the curve that `openssl ecparam` writes."""
+    """Return the only block of a PEM text, ignoring the curve that `openssl ecparam` writes."""
     found = list(_BLOCK.finditer(pem)) if len(pem) <= LONGEST else []
     blocks = [block for block in found if block[1] != _CURVE]
     if len(blocks) != 1 or b"-----" in _BLOCK.sub(b"", pem):
@@ -94,9 +93,9 @@ def _algorithm(body: bytes) -> bytes | None:
 
 
 def _is_consistent(key: rsa.RSAPrivateNumbers) -> bool:
-    """Say whether the numbers of an RSA key belong together, as OpenSSL checks it beside primality.
+    """Return whether the numbers of an RSA key fit together: OpenSSL's checks except primality.
 
-    Without this check a key could have the public exponent 1, by which everybody can sign.
+    Without them a key could have the public exponent 1, and anybody could forge its signatures.
     """
     n, e = key.public_numbers.n, key.public_numbers.e
     p, q, d = key.p, key.q, key.d

@@ -1,8 +1,7 @@
-"""SPIFFE IDs: the names Troth gives to workloads.
+"""SPIFFE IDs, the names of workloads.
 
-The source is the SPIFFE-ID specification (standards/SPIFFE-ID.md of the SPIFFE project), section
-2: a URI `spiffe://<trust domain>/<path>` of which only letters, digits, `.`, `-` and `_` are used,
-so that no two spellings mean the same identity.
+A SPIFFE ID is a URI `spiffe://<trust domain>/<path>` of letters, digits, `.`, `-` and `_`, so each
+identity has exactly one spelling (SPIFFE, standards/SPIFFE-ID.md, section 2).
 """
 
 import re
@@ -17,17 +16,17 @@ MAX_TRUST_DOMAIN_BYTES = 255  # section 2.3
 _SCHEME = "spiffe://"
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]+", re.ASCII)
 _SEGMENT = re.compile(r"[a-zA-Z0-9._-]+", re.ASCII)
-# RFC 1123 labels, as Kubernetes spells them; a service account may hold several, joined by dots.
+# RFC 1123 labels, as in Kubernetes. The name of a ServiceAccount may be several, joined by dots.
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _ACCOUNT = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class SPIFFEID:
-    """A SPIFFE ID in its two parts; `str()` gives the URI.
+    """SPIFFE ID in two parts; `str()` returns the URI.
 
-    `path` is empty for the trust domain itself and begins with `/` otherwise. Made by `parse`,
-    which checks; the bare constructor does not.
+    `path` is empty for the trust domain itself, and otherwise begins with `/`. `parse` checks the
+    parts; the constructor does not.
     """
 
     trust_domain: str
@@ -35,10 +34,10 @@ class SPIFFEID:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a SPIFFE ID, strictly: nothing is normalised, and what is odd is refused.
+        """Return the SPIFFE ID that a text is; nothing is normalised.
 
-        Raises `SPIFFEIDError` for anything section 2 of the specification does not allow: more
-        than 2048 bytes, another scheme, user information, a port, a query, a fragment, percent
+        Raises `SPIFFEIDError` for everything that section 2 of the specification does not allow:
+        more than 2048 bytes, another scheme, user information, a port, a query, a fragment, percent
         encoding, upper case in the trust domain, empty or dot segments, a trailing slash.
         """
         if len(text) > MAX_ID_BYTES:
@@ -61,9 +60,9 @@ class SPIFFEID:
 
 
 def check_trust_domain(name: str) -> str:
-    """Return `name` if it can be a trust domain, else raise `SPIFFEIDError`.
+    """Return `name` if it is a valid trust domain name, else raise `SPIFFEIDError`.
 
-    Lower-case letters, digits, `.`, `-` and `_`, 1 to 255 of them (sections 2.1 and 2.3).
+    A name has 1 to 255 lower-case letters, digits, `.`, `-` and `_` (sections 2.1 and 2.3).
     """
     if len(name) > MAX_TRUST_DOMAIN_BYTES:
         raise SPIFFEIDError(
@@ -80,10 +79,9 @@ def check_trust_domain(name: str) -> str:
 
 
 def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
-    """The SPIFFE ID of a workload: `spiffe://<trust domain>/ns/<namespace>/sa/<account>`.
+    """Return the SPIFFE ID of a workload: `spiffe://<trust domain>/ns/<namespace>/sa/<account>`.
 
-    Raises `SPIFFEIDError` where a part is no valid name of its kind, so that no part can pretend
-    to be two.
+    Raises `SPIFFEIDError` for an invalid part, such as one with a slash.
     """
     check_trust_domain(trust_domain)
     if not _NAMESPACE.fullmatch(namespace):

@@ -1,8 +1,7 @@
 """SPIFFE bundles: a trust domain's X.509 authorities and JWT keys in one JWK Set.
 
-The source is the SPIFFE Trust Domain and Bundle specification, section 4, with X509-SVID section 6
-and JWT-SVID section 6 for the two kinds of elements. Several bundles in one document, by trust
-domain, are gRPC's SPIFFE bundle map (proposal A87), which Envoy and others read too.
+Sources: SPIFFE Trust Domain and Bundle, section 4; X509-SVID, section 6; JWT-SVID, section 6. A
+bundle map holds the bundles of several trust domains (gRPC proposal A87); Envoy reads it too.
 """
 
 from base64 import b64decode, b64encode
@@ -25,7 +24,7 @@ from troth.pki.pem import UNREADABLE, public_key, write_certificates
 from troth.pki.spiffe import check_trust_domain
 
 REFRESH_HINT = 60
-"""Seconds after which a reader should look again (section 4.1.2)."""
+"""Seconds after which a reader should fetch the bundle again (section 4.1.2)."""
 
 _X509, _JWT = "x509-svid", "jwt-svid"
 _LONGEST_KEY_ID = 255
@@ -33,10 +32,10 @@ _LONGEST_KEY_ID = 255
 
 @dataclass(frozen=True, slots=True)
 class SPIFFEBundle:
-    """What verifies the SVIDs of one trust domain.
+    """Keys that verify the SVIDs of one trust domain.
 
-    `x509_authorities` are PEM, one certificate each, as they stood in the document; `jwt_keys`
-    are on P-256, by `kid`.
+    `x509_authorities` are PEM, one certificate each, in the order of the document. `jwt_keys` are
+    keys on P-256 by `kid`.
     """
 
     trust_domain: str
@@ -47,11 +46,11 @@ class SPIFFEBundle:
 def bundle_document(
     x509_authorities: Iterable[bytes], jwt_keys: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """A trust domain's bundle as JSON: authorities by fingerprint, then JWT keys by `kid`.
+    """Return a trust domain's bundle as JSON: authorities by fingerprint, then JWT keys by `kid`.
 
-    Each once, so that the same set is always the same document. `x509_authorities` are PEM, one
-    or more certificates each; `jwt_keys` JWKs of P-256, of which only what is public and needed is
-    taken over. Raises `CertificateError` or `KeyMaterialError` for what is unreadable.
+    Each is there once, so the same set is always the same document. `x509_authorities` are PEM, one
+    or more certificates each. `jwt_keys` are JWKs on P-256, of which only the public key and its
+    `kid` are used. Raises `CertificateError` or `KeyMaterialError` for unreadable ones.
     """
     keys = {str(key["kid"]): public_jwk(load_public_jwk(key)) for key in jwt_keys}
     return {
@@ -64,22 +63,22 @@ def bundle_document(
 
 
 def bundle_map_document(bundles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The bundles of several trust domains in one document (gRPC proposal A87)."""
+    """Return the bundles of several trust domains as one document (gRPC proposal A87)."""
     return {"trust_domains": {name: bundles[name] for name in sorted(bundles)}}
 
 
 def parse_spiffe_bundle(text: str | bytes, trust_domain: str) -> SPIFFEBundle:
-    """Read the bundle of one trust domain, which the document itself does not name.
+    """Return the bundle of one trust domain; the document does not name the domain.
 
-    Elements of another use or kind are left out, as section 4.2 demands; so are JWT keys that
-    do not sign with ES256. Whatever else is odd is refused: an authority that is not exactly one
-    certificate, a JWT key without a `kid`, two of one `kid`. Raises a `PKIError`.
+    Elements of another use or kind are ignored, as section 4.2 requires, and so are JWT keys that
+    do not sign with ES256. Raises a `PKIError` for anything else that is unusual: an authority that
+    is not exactly one certificate, a JWT key without `kid`, two keys with the same `kid`.
     """
     return _bundle(_object(text), check_trust_domain(trust_domain))
 
 
 def parse_bundle_map(text: str | bytes) -> dict[str, SPIFFEBundle]:
-    """Read a bundle map: by trust domain, each bundle as `parse_spiffe_bundle` reads it."""
+    """Return the bundles of a bundle map by trust domain; see `parse_spiffe_bundle`."""
     domains = _object(text).get("trust_domains")
     if not isinstance(domains, dict):
         raise _unreadable("has no object trust_domains")
@@ -138,7 +137,7 @@ def _jwt_keys(jwks: Iterator[Mapping[str, Any]]) -> dict[str, ec.EllipticCurvePu
 
 
 def _authority_jwk(certificate: x509.Certificate) -> dict[str, Any]:
-    # Readers compare the JWK with its certificate, so the key is spelled out as well.
+    # Readers compare the JWK with its certificate, so it has the key's members too.
     key = public_key(certificate)
     algorithm_of(key)
     der = certificate.public_bytes(Encoding.DER)

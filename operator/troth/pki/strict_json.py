@@ -1,8 +1,7 @@
-"""JSON that can be read in one way only (RFC 8259, and RFC 7493 for what to leave out).
+"""Strict JSON (RFC 8259), restricted to texts that all parsers read alike (RFC 7493).
 
-Readers disagree about a member that is there twice, about NaN, about 1e400: a document that two
-parties read differently is how a check is passed by. So all of that is refused, and with it
-fractions, which none of the documents read here has.
+Parsers differ on repeated members, NaN and 1e400. If two parties read a document differently, a
+check can be bypassed. Fractions are rejected too, because no document that is read here has any.
 """
 
 import json
@@ -12,21 +11,22 @@ from typing import Any, NoReturn
 from troth.resources.json_members import distinct
 
 DEEPEST = 8
-"""Levels of objects and arrays; the documents read here have at most five."""
+"""Maximum nesting of objects and arrays; the documents read here have at most five levels."""
 
 _SPACE = " \t\n\r"  # RFC 8259 section 2
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 def parse(text: bytes | str) -> Any:  # noqa: ANN401 - JSON is anything
-    """The value of a JSON text; `ValueError`, which quotes nothing of it, for what is ambiguous.
+    """Return the value of a JSON text.
 
-    Refused: bytes that are not UTF-8, a byte order mark, members that are there twice, fractions
-    and exponents, NaN and infinities, more than `DEEPEST` levels, anything after the value.
+    Raises `ValueError`, which quotes nothing of the text, for bytes that are not UTF-8, a byte
+    order mark, repeated members, fractions and exponents, NaN and infinities, more than `DEEPEST`
+    levels, and text after the value.
     """
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        # A parser that descends without end is stopped before it begins.
+        # Before the parser starts, because it recurses for each level.
         if decoded.count("{") + decoded.count("[") > DEEPEST and _depth(decoded) > DEEPEST:
             raise ValueError("nested too deeply")  # noqa: TRY301 - the one way out
         decoded = decoded.strip(_SPACE)

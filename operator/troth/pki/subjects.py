@@ -1,9 +1,9 @@
-"""The subject of an identity's leaf, for programs that take a client's name from there alone.
+"""Subject of an identity's leaf, for programs that read a client's name only from there.
 
-Kafka is one: it makes a principal of the subject and sees no URI SAN. It is never a common name.
-Where a certificate has no DNS name, OpenSSL, Python, curl and Java compare the host that was asked
-for with the common name (RFC 6125 section 6.4.4), so that whoever may call an identity
-`payments.shop.svc` could pass for that Service; and Kubernetes takes a common name for a user.
+Kafka derives a principal from the subject and ignores URI SANs. The subject never has a common
+name. If a certificate has no DNS name, OpenSSL, Python, curl and Java compare the requested host
+with the common name (RFC 6125, section 6.4.4): a person who may create an identity named
+`payments.shop.svc` could impersonate that Service. Kubernetes reads a common name as a user.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`UID=<name>,OU=<namespace>` of an identity; no two identities of a cluster have the same.
+    """`UID=<name>,OU=<namespace>` of an identity, unique in the cluster.
 
-    `str` gives it as RFC 2253 and RFC 4514 write it, which is how Java, Kafka and `Leaf.subject`
-    show it. That has the last part first, so the namespace stands first in the certificate.
+    `str` returns the form of RFC 2253 and RFC 4514, which Java, Kafka and `Leaf.subject` use. That
+    form reverses the parts: in the certificate, the namespace is first.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Subject:
         return f"UID={self.name},OU={self.namespace}"
 
     def encoded(self) -> x509.Name:
-        """Return it as a certificate holds it."""
+        """Return the subject as a certificate holds it."""
         return x509.Name(
             [
                 x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, self.namespace),

@@ -1,7 +1,7 @@
-"""Signed tokens read: everything that can be wrong with one, asked in order.
+"""Verification of access tokens and transaction tokens.
 
-The key comes from the bundle of the trust domain that the token's subject belongs to, by `kid`, and
-from nowhere else: nothing that a token brings along is used to judge it.
+The key comes by `kid` from the bundle of the trust domain in the token's subject, and from nowhere
+else. Nothing else in a token affects how it is verified.
 """
 
 import re
@@ -37,21 +37,21 @@ __all__ = [
 ]
 
 LATEST = 253402300799
-"""The last second of the year 9999; what a token says is later is no time."""
+"""Last second of the year 9999; a later time in a token is invalid."""
 
 _MAX_REQUESTERS = 8
 _LEEWAY = LEEWAY.total_seconds()
-# 32 bytes in canonical base64url: the last character has two bits that must be zero.
+# 32 bytes in canonical base64url: the last two bits of the last character must be zero.
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What a verified access token says. Times are seconds since the epoch.
+    """Content of a verified access token. Times are seconds since the epoch.
 
-    `subject` is the holder's SPIFFE ID; `thumbprint` the `x5t#S256` of the certificate the token
-    is bound to, None for one that whoever has it may use.
+    `subject` is the SPIFFE ID of the holder. `thumbprint` is the `x5t#S256` of the certificate to
+    which the token is bound, None for a bearer token.
     """
 
     issuer: str
@@ -66,12 +66,12 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class TransactionToken:
-    """What a verified transaction token says. Times are seconds since the epoch.
+    """Content of a verified transaction token. Times are seconds since the epoch.
 
-    `transaction` is its UUID, `subject` on whose behalf the request is made, `context` its `tctx`,
-    `request` its `rctx`. `requester` is the SPIFFE ID of the workload that asked for the token, or
-    of each that had it replaced, joined by commas in that order.
-    `token` is the token itself, to be sent on unmodified; it never shows in a `repr`.
+    `transaction` is the UUID, `subject` the party on whose behalf the request is made, `context`
+    the claim `tctx` and `request` the claim `rctx`. `requester` is the SPIFFE ID of the workload
+    that requested the token, followed by those that replaced it, joined by commas. `token` is the
+    token itself, to be forwarded unmodified; it is never in the `repr`.
     """
 
     issuer: str
@@ -95,10 +95,10 @@ def verify_access_token(
     audience: str,
     now: float,
 ) -> AccessToken:
-    """What the token says, once its form, key, signature, issuer, audience and times are right.
+    """Return a token's content once its form, signature, issuer, audience and times are checked.
 
-    `bundles` and `issuers` are by trust domain. Whether the token's holder is who presents it is
-    for the caller to ask: `subject` and `thumbprint` say whose it is. Raises `TokenError`.
+    `bundles` and `issuers` are by trust domain. The caller must check that the presenter is the
+    holder, by `subject` and `thumbprint`. Raises `TokenError`.
     """
     opened = open_token(token, ACCESS)
     claims = opened.claims
@@ -128,10 +128,11 @@ def verify_access_token(
 def verify_transaction_token(
     token: str, *, bundle: SPIFFEBundle, issuer: str, now: float
 ) -> TransactionToken:
-    """What the token says, once its form, key, signature, issuer, audience and times are right.
+    """Return the content of a token after checking form, key, signature, issuer, audience and
+    times.
 
-    `bundle` and `issuer` are those of the own trust domain: no other's transaction tokens count.
-    Raises `TokenError`.
+    `bundle` and `issuer` are those of the verifier's own trust domain. Transaction tokens of other
+    domains are rejected. Raises `TokenError`.
     """
     opened = open_token(token, TRANSACTION)
     claims = opened.claims
@@ -162,11 +163,11 @@ def verify_transaction_token(
 def check_times(
     claims: Mapping[str, Any], kind: Kind, now: float, longest: timedelta = MAX_LIFETIME
 ) -> tuple[int, int]:
-    """Return `iat` and `exp` where `now` is between them; raises `TokenError`."""
+    """Return `iat` and `exp` if `now` is between them; raises `TokenError` otherwise."""
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
     if not 0 < expires - issued <= longest.total_seconds():
         raise kind.error("lifetime", f"does not live between one second and {longest}")
-    # The draft knows no nbf for transaction tokens, but where there is one it counts.
+    # The draft has no nbf for transaction tokens; if there is one, it is enforced.
     without = kind.typ == TRANSACTION_TYPE and "nbf" not in claims
     begins = issued if without else _moment(claims, "nbf", kind)
     if now + _LEEWAY < max(issued, begins):
@@ -177,7 +178,7 @@ def check_times(
 
 
 def read_transaction(claims: Mapping[str, Any], kind: Kind) -> str:
-    """Return the UUID in `txn`; raises `TokenError`."""
+    """Return the UUID in `txn`; raises `TokenError` if there is none."""
     transaction = claims.get("txn")
     if not isinstance(transaction, str) or not _UUID.fullmatch(transaction):
         raise kind.malformed("has no UUID for its txn")
@@ -186,7 +187,7 @@ def read_transaction(claims: Mapping[str, Any], kind: Kind) -> str:
 
 def _moment(claims: Mapping[str, Any], name: str, kind: Kind) -> int:
     value = claims.get(name)
-    # True is an int as well, and not a time.
+    # True is an int too, but not a time.
     if type(value) is not int or not 0 <= value <= LATEST:
         raise kind.malformed(f"has no whole seconds for its {name}")
     return value
@@ -211,7 +212,7 @@ def _workload(claims: Mapping[str, Any], name: str, kind: Kind) -> tuple[str, st
     return str(value), trust_domain
 
 
-# The same few workloads and scopes come again and again.
+# Cached, because the same few workloads and scopes recur.
 @lru_cache(maxsize=1024)
 def _trust_domain(workload: str) -> str | None:
     try:
@@ -236,7 +237,7 @@ def _confirmation(claims: Mapping[str, Any]) -> str | None:
     if "cnf" not in claims:
         return None
     confirmation = claims["cnf"]
-    # Another method of confirmation would be a demand that nobody here can check.
+    # Another confirmation method would require a check that is not implemented here.
     if not isinstance(confirmation, dict) or confirmation.keys() != {"x5t#S256"}:
         raise ACCESS.malformed("is bound to its holder by other means than a certificate")
     thumbprint = confirmation["x5t#S256"]
@@ -246,7 +247,7 @@ def _confirmation(claims: Mapping[str, Any]) -> str | None:
 
 
 def read_texts(members: object, name: str, kind: Kind) -> Mapping[str, str]:
-    """Return a claim that is an object of short texts; raises `TokenError`."""
+    """Return a claim that is an object of short texts; raises `TokenError` otherwise."""
     if not isinstance(members, dict) or not all(
         is_text(key) and is_text(value) for key, value in members.items()
     ):

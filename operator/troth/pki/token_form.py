@@ -1,7 +1,7 @@
-"""The form of a token: a JWS in compact form (RFC 7515 section 7.1), taken apart strictly.
+"""Form of a token: a JWS in compact serialization (RFC 7515, section 7.1), parsed strictly.
 
-Whatever a JOSE header can carry beside algorithm, key ID and type is refused, because all of it
-(`jwk`, `jku`, `x5u`, `x5c`, `crit`, `b64`, `zip`) lets who made a token say how it is judged.
+The header may have only algorithm, key ID and type. All other parameters (`jwk`, `jku`, `x5u`,
+`x5c`, `crit`, `b64`, `zip`) would let the sender affect how the token is verified.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from troth.pki.errors import PKIError
 from troth.pki.tokens import ALGORITHM, ES256, TOKEN_TYPE, TRANSACTION_TYPE
 
 MAX_TOKEN = 8 * 1024
-"""Characters of a token; what is longer is not even looked at."""
+"""Maximum length of a token in characters; longer ones are rejected unread."""
 
 _PARTS = 3
 _NUMBER_BYTES = 32
@@ -26,23 +26,23 @@ _HEADER = frozenset({"alg", "kid", "typ"})
 
 
 class TokenError(PKIError):
-    """A token that is refused; `reason` is the problem's code, such as `token-expired`."""
+    """Rejected token; `reason` is the problem's code, such as `token-expired`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """One kind of token: how its refusals' codes begin, what it is called, and its `typ`."""
+    """Kind of token: the prefix of its error codes, its name in messages, and its `typ`."""
 
     prefix: str
     noun: str
     typ: str
 
     def error(self, check: str, what: str) -> TokenError:
-        """The refusal by one check, in a sentence about the token that quotes nothing of it."""
+        """Return the error of one check, with a message that quotes nothing of the token."""
         return TokenError(f"{self.prefix}-{check}", f"The {self.noun} {what}.")
 
     def malformed(self, what: str) -> TokenError:
-        """The refusal of a token that does not say what one of its kind says."""
+        """Return the error of a token whose content is not that of its kind."""
         return self.error("malformed", what)
 
 
@@ -51,7 +51,7 @@ TRANSACTION = Kind("transaction", "transaction token", TRANSACTION_TYPE)
 
 
 class Opened(NamedTuple):
-    """A token taken apart and not yet believed."""
+    """Parsed token that is not verified yet."""
 
     kid: str
     claims: dict[str, Any]
@@ -63,7 +63,7 @@ class Opened(NamedTuple):
 
 
 def open_token(token: str, kind: Kind) -> Opened:
-    """Take a token apart; raises `TokenError` for anything but the one form it can have."""
+    """Return a token's parts; raises `TokenError` for any other form."""
     if len(token) > MAX_TOKEN:
         raise kind.malformed(f"is longer than {MAX_TOKEN} characters")
     parts = token.split(".") if token.isascii() else []
@@ -79,7 +79,7 @@ def open_token(token: str, kind: Kind) -> Opened:
     return Opened(kid, claims, token[: -len(end) - 1], signature)
 
 
-# All tokens of one key have the same header. Only what was found right is kept.
+# Cached, because all tokens of one key have the same header. Errors are not cached.
 @lru_cache(maxsize=64)
 def _key_id(part: str, kind: Kind) -> str:
     header = _object(part, kind)
@@ -106,7 +106,7 @@ def _object(part: str, kind: Kind) -> dict[str, Any]:
 def check_signature(
     opened: Opened, keys: Mapping[str, ec.EllipticCurvePublicKey], kind: Kind
 ) -> None:
-    """Raise `TokenError` where no key of these, chosen by `kid`, has signed the token."""
+    """Raise `TokenError` unless the key with the token's `kid` has signed it."""
     key = keys.get(opened.kid)
     if key is None:
         raise kind.error("key", "is signed with a key that its trust domain does not publish")
@@ -115,7 +115,7 @@ def check_signature(
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> bool:
-    """Whether r and s, 32 bytes each (RFC 7518 section 3.4), are the key's signature."""
+    """Verify r and s, 32 bytes each (RFC 7518, section 3.4)."""
     if len(signature) != 2 * _NUMBER_BYTES:
         return False
     r, s = int.from_bytes(signature[:_NUMBER_BYTES]), int.from_bytes(signature[_NUMBER_BYTES:])

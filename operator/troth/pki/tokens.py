@@ -1,9 +1,9 @@
-"""Signed tokens: what they say, and how they are made.
+"""Signing of access tokens and transaction tokens; `token_checks` verifies them.
 
 An access token is a JWT-SVID (SPIFFE, standards/JWT-SVID.md) that is also an OAuth 2.0 access token
-with the claims of RFC 9068, bound to its holder's certificate (RFC 8705 section 3.1) where there is
-one. A transaction token is that of draft-ietf-oauth-transaction-tokens. Both are JWS in compact
-form, signed with ES256 and nothing else. `token_checks` reads them.
+with the claims of RFC 9068. It is bound to the holder's certificate (RFC 8705, section 3.1) if the
+holder has one. A transaction token is that of draft-ietf-oauth-transaction-tokens. Both are JWS in
+compact serialization, signed with ES256.
 """
 
 import re
@@ -25,41 +25,41 @@ from troth.pki.jwk import key_id
 
 ALGORITHM = "ES256"
 ES256 = ec.ECDSA(SHA256())
-TOKEN_TYPE = "JWT"  # noqa: S105 - go-spiffe takes no other but JOSE, so not RFC 9068's at+jwt
+TOKEN_TYPE = "JWT"  # noqa: S105 - go-spiffe accepts only this and JOSE, not RFC 9068's at+jwt
 TRANSACTION_TYPE = "txntoken+jwt"
 
 MAX_LIFETIME = timedelta(minutes=15)
-"""What no token outlives: it is also how long a right that was taken away can still be used."""
+"""Maximum lifetime of a token, and so the longest time for which a revoked grant stays usable."""
 
 LEEWAY = timedelta(seconds=60)
-"""By how much the clocks of an issuer and a verifier may differ."""
+"""Maximum difference between the clocks of an issuer and a verifier."""
 
 MAX_TEXT = 256
-"""Characters of a subject, a tenant and whatever else a token says for people."""
+"""Maximum length of a subject, a tenant and other texts for people, in characters."""
 
 _SCOPES = re.compile(r"(?:{0}(?: {0})*)?".format(r"[\x21\x23-\x5b\x5d-\x7e]+"), re.ASCII)
 
 _NUMBER_BYTES = 32
 
 
-@lru_cache(maxsize=1024)  # an issuer is asked by the same holders again and again
+@lru_cache(maxsize=1024)  # the same holders request tokens repeatedly
 def certificate_thumbprint(der: bytes) -> str:
-    """A certificate's `x5t#S256` (RFC 8705 section 3.1): 43 characters of base64url."""
+    """Return a certificate's `x5t#S256` (RFC 8705, section 3.1): 43 characters of base64url."""
     return base64url.encode(sha256(der).digest())
 
 
 def is_text(value: object) -> bool:
-    """Whether a token may say this of somebody: 1 to `MAX_TEXT` printable characters.
+    """Return whether a value is a text that a token may hold: 1 to `MAX_TEXT` printable characters.
 
-    No control characters, line breaks or lone surrogates: handlers log it and send it on.
+    Control characters, line breaks and lone surrogates are not: services log and forward the text.
     """
     return isinstance(value, str) and 0 < len(value) <= MAX_TEXT and value.isprintable()
 
 
 def parse_scopes(text: object) -> frozenset[str] | None:
-    """The scopes of a `scope` claim or parameter (RFC 6749 section 3.3), None where it is none.
+    """Return the scopes of a `scope` claim or parameter (RFC 6749, section 3.3), None if invalid.
 
-    One space between two of them and none around; an empty text has no scopes.
+    One space separates two scopes, and none is around them. An empty text has no scopes.
     """
     if not isinstance(text, str) or _SCOPES.fullmatch(text) is None:
         return None
@@ -67,7 +67,7 @@ def parse_scopes(text: object) -> frozenset[str] | None:
 
 
 class TokenSigner:
-    """Makes tokens with one key. The key never shows in its `repr`."""
+    """Signs tokens with one key, which is never in the `repr`."""
 
     __slots__ = ("_headers", "_key", "kid")
 
@@ -95,11 +95,11 @@ class TokenSigner:
         certificate: bytes | None,
         token_id: str,
     ) -> str:
-        """A token that says who its holder is and what it may do at one audience.
+        """Return a token that identifies its holder and grants scopes at one audience.
 
-        `subject` is the holder's SPIFFE ID, `certificate` the X.509-SVID (DER) to bind the token
-        to, None for a holder that has none. Raises `IssuingError` for a lifetime that is not
-        within one second and `MAX_LIFETIME`, and for scopes no token can hold.
+        `subject` is the SPIFFE ID of the holder. `certificate` is the X.509-SVID (DER) to which the
+        token is bound, None if the holder has none. Raises `IssuingError` for a lifetime that is
+        not between one second and `MAX_LIFETIME`, and for invalid scopes.
         """
         issued = _seconds(now)
         claims = {
@@ -131,12 +131,12 @@ class TokenSigner:
         expires: datetime,
         now: datetime,
     ) -> str:
-        """A token that says on whose behalf a request is made, for a whole trust domain.
+        """Return a token that states on whose behalf a request is made, for one trust domain.
 
-        `transaction` is a UUID, `requester` the SPIFFE ID of the workload that asked, `context`
-        what does not change on the way (`tctx`), `request` where the transaction came from
-        (`rctx`, left out where empty). Raises `IssuingError` for an expiry that is not within one
-        second and `MAX_LIFETIME` from now, and for what no token can hold.
+        `transaction` is a UUID and `requester` the SPIFFE ID of the requesting workload. `context`
+        stays the same for the whole transaction (`tctx`). `request` describes its origin (`rctx`,
+        omitted if empty). Raises `IssuingError` for an expiry that is not between one second and
+        `MAX_LIFETIME` from now, and for invalid scopes and texts.
         """
         issued = _seconds(now)
         claims: dict[str, Any] = {
@@ -161,10 +161,10 @@ class TokenSigner:
         return self.signed(TRANSACTION_TYPE, claims)
 
     def signed(self, kind: str, claims: Mapping[str, Any]) -> str:
-        """A token of a type with these claims, which are the caller's to get right."""
+        """Return a signed token of a type with these claims, which are not checked."""
         signed = f"{self._headers[kind]}.{_part(claims)}"
         r, s = decode_dss_signature(self._key.sign(signed.encode("ascii"), ES256))
-        # RFC 7518 section 3.4: the two numbers one after the other, 32 bytes each.
+        # RFC 7518, section 3.4: r, then s, 32 bytes each.
         signature = r.to_bytes(_NUMBER_BYTES) + s.to_bytes(_NUMBER_BYTES)
         return f"{signed}.{base64url.encode(signature)}"
 
@@ -190,7 +190,7 @@ def _expiry(issued: int, expires: int) -> int:
 
 def _scope(scopes: Iterable[str]) -> str:
     each = sorted(set(scopes))
-    # A scope with a space in it would become two.
+    # A scope with a space would be read as two.
     if not all(map(_is_one_scope, each)):
         raise IssuingError(
             "InvalidScope", "A scope is printable ASCII without spaces and quotes; mend it."

@@ -1,9 +1,9 @@
-"""The token that goes with a webhook's delivery, from the gateway to the one workload it is for.
+"""Token that the gateway sends with a webhook's delivery to the target.
 
-It has the form of a transaction token (draft-ietf-oauth-transaction-tokens) and says that this body
-was verified, at which endpoint, by which scheme and key. It is not the trust domain's: a gateway
-signs it with a key of its own, for one target, whose SPIFFE ID is its audience, so that it is worth
-nothing anywhere else and nobody can take it for a transaction that the issuer has begun.
+It has the form of a transaction token (draft-ietf-oauth-transaction-tokens) and states that the
+gateway verified this body, at which endpoint, with which scheme and key. The gateway signs it with
+its own key, not with one of the trust domain, and its audience is the target's SPIFFE ID. So no
+other workload accepts it, and nobody can mistake it for a transaction token of the issuer.
 """
 
 from collections.abc import Mapping
@@ -24,24 +24,24 @@ from troth.pki.tokens import MAX_TEXT, TRANSACTION_TYPE, TokenSigner, is_text
 __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_webhook_token"]
 
 LIFETIME = timedelta(seconds=60)
-"""From the gateway to the target; nobody keeps it for later."""
+"""Lifetime of a token; it is used only for the request from the gateway to the target."""
 
 WEBHOOK = Kind("webhook-token", "webhook's token", TRANSACTION_TYPE)
 
 _SUBJECT = "webhook:"
 _CONTEXT = frozenset({"endpoint", "workflow", "scheme"})
-# The same few endpoints and keys come again and again.
+# Cached, because the same few endpoints and keys recur.
 _is_text = lru_cache(maxsize=4096)(is_text)
 _REQUEST = frozenset({"key_id", "body_sha256"})
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedDelivery:
-    """What a gateway says of a delivery it has verified.
+    """Statement of a gateway about a delivery that it verified.
 
-    `endpoint` is `<namespace>/<name>`, `key_id` names the sender's key that has signed,
-    `body_sha256` is the digest of the body as it came. `delivery_id` is the sender's, None where it
-    has none that can be told, and may be unsigned.
+    `endpoint` is `<namespace>/<name>`, `key_id` names the key with which the sender signed, and
+    `body_sha256` is the digest of the body as received. `delivery_id` is the sender's, None if
+    there is none, and may not be covered by the signature.
     """
 
     endpoint: str
@@ -54,7 +54,7 @@ class VerifiedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class WebhookToken:
-    """What a verified token says. Times are seconds since the epoch; `transaction` is a UUID."""
+    """Content of a verified token. Times are seconds since the epoch; `transaction` is a UUID."""
 
     gateway: str
     target: str
@@ -65,18 +65,18 @@ class WebhookToken:
 
 
 class Signer:
-    """Makes the tokens of one gateway, with one key that never shows in its `repr`."""
+    """Signs the tokens of one gateway with one key, which is never in the `repr`."""
 
     __slots__ = ("_gateway", "_signer")
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, gateway: str) -> None:
-        """`gateway` is its SPIFFE ID. Raise `KeyMaterialError` for a key that is not on P-256."""
+        """`gateway` is a SPIFFE ID. Raises `KeyMaterialError` for a key that is not on P-256."""
         self._signer = TokenSigner(key)
         self._gateway = gateway
 
     @property
     def kid(self) -> str:
-        """The ID of the key."""
+        """ID of the key."""
         return self._signer.kid
 
     def __repr__(self) -> str:
@@ -85,9 +85,9 @@ class Signer:
     def token(
         self, target: str, delivery: VerifiedDelivery, *, transaction: str, now: float
     ) -> str:
-        """A token for the workload with the SPIFFE ID `target`, of whole seconds from `now` on.
+        """Return a token for the workload with the SPIFFE ID `target`, valid from `now` on.
 
-        `transaction` is a UUID. Raises `IssuingError` for what no token can hold.
+        `transaction` is a UUID. Raises `IssuingError` for invalid texts.
         """
         issued = int(now)
         context = {
@@ -134,11 +134,11 @@ def verify_webhook_token(
     target: str,
     now: float,
 ) -> WebhookToken:
-    """What the token says, once its form, key, signature, issuer, audience and times are right.
+    """Return a token's content once its form, signature, issuer, audience and times are checked.
 
-    `keys` are those of this gateway and no other, by `kid`; `gateway` and `target` are SPIFFE IDs.
-    Whether the gateway is who presents it, whether the endpoint is one that leads here, and whether
-    the body is the one that `body_sha256` speaks of, is for the caller to ask. Raises `TokenError`.
+    `keys` are only those of this gateway, by `kid`. `gateway` and `target` are SPIFFE IDs. The
+    caller must check that the gateway presents the token, that the endpoint leads here, and that
+    the body has the digest `body_sha256`. Raises `TokenError`.
     """
     opened = open_token(token, WEBHOOK)
     claims = opened.claims
