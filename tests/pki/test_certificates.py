@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.pki import builders
 from tests.pki.builders import DAY, NOW, PAYMENTS, by_hand, key, leaf, own_root, profile, uri
-from troth.pki.certificates import BACKDATE, parse_leaf, renewal_due, short, spread_of
+from troth.pki.certificates import BACKDATE, parse_leaf, renewal_due, renewal_spread, short
 from troth.pki.errors import PKIError
 from troth.pki.issuing import issue
 from troth.pki.keys import private_key_pem
@@ -130,12 +130,12 @@ def test_the_shortest_leaf_is_due_before_it_ends() -> None:
 
 @given(st.text())
 def test_a_spread_is_a_share_and_depends_on_the_uid_alone(uid: str) -> None:
-    assert 0 <= spread_of(uid) < 1
-    assert spread_of(uid) == spread_of(uid)
+    assert 0 <= renewal_spread(uid) < 1
+    assert renewal_spread(uid) == renewal_spread(uid)
 
 
 def test_spreads_are_even() -> None:
-    tenths = [int(spread_of(f"uid-{number}") * 10) for number in range(5000)]
+    tenths = [int(renewal_spread(f"uid-{number}") * 10) for number in range(5000)]
     assert all(400 < tenths.count(tenth) < 600 for tenth in range(10))
 
 

@@ -93,7 +93,7 @@ def renewal_due(leaf: Leaf, spread: float) -> datetime:
     return leaf.issued_at + lifetime * 2 / 3 - lifetime / 15 * spread
 
 
-def spread_of(uid: str) -> float:
+def renewal_spread(uid: str) -> float:
     """Return a number from 0 to below 1, constant for a UID and evenly distributed over UIDs."""
     bits = int.from_bytes(sha256(uid.encode()).digest()[:8])
     return (bits >> 64 - _MANTISSA_BITS) / (1 << _MANTISSA_BITS)

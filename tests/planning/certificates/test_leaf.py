@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import builders
 from tests.builders import DAY, HOUR, NOW, Cluster, Manifest, identity, key_of, service, shop
 from tests.pki import builders as pki
-from troth.pki.certificates import Leaf, renewal_due, spread_of
+from troth.pki.certificates import Leaf, renewal_due, renewal_spread
 from troth.pki.issuing import LeafProfile
 from troth.pki.subjects import Subject
 from troth.planning.certificates.leaf import CHECKS, LeafQuestion, why_issue
@@ -113,7 +113,7 @@ def test_broken_material_asks_for_a_new_leaf_with_what_is_broken() -> None:
 @given(st.uuids().map(str))
 def test_a_leaf_is_renewed_at_two_thirds_of_its_life_or_a_little_before(uid: str) -> None:
     leaf = good_leaf()
-    due = renewal_due(leaf, spread_of(uid))
+    due = renewal_due(leaf, renewal_spread(uid))
     assert NOW + 0.6 * DAY <= due <= NOW + DAY * 2 / 3 + timedelta(seconds=1)
     assert why_issue(replace(good(), uid=uid, now=due - timedelta(seconds=1))) is None
     assert why_issue(replace(good(), uid=uid, now=due)) is not None
@@ -121,7 +121,7 @@ def test_a_leaf_is_renewed_at_two_thirds_of_its_life_or_a_little_before(uid: str
 
 def test_a_fleet_enrolled_in_one_minute_does_not_renew_in_one() -> None:
     leaf = good_leaf()
-    moments = sorted(renewal_due(leaf, spread_of(str(number))) for number in range(500))
+    moments = sorted(renewal_due(leaf, renewal_spread(str(number))) for number in range(500))
     assert moments[-1] - moments[0] > 1.4 * HOUR
     for start in moments:
         crowd = sum(start <= moment < start + timedelta(minutes=5) for moment in moments)

@@ -27,7 +27,7 @@ from tests.builders import (
 )
 from tests.workloads import budget, rolled, workload
 from troth.pki.authorities import Authority
-from troth.pki.certificates import short, spread_of
+from troth.pki.certificates import renewal_spread, short
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.plan import IssueLeaf, Restart
 from troth.resources.references import Ref
@@ -179,7 +179,7 @@ def test_a_wall_clock_that_jumps_does_not_hasten_a_restart() -> None:
 def test_a_new_root_restarts_once_in_the_identitys_turn() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish().prepare_root()
     uid = story.cluster.objects["ServiceIdentity", Ref("shop", "payments")]["metadata"]["uid"]
-    turn = PROPAGATION * (1 + spread_of(uid))
+    turn = PROPAGATION * (1 + renewal_spread(uid))
     story.later(turn - timedelta(seconds=1))
     assert story.told == ("False", "AwaitingTurn")
     assert story.restarts() == 1

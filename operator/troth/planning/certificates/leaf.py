@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.pki.authorities import Authority
-from troth.pki.certificates import Leaf, renewal_due, spread_of
+from troth.pki.certificates import Leaf, renewal_due, renewal_spread
 from troth.pki.issuing import LeafProfile
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.algorithms import KeyAlgorithm
@@ -158,7 +158,7 @@ def _renewal(leaf: Leaf, uid: str, rotations: tuple[CredentialRotation, ...]) ->
     One that was cut to its authority's beginning is older than it says, and goes by its end.
     """
     overlap = max(min(overlap_of(rotations), longest_overlap(leaf)), LEAST_OVERLAP)
-    return min(renewal_due(leaf, spread_of(uid)), leaf.not_after - overlap)
+    return min(renewal_due(leaf, renewal_spread(uid)), leaf.not_after - overlap)
 
 
 def _secret(question: LeafQuestion) -> IdentitySecret:

@@ -6,7 +6,7 @@ One workload at a time, each restarted as `kubectl rollout restart` does it.
 from dataclasses import dataclass
 from datetime import timedelta
 
-from troth.pki.certificates import short, spread_of
+from troth.pki.certificates import renewal_spread, short
 from troth.planning import status as verdicts
 from troth.planning.identity.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
 from troth.planning.identity.view import View, refused
@@ -107,7 +107,7 @@ def _wait(view: View, secret: IdentitySecret, lack: Lack, world: World) -> timed
     """
     assert view.domain is not None
     in_turns = lack.assumed or not lack.leaf
-    turn = spread_of(view.identity.metadata.uid) if in_turns else 0.0
+    turn = renewal_spread(view.identity.metadata.uid) if in_turns else 0.0
     elapsed = timedelta(seconds=world.uptime - max(secret.leaf_since, secret.roots_since))
     return view.domain.spec.bundle.propagation * (1 + turn) - elapsed
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.pki.certificates import Leaf, spread_of
+from troth.pki.certificates import Leaf, renewal_spread
 from troth.pki.spiffe import spiffe_id
 from troth.planning import faults
 from troth.planning import status as verdicts
@@ -140,7 +140,7 @@ def _reissue_wait(
     """Return how long a leaf of a root that is being replaced waits for its turn."""
     if domain is None or known is None or known.retiring is None:
         return timedelta(0)
-    return reissue_wait(domain, known, spread_of(identity.metadata.uid), world)
+    return reissue_wait(domain, known, renewal_spread(identity.metadata.uid), world)
 
 
 def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
