@@ -85,7 +85,7 @@ def pkcs12_truststore(anchors: Iterable[bytes], password: str) -> bytes:
 
 
 def truststore_fingerprints(p12: bytes, password: str) -> frozenset[str] | None:
-    """Return the fingerprints of a truststore's certificates, None if it cannot be opened."""
+    """Return the fingerprints of a truststore's certificates, None if it cannot be parsed."""
     try:
         store = pkcs12.load_pkcs12(p12, password.encode())
         return frozenset(fingerprint(entry.certificate) for entry in store.additional_certs)

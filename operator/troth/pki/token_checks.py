@@ -18,10 +18,10 @@ from troth.pki.spiffe_bundle import SPIFFEBundle
 from troth.pki.token_form import (
     ACCESS,
     TRANSACTION,
-    Kind,
     TokenError,
-    check_signature,
-    open_token,
+    TokenKind,
+    parse_token,
+    verify_signature,
 )
 from troth.pki.tokens import LEEWAY, MAX_LIFETIME, TRANSACTION_TYPE, is_text, parse_scopes
 
@@ -100,11 +100,11 @@ def verify_access_token(
     `bundles` and `issuers` are by trust domain. The caller must check that the presenter is the
     holder, by `subject` and `thumbprint`. Raises `TokenError`.
     """
-    opened = open_token(token, ACCESS)
-    claims = opened.claims
+    parsed = parse_token(token, ACCESS)
+    claims = parsed.claims
     subject, trust_domain = _workload(claims, "sub", ACCESS)
     bundle = bundles.get(trust_domain)
-    check_signature(opened, bundle.jwt_keys if bundle else {}, ACCESS)
+    verify_signature(parsed, bundle.jwt_keys if bundle else {}, ACCESS)
     issuer = issuers.get(trust_domain)
     if issuer is None or claims.get("iss") != issuer:
         raise ACCESS.error("issuer", "is not from the issuer of its subject's trust domain")
@@ -134,9 +134,9 @@ def verify_transaction_token(
     `bundle` and `issuer` are those of the verifier's own trust domain. Transaction tokens of other
     domains are rejected. Raises `TokenError`.
     """
-    opened = open_token(token, TRANSACTION)
-    claims = opened.claims
-    check_signature(opened, bundle.jwt_keys, TRANSACTION)
+    parsed = parse_token(token, TRANSACTION)
+    claims = parsed.claims
+    verify_signature(parsed, bundle.jwt_keys, TRANSACTION)
     if claims.get("iss") != issuer:
         raise TRANSACTION.error("issuer", "is not from the issuer of this trust domain")
     if claims.get("aud") != bundle.trust_domain:
@@ -161,7 +161,7 @@ def verify_transaction_token(
 
 
 def check_times(
-    claims: Mapping[str, Any], kind: Kind, now: float, longest: timedelta = MAX_LIFETIME
+    claims: Mapping[str, Any], kind: TokenKind, now: float, longest: timedelta = MAX_LIFETIME
 ) -> tuple[int, int]:
     """Return `iat` and `exp` if `now` is between them; raises `TokenError` otherwise."""
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
@@ -177,7 +177,7 @@ def check_times(
     return issued, expires
 
 
-def read_transaction(claims: Mapping[str, Any], kind: Kind) -> str:
+def read_transaction(claims: Mapping[str, Any], kind: TokenKind) -> str:
     """Return the UUID in `txn`; raises `TokenError` if there is none."""
     transaction = claims.get("txn")
     if not isinstance(transaction, str) or not _UUID.fullmatch(transaction):
@@ -185,7 +185,7 @@ def read_transaction(claims: Mapping[str, Any], kind: Kind) -> str:
     return transaction
 
 
-def _moment(claims: Mapping[str, Any], name: str, kind: Kind) -> int:
+def _moment(claims: Mapping[str, Any], name: str, kind: TokenKind) -> int:
     value = claims.get(name)
     # True is an int too, but not a time.
     if type(value) is not int or not 0 <= value <= LATEST:
@@ -204,7 +204,7 @@ def _requesters(claims: Mapping[str, Any], trust_domain: str) -> str:
     return ",".join(requesters)
 
 
-def _workload(claims: Mapping[str, Any], name: str, kind: Kind) -> tuple[str, str]:
+def _workload(claims: Mapping[str, Any], name: str, kind: TokenKind) -> tuple[str, str]:
     value = claims.get(name)
     trust_domain = _trust_domain(value) if isinstance(value, str) else None
     if trust_domain is None:
@@ -225,7 +225,7 @@ def _trust_domain(workload: str) -> str | None:
 _parse_scopes = lru_cache(maxsize=1024)(parse_scopes)
 
 
-def _scopes(claims: Mapping[str, Any], kind: Kind) -> frozenset[str]:
+def _scopes(claims: Mapping[str, Any], kind: TokenKind) -> frozenset[str]:
     value = claims.get("scope")
     scopes = _parse_scopes(value) if isinstance(value, str) else None
     if scopes is None:
@@ -246,7 +246,7 @@ def _confirmation(claims: Mapping[str, Any]) -> str | None:
     return thumbprint
 
 
-def read_texts(members: object, name: str, kind: Kind) -> Mapping[str, str]:
+def read_texts(members: object, name: str, kind: TokenKind) -> Mapping[str, str]:
     """Return a claim that is an object of short texts; raises `TokenError` otherwise."""
     if not isinstance(members, dict) or not all(
         is_text(key) and is_text(value) for key, value in members.items()

@@ -30,8 +30,8 @@ class TokenError(PKIError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kind:
-    """Kind of token: the prefix of its error codes, its name in messages, and its `typ`."""
+class TokenKind:
+    """TokenKind of token: the prefix of its error codes, its name in messages, and its `typ`."""
 
     prefix: str
     noun: str
@@ -46,11 +46,11 @@ class Kind:
         return self.error("malformed", what)
 
 
-ACCESS = Kind("token", "access token", TOKEN_TYPE)
-TRANSACTION = Kind("transaction", "transaction token", TRANSACTION_TYPE)
+ACCESS = TokenKind("token", "access token", TOKEN_TYPE)
+TRANSACTION = TokenKind("transaction", "transaction token", TRANSACTION_TYPE)
 
 
-class Opened(NamedTuple):
+class ParsedToken(NamedTuple):
     """Parsed token that is not verified yet."""
 
     kid: str
@@ -59,10 +59,10 @@ class Opened(NamedTuple):
     signature: bytes
 
     def __repr__(self) -> str:
-        return f"Opened(kid={self.kid!r})"
+        return f"ParsedToken(kid={self.kid!r})"
 
 
-def open_token(token: str, kind: Kind) -> Opened:
+def parse_token(token: str, kind: TokenKind) -> ParsedToken:
     """Return a token's parts; raises `TokenError` for any other form."""
     if len(token) > MAX_TOKEN:
         raise kind.malformed(f"is longer than {MAX_TOKEN} characters")
@@ -76,12 +76,12 @@ def open_token(token: str, kind: Kind) -> Opened:
         signature = base64url.decode(end)
     except ValueError:
         raise kind.malformed("has a signature that is not canonical base64url") from None
-    return Opened(kid, claims, token[: -len(end) - 1], signature)
+    return ParsedToken(kid, claims, token[: -len(end) - 1], signature)
 
 
 # Cached, because all tokens of one key have the same header. Errors are not cached.
 @lru_cache(maxsize=64)
-def _key_id(part: str, kind: Kind) -> str:
+def _key_id(part: str, kind: TokenKind) -> str:
     header = _object(part, kind)
     if header.get("alg") != ALGORITHM:
         raise kind.error("algorithm", f"is not signed with {ALGORITHM}, the one algorithm allowed")
@@ -93,7 +93,7 @@ def _key_id(part: str, kind: Kind) -> str:
     return kid
 
 
-def _object(part: str, kind: Kind) -> dict[str, Any]:
+def _object(part: str, kind: TokenKind) -> dict[str, Any]:
     try:
         document = strict_json.parse(base64url.decode(part))
     except ValueError:
@@ -103,14 +103,14 @@ def _object(part: str, kind: Kind) -> dict[str, Any]:
     return document
 
 
-def check_signature(
-    opened: Opened, keys: Mapping[str, ec.EllipticCurvePublicKey], kind: Kind
+def verify_signature(
+    parsed: ParsedToken, keys: Mapping[str, ec.EllipticCurvePublicKey], kind: TokenKind
 ) -> None:
     """Raise `TokenError` unless the key with the token's `kid` has signed it."""
-    key = keys.get(opened.kid)
+    key = keys.get(parsed.kid)
     if key is None:
         raise kind.error("key", "is signed with a key that its trust domain does not publish")
-    if not _verifies(key, opened.signed.encode("ascii"), opened.signature):
+    if not _verifies(key, parsed.signed.encode("ascii"), parsed.signature):
         raise kind.error("signature", "has a signature that does not verify")
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from troth.pki import base64url
 from troth.pki.errors import IssuingError
 from troth.pki.token_checks import check_times, read_texts, read_transaction
-from troth.pki.token_form import Kind, TokenError, check_signature, open_token
+from troth.pki.token_form import TokenError, TokenKind, parse_token, verify_signature
 from troth.pki.tokens import MAX_TEXT, TRANSACTION_TYPE, TokenSigner, is_text
 
 __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_webhook_token"]
@@ -26,7 +26,7 @@ __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_w
 LIFETIME = timedelta(seconds=60)
 """Lifetime of a token; it is used only for the request from the gateway to the target."""
 
-WEBHOOK = Kind("webhook-token", "webhook's token", TRANSACTION_TYPE)
+WEBHOOK = TokenKind("webhook-token", "webhook's token", TRANSACTION_TYPE)
 
 _SUBJECT = "webhook:"
 _CONTEXT = frozenset({"endpoint", "workflow", "scheme"})
@@ -140,9 +140,9 @@ def verify_webhook_token(
     caller must check that the gateway presents the token, that the endpoint leads here, and that
     the body has the digest `body_sha256`. Raises `TokenError`.
     """
-    opened = open_token(token, WEBHOOK)
-    claims = opened.claims
-    check_signature(opened, keys, WEBHOOK)
+    parsed = parse_token(token, WEBHOOK)
+    claims = parsed.claims
+    verify_signature(parsed, keys, WEBHOOK)
     if claims.get("iss") != gateway or claims.get("req_wl") != gateway:
         raise WEBHOOK.error("issuer", "is not from the gateway whose key has signed it")
     if claims.get("aud") != target:
