@@ -13,7 +13,7 @@ from troth.pki.authorities import load_authority
 from troth.pki.certificates import parse_leaf
 from troth.pki.errors import CertificateError, KeyMaterialError
 from troth.pki.keys import load_private_key
-from troth.pki.pem import LONGEST_CHAIN
+from troth.pki.pem import MAX_CHAIN_BYTES
 from troth.pki.private_keys import (
     LONGEST,
     UnreadableKeyError,
@@ -147,7 +147,7 @@ def test_a_key_that_only_agrees_on_secrets_is_unsupported() -> None:
 def test_a_file_of_certificates_that_is_too_large_is_rejected_unparsed(where: str) -> None:
     authority = own_root()
     root = authority.authority.anchors[0]
-    large = root * (LONGEST_CHAIN // len(root) + 1)
+    large = root * (MAX_CHAIN_BYTES // len(root) + 1)
     chain, roots = (large, root) if where == "tls.crt" else (leaf(authority), large)
     with pytest.raises(CertificateError, match=f"{where} is larger than 65536 bytes") as rejected:
         load_authority(chain, None, roots, DOMAIN)

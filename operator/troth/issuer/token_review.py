@@ -21,7 +21,7 @@ from troth.issuer.errors import Code, OAuthError, unavailable
 from troth.pki import base64url, strict_json
 from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import spiffe_id
-from troth.pki.token_checks import LATEST
+from troth.pki.token_checks import MAX_TIME
 
 TIMEOUT = 3.0
 """Seconds that a caller is made to wait for the API server."""
@@ -166,7 +166,7 @@ def _expiry(token: str, audience: str) -> float:
         raise _refused(f"is not for this issuer; project one for the audience {audience}")
     expires = claims.get("exp")
     # True is an int as well, and not a time; and no clock can be compared with a number of any size
-    if type(expires) is not int or not 0 <= expires <= LATEST:
+    if type(expires) is not int or not 0 <= expires <= MAX_TIME:
         raise _refused("does not say when it expires")
     return expires
 

@@ -17,7 +17,7 @@ from troth.pki.constraints import NameConstraints
 from troth.pki.errors import AuthorityError, KeyMaterialError
 from troth.pki.keys import algorithm_of, load_private_key, same_key
 from troth.pki.pem import (
-    LONGEST_CHAIN,
+    MAX_CHAIN_BYTES,
     fingerprint,
     public_key,
     read_certificates,
@@ -102,7 +102,7 @@ def _load(
     tls_crt: bytes, ca_crt: bytes | None, trust_domain: str
 ) -> tuple[x509.Certificate, Authority]:
     check_trust_domain(trust_domain)
-    chain = read_certificates(tls_crt, "tls.crt", comments=True, most=LONGEST_CHAIN)
+    chain = read_certificates(tls_crt, "tls.crt", comments=True, most=MAX_CHAIN_BYTES)
     anchors = _anchors(chain, ca_crt)
     issuing, served = chain[0], list(chain)
     while served and served[-1] in anchors:
@@ -129,7 +129,7 @@ def _load(
 
 def _anchors(chain: list[x509.Certificate], ca_crt: bytes | None) -> list[x509.Certificate]:
     if ca_crt is not None and ca_crt.strip():
-        found = read_certificates(ca_crt, "ca.crt", comments=True, most=LONGEST_CHAIN)
+        found = read_certificates(ca_crt, "ca.crt", comments=True, most=MAX_CHAIN_BYTES)
         anchors = list(dict.fromkeys(found))
     elif paths.is_self_signed(chain[-1]):
         return [chain[-1]]

@@ -8,7 +8,7 @@ from cryptography import x509
 
 from troth.pki.errors import CertificateError
 from troth.pki.keys import algorithm_of
-from troth.pki.pem import LONGEST_CHAIN, extension, fingerprint, public_key, read_certificates
+from troth.pki.pem import MAX_CHAIN_BYTES, extension, fingerprint, public_key, read_certificates
 from troth.pki.spiffe import SPIFFEID
 from troth.resources.algorithms import KeyAlgorithm
 
@@ -51,7 +51,7 @@ def parse_leaf(pem_chain: bytes) -> Leaf:
     is a CA, one whose URI SAN is not exactly one SPIFFE ID with a path (X509-SVID, sections 2, 3.1
     and 5.2), or an unsupported key. It checks neither signatures nor validity.
     """
-    leaf, *chain = read_certificates(pem_chain, "tls.crt", most=LONGEST_CHAIN)
+    leaf, *chain = read_certificates(pem_chain, "tls.crt", most=MAX_CHAIN_BYTES)
     constraints = extension(leaf, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         raise CertificateError(

@@ -23,7 +23,7 @@ UNREADABLE = (
 )
 """Errors that `cryptography` raises for certificates it cannot decode; they share no base class."""
 
-LONGEST_CHAIN = 64 * 1024
+MAX_CHAIN_BYTES = 64 * 1024
 """Maximum size of a chain, or of an authority's roots, from a Secret, in bytes."""
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s[^-]*-----END \1-----", re.ASCII)

@@ -27,7 +27,7 @@ REFRESH_HINT = 60
 """Seconds after which a reader should fetch the bundle again (section 4.1.2)."""
 
 _X509, _JWT = "x509-svid", "jwt-svid"
-_LONGEST_KEY_ID = 255
+_MAX_KEY_ID_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _jwt_keys(jwks: Iterator[Mapping[str, Any]]) -> dict[str, ec.EllipticCurvePu
     keys: dict[str, ec.EllipticCurvePublicKey] = {}
     for jwk in jwks:
         kid = jwk.get("kid")
-        if not isinstance(kid, str) or not 0 < len(kid) <= _LONGEST_KEY_ID or kid in keys:
+        if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KEY_ID_CHARACTERS or kid in keys:
             raise KeyMaterialError(
                 "KeyIDUnreadable",
                 "A JWT key of the SPIFFE bundle has no kid of its own; give each exactly one.",

@@ -36,7 +36,7 @@ __all__ = [
     "verify_transaction_token",
 ]
 
-LATEST = 253402300799
+MAX_TIME = 253402300799
 """Last second of the year 9999; a later time in a token is invalid."""
 
 _MAX_REQUESTERS = 8
@@ -188,7 +188,7 @@ def read_transaction(claims: Mapping[str, Any], kind: TokenKind) -> str:
 def _moment(claims: Mapping[str, Any], name: str, kind: TokenKind) -> int:
     value = claims.get(name)
     # True is an int too, but not a time.
-    if type(value) is not int or not 0 <= value <= LATEST:
+    if type(value) is not int or not 0 <= value <= MAX_TIME:
         raise kind.malformed(f"has no whole seconds for its {name}")
     return value
 

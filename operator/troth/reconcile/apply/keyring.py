@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from troth.brokers.credentials import login, material
 from troth.brokers.protocol import BrokerError, Credential, Login
 from troth.pki.authorities import SigningAuthority, load_signing_authority
-from troth.pki.pem import LONGEST_CHAIN
+from troth.pki.pem import MAX_CHAIN_BYTES
 from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.planning.plan import TurnCredential
 from troth.resources.references import Ref
@@ -22,7 +22,7 @@ from troth.world.observation.secret_data import SecretData
 MOST_FORMER = 4096
 """How many credentials are remembered that no Secret has any more; then the oldest are not."""
 
-_OF_AUTHORITY = {LEAF: LONGEST_CHAIN, KEY: LONGEST_KEY, ROOTS: LONGEST_CHAIN}
+_OF_AUTHORITY = {LEAF: MAX_CHAIN_BYTES, KEY: LONGEST_KEY, ROOTS: MAX_CHAIN_BYTES}
 """What is kept of an authority's Secret, and the maximum size of each value in bytes."""
 
 

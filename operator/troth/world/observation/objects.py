@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from troth.pki.authorities import Authority, load_authority
 from troth.pki.certificates import Leaf, parse_leaf
 from troth.pki.errors import PKIError
-from troth.pki.pem import LONGEST_CHAIN
+from troth.pki.pem import MAX_CHAIN_BYTES
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
 from troth.world.facts.objects import (
@@ -107,7 +107,7 @@ def keystore_digest(data: Mapping[str, bytes]) -> str:
 def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
     """Return the leaf, if its certificate and its key are there and belong together."""
     try:
-        leaf = parse_leaf(data.value(LEAF, LONGEST_CHAIN))
+        leaf = parse_leaf(data.value(LEAF, MAX_CHAIN_BYTES))
     except PKIError as error:
         return None, Fault(error.reason, str(error))
     return leaf, data.key_fault(LEAF, KEY)
@@ -116,17 +116,17 @@ def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
 def authority_secret(secret: Manifest, data: SecretData | None = None) -> AuthoritySecret:
     """Return the facts of a CA's Secret, whose data may be open already."""
     data = data or SecretData(secret)
-    prepared = data.value(NEXT_LEAF, LONGEST_CHAIN)
+    prepared = data.value(NEXT_LEAF, MAX_CHAIN_BYTES)
     return AuthoritySecret(
         **fact_of(secret),
-        certificates=data.value(LEAF, LONGEST_CHAIN),
-        roots=data.get(ROOTS, LONGEST_CHAIN),
+        certificates=data.value(LEAF, MAX_CHAIN_BYTES),
+        roots=data.get(ROOTS, MAX_CHAIN_BYTES),
         key_fault=data.key_fault(LEAF, KEY),
         prepared=prepared,
-        prepared_roots=data.get(NEXT_ROOTS, LONGEST_CHAIN),
+        prepared_roots=data.get(NEXT_ROOTS, MAX_CHAIN_BYTES),
         prepared_fault=data.key_fault(NEXT_LEAF, NEXT_KEY) if prepared else None,
-        retiring=data.value(RETIRING, LONGEST_CHAIN),
-        retiring_roots=data.get(RETIRING_ROOTS, LONGEST_CHAIN),
+        retiring=data.value(RETIRING, MAX_CHAIN_BYTES),
+        retiring_roots=data.get(RETIRING_ROOTS, MAX_CHAIN_BYTES),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from troth.pki.errors import PKIError
 from troth.pki.keys import load_private_key, same_key
-from troth.pki.pem import LONGEST_CHAIN, read_certificates
+from troth.pki.pem import MAX_CHAIN_BYTES, read_certificates
 from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.world.facts.objects import Fault, Manifest
 
@@ -77,8 +77,8 @@ class SecretData:
 
     def _check_key(self, certificates: str, key: str) -> Fault | None:
         try:
-            chain = self.value(certificates, LONGEST_CHAIN)
-            first = read_certificates(chain, certificates, comments=True, most=LONGEST_CHAIN)[0]
+            chain = self.value(certificates, MAX_CHAIN_BYTES)
+            first = read_certificates(chain, certificates, comments=True, most=MAX_CHAIN_BYTES)[0]
             if same_key(first, load_private_key(self.value(key, LONGEST_KEY))):
                 return None
         except PKIError as error:
