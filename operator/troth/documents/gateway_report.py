@@ -1,8 +1,8 @@
-"""What a gateway reports of its keys: when each last verified a delivery.
+"""Report of a gateway: the time at which each key last verified a delivery.
 
-In the gateway's namespace there is a ConfigMap, which its replicas share, with the label `LABEL`
-and a member `<namespace>.<endpoint>` for each endpoint: a JSON object with a time, as RFC 3339 has
-it, by the key's id. Were there more, the latest time would count. Nothing of a key is there.
+The replicas of a gateway share one ConfigMap in its namespace, with the label `LABEL`. It has one
+member `<namespace>.<endpoint>` for each endpoint: a JSON object from key ID to RFC 3339 time. If
+there were several ConfigMaps, the latest time would count. The report holds no key material.
 """
 
 import json
@@ -15,21 +15,21 @@ from troth.pki import strict_json
 from troth.resources.schema.scalars import format_time, parse_moment
 
 LABEL = "troth.dev/webhook-report"
-"""The label of a report; its value is the name of the gateway's ServiceIdentity."""
+"""Label of a report; its value is the name of the gateway's ServiceIdentity."""
 LONGEST = 16 * 1024
-"""Bytes of what is said of one endpoint: sixteen keys with long names."""
+"""Maximum size of an endpoint's member in bytes, enough for sixteen keys with long names."""
 
 Verified = Mapping[str, datetime]
-"""When each key last verified a delivery, by its id."""
+"""Time at which each key last verified a delivery, by key ID."""
 
 
 def member(verified: Verified) -> str:
-    """Return what a report says of one endpoint; the same for the same times."""
+    """Return a report's member for one endpoint; equal times give equal texts."""
     return json.dumps({key: format_time(moment) for key, moment in sorted(verified.items())})
 
 
 def parse_member(text: str) -> Verified:
-    """Return what a report says of one endpoint; nothing of what makes no sense."""
+    """Return the times in a report's member; an invalid member has none."""
     if len(text) > LONGEST:
         return {}
     try:

@@ -1,8 +1,7 @@
-"""One endpoint as the operator has compiled it: `endpoint.json`, with the keys beside it.
+"""Endpoint configuration, which the operator writes and the gateway reads, as `endpoint.json`.
 
-The operator writes it (`troth.planning`) and the gateway reads it, strictly and as a whole: of an
-endpoint with one part that makes no sense nothing is served, and the others are. In the same Secret
-each key of the sender is under `key.<its id>`, as the person or Troth has written it.
+The gateway reads it strictly. It does not serve an endpoint of which any part is invalid, and
+serves all others. The same Secret has each signing key under `key.<key ID>`, unmodified.
 """
 
 import re
@@ -21,13 +20,13 @@ VERSION = "v1alpha1"
 DOCUMENT = "endpoint.json"
 KEY_PREFIX = "key."
 
-# RFC 3986 sections 3.3 and 3.2.2, of which a Service has names only; nothing ends a line early
+# RFC 3986, sections 3.3 and 3.2.2, the host restricted to names. No character can end a line.
 _PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]+")
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
 
 class EndpointError(ValueError):
-    """An endpoint that cannot be served; says which part, and quotes nothing."""
+    """Invalid endpoint configuration. The message names the part and quotes nothing."""
 
 
 class _Part(BaseModel):
@@ -69,11 +68,10 @@ Path = Annotated[str, AfterValidator(_path)]
 
 
 class Described(_Part):
-    """An HMAC that no scheme has a name for.
+    """HMAC that is described in the resource, without a scheme name.
 
-    `signed` has `{body}` once and at its end, and before it any of `{timestamp}`, `{id}`,
-    `{method}` and `{url}`, each at most once and apart from the next by other text. `digest` is
-    that of the HMAC.
+    `signed` ends with `{body}`. Before it may be `{timestamp}`, `{id}`, `{method}` and `{url}`,
+    each at most once, with other text between two of them. `digest` is that of the HMAC.
     """
 
     header: str
@@ -86,10 +84,10 @@ class Described(_Part):
 
 
 class Signing(_Part):
-    """How the sender signs, with what the scheme must be told. `url` is as the sender knows it.
+    """Scheme and its parameters. `url` is the URL to which the sender sends.
 
-    `topics` are the ARNs of the SNS topics that may send; `components` what HTTP message signatures
-    must cover beside the method, the target, the digest of the content, and when they were created.
+    `topics` are the ARNs of the SNS topics that may send. `components` are those that an HTTP
+    message signature must cover besides method, target, content digest and creation time.
     """
 
     name: SchemeName
@@ -108,22 +106,23 @@ class Signing(_Part):
 
 
 class ClientCertificate(_Part):
-    """The certificate that the sender shows in TLS: its SANs as URI:…, DNS:… , its roots as PEM."""
+    """Client certificate of the sender: allowed SANs as URI:… or DNS:…, and its roots as PEM."""
 
     sans: Annotated[tuple[str, ...], Field(min_length=1)]
     authorities: str
 
 
 class Source(_Part):
-    """Where deliveries come from. It narrows, and proves nothing."""
+    """Sources from which deliveries may come. They narrow; only the signature is proof."""
 
     cidrs: tuple[Annotated[str, AfterValidator(_cidr)], ...] = ()
     client_certificate: ClientCertificate | None = None
 
 
 class Target(_Part):
-    """Who is given what was verified. `callee` is `<namespace>/<name>` of its ServiceIdentity, as
-    the gateway's own `identity.json` names it.
+    """Workload that receives verified deliveries.
+
+    `callee` is `<namespace>/<name>` of its ServiceIdentity, as in the gateway's `identity.json`.
     """
 
     callee: str
@@ -135,17 +134,17 @@ class Target(_Part):
 
 
 class Limits(_Part):
-    """Bytes of a body, and verified deliveries a second, for each replica of the gateway."""
+    """Maximum body size in bytes and verified deliveries per second, for each gateway replica."""
 
     body: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)]
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Endpoint(_Part):
-    """One endpoint. Times are in seconds, `accepts_unsigned_until` since the epoch.
+    """Endpoint. Durations are in seconds, `accepts_unsigned_until` in seconds since the epoch.
 
-    `path` is the whole raw path that deliveries come to, compared byte for byte. Without a `target`
-    nothing is let through for now, and `suspended` says why.
+    `path` is the whole raw path of deliveries, compared byte for byte. Without a `target` the
+    gateway rejects all deliveries, for the reason in `suspended`.
     """
 
     version: Literal["v1alpha1"]
@@ -172,14 +171,14 @@ class Endpoint(_Part):
 
 
 def parse_endpoint(text: bytes | str) -> Endpoint:
-    """Read an `endpoint.json`; raises `EndpointError`, and reads nothing in two ways."""
+    """Return the endpoint of an `endpoint.json`; raises `EndpointError` for anything invalid."""
     try:
-        # through JSON, where a list is a tuple and a word an enumeration, strictly all the same
+        # strict mode accepts lists as tuples and strings as enums only when it parses JSON
         strict_json.parse(text)
         return Endpoint.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        unknown = first["type"] == "extra_forbidden"  # its name is not one of ours
+        unknown = first["type"] == "extra_forbidden"  # do not quote an unknown name
         place = first["loc"][:-1] if unknown else first["loc"]
         wrong = "it has a member that is not known" if unknown else first["msg"]
         where = ".".join(map(str, place)) or "the endpoint"

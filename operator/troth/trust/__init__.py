@@ -1,4 +1,4 @@
-"""The graph of declared relationships: who governs a namespace, and which edges are open.
+"""The graph of declared edges and grants, and whether they are live.
 
-Knows no Kubernetes client and does no I/O; everything here follows from the resources alone.
+Everything here follows from the resources alone, without I/O and without a Kubernetes client.
 """

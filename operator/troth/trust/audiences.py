@@ -1,4 +1,4 @@
-"""Audiences of tokens that two identities declare: a token for one would do for the other."""
+"""Token audiences shared by two identities, so that a token for one would be valid at the other."""
 
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref
@@ -9,9 +9,7 @@ from troth.trust.registry import Registry
 def shared_audience(
     identity: ServiceIdentity, domain: TrustDomain, registry: Registry
 ) -> Ref | None:
-    """Return the first other identity of a trust domain, or of one that it federates with, that
-    declares the same audience.
-    """
+    """Return the first other identity with the same audience, in the domain or a federated one."""
     for other in sorted(registry.same_audience(identity)):
         for claim in registry.governance(other.namespace).claims:
             if claim.metadata.name == domain.metadata.name or _federate(claim, domain):
@@ -20,7 +18,7 @@ def shared_audience(
 
 
 def audience_fault(identity: ServiceIdentity, other: Ref) -> str:
-    """Return the sentence for two identities with one audience."""
+    """Return the message for two identities with the same audience."""
     return (
         f"{identity.ref} and {other} declare the same audience, and a token for one would do for "
         "the other; give each its own, or leave audience out"

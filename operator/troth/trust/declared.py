@@ -1,4 +1,4 @@
-"""What one identity declares of its peers."""
+"""Peers that one identity declares."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,16 +6,16 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref, Reference
 
 Ports = Mapping[Ref, frozenset[str]]
-"""The names of a callee's ports, by the peer that they are declared for."""
+"""Names of the callee's ports, by peer."""
 
 
 def accepted(identity: ServiceIdentity) -> Ports:
-    """Return on which of its ports an identity accepts whom."""
+    """Return the peers that an identity accepts, each with the identity's ports."""
     return _by_peer(identity, ((each.from_, each.ports) for each in identity.spec.accepts))
 
 
 def called(identity: ServiceIdentity) -> Ports:
-    """Return whom an identity calls, and on which of their ports."""
+    """Return the peers that an identity calls, each with the peer's ports."""
     return _by_peer(identity, ((each.to, each.ports) for each in identity.spec.calls))
 
 

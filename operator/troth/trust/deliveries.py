@@ -1,7 +1,7 @@
-"""What a webhook gateway may hand on: its side of an edge, which endpoints declare for it.
+"""A gateway's side of an edge to a webhook's target, which WebhookEndpoints declare for it.
 
-An endpoint counts where it is in a namespace that its gateway serves. One that cannot be read might
-be any of its namespace's: as long as it is there, nothing opens by it and nothing closes.
+An endpoint counts if its gateway serves its namespace. An unreadable endpoint may be any of its
+namespace, so as long as it exists, no such edge there opens or closes.
 """
 
 from collections.abc import Iterator
@@ -17,36 +17,37 @@ from troth.trust.webhooks import Route
 
 
 def serves(registry: Registry, gateway: Ref, namespace: str) -> bool:
-    """Say whether a gateway is there and serves the endpoints of a namespace."""
+    """Return whether a gateway exists and serves the endpoints of a namespace."""
     identity, labels = registry.identities.get(gateway), registry.namespaces.get(namespace)
     served = identity.spec.serves_webhooks if identity else None
     return served is not None and labels is not None and matches(served.allowed_namespaces, labels)
 
 
 def delivered_by(registry: Registry, gateway: Ref) -> Iterator[Route]:
-    """Yield what a gateway is to hand on, sorted."""
+    """Yield the routes through a gateway, sorted."""
     for route in registry.webhooks.through(gateway):
         if serves(registry, gateway, route.endpoint.namespace):
             yield route
 
 
 def delivered_to(registry: Registry, target: Ref) -> Iterator[Route]:
-    """Yield what gateways are to hand on to a target, sorted."""
+    """Yield the routes to a target, sorted."""
     for route in registry.webhooks.to(target):
         if serves(registry, route.gateway, route.endpoint.namespace):
             yield route
 
 
 def routes_on(registry: Registry, gateway: Ref, target: Ref, port: str) -> AbstractSet[Route]:
-    """Return what a gateway is to hand on to one port of a target: its namespace's endpoints are
-    served all, or none.
+    """Return the routes from a gateway to one port of a target.
+
+    The result is all routes of the target's namespace or none, as the gateway serves it or not.
     """
     served = serves(registry, gateway, target.namespace)
     return registry.webhooks.on(gateway, target, port) if served else frozenset()
 
 
 def how_to_accept(question: Question) -> str:
-    """Say what the callee has to write to accept the caller on the port."""
+    """Return what the callee must declare to accept the caller on the port."""
     caller, callee, port = question.caller, question.callee, question.port
     routes = routes_on(question.registry, caller, callee, port)
     if not routes or port in question.registry.declared(caller).calls.get(callee, ()):
@@ -57,7 +58,7 @@ def how_to_accept(question: Question) -> str:
 
 
 def gateway_delivers(question: Question) -> Obstacle | None:
-    """An endpoint that the gateway serves asks for the call, to a port for webhooks alone."""
+    """Check that a served endpoint declares the call, to a port that is only for webhooks."""
     registry, caller, callee = question.registry, question.caller, question.callee
     routes = routes_on(registry, caller, callee, question.port)
     unread = registry.webhooks.unread_in(callee.namespace)
@@ -91,7 +92,7 @@ def gateway_delivers(question: Question) -> Obstacle | None:
 
 
 def _port_shared(callee: ServiceIdentity, question: Question) -> bool:
-    """Say whether the callee lets anybody but the gateway in on the port."""
+    """Return whether the callee accepts another caller than the gateway on the port."""
     return any(
         question.port in each.ports
         and (each.from_ is None or each.from_.seen_from(callee.ref.namespace) != question.caller)

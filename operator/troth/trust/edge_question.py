@@ -1,4 +1,4 @@
-"""What is asked about one edge, everything that decides about it, and what stands in its way."""
+"""Input and result of the checks that decide whether an edge is live."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from troth.trust.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why an edge is not live."""
+    """Reason why an edge is not live."""
 
     state: EdgeState
     reason: str
@@ -23,7 +23,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything that decides about one edge."""
+    """Edge to check, with everything that decides about it."""
 
     registry: Registry
     caller: Ref
@@ -33,23 +33,23 @@ class Question:
 
     @property
     def caller_identity(self) -> ServiceIdentity | None:
-        """The caller, if it is there and readable."""
+        """The caller, None if it does not exist or is unreadable."""
         return self.registry.identities.get(self.caller)
 
     @property
     def callee_identity(self) -> ServiceIdentity | None:
-        """The callee, if it is there and readable."""
+        """The callee, None if it does not exist or is unreadable."""
         return self.registry.identities.get(self.callee)
 
     @property
     def governances(self) -> tuple[Governance, Governance]:
-        """Who governs the namespaces of caller and callee."""
+        """Governance of the caller's and the callee's namespace."""
         govern = self.registry.governance
         return govern(self.caller.namespace), govern(self.callee.namespace)
 
     @property
     def domains(self) -> tuple[TrustDomain | None, TrustDomain | None]:
-        """The trust domains of caller and callee."""
+        """Trust domains of the caller and the callee."""
         first, second = self.governances
         return first.domain, second.domain
 
@@ -58,5 +58,5 @@ Check = Callable[[Question], Obstacle | None]
 
 
 def find_port(identity: ServiceIdentity, name: str) -> Port | None:
-    """Return an identity's port of that name."""
+    """Return an identity's port by name, None if there is none."""
     return next((port for port in identity.spec.workload.ports if port.name == name), None)

@@ -1,7 +1,7 @@
-"""Edges: one caller, one callee, one port, and whether both sides agree to it.
+"""Edges: one caller, one callee, one port, and whether both sides consent.
 
-Every question about an edge is a small pure function over one frozen input; the first that fails
-decides, and its name is the reason.
+Each check is a small pure function of one frozen input. The first check that fails decides the
+state of the edge, and names the reason.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from troth.trust.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A declared relation between two identities on one of the callee's ports."""
+    """Declared edge between two identities on one port of the callee."""
 
     caller: Ref
     callee: Ref
@@ -38,7 +38,7 @@ class Edge:
 
 
 def peers_exist(question: Question) -> Obstacle | None:
-    """Both identities are there; one that cannot be read keeps the edge as it is."""
+    """Check that both identities exist. An unreadable one suspends the edge."""
     for ref, state in (
         (question.caller, EdgeState.AWAITING_CALLER),
         (question.callee, EdgeState.AWAITING_CALLEE),
@@ -56,7 +56,7 @@ def peers_exist(question: Question) -> Obstacle | None:
 
 
 def callee_accepts(question: Question) -> Obstacle | None:
-    """The callee declares the port and accepts the caller on it."""
+    """Check that the callee declares the port and accepts the caller on it."""
     callee, port = question.callee, question.port
     identity = question.callee_identity
     assert identity is not None
@@ -70,9 +70,10 @@ def callee_accepts(question: Question) -> Obstacle | None:
 
 
 def caller_calls(question: Question) -> Obstacle | None:
-    """The caller declares the call, unless both domains take the callee's word alone.
+    """Check that the caller declares the call, unless both domains require only the callee's
+    consent.
 
-    What a gateway hands on is not its own: its side is always declared, if only by an endpoint.
+    The caller's side of a gateway's delivery is always required: an endpoint declares it.
     """
     identity = question.caller_identity
     assert identity is not None
@@ -91,8 +92,9 @@ def caller_calls(question: Question) -> Obstacle | None:
 
 
 def _might_go_without(governance: Governance, registry: Registry) -> bool:
-    """Say whether the domain of a namespace takes the callee's word alone, or of several that claim
-    it, or cannot be read, one might.
+    """Return whether a domain that claims the namespace requires only the callee's consent.
+
+    An unreadable domain counts, because it may be one.
     """
     if not governance.settled and registry.invalid_domains:
         return True
@@ -100,7 +102,7 @@ def _might_go_without(governance: Governance, registry: Registry) -> bool:
 
 
 def both_governed(question: Question) -> Obstacle | None:
-    """Both namespaces belong to exactly one trust domain."""
+    """Check that each namespace belongs to exactly one trust domain."""
     for governance in question.governances:
         if governance.domain is None:
             state = EdgeState.REFUSED if governance.settled else EdgeState.SUSPENDED
@@ -109,7 +111,7 @@ def both_governed(question: Question) -> Obstacle | None:
 
 
 def domains_federate(question: Question) -> Obstacle | None:
-    """Peers of two trust domains are let together by both domains."""
+    """Check that peers of two trust domains are in domains that federate with each other."""
     first, second = question.domains
     assert first is not None
     assert second is not None
@@ -131,7 +133,7 @@ def domains_federate(question: Question) -> Obstacle | None:
 
 
 def _roots_confined(registry: Registry, first: TrustDomain, second: TrustDomain) -> Obstacle | None:
-    """Both roots are confined, for each side's workloads must trust the other's."""
+    """Check that both roots are confined, because each side must trust the other's root."""
     for here, there in ((first, second), (second, first)):
         if there.metadata.name in registry.unconfined_domains:
             message = unconfined_message(there, f"by TrustDomain {here.metadata.name}")
@@ -140,12 +142,12 @@ def _roots_confined(registry: Registry, first: TrustDomain, second: TrustDomain)
 
 
 def kept_apart(question: Question) -> Obstacle | None:
-    """Return why no call between the two can be live, whatever they and others declare of it."""
+    """Return why no call between the two can be live, whatever anybody declares about it."""
     return both_governed(question) or domains_federate(question)
 
 
 def caller_has_certificate(question: Question) -> Obstacle | None:
-    """The caller has an identity to present."""
+    """Check that the caller has a certificate to present."""
     identity = question.caller_identity
     assert identity is not None
     if identity.spec.authentication.gateway_only is None:
@@ -157,7 +159,7 @@ def caller_has_certificate(question: Question) -> Obstacle | None:
 
 
 def gateway_trust_holds(question: Question) -> Obstacle | None:
-    """Gateway-only trust has an end date, which is near enough and not past."""
+    """Check that the end of gateway-only trust is in the future and near enough."""
     identity = question.callee_identity
     assert identity is not None
     trust = identity.spec.authentication.gateway_only
@@ -165,7 +167,7 @@ def gateway_trust_holds(question: Question) -> Obstacle | None:
 
 
 def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> Obstacle | None:
-    """Return why gateway-only trust opens nothing, if it does not."""
+    """Return why gateway-only trust admits nobody, None if it admits its gateway."""
     if trust.expires_at <= now:
         message = (
             "gateway-only trust has ended; use mtls or token, or renew expiresAt with its owner"
@@ -178,8 +180,10 @@ def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> Obstacle | None:
 
 
 def tokens_are_issued(question: Question) -> Obstacle | None:
-    """A callee that asks for tokens gets them: its own trust domain issues tokens, and so does the
-    caller's, which is the one that would issue this caller's.
+    """Check that the caller can get tokens if the callee requires them.
+
+    The callee's trust domain must issue tokens, and so must the caller's, which issues them to the
+    caller.
     """
     identity = question.callee_identity
     assert identity is not None
@@ -197,7 +201,7 @@ def tokens_are_issued(question: Question) -> Obstacle | None:
 
 
 def audience_is_its_own(question: Question) -> Obstacle | None:
-    """No other identity that callers of the callee may call asks for tokens of its audience."""
+    """Check that no other callee of the callee's possible callers has its audience."""
     identity, (_, domain) = question.callee_identity, question.domains
     assert identity is not None
     assert domain is not None
@@ -208,7 +212,7 @@ def audience_is_its_own(question: Question) -> Obstacle | None:
 
 
 def nobody_shares(question: Question) -> Obstacle | None:
-    """Neither side shares its ServiceAccount or its pods with another identity."""
+    """Check that neither side shares its ServiceAccount or its pods with another identity."""
     for ref in (question.caller, question.callee):
         shared = question.registry.shared_identity(ref)
         if shared is not None:
@@ -217,11 +221,11 @@ def nobody_shares(question: Question) -> Obstacle | None:
 
 
 CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED = "CalleeNotNarrowed", "CallerNotNarrowed"
-"""Reasons for which an edge is closed though both sides declare it."""
+"""Reasons for which an edge is closed although both sides declare it."""
 
 
 def documents_narrowed(question: Question) -> Obstacle | None:
-    """Neither side's `identity.json` grants more than is declared while it cannot be written."""
+    """Check that no `identity.json` of either side grants more than declared and is unwritable."""
     for ref, peer, reason in (
         (question.callee, question.caller, CALLEE_NOT_NARROWED),
         (question.caller, question.callee, CALLER_NOT_NARROWED),
@@ -237,7 +241,7 @@ def documents_narrowed(question: Question) -> Obstacle | None:
     return None
 
 
-# Refusals come before suspensions: what is refused closes, whatever else is unsettled.
+# Refusals come before suspensions, so a refused edge closes even if something else is unsettled.
 CHECKS: tuple[Check, ...] = (
     peers_exist,
     callee_accepts,
@@ -258,7 +262,7 @@ def judge(question: Question) -> Edge:
     for check in CHECKS:
         obstacle = check(question)
         if obstacle is not None:
-            if obstacle.state is EdgeState.SUSPENDED:  # which would keep open what is open
+            if obstacle.state is EdgeState.SUSPENDED:  # which would keep open ports open
                 obstacle = documents_narrowed(question) or obstacle
             return Edge(
                 question.caller,
@@ -275,10 +279,10 @@ Judge = Callable[[Question], Edge]
 
 
 def judge_or_close(question: Question) -> Edge:
-    """Return the edge with its state; `Refused` where judging it raises."""
+    """Return the edge with its state, `Refused` if a check raises an error."""
     try:
         return judge(question)
-    except Exception as error:  # noqa: BLE001 - an error opens nothing, whatever it is
+    except Exception as error:  # noqa: BLE001 - fail closed on any error
         message = (
             f"judging this edge failed with {type(error).__name__}, which is a fault of Troth; "
             "report it with the operator's log"
@@ -290,9 +294,9 @@ def judge_or_close(question: Question) -> Edge:
 def edges_of(
     registry: Registry, ref: Ref, now: datetime, judging: Judge = judge
 ) -> tuple[Edge, ...]:
-    """Return every edge that touches an identity, inbound before outbound, sorted.
+    """Return every edge of an identity, inbound before outbound, sorted.
 
-    An edge is listed when either side declares it, so that both can say which side is missing.
+    An edge that only one side declares is included, so that both can report the missing side.
     """
     mine = registry.declared(ref)
     inbound = {(peer, port) for peer, ports in mine.accepts.items() for port in ports}
@@ -311,8 +315,9 @@ def edges_from(
     among: Callable[[Ref], bool] = lambda _: True,
     judging: Judge = judge,
 ) -> tuple[Edge, ...]:
-    """Return every edge on which an identity calls one `among` others, whichever side declares it,
-    sorted.
+    """Return every edge from an identity to one `among` others, sorted.
+
+    An edge that only one side declares is included.
     """
     calls = registry.declared(ref).calls
     outbound = {(peer, port) for peer, ports in calls.items() if among(peer) for port in ports}
@@ -326,7 +331,7 @@ def edges_from(
 
 
 def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:
-    """Return every edge that anybody declares, once, sorted."""
+    """Return every declared edge once, sorted."""
     edges = {
         (edge.caller, edge.callee, edge.port): edge
         for ref in registry.identities

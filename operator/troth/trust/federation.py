@@ -1,13 +1,13 @@
-"""What two federated trust domains need of each other's roots."""
+"""Requirement of federated trust domains: each other's roots must be confined."""
 
 from troth.resources.trust_domain.spec import TrustDomain
 
 UNCONFINED = "FederatedRootUnconfined"
-"""Why nobody of a trust domain is trusted by one that it federates with."""
+"""Reason why a federated trust domain does not trust the workloads of another one."""
 
 
 def unconfined_message(domain: TrustDomain, by_whom: str) -> str:
-    """Return why the root of a trust domain is not trusted elsewhere, and what to do about it."""
+    """Return why a federated domain does not trust the root of `domain`, and what to do."""
     return (
         f"the root of TrustDomain {domain.metadata.name} is not confined to its own trust domain "
         f"by name constraints and is therefore not trusted {by_whom}; constrain it to the URI "

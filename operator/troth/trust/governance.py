@@ -1,4 +1,4 @@
-"""Which trust domain governs a namespace."""
+"""Governance: the trust domain that governs a namespace."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from troth.trust.selectors import matches
 
 @dataclass(frozen=True, slots=True)
 class Governance:
-    """Which trust domain governs a namespace, or why none does.
+    """Trust domain that governs a namespace, or the reason why none does.
 
-    `settled` is false when that cannot be told until somebody mends something: nothing opens and
-    nothing that is open closes meanwhile. `claims` has every domain that selects the namespace.
+    `settled` is False while this cannot be determined until a person corrects something. Meanwhile
+    nothing opens and nothing that is open closes. `claims` are all domains that select the
+    namespace.
     """
 
     domain: TrustDomain | None
@@ -28,10 +29,10 @@ def govern(
     domains: Mapping[str, TrustDomain],
     invalid: Collection[str],
 ) -> Governance:
-    """Return which of several trust domains governs a namespace with these labels.
+    """Return the governance of a namespace with these labels.
 
-    `labels` are None for a namespace that does not exist. `invalid` names the TrustDomains that
-    cannot be read.
+    `labels` are None if the namespace does not exist. `invalid` has the names of unreadable
+    TrustDomains.
     """
     if labels is None:
         return Governance(None, "NamespaceMissing", f"namespace {namespace} does not exist")

@@ -1,4 +1,4 @@
-"""What principals may do at a message broker: as it is declared, and in the broker's own words."""
+"""Grants of principals at a message broker, as declared and as the broker's own rules."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,20 +9,20 @@ __all__ = ["Action", "Grant", "Rule", "Slot", "Topic"]
 
 
 class Slot(StrEnum):
-    """Where one of a principal's two credentials is kept at its broker."""
+    """Slot of one of the two credentials that a principal can have at its broker."""
 
     FIRST = "First"
     SECOND = "Second"
 
     @property
     def other(self) -> "Slot":
-        """The other one."""
+        """The other slot."""
         return Slot.SECOND if self is Slot.FIRST else Slot.FIRST
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Topic:
-    """A topic, queue or subject, or all whose names begin with `name`."""
+    """Topic, queue or subject, or all whose names begin with `name`."""
 
     name: str
     prefix: bool = False
@@ -30,10 +30,10 @@ class Topic:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Grant:
-    """One action on one topic, for one principal.
+    """Grant of one action on one topic to one principal.
 
-    `group` is the consumer group, queue group or durable consumer it consumes by; `stream` the
-    stream that keeps the messages, where the broker has such. Both are empty for none.
+    `group` is the consumer group, queue group or durable consumer, `stream` the stream that stores
+    the messages. Both are empty if there is none.
     """
 
     principal: str
@@ -45,12 +45,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rule:
-    """One permission as a broker knows it.
+    """Permission in a broker's own terms.
 
-    `kind`, `pattern`, `operation`, `effect` and `host` are the broker's own words, and empty where
-    it has none: Kafka's ACL binding is `("troth-shop.checkout", "TOPIC", "LITERAL", "prod.orders",
-    "WRITE", "ALLOW", "*")`, a NATS permission `(..., "SUBJECT", "", "prod.orders", "PUB", "ALLOW",
-    "")`.
+    `kind`, `pattern`, `operation`, `effect` and `host` are terms of the broker, empty if it has
+    none. A Kafka ACL is `("troth-shop.checkout", "TOPIC", "LITERAL", "prod.orders", "WRITE",
+    "ALLOW", "*")`, a NATS permission `(..., "SUBJECT", "", "prod.orders", "PUB", "ALLOW", "")`.
     """
 
     principal: str

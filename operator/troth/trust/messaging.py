@@ -1,4 +1,4 @@
-"""What is declared about brokers and topics, indexed so that every question is a lookup."""
+"""Index of the declared brokers and policies, so that every query is a lookup."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from troth.trust.grants import Action, Topic
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """The policies that an identity names: those by which it publishes, and consumes."""
+    """Policies that an identity lists under `publishes` and `consumes`."""
 
     publishes: frozenset[Ref] = frozenset()
     consumes: frozenset[Ref] = frozenset()
@@ -23,9 +23,10 @@ NOTHING = Uses()
 
 
 class Asked(NamedTuple):
-    """What one entry of a policy asks for: an action, for an identity, by a group or by none.
+    """Grant that one entry of a policy declares: an action of an identity, with or without a group.
 
-    `dead_letter`: to publish to the policy's dead-letter topic, as its consumers do.
+    `dead_letter` is whether it is for publishing to the policy's dead-letter topic, as consumers
+    do.
     """
 
     identity: Ref
@@ -35,7 +36,7 @@ class Asked(NamedTuple):
 
 
 def asked_by(policy: TopicPolicy) -> frozenset[Asked]:
-    """Return everything that a policy asks for."""
+    """Return every grant that a policy declares."""
     here, spec = policy.ref.namespace, policy.spec
     asked = {Asked(each.identity.seen_from(here), Action.PUBLISH) for each in spec.producers}
     for consumer in spec.consumers:
@@ -47,7 +48,7 @@ def asked_by(policy: TopicPolicy) -> frozenset[Asked]:
 
 
 class Messaging:
-    """The declared brokers and policies, and which policies each identity names."""
+    """Declared brokers and policies, and the policies that each identity names."""
 
     def __init__(self) -> None:
         self.brokers: dict[Ref, MessageBroker] = {}
@@ -63,22 +64,22 @@ class Messaging:
         self._by_schema: dict[Ref, set[Ref]] = defaultdict(set)
         self._in_place: dict[Place, set[Ref]] = defaultdict(set)
 
-    # What is declared
+    # Changes
 
     def put_broker(self, broker: MessageBroker) -> None:
-        """Declare or replace a broker."""
+        """Add or replace a broker."""
         self.drop_broker(broker.ref)
         self.brokers[broker.ref] = broker
         for index in self._broker_indexes(broker):
             index.add(broker.ref)
 
     def refuse_broker(self, ref: Ref, sentence: str) -> None:
-        """Note a broker that exists and cannot be understood."""
+        """Add a broker that exists but is invalid."""
         self.drop_broker(ref)
         self.invalid_brokers[ref] = sentence
 
     def drop_broker(self, ref: Ref) -> None:
-        """Forget a broker."""
+        """Remove a broker."""
         self.invalid_brokers.pop(ref, None)
         before = self.brokers.pop(ref, None)
         if before is not None:
@@ -86,7 +87,7 @@ class Messaging:
                 index.discard(ref)
 
     def put_policy(self, policy: TopicPolicy) -> None:
-        """Declare or replace a policy."""
+        """Add or replace a policy."""
         self.drop_policy(policy.ref)
         self.policies[policy.ref] = policy
         self._asked[policy.ref] = asked_by(policy)
@@ -98,12 +99,12 @@ class Messaging:
             self._asking[each.identity].add(policy.ref)
 
     def refuse_policy(self, ref: Ref, sentence: str) -> None:
-        """Note a policy that exists and cannot be understood."""
+        """Add a policy that exists but is invalid."""
         self.drop_policy(ref)
         self.invalid_policies[ref] = sentence
 
     def drop_policy(self, ref: Ref) -> None:
-        """Forget a policy."""
+        """Remove a policy."""
         self.invalid_policies.pop(ref, None)
         before = self.policies.pop(ref, None)
         if before is not None:
@@ -115,7 +116,7 @@ class Messaging:
                 self._by_schema[before.schema_map].discard(ref)
 
     def put_uses(self, identity: Ref, uses: Uses) -> None:
-        """Say which policies an identity names; `Uses()` for none, or where it is gone."""
+        """Set the policies that an identity names; `Uses()` if it names none or was deleted."""
         before = self._uses.pop(identity, NOTHING)
         for policy in before.publishes | before.consumes:
             self._users[policy].discard(identity)
@@ -128,10 +129,10 @@ class Messaging:
         for place in broker.spec.topic_places | broker.spec.principal_places:
             yield self._in_place[place]
 
-    # What follows
+    # Queries
 
     def asked(self, policy: Ref) -> frozenset[Asked]:
-        """Return everything that a policy asks for; nothing, where there is none."""
+        """Return every grant that a policy declares, none if it does not exist."""
         return self._asked.get(policy, frozenset())
 
     def uses(self, identity: Ref) -> Uses:
@@ -139,23 +140,23 @@ class Messaging:
         return self._uses.get(identity, NOTHING)
 
     def users(self, policy: Ref) -> frozenset[Ref]:
-        """Return the identities that name a policy, whether it exists or not."""
+        """Return the identities that name a policy, which need not exist."""
         return frozenset(self._users.get(policy, ()))
 
     def asking(self, identity: Ref) -> frozenset[Ref]:
-        """Return the policies that name an identity, whether it exists or not."""
+        """Return the policies that name an identity, which need not exist."""
         return frozenset(self._asking.get(identity, ()))
 
     def at(self, broker: Ref) -> frozenset[Ref]:
-        """Return the policies of a broker, whether it exists or not."""
+        """Return the policies of a broker, which need not exist."""
         return frozenset().union(*self._at.get(broker, {}).values())
 
     def with_schema_in(self, config_map: Ref) -> frozenset[Ref]:
-        """Return the policies whose schema is in a ConfigMap, whether it exists or not."""
+        """Return the policies whose schema is in a ConfigMap, which need not exist."""
         return frozenset(self._by_schema.get(config_map, ()))
 
     def by_group(self, broker: Ref, group: str) -> frozenset[tuple[Ref, Ref]]:
-        """Return by which policies which identities consume by a group at a broker."""
+        """Return the (policy, identity) pairs that consume with a group at a broker."""
         return frozenset(self._by_group.get((broker, group), ()))
 
     def elsewhere(self, broker: Ref, environment: str) -> Iterator[TopicPolicy]:
@@ -165,13 +166,13 @@ class Messaging:
                 yield from (self.policies[policy] for policy in sorted(policies))
 
     def found_at(self, places: Iterable[Place]) -> list[MessageBroker]:
-        """Return the brokers that are in any of some places, sorted."""
+        """Return the brokers at any of these places, sorted."""
         found = set().union(*(self._in_place.get(place, ()) for place in places))
         return [self.brokers[ref] for ref in sorted(found)]
 
 
 def topic_of(policy: TopicPolicy) -> Topic:
-    """Return what a policy is about."""
+    """Return the topic of a policy."""
     named = policy.spec.topic
     if named.name is not None:
         return Topic(named.name)
@@ -180,13 +181,13 @@ def topic_of(policy: TopicPolicy) -> Topic:
 
 
 def topics_of(policy: TopicPolicy) -> tuple[Topic, ...]:
-    """Return every topic of which a policy grants anything."""
+    """Return every topic on which a policy grants anything."""
     dead_letter = policy.spec.dead_letter
     return (topic_of(policy), *([Topic(dead_letter.topic)] if dead_letter else []))
 
 
 def meet(first: Topic, second: Topic) -> bool:
-    """Say whether any topic is in both."""
+    """Return whether any topic is covered by both."""
     return _includes(first, second) or _includes(second, first)
 
 

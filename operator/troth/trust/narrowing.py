@@ -1,4 +1,4 @@
-"""Narrowings of `identity.json` that are declared and not yet written."""
+"""Narrowings of `identity.json` that are declared but not written yet."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -8,11 +8,11 @@ from troth.resources.references import Ref
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """The peers to whom the `identity.json` of an identity still grants more than is declared.
+    """Peers to whom the `identity.json` of an identity still grants more than is declared.
 
-    `callers` may do more here than is declared, and `callees` are verified by more than is
-    declared. `every_caller` and `every_callee` stand for all of them, where the surplus is not one
-    peer's: a context that is newly required, a root that is trusted no longer.
+    `callers` have more rights here than declared. `callees` are verified with more than declared.
+    `every_caller` and `every_callee` cover all of them, if the surplus does not concern a single
+    peer: newly required context, or a root that is no longer trusted.
     """
 
     callers: frozenset[Ref] = frozenset()
@@ -24,15 +24,15 @@ class Narrowing:
         return self != NOTHING
 
     def closes(self, peer: Ref, *, inbound: bool) -> bool:
-        """Say whether the edge with a peer is concerned: one on which it calls, or is called."""
+        """Return whether the edge with a peer closes, on which it calls or is called."""
         if inbound:
             return self.every_caller or peer in self.callers
         return self.every_callee or peer in self.callees
 
     def within(self, other: "Narrowing") -> Self:
-        """Return the part of this that another one closes too.
+        """Return the part of this narrowing that another one closes too.
 
-        Of what concerns everybody, that is everybody, or those that the other one names.
+        Where this one covers every peer, the part is every peer or those that the other one names.
         """
         every_caller = self.every_caller and other.every_caller
         every_callee = self.every_callee and other.every_callee
@@ -51,7 +51,7 @@ class Narrowing:
         )
 
     def joined(self, other: "Narrowing") -> Self:
-        """Return what this one or another one closes."""
+        """Return the union of this narrowing and another one."""
         return replace(
             self,
             callers=self.callers | other.callers,

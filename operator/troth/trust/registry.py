@@ -1,4 +1,4 @@
-"""What is declared, indexed so that every question is a lookup and never a scan of everything."""
+"""Index of the declared resources, so that every query is a lookup and never a scan."""
 
 from collections import ChainMap, defaultdict
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ class SharedIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Whom an identity names: those it accepts, those it calls, and a gateway it trusts."""
+    """Peers that an identity declares: those it accepts, those it calls, and a trusted gateway."""
 
     accepts: Ports
     calls: Ports
@@ -35,7 +35,7 @@ class Declared:
 
     @classmethod
     def by(cls, identity: ServiceIdentity) -> Self:
-        """Return what an identity declares."""
+        """Return the declared peers of an identity."""
         accepts, calls = accepted(identity), called(identity)
         trust = identity.spec.authentication.gateway_only
         gateways = {trust.gateway.seen_from(identity.ref.namespace)} if trust else set()
@@ -46,36 +46,37 @@ NOTHING = Declared({}, {}, frozenset())
 
 
 def workloads(identity: ServiceIdentity) -> tuple[tuple[str, Ref], ...]:
-    """Return the kind and place of every workload that an identity has restarted."""
+    """Return kind and place of every workload that Troth restarts for an identity."""
     declared, here = identity.spec.on_rotation, identity.ref.namespace
     named = declared.restart if declared else ()
     return tuple((each.kind.value, Ref(here, each.name)) for each in named)
 
 
 class Registry:
-    """The declared resources of a cluster, or of a folder of manifests."""
+    """Declared resources of a cluster, or of a folder of manifests."""
 
     def __init__(self) -> None:
         self.revision = 0
-        """How often anything that is declared has changed."""
+        """Number of changes so far."""
         self.domains: dict[str, TrustDomain] = {}
         self.identities: dict[Ref, ServiceIdentity] = {}
-        """Those that can be read, without those that are being deleted."""
+        """Readable identities that are not being deleted."""
         self.terminating_identities: dict[Ref, ServiceIdentity] = {}
-        """Those that are being deleted and that a finalizer still holds: they have no edge and no
-        grant any more, but still claim their pods, their ServiceAccount and their audience."""
+        """Identities that are being deleted and have a finalizer. They have no edges and no grants,
+        but still claim their pods, ServiceAccount and audience.
+        """
         self.claimants: Mapping[Ref, ServiceIdentity] = ChainMap(
             self.identities, self.terminating_identities
         )
-        """Every identity that can be read, those that are being deleted included."""
+        """Every readable identity, including those that are being deleted."""
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.invalid_domains: dict[str, str] = {}
         self.invalid_identities: dict[Ref, str] = {}
         self.unconfined_domains: frozenset[str] = frozenset()
-        """Trust domains whose root could issue identities of others, as its certificate says."""
+        """Trust domains whose root is not confined, by its certificate, to their own identities."""
         self.webhooks = Webhooks()
         self.unapplied: dict[Ref, Narrowing] = {}
-        """Narrowings of identities' documents that cannot be written: their edges are closed."""
+        """Narrowings of documents that cannot be written; the edges that they cover are closed."""
         self._in_namespace: dict[str, set[Ref]] = defaultdict(set)
         self._claiming_in: dict[str, set[Ref]] = defaultdict(set)
         self._with_label: dict[tuple[str, str], set[Ref]] = defaultdict(set)
@@ -90,22 +91,22 @@ class Registry:
         self._governance: dict[str, Governance] = {}
         self._shared: dict[Ref, SharedIdentity | None] = {}
 
-    # What is declared
+    # Changes
 
     def put_domain(self, domain: TrustDomain) -> None:
-        """Declare or replace a trust domain."""
+        """Add or replace a trust domain."""
         self.invalid_domains.pop(domain.metadata.name, None)
         self.domains[domain.metadata.name] = domain
         self._domains_changed()
 
     def refuse_domain(self, name: str, sentence: str) -> None:
-        """Note a trust domain that exists and cannot be understood."""
+        """Add a trust domain that exists but is invalid."""
         self.domains.pop(name, None)
         self.invalid_domains[name] = sentence
         self._domains_changed()
 
     def drop_domain(self, name: str) -> None:
-        """Forget a trust domain."""
+        """Remove a trust domain."""
         self.domains.pop(name, None)
         self.invalid_domains.pop(name, None)
         self._domains_changed()
@@ -115,24 +116,24 @@ class Registry:
         self._governance.clear()
 
     def note_unconfined(self, domains: frozenset[str]) -> None:
-        """Note which trust domains have a root that is not confined to them."""
+        """Set the trust domains whose root is not confined to them."""
         self.revision += self.unconfined_domains != domains
         self.unconfined_domains = domains
 
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
-        """Note a namespace and its labels."""
+        """Add or replace a namespace and its labels."""
         self.revision += self.namespaces.get(name) != labels
         self.namespaces[name] = labels
         self._governance.pop(name, None)
 
     def drop_namespace(self, name: str) -> None:
-        """Forget a namespace."""
+        """Remove a namespace."""
         self.revision += 1
         self.namespaces.pop(name, None)
         self._governance.pop(name, None)
 
     def put_identity(self, identity: ServiceIdentity) -> None:
-        """Declare or replace an identity; one that is being deleted declares nothing any more."""
+        """Add or replace an identity. One that is being deleted no longer declares anything."""
         self.drop_identity(identity.ref)
         self._claiming_in[identity.ref.namespace].add(identity.ref)
         for index in self._workload_indexes(identity):
@@ -157,17 +158,17 @@ class Registry:
         self._forget_shared(identity)
 
     def refresh_identity(self, identity: ServiceIdentity) -> None:
-        """Replace an identity of which only the status or the metadata changed."""
+        """Replace an identity of which only status or metadata changed."""
         there = self.identities if identity.ref in self.identities else self.terminating_identities
         there[identity.ref] = identity
 
     def refuse_identity(self, ref: Ref, sentence: str) -> None:
-        """Note an identity that exists and cannot be understood."""
+        """Add an identity that exists but is invalid."""
         self.drop_identity(ref)
         self.invalid_identities[ref] = sentence
 
     def drop_identity(self, ref: Ref) -> None:
-        """Forget an identity."""
+        """Remove an identity."""
         self.revision += 1
         self.invalid_identities.pop(ref, None)
         before = self.claimants.get(ref)
@@ -190,8 +191,10 @@ class Registry:
                 self._naming[named].discard(ref)
 
     def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> bool:
-        """Note which narrowing of an identity's document cannot be written, None or an empty one
-        for none; say whether that is news.
+        """Set the narrowing of an identity's document that cannot be written; None or empty for
+        none.
+
+        Return whether it changed.
         """
         if (self.unapplied.get(ref) or None) == (narrowing or None):
             return False
@@ -203,40 +206,40 @@ class Registry:
         return True
 
     def put_webhook(self, endpoint: WebhookEndpoint) -> None:
-        """Declare or replace a WebhookEndpoint."""
+        """Add or replace a WebhookEndpoint."""
         self.revision += 1
         self.webhooks.put(endpoint)
 
     def refuse_webhook(self, ref: Ref, sentence: str) -> None:
-        """Note a WebhookEndpoint that exists and cannot be understood."""
+        """Add a WebhookEndpoint that exists but is invalid."""
         self.revision += 1
         self.webhooks.refuse(ref, sentence)
 
     def drop_webhook(self, ref: Ref) -> None:
-        """Forget a WebhookEndpoint."""
+        """Remove a WebhookEndpoint."""
         self.revision += 1
         self.webhooks.drop(ref)
 
-    # What follows
+    # Queries
 
     def identities_in(self, namespace: str) -> frozenset[Ref]:
         """Return the identities of a namespace, without those that are being deleted."""
         return frozenset(self._in_namespace.get(namespace, ()))
 
     def claimants_in(self, namespace: str) -> frozenset[Ref]:
-        """Return the identities of a namespace, those that are being deleted included."""
+        """Return the identities of a namespace, including those that are being deleted."""
         return frozenset(self._claiming_in.get(namespace, ()))
 
     def declared(self, ref: Ref) -> Declared:
-        """Return what an identity declares of its peers; nothing, where there is none."""
+        """Return the declared peers of an identity, none if it does not exist."""
         return self._declared.get(ref, NOTHING)
 
     def naming(self, ref: Ref) -> frozenset[Ref]:
-        """Return the identities that name this one, whether it exists or not."""
+        """Return the identities that name this one, which need not exist."""
         return frozenset(self._naming.get(ref, ()))
 
     def neighbours(self, ref: Ref) -> frozenset[Ref]:
-        """Return the identities that share a declared edge with this one, whoever declared it."""
+        """Return the identities that share a declared edge with this one, on whichever side."""
         named = self.declared(ref).names | self.webhooks.beside(ref)
         return self.naming(ref) | {peer for peer in named if peer in self.identities}
 
@@ -245,35 +248,35 @@ class Registry:
         return frozenset(self._calling_api)
 
     def taking_tokens(self) -> frozenset[Ref]:
-        """Return the identities that ask their callers for tokens."""
+        """Return the identities that require tokens from their callers."""
         return frozenset(self._taking_tokens)
 
     def takes_tokens(self, ref: Ref) -> bool:
-        """Say whether an identity asks its callers for tokens."""
+        """Return whether an identity requires tokens from its callers."""
         return ref in self._taking_tokens
 
     def same_audience(self, identity: ServiceIdentity) -> frozenset[Ref]:
-        """Return the other identities that declare the same audience, wherever they are."""
+        """Return the other identities with the same audience, in any domain."""
         audience = _audience(identity)
         if audience is None:
             return frozenset()
         return frozenset(self._with_audience.get(audience, ())) - {identity.ref}
 
     def restarting(self, kind: str, ref: Ref) -> frozenset[Ref]:
-        """Return the identities that have a workload restarted, whether it exists or not."""
+        """Return the identities for which a workload is restarted, which need not exist."""
         return frozenset(self._restarting.get((kind, ref), ()))
 
     def restarting_in(self, namespace: str) -> frozenset[Ref]:
-        """Return the identities of a namespace that have any workload restarted."""
+        """Return the identities of a namespace for which any workload is restarted."""
         return frozenset(
             ref for ref in self.identities_in(namespace) if workloads(self.identities[ref])
         )
 
     def colliding(self, identity: ServiceIdentity) -> frozenset[Ref]:
-        """Return the other identities of its namespace that could carry its pods or account.
+        """Return the other identities of its namespace that could have the same pods or account.
 
         One that is being deleted counts until it is gone: its pods may still run with its
-        certificate, and a deletion alone opens nothing.
+        certificate, and a deletion alone must open nothing.
         """
         return frozenset(
             other
@@ -283,7 +286,7 @@ class Registry:
         )
 
     def _may_collide(self, identity: ServiceIdentity) -> set[Ref]:
-        """Return few candidates: those that ask no other value of a label this one asks for."""
+        """Return few candidates, without those that require other values of the same label."""
         workload, namespace = identity.spec.workload, identity.ref.namespace
         everyone = self._claiming_in[namespace]
         candidates = everyone
@@ -316,7 +319,7 @@ class Registry:
         return sorted(name for name, labels in self.namespaces.items() if matches(selector, labels))
 
     def governance(self, namespace: str) -> Governance:
-        """Say which trust domain governs a namespace."""
+        """Return the governance of a namespace."""
         known = self._governance.get(namespace)
         if known is None:
             known = self._governance[namespace] = govern(
@@ -325,7 +328,7 @@ class Registry:
         return known
 
     def shared_identity(self, ref: Ref) -> SharedIdentity | None:
-        """Return the first identity of the namespace that this one collides with."""
+        """Return the first identity of the namespace that collides with this one."""
         if ref not in self._shared:
             self._shared[ref] = self._share(ref)
         return self._shared[ref]
@@ -338,7 +341,7 @@ class Registry:
         return SharedIdentity(other, sharing_message(identity, self.claimants[other]))
 
     def _forget_shared(self, identity: ServiceIdentity) -> None:
-        """Forget what an identity that comes or goes may change: who collides is mutual."""
+        """Clear cached collisions of an identity's namespace, because a collision is mutual."""
         for ref in (identity.ref, *self.colliding(identity)):
             self._shared.pop(ref, None)
 

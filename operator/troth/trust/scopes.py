@@ -1,7 +1,7 @@
-"""The scopes of a token: those that the callee gives and the caller asks for, and nothing else.
+"""Scopes of a token: those that the callee grants and the caller requests.
 
-One rule, read by the issuer's view, by `identity.json` and by `troth token explain`; so the entries
-that name a scope are kept beside the answer, and a person can be shown their lines.
+The issuer configuration, `identity.json` and `troth token explain` all use this rule. The entries
+that name a scope are kept with the result, so that `explain` can show their lines.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -13,27 +13,27 @@ from troth.resources.references import Ref, Reference
 
 
 class Entry(NamedTuple):
-    """One entry of `accepts` or `calls` that names a peer."""
+    """Entry of `accepts` or `calls` that names a peer."""
 
     speaker: Ref
-    """Whose resource it stands in."""
+    """Identity whose resource has the entry."""
     field: str
-    """`accepts`, which gives, or `calls`, which asks."""
+    """`accepts`, which grants, or `calls`, which requests."""
     place: int
-    """Where in that list."""
+    """Index in the list."""
     ports: frozenset[str]
-    """The callee's ports that it speaks of."""
+    """Ports of the callee that the entry covers."""
     scopes: tuple[str, ...]
 
     def steps(self, scope: str | None = None) -> tuple[str | int, ...]:
-        """Return the way in the resource to the entry, or to a scope that it names."""
+        """Return the path in the resource to the entry, or to a scope that it names."""
         entry = "spec", self.field, self.place
         return entry if scope is None else (*entry, "scopes", self.scopes.index(scope))
 
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
-    """What a callee gives a caller, what that asks for, and on which ports their edge is live."""
+    """Scopes that a callee grants and a caller requests, and the ports with a live edge."""
 
     given: tuple[Entry, ...]
     asked: tuple[Entry, ...]
@@ -41,15 +41,15 @@ class Scopes:
 
     @property
     def held(self) -> tuple[str, ...]:
-        """The scopes of a token, sorted: given and asked for, each in an entry that counts.
+        """Scopes of a token, sorted: granted and requested, each by an entry for a live port.
 
-        A token is for one audience and not for one port: the callee narrows it further to what it
-        gives on the port that was called.
+        A token is for an audience, not for a port. The callee narrows it to the scopes that it
+        grants on the called port.
         """
         return tuple(sorted(self._counting(self.given) & self._counting(self.asked)))
 
     def counts(self, entry: Entry) -> bool:
-        """Say whether an entry speaks of a port on which the edge is live."""
+        """Return whether an entry covers a port on which the edge is live."""
         return not self.live.isdisjoint(entry.ports)
 
     def _counting(self, entries: Iterable[Entry]) -> set[str]:
@@ -59,7 +59,7 @@ class Scopes:
 def scopes_between(
     caller: ServiceIdentity, callee: ServiceIdentity, live: Collection[str]
 ) -> Scopes:
-    """Return what both sides say of scopes; `live` names the callee's ports with a live edge."""
+    """Return the scopes of both sides; `live` are the callee's ports with a live edge."""
     given = ((each.from_, each.ports, each.scopes) for each in callee.spec.accepts)
     asked = ((each.to, each.ports, each.scopes) for each in caller.spec.calls)
     return Scopes(

@@ -9,7 +9,7 @@ from troth.resources.selectors import LabelSelector, Operator
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Say whether an object with these labels is selected."""
+    """Return whether the selector matches an object with these labels."""
     if any(labels.get(key) != value for key, value in selector.match_labels.items()):
         return False
     for requirement in selector.match_expressions:
@@ -31,7 +31,7 @@ def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
 
 @dataclass(slots=True)
 class _Demand:
-    """What a selector asks of one label. `allowed` is None while any value serves."""
+    """Requirements of selectors on one label. `allowed` is None if they allow any value."""
 
     allowed: set[str] | None = None
     excluded: frozenset[str] = frozenset()
@@ -48,14 +48,14 @@ class _Demand:
 
 
 def overlap(first: LabelSelector, second: LabelSelector) -> bool:
-    """Say whether some set of labels satisfies both selectors.
+    """Return whether some set of labels matches both selectors.
 
-    Requirements on different labels are independent, so this is exact and needs no pods: two
-    selectors without a common label always overlap, since one pod may carry both.
+    Requirements on different labels are independent, so the result is exact and needs no pods. Two
+    selectors without a common label always overlap, because one pod may have both labels.
     """
     common = first.match_labels.keys() & second.match_labels.keys()
     if any(first.match_labels[key] != second.match_labels[key] for key in common):
-        return False  # the usual case, without building anything
+        return False  # the usual case, decided without further work
     demands: dict[str, _Demand] = {}
     for selector in (first, second):
         for key, value in selector.match_labels.items():
@@ -65,7 +65,7 @@ def overlap(first: LabelSelector, second: LabelSelector) -> bool:
             match requirement.operator:
                 case Operator.IN:
                     demand.narrow(set(requirement.values))
-                case Operator.NOT_IN:  # an absent label satisfies it too
+                case Operator.NOT_IN:  # also matches an absent label
                     demand.excluded |= frozenset(requirement.values)
                 case Operator.EXISTS:
                     demand.must_exist = True
@@ -75,7 +75,7 @@ def overlap(first: LabelSelector, second: LabelSelector) -> bool:
 
 
 def conjunction(first: LabelSelector, second: LabelSelector) -> LabelSelector | None:
-    """Return the selector of what both select; None if that is nothing, or too long to be one."""
+    """Return the selector of what both match, None if that is nothing or it would be too long."""
     if not overlap(first, second):
         return None
     more = tuple(each for each in second.match_expressions if each not in first.match_expressions)
@@ -89,7 +89,7 @@ def conjunction(first: LabelSelector, second: LabelSelector) -> LabelSelector | 
 
 
 def subsumed(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Say whether every object the selector matches carries all of these labels."""
+    """Return whether every object that the selector matches has all of these labels."""
     return bool(labels) and all(
         selector.match_labels.get(key) == value
         or any(

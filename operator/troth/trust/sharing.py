@@ -1,18 +1,18 @@
-"""Whether two identities of a namespace could be taken for each other, and the sentence for it."""
+"""Collisions: two identities with the same ServiceAccount, or possibly with the same pods."""
 
 from troth.resources.identity.spec import ServiceIdentity, Workload
 from troth.trust.selectors import overlap
 
 
 def collide(first: Workload, second: Workload) -> bool:
-    """Say whether two workloads have one ServiceAccount, or could have one pod."""
+    """Return whether two workloads have the same ServiceAccount, or could have a pod in common."""
     return first.service_account_name == second.service_account_name or overlap(
         first.pod_selector, second.pod_selector
     )
 
 
 def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
-    """Return what an identity shares with another one, and what to do about it."""
+    """Return the message that says what two identities share and what to change."""
     account = identity.spec.workload.service_account_name
     same_account = account == other.spec.workload.service_account_name
     if other.metadata.deletion_timestamp is not None:

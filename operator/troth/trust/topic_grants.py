@@ -1,4 +1,4 @@
-"""Every grant that anybody declares, with its state, and what the live ones come to at a broker."""
+"""Declared grants with their states."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from troth.trust.topics import OF_ALL, obstacle_to
 
 @dataclass(frozen=True, slots=True)
 class TopicGrant:
-    """What is asked for by a policy, or by an identity that names it, and its state.
+    """Grant that a policy declares, or that an identity requests from it, and its state.
 
-    `grant` is what it comes to at the broker: to be made where it is live, to be left as it is
-    where it is suspended. None where that cannot be told.
+    `grant` is the grant at the broker, None if it cannot be determined. If the state is live, the
+    broker should have it; if suspended, the broker keeps what it has.
     """
 
     policy: Ref
@@ -29,9 +29,9 @@ class TopicGrant:
 
 
 def grants_of(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[TopicGrant, ...]:
-    """Return every grant that touches a policy, whether it exists or not, sorted.
+    """Return every grant of a policy, which need not exist, sorted.
 
-    A grant is listed when either side declares it, so that both can say which side is missing.
+    A grant that only one side declares is included, so that both can report the missing side.
     """
     everything = sorted(_everything(messaging, policy))
     return tuple(judge(Question(registry, messaging, policy, each)) for each in everything)
@@ -46,7 +46,7 @@ def _everything(messaging: Messaging, policy: Ref) -> frozenset[Asked]:
 def _alone(
     messaging: Messaging, policy: Ref, identity: Ref, asked: frozenset[Asked]
 ) -> Iterator[Asked]:
-    """Yield for what an identity names a policy that does not name it for that."""
+    """Yield the grants for which an identity names a policy that does not name the identity."""
     uses = messaging.uses(identity)
     for action, policies in ((Action.PUBLISH, uses.publishes), (Action.CONSUME, uses.consumes)):
         if policy in policies and not any(
@@ -57,10 +57,10 @@ def _alone(
 
 
 class Judged:
-    """The grants of policies, each policy judged once until something about it changes.
+    """Cache of the grants of policies.
 
-    To judge them anew for every plan that they matter to took most of the time of all plans.
-    Whoever changes what is declared has to `forget` the policies that it concerns.
+    Without it, evaluating grants took most of the time of all plans. The caller must `forget` the
+    policies that a change affects.
     """
 
     def __init__(self, registry: Registry, messaging: Messaging) -> None:
@@ -69,7 +69,7 @@ class Judged:
         self._known: dict[Ref, tuple[TopicGrant, ...]] = {}
 
     def of(self, policy: Ref) -> tuple[TopicGrant, ...]:
-        """Return every grant that touches a policy, as `grants_of` does."""
+        """Return every grant of a policy; see `grants_of`."""
         known = self._known.get(policy)
         if known is None:
             known = self._known[policy] = grants_of(self._registry, self._messaging, policy)
@@ -82,7 +82,7 @@ class Judged:
                 yield each
 
     def for_identity(self, identity: Ref) -> tuple[TopicGrant, ...]:
-        """Return every grant that touches an identity, by whatever policy, sorted."""
+        """Return every grant of an identity, by any policy, sorted."""
         uses = self._messaging.uses(identity)
         policies = uses.publishes | uses.consumes | self._messaging.asking(identity)
         return tuple(
@@ -93,34 +93,35 @@ class Judged:
         )
 
     def at(self, broker: Ref) -> Iterator[TopicGrant]:
-        """Yield every grant of every policy that names a broker, sorted."""
+        """Yield every grant of every policy of a broker, sorted."""
         for policy in sorted(self._messaging.at(broker)):
             yield from self.of(policy)
 
     def forget(self, policies: Iterable[Ref]) -> None:
-        """Have policies judged anew."""
+        """Remove policies from the cache."""
         for policy in policies:
             self._known.pop(policy, None)
 
     def clear(self) -> None:
-        """Have all policies judged anew."""
+        """Clear the cache."""
         self._known.clear()
 
 
 def obstacle_to_all(registry: Registry, messaging: Messaging, policy: Ref) -> Obstacle | None:
-    """Return what keeps every grant of a policy from being live, whomever it is for.
+    """Return why no grant of a policy is live, for any identity.
 
-    It is asked for somebody of the policy's own namespace, of whom nothing else matters.
+    The checks need an identity, and use one in the policy's own namespace, whose other properties
+    do not matter to them.
     """
     anybody = Question(registry, messaging, policy, Asked(policy, Action.PUBLISH))
     return next(filter(None, (check(anybody) for check in OF_ALL)), None)
 
 
 def undecided(registry: Registry, messaging: Messaging) -> frozenset[Ref]:
-    """Return the identities of which nothing may be removed at any broker.
+    """Return the identities for which no grant may be removed at any broker.
 
-    They may have grants by a policy that cannot be read, so that it is not known at which broker.
-    An identity that cannot be read either may name any policy.
+    They may have grants by an unreadable policy, whose broker is unknown. An unreadable identity
+    may name any policy.
     """
     if not messaging.invalid_policies:
         return frozenset()
@@ -138,7 +139,7 @@ def judge(question: Question) -> TopicGrant:
 
 
 def in_state(grants: Iterable[TopicGrant], state: GrantState) -> frozenset[Grant]:
-    """Return what the grants of a state come to at the broker, each once."""
+    """Return the grants at the broker of a state, each once."""
     return frozenset(
         each.grant for each in grants if each.state is state and each.grant is not None
     )

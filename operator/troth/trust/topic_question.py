@@ -1,4 +1,4 @@
-"""What is asked about one grant at a broker, and everything that decides about it."""
+"""Input and result of the checks that decide whether a grant at a broker is live."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from troth.trust.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a grant is not live."""
+    """Reason why a grant is not live."""
 
     state: GrantState
     reason: str
@@ -22,7 +22,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything that decides about one grant."""
+    """Grant to check, with everything that decides about it."""
 
     registry: Registry
     messaging: Messaging
@@ -31,29 +31,29 @@ class Question:
 
     @property
     def identity(self) -> Ref:
-        """The identity that it would be for."""
+        """Identity of the grant."""
         return self.asked.identity
 
     @property
     def declared(self) -> TopicPolicy | None:
-        """The policy, if it is there and readable."""
+        """The policy, None if it does not exist or is unreadable."""
         return self.messaging.policies.get(self.policy)
 
     @property
     def broker(self) -> MessageBroker | None:
-        """The policy's broker, if both are there and readable."""
+        """The policy's broker, None if one of the two does not exist or is unreadable."""
         policy = self.declared
         return None if policy is None else self.messaging.brokers.get(policy.broker)
 
     @property
     def topic(self) -> Topic | None:
-        """The topic that it is about, if the policy is there and readable."""
+        """Topic of the grant, None if the policy does not exist or is unreadable."""
         policy = self.declared
         return None if policy is None else _topic(policy, self.asked)
 
     @property
     def grant(self) -> Grant | None:
-        """What it comes to at the broker, as far as that can be told."""
+        """Grant at the broker, None if it cannot be determined."""
         policy, broker = self.declared, self.broker
         if policy is None or broker is None:
             return None
@@ -61,13 +61,13 @@ class Question:
 
     @property
     def consents(self) -> str:
-        """The list in which the identity names the policy."""
+        """List in which the identity names the policy."""
         consumes = self.asked.dead_letter or self.asked.action is Action.CONSUME
         return "consumes" if consumes else "publishes"
 
 
 def grant_of(policy: TopicPolicy, broker: MessageBroker, asked: Asked) -> Grant | None:
-    """Return what one entry of a policy comes to at a broker, None where it is about no topic."""
+    """Return the grant at a broker for an entry of a policy, None if it has no topic."""
     topic = _topic(policy, asked)
     if topic is None:
         return None
@@ -85,7 +85,7 @@ def _topic(policy: TopicPolicy, asked: Asked) -> Topic | None:
 def principal_of(broker: MessageBroker, identity: Ref) -> str:
     """Return an identity's principal at a broker, which no other identity has there.
 
-    A namespace's name has no dot, so the first dot after the broker's prefix ends it, and the
-    identity can be read back: `a` and `b.c` are another principal than `a.b` and `c` could be.
+    Names of namespaces have no dots, so the first dot after the broker's prefix ends the namespace
+    and the identity can be read back: namespace `a` with name `b.c` has no other spelling.
     """
     return f"{broker.spec.owns.principal_prefix}{identity.namespace}.{identity.name}"

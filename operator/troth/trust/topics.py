@@ -1,7 +1,7 @@
-"""Grants at brokers: one identity, one action on one topic, and whether all agree to it.
+"""Grants at brokers: one identity, one action on one topic, and whether all sides consent.
 
-Every question about a grant is a small pure function over one frozen input; the first that fails
-decides, and its name is the reason. What agrees is the broker's owner (environment, namespaces,
+Each check is a small pure function of one frozen input. The first check that fails decides the
+state of the grant, and names the reason. The sides are the broker's owner (environment, namespaces,
 owned prefixes), the policy and the identity.
 """
 
@@ -16,16 +16,16 @@ from troth.trust.selectors import matches
 from troth.trust.topic_question import Obstacle, Question
 
 BROKER_MISSING = "BrokerMissing"
-"""Why a grant is refused that policy and identity agree to, while its broker is not there."""
+"""Reason why a grant is refused whose broker does not exist."""
 
 Check = Callable[[Question], Obstacle | None]
 
 
-# Who names whom
+# References between policy and identity
 
 
 def policy_exists(question: Question) -> Obstacle | None:
-    """The policy is there; one that cannot be read keeps the grant as it is."""
+    """Check that the policy exists. An unreadable one suspends the grant."""
     policy = question.policy
     if policy in question.messaging.invalid_policies:
         message = f"TopicPolicy {policy} cannot be read; mend it"
@@ -40,7 +40,7 @@ def policy_exists(question: Question) -> Obstacle | None:
 
 
 def policy_names_identity(question: Question) -> Obstacle | None:
-    """The policy names the identity, and the group that is asked for."""
+    """Check that the policy names the identity and the requested group."""
     if question.asked in question.messaging.asked(question.policy):
         return None
     role = "producers" if question.consents == "publishes" else "consumers"
@@ -49,7 +49,7 @@ def policy_names_identity(question: Question) -> Obstacle | None:
 
 
 def identity_exists(question: Question) -> Obstacle | None:
-    """The identity is there, readable or not."""
+    """Check that the identity exists, readable or not."""
     identity, registry = question.identity, question.registry
     if identity in registry.identities or identity in registry.invalid_identities:
         return None
@@ -61,7 +61,7 @@ def identity_exists(question: Question) -> Obstacle | None:
 
 
 def identity_names_policy(question: Question) -> Obstacle | None:
-    """The identity names the policy; of one that cannot be read that is not known."""
+    """Check that the identity names the policy. This is unknown for an unreadable identity."""
     identity = question.identity
     if identity in question.registry.invalid_identities:
         return None
@@ -73,11 +73,11 @@ def identity_names_policy(question: Question) -> Obstacle | None:
     return Obstacle(GrantState.AWAITING_IDENTITY, "PolicyNotNamed", message)
 
 
-# What the broker's owner and the environments allow
+# Limits of the broker's owner and of the environments
 
 
 def namespaces_governed(question: Question) -> Obstacle | None:
-    """The namespaces of policy and identity belong to a trust domain, or it is in dispute which."""
+    """Check that the namespaces of policy and identity are governed, or disputed."""
     for namespace in (question.policy.namespace, question.identity.namespace):
         governance = question.registry.governance(namespace)
         if governance.domain is None and governance.settled:
@@ -86,7 +86,7 @@ def namespaces_governed(question: Question) -> Obstacle | None:
 
 
 def namespaces_in_environment(question: Question) -> Obstacle | None:
-    """The trust domains of policy and identity are of the policy's environment."""
+    """Check that the trust domains of policy and identity have the policy's environment."""
     policy = question.declared
     assert policy is not None
     for namespace in (question.policy.namespace, question.identity.namespace):
@@ -102,7 +102,7 @@ def namespaces_in_environment(question: Question) -> Obstacle | None:
 
 
 def broker_exists(question: Question) -> Obstacle | None:
-    """The broker is there; one that cannot be read keeps the grant as it is."""
+    """Check that the broker exists. An unreadable one suspends the grant."""
     policy = question.declared
     assert policy is not None
     if policy.broker in question.messaging.invalid_brokers:
@@ -115,7 +115,7 @@ def broker_exists(question: Question) -> Obstacle | None:
 
 
 def broker_in_environment(question: Question) -> Obstacle | None:
-    """The broker is of the policy's environment."""
+    """Check that the broker has the policy's environment."""
     policy, broker = _declared(question)
     if broker.spec.environment == policy.spec.environment:
         return None
@@ -127,7 +127,7 @@ def broker_in_environment(question: Question) -> Obstacle | None:
 
 
 def broker_admits(question: Question) -> Obstacle | None:
-    """The broker may be used from the namespaces of policy and identity."""
+    """Check that the namespaces of policy and identity may use the broker."""
     _, broker = _declared(question)
     for namespace in (question.policy.namespace, question.identity.namespace):
         if not _admits(broker, namespace, question.registry):
@@ -140,9 +140,7 @@ def broker_admits(question: Question) -> Obstacle | None:
 
 
 def topic_is_owned(question: Question) -> Obstacle | None:
-    """The topic begins with a prefix that the broker owns, and so does all that its own prefix
-    covers.
-    """
+    """Check that all topics of the policy begin with a prefix that the broker owns."""
     _, broker = _declared(question)
     topic = question.topic
     assert topic is not None
@@ -156,16 +154,16 @@ def topic_is_owned(question: Question) -> Obstacle | None:
     return Obstacle(GrantState.REFUSED, "TopicNotOwned", message)
 
 
-# Whether the broker can do it
+# Capabilities of the broker
 
 _ALWAYS_BY_GROUP = {BrokerType.KAFKA, BrokerType.VALKEY}
 _NEVER_BY_GROUP = {BrokerType.RABBITMQ}
 _GROUPS_BESIDE_TOPICS = {BrokerType.KAFKA}
-"""Brokers whose groups belong to no topic: whoever may join one has a say in all that it reads."""
+"""Brokers whose groups belong to no topic: a member of a group affects all that the group reads."""
 
 
 def stream_is_known(question: Question) -> Obstacle | None:
-    """Only at NATS a policy names the stream that keeps its messages."""
+    """Check that only a policy at NATS names a stream."""
     policy, broker = _declared(question)
     if policy.spec.topic.stream is None or broker.spec.type is BrokerType.NATS:
         return None
@@ -174,11 +172,11 @@ def stream_is_known(question: Question) -> Obstacle | None:
 
 
 def group_fits(question: Question) -> Obstacle | None:
-    """A consumer has a group where the broker asks for one, and none where it knows none."""
+    """Check that a consumer has a group if the broker requires one, and none if it has none."""
     if question.asked.action is not Action.CONSUME:
         return None
     policy, broker = _declared(question)
-    kept = policy.spec.topic.stream is not None  # at NATS, where a durable consumer reads them
+    kept = policy.spec.topic.stream is not None  # at NATS, a durable consumer reads it
     if not question.asked.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
         message = (
             f"give {question.identity} a group among the consumers of {question.policy}; at "
@@ -195,7 +193,7 @@ def group_fits(question: Question) -> Obstacle | None:
 
 
 def identity_has_certificate(question: Question) -> Obstacle | None:
-    """The identity has a certificate, where the broker knows its clients by theirs."""
+    """Check that the identity has a certificate if the broker authenticates clients by theirs."""
     _, broker = _declared(question)
     identity = question.registry.identities.get(question.identity)
     if identity is None or not broker.spec.by_certificate:
@@ -209,11 +207,11 @@ def identity_has_certificate(question: Question) -> Obstacle | None:
     return Obstacle(GrantState.REFUSED, "IdentityHasNoCertificate", message)
 
 
-# What must be mended before anything can be told
+# Conditions that a person must resolve first
 
 
 def governance_settled(question: Question) -> Obstacle | None:
-    """It can be told which trust domain governs the namespaces of policy and identity."""
+    """Check that the governance of the namespaces of policy and identity is settled."""
     for namespace in (question.policy.namespace, question.identity.namespace):
         governance = question.registry.governance(namespace)
         if not governance.settled:
@@ -222,7 +220,7 @@ def governance_settled(question: Question) -> Obstacle | None:
 
 
 def identity_is_readable(question: Question) -> Obstacle | None:
-    """The identity can be read; one that cannot keeps the grant as it is."""
+    """Check that the identity is readable. An unreadable one suspends the grant."""
     if question.identity not in question.registry.invalid_identities:
         return None
     message = f"ServiceIdentity {question.identity} cannot be read; mend it"
@@ -230,7 +228,7 @@ def identity_is_readable(question: Question) -> Obstacle | None:
 
 
 def nobody_shares(question: Question) -> Obstacle | None:
-    """The identity shares its ServiceAccount or its pods with no other."""
+    """Check that the identity shares its ServiceAccount and its pods with no other."""
     shared = question.registry.shared_identity(question.identity)
     if shared is None:
         return None
@@ -238,7 +236,7 @@ def nobody_shares(question: Question) -> Obstacle | None:
 
 
 def principals_are_its_own(question: Question) -> Obstacle | None:
-    """No other broker that knows the same principals could give one of its own the same name."""
+    """Check that no other broker with the same principals could use the same principal name."""
     _, broker = _declared(question)
     mine = broker.spec.owns.principal_prefix
     for other in question.messaging.found_at(broker.spec.principal_places):
@@ -253,8 +251,9 @@ def principals_are_its_own(question: Question) -> Obstacle | None:
 
 
 def group_is_its_own(question: Question) -> Obstacle | None:
-    """No identity of another namespace consumes by the same group, where that would give it a say
-    in what this one is given.
+    """Check that no identity of another namespace consumes with the same group.
+
+    This applies only where such an identity would affect the messages that this one receives.
     """
     _, broker = _declared(question)
     group = question.asked.group
@@ -274,7 +273,7 @@ def group_is_its_own(question: Question) -> Obstacle | None:
 
 
 def environment_undisputed(question: Question) -> Obstacle | None:
-    """No other policy claims the topic for another environment, as far as its broker admits it."""
+    """Check that no other admitted policy claims the topic for another environment."""
     policy, broker = _declared(question)
     topic = question.topic
     assert topic is not None
@@ -292,7 +291,7 @@ def environment_undisputed(question: Question) -> Obstacle | None:
     return None
 
 
-# Refusals come before suspensions: what is refused closes, whatever else is unsettled.
+# Refusals come before suspensions, so a refused grant ends even if something else is unsettled.
 CHECKS: tuple[Check, ...] = (
     policy_exists,
     policy_names_identity,
@@ -327,11 +326,11 @@ OF_ALL: tuple[Check, ...] = (
     principals_are_its_own,
     environment_undisputed,
 )
-"""Those that decide about a policy as a whole, in the same order."""
+"""Checks about a policy as a whole, in the same order."""
 
 
 def obstacle_to(question: Question) -> Obstacle | None:
-    """Return why a grant is not live, None for one that is."""
+    """Return why a grant is not live, None if it is live."""
     return next(filter(None, (check(question) for check in CHECKS)), None)
 
 

@@ -1,4 +1,4 @@
-"""The declared WebhookEndpoints, and the call that each asks of its gateway."""
+"""Declared WebhookEndpoints, and the call that each requires of its gateway."""
 
 from collections import defaultdict
 from collections.abc import Set as AbstractSet
@@ -11,7 +11,7 @@ from troth.resources.webhooks.endpoint import WebhookEndpoint
 
 @dataclass(frozen=True, slots=True, order=True)
 class Route:
-    """What an inbound endpoint asks for: that its gateway calls its target, on one port."""
+    """Call that an inbound endpoint requires: from its gateway to its target, on one port."""
 
     endpoint: Ref
     gateway: Ref
@@ -22,7 +22,7 @@ class Route:
 
 
 def route_of(endpoint: WebhookEndpoint) -> Route | None:
-    """Return what an endpoint asks for, None for an outbound one."""
+    """Return the route of an endpoint, None for an outbound one."""
     inbound, gateway, target = endpoint.spec.inbound, endpoint.gateway, endpoint.target
     if inbound is None or gateway is None or target is None:
         return None
@@ -31,12 +31,12 @@ def route_of(endpoint: WebhookEndpoint) -> Route | None:
 
 
 class Webhooks:
-    """The declared endpoints."""
+    """Index of the declared endpoints."""
 
     def __init__(self) -> None:
         self.endpoints: dict[Ref, WebhookEndpoint] = {}
         self.terminating: dict[Ref, WebhookEndpoint] = {}
-        """Those that are being deleted: they ask for nothing any more."""
+        """Endpoints that are being deleted. They no longer have routes."""
         self.invalid: dict[Ref, str] = {}
         self._routes: dict[Ref, Route] = {}
         self._through: dict[Ref, set[Route]] = defaultdict(set)
@@ -45,7 +45,7 @@ class Webhooks:
         self._on: dict[tuple[Ref, Ref, str], set[Route]] = defaultdict(set)
 
     def put(self, endpoint: WebhookEndpoint) -> None:
-        """Declare or replace an endpoint; one that is being deleted asks for nothing any more."""
+        """Add or replace an endpoint. One that is being deleted no longer has a route."""
         self.drop(endpoint.ref)
         if is_terminating(endpoint):
             self.terminating[endpoint.ref] = endpoint
@@ -58,12 +58,12 @@ class Webhooks:
                 index.add(route)
 
     def refuse(self, ref: Ref, sentence: str) -> None:
-        """Note an endpoint that exists and cannot be understood."""
+        """Add an endpoint that exists but is invalid."""
         self.drop(ref)
         self.invalid[ref] = sentence
 
     def drop(self, ref: Ref) -> None:
-        """Forget an endpoint."""
+        """Remove an endpoint."""
         self.invalid.pop(ref, None)
         self.endpoints.pop(ref, None)
         self.terminating.pop(ref, None)
@@ -73,7 +73,7 @@ class Webhooks:
                 index.discard(route)
 
     def refresh(self, endpoint: WebhookEndpoint) -> None:
-        """Replace an endpoint of which only the status or the metadata changed."""
+        """Replace an endpoint of which only status or metadata changed."""
         there = self.endpoints if endpoint.ref in self.endpoints else self.terminating
         there[endpoint.ref] = endpoint
 
@@ -87,27 +87,27 @@ class Webhooks:
         )
 
     def route(self, ref: Ref) -> Route | None:
-        """Return what an endpoint asks for; nothing where it is not inbound, or not there."""
+        """Return the route of an endpoint, None if it is not inbound or does not exist."""
         return self._routes.get(ref)
 
     def through(self, gateway: Ref) -> tuple[Route, ...]:
-        """Return what is asked of a gateway, whether it exists and serves it or not, sorted."""
+        """Return the routes through a gateway, sorted. It need not exist or serve them."""
         return tuple(sorted(self._through.get(gateway, ())))
 
     def to(self, target: Ref) -> tuple[Route, ...]:
-        """Return what is asked for a target, whether it exists or not, sorted."""
+        """Return the routes to a target, sorted. It need not exist."""
         return tuple(sorted(self._to.get(target, ())))
 
     def on(self, gateway: Ref, target: Ref, port: str) -> AbstractSet[Route]:
-        """Return what is asked of a gateway for one port of a target."""
+        """Return the routes from a gateway to one port of a target."""
         return self._on.get((gateway, target, port), frozenset())
 
     def unread_in(self, namespace: str) -> tuple[Ref, ...]:
-        """Return the endpoints of a namespace that cannot be understood, sorted."""
+        """Return the invalid endpoints of a namespace, sorted."""
         return tuple(sorted(ref for ref in self.invalid if ref.namespace == namespace))
 
     def beside(self, ref: Ref) -> frozenset[Ref]:
-        """Return the gateways of a target, and the targets of a gateway."""
+        """Return the gateways of a target and the targets of a gateway."""
         gateways = {route.gateway for route in self._to.get(ref, ())}
         return frozenset(gateways.union(route.target for route in self._through.get(ref, ())))
 
