@@ -1,1 +1,1 @@
-"""The API server: informers, writes and leases."""
+"""Access to the API server: client, decoder, informers and Lease."""

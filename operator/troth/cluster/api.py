@@ -1,4 +1,4 @@
-"""The API server as Troth uses it: paged lists, watches, and few kinds of write, on raw dicts."""
+"""API client on raw dicts: paged lists, watches, and the few kinds of write that Troth needs."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from troth.world.facts.objects import FIELD_MANAGER, Manifest
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 PAGE = 500
-"""How many objects a page of a list has, as client-go's reflector asks for."""
+"""Number of objects in a page of a list, as in client-go's reflector."""
 
 Verb = Literal["list", "watch", "get", "create", "apply", "patch", "update", "delete"]
 Observer = Callable[[Verb, str, str], None]
-"""Told of every request: verb, resource, and the answer's status code or the error's name."""
+"""Called for every request with verb, resource, and the status code or the name of the error."""
 
 
 def _resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:
@@ -68,15 +68,14 @@ QUESTIONS: dict[str, Resource] = {
         "authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False
     ),
 }
-"""What is asked by being created: the answer has it whole, and nothing is kept."""
+"""Resources that only answer a create request and are not stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which objects of a kind are read: a namespace, or all; a label and a field selector.
+    """Selection of objects of a kind, by namespace, label selector and field selector.
 
-    `known_as` is the kind under which those are forgotten that are not selected any more, empty for
-    their own.
+    `known_as` is the watch class of the objects if they are cached apart from the kind's others.
     """
 
     kind: str
@@ -87,13 +86,13 @@ class Selection:
 
     @property
     def watch_class(self) -> str:
-        """The kind under which the world knows these objects."""
+        """Watch class of the objects: their kind, or the name of a subset that is cached apart."""
         return self.known_as or self.kind
 
     def covers(self, ref: Ref) -> bool:
-        """Return whether an object of the watch class is selected, as far as its name tells.
+        """Return whether the selection covers an object of the watch class, judged by its name.
 
-        Of the fields only `metadata.namespace` and `metadata.name` are understood.
+        Of the field selector only `metadata.namespace` and `metadata.name` are supported.
         """
         if self.namespace not in ("", ref.namespace):
             return False
@@ -114,7 +113,7 @@ def _required(fields: str) -> tuple[tuple[str, str, bool], ...]:
 
 
 class _NoDiscovery:
-    """Troth knows the few kinds it speaks of; asking the server for all it has would cost reads."""
+    """Discovery without requests: Troth needs only the few kinds that are listed here."""
 
     def __init__(self, client: DynamicClient, cache_file: str | None) -> None:
         del client, cache_file
@@ -127,14 +126,14 @@ class _NoDiscovery:
 
 
 class _JSONClient(ApiClient):
-    """What it is given is JSON already; looking for what is not costs a third of a write."""
+    """Client that does not sanitize bodies, which are JSON already: it takes a third of a write."""
 
     def sanitize_for_serialization(self, obj: Any) -> Any:  # noqa: ANN401 - the library's signature
         return obj
 
 
 class ApiServer:
-    """A connection to one API server. Use as an async context manager."""
+    """Connection to one API server. Use it as an async context manager."""
 
     def __init__(self, config: Configuration, observer: Observer = lambda *_: None) -> None:
         self.fence = Fence()
@@ -151,14 +150,14 @@ class ApiServer:
     async def __aexit__(self, *_: object) -> None:
         await self._api.close()
 
-    # Reading
+    # Reads
 
     async def pages(
         self, selection: Selection, *, metadata_only: bool = False
     ) -> AsyncIterator[Manifest]:
-        """Yield the pages of a consistent list; each has `items` and `metadata`.
+        """Yield the pages of a consistent list, each with `items` and `metadata`.
 
-        With `metadata_only` the items have nothing but theirs.
+        With `metadata_only` the items have only their metadata.
         """
         accept = _METADATA_OF_EACH if metadata_only else _ACCEPT
         token: str | None = None
@@ -185,11 +184,11 @@ class ApiServer:
     ) -> AsyncIterator[Manifest]:
         """Yield watch events after a resource version until the server ends the stream.
 
-        `silence` is how many seconds may pass without a byte before the stream counts as dead;
-        the server sends a bookmark about once a minute. Raises `ApiError`, also for an ERROR
-        event, whose code it carries.
+        `silence` is the time in seconds without a byte after which the stream counts as dead; the
+        server sends a bookmark about once a minute. Raises `ApiError`, also for an ERROR event,
+        whose code it has.
         """
-        # without a timeout of its own the server ends a watch after 30 to 60 minutes
+        # the server's own default ends a watch after 30 to 60 minutes
         response = await self._request(
             "watch",
             "get",
@@ -218,15 +217,15 @@ class ApiServer:
         return await self._json("get", "get", kind, ref)
 
     async def metadata(self, kind: str, ref: Ref) -> Manifest:
-        """Return one object's metadata alone: of a Secret that is not Troth's, nothing else."""
+        """Return only an object's metadata, because a foreign Secret's data must not be read."""
         return await self._json("get", "get", kind, ref, header_params=dict(_METADATA_ONLY))
 
-    # Writing
+    # Writes
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object that is not applied to later, and return it.
+        """Create an object that is never applied, and return it.
 
-        Raises `ApiError` 409 where one of the name exists.
+        Raises `ApiError` 409 if an object of the name exists.
         """
         place = Ref(manifest["metadata"].get("namespace", ""), "")
         return await self._json(
@@ -236,16 +235,17 @@ class ApiServer:
     async def apply_new(self, manifest: Manifest) -> Manifest:
         """Apply an object that must not exist yet, and return it; raises `ApiError` 409 if it does.
 
-        Server-side apply has no such precondition of its own. But it compares a given
-        resourceVersion with that of an object that is there, and no object has version 1.
+        Server-side apply has no such precondition. But it compares a given resourceVersion with
+        that of an existing object, and no object has version 1.
         """
         metadata = {**manifest["metadata"], "resourceVersion": "1"}
         return await self.apply({**manifest, "metadata": metadata})
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply an object server-side as field manager `troth` and return it.
+        """Apply an object server-side as field manager `troth`, and return it.
 
-        Put `metadata.uid` in it to apply to that very object and no successor.
+        With `metadata.uid` it is applied only to that object and not to a successor of the same
+        name.
         """
         return await self._json(
             "apply",
@@ -261,7 +261,7 @@ class ApiServer:
     async def merge_patch(
         self, kind: str, ref: Ref, patch: Manifest, subresource: str = ""
     ) -> Manifest:
-        """Merge a patch (RFC 7386) into an object or its subresource; return the object."""
+        """Apply a merge patch (RFC 7386) to an object or its subresource, and return the object."""
         return await self._json(
             "patch",
             "patch",
@@ -274,9 +274,9 @@ class ApiServer:
         )
 
     async def json_patch(self, kind: str, ref: Ref, operations: list[Manifest]) -> Manifest:
-        """Carry out JSON patch operations (RFC 6902) on an object, all or none, and return it.
+        """Apply JSON patch operations (RFC 6902) to an object, all or none, and return it.
 
-        Raises `ApiError` 422 where a `test` operation does not hold.
+        Raises `ApiError` 422 if a `test` operation fails.
         """
         return await self._json(
             "patch",
@@ -289,7 +289,7 @@ class ApiServer:
         )
 
     async def replace(self, manifest: Manifest) -> Manifest:
-        """Replace an object; its `resourceVersion` guards against somebody else's write."""
+        """Replace an object; its `resourceVersion` prevents overwriting another write."""
         return await self._json(
             "update",
             "put",
@@ -300,7 +300,7 @@ class ApiServer:
         )
 
     async def delete(self, kind: str, ref: Ref, uid: str) -> Manifest:
-        """Delete that very object and return the API server's answer."""
+        """Delete the object with this UID and return the answer of the API server."""
         body = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
@@ -309,7 +309,7 @@ class ApiServer:
         }
         return await self._json("delete", "delete", kind, ref, body=body)
 
-    # The wire
+    # Requests
 
     async def _json(
         self,
@@ -355,11 +355,11 @@ class ApiServer:
             refusal = refused(error)
             said = (refusal.status, refusal.reason, refusal.message)
             self._spared.heed(resource.name, error.headers, said)
-            raise refusal from None  # of an error whose text is the whole answer
+            raise refusal from None  # the original error quotes the whole answer
         except ApiException as error:
             outcome = str(error.status)
             raise told(int(error.status or 0), {}) from None
-        except UnicodeDecodeError as error:  # of an error's text
+        except UnicodeDecodeError as error:  # in the text of an error
             outcome = type(error).__name__
             raise ApiError(0, outcome, "the answer is not text") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -376,7 +376,7 @@ _METADATA_OF_EACH = {"Accept": "application/json;as=PartialObjectMetadataList;g=
 
 
 def _checked(page: Manifest) -> Manifest:
-    """Return a page of a list, `items` in it; raises `ApiError` for what is none."""
+    """Return a page of a list that has `items`; raises `ApiError` otherwise."""
     metadata, items = page.get("metadata"), page.get("items") or []
     if not isinstance(metadata, dict) or not isinstance(items, list):
         raise ApiError(0, "MalformedList", "the answer is not a list of objects")

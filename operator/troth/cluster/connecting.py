@@ -1,4 +1,4 @@
-"""Where the API server is, and as whom it is spoken to."""
+"""Configuration of the connection to the API server."""
 
 import os
 from pathlib import Path
@@ -11,15 +11,15 @@ from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVIC
 
 
 async def configuration(kubeconfig: str | None, context: str | None = None) -> Configuration:
-    """Return how to reach the API server: from a kubeconfig, or from inside a pod.
+    """Return the configuration from a kubeconfig, or from inside a pod.
 
-    Without one named, inside a pod its ServiceAccount is used, whose token is read anew as the
-    kubelet replaces it; elsewhere what kubectl would use.
+    Without a named kubeconfig it is that of the pod's ServiceAccount, whose token is reread when
+    the kubelet replaces it. Outside a pod it is the one that kubectl uses.
     """
     config = Configuration()
-    # connections are shared by watches, which hold theirs, and by everything else
+    # every watch holds a connection, and other requests must not wait for one
     config.connection_pool_maxsize = 64
-    # else the proxy, and a password in a .netrc, would be looked for at every request
+    # otherwise aiohttp reads the proxy settings and a .netrc for every request
     config.client_session_kwargs = {"trust_env": False}
     if kubeconfig is None and _in_a_pod():
         load_incluster_config(client_configuration=config)
@@ -30,7 +30,7 @@ async def configuration(kubeconfig: str | None, context: str | None = None) -> C
 
 
 def _proxy(server: str) -> str | None:
-    """Return the proxy that the environment names for a server, as kubectl takes it."""
+    """Return the proxy for a server from the environment, by kubectl's rules."""
     url = urlsplit(server)
     return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 

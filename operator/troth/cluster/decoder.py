@@ -1,10 +1,9 @@
-"""Decode the API server's JSON, whatever one object in it looks like.
+"""Decoding of the API server's JSON, so that no single object makes an answer unreadable.
 
-The API server stores 10,000 levels of nesting, and in `managedFields` bytes that are not UTF-8;
-`pydantic_core.from_json` is fast and rejects more than 200 levels and such bytes. An answer that it
-rejects is taken apart: each object is decoded by itself, without what nests deeper than Troth
-reads. Nothing here recurses, and no object that is returned nests too deep to be compared, copied
-or written.
+The API server stores up to 10,000 levels of nesting, and in `managedFields` bytes that are not
+UTF-8. `pydantic_core.from_json` is fast and rejects such bytes and more than 200 levels. If it
+rejects an answer, each object is decoded separately, without the levels that Troth does not read.
+Nothing here recurses, and no returned object nests too deep to be compared, copied or written.
 """
 
 import asyncio
@@ -16,17 +15,17 @@ from pydantic_core import from_json
 from troth.world.facts.objects import UNREADABLE, Manifest
 
 DEEPEST = 128
-"""Levels of one object that are kept of a deeper one; `null` stands for what is below them."""
+"""Maximum levels of an object; `null` replaces what nests deeper."""
 QUICK = 4 * 1024 * 1024
-"""Bytes of an answer that are decoded on the event loop, at about 70 MB/s."""
+"""Maximum size in bytes of an answer that is decoded on the event loop, at about 70 MB/s."""
 
 UNREAD = (
-    # of which Troth reads the first levels alone
+    # Troth reads only the first levels
     (b"metadata", b"managedFields"),
-    # rejected for its depth all the same: `schema_bounds.DEEPEST` is less than what is kept
+    # still rejected for its depth: `schema_bounds.DEEPEST` is less than the levels kept
     (b"spec", b"schema", b"jsonSchema"),
 )
-"""Members whose deeper levels Troth does not read: an object is readable without them."""
+"""Members whose deeper levels Troth does not read. An object without them stays readable."""
 
 _NAMED = 3
 _LONGEST_PATH = 120
@@ -47,8 +46,8 @@ _Wanted = Callable[[int, list[bytes]], bool]
 async def decode(text: bytes, apart: Callable[[bytes], Manifest]) -> Manifest:
     """Return a JSON object of the API server; raises `ValueError` for anything else.
 
-    A large one, and one that the fast decoder rejects, is taken apart by `apart` in a thread, so
-    that the event loop goes on.
+    `apart` decodes a large answer, and one that the fast decoder rejects, in a thread, so that the
+    event loop continues.
     """
     if len(text) <= QUICK:
         try:
@@ -59,7 +58,7 @@ async def decode(text: bytes, apart: Callable[[bytes], Manifest]) -> Manifest:
 
 
 def read_page(text: bytes) -> Manifest:
-    """Return a list, whose `items` are decoded one by one; None stands for one that cannot be."""
+    """Return a list, each of whose `items` is decoded separately; an unreadable one is None."""
     page, objects = _taken_apart(text, lambda depth, keys: depth == 2 and keys[1] == b"items")  # noqa: PLR2004
     items = page.get("items") or []
     if not isinstance(items, list) or len(items) != len(objects):
@@ -68,16 +67,16 @@ def read_page(text: bytes) -> Manifest:
 
 
 def read_event(text: bytes) -> Manifest:
-    """Return a watch event, whose `object` is decoded by itself."""
+    """Return a watch event, with its `object` decoded separately."""
     event, objects = _taken_apart(text, lambda depth, keys: depth == 1 and keys[1] == b"object")
     return {**event, "object": objects[0] if objects else None}
 
 
 def read_object(text: bytes) -> Manifest:
-    """Return an object without what nests deeper than Troth reads.
+    """Return an object without the levels that Troth does not read.
 
-    Where that is any other member than those of `UNREAD`, the object has the member `UNREADABLE`,
-    with a sentence that says which. Raises `ValueError` for what is no JSON object.
+    If they are in a member other than those of `UNREAD`, the object has the member `UNREADABLE`
+    with a message that names the member. Raises `ValueError` if the text is not a JSON object.
     """
     try:
         return _object(text)
@@ -98,7 +97,7 @@ def read_object(text: bytes) -> Manifest:
 
 
 def _taken_apart(text: bytes, wanted: _Wanted) -> tuple[Manifest, list[Manifest | None]]:
-    """Return an answer with null in place of its objects, and these."""
+    """Return an answer with null in place of its objects, and the objects."""
     spans = _spans(text, wanted)
     return _object(_without(text, spans)), [_read(text[start:end]) for start, end, _ in spans]
 
@@ -111,7 +110,7 @@ def _read(text: bytes) -> Manifest | None:
 
 
 def _identity_of(text: bytes) -> Manifest:
-    """Return which object this is, of one that has something in it that no JSON can hold."""
+    """Return the identity of an object that contains something that is not valid JSON."""
     beside = _spans(
         text,
         lambda depth, keys: (
@@ -126,15 +125,15 @@ def _identity_of(text: bytes) -> Manifest:
 def _object(text: bytes) -> Manifest:
     found = from_json(text)
     if not isinstance(found, dict):
-        raise ValueError("no JSON object")  # noqa: TRY004 - as for all else that is no such answer
+        raise ValueError("no JSON object")  # noqa: TRY004 - like every other invalid answer
     return found
 
 
 def _spans(text: bytes, wanted: _Wanted) -> list[_Span]:
-    """Return where the outermost objects and arrays are that are wanted, and their paths.
+    """Return the positions and paths of the outermost objects and arrays that are `wanted`.
 
-    `wanted` is called with how many levels are around one, and with the member that leads there at
-    each of the first levels, from 1, empty in an array.
+    `wanted` gets the number of levels around one, and the names of the members that lead to it, one
+    for each of the first levels from index 1, empty in an array.
     """
     keys = [b""] * (_NAMED + 1)
     found: list[_Span] = []
@@ -161,7 +160,7 @@ def _spans(text: bytes, wanted: _Wanted) -> list[_Span]:
 
 
 def _without(text: bytes, spans: list[_Span]) -> bytes:
-    """Return a text with null in place of these parts."""
+    """Return a text with null in place of these spans."""
     kept, end = [], 0
     for start, after, _ in spans:
         kept.append(text[end:start])
@@ -170,7 +169,7 @@ def _without(text: bytes, spans: list[_Span]) -> bytes:
 
 
 def _repaired(text: bytes) -> bytes:
-    """Return a text as Go's decoder reads it: with U+FFFD for what is no character."""
+    """Return a text as Go's decoder reads it: U+FFFD replaces invalid characters."""
     decoded = text.decode("utf-8", "replace")
     if _HALF.search(decoded):
         decoded = _ESCAPE.sub(lambda each: "\\ufffd" if each[1] else each[0], decoded)

@@ -1,4 +1,4 @@
-"""What an API server answers where it does not do what was asked, in words that hold no secret."""
+"""Errors of the API server, with texts that contain no secrets."""
 
 import json
 from http import HTTPStatus
@@ -15,15 +15,15 @@ REASONS = frozenset(
         *("Timeout", "TooManyRequests", "Unauthorized", "UnsupportedMediaType"),
     }
 )
-"""Of Kubernetes' own; an admission webhook writes there what it likes."""
+"""Reasons that Kubernetes defines. An admission webhook can send any other text."""
 _CODES = frozenset(HTTPStatus)
 
 
 class ApiError(Exception):
-    """An answer of the API server that is not success, or that never came (status 0).
+    """Answer of the API server that is an error, or a missing answer (status 0).
 
-    `reason` is a word. `message` is in the words of whoever refused, an admission webhook perhaps,
-    and may quote what was sent; so it is not part of the error's own text.
+    `reason` is one word. `message` comes from the server or from an admission webhook and may quote
+    the request, so it is not part of the error's own text.
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -34,7 +34,7 @@ class ApiError(Exception):
 
 
 def refused(error: DynamicApiError) -> ApiError:
-    """Return what the server says of a request that it did not carry out."""
+    """Return the error of a rejected request."""
     try:
         return told(int(error.status), json.loads(error.body or ""))
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -42,7 +42,7 @@ def refused(error: DynamicApiError) -> ApiError:
 
 
 def told(code: int, status: Manifest) -> ApiError:
-    """Return the error that a `Status` of the API server tells of."""
+    """Return the error that a `Status` object describes."""
     reason = str(status.get("reason"))
     if reason not in REASONS:
         reason = HTTPStatus(code).phrase if code in _CODES else ""
@@ -50,7 +50,7 @@ def told(code: int, status: Manifest) -> ApiError:
 
 
 def told_by_watch(status: object) -> ApiError:
-    """Return the error that an ERROR event tells of, whatever its object is."""
+    """Return the error of an ERROR event, whose object can be anything."""
     known = status if isinstance(status, dict) else {}
     code = known.get("code")
     return told(code if isinstance(code, int) else 0, known)

@@ -1,14 +1,14 @@
-"""One informer a kind: a list, then a watch, for as long as the process lives.
+"""Informers, one for each selection of objects: a list, then a watch, until the process ends.
 
-Level-triggered by design: what matters is that the world ends up as the API server is. After a
-lost connection the watch resumes where it was; after `410 Gone` everything is listed anew, and
-what the list no longer has is forgotten, so an object deleted in the gap cannot linger. The list is
-compared with what the sink knows, whoever told it: an answer to a write may have, while the watch
-was dead.
+Informers are level-triggered: the world ends up with the state of the API server. After a lost
+connection the watch resumes at its resource version. After `410 Gone` the informer lists again, and
+the sink forgets what the list does not have, so an object that was deleted in the meantime does
+not remain. This compares the list with everything that the sink knows: it may know an object from
+the answer to a write while the watch was dead.
 
-No single object ends an informer. An object that the sink fails to observe is reported, and the
-others go on. A watch event that does not say which object it is about may have been a deletion:
-then everything is listed again.
+No single object ends an informer. If the sink fails to observe an object, the failure is reported
+and the others are observed. A watch event without the identity of its object may be a deletion, so
+the informer lists again.
 """
 
 import asyncio
@@ -24,31 +24,31 @@ from troth.world.origin import origin
 
 GONE = 410
 SILENCE = 150.0
-"""Seconds without a byte after which a watch counts as dead; bookmarks come once a minute."""
+"""Time in seconds without a byte after which a watch counts as dead; bookmarks come each minute."""
 LONGEST_TURN = 0.005
-"""Seconds of observing objects after which an informer lets everything else run."""
+"""Time in seconds for which an informer observes objects before other tasks run."""
 LASTING = 10.0
-"""Seconds after which a watch counts as a success, though nothing happened in it."""
+"""Time in seconds after which a watch counts as a success even without events."""
 
 
 class Sink(Protocol):
-    """Takes in what an informer sees."""
+    """Receiver of what an informer reads."""
 
     def observe(self, manifest: Manifest) -> None:
-        """Take in an object as it is now."""
+        """Take in the current state of an object."""
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
-        """Take in that an object was gone at a resource version."""
+        """Take in that an object did not exist at a resource version."""
 
     def known(self, selection: Selection) -> Collection[Ref]:
         """Return the objects of a selection that the sink knows."""
 
     def listed(self, selection: Selection, version: int) -> None:
-        """Take in that a list at a resource version was observed as a whole."""
+        """Take in that a whole list at a resource version was observed."""
 
 
 class Backoff:
-    """Delays that double with every failure, with full jitter so that a fleet spreads out."""
+    """Delays that double with each failure, with jitter so that many clients spread out."""
 
     def __init__(self, first: float = 0.2, most: float = 30.0) -> None:
         self.first, self.most, self.failures = first, most, 0
@@ -60,15 +60,15 @@ class Backoff:
         return float(bound * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
     def reset(self) -> None:
-        """Start over after a success."""
+        """Start again after a success."""
         self.failures = 0
 
 
 class Turn:
-    """Limits how long an informer keeps the event loop busy without a pause.
+    """Limits the time for which an informer keeps the event loop busy.
 
-    A page of a list, or a burst of a watch, must not keep the lease or a health probe waiting. One
-    object is never observed in two parts, and objects stay in their order.
+    A page of a list or a burst of events must not delay the lease or a health probe. Each object is
+    observed as a whole, and the order of objects is kept.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Turn:
         self._ends = self._now() + LONGEST_TURN
 
     async def give_way(self) -> None:
-        """Let everything else run that is ready, if the turn has lasted long enough."""
+        """Let other tasks run if the time slice is used up."""
         if self._now() >= self._ends:
             await asyncio.sleep(0)
             self._ends = self._now() + LONGEST_TURN
@@ -103,14 +103,13 @@ class Informer:
 
     @property
     def position(self) -> int:
-        """The resource version up to which everything was seen; 0 while a list is under way."""
+        """Resource version up to which everything was observed; 0 while a list is in progress."""
         return int(self._version or 0)
 
     async def run(self) -> None:
-        """List and watch until cancelled. Only cancellation ends it; every error backs off.
+        """List and watch until cancelled. After every error, back off and continue.
 
-        After an error that is not the API server's nobody knows what was missed, so that
-        everything is listed again.
+        After an error that is not the API server's it is unknown what was missed, so list again.
         """
         while True:
             try:
@@ -122,10 +121,10 @@ class Informer:
                     self._version = ""
                 else:
                     self._on_failure(self.selection, error)
-            except Exception as error:  # noqa: BLE001 - the informer's edge
+            except Exception as error:  # noqa: BLE001 - no error ends the informer
                 self._version = ""
                 self._on_failure(self.selection, ApiError(0, origin(error), ""))
-            # also after an end without an error: a server that ends every watch at once is not well
+            # also after an end without an error, in case a server ends every watch immediately
             await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> None:
@@ -139,24 +138,24 @@ class Informer:
                     complete = False
                     self._on_failure(self.selection, ApiError(0, "MalformedItem", ""))
                     continue
-                item["kind"] = self.selection.kind  # a list's items do not say
+                item["kind"] = self.selection.kind  # items of a list have no kind
                 seen.add(Ref.of(item))
                 self._observe(item)
                 await turn.give_way()
             await asyncio.sleep(0)
-        if complete:  # else any object not seen may be the one that does not say which it is
+        if complete:  # otherwise a missing object may be the unidentified one
             await self._forget_unlisted(seen, int(version))
         self._version = version
         self.synced.set()
 
     async def _forget_unlisted(self, listed: set[Ref], version: int) -> None:
-        """Forget what the sink knows and the list does not have; what is newer, the sink keeps."""
+        """Forget what the sink knows and the list does not have; the sink keeps what is newer."""
         self._sink.listed(self.selection, version)
         gone = [ref for ref in self._sink.known(self.selection) if ref not in listed]
         turn = Turn()
         for ref in gone:
             self._forget(ref, version)
-            await turn.give_way()  # the end of a large namespace must not starve the lease
+            await turn.give_way()  # deleting a large namespace must not starve the lease
 
     async def _watch(self) -> None:
         now = asyncio.get_running_loop().time
@@ -187,30 +186,30 @@ class Informer:
             self._observe(manifest)
         self._version = version
 
-    # What a sink fails at is one object's, and no reason not to see the others
+    # If the sink fails on one object, the others are still observed
 
     def _observe(self, manifest: Manifest) -> None:
         try:
             self._sink.observe(manifest)
-        except Exception as error:  # noqa: BLE001 - the sink's edge
+        except Exception as error:  # noqa: BLE001 - no object ends the informer
             self._on_failure(self.selection, ApiError(0, origin(error), ""))
 
     def _forget(self, ref: Ref, version: int) -> None:
         try:
             self._sink.forget(self.selection.watch_class, ref, version)
-        except Exception as error:  # noqa: BLE001 - the sink's edge
+        except Exception as error:  # noqa: BLE001 - no object ends the informer
             self._on_failure(self.selection, ApiError(0, origin(error), ""))
 
 
 def _has_version(manifest: object) -> TypeGuard[Manifest]:
-    """Say whether an object says at which version it is."""
+    """Return whether an object has a resource version."""
     metadata = manifest.get("metadata") if isinstance(manifest, dict) else None
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     return isinstance(version, str) and version.isdecimal() and version.isascii()
 
 
 def _is_identified(manifest: object) -> TypeGuard[Manifest]:
-    """Say whether an object says which one it is, and at which version."""
+    """Return whether an object has an identity and a resource version."""
     if not _has_version(manifest):
         return False
     name, namespace = (manifest["metadata"].get(each, "") for each in ("name", "namespace"))

@@ -1,9 +1,9 @@
-"""Leader election by a Lease: one copy writes, the others watch and stay warm.
+"""Leader election with a Lease: one replica writes, the others watch and keep their caches warm.
 
-The times that decide are this process's monotonic clock: a holder stops writing `margin` before
-its lease could have run out for others, counted from before it sent the last renewal, however the
-wall clock jumps. A candidate takes over only after it has itself seen the record unchanged for the
-whole duration, so it need not trust the holder's clock either; and it is there at that moment.
+Only this process's monotonic clock matters. A holder stops writing `margin` before its lease can
+expire for others, counted from before it sent the last renewal, whatever the wall clock does. A
+candidate takes over only after it has seen the record unchanged for the whole duration, so it does
+not rely on the holder's clock. It makes its attempt exactly at that time.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from troth.world.facts.objects import Manifest
 
 NOT_FOUND = 404
 RELEASE_ATTEMPTS = 3
-"""The first write may lose to a renewal in flight, and the answer to the second may be lost."""
+"""The first write can lose to a renewal in flight, and the answer to the second can be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: how long a lease lasts, how often it is renewed, how early writing stops."""
+    """Times in seconds: duration of a lease, interval of renewals, and margin before its end."""
 
     duration: float = 10.0
     renew_every: float = 2.0
@@ -35,7 +35,7 @@ class Timing:
 
 
 class Leadership:
-    """Whether this process holds the lease. `acting` is true only while it surely does."""
+    """Leadership of this process. `acting` is True only while it certainly has the lease."""
 
     def __init__(
         self,
@@ -60,12 +60,12 @@ class Leadership:
 
     @property
     def acting(self) -> bool:
-        """Whether writes are allowed at this moment."""
+        """Whether writes are allowed now."""
         return self.remaining > 0
 
     @property
     def remaining(self) -> float:
-        """For how many seconds writes are surely allowed."""
+        """Time in seconds for which writes are certainly allowed."""
         return self._held_until - self._monotonic()
 
     async def gained(self) -> None:
@@ -84,14 +84,14 @@ class Leadership:
             await asyncio.shield(self._release())
 
     def _pause(self) -> float:
-        """Return seconds until the next attempt: no later than the holder's lease runs out."""
+        """Return the seconds until the next attempt: at most until the holder's lease expires."""
         usual = self._timing.renew_every * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
         left = self._runs_out - self._monotonic()
         return left if 0 < left < usual else usual
 
     async def _attempt(self) -> None:
         asked_at = self._monotonic()
-        if self._mine is not None:  # nobody else wrote it, or the replacement is refused
+        if self._mine is not None:  # if another process wrote it, the API server rejects this
             await self._write(self._server.replace, self._record(self._mine), asked_at)
             return
         try:
@@ -103,7 +103,7 @@ class Leadership:
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         record = lease["metadata"]["resourceVersion"]
-        if record != self._seen[0]:  # written before the answer, perhaps long after the question
+        if record != self._seen[0]:  # it may have been written long after the request
             self._seen = (record, self._monotonic())
         lasts = float(spec.get("leaseDurationSeconds") or self._timing.duration)
         self._runs_out = self._seen[1] + lasts
@@ -116,10 +116,10 @@ class Leadership:
         self._claimed_until = at + self._timing.duration
         self._writing = asyncio.create_task(write(lease))
         try:
-            # A stop does not abort the write: its answer has the version that the release needs.
+            # Stopping does not abort the write: its answer has the version that the release needs.
             self._mine = await asyncio.shield(self._writing)
         except ApiError:
-            self._mine = None  # somebody was first, or nobody was reached; the next attempt tells
+            self._mine = None  # a conflict, or no answer; the next attempt reads it
             return
         self._held_until = at + self._timing.duration - self._timing.margin
         self._gained.set()
@@ -143,7 +143,7 @@ class Leadership:
         }
 
     async def _release(self) -> None:
-        """Release the lease if this process may hold it, until it has run out by itself."""
+        """Release the lease if this process may hold it, and retry until it has expired."""
         self._held_until = float("-inf")
         left = self._claimed_until - self._monotonic()
         with suppress(TimeoutError):
@@ -152,7 +152,7 @@ class Leadership:
                 for _ in range(RELEASE_ATTEMPTS if left > 0 else 0):
                     if await self._released(lease):
                         return
-                    lease = None  # the answer was lost, or another write was first: read it
+                    lease = None  # the answer was lost, or another write won: read it
 
     async def _last_written(self) -> Manifest | None:
         """Wait for the write in flight and return the lease as this process last wrote it."""
@@ -164,9 +164,9 @@ class Leadership:
             return None
 
     async def _released(self, lease: Manifest | None) -> bool:
-        """Release the lease, as given or as it is read, and return whether nothing is left to do.
+        """Release the lease, as given or as read, and return whether nothing is left to do.
 
-        The resourceVersion guards against the release of a lease that another holder has taken.
+        The resourceVersion prevents the release of a lease that another holder has acquired.
         """
         try:
             lease = lease or await self._server.get("Lease", self._ref)

@@ -1,7 +1,6 @@
-"""A second look at what a watch tells of.
+"""Polling in addition to a watch.
 
-A watch tells at once, unless it is dead and nobody knows yet, which may take minutes. What was
-withdrawn must not live on for so long.
+A dead watch can go unnoticed for minutes. Revoked credentials must not stay in use for so long.
 """
 
 import asyncio
@@ -14,9 +13,10 @@ from troth.world.origin import origin
 async def poll(
     look: Callable[[], Awaitable[None]], every: float, on_failure: Callable[[ApiError], None]
 ) -> None:
-    """Look every so many seconds until cancelled.
+    """Call `look` every `every` seconds until cancelled.
 
-    `on_failure` is told what the API server answered, and not that it is away: the watch tells.
+    `on_failure` gets errors of the API server, but not that it is unreachable: the watch reports
+    that.
     """
     while True:
         await asyncio.sleep(every)
@@ -25,5 +25,5 @@ async def poll(
         except ApiError as error:
             if error.status:
                 on_failure(error)
-        except Exception as error:  # noqa: BLE001 - one look at one object ends no others
+        except Exception as error:  # noqa: BLE001 - one failure must not end the polling
             on_failure(ApiError(0, origin(error), ""))

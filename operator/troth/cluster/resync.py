@@ -1,8 +1,8 @@
-"""A slow comparison of the cache with the API server, beside lists and watches.
+"""Slow comparison of the cache with the API server, in addition to lists and watches.
 
-Lists and watches keep the cache in step; no difference lasts unless one of them, or Troth, has a
-bug. Each difference is counted as one, logged, and repaired. A watch that is only late counts for
-nothing: it passes the list's resource version first.
+Lists and watches keep the cache in step, so a lasting difference is a bug in one of them or in
+Troth. Each is counted, logged and repaired. A watch that is only late does not count: the
+comparison waits until it has passed the list's resource version.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from troth.world.versions import Version
 from troth.world.world import Difference
 
 INTERVAL = 3600.0
-"""Seconds between two comparisons of one selection, on average."""
+"""Average time in seconds between two comparisons of a selection."""
 PATIENCE = 2 * SILENCE
-"""Seconds for a watch to pass a list's resource version; a dead one is resumed by then."""
+"""Time in seconds for a watch to pass a list's resource version; a dead watch resumes by then."""
 COMPARED_AT_ONCE = 1000
-"""Objects that are compared before others have their turn on the loop."""
+"""Number of objects that are compared before other tasks run."""
 _PAUSE = 0.5
 
 log = structlog.get_logger()
@@ -35,19 +35,19 @@ Listed = dict[Ref, Version]
 
 
 class Cache(Sink, Protocol):
-    """What is compared."""
+    """Cache that is compared."""
 
     def difference(
         self, selection: Selection, ref: Ref, listed: Version | None, version: int
     ) -> Difference | None:
-        """Return how an object differs from a list at a resource version, None if not at all."""
+        """Return how an object differs from a list at a resource version, None if it does not."""
 
     def repair(self, manifest: Manifest) -> None:
-        """Take in an object as the API server has it, whatever is known of it."""
+        """Take in an object as the API server has it, whatever the cache has."""
 
 
 class Resync:
-    """Compares one selection with the API server, for as long as the process lives."""
+    """Compares one selection with the API server until the process ends."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Resync:
         interval: float = INTERVAL,
         on_difference: Callable[[str, Difference], None] = lambda *_: None,
     ) -> None:
-        """`on_difference` is told the kind of each object that differs, and how."""
+        """`on_difference` gets the kind of each object that differs, and the difference."""
         self._server = server
         self._informer = informer
         self._cache = cache
@@ -75,14 +75,14 @@ class Resync:
                 await self.compare()
             except ApiError as error:
                 log.warning("resync failed", kind=self._selection.kind, status=error.status)
-            except Exception as error:  # the loop's edge: the operator goes on without it
+            except Exception as error:  # the operator continues without the comparison
                 name = type(error).__name__
                 log.error("resync failed", kind=self._selection.kind, error=name, exc_info=True)  # noqa: G201
 
     async def compare(self) -> None:
-        """List the metadata of the selection, and repair what differs from it for no good reason.
+        """List the metadata of the selection, and repair each lasting difference.
 
-        Raises `ApiError` where it cannot be listed.
+        Raises `ApiError` if the list fails.
         """
         listed, version = await self._list(self._selection)
         suspects = await self._suspects(listed, version)
@@ -105,7 +105,7 @@ class Resync:
                 await self._repair(ref, listed, version)
 
     async def _suspects(self, listed: Listed, version: int) -> list[Ref]:
-        """Return what differs now, be it that the watch is only late."""
+        """Return the objects that differ now, including those for which the watch is only late."""
         found = []
         every = {*listed, *self._cache.known(self._selection)}
         for count, ref in enumerate(every, 1):
@@ -119,7 +119,7 @@ class Resync:
         return self._cache.difference(self._selection, ref, listed.get(ref), version)
 
     async def _list(self, selection: Selection) -> tuple[Listed, int]:
-        """Return what the API server has of a selection, and at which resource version."""
+        """Return the versions of a selection's objects, and the list's resource version."""
         found, version = Listed(), 0
         async for page in self._server.pages(selection, metadata_only=True):
             version = int(page["metadata"]["resourceVersion"])
@@ -128,7 +128,7 @@ class Resync:
         return found, version
 
     async def _passed(self, version: int) -> bool:
-        """Wait for the watch to pass a resource version; return whether it has."""
+        """Wait for the watch to pass a resource version, and return whether it has."""
         now = asyncio.get_running_loop().time
         end = now() + PATIENCE
         while self._informer.position < version:
@@ -148,5 +148,5 @@ class Resync:
             for item in page["items"]:
                 item["kind"] = self._selection.kind
                 now = {ref: Version.of(item)}
-                if Ref.of(item) == ref and self._differs(ref, now, version):  # not healed since
+                if Ref.of(item) == ref and self._differs(ref, now, version):  # it still differs
                     self._cache.repair(item)
