@@ -13,8 +13,8 @@ from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
 
 from troth.cluster.decoder import decode, read_event, read_object, read_page
-from troth.cluster.errors import ApiError, refused, told, told_by_watch
-from troth.cluster.restraint import Fence, Spared
+from troth.cluster.errors import ApiError, error_from_event, refused, told
+from troth.cluster.restraint import ThrottledResources, WriteFence
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
@@ -63,7 +63,7 @@ RESOURCES: dict[str, Resource] = {
     )
 }
 
-QUESTIONS: dict[str, Resource] = {
+REVIEWS: dict[str, Resource] = {
     "TokenReview": _resource(
         "authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False
     ),
@@ -136,8 +136,8 @@ class ApiServer:
     """Connection to one API server. Use it as an async context manager."""
 
     def __init__(self, config: Configuration, observer: Observer = lambda *_: None) -> None:
-        self.fence = Fence()
-        self._spared = Spared()
+        self.fence = WriteFence()
+        self._throttled = ThrottledResources()
         config.trace_configs = [self.fence.tracing()]
         self._api: Any = _JSONClient(config)
         self._client = DynamicClient(self._api, discoverer=_NoDiscovery)
@@ -205,7 +205,7 @@ class ApiServer:
             async for line in _lines(response):
                 event = await decode(line, read_event)
                 if event.get("type") == "ERROR":
-                    raise told_by_watch(event.get("object"))
+                    raise error_from_event(event.get("object"))
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(0, type(error).__name__, "the watch broke off") from None
@@ -339,10 +339,10 @@ class ApiServer:
         **options: Any,  # noqa: ANN401 - the library's own options
     ) -> aiohttp.ClientResponse:
         options.setdefault("header_params", dict(_ACCEPT))
-        resource = RESOURCES.get(kind) or QUESTIONS[kind]
+        resource = RESOURCES.get(kind) or REVIEWS[kind]
         path = resource.path(name=ref.name or None, namespace=ref.namespace or None)
         path += f"/{subresource}" if subresource else ""
-        if known := self._spared.refusal(resource.name):
+        if known := self._throttled.refusal(resource.name):
             raise ApiError(*known)
         outcome = "unknown"
         try:
@@ -354,7 +354,7 @@ class ApiServer:
             outcome = str(error.status)
             refusal = refused(error)
             said = (refusal.status, refusal.reason, refusal.message)
-            self._spared.heed(resource.name, error.headers, said)
+            self._throttled.heed(resource.name, error.headers, said)
             raise refusal from None  # the original error quotes the whole answer
         except ApiException as error:
             outcome = str(error.status)

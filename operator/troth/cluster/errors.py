@@ -49,7 +49,7 @@ def told(code: int, status: Manifest) -> ApiError:
     return ApiError(code, reason, str(status.get("message") or ""))
 
 
-def told_by_watch(status: object) -> ApiError:
+def error_from_event(status: object) -> ApiError:
     """Return the error of an ERROR event, whose object can be anything."""
     known = status if isinstance(status, dict) else {}
     code = known.get("code")

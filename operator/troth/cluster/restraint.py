@@ -14,7 +14,7 @@ Refusal = tuple[int, str, str]
 """Status, reason and message of an error."""
 
 
-class Spared:
+class ThrottledResources:
     """Resources for which the API server has sent `Retry-After`.
 
     One such answer applies to all requests for the resource; otherwise each of a thousand keys
@@ -37,7 +37,7 @@ class Spared:
             self._until[resource] = time.monotonic() + min(int(seconds), LONGEST), refusal
 
 
-class Fence:
+class WriteFence:
     """Checks whether writes are allowed, again just before a body is sent.
 
     A process that was frozen continues in the middle of its requests, before any of its timers
