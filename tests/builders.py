@@ -65,7 +65,7 @@ from troth.world.keys import (
     view_key,
     webhook_key,
 )
-from troth.world.watch_class import known_as
+from troth.world.watch_class import watch_class_of
 from troth.world.world import World
 
 Manifest = dict[str, Any]
@@ -350,7 +350,7 @@ class Cluster:
         gone = self.objects.pop((kind, ref), None)
         if kind == "Secret":
             self.keyring.forget(ref)
-        return self.world.forget(known_as(gone, OWN) if gone else kind, ref, self.version)
+        return self.world.forget(watch_class_of(gone, OWN) if gone else kind, ref, self.version)
 
     def delete(self, kind: str, ref: Ref) -> Keys:
         """Delete an object as a person does: it stays until its finalizers are off."""

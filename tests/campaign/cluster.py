@@ -27,7 +27,7 @@ from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
 from troth.world.keys import domain_key, identity_key
 from troth.world.observation.webhook_secrets import GIVEN_LABEL
-from troth.world.watch_class import SCHEMA, known_as
+from troth.world.watch_class import SCHEMA, watch_class_of
 
 LATENCY = 0.02
 """Seconds that a request takes, and a watch to tell."""
@@ -320,7 +320,7 @@ class Copy:
             self._forget(event.place, event.version)
 
     def _observe(self, place: Place, manifest: Manifest) -> None:
-        before, now = self._seen.get(place), known_as(manifest, OWN)
+        before, now = self._seen.get(place), watch_class_of(manifest, OWN)
         self._seen[place] = now
         self.engine.observe(copy.deepcopy(manifest))
         if before not in (None, now):

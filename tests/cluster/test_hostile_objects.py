@@ -25,7 +25,7 @@ from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, UNREADABLE
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.observation.webhook_secrets import GIVEN_LABEL
-from troth.world.watch_class import SCHEMA, known_as
+from troth.world.watch_class import SCHEMA, watch_class_of
 
 FIELDS = "fields"
 OURS = {MANAGED_BY: "troth"}
@@ -115,7 +115,7 @@ SLICE = {"kubernetes.io/service-name": "kubernetes"}
 
 def is_seen(stage: Stage, manifest: Manifest) -> bool:
     world = stage.operator.operator.engine.world
-    return world.knows(known_as(manifest, stage.own), Ref.of(manifest))
+    return world.knows(watch_class_of(manifest, stage.own), Ref.of(manifest))
 
 
 async def seen(stage: Stage, *manifests: Manifest) -> None:
@@ -145,9 +145,9 @@ async def created(
 
 def test_the_objects_are_of_every_kind_that_is_watched(rolling: Stage) -> None:
     hostile = of_every_kind(rolling, "hostile")
-    kinds = {known_as(each, rolling.own) for each in hostile}
+    kinds = {watch_class_of(each, rolling.own) for each in hostile}
     watched = selections(rolling.own, rollouts=True)
-    assert kinds == {each.known_as or each.kind for each in watched}
+    assert kinds == {each.subset or each.kind for each in watched}
 
 
 @pytest.mark.parametrize("fields", HOSTILE.values(), ids=HOSTILE)

@@ -117,7 +117,7 @@ class Seen:
         self.objects.pop(ref.name, None)
 
     def known(self, selection: Selection) -> set[Ref]:
-        assert (selection.known_as or selection.kind) == self.forgets
+        assert (selection.subset or selection.kind) == self.forgets
         return {Ref("", name) for name in self.objects}
 
     def listed(self, selection: Selection, version: int) -> None:
@@ -144,7 +144,7 @@ class Scene:
 
 
 def scene(*names: str, selection: Selection = SELECTION) -> Scene:
-    forgets = selection.known_as or selection.kind
+    forgets = selection.subset or selection.kind
     server, sink, failures = Watched(), Seen(forgets=forgets), list[int]()
     for name in names:
         server.put(name)
@@ -267,7 +267,7 @@ def test_what_a_selection_lost_is_forgotten_as_what_it_was_selected_for() -> Non
     """Another selection of the same kind may have it now, and must not lose it."""
 
     async def story() -> None:
-        it = scene("a", "b", "c", selection=Selection("Namespace", known_as="Namespace of schemas"))
+        it = scene("a", "b", "c", selection=Selection("Namespace", subset="Namespace of schemas"))
         task = asyncio.create_task(it.informer.run())
         await it.informer.synced.wait()
         it.server.drop("a")

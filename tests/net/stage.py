@@ -32,7 +32,7 @@ from troth.world.facts.objects import Fault
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, Keys
 from troth.world.observation.ledger import ledger_manifest
-from troth.world.watch_class import known_as
+from troth.world.watch_class import watch_class_of
 from troth.world.world import World
 
 Manifest = dict[str, Any]
@@ -84,7 +84,7 @@ class Stage:
         gone = self.store.objects.pop((kind, ref), None)
         if kind == "Secret":
             self._keyring.forget(ref)
-        known = known_as(gone, OWN) if gone is not None else kind
+        known = watch_class_of(gone, OWN) if gone is not None else kind
         return self.world.forget(known, ref, self.store.next_version())
 
     def delete(self, kind: str, ref: Ref) -> Keys:

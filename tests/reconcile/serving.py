@@ -14,7 +14,7 @@ from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.rehearsal import Place, Rehearsal
 from troth.resources.references import Ref
-from troth.world.watch_class import known_as
+from troth.world.watch_class import watch_class_of
 
 
 class Crashed(BaseException):
@@ -120,7 +120,7 @@ class Running:
     async def drop(self, kind: str, ref: Ref) -> None:
         gone = self.server.take_away(kind, ref)
         version = int(gone["metadata"]["resourceVersion"])
-        self.engine.forget(known_as(gone, OWN), ref, version)
+        self.engine.forget(watch_class_of(gone, OWN), ref, version)
         await self.settle()
 
     async def collect(self, uid: str) -> None:

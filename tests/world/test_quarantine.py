@@ -20,7 +20,7 @@ from troth.resources.references import Ref
 from troth.trust.registry import Declared
 from troth.world.facts.objects import UNREADABLE
 from troth.world.keys import Key
-from troth.world.watch_class import SCHEMA, known_as
+from troth.world.watch_class import SCHEMA, watch_class_of
 from troth.world.world import TAKES
 
 WHY = "spec.ports: nests deeper than 128 levels; take levels out of it"
@@ -84,7 +84,8 @@ SETTLED = cluster()
 PLACES = sorted(SETTLED.objects)
 EVERYBODY = [*SETTLED.keys(), *SETTLED.views()]
 BY_KIND = {
-    known_as(each, OWN): place for place, each in sorted(SETTLED.objects.items(), reverse=True)
+    watch_class_of(each, OWN): place
+    for place, each in sorted(SETTLED.objects.items(), reverse=True)
 }
 
 

@@ -12,7 +12,7 @@ from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
 from troth.world.index.workloads import KINDS, Workloads
 from troth.world.versions import KEPT, MOST, Version, Versions
-from troth.world.watch_class import GIVEN, known_as
+from troth.world.watch_class import GIVEN, watch_class_of
 from troth.world.world import TAKES, Difference, World
 
 LATER = 60.0
@@ -29,7 +29,7 @@ def ref_of(kind: str) -> Ref:
 def test_every_watched_kind_has_a_sample() -> None:
     watched = {each.watch_class for each in selections(OWN, rollouts=True)}
     assert watched == set(SAMPLES) == {*TAKES, *KINDS}
-    assert all(known_as(each, OWN) == kind for kind, each in SAMPLES.items())
+    assert all(watch_class_of(each, OWN) == kind for kind, each in SAMPLES.items())
 
 
 # Late answers and events

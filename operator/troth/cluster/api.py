@@ -75,19 +75,19 @@ REVIEWS: dict[str, Resource] = {
 class Selection:
     """Selection of objects of a kind, by namespace, label selector and field selector.
 
-    `known_as` is the watch class of the objects if they are cached apart from the kind's others.
+    `subset` is the watch class of the objects if they are cached apart from the kind's others.
     """
 
     kind: str
     namespace: str = ""
     labels: str = ""
     fields: str = ""
-    known_as: str = ""
+    subset: str = ""
 
     @property
     def watch_class(self) -> str:
         """Watch class of the objects: their kind, or the name of a subset that is cached apart."""
-        return self.known_as or self.kind
+        return self.subset or self.kind
 
     def covers(self, ref: Ref) -> bool:
         """Return whether the selection covers an object of the watch class, judged by its name.

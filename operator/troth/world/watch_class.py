@@ -17,7 +17,7 @@ was.
 _BESIDE = {"ConfigMap": ("ConfigMap", SCHEMAS, REPORTS), "Secret": ("Secret", GIVEN)}
 
 
-def known_as(manifest: Manifest, own_namespace: str = "") -> str:
+def watch_class_of(manifest: Manifest, own_namespace: str = "") -> str:
     """Return the kind by which the world knows an object.
 
     Of Troth's own namespace every Secret is read, so that there none is known as given.

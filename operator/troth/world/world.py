@@ -41,7 +41,7 @@ from troth.world.origin import origin
 from troth.world.quarantine import quarantined, withdraw
 from troth.world.state import WorldState
 from troth.world.versions import Scope, Version, Versions
-from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
+from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, others_beside, watch_class_of
 
 Take = Callable[[WorldState, Ref, Manifest | None], Keys]
 
@@ -191,7 +191,7 @@ class World(WorldState):
             self._versions.note(kind, ref, known._replace(number=0))
 
     def _place(self, manifest: Manifest) -> tuple[str, Ref, Version]:
-        kind = known_as(manifest, self.own_namespace)
+        kind = watch_class_of(manifest, self.own_namespace)
         return kind, Ref.of(manifest), Version.of(manifest)
 
     # Beside what is observed

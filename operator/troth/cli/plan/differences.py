@@ -17,7 +17,7 @@ from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_duration
 from troth.world.observation import objects as observe
 from troth.world.observation.webhook_secrets import COMPILED_TYPE, DOCUMENT
-from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, known_as
+from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, watch_class_of
 
 WRITTEN = ("Secret", "ConfigMap", "NetworkPolicy")
 LATER = "(known after apply)"
@@ -44,7 +44,7 @@ def differences(
     for kind, ref in sorted(places, key=lambda place: (place[1], place[0])):
         old, new = before.get((kind, ref)), after.get((kind, ref))
         theirs = (GIVEN, REPORTS, SCHEMAS)
-        if any(each is not None and known_as(each) in theirs for each in (old, new)):
+        if any(each is not None and watch_class_of(each) in theirs for each in (old, new)):
             continue  # written by users or gateways
         if new is None:
             found.append(Difference("-", kind, ref, ()))

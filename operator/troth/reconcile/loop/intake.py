@@ -10,7 +10,7 @@ from troth.resources.references import Ref
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.keys import Keys
 from troth.world.origin import origin
-from troth.world.watch_class import known_as
+from troth.world.watch_class import watch_class_of
 from troth.world.world import World
 
 log = structlog.get_logger()
@@ -20,7 +20,7 @@ def take_in(manifest: Manifest, world: World, keyring: Keyring) -> Keys:
     """Take in an object as the API server has it; return whom it affects."""
     if not world.is_news(manifest):
         return set()
-    kind, ref = known_as(manifest, world.own_namespace), Ref.of(manifest)
+    kind, ref = watch_class_of(manifest, world.own_namespace), Ref.of(manifest)
     if manifest["kind"] == "Secret":
         manifest = _taken_into(keyring, manifest, ref)
     affected = world.observe(manifest)
