@@ -15,7 +15,7 @@ from tests.builders import Manifest, namespace
 from tests.virtual_time import run
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.errors import ApiError
-from troth.cluster.informer import LONGEST_TURN, Backoff, Informer
+from troth.cluster.informer import TIME_SLICE, Backoff, Informer
 from troth.resources.references import Ref
 
 SELECTION = Selection("Namespace")
@@ -184,7 +184,7 @@ class Slow(Seen):
 
     def observe(self, manifest: Manifest) -> None:
         super().observe(manifest)
-        time.sleep(LONGEST_TURN)
+        time.sleep(TIME_SLICE)
 
 
 async def test_everything_else_runs_between_objects_that_take_long() -> None:

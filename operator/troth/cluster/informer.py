@@ -25,7 +25,7 @@ from troth.world.origin import origin
 GONE = 410
 SILENCE = 150.0
 """Time in seconds without a byte after which a watch counts as dead; bookmarks come each minute."""
-LONGEST_TURN = 0.005
+TIME_SLICE = 0.005
 """Time in seconds for which an informer observes objects before other tasks run."""
 LASTING = 10.0
 """Time in seconds after which a watch counts as a success even without events."""
@@ -64,7 +64,7 @@ class Backoff:
         self.failures = 0
 
 
-class Turn:
+class TimeSlice:
     """Limits the time for which an informer keeps the event loop busy.
 
     A page of a list or a burst of events must not delay the lease or a health probe. Each object is
@@ -73,13 +73,13 @@ class Turn:
 
     def __init__(self) -> None:
         self._now = asyncio.get_running_loop().time
-        self._ends = self._now() + LONGEST_TURN
+        self._ends = self._now() + TIME_SLICE
 
-    async def give_way(self) -> None:
+    async def yield_if_over(self) -> None:
         """Let other tasks run if the time slice is used up."""
         if self._now() >= self._ends:
             await asyncio.sleep(0)
-            self._ends = self._now() + LONGEST_TURN
+            self._ends = self._now() + TIME_SLICE
 
 
 class Informer:
@@ -130,7 +130,7 @@ class Informer:
     async def _list(self) -> None:
         seen: set[Ref] = set()
         version, complete = "", True
-        turn = Turn()
+        time_slice = TimeSlice()
         async for page in self._server.pages(self.selection):
             version = page["metadata"]["resourceVersion"]
             for item in page["items"]:
@@ -141,7 +141,7 @@ class Informer:
                 item["kind"] = self.selection.kind  # items of a list have no kind
                 seen.add(Ref.of(item))
                 self._observe(item)
-                await turn.give_way()
+                await time_slice.yield_if_over()
             await asyncio.sleep(0)
         if complete:  # otherwise a missing object may be the unidentified one
             await self._forget_unlisted(seen, int(version))
@@ -152,20 +152,20 @@ class Informer:
         """Forget what the sink knows and the list does not have; the sink keeps what is newer."""
         self._sink.listed(self.selection, version)
         gone = [ref for ref in self._sink.known(self.selection) if ref not in listed]
-        turn = Turn()
+        time_slice = TimeSlice()
         for ref in gone:
             self._forget(ref, version)
-            await turn.give_way()  # deleting a large namespace must not starve the lease
+            await time_slice.yield_if_over()  # deleting a large namespace must not starve the lease
 
     async def _watch(self) -> None:
         now = asyncio.get_running_loop().time
         began = now()
-        turn = Turn()
+        time_slice = TimeSlice()
         try:
             async for event in self._server.watch(self.selection, self._version, SILENCE):
                 self._take(event)
                 self._backoff.reset()
-                await turn.give_way()
+                await time_slice.yield_if_over()
         finally:
             if now() - began > LASTING:
                 self._backoff.reset()
