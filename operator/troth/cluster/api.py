@@ -13,7 +13,7 @@ from kubernetes.aio.dynamic.exceptions import DynamicApiError
 from kubernetes.aio.dynamic.resource import Resource
 
 from troth.cluster.decoder import decode, read_event, read_object, read_page
-from troth.cluster.errors import ApiError, error_from_event, refused, told
+from troth.cluster.errors import ApiError, error_from, error_from_event, error_from_status
 from troth.cluster.restraint import ThrottledResources, WriteFence
 from troth.resources.kinds import KINDS
 from troth.resources.metadata import API_VERSION
@@ -352,13 +352,13 @@ class ApiServer:
             outcome = str(response.status)
         except DynamicApiError as error:
             outcome = str(error.status)
-            refusal = refused(error)
+            refusal = error_from(error)
             said = (refusal.status, refusal.reason, refusal.message)
             self._throttled.heed(resource.name, error.headers, said)
             raise refusal from None  # the original error quotes the whole answer
         except ApiException as error:
             outcome = str(error.status)
-            raise told(int(error.status or 0), {}) from None
+            raise error_from_status(int(error.status or 0), {}) from None
         except UnicodeDecodeError as error:  # in the text of an error
             outcome = type(error).__name__
             raise ApiError(0, outcome, "the answer is not text") from None

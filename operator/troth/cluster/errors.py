@@ -33,15 +33,15 @@ class ApiError(Exception):
         self.message = message
 
 
-def refused(error: DynamicApiError) -> ApiError:
+def error_from(error: DynamicApiError) -> ApiError:
     """Return the error of a rejected request."""
     try:
-        return told(int(error.status), json.loads(error.body or ""))
+        return error_from_status(int(error.status), json.loads(error.body or ""))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return told(int(error.status), {})
+        return error_from_status(int(error.status), {})
 
 
-def told(code: int, status: Manifest) -> ApiError:
+def error_from_status(code: int, status: Manifest) -> ApiError:
     """Return the error that a `Status` object describes."""
     reason = str(status.get("reason"))
     if reason not in REASONS:
@@ -53,4 +53,4 @@ def error_from_event(status: object) -> ApiError:
     """Return the error of an ERROR event, whose object can be anything."""
     known = status if isinstance(status, dict) else {}
     code = known.get("code")
-    return told(code if isinstance(code, int) else 0, known)
+    return error_from_status(code if isinstance(code, int) else 0, known)
