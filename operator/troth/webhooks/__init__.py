@@ -1,5 +1,4 @@
-"""Webhooks: signature schemes, and the gateway that lets through only what is verified.
+"""Webhooks: signature schemes, and the gateway, which accepts only verified deliveries.
 
-Beside the operator and not part of it: a gateway knows nothing of the cluster but its own
-configuration, and a scheme knows nothing of a gateway.
+A gateway knows of the cluster only its own configuration, and a scheme knows nothing of a gateway.
 """

@@ -1,1 +1,1 @@
-"""The signature schemes: one small pure module each, one protocol for all (`scheme.Scheme`)."""
+"""Signature schemes: a small pure module for each, with one protocol (`scheme.Scheme`)."""

@@ -1,7 +1,7 @@
-"""The URL that a sender signs: as the endpoint is configured, with the query of the request.
+"""The URL that a sender signs: the configured URL of the endpoint, with the query of the request.
 
-Never of a header: `Host` and `X-Forwarded-Host` say whatever a sender likes, and a URL made of them
-proves only that the sender agrees with itself.
+No header is used: the sender chooses `Host` and `X-Forwarded-Host`, so a URL with them proves
+nothing.
 """
 
 import re
@@ -18,8 +18,8 @@ _USUAL = {"https": "443", "http": "80"}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A configured URL, taken apart. `port` is empty where the URL has none; a path begins with /,
-    or is empty.
+    """Parts of a configured URL. `port` is empty if the URL has none; `path` is empty or begins
+    with /.
     """
 
     scheme: str
@@ -29,7 +29,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """Return a URL without a query and a fragment; raises `ValueError`."""
+        """Return a URL without query and fragment; raises `ValueError`."""
         found = _URL.fullmatch(url)
         if found is None:
             raise ValueError("the URL is not https://host/path, without a query and a fragment")
@@ -37,12 +37,12 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """The host in small letters, with a port that is not the usual one (RFC 9110 4.2.3)."""
+        """Host in lower case, with the port unless it is the scheme's default (RFC 9110, 4.2.3)."""
         host = self.host.lower()
         return f"{host}:{self.port}" if self.port not in ("", _USUAL[self.scheme]) else host
 
     def with_port(self) -> str:
-        """Return the URL with its port, the usual one where it has none."""
+        """Return the URL with its port, or the scheme's default port."""
         return f"{self.scheme}://{self.host}:{self.port or _USUAL[self.scheme]}{self.path}"
 
     def without_port(self) -> str:
@@ -51,7 +51,7 @@ class Address:
 
 
 def query_of(delivery: Delivery) -> str:
-    """Return the query of a request as it came, with the question mark; empty where it has none.
+    """Return the query of a request unmodified, with the question mark; empty if there is none.
 
     Raises `RefusedError` for a request target that is not printable ASCII.
     """

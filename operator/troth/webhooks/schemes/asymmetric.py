@@ -1,8 +1,8 @@
-"""Keys whose sender keeps the other half, each with the one algorithm that it is for.
+"""Asymmetric keys, each pinned to one algorithm.
 
-A key of RSA could sign in several ways, and a public key could be taken for a shared secret: that
-is how verifiers have been led to accept what anybody can make. So the algorithm stands with the
-key, and what a delivery says of it is compared and never followed.
+An RSA key can sign in several ways, and a verifier can be tricked into using a public key as a
+shared secret. So the algorithm belongs to the key. The algorithm that a delivery names is compared
+with it and never chosen by it.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ RSA_SHA1 = "rsa-v1_5-sha1"
 Public = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 Private = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-_PSS = padding.PSS(padding.MGF1(SHA512()), 64)  # the salt as RFC 9421 section 3.3.1 has it
+_PSS = padding.PSS(padding.MGF1(SHA512()), 64)  # salt length of RFC 9421, section 3.3.1
 _PKCS1 = padding.PKCS1v15()
 _NUMBER = 32
 _BITS = range(2048, 8193)
@@ -37,14 +37,14 @@ _USABLE = f"Ed25519, ECDSA on P-256, or RSA of {_BITS[0]} to {_BITS[-1]} bits"
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A public key, and the private one for those who sign. Neither shows in a `repr`."""
+    """Public key, with the private key for signing. Neither is in the `repr`."""
 
     public: Public = field(repr=False)
     private: Private | None = field(repr=False, default=None)
 
 
 def read_pair(text: bytes) -> Pair:
-    """Return the one key of a PEM text, public or private; raises `KeyFormatError`."""
+    """Return the only key of a PEM text, public or private; raises `KeyFormatError`."""
     pem = text.strip()
     whole = pem.startswith(b"-----BEGIN ") and pem.endswith(b"-----")
     if len(pem) > LONGEST_KEY or not whole or pem.count(b"-----BEGIN ") != 1:
@@ -63,7 +63,7 @@ def read_pair(text: bytes) -> Pair:
 
 
 def checked(public: object) -> Public:
-    """Return a public key of a kind and size that is used here; raises `KeyFormatError`."""
+    """Return a public key if its type and size are supported, else raise `KeyFormatError`."""
     if not isinstance(public, Public):
         raise KeyFormatError("a key of another kind; use Ed25519, ECDSA on P-256, or RSA")
     if isinstance(public, ed25519.Ed25519PublicKey):
@@ -76,7 +76,7 @@ def checked(public: object) -> Public:
 
 
 def is_for(public: Public, algorithm: str) -> bool:
-    """Whether a key can be for an algorithm."""
+    """Return whether a key can be used with an algorithm."""
     match algorithm:
         case "ed25519":
             return isinstance(public, ed25519.Ed25519PublicKey)
@@ -87,7 +87,7 @@ def is_for(public: Public, algorithm: str) -> bool:
 
 
 def is_signed(public: Public, algorithm: str, message: bytes, signature: bytes) -> bool:
-    """Whether a signature is of this message, by this key and this algorithm."""
+    """Return whether a signature of a message was made with this key and algorithm."""
     try:
         match public:
             case ed25519.Ed25519PublicKey():
@@ -95,7 +95,7 @@ def is_signed(public: Public, algorithm: str, message: bytes, signature: bytes) 
             case ec.EllipticCurvePublicKey():
                 if len(signature) != 2 * _NUMBER:
                     return False
-                # RFC 9421 section 3.3.4: the two numbers one after the other
+                # RFC 9421, section 3.3.4: r, then s
                 r, s = (int.from_bytes(each) for each in (signature[:32], signature[32:]))
                 public.verify(encode_dss_signature(r, s), message, ec.ECDSA(SHA256()))
             case rsa.RSAPublicKey() if algorithm == RSA_PSS:
@@ -122,4 +122,4 @@ def make_signature(private: Private, algorithm: str, message: bytes) -> bytes:
 
 
 def _digest(algorithm: str) -> SHA1 | SHA256:
-    return SHA1() if algorithm == RSA_SHA1 else SHA256()  # noqa: S303 - SNS's version 1 is that
+    return SHA1() if algorithm == RSA_SHA1 else SHA256()  # noqa: S303 - SNS signature version 1

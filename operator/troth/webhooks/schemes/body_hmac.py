@@ -1,6 +1,7 @@
-"""A header that has nothing but an HMAC of the body, as GitHub, Bitbucket, Jira and Shopify have.
+"""Schemes with a header that has only an HMAC of the body: GitHub, Bitbucket, Jira and Shopify.
 
-No time is signed, and no id: what repeats is known by its MAC, and the id is only logged.
+They sign neither a time nor an ID. A repeated delivery is recognized by its MAC, and its ID is only
+logged.
 """
 
 from collections.abc import Sequence
@@ -15,19 +16,19 @@ from troth.webhooks.schemes.scheme import Key, Stamp, Verified, replay_of
 
 
 class BodyHMAC:
-    """What the senders of such a header have in common."""
+    """Base of the schemes with such a header."""
 
     signs_timestamp = False
 
     header: ClassVar[bytes]
     prefix: ClassVar[str] = ""
-    """What stands before the MAC."""
+    """Text before the MAC."""
     encoding: ClassVar[Encoding] = HEX
     ids: ClassVar[tuple[bytes, ...]]
-    """The headers that may have the delivery's id; who signs writes the first."""
+    """Headers that can have the ID of the delivery; `sign` writes the first."""
 
     def key(self, key_id: str, text: bytes) -> Key:
-        """Return the key, which is the text itself; raises `KeyFormatError`."""
+        """Return the key, whose bytes are the text; raises `KeyFormatError`."""
         return secret_key(key_id, text)
 
     def verify(
@@ -37,13 +38,13 @@ class BodyHMAC:
         now: float,  # noqa: ARG002 - no time is signed
         tolerance: float,  # noqa: ARG002
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         signature = read_signature(delivery, self.header, self.prefix, self.encoding.decode)
         match = match_mac(keys, delivery.body, (signature,))
         return Verified(match.key_id, replay_of(b"mac", match.mac), logged_id(delivery, *self.ids))
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed."""
+        """Return the delivery with its signature."""
         signature = self.prefix + self.encoding.encode(make_mac(key, delivery.body))
         return delivery.with_headers(
             ((self.header.decode(), signature), (self.ids[0].decode(), stamp.delivery_id))

@@ -1,9 +1,9 @@
-"""Where an SNS message may say that the certificate of its signature lies.
+"""URLs at which AWS publishes the certificates that sign SNS messages.
 
-The URL is not signed: whoever sends names it. What is fetched from it decides whom to believe, so
-it is compared with the one form that AWS writes and never taken apart: no user, port, query,
-fragment, escape or dots can lead elsewhere. A region is spelled as regions are: a bucket of S3
-whose name is `sns` answers at `sns.s3-us-west-2.amazonaws.com`, and anybody may have one.
+The sender chooses the URL, which is not signed, and the certificate decides whom to trust. So the
+URL is matched against the exact form that AWS uses, which allows no user, port, query, fragment,
+escape or dot segment. The pattern of the region is strict too: the S3 bucket `sns` has the host
+`sns.s3-us-west-2.amazonaws.com`, and anybody can own a bucket.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """
@@ -21,11 +21,11 @@ _CHINA = "cn-"
 
 
 class CertificateNeededError(RefusedError):
-    """The certificate at `url` is needed to verify a delivery; the scheme itself fetches nothing.
+    """Raised if the certificate at `url` is needed to verify a delivery; schemes do no I/O.
 
-    `url` is one of SNS's own. Whoever catches this gets the certificate from there and nowhere else
-    (no redirect, TLS as ever), and verifies again with the key that the scheme makes of it; whoever
-    does not refuses the delivery.
+    `url` is one of AWS's. The caller fetches the certificate from there, with TLS and without
+    following redirects, and verifies again with the key that the scheme makes of it. Otherwise it
+    rejects the delivery.
     """
 
     def __init__(self, url: str) -> None:
@@ -36,6 +36,6 @@ class CertificateNeededError(RefusedError):
 
 
 def is_certificate_url(url: object) -> bool:
-    """Whether a URL is where AWS keeps the certificates of SNS."""
+    """Return whether AWS publishes certificates of SNS at a URL."""
     found = _URL.fullmatch(url) if isinstance(url, str) else None
     return found is not None and found["region"].startswith(_CHINA) is bool(found["china"])

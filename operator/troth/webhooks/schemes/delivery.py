@@ -1,4 +1,4 @@
-"""A delivery as it came over the wire, and how it is refused."""
+"""A delivery as received, and the error that rejects it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Reason(StrEnum):
-    """Why a delivery is not verified; the words that logs, metrics and answers use."""
+    """Reason why a delivery is not verified, as used in logs, metrics and answers."""
 
     HEADER_MISSING = "header-missing"
     HEADER_REPEATED = "header-repeated"
@@ -20,15 +20,15 @@ class Reason(StrEnum):
     TIMESTAMP_TOO_NEW = "timestamp-too-new"
     BODY_MALFORMED = "body-malformed"
     NOT_COVERED = "not-covered"
-    """What must be signed is not."""
+    """Something that must be signed is not."""
     CONTENT_CHANGED = "content-changed"
-    """A digest that is signed is not that of the body."""
+    """The signed digest is not that of the body."""
     SENDER_UNEXPECTED = "sender-unexpected"
-    """It is signed, by somebody who is not pinned: another topic, another certificate's host."""
+    """The signer is not the pinned one: another topic, or another host of the certificate."""
 
 
 class RefusedError(Exception):
-    """A delivery that is not verified. `str()` says what is wrong and quotes nothing of it."""
+    """Delivery that is rejected. `str()` says what is wrong and quotes nothing of the delivery."""
 
     def __init__(self, reason: Reason, sentence: str) -> None:
         self.reason = reason
@@ -37,11 +37,11 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One HTTP request that may be a webhook's delivery.
+    """HTTP request that may be a webhook's delivery.
 
-    `target` is the path and query exactly as in the request line, `headers` the pairs in the order
-    they came, names in lower case (as ASGI has them). Of all that only the method
-    shows in a `repr`: a legacy sender's token is in a header, another's in its query.
+    `target` is the path and query exactly as in the request line. `headers` are pairs in order of
+    arrival, names in lower case as in ASGI. Only the method is in the `repr`, because some senders
+    put a token into a header or the query.
     """
 
     method: str
@@ -54,10 +54,11 @@ class Delivery:
         return (value for each, value in self.headers if each == name)
 
     def header(self, name: bytes, missing: Reason = Reason.HEADER_MISSING) -> str:
-        """Return the only value of a header; raises `RefusedError` where there is none, or two.
+        """Return the only value of a header; raises `RefusedError` if there is none or more than
+        one.
 
-        Which of two would count is a question that the sender, a proxy and we may answer
-        differently. A value that is not printable ASCII is refused as well.
+        Of two values, a sender, a proxy and this gateway might each use another one. A value that
+        is not printable ASCII is rejected too.
         """
         text = self.optional(name)
         if text is None:
@@ -65,7 +66,7 @@ class Delivery:
         return text
 
     def optional(self, name: bytes) -> str | None:
-        """Return the only value of a header, None where it is not there; raises as `header`."""
+        """Return the only value of a header, None if it is absent; raises like `header`."""
         found = [value for each, value in self.headers if each == name]
         if len(found) > 1:
             raise RefusedError(
@@ -81,7 +82,7 @@ class Delivery:
         return text
 
     def with_headers(self, headers: Iterable[tuple[str, str]]) -> Self:
-        """Return the delivery with these headers in place of any of the same names."""
+        """Return the delivery with these headers instead of those with the same names."""
         added = tuple((name.lower().encode(), value.encode()) for name, value in headers)
         names = {name for name, _ in added}
         kept = tuple(pair for pair in self.headers if pair[0] not in names)

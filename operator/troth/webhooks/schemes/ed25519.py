@@ -1,4 +1,4 @@
-"""Ed25519 (RFC 8032) keys, and which of them has signed."""
+"""Ed25519 keys and signatures (RFC 8032)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
 MOST_SIGNATURES = 4
-"""Signatures of one delivery that are looked at: each costs as much as fifty MACs."""
+"""Maximum number of signatures of one delivery; one takes as long to verify as fifty MACs."""
 
 _PRIME = 2**255 - 19
 _ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 
-# The points of small order, by their y; two of them have a second spelling. Under such a key fit
-# signatures that nobody had to make. The first is 32 zeros, which a template may have left there.
+# The points of small order, by their y; two of them have a second encoding. For such a key anybody
+# can make signatures. The first is 32 zeros, which a template may contain.
 _WEAK = frozenset(
     y.to_bytes(KEY_BYTES, "little")
     for y in (0, 1, _ORDER_8, _PRIME - _ORDER_8, _PRIME - 1, _PRIME, _PRIME + 1)
@@ -32,14 +32,14 @@ _WEAK = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """What an Ed25519 key of an endpoint is: the half that verifies, and the other where known."""
+    """Ed25519 key of an endpoint: the public key, and the private key if it is known."""
 
     public: Ed25519PublicKey
     private: Ed25519PrivateKey | None = field(default=None, repr=False)
 
 
 def public_key(raw: bytes) -> Ed25519PublicKey:
-    """Return the public key of 32 bytes; raises `KeyFormatError`, also for one that is weak."""
+    """Return the public key of 32 bytes; raises `KeyFormatError`, also if it is weak."""
     if len(raw) != KEY_BYTES:
         raise KeyFormatError(f"a public key of Ed25519 has {KEY_BYTES} bytes")
     if raw[:-1] + bytes((raw[-1] & 0x7F,)) in _WEAK:
@@ -48,13 +48,13 @@ def public_key(raw: bytes) -> Ed25519PublicKey:
 
 
 def fits(key: Key, signed: bytes, signatures: Sequence[bytes]) -> bool:
-    """Whether a key made any of the signatures. Nothing here is secret, so it ends early."""
+    """Return whether a key made any of the signatures. Nothing is secret, so time may vary."""
     assert isinstance(key.material, KeyPair)
     return any(_verifies(key.material.public, signature, signed) for signature in signatures)
 
 
 def make_signature(key: Key, signed: bytes) -> bytes:
-    """Return the signature that a key makes; raises `KeyFormatError` for a public half."""
+    """Return the signature of a key; raises `KeyFormatError` if only its public key is known."""
     assert isinstance(key.material, KeyPair)
     if key.material.private is None:
         raise KeyFormatError("a public key does not sign; it takes the sender's private one")

@@ -1,8 +1,8 @@
-"""Base64 and hexadecimal with one spelling for each value.
+"""Strict base64 and hexadecimal, in which each value has exactly one encoding.
 
-Decoders forgive: other alphabets, white space, padding that lacks, bits that no byte needs, capital
-letters. What forgives makes many texts of one signature, and whatever is counted, cached or
-compared by its text is then passed by. No sender spells its signatures in two ways.
+Most decoders also accept other alphabets, white space, missing padding, non-zero bits after the
+last byte, and capital letters. One signature could then have many texts, which would bypass a check
+that counts, caches or compares texts. No sender varies its encoding.
 """
 
 from base64 import b64encode
@@ -14,41 +14,41 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def from_base64(text: str) -> bytes:
-    """Return the value of padded base64 (RFC 4648 section 4) as `to_base64` spells it.
+    """Return the value of padded base64 (RFC 4648, section 4) exactly as `to_base64` writes it.
 
-    Anything else is a `ValueError`, which quotes nothing of it.
+    Raises `ValueError`, which quotes nothing of the text, for anything else.
     """
     try:
         value = a2b_base64(text)
     except (Error, ValueError):
         raise ValueError("not base64") from None
-    # What was read is spelled again, for even a strict reader takes bits that no byte needs.
+    # Encoded again, because even a strict decoder accepts non-zero bits after the last byte.
     if to_base64(value) != text:
         raise ValueError("not canonical base64")
     return value
 
 
 def to_base64(value: bytes) -> str:
-    """Return a value in base64, padded."""
+    """Return a value in padded base64."""
     return b64encode(value).decode("ascii")
 
 
 def from_hex(text: str) -> bytes:
-    """Return the value of hexadecimal in small letters; anything else is a `ValueError`."""
-    # `bytes.fromhex` takes white space and capital letters
+    """Return the value of lower-case hexadecimal; raises `ValueError` for anything else."""
+    # `bytes.fromhex` accepts white space and capital letters
     if not _HEX.issuperset(text):
         raise ValueError("not hexadecimal in small letters")
     return bytes.fromhex(text)
 
 
 def to_hex(value: bytes) -> str:
-    """Return a value in hexadecimal, in small letters."""
+    """Return a value in lower-case hexadecimal."""
     return value.hex()
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How bytes are spelled; what `decode` cannot read is a `ValueError`."""
+    """Encoding of bytes as text; `decode` raises `ValueError` for an invalid text."""
 
     decode: Callable[[str], bytes]
     encode: Callable[[bytes], str]

@@ -1,4 +1,4 @@
-"""What a sender calls a delivery: for the log, and where it is signed to know it again."""
+"""IDs that senders give to deliveries: logged, and if they are signed, used to detect replays."""
 
 from pydantic_core import from_json
 
@@ -8,14 +8,14 @@ LONGEST = 256
 
 
 def is_identifier(text: object) -> bool:
-    """Whether a text is 1 to `LONGEST` printable characters."""
+    """Return whether a value is a text of 1 to `LONGEST` printable characters."""
     return isinstance(text, str) and 0 < len(text) <= LONGEST and text.isprintable()
 
 
 def logged_id(delivery: Delivery, *names: bytes) -> str | None:
-    """Return the value of the first of these headers that is there, for the log.
+    """Return the value of the first of these headers that is present, for the log.
 
-    None where it is there twice or is no identifier: it is not signed, so nothing rests on it.
+    None if it is repeated or not an identifier. It is not signed, so nothing depends on it.
     """
     for name in names:
         values = list(delivery.values(name))
@@ -26,10 +26,10 @@ def logged_id(delivery: Delivery, *names: bytes) -> str | None:
 
 
 def signed_id(delivery: Delivery, name: bytes, until: str | None = None) -> str:
-    """Return the id that a header has, which is signed with the text `until` after it.
+    """Return the ID in a header, which is signed with the text `until` after it.
 
-    Raises `RefusedError` also for one that could end elsewhere: what follows it in what is signed
-    could then be taken for a part of it.
+    Raises `RefusedError`, also if `until` would begin inside the ID: the rest of the ID could
+    then be read as a part of it.
     """
     text = delivery.header(name)
     if not is_identifier(text) or (until is not None and not ends_once(text, until)):
@@ -41,14 +41,14 @@ def signed_id(delivery: Delivery, name: bytes, until: str | None = None) -> str:
 
 
 def ends_once(text: str, after: str) -> bool:
-    """Whether a text that is followed by another ends there for every reader, and not before."""
+    """Return whether the end of a text that another one follows is unambiguous."""
     return (text + after).find(after) == len(text)
 
 
 def body_id(body: bytes, member: str) -> str | None:
-    """Return a member of a JSON object that is an identifier, None where the body has none.
+    """Return a member of a JSON object that is an identifier, None if there is none.
 
-    For bodies that are verified: nothing is parsed before.
+    Use it only for verified bodies: nothing else is parsed.
     """
     try:
         document = from_json(body)

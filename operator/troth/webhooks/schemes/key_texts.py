@@ -1,10 +1,10 @@
-"""A shared secret as a Secret has it: the text that the sender was given, used as it is."""
+"""Shared secrets that are used exactly as the text that the sender has."""
 
 from troth.webhooks.schemes.matching import HMAC_SHA256
 from troth.webhooks.schemes.scheme import Key, KeyFormatError
 
 SHORTEST = 16
-"""Characters of a secret. One delivery that leaks is enough to try shorter ones at home."""
+"""Minimum length in characters; a shorter one could be found offline from one leaked delivery."""
 
 LONGEST = 1024
 
@@ -15,9 +15,9 @@ def secret_key(key_id: str, text: bytes, algorithm: str = HMAC_SHA256) -> Key:
 
 
 def plain_text(text: bytes) -> str:
-    """Return the text without white space around it; raises `KeyFormatError`.
+    """Return the text without surrounding white space.
 
-    It is printable, and as long as a secret has to be.
+    Raises `KeyFormatError` if it is not printable or too short or too long.
     """
     try:
         plain = text.strip().decode()

@@ -1,7 +1,7 @@
-"""Which key has signed: every signature against every key, each in constant time.
+"""Matching of MACs: every signature is compared with every key in constant time.
 
-Nothing ends early: how long it takes says how many keys and signatures there are, and not which of
-them fitted, or how far.
+There is no early exit. The time depends on the number of keys and signatures, not on which of them
+match or how far.
 """
 
 import hmac
@@ -18,14 +18,14 @@ MAC_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The key that has signed, and the MAC that it makes."""
+    """Key that signed, and its MAC."""
 
     key_id: str
     mac: bytes = field(repr=False)
 
 
 def secret_of(key: Key) -> bytes:
-    """Return the bytes of a key that is a shared secret."""
+    """Return the bytes of a shared secret."""
     assert isinstance(key.material, bytes)
     return key.material
 
@@ -38,8 +38,8 @@ def match_mac(
 ) -> Match:
     """Return the first of the keys that made any of the signatures; raises `RefusedError`.
 
-    Keys that are for another algorithm are left out. Where a sender signs with the old key and the
-    new, it is the one that stands first.
+    Keys for another algorithm are ignored. If the sender signs with the old and the new key, the
+    result is the first of them in `keys`.
     """
     found = None
     for key in keys:
@@ -53,7 +53,7 @@ def match_mac(
 
 
 def fitting_mac(key: Key, signed: bytes, signatures: Sequence[bytes]) -> bytes | None:
-    """Return the MAC that a key makes if any of the signatures is it, else None."""
+    """Return the MAC of a key if any of the signatures is equal to it, else None."""
     mac = make_mac(key, signed)
     fits = False
     for signature in signatures:
@@ -62,7 +62,7 @@ def fitting_mac(key: Key, signed: bytes, signatures: Sequence[bytes]) -> bytes |
 
 
 def make_mac(key: Key, signed: bytes) -> bytes:
-    """Return the MAC that a key makes, by the algorithm that it is for."""
+    """Return the MAC of a key, with the key's algorithm."""
     return hmac.digest(secret_of(key), signed, key.algorithm.removeprefix("hmac-"))
 
 
@@ -73,7 +73,7 @@ def read_signature(
     decode: Callable[[str], bytes],
     size: int = MAC_BYTES,
 ) -> bytes:
-    """Return the one signature of a header, of `size` bytes; raises `RefusedError`."""
+    """Return the only signature of a header, of `size` bytes; raises `RefusedError`."""
     text = delivery.header(header, Reason.SIGNATURE_MISSING)
     if not text:
         raise RefusedError(Reason.SIGNATURE_MISSING, f"the header {header.decode()} is empty")
@@ -85,7 +85,7 @@ def read_signature(
 
 
 def decode_signature(text: str, decode: Callable[[str], bytes], size: int = MAC_BYTES) -> bytes:
-    """Return the bytes of a signature, exactly `size` of them; raises `RefusedError`."""
+    """Return a signature of exactly `size` bytes; raises `RefusedError`."""
     try:
         value = decode(text)
     except ValueError:

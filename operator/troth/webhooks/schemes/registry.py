@@ -1,8 +1,8 @@
-"""Which scheme an endpoint has, and what differs from provider to provider.
+"""Registry of the signature schemes, and of what differs between providers.
 
-To add a scheme: write its module, add one line to `_SCHEMES`, and to `_PASSED_ON` if its sender
-names the event in a header. Nothing here knows of the gateway: what an endpoint says of its signing
-comes as `SigningText`.
+To add a scheme, write its module, add one line to `_SCHEMES`, and one to `_PASSED_ON` if its sender
+names the event in a header. The configuration of an endpoint comes as `SigningText`; nothing here
+depends on the gateway.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,27 +31,27 @@ from troth.webhooks.schemes.scheme import KeyFormatError, Scheme
 
 
 class SigningText(Protocol):
-    """How an endpoint's sender signs, as `troth.documents.webhook_endpoint.Signing` has it."""
+    """Signing configuration of an endpoint, as in `troth.documents.webhook_endpoint.Signing`."""
 
     @property
     def name(self) -> SchemeName:
-        """The scheme."""
+        """Scheme."""
 
     @property
     def url(self) -> str:
-        """The URL as the sender knows it."""
+        """URL to which the sender sends."""
 
     @property
     def described(self) -> Described | None:
-        """For the scheme HMAC."""
+        """Parameters of the scheme HMAC."""
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """For the scheme SNS."""
+        """Parameters of the scheme SNS."""
 
     @property
     def components(self) -> tuple[str, ...]:
-        """For the scheme HTTPSignatures."""
+        """Parameters of the scheme HTTPSignatures."""
 
 
 def _described(signing: SigningText) -> Scheme:
@@ -77,7 +77,7 @@ _SCHEMES: Mapping[SchemeName, Callable[[SigningText], Scheme]] = {
     SchemeName.SNS: lambda signing: SNS(signing.topics),
     SchemeName.HTTP_SIGNATURES: lambda signing: HTTPSignatures(signing.url, signing.components),
 }
-"""How each scheme is made of what an endpoint says. One that cannot be made is a `ValueError`."""
+"""Constructor of each scheme. It raises `ValueError` for invalid parameters."""
 
 _PASSED_ON: Mapping[SchemeName, frozenset[bytes]] = {
     SchemeName.GITHUB: frozenset({b"x-github-event"}),
@@ -96,16 +96,16 @@ _PREFIXES: Mapping[SchemeName, str] = {
     SchemeName.BITBUCKET: "",
     SchemeName.HMAC: "",
 }
-"""Where the receiver chooses the secret: what stands before its base64."""
+"""Prefix of the base64 secret, for schemes whose receiver chooses the secret."""
 
 SECRET_BYTES = 32
 _PEM = b"-----BEGIN "
 
 
 def scheme_for(signing: SigningText) -> Scheme:
-    """Return the scheme of an endpoint; raises `ValueError`, which says what to mend.
+    """Return the scheme of an endpoint.
 
-    A scheme that this version does not know is a `ValueError` as well.
+    Raises `ValueError`, which says what to change, also for an unknown scheme.
     """
     make = _SCHEMES.get(signing.name)
     if make is None:
@@ -114,17 +114,17 @@ def scheme_for(signing: SigningText) -> Scheme:
 
 
 def passes_on(name: SchemeName) -> frozenset[bytes]:
-    """Return the headers that may go on to the target: those that name the event.
+    """Return the headers that the gateway forwards to the target: those that name the event.
 
-    They are not signed: a target that does one thing or another by them asks the body as well.
+    They are not signed, so a target must not rely on them without checking the body.
     """
     return _PASSED_ON.get(name, frozenset())
 
 
 def new_secret(name: SchemeName, randomness: Callable[[int], bytes]) -> bytes:
-    """Return a new secret for a scheme, as a Secret has it and the sender is given it.
+    """Return a new secret for a scheme, in the form that the Secret and the sender use.
 
-    `randomness` is `os.urandom`. Raises `ValueError` for a scheme whose secret the sender issues.
+    `randomness` is `os.urandom`. Raises `ValueError` for a scheme whose sender issues the secret.
     """
     prefix = _PREFIXES.get(name)
     if prefix is None:
@@ -133,7 +133,7 @@ def new_secret(name: SchemeName, randomness: Callable[[int], bytes]) -> bytes:
 
 
 def usable_for(text: bytes) -> frozenset[SchemeName]:
-    """Return the schemes that can use a key, as a Secret has it."""
+    """Return the schemes that can use a key, given as in a Secret."""
     return frozenset(name for name in _SCHEMES if _is_usable(name, text))
 
 
@@ -169,7 +169,7 @@ class _AnyHMAC:
 
 @dataclass(frozen=True, slots=True)
 class _Signing:
-    """Says nothing that a key would depend on."""
+    """Signing configuration whose values do not affect keys."""
 
     name: SchemeName
     url: str = "https://example.com/"

@@ -1,9 +1,9 @@
-"""What a signature scheme is: one protocol to sign and to verify, pure and without a clock.
+"""Protocol of a signature scheme: parse keys, verify and sign, without I/O and without a clock.
 
-A scheme parses a key once (`key`), and pins to it the algorithm that the key is for: what a
-delivery says of its algorithm chooses among the keys and never how one is used. It verifies over
-the bytes as they came, in constant time, before anything of the body is parsed, and raises
-`RefusedError`; nothing else comes out of it whatever comes in.
+`key` parses a key once and pins it to its algorithm. The algorithm that a delivery names can only
+select among the keys, never change how one is used. `verify` works on the bytes as received, in
+constant time, before anything of the body is parsed. Whatever the delivery contains, it raises
+nothing but `RefusedError`.
 """
 
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from typing import Protocol
 from troth.webhooks.schemes.delivery import Delivery
 
 MOST_SIGNATURES = 16
-"""Signatures in one header that are looked at; a delivery with more is refused."""
+"""Maximum number of signatures in one header; a delivery with more is rejected."""
 
 
 LONGEST_KEY = 16 * 1024
-"""Maximum size of a key in bytes, as a Secret has it."""
+"""Maximum size of a key in a Secret, in bytes."""
 
 
 class KeyFormatError(ValueError):
-    """A key that the scheme cannot use. The sentence says what to write, and quotes nothing."""
+    """Key that the scheme cannot use. The message says what to write, and quotes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of an endpoint. `material` never shows in a `repr`.
+    """Key of an endpoint. `material` is never in the `repr`.
 
-    `algorithm` is what the key is for and nothing else: `hmac-sha256`, `hmac-sha1`, `ed25519`,
-    `token`, …; `material` is what the scheme made of the text.
+    `algorithm` is the only one for which the key is used: `hmac-sha256`, `hmac-sha1`, `ed25519`,
+    `token`, …. `material` is what the scheme parsed from the text.
     """
 
     id: str
@@ -40,12 +40,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What is known of a delivery once it is verified.
+    """Facts of a verified delivery.
 
-    `delivery_id` is for the log, and may be unsigned; `replay` is what a repetition of it has in
-    common with it, signed or a MAC, and differs between any two that the sender meant. `timestamp`
-    is the signed one, in seconds since the epoch, None where none is signed. An `answer` (JSON) is
-    what the sender wants to hear at once: nothing is delivered then.
+    `delivery_id` is for the log and may be unsigned. `replay` is equal for all repetitions of a
+    delivery and differs between any two deliveries; it is signed, or a MAC. `timestamp` is the
+    signed time in seconds since the epoch, None if no time is signed. If there is an `answer`
+    (JSON), the gateway answers with it and forwards nothing.
     """
 
     key_id: str
@@ -57,31 +57,31 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a sender adds to a delivery: when (seconds since the epoch), and its id."""
+    """Time (seconds since the epoch) and ID that a sender adds to a delivery."""
 
     now: int
     delivery_id: str
 
 
 class Scheme(Protocol):
-    """One signature scheme, with the parameters of one endpoint."""
+    """Signature scheme with the parameters of one endpoint."""
 
     @property
     def signs_timestamp(self) -> bool:
-        """Whether a time is part of what is signed, so that an old delivery is refused as old."""
+        """Whether a time is signed, so that an old delivery is rejected."""
 
     def key(self, key_id: str, text: bytes) -> Key:
-        """Return a key as a Secret has it, or raise `KeyFormatError`.
+        """Return the key in a Secret's text; raises `KeyFormatError`.
 
-        Surrounding white space is no part of it, for an editor leaves a line break at the end.
+        Surrounding white space is ignored, because editors add a line break at the end.
         """
 
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified, by whichever key; raises `RefusedError`.
+        """Return the facts of a delivery that any of the keys verifies; raises `RefusedError`.
 
-        `now` is in seconds since the epoch; `tolerance` in seconds, to both sides.
+        `now` is in seconds since the epoch. `tolerance` is in seconds, in both directions.
         """
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
@@ -89,7 +89,7 @@ class Scheme(Protocol):
 
 
 def replay_of(*parts: bytes) -> bytes:
-    """Return 32 bytes that stand for these parts, each by itself."""
+    """Return a digest of 32 bytes that identifies this sequence of parts."""
     digest = sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8))

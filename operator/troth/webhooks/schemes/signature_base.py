@@ -1,8 +1,7 @@
-"""What an HTTP message signature signs (RFC 9421 section 2), for a request.
+"""Signature base of HTTP message signatures (RFC 9421, section 2) for requests.
 
-What says where the request goes is of the endpoint's configured URL, and of the request the query
-alone: what a proxy has made of host and path proves nothing. Every other component is a header that
-is there once.
+The components of the target come from the configured URL, with only the query from the request:
+proxies can change host and path. Every other component is a header that must occur exactly once.
 """
 
 import re
@@ -18,26 +17,26 @@ SCHEME = "@scheme"
 PATH = "@path"
 QUERY = "@query"
 
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 section 5.6.2, in small letters
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, section 5.6.2, in lower case
 
 
 def is_component(name: str) -> bool:
-    """Whether a component can be covered here."""
+    """Return whether a component is supported."""
     return name in _DERIVED or _FIELD_NAME.fullmatch(name) is not None
 
 
 def signature_base(
     delivery: Delivery, address: Address, covered: tuple[str, ...], parameters: str
 ) -> bytes:
-    """Return what is signed; raises `RefusedError` for a component that the request has not."""
+    """Return the signature base; raises `RefusedError` for a component that the request lacks."""
     lines = [f'"{name}": {_value(delivery, address, name)}' for name in covered]
     return "\n".join((*lines, f'"@signature-params": {parameters}')).encode()
 
 
 def names_target(covered: frozenset[str], *, with_query: bool) -> bool:
-    """Whether components say where a request goes, all of it.
+    """Return whether the components identify the whole target of a request.
 
-    That is `@target-uri`, or `@authority` with the path and, if the request has one, the query.
+    These are `@target-uri`, or `@authority` with the path and, if the request has one, the query.
     """
     if TARGET_URI in covered:
         return True

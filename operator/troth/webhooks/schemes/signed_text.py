@@ -1,4 +1,4 @@
-"""What a described HMAC is of: a template such as `{timestamp}.{body}`, read in one way only."""
+"""Templates of signed texts, such as `{timestamp}.{body}`, restricted to unambiguous ones."""
 
 import re
 from collections.abc import Mapping
@@ -16,21 +16,22 @@ _LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class SignedText:
-    """The fields before the body, each with the text after it, and the text that begins it all.
+    """Template: the text at its beginning, and the fields before the body, each with its following
+    text.
 
-    Two deliveries that differ in a field or in the body differ in what is signed: no field can be
-    read on into what follows it.
+    If two deliveries differ in a field or in the body, their signed texts differ too: no field can
+    be read as a part of what follows it.
     """
 
     beginning: bytes
     fields: tuple[tuple[str, str], ...]
 
     def has(self, name: str) -> bool:
-        """Whether a field is signed."""
+        """Return whether a field is signed."""
         return any(each == name for each, _ in self.fields)
 
     def of(self, values: Mapping[str, str], body: bytes) -> bytes:
-        """Return what is signed; raises `RefusedError` for a value that could end elsewhere."""
+        """Return the signed text; raises `RefusedError` for a value with an ambiguous end."""
         parts = [self.beginning]
         for name, after in self.fields:
             value = values[name]
@@ -43,13 +44,13 @@ class SignedText:
         return b"".join(parts)
 
 
-# The URL is the configuration's and the same each time; a timestamp ends where its digits do.
+# The URL is configured and so constant, and a timestamp ends where its digits end.
 _SENT = frozenset({ID, METHOD})
 
 
 def parse_signed_text(template: str) -> SignedText:
-    """Return what a template says is signed; raises `ValueError`, which says what to mend."""
-    # Some senders put each field on a line of its own; a header's value has no line break in it.
+    """Return the template of a text; raises `ValueError`, which says what to change."""
+    # Some senders put each field on its own line; values of headers have no line breaks.
     printable = template.replace("\n", "").isprintable()
     if not (template.isascii() and printable and len(template) <= _LONGEST):
         raise ValueError(f"signed: write at most {_LONGEST} printable characters of ASCII")

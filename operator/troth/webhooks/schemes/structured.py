@@ -1,8 +1,8 @@
-"""The structured fields (RFC 9651) of HTTP message signatures, read strictly.
+"""Strict parsing of the structured fields (RFC 9651) of HTTP message signatures.
 
-What the fields allow and no signature needs is refused: a label, a component or a parameter that is
-there twice, of which readers would take the last, and values of another type. The rest is the
-library's, and whatever it raises is a `RefusedError` here.
+Valid constructs that no signature needs are rejected: repeated labels, components or parameters, of
+which parsers use the last, and values of another type. A library parses the rest, and all of its
+errors become `RefusedError`.
 """
 
 import re
@@ -14,7 +14,7 @@ import http_sf
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
 
 MOST_SIGNATURES = 4
-"""Signatures of one request that are looked at: one may cost as much as fifty MACs."""
+"""Maximum number of signatures of one request; one takes as long to verify as fifty MACs."""
 
 SIGNATURE = b"signature"
 SIGNATURE_INPUT = b"signature-input"
@@ -27,9 +27,9 @@ _COMMA = re.compile(r"[ \t]*,[ \t]*")
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """One signature of a message: what it says it covers, in order, and by what parameters.
+    """Signature of a message: the components that it covers, in order, and its parameters.
 
-    `text` is both as they stand in what is signed (RFC 9421 section 2.3).
+    `text` is both in the form in which they are signed (RFC 9421, section 2.3).
     """
 
     covered: tuple[str, ...]
@@ -38,14 +38,14 @@ class Signed:
     signature: bytes = field(repr=False)
 
     def text_of(self, name: str) -> str | None:
-        """Return a parameter that is a string, None where it is not there."""
+        """Return a parameter that is a string, None if it is absent."""
         value = self.parameters.get(name)
         if value is not None and not isinstance(value, str):
             raise _malformed(f"{name} is no string")
         return value
 
     def time_of(self, name: str) -> int | None:
-        """Return a parameter that is a time, None where it is not there."""
+        """Return a parameter that is a time, None if it is absent."""
         value = self.parameters.get(name)
         if value is None:
             return None
@@ -59,8 +59,8 @@ class Signed:
 def read_signatures(delivery: Delivery) -> tuple[Signed, ...]:
     """Return the signatures of a message, at least one; raises `RefusedError`.
 
-    Each label stands in `Signature-Input` and in `Signature`: one that is left over in either was
-    signed by somebody who meant another message.
+    Each label must be in both `Signature-Input` and `Signature`: one that is only in one of them
+    belongs to another message.
     """
     values = _byte_sequences(delivery.header(SIGNATURE, Reason.SIGNATURE_MISSING), SIGNATURE)
     inputs = _dictionary(
@@ -76,17 +76,17 @@ def read_signatures(delivery: Delivery) -> tuple[Signed, ...]:
 
 
 def read_digests(text: str) -> Mapping[str, bytes]:
-    """Return the digests of a `Content-Digest` (RFC 9530 section 2); raises `RefusedError`."""
+    """Return the digests of a `Content-Digest` (RFC 9530, section 2); raises `RefusedError`."""
     return _byte_sequences(text, CONTENT_DIGEST)
 
 
 def write(name: str, value: bytes) -> str:
-    """Return a dictionary with one byte sequence as a field."""
+    """Return a dictionary with one byte sequence, as the value of a field."""
     return http_sf.ser({name: value})
 
 
 def parameters_text(covered: tuple[str, ...], parameters: Mapping[str, str | int]) -> str:
-    """Return what a signature covers and its parameters, as they stand in what is signed."""
+    """Return the components and parameters of a signature, in the form in which they are signed."""
     member: http_sf.InnerListType = (list(covered), dict(parameters))
     return http_sf.ser({"a": member}).removeprefix("a=")
 
@@ -108,9 +108,9 @@ def _dictionary(text: str, name: bytes) -> Mapping[str, object]:
 
 
 def _byte_sequences(text: str, where: bytes) -> Mapping[str, bytes]:
-    """Return the members of a field that are bytes alone, each spelled as `write` would."""
+    """Return the members of a field, which must be byte sequences encoded as by `write`."""
     members = {name: _bytes(member, where) for name, member in _dictionary(text, where).items()}
-    # The library takes base64 without its padding, as the RFC asks, and with bits no byte needs.
+    # As the RFC asks, the library accepts missing padding, and it ignores bits after the last byte.
     spelled = [write(name, value) for name, value in members.items()]
     if members and _COMMA.split(text.strip(" ")) != spelled:
         raise _malformed(f"{where.decode()} is not spelled as it has to be")
@@ -130,7 +130,7 @@ def _signed(label: str, member: object, value: bytes) -> Signed:
 
 
 def _component(item: object) -> str:
-    """Return the name of a component; those with parameters are parts of one, and refused."""
+    """Return the name of a component; one with parameters is only a part and is rejected."""
     match item:
         case (str(name), dict(parameters)) if not parameters:
             return name

@@ -1,6 +1,6 @@
-"""A header that has a time and signatures in it, as Stripe and Paddle have: `t=…,v1=…,v1=…`.
+"""Schemes with a header that has a time and signatures, `t=…,v1=…,v1=…`: Stripe and Paddle.
 
-The signatures are HMACs of the time and the body, and the body has the event's id.
+The signatures are HMACs of the time and the body, and the body has the event's ID.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from troth.webhooks.schemes.timestamps import fresh
 
 @dataclass(frozen=True, slots=True)
 class TimedHeader:
-    """How such a header is spelled: its name, what is between two members, and their names."""
+    """Format of such a header: its name, the separator, and the names of its members."""
 
     name: bytes
     separator: str
@@ -26,10 +26,10 @@ class TimedHeader:
     signature: str
 
     def read(self, delivery: Delivery) -> tuple[str, tuple[bytes, ...]]:
-        """Return the text of the time, and the signatures; raises `RefusedError`.
+        """Return the text of the time and the signatures; raises `RefusedError`.
 
-        The time is there once. Members of other names are left out, and count: a header has at
-        most `MOST_SIGNATURES` beside the time.
+        The time must occur exactly once. Other members are ignored but counted: besides the time a
+        header has at most `MOST_SIGNATURES`.
         """
         text = delivery.header(self.name, Reason.SIGNATURE_MISSING)
         members = text.split(self.separator, MOST_SIGNATURES + 1) if text else []
@@ -61,35 +61,35 @@ class TimedHeader:
 
 
 class TimedHMAC:
-    """What Stripe and Paddle have in common."""
+    """Base of Stripe and Paddle."""
 
     signs_timestamp = True
 
     header: ClassVar[TimedHeader]
     joint: ClassVar[bytes]
-    """What is signed between the time and the body."""
+    """Bytes between the time and the body in the signed text."""
     event: ClassVar[str]
-    """The member of the body with the event's id."""
+    """Member of the body with the event's ID."""
 
     def key(self, key_id: str, text: bytes) -> Key:
-        """Return the key, which is the text itself; raises `KeyFormatError`."""
+        """Return the key, whose bytes are the text; raises `KeyFormatError`."""
         return secret_key(key_id, text)
 
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         time, signatures = self.header.read(delivery)
         timestamp = fresh(time, now, tolerance)
         signed = self._signed(time, delivery.body)
         match = match_mac(keys, signed, signatures)
         event = body_id(delivery.body, self.event)
-        # Not the MAC: while a secret is rotated there are two, and either can be taken off.
+        # Not by MAC: while a secret is rotated there are two, and an attacker can remove either.
         replay = replay_of(b"signed", signed) if event is None else replay_of(b"id", event.encode())
         return Verified(match.key_id, replay, event, timestamp)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed. Its id is in the body, whatever the stamp has."""
+        """Return the delivery with its signature. The ID is that of the body, not of the stamp."""
         time = str(stamp.now)
         signature = to_hex(make_mac(key, self._signed(time, delivery.body)))
         return delivery.with_headers((self.header.written(time, signature),))

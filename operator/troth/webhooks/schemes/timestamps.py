@@ -1,16 +1,16 @@
-"""The time that a sender signs: seconds since the epoch, in one spelling, and not long ago."""
+"""Signed timestamps: seconds since the epoch in canonical form, and their freshness."""
 
 from troth.webhooks.schemes.delivery import Reason, RefusedError
 
 _LONGEST = 11
-"""Digits; the eleventh is needed from the year 2286 on."""
+"""Maximum number of digits; the eleventh is needed from the year 2286 on."""
 
 
 def parse_timestamp(text: str) -> int:
-    """Return the seconds that a text says; raises `RefusedError`.
+    """Return the seconds of a timestamp; raises `RefusedError`.
 
-    ASCII digits alone, and no zero before them: no sign, fraction, exponent, underscore or space,
-    for what signs them signs the text and not the number.
+    Only ASCII digits without leading zeros are valid: no sign, fraction, exponent, underscore or
+    space. The signature covers the text, so each number must have exactly one.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST) or text[0] == "0":
         raise RefusedError(
@@ -22,7 +22,7 @@ def parse_timestamp(text: str) -> int:
 def check_time(timestamp: float, now: float, tolerance: float) -> None:
     """Raise `RefusedError` unless a time is at most `tolerance` seconds before or after now.
 
-    Exactly `tolerance` away is near enough, to both sides.
+    A difference of exactly `tolerance` is accepted in both directions.
     """
     if now - timestamp > tolerance:
         raise RefusedError(Reason.TIMESTAMP_TOO_OLD, "the timestamp is too long ago")
@@ -31,7 +31,7 @@ def check_time(timestamp: float, now: float, tolerance: float) -> None:
 
 
 def fresh(text: str, now: float, tolerance: float) -> int:
-    """Return the seconds that a text says; raises `RefusedError` also where they are not near."""
+    """Return the seconds of a timestamp; raises `RefusedError` if it is invalid or not fresh."""
     timestamp = parse_timestamp(text)
     check_time(timestamp, now, tolerance)
     return timestamp

@@ -1,4 +1,4 @@
-"""Bitbucket and Jira: as GitHub signs, in the header that was GitHub's for SHA-1.
+"""Bitbucket and Jira: GitHub's signature, in the header that GitHub uses for SHA-1.
 
 https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/,
 https://confluence.atlassian.com/bitbucketserver/manage-webhooks-938025878.html,
@@ -9,7 +9,7 @@ from troth.webhooks.schemes.body_hmac import BodyHMAC
 
 
 class Bitbucket(BodyHMAC):
-    """`X-Hub-Signature: sha256=…`. The ids are those of Bitbucket Cloud, Data Center and Jira."""
+    """`X-Hub-Signature: sha256=…`. The IDs are those of Bitbucket Cloud, Data Center and Jira."""
 
     header = b"x-hub-signature"
     prefix = "sha256="

@@ -1,4 +1,4 @@
-"""An HMAC that no scheme has a name for: where it is, what it is of, and how it is spelled."""
+"""HMAC that is described in the resource: its header, the signed text, and its encoding."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from troth.webhooks.schemes.signed_text import (
 )
 from troth.webhooks.schemes.timestamps import fresh
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", re.ASCII)  # RFC 9110 section 5.6.2
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", re.ASCII)  # RFC 9110, section 5.6.2
 
 _SIZES = {"SHA256": 32, "SHA512": 64, "SHA1": 20}
 _ENCODINGS = {"Hex": HEX, "Base64": BASE64}
@@ -30,19 +30,19 @@ _LONGEST_PREFIX = 64
 
 
 class Described(Protocol):
-    """An HMAC as `troth.documents.webhook_endpoint.Described` has it."""
+    """Description of an HMAC, as in `troth.documents.webhook_endpoint.Described`."""
 
     @property
     def header(self) -> str:
-        """The header with the signature."""
+        """Header with the signature."""
 
     @property
     def prefix(self) -> str:
-        """What stands before the signature."""
+        """Text before the signature."""
 
     @property
     def signed(self) -> str:
-        """What is signed, a template."""
+        """Template of the signed text."""
 
     @property
     def digest(self) -> str:
@@ -54,16 +54,16 @@ class Described(Protocol):
 
     @property
     def timestamp_header(self) -> str | None:
-        """The header with `{timestamp}`."""
+        """Header with `{timestamp}`."""
 
     @property
     def id_header(self) -> str | None:
-        """The header with `{id}`, or with an id that is not signed."""
+        """Header with `{id}`, or with an ID that is not signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedHMAC:
-    """Made of a description by `of`."""
+    """Scheme of a described HMAC; `of` creates it."""
 
     url: str
     header: bytes
@@ -77,7 +77,7 @@ class DescribedHMAC:
 
     @classmethod
     def of(cls, described: Described, url: str) -> Self:
-        """Return the scheme; raises `ValueError`, which says what of the description to mend."""
+        """Return the scheme; raises `ValueError`, which says what to change in the description."""
         signed = parse_signed_text(described.signed)
         if not (
             described.prefix.isascii()
@@ -122,7 +122,7 @@ class DescribedHMAC:
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         decode = self.encoding.decode
         signature = read_signature(delivery, self.header, self.prefix, decode, self.size)
         values = {METHOD: delivery.method, URL: self.url}
@@ -142,7 +142,7 @@ class DescribedHMAC:
         return Verified(match.key_id, replay_of(b"mac", match.mac), logged, timestamp)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed."""
+        """Return the delivery with its signature."""
         values = {
             METHOD: delivery.method,
             URL: self.url,

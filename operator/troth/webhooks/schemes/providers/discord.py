@@ -1,7 +1,7 @@
-"""Discord: Ed25519 over the timestamp and the body. Its PING is answered at once.
+"""Discord: Ed25519 over the timestamp and the body. The gateway answers its PING itself.
 
-The signature names no algorithm and no key, so there is nothing to follow. The time is signed and
-Discord sets no tolerance: it is the endpoint's own.
+The signature names neither an algorithm nor a key. The time is signed. Discord sets no tolerance,
+so that of the endpoint applies.
 
 https://discord.com/developers/docs/interactions/overview#setting-up-an-endpoint
 """
@@ -62,7 +62,7 @@ class Discord:
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         signature = read_signature(delivery, _SIGNATURE, "", from_hex, SIGNATURE_BYTES)
         text = delivery.header(_TIMESTAMP)
         timestamp = fresh(text, now, tolerance)
@@ -70,7 +70,7 @@ class Discord:
         return _verified(key_id, timestamp, text, delivery.body)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed; raises `KeyFormatError` for a public key."""
+        """Return the delivery with its signature; raises `KeyFormatError` for a public key."""
         pair = key.material
         assert isinstance(pair, Pair)
         if pair.private is None:
@@ -102,7 +102,7 @@ def _verified(key_id: str, timestamp: int, text: str, body: bytes) -> Verified:
     if not isinstance(document, dict):
         raise RefusedError(Reason.BODY_MALFORMED, "the body is no JSON object")
     found = document.get("id")
-    # An event of a webhook, which is no interaction, is of type 1 as well, and has no id.
+    # A webhook event, unlike an interaction, also has type 1, and has no ID.
     ping = document.get("type") == _PING and "event" not in document
     named = found if is_identifier(found) else None
     replay = (

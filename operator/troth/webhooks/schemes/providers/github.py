@@ -1,4 +1,4 @@
-"""GitHub: an HMAC of the body, in hexadecimal. Neither the delivery's id nor a time is signed.
+"""GitHub: an HMAC of the body, in hexadecimal. Neither the delivery's ID nor a time is signed.
 
 https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 """
@@ -7,7 +7,7 @@ from troth.webhooks.schemes.body_hmac import BodyHMAC
 
 
 class GitHub(BodyHMAC):
-    """`X-Hub-Signature-256: sha256=…`. The older header with SHA-1 is not looked at."""
+    """`X-Hub-Signature-256: sha256=…`. The older header with SHA-1 is ignored."""
 
     header = b"x-hub-signature-256"
     prefix = "sha256="

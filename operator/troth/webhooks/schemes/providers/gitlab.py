@@ -1,4 +1,4 @@
-"""GitLab, whose signing token signs as Standard Webhooks v1 with a secret of 32 bytes.
+"""GitLab: Standard Webhooks v1 with the signing token, a secret of 32 bytes.
 
 https://docs.gitlab.com/user/project/integrations/webhooks/
 """
@@ -11,7 +11,7 @@ _BYTES = 32
 
 
 class GitLab(StandardWebhooks):
-    """As `StandardWebhooks`, with the one kind of key that GitLab has."""
+    """Like `StandardWebhooks`, with only the kind of key that GitLab uses."""
 
     def key(self, key_id: str, text: bytes) -> Key:
         """Return a `whsec_` key; raises `KeyFormatError`."""

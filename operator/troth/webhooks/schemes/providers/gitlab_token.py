@@ -1,4 +1,4 @@
-"""GitLab's older way: the secret itself is sent along, and nothing is signed.
+"""GitLab's older scheme: deliveries carry the secret itself, and nothing is signed.
 
 https://docs.gitlab.com/user/project/integrations/webhooks/
 """
@@ -13,7 +13,7 @@ from troth.webhooks.schemes.key_texts import plain_text
 from troth.webhooks.schemes.matching import secret_of
 from troth.webhooks.schemes.scheme import Key, KeyFormatError, Stamp, Verified, replay_of
 
-TOKEN = "token"  # noqa: S105 - what such a key is for
+TOKEN = "token"  # noqa: S105 - name of the algorithm
 
 _HEADER = b"x-gitlab-token"
 _ID = b"idempotency-key"
@@ -21,7 +21,7 @@ _OLDER_ID = b"x-gitlab-event-uuid"
 
 
 class GitLabToken:
-    """`X-Gitlab-Token`. Whoever has seen one delivery can make any other."""
+    """`X-Gitlab-Token`. A person who sees one delivery can forge any other."""
 
     signs_timestamp = False
 
@@ -39,11 +39,11 @@ class GitLabToken:
         now: float,  # noqa: ARG002 - no time is signed
         tolerance: float,  # noqa: ARG002
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         token = delivery.header(_HEADER, Reason.SIGNATURE_MISSING)
         if not token:
             raise RefusedError(Reason.SIGNATURE_MISSING, "the header x-gitlab-token is empty")
-        # digests are compared, for a comparison of texts says how long the right one is
+        # Digests are compared, because comparing the texts would reveal the length of the token.
         presented = sha256(token.encode()).digest()
         found = None
         for key in keys:
@@ -52,13 +52,13 @@ class GitLabToken:
                 found = key.id
         if found is None:
             raise RefusedError(Reason.SIGNATURE_WRONG, "the token is none of the endpoint's")
-        # The ids are no less certain than the body: without them two equal events would be one.
+        # The IDs are as reliable as the body. Without them two equal events would count as one.
         ids = [logged_id(delivery, name) for name in (_ID, _OLDER_ID)]
         replay = replay_of(b"unsigned", *((each or "").encode() for each in ids), delivery.body)
         return Verified(found, replay, ids[0] or ids[1])
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery with the token, which is all there is."""
+        """Return the delivery with the token."""
         return delivery.with_headers(
             ((_HEADER.decode(), secret_of(key).decode()), (_ID.decode(), stamp.delivery_id))
         )

@@ -1,18 +1,17 @@
 """HTTP message signatures (RFC 9421) over a digest of the content (RFC 9530).
 
-A signature covers what its sender likes, so the endpoint says what it must: the method, the target
-(`@target-uri`, or `@authority` with `@path` and `@query` or with `@request-target`), the
-`content-digest`, when it was created, and whatever `components` name besides. Host and path are
-those of the configured URL.
+The sender chooses what a signature covers, so the endpoint states the minimum: the method, the
+target (`@target-uri`, or `@authority` with `@path` and `@query` or with `@request-target`), the
+`content-digest`, the creation time, and the configured `components`. Host and path are those of the
+configured URL.
 
-A key is for one algorithm, and says which: `hmac-sha256:` before the secret in base64, a PEM of
-Ed25519 or P-256 as it is, `rsa-pss-sha512:` or `rsa-v1_5-sha256:` before a PEM of RSA. `keyid`
-chooses the key whose name in the Secret it is, if one is called so (a Secret cannot spell every
-`keyid`), and `alg` has to be what the key is for. Neither can make a key be used in another way, or
-name one that is not there.
+Each key has one algorithm: `hmac-sha256:` before a secret in base64, a PEM of Ed25519 or P-256 as
+it is, `rsa-pss-sha512:` or `rsa-v1_5-sha256:` before a PEM of RSA. `keyid` selects the key with
+this name in the Secret, if there is one (some `keyid`s are not valid names there). `alg` must be
+the key's algorithm. Neither can change how a key is used.
 
-Of several signatures one that is good is enough: proxies add their own. While a key is replaced its
-sender may sign with both, by one nonce and time, or none.
+One valid signature of several is enough, because proxies add their own. While a key is rotated, a
+sender may sign with both keys, either with the same nonce and time or without.
 """
 
 import hmac
@@ -60,7 +59,7 @@ _LABEL = "sig1"
 _SHORTEST = 16
 _PINNED = (HMAC_SHA256, ED25519, ECDSA_P256, RSA_PSS, RSA_PKCS1)
 _DIGESTS = {"sha-256": sha256, "sha-512": sha512}
-"""RFC 9530 section 5: the others are broken, and count as if they were not there."""
+"""Supported digests. RFC 9530, section 5, calls all others insecure; they are ignored."""
 
 
 class HTTPSignatures:
@@ -69,14 +68,14 @@ class HTTPSignatures:
     signs_timestamp = True
 
     def __init__(self, url: str, components: Iterable[str] = ()) -> None:
-        """`components` must be covered besides; raises `ValueError` for one that cannot be."""
+        """`components` must be covered in addition; raises `ValueError` for an invalid one."""
         self._address = Address.parse(url)
         self._components = tuple(components)
         if not all(map(is_component, self._components)):
             raise ValueError("a component is a header in small letters, or @method and its like")
 
     def key(self, key_id: str, text: bytes) -> Key:
-        """Return a key and the algorithm it is for; raises `KeyFormatError`."""
+        """Return a key with its algorithm; raises `KeyFormatError`."""
         named, colon, rest = text.strip().partition(b":")
         pinned = named.decode("latin-1").strip() if colon else ""
         if pinned == HMAC_SHA256:
@@ -94,10 +93,10 @@ class HTTPSignatures:
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified, by any of the signatures; raises `RefusedError`.
+        """Return the facts that any of the signatures verifies; raises `RefusedError`.
 
-        Of several that are refused, the first says why. Of several that are good each alone is, so
-        all have to be known again as one: else one delivery is let through for each of them.
+        If all are invalid, the error is that of the first. If several are valid, all of them are
+        known as one delivery; otherwise the delivery would be accepted once for each.
         """
         found: list[Verified] = []
         refused: RefusedError | None = None
@@ -117,7 +116,7 @@ class HTTPSignatures:
         return found[0]
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed; raises `KeyFormatError` for a public key."""
+        """Return the delivery with its signature; raises `KeyFormatError` for a public key."""
         content = write("sha-256", sha256(delivery.body).digest())
         delivery = delivery.with_headers([(_DIGEST, content)])
         covered = tuple(dict.fromkeys((METHOD, TARGET_URI, _DIGEST, *self._components)))
@@ -150,8 +149,8 @@ class HTTPSignatures:
         base = signature_base(delivery, self._address, signed.covered, signed.text)
         key = _signer(_chosen(keys, signed), base, signed.signature)
         _check_content(delivery)
-        # The signature itself is none to know a repetition by: some can be spelled anew. Nor are
-        # its parameters: while a key is replaced there are two of one request.
+        # A replay is not recognized by the signature, because some can be re-encoded, nor by its
+        # parameters, because one request has two sets of them while a key is rotated.
         content = base.rpartition(b"\n")[0]
         replay = (
             replay_of(b"nonce", nonce.encode())
@@ -239,7 +238,7 @@ def _signature(key: Key, base: bytes) -> bytes:
 
 
 def _check_content(delivery: Delivery) -> None:
-    """Raise `RefusedError` unless every digest that counts is the body's, and there is one."""
+    """Raise `RefusedError` unless there is a supported digest, and all of those are the body's."""
     digests: Mapping[str, bytes] = read_digests(delivery.header(CONTENT_DIGEST))
     known = [(name, digests[name]) for name in _DIGESTS if name in digests]
     if not known:

@@ -1,4 +1,4 @@
-"""Paddle: an HMAC of time and body, in hexadecimal. The body has the event's id.
+"""Paddle: an HMAC of time and body, in hexadecimal. The body has the event's ID.
 
 https://developer.paddle.com/webhooks/signature-verification
 """

@@ -1,4 +1,4 @@
-"""Shopify: an HMAC of the body, in base64. Neither the delivery's id nor a time is signed.
+"""Shopify: an HMAC of the body, in base64. Neither the delivery's ID nor a time is signed.
 
 https://shopify.dev/docs/apps/build/webhooks/subscribe/https
 """

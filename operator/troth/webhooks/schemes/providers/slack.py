@@ -1,5 +1,5 @@
-"""Slack: an HMAC of version, time and body, in hexadecimal. Its question who is there is answered
-at once.
+"""Slack: an HMAC of version, time and body, in hexadecimal. The gateway answers its URL check
+itself.
 
 https://docs.slack.dev/authentication/verifying-requests-from-slack/,
 https://docs.slack.dev/reference/events/url_verification/
@@ -26,8 +26,8 @@ _PREFIX = "v0="
 class Slack:
     """`X-Slack-Signature: v0=…` and `X-Slack-Request-Timestamp`.
 
-    An event has an id in the body, which its retries have too, each with a time and a signature of
-    its own; a command has none.
+    The body of an event has an ID, which its retries share. Each retry has its own time and
+    signature. A command has no ID.
     """
 
     signs_timestamp = True
@@ -39,7 +39,7 @@ class Slack:
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         signature = read_signature(delivery, _SIGNATURE, _PREFIX, from_hex)
         text = delivery.header(_TIMESTAMP)
         timestamp = fresh(text, now, tolerance)
@@ -47,7 +47,7 @@ class Slack:
         return _verified(match, timestamp, delivery.body)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed. Its id is in the body, whatever the stamp has."""
+        """Return the delivery with its signature. The ID is that of the body, not of the stamp."""
         text = str(stamp.now)
         signature = _PREFIX + to_hex(make_mac(key, _signed(text, delivery.body)))
         return delivery.with_headers(
@@ -62,7 +62,7 @@ def _signed(timestamp: str, body: bytes) -> bytes:
 def _verified(match: Match, timestamp: int, body: bytes) -> Verified:
     try:
         document = from_json(body)
-    except ValueError:  # commands are forms
+    except ValueError:  # the body of a command is a form
         document = None
     said = document if isinstance(document, dict) else {}
     event, challenge = said.get("event_id"), said.get("challenge")

@@ -1,9 +1,9 @@
-"""Amazon SNS: RSA over some members of the message, each by its name, with a certificate of AWS.
+"""Amazon SNS: an RSA signature over named members of the message, with a certificate of AWS.
 
-What is signed has no marks where a value ends but line breaks, so only the message itself may have
-one: then every text that is signed is that of one message. Neither the attributes nor the URLs of a
-notification are signed. The signature proves that AWS sent it and not for whom, so the topic is one
-that the endpoint names. The body has to be parsed before anything is verified, strictly.
+Only line breaks separate the signed values, so only the message itself may contain one; then each
+signed text belongs to exactly one message. The attributes and URLs of a notification are not
+signed. The signature proves that AWS sent the message, but not for whom, so the topic must be one
+that the endpoint names. The body is parsed, strictly, before anything is verified.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """
@@ -50,7 +50,7 @@ _SIGNATURE_BYTES = range(256, 1025)
 
 @dataclass(frozen=True, slots=True)
 class _Signer:
-    """A key, and from when until when its certificate is valid, in seconds since the epoch."""
+    """Key with the validity of its certificate, in seconds since the epoch."""
 
     pair: Pair = field(repr=False)
     begins: float = float("-inf")
@@ -63,13 +63,13 @@ class SNS:
     signs_timestamp = True
 
     def __init__(self, topics: Sequence[str]) -> None:
-        """`topics` are the ARNs of those that may send; raises `ValueError` without one."""
+        """`topics` are the ARNs of the topics that may send; raises `ValueError` without any."""
         if not topics:
             raise ValueError("SNS needs the ARN of a topic, for AWS signs those of everybody")
         self._topics = tuple(topics)
 
     def key(self, key_id: str, text: bytes) -> Key:
-        """Return the key of one certificate in PEM, or of a private key for those who sign.
+        """Return the key of one certificate in PEM, or of a private key for signing.
 
         Raises `KeyFormatError`.
         """
@@ -97,10 +97,10 @@ class SNS:
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`.
+        """Return the verified facts of a delivery; raises `RefusedError`.
 
-        Without a key that is `CertificateNeededError`, once all but the signature is as it has to
-        be.
+        Without keys it raises `CertificateNeededError` if everything else about the message is
+        valid.
         """
         message = _read(delivery.body)
         if message["TopicArn"] not in self._topics:
@@ -124,9 +124,9 @@ class SNS:
         return Verified(key_id, replay, found, int(timestamp))
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed: its body as the message of a notification.
+        """Return the delivery with its signature; its body becomes the message of a notification.
 
-        A body that is such a notification already is given another time, id and signature.
+        If the body is a notification already, it gets another time, ID and signature.
         """
         signer = key.material
         assert isinstance(signer, _Signer)
@@ -165,7 +165,7 @@ def _of_rsa(pair: Pair) -> Pair:
 
 
 def _read(body: bytes) -> Mapping[str, str]:
-    """Return the members of a message that are text, all that is signed among them."""
+    """Return the members of a message that are text, including all that are signed."""
     try:
         document = strict_json.parse(body)
     except ValueError:
@@ -193,7 +193,7 @@ def _read(body: bytes) -> Mapping[str, str]:
 def _is_text(name: str, value: str) -> bool:
     try:
         value.encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates
+    except UnicodeEncodeError:  # an unpaired surrogate
         return False
     return name == "Message" or (value != "" and _LINE_BREAKS.search(value) is None)
 
@@ -212,7 +212,7 @@ def _text(message: Mapping[str, str]) -> bytes:
 
 def _moment(text: str) -> float:
     try:
-        # what the form leaves open is checked by the calendar
+        # the pattern allows days that do not exist
         return datetime.fromisoformat(text if _TIME.fullmatch(text) else "").timestamp()
     except ValueError:
         raise RefusedError(

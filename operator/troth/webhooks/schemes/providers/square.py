@@ -1,4 +1,4 @@
-"""Square: an HMAC of the notification URL and the body, in base64. The body has the event's id.
+"""Square: an HMAC of the notification URL and the body, in base64. The body has the event's ID.
 
 https://developer.squareup.com/docs/webhooks/step3validate
 """
@@ -18,7 +18,7 @@ _SIGNATURE = b"x-square-hmacsha256-signature"
 class Square:
     """`x-square-hmacsha256-signature`.
 
-    The URL is what the subscription has, so it is given here: a request's own Host is anybody's.
+    The URL is that of the subscription and configured here: anybody can choose a request's Host.
     """
 
     signs_timestamp = False
@@ -39,7 +39,7 @@ class Square:
         now: float,  # noqa: ARG002 - no time is signed
         tolerance: float,  # noqa: ARG002
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         signature = read_signature(delivery, _SIGNATURE, "", from_base64)
         match = match_mac(keys, self._url + delivery.body, (signature,))
         event = body_id(delivery.body, "event_id")
@@ -47,6 +47,6 @@ class Square:
         return Verified(match.key_id, replay, event)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:  # noqa: ARG002
-        """Return the delivery, signed. Its id is in the body, whatever the stamp has."""
+        """Return the delivery with its signature. The ID is that of the body, not of the stamp."""
         signature = to_base64(make_mac(key, self._url + delivery.body))
         return delivery.with_headers(((_SIGNATURE.decode(), signature),))

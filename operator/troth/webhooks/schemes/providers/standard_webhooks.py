@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0.0: id, time and body are signed, by HMAC (v1) or Ed25519 (v1a).
+"""Standard Webhooks 1.0.0: ID, time and body are signed, with HMAC (v1) or Ed25519 (v1a).
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -34,13 +34,13 @@ _ID = b"webhook-id"
 _TIMESTAMP = b"webhook-timestamp"
 _SIGNATURE = b"webhook-signature"
 
-SECRET = "whsec_"  # noqa: S105 - what a secret begins with
+SECRET = "whsec_"  # noqa: S105 - prefix of a secret
 _PRIVATE = "whsk_"
 _PUBLIC = "whpk_"
 
 _SHORTEST, _LONGEST = 24, 64
 
-# the algorithm that a key is for, to the version of the signatures that it can have made
+# from the algorithm of a key to the version of its signatures
 _VERSIONS = {HMAC_SHA256: "v1", ED25519: "v1a"}
 _ALGORITHMS = {version: algorithm for algorithm, version in _VERSIONS.items()}
 _SIZES = {HMAC_SHA256: MAC_BYTES, ED25519: ed25519.SIGNATURE_BYTES}
@@ -49,7 +49,7 @@ _SIZES = {HMAC_SHA256: MAC_BYTES, ED25519: ed25519.SIGNATURE_BYTES}
 class StandardWebhooks:
     """`webhook-id`, `webhook-timestamp` and `webhook-signature`, a list.
 
-    A key's own prefix says its algorithm, and signatures of that version alone are held against it.
+    The prefix of a key determines its algorithm, and only signatures of that version are compared.
     """
 
     signs_timestamp = True
@@ -77,7 +77,7 @@ class StandardWebhooks:
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         signatures = _signatures(delivery, {key.algorithm for key in keys})
         delivery_id = signed_id(delivery, _ID, until=".")
         text = delivery.header(_TIMESTAMP)
@@ -92,7 +92,7 @@ class StandardWebhooks:
         return Verified(found, replay_of(b"id", delivery_id.encode()), delivery_id, timestamp)
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed; raises `KeyFormatError` for a key that is public."""
+        """Return the delivery with its signature; raises `KeyFormatError` for a public key."""
         text = str(stamp.now)
         signed = _signed(stamp.delivery_id, text, delivery.body)
         make = make_mac if key.algorithm == HMAC_SHA256 else ed25519.make_signature
@@ -119,7 +119,7 @@ def _fits(key: Key, signed: bytes, signatures: Sequence[bytes]) -> bool:
 
 
 def _signatures(delivery: Delivery, algorithms: set[str]) -> dict[str, list[bytes]]:
-    """Return the signatures that keys for these algorithms can have made; others are left out."""
+    """Return the signatures by algorithm, without those of other algorithms."""
     text = delivery.header(_SIGNATURE, Reason.SIGNATURE_MISSING)
     listed = text.split(" ", MOST_SIGNATURES)
     if len(listed) > MOST_SIGNATURES:
@@ -147,7 +147,7 @@ def _signatures(delivery: Delivery, algorithms: set[str]) -> dict[str, list[byte
 
 def _decoded(text: str) -> bytes:
     try:
-        # some senders leave the padding out, and it is for a person to copy
+        # some senders omit the padding, and people copy the key as it is
         return from_base64(text + "=" * (-len(text) % 4))
     except ValueError:
         raise KeyFormatError("what follows the prefix is not base64; copy the key whole") from None

@@ -1,4 +1,4 @@
-"""Stripe: an HMAC of time and body, in hexadecimal. The body has the event's id.
+"""Stripe: an HMAC of time and body, in hexadecimal. The body has the event's ID.
 
 https://docs.stripe.com/webhooks/signature
 """
@@ -10,15 +10,15 @@ _SECRET = b"whsec_"
 
 
 class Stripe(TimedHMAC):
-    """`Stripe-Signature: t=…,v1=…`; schemes other than v1 are ignored, as Stripe asks for."""
+    """`Stripe-Signature: t=…,v1=…`. Schemes other than v1 are ignored, as Stripe requires."""
 
     header = TimedHeader(b"stripe-signature", separator=",", time="t", signature="v1")
     joint = b"."
     event = "id"
 
     def key(self, key_id: str, text: bytes) -> Key:
-        """Return the key, which is the text itself; raises `KeyFormatError`."""
+        """Return the key, whose bytes are the text; raises `KeyFormatError`."""
         if not text.strip().startswith(_SECRET):
-            # the API's own keys (sk_…) are what is most easily taken for it
+            # people most easily confuse it with the API keys (sk_…)
             raise KeyFormatError("the signing secret of an endpoint begins with whsec_")
         return super().key(key_id, text)

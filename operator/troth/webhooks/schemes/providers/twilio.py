@@ -1,10 +1,10 @@
-"""Twilio: an HMAC-SHA1 of the URL and, after it, of every field of the form by its name.
+"""Twilio: an HMAC-SHA1 of the URL, followed by every field of the form, sorted by name.
 
-Of a body that is no form the URL has the digest in its query, as `bodySHA256`. Twilio signs the URL
-with its port or without it; both are tried, and nothing else is. No time is signed, and what is
-signed says neither where a name ends nor how often a field is there: the same characters may be cut
-into other fields. So a field may not be there twice, and what makes a repetition known is the MAC,
-which all such cuts have in common.
+If the body is not a form, the URL has the digest of the body in its query, as `bodySHA256`. Twilio
+signs the URL with or without its port, and both are tried. No time is signed. The signed text does
+not show where a name ends or how often a field occurs, so the same characters can be split into
+other fields. So no field may be repeated, and a replay is recognized by the MAC, which all such
+splits share.
 
 https://www.twilio.com/docs/usage/security#validating-requests
 """
@@ -36,13 +36,13 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 class Twilio:
     """`X-Twilio-Signature`, made with the account's auth token.
 
-    `url` is the one that is entered at Twilio, without its query.
+    `url` is the URL that is configured at Twilio, without its query.
     """
 
     signs_timestamp = False
 
     def __init__(self, url: str) -> None:
-        """Raise `ValueError` for a URL that no sender could call."""
+        """Raise `ValueError` for a URL that no sender can call."""
         self._address = Address.parse(url)
 
     def key(self, key_id: str, text: bytes) -> Key:
@@ -56,7 +56,7 @@ class Twilio:
         now: float,  # noqa: ARG002 - no time is signed
         tolerance: float,  # noqa: ARG002
     ) -> Verified:
-        """Return what is verified; raises `RefusedError`."""
+        """Return the verified facts of a delivery; raises `RefusedError`."""
         signature = read_signature(delivery, _HEADER, "", from_base64, _MAC_BYTES)
         without, with_port = self._signed(delivery)
         try:
@@ -66,7 +66,7 @@ class Twilio:
         return Verified(match.key_id, replay_of(b"mac", match.mac), logged_id(delivery, _ID))
 
     def sign(self, delivery: Delivery, key: Key, stamp: Stamp) -> Delivery:
-        """Return the delivery, signed; the query of one that is no form is given the digest."""
+        """Return the delivery, signed; the query has the digest if the body is no form."""
         if not _is_form(delivery) and f"{_DIGEST}=".encode() not in delivery.target:
             mark = b"&" if b"?" in delivery.target else b"?"
             digest = f"{_DIGEST}={sha256(delivery.body).hexdigest()}".encode()
@@ -79,7 +79,7 @@ class Twilio:
         )
 
     def _signed(self, delivery: Delivery) -> tuple[bytes, bytes]:
-        """What is signed, by the URL without its port and with it."""
+        """Return the signed texts: of the URL without its port and with it."""
         query = query_of(delivery)
         tail = query.encode() + self._fields(delivery, query)
         return (
@@ -94,8 +94,8 @@ class Twilio:
             if name == _DIGEST
         ]
         if digests:
-            # By the query alone: the type of the content is not signed, and a delivery whose URL
-            # has been signed would otherwise pass again as a form without fields.
+            # Decided by the query alone. The content type is not signed, so a delivery whose URL
+            # was signed could otherwise be replayed as a form without fields.
             actual = sha256(delivery.body).hexdigest()
             if len(digests) > 1 or not compare_digest(digests[0].lower().encode(), actual.encode()):
                 raise RefusedError(
@@ -119,7 +119,7 @@ def _pairs(body: bytes) -> set[tuple[bytes, bytes]]:
     fields = list(_read_form(body))
     pairs = set(fields)
     if len(pairs) != len(fields):
-        # the signature would be the same without the second one
+        # the signature would be the same without the repeated field
         raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is there twice")
     return pairs
 
@@ -138,7 +138,7 @@ def _read_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _decoded(text: bytes) -> bytes:
-    """Return a name or a value of a form as Twilio has signed it, in UTF-8."""
+    """Return a name or a value of a form in UTF-8, as Twilio signs it."""
     if _FIELD.fullmatch(text) is None:
         raise RefusedError(Reason.BODY_MALFORMED, "a field of the form has a broken %")
     value = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.replace(b"+", b" "))
