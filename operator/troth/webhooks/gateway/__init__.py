@@ -1,6 +1,6 @@
-"""The gateway: takes webhooks from outside, and hands on what is verified, fresh, and new.
+"""Webhook gateway: accepts deliveries that are verified, fresh and new, and forwards them.
 
-It knows nothing of the cluster but what the operator has compiled for it. In the order in which a
-delivery goes through them: `routes`, `source`, `limits`, `reading`, the schemes, `replay`,
-`delivering`; `app` is that order, and `decisions` tells of each delivery.
+It knows of the cluster only the configuration that the operator writes for it. `app` has the order
+of the steps: `routes`, `connection`, `limits`, the schemes, `replay`, `forwarding`. `decisions`
+logs and counts each delivery.
 """

@@ -1,13 +1,13 @@
-"""What the gateway answers: to a sender the status, and whether to try again; to the log, why.
+"""Answers of the gateway: the status and whether to retry for the sender, the reason for the log.
 
-Who forges a delivery must not be told how far it came.
+The answer must not tell a forger which check failed.
 """
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 RETRY_AFTER = 10
-"""Seconds; most senders go by a schedule of their own."""
+"""Value of `Retry-After` in seconds; most senders have their own schedule."""
 
 NOTHING = b""
 _TAKEN = [(b"content-length", b"0")]
@@ -15,7 +15,7 @@ _TAKEN = [(b"content-length", b"0")]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer. `reason` is one word for the log and the metrics, empty where all is well."""
+    """Answer to a request. `reason` is one word for log and metrics, empty for a success."""
 
     status: int
     reason: str = ""
@@ -24,9 +24,9 @@ class Answered:
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers of the answer."""
+        """Headers of the answer."""
         if self.status == HTTPStatus.OK and not self.body:
-            return _TAKEN  # nearly all of them
+            return _TAKEN  # the usual case
         headers = [(b"content-length", str(len(self.body)).encode())]
         if self.body:
             headers.append((b"content-type", b"application/json"))
@@ -38,7 +38,7 @@ class Answered:
 
 
 class RefusalError(Exception):
-    """A request that ends with this answer."""
+    """Raised to end a request with this answer."""
 
     def __init__(self, status: int, reason: str, *, retry: bool = False) -> None:
         super().__init__(reason)
@@ -46,6 +46,4 @@ class RefusalError(Exception):
 
 
 class GoneError(Exception):
-    """The sender has gone, or was cut off, before its request was whole: an abort, not a short
-    body. Nobody hears an answer.
-    """
+    """The connection ended before the request was complete, so nobody receives an answer."""

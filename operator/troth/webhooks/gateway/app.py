@@ -1,11 +1,11 @@
-"""The gateway as an ASGI application, without a framework: one request, from head to answer.
+"""The gateway as an ASGI application without a framework: one request, from head to answer.
 
-The order is that of what each step costs and gives away: the path, the method, where it comes from,
-the head, the body, the signature; then, of what is verified and therefore the sender's own, how
-many come and whether it is new; and only then the target (`handover`).
+Cheap steps that reveal nothing come first: path, method, source, head, body, signature. Then
+follow, for verified deliveries only, the rate limit and the replay check, and at the end the target
+(`forwarding`).
 
-A sender that is gone before its request is whole has sent nothing: it is not verified, and nothing
-is claimed.
+If the sender disconnects before the request is complete, nothing is verified and nothing is
+claimed.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 class Gateway:
-    """Lets through what is verified, fresh and new; an ASGI application."""
+    """Forwards deliveries that are verified, fresh and new; an ASGI application."""
 
     def __init__(
         self,
@@ -63,8 +63,10 @@ class Gateway:
         proxies: Proxies = _NO_PROXIES,
         certificates: Certificates | None = None,
     ) -> None:
-        """`signer` gives the one that makes tokens now, None while there is none: then nothing is
-        let through. `clock` is in seconds since the epoch. `certificates` fetches those of SNS.
+        """`signer` returns the signer of tokens, None if there is no key; then no delivery is
+        accepted.
+
+        `clock` is in seconds since the epoch. `certificates` fetches those of SNS.
         """
         self._routes = routes
         self._store = Marking(store)
@@ -76,7 +78,7 @@ class Gateway:
         self._certificates = certificates or Certificates()
 
     async def close(self) -> None:
-        """Close the store. Call it when the server has ended, and with it all requests."""
+        """Close the store. Call it when the server, and with it all requests, have ended."""
         await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +98,7 @@ class Gateway:
             decision.reason = "cut-off"
             self._decisions.tell(decision, time.perf_counter() - began)
             raise
-        except Exception as error:  # noqa: BLE001 - the request's edge: nothing is let through
+        except Exception as error:  # noqa: BLE001 - fail closed on any error
             log.error(**_fault(error, decision))  # noqa: TRY400 - its text may quote the sender
             answered = Answered(500, "fault")
         if answered is not None:
@@ -128,7 +130,7 @@ class Gateway:
         return await self._let_through(served, delivery, verified, decision)
 
     async def _verified(self, served: Served, delivery: Delivery, decision: Decision) -> Verified:
-        """Return what is verified; raises `RefusalError`."""
+        """Return the verified facts of a delivery; raises `RefusalError`."""
         endpoint, now = served.endpoint, self._clock()
         decision.verification = "refused"
         try:
@@ -148,7 +150,7 @@ class Gateway:
         return verified
 
     async def _fetched(self, served: Served, url: str) -> Key:
-        """Return the key in a certificate of SNS's; raises `RefusalError`."""
+        """Return the key of one of SNS's certificates; raises `RefusalError`."""
         try:
             pem = await self._certificates.get(url, served.endpoint.endpoint)
             return served.scheme.key(url.rpartition("/")[2], pem)
@@ -180,7 +182,7 @@ class Gateway:
     async def _claim(
         self, served: Served, verified: Verified, decision: Decision
     ) -> Claimed | None:
-        """Return a claim, None for what is done already; raises `RefusalError`."""
+        """Return a claim, None if the delivery was accepted before; raises `RefusalError`."""
         key = replay_key(served.endpoint.uid, verified.replay)
         try:
             found = await self._store.claim(key, self._handover.lease)
@@ -200,7 +202,7 @@ class Gateway:
 
 
 def new_transaction() -> str:
-    """Return a random UUID (RFC 9562 section 5.4); `uuid.uuid4` takes three times as long."""
+    """Return a random UUID (RFC 9562, section 5.4); `uuid.uuid4` takes three times as long."""
     digits = urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

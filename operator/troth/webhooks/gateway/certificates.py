@@ -1,11 +1,11 @@
-"""The certificates of SNS, fetched from where AWS keeps them and from nowhere else.
+"""Certificates of SNS, fetched only from the hosts at which AWS publishes them.
 
-A message says where its certificate lies, before anything of it is verified: whoever sends it has
-the gateway ask somebody. So the URL must be one of SNS's own in every character
-(`certificate_urls`), the host one whose addresses are all public, as they are when it is connected
-to (a name that leads inside, or begins to, is refused), TLS is verified as ever, a redirect is not
-followed, and an answer is short. Each is fetched once, however many ask, and kept; one that could
-not be fetched is not asked for again for a while.
+A message names the URL of its certificate before anything is verified, so the sender makes the
+gateway send a request. Therefore the URL must match AWS's form exactly (`certificate_urls`), and
+all addresses of the host must be public, those to which the gateway connects (which also stops DNS
+rebinding). TLS is verified, redirects are not followed, and the size of the answer is limited. Each
+certificate is fetched once, for all requests that need it, and cached. After a failed fetch the
+gateway waits before the next one.
 """
 
 import asyncio
@@ -26,32 +26,32 @@ from troth.webhooks.gateway.connection.source import Address
 from troth.webhooks.schemes.certificate_urls import is_certificate_url
 
 WITHIN = 5.0
-"""Seconds for all of a fetch."""
+"""Maximum time for a fetch, in seconds."""
 LONGEST = 16 * 1024
-"""Bytes of an answer; a certificate has some two thousand."""
+"""Maximum size of an answer in bytes; a certificate has about 2,000."""
 KEPT_FOR = 24 * 3600.0
-"""Seconds that a certificate is kept. Its own end the scheme looks at."""
+"""Time in seconds for which a certificate is cached. The scheme checks its validity."""
 FAILED_FOR = 10.0
-"""Seconds that one is not asked for again. A sender tries again after more."""
+"""Time in seconds until a failed fetch is retried. Senders retry later than that."""
 MOST = 32
-"""Certificates that are kept, and failures that are remembered; SNS has one in each region."""
+"""Maximum number of cached certificates and failures; SNS has one certificate in each region."""
 MOST_AT_ONCE = 4
-"""Fetches at once for one endpoint; an attacker names as many certificates as there are names, and
-takes nothing from the other endpoints."""
+"""Maximum number of simultaneous fetches for one endpoint. An attacker can name any number of
+certificates, and must not affect other endpoints."""
 
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, section 2.1
 _UNICAST = IPv6Network("2000::/3")
-"""All that IANA has given out of IPv6. Elsewhere lie other NAT64s (RFC 8215), among others."""
+"""All unicast addresses that IANA has allocated. Other NAT64 prefixes are outside (RFC 8215)."""
 
 
 class CertificateUnavailableError(Exception):
-    """A certificate could not be fetched; the sentence quotes nothing of what was answered."""
+    """The certificate could not be fetched. The message quotes nothing of the answer."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is of the public Internet: nothing within, of the link, of the host.
+    """Return whether an address is public: not private, link-local or loopback.
 
-    An IPv4 address within one of IPv6 is judged as what it is.
+    An IPv4 address inside an IPv6 address is checked as IPv4.
     """
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
@@ -67,12 +67,12 @@ def is_public(address: Address) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     pem: bytes | None
-    """None for one that could not be fetched."""
+    """None after a failed fetch."""
     until: float
 
 
 class Certificates:
-    """Fetches, and keeps. Belongs to the event loop that it is first used in."""
+    """Fetches and caches certificates. It belongs to the event loop that uses it first."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Certificates:
         allowed: Callable[[Address], bool] = is_public,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`roots` are those that the system trusts, unless others are given."""
+        """`roots` default to those of the system."""
         self._roots = roots
         self._resolver = resolver
         self._allowed = allowed
@@ -92,7 +92,8 @@ class Certificates:
         self._under_way: Counter[str] = Counter()
 
     async def get(self, url: str, endpoint: str) -> bytes:
-        """Return the certificate at a URL, in PEM, as it came, for who delivers to an endpoint.
+        """Return the certificate at a URL in PEM, for a delivery to an endpoint
+        (`<namespace>/<name>`).
 
         Raises `CertificateUnavailableError`.
         """
@@ -110,14 +111,14 @@ class Certificates:
             self._under_way[endpoint] += 1
             flight = self._flights[url] = asyncio.create_task(self._fetch_and_keep(url))
             flight.add_done_callback(lambda done: self._landed(url, endpoint, done))
-        # One that no longer waits must not end what others wait for.
+        # A cancelled request must not cancel a fetch that others wait for.
         return await asyncio.shield(flight)
 
     def _landed(self, url: str, endpoint: str, flight: asyncio.Task[bytes]) -> None:
         del self._flights[url]
-        self._under_way -= Counter((endpoint,))  # and forgets whoever has none
+        self._under_way -= Counter((endpoint,))  # this removes entries that become zero
         if not flight.cancelled():
-            flight.exception()  # told to who waits, if anybody does still
+            flight.exception()  # reported to those that wait, if any are left
 
     async def _fetch_and_keep(self, url: str) -> bytes:
         pem: bytes | None = None
@@ -131,7 +132,7 @@ class Certificates:
         return pem
 
     def _make_room(self) -> None:
-        """Keep the number bounded; what could not be fetched goes before what could."""
+        """Keep the number of entries bounded; failures are dropped before certificates."""
         while len(self._kept) > MOST:
             failed = (url for url, kept in self._kept.items() if kept.pem is None)
             del self._kept[next(failed, next(iter(self._kept)))]
@@ -165,8 +166,10 @@ class Certificates:
 
 
 class _Checked(AbstractResolver):
-    """Finds hosts all of whose addresses are allowed. What it returns is what is connected to: no
-    name is looked up a second time, when it might lead elsewhere.
+    """Resolves only hosts whose addresses are all allowed.
+
+    The connection uses the returned addresses, so the name is not resolved a second time, when it
+    might lead elsewhere.
     """
 
     def __init__(self, resolver: AbstractResolver, allowed: Callable[[Address], bool]) -> None:
@@ -177,7 +180,7 @@ class _Checked(AbstractResolver):
         self, host: str, port: int = 0, family: AddressFamily = AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
-        # An interface's name (fe80::1%eth0) is no address of the Internet either.
+        # An address with a zone (fe80::1%eth0) is not public either.
         if not found or not all(self._allowed(ip_address(each["host"])) for each in found):
             raise OSError("the host's addresses are not all public")
         return found

@@ -1,6 +1,6 @@
-"""What is told of every delivery: a line of the log, and numbers.
+"""Log line and metrics of each delivery.
 
-Never a body, a signature, or a secret.
+They never contain a body, a signature or a secret.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from troth.pki.tokens import is_text
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
 
 SELDOM = 10.0
-"""Seconds."""
+"""Minimum time in seconds between two equal warnings."""
 
 KeyUsed = Callable[[str, str], None]
-"""Is told the endpoint (`<namespace>/<name>`) and the ID of the key that verified a delivery."""
+"""Called with the endpoint (`<namespace>/<name>`) and the ID of a key that verified a delivery."""
 
 
 @dataclass(slots=True)
 class Decision:
-    """What came of one delivery; filled in as it becomes known.
+    """Result of one delivery; the steps fill it in.
 
-    `verification` is `verified`, `refused` or `not-asked`, `replay` one of `new`, `repeated`,
-    `in-flight`, `unavailable` and `not-asked`; `reason` is one word for why it was not taken.
-    `delivery_id` is what the sender calls it. A status of 0 is none: nobody was there to hear it.
+    `verification` is `verified`, `refused` or `not-asked`. `replay` is one of `new`, `repeated`,
+    `in-flight`, `unavailable` and `not-asked`. `reason` is one word for the reason of a rejection.
+    `delivery_id` is the sender's. The status is 0 if nobody was there to receive an answer.
     """
 
     endpoint: str = ""
@@ -45,7 +45,7 @@ class Decision:
 
 
 class Decisions:
-    """The log and the metrics of one gateway."""
+    """Log and metrics of one gateway."""
 
     def __init__(
         self,
@@ -75,10 +75,10 @@ class Decisions:
         self._known: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
 
     def tell(self, decision: Decision, seconds: float) -> None:
-        """Have a delivery counted, and its line written, in the next turn of the event loop.
+        """Count and log a delivery in the next iteration of the event loop.
 
-        What was decided in one turn is told together: one kind of work at a time finds the
-        processor's caches warm, and a sixth of all that a delivery costs is saved.
+        Those of one iteration are processed together, which saves a sixth of the cost of a
+        delivery, because the processor's caches stay warm.
         """
         if not self._untold:
             asyncio.get_running_loop().call_soon(self._tell)
@@ -90,7 +90,7 @@ class Decisions:
             counted, timed = self._numbers(decision)
             counted.inc()
             timed.observe(seconds)
-            if decision.endpoint:  # whoever looks for one must not fill the log
+            if decision.endpoint:  # scanners must not fill the log
                 self._write(decision, seconds)
 
     def _write(self, decision: Decision, seconds: float) -> None:
@@ -111,16 +111,14 @@ class Decisions:
         )
 
     def warn(self, event: str, why: str) -> None:
-        """Write a line about what many deliveries have in common, once in `SELDOM` seconds."""
+        """Log a warning that concerns many deliveries, at most once in `SELDOM` seconds."""
         now = self._clock()
         if now >= self._quiet.get(event, now):
             self._quiet[event] = now + SELDOM
             self._log.warning(event, why=why)
 
     def forget(self, endpoint: str) -> None:
-        """Count no longer what an endpoint had that is gone: whoever makes many must not fill the
-        memory with their numbers.
-        """
+        """Remove the metrics of a deleted endpoint, whose number would otherwise only grow."""
         gone = [key for key in self._known if key[0] == endpoint]
         for key in gone:
             _, status, reason = key
@@ -130,7 +128,7 @@ class Decisions:
             self._seconds.remove(endpoint)
 
     def _numbers(self, decision: Decision) -> tuple[Counter, Histogram]:
-        """Return what is counted of such decisions; to look labels up costs more than to count."""
+        """Return the metrics of such decisions; looking up labels costs more than counting."""
         key = decision.endpoint, decision.status, decision.reason
         found = self._known.get(key)
         if found is None:
@@ -141,5 +139,5 @@ class Decisions:
 
 
 def _shown(text: str) -> str:
-    """Return what a sender wrote as it may be logged."""
+    """Return a sender's text in a form that is safe to log."""
     return text if is_text(text) else ""

@@ -1,8 +1,7 @@
-"""How many deliveries of an endpoint are let through: as many a second as it says, and no more at
-once than in one second.
+"""Rate limit of an endpoint: deliveries per second, with a burst of the same size.
 
-What is counted is verified, and new: else whoever knows the URL, or has a copy of one delivery,
-could use up what is the sender's.
+Only verified and new deliveries count. Otherwise anybody who knows the URL, or has a copy of one
+delivery, could use up the sender's share.
 """
 
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable
 
 
 class Bucket:
-    """A token bucket (as RFC 2697 has it, with one rate), full at first."""
+    """Token bucket (RFC 2697, with a single rate), full at the beginning."""
 
     __slots__ = ("_clock", "_filled", "_level", "rate")
 
@@ -21,7 +20,7 @@ class Bucket:
         self._filled = clock()
 
     def take(self) -> bool:
-        """Take one, and say whether there was one."""
+        """Take one token, and return whether there was one."""
         now = self._clock()
         self._level = min(float(self.rate), self._level + (now - self._filled) * self.rate)
         self._filled = now
@@ -31,5 +30,5 @@ class Bucket:
         return True
 
     def give_back(self) -> None:
-        """Give back one that was taken for what is not let through."""
+        """Return one token, for a delivery that is not forwarded."""
         self._level = min(float(self.rate), self._level + 1)

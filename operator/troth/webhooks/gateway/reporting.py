@@ -1,8 +1,9 @@
-"""Which key has verified a delivery, and when: for the operator, which shows it to people.
+"""Reports of the times at which keys verified deliveries; the operator shows them to people.
 
-In one ConfigMap of the gateway's own namespace, as `troth.documents.gateway_report` has it. All
-replicas write to it, seldom and only what is news; who comes second sees what the first has
-written, and adds to it a minute later. No delivery waits for that, and none fails because it does.
+They are in one ConfigMap of the gateway's namespace, in the format of
+`troth.documents.gateway_report`. All replicas write it, rarely and only if something is new. If two
+write at once, the second one reads the result and adds to it a minute later. No delivery waits for
+a report or fails because of one.
 """
 
 import asyncio
@@ -22,18 +23,18 @@ from troth.webhooks.gateway.routes import Routes, Served
 from troth.world.facts.objects import Manifest
 
 EVERY = 60.0
-"""Seconds between two reports."""
+"""Time in seconds between two reports."""
 NEWS_AFTER = timedelta(minutes=10)
-"""By how much a time is older than what would replace it."""
+"""Minimum age of a reported time before a later one replaces it."""
 _LONGEST = 253
-"""Characters of a key of a ConfigMap; what is longer cannot be told."""
+"""Maximum length of a ConfigMap's key in characters; longer names are not reported."""
 _NOT_FOUND, _CONFLICT = 404, 409
 
 log = structlog.get_logger()
 
 
 class Reporter:
-    """Notes which keys are used, and reports them."""
+    """Records which keys are used, and reports them."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Reporter:
         unreadable: Collection[str],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`unreadable` are the Secrets of endpoints of which nobody knows the keys they have now.
+        """`unreadable` are the Secrets of endpoints whose current keys are unknown.
 
         `clock` is in seconds since the epoch.
         """
@@ -57,11 +58,11 @@ class Reporter:
         self._failure = ""
 
     def used(self, endpoint: str, key_id: str) -> None:
-        """Note that a key has verified a delivery of `<namespace>/<name>` now."""
+        """Record that a key has verified a delivery of `<namespace>/<name>` now."""
         self._used.setdefault(endpoint, {})[key_id] = self._clock()
 
     async def run(self, server: ApiServer, synced: Callable[[], bool]) -> None:
-        """Report until cancelled. Nothing is removed before it is known which endpoints are."""
+        """Report until cancelled. Nothing is removed before all endpoints are known."""
         while True:
             await asyncio.sleep(EVERY)
             if not synced():
@@ -76,13 +77,13 @@ class Reporter:
                 self._failure = ""
 
     async def report(self, server: ApiServer) -> None:
-        """Write what is news, if anything is; raises `ApiError`."""
+        """Write changes, if there are any; raises `ApiError`."""
         told = self._told or await self._learn(server)
         changed = dict(self._changed(told.members))
         if not changed:
             self._told = told
             return
-        self._told = None  # unless it is written, somebody else may have
+        self._told = None  # if this write fails, another replica may have written
         try:
             written = await self._write(server, told, changed)
         except ApiError as error:
@@ -92,7 +93,7 @@ class Reporter:
             self._told = Told.of(written)
 
     async def _learn(self, server: ApiServer) -> "Told":
-        """Return what is there, which is changed by nothing but perhaps its label."""
+        """Return the current content; at most the label of the ConfigMap is changed."""
         patch = {"metadata": {"labels": self._labels}}
         try:
             return Told.of(await server.merge_patch("ConfigMap", self._ref, patch))
@@ -113,7 +114,7 @@ class Reporter:
         return await server.create({**manifest, "metadata": {**place, "labels": self._labels}})
 
     def _changed(self, told: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
-        """Yield the members to write, and with None those that are nobody's any more."""
+        """Yield the members to write, with None for those of deleted endpoints."""
         present = set()
         for served in self._routes:
             name = served.endpoint.endpoint.replace("/", ".", 1)
@@ -127,7 +128,7 @@ class Reporter:
                 yield name, None
 
     def _member(self, served: Served, told: str, *, keep: bool) -> str | None:
-        """Return what is to be said of an endpoint, None where that is no news."""
+        """Return the new member of an endpoint, None if nothing is new."""
         keys = {key.id for key in served.keys}
         known = {key: at for key, at in parse_member(told).items() if keep or key in keys}
         news = {
@@ -142,14 +143,14 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is in the ConfigMap; without a version there is none."""
+    """Content of the ConfigMap; it does not exist if the version is empty."""
 
     version: str = ""
     members: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
-        """Return what a ConfigMap says."""
+        """Return the content of a ConfigMap."""
         return cls(str(manifest["metadata"]["resourceVersion"]), dict(manifest.get("data") or {}))
 
 

@@ -1,7 +1,7 @@
-"""The endpoints that are served, by the exact raw path that deliveries come to.
+"""Served endpoints by their exact raw path.
 
-A path is compared byte for byte as it stands in the request line: what is spelled in another way
-(`%2F`, `//`, `/./`) is another path, and there is nothing there.
+Paths are compared byte for byte with the request line. Another spelling (`%2F`, `//`, `/./`) is
+another path, which does not exist.
 """
 
 import re
@@ -26,7 +26,7 @@ MOST_KEYS = 16
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One endpoint as it is served."""
+    """Endpoint as it is served."""
 
     endpoint: Endpoint
     scheme: Scheme
@@ -36,10 +36,10 @@ class Served:
 
 
 def served(data: Mapping[str, bytes]) -> Served:
-    """Return what a compiled Secret's (decoded) data has; raises `EndpointError`.
+    """Return the endpoint of a Secret's (decoded) data; raises `EndpointError`.
 
-    It is served as a whole or not at all: with one key that cannot be read it would be open to
-    fewer senders than its status says.
+    It is served as a whole or not at all: with one unreadable key it would reject senders that its
+    status lists.
     """
     document = data.get(DOCUMENT)
     if document is None:
@@ -56,7 +56,7 @@ def served(data: Mapping[str, bytes]) -> Served:
         _key(scheme, name.removeprefix(KEY_PREFIX), data[name])
         for name in sorted(names, key=_age, reverse=True)
     )
-    suspended = endpoint.target is None  # perhaps because its keys were taken back
+    suspended = endpoint.target is None  # perhaps because its keys were revoked
     if not keys and not suspended and endpoint.signing.name is not SchemeName.SNS:
         raise EndpointError("it has no key")
     return Served(
@@ -69,9 +69,9 @@ def served(data: Mapping[str, bytes]) -> Served:
 
 
 def _age(name: str) -> list[str | int]:
-    """Return what puts the newest of the keys that Troth makes last: k10 is newer than k2.
+    """Return a sort key that puts the newest of Troth's keys last: k10 is newer than k2.
 
-    While a sender signs with two keys the first that fits is told, and a rotation waits for the
+    While a sender signs with two keys, the first match is reported, and a rotation waits for the
     newest.
     """
     return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", name)]
@@ -87,18 +87,18 @@ def _key(scheme: Scheme, key_id: str, text: bytes) -> Key:
 
 
 class Routes:
-    """The table. A request goes by the entry that it has found, whatever is put meanwhile."""
+    """Table of the served endpoints. A request keeps the entry that it has found."""
 
     def __init__(self) -> None:
         self._by_path: dict[bytes, Served] = {}
         self._by_name: dict[str, Served] = {}
 
     def put(self, name: str, served: Served | None) -> None:
-        """Have an endpoint served as it is now, or no longer.
+        """Set or remove the entry of an endpoint.
 
-        `name` is whose the entry is (the compiled Secret's name), and stays when its path changes.
-        Raises `EndpointError` where another entry has the path; that one stays, and so does what
-        this name had before.
+        `name` is the name of the endpoint's Secret; it stays the same if the path changes. Raises
+        `EndpointError` if another entry has the path. Then both that entry and the previous one of
+        this name stay.
         """
         before = self._by_name.get(name)
         path = served.endpoint.path.encode() if served is not None else b""
@@ -110,7 +110,7 @@ class Routes:
             del self._by_path[before.endpoint.path.encode()]
         if served is not None:
             if before is not None and before.bucket.rate == served.bucket.rate:
-                # else each new version would let as much through as at first
+                # otherwise each new version would allow another burst
                 served = replace(served, bucket=before.bucket)
             self._by_name[name] = self._by_path[path] = served
 
@@ -119,7 +119,7 @@ class Routes:
         return self._by_path.get(raw_path)
 
     def authorities(self) -> frozenset[str]:
-        """Return whose client certificates are pinned, by any endpoint, in PEM."""
+        """Return the roots of all pinned client certificates, in PEM."""
         pinned = (served.endpoint.source.client_certificate for served in self)
         return frozenset(each.authorities for each in pinned if each is not None)
 

@@ -1,11 +1,11 @@
-"""The Secrets that the operator compiles for this gateway, followed: what they say, or last said.
+"""Watch of the Secrets that the operator writes for this gateway.
 
-Each endpoint is by itself. One that cannot be read is told of once for each version, and changes
-nothing: what was served of it before is served still, and all others are. Where its Secret is
-deleted it ends at once. The API server may be away, and the operator too: what was read last holds.
+Endpoints are independent. An unreadable Secret is logged once for each version and changes nothing:
+its last readable version stays in use. If a Secret is deleted, its endpoint ends at once. While the
+API server or the operator is unavailable, the last state stays in use.
 
-A key that was withdrawn must not live on for as long as a dead watch goes unnoticed, so the
-versions are asked for beside it.
+A revoked key must not stay in use while a dead watch goes unnoticed, so the versions of the Secrets
+are polled too.
 """
 
 import base64
@@ -29,11 +29,11 @@ from troth.world.facts.objects import MANAGED_BY, UNREADABLE, Manifest
 from troth.world.origin import origin
 
 GATEWAY_LABEL = "troth.dev/webhook-gateway"
-"""On each Secret that a gateway follows, and on what it reports: the gateway's name."""
+"""Label of each Secret for a gateway and of its report; the value is the gateway's name."""
 LONGEST_PAUSE = 2.0
-"""Seconds between attempts to reach the API server: a revocation must not wait for a backoff."""
+"""Maximum time in seconds between attempts to reach the API server; revocations must not wait."""
 CHECK_EVERY = 5.0
-"""Seconds after which the versions of the Secrets are asked for, whatever the watch tells."""
+"""Interval in seconds to poll the versions of the Secrets, in addition to the watch."""
 _NOT_FOUND = 404
 _LONGEST_KEY_TEXT = 4 * (LONGEST_KEY // 3 + 1)
 """Maximum length of a key in base64."""
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 class Following:
-    """Keeps the routes and the signing key in step with the Secrets; a sink of an informer."""
+    """Keeps routes and signing key in step with the Secrets; a sink of an informer."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Following:
         routes: Routes,
         on_gone: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`on_gone` is told each endpoint (`<namespace>/<name>`) that is no more."""
+        """`on_gone` is called with each deleted endpoint (`<namespace>/<name>`)."""
         self.unreadable: set[str] = set()
-        """The names of the Secrets whose newest version cannot be read."""
+        """Names of the Secrets whose newest version is unreadable."""
         self._routes = routes
         self._on_gone = on_gone
         self._key = SigningKey()
         self._key_ref = Ref(namespace, f"{gateway}-webhook-signing")
-        # what the operator does not see it cannot take back, so that nobody is served by it
+        # the operator cannot revoke what it does not see, so it must not be served either
         labels = f"{GATEWAY_LABEL}={gateway},{MANAGED_BY}=troth"
         self._selection = Selection("Secret", namespace, labels=labels)
         self._seen: dict[Ref, str] = {}
@@ -71,23 +71,23 @@ class Following:
 
     @property
     def ready(self) -> bool:
-        """Whether the endpoints are known, and there is a key to sign with."""
+        """Whether the endpoints are known and there is a signing key."""
         return self.synced and self._key.is_there
 
     def signer(self, gateway_id: Callable[[], str]) -> Signer | None:
-        """Return what signs as the gateway of this SPIFFE ID; None where there is no key."""
+        """Return the signer for the gateway with this SPIFFE ID, None if there is no key."""
         return self._key.signer(gateway_id)
 
     def informer(self, server: ApiServer) -> Informer:
-        """Return what keeps this in step: one list and one watch."""
+        """Return the informer, with one list and one watch, that feeds this sink."""
         backoff = Backoff(most=LONGEST_PAUSE)
         self._informer = Informer(server, self._selection, self, _failed, backoff)
         return self._informer
 
-    # Beside the watch
+    # Polling
 
     async def check(self, server: ApiServer) -> None:
-        """Ask for the versions until cancelled, and for all of a Secret where it is new."""
+        """Poll the versions until cancelled, and read each Secret that has a new one."""
         await poll(lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection))
 
     async def _check(self, server: ApiServer) -> None:
@@ -106,16 +106,16 @@ class Following:
         try:
             found = await server.get("Secret", ref)
         except ApiError as error:
-            if error.status != _NOT_FOUND:  # it has gone since; the next look sees that
+            if error.status != _NOT_FOUND:  # it was deleted meanwhile; the next poll handles that
                 raise
         else:
-            if self._seen.get(ref) == seen:  # else the watch was faster, and this may be older
+            if self._seen.get(ref) == seen:  # otherwise the watch was faster, and this may be older
                 self.observe(found)
 
-    # What the API server tells
+    # Sink of the informer
 
     def observe(self, manifest: Manifest) -> None:
-        """Take in a Secret as it is now."""
+        """Take in the current state of a Secret."""
         ref, version = Ref.of(manifest), _version(manifest)
         if version == self._seen.get(ref):
             return
@@ -138,7 +138,7 @@ class Following:
             self.unreadable.discard(ref.name)
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
-        """Take in that a Secret is gone: nothing more comes by it."""
+        """Take in that a Secret was deleted: its endpoint is no longer served."""
         self._seen.pop(ref, None)
         self.unreadable.discard(ref.name)
         log.warning("deleted", kind=kind, secret=ref.name, version=version)
@@ -149,12 +149,12 @@ class Following:
             self._on_gone(ref.name.replace(".", "/", 1))
 
     def known(self, selection: Selection) -> Collection[Ref]:
-        """Return the Secrets that were seen."""
+        """Return the known Secrets."""
         del selection
         return tuple(self._seen)
 
     def listed(self, selection: Selection, version: int) -> None:
-        """Take in that a list was observed as a whole."""
+        """Take in that a whole list was observed."""
 
 
 def _version(manifest: Manifest) -> str:
@@ -162,7 +162,7 @@ def _version(manifest: Manifest) -> str:
 
 
 def _of_endpoint(manifest: Manifest) -> frozenset[str]:
-    """Return the names in a compiled Secret that are read; raises `EndpointError`."""
+    """Return the names in an endpoint's Secret that are read; raises `EndpointError`."""
     data = manifest.get("data") or {}
     keys = [name for name in data if name.startswith(KEY_PREFIX)]
     if len(keys) > MOST_KEYS:
@@ -173,7 +173,7 @@ def _of_endpoint(manifest: Manifest) -> frozenset[str]:
 
 
 def _data(manifest: Manifest, names: Container[str]) -> Mapping[str, bytes]:
-    """Return some of a Secret's data, decoded; raises `EndpointError`."""
+    """Return these members of a Secret's data, decoded; raises `EndpointError`."""
     if UNREADABLE in manifest:
         raise EndpointError(str(manifest[UNREADABLE]))
     try:
@@ -187,9 +187,10 @@ def _data(manifest: Manifest, names: Container[str]) -> Mapping[str, bytes]:
 
 
 def _named(name: str, read: Served) -> Served:
-    """Return what is served by a Secret of this name; raises `EndpointError`.
+    """Return the endpoint of a Secret with this name; raises `EndpointError`.
 
-    A namespace has no dot, so the name tells both parts; nobody comes by another's path.
+    A namespace has no dot, so the name determines namespace and endpoint, and no Secret can serve
+    the path of another endpoint.
     """
     endpoint = read.endpoint
     if endpoint.endpoint.replace("/", ".", 1) != name:

@@ -1,10 +1,9 @@
-"""The gateway on the network: uvicorn with httptools, and connections that `connections` holds to
-one reading of HTTP.
+"""The gateway's server: uvicorn with httptools, and the strict connections of `connections`.
 
-No other server is supported. Each would need a guard of its own, since what is not refused within
-the parser cannot be seen by an application any more: Granian takes a Content-Length beside a
-Transfer-Encoding, and lines that end in a bare LF; Robyn's worker dies of a legal trailer; and
-neither gives the certificate of the client to the application, without which none can be pinned.
+No other server is supported, because each would need its own checks: an application cannot see what
+the parser accepts. Granian accepts Content-Length beside Transfer-Encoding, and lines that end in a
+bare LF. A valid trailer crashes Robyn's worker. Neither passes the client certificate to the
+application, which pinning requires.
 """
 
 import asyncio
@@ -20,21 +19,20 @@ from troth.webhooks.gateway.connection.connections import Connection, Refused, U
 from troth.webhooks.gateway.connection.handshakes import Handshakes
 
 LASTS = 120.0
-"""Seconds that a connection is used, a tenth more or less: senders must find new replicas too."""
+"""Time in seconds for which a connection is used, ±10%, so that senders find new replicas."""
 MOST_CONNECTIONS = 4096
 SHUTDOWN = 40
-"""Seconds that connections have to end when the gateway stops: twice what a delivery may take."""
+"""Time in seconds for connections to end when the gateway stops: twice a delivery's maximum."""
 LAST_ONES = 30.0
-"""Seconds that what is left then, as its sender has gone, has to end: as long as it is claimed."""
+"""Time in seconds for remaining requests, whose senders are gone: as long as a claim lasts."""
 
 
 class Server(uvicorn.Server):
-    """Serves until `stop`; signals are for whoever runs it.
+    """Serves until `stop`; its caller handles signals.
 
-    With a TLS context it speaks TLS, and without one what a proxy before it speaks.
-
-    A request that has come is never cancelled, whether its sender goes or the server is ended: what
-    it has begun at a target is marked, or given up.
+    With a TLS context it serves TLS, otherwise plain HTTP for a proxy in front of it. A request
+    that has arrived is never cancelled, whether its sender disconnects or the server stops, so
+    every delivery at a target is marked or released.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class Server(uvicorn.Server):
                 loop="none",
                 log_config=None,
                 access_log=False,
-                proxy_headers=False,  # which proxy may say what is for the gateway to judge
+                proxy_headers=False,  # the gateway itself decides which proxies to trust
                 server_header=False,
                 timeout_graceful_shutdown=SHUTDOWN,
                 limit_concurrency=MOST_CONNECTIONS,
@@ -68,7 +66,7 @@ class Server(uvicorn.Server):
         )
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and return when no request is left, also where it is cancelled."""
+        """Serve, and return when no request is left, even if cancelled."""
         try:
             await super().serve(sockets)
         finally:
@@ -76,7 +74,7 @@ class Server(uvicorn.Server):
                 await asyncio.wait(self._under_way.requests, timeout=LAST_ONES)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. As uvicorn does, but that TLS is `handshakes`'."""
+        """Listen like uvicorn, but with the TLS of `handshakes`."""
         assert sockets is None
         server = await asyncio.get_running_loop().create_server(
             self._connection, self.config.host, self.config.port, backlog=self.config.backlog
@@ -94,9 +92,9 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would raise them again, and end the process on the spot."""
+        """Ignore signals: uvicorn would raise them again and end the process at once."""
         yield
 
     def stop(self) -> None:
-        """Take no more connections, answer what is there, and return from `serve`."""
+        """Accept no more connections, answer open requests, and return from `serve`."""
         self.should_exit = True

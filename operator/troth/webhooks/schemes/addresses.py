@@ -18,9 +18,7 @@ _USUAL = {"https": "443", "http": "80"}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Parts of a configured URL. `port` is empty if the URL has none; `path` is empty or begins
-    with /.
-    """
+    """Parts of a configured URL. `port` and `path` are empty if the URL has none."""
 
     scheme: str
     host: str

@@ -1,1 +1,1 @@
-"""A sender's connection: TLS, and one strict reading of HTTP/1.1."""
+"""Connections of senders: TLS, and strict parsing of HTTP/1.1."""

@@ -1,7 +1,7 @@
-"""A request, read: a head that can be understood in one way only, and no more body than allowed.
+"""Head and body of a request: an unambiguous head, and a body of limited size.
 
-The server has parsed it already, and what it should have refused is refused once more here: what
-two parsers on the way read differently, one of them can be deceived with.
+The server has parsed the request already. What it should have rejected is rejected here too,
+because two parsers that read a request differently allow request smuggling.
 """
 
 import re
@@ -22,7 +22,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 MOST_HEADERS = 100
 MOST_HEADER_BYTES = 32 * 1024
 _LONGEST_PASSED_ON = 256
-_LENGTH = re.compile(rb"[0-9]{1,15}")  # RFC 9110 section 8.6, and no more than a number can be
+_LENGTH = re.compile(rb"[0-9]{1,15}")  # RFC 9110, section 8.6, of bounded length
 _ONCE = frozenset(
     {
         b"content-encoding",
@@ -35,10 +35,10 @@ _ONCE = frozenset(
 
 
 def read_head(scope: Mapping[str, Any], most: int) -> Headers:
-    """Return the headers as they are now; raises `RefusalError`.
+    """Return a copy of the headers; raises `RefusalError`.
 
-    `most` are the bytes that a body may have. A copy: a server may add to its own what trails the
-    body, which nobody who looks at headers means.
+    `most` is the maximum size of the body in bytes. It is a copy because a server may add trailers
+    of the body to its own list.
     """
     headers: Headers = tuple(scope["headers"])
     if len(headers) > MOST_HEADERS:
@@ -55,10 +55,10 @@ def read_head(scope: Mapping[str, Any], most: int) -> Headers:
     if repeated:
         raise RefusalError(400, "header-repeated")
     if not once.get(b"host"):
-        raise RefusalError(400, "host-missing")  # RFC 9112 section 3.2
+        raise RefusalError(400, "host-missing")  # RFC 9112, section 3.2
     _check_framing(once, most)
     if once.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-        # The signature is over the bytes as they come, and nothing here unpacks a bomb.
+        # The signature covers the bytes as sent, and the gateway must not unpack compression bombs.
         raise RefusalError(415, "content-encoding")
     return headers
 
@@ -67,7 +67,7 @@ def _check_framing(once: Mapping[bytes, bytes], most: int) -> None:
     length = once.get(b"content-length")
     coding = once.get(b"transfer-encoding")
     if length is not None and coding is not None:
-        raise RefusalError(400, "two-lengths")  # RFC 9112 section 6.1: a request smuggled
+        raise RefusalError(400, "two-lengths")  # RFC 9112, section 6.1: request smuggling
     if coding is not None and coding.strip().lower() != b"chunked":
         raise RefusalError(400, "transfer-encoding")
     if length is not None:
@@ -78,7 +78,7 @@ def _check_framing(once: Mapping[bytes, bytes], most: int) -> None:
 
 
 async def read_body(receive: Receive, most: int) -> bytes:
-    """Return the body; raises `RefusalError` as soon as it is too long, `GoneError`."""
+    """Return the body; raises `RefusalError` once it is too long, and `GoneError`."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -95,17 +95,18 @@ async def read_body(receive: Receive, most: int) -> bytes:
 
 
 def as_delivery(scope: Mapping[str, Any], headers: Headers, body: bytes) -> Delivery:
-    """Return a request as the schemes have it."""
+    """Return a request in the form that the schemes need."""
     query: bytes = scope["query_string"]
     target: bytes = scope["raw_path"]
     return Delivery(scope["method"], target + b"?" + query if query else target, headers, body)
 
 
 def passed_on(delivery: Delivery, names: frozenset[bytes]) -> dict[str, str]:
-    """Return what goes on to the target of the sender's headers: the kind of content, and `names`.
+    """Return the sender's headers that are forwarded to the target: the content type, and `names`.
 
-    Each once, short, and printable; one that is not is left out. By naming what goes on rather than
-    what does not, no header that anybody might believe does: of identities, proxies, transactions.
+    Each occurs once and is short and printable; others are omitted. Because the list names what is
+    forwarded, no header is that a target might trust, such as of identities, proxies or
+    transactions.
     """
     found: dict[str, str] = {}
     for name in (b"content-type", *names):
@@ -119,5 +120,5 @@ def passed_on(delivery: Delivery, names: frozenset[bytes]) -> dict[str, str]:
 
 @cache
 def _spelled(name: bytes) -> str:
-    """Return a header's name as it is usually written; of the few that go on."""
+    """Return a header's name in its usual spelling."""
     return name.decode("ascii").title()

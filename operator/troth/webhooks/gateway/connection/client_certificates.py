@@ -1,8 +1,8 @@
-"""The client certificates that one endpoint accepts, by their names and their roots.
+"""Client certificates that one endpoint accepts, by names and roots.
 
-TLS has seen that the sender has the key, and has verified against the roots of all endpoints at
-once; against those of this endpoint the certificate is verified here, with its times, which may
-have passed since the connection began.
+TLS has verified that the sender has the key, and the chain against the roots of all endpoints. Here
+the chain is verified against the roots of this endpoint, with its validity, which may have ended
+since the connection began.
 """
 
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ from troth.pki.pem import extension, read_certificates
 
 _DEEPEST = 4
 _KEPT = 64
-"""Chains that are remembered as verified, for each endpoint: a sender shows one every time."""
+"""Maximum number of cached valid chains of an endpoint; a sender usually has one."""
 
 Certificates = list[x509.Certificate]
 
 
 class ClientCertificates:
-    """What one endpoint accepts."""
+    """Client certificates that one endpoint accepts."""
 
     def __init__(self, wanted: ClientCertificate) -> None:
-        """Raise `EndpointError` for names and authorities that cannot be read."""
+        """Raise `EndpointError` for invalid names or roots."""
         self._names = frozenset(map(_name, wanted.sans))
         try:
             roots = read_certificates(wanted.authorities.encode(), "the bundle", comments=True)
         except PKIError:
             raise EndpointError("source.clientCertificate: no certificates in PEM") from None
-        # see `constraints.permit_trust_domain` for which verifiers know which constraints
+        # see `constraints.permit_trust_domain` for the verifiers that support such constraints
         constrained = [each for each in roots if _constrains_uris(each)]
         others = [each for each in roots if each not in constrained]
         self._constrained = constrained
@@ -44,7 +44,7 @@ class ClientCertificates:
         self._known: dict[tuple[str, ...], float] = {}
 
     def accepts(self, chain: tuple[str, ...], now: float) -> bool:
-        """Whether a chain, PEM each and leaf first, is accepted at `now` (since the epoch)."""
+        """Return whether a chain (PEM each, leaf first) is accepted at `now` (since the epoch)."""
         known = self._known.get(chain)
         if known is not None and now < known:
             return True
@@ -58,7 +58,7 @@ class ClientCertificates:
         return True
 
     def _until(self, chain: Sequence[str], now: float) -> float | None:
-        """Return until when a chain is good, None where it is not."""
+        """Return the time until which a chain is valid, None if it is not."""
         moment = datetime.fromtimestamp(now, UTC)
         try:
             served = read_certificates("".join(chain).encode(), "the chain")
@@ -71,7 +71,7 @@ class ClientCertificates:
         return min(each.not_valid_after_utc.timestamp() for each in path) if path else None
 
     def _by_library(self, served: Certificates, moment: datetime) -> Certificates | None:
-        """Return the way from a leaf to a root that constrains no URIs."""
+        """Return the path from a leaf to a root that does not constrain URIs."""
         if self._store is None:
             return None
         policy = PolicyBuilder().store(self._store).max_chain_depth(_DEEPEST).time(moment)
@@ -81,7 +81,7 @@ class ClientCertificates:
             return None
 
     def _by_constraints(self, served: Certificates, moment: datetime) -> Certificates | None:
-        """Return the way to a root that constrains URIs, as Troth's own do."""
+        """Return the path to a root that constrains URIs, like Troth's own roots."""
         if not self._constrained:
             return None
         try:
@@ -110,7 +110,7 @@ def _constrains_uris(root: x509.Certificate) -> bool:
 
 
 def _allows(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
-    """Whether an authority may vouch for all names of a leaf."""
+    """Return whether an authority may certify all names of a leaf."""
     constraints = NameConstraints.of(authority)
     for name in extension(leaf, x509.SubjectAlternativeName) or ():
         if isinstance(name, x509.UniformResourceIdentifier):

@@ -1,11 +1,10 @@
-"""One connection: what is not exactly one request of HTTP/1.1, of bounded size, is refused.
+"""HTTP/1.1 connections that accept exactly one well-formed request of bounded size at a time.
 
-uvicorn reads with llhttp, which is strict about line ends, lengths and chunks. What it takes and a
-gateway must not is refused here, before anything of it is looked at: fields after the body, which
-uvicorn would add to the headers; a head without end; another version, or protocol; two requests at
-once; a target that is not a path; a request that takes its time. A refusal is final: the rest of
-the connection is not read, for where its next request would begin is what an attacker and we might
-not agree on.
+uvicorn parses with llhttp, which is strict about line ends, lengths and chunks. This module rejects
+what llhttp accepts and a gateway must not: trailers, which uvicorn would add to the headers, an
+endless head, other versions and protocols, pipelining, targets that are not paths, and slow
+requests. After a rejection nothing more of the connection is read, because an attacker and the
+gateway might disagree on where the next request begins.
 """
 
 import asyncio
@@ -24,48 +23,48 @@ from troth.edge.inbound.asgi import Application, Message, Receive, Scope, Send
 from troth.webhooks.gateway.answers import RETRY_AFTER
 
 WHOLE_WITHIN = 10.0
-"""Seconds from the beginning of a connection, or of a request, until the request is there whole."""
+"""Time in seconds for a request to arrive, from the beginning of the connection or the request."""
 IDLE = 30.0
-"""Seconds that a connection waits for its next request."""
+"""Time in seconds for which a connection waits for its next request."""
 GRACE = 60.0
-"""Seconds after which a connection that should have ended is cut."""
+"""Time in seconds after which a connection that should have ended is aborted."""
 LINGER = 1.0
-"""Seconds for which what is still sent is read, and dropped, so that the answer arrives."""
+"""Time in seconds for which further input is read and dropped, so that the answer arrives."""
 LAST_CALL = 2.0
-"""Seconds for which an idle connection is left open when the gateway stops: the next request may be
-on its way, and is answered."""
+"""Time in seconds for which an idle connection stays open when the gateway stops, because its next
+request may already be on its way."""
 MOST_HEAD = 32 * 1024
-"""Bytes of the request line and the headers, and of what frames a body in chunks beyond as much as
-the body itself."""
+"""Maximum size in bytes of the request line and headers, and of the framing of a chunked body in
+excess of the size of the body."""
 MOST_HEADERS = 100
 MOST_BODIES = 64 * 1024 * 1024
-"""Bytes of the bodies that are not there whole, of all connections together; nobody has signed any
-of them yet."""
+"""Maximum size in bytes of all incomplete bodies of all connections together, none of which is
+verified yet."""
 
 _TELLING = frozenset({b"expect", b"host", b"transfer-encoding"})
 
 Refused = Callable[[str], None]
-"""Told of every request that is refused here, in a word."""
+"""Called with one word for every request that is rejected here."""
 
 
 _Base: Any = edge.protocol("httptools")
 
 
 class UnderWay:
-    """What the connections of one server have together: their requests, and parts of bodies."""
+    """State that the connections of a server share: their requests, and incomplete bodies."""
 
     def __init__(self) -> None:
         self.requests: set[asyncio.Task[None]] = set()
-        """Those that are not answered yet."""
+        """Requests without an answer yet."""
         self.bodies = 0
-        """Bytes of bodies that are not there whole."""
+        """Size of incomplete bodies in bytes."""
 
 
 class Connection(_Base):
-    """A connection that is used for `lasts` seconds, about."""
+    """Connection that is used for about `lasts` seconds."""
 
     cycle: Any
-    """uvicorn's, of the request that is under way or was last; None before and after them."""
+    """uvicorn's object for the current or last request, None before the first."""
 
     def __init__(
         self,
@@ -76,7 +75,7 @@ class Connection(_Base):
         under_way: UnderWay,
     ) -> None:
         super().__init__(config=config, server_state=state, app_state={})
-        # uvicorn ends the tasks of its own set when it has waited long enough
+        # uvicorn cancels the tasks of its own set when its shutdown times out
         self.tasks = under_way.requests
         self._lasts = lasts
         self._on_refused = on_refused
@@ -84,7 +83,7 @@ class Connection(_Base):
         self._body = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
-        """Begin, and be due when nothing comes."""
+        """Start, with a time limit for the first request."""
         super().connection_made(transport)
         self.app: Application = _Early(self.app, self)
         now = self.loop.time()
@@ -98,7 +97,7 @@ class Connection(_Base):
             self._make_room()
 
     def _make_room(self) -> None:
-        """End one connection that does nothing: who holds many keeps nobody else out."""
+        """Close one idle connection, so that clients with many do not block others."""
         for each in self.connections:
             if each is not self and each.is_idle:
                 each.transport.abort()
@@ -106,9 +105,9 @@ class Connection(_Base):
         self._end_slowest()
 
     def _end_slowest(self) -> None:
-        """End the connection that keeps the rest of its request back for longest.
+        """Close the connection whose request has been incomplete for longest.
 
-        Who means well sends a request as fast as the network takes it.
+        Honest senders send a request as fast as the network allows.
         """
         begun = [each for each in self.connections if each.is_partial]
         if begun:
@@ -118,33 +117,33 @@ class Connection(_Base):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of a request is there that is not answered."""
+        """Whether there is no request, not even in part, without an answer."""
         return not self._begun and (self.cycle is None or self.cycle.response_complete)
 
     @property
     def is_partial(self) -> bool:
-        """Whether a part of a request is there, and not all of it."""
+        """Whether a part of a request has arrived."""
         return self._begun
 
     @property
     def due(self) -> float:
-        """When its request must be there whole, in the loop's time."""
+        """Time, on the loop's clock, by which the request must be complete."""
         return float(self._due)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; whoever reads a body hears of it."""
+        """End; a reader of the body is notified."""
         self._watching.cancel()
         self._forget_body()
         super().connection_lost(exc)
-        # else it and they hold each other, and wait for the collector, which looks seldom
+        # breaks a reference cycle, which the garbage collector would find late
         self.app = self.config.loaded_app
         if self.is_idle:
             self.cycle = None
 
-    # Time
+    # Time limits
 
     def _watch(self) -> None:
-        """Cut the connection when it is due; one look twice a second costs less than timers."""
+        """Abort the connection when it is due. Checking twice a second costs less than timers."""
         now = self.loop.time()
         if now >= min(self._due, self._cut):
             self.transport.abort()
@@ -152,7 +151,7 @@ class Connection(_Base):
         self._watching = self.loop.call_later(min(0.5, WHOLE_WITHIN / 4), self._watch)
 
     def shutdown(self) -> None:
-        """Answer what is there or on its way, and then end."""
+        """Answer the request that has arrived or is on its way, then close."""
         self._ends = -math.inf
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
@@ -163,7 +162,7 @@ class Connection(_Base):
         if self.is_idle:
             self.transport.close()
 
-    # Bytes
+    # Input
 
     def _await_request(self) -> None:
         self._begun = self._headed = False
@@ -179,10 +178,10 @@ class Connection(_Base):
         self._body = 0
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless the connection is at its end."""
+        """Parse input, unless the connection is closing."""
         if self._deaf:
             return
-        if self._is_answering():  # nobody who means well sends the next request already
+        if self._is_answering():  # pipelining; honest senders wait for the answer
             self._deaf, self.cycle.keep_alive = True, False
             return
         if not self._begun:
@@ -199,25 +198,25 @@ class Connection(_Base):
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
 
     def _is_answering(self) -> bool:
-        """Whether a request is there whole, and not yet answered."""
+        """Return whether a request is complete and not answered yet."""
         cycle = self.cycle
         return cycle is not None and not cycle.more_body and not cycle.response_complete
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self._on_refused(why)
-        if self._is_answering():  # what is wrong came after it
+        if self._is_answering():  # the invalid input follows that request
             self._deaf, self.cycle.keep_alive = True, False
             return
         cycle = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_answer(status))
         if cycle is not None:
-            cycle.disconnected = True  # an abort to whoever reads its body
+            cycle.disconnected = True  # the reader of the body sees a disconnect
             cycle.message_event.set()
         self._part()
 
     def _part(self) -> None:
-        """End the connection so that the other side still reads what it was answered."""
+        """Close the connection in a way that lets the client still read the answer."""
         self._deaf, self._due = True, self.loop.time() + LINGER
         if self.transport.can_write_eof():
             self.flow.resume_reading()
@@ -225,16 +224,16 @@ class Connection(_Base):
         else:
             self.transport.close()
 
-    # What the parser tells
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """Refuse what comes before the answer to what came before."""
+        """Reject a request that begins before the previous answer."""
         if self._is_answering():
             raise self._refusal(HTTPStatus.BAD_REQUEST, "pipelined")
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Refuse what trails a body; uvicorn would add it to the headers."""
+        """Reject trailers, which uvicorn would add to the headers."""
         if self._headed:
             raise self._refusal(HTTPStatus.BAD_REQUEST, "trailer")
         header = name.lower(), value
@@ -244,17 +243,17 @@ class Connection(_Base):
             self.expect_100_continue |= header[0] == b"expect"
 
     def on_headers_complete(self) -> None:
-        """Refuse a head that can be read in two ways, before the application hears of it."""
+        """Reject an ambiguous head before the application is called."""
         fault = self._fault()
         if fault is not None:
             raise self._refusal(*fault)
         self._headed = True
         super().on_headers_complete()
         if self.loop.time() >= self._ends:
-            self.cycle.keep_alive = False  # the answer says so, and then it is closed
+            self.cycle.keep_alive = False  # the answer announces it, then the connection closes
 
     def on_body(self, body: bytes) -> None:
-        """Count, and hand on."""
+        """Count the bytes of the body, and pass them on."""
         self._body += len(body)
         self._under_way.bodies += len(body)
         super().on_body(body)
@@ -262,13 +261,15 @@ class Connection(_Base):
             self._end_slowest()
 
     def on_message_complete(self) -> None:
-        """Be in time."""
+        """Clear the time limit of the request."""
         self._await_request()
         super().on_message_complete()
 
     def _fault(self) -> tuple[HTTPStatus, str] | None:
-        """Return what is wrong with the head, for whoever reads it exactly as it is written, or
-        that there is no room: uvicorn would not say when to come back, and count nothing.
+        """Return what is wrong with the head when it is read literally, or that there is no
+        capacity.
+
+        uvicorn's own answer for missing capacity has no Retry-After and is not counted.
         """
         if max(len(self.connections), len(self.tasks)) >= self.limit_concurrency:
             return HTTPStatus.SERVICE_UNAVAILABLE, "busy"
@@ -277,10 +278,11 @@ class Connection(_Base):
         if not head.startswith(line):
             if self.parser.get_http_version() != "1.1":
                 return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version"
-            # llhttp takes RTSP, more spaces, and any CR and LF before it for empty lines
+            # llhttp accepts RTSP, additional spaces, and any CR and LF as empty lines before the
+            # request
             if not _after_empty_lines(head).startswith(line):
                 return HTTPStatus.BAD_REQUEST, "request-line"
-        if self.parser.should_upgrade():  # llhttp would take the body for what is spoken then
+        if self.parser.should_upgrade():  # llhttp would parse the body as the other protocol
             return HTTPStatus.BAD_REQUEST, "upgrade"
         if url[:1] != b"/" or b"#" in url:
             return HTTPStatus.BAD_REQUEST, "target"
@@ -292,12 +294,12 @@ class Connection(_Base):
 
     def _refusal(self, status: HTTPStatus, why: str) -> Exception:
         self._why = status, why
-        return ValueError(why)  # ends the parser, which does not hand it on
+        return ValueError(why)  # stops the parser; it does not propagate
 
-    # What the application says
+    # Callbacks of the application
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, and no longer than `IDLE`; end where the answer came early."""
+        """Wait at most `IDLE` for the next request; close after an early answer."""
         self._due = self.loop.time() + IDLE
         self.flow.resume_reading()
         if self.parting:
@@ -305,7 +307,7 @@ class Connection(_Base):
 
 
 def _after_empty_lines(head: bytes) -> bytes:
-    """Return a head without the empty lines before it, which are nothing (RFC 9112 section 2.2)."""
+    """Return a head without the empty lines before it, which are valid (RFC 9112, section 2.2)."""
     while head.startswith(b"\r\n"):
         head = head[2:]
     return head
@@ -321,7 +323,7 @@ def _framing_fault(telling: list[tuple[bytes, bytes]]) -> tuple[HTTPStatus, str]
         elif name == b"expect" and value.lower() != b"100-continue":
             return HTTPStatus.EXPECTATION_FAILED, "expectation"
     if hosts != 1:
-        return HTTPStatus.BAD_REQUEST, "host"  # RFC 9112 section 3.2
+        return HTTPStatus.BAD_REQUEST, "host"  # RFC 9112, section 3.2
     return None
 
 
@@ -333,9 +335,9 @@ def _answer(status: HTTPStatus) -> bytes:
 
 
 class _Early:
-    """The application of one connection, whose answers may come before the request is whole.
+    """Application of one connection that may answer before the request is complete.
 
-    Such an answer ends the connection, in a way that the sender, who is still sending, reads it.
+    Such an answer closes the connection in a way that lets the client, which still sends, read it.
     """
 
     def __init__(self, app: Application, connection: Any) -> None:  # noqa: ANN401 - made above

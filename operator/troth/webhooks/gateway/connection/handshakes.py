@@ -1,8 +1,8 @@
-"""TLS of connections of which nobody knows yet whose they are: little memory for each, and an end
-to how many there are.
+"""TLS handshakes with little memory for each, and a maximum number at the same time.
 
-asyncio gives each of its TLS connections a buffer of 256 KiB, before a byte has come: some thousand
-that never say a word would be all of a replica's memory. One record of TLS is what it takes.
+asyncio allocates a buffer of 256 KiB for each TLS connection before the first byte arrives, so a
+few thousand silent connections would use up a replica's memory. A buffer of one TLS record is
+enough.
 """
 
 import asyncio
@@ -13,18 +13,20 @@ from typing import Any
 from troth.webhooks.gateway.connection.connections import LINGER, Connection, Refused
 
 WITHIN = 10
-"""Seconds that a handshake has."""
+"""Maximum time of a handshake in seconds."""
 MOST = 1024
-"""Handshakes under way. With so many connections after it one that is not done is cut: who begins
-many keeps nobody out, unless more begin than this while an honest one is at it."""
-_RECORD = 16 * 1024  # RFC 8446 section 5.1
+"""Maximum number of handshakes in progress. After so many newer connections an unfinished handshake
+is aborted, so an attacker blocks an honest client only by starting more than this during its
+handshake.
+"""
+_RECORD = 16 * 1024  # RFC 8446, section 5.1
 
 _NOBODY: Any = None
-"""Who waits for a handshake; typeshed would have somebody."""
+"""No waiter for the handshake; typeshed requires one."""
 
 
 class Handshakes:
-    """Those of one server that are under way."""
+    """Handshakes in progress on one server."""
 
     def __init__(self, context: ssl.SSLContext, on_refused: Refused) -> None:
         self.context = context
@@ -32,7 +34,7 @@ class Handshakes:
         self.begun: dict[_TLS, None] = {}
 
     def protocol(self, connection: Connection) -> asyncio.BaseProtocol:
-        """Return what speaks TLS for a connection that has just been taken."""
+        """Return the TLS protocol for a newly accepted connection."""
         return _TLS(self, connection)
 
 
@@ -69,7 +71,7 @@ class _TLS(sslproto.SSLProtocol):
         super().connection_lost(exc)
 
     def give_up(self) -> None:
-        """Cut the connection, unless its handshake is done."""
+        """Abort the connection unless its handshake is complete."""
         if self._connection.transport is None:
             self._beneath.abort()
             self._handshakes.on_refused("no-room")

@@ -1,6 +1,6 @@
-"""Where a request comes from: its address, and the certificate that its sender has shown.
+"""Source of a request: its address, and the client certificate of its sender.
 
-Neither proves that a delivery is the sender's; both are asked beside the signature, never instead.
+Neither proves that a delivery is the sender's. Both are checked in addition to the signature.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,18 +24,18 @@ _FORWARDED = b"x-forwarded-for"
 
 
 class Proxies:
-    """The proxies before the gateway, by their addresses, which may say for whom they ask."""
+    """Trusted proxies in front of the gateway, by address."""
 
     def __init__(self, cidrs: Iterable[str] = ()) -> None:
-        """Raise `ValueError` for what is no CIDR."""
+        """Raise `ValueError` for an invalid CIDR."""
         self._networks = _networks(cidrs)
 
     def sender(self, scope: Mapping[str, Any]) -> Address | None:
-        """Return the address that a request comes from, None where that is not known.
+        """Return the address of a request's sender, None if it is unknown.
 
-        X-Forwarded-For is believed from a trusted proxy only, and from its end: each proxy adds
-        whom it sees itself, so the last address that is no proxy's is the sender's, and what
-        stands before it anybody may have written.
+        X-Forwarded-For is used only from a trusted proxy, and from its end. Each proxy appends the
+        address that it sees, so the last address that is not a trusted proxy's is the sender's.
+        Anybody can have written those before it.
         """
         client = scope.get("client")
         address = _address(client[0]) if client else None
@@ -50,16 +50,16 @@ class Proxies:
 
 
 class Admission:
-    """What one endpoint demands of where requests come from."""
+    """Requirements of one endpoint on the source of requests."""
 
     def __init__(self, source: Source) -> None:
-        """Raise `EndpointError` for authorities that cannot be read."""
+        """Raise `EndpointError` for unreadable roots of client certificates."""
         self._networks = _networks(source.cidrs)
         wanted = source.client_certificate
         self._certificates = ClientCertificates(wanted) if wanted else None
 
     def refusal(self, proxies: Proxies, scope: Mapping[str, Any], now: float) -> str | None:
-        """Return why a request is not looked at, None where it is."""
+        """Return why a request is rejected because of its source, None if it is accepted."""
         if self._networks:
             sender = proxies.sender(scope)
             if sender is None or not _within(sender, self._networks):
@@ -86,6 +86,6 @@ def _address(text: str) -> Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # A socket for both families has IPv4 addresses as ::ffff:192.0.2.1, and CIDRs do not.
+    # A dual-stack socket has IPv4 addresses as ::ffff:192.0.2.1, and CIDRs do not.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address

@@ -1,14 +1,13 @@
-"""The gateway's TLS for senders: its certificate as mounted, and the roots of client certificates.
+"""Server TLS of the gateway: its mounted certificate, and the roots of client certificates.
 
-A server is given one context and keeps it, while roots can be added to a context and never taken
-away. So every handshake is handed on to a context made of what there was at the last look. A client
-certificate is asked for only where an endpoint pins one; verified here is that a root of any of
-them has issued it, and that the sender has its key. Which endpoint it is good for is asked anew
-with each request (`source`), so that what was true when a connection began is nothing to later
-ones.
+A server keeps one TLS context, to which roots can be added but not removed. So every handshake
+switches to a context made from the current files and roots. A client certificate is requested only
+if an endpoint pins one. TLS verifies that it chains to a root of any endpoint and that the sender
+has its key. Each request then checks whether its endpoint accepts the certificate (`source`), so a
+change also affects open connections.
 
-Senders are whoever they are: TLS 1.2 is spoken with them. Of a kubelet's mount only what its link
-`..data` points to is read, which is one version of both files.
+Senders are foreign programs, so TLS 1.2 is accepted. Of a kubelet's mount only the target of its
+link `..data` is read, which is one version of both files.
 """
 
 import ssl
@@ -27,14 +26,14 @@ class TLSFilesError(Exception):
 
 
 class SenderTLS:
-    """`tls.crt` and `tls.key` of a directory, followed, with the authorities of client certificates
-    (PEM) as they are at each look.
+    """TLS from `tls.crt` and `tls.key` of a directory, reread when they change, and the roots
+    (PEM).
 
-    `context` is for the server, and made once.
+    `context` is made once, for the server.
     """
 
     def __init__(self, directory: Path, authorities: Callable[[], Iterable[str]]) -> None:
-        """Raise `TLSFilesError` where the files cannot be used."""
+        """Raise `TLSFilesError` for unusable files."""
         self._directory = directory
         self._authorities = authorities
         self._seen = _look(directory)
@@ -46,9 +45,9 @@ class SenderTLS:
         self._ask()
 
     def look(self) -> bool:
-        """Take up what has changed, and say whether something has.
+        """Use changed files and roots, and return whether there were any.
 
-        Where the new files cannot be used, the last ones go on being used.
+        If new files are unusable, the previous ones stay in use.
         """
         seen, roots = _look(self._directory), self._wanted()
         if (seen, roots) == (self._seen, self._roots):
@@ -58,7 +57,7 @@ class SenderTLS:
         except TLSFilesError as error:
             if str(error) != self._refused:
                 log.warning("TLS files unusable", directory=str(self._directory), why=str(error))
-            self._refused = str(error)  # and look again: they may be half written
+            self._refused = str(error)  # checked again: they may be half written
             return False
         self._seen, self._roots, self._refused = seen, roots, ""
         self._ask()
@@ -69,19 +68,20 @@ class SenderTLS:
         return frozenset(self._authorities())
 
     def _ask(self) -> None:
-        """Have new connections ask for a certificate or not: OpenSSL hands on everything but that.
+        """Make new connections request a certificate, or not.
 
-        `SSL_set_SSL_CTX` leaves a connection the mode that its first context had when it began.
+        Switching the context (`SSL_set_SSL_CTX`) changes everything else, but a connection keeps
+        the verify mode of its first context.
         """
         self.context.verify_mode = self._newest.verify_mode
 
     def _hand_on(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-        """Is called within every handshake, whether the client names a server or not."""
+        """Switch the context; called during every handshake, with or without a server name."""
         connection.context = self._newest
 
 
 def _bare() -> ssl.SSLContext:
-    """Without resumption: a resumed session brings a certificate that nobody verifies again."""
+    """Return a context without resumption, which would skip verification of the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.num_tickets = 0
@@ -91,20 +91,20 @@ def _bare() -> ssl.SSLContext:
 
 
 def _made(directory: Path, roots: Iterable[str]) -> ssl.SSLContext:
-    """Return a context of the files and the roots; raises `TLSFilesError` for the files."""
+    """Return a context with the files and the roots; raises `TLSFilesError` for the files."""
     place = directory / "..data"
     place = place.resolve() if place.exists() else directory
     context = _bare()
     try:
         context.load_cert_chain(place / "tls.crt", place / "tls.key")
-    except (OSError, ValueError) as error:  # an SSLError is an OSError; none quotes a file
+    except (OSError, ValueError) as error:  # SSLError is an OSError; no text quotes the file
         kind = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unreadable"
         raise TLSFilesError(f"tls.crt and tls.key cannot be used: {kind}") from None
     for pem in roots:
         context.verify_mode = ssl.CERT_OPTIONAL
         try:
             context.load_verify_locations(cadata=pem)
-        except (OSError, ValueError):  # then nobody comes to its endpoint, and to the others all do
+        except (OSError, ValueError):  # only the endpoint with this root rejects its senders
             log.warning("client certificate authorities unusable")
     return context
 

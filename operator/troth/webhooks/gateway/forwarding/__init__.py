@@ -1,1 +1,1 @@
-"""A verified delivery on its way to its target."""
+"""Forwarding of verified deliveries to their targets."""

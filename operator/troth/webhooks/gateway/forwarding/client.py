@@ -1,7 +1,8 @@
-"""To the target: over mutual TLS as the gateway's own identity, whose SPIFFE ID is checked.
+"""Client for targets: mutual TLS as the gateway's own identity, with a check of the target's SPIFFE
+ID.
 
-`troth.edge` carries it, as it would any service's call: with the gateway's mounted files, to
-whom `identity.json` says the gateway may call and to nobody else.
+It uses `troth.edge` like any service, with the gateway's mounted files, so it can call only the
+callees in the gateway's `identity.json`.
 """
 
 import asyncio
@@ -29,29 +30,32 @@ from troth.edge.outbound.transactions import TXN_TOKEN
 from troth.pki.spiffe import SPIFFEID
 
 WITHIN = 20.0
-"""Seconds that a target has to take a delivery."""
+"""Time in seconds for a target to answer a delivery."""
 CONNECT_WITHIN = 3.0
-"""Seconds for a connection to it, those included that all connections to it are busy."""
+"""Time in seconds to get a connection, including the wait for a free one."""
 _IDLE = 1.5
-"""Seconds that a connection is kept unused. Servers end idle ones too, gunicorn after two seconds:
-a delivery that crosses with that is lost without anybody knowing whether it was read."""
+"""Time in seconds for which an idle connection is kept. Servers close idle connections too,
+gunicorn after two seconds, and a delivery that is sent at that moment may or may not have been
+read.
+"""
 _MOST_TO_ONE = 64
-"""Connections to one target, so that a slow one does not take up what others need."""
+"""Maximum number of connections to one target, so that a slow one does not affect others."""
 _MOST_TARGETS = 4096
 _MOST_ANSWER = 64 * 1024
-"""Bytes of an answer that are read, and thrown away, to keep its connection."""
+"""Maximum size in bytes of an answer's body that is read and dropped to keep the connection."""
 _REST_WITHIN = 1.0
-"""Seconds for which they are waited for."""
+"""Time in seconds to read that body."""
 
 USER_AGENT = "troth-gateway"
 _OURS = frozenset({"Accept", "Accept-Encoding", "Content-Type", "User-Agent"})
 
 
 class TargetUnavailableError(Exception):
-    """The target did not take a delivery, or did not say so. `reason` is one word, for the log.
+    """The target did not accept a delivery, or its answer is missing. `reason` is one word for the
+    log.
 
-    `may_have_acted` where it may have read the delivery all the same: it was sent, at least in
-    part, and no answer came.
+    `may_have_acted` is True if the target may have read the delivery: at least a part was sent, and
+    no answer came.
     """
 
     def __init__(self, reason: str, *, may_have_acted: bool = False) -> None:
@@ -62,13 +66,13 @@ class TargetUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the target said; nothing else of its answer goes to the sender, or anywhere."""
+    """Answer of the target. Only its status is used."""
 
     status: int
 
 
 class Deliver:
-    """Delivers to targets. Belongs to the event loop that it is first called in."""
+    """Sends deliveries to targets. It belongs to the event loop that uses it first."""
 
     def __init__(
         self,
@@ -77,9 +81,7 @@ class Deliver:
         resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
         within: float = WITHIN,
     ) -> None:
-        """`resolve` says where hosts and ports are to be found instead of where DNS has them; the
-        names that are checked stay the same.
-        """
+        """`resolve` maps hosts and ports to those to use instead of DNS; checked names stay."""
         self.within = within
         self._identity = identity
         self._resolve = dict(resolve or {})
@@ -89,10 +91,10 @@ class Deliver:
     async def __call__(
         self, target: Target, body: bytes, headers: Mapping[str, str], token: str
     ) -> Answer:
-        """Deliver a body once; raises `TargetUnavailableError`.
+        """Send a delivery exactly once; raises `TargetUnavailableError`.
 
-        `headers` go with it as they are, and nothing else but what HTTP needs, the token, and who
-        we are. It is never sent a second time, whatever becomes of the connection.
+        The request has only these `headers`, the token, a User-Agent, and what HTTP needs. It is
+        never sent again, whatever happens to the connection.
         """
         self._check(target)
         url = URL(f"https://{target.host}:{target.port}{target.path}", encoded=True)
@@ -109,7 +111,7 @@ class Deliver:
                     middlewares=(self._way(target),),
                 ) as response,
             ):
-                limit.reschedule(None)  # it has answered
+                limit.reschedule(None)  # the answer is there
                 await _read_away(response)
                 return Answer(response.status)
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
@@ -120,7 +122,7 @@ class Deliver:
             raise TargetUnavailableError("no-token") from None
         except RedirectRefusedError:
             raise TargetUnavailableError("redirect") from None
-        except ValueError:  # of a host that cannot be one
+        except ValueError:  # an invalid host
             raise TargetUnavailableError("misconfigured") from None
 
     async def close(self) -> None:
@@ -130,10 +132,10 @@ class Deliver:
             self._session = None
 
     def _check(self, target: Target) -> None:
-        """Raise unless the gateway's own files name this target by this SPIFFE ID.
+        """Raise an error unless the gateway's own files name this target with this SPIFFE ID.
 
-        The endpoint and the identity are compiled apart, and either may be older. In another trust
-        domain a transaction would be taken off on the way, and the target refuse what comes.
+        Endpoint and identity are written separately, and either may be older. A callee in another
+        trust domain would not get the transaction token, and would reject the request.
         """
         try:
             snapshot = self._identity.current
@@ -147,7 +149,7 @@ class Deliver:
             raise TargetUnavailableError("foreign")
 
     def _way(self, target: Target) -> Middleware:
-        """Return what sends to a target as the gateway's identity."""
+        """Return the middleware that sends to a target with the gateway's identity."""
         key = target.callee, target.host, target.port
         way = self._ways.get(key)
         if way is None:
@@ -174,9 +176,7 @@ class Deliver:
 
 
 async def _read_away(response: aiohttp.ClientResponse) -> None:
-    """Read an answer's body, so that its connection can be used again; its status is all we want,
-    and stands even if the rest does not come.
-    """
+    """Read an answer's body so that its connection can be reused; failures do not matter."""
     left = _MOST_ANSWER
     try:
         async with asyncio.timeout(_REST_WITHIN):
@@ -187,10 +187,10 @@ async def _read_away(response: aiohttp.ClientResponse) -> None:
 
 
 def _unavailable(error: Exception) -> TargetUnavailableError:
-    """Return what an error of aiohttp's means, and whether anything was sent before it.
+    """Return the error for one of aiohttp's, and whether anything may have been sent before it.
 
-    Until there is a connection with the right peer at its end nothing is. After that, nobody can
-    tell a request that was not read from one whose answer was lost.
+    Before there is a verified connection nothing was sent. After that, a request that was not read
+    cannot be distinguished from one whose answer was lost.
     """
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         wrong = isinstance(error.certificate_error, WrongServerError)
@@ -203,7 +203,7 @@ def _unavailable(error: Exception) -> TargetUnavailableError:
 
 
 class _Resolver(AbstractResolver):
-    """Finds some hosts and ports where a table says, and the others by DNS."""
+    """Resolves some hosts and ports from a table, all others with DNS."""
 
     def __init__(self, table: Mapping[tuple[str, int], tuple[str, int]]) -> None:
         self._table = table

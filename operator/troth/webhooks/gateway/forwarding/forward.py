@@ -1,14 +1,14 @@
-"""A verified and claimed delivery, handed over to its target, and marked or given up by its answer.
+"""Forwarding of a verified and claimed delivery; the target's answer marks or releases the claim.
 
-What can be in doubt, and how it ends:
-- The target was sent a delivery and no answer came (`may_have_acted`): it may be at work still. The
-  claim is left to lapse, so that no second one comes beside the first; after that the sender's next
-  try goes to the target again, which knows it by the delivery's id. What a target has taken by its
-  own word it is never given again within the window.
-- The store is away after the target has taken a delivery: see `marking`.
-- The sender goes away while its delivery is at the target: that goes on, and is marked, so that the
-  sender's next try hears that it is done. Here nobody knows whether anybody still waits.
-- The gateway dies: the claim lapses, as in the first case.
+Uncertain cases:
+- A delivery was sent and no answer came (`may_have_acted`): the target may still be working on it.
+The claim lapses, so there is no second delivery in parallel. Then the sender's next attempt is
+forwarded again, and the target recognizes it by the delivery's ID. A delivery that a target has
+accepted is never forwarded again within the replay window.
+- The store is unavailable after the target has accepted a delivery: see `commit`.
+- The sender disconnects while its delivery is at the target: forwarding continues and the delivery
+is marked, so the sender's next attempt is answered as a repetition.
+- The gateway crashes: the claim lapses, as in the first case.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,27 +29,27 @@ from troth.webhooks.schemes.registry import passes_on
 from troth.webhooks.schemes.scheme import Verified
 
 LEASE_MARGIN = 10.0
-"""Seconds that a claim outlasts the longest delivery: for the token, and to mark it in the end."""
+"""Time in seconds by which a claim outlasts the longest delivery, for the token and the mark."""
 
 _SUCCESS = range(200, 300)
 
 
 class Delivers(Protocol):
-    """Takes a delivery to its target; see `delivering.Deliver`."""
+    """Sends a delivery to its target; see `client.Deliver`."""
 
     @property
     def within(self) -> float:
-        """How long it takes at most, in seconds."""
+        """Maximum time of a delivery in seconds."""
 
     async def __call__(
         self, target: Target, body: bytes, headers: Mapping[str, str], token: str
     ) -> Answer:
-        """Deliver; raises `TargetUnavailableError`."""
+        """Send a delivery; raises `TargetUnavailableError`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A delivery that was verified, with what its token says and who signs that."""
+    """Verified delivery with the content of its token, and the token's signer."""
 
     endpoint: Endpoint
     target: Target
@@ -59,7 +59,7 @@ class Accepted:
     signer: Signer = field(repr=False)
 
     def token(self, now: float) -> str:
-        """Return the token that goes with it to the target, and is good there alone."""
+        """Return the token for the target, which is valid only there."""
         identifier = self.verified.delivery_id
         said = VerifiedDelivery(
             endpoint=self.endpoint.endpoint,
@@ -72,24 +72,24 @@ class Accepted:
         return self.signer.token(self.target.spiffe_id, said, transaction=self.transaction, now=now)
 
     def headers(self) -> dict[str, str]:
-        """Return what else goes with it."""
+        """Return the other headers for the target."""
         names = passes_on(self.endpoint.signing.name)
         return {**passed_on(self.delivery, names), "X-Request-Id": self.transaction}
 
 
 class Handover:
-    """Hands over, and keeps the replay store in step with what became of it."""
+    """Forwards deliveries, and updates the replay store with the result."""
 
     def __init__(self, store: Store, deliver: Delivers, clock: Callable[[], float]) -> None:
         self.lease = deliver.within + LEASE_MARGIN
-        """How long a delivery must be claimed for before it is handed over, in seconds."""
+        """Lease in seconds with which a delivery must be claimed before it is forwarded."""
         self.within = deliver.within
         self._store = store
         self._deliver = deliver
         self._clock = clock
 
     async def __call__(self, accepted: Accepted, claim: Claimed, decision: Decision) -> Answered:
-        """Hand one over; return what its sender hears."""
+        """Forward a delivery and return the answer for its sender."""
         try:
             token, headers = accepted.token(self._clock()), accepted.headers()
         except BaseException:
@@ -105,6 +105,6 @@ class Handover:
         if answer.status in _SUCCESS:
             await self._store.done(claim, accepted.endpoint.replay_window + CLOCK_SKEW)
             return Answered(200)
-        # Also its 4xx: whether to send it again is the sender's to decide.
+        # Also after a 4xx: the sender decides whether to retry.
         await self._store.release(claim)
         return Answered(502, "target-refused")

@@ -1,4 +1,4 @@
-"""The key that the gateway signs its tokens with, as the operator gives it."""
+"""Key with which the gateway signs its tokens, from the operator's Secret."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,7 @@ ACTIVE = "key.pem"
 
 
 class SigningKey:
-    """The active key; a later one may lie beside it, which targets know before it is used."""
+    """Active signing key. Its Secret may have the next one too, which targets learn in advance."""
 
     def __init__(self) -> None:
         self._key: ec.EllipticCurvePrivateKey | None = None
@@ -26,11 +26,11 @@ class SigningKey:
 
     @property
     def kid(self) -> str:
-        """The ID of the key, empty where there is none."""
+        """ID of the key, empty if there is none."""
         return Signer(self._key, "").kid if self._key is not None else ""
 
     def take(self, data: Mapping[str, bytes]) -> None:
-        """Take a Secret's data up; raises `EndpointError`, and the last key stays."""
+        """Use the key in a Secret's data; raises `EndpointError`, and then keeps the last key."""
         try:
             key = load_private_key(data[ACTIVE])
         except KeyError:
@@ -42,11 +42,11 @@ class SigningKey:
         self._key, self._signer = key, None
 
     def drop(self) -> None:
-        """Have no key."""
+        """Remove the key."""
         self._key = self._signer = None
 
     def signer(self, gateway_id: Callable[[], str]) -> Signer | None:
-        """Return what signs as this gateway; the same object while neither of them changes."""
+        """Return the signer for this gateway; the same object until the key or the ID changes."""
         if self._key is None:
             return None
         name = gateway_id()

@@ -1,10 +1,10 @@
-"""A store around another, which forgets no mark that it could not make.
+"""Store that keeps marks which another store could not make, and makes them later.
 
-The target has taken a delivery, and just then the store is away: to the sender it is taken, and
-should not come again. So the mark is owed, and made as soon as the store is there; meanwhile this
-replica goes by it, and to the others the claim is still in flight until its lease lapses. What
-remains: a store that is away for longer than a lease, and another replica that is asked about the
-same delivery within `EVERY` of its return; and a gateway that is killed while it owes.
+If the store becomes unavailable just after a target has accepted a delivery, the sender still gets
+a success and does not retry. So the mark is pending and is made once the store is available.
+Meanwhile this replica knows the mark, and other replicas see the claim until its lease ends.
+Two gaps remain. A store can be unavailable for longer than a lease, and another replica can get the
+same delivery within `EVERY` of its return. And a gateway can be killed with pending marks.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ import structlog
 from troth.webhooks.gateway.replay.store import Claimed, Repeated, Store, StoreUnavailableError
 
 EVERY = 0.25
-"""Seconds between two attempts to make the marks that are owed."""
+"""Time in seconds between two attempts to make pending marks."""
 MOST = 100_000
-"""Marks that are owed; with so many nothing more is let through."""
+"""Maximum number of pending marks; with so many, no delivery is accepted."""
 
 log = structlog.get_logger()
 
 
 class Marking:
-    """Claims and releases as the store within does, and makes every mark in the end."""
+    """Store that claims and releases like the inner store, and eventually makes every mark."""
 
     def __init__(self, store: Store, most: int = MOST) -> None:
         self._store = store
@@ -33,7 +33,7 @@ class Marking:
 
     @property
     def owed(self) -> int:
-        """How many marks could not be made yet."""
+        """Number of pending marks."""
         return len(self._owed)
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
@@ -43,13 +43,13 @@ class Marking:
         if len(self._owed) >= self._most:
             raise StoreUnavailableError("too many deliveries could not be marked as taken")
         found = await self._store.claim(key, lease)
-        if key in self._owed:  # since: by the one whose claim has lapsed
+        if key in self._owed:  # marked meanwhile, by a request whose claim had lapsed
             return Repeated.DONE
         return found
 
     async def done(self, claim: Claimed, window: float) -> None:
-        """Mark a delivery as taken, now or as soon as the store is there."""
-        # Owed first: whoever asks while the store is asked must hear of it.
+        """Mark a delivery as accepted, now or once the store is available."""
+        # Pending first, so that a claim in the meantime sees the mark.
         self._owed[claim.key] = claim, window
         try:
             await self._store.done(claim, window)
@@ -61,14 +61,14 @@ class Marking:
             self._owed.pop(claim.key, None)
 
     async def release(self, claim: Claimed) -> None:
-        """Give up a claim; where the store is away, it lapses with its lease."""
+        """Release a claim; if the store is unavailable, its lease ends it."""
         try:
             await self._store.release(claim)
         except StoreUnavailableError as error:
             log.warning("claim not released", why=str(error))
 
     async def close(self) -> None:
-        """Try once more to make what is owed, and close the store."""
+        """Try once more to make pending marks, and close the store."""
         if self._paying is not None:
             self._paying.cancel()
             with suppress(asyncio.CancelledError):

@@ -1,8 +1,7 @@
-"""The store of a gateway that has no second replica: what it remembers, nobody else knows.
+"""Replay store in memory, for a gateway with a single replica.
 
-It holds so many deliveries and no more, and what it holds is never given up for room: full is
-unavailable. After a restart it knows nothing, so what was delivered before can be delivered again
-while it is fresh; where that matters, Valkey is for it.
+The number of deliveries is limited, and none is evicted: a full store is unavailable. After a
+restart it is empty, so a delivery that is still fresh can be repeated. Use Valkey if that matters.
 """
 
 import secrets
@@ -13,9 +12,9 @@ from dataclasses import dataclass, field
 from troth.webhooks.gateway.replay.store import Claimed, Repeated, StoreUnavailableError
 
 MOST = 1_000_000
-"""Deliveries that are remembered; each takes some 200 bytes."""
+"""Maximum number of deliveries; each takes about 200 bytes."""
 _TABLES = 256
-"""One for each first byte of a key, which is a digest."""
+"""One table for each value of a key's first byte; a key is a digest."""
 
 
 @dataclass(slots=True)
@@ -25,13 +24,14 @@ class _Held:
 
 
 class Memory:
-    """Remembers in this process.
+    """Replay store in this process.
 
-    Everything lapses at a whole second, and what lapses at one stands in one list: so nothing is
-    searched or sorted, and each entry is looked at once when its time has come.
+    Entries lapse at whole seconds, and those that lapse at the same second are in one list. So
+    nothing is searched or sorted, and each entry is visited once, when it lapses.
 
-    What is done is in many tables. A table from which as much goes as comes is written anew every
-    so often; one of a million entries holds up everybody meanwhile, and takes its room twice.
+    Marks are spread over many tables, because a dict with as many insertions as deletions is
+    rebuilt from time to time. Rebuilding one with a million entries would block the event loop and
+    need twice the memory.
     """
 
     def __init__(self, most: int = MOST, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,11 +45,11 @@ class Memory:
 
     @property
     def remembered(self) -> int:
-        """How many deliveries are remembered."""
+        """Number of deliveries in the store."""
         return len(self._held) + self._done_count
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
-        """Claim a delivery; raises `StoreUnavailableError` where there is no room for it."""
+        """Claim a delivery; raises `StoreUnavailableError` if the store is full."""
         now = int(self._clock())
         if now > self._swept:
             self._sweep(now)
@@ -64,7 +64,7 @@ class Memory:
         return claim
 
     async def done(self, claim: Claimed, window: float) -> None:
-        """Mark a delivery as taken."""
+        """Mark a delivery as accepted."""
         held = self._held.get(claim.key)
         if held is not None and held.token != claim.token:
             return
@@ -74,13 +74,13 @@ class Memory:
         table[claim.key] = self._lapse(claim.key, window)
 
     async def release(self, claim: Claimed) -> None:
-        """Give up a claim."""
+        """Release a claim."""
         held = self._held.get(claim.key)
         if held is not None and held.token == claim.token:
             del self._held[claim.key]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
     def _lapse(self, key: bytes, seconds: float) -> int:
         second = int(self._clock() + seconds) + 1
@@ -88,8 +88,8 @@ class Memory:
         return second
 
     def _sweep(self, now: int) -> None:
-        """Drop what has lapsed; what was kept anew since stands in a later list as well."""
-        # After a long silence there are fewer lists than seconds.
+        """Remove lapsed entries; one that was extended is also in a later list."""
+        # After a long idle time there are fewer lists than seconds.
         few = now - self._swept < len(self._lapsing)
         due = range(self._swept + 1, now + 1) if few else sorted(self._lapsing)
         self._swept = now

@@ -1,13 +1,13 @@
-"""Which deliveries were let through already: claimed in two steps, so that none is lost or doubled.
+"""Protocol of a replay store: deliveries are claimed, then marked, so none is lost or doubled.
 
-A delivery is claimed before it goes to the target (`claim`), and marked when the target has taken
-it (`done`), for as long as it could be sent again. If the target did not take it the claim is given
-up (`release`), and the sender's next try goes through. If the gateway dies in between, the claim
-lapses with its lease; a lease is longer than a delivery can take, so nobody else begins meanwhile.
+A delivery is claimed before it goes to the target (`claim`), and marked once the target has
+accepted it (`done`), for as long as it could be repeated. If the target rejects it, the claim is
+released (`release`), and the sender's next attempt is forwarded. If the gateway crashes in between,
+the claim's lease ends. A lease is longer than a delivery can take, so no second delivery begins
+meanwhile.
 
-What a store does not know for sure it does not let through: it is unavailable, and the sender tries
-again. So is one that is full, for what it would have to forget is what keeps a delivery from being
-taken twice.
+If a store is not certain, it raises an error, the delivery is not forwarded, and the sender
+retries. A full store is unavailable too: evicting a mark would allow a replay.
 """
 
 from dataclasses import dataclass, field
@@ -17,55 +17,56 @@ from typing import Protocol
 from troth.webhooks.schemes.scheme import replay_of
 
 CLOCK_SKEW = 60.0
-"""Seconds that a mark is kept beyond the window of its endpoint: by as much may the clocks of two
-replicas differ, and what is stale to one is fresh to the other."""
+"""Time in seconds for which a mark outlasts the endpoint's window: the clocks of two replicas may
+differ by this much, so that a delivery which is stale for one is fresh for the other."""
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot say whether a delivery is new; the sentence says why, for the log."""
+    """The store cannot decide whether a delivery is new. The message says why, for the log."""
 
 
 class Repeated(Enum):
-    """Why a delivery is not new."""
+    """Reason why a delivery is not new."""
 
     DONE = auto()
-    """The target has taken it."""
+    """The target has accepted it."""
     IN_FLIGHT = auto()
-    """It is on its way to the target, or was when a gateway died a short time ago."""
+    """It is on its way to the target, or was when a gateway crashed a short time ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim, and by `token` whose it is: nobody ends another's."""
+    """Claim of a delivery. Only the holder of its `token` can end it."""
 
     key: bytes = field(repr=False)
     token: bytes = field(repr=False)
 
 
 class Store(Protocol):
-    """What remembers deliveries; each method raises `StoreUnavailableError`.
+    """Replay store. Each method raises `StoreUnavailableError`.
 
-    After that it is open whether what was asked has been done. Times are in seconds.
+    After this error the operation may or may not have taken effect. Times are in seconds.
     """
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
-        """Claim a delivery, if it is new, for as long as the lease."""
+        """Claim a delivery for the lease, if it is new."""
 
     async def done(self, claim: Claimed, window: float) -> None:
-        """Mark a delivery as taken, for so long; also where the lease has lapsed meanwhile.
+        """Mark a delivery as accepted for the window, even if its lease has ended.
 
-        Where it has lapsed and somebody else has claimed it since, that claim stays.
+        If another claim has been made since, that claim stays.
         """
 
     async def release(self, claim: Claimed) -> None:
-        """Give up a claim; one that has lapsed stays as it is, whosever it is by now."""
+        """Release a claim. If it has lapsed, a newer claim of the delivery stays."""
 
     async def close(self) -> None:
-        """Let go of what the store holds open."""
+        """Close connections and files."""
 
 
 def replay_key(uid: str, replay: bytes) -> bytes:
-    """Return what a delivery is remembered by: 32 bytes, of the endpoint's UID and the scheme's
-    `Verified.replay`. With the UID, an endpoint that is made anew begins anew.
+    """Return a delivery's key in the store: 32 bytes, of the endpoint's UID and `Verified.replay`.
+
+    Because of the UID, an endpoint that is deleted and created again starts empty.
     """
     return replay_of(uid.encode(), replay)

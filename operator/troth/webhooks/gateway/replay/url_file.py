@@ -1,8 +1,8 @@
-"""The replay store whose URL is in a file, as a Secret is mounted: followed while it is used.
+"""Replay store whose URL is in a file, such as a mounted Secret; changes are applied while it runs.
 
-Where the file says anything else the store turns to that, so that its password can be replaced:
-let the server take both, write the next one into the Secret, and take the one before back when the
-log says of every replica that it has connected anew. Until it can, it goes on as it is connected.
+This allows rotating the store's password: let the server accept both, write the new one into the
+Secret, and remove the old one once the log of every replica says that it has reconnected. Until
+then, a replica keeps its current connections.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from troth.webhooks.gateway.replay.store import StoreUnavailableError
 from troth.webhooks.gateway.replay.valkey import Valkey
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the file, and at a server that was found unfit."""
+"""Interval in seconds to check the file, and a server that was found unfit."""
 CHECK_EVERY = 60.0
-"""Seconds between two looks at a server that was fit."""
+"""Interval in seconds to check a server that was found fit."""
 
 log = structlog.get_logger()
 
 
 class StoreFile:
-    """A file with the URL of a replay store, and the store."""
+    """File with the URL of a replay store, and the store."""
 
     def __init__(self, path: Path) -> None:
-        """Raise `OSError` where the file cannot be read, and `ValueError` where its URL cannot."""
+        """Raise `OSError` if the file is unreadable, `ValueError` if its URL is invalid."""
         self._path = path
         self._url = self._told = _read(path)
         self._checked = time.monotonic()
         self.store = Valkey(self._url)
 
     async def follow(self) -> None:
-        """Look at the file and at the server until cancelled."""
+        """Check the file and the server until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
             await self.look()
@@ -42,10 +42,10 @@ class StoreFile:
                 self._checked = time.monotonic()
 
     async def look(self) -> None:
-        """Turn to what the file says, if that is another URL; what is of no use is told once."""
+        """Use the URL in the file if it has changed; an unusable one is logged once."""
         try:
             url = _read(self._path)
-        except (OSError, ValueError):  # between two versions, or for good: what is known holds
+        except (OSError, ValueError):  # perhaps only while it is replaced: keep the current URL
             return
         if url == self._url:
             self._told = url

@@ -1,20 +1,20 @@
-"""The replay store of many replicas: Valkey, or Redis from 7.0 on.
+"""Replay store for several replicas, in Valkey or in Redis from 7.0 on.
 
-A claim is `SET key token NX GET PX lease`: whoever's token is there has it. What a replica asks in
-one turn of its event loop goes out together and comes back together, so that under load a claim
-costs little more than its share of a system call.
+A claim is `SET key token NX GET PX lease`; the claim belongs to the stored token. All commands that
+a replica sends in one iteration of its event loop form one batch, so under load a claim costs
+little more than its share of a system call.
 
-Everything asked can be asked once more where an answer was lost: a claim that finds its own token
-is its own, a mark made twice is one mark. So a connection that has died, as with a server that was
-started anew, costs no delivery.
+Every command can be repeated if its answer was lost: a claim that finds its own token holds, and a
+mark can be made twice. So a broken connection, such as after a restart of the server, loses no
+delivery.
 
-What must be true of the server:
-- It evicts nothing (`maxmemory-policy noeviction`): what it drops for room is accepted again. That
-  is looked at with each connection and by `look`, and a server that might evict is not used.
-- What it has confirmed it still knows after a crash: `appendonly yes`, and `appendfsync always`.
-  With `everysec` the last two seconds can be lost, with no file everything; what is still fresh
-  then is let through again. A server without a file is warned of. A failover to a replica that was
-  behind forgets as much as that had not seen.
+Requirements on the server:
+- It evicts nothing (`maxmemory-policy noeviction`), because an evicted delivery would be accepted
+again. This is checked with each connection and by `look`, and a server that may evict is not used.
+- It keeps confirmed writes after a crash: `appendonly yes` and `appendfsync always`. With
+`everysec` the last two seconds can be lost, without a file everything, and deliveries that are
+still fresh can be repeated. A server without a file causes a warning. A failover to a replica
+loses the writes that this replica did not have.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ from troth.webhooks.gateway.replay.store import Claimed, Repeated, StoreUnavaila
 
 PREFIX = "troth:webhook:"
 PATIENCE = 1.0
-"""Seconds in which a batch is answered, and in which a connection is there."""
+"""Maximum time in seconds to answer a batch, and to open a connection."""
 LANES = 2
-"""Connections, and so batches on their way at once. While all are, what is asked waits and goes
-out together."""
+"""Number of connections, and so of batches on their way at the same time. While all are in use,
+commands wait for the next batch."""
 MOST_AT_ONCE = 512
 _TOKEN_BYTES = 16
 _DONE = b"done"
@@ -56,7 +56,7 @@ log = structlog.get_logger()
 
 
 class _UnfitError(ValkeyError):
-    """A server that must not be used; says why."""
+    """The server must not be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ return redis.call('DEL', KEYS[1])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """A command, or a script with its arguments, and who waits for what it gives."""
+    """Command, or script with its arguments, and the future of its answer."""
 
     arguments: tuple[bytes, ...] = field(repr=False)
     script: _Script | None
@@ -98,24 +98,24 @@ class _Asked:
 
     @property
     def in_full(self) -> tuple[bytes, ...]:
-        """The command for a server that has not seen the script."""
+        """The command for a server that does not have the script."""
         assert self.script is not None
         return b"EVAL", self.script.source, b"1", *self.arguments
 
 
 class Valkey:
-    """Remembers in a server. Belongs to the event loop that it is first used in.
+    """Replay store in a server. It belongs to the event loop that uses it first.
 
-    The URL may hold a password, and shows in no `repr` and no error.
+    The URL may have a password, and is in no `repr` and no error.
     """
 
     def __init__(
         self, url: str, *, prefix: str = PREFIX, patience: float = PATIENCE, lanes: int = LANES
     ) -> None:
-        """`url` is `valkey://`, or with TLS `valkeys://`; `redis://` and `rediss://` are the same.
+        """`url` is `valkey://`, or with TLS `valkeys://`; `redis://` and `rediss://` mean the same.
 
-        With TLS the server's certificate has to be for the URL's host. Raises `ValueError` for
-        another URL, and for one by which no certificate would be verified.
+        With TLS the server's certificate must be for the URL's host. Raises `ValueError` for any
+        other URL, and for one that turns off the verification of certificates.
         """
         self._prefix = prefix.encode()
         self._patience = patience
@@ -123,9 +123,9 @@ class Valkey:
         self._all = self._connections(url)
         self._idle = list(self._all)
         self._successors: dict[AbstractConnection, AbstractConnection] = {}
-        """What takes the place of connections that are on their way."""
+        """Replacements for connections that are in use."""
         self._unfit = ""
-        """Why the server is not used any more."""
+        """Reason why the server is not used."""
         self._waiting: list[_Asked] = []
         self._flights: set[asyncio.Task[None]] = set()
         self._due = False
@@ -135,12 +135,12 @@ class Valkey:
         return "Valkey(…)"
 
     async def connect_anew(self, url: str) -> None:
-        """Turn to another URL, such as one with the next password.
+        """Change to another URL, such as one with the next password.
 
-        Connections are replaced once as many others are there, those that are on their way when
-        they come back: nobody waits for it, and nothing that was asked is lost. Raises `ValueError`
-        for a URL that cannot be read, and `StoreUnavailableError` where nobody is reached by it, or
-        nobody who lets us in; then everything stays as it was.
+        Connections are replaced once new ones are open, those in use when their batch ends, so
+        nothing waits and no command is lost. Raises `ValueError` for an invalid URL, and
+        `StoreUnavailableError` if the server is unreachable or rejects the credentials. Then
+        nothing changes.
         """
         fresh = self._connections(url)
         async with AsyncExitStack() as failing:
@@ -159,8 +159,8 @@ class Valkey:
             await _drop(each)
 
     async def look(self) -> None:
-        """Look whether the server still evicts nothing; from then on it is used, or is not."""
-        with suppress(StoreUnavailableError):  # which whoever claims hears as well
+        """Check whether the server evicts nothing, and use it or not accordingly."""
+        with suppress(StoreUnavailableError):  # a claim gets the same error
             unfit = _fault(await self._ask(b"INFO", b"memory"))
             if unfit and not self._unfit:
                 log.warning("replay store not used", why=unfit)
@@ -168,7 +168,7 @@ class Valkey:
 
     @property
     def unfit(self) -> bool:
-        """Whether the server was found to be one that must not be used."""
+        """Whether the server was found to be unfit for use."""
         return bool(self._unfit)
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
@@ -184,15 +184,15 @@ class Valkey:
         return Repeated.DONE if held == _DONE else Repeated.IN_FLIGHT
 
     async def done(self, claim: Claimed, window: float) -> None:
-        """Mark a delivery as taken; raises `StoreUnavailableError`."""
+        """Mark a delivery as accepted; raises `StoreUnavailableError`."""
         await self._ask(self._name(claim), claim.token, _milliseconds(window), script=_MARK)
 
     async def release(self, claim: Claimed) -> None:
-        """Give up a claim; raises `StoreUnavailableError`."""
+        """Release a claim; raises `StoreUnavailableError`."""
         await self._ask(self._name(claim), claim.token, script=_RELEASE)
 
     async def close(self) -> None:
-        """Wait for what is on its way, and close all connections."""
+        """Wait for batches on their way, and close all connections."""
         if self._flights:
             await asyncio.wait(self._flights, timeout=3 * self._patience)
         for each in self._all:
@@ -203,7 +203,7 @@ class Valkey:
         return self._prefix + claim.key
 
     def _connections(self, url: str) -> tuple[AbstractConnection, ...]:
-        """Return connections that are not there yet; raises `ValueError`."""
+        """Return connections that are not open yet; raises `ValueError`."""
         try:
             pool = ConnectionPool.from_url(
                 url,
@@ -213,14 +213,14 @@ class Valkey:
                 valkey_connect_func=self._greet,
             )
             if issubclass(pool.connection_class, SSLConnection):
-                # The library asks only whether anybody the roots know has a certificate.
+                # The library checks only the chain of the certificate, not the host.
                 pool.connection_kwargs["ssl_check_hostname"] = True
                 SSLConnection(**pool.connection_kwargs).ssl_context.get()
-        except Exception:  # noqa: BLE001 - of whatever kind, it may quote the password
+        except Exception:  # noqa: BLE001 - any error may quote the password
             raise ValueError("the URL of the replay store cannot be read") from None
         return tuple(pool.make_connection() for _ in range(self._lanes))
 
-    # batches
+    # Batches
 
     async def _ask(self, *arguments: bytes, script: _Script | None = None) -> Any:  # noqa: ANN401
         loop = asyncio.get_running_loop()
@@ -232,7 +232,7 @@ class Valkey:
         return await asked.answer
 
     def _send(self) -> None:
-        """Send what waits, on a connection that is free; one that becomes free comes back here."""
+        """Send waiting commands on a free connection; called again when one becomes free."""
         self._due = False
         while self._waiting and self._idle:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
@@ -252,7 +252,7 @@ class Valkey:
                     ):
                         answers[at] = answer
         except (ValkeyError, OSError, ValueError, RecursionError) as error:
-            # TimeoutError is an OSError; the last two come of answers that are not RESP.
+            # TimeoutError is an OSError; the last two are raised for answers that are not RESP.
             await _drop(connection)
             _fail(batch, _sentence(error))
         except BaseException:
@@ -271,19 +271,19 @@ class Valkey:
     async def _answers(
         self, connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]]
     ) -> list[Any]:
-        """Return what commands give, an error of one in its place; raises those of all."""
+        """Return the answers, with an error in place of a failed command; raises other errors."""
         fresh = not connection.is_connected
         try:
             return await _exchange(connection, commands, self._patience)
         except LostError:
             if fresh:
                 raise
-        # It may have died long ago.
+        # The connection may have died long ago.
         await _drop(connection)
         return await _exchange(connection, commands, self._patience)
 
     async def _greet(self, connection: AbstractConnection) -> None:
-        """Look at a server before it is believed."""
+        """Check a new connection's server before using it."""
         await connection.on_connect()
         memory, persistence = await _exchange(
             connection, [(b"INFO", b"memory"), (b"INFO", b"persistence")], self._patience
@@ -299,9 +299,10 @@ class Valkey:
 async def _exchange(
     connection: AbstractConnection, commands: Sequence[tuple[bytes, ...]], patience: float
 ) -> list[Any]:
-    """Return what commands give, an error of one in its place.
+    """Return the answers, with an error in place of a failed command.
 
-    One limit for all of them: to watch each answer by itself would cost more than to read it.
+    One time limit covers all of them, because a limit for each answer would cost more than reading
+    it.
     """
     await connection.connect()
     async with asyncio.timeout(patience):
@@ -316,7 +317,7 @@ async def _exchange(
 
 
 def _packed(commands: Sequence[tuple[bytes, ...]]) -> bytes:
-    """Return commands as RESP has them: arrays of strings, each with its length before it."""
+    """Return commands in RESP: arrays of strings, each after its length."""
     return b"".join(
         b"*%d\r\n%b"
         % (len(each), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in each]))
@@ -325,14 +326,14 @@ def _packed(commands: Sequence[tuple[bytes, ...]]) -> bytes:
 
 
 async def _land(connection: AbstractConnection, batch: list[_Asked], answers: list[Any]) -> None:
-    """Give everybody what they asked for."""
+    """Set the answers of a batch."""
     for asked, answer in zip(batch, answers, strict=True):
         if isinstance(answer, ResponseError):
             _fail([asked], _sentence(answer))
         elif not asked.answer.done():
             asked.answer.set_result(answer)
     if any(isinstance(each, ReadOnlyError) for each in answers):
-        # What was the primary is none any more; where its name leads now is another.
+        # The server is no longer the primary; its name may lead to another one now.
         await _drop(connection)
 
 
@@ -356,7 +357,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _fault(memory: object) -> str:
-    """Return why a server must not be used, by its answer to INFO memory; empty where it may."""
+    """Return why a server must not be used, from its answer to INFO memory; empty if it may."""
     if b"maxmemory_policy:noeviction\r\n" in _text(memory):
         return ""
     return (
