@@ -1,1 +1,1 @@
-"""What is known, in memory: the declared resources and the public facts of what Troth wrote."""
+"""Observed state in memory: declared resources, and public facts of owned objects."""

@@ -1,4 +1,4 @@
-"""Since when what a written object says has been known: what waits for readers counts from then."""
+"""Time at which each value of a written object was first observed, for propagation delays."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 def dated(now: F, before: F | None, uptime: float) -> F:
-    """Return a fact with since when, in seconds of this process's uptime, it says what it says."""
+    """Return a fact with the times, in seconds of this process's uptime, since which it holds."""
     match now, before:
         case IdentitySecret(), IdentitySecret() | None:
             roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
@@ -41,7 +41,7 @@ def _since(now: Iterable[K], before: Mapping[K, float], uptime: float) -> Mappin
 
 
 def _deliveries(secret: IdentitySecret) -> Iterable[Listed]:
-    """Return what a target is told of; there are keys beside it, and so others are not parsed."""
+    """Return the deliveries that a target lists. Only targets have keys; no others are parsed."""
     if observe.WEBHOOK_KEYS not in secret.public:
         return ()
     return deliveries_in(secret.public.get(observe.PEERS, ""))

@@ -1,4 +1,4 @@
-"""Who must be looked at again when something that is declared changes."""
+"""Keys that must be planned again when a declared resource changes."""
 
 from troth.resources.identity.spec import ServiceIdentity, ServiceIdentitySpec
 from troth.resources.references import Ref
@@ -9,7 +9,7 @@ from troth.world.keys import Keys, domain_key, identity_key, view_key
 
 
 def around_domain(registry: Registry, domain: TrustDomain) -> Keys:
-    """Return whom a trust domain concerns: those it governs or rivals, and their peers."""
+    """Return the domain, the identities it governs or claims with others, and their peers."""
     federated = _federating(registry, domain)
     namespaces = set(registry.claimed_by(domain))
     for other in federated:
@@ -49,7 +49,7 @@ def around_namespaces(registry: Registry, namespaces: set[str]) -> Keys:
 
 
 def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
-    """Return the peers of an identity, and those it collides with, with theirs."""
+    """Return the peers of an identity, and those with which it collides, with their peers."""
     colliding = registry.colliding(identity) | registry.same_audience(identity)
     affected = set(colliding) | registry.neighbours(identity.ref)
     for other in colliding:
@@ -58,19 +58,19 @@ def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
 
 
 def concerns_named_peers_alone(before: ServiceIdentitySpec, after: ServiceIdentitySpec) -> bool:
-    """Say whether two specs of an identity differ in nothing but whom it accepts and calls."""
+    """Return whether two specs of an identity differ only in whom it accepts and calls."""
     named = {"accepts": after.accepts, "calls": after.calls}
     return before.model_copy(update=named) == after
 
 
 def named_anew(before: Declared, after: Declared) -> Keys:
-    """Return the peers of whom an identity declares anything else than before."""
+    """Return the peers for which an identity's declaration changed."""
     changed = _changed(before.accepts, after.accepts) | _changed(before.calls, after.calls)
     return {identity_key(ref) for ref in changed}
 
 
 def given_anew(before: ServiceIdentity, after: ServiceIdentity) -> Keys:
-    """Return the callers to whom an identity that takes tokens gives other scopes than before."""
+    """Return the callers whose scopes changed at an identity that requires tokens."""
     if after.spec.authentication.token is None:
         return set()
     given = [_given(identity) for identity in (before, after)]
@@ -88,8 +88,9 @@ def _given(identity: ServiceIdentity) -> dict[Ref, list[tuple[str, ...]]]:
 
 
 def views_of(registry: Registry, affected: Keys) -> Keys:
-    """Return the issuers whose view may be another now: whoever has another peer, or another name,
-    may have other tokens. None where no trust domain issues any.
+    """Return the issuers whose configuration may have changed.
+
+    A change of an identity's peers or name can change its tokens. Empty if no domain issues tokens.
     """
     issuing = {name for name, domain in registry.domains.items() if domain.spec.tokens}
     if not issuing:

@@ -1,17 +1,16 @@
-"""Keys: which resource's plan must be made."""
+"""Keys: names of the resources for which plans are made."""
 
 from typing import NamedTuple
 
 from troth.resources.references import Ref
 
 ISSUER_VIEW = "IssuerView"
-"""Of a key whose plan is a part of a TrustDomain's, made apart from the rest and before it: what an
-issuer may issue must follow at once, and it changes whenever an identity does.
-"""
+"""Kind of the key of an issuer's configuration. It is a part of a TrustDomain's plan that is made
+separately and first, because it changes with every identity and revocations must be fast."""
 
 
 class Key(NamedTuple):
-    """Names one resource whose plan must be made."""
+    """Name of a resource for which plans are made."""
 
     kind: str
     ref: Ref
@@ -46,12 +45,12 @@ def webhook_key(ref: Ref) -> Key:
 
 
 def view_key(domain: str) -> Key:
-    """Return the key of what the issuer of a TrustDomain works from: who may have which tokens."""
+    """Return the key of the issuer configuration of a TrustDomain."""
     return Key(ISSUER_VIEW, Ref("", domain))
 
 
 def told_by(key: Key) -> Key:
-    """Return the key of the resource whose status and Events tell how it went."""
+    """Return the key of the resource whose status and Events report on this key."""
     return domain_key(key.ref.name) if key.kind == ISSUER_VIEW else key
 
 

@@ -1,7 +1,6 @@
-"""What was worked out of facts, for as long as these are the very same objects.
+"""Cache of results that depend only on facts, valid while these are the same objects.
 
-A broker has thousands of grants, and when one of them changes the others have not: nothing that
-follows from them alone is worked out again.
+A broker has thousands of grants. When one changes, results of the others are not computed again.
 """
 
 import operator
@@ -12,13 +11,13 @@ T = TypeVar("T")
 
 
 class Memo:
-    """Results by what they are of; facts are compared as objects, and never looked into."""
+    """Cache of results; facts are compared by identity, not by content."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
 
     def of(self, what: Hashable, facts: tuple[object, ...], work: Callable[[], T]) -> T:
-        """Return what `work` returned last for the same facts, or does now."""
+        """Return the last result of `work` for the same facts, or call it."""
         known = self._known.get(what)
         if known is not None and _same(known[0], facts):
             found: T = known[1]
@@ -28,7 +27,7 @@ class Memo:
         return found
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all results."""
         self._known.clear()
 
 

@@ -1,4 +1,4 @@
-"""Where an unexpected error came from, in words that hold no secret."""
+"""Origin of an unexpected error, as a text without secrets."""
 
 from pathlib import PurePath
 

@@ -1,4 +1,4 @@
-"""Whose an object is, and whose it would be by its name."""
+"""Owner of an object, by its labels or by its name."""
 
 from troth.resources.references import Ref
 from troth.trust.messaging import Messaging
@@ -16,7 +16,7 @@ from troth.world.keys import Keys, broker_key, domain_key, identity_key
 
 
 def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
-    """Return the identity or the broker whose child would have this name, whoever's it is."""
+    """Return the identity or broker whose owned object would have this name, whoever owns it."""
     broker = Ref(ref.namespace, ref.name.removesuffix(BROKER_POLICY_SUFFIX))
     if broker != ref and broker in messaging.brokers:
         return {broker_key(broker)}
@@ -29,7 +29,7 @@ def named_after(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
 
 
 def wanting_credential(ref: Ref, registry: Registry, messaging: Messaging) -> Keys:
-    """Return the identities whose credential at some broker would have this name."""
+    """Return the identities whose credential Secret at some broker would have this name."""
     parts = ref.name.split("-")
     owners = (Ref(ref.namespace, "-".join(parts[:end])) for end in range(1, len(parts)))
     return {
@@ -40,7 +40,7 @@ def wanting_credential(ref: Ref, registry: Registry, messaging: Messaging) -> Ke
 
 
 def owner_of(fact: Fact | None) -> Keys:
-    """Return the resource that an object belongs to, as its labels say."""
+    """Return the resource that owns an object, by its labels."""
     if fact is None:
         return set()
     kind, name = fact.labels.get(OWNER_KIND), fact.labels.get(OWNER_NAME)

@@ -1,16 +1,14 @@
-"""Objects that Troth cannot read: what is taken in in their place.
+"""Quarantine of unreadable objects: what the world takes in instead.
 
-An unreadable object is neither deleted nor as it was. It counts as present, and as one that grants
-nothing:
+An unreadable object counts neither as deleted nor as unchanged. It exists, and grants nothing:
 
-- a resource of Troth's own is unreadable, as one with an invalid spec is: nothing is granted by it,
-  and nothing is removed for it, until it is mended or deleted;
-- of a Secret, a ConfigMap, a NetworkPolicy, a Service or an EndpointSlice only the metadata counts,
-  as though it were empty: no key, no address and no port is taken from it, and what Troth wrote
-  there counts as changed and is restored;
-- a Namespace has no labels, so that no trust domain governs it;
-- a workload is not there, so that it is not restarted; a PodDisruptionBudget protects every pod of
-  its namespace.
+- A resource of Troth becomes unreadable, like one with an invalid spec. It grants nothing, and
+nothing is removed because of it, until it is corrected or deleted.
+- Of a Secret, ConfigMap, NetworkPolicy, Service or EndpointSlice only the metadata counts, as if it
+were empty. No key, address or port is used, and Troth restores the content that it wrote.
+- A Namespace has no labels, so no trust domain governs it.
+- A workload does not exist, so it is not restarted. A PodDisruptionBudget protects every pod of its
+namespace.
 """
 
 from troth.resources.kinds import KIND_BY_NAME
@@ -27,7 +25,7 @@ _METADATA = (
 
 
 def quarantined(manifest: Manifest, because: str) -> Manifest | None:
-    """Return what is taken in for an object that cannot be read, None for what counts as absent."""
+    """Return what is taken in for an unreadable object, None if it counts as absent."""
     kind = manifest["kind"]
     metadata = {each: part for each, part in manifest["metadata"].items() if each in _METADATA}
     bare = {"apiVersion": manifest.get("apiVersion"), "kind": kind, "metadata": metadata}
@@ -43,10 +41,10 @@ def quarantined(manifest: Manifest, because: str) -> Manifest | None:
 
 
 def withdraw(world: WorldState, kind: str, ref: Ref, instead: Manifest | None) -> None:
-    """Take what a resource declares out of the indexes, whatever else is known of it.
+    """Remove what a resource declares from the indexes, without regard to other state.
 
-    It stays as unreadable, or is forgotten where there is nothing in its place. Objects of other
-    kinds declare nothing.
+    It stays as unreadable, or is removed if nothing replaces it. Objects of other kinds declare
+    nothing.
     """
     registry, brokers = world.registry, world.brokers
     because = str(instead[UNREADABLE]) if instead is not None and UNREADABLE in instead else ""

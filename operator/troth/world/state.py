@@ -1,4 +1,4 @@
-"""What is known: facts in memory, in one place."""
+"""State of the world: facts in memory."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,19 +33,19 @@ from troth.world.memo import Memo
 
 @dataclass(slots=True)
 class WorldState:
-    """Everything that planning may know, as it is read; see `World` for how it is fed."""
+    """Everything that planning may read. `World` takes in changes."""
 
     own_namespace: str
-    """Where Troth runs, and where authorities are kept."""
+    """Namespace in which Troth runs, and which holds authorities."""
     registry: Registry = field(default_factory=Registry)
     workloads: Workloads = field(default_factory=Workloads)
-    """What identities may have restarted."""
+    """Workloads that identities may let Troth restart."""
     unreadable: dict[Key, Unreadable] = field(default_factory=dict)
-    """Resources whose spec cannot be understood."""
+    """Resources with an invalid spec."""
     quarantined: dict[tuple[str, Ref], str] = field(default_factory=dict)
-    """Objects of any kind that cannot be read, and why; see `quarantine`."""
+    """Unreadable objects of any kind, and the reasons; see `quarantine`."""
     terminating: set[str] = field(default_factory=set)
-    """Namespaces that are being deleted: nothing can be created there."""
+    """Namespaces that are being deleted; nothing can be created there."""
     authorities: Authorities = field(init=False)
     brokers: Brokers = field(init=False)
     tokens: TokenKeys = field(init=False)
@@ -55,22 +55,22 @@ class WorldState:
     services: Services = field(default_factory=Services)
     schemas: Schemas = field(default_factory=Schemas)
     judged: Judged = field(init=False)
-    """The grants of policies."""
+    """Cache of the grants of policies."""
     remembered: Memo = field(default_factory=Memo)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)
     api_endpoints: frozenset[Endpoint] = frozenset()
     foreign: dict[tuple[str, Ref], datetime] = field(default_factory=dict)
-    """Objects of a wanted name that Troth does not own, and when that was last seen."""
+    """Foreign objects of a wanted name, and the time at which each was last seen."""
     refused: dict[tuple[str, Ref], str] = field(default_factory=dict)
-    """Children whose last write was refused, and why."""
+    """Owned objects whose last write was rejected, and the reasons."""
     passing: set[tuple[str, Ref]] = field(default_factory=set)
-    """Refusals that say something of the API server, and may be over in a moment."""
+    """Rejections that are due to the state of the API server and may be temporary."""
     uptime: float = 0.0
-    """Seconds on the process's monotonic clock, told before every observation and every plan."""
+    """Seconds on the process's monotonic clock, set before every observation and every plan."""
     set_forward: timedelta = timedelta(0)
-    """By how much somebody has set the wall clock forward since the process began."""
+    """Amount by which the wall clock was set forward since the process began."""
     bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
 
@@ -83,18 +83,18 @@ class WorldState:
         self.webhooks = WebhookState(self.registry)
 
     def over_at(self, end: datetime) -> datetime:
-        """Return when what ends at a moment is over by every clock.
+        """Return the time at which something that ends at `end` has ended by every clock.
 
-        Others may be behind by up to BACKDATE, and ours may have been set forward.
+        Other clocks may be behind by up to BACKDATE, and ours may have been set forward.
         """
         return end + BACKDATE + self.set_forward
 
     def service_names(self, identity: Ref) -> list[str]:
-        """Return the Services that reach nothing but an identity's pods, sorted."""
+        """Return the names of the Services that select only an identity's pods, sorted."""
         return sorted(self.services.reaching(identity.namespace, self.pods_of(identity)))
 
     def services_of(self, identity: Ref) -> list[Service]:
-        """Return the Services that reach nothing but an identity's pods."""
+        """Return the Services that select only an identity's pods."""
         return list(self.services.leading_to(identity.namespace, self.pods_of(identity)))
 
     def bundles_of(self, domain: str) -> list[Content]:
@@ -104,15 +104,15 @@ class WorldState:
         ]
 
     def pods_of(self, identity: Ref) -> LabelSelector:
-        """Return how an identity selects its pods."""
+        """Return the selector of an identity's pods."""
         return self.registry.identities[identity].spec.workload.pod_selector
 
     def rotating(self) -> Keys:
-        """Return the trust domains whose next step may wait for what has just been seen."""
+        """Return the trust domains whose next phase may depend on the latest observation."""
         return rotating(self.registry, self.authorities, self.tokens)
 
     def note_unreadable(self, key: Key, manifest: Manifest | None, fault: str) -> None:
-        """Note whether a resource can be understood, and why not."""
+        """Record whether a resource is valid, and why not."""
         self.unreadable.pop(key, None)
         if manifest is not None and fault:
             self.unreadable[key] = Unreadable(manifest, fault)

@@ -1,7 +1,7 @@
-"""Versions of the known objects, and tombstones of the deleted ones.
+"""Versions of known objects, and tombstones of deleted ones.
 
 Resource versions of one kind are comparable as numbers (Kubernetes 1.35, KEP-5504). An observation
-counts only if it is newer than all that is known of its object, its deletion included.
+counts only if it is newer than everything known about its object, including its deletion.
 """
 
 from collections import OrderedDict, defaultdict
@@ -12,21 +12,21 @@ from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 
 KEPT = 600.0
-"""Seconds for which a tombstone is kept at least.
+"""Minimum time in seconds for which a tombstone is kept.
 
-The answer to a write is late by 30 seconds at most, the timeout of a request. A list is late by
-some five minutes at most: then its continue token expires.
+The answer to a write is at most 30 seconds late, which is the timeout of a request. A list is at
+most about five minutes late, after which its continue token expires.
 """
 MOST = 1 << 16
-"""Tombstones that are kept at most, about 15 MB; beyond that the oldest are dropped early."""
+"""Maximum number of tombstones, about 15 MB; beyond it the oldest are dropped early."""
 
 UNKNOWN = -1
 
 
 class Version(NamedTuple):
-    """Which state of which object: its resource version and its UID.
+    """Version of an object: its resource version and its UID.
 
-    `leaving` is whether the object is deleted and waits for its finalizers.
+    `leaving` is whether the object is being deleted and has finalizers.
     """
 
     number: int
@@ -41,31 +41,31 @@ class Version(NamedTuple):
         return cls(number, metadata.get("uid") or "", "deletionTimestamp" in metadata)
 
     def is_namesake(self, uid: str) -> bool:
-        """Return whether this is the version of another object than the one with a UID."""
+        """Return whether this is a version of another object than the one with this UID."""
         return bool(self.uid and uid) and self.uid != uid
 
 
 class Scope(Protocol):
-    """The objects of one watch class that one list and one watch cover."""
+    """Objects of one watch class that one list and one watch cover."""
 
     @property
     def watch_class(self) -> str:
-        """The kind under which the world knows these objects."""
+        """Watch class of the objects."""
 
     def covers(self, ref: Ref) -> bool:
         """Return whether an object of the watch class belongs to the scope."""
 
 
 class Versions:
-    """What is known at which version, and what is known to be gone."""
+    """Versions of the known objects, and tombstones."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[Ref, Version]] = defaultdict(dict)
         self._tombstones: OrderedDict[tuple[str, Ref] | str, tuple[int, float]] = OrderedDict()
-        """By place, with the version at which the object is gone; by UID, of one that is dead."""
+        """By place, the version at which an object was gone; by UID, that of a deleted object."""
         self._listed: dict[Scope, int] = {}
 
-    # What is known
+    # Known objects
 
     def get(self, kind: str, ref: Ref) -> Version | None:
         """Return the version at which an object is known."""
@@ -76,17 +76,17 @@ class Versions:
         return self._known[kind]
 
     def note(self, kind: str, ref: Ref, version: Version) -> None:
-        """Note that an object is known at a version."""
+        """Record that an object is known at a version."""
         self._known[kind][ref] = version
 
     def drop(self, kind: str, ref: Ref) -> None:
-        """Note that an object is not known."""
+        """Record that an object is not known."""
         self._known[kind].pop(ref, None)
 
     def is_news(self, kind: str, ref: Ref, version: Version, beside: Collection[str] = ()) -> bool:
-        """Return whether a version is newer than all that is known of an object.
+        """Return whether a version is newer than everything known about an object.
 
-        `beside` names the other watch classes of its kind: an object is in one of them at a time.
+        `beside` are the other watch classes of its kind: an object is in one of them at a time.
         """
         if not version.number:  # a manifest from a file
             return True
@@ -95,14 +95,14 @@ class Versions:
             return False
         return version.number > self.gone_at(kind, ref) and version.uid not in self._tombstones
 
-    # What is gone
+    # Tombstones
 
     def bury(self, kind: str, ref: Ref, number: int, now: float) -> None:
-        """Note that an object was gone at a resource version."""
+        """Record that an object was gone at a resource version."""
         self._bury((kind, ref), max(number, self.gone_at(kind, ref)), now)
 
     def bury_uid(self, uid: str, now: float) -> None:
-        """Note that the object with a UID is deleted for good, at whatever version that was."""
+        """Record that the object with a UID is deleted, at whatever version."""
         if uid:
             self._bury(uid, UNKNOWN, now)
 
@@ -112,11 +112,11 @@ class Versions:
         return number
 
     def is_dead(self, uid: str) -> bool:
-        """Return whether the object with a UID is known to be deleted for good."""
+        """Return whether the object with a UID is known to be deleted."""
         return uid in self._tombstones
 
     def unbury(self, kind: str, ref: Ref, uid: str) -> None:
-        """Drop the tombstones of an object that the API server has after all."""
+        """Drop the tombstones of an object that the API server does have."""
         self._tombstones.pop((kind, ref), None)
         self._tombstones.pop(uid, None)
 
@@ -129,16 +129,16 @@ class Versions:
                 break
             self._tombstones.popitem(last=False)
 
-    # What was listed
+    # Lists
 
     def note_list(self, scope: Scope, number: int) -> None:
-        """Note that every object of a scope is known as a list at a resource version has it."""
+        """Record that every object of a scope is known as in the list at a resource version."""
         self._listed[scope] = number
 
     def is_unlisted(self, kind: str, ref: Ref, version: Version) -> bool:
         """Return whether a list at this version or later did not have an object.
 
-        It tells late answers from news: such an object is gone, and no tombstone need tell.
+        This detects late answers even if the tombstone is dropped: such an object is deleted.
         """
         if not version.number or self.get(kind, ref) is not None:
             return False

@@ -1,4 +1,4 @@
-"""By which kinds the world knows objects: some of a kind are selected, and gone, by themselves."""
+"""Watch classes: label-selected subsets of a kind that are cached separately."""
 
 from troth.documents.gateway_report import LABEL as REPORT
 from troth.resources.references import Ref
@@ -6,21 +6,21 @@ from troth.world.facts.objects import MANAGED_BY, Manifest
 from troth.world.observation.webhook_secrets import GIVEN_LABEL, is_given
 
 SCHEMA = "troth.dev/schema"
-"""With any value it says that a ConfigMap has schemas; others are never read."""
+"""Label that, with any value, marks a ConfigMap with schemas; others are not read."""
 SCHEMAS = "ConfigMap of schemas"
 REPORTS = "ConfigMap of a gateway"
 GIVEN = "Secret with the keys of a sender"
-"""What the world knows them as, beside the ConfigMaps and Secrets that Troth writes: each is
-selected, and seen to be gone, for itself, and one that becomes the other is forgotten as what it
-was.
-"""
+"""Watch classes besides the ConfigMaps and Secrets that Troth writes.
+
+Each has its own list and watch. An object that moves from one class to another is removed from the
+first."""
 _BESIDE = {"ConfigMap": ("ConfigMap", SCHEMAS, REPORTS), "Secret": ("Secret", GIVEN)}
 
 
 def watch_class_of(manifest: Manifest, own_namespace: str = "") -> str:
-    """Return the kind by which the world knows an object.
+    """Return the watch class of an object.
 
-    Of Troth's own namespace every Secret is read, so that there none is known as given.
+    Every Secret of Troth's own namespace is watched, so none there is in the class `GIVEN`.
     """
     kind: str = manifest["kind"]
     labels = manifest["metadata"].get("labels") or {}
@@ -32,12 +32,12 @@ def watch_class_of(manifest: Manifest, own_namespace: str = "") -> str:
 
 
 def others_beside(manifest: Manifest, known: str) -> tuple[str, ...]:
-    """Return what else an object may have been known as."""
+    """Return the other watch classes in which an object may have been."""
     return tuple(each for each in _BESIDE.get(manifest["kind"], ()) if each != known)
 
 
 def selectors() -> dict[str, str]:
-    """Return the label selectors of what is selected by itself, by what it is known as."""
+    """Return the label selector of each separate watch class."""
     foreign = f"{MANAGED_BY}!=troth"
     return {
         SCHEMAS: f"{SCHEMA},{foreign}",

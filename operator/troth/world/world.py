@@ -1,6 +1,6 @@
-"""The world: facts in memory, and who must be looked at again when one of them changes.
+"""The world: takes in objects, and returns the keys of the resources that must be planned again.
 
-Fed with raw objects by the informers and by the answers to Troth's own writes, read by planning.
+Informers and the answers to Troth's own writes feed it with raw objects; planning reads it.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, others_beside, watc
 Take = Callable[[WorldState, Ref, Manifest | None], Keys]
 
 WITHDRAWALS = 2
-"""How often a declaration is withdrawn whose handler fails: the first may end in the middle."""
+"""Number of attempts to withdraw a declaration whose handler fails; the first may be incomplete."""
 
 TAKES: dict[str, Take] = {
     "TrustDomain": take_domain,
@@ -69,10 +69,10 @@ TAKES: dict[str, Take] = {
 
 
 class Difference(StrEnum):
-    """How the world differs from a list of the API server.
+    """Difference between the world and a list of the API server.
 
-    GHOST: the world knows an object that is gone. MISSING: it does not know one that exists.
-    STALE: it knows one at another version.
+    GHOST: the world has a deleted object. MISSING: it lacks an existing one. STALE: it has another
+    version.
     """
 
     GHOST = "Ghost"
@@ -82,17 +82,17 @@ class Difference(StrEnum):
 
 @dataclass(slots=True)
 class World(WorldState):
-    """Everything that planning may know."""
+    """State of the world, with the methods that change it."""
 
     _versions: Versions = field(default_factory=Versions)
 
-    # Feeding
+    # Changes
 
     def observe(self, manifest: Manifest) -> Keys:
-        """Take in an object as the API server has it; return what must be looked at again.
+        """Take in an object as the API server has it; return the affected keys.
 
-        An object that is not newer than the one known, such as the echo of a write whose answer
-        was taken in already, changes nothing. Nor does one that is known to be gone since.
+        An object that is not newer than the known one changes nothing, such as the echo of a write
+        whose answer was taken in already. The same holds for one that is known to be deleted since.
         """
         if not self.is_news(manifest):
             return set()
@@ -100,7 +100,7 @@ class World(WorldState):
         before = self._versions.get(kind, ref)
         affected: Keys = set()
         if before is not None and before.is_namesake(version.uid):
-            affected = self._taken(kind, ref, None)  # nothing known of the other holds for this one
+            affected = self._taken(kind, ref, None)  # a namesake inherits nothing
         self._versions.note(kind, ref, version)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
@@ -111,10 +111,10 @@ class World(WorldState):
         return affected
 
     def forget(self, kind: str, ref: Ref, version: int) -> Keys:
-        """Take in that an object was gone at a resource version; return what to look at again.
+        """Take in that an object was gone at a resource version; return the affected keys.
 
-        An object that is known at a later version was made anew since, and stays. A tombstone
-        keeps what is told later, and is older, from bringing the object back.
+        An object that is known at a later version was created again, and stays. A tombstone keeps
+        older observations that arrive later from restoring the object.
         """
         known = self._versions.get(kind, ref)
         if known is not None and known.number > version:
@@ -123,16 +123,16 @@ class World(WorldState):
         if known is None:
             return set()
         self._versions.drop(kind, ref)
-        if kind == "Namespace":  # with all that is in it
+        if kind == "Namespace":  # its objects are gone too
             there = [place for place in self.foreign if place[1].namespace == ref.name]
             for place in there:
                 del self.foreign[place]
         return self._taken(kind, ref, None)
 
     def forget_written(self, kind: str, ref: Ref, uid: str) -> Keys:
-        """Take in that Troth itself deleted an object for good; a namesake made since stays.
+        """Take in that Troth deleted an object; a later object of the same name stays.
 
-        The answer to a deletion has no resource version: the tombstone has the UID.
+        The answer to a deletion has no resource version, so the tombstone has the UID.
         """
         self._versions.bury_uid(uid, self.uptime)
         known = self._versions.get(kind, ref)
@@ -141,26 +141,26 @@ class World(WorldState):
         return self.forget(kind, ref, known.number)
 
     def note_list(self, scope: Scope, version: int) -> None:
-        """Note that every object of a scope is known as a list at a resource version has it."""
+        """Record that every object of a scope is known as in the list at a resource version."""
         self._versions.note_list(scope, version)
 
-    # Comparing
+    # Comparison
 
     def is_news(self, manifest: Manifest) -> bool:
-        """Say whether an object is newer than the one known, and not known to be gone since."""
+        """Return whether an object is newer than the known one, and not known to be deleted."""
         kind, ref, version = self._place(manifest)
         return self._versions.is_news(kind, ref, version, others_beside(manifest, kind))
 
     def is_unlisted(self, manifest: Manifest) -> bool:
-        """Say whether the answer to a write is late: a list since then did not have the object."""
+        """Return whether the answer to a write is late: a later list did not have the object."""
         return self._versions.is_unlisted(*self._place(manifest))
 
     def knows(self, kind: str, ref: Ref) -> bool:
-        """Say whether there is an object, as far as is known."""
+        """Return whether an object exists, as far as is known."""
         return self._versions.get(kind, ref) is not None
 
     def is_leaving(self, kind: str, ref: Ref) -> bool:
-        """Say whether an object is deleted and waits for its finalizers."""
+        """Return whether an object is being deleted and has finalizers."""
         known = self._versions.get(kind, ref)
         return known is not None and known.leaving
 
@@ -169,9 +169,9 @@ class World(WorldState):
         return {ref for ref in self._versions.of(scope.watch_class) if scope.covers(ref)}
 
     def difference(self, kind: str, ref: Ref, listed: Version | None, at: int) -> Difference | None:
-        """Return how an object differs from a list at a resource version, None where it does not.
+        """Return how an object differs from a list at a resource version, None if it does not.
 
-        What is known of a later moment than the list's says nothing of it.
+        State that is newer than the list is not compared.
         """
         known = self._versions.get(kind, ref)
         if known is None:
@@ -183,7 +183,7 @@ class World(WorldState):
         return Difference.GHOST if listed is None else Difference.STALE
 
     def distrust(self, manifest: Manifest) -> None:
-        """Have an object be news whatever is known of it: the API server has it like that."""
+        """Make the next observation of an object count, whatever version is known."""
         kind, ref, version = self._place(manifest)
         self._versions.unbury(kind, ref, version.uid)
         known = self._versions.get(kind, ref)
@@ -194,14 +194,14 @@ class World(WorldState):
         kind = watch_class_of(manifest, self.own_namespace)
         return kind, Ref.of(manifest), Version.of(manifest)
 
-    # Beside what is observed
+    # Other state
 
     def note_foreign(self, kind: str, ref: Ref, now: datetime) -> None:
-        """Note that an object of a wanted name exists which Troth does not own."""
+        """Record that a foreign object of a wanted name exists."""
         self.foreign[kind, ref] = now
 
     def everything(self) -> Keys:
-        """Return the key of every resource that is known."""
+        """Return the key of every known resource."""
         declared = self.registry
         return {
             *map(identity_key, (*declared.identities, *declared.invalid_identities)),
@@ -214,7 +214,7 @@ class World(WorldState):
         }
 
     def _taken(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
-        """Take in an object, or that it is gone; what cannot be read goes into quarantine."""
+        """Take in an object, None if it was deleted; quarantine it if it is unreadable."""
         self.quarantined.pop((kind, ref), None)
         because = manifest.get(UNREADABLE) if manifest is not None else None
         if manifest is not None and because is not None:
@@ -226,12 +226,12 @@ class World(WorldState):
             return self._recovered(kind, ref, manifest, origin(error))
 
     def _recovered(self, kind: str, ref: Ref, manifest: Manifest | None, error: str) -> Keys:
-        """Put an object into quarantine whose handler failed; return everything.
+        """Quarantine an object whose handler failed; return all keys.
 
-        The handler may have taken in a part of the object. So it is taken in again as one that
-        grants nothing, which replaces or removes every part of it. Where the handler fails at that
-        too, what a resource declares is taken out of the indexes without asking whom it concerns.
-        Nothing that was worked out before counts any more, and every resource is planned again.
+        The handler may have taken in a part of the object. So the object is taken in again in a
+        form that grants nothing, which replaces or removes every part. If the handler fails again,
+        what the resource declares is removed from the indexes directly. Cached results are dropped,
+        and every resource is planned again.
         """
         verb = "read" if manifest is not None else "forget"
         because = f"Troth failed to {verb} the object ({error}); please report this as a bug"
@@ -242,7 +242,7 @@ class World(WorldState):
         for attempt in attempts:
             try:
                 attempt(ref, instead)
-            except Exception:  # noqa: BLE001, S112 - the first error is told of
+            except Exception:  # noqa: BLE001, S112 - the first error is reported
                 continue
             break
         self.judged.clear()
@@ -257,9 +257,9 @@ class World(WorldState):
         return self._spread(kind, ref, affected, redeclared=self.registry.revision != revision)
 
     def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> Keys:
-        """Note which narrowing of an identity's `identity.json` cannot be written, None for none.
+        """Set the narrowing of an identity's `identity.json` that cannot be written; None for none.
 
-        Return what must be looked at again, nothing where that was known.
+        Return the affected keys, none if it is unchanged.
         """
         if not self.registry.note_unapplied(ref, narrowing):
             return set()
@@ -267,15 +267,15 @@ class World(WorldState):
         return self._spread("ServiceIdentity", ref, affected, redeclared=True)
 
     def _spread(self, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
-        """Return whom a change concerns, beside whom it does directly."""
+        """Return the keys that a change affects in addition to `affected`."""
         if redeclared:
             affected |= views_of(self.registry, affected)
-            if kind != "WebhookEndpoint":  # no endpoint depends on another
+            if kind != "WebhookEndpoint":  # endpoints do not depend on each other
                 affected |= self.webhooks.around(kind, ref, affected)
             for named in affected:
                 self.tokens.entries.pop(named.ref, None)
         affected |= self.brokers.leaving_with(affected)
-        # of a policy itself its own status is no news; see where it is taken in
+        # a change of a policy's own status affects nothing; see its handler
         others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
         self.judged.forget(key.ref for key in others if key.kind == "TopicPolicy")
         return affected | self.rotations.concerned(affected)

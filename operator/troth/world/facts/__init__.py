@@ -1,1 +1,1 @@
-"""Typed, public facts of observed objects. Private keys are not among them."""
+"""Typed, public facts of observed objects, without private keys."""

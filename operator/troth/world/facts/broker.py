@@ -1,6 +1,6 @@
-"""What is known of brokers: what one look at each showed, and what Troth made there.
+"""Facts of brokers: the last observation of each, and what Troth created there.
 
-No password is kept here, and no key: a credential is known by its fingerprint.
+No password and no key is kept here. Credentials are identified by their fingerprints.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from troth.world.facts.objects import Fact, Fault
 
 NEVER = float("-inf")
 Place = tuple[str, Slot]
-"""Where a credential is at a broker: its principal, and in which of the two slots."""
+"""Place of a credential at a broker: its principal and slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that a broker has: which slots of which principals hold a credential, and every rule."""
+    """Content of a broker: the slots that hold a credential, and all rules."""
 
     credentials: frozenset[Place] = frozenset()
     rules: frozenset[Rule] = frozenset()
@@ -26,10 +26,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class AdminMade:
-    """The last admin credential that Troth made for a broker, noted before the broker is told.
+    """The last admin credential that Troth created for a broker, recorded before the broker has it.
 
-    It is of the user that administered before, in that user's other slot. `replaces`: the one in
-    the slot before is not revoked yet.
+    It belongs to the same user as the previous one, in that user's other slot. `replaces` is
+    whether the credential in the previous slot is not revoked yet.
     """
 
     place: Place
@@ -39,18 +39,18 @@ class AdminMade:
 
     @property
     def before(self) -> Place:
-        """Where the one is, or was, that it replaces."""
+        """Place of the credential that it replaces or has replaced."""
         user, slot = self.place
         return user, slot.other
 
 
 @dataclass(frozen=True, slots=True)
 class AdminShown:
-    """The credential that the admin Secret had when the broker was last seen with it.
+    """Credential of the admin Secret when the broker was last observed with it.
 
-    `place` is None for one that Troth cannot replace. `written_at` is when the Secret's data was
-    last written, and `since` since when, in seconds of this process's uptime, it is known to
-    administer. Of a person's password not even the fingerprint is written anywhere.
+    `place` is None if Troth cannot replace it. `written_at` is the last write of the Secret's data.
+    `since` is the time at which it was first known to administer, in seconds of this process's
+    uptime. Of a person's password not even the fingerprint is written anywhere.
     """
 
     place: Place | None
@@ -59,19 +59,19 @@ class AdminShown:
     since: float = 0.0
 
     def is_made(self, made: AdminMade) -> bool:
-        """Say whether it is the one that Troth made."""
+        """Return whether it is the credential that Troth created."""
         return (self.place, self.fingerprint) == (made.place, made.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What Troth made at a broker, as it is written before the broker is.
+    """What Troth created at a broker, written before each change of the broker.
 
-    `retained` are those of the rules that stay though their policy is gone (`onDelete: Retain`).
-    `credentials` has the fingerprint of each credential that the broker was told, empty of one that
-    is being told. `admin` is the credential with which Troth administers the broker, if it made it.
-    `left` are rules that were there, of principals by names that only Troth gives, when the ledger
-    was begun: nobody knows whose they are, and they are left alone.
+    `retained` are the rules that stay although their policy was deleted (`onDelete: Retain`).
+    `credentials` are the fingerprints of the credentials at the broker, empty while one is being
+    created. `admin` is the credential with which Troth administers the broker, if Troth created it.
+    `left` are rules that existed when the ledger was created, of principals with names that only
+    Troth uses. Their origin is unknown, so Troth does not change them.
     """
 
     rules: frozenset[Rule] = frozenset()
@@ -82,16 +82,17 @@ class Ledger:
 
     @property
     def principals(self) -> frozenset[str]:
-        """Everybody who has a rule or a credential."""
+        """All principals with a rule or a credential."""
         having = {principal for principal, _ in self.credentials}
         return frozenset(having | {rule.principal for rule in self.rules})
 
     def turned(self, after: "Ledger") -> frozenset[str]:
-        """Return the principals of whom a later ledger says something else that an identity waits
-        for: which credentials they have, and which of their rules are retained.
+        """Return the principals that differ in a later ledger, in a way that identities wait for.
+
+        These are differences in their credentials, and in which of their rules are retained.
         """
         places = dict(self.credentials.items() ^ after.credentials.items())
-        # one that is being told where none was is nothing to go by yet
+        # an identity cannot rely on a credential that is still being created
         waiting = {
             place[0] for place in places if place in self.credentials or after.credentials[place]
         }
@@ -100,7 +101,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class KeptLedger(Fact):
-    """The ConfigMap that a ledger is kept in; `fault` says why it cannot be read."""
+    """ConfigMap that holds a ledger; `fault` says why it is unreadable."""
 
     ledger: Ledger
     fault: Fault | None = None
@@ -108,7 +109,7 @@ class KeptLedger(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One credential of a Secret: its slot at the broker, its fingerprint, when it was made."""
+    """Credential in a Secret: its slot at the broker, its fingerprint, and its time of creation."""
 
     slot: Slot
     fingerprint: str
@@ -117,12 +118,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class CredentialSecret(Fact):
-    """The Secret with an identity's credential at a broker.
+    """Secret with an identity's credential at a broker.
 
-    `next` is the credential to come and `retiring` the one before, while a handover is under way.
-    `intact` is whether it is as Troth left it, and `public` what it says beside the credential.
-    `retiring_since` is since when, in seconds of this process's uptime, the present one is known to
-    be in use beside the one before; `next_since` since when the one to come is known.
+    During a rotation, `next` is the next credential and `retiring` the previous one. `intact` is
+    whether the Secret is as Troth wrote it. `public` is its content besides the credential.
+    `retiring_since` is the time since which the current credential is known to be in use beside the
+    previous one, `next_since` the time since which the next one is known, both in seconds of this
+    process's uptime.
     """
 
     broker: Ref | None
@@ -137,21 +139,21 @@ class CredentialSecret(Fact):
 
     @property
     def held(self) -> tuple[Held, ...]:
-        """Every credential that must be good at the broker."""
+        """All credentials that must be valid at the broker."""
         return tuple(each for each in (self.current, self.next, self.retiring) if each)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is known of a broker: what the last look showed, and how the last try went.
+    """Observation of a broker, and the result of the last attempt to change it.
 
-    `observed` is None until it has been seen once. `at` is when it was last seen, and `tried_at`
-    when anything was last tried, in seconds of this process's uptime; `attempts` counts the tries
-    that failed since one went well. `suspect`: what is known may not hold any more, so that it is
-    looked at before anything is changed. `fault` says why the last try failed, and `failures` which
-    changes the broker did not carry out. `authorities` are the PEM roots its servers' certificates
-    chain to, empty for the system's. `admin` is what it was seen with, and `admin_fault` why that
-    could not be replaced when it was last tried, at `admin_tried_at`.
+    `observed` is None before the first observation. `at` is the time of the last observation and
+    `tried_at` that of the last attempt, in seconds of this process's uptime. `attempts` is the
+    number of failures since the last success. `suspect` is whether the observation may be outdated,
+    so that the broker must be observed before it is changed. `fault` is the reason of the last
+    failure, and `failures` are the changes that the broker rejected. `authorities` are the PEM
+    roots of the servers' certificates, empty for the roots of the system. `admin` is the credential
+    of the observation. `admin_fault` is why it could not be replaced at `admin_tried_at`.
     """
 
     busy: bool = False
@@ -168,11 +170,12 @@ class Look:
     admin_tried_at: float = NEVER
 
     def anew(self) -> "Look":
-        """Return the same, to be looked at again at once."""
+        """Return the same, to be observed again at once."""
         return replace(self, at=NEVER, tried_at=NEVER, attempts=0)
 
     def tried(self, now: float, fault: Fault | None = None) -> "Look":
-        """Return what is known after a try that failed; without a fault because the world has
-        moved on meanwhile, or because the broker did not carry out all.
+        """Return the state after a failed attempt.
+
+        There is no fault if the world has changed meanwhile, or if the broker rejected only a part.
         """
         return replace(self, tried_at=now, attempts=self.attempts + 1, suspect=True, fault=fault)

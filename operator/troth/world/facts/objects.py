@@ -1,7 +1,6 @@
-"""Public facts of Kubernetes objects. No private key is kept here on purpose.
+"""Public facts of Kubernetes objects. They never contain a private key.
 
-What is taken from a Secret as it stands there is left out of every `repr`: people put keys in the
-wrong place.
+Values that are copied from a Secret are not in any `repr`, because people put keys in wrong places.
 """
 
 import json
@@ -26,25 +25,25 @@ KEYSTORE_DIGEST = "troth.dev/keystore-digest"
 REPLACED_AT = "troth.dev/replaced-at"
 RESTARTED_WITH = "troth.dev/restarted-with"
 LIVE_PEERS = "troth.dev/live-peers"
-"""On a NetworkPolicy: the peers and ports that live edges and grants opened."""
+"""Annotation of a NetworkPolicy: the peers and ports that live edges and grants opened."""
 FIELD_MANAGER = "troth"
 SECRET_SUFFIX, POLICY_SUFFIX = "-identity", "-troth"
-"""What the names of an identity's children add to its own."""
+"""Suffixes of the names of an identity's owned objects."""
 DENY_SUFFIX = "-troth-deny"
-"""What the name of an identity's second NetworkPolicy adds, which only denies."""
+"""Suffix of the name of an identity's second NetworkPolicy, which only denies."""
 BROKER_POLICY_SUFFIX = "-troth-broker"
-"""What the name of a broker's NetworkPolicy adds to its own: no identity's has this ending."""
+"""Suffix of the name of a broker's NetworkPolicy. No identity's has this ending."""
 
 UNREADABLE = "troth.dev/unreadable"
-"""A member that Troth's client adds to an object that it cannot read whole: a sentence that says
-why. The API server stores no member of this name, so that nobody can write one."""
+"""Member that Troth's client adds to an object that it cannot read completely; its value says why.
+Nobody else can set it, because the API server stores no member of this name."""
 
 Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why something cannot be used: a CamelCase reason, and a sentence that says what to mend."""
+    """Reason why something is unusable: a CamelCase word, and a message with the change to make."""
 
     reason: str
     message: str
@@ -52,7 +51,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A resource whose spec cannot be understood, as it came, and why."""
+    """Resource with an invalid spec, as received, and the reason."""
 
     manifest: Manifest
     because: str
@@ -60,7 +59,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What every written object has: where it is, which one it is, and whose."""
+    """Base of the facts of a written object: its place, identity, version and owner."""
 
     ref: Ref
     uid: str
@@ -71,14 +70,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class IdentitySecret(Fact):
-    """An identity's Secret: its leaf, what is wrong with it, and what else it says in public.
+    """Secret of an identity: its leaf, what is wrong with it, and its other public content.
 
-    `keystore_intact` is whether there are keystores, made for just this leaf and these roots.
-    `roots_since` and `leaf_since` are since when, in seconds of this process's uptime, its roots
-    and its leaf are known to be what they are; `webhooks_since` and `webhook_keys_since` since when
-    it is known to list each delivery of a gateway, and each key of one by its ID. `replaced_at` is
-    when a leaf or a root in it last took the place of another, None while it has what it began
-    with.
+    `keystore_intact` is whether it has keystores that were made for this leaf and these roots.
+    `roots_since` and `leaf_since` are the times since which its roots and its leaf are known to be
+    the same. `webhooks_since` and `webhook_keys_since` are those of each delivery from a gateway
+    and of each gateway key by ID. All are in seconds of this process's uptime. `replaced_at` is the
+    last replacement of a leaf or root, None if it still has its first ones.
     """
 
     leaf: Leaf | None
@@ -94,12 +92,12 @@ class IdentitySecret(Fact):
 
 @dataclass(frozen=True, slots=True)
 class AuthoritySecret(Fact):
-    """A CA's Secret: its certificates as they stand there, and what is wrong with its key.
+    """Secret of a CA: its certificates as written, and what is wrong with its key.
 
-    `prepared` is the next one and `retiring` the last one, empty where there is none; `roots` and
-    its like are the anchors beside them, None for a root of Troth's own, which is its own anchor.
-    `active_since` and `prepared_since` are since when, in seconds of this process's uptime, the
-    certificates are known to be there.
+    `prepared` is the next CA and `retiring` the previous one, empty if there is none. `roots` and
+    the similar fields are their anchors, None for a root of Troth's own, which is its own anchor.
+    `active_since` and `prepared_since` are the times since which the certificates are known, in
+    seconds of this process's uptime.
     """
 
     certificates: bytes = field(repr=False)
@@ -116,9 +114,9 @@ class AuthoritySecret(Fact):
 
 @dataclass(frozen=True, slots=True)
 class KnownAuthority:
-    """A CA's Secret judged for one trust domain: the authority, or why it cannot serve.
+    """Secret of a CA for one trust domain: the authority, or why it is unusable.
 
-    `prepared` is the root to come and `retiring` the one before, while a rotation is under way.
+    During a rotation, `prepared` is the next root and `retiring` the previous one.
     """
 
     secret: AuthoritySecret
@@ -129,12 +127,12 @@ class KnownAuthority:
 
     @property
     def slots(self) -> tuple[Authority, ...]:
-        """The CAs that are there: the active one, the one to come, and the one before."""
+        """The existing CAs: the active, the next and the previous one."""
         return tuple(each for each in (self.authority, self.prepared, self.retiring) if each)
 
     @property
     def anchors(self) -> tuple[bytes, ...]:
-        """Every root to trust, as PEM; none while the authority cannot be used."""
+        """All roots to trust, as PEM; none while the authority is unusable."""
         if self.authority is None:
             return ()
         return tuple(anchor for slot in self.slots for anchor in slot.anchors)
@@ -142,10 +140,10 @@ class KnownAuthority:
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """The public half of an ES256 key that signs tokens.
+    """Public part of an ES256 key that signs tokens.
 
-    `kid` is its RFC 7638 thumbprint, `x` and `y` its coordinates in base64url; `made_at` is when it
-    was made, None where that cannot be told.
+    `kid` is its RFC 7638 thumbprint. `x` and `y` are its coordinates in base64url. `made_at` is the
+    time of its creation, None if unknown.
     """
 
     kid: str
@@ -160,18 +158,18 @@ class TokenKey:
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 that the `kid` is, in hexadecimal."""
+        """SHA-256 of the `kid`, shortened, in hexadecimal."""
         return base64url.decode(self.kid).hex()
 
 
 @dataclass(frozen=True, slots=True)
 class SigningSecret(Fact):
-    """A Secret with a key that signs tokens: the public halves of the keys in it.
+    """Secret with keys that sign tokens, as their public parts.
 
-    `prepared` is the key to come and `retiring` the one before, while a handover is under way.
-    `spoilt` names data that is of no use: half of a key to come, a key before that cannot be read.
-    `active_since` and `prepared_since` are since when, in seconds of this process's uptime, the
-    keys are known to be there.
+    During a rotation, `prepared` is the next key and `retiring` the previous one. `spoilt` names
+    unusable data: a part of a next key, or an unreadable previous key. `active_since` and
+    `prepared_since` are the times since which the keys are known, in seconds of this process's
+    uptime.
     """
 
     active: TokenKey | None
@@ -184,17 +182,17 @@ class SigningSecret(Fact):
 
     @property
     def keys(self) -> tuple[TokenKey, ...]:
-        """Every key to publish."""
+        """All keys to publish."""
         return tuple(each for each in (self.active, self.prepared, self.retiring) if each)
 
 
 @dataclass(frozen=True, slots=True)
 class TokensSecret(SigningSecret):
-    """What an issuer of tokens works from: the public halves of its keys, and its view.
+    """Secret of a token issuer: the public parts of its keys, and its configuration.
 
-    `view` and `bundle` are as they stand there, empty where they are not. `replaced_at` is when it
-    took the place of one that was lost, None of one that did not or does not tell. `narrowed` is
-    whether the view has not all it should, for want of room.
+    `view` and `bundle` are as written, empty if absent. `replaced_at` is the time at which it
+    replaced a lost Secret, None if it did not or if this is unknown. `narrowed` is whether the view
+    is incomplete, for lack of space.
     """
 
     view: bytes = field(repr=False)
@@ -205,36 +203,36 @@ class TokensSecret(SigningSecret):
 
 @dataclass(frozen=True, slots=True)
 class Content(Fact):
-    """A NetworkPolicy's spec or a ConfigMap's data, as the API server holds it.
+    """Spec of a NetworkPolicy or data of a ConfigMap, as the API server has it.
 
-    `since` is since when, in seconds of this process's uptime, it is known to be so.
+    `since` is the time since which it is known to be so, in seconds of this process's uptime.
     """
 
     text: bytes
-    """`canonical`, in which ten thousand policies take a tenth of the room that they take open."""
+    """Content in the form of `canonical`, which takes a tenth of the memory of the parsed form."""
     since: float = 0.0
     live_peers: str = ""
-    """The annotation `LIVE_PEERS` of a NetworkPolicy, as it stands there."""
+    """Annotation `LIVE_PEERS` of a NetworkPolicy, as written."""
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """What it says."""
+        """Parsed content."""
         said: Mapping[str, Any] = from_json(self.text)
         return said
 
     def says(self, content: Mapping[str, Any]) -> bool:
-        """Whether it says just that."""
+        """Return whether the content is exactly this."""
         return self.text == canonical(content)
 
 
 def canonical(content: Mapping[str, Any]) -> bytes:
-    """Return JSON as one text, whatever the order of its keys."""
+    """Return JSON as one text, independent of the order of keys."""
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a Secret held when a workload was restarted, as fingerprints of 16 digits each."""
+    """Content of a Secret when a workload was restarted, as fingerprints of 16 digits each."""
 
     leaf: str
     roots: frozenset[str]
@@ -244,19 +242,19 @@ class Evidence:
 
     @classmethod
     def read(cls, text: str) -> "Evidence":
-        """Return what an annotation says; nothing that a Secret holds where it is not of ours."""
+        """Return the evidence in an annotation; one that is not Troth's matches no Secret."""
         leaf, _, roots = text.partition(" ")
         return cls(leaf, frozenset(filter(None, roots.split(","))))
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment, StatefulSet or DaemonSet, so far as its restarts are concerned.
+    """Deployment, StatefulSet or DaemonSet, as far as restarts need it.
 
-    `labels` are its pods'; `evidence` is what they were restarted with, and `replaced` whether none
-    is left that was not. `pods` is whether it has any, and `complete` whether all that are wanted
-    are of its present template and available. `since` is since when, in seconds of this process's
-    uptime, `evidence` and `replaced` are known to be so.
+    `labels` are those of its pods. `evidence` is that of its last restart, and `replaced` is
+    whether all older pods are gone. `pods` is whether it has any, and `complete` whether all
+    desired pods are of the current template and available. `since` is the time since which
+    `evidence` and `replaced` are known to be so, in seconds of this process's uptime.
     """
 
     kind: str
@@ -278,7 +276,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A PodDisruptionBudget: which pods it protects, and whether one may be disrupted now."""
+    """PodDisruptionBudget: the pods it protects, and whether one may be disrupted now."""
 
     ref: Ref
     selector: LabelSelector | None
@@ -287,7 +285,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """A port of a Service, and the pods' port behind it: its number, or the name it has there."""
+    """Port of a Service, and its target on the pods: a number or a name."""
 
     port: int
     target: int | str
@@ -295,9 +293,9 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service's pod selector, and its TCP ports.
+    """Pod selector and TCP ports of a Service.
 
-    A `headless` one has no address of its own: who asks for it comes to the pods' ports directly.
+    A `headless` one has no address of its own: its clients connect to the pods' ports directly.
     """
 
     ref: Ref
@@ -308,7 +306,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """One address and port of the API server."""
+    """Address and port of the API server."""
 
     address: str
     port: int

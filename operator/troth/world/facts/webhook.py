@@ -1,4 +1,4 @@
-"""Public facts of the Secrets of webhooks: which keys there are, and nothing of any key."""
+"""Public facts of the Secrets of webhooks: which keys they have, without any key material."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ TOO_LARGE = f"it is larger than {LONGEST_KEY} bytes"
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One key of a sender: its id, what tells it from another, and which schemes can use it.
+    """Key of a sender: its ID, its fingerprint, and the schemes that can use it.
 
-    `made_at` is when Troth made it, None of one that somebody else has put there. `flaw` says why
-    it is of no use: it is too large, or a PEM that the scheme HTTPSignatures cannot use. A key that
-    is too large has no fingerprint.
+    `made_at` is the time at which Troth created it, None if a person did. `flaw` says why it is
+    unusable: it is too large, or a PEM that the scheme HTTPSignatures cannot use. A key that is too
+    large has no fingerprint.
     """
 
     id: str
@@ -30,11 +30,10 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class KeysSecret(Fact):
-    """A Secret with the keys of a sender, in the order of their ids.
+    """Secret with the keys of a sender, sorted by ID.
 
-    `since` is since when, in seconds of this process's uptime, its newest key is known to be there.
-    `unread` is the number of its entries where these are too many to be read; it has no `keys`
-    then.
+    `since` is the time since which its newest key is known, in seconds of this process's uptime.
+    `unread` is the number of its entries if they are too many to be read. Then it has no `keys`.
     """
 
     keys: tuple[KnownKey, ...]
@@ -44,11 +43,11 @@ class KeysSecret(Fact):
 
 @dataclass(frozen=True, slots=True)
 class CompiledSecret(Fact):
-    """An endpoint as a gateway has it.
+    """Secret with the configuration of an endpoint for a gateway.
 
-    `keys` are the fingerprints of the keys that it was compiled with, by their ids. `names` are
-    those of all its data, and `intact` is whether that is as Troth has left it. `listed` is the
-    fingerprint of what the target has been listing for long enough, empty while it has not.
+    `keys` are the fingerprints of its keys by ID. `names` are those of all its data, and `intact`
+    is whether the data is as Troth wrote it. `listed` is the fingerprint of what the target has
+    listed for at least the propagation delay, otherwise empty.
     """
 
     endpoint: Ref

@@ -1,6 +1,6 @@
-"""What an identity's Secret tells a target of webhooks: which deliveries to take, by which keys.
+"""Deliveries that an identity's Secret lets a webhook target accept, and their keys.
 
-It is read as strictly as is needed to know what a target knows: what makes no sense is not listed.
+Reading is lenient: an invalid entry counts as not listed.
 """
 
 import hashlib
@@ -18,8 +18,9 @@ _OF_ENDPOINT = ("name", "path", "workflow")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Listed:
-    """A delivery as `identity.json` lists it: from whom, on which port, of which endpoint, whereto
-    and what for. `gateway` is a SPIFFE ID, `endpoint` a namespace and a name.
+    """Delivery as `identity.json` lists it.
+
+    `gateway` is a SPIFFE ID, `endpoint` a namespace and a name.
     """
 
     gateway: str
@@ -29,13 +30,13 @@ class Listed:
     workflow: str
 
     def fingerprint(self, target: Ref) -> str:
-        """Return what tells that a target lists this from anything else, 16 digits."""
+        """Return the fingerprint of this delivery for a target, 16 digits."""
         text = "\n".join((str(target), *astuple(self)))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def listed_in(document: Mapping[str, Any]) -> Iterator[Listed]:
-    """Yield what an `identity.json` lists, in its order."""
+    """Yield the deliveries that an `identity.json` lists, in order."""
     for entry in _objects(document.get("webhooks")):
         for each in _objects(entry.get("endpoints")):
             found = entry.get("gateway"), entry.get("port"), *map(each.get, _OF_ENDPOINT)
@@ -46,7 +47,7 @@ def listed_in(document: Mapping[str, Any]) -> Iterator[Listed]:
 
 @lru_cache(maxsize=_CACHED)
 def deliveries_in(text: str) -> frozenset[Listed]:
-    """Return what the text of an `identity.json` lists, nothing where it cannot be read."""
+    """Return the deliveries in the text of an `identity.json`, none if it is unreadable."""
     try:
         document = read_json(text)
     except ValueError:
@@ -56,7 +57,7 @@ def deliveries_in(text: str) -> frozenset[Listed]:
 
 @lru_cache(maxsize=_CACHED)
 def key_ids_in(key_set: str) -> frozenset[str]:
-    """Return the IDs in a JWKS, none where it cannot be read."""
+    """Return the key IDs in a JWKS, none if it is unreadable."""
     try:
         return frozenset(each["kid"] for each in read_json(key_set)["keys"])
     except (ValueError, KeyError, TypeError):

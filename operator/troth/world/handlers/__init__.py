@@ -1,1 +1,1 @@
-"""One handler for each watched kind: updates the world, returns the affected keys."""
+"""One handler for each watched kind: updates the world and returns the affected keys."""

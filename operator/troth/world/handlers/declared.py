@@ -1,4 +1,4 @@
-"""Taking in what else people declare, and whom a change of it concerns."""
+"""Handlers of brokers, topic policies, rotations and webhook endpoints."""
 
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
@@ -15,14 +15,14 @@ from troth.world.state import WorldState
 
 
 def take_broker(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a MessageBroker as it is now; return whom that concerns."""
+    """Take in the current state of a MessageBroker; return the affected keys."""
     after, fault = parsed(manifest, MessageBroker)
     world.note_unreadable(broker_key(ref), manifest, fault)
     return {broker_key(ref)} | world.brokers.take_broker(ref, after, fault)
 
 
 def take_topic_policy(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a TopicPolicy as it is now; return whom that concerns."""
+    """Take in the current state of a TopicPolicy; return the affected keys."""
     before = world.brokers.messaging.policies.get(ref)
     after, fault = parsed(manifest, TopicPolicy)
     world.note_unreadable(policy_key(ref), manifest, fault)
@@ -34,7 +34,7 @@ def take_topic_policy(world: WorldState, ref: Ref, manifest: Manifest | None) ->
 
 
 def take_rotation(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a CredentialRotation as it is now; return whom that concerns."""
+    """Take in the current state of a CredentialRotation; return the affected keys."""
     key, before = rotation_key(ref), world.rotations.by_ref.get(ref)
     after, fault = parsed(manifest, CredentialRotation)
     world.unreadable.pop(key, None)
@@ -54,11 +54,11 @@ def take_rotation(world: WorldState, ref: Ref, manifest: Manifest | None) -> Key
 
 
 def take_endpoint(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a WebhookEndpoint as it is now; return whom that concerns."""
+    """Take in the current state of a WebhookEndpoint; return the affected keys."""
     after, fault = parsed(manifest, WebhookEndpoint)
     world.note_unreadable(webhook_key(ref), manifest, fault)
     before = world.registry.webhooks.endpoints.get(ref)
     terminating = says_terminating(manifest)
     world.webhooks.take_endpoint(before, None if terminating else after)
-    # one that is being deleted asks for nothing, whatever it says
+    # one that is being deleted no longer has a route
     return take_webhook(world.registry, ref, after, "" if terminating else fault)

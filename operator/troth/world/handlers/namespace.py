@@ -1,4 +1,4 @@
-"""Taking in namespaces, and whom a change of one concerns."""
+"""Handler of namespaces."""
 
 from troth.resources.references import Ref
 from troth.trust.selectors import matches
@@ -10,7 +10,7 @@ from troth.world.state import WorldState
 
 
 def take_namespace(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a namespace as it is now; return whom that concerns."""
+    """Take in the current state of a namespace; return the affected keys."""
     name, registry = ref.name, world.registry
     before = registry.namespaces.get(name)
     was_terminating = name in world.terminating
@@ -31,7 +31,7 @@ def take_namespace(world: WorldState, ref: Ref, manifest: Manifest | None) -> Ke
         for labels in (before, after)
         if labels is not None and matches(domain.spec.namespace_selector, labels)
     }
-    for bundle in world.bundles_in.get(name, ()):  # whoever left one here may now remove it
+    for bundle in world.bundles_in.get(name, ()):  # the owner of a bundle here may now remove it
         claiming |= owner_of(world.bundles[bundle])
     affected = around_namespaces(world.registry, {name}) | claiming
     affected |= world.webhooks.around_namespace(name)

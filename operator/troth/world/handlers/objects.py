@@ -1,4 +1,4 @@
-"""Taking in what is neither declared nor secret, and whom a change of it concerns."""
+"""Handlers of objects that are neither resources of Troth nor Secrets."""
 
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
@@ -11,7 +11,7 @@ from troth.world.state import WorldState
 
 
 def take_service(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a Service as it is now; return whom that concerns."""
+    """Take in the current state of a Service; return the affected keys."""
     changed = world.services.take(ref, manifest)
     reached = {
         identity_key(identity)
@@ -22,7 +22,7 @@ def take_service(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys
 
 
 def take_api_endpoints(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in the API server's endpoints as they are now; return whom that concerns."""
+    """Take in the current endpoints of the API server; return the affected keys."""
     world.slices.pop(ref.name, None)
     if manifest is not None:
         world.slices[ref.name] = observe.endpoints(manifest)
@@ -34,7 +34,7 @@ def take_api_endpoints(world: WorldState, ref: Ref, manifest: Manifest | None) -
 
 
 def take_config_map(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a ConfigMap of Troth's as it is now; return whom that concerns."""
+    """Take in the current state of a ConfigMap that Troth writes; return the affected keys."""
     if broker_of(ref) is not None:
         return world.brokers.take_ledger(ref, manifest)
     after = observe.config_map(manifest) if manifest else None
@@ -47,29 +47,29 @@ def take_config_map(world: WorldState, ref: Ref, manifest: Manifest | None) -> K
 
 
 def take_schemas(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a ConfigMap of schemas as it is now; return whom that concerns."""
+    """Take in the current state of a ConfigMap with schemas; return the affected keys."""
     return world.schemas.take(ref, manifest, world.brokers.messaging)
 
 
 def take_report(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in what a gateway reports, as it is now; return whom that concerns."""
+    """Take in the current state of a gateway's report; return the affected keys."""
     return world.webhooks.take_report(ref, manifest)
 
 
 def take_network_policy(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a NetworkPolicy as it is now; return whom that concerns."""
+    """Take in the current state of a NetworkPolicy; return the affected keys."""
     after = observe.network_policy(manifest) if manifest else None
     return take_written(world, world.policies, ref, after)
 
 
 def take_workload(world: WorldState, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a workload as it is now; return whom that concerns."""
+    """Take in the current state of a workload; return the affected keys."""
     news = world.workloads.take(kind, ref, manifest, world.uptime)
     waiting = world.registry.restarting(kind, ref) if news else frozenset()
     return {*map(identity_key, waiting), *(world.rotating() if waiting else ())}
 
 
 def take_budget(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a PodDisruptionBudget as it is now; return whom that concerns."""
+    """Take in the current state of a PodDisruptionBudget; return the affected keys."""
     news = world.workloads.take_budget(ref, manifest)
     return set(map(identity_key, world.registry.restarting_in(ref.namespace) if news else ()))

@@ -1,4 +1,4 @@
-"""Taking in Secrets, and whom a change of one concerns."""
+"""Handlers of Secrets."""
 
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
@@ -16,7 +16,7 @@ from troth.world.state import WorldState
 
 
 def take_secret(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a Secret of Troth's, or of its namespace, as it is now; return whom that concerns."""
+    """Take in a Secret that Troth wrote or that is in its namespace; return the affected keys."""
     credential = manifest if manifest and is_credential(manifest) else None
     affected = world.brokers.take_secret(ref, credential, world.uptime)
     affected |= wanting_credential(ref, world.registry, world.brokers.messaging)
@@ -46,5 +46,5 @@ def take_secret(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
 
 
 def take_given(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a Secret that a person gave to Troth; return whom that concerns."""
+    """Take in a Secret that a person labelled for Troth; return the affected keys."""
     return world.webhooks.take_given(ref, manifest, world.uptime)

@@ -1,4 +1,4 @@
-"""Taking in ServiceIdentities, and whom a change of one concerns."""
+"""Handler of ServiceIdentities."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ from troth.world.state import WorldState
 
 
 def take_identity(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a ServiceIdentity as it is now; return whom that concerns."""
+    """Take in the current state of a ServiceIdentity; return the affected keys."""
     key, registry = identity_key(ref), world.registry
     before, declared = registry.claimants.get(ref), registry.declared(ref)
     after, fault = parsed(manifest, ServiceIdentity)
@@ -50,7 +50,7 @@ def take_identity(world: WorldState, ref: Ref, manifest: Manifest | None) -> Key
     if after is not None:
         registry.put_identity(after)
         affected |= around_identity(world.registry, after)
-    elif manifest is None or terminating:  # what is being deleted has no edge, whatever it says
+    elif manifest is None or terminating:  # an identity that is being deleted has no edges
         registry.drop_identity(ref)
     else:
         registry.refuse_identity(ref, fault)
@@ -63,19 +63,19 @@ def take_identity(world: WorldState, ref: Ref, manifest: Manifest | None) -> Key
 
 
 def _is_waited_for(identity: ServiceIdentity) -> bool:
-    """Say whether it may concern a rotation that an identity comes or goes."""
+    """Return whether a rotation may wait for the identity to come or go."""
     return identity.spec.on_rotation is not None or is_terminating(identity)
 
 
 def _hold_closed(
     world: WorldState, ref: Ref, before: ServiceIdentity | None, after: ServiceIdentity
 ) -> Keys:
-    """Hold closed the edges that an identity's status says are closed for want of a narrowing.
+    """Keep the edges closed that an identity's status reports as closed by a narrowing.
 
-    After a restart, or when another copy begins to lead, nobody has tried to write the document
-    yet. Until planning has compared it with what is declared, nothing opens again; a status that
-    is wrong about it can close an edge for that long and no longer. A status that says so no more
-    is the leader's word that the document is written. Return whom that concerns.
+    After a restart or a change of leader, no write of the document has been tried yet. Nothing
+    opens until planning has compared the document with what is declared, so a wrong status can keep
+    an edge closed only for that long. If the status no longer reports it, the leader has written
+    the document. Return the affected keys.
     """
     said, said_before = _said(after), _said(before) if before is not None else Narrowing()
     over = said_before and not said
@@ -86,7 +86,7 @@ def _hold_closed(
 
 
 def _said(identity: ServiceIdentity) -> Narrowing:
-    """Return which edges a status says are closed until the identity's document is narrowed."""
+    """Return the edges that a status reports as closed until the document is narrowed."""
     return Narrowing(
         callers=frozenset(_closed(identity, Direction.INBOUND, CALLEE_NOT_NARROWED)),
         callees=frozenset(_closed(identity, Direction.OUTBOUND, CALLER_NOT_NARROWED)),

@@ -1,4 +1,4 @@
-"""Taking in TrustDomains, and whom a change of one concerns."""
+"""Handler of TrustDomains."""
 
 from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
@@ -12,7 +12,7 @@ from troth.world.state import WorldState
 
 
 def take_domain(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
-    """Take in a TrustDomain as it is now; return whom that concerns."""
+    """Take in the current state of a TrustDomain; return the affected keys."""
     key, registry = domain_key(ref.name), world.registry
     before = registry.domains.get(ref.name)
     affected = around_domain(world.registry, before) if before else set()
@@ -29,7 +29,7 @@ def take_domain(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
         return {key}
     affected |= note_confinement(world)
     affected |= world.brokers.everything()
-    if after is None or was_unreadable:  # whom it would have governed cannot be told
+    if after is None or was_unreadable:  # it is unknown which namespaces it would govern
         affected |= {identity_key(identity) for identity in registry.claimants}
         affected |= {domain_key(name) for name in registry.domains}
     else:
@@ -38,5 +38,5 @@ def take_domain(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
 
 
 def _declares_the_same(before: TrustDomain, after: TrustDomain) -> bool:
-    """Say whether two versions of a trust domain differ in nothing but status and metadata."""
+    """Return whether two versions of a trust domain differ only in status and metadata."""
     return before.spec == after.spec and is_terminating(before) == is_terminating(after)

@@ -1,4 +1,4 @@
-"""Taking in WebhookEndpoints, and whom each change of one concerns."""
+"""Keys that a change of a WebhookEndpoint affects."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ from troth.world.keys import Keys, identity_key, webhook_key
 
 
 def take_webhook(registry: Registry, ref: Ref, after: WebhookEndpoint | None, fault: str) -> Keys:
-    """Take in an endpoint as it is now; return whom that concerns.
+    """Take in the current state of an endpoint; return the affected keys.
 
-    One that cannot be read may have been any of its namespace's, so that whatever gateways are
-    accepted there must be looked at again when it comes and when it goes.
+    An unreadable endpoint may be any of its namespace, so it affects all gateways that are accepted
+    there, both when it appears and when it disappears.
     """
     webhooks = registry.webhooks
     before = webhooks.endpoints.get(ref) or webhooks.terminating.get(ref)
@@ -40,13 +40,14 @@ def take_webhook(registry: Registry, ref: Ref, after: WebhookEndpoint | None, fa
 
 
 def _declares_the_same(before: WebhookEndpoint, after: WebhookEndpoint) -> bool:
-    """Say whether two versions of an endpoint differ in nothing but status and metadata."""
+    """Return whether two versions of an endpoint differ only in status and metadata."""
     return before.spec == after.spec and is_terminating(before) == is_terminating(after)
 
 
 def gateways_of(registry: Registry, target: Ref) -> Keys:
-    """Return the gateways that call an identity or are accepted by it: whomever else it accepts on
-    their port concerns them.
+    """Return the gateways that call an identity or that it accepts.
+
+    They depend on all callers that the identity accepts on the same port.
     """
     beside = {*registry.webhooks.beside(target), *registry.declared(target).accepts}
     return {

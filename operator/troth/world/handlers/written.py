@@ -1,4 +1,4 @@
-"""Taking in an object that Troth writes, and whom a change of it concerns."""
+"""Common handler of the objects that Troth writes."""
 
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Fact)
 
 
 def take_written(world: WorldState, facts: dict[Ref, F], ref: Ref, after: F | None) -> Keys:
-    """Replace a fact; affected are its owners by label, and whoever wants its name."""
+    """Replace a fact; return the keys of its owners by label, and of those that need its name."""
     before = facts.pop(ref, None)
     if after is not None:
         facts[ref] = dated(after, before, world.uptime)

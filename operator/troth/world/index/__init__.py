@@ -1,1 +1,1 @@
-"""Parts of the world, indexed so that every question is a lookup."""
+"""Parts of the world, indexed so that every query is a lookup."""

@@ -1,4 +1,4 @@
-"""The CAs in Secrets of Troth's own namespace, and which one signs a trust domain's leaves."""
+"""CAs in Secrets of Troth's own namespace, and which of them signs a trust domain's leaves."""
 
 from dataclasses import dataclass, field, replace
 
@@ -10,21 +10,21 @@ from troth.world.observation import objects as observe
 
 
 def is_confined(authority: Authority, domain: TrustDomain) -> bool:
-    """Say whether a CA of a trust domain can vouch for no other: by its own name constraints."""
+    """Return whether a CA's own name constraints confine it to its trust domain."""
     return authority.constrained_to == domain.spec.domain
 
 
 @dataclass(slots=True)
 class Authorities:
-    """The CA Secrets, and what they are good for."""
+    """Index of the CA Secrets."""
 
     own_namespace: str
     secrets: dict[str, AuthoritySecret] = field(default_factory=dict)
-    """By name."""
+    """CA Secrets by name."""
     _judged: dict[tuple[str, str, str], KnownAuthority] = field(default_factory=dict)
 
     def take(self, name: str, now: AuthoritySecret | None, uptime: float) -> None:
-        """Take in a Secret as it is now."""
+        """Take in the current state of a Secret."""
         known = self.secrets.pop(name, None)
         self._judged.clear()
         if now is None:
@@ -38,18 +38,18 @@ class Authorities:
         )
 
     def concern(self, domain: TrustDomain, ref: Ref) -> bool:
-        """Say whether a trust domain depends on a Secret."""
+        """Return whether a trust domain depends on a Secret."""
         return ref in (self.ref(domain), self._given_ref(domain))
 
     def ref(self, domain: TrustDomain) -> Ref:
-        """Return where Troth keeps what it signs a trust domain's leaves with."""
+        """Return the Secret with the CA that signs a trust domain's leaves."""
         return Ref(self.own_namespace, f"{domain.metadata.name}-authority")
 
     def of(self, domain: TrustDomain) -> KnownAuthority | None:
-        """Return a trust domain's authority as Troth keeps it, if it is there.
+        """Return a trust domain's authority from Troth's Secret, None if there is none.
 
-        One that was copied from a given CA serves only while that is there and good: to take it
-        away is to stop issuing.
+        A copy of a provided CA is used only while that CA exists and is usable: removing it must
+        stop issuance.
         """
         known = self._judge(self.ref(domain), domain)
         given_ref = self._given_ref(domain)
@@ -63,8 +63,9 @@ class Authorities:
         return replace(known, authority=None, fault=fault, prepared=None, retiring=None)
 
     def is_unconfined(self, domain: TrustDomain) -> bool:
-        """Say whether a trust domain's root could vouch for another trust domain; of one that is
-        not made yet, whether it is declared to be so.
+        """Return whether a trust domain's root could certify identities of another domain.
+
+        If the root does not exist yet, the spec decides.
         """
         known = self.of(domain)
         if known is not None and known.authority is not None:
@@ -73,7 +74,7 @@ class Authorities:
         return made is not None and not made.confined
 
     def given_to(self, domain: TrustDomain) -> KnownAuthority | None:
-        """Return the CA that is given to a trust domain, if there is one."""
+        """Return the CA that a person provided for a trust domain, None if there is none."""
         ref = self._given_ref(domain)
         return self._judge(ref, domain) if ref else None
 

@@ -1,4 +1,4 @@
-"""The part of the world that brokers, topics and grants are in, and whom a change concerns."""
+"""Index of brokers, policies and credentials, and the keys that their changes affect."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -24,50 +24,50 @@ UNSEEN = Look()
 
 
 class Brokers:
-    """The declared brokers and policies, and what is known of brokers."""
+    """Declared brokers and policies, and the observations of brokers."""
 
     def __init__(self, own_namespace: str) -> None:
         self._own_namespace = own_namespace
         self.messaging = Messaging()
         self.leaving_brokers: dict[Ref, MessageBroker] = {}
         self.leaving_policies: dict[Ref, TopicPolicy] = {}
-        """Those that are being deleted: they grant nothing any more."""
+        """Policies that are being deleted. They no longer grant anything."""
         self.ledgers: dict[Ref, KeptLedger] = {}
         self._packed: dict[Ref, Packed] = {}
         self.secrets: dict[Ref, CredentialSecret] = {}
         self._owned: dict[str, set[Ref]] = defaultdict(set)
         self._looks: dict[Ref, Look] = {}
 
-    # What is known
+    # Queries
 
     def look(self, broker: Ref) -> Look:
-        """Return what is known of a broker."""
+        """Return the observation of a broker."""
         return self._looks.get(broker, UNSEEN)
 
     def saw(self, broker: Ref, look: Look) -> None:
-        """Note what is known of a broker now."""
+        """Set the observation of a broker."""
         self._looks[broker] = look
 
     def forget_look(self, broker: Ref) -> None:
-        """Forget what is known of a broker."""
+        """Remove the observation of a broker."""
         self._looks.pop(broker, None)
 
     def ledger(self, broker: Ref) -> Ledger | None:
-        """Return what Troth made at a broker, None where that is not known."""
+        """Return the ledger of a broker, None if it is unknown."""
         kept = self.ledgers.get(broker)
         return kept.ledger if kept is not None and kept.fault is None else None
 
     def packed(self, broker: Ref, ledger: Ledger) -> Packed:
-        """Pack a ledger that is about to be written for a broker."""
+        """Return a ledger that will be written for a broker in packed form."""
         made = self._packed[broker] = Packed.of(ledger)
         return made
 
     def kept(self, broker: Ref, manifest: Manifest) -> KeptLedger:
-        """Return the facts of a broker's ledger as it stands."""
+        """Return the facts of a broker's ledger."""
         return kept_ledger(manifest, self._packed.get(broker))
 
     def declared(self, broker: Ref) -> MessageBroker | None:
-        """Return a broker that can be read, also one that is being deleted."""
+        """Return a readable broker, even if it is being deleted."""
         return self.messaging.brokers.get(broker) or self.leaving_brokers.get(broker)
 
     def leaving_at(self, broker: Ref) -> Iterator[TopicPolicy]:
@@ -77,17 +77,17 @@ class Brokers:
                 yield policy
 
     def secret(self, identity: Ref, broker: Ref) -> CredentialSecret | None:
-        """Return what is known of the Secret with an identity's credential at a broker."""
+        """Return the facts of the Secret with an identity's credential at a broker."""
         return self.secrets.get(credential_ref(identity, broker))
 
     def secrets_of(self, uid: str) -> list[CredentialSecret]:
-        """Return the Secrets with credentials that the identity of this uid owns, sorted."""
+        """Return the credential Secrets that the identity with this UID owns, sorted."""
         return [self.secrets[ref] for ref in sorted(self._owned.get(uid, ()))]
 
-    # What is fed
+    # Changes
 
     def take_broker(self, ref: Ref, after: MessageBroker | None, fault: str) -> Keys:
-        """Take in a broker, `fault` of one that cannot be read; return whom it concerns."""
+        """Take in a broker, or the `fault` of an unreadable one; return the affected keys."""
         before, declared = self.messaging.brokers.get(ref), self.messaging
         left = self.leaving_brokers.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
@@ -115,7 +115,7 @@ class Brokers:
         return affected | self._around_broker(ref) | self._holding(ref)
 
     def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
-        """Take in a policy, `fault` of one that cannot be read; return whom it concerns."""
+        """Take in a policy, or the `fault` of an unreadable one; return the affected keys."""
         before, declared = self.messaging.policies.get(ref), self.messaging
         left = self.leaving_policies.pop(ref, None)
         if after is not None and before is not None and _same(before, after):
@@ -123,7 +123,7 @@ class Brokers:
             held = before.metadata.finalizers != after.metadata.finalizers
             return {policy_key(ref)} | ({broker_key(after.broker)} if held else set())
         affected = self._around_policy(ref) | self._around_leaving(left)
-        if fault or ref in declared.invalid_policies:  # it may be about any broker
+        if fault or ref in declared.invalid_policies:  # it may belong to any broker
             affected |= {broker_key(each) for each in declared.brokers}
         if after is None:
             declared.drop_policy(ref)
@@ -138,21 +138,21 @@ class Brokers:
         return affected | self._around_policy(ref)
 
     def take_identity(self, ref: Ref, after: ServiceIdentity | None, *, readable: bool) -> Keys:
-        """Take in what an identity names; of one that cannot be read the last word counts."""
+        """Take in the policies that an identity names; an unreadable one keeps its last ones."""
         affected = self.around_identities({ref})
         if after is not None:
             self.messaging.put_uses(ref, uses_of(after))
         elif readable:
             self.messaging.put_uses(ref, Uses())
         affected |= self._around_unread(ref.namespace)
-        if ref in self.messaging.brokers:  # whose NetworkPolicy is called as the identity's
+        if ref in self.messaging.brokers:  # whose NetworkPolicy would have the same name
             affected.add(broker_key(ref))
-        if self.messaging.invalid_policies:  # by which it may have a grant anywhere
+        if self.messaging.invalid_policies:  # by which it may have a grant at any broker
             affected |= {broker_key(each) for each in self.messaging.brokers}
         return affected | self.around_identities({ref})
 
     def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
-        """Take in the Secret with a credential, None where it is gone or is none any more."""
+        """Take in a credential Secret, None if it was deleted or is no longer one."""
         before = self.secrets.pop(ref, None)
         after = credential_secret(manifest) if manifest is not None else None
         for uid in before.owner_uids if before is not None else ():
@@ -169,7 +169,7 @@ class Brokers:
         return brokers | {identity_key(owner) for owner in owners if owner.name}
 
     def take_ledger(self, ref: Ref, manifest: Manifest | None) -> Keys:
-        """Take in the ConfigMap of a ledger; one outside of Troth's own namespace is none."""
+        """Take in the ConfigMap of a ledger, which must be in Troth's own namespace."""
         broker = broker_of(ref)
         if broker is None or ref.namespace != self._own_namespace:
             return set()
@@ -181,18 +181,16 @@ class Brokers:
             self.ledgers[broker] = self.kept(broker, manifest)
         after = self.ledger(broker)
         turned = (known or Ledger()).turned(after or Ledger())
-        # what was there all along is taken in without any other news
+        # the first observation does not come with other changes that would requeue these
         told = self.messaging.at(broker) if known is None else ()
         affected = {broker_key(broker), *map(policy_key, told)} | self.of_principals(broker, turned)
-        # what is left of credentials stays while it is not known what Troth made there
+        # leftover credentials stay as long as it is unknown what Troth created there
         return affected if (known is None) == (after is None) else affected | self._holding(broker)
 
-    # Whom a change concerns
+    # Affected keys
 
     def around_identities(self, identities: Iterable[Ref]) -> Keys:
-        """Return the policies that name identities or are named by them, with their brokers and
-        consumers.
-        """
+        """Return the policies of identities on either side, with their brokers and consumers."""
         policies: set[Ref] = set()
         for identity in identities:
             uses = self.messaging.uses(identity)
@@ -200,9 +198,7 @@ class Brokers:
         return self._and_brokers(policies)
 
     def around_namespaces(self, namespaces: set[str], identities: Iterable[Ref]) -> Keys:
-        """Return the policies in namespaces with all that they concern, those of identities there,
-        and their brokers.
-        """
+        """Return the policies in namespaces and of identities there, with all that they affect."""
         affected = self.around_identities(identities)
         for ref in self.messaging.policies:
             if ref.namespace in namespaces:
@@ -210,7 +206,7 @@ class Brokers:
         return affected
 
     def everything(self) -> Keys:
-        """Return every policy and every broker, and whoever has to do with any."""
+        """Return all policies, brokers, and identities that use any."""
         declared = self.messaging
         policies = {*declared.policies, *declared.invalid_policies, *self.leaving_policies}
         brokers = {*declared.brokers, *declared.invalid_brokers, *self.leaving_brokers}
@@ -218,9 +214,9 @@ class Brokers:
         return {*map(policy_key, policies), *map(broker_key, brokers), *named}
 
     def of_principals(self, broker: Ref, principals: Iterable[str]) -> Keys:
-        """Return the identities that have these principals at a broker, and their policies there.
+        """Return the identities with these principals at a broker, and their policies there.
 
-        Also the policies that are being deleted, which wait for what became of their grants.
+        Policies that are being deleted are included, because they wait for the end of their grants.
         """
         declared = self.declared(broker)
         prefix = declared.spec.owns.principal_prefix if declared is not None else ""
@@ -240,13 +236,13 @@ class Brokers:
     def leaving_with(self, affected: Keys) -> Keys:
         """Return the policies that are being deleted at brokers of which anything changes.
 
-        They wait for what becomes of their grants there, which another policy may ask for as well.
+        They wait for the end of their grants there, which another policy may declare too.
         """
         leaving = self.leaving_policies.items()
         return {policy_key(ref) for ref, each in leaving if broker_key(each.broker) in affected}
 
     def concerned_by_state(self, broker: Ref) -> Keys:
-        """Return whom it concerns that a broker can be reached, or cannot any more."""
+        """Return the keys affected when a broker becomes reachable or unreachable."""
         policies = self.messaging.at(broker)
         leaving = {policy_key(policy.ref) for policy in self.leaving_at(broker)}
         return {*map(policy_key, policies), *leaving, *self._named_by(policies)}
@@ -257,7 +253,7 @@ class Brokers:
         return {*map(policy_key, policies), *brokers, *self._consuming(policies)}
 
     def _holding(self, broker: Ref) -> Keys:
-        """Return the identities with a Secret that may be for a broker, by its name."""
+        """Return the identities with a Secret that may be for a broker, judged by its name."""
         return {
             identity_key(Ref(ref.namespace, owner))
             for ref, secret in self.secrets.items()
@@ -265,9 +261,9 @@ class Brokers:
         }
 
     def _consuming(self, policies: Iterable[Ref]) -> Keys:
-        """Return the identities that consume by policies: they know by name who publishes there.
+        """Return the identities that consume by policies, whose document names the publishers.
 
-        By one that cannot be read it may be anybody who names it.
+        For an unreadable policy these may be all identities that name it.
         """
         consuming: set[Ref] = set()
         for policy in policies:
@@ -278,7 +274,7 @@ class Brokers:
         return set(map(identity_key, consuming))
 
     def _around_broker(self, ref: Ref) -> Keys:
-        """Return a broker, those at the same servers, their policies, and whom these name."""
+        """Return a broker and those at the same servers, with their policies and identities."""
         declared = self.messaging
         brokers = {ref}
         broker = declared.brokers.get(ref)
@@ -292,7 +288,7 @@ class Brokers:
         return affected | self._named_by(policies)
 
     def _around_policy(self, ref: Ref) -> Keys:
-        """Return a policy and its broker, whom it names, and the policies it may conflict with."""
+        """Return a policy, its broker, its identities, and policies with possible conflicts."""
         declared = self.messaging
         affected = {policy_key(ref), *self._named_by({ref})}
         policy = declared.policies.get(ref)
@@ -311,14 +307,15 @@ class Brokers:
         return affected | self._and_brokers(rivals) | self._named_by(rivals)
 
     def _around_unread(self, namespace: str) -> Keys:
-        """Return who has to do with the brokers of a namespace that cannot be read: which rules are
-        theirs is told by whose they are not.
+        """Return the keys that depend on the unreadable brokers of a namespace.
+
+        Rules are attributed to a broker by excluding those of all others.
         """
         unread = (ref for ref in self.messaging.invalid_brokers if ref.namespace == namespace)
         return set().union(*(self._named_by(self.messaging.at(ref)) for ref in unread))
 
     def _around_retained(self, broker: Ref) -> Keys:
-        """Return the policies of a broker that are being deleted, and whoever keeps a grant."""
+        """Return the terminating policies of a broker, and the identities with retained grants."""
         ledger = self.ledger(broker)
         retained = ledger.retained if ledger is not None else ()
         affected = self.of_principals(broker, {rule.principal for rule in retained})
@@ -327,7 +324,7 @@ class Brokers:
         return affected
 
     def _around_leaving(self, policy: TopicPolicy | None) -> Keys:
-        """Return the broker of a policy that is being deleted, and whoever may keep a grant."""
+        """Return the broker of a terminating policy, and the identities with retained grants."""
         if policy is None:
             return set()
         named = (identity_key(each.identity) for each in asked_by(policy))
@@ -352,15 +349,15 @@ def uses_of(identity: ServiceIdentity) -> Uses:
 
 @lru_cache(maxsize=1 << 16)
 def credential_ref(identity: Ref, broker: Ref) -> Ref:
-    """Return where the Secret with an identity's credential at a broker is."""
+    """Return the Secret with an identity's credential at a broker."""
     return Ref(identity.namespace, f"{identity.name}-{broker.name}")
 
 
 @lru_cache(maxsize=1 << 16)
 def identity_of(prefix: str, principal: str) -> Ref | None:
-    """Return whose principal it is at a broker with this prefix, None where it is nobody's.
+    """Return the identity with a principal at a broker with this prefix, None if there is none.
 
-    The reverse of `principal_of`: a namespace's name has no dot.
+    This is the inverse of `principal_of`: the name of a namespace has no dot.
     """
     namespace, dot, name = principal.removeprefix(prefix).partition(".")
     return Ref(namespace, name) if dot and principal.startswith(prefix) else None
@@ -375,14 +372,14 @@ def _same(before: R, after: R) -> bool:
 
 
 def _elsewhere(before: MessageBroker, after: MessageBroker) -> bool:
-    """Say whether what was seen of a broker says nothing of it any more."""
+    """Return whether the observation of a broker does not apply to its new spec."""
     return before.spec.principal_places != after.spec.principal_places
 
 
 def _dated(
     after: CredentialSecret, before: CredentialSecret | None, uptime: float
 ) -> CredentialSecret:
-    """Return a Secret with since when it has what it has beside the present credential."""
+    """Return a Secret with the times since which it has its next and previous credential."""
     new = before is None or before.next != after.next
     turned = before is None or (before.retiring, before.current) != (after.retiring, after.current)
     return replace(

@@ -1,4 +1,4 @@
-"""Which trust domains hand over to another root or another key, and so wait for what is seen."""
+"""Trust domains that rotate a root or a key, and so wait for observations."""
 
 from troth.resources.trust_domain.status import RotationPhase
 from troth.trust.registry import Registry
@@ -8,7 +8,7 @@ from troth.world.keys import Keys, domain_key
 
 
 def rotating(registry: Registry, authorities: Authorities, tokens: TokenKeys) -> Keys:
-    """Return the trust domains whose next step may wait for what has just been seen."""
+    """Return the trust domains whose next phase may depend on the latest observation."""
     return {
         domain_key(name)
         for name, domain in registry.domains.items()

@@ -1,4 +1,4 @@
-"""The declared rotations, found by what they rotate."""
+"""Index of the declared rotations by target."""
 
 from collections import defaultdict
 
@@ -19,7 +19,7 @@ def rotation_key(ref: Ref) -> Key:
 
 
 class Rotations:
-    """Every CredentialRotation; several may have the same target."""
+    """Index of all CredentialRotations; several may have the same target."""
 
     def __init__(self, own_namespace: str) -> None:
         self._own_namespace = own_namespace
@@ -27,7 +27,7 @@ class Rotations:
         self._by_target: dict[Key, set[Ref]] = defaultdict(set)
 
     def put(self, rotation: CredentialRotation) -> None:
-        """Declare or replace a rotation; one that is being deleted asks for nothing any more."""
+        """Add or replace a rotation. One that is being deleted no longer requests anything."""
         self.drop(rotation.ref)
         self.by_ref[rotation.ref] = rotation
         if is_terminating(rotation):
@@ -35,14 +35,15 @@ class Rotations:
         self._by_target[target_key(rotation)].add(rotation.ref)
 
     def drop(self, ref: Ref) -> None:
-        """Forget a rotation."""
+        """Remove a rotation."""
         before = self.by_ref.pop(ref, None)
         if before is not None:
             self._by_target[target_key(before)].discard(ref)
 
     def may(self, rotation: CredentialRotation) -> bool:
-        """Say whether a rotation may ask for what it asks: for a root only from Troth's own
-        namespace, for whoever replaces a root touches every namespace.
+        """Return whether a rotation is in a namespace that may request it.
+
+        A root may be rotated only from Troth's own namespace, because this affects every namespace.
         """
         return (
             rotation.spec.target.kind is not TargetKind.TRUST_DOMAIN
@@ -50,12 +51,12 @@ class Rotations:
         )
 
     def of(self, target: Key) -> tuple[CredentialRotation, ...]:
-        """Return the rotations that count for a resource."""
+        """Return the permitted rotations of a resource."""
         found = (self.by_ref[ref] for ref in sorted(self._by_target.get(target, ())))
         return tuple(rotation for rotation in found if self.may(rotation))
 
     def concerned(self, targets: Keys) -> Keys:
-        """Return the keys of the rotations whose targets are among these, entitled or not."""
+        """Return the keys of the rotations with these targets, permitted or not."""
         if not self.by_ref:
             return set()
         return {rotation_key(ref) for target in targets for ref in self._by_target.get(target, ())}

@@ -1,4 +1,4 @@
-"""The ConfigMaps in which people keep the JSON Schemas of messages."""
+"""Index of the ConfigMaps with JSON Schemas of messages."""
 
 from collections.abc import Mapping
 
@@ -11,18 +11,19 @@ from troth.world.watch_class import SCHEMA
 
 
 class Schemas:
-    """The texts in labelled ConfigMaps, by where these are and by their keys.
+    """Schemas in labelled ConfigMaps, by ConfigMap and key.
 
-    None stands in place of one that is longer than a schema may be.
+    None replaces a text that is longer than a schema may be.
     """
 
     def __init__(self) -> None:
         self.by_ref: dict[Ref, Mapping[str, str | None]] = {}
 
     def take(self, ref: Ref, manifest: Manifest | None, messaging: Messaging) -> Keys:
-        """Take in a ConfigMap as it is now; return the policies that name it, and whom they name.
+        """Take in the current state of a ConfigMap; return the policies that use it, and their
+        identities.
 
-        Nothing that no policy could use is kept of it.
+        Texts that no policy could use are not kept.
         """
         before = self.by_ref.pop(ref, None)
         labels = (manifest["metadata"].get("labels") or {}) if manifest is not None else {}

@@ -1,4 +1,4 @@
-"""The Secrets of Troth's own namespace that issuers of tokens work from."""
+"""Secrets of token issuers, in Troth's own namespace."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,19 +14,20 @@ _LEAF_SUFFIX = "-issuer"
 
 @dataclass(slots=True)
 class TokenKeys:
-    """What is known of the keys that sign tokens."""
+    """Index of the Secrets of token issuers."""
 
     own_namespace: str
     secrets: dict[str, TokensSecret] = field(default_factory=dict)
-    """By name."""
+    """Secrets by name."""
     entries: dict[Ref, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
-    """What planning has worked out that an identity may have: its trust domain, its SPIFFE ID, and
-    its part of the view; forgotten when the identity or a peer of it changes."""
+    """Cache of the entry of each identity in the view: its trust domain, its SPIFFE ID and its
+    part. An entry is removed when the identity or a peer of it changes.
+    """
     view_written: dict[str, float] = field(default_factory=dict)
-    """When, in seconds of this process's uptime, Troth last wrote the view there; by name."""
+    """Time of Troth's last write of each view, in seconds of this process's uptime, by name."""
 
     def take(self, name: str, manifest: Manifest | None, uptime: float) -> bool:
-        """Take in a Secret as it is now; return whether other keys are to be published."""
+        """Take in the current state of a Secret; return whether the keys to publish changed."""
         known = self.secrets.pop(name, None)
         if manifest is not None and name.endswith(_SUFFIX):
             now = observe.tokens_secret(manifest)
@@ -42,22 +43,22 @@ class TokenKeys:
         return _published(known) != _published(self.secrets.get(name))
 
     def ref(self, domain: TrustDomain) -> Ref:
-        """Return where a trust domain's issuer has its keys and its view."""
+        """Return the Secret with a trust domain's token keys and issuer configuration."""
         return Ref(self.own_namespace, domain.metadata.name + _SUFFIX)
 
     def leaf_ref(self, domain: TrustDomain) -> Ref:
-        """Return where a trust domain's issuer has its certificate."""
+        """Return the Secret with the certificate of a trust domain's issuer."""
         return Ref(self.own_namespace, domain.metadata.name + _LEAF_SUFFIX)
 
     def of(self, domain: TrustDomain) -> TokensSecret | None:
-        """Return what a trust domain's issuer works from, if it is there, whoever's it is."""
+        """Return the Secret of a trust domain's issuer, whoever owns it; None if there is none."""
         return self.named(domain.metadata.name)
 
     def named(self, domain: str) -> TokensSecret | None:
-        """Return what the issuer of a trust domain of this name works from."""
+        """Return the Secret of the issuer of the trust domain with this name."""
         return self.secrets.get(domain + _SUFFIX)
 
 
 def _published(secret: TokensSecret | None) -> object:
-    """Return what of an issuer's Secret goes into bundles: its keys, while it is the domain's."""
+    """Return the keys that go into bundles, while the Secret belongs to the domain."""
     return (secret.keys, secret.labels) if secret else None

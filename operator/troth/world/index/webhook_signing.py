@@ -1,4 +1,4 @@
-"""The Secrets with the keys by which webhook gateways sign what they hand on."""
+"""Secrets with the keys with which webhook gateways sign tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,37 +12,37 @@ from troth.world.observation.secret_data import SecretData
 from troth.world.observation.signing_keys import GATEWAYS, signing_keys
 
 TYPE = "troth.dev/webhook-signing"
-"""The `type` of a Secret with a gateway's keys."""
+"""`type` of a Secret with a gateway's keys."""
 GATEWAY = "troth.dev/webhook-gateway"
-"""The label by which a gateway finds the Secrets that are for it: its identity's name."""
+"""Label of the Secrets for a gateway; the value is the name of its identity."""
 _SUFFIX = "-webhook-signing"
 
 
 def signing_ref(gateway: Ref) -> Ref:
-    """Return where a gateway's keys are."""
+    """Return the Secret with a gateway's keys."""
     return Ref(gateway.namespace, gateway.name + _SUFFIX)
 
 
 def is_signing(secret: Manifest) -> bool:
-    """Say whether a Secret is one with a gateway's keys."""
+    """Return whether a Secret has a gateway's keys."""
     return secret.get("type") == TYPE
 
 
 @dataclass(slots=True)
 class WebhookSigning:
-    """What is known of the keys of gateways."""
+    """Index of the keys of gateways."""
 
     secrets: dict[Ref, SigningSecret] = field(default_factory=dict)
 
     def of(self, gateway: Ref) -> SigningSecret | None:
-        """Return what a gateway signs with, if it is there, whoever's it is."""
+        """Return the Secret with a gateway's keys, whoever owns it; None if there is none."""
         return self.secrets.get(signing_ref(gateway))
 
     def take(self, ref: Ref, manifest: Manifest | None, uptime: float, registry: Registry) -> Keys:
-        """Take in a Secret of any kind as it is now; return whom that concerns.
+        """Take in the current state of any Secret; return the affected keys.
 
-        A gateway's keys concern it and its targets, which must know them, and the one that signs
-        the endpoints that it serves; what a target knows concerns the gateways that wait for it.
+        A gateway's keys affect the gateway, its targets, which must know them, and the endpoints
+        that it serves. The keys that a target knows affect the gateways that wait for it.
         """
         known = self.secrets.pop(ref, None)
         now = _read(manifest) if manifest is not None and is_signing(manifest) else None
@@ -93,5 +93,5 @@ def _active(secret: SigningSecret | None) -> object:
 
 
 def _published(secret: SigningSecret | None) -> object:
-    """Return what of it targets must know: its keys, while they are the gateway's."""
+    """Return the keys that targets must know, while the Secret belongs to the gateway."""
     return (secret.keys, secret.labels, secret.owner_uids) if secret else None

@@ -1,4 +1,4 @@
-"""The part of the world that the keys of webhooks are in, and whom a change of one concerns."""
+"""Index of the Secrets of webhooks, and the keys that their changes affect."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -23,35 +23,35 @@ from troth.world.observation.webhook_secrets import (
 )
 
 Report = Mapping[Ref, Verified]
-"""When which key of which endpoint last verified a delivery."""
+"""Time at which each key last verified a delivery, by endpoint."""
 _REPORT_SUFFIX = "-webhook-keys"
 
 
 class WebhookState:
-    """The Secrets with keys, the compiled endpoints, and what gateways report."""
+    """Secrets with keys, compiled endpoints, and reports of gateways."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self.given: dict[Ref, KeysSecret] = {}
-        """Those that people have labelled for Troth."""
+        """Secrets that people labelled for Troth."""
         self.generated: dict[Ref, KeysSecret] = {}
         self.compiled: dict[Ref, CompiledSecret] = {}
         self._reports: dict[Ref, Report] = {}
         self._naming: dict[Ref, set[Ref]] = defaultdict(set)
         self._compiled_of: dict[Ref, set[Ref]] = defaultdict(set)
 
-    # Reading
+    # Queries
 
     def compiled_from(self, endpoint: Ref) -> tuple[CompiledSecret, ...]:
-        """Return an endpoint as gateways have it, wherever that is, sorted."""
+        """Return the compiled Secrets of an endpoint, for all gateways, sorted."""
         return tuple(self.compiled[ref] for ref in sorted(self._compiled_of.get(endpoint, ())))
 
     def verified(self, endpoint: Ref, gateway: Ref) -> Verified:
-        """Return when each key of an endpoint last verified a delivery, as its gateway says."""
+        """Return the time at which each key of an endpoint last verified, from the report."""
         return self._reports.get(report_ref(gateway), {}).get(endpoint, {})
 
     def everything(self) -> Keys:
-        """Return every endpoint that is declared, or of which something is left."""
+        """Return every endpoint that is declared, or of which owned objects exist."""
         webhooks = self._registry.webhooks
         left = (each.endpoint for each in self.compiled.values())
         made = filter(None, map(owner_of_generated, self.generated))
@@ -59,7 +59,7 @@ class WebhookState:
         known = {*declared, *left, *made}
         return {webhook_key(ref) for ref in known}
 
-    # What is fed
+    # Changes
 
     def take_endpoint(self, before: WebhookEndpoint | None, after: WebhookEndpoint | None) -> None:
         """Take in which Secret an endpoint names."""
@@ -68,7 +68,7 @@ class WebhookState:
                 change(self._naming[each.given_secret], each.ref)
 
     def take_given(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
-        """Take in a labelled Secret as it is now, None where it is gone, or labelled no longer."""
+        """Take in a labelled Secret, None if it was deleted or is no longer labelled."""
         before = self.given.pop(ref, None)
         if manifest is not None and is_given(manifest):
             self.given[ref] = _dated(keys_secret(manifest), before, uptime)
@@ -77,7 +77,7 @@ class WebhookState:
         return {webhook_key(each) for each in self._naming.get(ref, ())}
 
     def take_secret(self, ref: Ref, manifest: Manifest | None, uptime: float) -> Keys:
-        """Take in a Secret that Troth wrote, of any kind; return the endpoints it concerns."""
+        """Take in any Secret that Troth wrote; return the affected endpoints."""
         facts: list[Fact | None] = [self.generated.get(ref), self.compiled.get(ref)]
         self._take_generated(ref, manifest, uptime)
         self._take_compiled(ref, manifest)
@@ -89,7 +89,7 @@ class WebhookState:
         return {webhook_key(each) for each in concerned}
 
     def take_report(self, ref: Ref, manifest: Manifest | None) -> Keys:
-        """Take in what a gateway reports; return the endpoints of which it says anything else."""
+        """Take in a gateway's report; return the endpoints for which it changed."""
         before, after = self._reports.pop(ref, {}), _report(manifest)
         if after:
             self._reports[ref] = after
@@ -113,14 +113,14 @@ class WebhookState:
             fact = self.compiled[ref] = compiled_secret(manifest)
             self._compiled_of[fact.endpoint].add(ref)
 
-    # Whom a change concerns
+    # Affected keys
 
     def around(self, kind: str, ref: Ref, affected: Keys) -> Keys:
-        """Return the endpoints that a change of a declared object concerns, beside those that are
-        `affected` with it.
+        """Return the endpoints that a change of a declared object affects, in addition to
+        `affected`.
 
-        A gateway has many targets, and is affected with any of them: that is no news to those of
-        the others. What it is itself is, and what governs it.
+        A gateway has many targets and is affected by each of them, which does not affect the
+        endpoints of the others. A change of the gateway itself or of its governance does.
         """
         concerned = self.around_targets(affected)
         match kind:
@@ -132,7 +132,7 @@ class WebhookState:
                 return concerned
 
     def around_targets(self, affected: Keys) -> Keys:
-        """Return the endpoints whose target is among these identities."""
+        """Return the endpoints with any of these identities as target."""
         return self._routed(self._registry.webhooks.to, affected)
 
     def _around_gateways(self, affected: Keys) -> Keys:
@@ -149,16 +149,14 @@ class WebhookState:
     def around_told(
         self, ref: Ref, before: IdentitySecret | None, after: IdentitySecret | None
     ) -> Keys:
-        """Return the endpoints that lead to the identity of a Secret, if what that tells of
-        deliveries is another now.
-        """
+        """Return the endpoints whose target owns this Secret, if its deliveries changed."""
         if _told(before) == _told(after):
             return set()
         target = Ref(ref.namespace, ref.name.removesuffix(SECRET_SUFFIX))
         return {webhook_key(route.endpoint) for route in self._registry.webhooks.to(target)}
 
     def around_namespace(self, namespace: str) -> Keys:
-        """Return the endpoints of a namespace, and those that are compiled there."""
+        """Return the endpoints of a namespace, and those compiled into it."""
         there = (
             each.endpoint for each in self.compiled.values() if each.ref.namespace == namespace
         )
@@ -173,7 +171,7 @@ class WebhookState:
 
 
 def report_ref(gateway: Ref) -> Ref:
-    """Return where a gateway reports which of its keys verified when."""
+    """Return the ConfigMap with a gateway's report."""
     return Ref(gateway.namespace, gateway.name + _REPORT_SUFFIX)
 
 
@@ -189,7 +187,7 @@ def _report(manifest: Manifest | None) -> Report:
 
 
 def _dated(now: KeysSecret, before: KeysSecret | None, uptime: float) -> KeysSecret:
-    """Return a Secret with since when its keys are known to be there."""
+    """Return a Secret with the time since which its keys are known."""
     same = before is not None and before.uid == now.uid and before.keys == now.keys
     return replace(now, since=before.since if same and before is not None else uptime)
 

@@ -1,4 +1,4 @@
-"""Workloads that Troth may restart, and the budgets that limit it: facts alone, no manifests."""
+"""Index of the workloads that Troth may restart, and of the budgets that limit restarts."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(slots=True)
 class Workloads:
-    """Every workload and budget that is known; none unless Troth may restart."""
+    """Known workloads and budgets; none unless Troth may restart."""
 
     enabled: bool = False
     """Whether workloads are watched and may be restarted."""
@@ -23,7 +23,7 @@ class Workloads:
     _budgets: dict[str, dict[str, Budget]] = field(default_factory=dict)
 
     def take(self, kind: str, ref: Ref, manifest: Manifest | None, uptime: float) -> bool:
-        """Take in a workload as it is now; say whether that is news."""
+        """Take in the current state of a workload; return whether it changed."""
         before = self._known.pop((kind, ref), None)
         after = workload(kind, manifest) if manifest else None
         if after is not None:
@@ -31,7 +31,7 @@ class Workloads:
         return before != after
 
     def take_budget(self, ref: Ref, manifest: Manifest | None) -> bool:
-        """Take in a PodDisruptionBudget as it is now; say whether that is news."""
+        """Take in the current state of a PodDisruptionBudget; return whether it changed."""
         here = self._budgets.setdefault(ref.namespace, {})
         before = here.pop(ref.name, None)
         after = budget(manifest) if manifest else None
@@ -40,11 +40,11 @@ class Workloads:
         return before != after
 
     def get(self, kind: str, ref: Ref) -> Workload | None:
-        """Return a workload, if it is there."""
+        """Return a workload, None if there is none."""
         return self._known.get((kind, ref))
 
     def forbidding(self, target: Workload) -> Budget | None:
-        """Return the first budget that allows none of a workload's pods to be disrupted now."""
+        """Return the first budget that allows no disruption of a workload's pods now."""
         here = self._budgets.get(target.ref.namespace, {}) if target.pods else {}
         for _, each in sorted(here.items()):
             protects = each.selector is not None and matches(each.selector, target.labels)
@@ -54,9 +54,9 @@ class Workloads:
 
 
 def _dated(now: Workload, before: Workload | None, uptime: float) -> Workload:
-    """Return a workload with since when it is as it is.
+    """Return a workload with the time since which it is the same.
 
-    A rollout of something else, which leaves the evidence in the template, brings no older pods.
+    Another rollout that leaves the evidence in the template does not bring back older pods.
     """
     same = before is not None and (before.uid, before.evidence) == (now.uid, now.evidence)
     if before is None or not same or now.replaced > before.replaced:
@@ -65,7 +65,7 @@ def _dated(now: Workload, before: Workload | None, uptime: float) -> Workload:
 
 
 def workload(kind: str, manifest: Manifest) -> Workload | None:
-    """Return the facts of a workload; none of one that is being deleted."""
+    """Return the facts of a workload, None if it is being deleted."""
     metadata, spec = manifest["metadata"], manifest.get("spec") or {}
     if metadata.get("deletionTimestamp"):
         return None
@@ -87,7 +87,7 @@ def workload(kind: str, manifest: Manifest) -> Workload | None:
 
 
 def _progress(kind: str, metadata: Manifest, spec: Manifest, status: Manifest) -> dict[str, bool]:
-    """Return how far a rollout is, as `kubectl rollout status` judges it."""
+    """Return the progress of a rollout, with the rules of `kubectl rollout status`."""
     if kind == "DaemonSet":
         wanted = status.get("desiredNumberScheduled", 0)
         counts = ("currentNumberScheduled", "updatedNumberScheduled", "numberAvailable")
@@ -107,7 +107,7 @@ def _progress(kind: str, metadata: Manifest, spec: Manifest, status: Manifest) -
 def budget(manifest: Manifest) -> Budget:
     """Return the facts of a PodDisruptionBudget.
 
-    One whose controller has not seen its present form yet allows nothing, as for an eviction.
+    If its controller has not observed its latest generation, it allows nothing, as for an eviction.
     """
     status = manifest.get("status") or {}
     current = status.get("observedGeneration", 0) >= manifest["metadata"].get("generation", 0)
@@ -119,7 +119,7 @@ def budget(manifest: Manifest) -> Budget:
 
 
 def _selector(written: Manifest | None) -> LabelSelector | None:
-    """Return a selector of Kubernetes' own, which may be empty and then selects every pod."""
+    """Return a selector of a Kubernetes object; an empty one selects every pod."""
     if written is None:
         return None
     requirements = tuple(

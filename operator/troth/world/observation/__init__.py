@@ -1,1 +1,1 @@
-"""From raw objects of the API server to facts."""
+"""Conversion of raw objects of the API server to facts."""

@@ -1,7 +1,6 @@
-"""From the Secret with a credential at a broker to what may be known of it.
+"""Facts of a Secret with a credential at a broker.
 
-`troth.json` says whose the credentials are and which there are. It comes from a Secret, so it is
-read as a stranger's.
+`troth.json` describes its credentials. It comes from a Secret, so it is parsed as untrusted input.
 """
 
 import hashlib
@@ -23,9 +22,9 @@ from troth.world.observation.objects import ROOTS, fact_of
 from troth.world.observation.secret_data import SecretData
 
 TYPE = "troth.dev/broker-credential"
-"""The `type` of a Secret with a credential at a broker."""
+"""`type` of a Secret with a credential at a broker."""
 STATE = "troth.json"
-"""What a Secret says of its credentials: which there are, in which slots, since when."""
+"""Member that describes the Secret's credentials: their slots and times of creation."""
 DIGEST = "troth.dev/credential-digest"
 BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX = (
     "bootstrap.servers",
@@ -35,19 +34,19 @@ BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX = (
 )
 PUBLIC = frozenset({ROOTS, BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX})
 LONGEST = 4096
-"""Bytes of `troth.json`; the longest that Troth writes has not a third of them."""
+"""Maximum size of `troth.json` in bytes; Troth writes less than a third of it."""
 
 Which = Literal["current", "next", "retiring"]
 
 _MEMBERS = frozenset({"broker", "principal"})
 _PLACES = frozenset({"current", "next", "retiring"})
-_NAME = 512  # characters; a principal's prefix, namespace and name come to 381
+_NAME = 512  # characters; a principal has at most 381
 _FINGERPRINT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What `troth.json` says: for which broker and principal, and which credentials there are."""
+    """Content of `troth.json`: broker, principal and credentials."""
 
     broker: Ref
     principal: str
@@ -57,7 +56,7 @@ class State:
 
     @property
     def held(self) -> dict[Which, Held]:
-        """The credentials that there are, by what each is."""
+        """The existing credentials, by role."""
         each: dict[Which, Held | None] = {
             "current": self.current,
             "next": self.next,
@@ -66,19 +65,19 @@ class State:
         return {which: held for which, held in each.items() if held is not None}
 
     def text(self) -> str:
-        """Return `troth.json`, which `read_state` reads."""
+        """Return the text of `troth.json`; `read_state` is the inverse."""
         document: dict[str, object] = {"broker": str(self.broker), "principal": self.principal}
         document |= {which: _document(each) for which, each in self.held.items()}
         return json.dumps(document, indent=2)
 
 
 def is_credential(secret: Manifest) -> bool:
-    """Say whether a Secret is one with a credential at a broker."""
+    """Return whether a Secret has a credential at a broker."""
     return secret.get("type") == TYPE
 
 
 def written_at(secret: Manifest) -> datetime:
-    """Return when the data of a Secret was last written, as far as the API server tells."""
+    """Return the time of the last write of a Secret's data, as far as the API server records it."""
     metadata = secret["metadata"]
     times = [
         each.get("time")
@@ -92,7 +91,7 @@ def written_at(secret: Manifest) -> datetime:
 
 
 def digest(data: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 over all of a Secret's data, by which a change by hand is told."""
+    """Return the SHA-256 of a Secret's data, with which drift is detected."""
     whole = hashlib.sha256()
     for name in sorted(data):
         for part in (name.encode(), data[name]):
@@ -118,20 +117,20 @@ def credential_secret(secret: Manifest) -> CredentialSecret:
         next=state.next if state else None,
         retiring=state.retiring if state else None,
         intact=intact,
-        # What somebody else wrote is replaced, and may be large.
+        # Foreign content is replaced, and may be large.
         public={key: data[key].decode() for key in PUBLIC & data.keys()} if intact else {},
     )
 
 
 def read_state(text: bytes) -> State:
-    """Return what `troth.json` says; raises `ValueError`, which quotes nothing of it."""
+    """Return the content of `troth.json`; raises `ValueError`, which quotes nothing of it."""
     document = strict_json.parse(text) if len(text) <= LONGEST else None
     if not isinstance(document, dict) or not _MEMBERS <= document.keys() <= _MEMBERS | _PLACES:
         raise ValueError(f"{STATE} is not as Troth writes it")
     current = _held(document.get("current"))
     upcoming, retiring = _held(document.get("next")), _held(document.get("retiring"))
     others = [each for each in (upcoming, retiring) if each is not None]
-    # One slot is the current one's, and what is in the other is to come or was before.
+    # The current credential has one slot, so the next or previous one must have the other.
     if current is None or len(others) > 1 or any(each.slot is current.slot for each in others):
         raise ValueError(f"{STATE} names credentials that there cannot be")
     broker, principal = _text(document["broker"], _NAME), _text(document["principal"], _NAME)

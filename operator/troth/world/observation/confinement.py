@@ -1,4 +1,4 @@
-"""Which trust domains have a root that is not confined to them: judged here, read by edges."""
+"""Trust domains whose root is not confined; determined here and used by the checks of edges."""
 
 from troth.world.invalidation import around_domain
 from troth.world.keys import Keys, domain_key
@@ -6,7 +6,7 @@ from troth.world.state import WorldState
 
 
 def note_confinement(world: WorldState) -> Keys:
-    """Tell the registry which roots are not confined; return whom a change of that concerns."""
+    """Update the registry's set of unconfined domains; return the affected keys."""
     registry = world.registry
     unconfined = frozenset(
         name for name, domain in registry.domains.items() if world.authorities.is_unconfined(domain)

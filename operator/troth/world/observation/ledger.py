@@ -1,7 +1,7 @@
-"""The ledger of a broker, as the ConfigMap that it is kept in.
+"""The ledger of a broker, stored in a ConfigMap.
 
-It stands in Troth's own namespace, where only Troth's own administrators write: whoever could write
-it could have others' rules removed.
+It is in Troth's own namespace, where only administrators of Troth can write: with write access to
+it, anybody could make Troth remove foreign rules.
 """
 
 import base64
@@ -25,39 +25,39 @@ from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, Fault,
 PREFIX = "troth-ledger-"
 FILE = "ledger.json.gz"
 LONGEST = 64 * 1024 * 1024
-"""Bytes of a ledger as such: what came from elsewhere may be endless when it is unpacked."""
+"""Maximum size of an unpacked ledger in bytes, against decompression bombs."""
 _FIELDS = ("principal", "kind", "pattern", "name", "operation", "effect", "host")
 _fields = attrgetter(*_FIELDS)
 
 
 def ledger_ref(own_namespace: str, broker: Ref) -> Ref:
-    """Return where the ledger of a broker is. A namespace's name has no dot."""
+    """Return the ConfigMap with the ledger of a broker. The name of a namespace has no dot."""
     return Ref(own_namespace, f"{PREFIX}{broker.namespace}.{broker.name}")
 
 
 def broker_of(ledger: Ref) -> Ref | None:
-    """Return whose ledger an object of this name is, None for one that is none."""
+    """Return the broker whose ledger has this name, None if it is not a ledger's name."""
     namespace, dot, name = ledger.name.removeprefix(PREFIX).partition(".")
     return Ref(namespace, name) if dot and ledger.name.startswith(PREFIX) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A ledger and how it is kept, so that what was packed here is not unpacked again."""
+    """Ledger with its stored form, so that Troth does not unpack what it packed itself."""
 
     text: str = field(repr=False)
     ledger: Ledger
 
     @classmethod
     def of(cls, ledger: Ledger) -> "Packed":
-        """Pack a ledger."""
+        """Return a ledger in packed form."""
         return cls(base64.b64encode(packed(ledger)).decode(), ledger)
 
 
 def ledger_manifest(
     own_namespace: str, broker: MessageBroker, ledger: Ledger, made: Packed | None = None
 ) -> Manifest:
-    """Return the ConfigMap that says this, `made` where it is packed; the same for the same one."""
+    """Return the ConfigMap of a ledger, deterministically; `made` is its packed form, if known."""
     ref = ledger_ref(own_namespace, broker.ref)
     return {
         "apiVersion": "v1",
@@ -76,10 +76,10 @@ def ledger_manifest(
 
 
 def packed(ledger: Ledger) -> bytes:
-    """Return a ledger as it is kept: compressed JSON, the rules in their order."""
+    """Return a ledger as compressed JSON, with sorted rules."""
     document: dict[str, Any] = {
         "version": 1,
-        # sorted as rows: to compare rules takes several times as long
+        # sorted as rows, because comparing rules takes several times as long
         "rules": sorted((*_fields(rule), rule in ledger.retained) for rule in ledger.rules),
         "credentials": [
             [principal, slot, fingerprint]
@@ -94,7 +94,7 @@ def packed(ledger: Ledger) -> bytes:
 
 
 def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
-    """Return the facts of a ledger's ConfigMap, of which `known` may be what it holds."""
+    """Return the facts of a ledger's ConfigMap; with `known` it is unpacked only if it changed."""
     metadata = manifest["metadata"]
     ledger, fault = Ledger(), None
     try:
@@ -122,7 +122,7 @@ def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
 
 
 def unpacked(data: bytes) -> Ledger:
-    """Return the ledger that was packed; raises `ValueError`, `TypeError` or `KeyError`."""
+    """Return an unpacked ledger; raises `ValueError`, `TypeError` or `KeyError`."""
     try:
         inflater = zlib.decompressobj(wbits=31)
         text = inflater.decompress(data, LONGEST)

@@ -1,4 +1,4 @@
-"""From raw objects of the API server to facts. Private keys are looked at here and dropped."""
+"""Facts of Kubernetes objects. Private keys are checked here and not kept."""
 
 import hashlib
 from collections.abc import Mapping
@@ -39,27 +39,28 @@ PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)
 _DIGESTED = (KEYSTORE, TRUSTSTORE, PASSWORD, LEAF, ROOTS)
 NEXT_LEAF, NEXT_KEY, NEXT_ROOTS = "next.crt", "next.key", "next-ca.crt"
 RETIRING, RETIRING_ROOTS = "retiring.crt", "retiring-ca.crt"
-"""In an authority's Secret: the CA to come with its key, and the certificates of the one before."""
+"""Names in an authority's Secret: the next CA with its key, and the previous CA's certificates."""
 VIEW, VIEW_STATE = "view.json.gz", "view.state"
 BUNDLE, BUNDLE_MAP = "bundle.json", "bundle-map.json"
 WHOLE, NARROWED = b"whole", b"narrowed"
-"""In an issuer's Secret beside its keys: the view and whether it has all it should, and the bundle,
-which ConfigMaps have too."""
+"""Names in an issuer's Secret besides its keys: the view, whether it is complete, and the bundle,
+which ConfigMaps have too.
+"""
 NEVER = "never"
-"""Of a Secret that has what it began with, in the annotation of when something was replaced."""
+"""Value of the annotation `REPLACED_AT` of a Secret of which nothing was replaced yet."""
 AFTER_ALL = datetime.max.replace(tzinfo=UTC)
 
 
 def decoded(secret: Manifest) -> dict[str, bytes]:
-    """Return all of a Secret's data as bytes; a value that is not base64 is left out.
+    """Return all of a Secret's data as bytes, without values that are not base64.
 
-    Only for a Secret whose entries are few: see `SecretData`.
+    Use it only for Secrets with few entries; see `SecretData`.
     """
     return dict(SecretData(secret).items())
 
 
 def identity_secret(secret: Manifest, data: SecretData | None = None) -> IdentitySecret:
-    """Return the facts of an identity's Secret, whose data may be open already."""
+    """Return the facts of an identity's Secret; `data` is its data if it is parsed already."""
     data = data or SecretData(secret)
     leaf, fault = _leaf(data)
     annotations = secret["metadata"].get("annotations") or {}
@@ -80,7 +81,7 @@ def identity_secret(secret: Manifest, data: SecretData | None = None) -> Identit
 
 
 def _replaced_at(text: str | None) -> datetime | None:
-    """Return when something was replaced; what cannot be told counts as after everything else."""
+    """Return the time of the last replacement; an invalid time counts as after all others."""
     if text == NEVER:
         return None
     try:
@@ -94,9 +95,10 @@ def _keystores(data: SecretData) -> Mapping[str, bytes]:
 
 
 def keystore_digest(data: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 over a Secret's keystores and what they were made for.
+    """Return the SHA-256 of a Secret's keystores and of what they were made from.
 
-    Compared instead of opening them: how long that takes is up to whoever wrote the file.
+    It is compared instead of opening them, because the writer of a file determines how long that
+    takes.
     """
     digest = hashlib.sha256()
     for key in _DIGESTED:
@@ -105,7 +107,7 @@ def keystore_digest(data: Mapping[str, bytes]) -> str:
 
 
 def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
-    """Return the leaf, if its certificate and its key are there and belong together."""
+    """Return the leaf, if certificate and key exist and match."""
     try:
         leaf = parse_leaf(data.value(LEAF, MAX_CHAIN_BYTES))
     except PKIError as error:
@@ -114,7 +116,7 @@ def _leaf(data: SecretData) -> tuple[Leaf | None, Fault | None]:
 
 
 def authority_secret(secret: Manifest, data: SecretData | None = None) -> AuthoritySecret:
-    """Return the facts of a CA's Secret, whose data may be open already."""
+    """Return the facts of a CA's Secret; `data` is its data if it is parsed already."""
     data = data or SecretData(secret)
     prepared = data.value(NEXT_LEAF, MAX_CHAIN_BYTES)
     return AuthoritySecret(
@@ -131,7 +133,7 @@ def authority_secret(secret: Manifest, data: SecretData | None = None) -> Author
 
 
 def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthority:
-    """Judge a CA's Secret as the authority of a trust domain."""
+    """Return a CA's Secret as the authority of a trust domain."""
     try:
         authority = load_authority(secret.certificates, None, secret.roots, trust_domain)
     except PKIError as error:
@@ -150,7 +152,7 @@ def known_authority(secret: AuthoritySecret, trust_domain: str) -> KnownAuthorit
 
 
 def _slot(certificates: bytes, roots: bytes | None, trust_domain: str) -> Authority | None:
-    """Return the authority beside the active one, if there is one that can be used."""
+    """Return the next or previous authority, None if there is none that is usable."""
     if not certificates:
         return None
     try:
@@ -218,7 +220,7 @@ def endpoints(endpoint_slice: Manifest) -> frozenset[Endpoint]:
 
 
 def fact_of(manifest: Manifest) -> dict[str, Any]:
-    """Return the members of the `Fact` that an object is."""
+    """Return the members of `Fact` for an object."""
     metadata = manifest["metadata"]
     return {
         "ref": Ref.of(manifest),

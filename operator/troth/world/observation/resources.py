@@ -1,4 +1,4 @@
-"""From raw objects to what people declared, or why it cannot be understood."""
+"""Parsing of declared resources, or the reason why they are invalid."""
 
 from typing import TypeVar
 
@@ -12,12 +12,12 @@ R = TypeVar("R", bound=Resource)
 
 
 def says_terminating(manifest: Manifest | None) -> bool:
-    """Say whether an object is being deleted, though its spec may not be understood."""
+    """Return whether an object is being deleted; its spec need not be valid."""
     return manifest is not None and bool(manifest["metadata"].get("deletionTimestamp"))
 
 
 def parsed(manifest: Manifest | None, model: type[R]) -> tuple[R | None, str]:
-    """Return the resource that a manifest describes, or why it cannot be understood."""
+    """Return the resource of a manifest, or the reason why it is invalid."""
     if manifest is None:
         return None, ""
     if UNREADABLE in manifest:

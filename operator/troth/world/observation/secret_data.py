@@ -1,7 +1,7 @@
-"""The data of a Secret, decoded where it is read and no further than it is read.
+"""Data of a Secret, decoded only as far as it is used.
 
-A Secret may hold a megabyte, and a hundred thousand entries, from whoever may write Secrets in some
-namespace. Nothing here costs more than what the caller asks for.
+Anybody who may write Secrets in a namespace can write one with a megabyte or a hundred thousand
+entries. The cost here is bounded by what the caller reads.
 """
 
 import base64
@@ -15,12 +15,11 @@ from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.world.facts.objects import Fault, Manifest
 
 MOST_ENTRIES = 32
-"""Maximum number of entries in a Secret whose entries Troth reads all of. Troth itself writes at
-most 18 to one."""
+"""Maximum number of entries in a Secret that Troth reads completely. Troth writes at most 18."""
 
 
 class SecretData:
-    """The data of one version of a Secret. Each value is decoded, and each key parsed, once."""
+    """Data of one version of a Secret. Each value is decoded, and each key parsed, at most once."""
 
     def __init__(self, secret: Manifest) -> None:
         self._encoded: Mapping[str, str] = secret.get("data") or {}
@@ -41,21 +40,21 @@ class SecretData:
 
     @property
     def has_too_many(self) -> bool:
-        """Whether there are more entries than are read."""
+        """Whether there are more entries than Troth reads."""
         return len(self._encoded) > MOST_ENTRIES
 
     def get(self, name: str, most: int | None = None) -> bytes | None:
-        """Return a value; None where there is none, or where it is not base64.
+        """Return a value, None if it is absent or not base64.
 
-        A value of more than `most` bytes is cut short after `most + 1` to `most + 3` of them, so
-        that its reader sees that it is too large.
+        A value of more than `most` bytes is truncated to between `most + 1` and `most + 3` bytes,
+        so its reader sees that it is too large.
         """
         if (name, most) not in self._decoded:
             self._decoded[name, most] = _decoded(self._encoded.get(name), most)
         return self._decoded[name, most]
 
     def value(self, name: str, most: int | None = None) -> bytes:
-        """Return a value as `get` does, empty where there is none."""
+        """Return a value like `get`, empty if it is absent."""
         return self.get(name, most) or b""
 
     def items(self) -> Iterator[tuple[str, bytes]]:
@@ -66,7 +65,7 @@ class SecretData:
                 yield name, value
 
     def key_fault(self, certificates: str, key: str) -> Fault | None:
-        """Return what is wrong with a private key: it must be that of the first certificate.
+        """Return what is wrong with a private key, which must be that of the first certificate.
 
         The arguments are the names of the two values.
         """

@@ -1,4 +1,4 @@
-"""From a Secret to the public halves of the keys in it that sign tokens."""
+"""Public parts of the keys in a Secret that sign tokens."""
 
 import json
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ _LONGEST = 1024
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The names, in a Secret, of the key that signs and the one to come, each with when it was
-    made, and of the public half of the one before.
+    """Names in a Secret: of the active and the next key with their times of creation, and of the
+    public part of the previous key.
     """
 
     active: str
@@ -38,7 +38,7 @@ GATEWAYS = Slots("key.pem", "key.made", "next.pem", "next.made", "retiring.jwk")
 
 
 def signing_keys(data: SecretData, slots: Slots, ref: Ref) -> dict[str, Any]:
-    """Return the members of the `SigningSecret` that a Secret's data is."""
+    """Return the members of `SigningSecret` for a Secret's data."""
     active = _token_key(data, slots.active, slots.made)
     prepared = _token_key(data, slots.prepared, slots.prepared_made)
     if prepared is not None and prepared.made_at is None:
@@ -60,7 +60,7 @@ def signing_keys(data: SecretData, slots: Slots, ref: Ref) -> dict[str, Any]:
 
 
 def _token_key(data: SecretData, name: str, made: str) -> TokenKey | None:
-    """Return the public half of a key that signs tokens, if there is one that can."""
+    """Return the public part of a key, None if it is absent or cannot sign tokens."""
     if name not in data:
         return None
     try:
@@ -78,7 +78,7 @@ def _retiring(data: SecretData, name: str) -> TokenKey | None:
     try:
         document = json.loads(data.value(name, _LONGEST))
         return _as_token_key(load_public_jwk(document)) if isinstance(document, dict) else None
-    except (ValueError, RecursionError):  # a PKIError is a ValueError
+    except (ValueError, RecursionError):  # PKIError is a ValueError
         return None
 
 

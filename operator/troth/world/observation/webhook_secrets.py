@@ -1,9 +1,9 @@
-"""From the Secrets of webhooks to what may be known of them.
+"""Facts of the Secrets of webhooks.
 
-A person's Secret is read only where its label gives it to Troth: else whoever may write a
-WebhookEndpoint could have any Secret of the namespace used. Of a key's text nothing is kept but
-which schemes can use it, and a fingerprint; that is salted with the uid of the Secret, which nobody
-sees who could not as well see the Secret, so that a poor key cannot be guessed from a status.
+A person's Secret is read only if a label gives it to Troth; otherwise anybody who may write a
+WebhookEndpoint could use any Secret of the namespace. Of a key's text, only the schemes that can
+use it and a fingerprint are kept. The fingerprint is salted with the Secret's UID, which is visible
+only to those who can read the Secret, so a weak key cannot be guessed from a status.
 """
 
 import hashlib
@@ -27,65 +27,65 @@ from troth.world.observation.objects import fact_of
 from troth.world.observation.secret_data import SecretData
 
 GIVEN_LABEL = "troth.dev/webhook-keys"
-"""With any value it gives a person's Secret to Troth."""
+"""Label that, with any value, gives a person's Secret to Troth."""
 GENERATED_TYPE = "troth.dev/webhook-keys"
-"""The `type` of a Secret whose keys Troth makes."""
+"""`type` of a Secret with keys that Troth creates."""
 COMPILED_TYPE = "troth.dev/webhook"
-"""The `type` of a compiled endpoint."""
+"""`type` of a compiled endpoint."""
 MADE = "troth.dev/keys-made"
-"""Of a generated Secret: when each key was made."""
+"""Annotation of a generated Secret: the time of creation of each key."""
 COMPILED_WITH = "troth.dev/webhook-keys"
 COMPILED_DIGEST = "troth.dev/webhook-digest"
-"""Of a compiled endpoint: the fingerprints of its keys, and what tells that it was changed."""
+"""Annotations of a compiled endpoint: the fingerprints of its keys, and a digest of its data."""
 LISTED = "troth.dev/webhook-listed"
-"""Of a compiled endpoint: of what its target has been told, the fingerprint."""
+"""Annotation of a compiled endpoint: the fingerprint of the delivery that its target lists."""
 DOCUMENT, KEY_PREFIX = "endpoint.json", "key."
 LONGEST_ID = 249
-"""Characters of a key's id; with `KEY_PREFIX` it is the name of data in a Secret."""
+"""Maximum length of a key's ID in characters; with `KEY_PREFIX` it is a name in a Secret."""
 _SUFFIX = "-webhook"
 _LONGEST = 16 * 1024
 
 
 def generated_ref(endpoint: Ref) -> Ref:
-    """Return where the keys are that Troth makes for an endpoint."""
+    """Return the Secret with the keys that Troth creates for an endpoint."""
     return Ref(endpoint.namespace, endpoint.name + _SUFFIX)
 
 
 def owner_of_generated(secret: Ref) -> Ref | None:
-    """Return the endpoint whose generated keys would be here."""
+    """Return the endpoint whose generated keys would be in this Secret."""
     name = secret.name.removesuffix(_SUFFIX)
     return Ref(secret.namespace, name) if name != secret.name else None
 
 
 def compiled_ref(endpoint: Ref, gateway: Ref) -> Ref:
-    """Return where an endpoint is compiled for a gateway. A namespace's name has no dot."""
+    """Return the Secret with an endpoint for a gateway. The name of a namespace has no dot."""
     return Ref(gateway.namespace, f"{endpoint.namespace}.{endpoint.name}")
 
 
 def endpoint_of(compiled: Ref) -> Ref | None:
-    """Return the endpoint that a Secret of this name would be compiled from."""
+    """Return the endpoint that would be compiled into a Secret of this name."""
     namespace, dot, name = compiled.name.partition(".")
     return Ref(namespace, name) if dot else None
 
 
 def is_given(secret: Manifest) -> bool:
-    """Say whether a person has given a Secret to Troth."""
+    """Return whether a person has given a Secret to Troth."""
     labels = secret["metadata"].get("labels") or {}
     return GIVEN_LABEL in labels and labels.get(MANAGED_BY) != "troth"
 
 
 def is_generated(secret: Manifest) -> bool:
-    """Say whether a Secret is one whose keys Troth makes."""
+    """Return whether Troth creates the keys of a Secret."""
     return secret.get("type") == GENERATED_TYPE
 
 
 def is_compiled(secret: Manifest) -> bool:
-    """Say whether a Secret is a compiled endpoint."""
+    """Return whether a Secret is a compiled endpoint."""
     return secret.get("type") == COMPILED_TYPE and endpoint_of(Ref.of(secret)) is not None
 
 
 def fingerprint(uid: str, text: bytes) -> str:
-    """Return what tells a key in the Secret of this uid from another, 16 digits."""
+    """Return the fingerprint of a key in the Secret with this UID, 16 digits."""
     return hmac.new(uid.encode(), text, hashlib.sha256).hexdigest()[:16]
 
 
@@ -112,7 +112,7 @@ def _known_key(key_id: str, text: bytes, uid: str, made_at: datetime | None) -> 
 
 
 def in_order(key_id: str) -> tuple[int, str]:
-    """Return by what ids are sorted: k10 after k9."""
+    """Return the sort key of a key ID: k10 after k9."""
     return len(key_id), key_id
 
 
@@ -127,7 +127,7 @@ def compiled_secret(secret: Manifest) -> CompiledSecret:
         endpoint=endpoint,
         document=data.get(DOCUMENT, b"").decode("utf-8", "replace"),
         keys=_read(secret, COMPILED_WITH),
-        # what is not base64 is there as well
+        # names of values that are not base64 count too
         names=frozenset(read),
         intact=annotations.get(COMPILED_DIGEST) == digest(data) and len(data) == len(read),
         listed=annotations.get(LISTED, ""),
@@ -135,17 +135,17 @@ def compiled_secret(secret: Manifest) -> CompiledSecret:
 
 
 def made_text(made: Mapping[str, datetime]) -> str:
-    """Return the annotation that says when keys were made."""
+    """Return the annotation with the times of creation of keys."""
     return json.dumps({key: format_time(moment) for key, moment in sorted(made.items())})
 
 
 def keys_text(fingerprints: Mapping[str, str]) -> str:
-    """Return the annotation that says which keys an endpoint was compiled with."""
+    """Return the annotation with the fingerprints of an endpoint's keys."""
     return json.dumps(dict(sorted(fingerprints.items())))
 
 
 def _read(secret: Manifest, annotation: str) -> dict[str, str]:
-    """Return what an annotation of ours says; nothing of one that makes no sense."""
+    """Return the content of one of Troth's annotations, empty if it is invalid."""
     text = (secret["metadata"].get("annotations") or {}).get(annotation, "")
     try:
         document = strict_json.parse(text) if len(text) <= _LONGEST else None
