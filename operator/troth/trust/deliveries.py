@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
-from troth.trust.edge_question import Obstacle, Question
+from troth.trust.edge_candidate import EdgeCandidate, EdgeObstacle
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches
 from troth.trust.webhooks import Route
@@ -46,55 +46,55 @@ def routes_on(registry: Registry, gateway: Ref, target: Ref, port: str) -> Abstr
     return registry.webhooks.on(gateway, target, port) if served else frozenset()
 
 
-def how_to_accept(question: Question) -> str:
+def how_to_accept(candidate: EdgeCandidate) -> str:
     """Return what the callee must declare to accept the caller on the port."""
-    caller, callee, port = question.caller, question.callee, question.port
-    routes = routes_on(question.registry, caller, callee, port)
-    if not routes or port in question.registry.declared(caller).calls.get(callee, ()):
+    caller, callee, port = candidate.caller, candidate.callee, candidate.port
+    routes = routes_on(candidate.registry, caller, callee, port)
+    if not routes or port in candidate.registry.declared(caller).calls.get(callee, ()):
         return "add it to its accepts"
     entry = f"{{from: {{name: {caller.name}, namespace: {caller.namespace}}}, ports: [{port}]}}"
     first = min(route.endpoint for route in routes)
     return f"add {entry} to its accepts for WebhookEndpoint {first}"
 
 
-def gateway_delivers(question: Question) -> Obstacle | None:
+def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that a served endpoint declares the call, to a port that is only for webhooks."""
-    registry, caller, callee = question.registry, question.caller, question.callee
-    routes = routes_on(registry, caller, callee, question.port)
+    registry, caller, callee = candidate.registry, candidate.caller, candidate.callee
+    routes = routes_on(registry, caller, callee, candidate.port)
     unread = registry.webhooks.unread_in(callee.namespace)
-    identity = question.callee_identity
+    identity = candidate.callee_identity
     assert identity is not None
     if identity.spec.authentication.certificate is None:
         message = f"{callee} is gatewayOnly and cannot verify a delivery; use mtls or token there"
-        return Obstacle(EdgeState.REFUSED, "TargetHasNoCertificate", message)
+        return EdgeObstacle(EdgeState.REFUSED, "TargetHasNoCertificate", message)
     if not serves(registry, caller, callee.namespace):
         message = (
             f"{caller} serves no webhooks of namespace {callee.namespace}; label the namespace as "
             "its servesWebhooks.allowedNamespaces asks"
         )
-        return Obstacle(EdgeState.REFUSED, "NamespaceNotAllowed", message)
+        return EdgeObstacle(EdgeState.REFUSED, "NamespaceNotAllowed", message)
     if not routes and not unread:
         message = (
-            f"no WebhookEndpoint has {caller} call {callee} on {question.port}; create one in "
+            f"no WebhookEndpoint has {caller} call {callee} on {candidate.port}; create one in "
             f"namespace {callee.namespace}, or remove the entry"
         )
-        return Obstacle(EdgeState.AWAITING_CALLER, "NotCalled", message)
-    if _port_shared(identity, question):
+        return EdgeObstacle(EdgeState.AWAITING_CALLER, "NotCalled", message)
+    if _port_shared(identity, candidate):
         message = (
-            f"{callee} accepts others than {caller} on {question.port}; give webhooks a port of "
+            f"{callee} accepts others than {caller} on {candidate.port}; give webhooks a port of "
             "their own"
         )
-        return Obstacle(EdgeState.REFUSED, "PortShared", message)
+        return EdgeObstacle(EdgeState.REFUSED, "PortShared", message)
     if not routes:
         message = f"WebhookEndpoint {unread[0]} cannot be read; mend it"
-        return Obstacle(EdgeState.SUSPENDED, "EndpointInvalid", message)
+        return EdgeObstacle(EdgeState.SUSPENDED, "EndpointInvalid", message)
     return None
 
 
-def _port_shared(callee: ServiceIdentity, question: Question) -> bool:
+def _port_shared(callee: ServiceIdentity, candidate: EdgeCandidate) -> bool:
     """Return whether the callee accepts another caller than the gateway on the port."""
     return any(
-        question.port in each.ports
-        and (each.from_ is None or each.from_.seen_from(callee.ref.namespace) != question.caller)
+        candidate.port in each.ports
+        and (each.from_ is None or each.from_.seen_from(callee.ref.namespace) != candidate.caller)
         for each in callee.spec.accepts
     )

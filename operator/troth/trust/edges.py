@@ -19,7 +19,7 @@ from troth.trust.deliveries import (
     gateway_delivers,
     how_to_accept,
 )
-from troth.trust.edge_question import Check, Obstacle, Question, find_port
+from troth.trust.edge_candidate import Check, EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.federation import UNCONFINED, unconfined_message
 from troth.trust.governance import Governance
 from troth.trust.registry import Registry
@@ -37,58 +37,62 @@ class Edge:
     message: str = ""
 
 
-def peers_exist(question: Question) -> Obstacle | None:
+def peers_exist(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that both identities exist. An unreadable one suspends the edge."""
     for ref, state in (
-        (question.caller, EdgeState.AWAITING_CALLER),
-        (question.callee, EdgeState.AWAITING_CALLEE),
+        (candidate.caller, EdgeState.AWAITING_CALLER),
+        (candidate.callee, EdgeState.AWAITING_CALLEE),
     ):
-        if ref in question.registry.invalid_identities:
+        if ref in candidate.registry.invalid_identities:
             message = f"ServiceIdentity {ref} cannot be read; mend it"
-            return Obstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
-        if ref in question.registry.terminating_identities:
+            return EdgeObstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
+        if ref in candidate.registry.terminating_identities:
             message = f"ServiceIdentity {ref} is being deleted; remove the entry"
-            return Obstacle(state, "PeerTerminating", message)
-        if ref not in question.registry.identities:
+            return EdgeObstacle(state, "PeerTerminating", message)
+        if ref not in candidate.registry.identities:
             message = f"ServiceIdentity {ref} does not exist; create it or remove the entry"
-            return Obstacle(state, "PeerMissing", message)
+            return EdgeObstacle(state, "PeerMissing", message)
     return None
 
 
-def callee_accepts(question: Question) -> Obstacle | None:
+def callee_accepts(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that the callee declares the port and accepts the caller on it."""
-    callee, port = question.callee, question.port
-    identity = question.callee_identity
+    callee, port = candidate.callee, candidate.port
+    identity = candidate.callee_identity
     assert identity is not None
     if find_port(identity, port) is None:
         message = f"{callee} declares no port {port}; correct the name or add it to workload.ports"
-        return Obstacle(EdgeState.AWAITING_CALLEE, "PortUndeclared", message)
-    if port not in question.registry.declared(callee).accepts.get(question.caller, ()):
-        message = f"{callee} does not accept {question.caller} on {port}; {how_to_accept(question)}"
-        return Obstacle(EdgeState.AWAITING_CALLEE, "NotAccepted", message)
+        return EdgeObstacle(EdgeState.AWAITING_CALLEE, "PortUndeclared", message)
+    if port not in candidate.registry.declared(callee).accepts.get(candidate.caller, ()):
+        message = (
+            f"{callee} does not accept {candidate.caller} on {port}; {how_to_accept(candidate)}"
+        )
+        return EdgeObstacle(EdgeState.AWAITING_CALLEE, "NotAccepted", message)
     return None
 
 
-def caller_calls(question: Question) -> Obstacle | None:
+def caller_calls(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that the caller declares the call, unless both domains require only the callee's
     consent.
 
     The caller's side of a gateway's delivery is always required: an endpoint declares it.
     """
-    identity = question.caller_identity
+    identity = candidate.caller_identity
     assert identity is not None
-    called = question.registry.declared(question.caller).calls
-    if question.port in called.get(question.callee, ()):
+    called = candidate.registry.declared(candidate.caller).calls
+    if candidate.port in called.get(candidate.callee, ()):
         return None
     if identity.spec.serves_webhooks is not None:
-        return gateway_delivers(question)
-    if all(domain and domain.spec.consent is Consent.CALLEE for domain in question.domains):
+        return gateway_delivers(candidate)
+    if all(domain and domain.spec.consent is Consent.CALLEE for domain in candidate.domains):
         return None
-    if all(_might_go_without(governance, question.registry) for governance in question.governances):
-        unsettled = next(each for each in question.governances if not each.settled)
-        return Obstacle(EdgeState.SUSPENDED, unsettled.reason, unsettled.message)
-    message = f"{question.caller} does not call {question.callee} on {question.port}; add it to "
-    return Obstacle(EdgeState.AWAITING_CALLER, "NotCalled", message + "its calls")
+    if all(
+        _might_go_without(governance, candidate.registry) for governance in candidate.governances
+    ):
+        unsettled = next(each for each in candidate.governances if not each.settled)
+        return EdgeObstacle(EdgeState.SUSPENDED, unsettled.reason, unsettled.message)
+    message = f"{candidate.caller} does not call {candidate.callee} on {candidate.port}; add it to "
+    return EdgeObstacle(EdgeState.AWAITING_CALLER, "NotCalled", message + "its calls")
 
 
 def _might_go_without(governance: Governance, registry: Registry) -> bool:
@@ -101,18 +105,18 @@ def _might_go_without(governance: Governance, registry: Registry) -> bool:
     return any(claim.spec.consent is Consent.CALLEE for claim in governance.claims)
 
 
-def both_governed(question: Question) -> Obstacle | None:
+def both_governed(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that each namespace belongs to exactly one trust domain."""
-    for governance in question.governances:
+    for governance in candidate.governances:
         if governance.domain is None:
             state = EdgeState.REFUSED if governance.settled else EdgeState.SUSPENDED
-            return Obstacle(state, governance.reason, governance.message)
+            return EdgeObstacle(state, governance.reason, governance.message)
     return None
 
 
-def domains_federate(question: Question) -> Obstacle | None:
+def domains_federate(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that peers of two trust domains are in domains that federate with each other."""
-    first, second = question.domains
+    first, second = candidate.domains
     assert first is not None
     assert second is not None
     if first.metadata.name == second.metadata.name:
@@ -125,98 +129,100 @@ def domains_federate(question: Question) -> Obstacle | None:
                 f"TrustDomain {mine} does not allow the environment {there.spec.environment}; "
                 "edges between environments need allowEnvironments on both sides"
             )
-            return Obstacle(EdgeState.REFUSED, "EnvironmentNotAllowed", message)
+            return EdgeObstacle(EdgeState.REFUSED, "EnvironmentNotAllowed", message)
         if all(reference.name != theirs for reference in here.spec.federates_with):
             message = f"TrustDomain {mine} does not name {theirs} under federatesWith"
-            return Obstacle(EdgeState.REFUSED, "NotFederated", message)
-    return _roots_confined(question.registry, first, second)
+            return EdgeObstacle(EdgeState.REFUSED, "NotFederated", message)
+    return _roots_confined(candidate.registry, first, second)
 
 
-def _roots_confined(registry: Registry, first: TrustDomain, second: TrustDomain) -> Obstacle | None:
+def _roots_confined(
+    registry: Registry, first: TrustDomain, second: TrustDomain
+) -> EdgeObstacle | None:
     """Check that both roots are confined, because each side must trust the other's root."""
     for here, there in ((first, second), (second, first)):
         if there.metadata.name in registry.unconfined_domains:
             message = unconfined_message(there, f"by TrustDomain {here.metadata.name}")
-            return Obstacle(EdgeState.REFUSED, UNCONFINED, message)
+            return EdgeObstacle(EdgeState.REFUSED, UNCONFINED, message)
     return None
 
 
-def kept_apart(question: Question) -> Obstacle | None:
+def kept_apart(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Return why no call between the two can be live, whatever anybody declares about it."""
-    return both_governed(question) or domains_federate(question)
+    return both_governed(candidate) or domains_federate(candidate)
 
 
-def caller_has_certificate(question: Question) -> Obstacle | None:
+def caller_has_certificate(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that the caller has a certificate to present."""
-    identity = question.caller_identity
+    identity = candidate.caller_identity
     assert identity is not None
     if identity.spec.authentication.gateway_only is None:
         return None
     message = (
-        f"{question.caller} is gatewayOnly and has no identity to present; use mtls or token there"
+        f"{candidate.caller} is gatewayOnly and has no identity to present; use mtls or token there"
     )
-    return Obstacle(EdgeState.REFUSED, "CallerHasNoCertificate", message)
+    return EdgeObstacle(EdgeState.REFUSED, "CallerHasNoCertificate", message)
 
 
-def gateway_trust_holds(question: Question) -> Obstacle | None:
+def gateway_trust_holds(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that the end of gateway-only trust is in the future and near enough."""
-    identity = question.callee_identity
+    identity = candidate.callee_identity
     assert identity is not None
     trust = identity.spec.authentication.gateway_only
-    return None if trust is None else gateway_trust_fault(trust, question.now)
+    return None if trust is None else gateway_trust_fault(trust, candidate.now)
 
 
-def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> Obstacle | None:
+def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> EdgeObstacle | None:
     """Return why gateway-only trust admits nobody, None if it admits its gateway."""
     if trust.expires_at <= now:
         message = (
             "gateway-only trust has ended; use mtls or token, or renew expiresAt with its owner"
         )
-        return Obstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
+        return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
     if now < trust.counts_from:
         message = f"write an expiresAt at most {GATEWAY_TRUST_LIMIT.days} days ahead"
-        return Obstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
+        return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
     return None
 
 
-def tokens_are_issued(question: Question) -> Obstacle | None:
+def tokens_are_issued(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that the caller can get tokens if the callee requires them.
 
     The callee's trust domain must issue tokens, and so must the caller's, which issues them to the
     caller.
     """
-    identity = question.callee_identity
+    identity = candidate.callee_identity
     assert identity is not None
     if identity.spec.authentication.token is None:
         return None
-    for domain in question.domains:
+    for domain in candidate.domains:
         assert domain is not None
         if domain.spec.tokens is None:
             message = (
-                f"{question.callee} asks for tokens and TrustDomain {domain.metadata.name} issues "
+                f"{candidate.callee} asks for tokens and TrustDomain {domain.metadata.name} issues "
                 "none; add tokens: {} to it"
             )
-            return Obstacle(EdgeState.REFUSED, "TokensNotEnabled", message)
+            return EdgeObstacle(EdgeState.REFUSED, "TokensNotEnabled", message)
     return None
 
 
-def audience_is_its_own(question: Question) -> Obstacle | None:
+def audience_is_its_own(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that no other callee of the callee's possible callers has its audience."""
-    identity, (_, domain) = question.callee_identity, question.domains
+    identity, (_, domain) = candidate.callee_identity, candidate.domains
     assert identity is not None
     assert domain is not None
-    other = shared_audience(identity, domain, question.registry)
+    other = shared_audience(identity, domain, candidate.registry)
     if other is None:
         return None
-    return Obstacle(EdgeState.REFUSED, "AudienceShared", audience_fault(identity, other))
+    return EdgeObstacle(EdgeState.REFUSED, "AudienceShared", audience_fault(identity, other))
 
 
-def nobody_shares(question: Question) -> Obstacle | None:
+def nobody_shares(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that neither side shares its ServiceAccount or its pods with another identity."""
-    for ref in (question.caller, question.callee):
-        shared = question.registry.shared_identity(ref)
+    for ref in (candidate.caller, candidate.callee):
+        shared = candidate.registry.shared_identity(ref)
         if shared is not None:
-            return Obstacle(EdgeState.SUSPENDED, "SharedIdentity", shared.message)
+            return EdgeObstacle(EdgeState.SUSPENDED, "SharedIdentity", shared.message)
     return None
 
 
@@ -224,20 +230,20 @@ CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED = "CalleeNotNarrowed", "CallerNotNarrow
 """Reasons for which an edge is closed although both sides declare it."""
 
 
-def documents_narrowed(question: Question) -> Obstacle | None:
+def documents_narrowed(candidate: EdgeCandidate) -> EdgeObstacle | None:
     """Check that no `identity.json` of either side grants more than declared and is unwritable."""
     for ref, peer, reason in (
-        (question.callee, question.caller, CALLEE_NOT_NARROWED),
-        (question.caller, question.callee, CALLER_NOT_NARROWED),
+        (candidate.callee, candidate.caller, CALLEE_NOT_NARROWED),
+        (candidate.caller, candidate.callee, CALLER_NOT_NARROWED),
     ):
         inbound = reason == CALLEE_NOT_NARROWED
-        narrowing = question.registry.unapplied.get(ref)
+        narrowing = candidate.registry.unapplied.get(ref)
         if narrowing is not None and narrowing.closes(peer, inbound=inbound):
             message = (
                 f"identity.json of ServiceIdentity {ref} still grants more than is declared and "
                 "cannot be written, so the edge is closed; see Ready of that ServiceIdentity"
             )
-            return Obstacle(EdgeState.REFUSED, reason, message)
+            return EdgeObstacle(EdgeState.REFUSED, reason, message)
     return None
 
 
@@ -257,37 +263,37 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def judge(question: Question) -> Edge:
+def judge(candidate: EdgeCandidate) -> Edge:
     """Return the edge with its state."""
     for check in CHECKS:
-        obstacle = check(question)
+        obstacle = check(candidate)
         if obstacle is not None:
             if obstacle.state is EdgeState.SUSPENDED:  # which would keep open ports open
-                obstacle = documents_narrowed(question) or obstacle
+                obstacle = documents_narrowed(candidate) or obstacle
             return Edge(
-                question.caller,
-                question.callee,
-                question.port,
+                candidate.caller,
+                candidate.callee,
+                candidate.port,
                 obstacle.state,
                 obstacle.reason,
                 obstacle.message,
             )
-    return Edge(question.caller, question.callee, question.port, EdgeState.LIVE)
+    return Edge(candidate.caller, candidate.callee, candidate.port, EdgeState.LIVE)
 
 
-Judge = Callable[[Question], Edge]
+Judge = Callable[[EdgeCandidate], Edge]
 
 
-def judge_or_close(question: Question) -> Edge:
+def judge_or_close(candidate: EdgeCandidate) -> Edge:
     """Return the edge with its state, `Refused` if a check raises an error."""
     try:
-        return judge(question)
+        return judge(candidate)
     except Exception as error:  # noqa: BLE001 - fail closed on any error
         message = (
             f"judging this edge failed with {type(error).__name__}, which is a fault of Troth; "
             "report it with the operator's log"
         )
-        edge = question.caller, question.callee, question.port
+        edge = candidate.caller, candidate.callee, candidate.port
         return Edge(*edge, EdgeState.REFUSED, "InternalError", message)
 
 
@@ -304,8 +310,8 @@ def edges_of(
         theirs = registry.declared(peer)
         inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
     inbound |= {(route.gateway, route.port) for route in delivered_to(registry, ref)}
-    questions = [Question(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
-    return (*map(judging, questions), *edges_from(registry, ref, now, judging=judging))
+    candidates = [EdgeCandidate(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
+    return (*map(judging, candidates), *edges_from(registry, ref, now, judging=judging))
 
 
 def edges_from(
@@ -326,8 +332,8 @@ def edges_from(
     outbound |= {
         (route.target, route.port) for route in delivered_by(registry, ref) if among(route.target)
     }
-    questions = [Question(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
-    return tuple(map(judging, questions))
+    candidates = [EdgeCandidate(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
+    return tuple(map(judging, candidates))
 
 
 def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:

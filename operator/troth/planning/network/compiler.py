@@ -40,7 +40,7 @@ from troth.resources.identity.status import EdgeState
 from troth.resources.messaging.message_broker import BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
-from troth.trust.edge_question import find_port
+from troth.trust.edge_candidate import find_port
 from troth.trust.edges import Edge
 from troth.world.facts.objects import Content, Manifest
 

@@ -14,7 +14,7 @@ from troth.resources.webhooks.endpoint import WebhookEndpoint
 from troth.resources.webhooks.inbound import Inbound
 from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
 from troth.trust.deliveries import serves
-from troth.trust.edge_question import Obstacle, Question, find_port
+from troth.trust.edge_candidate import EdgeCandidate, EdgeObstacle, find_port
 from troth.trust.edges import Edge, judge, kept_apart
 from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
@@ -50,7 +50,7 @@ class WebhookView:
     gateway: ServiceIdentity | None
     gateway_unread: bool
     served: bool
-    apart: Obstacle | None
+    apart: EdgeObstacle | None
     target: ServiceIdentity | None
     target_unread: bool
     domain: TrustDomain | None
@@ -117,18 +117,18 @@ def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datet
     given = endpoint.given_secret
     keys = state.given.get(given) if given is not None else state.generated.get(made)
     identity, signing = registry.identities.get(target), world.signing.of(gateway)
-    question = Question(registry, gateway, target, inbound.target.port, now)
+    candidate = EdgeCandidate(registry, gateway, target, inbound.target.port, now)
     return WebhookView(
         endpoint=endpoint,
         inbound=inbound,
         gateway=registry.identities.get(gateway),
         gateway_unread=gateway in registry.invalid_identities,
         served=serves(registry, gateway, endpoint.ref.namespace),
-        apart=kept_apart(question),
+        apart=kept_apart(candidate),
         target=identity,
         target_unread=target in registry.invalid_identities,
         domain=registry.governance(endpoint.ref.namespace).domain,
-        edge=judge(question),
+        edge=judge(candidate),
         told=world.secrets.get(secret_ref(target)),
         gateway_id=min(spiffe_ids_of(gateway, world), default=""),
         signs=signing.active if signing is not None else None,

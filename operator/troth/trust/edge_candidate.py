@@ -13,7 +13,7 @@ from troth.trust.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class EdgeObstacle:
     """Reason why an edge is not live."""
 
     state: EdgeState
@@ -22,7 +22,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class EdgeCandidate:
     """Edge to check, with everything that decides about it."""
 
     registry: Registry
@@ -54,7 +54,7 @@ class Question:
         return first.domain, second.domain
 
 
-Check = Callable[[Question], Obstacle | None]
+Check = Callable[[EdgeCandidate], EdgeObstacle | None]
 
 
 def find_port(identity: ServiceIdentity, name: str) -> Port | None:
