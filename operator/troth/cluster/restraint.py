@@ -61,4 +61,4 @@ class Fence:
     ) -> None:
         """Refuse to go on; called before the chunk is sent, whatever its name says."""
         if not self.may_write() and LEASES not in body.url.path:
-            raise ConnectionAbortedError("the lease has run out")
+            raise ConnectionAbortedError("the lease has expired")

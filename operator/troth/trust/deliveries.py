@@ -68,24 +68,24 @@ def gateway_delivers(question: Question) -> Obstacle | None:
         return Obstacle(EdgeState.REFUSED, "TargetHasNoCertificate", message)
     if not serves(registry, caller, callee.namespace):
         message = (
-            f"{caller} serves no webhooks of namespace {callee.namespace}; label the namespace as "
-            "its servesWebhooks.allowedNamespaces asks"
+            f"{caller} does not serve webhooks of namespace {callee.namespace}; label the "
+            "namespace so that servesWebhooks.allowedNamespaces selects it"
         )
         return Obstacle(EdgeState.REFUSED, "NamespaceNotAllowed", message)
     if not routes and not unread:
         message = (
-            f"no WebhookEndpoint has {caller} call {callee} on {question.port}; create one in "
-            f"namespace {callee.namespace}, or remove the entry"
+            f"no WebhookEndpoint leads from {caller} to {callee} on {question.port}; create one "
+            f"in namespace {callee.namespace}, or remove the entry"
         )
         return Obstacle(EdgeState.AWAITING_CALLER, "NotCalled", message)
     if _port_shared(identity, question):
         message = (
-            f"{callee} accepts others than {caller} on {question.port}; give webhooks a port of "
-            "their own"
+            f"{callee} accepts other callers than {caller} on {question.port}; give webhooks a "
+            "port of their own"
         )
         return Obstacle(EdgeState.REFUSED, "PortShared", message)
     if not routes:
-        message = f"WebhookEndpoint {unread[0]} cannot be read; mend it"
+        message = f"WebhookEndpoint {unread[0]} cannot be read; correct it"
         return Obstacle(EdgeState.SUSPENDED, "EndpointInvalid", message)
     return None
 

@@ -44,7 +44,7 @@ def peers_exist(question: Question) -> Obstacle | None:
         (question.callee, EdgeState.AWAITING_CALLEE),
     ):
         if ref in question.registry.invalid_identities:
-            message = f"ServiceIdentity {ref} cannot be read; mend it"
+            message = f"ServiceIdentity {ref} cannot be read; correct it"
             return Obstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
         if ref in question.registry.terminating_identities:
             message = f"ServiceIdentity {ref} is being deleted; remove the entry"
@@ -121,11 +121,11 @@ def domains_federate(question: Question) -> Obstacle | None:
         if there.spec.environment not in allowed:
             message = (
                 f"TrustDomain {mine} does not allow the environment {there.spec.environment}; "
-                "edges between environments need allowEnvironments on both sides"
+                "edges between environments need allowEnvironments in both TrustDomains"
             )
             return Obstacle(EdgeState.REFUSED, "EnvironmentNotAllowed", message)
         if all(reference.name != theirs for reference in here.spec.federates_with):
-            message = f"TrustDomain {mine} does not name {theirs} under federatesWith"
+            message = f"TrustDomain {mine} does not list {theirs} under federatesWith; add it there"
             return Obstacle(EdgeState.REFUSED, "NotFederated", message)
     return _roots_confined(question.registry, first, second)
 
@@ -168,11 +168,14 @@ def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> Obstacle | None:
     """Return why gateway-only trust opens nothing, if it does not."""
     if trust.expires_at <= now:
         message = (
-            "gateway-only trust has ended; use mtls or token, or renew expiresAt with its owner"
+            "gateway-only trust has expired; use mtls or token, or agree on a new expiresAt with "
+            "its owner"
         )
         return Obstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
     if now < trust.counts_from:
-        message = f"write an expiresAt at most {GATEWAY_TRUST_LIMIT.days} days ahead"
+        message = (
+            f"expiresAt is more than {GATEWAY_TRUST_LIMIT.days} days ahead; write an earlier time"
+        )
         return Obstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
     return None
 
@@ -189,8 +192,8 @@ def tokens_are_issued(question: Question) -> Obstacle | None:
         assert domain is not None
         if domain.spec.tokens is None:
             message = (
-                f"{question.callee} asks for tokens and TrustDomain {domain.metadata.name} issues "
-                "none; add tokens: {} to it"
+                f"{question.callee} requires tokens, but TrustDomain {domain.metadata.name} "
+                "issues none; add tokens: {} to it"
             )
             return Obstacle(EdgeState.REFUSED, "TokensNotEnabled", message)
     return None
@@ -230,8 +233,8 @@ def documents_narrowed(question: Question) -> Obstacle | None:
         narrowing = question.registry.unapplied.get(ref)
         if narrowing is not None and narrowing.closes(peer, inbound=inbound):
             message = (
-                f"identity.json of ServiceIdentity {ref} still grants more than is declared and "
-                "cannot be written, so the edge is closed; see Ready of that ServiceIdentity"
+                f"the identity.json of ServiceIdentity {ref} still grants more than is declared "
+                "and cannot be written, so the edge is closed; see its Ready condition"
             )
             return Obstacle(EdgeState.REFUSED, reason, message)
     return None
@@ -280,7 +283,7 @@ def judge_or_close(question: Question) -> Edge:
         return judge(question)
     except Exception as error:  # noqa: BLE001 - an error opens nothing, whatever it is
         message = (
-            f"judging this edge failed with {type(error).__name__}, which is a fault of Troth; "
+            f"judging this edge failed with {type(error).__name__}, which is a bug in Troth; "
             "report it with the operator's log"
         )
         edge = question.caller, question.callee, question.port

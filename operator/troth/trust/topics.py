@@ -28,7 +28,7 @@ def policy_exists(question: Question) -> Obstacle | None:
     """The policy is there; one that cannot be read keeps the grant as it is."""
     policy = question.policy
     if policy in question.messaging.invalid_policies:
-        message = f"TopicPolicy {policy} cannot be read; mend it"
+        message = f"TopicPolicy {policy} cannot be read; correct it"
         return Obstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
     if policy not in question.messaging.policies:
         message = (
@@ -93,9 +93,9 @@ def namespaces_in_environment(question: Question) -> Obstacle | None:
         domain = question.registry.governance(namespace).domain
         if domain is not None and domain.spec.environment != policy.spec.environment:
             message = (
-                f"{question.policy} is for the environment {policy.spec.environment} and namespace "
-                f"{namespace} belongs to {domain.spec.environment}; messages do not leave their "
-                "environment"
+                f"TopicPolicy {question.policy} is for environment {policy.spec.environment}, "
+                f"but namespace {namespace} belongs to {domain.spec.environment}; messages never "
+                "cross environments, so use the same environment for both"
             )
             return Obstacle(GrantState.REFUSED, "EnvironmentNotOfNamespace", message)
     return None
@@ -106,7 +106,7 @@ def broker_exists(question: Question) -> Obstacle | None:
     policy = question.declared
     assert policy is not None
     if policy.broker in question.messaging.invalid_brokers:
-        message = f"MessageBroker {policy.broker} cannot be read; mend it"
+        message = f"MessageBroker {policy.broker} cannot be read; correct it"
         return Obstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
     if question.broker is None:
         message = f"MessageBroker {policy.broker} does not exist; create it or correct brokerRef"
@@ -120,8 +120,9 @@ def broker_in_environment(question: Question) -> Obstacle | None:
     if broker.spec.environment == policy.spec.environment:
         return None
     message = (
-        f"{question.policy} is for the environment {policy.spec.environment} and MessageBroker "
-        f"{broker.ref} for {broker.spec.environment}; name a broker of the policy's environment"
+        f"TopicPolicy {question.policy} is for environment {policy.spec.environment}, but "
+        f"MessageBroker {broker.ref} is for {broker.spec.environment}; name a broker of the "
+        "policy's environment"
     )
     return Obstacle(GrantState.REFUSED, "EnvironmentNotOfBroker", message)
 
@@ -133,7 +134,7 @@ def broker_admits(question: Question) -> Obstacle | None:
         if not _admits(broker, namespace, question.registry):
             message = (
                 f"MessageBroker {broker.ref} does not admit namespace {namespace}; label the "
-                "namespace as its allowedNamespaces ask"
+                "namespace so that allowedNamespaces selects it"
             )
             return Obstacle(GrantState.REFUSED, "NamespaceNotAllowed", message)
     return None
@@ -150,8 +151,8 @@ def topic_is_owned(question: Question) -> Obstacle | None:
     if topic.name.startswith(owned):
         return None
     message = (
-        f"MessageBroker {broker.ref} owns nothing that {topic.name} begins with; choose a topic "
-        f"under {' or '.join(owned)}, or add to its owns.topicPrefixes"
+        f"MessageBroker {broker.ref} owns no prefix of {topic.name}; choose a topic under "
+        f"{' or '.join(owned)}, or add a prefix to its owns.topicPrefixes"
     )
     return Obstacle(GrantState.REFUSED, "TopicNotOwned", message)
 
@@ -169,7 +170,9 @@ def stream_is_known(question: Question) -> Obstacle | None:
     policy, broker = _declared(question)
     if policy.spec.topic.stream is None or broker.spec.type is BrokerType.NATS:
         return None
-    message = f"remove topic.stream from {question.policy}; only NATS has streams beside topics"
+    message = (
+        f"TopicPolicy {question.policy} sets topic.stream, but only NATS has streams; remove it"
+    )
     return Obstacle(GrantState.REFUSED, "StreamNotKnown", message)
 
 
@@ -181,14 +184,14 @@ def group_fits(question: Question) -> Obstacle | None:
     kept = policy.spec.topic.stream is not None  # at NATS, where a durable consumer reads them
     if not question.asked.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
         message = (
-            f"give {question.identity} a group among the consumers of {question.policy}; at "
-            f"{broker.ref} nobody consumes without one"
+            f"{question.identity} has no group among the consumers of TopicPolicy "
+            f"{question.policy}, but MessageBroker {broker.ref} requires one; add a group"
         )
         return Obstacle(GrantState.REFUSED, "GroupMissing", message)
     if question.asked.group and broker.spec.type in _NEVER_BY_GROUP:
         message = (
-            f"remove the group of {question.identity} among the consumers of {question.policy}; "
-            f"{broker.ref} has no groups"
+            f"{question.identity} has a group among the consumers of TopicPolicy "
+            f"{question.policy}, but MessageBroker {broker.ref} has no groups; remove it"
         )
         return Obstacle(GrantState.REFUSED, "GroupNotKnown", message)
     return None
@@ -203,8 +206,8 @@ def identity_has_certificate(question: Question) -> Obstacle | None:
     if identity.spec.authentication.certificate is not None:
         return None
     message = (
-        f"{question.identity} is gatewayOnly and has no certificate to show to {broker.ref}; use "
-        "mtls or token there"
+        f"{question.identity} is gatewayOnly and has no certificate to present to MessageBroker "
+        f"{broker.ref}; use mtls or token there"
     )
     return Obstacle(GrantState.REFUSED, "IdentityHasNoCertificate", message)
 
@@ -225,7 +228,7 @@ def identity_is_readable(question: Question) -> Obstacle | None:
     """The identity can be read; one that cannot keeps the grant as it is."""
     if question.identity not in question.registry.invalid_identities:
         return None
-    message = f"ServiceIdentity {question.identity} cannot be read; mend it"
+    message = f"ServiceIdentity {question.identity} cannot be read; correct it"
     return Obstacle(GrantState.SUSPENDED, "IdentityInvalid", message)
 
 
@@ -245,8 +248,8 @@ def principals_are_its_own(question: Question) -> Obstacle | None:
         theirs = other.spec.owns.principal_prefix
         if other.ref != broker.ref and (mine.startswith(theirs) or theirs.startswith(mine)):
             message = (
-                f"MessageBrokers {broker.ref} and {other.ref} are at the same servers and one's "
-                "principalPrefix begins with the other's; give each its own"
+                f"MessageBrokers {broker.ref} and {other.ref} share servers, and one's "
+                "principalPrefix begins with the other's; give each its own principalPrefix"
             )
             return Obstacle(GrantState.SUSPENDED, "PrincipalsShared", message)
     return None
@@ -266,8 +269,8 @@ def group_is_its_own(question: Question) -> Obstacle | None:
                 other, policy.namespace, question.registry
             ):
                 message = (
-                    f"{question.identity} and {identity} consume by one group, {group}, and each "
-                    "could keep the other from its messages; give each its own"
+                    f"{question.identity} and {identity} consume with the same group, {group}, "
+                    "so each could take the other's messages; give each its own group"
                 )
                 return Obstacle(GrantState.SUSPENDED, "GroupShared", message)
     return None
@@ -284,9 +287,9 @@ def environment_undisputed(question: Question) -> Obstacle | None:
                 meet(topic, theirs) for theirs in topics_of(rival)
             ):
                 message = (
-                    f"TopicPolicy {rival.ref} claims {topic.name} for the environment "
-                    f"{rival.spec.environment} and {question.policy} for "
-                    f"{policy.spec.environment}; give each environment topics of its own"
+                    f"TopicPolicy {rival.ref} claims {topic.name} for environment "
+                    f"{rival.spec.environment}, but TopicPolicy {question.policy} claims it for "
+                    f"{policy.spec.environment}; use different topics in each environment"
                 )
                 return Obstacle(GrantState.SUSPENDED, "EnvironmentDisputed", message)
     return None

@@ -37,7 +37,7 @@ def from_hex(text: str) -> bytes:
     """Return the value of hexadecimal in small letters; anything else is a `ValueError`."""
     # `bytes.fromhex` takes white space and capital letters
     if not _HEX.issuperset(text):
-        raise ValueError("not hexadecimal in small letters")
+        raise ValueError("not lower-case hexadecimal")
     return bytes.fromhex(text)
 
 
