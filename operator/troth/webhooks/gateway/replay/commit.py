@@ -41,7 +41,9 @@ class Marking:
         if key in self._owed:
             return Repeated.DONE
         if len(self._owed) >= self._most:
-            raise StoreUnavailableError("too many deliveries could not be marked as taken")
+            raise StoreUnavailableError(
+                "too many accepted deliveries are not recorded in the replay store yet"
+            )
         found = await self._store.claim(key, lease)
         if key in self._owed:  # marked meanwhile, by a request whose claim had lapsed
             return Repeated.DONE
@@ -55,7 +57,7 @@ class Marking:
             await self._store.done(claim, window)
         except StoreUnavailableError as error:
             if self._paying is None or self._paying.done():
-                log.warning("marks owed", why=str(error))
+                log.warning("accepted deliveries not recorded yet", why=str(error))
                 self._paying = asyncio.create_task(self._pay())
         else:
             self._owed.pop(claim.key, None)
@@ -75,14 +77,14 @@ class Marking:
                 await self._paying
         await self._pay_once()
         if self._owed:
-            log.error("marks lost", lost=len(self._owed))
+            log.error("accepted deliveries not recorded", lost=len(self._owed))
         await self._store.close()
 
     async def _pay(self) -> None:
         while self._owed:
             await asyncio.sleep(EVERY)
             await self._pay_once()
-        log.info("marks made")
+        log.info("accepted deliveries recorded")
 
     async def _pay_once(self) -> None:
         with suppress(StoreUnavailableError):
