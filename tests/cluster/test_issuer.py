@@ -23,6 +23,7 @@ from tests.cluster.stage import IDENTITY, Stage
 from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, ISSUER, PAYMENTS, mandate, secret_data
 from tests.issuer.running import caller, claims
+from tests.patience import PATIENCE
 from troth.issuer.token_review import REMEMBERED_FOR
 from troth.pki.token_checks import verify_access_token
 from troth.planning.owned_objects import secret_ref
@@ -112,7 +113,7 @@ def kubectl(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE,
     )
 
 

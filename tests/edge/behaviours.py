@@ -28,6 +28,7 @@ from tests.edge.shop import (
     together,
     until,
 )
+from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from troth.edge.inbound.caller import CALLER, Caller
 from troth.edge.outbound.failures import (
@@ -224,7 +225,7 @@ class Behaviour:
         def slowly(seen: Seen) -> Reply:
             if seen.path == "/slow":
                 arrived.set()
-                go.wait(10)
+                go.wait(PATIENCE)
             return respond(seen)
 
         shop.ledger.respond = slowly
@@ -233,7 +234,7 @@ class Behaviour:
             target=lambda: statuses.append(carrier.send(f"{shop.ledger.url}/slow").status)
         )
         thread.start()
-        arrived.wait(10)
+        arrived.wait(PATIENCE)
         for _ in range(3):
             shop.rotate()
             assert carrier.send(shop.ledger.url).status == 200

@@ -16,6 +16,7 @@ from tests.issuer.builders import (
     secret_data,
     without_edge,
 )
+from tests.patience import PATIENCE
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
 from troth.issuer import secret_watch as following_module
@@ -226,7 +227,7 @@ async def test_it_goes_on_asking_after_an_error(
     task = asyncio.create_task(following.check(cast(ApiServer, server)))
     await asyncio.sleep(0.01)
     server.away = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not following.ready:  # noqa: ASYNC110 - what is waited for is not a task's
             await asyncio.sleep(0.01)
     task.cancel()

@@ -13,6 +13,7 @@ import structlog
 import yaml
 from typer.testing import CliRunner
 
+from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.wire import say
 from troth.cli.main import app
 
@@ -92,7 +93,7 @@ async def test_with_its_api_server_away_it_is_there_and_not_ready_and_stops_when
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as http:
             while True:
                 try:
                     async with http.get(f"http://127.0.0.1:{health}/readyz") as answer:
@@ -111,7 +112,7 @@ async def test_with_its_api_server_away_it_is_there_and_not_ready_and_stops_when
         assert "troth_gateway_endpoints 0.0" in metrics
         assert "troth_event_loop_longest_stall_seconds " in metrics
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             _, said = await process.communicate()
         assert process.returncode == 0
         assert b'"event":"started"' in said
