@@ -218,6 +218,10 @@ async def test_while_the_api_server_is_away_nothing_changes(following: Following
     assert following.ready
 
 
+def test_a_removed_edge_is_found_within_five_seconds_though_the_watch_is_dead() -> None:
+    assert following_module.CHECK_EVERY + following_module.LONGEST_PAUSE < 5.0
+
+
 async def test_it_goes_on_asking_after_an_error(
     following: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
