@@ -11,6 +11,7 @@ from typing import Any
 
 from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import ConsumerConfig
 
 from sandbox.brokers.nats import NatsServer, account_claims, account_creds
@@ -198,6 +199,7 @@ class Ears:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.heard: dict[tuple[str, str], set[bytes]] = {}
+        self._subscriptions: list[Subscription] = []
 
     async def listen(self, subject: str, queue: str = "") -> None:
         heard = self.heard.setdefault((subject, queue), set())
@@ -205,12 +207,14 @@ class Ears:
         async def hear(message: Msg) -> None:
             heard.add(message.data)
 
-        await self.client.subscribe(subject, queue=queue, cb=hear)
+        self._subscriptions.append(await self.client.subscribe(subject, queue=queue, cb=hear))
 
     async def settle(self) -> None:
         """Return once what was sent so far has come."""
         await self.client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
-        await asyncio.sleep(0.02)  # until the callbacks, which are tasks, have run
+        await asyncio.sleep(0)
+        while any(each.pending_msgs for each in self._subscriptions):  # noqa: ASYNC110 - a count
+            await asyncio.sleep(0)
 
 
 async def until(true: Any, seconds: float = PATIENCE) -> float:
