@@ -1,6 +1,7 @@
 """How much hypothesis tries: little by default, much with HYPOTHESIS_PROFILE=thorough."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from troth.planning import faults, planner
+
+# A shell that runs tests in the background ignores SIGINT, and all that tests start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
