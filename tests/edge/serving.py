@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from sandbox.control_plane import free_port
 from tests.edge.mounts import ROOT, SVID
 from tests.patience import PATIENCE
 from troth.edge.frameworks import uvicorn as edge_uvicorn
@@ -97,7 +98,7 @@ def uvicorn_serving(app: Any, identity: Identity, **settings: Any) -> Iterator[i
 @contextlib.contextmanager
 def gunicorn_serving(mounts: Path, worker: str) -> Iterator[int]:
     """A gunicorn server in its own process, with `tests.edge.gunicorn_app`; yields its port."""
-    port = _free_port()
+    port = free_port()
     here = Path(__file__).parent
     process = subprocess.Popen(
         [
@@ -141,12 +142,6 @@ def refused_by_tls(client: Client) -> bool:
     finally:
         client.close()
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

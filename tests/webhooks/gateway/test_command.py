@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import structlog
 import yaml
 from typer.testing import CliRunner
 
+from sandbox.control_plane import free_port
 from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.wire import say
 from troth.cli.main import app
@@ -72,13 +72,6 @@ def test_what_it_cannot_work_with_it_says_in_a_sentence(
     assert complaint in ended.output
     assert "hunter2" not in ended.output
     assert "Traceback" not in ended.output
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 async def test_with_its_api_server_away_it_is_there_and_not_ready_and_stops_when_told(
