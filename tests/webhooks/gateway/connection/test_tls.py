@@ -15,6 +15,7 @@ import structlog
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.attacks import scene as attacks
@@ -269,7 +270,7 @@ async def test_a_handshake_that_does_not_come_is_cut(
     monkeypatch.setattr(handshakes, "WITHIN", 0.3)
     async with secured(tmp_path) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.scene.port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
         writer.close()
 
@@ -289,9 +290,10 @@ async def test_who_begins_many_handshakes_keeps_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handshakes, "MOST", 4)
+    monkeypatch.setattr(handshakes, "WITHIN", 2 * PATIENCE)
     async with secured(tmp_path) as gateway:
         held = await silent(gateway, 10)
-        async with asyncio.timeout(5):  # before their time is over
+        async with asyncio.timeout(PATIENCE):  # before their time is over
             assert [await each.read() for each in held[:6]] == [b""] * 6
         assert gateway.scene.refused == ["no-room"] * 6
         for number in range(4):
