@@ -85,3 +85,9 @@ def test_chart_values_exist(path: Path) -> None:
             assert isinstance(found, dict), name
             assert part in found, name
             found = found[part]
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (DOCS / "decisions" / "README.md").read_text()
+    written = {path.name for path in (DOCS / "decisions").glob("0*.md")}
+    assert written == set(re.findall(r"\]\((0[^)]+)\)", index))
