@@ -37,7 +37,7 @@ from troth.webhooks.gateway.connection import connections, source
 from troth.webhooks.gateway.decisions import Decision, Decisions
 from troth.webhooks.gateway.forwarding import client as delivering
 from troth.webhooks.gateway.forwarding import forward as handover
-from troth.webhooks.gateway.replay import memory
+from troth.webhooks.gateway.replay import memory, url_file
 from troth.webhooks.schemes import registry as choosing
 from troth.webhooks.schemes.delivery import Reason
 from troth.webhooks.schemes.registry import passes_on, scheme_for
@@ -257,3 +257,8 @@ def test_numbers_and_names_are_those_of_the_code(said: str) -> None:
 def test_the_headers_that_go_on_are_named() -> None:
     on = {header.decode() for name in SchemeName for header in passes_on(name)}
     assert {each for each in on if each not in GUIDE.lower()} == set()
+
+
+def test_the_log_message_of_a_new_password_is_in_the_guide() -> None:
+    (logged,) = re.findall(r'log\.info\("([^"]+)"\)', getsource(url_file))
+    assert f"`{logged}`" in GUIDE
