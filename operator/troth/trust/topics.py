@@ -7,7 +7,8 @@ owned prefixes), the policy and the identity.
 
 from collections.abc import Callable
 
-from troth.resources.messaging.message_broker import BrokerType, MessageBroker
+from troth.resources.messaging.brokers.description import Groups
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.trust.messaging import meet, topics_of
@@ -158,16 +159,11 @@ def topic_is_owned(question: Question) -> Obstacle | None:
 
 # Whether the broker can do it
 
-_ALWAYS_BY_GROUP = {BrokerType.KAFKA, BrokerType.VALKEY}
-_NEVER_BY_GROUP = {BrokerType.RABBITMQ}
-_GROUPS_BESIDE_TOPICS = {BrokerType.KAFKA}
-"""Brokers whose groups belong to no topic: whoever may join one has a say in all that it reads."""
-
 
 def stream_is_known(question: Question) -> Obstacle | None:
-    """Only at NATS a policy names the stream that keeps its messages."""
+    """A policy names the stream that keeps its messages only where the broker has streams."""
     policy, broker = _declared(question)
-    if policy.spec.topic.stream is None or broker.spec.type is BrokerType.NATS:
+    if policy.spec.topic.stream is None or broker.spec.described.has_streams:
         return None
     message = f"remove topic.stream from {question.policy}; only NATS has streams beside topics"
     return Obstacle(GrantState.REFUSED, "StreamNotKnown", message)
@@ -178,14 +174,15 @@ def group_fits(question: Question) -> Obstacle | None:
     if question.asked.action is not Action.CONSUME:
         return None
     policy, broker = _declared(question)
-    kept = policy.spec.topic.stream is not None  # at NATS, where a durable consumer reads them
-    if not question.asked.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
+    groups = broker.spec.described.groups
+    stored = policy.spec.topic.stream is not None  # a stream is read by a durable consumer
+    if not question.asked.group and (stored or groups is Groups.REQUIRED):
         message = (
             f"give {question.identity} a group among the consumers of {question.policy}; at "
             f"{broker.ref} nobody consumes without one"
         )
         return Obstacle(GrantState.REFUSED, "GroupMissing", message)
-    if question.asked.group and broker.spec.type in _NEVER_BY_GROUP:
+    if question.asked.group and groups is Groups.UNKNOWN:
         message = (
             f"remove the group of {question.identity} among the consumers of {question.policy}; "
             f"{broker.ref} has no groups"
@@ -258,7 +255,7 @@ def group_is_its_own(question: Question) -> Obstacle | None:
     """
     _, broker = _declared(question)
     group = question.asked.group
-    if not group or broker.spec.type not in _GROUPS_BESIDE_TOPICS:
+    if not group or not broker.spec.described.groups_span_topics:
         return None
     for other in question.messaging.found_at(broker.spec.topic_places):
         for policy, identity in sorted(question.messaging.by_group(other.ref, group)):

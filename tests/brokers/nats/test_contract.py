@@ -23,10 +23,12 @@ from tests.brokers.nats.stage import (
     publish,
     stage,
 )
+from tests.builders import Manifest
+from tests.reconcile.brokers.at_work import admin_secrets, nats_broker
 from troth.brokers.nats.rules import SUBJECT, inbox_prefix
-from troth.brokers.protocol import Broker, Credential, Login, Observed, Slot
-from troth.resources.messaging.message_broker import BrokerType
-from troth.trust.grants import Action, Grant, Rule
+from troth.brokers.protocol import Credential, Driver, Login
+from troth.resources.messaging.broker_type import BrokerType
+from troth.trust.grants import Action, Grant, Observed, Rule, Slot
 
 PRINCIPALS = ("shop", "shop.till")
 LONGEST = "a" + "x" * 248
@@ -44,9 +46,18 @@ class Nats:
     type = BrokerType.NATS
     principals = PRINCIPALS
     names = SUBJECTS
+    prefix = "troth-"
 
     @property
-    def broker(self) -> Broker:
+    def described(self) -> Manifest:
+        return {"nats": nats_broker(self.stage)["spec"]["nats"]}
+
+    @property
+    def secrets(self) -> list[Manifest]:
+        return admin_secrets(self.stage)
+
+    @property
+    def broker(self) -> Driver:
         return self.stage.broker
 
     def group(self, _: str) -> str:

@@ -8,20 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from troth.resources.references import Ref
-from troth.trust.grants import Rule, Slot
+from troth.trust.grants import Observed, Place, Rule, Slot
 from troth.world.facts.objects import Fact, Fault
 
 NEVER = float("-inf")
-Place = tuple[str, Slot]
-"""Where a credential is at a broker: its principal, and in which of the two slots."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """All that a broker has: which slots of which principals hold a credential, and every rule."""
-
-    credentials: frozenset[Place] = frozenset()
-    rules: frozenset[Rule] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
