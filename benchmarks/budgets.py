@@ -13,9 +13,10 @@ from benchmarks.fleet import declare
 from benchmarks.process import Process
 from benchmarks.topology import NAMESPACE, Manifest, path
 from sandbox import Sandbox, SandboxError
+from troth.documents.secret_keys import LEAF, ROOTS
 from troth.resources.trust_domain.spec import Bundle
 from troth.world.facts.objects import MANAGED_BY, OWNER_NAME
-from troth.world.observation.objects import LEAF, PEERS, ROOTS
+from troth.world.observation.objects import PEERS
 
 IDENTITIES = 100
 TIMES = 20

@@ -12,8 +12,8 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grant_candidate import principal_of
-from troth.trust.grants import Rule, Slot
-from troth.world.facts.broker import CredentialSecret, Ledger, Look, Observed, Place
+from troth.trust.grants import Observed, Place, Rule, Slot
+from troth.world.facts.broker import CredentialSecret, Ledger, Look
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
 from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, digest

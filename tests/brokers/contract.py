@@ -1,24 +1,46 @@
-"""What every adapter keeps to, whichever its broker is; the real server is the judge.
+"""What every broker keeps to, with its model, its dialect and its driver; the server is the judge.
 
-An adapter comes with a `Harness`, and with a test class that inherits `Contract` and has a fixture
-`opened`. What is special to one broker is tested beside its adapter.
+A broker comes with a `Harness`, and with a test class that inherits `Contract` and has a fixture
+`opened`. What is special to one broker is tested beside it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import NamedTuple, Protocol
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.broker_builders import orders, publisher, subscriber
 from tests.brokers.waiting import becomes, observed
+from tests.builders import Manifest, domain, namespace
+from tests.messaging import broker, consumer
 from tests.patience import PATIENCE
-from troth.brokers.protocol import Batch, Broker, Credential, Login, Observed, Slot
+from tests.reconcile.brokers.at_work import (
+    CHECKOUT,
+    EVERY,
+    FULFILMENT,
+    MAIN,
+    ORDERS,
+    Working,
+    working,
+)
+from tests.reconcile.serving import Server
+from troth.brokers.protocol import Batch, Credential, Driver, Login
 from troth.planning.brokers.changes import Brake, Wanted, broker_changes
 from troth.planning.grants.dialects import rules_of
-from troth.resources.messaging.message_broker import BrokerType
-from troth.trust.grants import Action, Grant, Rule, Topic
+from troth.reconcile.apply.credential_turns import login
+from troth.resources.messaging.broker_type import BrokerType
+from troth.trust.grants import Action, Grant, Observed, Rule, Slot, Topic
+from troth.world.facts.broker import Ledger
+from troth.world.index.brokers import credential_ref
+from troth.world.observation.objects import decoded
+
+SHOP = (CHECKOUT, FULFILMENT)
+SECONDS = 60.0
+"""After which an example is given up."""
 
 
 class Operation(NamedTuple):
@@ -31,7 +53,7 @@ class Operation(NamedTuple):
 
 
 class Harness(Protocol):
-    """An adapter at its server, and the server's own clients and tools.
+    """A driver at its server, and the server's own clients and tools.
 
     `principals` are two, of whom the server knows nothing yet. `names` are topics that are there:
     the second begins with the first and a dot, and the last has 249 characters.
@@ -41,13 +63,25 @@ class Harness(Protocol):
     def type(self) -> BrokerType: ...
 
     @property
-    def broker(self) -> Broker: ...
+    def broker(self) -> Driver: ...
 
     @property
     def principals(self) -> tuple[str, str]: ...
 
     @property
     def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def described(self) -> Manifest:
+        """The member of a MessageBroker's spec that describes the server."""
+
+    @property
+    def secrets(self) -> list[Manifest]:
+        """The Secrets that it names."""
+
+    @property
+    def prefix(self) -> str:
+        """A prefix of principals, of whom the server knows nothing yet."""
 
     def group(self, principal: str, /) -> str:
         """Return one that a principal may consume by, if it is granted."""
@@ -164,8 +198,56 @@ def hostile(name: str) -> list[str]:
     ]
 
 
+def declared(harness: Harness) -> list[Manifest]:
+    """A shop at the broker: `checkout` publishes orders, and `fulfilment` consumes them."""
+    topic, principal = harness.names[0], f"{harness.prefix}shop.fulfilment"
+    described = broker(described=harness.described, owns=[topic], principals=harness.prefix)
+    consumers = [consumer("fulfilment", harness.group(principal))]
+    return [
+        namespace("shop", domain="production"),
+        namespace("messaging", domain="production"),
+        domain(),
+        *harness.secrets,
+        described,
+        publisher(),
+        subscriber(),
+        orders(topic={"name": topic}, consumers=consumers),
+    ]
+
+
+def logins_of(harness: Harness, it: Working) -> list[Login]:
+    """What clients find in the Secrets of the shop."""
+    stored = (it.server.objects["Secret", credential_ref(each, MAIN)] for each in SHOP)
+    return [login(harness.type, decoded(each), "current") for each in stored]
+
+
 class Contract:
     """The suite."""
+
+    async def test_what_is_declared_is_what_clients_can_do_until_it_is_deleted(
+        self, opened: Opened
+    ) -> None:
+        """From manifests to plans, rules, Secrets, the server and back, by the whole operator."""
+        async with opened() as harness, working(Server(declared(harness))) as it:
+            one, other = (f"{harness.prefix}shop.{name}" for name in ("checkout", "fulfilment"))
+            grants = [publish(harness, one), consume(harness, other)]
+            rules, logins = table(harness, grants), logins_of(harness, it)
+            assert [each.principal for each in logins] == [one, other]
+            assert {(who, state) for who, _, state, _ in it.grants()} == {
+                (str(CHECKOUT), "InSync"),
+                (str(FULFILMENT), "InSync"),
+            }
+            assert await harness.succeeding(logins) == harness.meant(grants)
+
+            await tell(harness, Batch(removals=tuple(rules)[:1]))
+            await it.later(EVERY + timedelta(seconds=1))
+            await observed(harness.broker, lambda seen: rules <= seen.rules)
+            assert await harness.succeeding(logins) == harness.meant(grants)
+
+            await it.delete("TopicPolicy", ORDERS)
+            await observed(harness.broker, lambda seen: not _of({one, other}, seen))
+            assert await harness.succeeding(logins) == set()
+            assert it.ledger == Ledger()
 
     # Each takes the server seconds; a failure is short enough as it is found.
     @settings(max_examples=3, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -306,6 +388,12 @@ class Contract:
             assert await harness.succeeding(logins.values()) == {
                 each for each in harness.meant(taken) if each.principal in harness.principals
             }
+
+
+def _of(principals: set[str], seen: Observed) -> bool:
+    """Whether a broker has anything of principals."""
+    having = {rule.principal for rule in seen.rules} | {each for each, _ in seen.credentials}
+    return bool(principals & having)
 
 
 def _within(part: Observed, whole: Observed) -> bool:

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.messaging import NATS, broker
-from troth.brokers.admins import place_of, replaced
+from troth.brokers.connecting import admin_place
+from troth.brokers.errors import AdminRefusedError
 from troth.brokers.kafka.credentials import fingerprint_of
-from troth.brokers.protocol import AdminRefusedError
+from troth.brokers.registry import dialect_of
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Slot
 
@@ -21,23 +22,26 @@ GIVEN = {"username": b"admin\n", "password": b"secret\n"}
 def test_a_password_is_known_by_its_user_and_mechanism(
     mechanism: dict[str, bytes], slot: Slot
 ) -> None:
-    assert place_of(KAFKA, GIVEN | mechanism) == (("admin", slot), fingerprint_of("secret"))
+    assert admin_place(KAFKA, GIVEN | mechanism) == (("admin", slot), fingerprint_of("secret"))
 
 
 def test_a_certificate_has_no_place_and_neither_has_a_user_of_nats() -> None:
-    assert place_of(KAFKA, {"tls.crt": b"one", "tls.key": b"another"}) == (None, "")
+    assert admin_place(KAFKA, {"tls.crt": b"one", "tls.key": b"another"}) == (None, "")
     nats = MessageBroker.parse(broker(described=NATS))
-    assert place_of(nats, {"system.creds": b"one"}) == (None, "")
+    assert admin_place(nats, {"system.creds": b"one"}) == (None, "")
 
 
 def test_what_is_no_password_is_refused_without_quoting_it() -> None:
     with pytest.raises(AdminRefusedError) as raised:
-        place_of(KAFKA, GIVEN | {"mechanism": b"what-nobody-may-read"})
+        admin_place(KAFKA, GIVEN | {"mechanism": b"what-nobody-may-read"})
     assert "what-nobody-may-read" not in str(raised.value)
 
 
 @pytest.mark.parametrize("slot", list(Slot))
 def test_what_is_written_is_read_as_the_other_place(slot: Slot) -> None:
-    written = GIVEN | replaced(slot, "another")
-    assert place_of(KAFKA, written) == (("admin", slot), fingerprint_of("another"))
+    new = dialect_of(KAFKA.spec.type).new_admin(slot)
+    written = {**GIVEN, **new.data}
+    assert admin_place(KAFKA, written) == (("admin", slot), new.fingerprint)
+    assert new.fingerprint == fingerprint_of(new.material)
+    assert written["password"] == new.material.encode()
     assert written["username"] == GIVEN["username"]

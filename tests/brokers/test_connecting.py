@@ -10,18 +10,15 @@ from sandbox.certificates import Authority
 from tests.builders import Manifest
 from tests.messaging import KAFKA, MQTT, NATS, RABBITMQ, VALKEY
 from tests.messaging import broker as manifest
-from troth.brokers.connecting import LONGEST, connect
-from troth.brokers.kafka.client import Access, Certificate, Scram
+from troth.brokers.admin_secret import LONGEST
+from troth.brokers.connecting import connect
+from troth.brokers.errors import AdminRefusedError, BrokerError, MissingExtraError, UnsupportedError
+from troth.brokers.kafka.admin import Certificate, Scram
+from troth.brokers.kafka.client import Access
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.nats.driver import NatsBroker
 from troth.brokers.nats.jwt import Key, Kind, creds_file, encode
-from troth.brokers.protocol import (
-    AdminRefusedError,
-    Broker,
-    BrokerError,
-    MissingExtraError,
-    UnsupportedError,
-)
+from troth.brokers.protocol import Driver
 from troth.resources.messaging.message_broker import MessageBroker
 
 SECRET = b"what-nobody-may-read"
@@ -40,7 +37,7 @@ def refusal(described: Manifest, admin: Mapping[str, bytes], authorities: str = 
     return raised.value
 
 
-def access(broker: Broker) -> Access:
+def access(broker: Driver) -> Access:
     assert isinstance(broker, Kafka)
     return broker._access
 

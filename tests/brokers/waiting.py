@@ -4,10 +4,11 @@ import time
 from collections.abc import Awaitable, Callable
 
 from tests.patience import PATIENCE
-from troth.brokers.protocol import Broker, Observed
+from troth.brokers.protocol import Driver
+from troth.trust.grants import Observed
 
 
-async def observed(broker: Broker, condition: Callable[[Observed], bool]) -> Observed:
+async def observed(broker: Driver, condition: Callable[[Observed], bool]) -> Observed:
     """What is observed once it is as expected: the server reads what the controller wrote."""
     deadline = time.monotonic() + PATIENCE
     while not condition(seen := await broker.observe()):

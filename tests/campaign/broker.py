@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from troth.brokers.protocol import Batch, Failure, Login, Observed, UnreachableError
-from troth.trust.grants import Rule
-from troth.world.facts.broker import Place
+from troth.brokers.errors import UnreachableError
+from troth.brokers.protocol import Batch, Failure, Login
+from troth.trust.grants import Observed, Place, Rule
 
 LATENCY = 0.02
 PREFIX = "troth-"
@@ -63,7 +63,7 @@ class ModelBroker:
 
 
 class Adapter:
-    """One connection to it, as `troth.brokers.protocol.Broker` has it."""
+    """One connection to it, as `troth.brokers.protocol.Driver` has it."""
 
     def __init__(self, broker: ModelBroker) -> None:
         self._broker = broker

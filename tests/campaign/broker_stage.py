@@ -12,8 +12,8 @@ from tests.messaging_oracle import Brokers, Operation, Uses
 from troth.planning.brokers.finalizer import PATIENCE
 from troth.reconcile.rehearsal import Place as Object
 from troth.resources.references import Ref
-from troth.trust.grants import Rule
-from troth.world.facts.broker import Ledger, Place
+from troth.trust.grants import Place, Rule
+from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import credential_ref
 from troth.world.observation import objects as observe
 from troth.world.observation.broker_secrets import TYPE

@@ -19,6 +19,7 @@ from tests.networkpolicy import Network, Pod, selects
 from tests.oracle import Declared, Opening
 from tests.oracle import Place as Identity
 from tests.strategies import APPS, NAMESPACES, PORTS
+from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.keys import load_private_key, same_key
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
@@ -283,8 +284,8 @@ def wants_certificate(view: View, me: Identity) -> bool:
 def _leaf(data: dict[str, bytes]) -> x509.Certificate | None:
     """The certificate, if it can be read and the key is its own."""
     try:
-        leaf = x509.load_pem_x509_certificate(data[observe.LEAF])
-        right = same_key(leaf, load_private_key(data[observe.KEY]))
+        leaf = x509.load_pem_x509_certificate(data[LEAF])
+        right = same_key(leaf, load_private_key(data[KEY]))
     except (ValueError, KeyError):
         return None
     return leaf if right else None
@@ -312,7 +313,7 @@ def _lacks(
         yield "its lifetime"
     if view.now >= issued_at + (until - issued_at) * renewal:
         yield "its age"
-    if not signed_by(leaf, _authority(objects, governor)[observe.LEAF]):
+    if not signed_by(leaf, _authority(objects, governor)[LEAF]):
         yield "its root"
 
 
@@ -394,7 +395,7 @@ class Standing:
 
     def _signs(self, domain: str) -> bool:
         """Whether the root is valid: it is not yet, if the clock was set back since it was made."""
-        root = x509.load_pem_x509_certificate(_authority(self.objects, domain)[observe.LEAF])
+        root = x509.load_pem_x509_certificate(_authority(self.objects, domain)[LEAF])
         return root.not_valid_before_utc <= self.view.now < root.not_valid_after_utc
 
     def _secret(self, place: Identity) -> Manifest:
@@ -446,11 +447,11 @@ class Standing:
                     yield f"the bundle of {name} does not trust {me}"
 
     def _roots(self, place: Identity) -> bytes:
-        return observe.decoded(self._secret(place))[observe.ROOTS]
+        return observe.decoded(self._secret(place))[ROOTS]
 
     def _bundle(self, namespace: str) -> bytes:
         found = self.objects.get(("ConfigMap", Ref(namespace, "trust-bundle")), {"data": {}})
-        return str(found["data"].get(observe.ROOTS, "")).encode()
+        return str(found["data"].get(ROOTS, "")).encode()
 
     def _bundles(self) -> Iterator[str]:
         """There is one in every namespace that is governed, and none where nobody claims it."""

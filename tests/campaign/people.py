@@ -14,10 +14,11 @@ from tests.campaign.cluster import ours
 from tests.campaign.machine import Machine, S
 from tests.campaign.stage import MINUTE
 from tests.strategies import NAMESPACES
+from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY
-from troth.world.observation.objects import KEY, LEAF, PEERS, ROOTS
+from troth.world.observation.objects import PEERS
 
 DOMAINS = ("red", "blue")
 PLACES = (("north", "a"), ("north", "b"), ("south", "a"), ("south", "c"), ("east", "d"))

@@ -19,10 +19,10 @@ from tests.campaign.judging import (
     view_of,
     wider,
 )
+from troth.documents.secret_keys import LEAF
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
-from troth.world.observation.objects import LEAF
 
 MINUTE = timedelta(minutes=1)
 A_WHILE = 70.0

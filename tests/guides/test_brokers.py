@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from tests.guides.pages import page, reasons, unexplained
-from troth.brokers import connecting
+from troth.brokers import admin_secret
 from troth.brokers.kafka import principals as kafka_principals
 from troth.planning.brokers import admin_rotation
 from troth.planning.brokers import status as broker_status
@@ -51,7 +51,7 @@ def test_the_rule_for_certificates_is_the_one_that_makes_principals() -> None:
         f"| credentials in one change | {broker_work.AT_ONCE}; the rest follows |",
         f"| entries in a policy's `status.grants` | {grant_status.GRANT_LIMIT},",
         f"| a topic's or group's name; a principal's prefix | {NAME_LIMIT} characters; 64 |",
-        f"| a value in an admin Secret | {connecting.LONGEST // 1024} KiB |",
+        f"| a value in an admin Secret | {admin_secret.LONGEST // 1024} KiB |",
         f"`identity.json` | {json_schema.MOST_BYTES // 1024} KiB; 700 KiB |",
         f'labels: {{{LABEL}: "true"}}',
     ],

@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.leaks import forms
 from troth.documents.webhook_endpoint import DOCUMENT
 from troth.pki.private_keys import PrivateKey
-from troth.world.observation.broker_secrets import PUBLIC, STATE
+from troth.world.observation.broker_secrets import STATE, public_keys
 from troth.world.observation.objects import VIEW, VIEW_STATE, WEBHOOK_KEYS
 
 FOR_EVERYBODY = {
     *("tls.crt", "ca.crt", "identity.json"),
     *("next.crt", "next-ca.crt", "retiring.crt", "retiring-ca.crt"),
     *("retiring.jwk", "bundle.json", VIEW, VIEW_STATE, "current.made", "next.made"),
-    *PUBLIC,
+    *public_keys(),
     *(DOCUMENT, WEBHOOK_KEYS, "key.made"),
     *(STATE, "username", "sasl.mechanism"),
     *("sasl.jaas.config", "client.properties", "java.properties"),  # their password is known

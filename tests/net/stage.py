@@ -27,7 +27,8 @@ from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts.broker import AdminMade, AdminShown, Ledger, Look, Observed
+from troth.trust.grants import Observed
+from troth.world.facts.broker import AdminMade, AdminShown, Ledger, Look
 from troth.world.facts.objects import Fault
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, Keys

@@ -19,6 +19,7 @@ from tests.reconcile.memory_brokers import MemoryBrokers
 from tests.reconcile.serving import Running
 from troth.cli import graph
 from troth.cli.grants.report import everything_granted
+from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.keys import algorithm_of
 from troth.pki.pem import public_key
 from troth.pki.spiffe_bundle import parse_bundle_map
@@ -29,7 +30,7 @@ from troth.trust.edges import all_edges
 from troth.world.facts.objects import KEYSTORE_DIGEST, MANAGED_BY, REPLACED_AT
 from troth.world.index import webhook_signing
 from troth.world.observation import objects as observe
-from troth.world.observation.broker_secrets import DIGEST, PUBLIC, STATE, TYPE
+from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, public_keys
 from troth.world.observation.ledger import kept_ledger
 from troth.world.observation.signing_keys import GATEWAYS, ISSUERS
 from troth.world.observation.webhook_secrets import (
@@ -49,8 +50,8 @@ TIMES = {"notAfter", "renewAt", "lastTransitionTime", "lastRotated", "nextRotati
 OURS = {"TrustDomain", "ServiceIdentity", "CredentialRotation", "MessageBroker", "TopicPolicy"}
 WEBHOOKS = {webhook_signing.TYPE, COMPILED_TYPE, GENERATED_TYPE}
 FILES = {
-    "authority": (observe.LEAF, observe.NEXT_LEAF, observe.RETIRING),
-    "certificate": (observe.LEAF,),
+    "authority": (LEAF, observe.NEXT_LEAF, observe.RETIRING),
+    "certificate": (LEAF,),
 }
 
 
@@ -95,7 +96,7 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
             told = sorted(ledger.rules), sorted(ledger.retained), sorted(ledger.credentials)
             yield ("ledger", where), told
         case "ConfigMap":
-            roots = manifest["data"][observe.ROOTS].encode()
+            roots = manifest["data"][ROOTS].encode()
             bundles = parse_bundle_map(manifest["data"][observe.BUNDLE_MAP])
             keys = {name: len(bundle.jwt_keys) for name, bundle in bundles.items()}
             yield ("bundle", where), (sorted(map(_said, _read(roots))), keys)
@@ -104,7 +105,7 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
         case "Secret" if manifest.get("type") == TYPE:
             data = observe.decoded(manifest)
             said = json.loads(data[STATE])
-            public = {name: data[name] for name in sorted(PUBLIC & data.keys())}
+            public = {name: data[name] for name in sorted(public_keys() & data.keys())}
             yield ("credential", where), (said["principal"], sorted(data), public)
             yield ("key", where), hashlib.sha256(data[STATE]).hexdigest()
         case "Secret" if manifest.get("type") in WEBHOOKS:
@@ -116,12 +117,12 @@ def _child(kind: str, where: str, manifest: Manifest, *, times: bool) -> Iterato
                 (what, where),
                 [_certificates(data[name], times=times) for name in FILES[what] if name in data],
             )
-            yield ("key", where), hashlib.sha256(data[observe.KEY]).hexdigest()
+            yield ("key", where), hashlib.sha256(data[KEY]).hexdigest()
             if not own:
                 peers = json.loads(data[observe.PEERS])
                 yield ("webhooks", where), _webhooks(peers.pop("webhooks", []), data)
                 yield ("peers", where), peers
-                yield ("roots", where), sorted(map(_said, _read(data[observe.ROOTS])))
+                yield ("roots", where), sorted(map(_said, _read(data[ROOTS])))
                 yield ("files", where), sorted(data)
 
 

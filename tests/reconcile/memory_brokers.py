@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
 
-from troth.brokers.protocol import Batch, Failure, Login, Observed
+from troth.brokers.protocol import Batch, Failure, Login
 from troth.reconcile.brokers import connections as broker_connections
 from troth.resources.messaging.message_broker import MessageBroker
+from troth.trust.grants import Observed
 
 
 @dataclass

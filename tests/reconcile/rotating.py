@@ -17,6 +17,7 @@ from cryptography import x509
 
 from tests.pki.builders import NOW
 from tests.reconcile.serving import Crashed, Server
+from troth.documents.secret_keys import LEAF, ROOTS
 from troth.pki.paths import subject_key_id
 from troth.pki.pem import read_certificates
 from troth.reconcile.loop.clock import MovableClock
@@ -255,8 +256,8 @@ class Scene:
         for (kind, ref), manifest in self.server.objects.items():
             if kind == "Secret" and ref.namespace != SYSTEM:
                 data = observe.decoded(manifest)
-                signer, valid = presented(data[observe.LEAF])
-                yield ref, Files(signer, roots_of(data[observe.ROOTS]), valid)
+                signer, valid = presented(data[LEAF])
+                yield ref, Files(signer, roots_of(data[ROOTS]), valid)
 
 
 @cache

@@ -35,6 +35,7 @@ from tests.reconcile.rotating import (
 from tests.reconcile.test_clock_skew import SECRET_OF_FIRST, twin_of
 from tests.reconcile.test_rotation_requests import given as given_ca
 from tests.reconcile.test_rotation_requests import of_root, refusal
+from troth.documents.secret_keys import LEAF, ROOTS
 from troth.resources.references import Ref
 from troth.world.observation import objects as observe
 
@@ -87,7 +88,7 @@ class JumpyScene(Scene):
         for (kind, ref), manifest in self.server.objects.items():
             if kind == "Secret" and ref.namespace != SYSTEM:
                 data = observe.decoded(manifest)
-                if exceeds(data[observe.LEAF], data[observe.ROOTS]):
+                if exceeds(data[LEAF], data[ROOTS]):
                     self.beyond.append(f"{ref} in phase {self.phase}")
 
 

@@ -14,14 +14,17 @@ from tests.hostile_secrets import MEGABYTE, crowded, of_authorities, with_large_
 from tests.messaging import broker
 from tests.pki import builders as pki
 from tests.reconcile.serving import Server, running
-from troth.brokers.connecting import LONGEST, admin_scram
-from troth.brokers.protocol import AdminRefusedError, BrokerError
+from troth.brokers.admin_secret import LONGEST
+from troth.brokers.connecting import admin_place
+from troth.brokers.errors import AdminRefusedError, BrokerError
+from troth.brokers.protocol import CredentialRequest
 from troth.pki.keys import load_private_key, private_key_pem
 from troth.pki.private_keys import PrivateKey
-from troth.planning.plan import CredentialRequest, Turn, TurnCredential
+from troth.planning.plan import Turn, TurnCredential
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.brokers.connections import admin_data
-from troth.resources.messaging.message_broker import BrokerType, MessageBroker
+from troth.resources.messaging.broker_type import BrokerType
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.observation import secret_data
 from troth.world.observation.broker_secrets import TYPE as CREDENTIAL
@@ -94,4 +97,4 @@ def test_a_value_of_an_admin_secret_that_is_too_large_is_cut_and_refused_by_name
     assert LONGEST < len(data["password"]) <= LONGEST + 3
     declared = MessageBroker.parse(broker())
     with pytest.raises(BrokerError, match=r"password in the admin Secret .* is longer than"):
-        admin_scram(declared, data)
+        admin_place(declared, data)

@@ -14,6 +14,7 @@ from tests import builders
 from tests.builders import stamp
 from tests.reconcile.rotating import SYSTEM, Files, Manifest, Scene, begun, presented, roots_of
 from tests.reconcile.rotating import trust_domain as without_tokens
+from troth.documents.secret_keys import LEAF, ROOTS
 from troth.pki.tokens import LEEWAY, MAX_LIFETIME
 from troth.planning.certificates.spiffe_bundles import key_ids_in
 from troth.resources.references import Ref
@@ -87,8 +88,8 @@ class TokenScene(Scene):
     def files(self) -> Iterator[tuple[Ref, Files]]:
         yield from super().files()
         data = observe.decoded(self.server.objects[ISSUER])
-        signer, valid = presented(data[observe.LEAF])
-        yield ISSUER[1], Files(signer, roots_of(data[observe.ROOTS]), valid)
+        signer, valid = presented(data[LEAF])
+        yield ISSUER[1], Files(signer, roots_of(data[ROOTS]), valid)
 
     def _look(self) -> None:
         super()._look()

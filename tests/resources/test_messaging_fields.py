@@ -14,7 +14,8 @@ from tests.messaging import BASES, BY_NAME, WRONG, broker, policy
 from tests.refusals import faults
 from tests.resources.schemas import parts, schema
 from troth.resources.kinds import Kind
-from troth.resources.messaging.message_broker import BrokerType, MessageBroker
+from troth.resources.messaging.broker_type import BrokerType
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.schema.model import immutable_changes
 from troth.resources.schema.rules import VALIDATIONS

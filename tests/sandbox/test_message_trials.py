@@ -24,12 +24,12 @@ from sandbox.demo.message_trials import (
 )
 from sandbox.demo.messaging import DEAD_LETTERS, ORDERS, OTHERS_GROUP, PAYMENTS, Answer, Refusal
 from sandbox.demo.shop import Place
-from troth.brokers.credentials import material, turned
 from troth.brokers.nats.driver import Admin, NatsBroker
 from troth.brokers.nats.rules import rules
-from troth.brokers.protocol import Batch
-from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.messaging.message_broker import BrokerType
+from troth.brokers.protocol import Batch, CredentialRequest
+from troth.planning.plan import Turn
+from troth.reconcile.apply.credential_turns import material, turned
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Topic
 
@@ -134,7 +134,11 @@ def grant(stage: NatsOnStage, files: dict[Place, Path], *grants: Grant) -> None:
     admin = Admin(spec["account"], secret["system.creds"], secret["operator.nk"])
     tls = ssl.create_default_context(cadata=stage.secrets["nats-ca"]["ca.crt"])
     told = tuple(
-        material({each.name: each.read_bytes() for each in directory.iterdir()}, "current")
+        material(
+            BrokerType.NATS,
+            {each.name: each.read_bytes() for each in directory.iterdir()},
+            "current",
+        )
         for directory in files.values()
     )
 

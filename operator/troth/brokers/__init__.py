@@ -1,5 +1,5 @@
-"""Message brokers, one module each behind one small protocol (`troth.brokers.protocol`).
+"""Message brokers: one folder each, with a pure dialect and a driver, behind `registry`.
 
-An adapter carries out and policy is made elsewhere: who may do what is planned, and what that is in
-a broker's own words is a pure table (`troth.brokers.kafka.rules`, `troth.brokers.nats.rules`).
+A driver carries out and policy is made elsewhere: planning decides who may do what, and the dialect
+says what that is in the broker's own words.
 """

@@ -1,33 +1,153 @@
-"""What the operator asks of a broker, whichever it is.
+"""What Troth asks of a broker type: a `Dialect`, which is pure, and a `Driver`, which does I/O.
 
-Everything is by principal, and in the broker's own words (`Rule`). `observe` is one look at all of
-it, foreign principals and rules included; `apply` carries out what the difference came to. Two
-credentials of one principal may be good at once, in two slots, so that one can be replaced while
-clients use the other.
+A dialect says what grants and credentials are at a broker, without contacting one. Planning reads
+it. A driver observes one broker and changes it. Both speak of principals, in the broker's own words
+(`Rule`). One principal may have two valid credentials at once, in two slots, so that Troth can
+replace one while clients use the other.
 """
 
-from collections.abc import Collection
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import ClassVar, Protocol
 
-from troth.trust.grants import Rule, Slot
-from troth.world.facts.broker import Observed
+from troth.brokers.admin_secret import AdminSecret
+from troth.resources.messaging.broker_type import BrokerType
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.resources.references import Ref
+from troth.trust.grants import Grant, Observed, Place, Rule, Slot
 
-__all__ = [
-    "AdminRefusedError",
-    "Batch",
-    "Broker",
-    "BrokerError",
-    "Credential",
-    "Failure",
-    "Login",
-    "MissingExtraError",
-    "NotTakenError",
-    "Observed",
-    "Slot",
-    "UnreachableError",
-    "UnsupportedError",
-]
+
+@dataclass(frozen=True, slots=True)
+class CredentialRequest:
+    """Whose credential it is, at which broker, and what its clients must know of the broker.
+
+    `authorities` are the PEM roots of the servers' certificates, empty for the system's. `account`
+    is the separate part of the servers that holds the principal, empty if there is only one.
+    """
+
+    broker: Ref
+    type: BrokerType
+    principal: str
+    servers: tuple[str, ...]
+    authorities: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """A credential that was just issued.
+
+    `secret` is what a client proves itself with, and `material` what the broker is told: Kafka has
+    a password for both; NATS a `.creds` file and the public key that signed its user.
+    """
+
+    secret: str = field(repr=False)
+    material: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAdmin:
+    """A new admin credential: what the broker is told, and the admin Secret's data that changes."""
+
+    material: str = field(repr=False)
+    fingerprint: str
+    data: Mapping[str, bytes] = field(repr=False)
+
+
+class Dialect(ABC):
+    """A broker type as Troth knows it without contacting a broker. It is pure and has no state.
+
+    Every `ValueError` is a sentence for a status. It names the value that is wrong, and never a
+    secret.
+    """
+
+    name: ClassVar[str]
+    """Name of the broker type in sentences, such as Kafka."""
+    extra: ClassVar[str]
+    """Extra of the package that installs the client library, such as kafka."""
+    driver: ClassVar[str]
+    """Module with the driver, which has a function `connect` (`Connect`). It is imported when the
+    first broker of this type is administered, and never by planning."""
+    secret_key: ClassVar[str]
+    """Key of the secret part in the data of a credential's Secret, such as password. While a
+    handover is under way, the same key has the prefix `next-` or `retiring-` beside it."""
+    public_keys: ClassVar[frozenset[str]]
+    """Keys that `public_data` may return. Their values enter the world."""
+
+    # Grants
+
+    def obstacle(self, broker: MessageBroker) -> str:  # noqa: ARG002 - for those that have one
+        """Return why Troth cannot administer a broker with this description, "" if it can."""
+        return ""
+
+    @abstractmethod
+    def rules(self, grant: Grant) -> frozenset[Rule]:
+        """Return the rules that give a grant and nothing beside it.
+
+        Raises `ValueError` for a name that the broker does not allow or could take for more than
+        the grant says, and for a missing group where the broker needs one.
+        """
+
+    # Credentials of clients
+
+    @abstractmethod
+    def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:
+        """Return a new credential.
+
+        Raises `ValueError` for a principal or an account that cannot have one, and
+        `MissingExtraError`.
+        """
+
+    @abstractmethod
+    def material_of(self, principal: str, secret: str) -> str:
+        """Return what the broker is told of a secret.
+
+        Raises `ValueError` if it is not one that Troth issued to the principal, and
+        `MissingExtraError`.
+        """
+
+    @abstractmethod
+    def fingerprint_of(self, material: str) -> str:
+        """Return at most 64 characters that identify a credential. They are public."""
+
+    @abstractmethod
+    def public_data(self, request: CredentialRequest) -> Mapping[str, str]:
+        """Return the data of the Secret, beside the secret, that is public.
+
+        The Secret is rewritten when it changes. Raises `ValueError` for a principal that the broker
+        would misread.
+        """
+
+    def files(self, request: CredentialRequest, slot: Slot, secret: str) -> Mapping[str, str]:  # noqa: ARG002
+        """Return data of the Secret that holds the secret again, as client libraries read it."""
+        return {}
+
+    # The credential with which Troth administers the broker
+
+    @abstractmethod
+    def admin_obstacle(self, broker: MessageBroker) -> str:
+        """Return why Troth never replaces the admin credential of a broker, "" if it does.
+
+        A dialect that returns "" for any broker defines the next three methods.
+        """
+
+    def admin_place(self, admin: AdminSecret) -> tuple[Place | None, str]:  # noqa: ARG002
+        """Return where the broker keeps the admin credential, and its fingerprint.
+
+        The place is None, and the fingerprint empty, of one that Troth does not replace, such as a
+        certificate. Raises `AdminRefusedError` for a Secret without a usable credential.
+        """
+        return None, ""
+
+    def new_admin(self, slot: Slot) -> NewAdmin:
+        """Return a new admin credential for a slot."""
+        raise NotImplementedError
+
+    def admin_slot_taken(self, user: str) -> str:
+        """Return the sentence that says that the user's other slot has a foreign credential."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +178,7 @@ class Batch:
     credentials: tuple[Credential, ...] = ()
     additions: tuple[Rule, ...] = ()
     removals: tuple[Rule, ...] = ()
-    revocations: tuple[tuple[str, Slot], ...] = ()
+    revocations: tuple[Place, ...] = ()
     """Credentials that must not work any more, for a new connection or one that is open."""
 
 
@@ -66,39 +186,15 @@ class Batch:
 class Failure:
     """One change that a broker did not carry out; `message` is its word, without any secret."""
 
-    change: Rule | tuple[str, Slot]
+    change: Rule | Place
     message: str
 
 
-class BrokerError(Exception):
-    """A broker did not answer as it should; the sentence says what was asked and what came."""
-
-
-class UnreachableError(BrokerError):
-    """Nobody answered in time."""
-
-
-class AdminRefusedError(BrokerError):
-    """The broker does not take the operator's own credential, or does not let it administer."""
-
-
-class NotTakenError(AdminRefusedError):
-    """The broker has looked at the credential and does not take it."""
-
-
-class UnsupportedError(BrokerError):
-    """Troth cannot administer such a broker, or not with clients of that kind."""
-
-
-class MissingExtraError(BrokerError):
-    """The library that speaks with such a broker is not installed."""
-
-
-class Broker(Protocol):
+class Driver(Protocol):
     """One broker, administered by one credential. Connections are kept until `close`."""
 
     async def observe(self) -> Observed:
-        """Return all credentials and rules; raises `BrokerError`."""
+        """Return all credentials and rules, foreign ones included; raises `BrokerError`."""
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
         """Carry out changes, in few calls, and return those that failed.
@@ -108,7 +204,7 @@ class Broker(Protocol):
         """
 
     async def disconnect(self, principals: Collection[str]) -> None:
-        """End the open connections of principals, as far as the broker can; raises
+        """Close the open connections of principals, as far as the broker can; raises
         `BrokerError`.
         """
 
@@ -119,4 +215,16 @@ class Broker(Protocol):
         """
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connections to the broker."""
+
+
+class Connect(Protocol):
+    """The function `connect` of a driver's module."""
+
+    def __call__(self, broker: MessageBroker, admin: AdminSecret, roots: str, /) -> Driver:
+        """Return the driver of a broker, which connects when it is first asked something.
+
+        `roots` are the PEM roots of the servers' certificates, empty for the system's.
+        Raises `AdminRefusedError` for an admin Secret that cannot be used. It names the key, and
+        quotes no value.
+        """

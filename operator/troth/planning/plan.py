@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from troth.brokers.protocol import CredentialRequest
 from troth.pki.issuing import LeafProfile
 from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
 from troth.resources.algorithms import KeyAlgorithm
-from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
-from troth.trust.grants import Rule, Slot
+from troth.trust.grants import Place, Rule, Slot
 from troth.trust.narrowing import Narrowing
-from troth.world.facts.broker import AdminShown, Ledger, Place
+from troth.world.facts.broker import AdminShown, Ledger
 from troth.world.facts.objects import Manifest
 from troth.world.keys import Key
 from troth.world.observation.signing_keys import ISSUERS, Slots
@@ -227,22 +227,6 @@ class Turn(StrEnum):
     ACTIVATE = "Activate"
     RETIRE = "Retire"
     REFRESH = "Refresh"
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialRequest:
-    """Whose credential it is, at which broker, and what its clients must know of the broker.
-
-    `authorities` are the PEM roots of the servers' certificates, empty for the system's; `account`
-    is the public key of the account at NATS.
-    """
-
-    broker: Ref
-    type: BrokerType
-    principal: str
-    servers: tuple[str, ...]
-    authorities: str = ""
-    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from troth.resources.messaging.topic_policy_status import Action
 
-__all__ = ["Action", "Grant", "Rule", "Slot", "Topic"]
+__all__ = ["Action", "Grant", "Observed", "Place", "Rule", "Slot", "Topic"]
 
 
 class Slot(StrEnum):
@@ -18,6 +18,10 @@ class Slot(StrEnum):
     def other(self) -> "Slot":
         """The other slot."""
         return Slot.SECOND if self is Slot.FIRST else Slot.FIRST
+
+
+Place = tuple[str, Slot]
+"""Where a credential is at a broker: its principal, and in which of the two slots."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -59,3 +63,11 @@ class Rule:
     operation: str
     effect: str = "ALLOW"
     host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that a broker has: which slots of which principals hold a credential, and every rule."""
+
+    credentials: frozenset[Place] = frozenset()
+    rules: frozenset[Rule] = frozenset()

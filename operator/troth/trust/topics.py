@@ -7,7 +7,8 @@ owned prefixes), the policy and the identity.
 
 from collections.abc import Callable
 
-from troth.resources.messaging.message_broker import BrokerType, MessageBroker
+from troth.resources.messaging.brokers.description import Groups
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.trust.grant_candidate import GrantCandidate, GrantObstacle
@@ -157,16 +158,11 @@ def topic_is_owned(candidate: GrantCandidate) -> GrantObstacle | None:
 
 # Capabilities of the broker
 
-_ALWAYS_BY_GROUP = {BrokerType.KAFKA, BrokerType.VALKEY}
-_NEVER_BY_GROUP = {BrokerType.RABBITMQ}
-_GROUPS_BESIDE_TOPICS = {BrokerType.KAFKA}
-"""Brokers whose groups belong to no topic: a member of a group affects all that the group reads."""
-
 
 def stream_is_known(candidate: GrantCandidate) -> GrantObstacle | None:
-    """Check that only a policy at NATS names a stream."""
+    """Check that only a policy at a broker with streams names one."""
     policy, broker = _declared(candidate)
-    if policy.spec.topic.stream is None or broker.spec.type is BrokerType.NATS:
+    if policy.spec.topic.stream is None or broker.spec.described.has_streams:
         return None
     message = (
         f"TopicPolicy {candidate.policy} sets topic.stream, but only NATS has streams; remove it"
@@ -179,14 +175,15 @@ def group_fits(candidate: GrantCandidate) -> GrantObstacle | None:
     if candidate.entry.action is not Action.CONSUME:
         return None
     policy, broker = _declared(candidate)
-    kept = policy.spec.topic.stream is not None  # at NATS, a durable consumer reads it
-    if not candidate.entry.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
+    groups = broker.spec.described.groups
+    stored = policy.spec.topic.stream is not None  # a stream is read by a durable consumer
+    if not candidate.entry.group and (stored or groups is Groups.REQUIRED):
         message = (
             f"{candidate.identity} has no group among the consumers of TopicPolicy "
             f"{candidate.policy}, but MessageBroker {broker.ref} requires one; add a group"
         )
         return GrantObstacle(GrantState.REFUSED, "GroupMissing", message)
-    if candidate.entry.group and broker.spec.type in _NEVER_BY_GROUP:
+    if candidate.entry.group and groups is Groups.UNKNOWN:
         message = (
             f"{candidate.identity} has a group among the consumers of TopicPolicy "
             f"{candidate.policy}, but MessageBroker {broker.ref} has no groups; remove it"
@@ -260,7 +257,7 @@ def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
     """
     _, broker = _declared(candidate)
     group = candidate.entry.group
-    if not group or broker.spec.type not in _GROUPS_BESIDE_TOPICS:
+    if not group or not broker.spec.described.groups_span_topics:
         return None
     for other in candidate.messaging.found_at(broker.spec.topic_places):
         for policy, identity in sorted(candidate.messaging.by_group(other.ref, group)):

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from troth.documents.secret_keys import ROOTS
 from troth.world.facts.objects import Content, Fact, IdentitySecret
 from troth.world.facts.webhook_listed import Listed, deliveries_in, key_ids_in
 from troth.world.observation import objects as observe
@@ -16,7 +17,7 @@ def dated(now: F, before: F | None, uptime: float) -> F:
     """Return a fact with the times, in seconds of this process's uptime, since which it holds."""
     match now, before:
         case IdentitySecret(), IdentitySecret() | None:
-            roots = before and before.public.get(observe.ROOTS) == now.public.get(observe.ROOTS)
+            roots = before and before.public.get(ROOTS) == now.public.get(ROOTS)
             leaf = before and before.leaf == now.leaf
             return replace(
                 now,

@@ -11,9 +11,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from sandbox.brokers.kafka import KafkaServer
 from tests.patience import PATIENCE
 from tests.pki.builders import Made
-from troth.brokers.kafka.client import Access, Certificate
+from troth.brokers.kafka.admin import Certificate
+from troth.brokers.kafka.client import Access
 from troth.brokers.kafka.driver import Kafka
-from troth.brokers.protocol import Slot
+from troth.trust.grants import Slot
 
 MECHANISM = {Slot.FIRST: "SCRAM-SHA-256", Slot.SECOND: "SCRAM-SHA-512"}
 

@@ -13,14 +13,14 @@ from sandbox.brokers.kafka_jars import ensure_kafka
 from tests.brokers.kafka.clients import make_topics
 from tests.brokers.waiting import observed
 from tests.patience import PATIENCE
-from troth.brokers.credentials import login, material, turned
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
-from troth.brokers.protocol import Batch, Slot
-from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.messaging.message_broker import BrokerType
+from troth.brokers.protocol import Batch, CredentialRequest
+from troth.planning.plan import Turn
+from troth.reconcile.apply.credential_turns import login, material, turned
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
-from troth.trust.grants import Action, Grant, Topic
+from troth.trust.grants import Action, Grant, Slot, Topic
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 PUBLISH = Path(__file__).parent / "Publish.java"
@@ -73,7 +73,7 @@ async def test_librdkafka_and_java_publish_with_the_files_of_either_slot(
     first = turned(Turn.ISSUE, {}, request, NOW)
     prepared = turned(Turn.PREPARE, first, request, NOW)
     second = turned(Turn.ACTIVATE, prepared, request, NOW)
-    told = (material(prepared, "current"), material(prepared, "next"))
+    told = (material(request.type, prepared, "current"), material(request.type, prepared, "next"))
     additions = rules([Grant(mine, Action.PUBLISH, Topic(topic))])
     assert await kafka.apply(Batch(told, tuple(additions))) == ()
     await observed(
@@ -88,4 +88,4 @@ async def test_librdkafka_and_java_publish_with_the_files_of_either_slot(
         assert publish_by_librdkafka(tmp_path, topic, monkeypatch) == ""
     output = publish_by_java(tmp_path, topic)
     assert output == ""
-    assert login(second, "current").secret not in output
+    assert login(request.type, second, "current").secret not in output

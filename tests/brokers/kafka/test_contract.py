@@ -28,11 +28,13 @@ from tests.brokers.kafka.clients import (
     fill_topics,
     make_topics,
 )
+from tests.builders import Manifest
+from tests.reconcile.brokers.kafka.stage import Stage
 from troth.brokers.kafka.acls import EVERYTHING
 from troth.brokers.kafka.driver import Kafka
-from troth.brokers.protocol import Batch, Credential, Login, Observed, Slot
-from troth.resources.messaging.message_broker import BrokerType
-from troth.trust.grants import Action, Grant, Rule, Topic
+from troth.brokers.protocol import Batch, Credential, Login
+from troth.resources.messaging.broker_type import BrokerType
+from troth.trust.grants import Action, Grant, Observed, Rule, Slot, Topic
 
 GROUPS = ("packing", "billing")
 
@@ -50,6 +52,19 @@ class AtKafka:
     @property
     def principals(self) -> tuple[str, str]:
         return f"{self.mine}shop", f"{self.mine}shop.till"
+
+    @property
+    def prefix(self) -> str:
+        return self.mine
+
+    @property
+    def described(self) -> Manifest:
+        return {"kafka": Stage(self.server, self.mine).broker()["spec"]["kafka"]}
+
+    @property
+    def secrets(self) -> list[Manifest]:
+        market = Stage(self.server, self.mine).market()
+        return [each for each in market if each["kind"] == "Secret"]
 
     @property
     def stranger(self) -> str:

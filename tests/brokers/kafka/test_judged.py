@@ -9,8 +9,8 @@ from tests.brokers.kafka.clients import DENIED, DONE, REFUSED, Client, make_topi
 from tests.brokers.waiting import becomes, observed
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
-from troth.brokers.protocol import Batch, Credential, Slot
-from troth.trust.grants import Action, Grant, Rule, Topic
+from troth.brokers.protocol import Batch, Credential
+from troth.trust.grants import Action, Grant, Rule, Slot, Topic
 
 
 async def granted(kafka: Kafka, grants: list[Grant], *credentials: Credential) -> frozenset[Rule]:

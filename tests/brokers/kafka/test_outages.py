@@ -13,20 +13,13 @@ from sandbox.control_plane import free_port
 from tests.brokers.kafka.clients import DONE, Client, access, administered, make_topics
 from tests.brokers.waiting import becomes, observed
 from tests.patience import PATIENCE
-from troth.brokers.kafka.client import Access, Certificate, Scram
+from troth.brokers.errors import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
+from troth.brokers.kafka.admin import Certificate, Scram
+from troth.brokers.kafka.client import Access
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
-from troth.brokers.protocol import (
-    AdminRefusedError,
-    Batch,
-    BrokerError,
-    Credential,
-    Login,
-    NotTakenError,
-    Slot,
-    UnreachableError,
-)
-from troth.trust.grants import Action, Grant, Rule, Topic
+from troth.brokers.protocol import Batch, Credential, Login
+from troth.trust.grants import Action, Grant, Rule, Slot, Topic
 
 SECRET = "what-nobody-may-read"
 ANY = Batch(additions=(Rule("a", "TOPIC", "LITERAL", "never", "WRITE", host="*"),))

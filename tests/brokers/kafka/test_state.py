@@ -5,8 +5,8 @@ import pytest
 from tests.brokers.waiting import observed
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
-from troth.brokers.protocol import Batch, Credential, Failure, Observed, Slot
-from troth.trust.grants import Action, Grant, Rule, Topic
+from troth.brokers.protocol import Batch, Credential, Failure
+from troth.trust.grants import Action, Grant, Observed, Rule, Slot, Topic
 
 
 def of(mine: str, seen: Observed) -> Observed:

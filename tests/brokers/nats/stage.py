@@ -20,8 +20,8 @@ from troth.brokers.nats.connection import Link
 from troth.brokers.nats.driver import Admin, NatsBroker
 from troth.brokers.nats.jwt import Claims, Key, Kind, decode, encode, issue_user
 from troth.brokers.nats.rules import inbox_prefix, rules
-from troth.brokers.protocol import Batch, Credential, Slot
-from troth.trust.grants import Action, Grant, Rule, Topic
+from troth.brokers.protocol import Batch, Credential
+from troth.trust.grants import Action, Grant, Rule, Slot, Topic
 
 JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
 STREAMS = {"A": ["s.a.>"], "B": ["s.b.>"]}

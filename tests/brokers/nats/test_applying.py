@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from tests.brokers.nats.stage import Stage, consume, granted, publish, until
+from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.nats.driver import NatsBroker
 from troth.brokers.nats.jwt import Key, Kind
 from troth.brokers.nats.rules import SUBJECT
-from troth.brokers.protocol import AdminRefusedError, Batch, Broker, BrokerError, Observed, Slot
-from troth.trust.grants import Rule
+from troth.brokers.protocol import Batch, Driver
+from troth.trust.grants import Observed, Rule, Slot
 
 
 async def test_what_is_applied_is_observed(nats: Stage) -> None:
@@ -20,7 +21,7 @@ async def test_what_is_applied_is_observed(nats: Stage) -> None:
         consume("till", "prod.x."),
     ]
     await nats.give(["shop", "till"], *grants)
-    broker: Broker = nats.broker  # as mypy sees it too
+    broker: Driver = nats.broker  # as mypy sees it too
     assert await broker.observe() == Observed(
         frozenset({("shop", Slot.FIRST), ("till", Slot.FIRST)}), frozenset(granted(*grants))
     )

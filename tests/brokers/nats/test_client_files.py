@@ -7,10 +7,10 @@ import nats as library
 
 from tests.brokers.nats.stage import Stage, granted, publish
 from tests.patience import PATIENCE
-from troth.brokers.credentials import material, turned
-from troth.brokers.protocol import Batch
-from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.messaging.message_broker import BrokerType
+from troth.brokers.protocol import Batch, CredentialRequest
+from troth.planning.plan import Turn
+from troth.reconcile.apply.credential_turns import material, turned
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 
 
@@ -27,7 +27,7 @@ async def test_a_client_publishes_with_the_files_of_either_slot(
     first = turned(Turn.ISSUE, {}, request, datetime.now(UTC))
     prepared = turned(Turn.PREPARE, first, request, datetime.now(UTC))
     second = turned(Turn.ACTIVATE, prepared, request, datetime.now(UTC))
-    told = (material(prepared, "current"), material(prepared, "next"))
+    told = (material(request.type, prepared, "current"), material(request.type, prepared, "next"))
     assert not await nats.broker.apply(Batch(told, granted(publish("shop", "orders"))))
     witness = await nats.witness()
     heard = await witness.subscribe("orders")

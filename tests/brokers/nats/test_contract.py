@@ -30,11 +30,13 @@ from tests.brokers.nats.stage import (
     publish,
     stage,
 )
+from tests.builders import Manifest
 from tests.patience import PATIENCE
+from tests.reconcile.brokers.at_work import admin_secrets, nats_broker
 from troth.brokers.nats.rules import SUBJECT, inbox_prefix
-from troth.brokers.protocol import Broker, Credential, Login, Observed, Slot
-from troth.resources.messaging.message_broker import BrokerType
-from troth.trust.grants import Action, Grant, Rule
+from troth.brokers.protocol import Credential, Driver, Login
+from troth.resources.messaging.broker_type import BrokerType
+from troth.trust.grants import Action, Grant, Observed, Rule, Slot
 
 T = TypeVar("T")
 
@@ -54,9 +56,18 @@ class Nats:
     type = BrokerType.NATS
     principals = PRINCIPALS
     names = SUBJECTS
+    prefix = "troth-"
 
     @property
-    def broker(self) -> Broker:
+    def described(self) -> Manifest:
+        return {"nats": nats_broker(self.stage)["spec"]["nats"]}
+
+    @property
+    def secrets(self) -> list[Manifest]:
+        return admin_secrets(self.stage)
+
+    @property
+    def broker(self) -> Driver:
         return self.stage.broker
 
     def group(self, _: str) -> str:

@@ -13,16 +13,11 @@ from nats.js.api import ConsumerConfig
 from sandbox.brokers.nats import NatsServer, account_creds
 from sandbox.certificates import Authority
 from tests.brokers.nats.stage import Stage, consume, granted, publish, until
+from troth.brokers.errors import AdminRefusedError, BrokerError, UnreachableError
 from troth.brokers.nats.driver import NatsBroker
 from troth.brokers.nats.jwt import Key, Kind
-from troth.brokers.protocol import (
-    AdminRefusedError,
-    Batch,
-    BrokerError,
-    Login,
-    Slot,
-    UnreachableError,
-)
+from troth.brokers.protocol import Batch, Login
+from troth.trust.grants import Slot
 
 SOON = 30.0
 """Seconds in which an end must come that would otherwise never come, however busy the machine."""

@@ -10,7 +10,8 @@ from nats.js.api import ConsumerConfig
 from tests.brokers.nats.stage import Ears, Stage, consume, fill_streams, granted, publish, until
 from tests.patience import PATIENCE
 from troth.brokers.nats.rules import inbox_prefix
-from troth.brokers.protocol import Batch, Slot
+from troth.brokers.protocol import Batch
+from troth.trust.grants import Slot
 
 PRINCIPALS = ("shop", "shop.till")
 

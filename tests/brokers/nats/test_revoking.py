@@ -10,7 +10,8 @@ from nats.aio.msg import Msg
 from tests.brokers.nats.stage import Ears, Stage, consume, publish, until
 from tests.brokers.waiting import becomes
 from troth.brokers.nats.jwt import Key, Kind, creds_file, encode
-from troth.brokers.protocol import Batch, Login, Slot
+from troth.brokers.protocol import Batch, Login
+from troth.trust.grants import Slot
 
 
 async def connections(nats: Stage) -> list[int]:

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from tests.brokers.nats.stage import Stage
+from troth.brokers.errors import NotTakenError
 from troth.brokers.nats.connection import Link
 from troth.brokers.nats.jwt import Claims, Key, Kind, creds_file, decode, encode, read_creds
-from troth.brokers.protocol import NotTakenError
 
 
 async def push(link: Link, claims: Claims, signer: Key, issued_at: int) -> None:

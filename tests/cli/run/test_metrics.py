@@ -35,8 +35,8 @@ from troth.reconcile.loop.instrumentation import BrokerChange, count_changes
 from troth.reconcile.operator import Operator
 from troth.resources.references import Ref
 from troth.serving.loop_stalls import stalls_measured
-from troth.trust.grants import Rule, Slot
-from troth.world.facts.broker import Ledger, Look, Observed
+from troth.trust.grants import Observed, Rule, Slot
+from troth.world.facts.broker import Ledger, Look
 from troth.world.facts.objects import UNREADABLE
 
 DOMAIN = ("TrustDomain", Ref("", "production"))

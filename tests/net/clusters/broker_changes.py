@@ -10,8 +10,8 @@ from tests.net.clusters.universe import (
     BROKERS,
 )
 from troth.resources.references import Ref
-from troth.trust.grants import Rule, Slot
-from troth.world.facts.broker import AdminShown, Ledger, Observed
+from troth.trust.grants import Observed, Rule, Slot
+from troth.world.facts.broker import AdminShown, Ledger
 from troth.world.facts.objects import Fault
 
 DOWN = Fault("BrokerUnreachable", "nobody answered at a:1")

@@ -13,8 +13,8 @@ from troth.planning.brokers.admin_rotation import RETRY, AdminStanding, plan_adm
 from troth.planning.plan import AdminTurn, TurnAdmin
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
-from troth.trust.grants import Slot
-from troth.world.facts.broker import AdminMade, AdminShown, Ledger, Place
+from troth.trust.grants import Place, Slot
+from troth.world.facts.broker import AdminMade, AdminShown, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import broker_key

@@ -8,8 +8,7 @@ from tests.builders import Cluster, stamp
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, SetFinalizers
 from troth.planning.planner import plan
-from troth.trust.grants import Rule
-from troth.world.facts.broker import Place
+from troth.trust.grants import Place, Rule
 from troth.world.keys import broker_key
 
 

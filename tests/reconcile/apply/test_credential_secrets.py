@@ -15,6 +15,7 @@ from troth.reconcile.apply.keyring import MOST_FORMER, Keyring
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.events.events import repair
 from troth.reconcile.loop.clock import MovableClock
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.world.facts.broker import CredentialSecret
 from troth.world.keys import identity_key
@@ -23,6 +24,7 @@ from troth.world.observation.objects import decoded
 
 KEY = identity_key(CHECKOUT)
 SECRET = Ref("shop", "checkout-main")
+KAFKA = BrokerType.KAFKA
 
 
 class Scene:
@@ -129,7 +131,7 @@ async def test_one_that_only_seems_intact_gets_a_new_credential() -> None:
     step = replace(first, uid=seen.uid, resource_version=seen.resource_version, turn=Turn.REFRESH)
     after = await scene.carry_out(step)
     assert fingerprint(after) != fingerprint(secret)
-    assert scene.keyring.credential(SECRET, fingerprint(after)) is not None
+    assert scene.keyring.credential(KAFKA, SECRET, fingerprint(after)) is not None
 
 
 async def test_what_cannot_be_made_is_refused_in_a_sentence() -> None:
@@ -157,28 +159,30 @@ async def test_only_a_credential_that_takes_the_place_of_another_is_told_of() ->
 
 async def test_a_credential_is_known_by_its_secret_and_fingerprint_alone() -> None:
     scene, secret = await issued()
-    held = scene.keyring.credential(SECRET, fingerprint(secret))
+    held = scene.keyring.credential(KAFKA, SECRET, fingerprint(secret))
     assert held is not None
     assert (held.principal, held.slot) == (PUBLISHER, "First")
-    assert scene.keyring.credential(Ref("shop", "other-main"), fingerprint(secret)) is None
-    assert scene.keyring.credential(SECRET, "0" * 16) is None
-    login = scene.keyring.login(SECRET, fingerprint(secret))
+    assert scene.keyring.credential(KAFKA, Ref("shop", "other-main"), fingerprint(secret)) is None
+    assert scene.keyring.credential(KAFKA, SECRET, "0" * 16) is None
+    login = scene.keyring.login(KAFKA, SECRET, fingerprint(secret))
     assert held.material not in repr((held, login, vars(scene.keyring)))
 
 
 async def test_what_clients_log_in_with_is_known_until_it_is_revoked() -> None:
     scene, before = await issued()
-    login = scene.keyring.login(SECRET, fingerprint(before))
+    login = scene.keyring.login(KAFKA, SECRET, fingerprint(before))
     assert login is not None
     scene.put({"data": {"extra": "eA=="}})
     after = await scene.carry_out()
-    assert scene.keyring.login(SECRET, fingerprint(before)) == login
-    assert scene.keyring.credential(SECRET, fingerprint(before)) is None, "nobody is told of it"
+    assert scene.keyring.login(KAFKA, SECRET, fingerprint(before)) == login
+    assert scene.keyring.credential(KAFKA, SECRET, fingerprint(before)) is None, (
+        "nobody is told of it"
+    )
     scene.keyring.forget(SECRET)
-    assert scene.keyring.login(SECRET, fingerprint(after)) is not None
+    assert scene.keyring.login(KAFKA, SECRET, fingerprint(after)) is not None
     for each in (before, after):
         scene.keyring.drop_credential(SECRET, fingerprint(each))
-        assert scene.keyring.login(SECRET, fingerprint(each)) is None
+        assert scene.keyring.login(KAFKA, SECRET, fingerprint(each)) is None
 
 
 async def test_credentials_in_troths_own_namespace_are_kept_as_others_are() -> None:
@@ -186,7 +190,7 @@ async def test_credentials_in_troths_own_namespace_are_kept_as_others_are() -> N
     elsewhere = copy.deepcopy(scene.server.objects["Secret", SECRET])
     elsewhere["metadata"]["namespace"] = OWN
     scene.keyring.observe(elsewhere)
-    assert scene.keyring.credential(Ref(OWN, SECRET.name), fingerprint(secret)) is not None
+    assert scene.keyring.credential(KAFKA, Ref(OWN, SECRET.name), fingerprint(secret)) is not None
 
 
 async def test_who_changes_secrets_for_ever_fills_no_memory() -> None:
@@ -196,6 +200,8 @@ async def test_who_changes_secrets_for_ever_fills_no_memory() -> None:
         each = {**stored, "metadata": {**stored["metadata"], "name": f"made-{number}"}}
         scene.keyring.observe(each)
         scene.keyring.forget(Ref("shop", f"made-{number}"))
-    assert scene.keyring.login(Ref("shop", "made-0"), fingerprint(secret)) is None
-    assert scene.keyring.login(Ref("shop", f"made-{number}"), fingerprint(secret)) is not None
-    assert scene.keyring.login(SECRET, fingerprint(secret)) is not None
+    assert scene.keyring.login(KAFKA, Ref("shop", "made-0"), fingerprint(secret)) is None
+    assert (
+        scene.keyring.login(KAFKA, Ref("shop", f"made-{number}"), fingerprint(secret)) is not None
+    )
+    assert scene.keyring.login(KAFKA, SECRET, fingerprint(secret)) is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from troth.brokers.protocol import (
+from troth.brokers.errors import (
     AdminRefusedError,
     BrokerError,
     MissingExtraError,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from troth.brokers.errors import BrokerError
 from troth.brokers.nats.connection import document_of
-from troth.brokers.protocol import BrokerError
 from troth.resources.schema.bounded_json import read_json
 
 HOSTILE = [

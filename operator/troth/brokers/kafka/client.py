@@ -13,14 +13,15 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from troth.brokers.protocol import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
+from troth.brokers.errors import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
+from troth.brokers.kafka.admin import Certificate, Scram
 
 K = TypeVar("K")
 Item = TypeVar("Item")
@@ -50,23 +51,6 @@ UNANSWERED = frozenset(
 CERTIFICATE_REFUSED = re.compile(r"alert (bad certificate|certificate|unknown ca|access denied)")
 """In the words of OpenSSL, which has the broker's by TLS 1.3 only after the handshake."""
 PROPERTY = re.compile(r"\b(ssl|sasl)\.[a-z.]+[a-z]")
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """A client certificate with its chain, and its key: both PEM."""
-
-    certificate: str
-    key: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Scram:
-    """A user and its password; `mechanism` is SCRAM-SHA-256 or SCRAM-SHA-512."""
-
-    username: str
-    password: str = field(repr=False)
-    mechanism: str = "SCRAM-SHA-512"
 
 
 @dataclass(frozen=True, slots=True)

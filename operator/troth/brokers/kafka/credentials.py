@@ -4,28 +4,27 @@ import hashlib
 import json
 import re
 import secrets
-from datetime import datetime
 
 from troth.brokers.kafka.rules import ALLOWED
-from troth.planning.plan import CredentialRequest
+from troth.brokers.protocol import CredentialRequest
+from troth.documents.secret_keys import ROOTS
 from troth.trust.grants import Slot
-from troth.world.observation.broker_secrets import BOOTSTRAP_SERVERS
-from troth.world.observation.objects import ROOTS
 
-SECRET = "password"  # noqa: S105 - the key of the Secret
+PASSWORD = "password"  # noqa: S105 - the key of the Secret
+BOOTSTRAP_SERVERS = "bootstrap.servers"
 MECHANISMS = {Slot.FIRST: "SCRAM-SHA-256", Slot.SECOND: "SCRAM-SHA-512"}
 """Under which Kafka keeps the credential of each slot."""
+SLOTS = {mechanism: slot for slot, mechanism in MECHANISMS.items()}
 
 _PASSWORD = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits; in no file does it need an escape
 _DIGITS = 16
 
 
-def issue(request: CredentialRequest, now: datetime) -> tuple[str, str]:  # noqa: ARG001 - a password has no date
-    """Return a new password, twice; raises `ValueError` for a principal that no file could say."""
-    if not ALLOWED.fullmatch(request.principal):
+def issue(principal: str) -> str:
+    """Return a new password; raises `ValueError` for a principal that client files cannot hold."""
+    if not ALLOWED.fullmatch(principal):
         raise ValueError("a Kafka principal has letters, digits, dots, underscores and dashes")
-    password = new_password()
-    return password, password
+    return new_password()
 
 
 def new_password() -> str:
@@ -33,11 +32,11 @@ def new_password() -> str:
     return secrets.token_urlsafe(32)
 
 
-def material_of(principal: str, secret: str) -> str:  # noqa: ARG001 - anybody's
-    """Return the password, which is what Kafka is told; raises `ValueError` if Troth made none."""
-    if not _PASSWORD.fullmatch(secret):
+def checked(password: str) -> str:
+    """Return a password that Troth generated; raises `ValueError` for any other."""
+    if not _PASSWORD.fullmatch(password):
         raise ValueError("Troth did not generate the password")
-    return secret
+    return password
 
 
 def fingerprint_of(material: str) -> str:

@@ -25,11 +25,15 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
+from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.errors import BrokerError
 from troth.brokers.kafka import credentials as kafka_credentials
 from troth.brokers.kafka.acls import EVERYTHING, binding_of, filter_of, passable, rule_of
-from troth.brokers.kafka.client import Access, Client, Scram
-from troth.brokers.protocol import Batch, BrokerError, Credential, Failure, Login, Observed, Slot
-from troth.trust.grants import Rule
+from troth.brokers.kafka.admin import Scram, login_of, servers_of
+from troth.brokers.kafka.client import Access, Client
+from troth.brokers.protocol import Batch, Credential, Failure, Login
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.trust.grants import Observed, Rule, Slot
 
 T = TypeVar("T")
 
@@ -77,8 +81,15 @@ _DELETE = _Change(
 )
 
 
+def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "Kafka":
+    """Return the driver of a broker; raises `AdminRefusedError`."""
+    clients = broker.spec.servers
+    servers = servers_of(admin) or clients
+    return Kafka(Access(servers, login_of(admin), roots), clients=clients)
+
+
 class Kafka:
-    """A Kafka cluster as a `Broker`; `timeout` is for each call to it, in seconds.
+    """A Kafka cluster as a `Driver`; `timeout` is for each call to it, in seconds.
 
     `clients` are the servers that clients are given, `host:port`, where they are not those that the
     cluster is administered at.
@@ -102,7 +113,7 @@ class Kafka:
         return await self._run(self._observe)
 
     async def apply(self, batch: Batch) -> tuple[Failure, ...]:
-        """Carry out changes as `Broker` has it, and return those that failed or were kept back.
+        """Carry out changes as `Driver` has it, and return those that failed or were kept back.
 
         A revocation is an upsert also where no credential is listed, since a server may not know
         yet what the controller wrote. What is done takes effect when a server has read it from the

@@ -20,8 +20,8 @@ from troth.brokers.nats.scopes import (
     signing_keys,
     unfit,
 )
-from troth.brokers.protocol import Batch, Credential, Failure, Observed, Slot
-from troth.trust.grants import Rule
+from troth.brokers.protocol import Batch, Credential, Failure
+from troth.trust.grants import Observed, Rule, Slot
 
 _FOREIGN = "Troth does not change a signing key that it did not make"
 _NO_CREDENTIAL = "NATS stores permissions with a credential, and the principal has none"

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from nats import errors
 from nats.aio.client import Client
 
+from troth.brokers.errors import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 from troth.brokers.nats.jwt import Claims, read_creds
-from troth.brokers.protocol import AdminRefusedError, BrokerError, NotTakenError, UnreachableError
 from troth.resources.schema.bounded_json import read_json
 
 Answer = dict[str, Any]

@@ -18,11 +18,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.nats import account as nats_account
 from troth.brokers.nats.account import changed, observed
 from troth.brokers.nats.connection import Link, data_of, document_of
-from troth.brokers.nats.jwt import MAX_JWT, Claims, Key, Kind, decode, encode
-from troth.brokers.protocol import AdminRefusedError, Batch, BrokerError, Failure, Login, Observed
+from troth.brokers.nats.jwt import MAX_JWT, Claims, Key, Kind, decode, encode, read_creds
+from troth.brokers.protocol import Batch, Failure, Login
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.trust.grants import Observed
 
 TIMEOUT = 5.0
 """Seconds for connecting, and for each request."""
@@ -65,8 +69,28 @@ class _Connection:
     name: str
 
 
+def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "NatsBroker":
+    """Return the driver of a broker; raises `AdminRefusedError`."""
+    creds, seed = admin.text("system.creds"), admin.text("operator.nk").strip()
+    try:
+        read_creds(creds)
+    except ValueError as error:
+        raise admin.refused("system.creds", f"is {error}") from None
+    try:
+        signer = Key.of(seed.encode())
+    except ValueError as error:
+        raise admin.refused("operator.nk", f"is {error}") from None
+    if not signer.seed.startswith(b"SO"):
+        raise admin.refused("operator.nk", "is the seed of an account or a user, not an operator's")
+    servers = [f"tls://{server}" for server in broker.spec.servers]
+    account = broker.spec.described.principal_part
+    return NatsBroker(
+        servers, Admin(account, creds, seed), ssl.create_default_context(cadata=roots or None)
+    )
+
+
 class NatsBroker:
-    """One account, as a `Broker`. `servers` are `tls://` addresses of one cluster.
+    """One account, as a `Driver`. `servers` are `tls://` addresses of one cluster.
 
     Clients whose permissions change are disconnected by the server, and come back with what they
     may do now: their credential stays the same. So do clients of a credential that is revoked, and

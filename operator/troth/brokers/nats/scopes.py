@@ -13,9 +13,7 @@ from typing import Any, TypeVar
 
 from troth.brokers.nats.jwt import Claims, is_account_key
 from troth.brokers.nats.rules import SUBJECT, Operation
-from troth.brokers.protocol import Slot
-from troth.trust.grants import Rule
-from troth.world.facts.broker import Place
+from troth.trust.grants import Place, Rule, Slot
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from troth.documents.secret_keys import ROOTS
 from troth.documents.webhook_endpoint import EndpointError, parse_endpoint
 from troth.pki.bundles import parse_bundle
 from troth.pki.certificates import short
@@ -67,7 +68,7 @@ class _Reader:
                 self._known |= {facts.leaf.fingerprint} if facts.leaf else set()
                 self._known |= set(_keys_of_gateways(_parsed(facts.public.get(observe.PEERS, ""))))
             elif manifest["kind"] == "ConfigMap":
-                self._known |= set(_roots((manifest.get("data") or {}).get(observe.ROOTS, "")))
+                self._known |= set(_roots((manifest.get("data") or {}).get(ROOTS, "")))
 
     def text(self, manifest: Manifest) -> str:
         """Return the parts of an object that are not secret, as YAML."""
@@ -75,7 +76,7 @@ class _Reader:
             case "Secret":
                 return dump(self._secret(manifest))
             case "ConfigMap":
-                roots = _roots((manifest.get("data") or {}).get(observe.ROOTS, ""))
+                roots = _roots((manifest.get("data") or {}).get(ROOTS, ""))
                 return dump({"roots": [self._named(root) for root in roots]})
             case _:
                 return dump({"spec": _in_order(manifest.get("spec"))})
@@ -93,7 +94,7 @@ class _Reader:
                     "algorithm": facts.leaf.algorithm.value,
                     "lifetime": format_duration(facts.leaf.not_after - facts.leaf.issued_at),
                 }
-            roots = _roots(facts.public.get(observe.ROOTS, ""))
+            roots = _roots(facts.public.get(ROOTS, ""))
             shown["roots"] = [self._named(root) for root in roots]
             shown[observe.PEERS] = self._peers(_parsed(facts.public[observe.PEERS]))
         if manifest.get("type") == COMPILED_TYPE:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import Self
 
 from troth.resources.manifests import Manifest
-from troth.resources.messaging.message_broker import BrokerMode, BrokerType
+from troth.resources.messaging.broker_type import BrokerType
+from troth.resources.messaging.message_broker import BrokerMode
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.schema.model import Model

@@ -17,6 +17,7 @@ from troth.pki.errors import SPIFFEIDError
 from troth.pki.jwk import key_id, load_public_jwk
 from troth.pki.spiffe import SPIFFEID
 from troth.pki.tokens import parse_scopes
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.schema.model import spelled
 
 
@@ -143,7 +144,7 @@ class Messages(_Part):
     action: Literal["Publish", "Consume"]
     group: str | None = None
     broker: str
-    type: Literal["kafka", "rabbitmq", "nats", "mqtt", "valkey"]
+    type: BrokerType
     topic: str | None = None
     prefix: str | None = None
     stream: str | None = None

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from troth.brokers.registry import DIALECTS, dialect_of
 from troth.planning.plan import AdminTurn, TurnAdmin
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
@@ -60,8 +61,13 @@ class AdminStanding:
 def plan_admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding:
     """Return where the replacement of a broker's admin credential stands."""
     look, kept = world.brokers.look(broker.ref), world.brokers.ledgers.get(broker.ref)
-    if broker.spec.kafka is None:
-        return AdminStanding(fault=Fault(NOTHING, _others(broker)))
+    dialect = DIALECTS.get(broker.spec.type)
+    if dialect is None:
+        message = f"Troth does not support {broker.spec.type} yet; delete this CredentialRotation"
+        return AdminStanding(fault=Fault(NOTHING, message))
+    because = dialect.admin_obstacle(broker)
+    if because:
+        return AdminStanding(fault=Fault(NOTHING, because))
     if look.admin is None or look.observed is None:
         return AdminStanding(fault=_awaiting(broker, look))
     shown, made = look.admin, kept.ledger.admin if kept is not None else None
@@ -121,7 +127,7 @@ def _scheduled(
     due = due_at(rotations, standing.made_at, now)
     if due is None or due > now:
         return replace(standing, due=due)
-    fault = _taken(shown, world.brokers.look(broker.ref)) or _shared(broker, world)
+    fault = _taken(broker, shown, world.brokers.look(broker.ref)) or _shared(broker, world)
     step = TurnAdmin(broker.ref, AdminTurn.REPLACE, shown)
     return replace(standing, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
 
@@ -149,17 +155,13 @@ def _awaiting(broker: MessageBroker, look: Look) -> Fault:
     return Fault("AwaitingCredential", message)
 
 
-def _taken(shown: AdminShown, look: Look) -> Fault | None:
+def _taken(broker: MessageBroker, shown: AdminShown, look: Look) -> Fault | None:
     """Return that the other slot has a credential that is somebody's."""
     assert shown.place is not None
     user, slot = shown.place
     if look.observed is None or (user, slot.other) not in look.observed.credentials:
         return None
-    message = (
-        f"Kafka has a password of {user} for the other SCRAM mechanism that Troth did not set; "
-        "use an admin user that only Troth uses"
-    )
-    return Fault("MechanismTaken", message)
+    return Fault("MechanismTaken", dialect_of(broker.spec.type).admin_slot_taken(user))
 
 
 def _shared(broker: MessageBroker, world: World) -> Fault | None:
@@ -174,17 +176,6 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
             )
             return Fault("AdminSecretShared", message)
     return None
-
-
-def _others(broker: MessageBroker) -> str:
-    """Return whose the admin credential of another type of broker is."""
-    if broker.spec.nats is None:
-        return f"Troth does not support {broker.spec.type} yet; delete this CredentialRotation"
-    return (
-        f"the admin credential of MessageBroker {broker.ref} is a user of NATS's system account, "
-        "which only the NATS operator's key can issue; put new system.creds into the admin "
-        "Secret, and delete this CredentialRotation"
-    )
 
 
 def _retried(standing: AdminStanding, look: Look, uptime: float) -> AdminStanding:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from troth.brokers.protocol import CredentialRequest
 from troth.planning import status as verdicts
 from troth.planning.brokers.credential_handover import BrokerCredential, phase_of, plan_turn
-from troth.planning.brokers.credential_public import public_data
 from troth.planning.brokers.leftovers import leftovers
 from troth.planning.grants.topic_uses import TopicUses, topic_uses
 from troth.planning.identity.view import View, refused
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
-from troth.planning.plan import CredentialRequest, Remove, Step, Turn, TurnCredential
+from troth.planning.plan import Remove, Step, Turn, TurnCredential
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at
 from troth.resources.conditions import Truth, Verdict
@@ -29,7 +29,7 @@ from troth.trust.grant_candidate import principal_of
 from troth.world.facts.broker import CredentialSecret, Held, Look
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
-from troth.world.observation.broker_secrets import ACCOUNT, TYPE
+from troth.world.observation.broker_secrets import ACCOUNT, TYPE, public_data
 from troth.world.world import World
 
 CREDENTIALS_ISSUED = "CredentialsIssued"
@@ -210,7 +210,7 @@ def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -
         principal=standing.principal,
         servers=broker.spec.servers,
         authorities=look.authorities,
-        account=broker.spec.nats.account if broker.spec.nats else "",
+        account=broker.spec.described.principal_part,
     )
     step = partial(_step, secret, request, view)
     refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", standing.secret), ""))
@@ -258,7 +258,7 @@ def _blockers(handover: Handover, look: Look) -> tuple[str, ...]:
 
 
 def _of_another_account(secret: CredentialSecret, request: CredentialRequest) -> bool:
-    """Say whether a credential is good in an account of NATS that is not the broker's any more."""
+    """Say whether a credential is valid in an account that is not the broker's any more."""
     return secret.public.get(ACCOUNT, "") != request.account
 
 

@@ -14,7 +14,8 @@ from troth.planning.grants.rules import BrokerGrants
 from troth.planning.owned_objects import is_child
 from troth.planning.plan import ChangeBroker, Telling
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
-from troth.world.facts.broker import CredentialSecret, Ledger, Observed, Place
+from troth.trust.grants import Observed, Place
+from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.index.brokers import identity_of
 from troth.world.world import World
 

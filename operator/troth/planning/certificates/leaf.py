@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from troth.documents.secret_keys import ROOTS
 from troth.pki.authorities import Authority
 from troth.pki.certificates import Leaf, renewal_due, renewal_spread
 from troth.pki.issuing import LeafProfile
@@ -11,7 +12,6 @@ from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.rotation.spec import CredentialRotation
 from troth.world.facts.objects import Fault, IdentitySecret
-from troth.world.observation.objects import ROOTS
 
 LEAST_OVERLAP = timedelta(seconds=100)
 """How long before its end a leaf is renewed at least: a third of the shortest lifetime there is."""

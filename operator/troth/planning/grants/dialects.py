@@ -1,40 +1,33 @@
-"""What grants are in the words of their broker, whichever it is, and which it cannot have."""
+"""Grants in the words of their broker, whichever it is, and which grants it cannot have."""
 
 from functools import lru_cache
 
-from troth.brokers.kafka import rules as kafka_rules
-from troth.brokers.nats import rules as nats_rules
-from troth.resources.messaging.message_broker import BrokerType, MessageBroker
+from troth.brokers import registry
+from troth.brokers.protocol import Dialect
+from troth.resources.messaging.broker_type import BrokerType
+from troth.resources.messaging.message_broker import MessageBroker
 from troth.trust.grants import Grant, Rule
 from troth.world.facts.objects import Fault
-
-TABLES = {BrokerType.KAFKA: kafka_rules.rules, BrokerType.NATS: nats_rules.rules}
 
 
 def unsupported(broker: MessageBroker) -> Fault | None:
     """Return why Troth cannot grant anything at a broker, None where it can."""
-    type_ = broker.spec.type
-    if type_ not in TABLES:
-        message = f"{type_} is not supported yet; use kafka or nats"
-        return Fault("Unsupported", message)
-    if broker.spec.nats is not None and broker.spec.by_certificate:
-        message = (
-            "NATS in operator mode identifies clients by JWTs only, and users of verify_and_map "
-            "are in the server's own configuration; set clients: JWT"
-        )
-        return Fault("Unsupported", message)
-    return None
+    because = registry.obstacle(broker)
+    return Fault("Unsupported", because) if because else None
 
 
-@lru_cache(maxsize=1 << 16)
 def rules_of(type_: BrokerType, grant: Grant) -> frozenset[Rule] | str:
     """Return a grant in its broker's words, or the sentence that says why it has no words for it.
 
     What a broker would take for more than was declared is never told to it.
     """
-    if type_ not in TABLES:
-        return f"{type_} is not supported yet"
+    dialect = registry.DIALECTS.get(type_)
+    return f"{type_} is not supported yet" if dialect is None else _rules(dialect, grant)
+
+
+@lru_cache(maxsize=1 << 16)
+def _rules(dialect: Dialect, grant: Grant) -> frozenset[Rule] | str:
     try:
-        return TABLES[type_]([grant])
+        return dialect.rules(grant)
     except ValueError as error:
         return str(error)

@@ -14,10 +14,10 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus
 from troth.resources.references import Ref
 from troth.trust.grant_candidate import GrantObstacle
-from troth.trust.grants import Grant, Rule
+from troth.trust.grants import Grant, Place, Rule
 from troth.trust.messaging import GrantEntry
 from troth.trust.topic_grants import TopicGrant
-from troth.world.facts.broker import CredentialSecret, KeptLedger, Look, Place
+from troth.world.facts.broker import CredentialSecret, KeptLedger, Look
 from troth.world.world import World
 
 GRANT_LIMIT = 512

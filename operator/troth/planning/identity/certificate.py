@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from troth.documents.secret_keys import ROOTS
 from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
 from troth.pki.spiffe import spiffe_id
@@ -37,7 +38,7 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED, Edge
 from troth.trust.narrowing import Narrowing
 from troth.world.facts.objects import REPLACED_AT, Fault, IdentitySecret, Manifest
-from troth.world.observation.objects import NEVER, PEERS, ROOTS, WEBHOOK_KEYS
+from troth.world.observation.objects import NEVER, PEERS, WEBHOOK_KEYS
 from troth.world.world import World
 
 AWAITING = frozenset({"AuthorityNotReady"})

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from troth.documents.secret_keys import ROOTS
 from troth.planning.certificates.anchors import roots_in
 from troth.planning.identity.document import standing_document
 from troth.resources.references import Ref
 from troth.trust.edges import Edge
 from troth.trust.narrowing import Narrowing
 from troth.world.facts.webhook_listed import listed_in
-from troth.world.observation.objects import PEERS, ROOTS
+from troth.world.observation.objects import PEERS
 
 Document = Mapping[str, Any]
 Grants = dict[tuple[str, str], frozenset[str]]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from troth.documents.secret_keys import ROOTS
 from troth.pki.authorities import Authority
 from troth.pki.certificates import short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
@@ -18,7 +19,6 @@ from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.registry import workloads
 from troth.trust.selectors import matches
 from troth.world.facts.objects import Evidence, IdentitySecret, Workload
-from troth.world.observation.objects import ROOTS
 from troth.world.world import World
 
 ENABLE = "set the chart value rollouts.enabled to true"

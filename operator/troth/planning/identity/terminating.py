@@ -7,6 +7,7 @@ all traffic of its pods, and its peer list has no peers. Its certificate is left
 from collections.abc import Iterator
 from datetime import datetime
 
+from troth.documents.secret_keys import ROOTS
 from troth.planning import status as verdicts
 from troth.planning.identity.certificate import public_update
 from troth.planning.identity.document import Peers, identity_document, standing_document
@@ -28,7 +29,7 @@ from troth.resources.identity.status import ServiceIdentityStatus
 from troth.resources.schema.scalars import format_time
 from troth.world.facts.objects import IdentitySecret
 from troth.world.keys import Key
-from troth.world.observation.objects import PEERS, ROOTS
+from troth.world.observation.objects import PEERS
 from troth.world.world import World
 
 ON_ITS_WAY = frozenset({verdicts.TERMINATING, "PolicyPending", "WriteRefused"})

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from troth.documents.secret_keys import ROOTS
 from troth.pki.authorities import Authority
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
@@ -17,7 +18,6 @@ from troth.resources.schema.scalars import format_time
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.resources.trust_domain.status import AuthorityState, RotationPhase
 from troth.world.facts.objects import KnownAuthority, Manifest
-from troth.world.observation.objects import ROOTS
 from troth.world.world import World
 
 TYPE = "AuthorityReady"

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from troth.documents.secret_keys import ROOTS
 from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
 from troth.planning import status as verdicts
@@ -14,7 +15,6 @@ from troth.planning.trust_domain.issuers import issuer_host, issuer_hosts, issue
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.facts.objects import Fault, Manifest
-from troth.world.observation.objects import ROOTS
 from troth.world.world import World
 
 TYPE = "TokensReady"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from troth.documents.secret_keys import ROOTS
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, federated, trusted_anchors
@@ -29,7 +30,6 @@ from troth.resources.trust_domain.status import (
 from troth.trust.federation import UNCONFINED, unconfined_message
 from troth.world.facts.objects import Content, KnownAuthority, Manifest
 from troth.world.keys import Key
-from troth.world.observation.objects import ROOTS
 from troth.world.world import World
 
 ON_ITS_WAY = frozenset(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.authorities import Authority
 from troth.pki.certificates import BACKDATE, short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
@@ -24,14 +25,11 @@ from troth.resources.trust_domain.status import RotationPhase
 from troth.world.facts.objects import AuthoritySecret, IdentitySecret, KnownAuthority
 from troth.world.keys import domain_key
 from troth.world.observation.objects import (
-    KEY,
-    LEAF,
     NEXT_KEY,
     NEXT_LEAF,
     NEXT_ROOTS,
     RETIRING,
     RETIRING_ROOTS,
-    ROOTS,
 )
 from troth.world.world import World
 

@@ -4,9 +4,9 @@ import base64
 from collections.abc import Mapping
 from datetime import datetime
 
-from troth.brokers.credentials import turned
-from troth.brokers.protocol import BrokerError
+from troth.brokers.errors import BrokerError
 from troth.planning.plan import Turn, TurnCredential
+from troth.reconcile.apply.credential_turns import turned
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import DIGEST, digest
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.authorities import SigningAuthority
 from troth.pki.issuing import create_root, issue
 from troth.pki.keys import generate_key, private_key_pem
@@ -25,14 +26,11 @@ from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.schema.scalars import format_time
 from troth.world.facts.objects import KEYSTORE_DIGEST, Manifest
 from troth.world.observation.objects import (
-    KEY,
     KEYSTORE,
-    LEAF,
     NEXT_KEY,
     NEXT_LEAF,
     NEXT_ROOTS,
     PASSWORD,
-    ROOTS,
     TRUSTSTORE,
     keystore_digest,
 )

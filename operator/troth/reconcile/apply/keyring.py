@@ -7,16 +7,18 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from troth.brokers.credentials import login, material
-from troth.brokers.protocol import BrokerError, Credential, Login
+from troth.brokers.errors import BrokerError
+from troth.brokers.protocol import Credential, Login
+from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.authorities import SigningAuthority, load_signing_authority
 from troth.pki.pem import MAX_CHAIN_BYTES
 from troth.pki.private_keys import LONGEST as LONGEST_KEY
 from troth.planning.plan import TurnCredential
+from troth.reconcile.apply.credential_turns import login, material, secrets_of
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import STATE, Which, is_credential, read_state
-from troth.world.observation.objects import KEY, LEAF, ROOTS
 from troth.world.observation.secret_data import SecretData
 
 MOST_FORMER = 4096
@@ -34,6 +36,10 @@ class _Kept:
     resource_version: str
     data: Mapping[str, bytes] = field(repr=False)
 
+    def holding(self, fingerprint: str) -> "Which | None":
+        """Return what the credential with a fingerprint is, None where there is none."""
+        return next((which for each, which in self.held() if each == fingerprint), None)
+
     def held(self) -> Iterator[tuple[str, Which]]:
         """Yield the fingerprints of its credentials, and what each is; none if it is spoilt."""
         try:
@@ -44,6 +50,14 @@ class _Kept:
             yield held.fingerprint, which
 
 
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """A credential that a Secret had, as `login` reads it."""
+
+    data: Mapping[str, bytes] = field(repr=False)
+    which: Which
+
+
 class Keyring:
     """Holds what signs, and what proves. Never shown, never logged, never in the world."""
 
@@ -52,7 +66,7 @@ class Keyring:
         self._secrets: dict[Ref, dict[str, bytes]] = {}
         self._signers: dict[tuple[Ref, str], SigningAuthority] = {}
         self._credentials: dict[Ref, _Kept] = {}
-        self._former: OrderedDict[tuple[Ref, str], Login] = OrderedDict()
+        self._former: OrderedDict[tuple[Ref, str], _Former] = OrderedDict()
 
     def observe(self, manifest: Manifest) -> None:
         """Take in a Secret: of credentials all, of others only those of Troth's own namespace."""
@@ -106,29 +120,31 @@ class Keyring:
             return None
         return kept.data if kept is not None else {}
 
-    def credential(self, secret: Ref, fingerprint: str) -> Credential | None:
+    def credential(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Credential | None:
         """Return what a broker is told of a credential, None where the Secret does not have it.
 
         Whose it is has to be compared: a Secret says that of itself.
         """
         kept = self._credentials.get(secret)
-        which = dict(kept.held()).get(fingerprint) if kept is not None else None
+        which = kept.holding(fingerprint) if kept is not None else None
         if kept is None or which is None:
             return None
         try:
-            return material(kept.data, which)
+            return material(type_, kept.data, which)
         except (ValueError, BrokerError):
             return None
 
-    def login(self, secret: Ref, fingerprint: str) -> Login | None:
+    def login(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Login | None:
         """Return a credential as a client has it, None where it is not known.
 
         Also one that the Secret had before, until `drop_credential`.
         """
-        kept = self._credentials.get(secret)
-        which = dict(kept.held()).get(fingerprint) if kept is not None else None
-        found = _login(kept, which) if kept is not None and which is not None else None
-        return found or self._former.get((secret, fingerprint))
+        kept, former = self._credentials.get(secret), self._former.get((secret, fingerprint))
+        which = kept.holding(fingerprint) if kept is not None else None
+        found = _login(type_, kept.data, which) if kept is not None and which is not None else None
+        if found is None and former is not None:
+            return _login(type_, former.data, former.which)
+        return found
 
     def drop_credential(self, secret: Ref, fingerprint: str) -> None:
         """Forget how a client logs in with a credential that is revoked."""
@@ -137,11 +153,10 @@ class Keyring:
     def _let_go(self, ref: Ref) -> None:
         """Keep aside what clients log in with that have read a Secret as it was."""
         kept = self._credentials.pop(ref, None)
+        secrets = secrets_of(kept.data) if kept is not None else {}
         for fingerprint, which in kept.held() if kept is not None else ():
-            found = _login(kept, which) if kept is not None else None
-            if found is not None:
-                self._former.pop((ref, fingerprint), None)
-                self._former[ref, fingerprint] = found
+            self._former.pop((ref, fingerprint), None)
+            self._former[ref, fingerprint] = _Former(secrets, which)
         while len(self._former) > MOST_FORMER:
             self._former.popitem(last=False)
 
@@ -153,8 +168,8 @@ def _credential_data(data: SecretData) -> dict[str, bytes]:
     return dict.fromkeys(data, b"") if data.has_too_many else dict(data.items())
 
 
-def _login(kept: _Kept, which: Which) -> Login | None:
+def _login(type_: BrokerType, data: Mapping[str, bytes], which: Which) -> Login | None:
     try:
-        return login(kept.data, which)
+        return login(type_, data, which)
     except (ValueError, BrokerError):
         return None

@@ -1,8 +1,8 @@
 """The turns of the credential with which Troth administers a broker.
 
 Before anything is told to the broker the ledger says what that is, and what is told is tried before
-the Secret has it. The Secret is written over the version that was read, and in it only the password
-and its mechanism. Whoever changes it at the same time wins.
+the Secret has it. The Secret is written over the version that was read, and in it only the new
+credential. Whoever changes it at the same time wins.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from troth.brokers.admins import place_of, replaced
-from troth.brokers.connecting import connect
-from troth.brokers.kafka import credentials as kafka_credentials
-from troth.brokers.protocol import AdminRefusedError, Batch, Broker, BrokerError, Credential
+from troth.brokers.connecting import admin_place, connect
+from troth.brokers.errors import AdminRefusedError, BrokerError
+from troth.brokers.protocol import Batch, Credential, Driver
+from troth.brokers.registry import dialect_of
 from troth.cluster.errors import ApiError
 from troth.planning.plan import AdminTurn, TurnAdmin
 from troth.reconcile.brokers.connections import Connected, Connections, Reads, admin_data
@@ -23,7 +23,8 @@ from troth.reconcile.brokers.faults import NewAdminRefusedError, StalePlan
 from troth.reconcile.events.notice import Notice
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts.broker import AdminMade, Ledger, Place
+from troth.trust.grants import Place
+from troth.world.facts.broker import AdminMade, Ledger
 from troth.world.facts.objects import Manifest
 
 CONFLICT, NOT_FOUND = 409, 404
@@ -87,21 +88,19 @@ class AdminTurns:
         data = admin_data(secret)
         if (ledger.admin is not None and ledger.admin.replaces) or step.shown.place is None:
             raise StalePlan
-        if place_of(broker, data) != (step.shown.place, step.shown.fingerprint):
+        if admin_place(broker, data) != (step.shown.place, step.shown.fingerprint):
             raise StalePlan
         user, slot = step.shown.place
         if (user, slot.other) in (await connected.adapter.observe()).credentials:
             raise StalePlan  # somebody's, and it is looked at again
-        password = kafka_credentials.new_password()
-        fingerprint = kafka_credentials.fingerprint_of(password)
-        made = AdminMade((user, slot.other), fingerprint, self.now().replace(microsecond=0))
+        new = dialect_of(broker.spec.type).new_admin(slot.other)
+        made = AdminMade((user, slot.other), new.fingerprint, self.now().replace(microsecond=0))
         await self.keep(broker, replace(ledger, admin=made))
         await self.require(broker)
-        await _told(connected.adapter, Batch((Credential(user, slot.other, password),)))
-        another = replaced(slot.other, password)
-        await _tried(broker, {**data, **another}, connected.authorities)
+        await _told(connected.adapter, Batch((Credential(user, slot.other, new.material),)))
+        await _tried(broker, {**data, **new.data}, connected.authorities)
         await self.require(broker)
-        await self._write(where, secret, another)
+        await self._write(where, secret, new.data)
         note = (
             f"Secret {where} has a new password of {user} that Troth generated; the previous "
             "password stays valid until the overlap ends"
@@ -146,12 +145,12 @@ class AdminTurns:
             await self.tell(broker, Notice("AdminOvertaken", note))
 
 
-async def _told(adapter: Broker, batch: Batch) -> None:
+async def _told(adapter: Driver, batch: Batch) -> None:
     for failure in await adapter.apply(batch):
         raise BrokerError(f"the admin credential could not be changed: {failure.message}")
 
 
-async def _revoked(adapter: Broker, place: Place) -> None:
+async def _revoked(adapter: Driver, place: Place) -> None:
     await _told(adapter, Batch(revocations=(place,)))
 
 

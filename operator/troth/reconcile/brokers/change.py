@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Protocol
 
-from troth.brokers.protocol import Batch, Broker, Credential, Login
+from troth.brokers.protocol import Batch, Credential, Driver, Login
 from troth.planning.plan import ChangeBroker, Telling
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.trust.grants import Rule
-from troth.world.facts.broker import Ledger, Place
+from troth.trust.grants import Place, Rule
+from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import credential_ref, identity_of
 
 TRIED = 20
@@ -24,12 +25,12 @@ Failed = dict[Rule | Place, str]
 
 
 class Credentials(Protocol):
-    """What is in the Secrets of credentials, by the Secret and by fingerprint."""
+    """What is in the Secrets of credentials, by broker type, Secret and fingerprint."""
 
-    def credential(self, secret: Ref, fingerprint: str) -> Credential | None:
+    def credential(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Credential | None:
         """Return what a broker is told, None where the Secret does not have it."""
 
-    def login(self, secret: Ref, fingerprint: str) -> Login | None:
+    def login(self, type_: BrokerType, secret: Ref, fingerprint: str) -> Login | None:
         """Return what a client has, also after the Secret is gone, None where it is not known."""
 
     def drop_credential(self, secret: Ref, fingerprint: str) -> None:
@@ -42,9 +43,9 @@ class Changes:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
-    async def carry_out(self, broker: MessageBroker, adapter: Broker, step: ChangeBroker) -> Failed:
+    async def carry_out(self, broker: MessageBroker, adapter: Driver, step: ChangeBroker) -> Failed:
         """Carry out a change, and return what failed; raises `BrokerError`."""
-        failed = await self._apply(adapter, step)
+        failed = await self._apply(broker.spec.type, adapter, step)
         if step.revocations:
             failed |= await self._make_sure(broker, adapter, step, failed)
         return failed
@@ -57,11 +58,11 @@ class Changes:
                 fingerprint = step.before.credentials.get(place, "")
                 self._credentials.drop_credential(secret, fingerprint)
 
-    async def _apply(self, adapter: Broker, step: ChangeBroker) -> Failed:
+    async def _apply(self, type_: BrokerType, adapter: Driver, step: ChangeBroker) -> Failed:
         """Carry out a change, and return what failed. A credential whose Secret does not hold it
         fails, and the rules of its principal wait.
         """
-        found = [(each, self._credential(each)) for each in step.telling]
+        found = [(each, self._credential(type_, each)) for each in step.telling]
         lacking = {(each.principal, each.slot) for each, held in found if held is None}
         waiting = {principal for principal, _ in lacking}
         failures = await adapter.apply(
@@ -79,14 +80,14 @@ class Changes:
             **{failure.change: failure.message for failure in failures},
         }
 
-    def _credential(self, telling: Telling) -> Credential | None:
+    def _credential(self, type_: BrokerType, telling: Telling) -> Credential | None:
         """Return what is told; whose it is was planned, and is never believed of a Secret."""
-        found = self._credentials.credential(telling.secret, telling.fingerprint)
+        found = self._credentials.credential(type_, telling.secret, telling.fingerprint)
         whose = (telling.principal, telling.slot)
         return found if found is not None and (found.principal, found.slot) == whose else None
 
     async def _make_sure(
-        self, broker: MessageBroker, adapter: Broker, step: ChangeBroker, failed: Failed
+        self, broker: MessageBroker, adapter: Driver, step: ChangeBroker, failed: Failed
     ) -> Failed:
         """End the connections of those who lost their last credential, and try what was revoked.
 
@@ -105,7 +106,7 @@ class Changes:
     def _login(self, broker: MessageBroker, place: Place, ledger: Ledger) -> Login | None:
         secret = _secret_of(broker, place)
         fingerprint = ledger.credentials.get(place, "")
-        return self._credentials.login(secret, fingerprint) if secret else None
+        return self._credentials.login(broker.spec.type, secret, fingerprint) if secret else None
 
 
 def principals_of(step: ChangeBroker) -> set[str]:

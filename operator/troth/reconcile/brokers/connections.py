@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from troth.brokers.admins import place_of
-from troth.brokers.connecting import LONGEST, connect
-from troth.brokers.protocol import AdminRefusedError, Broker
+from troth.brokers.admin_secret import LONGEST
+from troth.brokers.connecting import admin_place, connect
+from troth.brokers.errors import AdminRefusedError
+from troth.brokers.protocol import Driver
 from troth.cluster.errors import ApiError
+from troth.documents.secret_keys import ROOTS
 from troth.reconcile.brokers.faults import SecretMissingError, missing
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.broker import AdminShown
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import written_at
-from troth.world.observation.objects import ROOTS
 from troth.world.observation.secret_data import MOST_ENTRIES, SecretData
 
 NOT_FOUND = 404
@@ -39,7 +40,7 @@ class Connected:
     `shown` is which credential it administers with.
     """
 
-    adapter: Broker
+    adapter: Driver
     made_from: bytes = field(repr=False)
     authorities: str = field(repr=False)
     shown: AdminShown
@@ -76,7 +77,7 @@ class Connections:
             return known
         await self.end(broker.ref)
         adapter = connect(broker, admin, authorities)
-        place, fingerprint = place_of(broker, admin)
+        place, fingerprint = admin_place(broker, admin)
         shown = AdminShown(place, fingerprint, written_at(secret))
         connected = self._connected[broker.ref] = Connected(adapter, made_from, authorities, shown)
         return connected

@@ -1,6 +1,6 @@
 """Why a broker could not be looked at or changed, as a status tells it."""
 
-from troth.brokers.protocol import (
+from troth.brokers.errors import (
     AdminRefusedError,
     BrokerError,
     MissingExtraError,

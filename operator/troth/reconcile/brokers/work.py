@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from troth.brokers.protocol import BrokerError
+from troth.brokers.errors import BrokerError
 from troth.cluster.errors import ApiError
 from troth.planning.plan import BackgroundStep, ChangeBroker, ObserveBroker, TurnAdmin
 from troth.reconcile.brokers.admins import AdminTurns, Secrets
@@ -24,7 +24,8 @@ from troth.reconcile.loop.instrumentation import Instrumentation, count_changes
 from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.world.facts.broker import AdminShown, Ledger, Observed
+from troth.trust.grants import Observed
+from troth.world.facts.broker import AdminShown, Ledger
 from troth.world.facts.objects import Fault, Manifest
 from troth.world.keys import Key, Keys, broker_key
 from troth.world.observation.ledger import ledger_manifest

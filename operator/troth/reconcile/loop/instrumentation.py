@@ -6,8 +6,7 @@ from enum import StrEnum
 
 from troth.planning.plan import ChangeBroker
 from troth.resources.references import Ref
-from troth.trust.grants import Rule
-from troth.world.facts.broker import Place
+from troth.trust.grants import Place, Rule
 from troth.world.world import Difference
 
 

@@ -8,135 +8,24 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from troth.resources.identity.spec import Port
+from troth.resources.messaging.broker_type import BrokerType
+from troth.resources.messaging.brokers.description import BrokerDescription
+from troth.resources.messaging.brokers.kafka import Kafka
+from troth.resources.messaging.brokers.mqtt import MQTT
+from troth.resources.messaging.brokers.nats import NATS
+from troth.resources.messaging.brokers.rabbitmq import RabbitMQ
+from troth.resources.messaging.brokers.valkey import Valkey
 from troth.resources.messaging.message_broker_status import MessageBrokerStatus
-from troth.resources.messaging.names import (
-    AccountKey,
-    PrincipalPrefix,
-    ServerAddress,
-    TopicPrefix,
-    VirtualHost,
-)
+from troth.resources.messaging.names import PrincipalPrefix, TopicPrefix
 from troth.resources.metadata import Resource
-from troth.resources.references import LocalReference, Ref
+from troth.resources.references import Ref
 from troth.resources.schema.lists import BY_NAME, SET
 from troth.resources.schema.model import Model, exactly_one
 from troth.resources.schema.rules import Immutable, Rule
 from troth.resources.schema.scalars import Count, Duration, Environment, duration_between
 from troth.resources.selectors import LabelSelector
 
-Servers = Annotated[tuple[ServerAddress, ...], Field(min_length=1, max_length=16), SET]
-
-_CERTIFICATES_NEED_TLS = Rule(
-    cel="!has(self.clients) || self.clients != 'MTLS' || has(self.tls)",
-    message="set tls with clients: MTLS; a client certificate needs a connection with TLS",
-    holds=lambda broker: broker.clients != "MTLS" or broker.tls is not None,
-)
-
-
-class BrokerTLS(Model):
-    """TLS settings to verify the servers."""
-
-    ca_secret_ref: LocalReference | None = None
-    """Secret in this namespace whose ca.crt holds the roots to trust. Defaults to the roots of the
-    system."""
-
-
-class KafkaClients(StrEnum):
-    """Authentication of Kafka clients."""
-
-    SCRAM = "SCRAM"
-    MTLS = "MTLS"
-
-
-class Kafka(Model):
-    """Kafka cluster, or another broker with the Kafka protocol."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (_CERTIFICATES_NEED_TLS,)
-
-    bootstrap_servers: Servers
-    """Bootstrap servers, as host:port."""
-    tls: BrokerTLS | None = None
-    """TLS settings to verify the servers. Every connection uses TLS, even without them."""
-    admin_secret_ref: LocalReference
-    """Secret in this namespace with which Troth administers the cluster. It holds tls.crt and
-    tls.key, or username, password and mechanism (default SCRAM-SHA-512). It also holds
-    bootstrap.servers if Troth uses another listener than clients."""
-    clients: KafkaClients = KafkaClients.SCRAM
-    """Authentication of clients. SCRAM (default): a password in a Secret of each identity. MTLS:
-    the identity's certificate, which the cluster maps to the principal."""
-
-
-class RabbitMQ(Model):
-    """RabbitMQ cluster."""
-
-    servers: Servers
-    """Servers to which clients connect, as host:port."""
-    management: ServerAddress
-    """Address of the management API, as host:port."""
-    virtual_host: VirtualHost = "/"
-    """Virtual host that holds everything Troth manages. Default /."""
-    tls: BrokerTLS | None = None
-    """TLS settings to verify the servers. Without them, connections are not encrypted."""
-    admin_secret_ref: LocalReference
-    """Secret in this namespace with which Troth administers the cluster: username and password."""
-
-
-class NATSClients(StrEnum):
-    """Authentication of NATS clients."""
-
-    JWT = "JWT"
-    MTLS = "MTLS"
-
-
-class NATS(Model):
-    """NATS cluster in operator mode. Troth administers one of its accounts."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (_CERTIFICATES_NEED_TLS,)
-
-    servers: Servers
-    """Servers, as host:port."""
-    account: AccountKey
-    """Public key of the account that holds everything Troth manages."""
-    tls: BrokerTLS | None = None
-    """TLS settings to verify the servers. Every connection uses TLS, even without them."""
-    admin_secret_ref: LocalReference
-    """Secret in this namespace with which Troth administers the account: system.creds of a user of
-    the system account, and operator.nk, the seed of an operator signing key."""
-    clients: NATSClients = NATSClients.JWT
-    """Authentication of clients. JWT (default): a .creds file in a Secret of each identity. MTLS:
-    the identity's certificate, if the servers are configured with verify_and_map."""
-
-
-class MQTT(Model):
-    """Mosquitto broker with its dynamic security plugin."""
-
-    servers: Servers
-    """Servers, as host:port."""
-    tls: BrokerTLS | None = None
-    """TLS settings to verify the servers. Without them, connections are not encrypted."""
-    admin_secret_ref: LocalReference
-    """Secret in this namespace with which Troth administers the broker: username and password."""
-
-
-class Valkey(Model):
-    """Valkey or Redis whose streams carry the messages."""
-
-    servers: Servers
-    """All servers, as host:port. Each is configured separately."""
-    tls: BrokerTLS | None = None
-    """TLS settings to verify the servers. Without them, connections are not encrypted."""
-    admin_secret_ref: LocalReference
-    """Secret in this namespace with which Troth administers the servers: username and password."""
-
-
-class BrokerType(StrEnum):
-    """Broker types, named after the field of the spec that describes one."""
-
-    KAFKA = "kafka"
-    RABBITMQ = "rabbitmq"
-    NATS = "nats"
-    MQTT = "mqtt"
-    VALKEY = "valkey"
+*_OTHERS, _LAST = BrokerType
 
 
 class Place(NamedTuple):
@@ -188,7 +77,7 @@ class MessageBrokerSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(
             *BrokerType,
-            message="set exactly one of kafka, rabbitmq, nats, mqtt and valkey",
+            message=f"set exactly one of {', '.join(_OTHERS)} and {_LAST}",
         ),
     )
 
@@ -228,40 +117,33 @@ class MessageBrokerSpec(Model):
         return next(each for each in BrokerType if getattr(self, each) is not None)
 
     @property
-    def described(self) -> Kafka | RabbitMQ | NATS | MQTT | Valkey:
-        """Description of the broker, of any of the five types."""
-        each = (self.kafka, self.rabbitmq, self.nats, self.mqtt, self.valkey)
-        return next(found for found in each if found is not None)
+    def described(self) -> BrokerDescription:
+        """Description of the broker, of whichever type."""
+        found: BrokerDescription = getattr(self, self.type)
+        return found
 
     @cached_property
     def topic_places(self) -> frozenset[Place]:
         """Places of its topics. Two brokers with a common place have the same topics."""
-        return frozenset(Place(self.type, server, _part(self)) for server in self.servers)
+        return self._places(self.described.topic_part)
 
     @cached_property
     def principal_places(self) -> frozenset[Place]:
         """Places of its principals. All virtual hosts of a RabbitMQ share them."""
-        part = self.nats.account if self.nats else ""
-        return frozenset(Place(self.type, server, part) for server in self.servers)
+        return self._places(self.described.principal_part)
 
     @property
     def servers(self) -> tuple[str, ...]:
         """Servers, as host:port."""
-        if self.kafka is not None:
-            return self.kafka.bootstrap_servers
-        others = (self.rabbitmq, self.nats, self.mqtt, self.valkey)
-        return next(each.servers for each in others if each is not None)
+        return self.described.addresses
 
     @property
     def by_certificate(self) -> bool:
         """Whether clients authenticate with their identity's certificate."""
-        return "MTLS" in {each.clients for each in (self.kafka, self.nats) if each is not None}
+        return self.described.by_certificate
 
-
-def _part(spec: MessageBrokerSpec) -> str:
-    if spec.rabbitmq is not None:
-        return spec.rabbitmq.virtual_host
-    return spec.nats.account if spec.nats is not None else ""
+    def _places(self, part: str) -> frozenset[Place]:
+        return frozenset(Place(self.type, server, part) for server in self.servers)
 
 
 class MessageBroker(Resource):

@@ -8,20 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from troth.resources.references import Ref
-from troth.trust.grants import Rule, Slot
+from troth.trust.grants import Observed, Place, Rule, Slot
 from troth.world.facts.objects import Fact, Fault
 
 NEVER = float("-inf")
-Place = tuple[str, Slot]
-"""Place of a credential at a broker: its principal and slot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Content of a broker: the slots that hold a credential, and all rules."""
-
-    credentials: frozenset[Place] = frozenset()
-    rules: frozenset[Rule] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ from typing import Literal
 
 from pydantic_core import PydanticCustomError
 
+from troth.brokers import registry
+from troth.brokers.protocol import CredentialRequest
+from troth.documents.secret_keys import ROOTS
 from troth.pki import strict_json
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import format_time, parse_moment
 from troth.trust.grants import Slot
 from troth.world.facts.broker import CredentialSecret, Held
 from troth.world.facts.objects import Manifest
-from troth.world.observation.objects import ROOTS, fact_of
+from troth.world.observation.objects import fact_of
 from troth.world.observation.secret_data import SecretData
 
 TYPE = "troth.dev/broker-credential"
@@ -26,13 +29,8 @@ TYPE = "troth.dev/broker-credential"
 STATE = "troth.json"
 """Member that describes the Secret's credentials: their slots and times of creation."""
 DIGEST = "troth.dev/credential-digest"
-BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX = (
-    "bootstrap.servers",
-    "servers",
-    "account",
-    "inbox.prefix",
-)
-PUBLIC = frozenset({ROOTS, BOOTSTRAP_SERVERS, SERVERS, ACCOUNT, INBOX})
+ACCOUNT = "account"
+"""Key of the separate part of the servers that holds the principal, if there is one."""
 LONGEST = 4096
 """Maximum size of `troth.json` in bytes; Troth writes less than a third of it."""
 
@@ -99,6 +97,24 @@ def digest(data: Mapping[str, bytes]) -> str:
     return whole.hexdigest()
 
 
+def public_keys() -> frozenset[str]:
+    """Return the keys of a Secret's data that are public, of whichever broker."""
+    return registry.public_keys() | {ROOTS, ACCOUNT}
+
+
+def public_data(request: CredentialRequest) -> dict[str, str]:
+    """Return the part of a Secret's data that is public, as its facts have it once it is written.
+
+    Raises `ValueError` for a principal that the broker would misread, and `UnsupportedError`.
+    """
+    said = {
+        ROOTS: request.authorities,
+        ACCOUNT: request.account,
+        **registry.dialect_of(request.type).public_data(request),
+    }
+    return {key: text for key, text in said.items() if text}
+
+
 def credential_secret(secret: Manifest) -> CredentialSecret:
     """Return the facts of a Secret with a credential at a broker."""
     read = SecretData(secret)
@@ -117,8 +133,8 @@ def credential_secret(secret: Manifest) -> CredentialSecret:
         next=state.next if state else None,
         retiring=state.retiring if state else None,
         intact=intact,
-        # Foreign content is replaced, and may be large.
-        public={key: data[key].decode() for key in PUBLIC & data.keys()} if intact else {},
+        # What somebody else wrote is replaced, and may be large.
+        public={key: data[key].decode() for key in public_keys() & data.keys()} if intact else {},
     )
 
 

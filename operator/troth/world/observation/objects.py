@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.authorities import Authority, load_authority
 from troth.pki.certificates import Leaf, parse_leaf
 from troth.pki.errors import PKIError
@@ -32,7 +33,7 @@ from troth.world.facts.objects import (
 from troth.world.observation.secret_data import SecretData
 from troth.world.observation.signing_keys import ISSUERS, signing_keys
 
-LEAF, KEY, ROOTS, PEERS = "tls.crt", "tls.key", "ca.crt", "identity.json"
+PEERS = "identity.json"
 KEYSTORE, TRUSTSTORE, PASSWORD = "keystore.p12", "truststore.p12", "keystore-password"
 WEBHOOK_KEYS = "webhook-jwks.json"
 PUBLIC = (ROOTS, PEERS, WEBHOOK_KEYS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -31,9 +31,9 @@ from tests.reconcile.brokers.kafka.stage import (
     on_kafka,
 )
 from tests.reconcile.serving import Crashed, LeaderFence, Server
-from troth.brokers.admins import replaced
+from troth.brokers.kafka.dialect import KafkaDialect
+from troth.brokers.protocol import NewAdmin
 from troth.cluster.errors import ApiError
-from troth.reconcile.brokers import admins as broker_admins
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
@@ -42,6 +42,7 @@ from troth.world.observation.objects import decoded
 ADMIN = Ref("messaging", "kafka-admin")
 ROTATION = Ref("messaging", "main-rotation")
 FIRST = "as-the-owner-made-it"
+NEW_ADMIN = KafkaDialect.new_admin
 
 
 @dataclass(frozen=True)
@@ -298,12 +299,18 @@ async def test_a_mechanism_that_is_somebody_elses_is_never_overwritten(
         await works(it)
 
 
+def not_told(dialect: KafkaDialect, slot: Slot) -> NewAdmin:
+    """A new credential whose password in the Secret is another than the broker is told."""
+    made = NEW_ADMIN(dialect, slot)
+    return replace(made, data={**made.data, "password": b"not-told"})
+
+
 async def test_what_does_not_administer_never_gets_into_the_secret(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with at_kafka(owner.stage, owner.market()) as it:
         with monkeypatch.context() as spoilt:
-            spoilt.setattr(broker_admins, "replaced", lambda slot, _: replaced(slot, "not-told"))
+            spoilt.setattr(KafkaDialect, "new_admin", not_told)
             await rotated(it)
         told = it.told("CredentialRotation", ROTATION, "Ready")
         assert told[:2] == ("False", "NewAdminRefused")

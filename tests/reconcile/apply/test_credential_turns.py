@@ -9,17 +9,23 @@ from typing import Any
 
 import pytest
 
-from troth.brokers.credentials import login, material, turned
+from troth.brokers.errors import UnsupportedError
 from troth.brokers.nats.jwt import Key, Kind, read_creds
 from troth.brokers.nats.rules import inbox_prefix
-from troth.brokers.protocol import UnsupportedError
-from troth.planning.brokers.credential_public import public_data
-from troth.planning.plan import CredentialRequest, Turn
-from troth.resources.messaging.message_broker import BrokerType
+from troth.brokers.protocol import Credential, CredentialRequest, Login
+from troth.planning.plan import Turn
+from troth.reconcile.apply.credential_turns import login, material, turned
+from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
 from troth.world.facts.broker import CredentialSecret, Held
-from troth.world.observation.broker_secrets import DIGEST, Which, credential_secret, digest
+from troth.world.observation.broker_secrets import (
+    DIGEST,
+    Which,
+    credential_secret,
+    digest,
+    public_data,
+)
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LATER = NOW + timedelta(days=30)
@@ -42,6 +48,14 @@ def after(request: CredentialRequest, *turns: Turn) -> dict[str, bytes]:
     return data
 
 
+def held(request: CredentialRequest, data: Mapping[str, bytes], which: Which) -> Credential:
+    return material(request.type, data, which)
+
+
+def client(request: CredentialRequest, data: Mapping[str, bytes], which: Which) -> Login:
+    return login(request.type, data, which)
+
+
 def fact(data: Mapping[str, bytes], annotation: str | None = None) -> CredentialSecret:
     """What is seen of a Secret with this data."""
     said = digest(data) if annotation is None else annotation
@@ -53,7 +67,7 @@ def fact(data: Mapping[str, bytes], annotation: str | None = None) -> Credential
 @both
 def test_a_new_credential_is_in_the_first_slot_and_alone(request_: CredentialRequest) -> None:
     data = after(request_, Turn.ISSUE)
-    seen, told = fact(data), material(data, "current")
+    seen, told = fact(data), held(request_, data, "current")
     assert (seen.broker, seen.principal, seen.intact) == (request_.broker, PRINCIPAL, True)
     assert seen.current is not None
     assert (seen.current.slot, seen.current.made_at) == (Slot.FIRST, NOW)
@@ -64,7 +78,7 @@ def test_a_new_credential_is_in_the_first_slot_and_alone(request_: CredentialReq
 
 @both
 def test_no_two_credentials_are_the_same(request_: CredentialRequest) -> None:
-    made = {material(after(request_, Turn.ISSUE), "current").material for _ in range(5)}
+    made = {held(request_, after(request_, Turn.ISSUE), "current").material for _ in range(5)}
     assert len(made) == 5
 
 
@@ -74,24 +88,24 @@ def test_a_rotation_goes_from_slot_to_slot_and_back(request_: CredentialRequest)
     prepared = turned(Turn.PREPARE, first, request_, LATER)
     files = {key: value for key, value in first.items() if key != "troth.json"}
     assert files.items() <= prepared.items(), "what clients read is as it was"
-    assert material(prepared, "current") == material(first, "current")
-    assert material(prepared, "next").slot is Slot.SECOND
+    assert held(request_, prepared, "current") == held(request_, first, "current")
+    assert held(request_, prepared, "next").slot is Slot.SECOND
 
     activated = turned(Turn.ACTIVATE, prepared, request_, LATER)
-    assert material(activated, "current") == material(prepared, "next")
-    assert material(activated, "retiring") == material(first, "current")
+    assert held(request_, activated, "current") == material(request_.type, prepared, "next")
+    assert held(request_, activated, "retiring") == material(request_.type, first, "current")
     seen = fact(activated)
     assert seen.current is not None
     assert seen.current.made_at == LATER
     assert seen.retiring == fact(first).current
 
     retired = turned(Turn.RETIRE, activated, request_, LATER)
-    assert material(retired, "current") == material(activated, "current")
+    assert held(request_, retired, "current") == material(request_.type, activated, "current")
     assert fact(retired).retiring is None
-    assert login(first, "current").secret.encode() not in b"".join(retired.values())
+    assert client(request_, first, "current").secret.encode() not in b"".join(retired.values())
 
     again = turned(Turn.PREPARE, retired, request_, LATER)
-    assert material(again, "next").slot is Slot.FIRST
+    assert held(request_, again, "next").slot is Slot.FIRST
 
 
 @both
@@ -124,7 +138,7 @@ def test_what_cannot_be_is_refused(request_: CredentialRequest) -> None:
             turned(turn, data, request_, LATER)
     for place in ("next", "retiring"):
         with pytest.raises(ValueError, match=f"no {place} credential"):
-            material(issued, place)
+            held(request_, issued, place)
 
 
 @both
@@ -149,7 +163,7 @@ def test_when_the_broker_moves_the_files_say_so_and_the_credential_stays(
     assert fact(data).public != public_data(moved)
     assert fact(rewritten).public == public_data(moved)
     for place in ("current", "next"):
-        assert material(rewritten, place) == material(data, place)
+        assert held(request_, rewritten, place) == held(request_, data, place)
     assert turned(Turn.REFRESH, rewritten, request_, LATER) == data
 
 
@@ -228,7 +242,7 @@ def test_a_secret_that_troth_did_not_make_is_told_to_no_broker(
     for place, name in places:
         changed = {**data, name: secret}
         with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
-            material(changed, place)
+            held(request_, changed, place)
         with pytest.raises(ValueError):  # noqa: PT011
             turned(Turn.ACTIVATE, changed, request_, LATER)
 
@@ -238,23 +252,28 @@ def test_a_good_secret_in_the_place_of_another_is_not_believed(request_: Credent
     key = "password" if request_ is KAFKA else "user.creds"
     data = {**after(request_, Turn.ISSUE), key: after(request_, Turn.ISSUE)[key]}
     with pytest.raises(ValueError, match=r"troth\.json names"):
-        material(data, "current")
+        held(request_, data, "current")
 
 
 def test_the_creds_of_another_principal_are_not_believed() -> None:
     data = after(NATS, Turn.ISSUE)
     other = after(replace(NATS, principal="troth-shop.till"), Turn.ISSUE)
     with pytest.raises(ValueError, match="of another principal"):
-        material({**data, "user.creds": other["user.creds"]}, "current")
+        held(NATS, {**data, "user.creds": other["user.creds"]}, "current")
 
 
 @both
 def test_of_a_secret_nothing_is_shown_that_is_secret(request_: CredentialRequest) -> None:
     data = after(request_, Turn.ISSUE, Turn.PREPARE, Turn.ACTIVATE)
     places: tuple[Which, ...] = ("current", "retiring")
-    secrets = {login(data, place).secret for place in places}
+    secrets = {client(request_, data, place).secret for place in places}
     assert len(secrets) == 2
-    shown = repr([(fact(data), material(data, place), login(data, place)) for place in places])
+    shown = repr(
+        [
+            (fact(data), held(request_, data, place), client(request_, data, place))
+            for place in places
+        ]
+    )
     shown += data["troth.json"].decode()
     for secret in secrets:
         assert secret not in shown
@@ -263,10 +282,10 @@ def test_of_a_secret_nothing_is_shown_that_is_secret(request_: CredentialRequest
 
 def test_what_kafka_is_known_by_is_a_digest() -> None:
     data = after(KAFKA, Turn.ISSUE)
-    held = fact(data).current
-    assert isinstance(held, Held)
-    assert len(held.fingerprint) == 16
-    assert material(data, "current").material == data["password"].decode()
+    current = fact(data).current
+    assert isinstance(current, Held)
+    assert len(current.fingerprint) == 16
+    assert held(KAFKA, data, "current").material == data["password"].decode()
 
 
 def test_the_files_of_kafka_are_of_the_current_slot() -> None:
@@ -283,7 +302,7 @@ def test_a_user_of_nats_is_signed_by_a_key_of_its_own() -> None:
     data = after(NATS, Turn.ISSUE)
     creds = read_creds(data["user.creds"].decode())
     claims, user = creds.claims, creds.key
-    assert claims["iss"] == material(data, "current").material != ACCOUNT
+    assert claims["iss"] == held(NATS, data, "current").material != ACCOUNT
     assert (claims["name"], claims["sub"]) == (PRINCIPAL, user.public)
     assert claims["nats"]["issuer_account"] == ACCOUNT
     assert data["servers"] == b"tls://n.example:4222"

@@ -1,0 +1,71 @@
+"""Kafka, as far as Troth knows it without contacting one."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.kafka import credentials, rules
+from troth.brokers.kafka.admin import scram_of
+from troth.brokers.protocol import CredentialRequest, Dialect, NewAdmin, NewCredential
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.trust.grants import Grant, Place, Rule, Slot
+
+
+class KafkaDialect(Dialect):
+    """ACLs of the StandardAuthorizer, and a SCRAM password in each of two mechanisms."""
+
+    name = "Kafka"
+    extra = "kafka"
+    driver = "troth.brokers.kafka.driver"
+    secret_key = credentials.PASSWORD
+    public_keys = frozenset({credentials.BOOTSTRAP_SERVERS})
+
+    def rules(self, grant: Grant) -> frozenset[Rule]:
+        """Return ACLs of topics and groups."""
+        return rules.rules([grant])
+
+    def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:  # noqa: ARG002 - a password has no date
+        """Return a password, which Kafka is told as it is."""
+        password = credentials.issue(request.principal)
+        return NewCredential(password, password)
+
+    def material_of(self, principal: str, secret: str) -> str:  # noqa: ARG002 - a password names nobody
+        """Return the password itself."""
+        return credentials.checked(secret)
+
+    def fingerprint_of(self, material: str) -> str:
+        """Return the first digits of the password's SHA-256."""
+        return credentials.fingerprint_of(material)
+
+    def public_data(self, request: CredentialRequest) -> Mapping[str, str]:
+        """Return the bootstrap servers."""
+        return {credentials.BOOTSTRAP_SERVERS: ",".join(request.servers)}
+
+    def files(self, request: CredentialRequest, slot: Slot, secret: str) -> Mapping[str, str]:
+        """Return properties for librdkafka and for Java, and their parts."""
+        return credentials.files(request, slot, secret)
+
+    def admin_obstacle(self, broker: MessageBroker) -> str:  # noqa: ARG002 - of every Kafka
+        """Return "": Troth replaces the password of a user."""
+        return ""
+
+    def admin_place(self, admin: AdminSecret) -> tuple[Place | None, str]:
+        """Return the user and the slot of its mechanism; of a certificate, none."""
+        scram = scram_of(admin)
+        if scram is None:
+            return None, ""
+        place = scram.username, credentials.SLOTS[scram.mechanism]
+        return place, credentials.fingerprint_of(scram.password)
+
+    def new_admin(self, slot: Slot) -> NewAdmin:
+        """Return a new password in the slot's mechanism."""
+        password, mechanism = credentials.new_password(), credentials.MECHANISMS[slot]
+        data = {credentials.PASSWORD: password.encode(), "mechanism": mechanism.encode()}
+        return NewAdmin(password, credentials.fingerprint_of(password), data)
+
+    def admin_slot_taken(self, user: str) -> str:
+        """Return that the user has a password in the other mechanism."""
+        return (
+            f"Kafka has a password of {user} for the other SCRAM mechanism that Troth did not "
+            "set; use an admin user that only Troth uses"
+        )

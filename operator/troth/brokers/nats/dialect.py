@@ -1,0 +1,67 @@
+"""NATS in operator mode, as far as Troth knows it without contacting one.
+
+Credentials need the extra `nats`, which is imported when one is issued or read.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from troth.brokers.errors import needs_extra
+from troth.brokers.nats.rules import inbox_prefix, rules
+from troth.brokers.protocol import CredentialRequest, Dialect, NewCredential
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.trust.grants import Grant, Rule
+
+SERVERS, INBOX = "servers", "inbox.prefix"
+
+
+class NatsDialect(Dialect):
+    """Permissions in the scopes of an account's signing keys, each of which signs one user."""
+
+    name = "NATS"
+    extra = "nats"
+    driver = "troth.brokers.nats.driver"
+    secret_key = "user.creds"  # noqa: S105 - the key of the Secret
+    public_keys = frozenset({SERVERS, INBOX})
+
+    def obstacle(self, broker: MessageBroker) -> str:
+        """Return that clients have no certificates."""
+        if not broker.spec.by_certificate:
+            return ""
+        return (
+            "NATS in operator mode identifies clients by JWTs only, and users of verify_and_map "
+            "are in the server's own configuration; set clients: JWT"
+        )
+
+    def rules(self, grant: Grant) -> frozenset[Rule]:
+        """Return permissions of subjects."""
+        return rules([grant])
+
+    def issue(self, request: CredentialRequest, now: datetime) -> NewCredential:
+        """Return a `.creds` file, and the public key that signed its user."""
+        with needs_extra(self.name, self.extra):
+            from troth.brokers.nats.credentials import issue  # noqa: PLC0415 - an extra
+        return issue(request, now)
+
+    def material_of(self, principal: str, secret: str) -> str:
+        """Return the public key that signed the user of a `.creds` file."""
+        with needs_extra(self.name, self.extra):
+            from troth.brokers.nats.credentials import material_of  # noqa: PLC0415 - an extra
+        return material_of(principal, secret)
+
+    def fingerprint_of(self, material: str) -> str:
+        """Return the public key itself, which is no secret."""
+        return material
+
+    def public_data(self, request: CredentialRequest) -> Mapping[str, str]:
+        """Return the servers, and the prefix that the client's inboxes must have."""
+        servers = ",".join(f"tls://{server}" for server in request.servers)
+        return {SERVERS: servers, INBOX: inbox_prefix(request.principal)}
+
+    def admin_obstacle(self, broker: MessageBroker) -> str:
+        """Return that Troth cannot issue users of the system account."""
+        return (
+            f"the admin credential of MessageBroker {broker.ref} is a user of NATS's system "
+            "account, which only the NATS operator's key can issue; put new system.creds into the "
+            "admin Secret, and delete this CredentialRotation"
+        )

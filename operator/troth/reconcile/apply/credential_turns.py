@@ -1,0 +1,150 @@
+"""The data of a credential's Secret after each turn of a rotation.
+
+The files are those of the current credential, in the form that client libraries read. During a
+handover the next and the previous credential are beside it, under the same key with the prefix
+`next-` or `retiring-`; `troth.json` says which is which. There is no other state, so a turn is a
+function from data to data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import get_args
+
+from troth.brokers.protocol import Credential, CredentialRequest, Dialect, Login
+from troth.brokers.registry import DIALECTS, dialect_of
+from troth.planning.plan import Turn
+from troth.resources.messaging.broker_type import BrokerType
+from troth.trust.grants import Slot
+from troth.world.facts.broker import Held
+from troth.world.observation.broker_secrets import (
+    ACCOUNT,
+    STATE,
+    State,
+    Which,
+    public_data,
+    read_state,
+)
+
+_PREFIXES: Mapping[Which, str] = {"next": "next-", "retiring": "retiring-"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The credentials of a Secret: what is said of them, and the secret of each."""
+
+    state: State
+    secrets: Mapping[Which, str] = field(repr=False)
+
+
+def turned(
+    turn: Turn, data: Mapping[str, bytes], request: CredentialRequest, now: datetime
+) -> dict[str, bytes]:
+    """Return all of a Secret's data after a turn; `data` is what it has now.
+
+    A turn that was made already changes nothing more, but for `ISSUE`, which always makes a new
+    credential. Raises `ValueError`, which quotes nothing of it, where the data is not what the
+    turn is made from, and `BrokerError` where there are no credentials for such a broker.
+    """
+    dialect = dialect_of(request.type)
+    if turn is Turn.ISSUE:
+        kept = _issued(dialect, request, now)
+    else:
+        kept = _moved(turn, dialect, _read(dialect, data, request), request, now)
+    texts = {
+        **public_data(request),
+        **dialect.files(request, kept.state.current.slot, kept.secrets["current"]),
+        **{_key(dialect, which): secret for which, secret in kept.secrets.items()},
+        STATE: kept.state.text(),
+    }
+    return {key: text.encode() for key, text in texts.items()}
+
+
+def material(type_: BrokerType, data: Mapping[str, bytes], which: Which) -> Credential:
+    """Return a credential of a Secret as its broker must be told.
+
+    Raises `ValueError` where the Secret does not hold it as Troth wrote it for such a broker, and
+    `BrokerError` where there are no credentials for one.
+    """
+    return _material(dialect_of(type_), data, which)
+
+
+def login(type_: BrokerType, data: Mapping[str, bytes], which: Which) -> Login:
+    """Return a credential of a Secret as a client has it; raises as `material` does."""
+    dialect = dialect_of(type_)
+    state, held = _held(data, which)
+    return Login(state.principal, held.slot, _secret(dialect, data, which))
+
+
+def secrets_of(data: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the part of a Secret's data that `login` reads, for whichever broker it is."""
+    keys = {STATE, *(_key(each, which) for each in DIALECTS.values() for which in get_args(Which))}
+    return {key: data[key] for key in keys & data.keys()}
+
+
+def _material(dialect: Dialect, data: Mapping[str, bytes], which: Which) -> Credential:
+    state, held = _held(data, which)
+    told = dialect.material_of(state.principal, _secret(dialect, data, which))
+    if dialect.fingerprint_of(told) != held.fingerprint:
+        raise ValueError(f"the {which} credential does not match {STATE}")
+    return Credential(state.principal, held.slot, told)
+
+
+def _issued(dialect: Dialect, request: CredentialRequest, now: datetime) -> _Kept:
+    new = dialect.issue(request, now)
+    current = Held(Slot.FIRST, dialect.fingerprint_of(new.material), now)
+    return _Kept(State(request.broker, request.principal, current), {"current": new.secret})
+
+
+def _moved(
+    turn: Turn, dialect: Dialect, kept: _Kept, request: CredentialRequest, now: datetime
+) -> _Kept:
+    state, secrets = kept.state, kept.secrets
+    match turn:
+        case Turn.PREPARE if state.retiring is not None:
+            raise ValueError("the previous credential still exists; it must be retired first")
+        case Turn.PREPARE if state.next is None:
+            new = dialect.issue(request, now)
+            upcoming = Held(state.current.slot.other, dialect.fingerprint_of(new.material), now)
+            return _Kept(replace(state, next=upcoming), {**secrets, "next": new.secret})
+        case Turn.ACTIVATE if state.next is not None:
+            return _Kept(
+                replace(state, current=state.next, next=None, retiring=state.current),
+                {"current": secrets["next"], "retiring": secrets["current"]},
+            )
+        case Turn.ACTIVATE if state.retiring is None:
+            raise ValueError("there is no next credential")
+        case Turn.RETIRE if state.retiring is not None:
+            return _Kept(replace(state, retiring=None), {"current": secrets["current"]})
+        case _:
+            return kept
+
+
+def _read(dialect: Dialect, data: Mapping[str, bytes], request: CredentialRequest) -> _Kept:
+    state = read_state(data.get(STATE, b""))
+    if (state.broker, state.principal) != (request.broker, request.principal):
+        raise ValueError("the credential is for another broker or principal")
+    if data.get(ACCOUNT, b"") != request.account.encode():
+        raise ValueError("the credential is for another account; a new one must be issued")
+    for which in state.held:
+        _material(dialect, data, which)
+    return _Kept(state, {which: _secret(dialect, data, which) for which in state.held})
+
+
+def _held(data: Mapping[str, bytes], which: Which) -> tuple[State, Held]:
+    state = read_state(data.get(STATE, b""))
+    held = state.held.get(which)
+    if held is None:
+        raise ValueError(f"there is no {which} credential")
+    return state, held
+
+
+def _secret(dialect: Dialect, data: Mapping[str, bytes], which: Which) -> str:
+    secret = data.get(_key(dialect, which), b"")
+    if not secret.isascii():
+        raise ValueError(f"the {which} credential does not have the form that Troth writes")
+    return secret.decode()
+
+
+def _key(dialect: Dialect, which: Which) -> str:
+    return _PREFIXES.get(which, "") + dialect.secret_key

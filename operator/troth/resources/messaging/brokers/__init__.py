@@ -1,0 +1,1 @@
+"""Descriptions of brokers, one module for each broker type."""

@@ -1,0 +1,62 @@
+"""The driver of the toy broker, which finds its server in this process."""
+
+from collections.abc import Collection
+
+from tests.brokers.toy.server import ADMIN, SERVERS, May, Permission, ToyServer
+from troth.brokers.admin_secret import AdminSecret
+from troth.brokers.errors import AdminRefusedError
+from troth.brokers.protocol import Batch, Failure, Login
+from troth.resources.messaging.message_broker import MessageBroker
+from troth.trust.grants import Observed, Rule, Slot
+
+SLOTS = list(Slot)
+
+
+def connect(broker: MessageBroker, admin: AdminSecret, roots: str) -> "Toy":
+    given = admin.line("username"), admin.line("password")
+    return Toy(SERVERS[broker.spec.servers[0]], given)
+
+
+class Toy:
+    def __init__(self, server: ToyServer, admin: tuple[str, str]) -> None:
+        self._server = server
+        self._admin = admin
+
+    async def observe(self) -> Observed:
+        self._require()
+        return Observed(
+            frozenset((user, SLOTS[number]) for user, number in self._server.passwords),
+            frozenset(map(_rule, self._server.permissions)),
+        )
+
+    async def apply(self, batch: Batch) -> tuple[Failure, ...]:
+        self._require()
+        for each in batch.credentials:
+            self._server.passwords[each.principal, SLOTS.index(each.slot)] = each.material
+        added, removed = map(_permission, batch.additions), map(_permission, batch.removals)
+        self._server.change(set(added), set(removed))
+        for principal, slot in batch.revocations:
+            self._server.passwords.pop((principal, SLOTS.index(slot)), None)
+        return ()
+
+    async def disconnect(self, principals: Collection[str]) -> None:
+        """Nothing stays open."""
+
+    async def admits(self, login: Login) -> bool:
+        return self._server.lets_in(login.principal, login.secret)
+
+    async def close(self) -> None: ...
+
+    def _require(self) -> None:
+        if self._admin != (ADMIN, self._server.admin_password):
+            raise AdminRefusedError("the toy rejects the password of its keeper")
+
+
+def _rule(permission: Permission) -> Rule:
+    kind = "GROUP" if permission.may is May.JOIN else "TOPIC"
+    pattern = "PREFIX" if permission.prefix else "NAME"
+    return Rule(permission.user, kind, pattern, permission.name, permission.may)
+
+
+def _permission(rule: Rule) -> Permission:
+    return Permission(rule.principal, May(rule.operation), rule.name, rule.pattern == "PREFIX")

@@ -1,0 +1,56 @@
+"""A broker in memory: users with two passwords each, and permissions by topic and group."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+ADMIN = "keeper"
+
+
+class May(StrEnum):
+    """What a permission permits."""
+
+    WRITE = "WRITE"
+    READ = "READ"
+    JOIN = "JOIN"
+    """Consume by a group, which belongs to no topic."""
+
+
+class Permission(NamedTuple):
+    """What a user may do; `name` is of a topic, or of a group, and `prefix` widens it."""
+
+    user: str
+    may: May
+    name: str
+    prefix: bool = False
+
+
+@dataclass
+class ToyServer:
+    """One server. Whoever logs in may do what the permissions of the user say."""
+
+    admin_password: str
+    passwords: dict[tuple[str, int], str] = field(default_factory=dict)
+    permissions: set[Permission] = field(default_factory=set)
+    writes: int = 0
+    """How often permissions were written."""
+
+    def lets_in(self, user: str, password: str) -> bool:
+        return any(held == password for (whose, _), held in self.passwords.items() if whose == user)
+
+    def permits(self, user: str, may: May, name: str) -> bool:
+        return any(
+            each.name == name or (each.prefix and name.startswith(each.name))
+            for each in self.permissions
+            if (each.user, each.may) == (user, may)
+        )
+
+    def change(self, added: Collection[Permission], removed: Collection[Permission]) -> None:
+        after = (self.permissions | set(added)) - set(removed)
+        self.writes += after != self.permissions
+        self.permissions = after
+
+
+SERVERS: dict[str, ToyServer] = {}
+"""The servers that there are, by their addresses."""
