@@ -165,7 +165,7 @@ def stream_is_known(question: Question) -> Obstacle | None:
     policy, broker = _declared(question)
     if policy.spec.topic.stream is None or broker.spec.described.has_streams:
         return None
-    message = f"remove topic.stream from {question.policy}; only NATS has streams beside topics"
+    message = f"remove topic.stream from {question.policy}; {broker.ref} has no streams"
     return Obstacle(GrantState.REFUSED, "StreamNotKnown", message)
 
 
