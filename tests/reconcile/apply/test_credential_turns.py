@@ -255,6 +255,16 @@ def test_a_good_secret_in_the_place_of_another_is_not_believed(request_: Credent
         held(request_, data, "current")
 
 
+def test_a_credential_is_told_to_no_broker_of_another_type() -> None:
+    for request, other in ((KAFKA, NATS), (NATS, KAFKA)):
+        data = after(request, Turn.ISSUE)
+        with pytest.raises(ValueError):  # noqa: PT011 - of each its own sentence
+            material(other.type, data, "current")
+        moved = replace(request, type=other.type)
+        with pytest.raises(ValueError):  # noqa: PT011
+            turned(Turn.REFRESH, data, moved, LATER)
+
+
 def test_the_creds_of_another_principal_are_not_believed() -> None:
     data = after(NATS, Turn.ISSUE)
     other = after(replace(NATS, principal="troth-shop.till"), Turn.ISSUE)
