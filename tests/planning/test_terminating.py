@@ -217,10 +217,10 @@ def reading(cluster: Cluster) -> set[str]:
 
 def test_a_terminating_identity_has_no_grant_at_a_broker() -> None:
     cluster = market()
-    states = {each.asked.identity: each.state for each in cluster.world.judged.of(ORDERS)}
+    states = {each.entry.identity: each.state for each in cluster.world.grants.of(ORDERS)}
     assert states[CHECKOUT] is GrantState.LIVE
     delete_held(cluster, "ServiceIdentity", CHECKOUT)
-    after = {each.asked.identity: each for each in cluster.world.judged.of(ORDERS)}
+    after = {each.entry.identity: each for each in cluster.world.grants.of(ORDERS)}
     assert after[CHECKOUT].state is GrantState.AWAITING_IDENTITY
     assert after[CHECKOUT].reason == "IdentityTerminating"
     assert after[FULFILMENT].state is states[FULFILMENT]

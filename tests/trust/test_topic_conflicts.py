@@ -31,7 +31,7 @@ from tests.trust.topic_scene import (
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.grants import Grant, Topic
-from troth.trust.messaging import Asked, Uses
+from troth.trust.messaging import GrantEntry, Uses
 from troth.trust.topic_grants import grants_of, undecided
 
 # What is in dispute
@@ -152,7 +152,7 @@ def test_what_cannot_be_read_changes_nothing() -> None:
     registry = builders.registry(*manifests)
     registry.refuse_identity(CHECKOUT, "broken")
     (grant, *_) = grants_of(registry, messaging(*manifests, uses={}), ORDERS)
-    assert (grant.asked, grant.state) == (PUBLISH, GrantState.SUSPENDED)
+    assert (grant.entry, grant.state) == (PUBLISH, GrantState.SUSPENDED)
     assert grant.reason == "IdentityInvalid"
     assert grant.grant is not None
 
@@ -162,7 +162,7 @@ def test_of_whoever_names_a_policy_that_cannot_be_read_nothing_is_removed() -> N
     registry, about = builders.registry(*manifests), messaging(*manifests, uses=USES)
     assert undecided(registry, about) == set()
     about.refuse_policy(ORDERS, "broken")
-    grant = judged(*manifests, about=about)[Asked(CHECKOUT, Action.PUBLISH)]
+    grant = judged(*manifests, about=about)[GrantEntry(CHECKOUT, Action.PUBLISH)]
     assert (grant.state, grant.reason, grant.grant) == (
         GrantState.SUSPENDED,
         "PolicyInvalid",

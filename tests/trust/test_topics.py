@@ -36,14 +36,14 @@ from tests.trust.topic_scene import (
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.grants import Grant, Topic
-from troth.trust.messaging import Asked
-from troth.trust.topic_grants import Judged, in_state
+from troth.trust.messaging import GrantEntry
+from troth.trust.topic_grants import GrantCache, in_state
 
 
 def test_what_all_agree_on_comes_to_grants_of_the_identitys_own_principal() -> None:
     manifests = [*SHOP, *BOTH, broker(principals="troth-prod-"), POLICY]
     declared = messaging(*manifests, uses=USES)
-    grants = list(Judged(builders.registry(*manifests), declared).at(Ref("messaging", "main")))
+    grants = list(GrantCache(builders.registry(*manifests), declared).at(Ref("messaging", "main")))
     orders, dead = Topic("prod.orders.v1"), Topic("prod.orders.v1.dlq")
     assert in_state(grants, GrantState.LIVE) == {
         Grant("troth-prod-shop.checkout", Action.PUBLISH, orders),
@@ -59,7 +59,7 @@ def test_a_prefix_and_a_stream_are_granted_as_they_are_declared() -> None:
         consumers=[consumer("fulfilment", "f")],
     )
     found = judged(*SHOP, *BOTH, broker(described=NATS), kept)
-    assert found[Asked(FULFILMENT, Action.CONSUME, "f")].grant == Grant(
+    assert found[GrantEntry(FULFILMENT, Action.CONSUME, "f")].grant == Grant(
         "troth-shop.fulfilment", Action.CONSUME, Topic("prod.orders.", prefix=True), "f", "ORDERS"
     )
 
@@ -67,11 +67,11 @@ def test_a_prefix_and_a_stream_are_granted_as_they_are_declared() -> None:
 def test_who_consumes_by_two_groups_has_two_grants() -> None:
     twice = policy(consumers=[consumer("fulfilment", "a"), consumer("fulfilment", "b")])
     found = judged(*SHOP, *BOTH, broker(), twice)
-    live = {each.asked.group for each in found.values() if each.state is GrantState.LIVE}
+    live = {each.entry.group for each in found.values() if each.state is GrantState.LIVE}
     assert live == {"a", "b"}
 
 
-AWAITED: dict[str, tuple[list[Manifest], Any, Asked, GrantState, str]] = {
+AWAITED: dict[str, tuple[list[Manifest], Any, GrantEntry, GrantState, str]] = {
     "the identity does not name the policy": (
         [broker(), POLICY, *BOTH],
         {},
@@ -121,7 +121,7 @@ AWAITED: dict[str, tuple[list[Manifest], Any, Asked, GrantState, str]] = {
     ("manifests", "uses", "asked", "state", "reason"), AWAITED.values(), ids=list(AWAITED)
 )
 def test_one_side_alone_is_granted_nothing(
-    manifests: list[Manifest], uses: Any, asked: Asked, state: GrantState, reason: str
+    manifests: list[Manifest], uses: Any, asked: GrantEntry, state: GrantState, reason: str
 ) -> None:
     assert verdict(asked, *SHOP, *manifests, uses=uses) == (state, reason)
 
@@ -174,7 +174,7 @@ def test_what_the_brokers_owner_or_the_environment_does_not_allow_is_refused(
 def test_an_identity_in_another_namespace_must_be_of_the_environment_and_admitted() -> None:
     abroad = Ref("abroad", "checkout")
     uses: Any = {abroad: ([ORDERS], [])}
-    asked = Asked(abroad, Action.PUBLISH)
+    asked = GrantEntry(abroad, Action.PUBLISH)
     there = [*SHOP, identity("checkout", "abroad"), broker(), ELSEWHERE]
     foreign = [namespace("abroad", domain="abroad"), domain("abroad")]
     assert verdict(asked, *there, *foreign, uses=uses)[1] == "EnvironmentNotOfNamespace"
@@ -210,7 +210,7 @@ def test_a_consumer_has_a_group_where_the_broker_has_groups(
     for group, reason in (("", without), ("g", by_one)):
         topic = {"name": "prod.orders"} | ({"stream": stream} if stream else {})
         declared = policy(topic=topic, consumers=[consumer("fulfilment", group)])
-        asked = Asked(FULFILMENT, Action.CONSUME, group)
+        asked = GrantEntry(FULFILMENT, Action.CONSUME, group)
         grant = judged(*SHOP, *BOTH, broker(described=described), declared)[asked]
         assert grant.reason == reason
         assert grant.state is (GrantState.REFUSED if reason else GrantState.LIVE)

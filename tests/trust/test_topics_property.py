@@ -17,9 +17,9 @@ from tests.strategies import DOMAINS, NAMESPACES, half, more, often, sometimes
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.grant_candidate import principal_of
 from troth.trust.grants import Grant
-from troth.trust.topic_grants import Judged, grants_of, in_state
-from troth.trust.topic_question import principal_of
+from troth.trust.topic_grants import GrantCache, grants_of, in_state
 
 NAMES = ("a", "b")
 POLICIES = ("orders", "pays")
@@ -188,7 +188,7 @@ def test_what_all_agree_on_is_permitted_and_nothing_else(
     registry, about = builders.registry(*manifests), messaging(*manifests, uses=dict(uses))
     oracle = Brokers.by(Declared.by(manifests, NOW), manifests, uses)
     for there in map(MessageBroker.parse, manifests_of("MessageBroker", manifests)):
-        live = in_state(Judged(registry, about).at(there.ref), GrantState.LIVE)
+        live = in_state(GrantCache(registry, about).at(there.ref), GrantState.LIVE)
         for identity, action, *rest in product(
             product(NAMESPACES, NAMES), Action, TRIED, GROUPS, STREAMS
         ):
@@ -209,8 +209,8 @@ def test_what_either_side_declares_is_listed_once_with_what_is_missing(
     registry, about = builders.registry(*manifests), messaging(*manifests, uses=dict(uses))
     for place in product(NAMESPACES, POLICIES):
         grants = grants_of(registry, about, Ref(*place))
-        assert len({grant.asked for grant in grants}) == len(grants)
-        listed = {(tuple(grant.asked.identity), grant.asked.action) for grant in grants}
+        assert len({grant.entry for grant in grants}) == len(grants)
+        listed = {(tuple(grant.entry.identity), grant.entry.action) for grant in grants}
         for identity, (publishes, consumes) in uses.items():
             assert ((identity, Action.PUBLISH) in listed) or place not in publishes
             assert ((identity, Action.CONSUME) in listed) or place not in consumes

@@ -12,7 +12,7 @@ from tests.messaging import (
 )
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.messaging import Asked, Messaging
+from troth.trust.messaging import GrantEntry, Messaging
 from troth.trust.topic_grants import TopicGrant, grants_of
 
 ORDERS = Ref("shop", "orders")
@@ -29,22 +29,22 @@ USES: dict[tuple[str, str], tuple[list[Any], list[Any]]] = {
     CHECKOUT: ([ORDERS], []),
     FULFILMENT: ([], [ORDERS]),
 }
-PUBLISH = Asked(CHECKOUT, Action.PUBLISH)
-CONSUME = Asked(FULFILMENT, Action.CONSUME, "fulfilment")
-DEAD_LETTER = Asked(FULFILMENT, Action.PUBLISH, dead_letter=True)
+PUBLISH = GrantEntry(CHECKOUT, Action.PUBLISH)
+CONSUME = GrantEntry(FULFILMENT, Action.CONSUME, "fulfilment")
+DEAD_LETTER = GrantEntry(FULFILMENT, Action.PUBLISH, dead_letter=True)
 
 
 def judged(
     *manifests: Manifest, uses: Any = None, about: Messaging | None = None, of: Ref = ORDERS
-) -> dict[Asked, TopicGrant]:
+) -> dict[GrantEntry, TopicGrant]:
     """Every grant that touches the policy."""
     declared = about or messaging(*manifests, uses=USES if uses is None else uses)
     grants = grants_of(builders.registry(*manifests), declared, of)
-    return {grant.asked: grant for grant in grants}
+    return {grant.entry: grant for grant in grants}
 
 
 def verdict(
-    asked: Asked, *manifests: Manifest, uses: Any = None, about: Messaging | None = None
+    asked: GrantEntry, *manifests: Manifest, uses: Any = None, about: Messaging | None = None
 ) -> tuple[GrantState, str]:
     grant = judged(*manifests, uses=uses, about=about)[asked]
     return grant.state, grant.reason

@@ -37,7 +37,7 @@ EVERYBODY: list[Key] = [
 
 def everything_said(cluster: Cluster) -> dict[Key, Any]:
     told = {key: said(cluster, key) for key in EVERYBODY}
-    cluster.world.judged.clear()
+    cluster.world.grants.clear()
     anew = {key: said(cluster, key) for key in EVERYBODY}
     assert told == anew, "a grant is not judged anew"
     return told

@@ -263,7 +263,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def judge(candidate: EdgeCandidate) -> Edge:
+def evaluate(candidate: EdgeCandidate) -> Edge:
     """Return the edge with its state."""
     for check in CHECKS:
         obstacle = check(candidate)
@@ -281,16 +281,16 @@ def judge(candidate: EdgeCandidate) -> Edge:
     return Edge(candidate.caller, candidate.callee, candidate.port, EdgeState.LIVE)
 
 
-Judge = Callable[[EdgeCandidate], Edge]
+Evaluate = Callable[[EdgeCandidate], Edge]
 
 
-def judge_or_close(candidate: EdgeCandidate) -> Edge:
+def evaluate_or_refuse(candidate: EdgeCandidate) -> Edge:
     """Return the edge with its state, `Refused` if a check raises an error."""
     try:
-        return judge(candidate)
+        return evaluate(candidate)
     except Exception as error:  # noqa: BLE001 - fail closed on any error
         message = (
-            f"judging this edge failed with {type(error).__name__}, which is a fault of Troth; "
+            f"evaluation this edge failed with {type(error).__name__}, which is a fault of Troth; "
             "report it with the operator's log"
         )
         edge = candidate.caller, candidate.callee, candidate.port
@@ -298,7 +298,7 @@ def judge_or_close(candidate: EdgeCandidate) -> Edge:
 
 
 def edges_of(
-    registry: Registry, ref: Ref, now: datetime, judging: Judge = judge
+    registry: Registry, ref: Ref, now: datetime, evaluation: Evaluate = evaluate
 ) -> tuple[Edge, ...]:
     """Return every edge of an identity, inbound before outbound, sorted.
 
@@ -311,7 +311,7 @@ def edges_of(
         inbound |= {(peer, port) for port in theirs.calls.get(ref, ())}
     inbound |= {(route.gateway, route.port) for route in delivered_to(registry, ref)}
     candidates = [EdgeCandidate(registry, peer, ref, port, now) for peer, port in sorted(inbound)]
-    return (*map(judging, candidates), *edges_from(registry, ref, now, judging=judging))
+    return (*map(evaluation, candidates), *edges_from(registry, ref, now, evaluation=evaluation))
 
 
 def edges_from(
@@ -319,7 +319,7 @@ def edges_from(
     ref: Ref,
     now: datetime,
     among: Callable[[Ref], bool] = lambda _: True,
-    judging: Judge = judge,
+    evaluation: Evaluate = evaluate,
 ) -> tuple[Edge, ...]:
     """Return every edge from an identity to one `among` others, sorted.
 
@@ -333,7 +333,7 @@ def edges_from(
         (route.target, route.port) for route in delivered_by(registry, ref) if among(route.target)
     }
     candidates = [EdgeCandidate(registry, ref, peer, port, now) for peer, port in sorted(outbound)]
-    return tuple(map(judging, candidates))
+    return tuple(map(evaluation, candidates))
 
 
 def all_edges(registry: Registry, now: datetime) -> tuple[Edge, ...]:

@@ -22,7 +22,7 @@ class Uses:
 NOTHING = Uses()
 
 
-class Asked(NamedTuple):
+class GrantEntry(NamedTuple):
     """Grant that one entry of a policy declares: an action of an identity, with or without a group.
 
     `dead_letter` is whether it is for publishing to the policy's dead-letter topic, as consumers
@@ -35,16 +35,16 @@ class Asked(NamedTuple):
     dead_letter: bool = False
 
 
-def asked_by(policy: TopicPolicy) -> frozenset[Asked]:
+def entries_of(policy: TopicPolicy) -> frozenset[GrantEntry]:
     """Return every grant that a policy declares."""
     here, spec = policy.ref.namespace, policy.spec
-    asked = {Asked(each.identity.seen_from(here), Action.PUBLISH) for each in spec.producers}
+    entries = {GrantEntry(each.identity.seen_from(here), Action.PUBLISH) for each in spec.producers}
     for consumer in spec.consumers:
         identity = consumer.identity.seen_from(here)
-        asked.add(Asked(identity, Action.CONSUME, consumer.group or ""))
+        entries.add(GrantEntry(identity, Action.CONSUME, consumer.group or ""))
         if spec.dead_letter is not None:
-            asked.add(Asked(identity, Action.PUBLISH, dead_letter=True))
-    return frozenset(asked)
+            entries.add(GrantEntry(identity, Action.PUBLISH, dead_letter=True))
+    return frozenset(entries)
 
 
 class Messaging:
@@ -55,7 +55,7 @@ class Messaging:
         self.policies: dict[Ref, TopicPolicy] = {}
         self.invalid_brokers: dict[Ref, str] = {}
         self.invalid_policies: dict[Ref, str] = {}
-        self._asked: dict[Ref, frozenset[Asked]] = {}
+        self._asked: dict[Ref, frozenset[GrantEntry]] = {}
         self._uses: dict[Ref, Uses] = {}
         self._users: dict[Ref, set[Ref]] = defaultdict(set)
         self._asking: dict[Ref, set[Ref]] = defaultdict(set)
@@ -90,7 +90,7 @@ class Messaging:
         """Add or replace a policy."""
         self.drop_policy(policy.ref)
         self.policies[policy.ref] = policy
-        self._asked[policy.ref] = asked_by(policy)
+        self._asked[policy.ref] = entries_of(policy)
         self._at[policy.broker][policy.spec.environment].add(policy.ref)
         if policy.schema_map is not None:
             self._by_schema[policy.schema_map].add(policy.ref)
@@ -131,7 +131,7 @@ class Messaging:
 
     # Queries
 
-    def asked(self, policy: Ref) -> frozenset[Asked]:
+    def entries(self, policy: Ref) -> frozenset[GrantEntry]:
         """Return every grant that a policy declares, none if it does not exist."""
         return self._asked.get(policy, frozenset())
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.grant_candidate import GrantCandidate, GrantObstacle
 from troth.trust.grants import Grant
-from troth.trust.messaging import Asked, Messaging
+from troth.trust.messaging import GrantEntry, Messaging
 from troth.trust.registry import Registry
-from troth.trust.topic_question import Obstacle, Question
 from troth.trust.topics import OF_ALL, obstacle_to
 
 
@@ -21,7 +21,7 @@ class TopicGrant:
     """
 
     policy: Ref
-    asked: Asked
+    entry: GrantEntry
     grant: Grant | None
     state: GrantState
     reason: str = ""
@@ -34,29 +34,29 @@ def grants_of(registry: Registry, messaging: Messaging, policy: Ref) -> tuple[To
     A grant that only one side declares is included, so that both can report the missing side.
     """
     everything = sorted(_everything(messaging, policy))
-    return tuple(judge(Question(registry, messaging, policy, each)) for each in everything)
+    return tuple(evaluate(GrantCandidate(registry, messaging, policy, each)) for each in everything)
 
 
-def _everything(messaging: Messaging, policy: Ref) -> frozenset[Asked]:
-    asked = messaging.asked(policy)
-    alone = (_alone(messaging, policy, user, asked) for user in messaging.users(policy))
-    return asked.union(*alone)
+def _everything(messaging: Messaging, policy: Ref) -> frozenset[GrantEntry]:
+    entries = messaging.entries(policy)
+    alone = (_alone(messaging, policy, user, entries) for user in messaging.users(policy))
+    return entries.union(*alone)
 
 
 def _alone(
-    messaging: Messaging, policy: Ref, identity: Ref, asked: frozenset[Asked]
-) -> Iterator[Asked]:
+    messaging: Messaging, policy: Ref, identity: Ref, entries: frozenset[GrantEntry]
+) -> Iterator[GrantEntry]:
     """Yield the grants for which an identity names a policy that does not name the identity."""
     uses = messaging.uses(identity)
     for action, policies in ((Action.PUBLISH, uses.publishes), (Action.CONSUME, uses.consumes)):
         if policy in policies and not any(
             (each.identity, each.action, each.dead_letter) == (identity, action, False)
-            for each in asked
+            for each in entries
         ):
-            yield Asked(identity, action)
+            yield GrantEntry(identity, action)
 
 
-class Judged:
+class GrantCache:
     """Cache of the grants of policies.
 
     Without it, evaluating grants took most of the time of all plans. The caller must `forget` the
@@ -78,7 +78,7 @@ class Judged:
     def publishing(self, policy: Ref) -> Iterator[TopicGrant]:
         """Yield every grant to publish to a policy's own topic, sorted."""
         for each in self.of(policy):
-            if each.asked.action is Action.PUBLISH and not each.asked.dead_letter:
+            if each.entry.action is Action.PUBLISH and not each.entry.dead_letter:
                 yield each
 
     def for_identity(self, identity: Ref) -> tuple[TopicGrant, ...]:
@@ -89,7 +89,7 @@ class Judged:
             each
             for policy in sorted(policies)
             for each in self.of(policy)
-            if each.asked.identity == identity
+            if each.entry.identity == identity
         )
 
     def at(self, broker: Ref) -> Iterator[TopicGrant]:
@@ -107,13 +107,13 @@ class Judged:
         self._known.clear()
 
 
-def obstacle_to_all(registry: Registry, messaging: Messaging, policy: Ref) -> Obstacle | None:
+def obstacle_to_all(registry: Registry, messaging: Messaging, policy: Ref) -> GrantObstacle | None:
     """Return why no grant of a policy is live, for any identity.
 
     The checks need an identity, and use one in the policy's own namespace, whose other properties
     do not matter to them.
     """
-    anybody = Question(registry, messaging, policy, Asked(policy, Action.PUBLISH))
+    anybody = GrantCandidate(registry, messaging, policy, GrantEntry(policy, Action.PUBLISH))
     return next(filter(None, (check(anybody) for check in OF_ALL)), None)
 
 
@@ -129,13 +129,13 @@ def undecided(registry: Registry, messaging: Messaging) -> frozenset[Ref]:
     return frozenset().union(registry.invalid_identities, *users)
 
 
-def judge(question: Question) -> TopicGrant:
+def evaluate(candidate: GrantCandidate) -> TopicGrant:
     """Return the grant with its state."""
-    policy, asked, grant = question.policy, question.asked, question.grant
-    obstacle = obstacle_to(question)
+    policy, entry, grant = candidate.policy, candidate.entry, candidate.grant
+    obstacle = obstacle_to(candidate)
     if obstacle is None:
-        return TopicGrant(policy, asked, grant, GrantState.LIVE)
-    return TopicGrant(policy, asked, grant, obstacle.state, obstacle.reason, obstacle.message)
+        return TopicGrant(policy, entry, grant, GrantState.LIVE)
+    return TopicGrant(policy, entry, grant, obstacle.state, obstacle.reason, obstacle.message)
 
 
 def in_state(grants: Iterable[TopicGrant], state: GrantState) -> frozenset[Grant]:

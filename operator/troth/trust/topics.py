@@ -10,139 +10,139 @@ from collections.abc import Callable
 from troth.resources.messaging.message_broker import BrokerType, MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
+from troth.trust.grant_candidate import GrantCandidate, GrantObstacle
 from troth.trust.messaging import meet, topics_of
 from troth.trust.registry import Registry
 from troth.trust.selectors import matches
-from troth.trust.topic_question import Obstacle, Question
 
 BROKER_MISSING = "BrokerMissing"
 """Reason why a grant is refused whose broker does not exist."""
 
-Check = Callable[[Question], Obstacle | None]
+Check = Callable[[GrantCandidate], GrantObstacle | None]
 
 
 # References between policy and identity
 
 
-def policy_exists(question: Question) -> Obstacle | None:
+def policy_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the policy exists. An unreadable one suspends the grant."""
-    policy = question.policy
-    if policy in question.messaging.invalid_policies:
+    policy = candidate.policy
+    if policy in candidate.messaging.invalid_policies:
         message = f"TopicPolicy {policy} cannot be read; mend it"
-        return Obstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
-    if policy not in question.messaging.policies:
+        return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
+    if policy not in candidate.messaging.policies:
         message = (
             f"TopicPolicy {policy} does not exist; create it or remove it from the "
-            f"{question.consents} of {question.identity}"
+            f"{candidate.consents} of {candidate.identity}"
         )
-        return Obstacle(GrantState.AWAITING_POLICY, "PolicyMissing", message)
+        return GrantObstacle(GrantState.AWAITING_POLICY, "PolicyMissing", message)
     return None
 
 
-def policy_names_identity(question: Question) -> Obstacle | None:
+def policy_names_identity(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the policy names the identity and the requested group."""
-    if question.asked in question.messaging.asked(question.policy):
+    if candidate.entry in candidate.messaging.entries(candidate.policy):
         return None
-    role = "producers" if question.consents == "publishes" else "consumers"
-    message = f"{question.policy} does not name {question.identity}; add it to its {role}"
-    return Obstacle(GrantState.AWAITING_POLICY, "IdentityNotNamed", message)
+    role = "producers" if candidate.consents == "publishes" else "consumers"
+    message = f"{candidate.policy} does not name {candidate.identity}; add it to its {role}"
+    return GrantObstacle(GrantState.AWAITING_POLICY, "IdentityNotNamed", message)
 
 
-def identity_exists(question: Question) -> Obstacle | None:
+def identity_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity exists, readable or not."""
-    identity, registry = question.identity, question.registry
+    identity, registry = candidate.identity, candidate.registry
     if identity in registry.identities or identity in registry.invalid_identities:
         return None
     if identity in registry.terminating_identities:
         message = f"ServiceIdentity {identity} is being deleted; remove the entry"
-        return Obstacle(GrantState.AWAITING_IDENTITY, "IdentityTerminating", message)
+        return GrantObstacle(GrantState.AWAITING_IDENTITY, "IdentityTerminating", message)
     message = f"ServiceIdentity {identity} does not exist; create it or remove the entry"
-    return Obstacle(GrantState.AWAITING_IDENTITY, "IdentityMissing", message)
+    return GrantObstacle(GrantState.AWAITING_IDENTITY, "IdentityMissing", message)
 
 
-def identity_names_policy(question: Question) -> Obstacle | None:
+def identity_names_policy(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity names the policy. This is unknown for an unreadable identity."""
-    identity = question.identity
-    if identity in question.registry.invalid_identities:
+    identity = candidate.identity
+    if identity in candidate.registry.invalid_identities:
         return None
-    uses = question.messaging.uses(identity)
-    named = uses.consumes if question.consents == "consumes" else uses.publishes
-    if question.policy in named:
+    uses = candidate.messaging.uses(identity)
+    named = uses.consumes if candidate.consents == "consumes" else uses.publishes
+    if candidate.policy in named:
         return None
-    message = f"{identity} does not name {question.policy}; add it to its {question.consents}"
-    return Obstacle(GrantState.AWAITING_IDENTITY, "PolicyNotNamed", message)
+    message = f"{identity} does not name {candidate.policy}; add it to its {candidate.consents}"
+    return GrantObstacle(GrantState.AWAITING_IDENTITY, "PolicyNotNamed", message)
 
 
 # Limits of the broker's owner and of the environments
 
 
-def namespaces_governed(question: Question) -> Obstacle | None:
+def namespaces_governed(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the namespaces of policy and identity are governed, or disputed."""
-    for namespace in (question.policy.namespace, question.identity.namespace):
-        governance = question.registry.governance(namespace)
+    for namespace in (candidate.policy.namespace, candidate.identity.namespace):
+        governance = candidate.registry.governance(namespace)
         if governance.domain is None and governance.settled:
-            return Obstacle(GrantState.REFUSED, governance.reason, governance.message)
+            return GrantObstacle(GrantState.REFUSED, governance.reason, governance.message)
     return None
 
 
-def namespaces_in_environment(question: Question) -> Obstacle | None:
+def namespaces_in_environment(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the trust domains of policy and identity have the policy's environment."""
-    policy = question.declared
+    policy = candidate.declared
     assert policy is not None
-    for namespace in (question.policy.namespace, question.identity.namespace):
-        domain = question.registry.governance(namespace).domain
+    for namespace in (candidate.policy.namespace, candidate.identity.namespace):
+        domain = candidate.registry.governance(namespace).domain
         if domain is not None and domain.spec.environment != policy.spec.environment:
             message = (
-                f"{question.policy} is for the environment {policy.spec.environment} and namespace "
-                f"{namespace} belongs to {domain.spec.environment}; messages do not leave their "
-                "environment"
+                f"{candidate.policy} is for the environment {policy.spec.environment} and "
+                f"namespace {namespace} belongs to {domain.spec.environment}; messages do not "
+                "leave their environment"
             )
-            return Obstacle(GrantState.REFUSED, "EnvironmentNotOfNamespace", message)
+            return GrantObstacle(GrantState.REFUSED, "EnvironmentNotOfNamespace", message)
     return None
 
 
-def broker_exists(question: Question) -> Obstacle | None:
+def broker_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the broker exists. An unreadable one suspends the grant."""
-    policy = question.declared
+    policy = candidate.declared
     assert policy is not None
-    if policy.broker in question.messaging.invalid_brokers:
+    if policy.broker in candidate.messaging.invalid_brokers:
         message = f"MessageBroker {policy.broker} cannot be read; mend it"
-        return Obstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
-    if question.broker is None:
+        return GrantObstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
+    if candidate.broker is None:
         message = f"MessageBroker {policy.broker} does not exist; create it or correct brokerRef"
-        return Obstacle(GrantState.REFUSED, BROKER_MISSING, message)
+        return GrantObstacle(GrantState.REFUSED, BROKER_MISSING, message)
     return None
 
 
-def broker_in_environment(question: Question) -> Obstacle | None:
+def broker_in_environment(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the broker has the policy's environment."""
-    policy, broker = _declared(question)
+    policy, broker = _declared(candidate)
     if broker.spec.environment == policy.spec.environment:
         return None
     message = (
-        f"{question.policy} is for the environment {policy.spec.environment} and MessageBroker "
+        f"{candidate.policy} is for the environment {policy.spec.environment} and MessageBroker "
         f"{broker.ref} for {broker.spec.environment}; name a broker of the policy's environment"
     )
-    return Obstacle(GrantState.REFUSED, "EnvironmentNotOfBroker", message)
+    return GrantObstacle(GrantState.REFUSED, "EnvironmentNotOfBroker", message)
 
 
-def broker_admits(question: Question) -> Obstacle | None:
+def broker_admits(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the namespaces of policy and identity may use the broker."""
-    _, broker = _declared(question)
-    for namespace in (question.policy.namespace, question.identity.namespace):
-        if not _admits(broker, namespace, question.registry):
+    _, broker = _declared(candidate)
+    for namespace in (candidate.policy.namespace, candidate.identity.namespace):
+        if not _admits(broker, namespace, candidate.registry):
             message = (
                 f"MessageBroker {broker.ref} does not admit namespace {namespace}; label the "
                 "namespace as its allowedNamespaces ask"
             )
-            return Obstacle(GrantState.REFUSED, "NamespaceNotAllowed", message)
+            return GrantObstacle(GrantState.REFUSED, "NamespaceNotAllowed", message)
     return None
 
 
-def topic_is_owned(question: Question) -> Obstacle | None:
+def topic_is_owned(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that all topics of the policy begin with a prefix that the broker owns."""
-    _, broker = _declared(question)
-    topic = question.topic
+    _, broker = _declared(candidate)
+    topic = candidate.topic
     assert topic is not None
     owned = broker.spec.owns.topic_prefixes
     if topic.name.startswith(owned):
@@ -151,7 +151,7 @@ def topic_is_owned(question: Question) -> Obstacle | None:
         f"MessageBroker {broker.ref} owns nothing that {topic.name} begins with; choose a topic "
         f"under {' or '.join(owned)}, or add to its owns.topicPrefixes"
     )
-    return Obstacle(GrantState.REFUSED, "TopicNotOwned", message)
+    return GrantObstacle(GrantState.REFUSED, "TopicNotOwned", message)
 
 
 # Capabilities of the broker
@@ -162,132 +162,132 @@ _GROUPS_BESIDE_TOPICS = {BrokerType.KAFKA}
 """Brokers whose groups belong to no topic: a member of a group affects all that the group reads."""
 
 
-def stream_is_known(question: Question) -> Obstacle | None:
+def stream_is_known(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that only a policy at NATS names a stream."""
-    policy, broker = _declared(question)
+    policy, broker = _declared(candidate)
     if policy.spec.topic.stream is None or broker.spec.type is BrokerType.NATS:
         return None
-    message = f"remove topic.stream from {question.policy}; only NATS has streams beside topics"
-    return Obstacle(GrantState.REFUSED, "StreamNotKnown", message)
+    message = f"remove topic.stream from {candidate.policy}; only NATS has streams beside topics"
+    return GrantObstacle(GrantState.REFUSED, "StreamNotKnown", message)
 
 
-def group_fits(question: Question) -> Obstacle | None:
+def group_fits(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that a consumer has a group if the broker requires one, and none if it has none."""
-    if question.asked.action is not Action.CONSUME:
+    if candidate.entry.action is not Action.CONSUME:
         return None
-    policy, broker = _declared(question)
+    policy, broker = _declared(candidate)
     kept = policy.spec.topic.stream is not None  # at NATS, a durable consumer reads it
-    if not question.asked.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
+    if not candidate.entry.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
         message = (
-            f"give {question.identity} a group among the consumers of {question.policy}; at "
+            f"give {candidate.identity} a group among the consumers of {candidate.policy}; at "
             f"{broker.ref} nobody consumes without one"
         )
-        return Obstacle(GrantState.REFUSED, "GroupMissing", message)
-    if question.asked.group and broker.spec.type in _NEVER_BY_GROUP:
+        return GrantObstacle(GrantState.REFUSED, "GroupMissing", message)
+    if candidate.entry.group and broker.spec.type in _NEVER_BY_GROUP:
         message = (
-            f"remove the group of {question.identity} among the consumers of {question.policy}; "
+            f"remove the group of {candidate.identity} among the consumers of {candidate.policy}; "
             f"{broker.ref} has no groups"
         )
-        return Obstacle(GrantState.REFUSED, "GroupNotKnown", message)
+        return GrantObstacle(GrantState.REFUSED, "GroupNotKnown", message)
     return None
 
 
-def identity_has_certificate(question: Question) -> Obstacle | None:
+def identity_has_certificate(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity has a certificate if the broker authenticates clients by theirs."""
-    _, broker = _declared(question)
-    identity = question.registry.identities.get(question.identity)
+    _, broker = _declared(candidate)
+    identity = candidate.registry.identities.get(candidate.identity)
     if identity is None or not broker.spec.by_certificate:
         return None
     if identity.spec.authentication.certificate is not None:
         return None
     message = (
-        f"{question.identity} is gatewayOnly and has no certificate to show to {broker.ref}; use "
+        f"{candidate.identity} is gatewayOnly and has no certificate to show to {broker.ref}; use "
         "mtls or token there"
     )
-    return Obstacle(GrantState.REFUSED, "IdentityHasNoCertificate", message)
+    return GrantObstacle(GrantState.REFUSED, "IdentityHasNoCertificate", message)
 
 
 # Conditions that a person must resolve first
 
 
-def governance_settled(question: Question) -> Obstacle | None:
+def governance_settled(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the governance of the namespaces of policy and identity is settled."""
-    for namespace in (question.policy.namespace, question.identity.namespace):
-        governance = question.registry.governance(namespace)
+    for namespace in (candidate.policy.namespace, candidate.identity.namespace):
+        governance = candidate.registry.governance(namespace)
         if not governance.settled:
-            return Obstacle(GrantState.SUSPENDED, governance.reason, governance.message)
+            return GrantObstacle(GrantState.SUSPENDED, governance.reason, governance.message)
     return None
 
 
-def identity_is_readable(question: Question) -> Obstacle | None:
+def identity_is_readable(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity is readable. An unreadable one suspends the grant."""
-    if question.identity not in question.registry.invalid_identities:
+    if candidate.identity not in candidate.registry.invalid_identities:
         return None
-    message = f"ServiceIdentity {question.identity} cannot be read; mend it"
-    return Obstacle(GrantState.SUSPENDED, "IdentityInvalid", message)
+    message = f"ServiceIdentity {candidate.identity} cannot be read; mend it"
+    return GrantObstacle(GrantState.SUSPENDED, "IdentityInvalid", message)
 
 
-def nobody_shares(question: Question) -> Obstacle | None:
+def nobody_shares(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity shares its ServiceAccount and its pods with no other."""
-    shared = question.registry.shared_identity(question.identity)
+    shared = candidate.registry.shared_identity(candidate.identity)
     if shared is None:
         return None
-    return Obstacle(GrantState.SUSPENDED, "SharedIdentity", shared.message)
+    return GrantObstacle(GrantState.SUSPENDED, "SharedIdentity", shared.message)
 
 
-def principals_are_its_own(question: Question) -> Obstacle | None:
+def principals_are_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that no other broker with the same principals could use the same principal name."""
-    _, broker = _declared(question)
+    _, broker = _declared(candidate)
     mine = broker.spec.owns.principal_prefix
-    for other in question.messaging.found_at(broker.spec.principal_places):
+    for other in candidate.messaging.found_at(broker.spec.principal_places):
         theirs = other.spec.owns.principal_prefix
         if other.ref != broker.ref and (mine.startswith(theirs) or theirs.startswith(mine)):
             message = (
                 f"MessageBrokers {broker.ref} and {other.ref} are at the same servers and one's "
                 "principalPrefix begins with the other's; give each its own"
             )
-            return Obstacle(GrantState.SUSPENDED, "PrincipalsShared", message)
+            return GrantObstacle(GrantState.SUSPENDED, "PrincipalsShared", message)
     return None
 
 
-def group_is_its_own(question: Question) -> Obstacle | None:
+def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that no identity of another namespace consumes with the same group.
 
     This applies only where such an identity would affect the messages that this one receives.
     """
-    _, broker = _declared(question)
-    group = question.asked.group
+    _, broker = _declared(candidate)
+    group = candidate.entry.group
     if not group or broker.spec.type not in _GROUPS_BESIDE_TOPICS:
         return None
-    for other in question.messaging.found_at(broker.spec.topic_places):
-        for policy, identity in sorted(question.messaging.by_group(other.ref, group)):
-            if identity.namespace != question.identity.namespace and _admits(
-                other, policy.namespace, question.registry
+    for other in candidate.messaging.found_at(broker.spec.topic_places):
+        for policy, identity in sorted(candidate.messaging.by_group(other.ref, group)):
+            if identity.namespace != candidate.identity.namespace and _admits(
+                other, policy.namespace, candidate.registry
             ):
                 message = (
-                    f"{question.identity} and {identity} consume by one group, {group}, and each "
+                    f"{candidate.identity} and {identity} consume by one group, {group}, and each "
                     "could keep the other from its messages; give each its own"
                 )
-                return Obstacle(GrantState.SUSPENDED, "GroupShared", message)
+                return GrantObstacle(GrantState.SUSPENDED, "GroupShared", message)
     return None
 
 
-def environment_undisputed(question: Question) -> Obstacle | None:
+def environment_undisputed(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that no other admitted policy claims the topic for another environment."""
-    policy, broker = _declared(question)
-    topic = question.topic
+    policy, broker = _declared(candidate)
+    topic = candidate.topic
     assert topic is not None
-    for other in question.messaging.found_at(broker.spec.topic_places):
-        for rival in question.messaging.elsewhere(other.ref, policy.spec.environment):
-            if _admits(other, rival.ref.namespace, question.registry) and any(
+    for other in candidate.messaging.found_at(broker.spec.topic_places):
+        for rival in candidate.messaging.elsewhere(other.ref, policy.spec.environment):
+            if _admits(other, rival.ref.namespace, candidate.registry) and any(
                 meet(topic, theirs) for theirs in topics_of(rival)
             ):
                 message = (
                     f"TopicPolicy {rival.ref} claims {topic.name} for the environment "
-                    f"{rival.spec.environment} and {question.policy} for "
+                    f"{rival.spec.environment} and {candidate.policy} for "
                     f"{policy.spec.environment}; give each environment topics of its own"
                 )
-                return Obstacle(GrantState.SUSPENDED, "EnvironmentDisputed", message)
+                return GrantObstacle(GrantState.SUSPENDED, "EnvironmentDisputed", message)
     return None
 
 
@@ -329,13 +329,13 @@ OF_ALL: tuple[Check, ...] = (
 """Checks about a policy as a whole, in the same order."""
 
 
-def obstacle_to(question: Question) -> Obstacle | None:
+def obstacle_to(candidate: GrantCandidate) -> GrantObstacle | None:
     """Return why a grant is not live, None if it is live."""
-    return next(filter(None, (check(question) for check in CHECKS)), None)
+    return next(filter(None, (check(candidate) for check in CHECKS)), None)
 
 
-def _declared(question: Question) -> tuple[TopicPolicy, MessageBroker]:
-    policy, broker = question.declared, question.broker
+def _declared(candidate: GrantCandidate) -> tuple[TopicPolicy, MessageBroker]:
+    policy, broker = candidate.declared, candidate.broker
     assert policy is not None
     assert broker is not None
     return policy, broker

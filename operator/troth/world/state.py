@@ -7,7 +7,7 @@ from troth.pki.certificates import BACKDATE
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.trust.registry import Registry
-from troth.trust.topic_grants import Judged
+from troth.trust.topic_grants import GrantCache
 from troth.world.facts.objects import (
     OWNER_NAME,
     Content,
@@ -54,7 +54,7 @@ class WorldState:
     webhooks: WebhookState = field(init=False)
     services: Services = field(default_factory=Services)
     schemas: Schemas = field(default_factory=Schemas)
-    judged: Judged = field(init=False)
+    grants: GrantCache = field(init=False)
     """Cache of the grants of policies."""
     remembered: Memo = field(default_factory=Memo)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class WorldState:
     def __post_init__(self) -> None:
         self.authorities = Authorities(self.own_namespace)
         self.brokers = Brokers(self.own_namespace)
-        self.judged = Judged(self.registry, self.brokers.messaging)
+        self.grants = GrantCache(self.registry, self.brokers.messaging)
         self.tokens = TokenKeys(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
         self.webhooks = WebhookState(self.registry)

@@ -245,7 +245,7 @@ class World(WorldState):
             except Exception:  # noqa: BLE001, S112 - the first error is reported
                 continue
             break
-        self.judged.clear()
+        self.grants.clear()
         self.remembered.clear()
         self.tokens.entries.clear()
         gone = {Key(kind, ref), view_key(ref.name)} if kind == "TrustDomain" else {Key(kind, ref)}
@@ -277,7 +277,7 @@ class World(WorldState):
         affected |= self.brokers.leaving_with(affected)
         # a change of a policy's own status affects nothing; see its handler
         others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
-        self.judged.forget(key.ref for key in others if key.kind == "TopicPolicy")
+        self.grants.forget(key.ref for key in others if key.kind == "TopicPolicy")
         return affected | self.rotations.concerned(affected)
 
     def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:

@@ -10,10 +10,10 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
+from troth.trust.grant_candidate import GrantCandidate, GrantObstacle
 from troth.trust.grants import Topic
-from troth.trust.messaging import Asked
+from troth.trust.messaging import GrantEntry
 from troth.trust.topic_grants import TopicGrant
-from troth.trust.topic_question import Obstacle, Question
 from troth.world.world import World
 
 GIVEN = frozenset({GrantState.LIVE, GrantState.IN_SYNC})
@@ -82,14 +82,14 @@ def everything_granted(world: World) -> Iterator[Granted]:
     named = (each.publishes | each.consumes for each in uses)
     policies = {*messaging.policies, *messaging.invalid_policies}.union(*named)
     for policy in sorted(policies):
-        for grant in world.judged.of(policy):
+        for grant in world.grants.of(policy):
             yield _granted(grant, world)
 
 
 def _granted(grant: TopicGrant, world: World) -> Granted:
-    messaging, asked = world.brokers.messaging, grant.asked
+    messaging, asked = world.brokers.messaging, grant.entry
     policy = messaging.policies.get(grant.policy)
-    stands = Obstacle(grant.state, grant.reason, grant.message)
+    stands = GrantObstacle(grant.state, grant.reason, grant.message)
     if grant.state is GrantState.LIVE:
         assert policy is not None
         broker = messaging.brokers[policy.broker]
@@ -97,7 +97,7 @@ def _granted(grant: TopicGrant, world: World) -> Granted:
     return Granted(
         identity=asked.identity,
         action=asked.action,
-        topic=Question(world.registry, messaging, grant.policy, asked).topic,
+        topic=GrantCandidate(world.registry, messaging, grant.policy, asked).topic,
         group=asked.group,
         broker=policy.broker if policy is not None else None,
         policy=grant.policy,
@@ -107,7 +107,7 @@ def _granted(grant: TopicGrant, world: World) -> Granted:
     )
 
 
-def _obstacle(broker: MessageBroker, grant: TopicGrant) -> Obstacle | None:
+def _obstacle(broker: MessageBroker, grant: TopicGrant) -> GrantObstacle | None:
     """Return why a broker does not get a grant that both sides declare, None if it does."""
     served = broker_is_served(broker)
     if served is not None:
@@ -115,11 +115,11 @@ def _obstacle(broker: MessageBroker, grant: TopicGrant) -> Obstacle | None:
     assert grant.grant is not None
     found = rules_of(broker.spec.type, grant.grant)
     if isinstance(found, str):
-        return Obstacle(GrantState.REFUSED, "NotAtThisBroker", found)
+        return GrantObstacle(GrantState.REFUSED, "NotAtThisBroker", found)
     return broker_is_enforced(broker)
 
 
-def _told(policy: TopicPolicy, asked: Asked) -> Obstacle | None:
+def _told(policy: TopicPolicy, asked: GrantEntry) -> GrantObstacle | None:
     """Return a live grant's state in the policy's status, None if that status is outdated."""
     if policy.status.observed_generation != policy.metadata.generation:
         return None
@@ -129,5 +129,5 @@ def _told(policy: TopicPolicy, asked: Asked) -> Obstacle | None:
     for entry in policy.status.grants:
         found = entry.identity, entry.action, entry.topic, entry.group
         if found == place and entry.state in GIVEN:
-            return Obstacle(entry.state, entry.reason or "", entry.message or "")
+            return GrantObstacle(entry.state, entry.reason or "", entry.message or "")
     return None

@@ -10,9 +10,9 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode
 from troth.resources.messaging.topic_policy import OnDelete
 from troth.resources.references import Ref
-from troth.trust.messaging import asked_by
+from troth.trust.grant_candidate import principal_of
+from troth.trust.messaging import entries_of
 from troth.trust.topic_grants import undecided
-from troth.trust.topic_question import principal_of
 from troth.world.index.brokers import credential_ref
 from troth.world.world import World
 
@@ -65,6 +65,6 @@ def _retains(broker: Ref, identity: Ref, world: World) -> bool:
         going += [messaging.policies[policy] for policy in messaging.at(broker)]
     return any(
         policy.spec.on_delete is OnDelete.RETAIN
-        and any(asked.identity == identity for asked in asked_by(policy))
+        and any(asked.identity == identity for asked in entries_of(policy))
         for policy in going
     )

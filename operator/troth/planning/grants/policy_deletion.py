@@ -16,9 +16,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, TopicPolicyStatus
 from troth.resources.references import Ref
-from troth.trust.messaging import asked_by
+from troth.trust.grant_candidate import grant_of, principal_of
+from troth.trust.messaging import entries_of
 from troth.trust.topic_grants import TopicGrant, undecided
-from troth.trust.topic_question import grant_of, principal_of
 from troth.world.facts.broker import Ledger
 from troth.world.keys import Key
 from troth.world.world import World
@@ -116,7 +116,7 @@ def _rest(broker: MessageBroker, policy: TopicPolicy, ledger: Ledger, world: Wor
     # the ledger notes nothing to stay that another policy asks for anyway
     asked_for = elsewhere if policy.spec.on_delete is OnDelete.REVOKE else made
     rules = (policy_rules(broker, policy) & ledger.rules) - ledger.retained - asked_for
-    owners = {principal_of(broker, each.identity): each.identity for each in asked_by(policy)}
+    owners = {principal_of(broker, each.identity): each.identity for each in entries_of(policy)}
     having = {rule.principal for rule in elsewhere | ledger.retained}
     to_revoke = {principal for principal, _ in ledger.credentials} & owners.keys()
     principals = frozenset(to_revoke - having - _undecided_at(broker, world))
@@ -131,10 +131,10 @@ def _others(broker: MessageBroker, policy: TopicPolicy, world: World) -> tuple[T
     """Return the grants there of the other policies that name the same identities."""
     messaging = world.brokers.messaging
     others: set[Ref] = set()
-    for each in asked_by(policy):
+    for each in entries_of(policy):
         others |= messaging.asking(each.identity)
     return tuple(
-        grant for other in others & messaging.at(broker.ref) for grant in world.judged.of(other)
+        grant for other in others & messaging.at(broker.ref) for grant in world.grants.of(other)
     )
 
 
@@ -201,7 +201,7 @@ def _told(broker: MessageBroker, policy: TopicPolicy, rules: Rules) -> list[str]
     """Return in words which grants of a policy any of these rules are of."""
     return [
         f"{grant.action} {grant.topic.name} by {asked.identity}"
-        for asked in sorted(asked_by(policy))
+        for asked in sorted(entries_of(policy))
         if (grant := grant_of(policy, broker, asked)) is not None
         and not isinstance(found := rules_of(broker.spec.type, grant), str)
         and found & rules
@@ -209,7 +209,7 @@ def _told(broker: MessageBroker, policy: TopicPolicy, rules: Rules) -> list[str]
 
 
 def _all_of(policy: TopicPolicy) -> str:
-    return f"whatever {', '.join(sorted({str(each.identity) for each in asked_by(policy)}))} has"
+    return f"whatever {', '.join(sorted({str(each.identity) for each in entries_of(policy)}))} has"
 
 
 def _stuck(reason: str, message: str, told: str, patience: timedelta = PATIENCE) -> Left:

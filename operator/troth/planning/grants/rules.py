@@ -10,10 +10,10 @@ from troth.planning.grants.dialects import rules_of, unsupported
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete, TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState
+from troth.trust.grant_candidate import grant_of, principal_of
 from troth.trust.grants import Grant, Rule
-from troth.trust.messaging import asked_by
+from troth.trust.messaging import entries_of
 from troth.trust.topic_grants import TopicGrant, undecided
-from troth.trust.topic_question import grant_of, principal_of
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import identity_of
 from troth.world.world import World
@@ -79,7 +79,7 @@ def _shares(broker: MessageBroker, world: World) -> Iterator[_Share]:
     enforced = broker.spec.mode is BrokerMode.ENFORCE
     served = unsupported(broker) is None
     for ref in world.brokers.messaging.at(broker.ref):
-        grants = world.judged.of(ref)
+        grants = world.grants.of(ref)
         counts = not enforced or is_held(world.brokers.messaging.policies[ref])
         yield world.remembered.of(
             ("share", ref),
@@ -113,7 +113,7 @@ def granted(broker: MessageBroker, asked: TopicGrant) -> Rules:
 
 def policy_rules(broker: MessageBroker, policy: TopicPolicy) -> Rules:
     """Return the rules of everything that a policy asks for, whether it is live or not."""
-    grants = (grant_of(policy, broker, each) for each in asked_by(policy))
+    grants = (grant_of(policy, broker, each) for each in entries_of(policy))
     return _rules(broker, (grant for grant in grants if grant is not None))
 
 

@@ -1,6 +1,6 @@
 """How a policy's status tells of its grants: which of the live ones the broker has, and why not.
 
-Every question about a live grant is a small pure function over one frozen input; the first that
+Every check of a live grant is a small pure function over one frozen input; the first that
 fails decides, as in `troth.trust.topics`.
 """
 
@@ -13,10 +13,10 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus
 from troth.resources.references import Ref
+from troth.trust.grant_candidate import GrantObstacle
 from troth.trust.grants import Grant, Rule
-from troth.trust.messaging import Asked
+from troth.trust.messaging import GrantEntry
 from troth.trust.topic_grants import TopicGrant
-from troth.trust.topic_question import Obstacle
 from troth.world.facts.broker import CredentialSecret, KeptLedger, Look, Place
 from troth.world.world import World
 
@@ -61,35 +61,35 @@ class LiveGrant:
         return self.look.observed is None and self.look.fault is None
 
     @property
-    def awaited(self) -> Obstacle:
+    def awaited(self) -> GrantObstacle:
         """That the broker has not been told yet."""
         message = f"MessageBroker {self.broker.ref} has not been told yet"
-        return Obstacle(GrantState.LIVE, "AwaitingBroker", message)
+        return GrantObstacle(GrantState.LIVE, "AwaitingBroker", message)
 
 
-def broker_is_served(broker: MessageBroker) -> Obstacle | None:
+def broker_is_served(broker: MessageBroker) -> GrantObstacle | None:
     """Troth can grant something at the broker."""
     fault = unsupported(broker)
-    return None if fault is None else Obstacle(GrantState.REFUSED, fault.reason, fault.message)
+    return None if fault is None else GrantObstacle(GrantState.REFUSED, fault.reason, fault.message)
 
 
-def broker_is_enforced(broker: MessageBroker) -> Obstacle | None:
+def broker_is_enforced(broker: MessageBroker) -> GrantObstacle | None:
     """Troth may change something at the broker."""
     if broker.spec.mode is BrokerMode.ENFORCE:
         return None
     message = f"MessageBroker {broker.ref} only observes; write mode: Enforce there"
-    return Obstacle(GrantState.LIVE, "BrokerObserved", message)
+    return GrantObstacle(GrantState.LIVE, "BrokerObserved", message)
 
 
-def broker_can_have_it(live: LiveGrant) -> Obstacle | None:
+def broker_can_have_it(live: LiveGrant) -> GrantObstacle | None:
     """The broker has words for exactly this."""
     found = rules_of(live.broker.spec.type, live.grant)
     if isinstance(found, frozenset):
         return None
-    return Obstacle(GrantState.REFUSED, "NotAtThisBroker", found)
+    return GrantObstacle(GrantState.REFUSED, "NotAtThisBroker", found)
 
 
-def identity_has_credential(live: LiveGrant) -> Obstacle | None:
+def identity_has_credential(live: LiveGrant) -> GrantObstacle | None:
     """The identity has what it shows to the broker."""
     if live.broker.spec.by_certificate:
         return None
@@ -101,21 +101,21 @@ def identity_has_credential(live: LiveGrant) -> Obstacle | None:
         f"the credential of {live.identity} at MessageBroker {live.broker.ref} is being made; see "
         "the identity's status"
     )
-    return Obstacle(GrantState.LIVE, "AwaitingCredential", message)
+    return GrantObstacle(GrantState.LIVE, "AwaitingCredential", message)
 
 
-def last_look_was_good(live: LiveGrant) -> Obstacle | None:
+def last_look_was_good(live: LiveGrant) -> GrantObstacle | None:
     """The broker answered when it was last asked, as far as is known."""
     if live.unseen and live.before is not None and live.before.reason in _FROM_A_LOOK:
-        return Obstacle(live.before.state, live.before.reason or "", live.before.message or "")
+        return GrantObstacle(live.before.state, live.before.reason or "", live.before.message or "")
     fault = live.look.fault
     if fault is None:
         return None
     message = f"MessageBroker {live.broker.ref} cannot be told: {fault.message}"
-    return Obstacle(GrantState.LIVE, "BrokerUnreachable", message)
+    return GrantObstacle(GrantState.LIVE, "BrokerUnreachable", message)
 
 
-def broker_took_it(live: LiveGrant) -> Obstacle | None:
+def broker_took_it(live: LiveGrant) -> GrantObstacle | None:
     """The broker has not refused any of it."""
     asked: list[Rule | Place] = [*sorted(live.rules)]
     if live.credential is not None:
@@ -124,16 +124,16 @@ def broker_took_it(live: LiveGrant) -> Obstacle | None:
     if refused is None:
         return None
     message = f"MessageBroker {live.broker.ref} did not take it: {live.look.failures[refused]}"
-    return Obstacle(GrantState.LIVE, "BrokerRefused", message)
+    return GrantObstacle(GrantState.LIVE, "BrokerRefused", message)
 
 
-def ledger_is_readable(live: LiveGrant) -> Obstacle | None:
+def ledger_is_readable(live: LiveGrant) -> GrantObstacle | None:
     """What Troth made at the broker can be read."""
     fault = live.kept.fault if live.kept is not None else None
-    return None if fault is None else Obstacle(GrantState.LIVE, fault.reason, fault.message)
+    return None if fault is None else GrantObstacle(GrantState.LIVE, fault.reason, fault.message)
 
 
-def broker_was_told(live: LiveGrant) -> Obstacle | None:
+def broker_was_told(live: LiveGrant) -> GrantObstacle | None:
     """The ledger has all of it, and the credential that is in use now."""
     if live.kept is None or not live.rules <= live.kept.ledger.rules:
         return live.awaited
@@ -144,7 +144,7 @@ def broker_was_told(live: LiveGrant) -> Obstacle | None:
     return None
 
 
-def broker_has_it(live: LiveGrant) -> Obstacle | None:
+def broker_has_it(live: LiveGrant) -> GrantObstacle | None:
     """The broker has shown all of it.
 
     Until that is known, what the status says stays: a restart is no news.
@@ -161,7 +161,7 @@ def broker_has_it(live: LiveGrant) -> Obstacle | None:
 
 # A broker that is down comes before a Secret that is missing: nobody is told when the latter comes,
 # unless the broker is.
-CHECKS: tuple[Callable[[LiveGrant], Obstacle | None], ...] = (
+CHECKS: tuple[Callable[[LiveGrant], GrantObstacle | None], ...] = (
     lambda live: broker_is_served(live.broker),
     broker_can_have_it,
     lambda live: broker_is_enforced(live.broker),
@@ -189,10 +189,10 @@ def _entry(
     world: World,
 ) -> GrantStatus:
     entry = GrantStatus(
-        identity=str(asked.asked.identity),
-        action=asked.asked.action,
-        topic=_dead_letter(policy, asked.asked),
-        group=asked.asked.group or None,
+        identity=str(asked.entry.identity),
+        action=asked.entry.action,
+        topic=_dead_letter(policy, asked.entry),
+        group=asked.entry.group or None,
         state=asked.state,
         reason=asked.reason or None,
         message=asked.message[:LONGEST_MESSAGE] or None,
@@ -203,9 +203,9 @@ def _entry(
     assert asked.grant is not None
     live = LiveGrant(
         broker=broker,
-        identity=asked.asked.identity,
+        identity=asked.entry.identity,
         grant=asked.grant,
-        secret=_own_secret(asked.asked.identity, broker.ref, world),
+        secret=_own_secret(asked.entry.identity, broker.ref, world),
         kept=world.brokers.ledgers.get(broker.ref),
         look=world.brokers.look(broker.ref),
         before=before.get(_place(entry)),
@@ -228,7 +228,7 @@ def _own_secret(identity: Ref, broker: Ref, world: World) -> CredentialSecret | 
     return secret if ours else None
 
 
-def _dead_letter(policy: TopicPolicy, asked: Asked) -> str | None:
+def _dead_letter(policy: TopicPolicy, asked: GrantEntry) -> str | None:
     dead_letter = policy.spec.dead_letter
     return dead_letter.topic if asked.dead_letter and dead_letter is not None else None
 

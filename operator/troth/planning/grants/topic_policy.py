@@ -44,11 +44,11 @@ def plan_topic_policy(key: Key, world: World, now: datetime) -> Plan:
     policy = world.brokers.messaging.policies.get(key.ref)
     if policy is None or key.ref.namespace in world.terminating:
         return Plan(key, policy.metadata.uid if policy else "")
-    grants = world.judged.of(key.ref)
+    grants = world.grants.of(key.ref)
     entries = grant_statuses(policy, grants, world)
-    asked = world.brokers.messaging.asked(key.ref)
-    own = [entry for each, entry in zip(grants, entries, strict=True) if each.asked in asked]
-    others = [entry for each, entry in zip(grants, entries, strict=True) if each.asked not in asked]
+    asked = world.brokers.messaging.entries(key.ref)
+    own = [entry for each, entry in zip(grants, entries, strict=True) if each.entry in asked]
+    others = [entry for each, entry in zip(grants, entries, strict=True) if each.entry not in asked]
     schema = schema_verdict(policy, world)
     judged = [_grants_in_sync(policy, own, world), *([schema] if schema is not None else [])]
     summary = verdicts.summed_up(judged, ON_ITS_WAY)

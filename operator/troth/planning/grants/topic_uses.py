@@ -31,7 +31,7 @@ def topic_uses(identity: Ref, world: World) -> tuple[TopicUses, ...]:
     """Return what an identity may do at each broker where it may do anything, sorted."""
     messaging = world.brokers.messaging
     at: dict[Ref, list[TopicGrant]] = defaultdict(list)
-    for grant in world.judged.for_identity(identity):
+    for grant in world.grants.for_identity(identity):
         policy = messaging.policies.get(grant.policy)
         if policy is not None and policy.broker in messaging.brokers:
             at[policy.broker].append(grant)

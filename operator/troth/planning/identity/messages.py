@@ -17,9 +17,9 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
-from troth.trust.messaging import Asked, topic_of
+from troth.trust.grant_candidate import principal_of
+from troth.trust.messaging import GrantEntry, topic_of
 from troth.trust.topic_grants import TopicGrant
-from troth.trust.topic_question import principal_of
 from troth.world.facts.objects import Fault
 from troth.world.world import World
 
@@ -66,13 +66,13 @@ def messages_of(
 def _of_policy(
     identity: Ref, grants: list[TopicGrant], world: World, said: Mapping[_Place, Entry]
 ) -> Iterator[Entry]:
-    mine = [each for each in grants if each.asked.identity == identity]
-    dead_letters = [each.state for each in mine if each.asked.dead_letter]
+    mine = [each for each in grants if each.entry.identity == identity]
+    dead_letters = [each.state for each in mine if each.entry.dead_letter]
     for each in mine:
-        if each.asked.dead_letter:
+        if each.entry.dead_letter:
             continue
         for entry, before in _in_force(each, world, said):
-            if each.asked.action is Action.CONSUME:
+            if each.entry.action is Action.CONSUME:
                 entry["producers"] = _producers(grants, world, before)
                 if not _dead_letter_stays(dead_letters, entry, before):
                     entry.pop("deadLetter", None)
@@ -87,8 +87,8 @@ def _in_force(
     Of one that is suspended that is what is declared now, if the document has it already; and all
     that it has, where what is declared cannot be read.
     """
-    here = _Place(str(grant.policy), grant.asked.action.value, grant.asked.group)
-    now = _entry(grant.policy, grant.asked, world)
+    here = _Place(str(grant.policy), grant.entry.action.value, grant.entry.group)
+    now = _entry(grant.policy, grant.entry, world)
     if grant.state is GrantState.LIVE:
         assert now is not None
         yield now, said.get(here, {})
@@ -103,7 +103,7 @@ def _in_force(
                 yield dict(before), before
 
 
-def _entry(policy: Ref, asked: Asked, world: World) -> dict[str, Any] | None:
+def _entry(policy: Ref, asked: GrantEntry, world: World) -> dict[str, Any] | None:
     """Return what is said of a grant, None where its policy or its broker cannot be read."""
     declared = world.brokers.messaging.policies.get(policy)
     broker = world.brokers.messaging.brokers.get(declared.broker) if declared else None
@@ -172,8 +172,8 @@ def _producers(grants: Iterable[TopicGrant], world: World, before: Entry) -> lis
     )
     found: set[str] = set()
     for each in grants:
-        if each.asked.action is Action.PUBLISH and not each.asked.dead_letter:
-            names = spiffe_ids_of(each.asked.identity, world)
+        if each.entry.action is Action.PUBLISH and not each.entry.dead_letter:
+            names = spiffe_ids_of(each.entry.identity, world)
             if each.state is GrantState.LIVE:
                 found |= names
             elif each.state is GrantState.SUSPENDED:

@@ -22,7 +22,7 @@ from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.trust.edges import Edge, edges_of, judge_or_close
+from troth.trust.edges import Edge, edges_of, evaluate_or_refuse
 from troth.trust.governance import Governance
 from troth.trust.narrowing import NOTHING, Narrowing
 from troth.trust.registry import SharedIdentity
@@ -99,7 +99,7 @@ def gather(identity: ServiceIdentity, world: World, now: datetime, isolation: Is
     secret, policy = secret_ref(ref), policy_ref(ref)
     edges = run(
         lambda: edges_of(world.registry, ref, now),
-        lambda _: edges_of(world.registry, ref, now, judge_or_close),
+        lambda _: edges_of(world.registry, ref, now, evaluate_or_refuse),
     )
     known = run(lambda: world.authorities.of(domain) if domain else None, lambda _: None)
     return View(
@@ -144,10 +144,10 @@ def _reissue_wait(
 
 
 def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
-    yield from world.judged.for_identity(ref)
+    yield from world.grants.for_identity(ref)
     for policy in sorted(world.brokers.messaging.uses(ref).consumes):
-        for each in world.judged.publishing(policy):
-            if each.asked.identity != ref:
+        for each in world.grants.publishing(policy):
+            if each.entry.identity != ref:
                 yield each
 
 

@@ -9,9 +9,9 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.messaging.topic_policy import OnDelete
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
-from troth.trust.messaging import asked_by
+from troth.trust.grant_candidate import principal_of
+from troth.trust.messaging import entries_of
 from troth.trust.topic_grants import undecided
-from troth.trust.topic_question import principal_of
 from troth.world.world import World
 
 
@@ -40,7 +40,7 @@ def reach_of(identity: Ref, world: World) -> Reach:
     live: set[Ref] = set()
     staying = set(_outliving(identity, world))
     unread: set[Ref] = set()
-    for each in world.judged.for_identity(identity):
+    for each in world.grants.for_identity(identity):
         policy = messaging.policies.get(each.policy)
         broker = messaging.brokers.get(policy.broker) if policy is not None else None
         if broker is not None and granted(broker, each):
@@ -76,7 +76,7 @@ def _outliving(identity: Ref, world: World) -> Iterator[Ref]:
         retained = ledger.retained if ledger is not None else ()
         if any(rule.principal == principal for rule in retained) or any(
             policy.spec.on_delete is OnDelete.RETAIN
-            and any(asked.identity == identity for asked in asked_by(policy))
+            and any(asked.identity == identity for asked in entries_of(policy))
             for policy in world.brokers.leaving_at(ref)
         ):
             yield ref

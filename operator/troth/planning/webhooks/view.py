@@ -15,7 +15,7 @@ from troth.resources.webhooks.inbound import Inbound
 from troth.resources.webhooks.schemes import CHOSEN_BY_RECEIVER, SchemeName
 from troth.trust.deliveries import serves
 from troth.trust.edge_candidate import EdgeCandidate, EdgeObstacle, find_port
-from troth.trust.edges import Edge, judge, kept_apart
+from troth.trust.edges import Edge, evaluate, kept_apart
 from troth.world.facts.objects import Fact, IdentitySecret, Service, TokenKey
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.keys import webhook_key
@@ -128,7 +128,7 @@ def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datet
         target=identity,
         target_unread=target in registry.invalid_identities,
         domain=registry.governance(endpoint.ref.namespace).domain,
-        edge=judge(candidate),
+        edge=evaluate(candidate),
         told=world.secrets.get(secret_ref(target)),
         gateway_id=min(spiffe_ids_of(gateway, world), default=""),
         signs=signing.active if signing is not None else None,

@@ -164,7 +164,7 @@ class BrokerWork:
         if declared is None or not _same(declared, broker):  # then another may have been seen
             raise StalePlan
         # whoever was ever forgotten when something changed is forgotten until now and no longer
-        self._world.judged.clear()
+        self._world.grants.clear()
         self._world.remembered.clear()
         now = self._clock.uptime()
         brokers.saw(

@@ -29,7 +29,7 @@ def take_topic_policy(world: WorldState, ref: Ref, manifest: Manifest | None) ->
     affected = world.brokers.take_policy(ref, after, fault)
     declared = world.brokers.messaging.policies.get(ref)
     if before is None or declared is None or before.spec != declared.spec:
-        world.judged.forget([ref])
+        world.grants.forget([ref])
     return {policy_key(ref)} | affected
 
 

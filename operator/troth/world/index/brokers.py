@@ -11,7 +11,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.grants import Action
-from troth.trust.messaging import Messaging, Uses, asked_by
+from troth.trust.messaging import Messaging, Uses, entries_of
 from troth.world.facts.broker import CredentialSecret, KeptLedger, Ledger, Look
 from troth.world.facts.objects import OWNER_NAME, Manifest
 from troth.world.keys import Keys, broker_key, identity_key, policy_key
@@ -267,7 +267,7 @@ class Brokers:
         """
         consuming: set[Ref] = set()
         for policy in policies:
-            asked = self.messaging.asked(policy)
+            asked = self.messaging.entries(policy)
             consuming |= {each.identity for each in asked if each.action is Action.CONSUME}
             if policy in self.messaging.invalid_policies:
                 consuming |= self.messaging.users(policy)
@@ -298,7 +298,7 @@ class Brokers:
         broker = declared.brokers.get(policy.broker)
         beside = declared.found_at(broker.spec.topic_places) if broker is not None else []
         rivals: set[Ref] = set()
-        groups = {each.group for each in declared.asked(ref) if each.group}
+        groups = {each.group for each in declared.entries(ref) if each.group}
         for other in beside:
             rivals |= {each.ref for each in declared.elsewhere(other.ref, policy.spec.environment)}
             for group in groups:
@@ -327,13 +327,13 @@ class Brokers:
         """Return the broker of a terminating policy, and the identities with retained grants."""
         if policy is None:
             return set()
-        named = (identity_key(each.identity) for each in asked_by(policy))
+        named = (identity_key(each.identity) for each in entries_of(policy))
         return {broker_key(policy.broker), *named}
 
     def _named_by(self, policies: Iterable[Ref]) -> Keys:
         named: set[Ref] = set()
         for policy in policies:
-            named |= {each.identity for each in self.messaging.asked(policy)}
+            named |= {each.identity for each in self.messaging.entries(policy)}
             named |= self.messaging.users(policy)
         return set(map(identity_key, named))
 

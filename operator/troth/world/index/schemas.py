@@ -35,5 +35,5 @@ class Schemas:
         if before == self.by_ref.get(ref):
             return set()
         policies = messaging.with_schema_in(ref)
-        named = {each.identity for policy in policies for each in messaging.asked(policy)}
+        named = {each.identity for policy in policies for each in messaging.entries(policy)}
         return {*map(policy_key, policies), *map(identity_key, named)}

@@ -7,12 +7,12 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import Action, GrantState
 from troth.resources.references import Ref
 from troth.trust.grants import Grant, Topic
-from troth.trust.messaging import Asked, Messaging, topic_of
+from troth.trust.messaging import GrantEntry, Messaging, topic_of
 from troth.trust.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class GrantObstacle:
     """Reason why a grant is not live."""
 
     state: GrantState
@@ -21,18 +21,18 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GrantCandidate:
     """Grant to check, with everything that decides about it."""
 
     registry: Registry
     messaging: Messaging
     policy: Ref
-    asked: Asked
+    entry: GrantEntry
 
     @property
     def identity(self) -> Ref:
         """Identity of the grant."""
-        return self.asked.identity
+        return self.entry.identity
 
     @property
     def declared(self) -> TopicPolicy | None:
@@ -49,7 +49,7 @@ class Question:
     def topic(self) -> Topic | None:
         """Topic of the grant, None if the policy does not exist or is unreadable."""
         policy = self.declared
-        return None if policy is None else _topic(policy, self.asked)
+        return None if policy is None else _topic(policy, self.entry)
 
     @property
     def grant(self) -> Grant | None:
@@ -57,26 +57,26 @@ class Question:
         policy, broker = self.declared, self.broker
         if policy is None or broker is None:
             return None
-        return grant_of(policy, broker, self.asked)
+        return grant_of(policy, broker, self.entry)
 
     @property
     def consents(self) -> str:
         """List in which the identity names the policy."""
-        consumes = self.asked.dead_letter or self.asked.action is Action.CONSUME
+        consumes = self.entry.dead_letter or self.entry.action is Action.CONSUME
         return "consumes" if consumes else "publishes"
 
 
-def grant_of(policy: TopicPolicy, broker: MessageBroker, asked: Asked) -> Grant | None:
+def grant_of(policy: TopicPolicy, broker: MessageBroker, entry: GrantEntry) -> Grant | None:
     """Return the grant at a broker for an entry of a policy, None if it has no topic."""
-    topic = _topic(policy, asked)
+    topic = _topic(policy, entry)
     if topic is None:
         return None
-    stream = "" if asked.dead_letter else policy.spec.topic.stream or ""
-    return Grant(principal_of(broker, asked.identity), asked.action, topic, asked.group, stream)
+    stream = "" if entry.dead_letter else policy.spec.topic.stream or ""
+    return Grant(principal_of(broker, entry.identity), entry.action, topic, entry.group, stream)
 
 
-def _topic(policy: TopicPolicy, asked: Asked) -> Topic | None:
-    if not asked.dead_letter:
+def _topic(policy: TopicPolicy, entry: GrantEntry) -> Topic | None:
+    if not entry.dead_letter:
         return topic_of(policy)
     dead_letter = policy.spec.dead_letter
     return None if dead_letter is None else Topic(dead_letter.topic)
