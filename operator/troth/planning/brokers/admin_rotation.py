@@ -19,7 +19,7 @@ from troth.planning.plan import AdminTurn, TurnAdmin
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
-from troth.world.facts.broker import AdminMade, AdminShown, Look
+from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation
 from troth.world.facts.objects import Fault
 from troth.world.keys import broker_key
 from troth.world.world import World
@@ -59,7 +59,7 @@ class AdminStanding:
 
 def plan_admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding:
     """Return where the replacement of a broker's admin credential stands."""
-    look, kept = world.brokers.look(broker.ref), world.brokers.ledgers.get(broker.ref)
+    look, kept = world.brokers.observation(broker.ref), world.brokers.ledgers.get(broker.ref)
     if broker.spec.kafka is None:
         return AdminStanding(fault=Fault(NOTHING, _others(broker)))
     if look.admin is None or look.observed is None:
@@ -121,12 +121,12 @@ def _scheduled(
     due = due_at(rotations, standing.made_at, now)
     if due is None or due > now:
         return replace(standing, due=due)
-    fault = _taken(shown, world.brokers.look(broker.ref)) or _shared(broker, world)
+    fault = _taken(shown, world.brokers.observation(broker.ref)) or _shared(broker, world)
     step = TurnAdmin(broker.ref, AdminTurn.REPLACE, shown)
     return replace(standing, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
 
 
-def _obstacle(broker: MessageBroker, look: Look, world: World) -> Fault | None:
+def _obstacle(broker: MessageBroker, look: BrokerObservation, world: World) -> Fault | None:
     """Return why nothing can be done at the broker."""
     if look.fault is not None:
         return _awaiting(broker, look)
@@ -139,14 +139,14 @@ def _obstacle(broker: MessageBroker, look: Look, world: World) -> Fault | None:
     return None
 
 
-def _awaiting(broker: MessageBroker, look: Look) -> Fault:
+def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Fault:
     message = f"MessageBroker {broker.ref} has not been reached yet"
     if look.fault is not None:
         message = f"MessageBroker {broker.ref} cannot be worked with: {look.fault.message}"
     return Fault("AwaitingCredential", message)
 
 
-def _taken(shown: AdminShown, look: Look) -> Fault | None:
+def _taken(shown: AdminShown, look: BrokerObservation) -> Fault | None:
     """Return that the other slot has a credential that is somebody's."""
     assert shown.place is not None
     user, slot = shown.place
@@ -183,7 +183,7 @@ def _others(broker: MessageBroker) -> str:
     )
 
 
-def _retried(standing: AdminStanding, look: Look, uptime: float) -> AdminStanding:
+def _retried(standing: AdminStanding, look: BrokerObservation, uptime: float) -> AdminStanding:
     """Return the same, but for a step that failed lately: it waits, and why is told."""
     left = look.admin_tried_at + RETRY - uptime
     if standing.step is None or look.admin_fault is None:
