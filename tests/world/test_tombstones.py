@@ -158,7 +158,7 @@ def contents(value: Any, seen: tuple[int, ...] = ()) -> Any:
     return contents(parts, seen) if parts else repr(value)
 
 
-DERIVED = {"revision", "grants", "remembered", "_judged", "_governance", "uptime"}
+DERIVED = {"revision", "grants", "memo", "_judged", "_governance", "uptime"}
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)

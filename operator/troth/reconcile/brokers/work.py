@@ -167,7 +167,7 @@ class BrokerWork:
             raise StalePlan
         # whoever was ever forgotten when something changed is forgotten until now and no longer
         self._world.grants.clear()
-        self._world.remembered.clear()
+        self._world.memo.clear()
         now = self._clock.uptime()
         brokers.note_observation(
             broker.ref,

@@ -164,7 +164,7 @@ class Brokers:
         for uid in after.owner_uids if after is not None else ():
             self._owned[uid].add(ref)
         if after is not None:
-            self.secrets[ref] = _dated(after, before, uptime)
+            self.secrets[ref] = _with_first_seen(after, before, uptime)
         facts = [each for each in (before, after) if each is not None]
         owners = (Ref(ref.namespace, each.labels.get(OWNER_NAME, "")) for each in facts)
         brokers = {broker_key(each.broker) for each in facts if each.broker is not None}
@@ -378,7 +378,7 @@ def _elsewhere(before: MessageBroker, after: MessageBroker) -> bool:
     return before.spec.principal_places != after.spec.principal_places
 
 
-def _dated(
+def _with_first_seen(
     after: CredentialSecret, before: CredentialSecret | None, uptime: float
 ) -> CredentialSecret:
     """Return a Secret with the times since which it has its next and previous credential."""
