@@ -11,7 +11,7 @@ from tests.webhooks.schemes.senders import NOW, PLAIN, SENDERS, STAMP, WHPK, WHS
 from troth.documents.webhook_endpoint import Described, Signing
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.registry import new_secret, passes_on, scheme_for, usable_for
+from troth.webhooks.schemes.registry import event_headers, new_secret, scheme_for, usable_for
 from troth.webhooks.schemes.scheme import Scheme
 
 TEXTS_AS_THEY_ARE = {
@@ -108,11 +108,11 @@ def test_a_secret_that_the_sender_issues_is_not_made_here(name: SchemeName) -> N
 
 
 def test_the_name_of_the_event_goes_on_and_nothing_that_says_who_somebody_is() -> None:
-    assert passes_on(SchemeName.GITHUB) == {b"x-github-event"}
-    assert passes_on(SchemeName.SHOPIFY) == {b"x-shopify-topic"}
-    assert passes_on(SchemeName.STANDARD_WEBHOOKS) == frozenset()
+    assert event_headers(SchemeName.GITHUB) == {b"x-github-event"}
+    assert event_headers(SchemeName.SHOPIFY) == {b"x-shopify-topic"}
+    assert event_headers(SchemeName.STANDARD_WEBHOOKS) == frozenset()
     for name in SchemeName:
-        for header in passes_on(name):
+        for header in event_headers(name):
             assert header == header.lower()
             assert b"sign" not in header
             assert b"token" not in header

@@ -178,7 +178,7 @@ async def test_bodies_that_do_not_end_are_held_up_to_a_sum(
     monkeypatch.setattr(connections, "MOST_BODIES", 200_000)
     async with gateway() as scene:
         part = head(POST, *signed(), b"Content-Length: 50001") + b"x" * 50_000
-        held, under_way = [], scene.server._under_way
+        held, under_way = [], scene.server._open_requests
         for _ in range(10):
             held.append(await asyncio.open_connection("127.0.0.1", scene.port))
             held[-1][1].write(part)

@@ -22,7 +22,7 @@ from tests.webhooks.gateway.running import (
 from tests.webhooks.gateway.test_app import told
 from troth.documents.webhook_endpoint import Target
 from troth.webhooks.gateway.forwarding import client as delivering
-from troth.webhooks.gateway.forwarding.client import Answer, Deliver, TargetUnavailableError
+from troth.webhooks.gateway.forwarding.client import Answer, TargetClient, TargetUnavailableError
 from troth.webhooks.gateway.replay.memory import Memory
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"
@@ -32,7 +32,7 @@ def towards(port: int, **changed: Any) -> Target:
     return Target.model_validate(target(port, **changed))
 
 
-async def refused(deliver: Deliver, to: Target) -> TargetUnavailableError:
+async def refused(deliver: TargetClient, to: Target) -> TargetUnavailableError:
     with pytest.raises(TargetUnavailableError) as caught:
         await deliver(to, b"{}", {}, TOKEN)
     await deliver.close()
@@ -102,14 +102,14 @@ async def test_a_target_that_is_slow_is_not_given_a_second_one_beside_the_first(
             assert (await at.sender.send(delivery)).status == 503
         assert told(logs)["replay"] == "in-flight"
         at.ledger.gate.set()
-        now += at.gateway._handover.lease + 1  # the claim lapses
+        now += at.gateway._forwarder.lease + 1  # the claim lapses
         assert (await at.sender.send(delivery)).status == 200
         assert len(at.ledger.seen) == 2
 
 
 async def test_a_claim_outlasts_the_longest_delivery(tmp_path: Path) -> None:
     async with standing(tmp_path, within=7.0) as at:
-        assert at.gateway._handover.lease > 7.0 + 5.0
+        assert at.gateway._forwarder.lease > 7.0 + 5.0
 
 
 async def test_an_answer_that_was_lost_leaves_the_claim_to_lapse(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ async def test_a_server_of_other_roots_is_given_nothing(tmp_path: Path) -> None:
     stranger = pki.own_root(which="another root")
     context = shop.server_context(tmp_path, LEDGER, authority=stranger)
     with serving(lambda _: Reply(), context) as server:
-        error = await refused(Deliver(write_identity(tmp_path)), towards(server.port))
+        error = await refused(TargetClient(write_identity(tmp_path)), towards(server.port))
     assert (error.reason, error.may_have_acted) == ("not-trusted", False)
     assert server.seen == []
 
@@ -177,7 +177,7 @@ async def test_the_endpoint_and_the_gateways_identity_must_name_the_same_target(
     tmp_path: Path, callees: dict[str, str], changed: dict[str, str], reason: str
 ) -> None:
     with ledger(tmp_path) as behind:
-        deliver = Deliver(write_identity(tmp_path, **callees))
+        deliver = TargetClient(write_identity(tmp_path, **callees))
         error = await refused(deliver, towards(behind.server.port, **changed))
         assert (error.reason, error.may_have_acted) == (reason, False)
         assert behind.server.handshakes == 0
@@ -186,20 +186,20 @@ async def test_the_endpoint_and_the_gateways_identity_must_name_the_same_target(
 async def test_without_an_identity_nothing_is_delivered(tmp_path: Path) -> None:
     from troth.edge.identity.files import Identity
 
-    deliver = Deliver(Identity(tmp_path / "nothing", tmp_path / "nothing"))
+    deliver = TargetClient(Identity(tmp_path / "nothing", tmp_path / "nothing"))
     assert (await refused(deliver, towards(1))).reason == "no-identity"
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b"])
 async def test_a_host_that_cannot_be_is_unavailable_as_any_other(tmp_path: Path, host: str) -> None:
-    error = await refused(Deliver(write_identity(tmp_path)), towards(1, host=host))
+    error = await refused(TargetClient(write_identity(tmp_path)), towards(1, host=host))
     assert not error.may_have_acted
 
 
 async def test_a_callee_that_is_added_later_is_reached_without_a_restart(tmp_path: Path) -> None:
     with ledger(tmp_path) as behind:
         identity = write_identity(tmp_path, other=STRANGER)
-        deliver = Deliver(identity)
+        deliver = TargetClient(identity)
         to = towards(behind.server.port)
         with pytest.raises(TargetUnavailableError):
             await deliver(to, b"{}", {}, TOKEN)
@@ -214,7 +214,7 @@ async def test_an_address_may_be_elsewhere_and_the_name_is_checked_all_the_same(
     with ledger(tmp_path) as behind:
         there = ("127.0.0.1", behind.server.port)
         table = {("localhost", 8443): there, ("ledger.shop.svc", 8443): there}
-        deliver = Deliver(write_identity(tmp_path), resolve=table)
+        deliver = TargetClient(write_identity(tmp_path), resolve=table)
         assert await deliver(towards(8443), b"{}", {}, TOKEN) == Answer(204)
         assert behind.seen[0].headers["Host"] == "localhost:8443"
         # the certificate is for localhost
@@ -246,7 +246,7 @@ async def test_what_was_sent_once_is_never_sent_again_by_the_client(tmp_path: Pa
     context = shop.server_context(tmp_path, LEDGER)
     server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
     async with server:
-        deliver = Deliver(write_identity(tmp_path))
+        deliver = TargetClient(write_identity(tmp_path))
         port = server.sockets[0].getsockname()[1]
         error = await refused(deliver, towards(port))
     assert (error.reason, error.may_have_acted) == ("answer-lost", True)
@@ -266,7 +266,7 @@ async def test_an_answer_counts_although_its_body_never_ends(tmp_path: Path) -> 
     context = shop.server_context(tmp_path, LEDGER)
     server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=context)
     async with server:
-        deliver = Deliver(write_identity(tmp_path), within=5)
+        deliver = TargetClient(write_identity(tmp_path), within=5)
         port = server.sockets[0].getsockname()[1]
         assert await deliver(towards(port), b"{}", {}, TOKEN) == Answer(200)
         await deliver.close()
@@ -280,7 +280,7 @@ async def test_a_target_that_takes_no_connection_has_been_given_nothing(
     way.open()
     port = int(way.url.rpartition(":")[2])
     way.partition()
-    deliver = Deliver(write_identity(tmp_path), within=30)
+    deliver = TargetClient(write_identity(tmp_path), within=30)
     error = await refused(deliver, towards(port))
     assert (error.reason, error.may_have_acted) == ("unreachable", False)
     way.close()

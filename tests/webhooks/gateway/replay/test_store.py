@@ -19,7 +19,7 @@ from sandbox.valkey import ValkeyServer
 from tests.edge import shop
 from tests.edge.loopback import Way
 from tests.webhooks.gateway.running import STRANGER, until
-from troth.webhooks.gateway.replay.commit import Marking
+from troth.webhooks.gateway.replay.commit import RetryingStore
 from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.replay.store import (
     Claimed,
@@ -439,7 +439,7 @@ class Away(Memory):
 
 async def test_a_mark_that_could_not_be_made_counts_at_once_and_is_made_later() -> None:
     store = Away()
-    marking = Marking(store)
+    marking = RetryingStore(store)
     claim = await claimed(marking, new())
     store.away = True
     await marking.done(claim, WINDOW)
@@ -447,14 +447,14 @@ async def test_a_mark_that_could_not_be_made_counts_at_once_and_is_made_later() 
     with pytest.raises(StoreUnavailableError):
         await marking.claim(new(), LEASE)
     store.away = False
-    await until(lambda: not marking.owed)
+    await until(lambda: not marking.pending)
     assert await store.claim(claim.key, LEASE) is Repeated.DONE
     await marking.close()
 
 
 async def test_what_is_owed_is_made_before_the_end() -> None:
     store = Away()
-    marking = Marking(store)
+    marking = RetryingStore(store)
     claim = await claimed(marking, new())
     store.away = True
     await marking.done(claim, WINDOW)
@@ -465,7 +465,7 @@ async def test_what_is_owed_is_made_before_the_end() -> None:
 
 async def test_with_too_many_owed_nothing_more_is_let_through() -> None:
     store = Away()
-    marking = Marking(store, most=2)
+    marking = RetryingStore(store, most=2)
     claims = [await claimed(marking, new()) for _ in range(2)]
     store.away = True
     for claim in claims:
@@ -473,14 +473,14 @@ async def test_with_too_many_owed_nothing_more_is_let_through() -> None:
     store.away = False
     with pytest.raises(StoreUnavailableError, match="too many"):
         await marking.claim(new(), LEASE)
-    await until(lambda: not marking.owed)
+    await until(lambda: not marking.pending)
     await claimed(marking, new())
     await marking.close()
 
 
 async def test_a_claim_that_cannot_be_given_up_lapses() -> None:
     store = Away()
-    marking = Marking(store)
+    marking = RetryingStore(store)
     claim = await claimed(marking, new())
     store.away = True
     await marking.release(claim)
