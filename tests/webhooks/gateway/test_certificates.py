@@ -271,7 +271,7 @@ async def test_few_are_fetched_at_once(tmp_path: Path) -> None:
         found = await asyncio.gather(*asked, of.get(URL, "shop/other"), return_exceptions=True)
         assert sum(isinstance(each, bytes) for each in found[:-1]) == certificates.MOST_AT_ONCE
         assert found[-1] == SIGNING.pem
-        assert not of._open_requests
+        assert not of._under_way
 
 
 # with the gateway
