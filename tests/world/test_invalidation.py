@@ -181,7 +181,7 @@ def tampered(manifest: Manifest, how: str) -> Manifest:
 
 @more(4)
 @given(clusters(), st.data())
-def test_everybody_whose_plan_changes_is_named(
+def test_every_key_whose_plan_changes_is_affected(
     manifests: list[Manifest], data: st.DataObject
 ) -> None:
     cluster = Cluster()

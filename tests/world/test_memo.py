@@ -3,7 +3,7 @@
 from troth.world.memo import Memo
 
 
-def test_it_is_worked_out_once_for_the_same_facts_and_anew_for_others() -> None:
+def test_result_is_cached_for_the_same_facts_only() -> None:
     remembered, worked = Memo(), []
     facts, equal = ["a"], ["a"]
 

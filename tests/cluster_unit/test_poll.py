@@ -7,7 +7,7 @@ from troth.cluster.errors import ApiError
 from troth.cluster.poll import poll
 
 
-def test_after_any_error_it_looks_again_and_says_so_without_the_errors_text() -> None:
+def test_polling_continues_after_errors_and_reports_them_without_text() -> None:
     looks: list[Exception] = [
         ApiError(403, "Forbidden", "you may not"),
         ApiError(0, "ClientConnectorError", "the API server cannot be reached"),
