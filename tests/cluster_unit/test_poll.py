@@ -25,7 +25,7 @@ def test_polling_continues_after_errors_and_reports_them_without_text() -> None:
         await asyncio.sleep(60)
         assert not task.done()
         assert [each.status for each in failures] == [403, 0]
-        assert failures[1].reason.startswith("KeyError in test_second_look.py:")
+        assert failures[1].reason.startswith("KeyError in test_poll.py:")
         assert "hunter2" not in str(failures[1])
         task.cancel()
 

@@ -39,7 +39,7 @@ async def refused(deliver: TargetClient, to: Target) -> TargetUnavailableError:
     return caught.value
 
 
-async def test_a_target_that_is_down_claims_nothing_and_the_next_try_passes(
+async def test_unreachable_target_releases_the_claim(
     tmp_path: Path,
 ) -> None:
     with ledger(tmp_path) as behind:
@@ -61,9 +61,7 @@ async def test_a_target_that_is_down_claims_nothing_and_the_next_try_passes(
 
 
 @pytest.mark.parametrize("status", [500, 400, 404, 302, 408, 429, 599])
-async def test_a_target_that_answers_otherwise_is_given_the_next_try(
-    tmp_path: Path, status: int
-) -> None:
+async def test_target_error_releases_the_claim(tmp_path: Path, status: int) -> None:
     async with standing(tmp_path) as at:
         at.ledger.replies.append(Reply(status, (("Location", "/elsewhere"),), b"why"))
         delivery = at.sender.signed()
@@ -77,9 +75,7 @@ async def test_a_target_that_answers_otherwise_is_given_the_next_try(
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-async def test_whatever_says_yes_is_yes_and_the_sender_hears_no_more(
-    tmp_path: Path, status: int
-) -> None:
+async def test_any_2xx_is_a_success_without_details(tmp_path: Path, status: int) -> None:
     async with standing(tmp_path) as at:
         body = b"" if status == 204 else b"x" * 100_000
         at.ledger.replies.append(Reply(status, (("Set-Cookie", "a=1"),), body))
@@ -88,7 +84,7 @@ async def test_whatever_says_yes_is_yes_and_the_sender_hears_no_more(
         assert "Set-Cookie" not in heard.headers
 
 
-async def test_a_target_that_is_slow_is_not_given_a_second_one_beside_the_first(
+async def test_slow_target_gets_no_second_delivery_in_parallel(
     tmp_path: Path,
 ) -> None:
     now = 1000.0
@@ -107,12 +103,12 @@ async def test_a_target_that_is_slow_is_not_given_a_second_one_beside_the_first(
         assert len(at.ledger.seen) == 2
 
 
-async def test_a_claim_outlasts_the_longest_delivery(tmp_path: Path) -> None:
+async def test_claim_outlasts_the_longest_delivery(tmp_path: Path) -> None:
     async with standing(tmp_path, within=7.0) as at:
         assert at.gateway._forwarder.lease > 7.0 + 5.0
 
 
-async def test_an_answer_that_was_lost_leaves_the_claim_to_lapse(tmp_path: Path) -> None:
+async def test_lost_answer_lets_the_claim_lapse(tmp_path: Path) -> None:
     with ledger(tmp_path) as behind:
         way = Way(behind.server.port)
         way.open()
@@ -133,7 +129,7 @@ async def test_an_answer_that_was_lost_leaves_the_claim_to_lapse(tmp_path: Path)
         way.close()
 
 
-async def test_another_identity_at_the_targets_address_is_given_nothing(tmp_path: Path) -> None:
+async def test_other_identity_at_the_targets_address_gets_nothing(tmp_path: Path) -> None:
     async with standing(tmp_path, target_is=STRANGER) as at:
         delivery = at.sender.signed()
         with capture_logs() as logs:
@@ -147,7 +143,7 @@ async def test_another_identity_at_the_targets_address_is_given_nothing(tmp_path
             assert (await at.sender.send(delivery)).status == 200
 
 
-async def test_a_server_of_other_roots_is_given_nothing(tmp_path: Path) -> None:
+async def test_server_with_other_roots_gets_nothing(tmp_path: Path) -> None:
     from tests.edge import shop
     from tests.edge.loopback import serving
     from tests.pki import builders as pki
@@ -173,7 +169,7 @@ async def test_a_server_of_other_roots_is_given_nothing(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_the_endpoint_and_the_gateways_identity_must_name_the_same_target(
+async def test_endpoint_and_identity_must_name_the_same_target(
     tmp_path: Path, callees: dict[str, str], changed: dict[str, str], reason: str
 ) -> None:
     with ledger(tmp_path) as behind:
@@ -183,7 +179,7 @@ async def test_the_endpoint_and_the_gateways_identity_must_name_the_same_target(
         assert behind.server.handshakes == 0
 
 
-async def test_without_an_identity_nothing_is_delivered(tmp_path: Path) -> None:
+async def test_nothing_is_forwarded_without_an_identity(tmp_path: Path) -> None:
     from troth.edge.identity.files import Identity
 
     deliver = TargetClient(Identity(tmp_path / "nothing", tmp_path / "nothing"))
@@ -191,12 +187,12 @@ async def test_without_an_identity_nothing_is_delivered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b"])
-async def test_a_host_that_cannot_be_is_unavailable_as_any_other(tmp_path: Path, host: str) -> None:
+async def test_invalid_host_is_unavailable(tmp_path: Path, host: str) -> None:
     error = await refused(TargetClient(write_identity(tmp_path)), towards(1, host=host))
     assert not error.may_have_acted
 
 
-async def test_a_callee_that_is_added_later_is_reached_without_a_restart(tmp_path: Path) -> None:
+async def test_added_callee_is_reached_without_a_restart(tmp_path: Path) -> None:
     with ledger(tmp_path) as behind:
         identity = write_identity(tmp_path, other=STRANGER)
         deliver = TargetClient(identity)
@@ -208,7 +204,7 @@ async def test_a_callee_that_is_added_later_is_reached_without_a_restart(tmp_pat
         await deliver.close()
 
 
-async def test_an_address_may_be_elsewhere_and_the_name_is_checked_all_the_same(
+async def test_resolved_address_does_not_change_the_checked_name(
     tmp_path: Path,
 ) -> None:
     with ledger(tmp_path) as behind:
@@ -222,7 +218,7 @@ async def test_an_address_may_be_elsewhere_and_the_name_is_checked_all_the_same(
         assert error.reason == "not-trusted"
 
 
-async def test_a_connection_is_used_again(tmp_path: Path) -> None:
+async def test_connection_is_reused(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         at.ledger.replies.extend(Reply(200, (), b"x" * 30_000) for _ in range(4))
         for _ in range(5):
@@ -230,7 +226,7 @@ async def test_a_connection_is_used_again(tmp_path: Path) -> None:
         assert at.ledger.server.connections == 1
 
 
-async def test_what_was_sent_once_is_never_sent_again_by_the_client(tmp_path: Path) -> None:
+async def test_client_never_sends_a_delivery_twice(tmp_path: Path) -> None:
     """A connection that ends with the request on it, as a server's that was just closing."""
     from tests.edge import shop
 
@@ -253,7 +249,7 @@ async def test_what_was_sent_once_is_never_sent_again_by_the_client(tmp_path: Pa
     assert taken == 1
 
 
-async def test_an_answer_counts_although_its_body_never_ends(tmp_path: Path) -> None:
+async def test_answer_counts_although_its_body_never_ends(tmp_path: Path) -> None:
     from tests.edge import shop
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -272,7 +268,7 @@ async def test_an_answer_counts_although_its_body_never_ends(tmp_path: Path) -> 
         await deliver.close()
 
 
-async def test_a_target_that_takes_no_connection_has_been_given_nothing(
+async def test_target_that_accepts_no_connection_has_got_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivering, "CONNECT_WITHIN", 0.3)
