@@ -67,7 +67,7 @@ def signing(version: int = 1, which: str = "first", after: str = "") -> Manifest
         ({"key.k1": "=" * 1_000_000}, "a key is larger than 16384 bytes"),
     ],
 )
-def test_a_secret_is_not_decoded_that_has_too_much(
+def test_secret_with_too_many_entries_is_not_decoded(
     following: Following, routes: Routes, data: dict[str, str], why: str
 ) -> None:
     following.observe(of())
@@ -78,7 +78,7 @@ def test_a_secret_is_not_decoded_that_has_too_much(
     assert paths(routes) == {"/shop/stripe"}, "what was read before holds"
 
 
-def test_a_signing_key_that_is_too_large_is_not_parsed(following: Following) -> None:
+def test_large_signing_key_is_not_parsed(following: Following) -> None:
     with capture_logs() as logs:
         following.observe(secret(f"{GATEWAY}-webhook-signing", {"key.pem": pem(large_key(16384))}))
     assert [each["why"] for each in logs] == ["key.pem is no key: UnsupportedKey"]
@@ -95,9 +95,7 @@ def paths(routes: Routes) -> set[str]:
 # One endpoint by itself
 
 
-def test_an_endpoint_is_served_and_its_next_version_at_once(
-    following: Following, routes: Routes
-) -> None:
+def test_new_version_of_an_endpoint_is_served_at_once(following: Following, routes: Routes) -> None:
     following.observe(of())
     found = routes.find(b"/shop/stripe")
     assert found is not None
@@ -122,7 +120,7 @@ def test_an_endpoint_is_served_and_its_next_version_at_once(
     ],
     ids=["no sense", "no key", "path", "empty", "another's", "not base64", "no text", "no data"],
 )
-def test_one_that_cannot_be_read_is_not_served_and_the_others_are(
+def test_unreadable_endpoint_is_not_served_but_others_are(
     following: Following, routes: Routes, broken: Manifest
 ) -> None:
     with capture_logs() as lines:
@@ -135,9 +133,7 @@ def test_one_that_cannot_be_read_is_not_served_and_the_others_are(
     assert "hunter2" not in str(lines)
 
 
-def test_a_version_that_cannot_be_read_changes_nothing(
-    following: Following, routes: Routes
-) -> None:
+def test_unreadable_version_changes_nothing(following: Following, routes: Routes) -> None:
     following.observe(of())
     before = routes.find(b"/shop/stripe")
     following.observe(of(version=2, tolerance=0))
@@ -149,7 +145,7 @@ def test_a_version_that_cannot_be_read_changes_nothing(
     assert following.unreadable == set()
 
 
-def test_an_unreadable_secret_changes_nothing(following: Following, routes: Routes) -> None:
+def test_unreadable_secret_changes_nothing(following: Following, routes: Routes) -> None:
     following.observe(of())
     before = routes.find(b"/shop/stripe")
     following.observe({**of(version=2, tolerance=60), UNREADABLE: "data: nests too deep"})
@@ -157,7 +153,7 @@ def test_an_unreadable_secret_changes_nothing(following: Following, routes: Rout
     assert following.unreadable == {"shop.stripe"}
 
 
-def test_a_secret_that_is_not_expected_ends_nothing(
+def test_unexpected_secret_ends_nothing(
     following: Following, routes: Routes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing of it is logged, for it may be a key."""
@@ -177,7 +173,7 @@ def test_a_secret_that_is_not_expected_ends_nothing(
     assert paths(routes) == {"/shop/stripe"}
 
 
-def test_where_its_secret_is_deleted_it_ends(following: Following, routes: Routes) -> None:
+def test_endpoint_ends_when_its_secret_is_deleted(following: Following, routes: Routes) -> None:
     following.observe(of())
     following.observe(of(SLACK))
     following.observe(of(SLACK, version=2, tolerance=0))
@@ -189,7 +185,7 @@ def test_where_its_secret_is_deleted_it_ends(following: Following, routes: Route
     assert paths(routes) == {"/shop/stripe"}
 
 
-def test_whoever_counts_is_told_of_an_endpoint_that_is_gone_and_of_no_key(routes: Routes) -> None:
+def test_deleted_endpoint_is_reported_to_metrics(routes: Routes) -> None:
     gone: list[str] = []
     following = Following(NAMESPACE, GATEWAY, routes, gone.append)
     for each in (of("shop/dotted.name"), signing()):
@@ -198,9 +194,7 @@ def test_whoever_counts_is_told_of_an_endpoint_that_is_gone_and_of_no_key(routes
     assert gone == ["shop/dotted.name"]
 
 
-def test_a_namespace_with_an_endpoint_of_a_dotted_name(
-    following: Following, routes: Routes
-) -> None:
+def test_endpoint_with_a_dotted_name_is_served(following: Following, routes: Routes) -> None:
     following.observe(of("shop/orders.eu"))
     assert paths(routes) == {"/shop/orders.eu"}
 
@@ -212,7 +206,7 @@ def gateway_id() -> str:
     return GATEWAY_ID
 
 
-def test_the_active_key_signs_and_the_next_does_not(following: Following) -> None:
+def test_active_key_signs_and_the_next_does_not(following: Following) -> None:
     assert following.signer(gateway_id) is None
     following.observe(signing(after="second"))
     first = following.signer(gateway_id)
@@ -224,7 +218,7 @@ def test_the_active_key_signs_and_the_next_does_not(following: Following) -> Non
     assert second.kid != first.kid
 
 
-def test_it_signs_as_who_the_gateway_is_now(following: Following) -> None:
+def test_signer_uses_the_gateways_current_id(following: Following) -> None:
     following.observe(signing())
     assert following.signer(gateway_id) is not following.signer(lambda: GATEWAY_ID + "2")
 
@@ -239,9 +233,7 @@ def test_it_signs_as_who_the_gateway_is_now(following: Following) -> None:
     ],
     ids=["none", "no key", "another kind", "another curve"],
 )
-def test_a_key_that_cannot_be_used_changes_nothing(
-    following: Following, data: dict[str, bytes]
-) -> None:
+def test_unusable_signing_key_changes_nothing(following: Following, data: dict[str, bytes]) -> None:
     following.observe(signing())
     before = following.signer(gateway_id)
     with capture_logs() as lines:
@@ -251,13 +243,13 @@ def test_a_key_that_cannot_be_used_changes_nothing(
     assert "hunter2" not in str(lines)
 
 
-def test_a_key_that_is_deleted_signs_no_more(following: Following) -> None:
+def test_deleted_signing_key_signs_no_more(following: Following) -> None:
     following.observe(signing())
     following.forget("Secret", ref(signing()), 2)
     assert following.signer(gateway_id) is None
 
 
-def test_nothing_secret_is_told(following: Following) -> None:
+def test_nothing_secret_is_logged(following: Following) -> None:
     with capture_logs() as lines:
         following.observe(of())
         following.observe(signing())
@@ -307,7 +299,7 @@ async def checked(following: Following, server: Server) -> None:
     await following._check(cast(ApiServer, server))
 
 
-async def test_what_a_dead_watch_does_not_tell_is_found_out(
+async def test_polling_detects_what_a_dead_watch_misses(
     following: Following, routes: Routes
 ) -> None:
     following.observe(of())
@@ -319,7 +311,7 @@ async def test_what_a_dead_watch_does_not_tell_is_found_out(
     assert paths(routes) == {"/shop/stripe", "/shop/new"}
 
 
-async def test_what_is_known_is_not_read_again(following: Following) -> None:
+async def test_known_version_is_not_read_again(following: Following) -> None:
     following.observe(of())
     following.observe(of(SLACK, tolerance=0))
     server = Server(of(), of(SLACK, tolerance=0))
@@ -327,9 +319,7 @@ async def test_what_is_known_is_not_read_again(following: Following) -> None:
     assert server.read == 0
 
 
-async def test_an_answer_that_the_watch_has_overtaken_is_not_believed(
-    following: Following, routes: Routes
-) -> None:
+async def test_answer_older_than_the_watch_is_ignored(following: Following, routes: Routes) -> None:
     following.observe(of())
     server = Server(of(version=2), of(SLACK, version=4))
     server.got = lambda: following.observe(of(version=3, tolerance=60))
@@ -341,7 +331,7 @@ async def test_an_answer_that_the_watch_has_overtaken_is_not_believed(
     assert paths(routes) == {"/shop/stripe", "/shop/slack", "/shop/made-since"}
 
 
-async def test_one_that_goes_between_two_questions_is_found_next_time(
+async def test_secret_deleted_between_two_requests_is_handled_by_the_next_poll(
     following: Following, routes: Routes
 ) -> None:
     server = Server(of())
@@ -350,7 +340,7 @@ async def test_one_that_goes_between_two_questions_is_found_next_time(
     assert paths(routes) == set()
 
 
-async def test_while_the_api_server_is_away_nothing_changes(
+async def test_nothing_changes_while_the_api_server_is_away(
     following: Following, routes: Routes
 ) -> None:
     following.observe(of())
@@ -361,7 +351,7 @@ async def test_while_the_api_server_is_away_nothing_changes(
     assert paths(routes) == {"/shop/stripe"}
 
 
-def test_it_is_ready_when_all_was_listed_and_there_is_a_key(following: Following) -> None:
+def test_gateway_is_ready_when_synced_and_with_a_key(following: Following) -> None:
     informer = following.informer(cast(ApiServer, Server()))
     following.observe(signing())
     assert (following.synced, following.ready) == (False, False)
