@@ -115,7 +115,9 @@ def test_random_deliveries_leave_the_gateway_intact(beside: Beside, said: bytes)
 
 
 @given(messages(), st.lists(st.integers(1, 200), max_size=4))
-def test_random_pieces_leave_the_gateway_intact(beside: Beside, said: bytes, cuts: list[int]) -> None:
+def test_random_pieces_leave_the_gateway_intact(
+    beside: Beside, said: bytes, cuts: list[int]
+) -> None:
     places = [0, *sorted(cuts), len(said)]
     unmoved(beside, beside.hears(*(said[a:b] for a, b in pairwise(places))))
 
