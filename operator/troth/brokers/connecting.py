@@ -58,7 +58,7 @@ def connect(broker: MessageBroker, admin: Mapping[str, bytes], authorities: str)
     if broker.spec.nats is not None:
         given = _Given(broker, broker.spec.nats.admin_secret_ref.name, admin)
         return _nats(broker.spec.nats, given, _verifying(broker, roots))
-    raise UnsupportedError(f"Troth cannot administer {broker.spec.type} yet")
+    raise UnsupportedError(f"Troth does not support {broker.spec.type} yet")
 
 
 def admin_scram(broker: MessageBroker, admin: Mapping[str, bytes]) -> "Scram | None":
@@ -75,7 +75,7 @@ class _Given:
     """The data of an admin Secret, each value asked for by its key."""
 
     def __init__(self, broker: MessageBroker, name: str, data: Mapping[str, bytes]) -> None:
-        self.where = f"the admin Secret {broker.ref.namespace}/{name}"
+        self.where = f"admin Secret {broker.ref.namespace}/{name}"
         self._data = data
 
     def __contains__(self, key: str) -> bool:
@@ -87,7 +87,7 @@ class _Given:
         if len(value) > LONGEST:
             raise self.refused(key, f"is longer than {LONGEST} bytes")
         if not value.strip():
-            raise AdminRefusedError(f"{self.where} has no {key}; put it there")
+            raise AdminRefusedError(f"{self.where} has no {key}; add it")
         return value
 
     def text(self, key: str) -> str:
@@ -101,12 +101,12 @@ class _Given:
         """Return a text of one line, without the end that editors put after it."""
         line = self.text(key).removesuffix("\n").removesuffix("\r")
         if not line.isprintable():
-            raise self.refused(key, "has a second line or a character that is not seen")
+            raise self.refused(key, "has a second line or an invisible character")
         return line
 
     def refused(self, key: str, because: str) -> AdminRefusedError:
         """Return the error that says what is wrong with a value."""
-        return AdminRefusedError(f"{key} in {self.where} {because}; write it anew")
+        return AdminRefusedError(f"{key} in {self.where} {because}; correct it")
 
 
 def _verifying(broker: MessageBroker, roots: str) -> ssl.SSLContext:
@@ -115,8 +115,8 @@ def _verifying(broker: MessageBroker, roots: str) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=roots or None)
     except ssl.SSLError:
         raise BrokerError(
-            f"the ca.crt for the servers of {broker.ref} holds no certificate that can be read; "
-            "put their roots there, in PEM"
+            f"the ca.crt for the servers of MessageBroker {broker.ref} holds no certificate that "
+            "can be read; put their roots there, in PEM"
         ) from None
 
 
@@ -138,7 +138,9 @@ def _servers(given: _Given) -> tuple[str, ...]:
     try:
         return _SERVERS.validate_python(tuple(each.strip() for each in named))
     except ValidationError:
-        raise given.refused(BOOTSTRAP_SERVERS, "is no list of host:port with commas") from None
+        raise given.refused(
+            BOOTSTRAP_SERVERS, "is not a comma-separated list of host:port"
+        ) from None
 
 
 def _certificate(given: _Given) -> "Certificate":
@@ -159,19 +161,18 @@ def _scram(given: _Given) -> "Scram":
 
     if "username" not in given and "password" not in given:
         raise AdminRefusedError(
-            f"{given.where} has neither {LEAF} and {KEY} nor username and password; put one pair "
-            "there"
+            f"{given.where} has neither {LEAF} and {KEY} nor username and password; add one pair"
         )
     mechanism = given.line("mechanism") if "mechanism" in given else MECHANISMS[0]
     if mechanism not in MECHANISMS:
-        raise given.refused("mechanism", f"is none of {', '.join(MECHANISMS)}")
+        raise given.refused("mechanism", f"is not one of {', '.join(MECHANISMS)}")
     return Scram(given.line("username"), given.line("password"), mechanism)
 
 
 def _nats(spec: NATS, given: _Given, verifying: ssl.SSLContext) -> Broker:
     if spec.clients is NATSClients.MTLS:
         raise UnsupportedError(
-            "NATS in operator mode knows its clients by JWTs alone; write clients: JWT"
+            "NATS in operator mode identifies clients by JWTs only; set clients: JWT"
         )
     try:
         from troth.brokers.nats import driver as nats  # noqa: PLC0415 - an extra

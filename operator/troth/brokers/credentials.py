@@ -81,7 +81,7 @@ def material(data: Mapping[str, bytes], which: Which) -> Credential:
     form, state, held, secret = _found(data, which)
     told = form.material_of(state.principal, secret)
     if form.fingerprint_of(told) != held.fingerprint:
-        raise ValueError(f"the {which} credential is not the one that {STATE} names")
+        raise ValueError(f"the {which} credential does not match {STATE}")
     return Credential(state.principal, held.slot, told)
 
 
@@ -101,7 +101,7 @@ def _moved(turn: Turn, kept: _Kept, form: Form, request: CredentialRequest, now:
     state, secrets = kept.state, kept.secrets
     match turn:
         case Turn.PREPARE if state.retiring is not None:
-            raise ValueError("the credential before is still there; it has to go first")
+            raise ValueError("the previous credential still exists; it must be retired first")
         case Turn.PREPARE if state.next is None:
             secret, told = form.issue(request, now)
             upcoming = Held(state.current.slot.other, form.fingerprint_of(told), now)
@@ -122,9 +122,9 @@ def _moved(turn: Turn, kept: _Kept, form: Form, request: CredentialRequest, now:
 def _read(form: Form, data: Mapping[str, bytes], request: CredentialRequest) -> _Kept:
     state = read_state(data.get(STATE, b""))
     if (state.broker, state.principal) != (request.broker, request.principal):
-        raise ValueError("the credential is of another broker or principal")
+        raise ValueError("the credential is for another broker or principal")
     if data.get(ACCOUNT, b"") != request.account.encode():
-        raise ValueError("the credential is of another account; a new one has to be issued")
+        raise ValueError("the credential is for another account; a new one must be issued")
     for which in state.held:
         material(data, which)
     return _Kept(state, {which: _secret(form, data, which) for which in state.held})
@@ -142,7 +142,7 @@ def _found(data: Mapping[str, bytes], which: Which) -> tuple[Form, State, Held, 
 def _secret(form: Form, data: Mapping[str, bytes], which: Which) -> str:
     secret = data.get(_key(form, which), b"")
     if not secret.isascii():
-        raise ValueError(f"the {which} credential is not as Troth writes it")
+        raise ValueError(f"the {which} credential does not have the form that Troth writes")
     return secret.decode()
 
 
@@ -163,4 +163,4 @@ def _form(broker: BrokerType) -> Form:
                 ) from None
             return nats_credentials
         case _:
-            raise UnsupportedError(f"Troth makes no credentials for {broker} yet")
+            raise UnsupportedError(f"Troth does not issue credentials for {broker} yet")

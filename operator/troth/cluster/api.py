@@ -208,7 +208,7 @@ class ApiServer:
                     raise error_from_event(event.get("object"))
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiError(0, type(error).__name__, "the watch broke off") from None
+            raise ApiError(0, type(error).__name__, "the watch was interrupted") from None
         finally:
             response.close()
 
@@ -326,7 +326,7 @@ class ApiServer:
         try:
             answer = await decode(await response.read(), apart)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiError(0, type(error).__name__, "the answer broke off") from None
+            raise ApiError(0, type(error).__name__, "the answer was interrupted") from None
         return answer
 
     async def _request(

@@ -62,7 +62,7 @@ def read_page(text: bytes) -> Manifest:
     page, objects = _taken_apart(text, lambda depth, keys: depth == 2 and keys[1] == b"items")  # noqa: PLR2004
     items = page.get("items") or []
     if not isinstance(items, list) or len(items) != len(objects):
-        raise ValueError("the items are not all objects")
+        raise ValueError("not every item is an object")
     return {**page, "items": objects}
 
 
@@ -91,7 +91,7 @@ def read_object(text: bytes) -> Manifest:
     for _, _, path in cuts:
         if not any(path[: len(unread)] == unread for unread in UNREAD):
             found[UNREADABLE] = (
-                f"{_shown(path)}: nests deeper than {DEEPEST} levels; take levels out of it"
+                f"{_shown(path)}: nested deeper than {DEEPEST} levels; remove levels from it"
             )
     return found
 
@@ -118,14 +118,16 @@ def _identity_of(text: bytes) -> Manifest:
             or (depth == 2 and keys[1:3] == [b"metadata", b"managedFields"])  # noqa: PLR2004
         ),
     )
-    because = "holds a text or a number that is not valid JSON; apply the object again without it"
+    because = (
+        "contains a string or a number that is not valid JSON; apply the object again without it"
+    )
     return {**_object(_without(text, beside)), UNREADABLE: because}
 
 
 def _object(text: bytes) -> Manifest:
     found = from_json(text)
     if not isinstance(found, dict):
-        raise ValueError("no JSON object")  # noqa: TRY004 - like every other invalid answer
+        raise ValueError("not a JSON object")  # noqa: TRY004 - like every other invalid answer
     return found
 
 
@@ -155,7 +157,7 @@ def _spans(text: bytes, wanted: _Wanted) -> list[_Span]:
                 found.append((start, token.end(), tuple(filter(None, keys))))
                 start = -1
     if depth:
-        raise ValueError("not as many objects and arrays end as begin")
+        raise ValueError("unbalanced objects or arrays")
     return found
 
 

@@ -177,7 +177,7 @@ class Informer:
             return
         if type_ not in ("ADDED", "MODIFIED", "DELETED") or not _is_identified(manifest):
             self._version = ""
-            raise ApiError(0, "MalformedEvent", "a watch event does not say what happened to what")
+            raise ApiError(0, "MalformedEvent", "a watch event has an unknown type or no object")
         version = manifest["metadata"]["resourceVersion"]
         if type_ == "DELETED":
             self._forget(Ref.of(manifest), int(version))

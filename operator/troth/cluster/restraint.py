@@ -61,4 +61,4 @@ class WriteFence:
     ) -> None:
         """Raise an error if writes are not allowed; called before the chunk is sent."""
         if not self.may_write() and LEASES not in body.url.path:
-            raise ConnectionAbortedError("the lease has run out")
+            raise ConnectionAbortedError("the lease has expired")

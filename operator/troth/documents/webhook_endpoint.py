@@ -44,7 +44,7 @@ def _workload(text: str) -> str:
     try:
         identity = SPIFFEID.parse(text)
     except SPIFFEIDError as error:
-        raise ValueError(f"is no SPIFFE ID ({error.reason})") from None
+        raise ValueError(f"is not a SPIFFE ID ({error.reason})") from None
     if not identity.path:
         raise ValueError("names no workload")
     return text
@@ -54,13 +54,13 @@ def _cidr(text: str) -> str:
     try:
         ip_network(text, strict=True)
     except ValueError:
-        raise ValueError("is no CIDR") from None
+        raise ValueError("is not a CIDR") from None
     return text
 
 
 def _path(text: str) -> str:
     if not text.startswith("/") or not _PATH.fullmatch(text):
-        raise ValueError("is no path as it stands in a request line")
+        raise ValueError("is not a path as in a request line")
     return text
 
 
@@ -99,9 +99,9 @@ class Signing(_Part):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if (self.name is SchemeName.HMAC) is (self.described is None):
-            raise ValueError("an HMAC is described, and nothing else is")
+            raise ValueError("an HMAC needs a description, and nothing else has one")
         if (self.name is SchemeName.SNS) is not bool(self.topics):
-            raise ValueError("SNS has topics, and nothing else has")
+            raise ValueError("SNS needs topics, and nothing else has them")
         return self
 
 
@@ -166,7 +166,7 @@ class Endpoint(_Part):
             raise ValueError("replayWindow is shorter than twice the tolerance")
         unsigned = self.signing.name is SchemeName.GITLAB_TOKEN
         if unsigned is (self.accepts_unsigned_until is None):
-            raise ValueError("what is not signed is accepted until some time, and nothing else is")
+            raise ValueError("unsigned deliveries need an end, and nothing else has one")
         return self
 
 
@@ -180,7 +180,7 @@ def parse_endpoint(text: bytes | str) -> Endpoint:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         unknown = first["type"] == "extra_forbidden"  # do not quote an unknown name
         place = first["loc"][:-1] if unknown else first["loc"]
-        wrong = "it has a member that is not known" if unknown else first["msg"]
+        wrong = "it has an unknown member" if unknown else first["msg"]
         where = ".".join(map(str, place)) or "the endpoint"
         raise EndpointError(f"{where}: {wrong}") from None
     except ValueError as error:

@@ -41,13 +41,13 @@ class Decisions:
         self.registry = registry or CollectorRegistry()
         self._decisions = Counter(
             "troth_issuer_decisions",
-            "Requests for a token, by what was asked and what came of it.",
+            "Token requests, by grant and outcome.",
             ("grant", "outcome"),
             registry=self.registry,
         )
         self._seconds = Histogram(
             "troth_issuer_decision_seconds",
-            "How long requests for a token took, from their last byte to the answer.",
+            "Time from the last byte of a token request to the answer.",
             ("grant",),
             buckets=_BUCKETS,
             registry=self.registry,
@@ -97,7 +97,7 @@ class _ViewAge(Collector):
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "troth_issuer_view_age_seconds",
-            "Seconds since the view changed, or was read for the first time.",
+            "Seconds since the issuer configuration changed, or was first read.",
         )
         if (age := self._age()) is not None:
             family.add_metric((), age)

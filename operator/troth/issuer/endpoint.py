@@ -64,7 +64,7 @@ def app(
         async def serve(_: HTTPRequest) -> Response:
             current = mandate()
             if current is None:
-                return Response("the issuer has no view yet\n", _UNAVAILABLE)
+                return Response("the issuer has no configuration yet\n", _UNAVAILABLE)
             return Response(of(current), media_type=_JSON)
 
         return serve
@@ -161,12 +161,12 @@ class TokenEndpoint:
             if shown.spiffe_id != proof.spiffe_id:
                 raise OAuthError(
                     Code.INVALID_GRANT,
-                    "the certificate and the subject token are not of one caller",
+                    "the certificate and the subject token belong to different callers",
                 )
         if shown is None:
             raise OAuthError(
                 Code.INVALID_CLIENT,
-                "show an X.509-SVID of this trust domain when connecting, or exchange a "
+                "present an X.509-SVID of this trust domain when connecting, or exchange a "
                 "ServiceAccount token",
             )
         return shown
@@ -174,7 +174,7 @@ class TokenEndpoint:
     def _current(self) -> Mandate:
         mandate = self._mandate()
         if mandate is None:
-            raise unavailable("the issuer does not know what it may issue; try again")
+            raise unavailable("the issuer has no configuration yet; try again")
         return mandate
 
 
@@ -185,10 +185,10 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     while True:  # a body that does not come is ended with its connection
         message = await receive()
         if message["type"] != "http.request":
-            raise invalid_request("the request broke off")
+            raise invalid_request("the request was interrupted")
         body += message.get("body", b"")
         if len(body) > LONGEST:
-            raise invalid_request(f"the body has more than {LONGEST} bytes")
+            raise invalid_request(f"the body is longer than {LONGEST} bytes")
         if not message.get("more_body", False):
             return bytes(body)
 
@@ -196,15 +196,17 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
 def _check_headers(scope: Scope) -> None:
     """Raise `invalid_request` where something is said elsewhere than in a plain form."""
     if scope["query_string"]:
-        raise invalid_request("parameters belong in the body, where no log of addresses shows them")
+        raise invalid_request("send parameters in the body; URLs end up in logs")
     types = []
     for name, value in scope["headers"]:
         if name == b"content-type":
             types.append(value.decode("latin-1"))
         elif name == b"authorization":
-            raise invalid_request("callers are known by their certificates, not by Authorization")
+            raise invalid_request(
+                "callers authenticate with certificates; remove the Authorization header"
+            )
         elif name == b"content-encoding":
-            raise invalid_request("send the form as it is, not compressed")
+            raise invalid_request("send the form uncompressed")
     check_media_type(types[0] if len(types) == 1 else None)
 
 
@@ -219,7 +221,7 @@ def _verified(token: str, mandate: Mandate, now: datetime) -> TransactionToken:
         )
     except TokenError as error:
         raise OAuthError(
-            Code.INVALID_GRANT, f"the transaction token is not good: {error.reason}"
+            Code.INVALID_GRANT, f"the transaction token is invalid: {error.reason}"
         ) from None
 
 

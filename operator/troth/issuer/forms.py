@@ -34,7 +34,7 @@ def parse_form(body: bytes) -> dict[str, str]:
     Raises `invalid_request` for anything that is no form, and for a parameter given twice.
     """
     if len(body) > LONGEST or not _PLAIN.fullmatch(body):
-        raise invalid_request("the body is no form, or too long for one")
+        raise invalid_request("the body is not a form, or is too long")
     pairs = body.split(b"&") if body else []
     if len(pairs) > MOST:
         raise invalid_request(f"the form has more than {MOST} parameters")
@@ -42,10 +42,10 @@ def parse_form(body: bytes) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition(b"=")
         if not name or not equals:
-            raise invalid_request("each parameter of the form is written name=value")
+            raise invalid_request("write each parameter of the form as name=value")
         key = _decoded(name)
         if key in parameters:
-            raise invalid_request("the form gives a parameter more than once")
+            raise invalid_request("the form has a parameter more than once")
         parameters[key] = _decoded(value)
     return {name: value for name, value in parameters.items() if value}
 
@@ -56,7 +56,7 @@ def _decoded(part: bytes) -> str:
     try:
         text = unquote_to_bytes(part.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:
-        raise invalid_request("the form is not in UTF-8") from None
+        raise invalid_request("the form is not UTF-8") from None
     if _CONTROL.search(text):
-        raise invalid_request("the form holds control characters")
+        raise invalid_request("the form contains control characters")
     return text

@@ -62,7 +62,7 @@ def access(request: AccessRequest, proof: Proof, view: View) -> AccessGrant:
     if audience is None:
         raise OAuthError(
             Code.INVALID_TARGET,
-            f"no live edge leads from {proof.spiffe_id} to a service of that audience",
+            f"no live edge leads from {proof.spiffe_id} to a service with that audience",
         )
     scopes = audience.scopes if request.scopes is None else request.scopes
     _check_scopes(scopes, audience.scopes)
@@ -79,13 +79,13 @@ def start(request: TransactionStart, proof: Proof, view: View, now: datetime) ->
     if starting is None:
         raise OAuthError(
             Code.UNAUTHORIZED_CLIENT,
-            f"{proof.spiffe_id} may not start transactions; its ServiceIdentity says so under "
-            "startsTransactions",
+            f"{proof.spiffe_id} may not start transactions; declare startsTransactions in its "
+            "ServiceIdentity",
         )
     _check_scopes(request.scopes, starting.scopes)
     if not request.context.keys() <= {TENANT} | starting.context:
         raise invalid_request(
-            "request_details holds a name that startsTransactions.context does not"
+            "request_details has a name that startsTransactions.context does not list"
         )
     return TransactionGrant(
         transaction=None,
@@ -127,7 +127,7 @@ def _caller(proof: Proof, view: View) -> Caller:
     caller = view.callers.get(proof.spiffe_id)
     if caller is None:
         raise OAuthError(
-            Code.UNAUTHORIZED_CLIENT, f"{proof.spiffe_id} is no identity of {view.trust_domain}"
+            Code.UNAUTHORIZED_CLIENT, f"{proof.spiffe_id} is not an identity of {view.trust_domain}"
         )
     return caller
 
@@ -136,7 +136,7 @@ def _check_domain(audience: str, view: View) -> None:
     if audience != view.trust_domain:
         raise OAuthError(
             Code.INVALID_TARGET,
-            f"a transaction token is for the whole trust domain: audience={view.trust_domain}",
+            f"a transaction token is for the whole trust domain; use audience={view.trust_domain}",
         )
 
 
@@ -150,7 +150,7 @@ def _requesters(before: str, now: str) -> str:
     """Return `req_wl` of a replacement: whoever was there stays, the new one is appended."""
     requesters = [*before.split(","), now]
     if len(requesters) > MOST_REQUESTERS:
-        raise OAuthError(Code.INVALID_GRANT, "the transaction token was replaced too often")
+        raise OAuthError(Code.INVALID_GRANT, "the transaction token was replaced too many times")
     return ",".join(requesters)
 
 

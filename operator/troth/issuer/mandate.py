@@ -79,16 +79,16 @@ def _part(data: Mapping[str, str], name: str, most: int | None = None) -> bytes:
             raise ViewError(f"{name} is larger than {most} bytes")
         return base64.b64decode(text, validate=True)
     except (KeyError, TypeError, binascii.Error):
-        raise ViewError(f"{name} is missing, or not in base64") from None
+        raise ViewError(f"{name} is missing or is not base64") from None
 
 
 def _private_key(pem: bytes, name: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_private_key(pem)
     except PKIError as error:
-        raise ViewError(f"{name} is no key: {error.reason}") from None
+        raise ViewError(f"{name} is not a key: {error.reason}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise ViewError(f"{name} is a key that does not sign with {ALGORITHM}")
+        raise ViewError(f"{name} is not a key that signs with {ALGORITHM}")
     return key
 
 
@@ -96,7 +96,7 @@ def _public_key(document: bytes) -> ec.EllipticCurvePublicKey:
     try:
         return load_public_jwk(strict_json.parse(document))
     except (PKIError, ValueError, AttributeError, TypeError):
-        raise ViewError(f"{RETIRING} is no public key") from None
+        raise ViewError(f"{RETIRING} is not a public key") from None
 
 
 def _verifying(
@@ -105,9 +105,9 @@ def _verifying(
     try:
         published = parse_spiffe_bundle(document, trust_domain)
     except PKIError as error:
-        raise ViewError(f"{BUNDLE} is no SPIFFE bundle: {error.reason}") from None
+        raise ViewError(f"{BUNDLE} is not a SPIFFE bundle: {error.reason}") from None
     if kid not in published.jwt_keys:
-        raise ViewError(f"{BUNDLE} does not tell of {CURRENT}: no verifier could know the key")
+        raise ViewError(f"{BUNDLE} lacks {CURRENT}, so no verifier would know the key")
     return SPIFFEBundle(trust_domain, published.x509_authorities, MappingProxyType(dict(keys)))
 
 

@@ -42,7 +42,7 @@ def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_typ
     if len(token) > MAX_TOKEN:
         raise OAuthError(
             Code.INVALID_SCOPE,
-            "the scopes for this audience are too long for one token; ask for some of them, or "
+            "the scopes for this audience do not fit into one token; request some of them, or "
             "declare fewer",
         )
     seconds = int(grant.lifetime.total_seconds())
@@ -68,7 +68,7 @@ def transaction_token(grant: TransactionGrant, mandate: Mandate, now: datetime) 
         now=now,
     )
     if len(token) > MAX_TOKEN:
-        raise invalid_request("the context is too long for a token; hand on names, not contents")
+        raise invalid_request("the context does not fit into a token; pass names, not contents")
     seconds = int((grant.expires - now).total_seconds())
     return Issued(transaction, scope, _answer(token, "N_A", TRANSACTION_TYPE, seconds, scope))
 

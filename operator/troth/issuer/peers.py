@@ -48,11 +48,11 @@ class Peers:
             return None
         read = self._certificate(chain[0])
         if read is None:
-            raise _refused("is no X.509-SVID")
+            raise _refused("is not an X.509-SVID")
         if read.trust_domain != trust_domain:
             raise _refused(f"is not of the trust domain {trust_domain}")
         if not read.leaf.not_before <= now < read.leaf.not_after:
-            raise _refused("is not valid at this moment; take up the new one and connect again")
+            raise _refused("is expired or not yet valid; load the new one and connect again")
         return Proof(read.leaf.spiffe_id, read.der)
 
     def _certificate(self, pem: str) -> _Read | None:

@@ -101,14 +101,24 @@ class Following:
                 raise ViewError(str(manifest[UNREADABLE]))  # noqa: TRY301 - as for all else of it
             mandate = read_mandate(manifest)
         except ViewError as error:
-            log.warning("view unreadable", secret=str(self._ref), version=version, why=str(error))
+            log.warning(
+                "issuer configuration unreadable",
+                secret=str(self._ref),
+                version=version,
+                why=str(error),
+            )
             return
         except Exception as error:  # noqa: BLE001 - no Secret ends the issuer
-            log.error("view unreadable", secret=str(self._ref), version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
+            log.error(  # noqa: TRY400 - its text may quote a key
+                "issuer configuration unreadable",
+                secret=str(self._ref),
+                version=version,
+                why=origin(error),
+            )
             return
         self.mandate, self._since = mandate, self._uptime()
         log.info(
-            "view read",
+            "issuer configuration read",
             version=version,
             trust_domain=mandate.view.trust_domain,
             callers=len(mandate.view.callers),
@@ -118,7 +128,7 @@ class Following:
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that the Secret is gone: nothing more is issued."""
         if ref == self._ref:
-            log.warning("view deleted", kind=kind, secret=str(ref), version=version)
+            log.warning("issuer configuration deleted", kind=kind, secret=str(ref), version=version)
             self.mandate, self._seen = None, ""
 
     def known(self, selection: Selection) -> Collection[Ref]:
@@ -131,4 +141,4 @@ class Following:
 
 
 def _failed(selection: Selection, error: ApiError) -> None:
-    log.warning("reading failed", kind=selection.kind, status=error.status, reason=error.reason)
+    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)

@@ -28,10 +28,10 @@ TENANT = "tenant"
 """The name in a transaction's context that every entrance may fill."""
 
 _NOT_TAKEN = {
-    "client_secret": "callers are known by their certificates, not by secrets",
-    "client_assertion": "callers are known by their certificates, not by assertions",
-    "actor_token": "the caller itself is the actor; actor_token is not taken",
-    "refresh_token": "there are no refresh tokens; ask anew",
+    "client_secret": "callers authenticate with certificates, not with secrets",
+    "client_assertion": "callers authenticate with certificates, not with assertions",
+    "actor_token": "the caller itself is the actor; remove actor_token",
+    "refresh_token": "there are no refresh tokens; request another token",
 }
 
 
@@ -89,17 +89,17 @@ def read_request(parameters: Mapping[str, str]) -> Request:
         case _:
             raise OAuthError(
                 Code.UNSUPPORTED_GRANT_TYPE,
-                f"grant_type is {CLIENT_CREDENTIALS} or {TOKEN_EXCHANGE}",
+                f"grant_type must be {CLIENT_CREDENTIALS} or {TOKEN_EXCHANGE}",
             )
 
 
 def _exchange(parameters: Mapping[str, str]) -> AccessRequest:
     issued_type = parameters.get("requested_token_type", ACCESS_TYPE)
     if issued_type not in (ACCESS_TYPE, JWT_TYPE):
-        raise invalid_request("requested_token_type is none that is issued here")
+        raise invalid_request("requested_token_type is not one that this issuer issues")
     if _needed(parameters, "subject_token_type") != JWT_TYPE:
         raise invalid_request(
-            f"for an access token, subject_token_type is {JWT_TYPE}: a ServiceAccount token"
+            f"for an access token, subject_token_type must be {JWT_TYPE}: a ServiceAccount token"
         )
     token = _needed(parameters, "subject_token")
     _check_length(token)
@@ -123,11 +123,14 @@ def _transaction(parameters: Mapping[str, str]) -> TransactionStart | Transactio
             )
         case "urn:ietf:params:oauth:token-type:txn_token":
             if "request_details" in parameters or "request_context" in parameters:
-                raise invalid_request("what a transaction token says of its request stays as it is")
+                raise invalid_request(
+                    "a replacement keeps the request details and context of its transaction token; "
+                    "remove them"
+                )
             return TransactionReplacement(audience, scopes, token)
         case _:
             raise invalid_request(
-                f"for a transaction token, subject_token_type is {UNSIGNED_TYPE} or "
+                f"for a transaction token, subject_token_type must be {UNSIGNED_TYPE} or "
                 f"{TRANSACTION_TYPE}"
             )
 
@@ -154,13 +157,15 @@ def _scopes(parameters: Mapping[str, str]) -> frozenset[str] | None:
         return None
     scopes = parse_scopes(parameters["scope"])
     if scopes is None:
-        raise OAuthError(Code.INVALID_SCOPE, "scope is a list of names with one space between two")
+        raise OAuthError(
+            Code.INVALID_SCOPE, "scope must be a list of names separated by single spaces"
+        )
     return scopes
 
 
 def _check_length(token: str) -> None:
     if len(token) > MAX_TOKEN:
-        raise invalid_request(f"subject_token has more than {MAX_TOKEN} characters")
+        raise invalid_request(f"subject_token is longer than {MAX_TOKEN} characters")
 
 
 def _subject(token: str) -> str:
@@ -180,17 +185,17 @@ def _requester(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the request: the two members that the draft gives a meaning."""
     members = _words(parameters, "request_context")
     if not members.keys() <= {"req_ip", "authn"}:
-        raise invalid_request("request_context holds req_ip and authn, and nothing else")
+        raise invalid_request("request_context may hold only req_ip and authn")
     try:
         ipaddress.ip_address(members.get("req_ip", "::"))
     except ValueError:
-        raise invalid_request("req_ip in request_context is no IP address") from None
+        raise invalid_request("req_ip in request_context is not an IP address") from None
     return members
 
 
 def _word(value: object, what: str) -> str:
     if not is_text(value):
-        raise invalid_request(f"{what} is a text of 1 to {MAX_TEXT} printable characters")
+        raise invalid_request(f"{what} must be 1 to {MAX_TEXT} printable characters")
     return str(value)
 
 
@@ -201,5 +206,5 @@ def _object(text: str, parameter: str) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise invalid_request(f"{parameter} is a JSON object without anything twice")
+        raise invalid_request(f"{parameter} must be a JSON object without duplicate members")
     return found

@@ -103,7 +103,7 @@ class Reviewer:
 
     async def _review(self, token: str, audience: str) -> Manifest:
         if self._asking >= AT_ONCE:
-            raise unavailable("too many ServiceAccount tokens are being looked at; come again")
+            raise unavailable("too many ServiceAccount tokens are being reviewed; try again")
         self._asking += 1
         try:
             async with asyncio.timeout(self._timeout):
@@ -121,9 +121,7 @@ class Reviewer:
             log.warning("token review failed", status=error.status, reason=error.reason)
         finally:
             self._asking -= 1
-        raise unavailable(
-            "the API server does not say whose the ServiceAccount token is; try again"
-        )
+        raise unavailable("the API server did not review the ServiceAccount token; try again")
 
 
 def _account(review: Manifest, audience: str) -> Account:
@@ -136,8 +134,10 @@ def _account(review: Manifest, audience: str) -> Account:
         case dict():
             pass
         case _:
-            raise unavailable("the API server's answer about the token makes no sense; try again")
-    raise _refused("is not one that this cluster's API server vouches for, for this issuer")
+            raise unavailable(
+                "the API server's review of the ServiceAccount token is invalid; try again"
+            )
+    raise _refused("is not accepted by this cluster's API server for this issuer")
 
 
 def _named(username: str) -> Account:
@@ -145,7 +145,7 @@ def _named(username: str) -> Account:
         case ["system", "serviceaccount", namespace, name]:
             return Account(namespace, name)
         case _:
-            raise _refused("is not a ServiceAccount's")
+            raise _refused("is not a ServiceAccount token")
 
 
 def _expiry(token: str, audience: str) -> float:
@@ -160,14 +160,14 @@ def _expiry(token: str, audience: str) -> float:
     except ValueError:
         claims = None
     if not isinstance(claims, dict):
-        raise _refused("is no JWT")
+        raise _refused("is not a JWT")
     audiences = claims.get("aud")
     if audience not in (audiences if isinstance(audiences, list) else [audiences]):
-        raise _refused(f"is not for this issuer; project one for the audience {audience}")
+        raise _refused(f"is not for this issuer; project one with the audience {audience}")
     expires = claims.get("exp")
     # True is an int as well, and not a time; and no clock can be compared with a number of any size
     if type(expires) is not int or not 0 <= expires <= MAX_TIME:
-        raise _refused("does not say when it expires")
+        raise _refused("has no expiration time")
     return expires
 
 

@@ -35,20 +35,20 @@ def _workload(text: str) -> str:
 def _https(text: str) -> str:
     url = urlsplit(text)
     if url.scheme != "https" or not url.hostname or url.query or url.fragment or url.username:
-        raise ValueError("is no https URL of an issuer")  # RFC 8414 section 2
+        raise ValueError("is not an https URL of an issuer")  # RFC 8414 section 2
     return text
 
 
 @lru_cache(maxsize=4096)  # a view names few scopes, and each of them often
 def _scope(text: str) -> str:
     if parse_scopes(text) != frozenset({text}):
-        raise ValueError("is no scope")
+        raise ValueError("is not a scope")
     return text
 
 
 def _word(text: str) -> str:
     if not is_text(text):
-        raise ValueError("is no short text")
+        raise ValueError("is not a short text")
     return text
 
 
@@ -102,7 +102,7 @@ class View(_Part):
     def _keep_to_one_domain(self) -> Self:
         inside = f"spiffe://{self.trust_domain}/"
         if not all(caller.startswith(inside) for caller in self.callers):
-            raise ValueError("has a caller of another trust domain")
+            raise ValueError("names a caller of another trust domain")
         return self
 
 
@@ -113,7 +113,7 @@ def read_view(compressed: bytes) -> View:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"][:1])
-        raise ViewError(f"the view makes no sense: {where} ({first['type']})") from None
+        raise ViewError(f"the issuer configuration is invalid: {where} ({first['type']})") from None
 
 
 def _decompressed(data: bytes) -> bytes:
@@ -122,9 +122,11 @@ def _decompressed(data: bytes) -> bytes:
     try:
         whole = inflating.decompress(data, LONGEST + 1)
     except zlib.error:
-        raise ViewError("the view is not compressed with gzip, or damaged") from None
+        raise ViewError(
+            "the issuer configuration is not compressed with gzip, or is damaged"
+        ) from None
     if len(whole) > LONGEST:
-        raise ViewError(f"the view has more than {LONGEST} bytes")
+        raise ViewError(f"the issuer configuration is longer than {LONGEST} bytes")
     if not inflating.eof or inflating.unused_data:
-        raise ViewError("the view is cut short, or has something after its end")
+        raise ViewError("the issuer configuration is truncated, or has trailing data")
     return whole

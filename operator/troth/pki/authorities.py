@@ -136,14 +136,14 @@ def _anchors(chain: list[x509.Certificate], ca_crt: bytes | None) -> list[x509.C
     else:
         raise AuthorityError(
             "AnchorMissing",
-            "tls.crt does not end in a self-signed root and there is no ca.crt; add ca.crt with "
-            "the root certificate that verifiers shall trust.",
+            "tls.crt does not end in a self-signed root, and there is no ca.crt; add ca.crt with "
+            "the root certificate that verifiers trust.",
         )
     if not all(paths.is_self_signed(anchor) for anchor in anchors):
         raise AuthorityError(
             "AnchorNotSelfSigned",
-            "ca.crt holds a certificate that is not self-signed, which many verifiers do not take "
-            "for a root; keep only roots in ca.crt and move intermediates to tls.crt.",
+            "ca.crt holds a certificate that is not self-signed, which many verifiers do not "
+            "accept as a root; keep only roots in ca.crt and move intermediates to tls.crt.",
         )
     for anchor in anchors:
         paths.check_ca(anchor)
@@ -161,8 +161,8 @@ def _key_of(certificate: x509.Certificate, tls_key: bytes) -> PrivateKey:
     if not same_key(certificate, key):
         raise KeyMaterialError(
             "PrivateKeyMismatch",
-            "tls.key is not the key of the first certificate in tls.crt; replace one by the "
-            "other's counterpart, and put the issuing certificate first.",
+            "tls.key is not the key of the first certificate in tls.crt; put the issuing "
+            "certificate first in tls.crt, and its private key in tls.key.",
         )
     return key
 

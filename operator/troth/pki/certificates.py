@@ -55,7 +55,8 @@ def parse_leaf(pem_chain: bytes) -> Leaf:
     constraints = extension(leaf, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         raise CertificateError(
-            "NotALeaf", "The first certificate of tls.crt is an authority's; have it issued anew."
+            "NotALeaf",
+            "The first certificate of tls.crt is a CA certificate, not a leaf; reissue it.",
         )
     names = extension(leaf, x509.SubjectAlternativeName)
     subject_key = extension(leaf, x509.SubjectKeyIdentifier)
@@ -64,7 +65,7 @@ def parse_leaf(pem_chain: bytes) -> Leaf:
     if names is None or subject_key is None or authority_key_id is None:
         raise CertificateError(
             "NotAnSVID",
-            "The first certificate of tls.crt lacks names or key identifiers; have it issued anew.",
+            "The first certificate of tls.crt lacks names or key identifiers; reissue it.",
         )
     return Leaf(
         fingerprint=fingerprint(leaf),
@@ -110,12 +111,12 @@ def _one_spiffe_id(names: x509.SubjectAlternativeName) -> str:
         raise CertificateError(
             "NotAnSVID",
             f"The first certificate of tls.crt has {len(uris)} URI names instead of one SPIFFE "
-            "ID; have it issued anew.",
+            "ID; reissue it.",
         )
     if not SPIFFEID.parse(uris[0]).path:
         raise CertificateError(
             "NotAnSVID",
-            "The first certificate of tls.crt names a trust domain and no workload in it; have "
-            "it issued anew.",
+            "The first certificate of tls.crt names a trust domain but no workload in it; "
+            "reissue it.",
         )
     return uris[0]

@@ -157,26 +157,26 @@ def _names(profile: LeafProfile, authority: Authority) -> x509.SubjectAlternativ
     if not identity.path:
         raise IssuingError(
             "SPIFFEIDWithoutPath",
-            f"{profile.spiffe_id} names a trust domain and no workload in it; add a path.",
+            f"{profile.spiffe_id} names a trust domain but no workload in it; add a path.",
         )
     if identity.trust_domain != authority.trust_domain:
         raise IssuingError(
             "ForeignTrustDomain",
-            f"{profile.spiffe_id} is not of the authority's trust domain "
-            f"{authority.trust_domain}; ask the authority of its own.",
+            f"{profile.spiffe_id} is not in the authority's trust domain "
+            f"{authority.trust_domain}; use the authority of its own trust domain.",
         )
     for name in profile.dns_names:
         if len(name) > _DNS_CHARACTERS or not _DNS_NAME.fullmatch(name):
             raise IssuingError(
                 "InvalidDNSName",
-                f"{name!r} is not a DNS name; use lower-case letters, digits and '-' in labels of "
-                "up to 63 characters, with '*.' at most in front.",
+                f"{name!r} is not a DNS name; use lower-case letters, digits and '-' in labels "
+                "of up to 63 characters, and '*.' only at the front.",
             )
         if not all(each.allow_dns_name(name) for each in authority.name_constraints):
             raise IssuingError(
                 "NameConstraintsForbidDNSName",
-                f"The authority's name constraints forbid the DNS name {name}, so that no verifier "
-                "would accept the leaf; drop the name or use an authority that permits it.",
+                f"The authority's name constraints forbid the DNS name {name}, so every verifier "
+                "would reject the leaf; remove the name, or use an authority that permits it.",
             )
     return x509.SubjectAlternativeName(
         [
@@ -194,14 +194,14 @@ def _subject(profile: LeafProfile, authority: Authority) -> x509.Name:
         if not _SUBJECT_PART.fullmatch(part):
             raise IssuingError(
                 "InvalidSubject",
-                f"{part!r} cannot stand in a subject; use 1 to 63 lower-case letters, digits, '-' "
-                "and '.'.",
+                f"{part!r} is not allowed in a subject; use 1 to 63 lower-case letters, digits, "
+                "'-' and '.'.",
             )
     if not all(each.allow_subjects for each in authority.name_constraints):
         raise IssuingError(
             "NameConstraintsForbidSubject",
-            f"The authority's name constraints speak of directory names, so that no verifier would "
-            f"accept a leaf of {subject}; leave the subject out or use another authority.",
+            "The authority's name constraints restrict directory names, so every verifier would "
+            f"reject a leaf of {subject}; omit the subject, or use another authority.",
         )
     return subject.encoded()
 
@@ -217,8 +217,8 @@ def _check_valid(authority: Authority, now: datetime) -> None:
     if now < authority.not_before:
         raise IssuingError(
             "AuthorityNotYetValid",
-            f"The authority is valid only from {authority.not_before.isoformat()} on; wait, mend "
-            "the clock, or use another.",
+            f"The authority is not valid before {authority.not_before.isoformat()}; wait, "
+            "correct the clock, or use another authority.",
         )
     if now >= authority.not_after:
         raise IssuingError(

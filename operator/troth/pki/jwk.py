@@ -47,7 +47,7 @@ def key_fingerprint(kid: str) -> str:
         digest = b""
     if len(digest) != sha256().digest_size:
         raise KeyMaterialError(
-            "KeyIDUnreadable", "The key's ID is not an RFC 7638 thumbprint; make it anew from it."
+            "KeyIDUnreadable", "The key ID is not an RFC 7638 thumbprint; compute it from the key."
         )
     return digest.hex()[:_FINGERPRINT_DIGITS]
 
@@ -62,11 +62,11 @@ def load_public_jwk(document: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
     if "d" in document:
         raise KeyMaterialError(
             "PrivateKeyExposed",
-            "A JWK among public keys holds a private key; take it away, and replace that key.",
+            "A JWK among public keys holds a private key; remove it and replace that key.",
         )
     if document.get("kty") != "EC" or document.get("crv") != "P-256":
         raise KeyMaterialError(
-            "UnsupportedKey", "A JWK is not an EC key on P-256; use one that signs with ES256."
+            "UnsupportedKey", "A JWK is not an EC key on P-256; use a key that signs with ES256."
         )
     try:
         x, y = (_coordinate(document.get(name)) for name in ("x", "y"))
@@ -74,7 +74,8 @@ def load_public_jwk(document: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
     except ValueError:
         raise KeyMaterialError(
             "PublicKeyUnreadable",
-            "A JWK's x and y are not a point on P-256 in base64url, 32 bytes each; write it anew.",
+            "A JWK's x and y are not a point on P-256 in base64url, 32 bytes each; write the JWK "
+            "again.",
         ) from None
 
 
@@ -89,7 +90,7 @@ def _thumbprint_members(key: ec.EllipticCurvePublicKey) -> dict[str, str]:
     # In the order of their names, as RFC 7638, section 3, hashes them.
     if not isinstance(key.curve, ec.SECP256R1):
         raise KeyMaterialError(
-            "UnsupportedKey", "The key is not on P-256; use one that signs with ES256."
+            "UnsupportedKey", "The key is not on P-256; use a key that signs with ES256."
         )
     numbers = key.public_numbers()
     x, y = (base64url.encode(each.to_bytes(_COORDINATE_BYTES)) for each in (numbers.x, numbers.y))

@@ -60,22 +60,22 @@ def load_private_key(pem: bytes) -> PrivateKey:
     if len(pem) > LONGEST:
         raise KeyMaterialError(
             "PrivateKeyTooLarge",
-            f"tls.key is larger than {LONGEST} bytes; put one private key in PEM there, of "
-            f"{_ALLOWED}, and nothing else.",
+            f"tls.key is larger than {LONGEST} bytes; put exactly one private key there, in PEM: "
+            f"{_ALLOWED}.",
         )
     try:
         key = parse_private_key(pem, _RSA_SIZES)
     except UnreadableKeyError:
         raise KeyMaterialError(
             "PrivateKeyUnreadable",
-            "tls.key must hold exactly one private key that can be read; put the whole block "
-            "there, in PKCS#8 PEM, from its BEGIN line to its END line, and nothing else.",
+            "tls.key must hold exactly one readable private key; put one whole PKCS#8 PEM block "
+            "there, from its BEGIN line to its END line, and nothing else.",
         ) from None
     except EncryptedKeyError:
         raise KeyMaterialError(
             "PrivateKeyEncrypted",
-            "tls.key is protected by a passphrase; store it decrypted (openssl pkey), as the "
-            "kubernetes.io/tls type expects.",
+            "tls.key is encrypted with a passphrase; store it decrypted (openssl pkey), as the "
+            "type kubernetes.io/tls requires.",
         ) from None
     except UnsupportedKeyError:
         raise _unsupported() from None

@@ -46,7 +46,7 @@ def pkcs12_keystore(
     leaf, *chain = read_certificates(chain_pem, "tls.crt")
     if not same_key(leaf, key):
         raise KeyMaterialError(
-            "PrivateKeyMismatch", "The private key is not the leaf's; issue the two anew together."
+            "PrivateKeyMismatch", "The private key does not match the leaf; issue both again."
         )
     return pkcs12.serialize_key_and_certificates(
         _ALIAS, key, leaf, [*chain, *distinct(anchors)], _encryption(password)
@@ -79,7 +79,7 @@ def pkcs12_truststore(anchors: Iterable[bytes], password: str) -> bytes:
     ]
     if not entries:
         raise CertificateError(
-            "CertificateMissing", "A truststore needs an anchor; give it at least one."
+            "CertificateMissing", "A truststore needs at least one trust anchor; add one."
         )
     return pkcs12.serialize_java_truststore(entries, _encryption(password))
 

@@ -44,15 +44,15 @@ def to_anchor(
         if _weakly_signed(certificate):
             raise AuthorityError(
                 "WeakSignature",
-                f"Certificate {_short(certificate)} is signed with MD5, SHA-1 or something "
-                "unknown; have it issued anew with SHA-256 or better.",
+                f"Certificate {_short(certificate)} is signed with MD5, SHA-1 or an unknown "
+                "algorithm; reissue it with SHA-256 or better.",
             )
     for lower, upper in pairwise(served):
         if not _names(lower, upper):
             raise AuthorityError(
                 "ChainOutOfOrder",
                 f"In tls.crt, certificate {_short(lower)} is not followed by its issuer; put the "
-                "issuing certificate first, then each one's issuer in turn.",
+                "issuing certificate first, then the issuer of each certificate in turn.",
             )
         if not _signed(lower, upper):
             raise _bad_signature(lower)
@@ -60,8 +60,8 @@ def to_anchor(
     if not named:
         raise AuthorityError(
             "AnchorMismatch",
-            f"None of the given roots issued certificate {_short(served[-1])}, the last below the "
-            "root; put that certificate's issuer in ca.crt.",
+            f"None of the given roots issued certificate {_short(served[-1])}, the last one "
+            "below the root; put its issuer in ca.crt.",
         )
     signers = [anchor for anchor in named if _signed(served[-1], anchor)]
     if not signers:
@@ -92,7 +92,7 @@ def subject_key_id(certificate: x509.Certificate) -> bytes:
         raise AuthorityError(
             "SubjectKeyIdentifierMissing",
             f"The issuing certificate {_short(certificate)} has no subject key identifier, which "
-            "RFC 5280 demands of an authority; have it issued anew with one.",
+            "RFC 5280 requires of an authority; reissue it with one.",
         )
     return found.digest
 
@@ -103,21 +103,21 @@ def check_ca(certificate: x509.Certificate, below: int = 0) -> None:
     if basic is None or not basic.ca:
         raise AuthorityError(
             "NotAnAuthority",
-            f"Certificate {_short(certificate)} is not an authority's (basic constraints, CA); "
-            "use one that was issued to sign others.",
+            f"Certificate {_short(certificate)} is not a CA certificate (basic constraints); use "
+            "a certificate that was issued to sign others.",
         )
     usage = extension(certificate, x509.KeyUsage)
     if usage is None or not usage.key_cert_sign:
         raise AuthorityError(
             "KeyUsageMissing",
             f"Certificate {_short(certificate)} may not sign certificates (key usage, "
-            "keyCertSign); have it issued anew with that usage.",
+            "keyCertSign); reissue it with that usage.",
         )
     if basic.path_length is not None and basic.path_length < below:
         raise AuthorityError(
             "PathTooLong",
-            f"Certificate {_short(certificate)} allows {basic.path_length} intermediates below it "
-            f"and there are {below}; use an authority closer to the root, or raise its path "
+            f"Certificate {_short(certificate)} allows {basic.path_length} intermediates below "
+            f"it, but there are {below}; use an authority closer to the root, or raise its path "
             "length.",
         )
     purposes = extension(certificate, x509.ExtendedKeyUsage)
@@ -125,7 +125,7 @@ def check_ca(certificate: x509.Certificate, below: int = 0) -> None:
         raise AuthorityError(
             "ExtendedKeyUsageTooNarrow",
             f"Certificate {_short(certificate)} is limited to other purposes than a leaf needs; "
-            "have it issued anew without extended key usage, or with serverAuth and clientAuth.",
+            "reissue it without extended key usage, or with serverAuth and clientAuth.",
         )
 
 
@@ -151,8 +151,8 @@ def _weakly_signed(certificate: x509.Certificate) -> bool:
 def _bad_signature(certificate: x509.Certificate) -> AuthorityError:
     return AuthorityError(
         "ChainSignatureInvalid",
-        f"Certificate {_short(certificate)} is not signed by the certificate that bears its "
-        "issuer's name; put the issuer it was really signed by in tls.crt or ca.crt.",
+        f"Certificate {_short(certificate)} is not signed by the certificate with its issuer's "
+        "name; put its real issuer in tls.crt or ca.crt.",
     )
 
 

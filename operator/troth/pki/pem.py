@@ -49,8 +49,8 @@ def read_certificates(
     if b"-----" in around:
         raise CertificateError(
             "PEMUnreadable",
-            f"{where} holds a PEM block that is cut short or damaged; write it anew, each block "
-            "whole from its BEGIN line to its END line.",
+            f"{where} holds a truncated or damaged PEM block; write each block again, whole from "
+            "its BEGIN line to its END line.",
         )
     found = list(_BLOCK.finditer(pem))
     if not found:
@@ -66,7 +66,7 @@ def read_certificates(
     if any(block[1] != b"CERTIFICATE" for block in found):
         raise CertificateError(
             "NotACertificate",
-            f"{where} holds a PEM block that is not a certificate; keep certificates only there, "
+            f"{where} holds a PEM block that is not a certificate; keep only certificates there, "
             "and private keys in tls.key.",
         )
     try:
@@ -74,7 +74,7 @@ def read_certificates(
     except UNREADABLE:
         raise CertificateError(
             "CertificateUnreadable",
-            f"{where} holds a certificate that cannot be read; write it anew.",
+            f"{where} holds a certificate that cannot be read; write it again.",
         ) from None
 
 

@@ -56,18 +56,18 @@ def parse_private_key(pem: bytes, rsa_bits: range | frozenset[int]) -> PrivateKe
     oid = _algorithm(block[2])
     # Before OpenSSL parses the key: a Diffie-Hellman key of 10,000 bits takes it 0.3 s.
     if oid is not None and oid not in _SUPPORTED:
-        raise UnsupportedKeyError("the key is of another kind")
+        raise UnsupportedKeyError("the key is of an unsupported kind")
     try:
         key = load_pem_private_key(block[0], None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise UnreadableKeyError("the key cannot be parsed") from None
     if not isinstance(key, PrivateKey):
-        raise UnsupportedKeyError("the key is of another kind")
+        raise UnsupportedKeyError("the key is of an unsupported kind")
     if isinstance(key, rsa.RSAPrivateKey):
         if key.key_size not in rsa_bits:
-            raise UnsupportedKeyError("the RSA key is of another size")
+            raise UnsupportedKeyError("the RSA key has an unsupported size")
         if not _is_consistent(key.private_numbers()):
-            raise UnreadableKeyError("the numbers of the RSA key do not belong together")
+            raise UnreadableKeyError("the numbers of the RSA key are inconsistent")
     return key
 
 
@@ -76,7 +76,7 @@ def _only_block(pem: bytes) -> re.Match[bytes]:
     found = list(_BLOCK.finditer(pem)) if len(pem) <= LONGEST else []
     blocks = [block for block in found if block[1] != _CURVE]
     if len(blocks) != 1 or b"-----" in _BLOCK.sub(b"", pem):
-        raise UnreadableKeyError("the text is not exactly one block")
+        raise UnreadableKeyError("the text is not exactly one PEM block")
     if blocks[0][1] == b"ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in blocks[0][2]:
         raise EncryptedKeyError("the key is encrypted")
     return blocks[0]

@@ -47,7 +47,8 @@ class SPIFFEID:
             )
         if not text.startswith(_SCHEME):
             raise SPIFFEIDError(
-                "NotASPIFFEID", f"A SPIFFE ID begins with {_SCHEME} in lower case; add or mend it."
+                "NotASPIFFEID",
+                f"A SPIFFE ID begins with {_SCHEME} in lower case; add or correct it.",
             )
         trust_domain, slash, path = text.removeprefix(_SCHEME).partition("/")
         check_trust_domain(trust_domain)
@@ -86,12 +87,13 @@ def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
     check_trust_domain(trust_domain)
     if not _NAMESPACE.fullmatch(namespace):
         raise SPIFFEIDError(
-            "InvalidNamespace", f"{namespace!r} is not the name of a Kubernetes namespace; mend it."
+            "InvalidNamespace",
+            f"{namespace!r} is not the name of a Kubernetes namespace; correct it.",
         )
     if not _ACCOUNT.fullmatch(service_account) or ".." in service_account:
         raise SPIFFEIDError(
             "InvalidServiceAccount",
-            f"{service_account!r} is not the name of a Kubernetes service account; mend it.",
+            f"{service_account!r} is not the name of a Kubernetes service account; correct it.",
         )
     return f"{_SCHEME}{trust_domain}/ns/{namespace}/sa/{service_account}"
 

@@ -89,7 +89,7 @@ def _object(text: str | bytes) -> dict[str, Any]:
     try:
         document = strict_json.parse(text)
     except ValueError:
-        raise _unreadable("is not JSON, or says something twice") from None
+        raise _unreadable("is not JSON, or has a duplicate member") from None
     if not isinstance(document, dict):
         raise _unreadable("is not a JSON object")
     return document
@@ -98,7 +98,7 @@ def _object(text: str | bytes) -> dict[str, Any]:
 def _bundle(document: object, trust_domain: str) -> SPIFFEBundle:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise _unreadable("has no array keys of JWKs")
+        raise _unreadable("has no array of JWKs under keys")
     return SPIFFEBundle(
         trust_domain,
         tuple(_authority(key) for key in keys if key.get("use") == _X509),
@@ -117,7 +117,7 @@ def _authority(jwk: Mapping[str, Any]) -> bytes:
     except (Error, *UNREADABLE):
         raise CertificateError(
             "CertificateUnreadable",
-            "The SPIFFE bundle holds a certificate that cannot be read; write it anew.",
+            "The SPIFFE bundle holds a certificate that cannot be read; write it again.",
         ) from None
     return write_certificates([certificate])
 
@@ -129,7 +129,7 @@ def _jwt_keys(jwks: Iterator[Mapping[str, Any]]) -> dict[str, ec.EllipticCurvePu
         if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KEY_ID_CHARACTERS or kid in keys:
             raise KeyMaterialError(
                 "KeyIDUnreadable",
-                "A JWT key of the SPIFFE bundle has no kid of its own; give each exactly one.",
+                "A JWT key of the SPIFFE bundle has no unique kid; give each key exactly one.",
             )
         if jwk.get("kty") == "EC" and jwk.get("crv") == "P-256":
             keys[kid] = load_public_jwk(jwk)
@@ -165,4 +165,4 @@ def _key_members(key: object) -> dict[str, str]:
 
 
 def _unreadable(what: str) -> CertificateError:
-    return CertificateError("BundleUnreadable", f"The SPIFFE bundle {what}; write it anew.")
+    return CertificateError("BundleUnreadable", f"The SPIFFE bundle {what}; write it again.")

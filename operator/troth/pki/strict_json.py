@@ -32,9 +32,9 @@ def parse(text: bytes | str) -> Any:  # noqa: ANN401 - JSON is anything
         decoded = decoded.strip(_SPACE)
         value, end = _DECODER.raw_decode(decoded)
         if end != len(decoded):
-            raise ValueError("something follows")  # noqa: TRY301 - the one way out
+            raise ValueError("trailing data")  # noqa: TRY301 - the one way out
     except (ValueError, RecursionError):
-        raise ValueError("not JSON that can be read in one way only") from None
+        raise ValueError("not unambiguous JSON") from None
     return value
 
 
@@ -50,7 +50,7 @@ def _depth(text: str) -> int:
 
 
 def _refuse(_: str) -> NoReturn:
-    raise ValueError("a number is not whole")
+    raise ValueError("a number is not an integer")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=distinct, parse_float=_refuse, parse_constant=_refuse)

@@ -109,7 +109,7 @@ def verify_access_token(
     if issuer is None or claims.get("iss") != issuer:
         raise ACCESS.error("issuer", "is not from the issuer of its subject's trust domain")
     if claims.get("aud") not in (audience, [audience]):
-        raise ACCESS.error("audience", "is for another audience; ask for one for this service")
+        raise ACCESS.error("audience", "is for another audience; request one for this service")
     if claims.get("client_id") != subject or not is_text(claims.get("jti")):
         raise ACCESS.malformed("lacks its client_id or jti")
     issued, expires = check_times(claims, ACCESS, now)
@@ -166,14 +166,14 @@ def check_times(
     """Return `iat` and `exp` if `now` is between them; raises `TokenError` otherwise."""
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
     if not 0 < expires - issued <= longest.total_seconds():
-        raise kind.error("lifetime", f"does not live between one second and {longest}")
+        raise kind.error("lifetime", f"has a lifetime that is not between one second and {longest}")
     # The draft has no nbf for transaction tokens; if there is one, it is enforced.
     without = kind.typ == TRANSACTION_TYPE and "nbf" not in claims
     begins = issued if without else _moment(claims, "nbf", kind)
     if now + _LEEWAY < max(issued, begins):
-        raise kind.error("not-yet-valid", "is not valid yet; mend the clock of who is wrong")
+        raise kind.error("not-yet-valid", "is not valid yet; correct the clock that is wrong")
     if now - _LEEWAY >= expires:
-        raise kind.error("expired", "has expired; ask for a new one, or mend the clock")
+        raise kind.error("expired", "has expired; request a new one, or correct the clock")
     return issued, expires
 
 
@@ -181,7 +181,7 @@ def read_transaction(claims: Mapping[str, Any], kind: TokenKind) -> str:
     """Return the UUID in `txn`; raises `TokenError` if there is none."""
     transaction = claims.get("txn")
     if not isinstance(transaction, str) or not _UUID.fullmatch(transaction):
-        raise kind.malformed("has no UUID for its txn")
+        raise kind.malformed("has no UUID in txn")
     return transaction
 
 
@@ -189,7 +189,7 @@ def _moment(claims: Mapping[str, Any], name: str, kind: TokenKind) -> int:
     value = claims.get(name)
     # True is an int too, but not a time.
     if type(value) is not int or not 0 <= value <= MAX_TIME:
-        raise kind.malformed(f"has no whole seconds for its {name}")
+        raise kind.malformed(f"has no whole seconds in {name}")
     return value
 
 
@@ -197,10 +197,10 @@ def _requesters(claims: Mapping[str, Any], trust_domain: str) -> str:
     text = claims.get("req_wl")
     requesters = text.split(",") if isinstance(text, str) else []
     if not 0 < len(requesters) <= _MAX_REQUESTERS:
-        raise TRANSACTION.malformed("does not say by which workloads it was asked for")
+        raise TRANSACTION.malformed("does not name the workloads that requested it")
     for each in requesters:
         if _workload({"req_wl": each}, "req_wl", TRANSACTION)[1] != trust_domain:
-            raise TRANSACTION.malformed("was asked for by a workload of another trust domain")
+            raise TRANSACTION.malformed("was requested by a workload of another trust domain")
     return ",".join(requesters)
 
 
@@ -208,7 +208,7 @@ def _workload(claims: Mapping[str, Any], name: str, kind: TokenKind) -> tuple[st
     value = claims.get(name)
     trust_domain = _trust_domain(value) if isinstance(value, str) else None
     if trust_domain is None:
-        raise kind.malformed(f"has no workload's SPIFFE ID for its {name}")
+        raise kind.malformed(f"has no workload's SPIFFE ID in {name}")
     return str(value), trust_domain
 
 
@@ -229,7 +229,7 @@ def _scopes(claims: Mapping[str, Any], kind: TokenKind) -> frozenset[str]:
     value = claims.get("scope")
     scopes = _parse_scopes(value) if isinstance(value, str) else None
     if scopes is None:
-        raise kind.malformed("has no scope, or one that RFC 6749 does not know")
+        raise kind.malformed("has no scope, or one that RFC 6749 does not allow")
     return scopes
 
 
@@ -239,10 +239,10 @@ def _confirmation(claims: Mapping[str, Any]) -> str | None:
     confirmation = claims["cnf"]
     # Another confirmation method would require a check that is not implemented here.
     if not isinstance(confirmation, dict) or confirmation.keys() != {"x5t#S256"}:
-        raise ACCESS.malformed("is bound to its holder by other means than a certificate")
+        raise ACCESS.malformed("is bound to its holder by something other than a certificate")
     thumbprint = confirmation["x5t#S256"]
     if not isinstance(thumbprint, str) or not _THUMBPRINT.fullmatch(thumbprint):
-        raise ACCESS.malformed("is bound to something that is not a certificate's thumbprint")
+        raise ACCESS.malformed("is bound to a value that is not a certificate thumbprint")
     return thumbprint
 
 
@@ -251,5 +251,5 @@ def read_texts(members: object, name: str, kind: TokenKind) -> Mapping[str, str]
     if not isinstance(members, dict) or not all(
         is_text(key) and is_text(value) for key, value in members.items()
     ):
-        raise kind.malformed(f"has a {name} that is not an object of short texts")
+        raise kind.malformed(f"has a {name} that is not an object of short strings")
     return MappingProxyType(members)

@@ -68,7 +68,7 @@ def parse_token(token: str, kind: TokenKind) -> ParsedToken:
         raise kind.malformed(f"is longer than {MAX_TOKEN} characters")
     parts = token.split(".") if token.isascii() else []
     if len(parts) != _PARTS:
-        raise kind.malformed("is not a JWS in compact form, three parts with dots between")
+        raise kind.malformed("is not a JWS in compact form: three parts separated by dots")
     header, payload, end = parts
     kid = _key_id(header, kind)
     claims = _object(payload, kind)
@@ -84,12 +84,12 @@ def parse_token(token: str, kind: TokenKind) -> ParsedToken:
 def _key_id(part: str, kind: TokenKind) -> str:
     header = _object(part, kind)
     if header.get("alg") != ALGORITHM:
-        raise kind.error("algorithm", f"is not signed with {ALGORITHM}, the one algorithm allowed")
+        raise kind.error("algorithm", f"is not signed with {ALGORITHM}, the only allowed algorithm")
     if header.get("typ") != kind.typ:
-        raise kind.error("type", f"is of another type than {kind.typ}")
+        raise kind.error("type", f"has a type other than {kind.typ}")
     kid = header.get("kid")
     if header.keys() != _HEADER or not isinstance(kid, str):
-        raise kind.malformed("has a header of other members than alg, kid and typ")
+        raise kind.malformed("has header members other than alg, kid and typ")
     return kid
 
 
@@ -111,7 +111,7 @@ def verify_signature(
     if key is None:
         raise kind.error("key", "is signed with a key that its trust domain does not publish")
     if not _verifies(key, parsed.signed.encode("ascii"), parsed.signature):
-        raise kind.error("signature", "has a signature that does not verify")
+        raise kind.error("signature", "has an invalid signature")
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, signed: bytes, signature: bytes) -> bool:

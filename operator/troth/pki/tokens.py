@@ -156,7 +156,7 @@ class TokenSigner:
             raise IssuingError(
                 "InvalidContext",
                 f"A transaction's subject and context are 1 to {MAX_TEXT} printable characters "
-                "each; shorten or mend them.",
+                "each; shorten or correct them.",
             )
         return self.signed(TRANSACTION_TYPE, claims)
 
@@ -183,7 +183,8 @@ def _expiry(issued: int, expires: int) -> int:
     if not 0 < expires - issued <= MAX_LIFETIME.total_seconds():
         raise IssuingError(
             "InvalidLifetime",
-            f"A token lives at least one second and at most {MAX_LIFETIME}; change its lifetime.",
+            f"The lifetime of a token is at least one second and at most {MAX_LIFETIME}; change "
+            "it.",
         )
     return expires
 
@@ -193,7 +194,7 @@ def _scope(scopes: Iterable[str]) -> str:
     # A scope with a space would be read as two.
     if not all(map(_is_one_scope, each)):
         raise IssuingError(
-            "InvalidScope", "A scope is printable ASCII without spaces and quotes; mend it."
+            "InvalidScope", "A scope is printable ASCII without spaces and quotes; correct it."
         )
     return " ".join(each)
 

@@ -26,7 +26,7 @@ __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_w
 LIFETIME = timedelta(seconds=60)
 """Lifetime of a token; it is used only for the request from the gateway to the target."""
 
-WEBHOOK = TokenKind("webhook-token", "webhook's token", TRANSACTION_TYPE)
+WEBHOOK = TokenKind("webhook-token", "webhook token", TRANSACTION_TYPE)
 
 _SUBJECT = "webhook:"
 _CONTEXT = frozenset({"endpoint", "workflow", "scheme"})
@@ -106,8 +106,8 @@ class Signer:
         ):
             raise IssuingError(
                 "InvalidContext",
-                f"What is said of a delivery is 1 to {MAX_TEXT} printable characters each; "
-                "shorten or mend it.",
+                f"The description of a delivery has 1 to {MAX_TEXT} printable characters in each "
+                "value; shorten or correct it.",
             )
         return self._signer.signed(
             TRANSACTION_TYPE,
@@ -144,16 +144,16 @@ def verify_webhook_token(
     claims = parsed.claims
     verify_signature(parsed, keys, WEBHOOK)
     if claims.get("iss") != gateway or claims.get("req_wl") != gateway:
-        raise WEBHOOK.error("issuer", "is not from the gateway whose key has signed it")
+        raise WEBHOOK.error("issuer", "is not from the gateway whose key signed it")
     if claims.get("aud") != target:
         raise WEBHOOK.error("audience", "is for another workload")
     issued, expires = check_times(claims, WEBHOOK, now, LIFETIME)
     transaction = read_transaction(claims, WEBHOOK)
     if claims.get("scope") != "":
-        raise WEBHOOK.malformed("has scopes, which a delivery has not")
+        raise WEBHOOK.malformed("has scopes, which a delivery never has")
     delivery = _delivery(claims)
     if claims.get("sub") != f"{_SUBJECT}{delivery.endpoint}":
-        raise WEBHOOK.malformed("has another subject than its endpoint")
+        raise WEBHOOK.malformed("has a subject other than its endpoint")
     return WebhookToken(
         gateway=gateway,
         target=target,
@@ -168,7 +168,7 @@ def _delivery(claims: Mapping[str, Any]) -> VerifiedDelivery:
     context = read_texts(claims.get("tctx"), "tctx", WEBHOOK)
     request = read_texts(claims.get("rctx"), "rctx", WEBHOOK)
     if context.keys() != _CONTEXT or request.keys() - {"delivery_id"} != _REQUEST:
-        raise WEBHOOK.malformed("says something else of a delivery than a gateway does")
+        raise WEBHOOK.malformed("describes a delivery with other members than a gateway writes")
     try:
         digest = base64url.decode(request["body_sha256"])
     except ValueError:

@@ -26,8 +26,8 @@ T = TypeVar("T")
 def sentence(error: BaseException) -> str:
     """Return what a person is told of an exception."""
     return (
-        f"Troth failed with {type(error).__name__}, which is a fault of Troth; report it with the "
-        "operator's log. Until it is mended, Troth tries again and opens nothing"
+        f"Troth failed with {type(error).__name__}, which is a bug in Troth; report it with the "
+        "operator's log. Until it is fixed, Troth retries and opens nothing"
     )
 
 

@@ -114,12 +114,12 @@ def taken(
     `fact` is what of Troth's stands there, and `seen` when something foreign was last found.
     """
     if fact is not None and not is_child(fact, owner):
-        message = f"{kind} {ref} belongs to another owner; it is left alone until it is gone"
+        message = f"{kind} {ref} has another owner, so Troth does not change it until it is deleted"
         return Fault("Conflict", message)
     if seen is not None and now < seen + FOREIGN_RETRY:
         message = (
-            f"a {kind} {ref} exists that is not Troth's and is never overwritten; rename or "
-            f"delete it, or rename this {owner.kind}"
+            f"{kind} {ref} is not managed by Troth, so it was not changed; rename or delete it, "
+            f"or rename this {owner.kind}"
         )
         return Fault("Conflict", message)
     return None

@@ -75,7 +75,7 @@ def termination(resource: Resource, consequence: str) -> Verdict:
     name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
     held = ", ".join(metadata.finalizers[:MOST_FINALIZERS])
     message = f"{resource.kind} {name} is being deleted: {consequence}"
-    waits = f"; remove these finalizers to end it: {held}" if held else ""
+    waits = f"; to complete the deletion, remove these finalizers: {held}" if held else ""
     return false("Terminating", TERMINATING, message + waits)
 
 

@@ -20,8 +20,8 @@ def shared_audience(
 def audience_fault(identity: ServiceIdentity, other: Ref) -> str:
     """Return the message for two identities with the same audience."""
     return (
-        f"{identity.ref} and {other} declare the same audience, and a token for one would do for "
-        "the other; give each its own, or leave audience out"
+        f"{identity.ref} and {other} declare the same audience, so a token for one would be "
+        "valid for the other; give each its own audience, or remove audience"
     )
 
 

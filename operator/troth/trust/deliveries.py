@@ -69,24 +69,24 @@ def gateway_delivers(candidate: EdgeCandidate) -> EdgeObstacle | None:
         return EdgeObstacle(EdgeState.REFUSED, "TargetHasNoCertificate", message)
     if not serves(registry, caller, callee.namespace):
         message = (
-            f"{caller} serves no webhooks of namespace {callee.namespace}; label the namespace as "
-            "its servesWebhooks.allowedNamespaces asks"
+            f"{caller} does not serve webhooks of namespace {callee.namespace}; label the "
+            "namespace so that servesWebhooks.allowedNamespaces selects it"
         )
         return EdgeObstacle(EdgeState.REFUSED, "NamespaceNotAllowed", message)
     if not routes and not unread:
         message = (
-            f"no WebhookEndpoint has {caller} call {callee} on {candidate.port}; create one in "
-            f"namespace {callee.namespace}, or remove the entry"
+            f"no WebhookEndpoint leads from {caller} to {callee} on {candidate.port}; create one "
+            f"in namespace {callee.namespace}, or remove the entry"
         )
         return EdgeObstacle(EdgeState.AWAITING_CALLER, "NotCalled", message)
     if _port_shared(identity, candidate):
         message = (
-            f"{callee} accepts others than {caller} on {candidate.port}; give webhooks a port of "
-            "their own"
+            f"{callee} accepts other callers than {caller} on {candidate.port}; give webhooks a "
+            "port of their own"
         )
         return EdgeObstacle(EdgeState.REFUSED, "PortShared", message)
     if not routes:
-        message = f"WebhookEndpoint {unread[0]} cannot be read; mend it"
+        message = f"WebhookEndpoint {unread[0]} cannot be read; correct it"
         return EdgeObstacle(EdgeState.SUSPENDED, "EndpointInvalid", message)
     return None
 

@@ -44,7 +44,7 @@ def peers_exist(candidate: EdgeCandidate) -> EdgeObstacle | None:
         (candidate.callee, EdgeState.AWAITING_CALLEE),
     ):
         if ref in candidate.registry.invalid_identities:
-            message = f"ServiceIdentity {ref} cannot be read; mend it"
+            message = f"ServiceIdentity {ref} cannot be read; correct it"
             return EdgeObstacle(EdgeState.SUSPENDED, "PeerInvalid", message)
         if ref in candidate.registry.terminating_identities:
             message = f"ServiceIdentity {ref} is being deleted; remove the entry"
@@ -127,11 +127,11 @@ def domains_federate(candidate: EdgeCandidate) -> EdgeObstacle | None:
         if there.spec.environment not in allowed:
             message = (
                 f"TrustDomain {mine} does not allow the environment {there.spec.environment}; "
-                "edges between environments need allowEnvironments on both sides"
+                "edges between environments need allowEnvironments in both TrustDomains"
             )
             return EdgeObstacle(EdgeState.REFUSED, "EnvironmentNotAllowed", message)
         if all(reference.name != theirs for reference in here.spec.federates_with):
-            message = f"TrustDomain {mine} does not name {theirs} under federatesWith"
+            message = f"TrustDomain {mine} does not list {theirs} under federatesWith; add it there"
             return EdgeObstacle(EdgeState.REFUSED, "NotFederated", message)
     return _roots_confined(candidate.registry, first, second)
 
@@ -176,11 +176,14 @@ def gateway_trust_fault(trust: GatewayOnly, now: datetime) -> EdgeObstacle | Non
     """Return why gateway-only trust admits nobody, None if it admits its gateway."""
     if trust.expires_at <= now:
         message = (
-            "gateway-only trust has ended; use mtls or token, or renew expiresAt with its owner"
+            "gateway-only trust has expired; use mtls or token, or agree on a new expiresAt with "
+            "its owner"
         )
         return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustExpired", message)
     if now < trust.counts_from:
-        message = f"write an expiresAt at most {GATEWAY_TRUST_LIMIT.days} days ahead"
+        message = (
+            f"expiresAt is more than {GATEWAY_TRUST_LIMIT.days} days ahead; write an earlier time"
+        )
         return EdgeObstacle(EdgeState.REFUSED, "GatewayTrustTooLong", message)
     return None
 
@@ -199,8 +202,8 @@ def tokens_are_issued(candidate: EdgeCandidate) -> EdgeObstacle | None:
         assert domain is not None
         if domain.spec.tokens is None:
             message = (
-                f"{candidate.callee} asks for tokens and TrustDomain {domain.metadata.name} issues "
-                "none; add tokens: {} to it"
+                f"{candidate.callee} requires tokens, but TrustDomain {domain.metadata.name} "
+                "issues none; add tokens: {} to it"
             )
             return EdgeObstacle(EdgeState.REFUSED, "TokensNotEnabled", message)
     return None
@@ -240,8 +243,8 @@ def documents_narrowed(candidate: EdgeCandidate) -> EdgeObstacle | None:
         narrowing = candidate.registry.unapplied.get(ref)
         if narrowing is not None and narrowing.closes(peer, inbound=inbound):
             message = (
-                f"identity.json of ServiceIdentity {ref} still grants more than is declared and "
-                "cannot be written, so the edge is closed; see Ready of that ServiceIdentity"
+                f"the identity.json of ServiceIdentity {ref} still grants more than is declared "
+                "and cannot be written, so the edge is closed; see its Ready condition"
             )
             return EdgeObstacle(EdgeState.REFUSED, reason, message)
     return None
@@ -290,7 +293,7 @@ def evaluate_or_refuse(candidate: EdgeCandidate) -> Edge:
         return evaluate(candidate)
     except Exception as error:  # noqa: BLE001 - fail closed on any error
         message = (
-            f"evaluation this edge failed with {type(error).__name__}, which is a fault of Troth; "
+            f"judging this edge failed with {type(error).__name__}, which is a bug in Troth; "
             "report it with the operator's log"
         )
         edge = candidate.caller, candidate.callee, candidate.port

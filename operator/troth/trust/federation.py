@@ -9,7 +9,7 @@ UNCONFINED = "FederatedRootUnconfined"
 def unconfined_message(domain: TrustDomain, by_whom: str) -> str:
     """Return why a federated domain does not trust the root of `domain`, and what to do."""
     return (
-        f"the root of TrustDomain {domain.metadata.name} is not confined to its own trust domain "
-        f"by name constraints and is therefore not trusted {by_whom}; constrain it to the URI "
-        f"host {domain.spec.domain}"
+        f"name constraints do not confine the root of TrustDomain {domain.metadata.name} to its "
+        f"own trust domain, so it is not trusted {by_whom}; constrain it to the URI host "
+        f"{domain.spec.domain}"
     )

@@ -56,8 +56,8 @@ def govern(
         return Governance(
             None,
             "TrustDomainInvalid",
-            f"the TrustDomain {broken} cannot be read, and may select namespace {namespace}; "
-            "mend it or delete it",
+            f"TrustDomain {broken} cannot be read and may select namespace {namespace}; correct "
+            "it or delete it",
             settled=False,
             claims=claims,
         )
@@ -65,16 +65,16 @@ def govern(
         return Governance(
             None,
             "NoTrustDomain",
-            f"no TrustDomain selects namespace {namespace}; label the namespace as a "
-            "namespaceSelector asks",
+            f"no TrustDomain selects namespace {namespace}; label the namespace so that a "
+            "namespaceSelector selects it",
         )
     domain = claims[0]
     if domain.metadata.deletion_timestamp is not None:
         return Governance(
             None,
             "TrustDomainTerminating",
-            f"TrustDomain {domain.metadata.name} is being deleted and governs namespace "
-            f"{namespace} no more; label the namespace for another TrustDomain",
+            f"TrustDomain {domain.metadata.name} is being deleted and no longer governs "
+            f"namespace {namespace}; label the namespace so that another TrustDomain selects it",
             claims=claims,
         )
     return Governance(domain, "Governed", "", claims=claims)

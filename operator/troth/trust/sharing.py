@@ -20,13 +20,13 @@ def sharing_message(identity: ServiceIdentity, other: ServiceIdentity) -> str:
             f"uses the ServiceAccount {account}" if same_account else "can select the same pods"
         )
         return (
-            f"ServiceIdentity {other.ref} is being deleted and {shares} until it is gone; remove "
+            f"ServiceIdentity {other.ref} is being deleted but {shares} until it is gone; remove "
             "its finalizers"
         )
     if same_account:
         return (
             f"ServiceIdentity {other.ref} uses the ServiceAccount {account} too; give each "
-            "workload its own"
+            "workload its own ServiceAccount"
         )
     return (
         f"ServiceIdentity {other.ref} can select the same pods; give both podSelectors a common "

@@ -28,7 +28,7 @@ def policy_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the policy exists. An unreadable one suspends the grant."""
     policy = candidate.policy
     if policy in candidate.messaging.invalid_policies:
-        message = f"TopicPolicy {policy} cannot be read; mend it"
+        message = f"TopicPolicy {policy} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "PolicyInvalid", message)
     if policy not in candidate.messaging.policies:
         message = (
@@ -93,9 +93,9 @@ def namespaces_in_environment(candidate: GrantCandidate) -> GrantObstacle | None
         domain = candidate.registry.governance(namespace).domain
         if domain is not None and domain.spec.environment != policy.spec.environment:
             message = (
-                f"{candidate.policy} is for the environment {policy.spec.environment} and "
-                f"namespace {namespace} belongs to {domain.spec.environment}; messages do not "
-                "leave their environment"
+                f"TopicPolicy {candidate.policy} is for environment {policy.spec.environment}, "
+                f"but namespace {namespace} belongs to {domain.spec.environment}; messages never "
+                "cross environments, so use the same environment for both"
             )
             return GrantObstacle(GrantState.REFUSED, "EnvironmentNotOfNamespace", message)
     return None
@@ -106,7 +106,7 @@ def broker_exists(candidate: GrantCandidate) -> GrantObstacle | None:
     policy = candidate.declared
     assert policy is not None
     if policy.broker in candidate.messaging.invalid_brokers:
-        message = f"MessageBroker {policy.broker} cannot be read; mend it"
+        message = f"MessageBroker {policy.broker} cannot be read; correct it"
         return GrantObstacle(GrantState.SUSPENDED, "BrokerInvalid", message)
     if candidate.broker is None:
         message = f"MessageBroker {policy.broker} does not exist; create it or correct brokerRef"
@@ -120,8 +120,9 @@ def broker_in_environment(candidate: GrantCandidate) -> GrantObstacle | None:
     if broker.spec.environment == policy.spec.environment:
         return None
     message = (
-        f"{candidate.policy} is for the environment {policy.spec.environment} and MessageBroker "
-        f"{broker.ref} for {broker.spec.environment}; name a broker of the policy's environment"
+        f"TopicPolicy {candidate.policy} is for environment {policy.spec.environment}, but "
+        f"MessageBroker {broker.ref} is for {broker.spec.environment}; name a broker of the "
+        "policy's environment"
     )
     return GrantObstacle(GrantState.REFUSED, "EnvironmentNotOfBroker", message)
 
@@ -133,7 +134,7 @@ def broker_admits(candidate: GrantCandidate) -> GrantObstacle | None:
         if not _admits(broker, namespace, candidate.registry):
             message = (
                 f"MessageBroker {broker.ref} does not admit namespace {namespace}; label the "
-                "namespace as its allowedNamespaces ask"
+                "namespace so that allowedNamespaces selects it"
             )
             return GrantObstacle(GrantState.REFUSED, "NamespaceNotAllowed", message)
     return None
@@ -148,8 +149,8 @@ def topic_is_owned(candidate: GrantCandidate) -> GrantObstacle | None:
     if topic.name.startswith(owned):
         return None
     message = (
-        f"MessageBroker {broker.ref} owns nothing that {topic.name} begins with; choose a topic "
-        f"under {' or '.join(owned)}, or add to its owns.topicPrefixes"
+        f"MessageBroker {broker.ref} owns no prefix of {topic.name}; choose a topic under "
+        f"{' or '.join(owned)}, or add a prefix to its owns.topicPrefixes"
     )
     return GrantObstacle(GrantState.REFUSED, "TopicNotOwned", message)
 
@@ -167,7 +168,9 @@ def stream_is_known(candidate: GrantCandidate) -> GrantObstacle | None:
     policy, broker = _declared(candidate)
     if policy.spec.topic.stream is None or broker.spec.type is BrokerType.NATS:
         return None
-    message = f"remove topic.stream from {candidate.policy}; only NATS has streams beside topics"
+    message = (
+        f"TopicPolicy {candidate.policy} sets topic.stream, but only NATS has streams; remove it"
+    )
     return GrantObstacle(GrantState.REFUSED, "StreamNotKnown", message)
 
 
@@ -179,14 +182,14 @@ def group_fits(candidate: GrantCandidate) -> GrantObstacle | None:
     kept = policy.spec.topic.stream is not None  # at NATS, a durable consumer reads it
     if not candidate.entry.group and (kept or broker.spec.type in _ALWAYS_BY_GROUP):
         message = (
-            f"give {candidate.identity} a group among the consumers of {candidate.policy}; at "
-            f"{broker.ref} nobody consumes without one"
+            f"{candidate.identity} has no group among the consumers of TopicPolicy "
+            f"{candidate.policy}, but MessageBroker {broker.ref} requires one; add a group"
         )
         return GrantObstacle(GrantState.REFUSED, "GroupMissing", message)
     if candidate.entry.group and broker.spec.type in _NEVER_BY_GROUP:
         message = (
-            f"remove the group of {candidate.identity} among the consumers of {candidate.policy}; "
-            f"{broker.ref} has no groups"
+            f"{candidate.identity} has a group among the consumers of TopicPolicy "
+            f"{candidate.policy}, but MessageBroker {broker.ref} has no groups; remove it"
         )
         return GrantObstacle(GrantState.REFUSED, "GroupNotKnown", message)
     return None
@@ -201,8 +204,8 @@ def identity_has_certificate(candidate: GrantCandidate) -> GrantObstacle | None:
     if identity.spec.authentication.certificate is not None:
         return None
     message = (
-        f"{candidate.identity} is gatewayOnly and has no certificate to show to {broker.ref}; use "
-        "mtls or token there"
+        f"{candidate.identity} is gatewayOnly and has no certificate to present to MessageBroker "
+        f"{broker.ref}; use mtls or token there"
     )
     return GrantObstacle(GrantState.REFUSED, "IdentityHasNoCertificate", message)
 
@@ -223,7 +226,7 @@ def identity_is_readable(candidate: GrantCandidate) -> GrantObstacle | None:
     """Check that the identity is readable. An unreadable one suspends the grant."""
     if candidate.identity not in candidate.registry.invalid_identities:
         return None
-    message = f"ServiceIdentity {candidate.identity} cannot be read; mend it"
+    message = f"ServiceIdentity {candidate.identity} cannot be read; correct it"
     return GrantObstacle(GrantState.SUSPENDED, "IdentityInvalid", message)
 
 
@@ -243,8 +246,8 @@ def principals_are_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
         theirs = other.spec.owns.principal_prefix
         if other.ref != broker.ref and (mine.startswith(theirs) or theirs.startswith(mine)):
             message = (
-                f"MessageBrokers {broker.ref} and {other.ref} are at the same servers and one's "
-                "principalPrefix begins with the other's; give each its own"
+                f"MessageBrokers {broker.ref} and {other.ref} share servers, and one's "
+                "principalPrefix begins with the other's; give each its own principalPrefix"
             )
             return GrantObstacle(GrantState.SUSPENDED, "PrincipalsShared", message)
     return None
@@ -265,8 +268,8 @@ def group_is_its_own(candidate: GrantCandidate) -> GrantObstacle | None:
                 other, policy.namespace, candidate.registry
             ):
                 message = (
-                    f"{candidate.identity} and {identity} consume by one group, {group}, and each "
-                    "could keep the other from its messages; give each its own"
+                    f"{candidate.identity} and {identity} consume with the same group, {group}, "
+                    "so each could take the other's messages; give each its own group"
                 )
                 return GrantObstacle(GrantState.SUSPENDED, "GroupShared", message)
     return None
@@ -283,9 +286,9 @@ def environment_undisputed(candidate: GrantCandidate) -> GrantObstacle | None:
                 meet(topic, theirs) for theirs in topics_of(rival)
             ):
                 message = (
-                    f"TopicPolicy {rival.ref} claims {topic.name} for the environment "
-                    f"{rival.spec.environment} and {candidate.policy} for "
-                    f"{policy.spec.environment}; give each environment topics of its own"
+                    f"TopicPolicy {rival.ref} claims {topic.name} for environment "
+                    f"{rival.spec.environment}, but TopicPolicy {candidate.policy} claims it for "
+                    f"{policy.spec.environment}; use different topics in each environment"
                 )
                 return GrantObstacle(GrantState.SUSPENDED, "EnvironmentDisputed", message)
     return None

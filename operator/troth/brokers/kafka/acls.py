@@ -60,7 +60,7 @@ def binding_of(rule: Rule) -> AclBinding:
     """Return a rule as the ACL that `rule_of` makes that rule of; raises `ValueError`."""
     for text in (rule.principal, rule.name, rule.host):
         if not passable(text):
-            raise ValueError(f"{text[:80]!r} cannot be told to Kafka as it is")
+            raise ValueError(f"{text[:80]!r} cannot be passed to Kafka unchanged")
     return AclBinding(
         _word(ResourceType, "BROKER" if rule.kind == CLUSTER else rule.kind),
         rule.name,

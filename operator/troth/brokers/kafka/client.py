@@ -212,8 +212,8 @@ class Client:
         except KafkaException as error:
             # The text may quote what it could not parse.
             named = PROPERTY.search(str(error.args[0].str()))
-            what = f"what is given as {named[0]}" if named else "how to reach it"
-            raise BrokerError(f"Kafka at {self.where}: {what} cannot be used") from None
+            what = f"the value of {named[0]}" if named else "the connection configuration"
+            raise BrokerError(f"Kafka at {self.where}: {what} is invalid") from None
         return self._admin
 
     def _await(self, admin: AdminClient, doing: str, futures: Collection[Future[Any]]) -> None:
@@ -230,7 +230,9 @@ class Client:
 
     def _go_on(self, doing: str) -> None:
         if self._closing.is_set():
-            raise BrokerError(f"Kafka at {self.where} was let go of when asked to {doing}")
+            raise BrokerError(
+                f"Kafka at {self.where}: the connection was closed before the request to {doing}"
+            )
 
     def _hear(self, error: KafkaError) -> None:
         """Take in what librdkafka tells outside of any request."""
@@ -238,12 +240,12 @@ class Client:
         certificate = CERTIFICATE_REFUSED.search(said)
         if certificate and isinstance(self._access.login, Scram):
             # Nobody has looked at the password yet.
-            sentence = f"{here} wants a certificate; its listener for passwords is another one"
+            sentence = f"{here} requires a client certificate; use its listener for passwords"
             self._verdict = BrokerError, sentence
         elif certificate or error.code() in REFUSED:
-            self._verdict = NotTakenError, f"{here} does not take the operator's credential"
+            self._verdict = NotTakenError, f"{here} rejects the operator's credential"
         elif "certificate verify failed" in said:
-            whose = "is not of a trusted authority, or is of another name"
+            whose = "is not from a trusted authority, or is for another name"
             self._verdict = BrokerError, f"the certificate of {here} {whose}"
 
     def _raise_unless_an_items(self, doing: str, error: KafkaError) -> None:
@@ -254,13 +256,14 @@ class Client:
             raise self._unanswered(doing)
         if code == KafkaError.SECURITY_DISABLED:
             raise BrokerError(
-                f"Kafka at {self.where} has no authorizer: everybody may do everything"
+                f"Kafka at {self.where} has no authorizer, so every client may do everything; "
+                "configure one"
             )
         if code < 0:
             raise self._unexpected(doing, error)
 
     def _not_permitted(self, doing: str) -> AdminRefusedError:
-        return AdminRefusedError(f"Kafka at {self.where} does not let the operator {doing}")
+        return AdminRefusedError(f"Kafka at {self.where} does not allow the operator to {doing}")
 
     def _unanswered(self, doing: str) -> UnreachableError:
         return UnreachableError(
@@ -268,7 +271,7 @@ class Client:
         )
 
     def _unexpected(self, doing: str, error: KafkaError) -> BrokerError:
-        return BrokerError(f"Kafka at {self.where}, asked to {doing}: {error.name()}")
+        return BrokerError(f"Kafka at {self.where}, asked to {doing}, answered {error.name()}")
 
 
 def _came_of(future: Future[Any]) -> Any:  # noqa: ANN401 - as above

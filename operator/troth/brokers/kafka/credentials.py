@@ -23,7 +23,7 @@ _DIGITS = 16
 def issue(request: CredentialRequest, now: datetime) -> tuple[str, str]:  # noqa: ARG001 - a password has no date
     """Return a new password, twice; raises `ValueError` for a principal that no file could say."""
     if not ALLOWED.fullmatch(request.principal):
-        raise ValueError("a principal of Kafka has letters, digits, dots, underscores and dashes")
+        raise ValueError("a Kafka principal has letters, digits, dots, underscores and dashes")
     password = new_password()
     return password, password
 
@@ -36,7 +36,7 @@ def new_password() -> str:
 def material_of(principal: str, secret: str) -> str:  # noqa: ARG001 - anybody's
     """Return the password, which is what Kafka is told; raises `ValueError` if Troth made none."""
     if not _PASSWORD.fullmatch(secret):
-        raise ValueError("the password is not one that Troth made")
+        raise ValueError("Troth did not generate the password")
     return secret
 
 

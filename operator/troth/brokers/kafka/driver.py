@@ -170,7 +170,9 @@ class Kafka:
         failures = self._upsert(batch.credentials, ITERATIONS)
         lacking = {failure.change[0] for failure in failures if isinstance(failure.change, tuple)}
         kept_back = [rule for rule in batch.additions if rule.principal in lacking]
-        failures += [Failure(rule, "kept back: its credential failed") for rule in kept_back]
+        failures += [
+            Failure(rule, "not applied, because its credential failed") for rule in kept_back
+        ]
         ready = [rule for rule in batch.additions if rule.principal not in lacking]
         failures += self._write(_CREATE, ready)
         failures += self._write(_DELETE, batch.removals)
@@ -194,7 +196,7 @@ class Kafka:
                 wanted[each.slot][each.principal] = upsertion
             else:
                 key = each.principal, each.slot
-                failures.append(Failure(key, "no name of a principal, or no password"))
+                failures.append(Failure(key, "invalid principal name or password"))
         for slot, of_slot in wanted.items():
             for piece in _pieces(of_slot, CREDENTIALS_AT_ONCE):
                 answers = self._client.ask("change SCRAM credentials", _alter, piece.values())

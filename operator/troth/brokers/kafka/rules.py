@@ -53,7 +53,7 @@ def _rules(grant: Grant) -> Iterable[Rule]:
 
 def _principal(name: str) -> str:
     if name == NOBODY:
-        raise ValueError(f"the principal {NOBODY} is everybody who has no credential")
+        raise ValueError(f"the principal {NOBODY} stands for every client without a credential")
     return _name("principal", name)
 
 
@@ -61,17 +61,17 @@ def _topic(topic: Topic) -> tuple[str, str]:
     """Return the type of the pattern, and what is to match."""
     name = _name("topic prefix" if topic.prefix else "topic", topic.name)
     if not topic.prefix and name in NO_TOPICS:
-        raise ValueError(f"{name!r} is no name of a topic")
+        raise ValueError(f"{name!r} is not a topic name")
     for internal in sorted(INTERNAL):
         if internal == name or (topic.prefix and internal.startswith(name)):
-            raise ValueError(f"{name!r} would grant Kafka's own topic {internal}")
+            raise ValueError(f"{name!r} would grant Kafka's internal topic {internal}")
     return ("PREFIXED" if topic.prefix else "LITERAL"), name
 
 
 def _name(what: str, name: str) -> str:
     if not ALLOWED.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no name of a {what}: write 1 to 249 letters, digits, dots, underscores "
+            f"{name!r} is not a {what} name; write 1 to 249 letters, digits, dots, underscores "
             "and dashes"
         )
     return name

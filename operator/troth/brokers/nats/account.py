@@ -23,9 +23,9 @@ from troth.brokers.nats.scopes import (
 from troth.brokers.protocol import Batch, Credential, Failure, Observed, Slot
 from troth.trust.grants import Rule
 
-_FOREIGN = "a signing key that is not Troth's is never changed"
-_NO_CREDENTIAL = "NATS keeps permissions with a credential, and the principal has none"
-_HELD_BACK = "kept back, because the principal's credential could not be put in"
+_FOREIGN = "Troth does not change a signing key that it did not make"
+_NO_CREDENTIAL = "NATS stores permissions with a credential, and the principal has none"
+_HELD_BACK = "not applied, because the principal's credential failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +157,15 @@ class _Work:
     def _put(self, credential: Credential) -> str:
         principal, slot, key = credential.principal, credential.slot, credential.material
         if not principal or is_account_key(principal):
-            return "a principal of NATS needs a name that is no public key"
+            return "a NATS principal needs a name that is not a public key"
         if not is_account_key(key):
-            return "the credential of NATS is the public key of a signing key"
+            return "a NATS credential is the public key of a signing key"
         held = self.scopes.get(principal, [])
         mine = [scope for scope in held if scope.slot is slot]
         if [scope.key for scope in mine] == [key]:
             return ""
         if key in self.keys and all(scope.key != key for scope in mine):
-            return "the account has that signing key already, for something else"
+            return "the account already uses that signing key for something else"
         rules = common(held) if held else set()
         for scope in mine:
             self.drop(scope)

@@ -46,8 +46,8 @@ class Link:
         async def request(client: Client) -> bytes:
             if len(payload) > client.max_payload:
                 raise BrokerError(
-                    f"{what}: {len(payload)} bytes, more than the {client.max_payload} of the NATS "
-                    "server's max_payload"
+                    f"{what}: {len(payload)} bytes exceed the NATS server's max_payload of "
+                    f"{client.max_payload}"
                 )
             answer: bytes = (await client.request(subject, payload, timeout=self._timeout)).data
             return answer
@@ -110,13 +110,15 @@ class Link:
             return await self._unless_closed(act(client))
         except errors.NoRespondersError:
             raise AdminRefusedError(
-                f"{what}: nobody answers it; the credential is not of the system account, or the "
-                "server keeps no account JWTs (resolver of type full)"
+                f"{what}: nothing answers; the credential is not of the system account, or the "
+                "server stores no account JWTs (resolver of type full)"
             ) from None
         except (TimeoutError, OSError, errors.Error) as error:
             await self.close()
             if self._forbidden:
-                raise AdminRefusedError(f"{what}: the credential may not ask that") from None
+                raise AdminRefusedError(
+                    f"{what}: the credential is not allowed to do this"
+                ) from None
             raise UnreachableError(f"{what}: no answer ({type(error).__name__})") from None
 
     async def _unless_closed(self, asking: Coroutine[Any, Any, T]) -> T:
@@ -194,7 +196,7 @@ def data_of(answer: bytes, what: str) -> Answer:
     error = document.get("error")
     if error:
         description = error.get("description") if isinstance(error, dict) else None
-        raise BrokerError(f"{what}: {description or 'the server refuses it'}")
+        raise BrokerError(f"{what}: {description or 'the server rejects it'}")
     data = document.get("data")
     return data if isinstance(data, dict) else {}
 
@@ -213,13 +215,11 @@ def document_of(answer: bytes, what: str) -> Answer:
 def _not_connected(seen: list[Exception], shown: Claims) -> BrokerError:
     for error in seen:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return BrokerError(f"the NATS server's certificate: {error.verify_message}")
+            return BrokerError(f"the NATS server's certificate is invalid: {error.verify_message}")
         if any(word in str(error).lower() for word in _REFUSED):
-            return NotTakenError(
-                f"the NATS server does not take the admin credential{_ended(shown)}"
-            )
+            return NotTakenError(f"the NATS server rejects the admin credential{_ended(shown)}")
     if any(str(error) == "no TLS" for error in seen):
-        return BrokerError("the NATS server offers no TLS; nothing was sent to it")
+        return BrokerError("the NATS server offers no TLS, so nothing was sent to it")
     return UnreachableError(f"the NATS server cannot be reached ({type(seen[0]).__name__})")
 
 
@@ -228,4 +228,4 @@ def _ended(shown: Claims) -> str:
     end = shown.get("exp")
     if not isinstance(end, int) or not 0 < end <= time.time():
         return ""
-    return f", which ended on {time.strftime('%Y-%m-%d at %H:%M:%S UTC', time.gmtime(end))}"
+    return f", which expired on {time.strftime('%Y-%m-%d at %H:%M:%S UTC', time.gmtime(end))}"

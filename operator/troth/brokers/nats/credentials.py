@@ -31,7 +31,7 @@ def material_of(principal: str, secret: str) -> str:
     """
     claims = read_creds(secret).claims
     if claims.get("name") != principal:
-        raise ValueError("the .creds file is of another principal")
+        raise ValueError("the .creds file is for another principal")
     return str(claims["iss"])
 
 

@@ -142,14 +142,14 @@ class NatsBroker:
         except ValueError as error:
             raise self._misshapen(error) from None
         if claims.get("sub") != self._admin.account:
-            raise BrokerError("the NATS server answered with another account")
+            raise BrokerError("the NATS server returned another account")
         trusted = await self._trusted()
         # A server stores whatever a system user pushes, whoever has signed it, and only then does
         # not believe it. To sign such claims anew would make them believed.
         if claims["iss"] not in trusted:
             raise BrokerError(
-                f"the JWT of account {self._admin.account} that the NATS server keeps is signed by "
-                "nobody it trusts; somebody has to push a good one"
+                "the NATS server does not trust the signer of its JWT of account "
+                f"{self._admin.account}; push a valid JWT"
             )
         return _Standing(token, claims, trusted)
 
@@ -161,7 +161,7 @@ class NatsBroker:
         return answer.decode("ascii", errors="replace")
 
     async def _trusted(self) -> frozenset[str]:
-        what = "asking for the trusted operators"
+        what = "listing the trusted operators"
         data = await self._link.ask_json("$SYS.REQ.SERVER.PING.VARZ", b"", what)
         keys: set[str] = set()
         for operator in data.get("trusted_operators_claim") or []:
@@ -178,27 +178,30 @@ class NatsBroker:
             raise AdminRefusedError(f"the admin's signing seed is {error}") from None
         if signer.public not in before.trusted:
             raise AdminRefusedError(
-                f"the NATS server trusts no operator's key {signer.public}; the admin's signing "
-                "seed is of another operator, or of an account"
+                f"the NATS server does not trust the operator key {signer.public}; the admin's "
+                "signing seed is of another operator, or of an account"
             )
         # Never older than what it replaces: between servers, the newer JWT of an account wins.
         token = encode(claims, signer, max(int(self._clock()), _issued_at(before.claims)))
         if len(token) > MAX_JWT:
             raise BrokerError(
-                f"the account's JWT would have {len(token)} characters, and NATS takes {MAX_JWT}"
+                f"the account's JWT would have {len(token)} characters, but NATS allows only "
+                f"{MAX_JWT}"
             )
         if await self._token() != before.token:
-            raise BrokerError("somebody else changed the account at the same time")
+            raise BrokerError("another client changed the account at the same time")
         answer = await self._link.ask(
-            "$SYS.REQ.CLAIMS.UPDATE", token.encode(), what := "pushing the account"
+            "$SYS.REQ.CLAIMS.UPDATE", token.encode(), what := "updating the account"
         )
         if data_of(answer, what).get("code") != 200:  # noqa: PLR2004 - as in HTTP
-            raise BrokerError(f"{what}: the NATS server does not say that it was updated")
+            raise BrokerError(f"{what}: the NATS server did not confirm the update")
         if await self._token() != token:
-            raise BrokerError("somebody else changed the account right after it was pushed")
+            raise BrokerError("another client changed the account right after the update")
 
     def _misshapen(self, error: ValueError) -> BrokerError:
-        return BrokerError(f"what the NATS server keeps of {self._admin.account} is {error}")
+        return BrokerError(
+            f"the NATS server's data of account {self._admin.account} is invalid: {error}"
+        )
 
     # Connections
 
@@ -215,24 +218,24 @@ class NatsBroker:
                 await self._kick(connection)
             ended |= left
             await asyncio.sleep(_BETWEEN)
-        raise BrokerError(f"{len(left)} connections of NATS clients could not be ended")
+        raise BrokerError(f"{len(left)} connections of NATS clients could not be closed")
 
     async def _kick(self, connection: _Connection) -> None:
         request = json.dumps({"cid": connection.cid}).encode()
         answer = await self._link.ask(
-            f"$SYS.REQ.SERVER.{connection.server}.KICK", request, what := "ending a connection"
+            f"$SYS.REQ.SERVER.{connection.server}.KICK", request, what := "closing a connection"
         )
         document_of(answer, what)  # that it is gone already is an error there, and none here
 
     async def _connections(self) -> list[_Connection]:
         answers = await self._link.ask_all(
-            "$SYS.REQ.SERVER.PING", _active_servers, "asking which servers there are"
+            "$SYS.REQ.SERVER.PING", _active_servers, "listing the servers"
         )
         servers = {document_of(answer, "a server")["server"]["id"] for answer in answers}
         return [connection for server in sorted(servers) for connection in await self._of(server)]
 
     async def _of(self, server: str) -> list[_Connection]:
-        what, limit = "asking for the connections", _CONNECTIONS
+        what, limit = "listing the connections", _CONNECTIONS
         while True:
             options = {"auth": True, "acc": self._admin.account, "limit": limit}
             subject = f"$SYS.REQ.SERVER.{server}.CONNZ"

@@ -86,9 +86,9 @@ class Key:
         try:
             _, raw = nkeys.decode_seed(seed)
         except nkeys.NkeysError:
-            raise ValueError("a seed with a letter wrong") from None
+            raise ValueError("a seed with an invalid checksum") from None
         if nkeys.encode_seed(raw, prefix) != seed:  # its checksum, which nkeys does not look at
-            raise ValueError("a seed with a letter wrong")
+            raise ValueError("a seed with an invalid checksum")
         return cls(nkeys.from_seed(seed).public_key.decode(), seed)
 
     def sign(self, message: bytes) -> bytes:
@@ -158,14 +158,14 @@ def decode(token: str, kind: Kind) -> Claims:
         raise ValueError("not a JWT")
     header, claims = (_object(part) for part in parts[:2])
     if header != {"typ": "JWT", "alg": "ed25519-nkey"}:
-        raise ValueError("a JWT of another algorithm than ed25519-nkey")
+        raise ValueError("a JWT with an algorithm other than ed25519-nkey")
     issuer = claims.get("iss")
     key = raw_public_key(issuer if isinstance(issuer, str) else "", kind)
     signed = token.rpartition(".")[0].encode()
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(base64url.decode(parts[2]), signed)
     except InvalidSignature:
-        raise ValueError("a JWT whose signature does not verify") from None
+        raise ValueError("a JWT with an invalid signature") from None
     return claims
 
 
@@ -202,11 +202,11 @@ def read_creds(text: str) -> Creds:
     """Return what a `.creds` file holds; `ValueError` quotes nothing of it."""
     blocks = _blocks(text) if len(text) <= MAX_CREDS else []
     if len(blocks) != 2:  # noqa: PLR2004 - the JWT and the seed
-        raise ValueError("not a .creds file of NATS")
+        raise ValueError("not a NATS .creds file")
     token, seed = blocks
     claims, key = decode(token, Kind.ACCOUNT), Key.of(seed.encode())
     if claims.get("sub") != key.public:
-        raise ValueError("a .creds file whose seed is not that of its JWT")
+        raise ValueError("a .creds file whose seed does not belong to its JWT")
     return Creds(token, key, claims)
 
 

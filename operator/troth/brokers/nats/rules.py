@@ -72,7 +72,9 @@ def _rules(grant: Grant) -> Iterator[Rule]:
         yield _rule(grant, Operation.SUBSCRIBE, subject + queue)
     else:
         if not grant.group:
-            raise ValueError(f"stream {grant.stream!r} is read by a durable consumer; name it")
+            raise ValueError(
+                f"stream {grant.stream!r} is read by a durable consumer; set its name as the group"
+            )
         _check_name("group", grant.group)
         consumer = f"{grant.stream}.{grant.group}"
         yield _rule(grant, Operation.PUBLISH, f"$JS.API.CONSUMER.MSG.NEXT.{consumer}")
@@ -90,14 +92,14 @@ def _subject(topic: Topic) -> str:
     if topic.prefix:
         if not name.endswith("."):
             raise ValueError(
-                f"prefix {name!r} ends within a token; NATS can only permit whole ones: end it "
-                "with a dot"
+                f"prefix {name!r} ends within a token, but NATS permits only whole tokens; end "
+                "it with a dot"
             )
         name = name.removesuffix(".")
     _check_tokens("topic", name)
     # `$` begins the server's own subjects; `_` the inboxes, of clients and of servers.
     if name[0] in "$_":
-        raise ValueError(f"topic {name!r} begins with {name[0]!r}, which NATS keeps for itself")
+        raise ValueError(f"topic {name!r} begins with {name[0]!r}, which NATS reserves")
     return f"{name}.>" if topic.prefix else name
 
 
@@ -105,7 +107,7 @@ def _check_name(what: str, name: str) -> None:
     """Raise `ValueError` for what is no name of a stream or a consumer."""
     _check_characters(what, name)
     if any(character in _PATH_CHARACTERS for character in name):
-        raise ValueError(f"{what} {name!r} has a dot or a slash, which NATS does not take in one")
+        raise ValueError(f"{what} {name!r} has a dot or a slash, which NATS does not allow there")
 
 
 def _check_tokens(what: str, name: str) -> None:
@@ -116,10 +118,10 @@ def _check_tokens(what: str, name: str) -> None:
 
 def _check_characters(what: str, name: str) -> None:
     if not name:
-        raise ValueError(f"a {what} is empty")
+        raise ValueError(f"the {what} is empty")
     for part in _WIDENING:
         if part in name:
-            raise ValueError(f"{what} {name!r} has {part!r} in it, which would widen it")
+            raise ValueError(f"{what} {name!r} contains {part!r}, which would widen it")
     # Separators, controls, what formats and is not seen, and what no character is assigned to.
     if any(unicodedata.category(character)[0] in "ZC" for character in name):
-        raise ValueError(f"{what} {name!r} has a space or a character that is not seen")
+        raise ValueError(f"{what} {name!r} contains a space or an invisible character")

@@ -103,7 +103,7 @@ def signing_keys(claims: Claims) -> list[Any]:
 def key_of(entry: object) -> str:
     """Return the public key of a signing key; raises `ValueError`."""
     key = entry.get("key") if isinstance(entry, dict) else entry
-    return _shaped(key, str, "an account with a signing key that is none")
+    return _shaped(key, str, "an account with an invalid signing key")
 
 
 def place_of(entry: object) -> Place | None:
@@ -141,12 +141,12 @@ def unfit(rule: Rule) -> str:
     """Return why a rule is none for NATS, else "": one that is not has the whole push refused."""
     known = rule.kind == SUBJECT and rule.effect in {_ALLOW, _DENY}
     if not known or rule.operation not in set(Operation) or rule.pattern or rule.host:
-        return "not a permission that NATS knows"
+        return "not a NATS permission"
     parts = rule.name.split(" ")
     if len(parts) > (2 if rule.operation == Operation.SUBSCRIBE else 1):
-        return "a subject of NATS has no spaces"
+        return "a NATS subject has no spaces"
     if "{{" in rule.name or not rule.name.isprintable():
-        return "a subject with a template or a character that is not seen"
+        return "a subject with a template or an invisible character"
     if not all(token for part in parts for token in part.split(".")):
         return "a subject with an empty token"
     return ""
@@ -171,7 +171,7 @@ def _rules(principal: str, entry: Mapping[str, Any]) -> Iterator[Rule]:
 
 def _subjects(lists: Mapping[str, Any], member: str) -> list[str]:
     subjects = _shaped(lists.get(member) or [], list, "a scope without subjects")
-    return [_shaped(subject, str, "a scope with a subject that is none") for subject in subjects]
+    return [_shaped(subject, str, "a scope with an invalid subject") for subject in subjects]
 
 
 def _text(value: object) -> str:

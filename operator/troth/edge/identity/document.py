@@ -30,7 +30,7 @@ def _workload(text: str) -> str:
     except SPIFFEIDError as error:
         raise ValueError(str(error)) from None
     if not identity.path:
-        raise ValueError("a workload's SPIFFE ID has a path")
+        raise ValueError("a workload's SPIFFE ID needs a path")
     return text
 
 
@@ -157,11 +157,11 @@ class Messages(_Part):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if (self.topic is None) is (self.prefix is None):
-            raise ValueError("messages are of one topic or under one prefix")
+            raise ValueError("messages have either a topic or a prefix")
         if self.schema_ is not None and self.schema_fault is not None:
-            raise ValueError("a schema is there, or why it is not")
+            raise ValueError("messages have either a schema or the reason why there is none")
         if self.action == "Publish" and (self.producers or self.dead_letter):
-            raise ValueError("producers and deadLetter are for who consumes")
+            raise ValueError("only consumers have producers and deadLetter")
         return self
 
 
@@ -183,7 +183,7 @@ class KeySet(_Part):
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
         if len(self.public) != len(self.keys):
-            raise ValueError("a key is there twice")
+            raise ValueError("a key is listed twice")
         return self
 
     @cached_property
@@ -205,7 +205,7 @@ class Webhooks(_Part):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if self.issuer != self.gateway:
-            raise ValueError("a gateway signs for itself")
+            raise ValueError("the issuer of a gateway's tokens is the gateway itself")
         return self
 
     @cached_property

@@ -113,7 +113,9 @@ class Identity:
         if self._snapshot is None:
             raise IdentityError(f"the identity's files cannot be used: {error}") from error
         if str(error) != self._warned:
-            _LOG.warning("The identity's new files cannot be used; the last ones hold: %s", error)
+            _LOG.warning(
+                "The identity's new files cannot be used; the previous ones stay in use: %s", error
+            )
             self._warned = str(error)
         return self._snapshot
 
@@ -126,7 +128,7 @@ class Identity:
             snapshot = self._snapshot_of_files()
             if before == self._stat():
                 return before, snapshot
-        raise OSError("they change with every look")
+        raise OSError("they change during every read")
 
     def _snapshot_of_files(self) -> Snapshot:
         document = parse_document(self._document.read_bytes())
@@ -154,7 +156,7 @@ class Identity:
         pem = self._tls_crt.read_bytes()
         leaf, *_ = read_certificates(pem, "tls.crt")
         if parse_leaf(pem).spiffe_id != spiffe_id:
-            raise DocumentError("tls.crt is another identity's than identity.json")
+            raise DocumentError("tls.crt belongs to another identity than identity.json")
         if not same_key(leaf, load_private_key(self._tls_key.read_bytes())):
             raise DocumentError("tls.key is not the key of tls.crt")
         return certificate_thumbprint(leaf.public_bytes(Encoding.DER))

@@ -56,7 +56,7 @@ class TrothMiddleware:
             await self._app(scope, receive, send)
             return
         if kind not in {"http", "websocket"}:
-            raise ValueError(f"there is no guard for ASGI connections of type {kind}")
+            raise ValueError(f"unsupported type of ASGI connection: {kind}")
         judged = self._doorkeeper.judge(scope["path"], chain_of(scope), scope["headers"])
         if isinstance(judged.caller, Refusal):
             await _refuse(judged.caller, scope, receive, send)

@@ -67,7 +67,7 @@ def _last_element(text: str) -> dict[str, list[str]]:
     while separator:
         pair = _PAIR.match(text, place)
         if pair is None:
-            raise ValueError("the header is not made of elements of pairs")
+            raise ValueError("the header is not a list of elements with pairs")
         if separator == ",":
             element = {}
         key, quoted, plain, separator = pair.groups()

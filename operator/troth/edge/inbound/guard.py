@@ -227,7 +227,7 @@ def _transaction(snapshot: Snapshot, presented: Presented, now: float) -> Transa
         )
     issuer = snapshot.issuers.get(snapshot.trust_domain)
     if issuer is None:
-        raise RefusedError("transaction-issuer", "No transaction tokens are issued here.")
+        raise RefusedError("transaction-issuer", "This trust domain issues no transaction tokens.")
     try:
         transaction = verify_transaction_token(
             presented.transaction[0].decode("latin-1"),

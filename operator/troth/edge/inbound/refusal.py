@@ -9,29 +9,27 @@ from http import HTTPStatus
 
 _SENTENCES = {
     "certificate-missing": "No client certificate was presented; call with your X.509-SVID.",
-    "caller-unknown": "The client certificate is not a valid X.509-SVID of a trust domain known "
-    "here.",
+    "caller-unknown": "The client certificate is not a valid X.509-SVID of a known trust domain.",
     "caller-not-accepted": "This caller is not accepted on this port; declare the edge on both "
     "sides.",
-    "gateway-not-accepted": "What the gateway says of its client's certificate cannot be relied "
-    "on; let it set X-Forwarded-Client-Cert anew, once, with Hash and URI.",
+    "gateway-not-accepted": "The gateway's X-Forwarded-Client-Cert is not reliable; configure the "
+    "gateway to overwrite it with one element that has Hash and URI.",
     "token-missing": "No access token was presented; send one as a Bearer token.",
-    "token-signature": "The access token's signature is not that of a key known here.",
-    "token-holder": "The access token is another's: it is bound to another certificate, or its "
-    "subject is not the caller.",
-    "token-unbound": "The access token is not bound to a certificate; ask for it with your "
+    "token-signature": "The access token is not signed with a known key.",
+    "token-holder": "The access token belongs to another caller: it is bound to another "
+    "certificate, or its subject is not the caller.",
+    "token-unbound": "The access token is not bound to a certificate; request it with your "
     "X.509-SVID.",
-    "transaction-missing": "No transaction token was presented; send on the one you received, or "
-    "start a transaction.",
-    "transaction-signature": "The transaction token's signature is not that of a key known here.",
-    "context-missing": "The transaction token lacks a part of the context that is required here.",
-    "webhook-gateway": "This port is for webhooks, and only their gateway is heard on it.",
-    "webhook-token-missing": "This port is for webhooks; their gateway sends the token of the "
-    "delivery with each request.",
-    "webhook-token-signature": "The webhook's token is not signed with a key of the gateway's that "
-    "is known here.",
-    "webhook-token-endpoint": "The webhook's token is of an endpoint that does not lead here.",
-    "scope-missing": "The caller does not have the scopes that this needs.",
+    "transaction-missing": "No transaction token was presented; pass on the one that you "
+    "received, or start a transaction.",
+    "transaction-signature": "The transaction token is not signed with a known key.",
+    "context-missing": "The transaction token lacks a required part of the context.",
+    "webhook-gateway": "This port accepts only webhook deliveries from their gateway.",
+    "webhook-token-missing": "This port accepts only webhook deliveries; their gateway sends a "
+    "webhook token with each request.",
+    "webhook-token-signature": "The webhook token is not signed with a known key of the gateway.",
+    "webhook-token-endpoint": "The webhook token is for an endpoint that does not lead here.",
+    "scope-missing": "The caller does not have the required scopes.",
 }
 _ANSWERED = {
     "token-key": "token-signature",

@@ -90,7 +90,9 @@ def _connect_with(request: ClientRequest, context: SSLContext) -> None:
     """
     request._ssl = context  # noqa: SLF001 - see above
     if request.ssl is not context or request.connection_key.ssl is not context:
-        raise RuntimeError("this aiohttp does not take a request's TLS context; it cannot be used")
+        raise RuntimeError(
+            "this version of aiohttp ignores a request's TLS context, so it cannot be used"
+        )
 
 
 def _with_headers(request: ClientRequest, ready: Ready[SSLContext]) -> ClientRequest:

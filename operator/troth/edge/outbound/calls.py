@@ -130,7 +130,7 @@ class Calls(Generic[C]):
             other = None
         # What parsers take apart differently could lead elsewhere than it seems to from here.
         if _URI.fullmatch(location) is None:
-            raise RedirectRefusedError(callee, "what is no URL")
+            raise RedirectRefusedError(callee, "an invalid URL")
         if other not in (None, callee):
             raise RedirectRefusedError(callee, str(other))
 
@@ -197,6 +197,6 @@ def _origin(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     beside = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
     if parts.scheme != "https" or not parts.hostname or beside:
-        said = "an address with a user's name" if "@" in url else repr(url)
-        raise ValueError(f"{said} is no origin; write https://<host>[:<port>]")
+        said = "a URL with a user name" if "@" in url else repr(url)
+        raise ValueError(f"{said} is not an origin; write https://<host>[:<port>]")
     return parts.hostname, parts.port or _HTTPS

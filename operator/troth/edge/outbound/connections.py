@@ -160,7 +160,7 @@ def _generation(snapshot: Snapshot, servers: Iterable[tuple[Expected, bool]]) ->
         }
         if thumbprint == _thumbprint(snapshot):
             return Generation(snapshot, thumbprint, contexts)
-    raise OSError("tls.crt changes with every read")
+    raise OSError("tls.crt changes during every read")
 
 
 def _thumbprint(snapshot: Snapshot) -> str | None:

@@ -157,7 +157,7 @@ def transaction_narrowing(issuer: str, trust_domain: str, token: str, scopes: It
 def _transaction(trust_domain: str, scopes: Iterable[str]) -> dict[str, str]:
     scope = " ".join(sorted(set(scopes)))
     if not parse_scopes(scope):
-        raise ValueError("a transaction has at least one scope, which says what it is for")
+        raise ValueError("a transaction needs at least one scope, which says what it is for")
     return {
         "grant_type": _EXCHANGE,
         "requested_token_type": _TRANSACTION,
@@ -191,20 +191,20 @@ def read_answer(ask: Ask, answer: Answer, now: datetime) -> Issued:
     if answer.status != HTTPStatus.OK:
         raise _refusal(answer, document or {}, now)
     if document is None:
-        raise _malformed("is not a JSON object that can be read in one way only")
+        raise _malformed("is not an unambiguous JSON object")
     token, lifetime = document.get("access_token"), document.get("expires_in")
     scopes = parse_scopes(document.get("scope", ""))
     if not isinstance(token, str) or not is_token(token):
         raise _malformed("holds no signed token")
     if not _is_expected(ask, document):
-        raise _malformed("holds a token of another type than was asked for")
+        raise _malformed("holds a token of another type than requested")
     if type(lifetime) is not int or not 0 < lifetime <= MAX_LIFETIME.total_seconds():
-        raise _malformed("gives the token a lifetime that no token has")
+        raise _malformed("gives the token an invalid lifetime")
     if scopes is None:
-        raise _malformed("names scopes that are none")
+        raise _malformed("has invalid scopes")
     asked = parse_scopes(ask.form.get("scope", ""))
     if asked and not scopes <= asked:
-        raise _malformed("grants scopes that were not asked for")
+        raise _malformed("grants scopes that were not requested")
     return Issued(token, float(lifetime), scopes)
 
 

@@ -43,7 +43,7 @@ class UnknownCalleeError(LookupError):
     """`identity.json` lists no call of this callee: the edge is not declared, or not live."""
 
     def __init__(self, callee: str) -> None:
-        super().__init__(f"identity.json lists no call of {callee}; declare it on both sides")
+        super().__init__(f"identity.json lists no call to {callee}; declare the edge on both sides")
         self.callee = callee
 
 
@@ -54,11 +54,11 @@ class RedirectRefusedError(Exception):
     """
 
     def __init__(self, callee: str, target: str) -> None:
-        super().__init__(f"{callee} redirects to {target}; call that one by its own address")
+        super().__init__(f"{callee} redirects to {target}; call that service at its own address")
 
 
 class NoIssuerError(LookupError):
     """`identity.json` names no issuer of this workload's trust domain: it issues no tokens."""
 
     def __init__(self, trust_domain: str) -> None:
-        super().__init__(f"identity.json names no issuer of tokens for {trust_domain}")
+        super().__init__(f"identity.json names no token issuer for {trust_domain}")

@@ -22,8 +22,8 @@ class WrongServerError(ssl.SSLCertVerificationError):
     """
 
     def __init__(self, expected: str, found: str) -> None:
-        super().__init__(1, f"the server is {found}, and not {expected}")
-        self.verify_message = f"the server is {found}, and not {expected}"
+        super().__init__(1, f"the server is {found}, not {expected}")
+        self.verify_message = f"the server is {found}, not {expected}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Expected:
         names = (certificate or {}).get("subjectAltName", ())
         found = [value for kind, value in names if kind == "URI"]
         if len(found) != 1 or not re.fullmatch(self.pattern, found[0]):
-            raise WrongServerError(self.name, ", ".join(found) or "nobody by a SPIFFE ID")
+            raise WrongServerError(self.name, ", ".join(found) or "a server without a SPIFFE ID")
 
 
 class _Context(ssl.SSLContext):

@@ -91,7 +91,7 @@ def narrow(
     token = transaction.token if isinstance(transaction, Transaction) else transaction
     token = token if token is not None else current_token()
     if token is None:
-        raise LookupError("no transaction is under way, and none was given")
+        raise LookupError("no transaction is active, and none was given")
     return transaction_narrowing(issuer, trust_domain, checked(token), scopes)
 
 

@@ -113,8 +113,8 @@ def _scheduled(
     """Return when the one in use is to be replaced, and the step if that is now."""
     if shown.place is None:
         message = (
-            f"Troth administers {broker.ref} by a certificate; who issues it replaces it, in the "
-            "admin Secret"
+            f"Troth administers MessageBroker {broker.ref} with a certificate that it does not "
+            "issue; put a renewed certificate into the admin Secret"
         )
         return replace(standing, fault=Fault(NOTHING, message))
     assert standing.made_at is not None
@@ -134,15 +134,18 @@ def _obstacle(broker: MessageBroker, look: BrokerObservation, world: World) -> F
     if kept is not None and kept.fault is not None:
         return kept.fault
     if broker.spec.mode is not BrokerMode.ENFORCE:
-        message = f"mode of {broker.ref} is {broker.spec.mode}: nothing is changed there"
+        message = (
+            f"MessageBroker {broker.ref} has mode {broker.spec.mode}, so Troth changes nothing "
+            "there; set mode: Enforce"
+        )
         return Fault("NotEnforced", message)
     return None
 
 
 def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Fault:
-    message = f"MessageBroker {broker.ref} has not been reached yet"
+    message = f"Troth has not reached MessageBroker {broker.ref} yet"
     if look.fault is not None:
-        message = f"MessageBroker {broker.ref} cannot be worked with: {look.fault.message}"
+        message = f"Troth cannot administer MessageBroker {broker.ref}: {look.fault.message}"
     return Fault("AwaitingCredential", message)
 
 
@@ -153,8 +156,8 @@ def _taken(shown: AdminShown, look: BrokerObservation) -> Fault | None:
     if look.observed is None or (user, slot.other) not in look.observed.credentials:
         return None
     message = (
-        f"Kafka knows another password of {user}, by the other SCRAM mechanism, and not from "
-        "Troth; have Troth administer by a user that nobody else is"
+        f"Kafka has a password of {user} for the other SCRAM mechanism that Troth did not set; "
+        "use an admin user that only Troth uses"
     )
     return Fault("MechanismTaken", message)
 
@@ -166,8 +169,8 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
         here = ref.namespace == broker.ref.namespace and ref != broker.ref
         if here and other.spec.described.admin_secret_ref.name == name:
             message = (
-                f"the admin Secret {name} is of MessageBroker {ref} as well; give each one of its "
-                "own, with a user of its own"
+                f"MessageBroker {ref} uses the admin Secret {name} too; give each MessageBroker "
+                "its own Secret, with its own user"
             )
             return Fault("AdminSecretShared", message)
     return None
@@ -176,10 +179,11 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
 def _others(broker: MessageBroker) -> str:
     """Return whose the admin credential of another type of broker is."""
     if broker.spec.nats is None:
-        return f"Troth cannot administer {broker.spec.type} yet; delete this"
+        return f"Troth does not support {broker.spec.type} yet; delete this CredentialRotation"
     return (
-        f"the admin credential of {broker.ref} is of NATS's system account, which the operator's "
-        "keeper issues: put new system.creds into the admin Secret, and delete this"
+        f"the admin credential of MessageBroker {broker.ref} is a user of NATS's system account, "
+        "which only the NATS operator's key can issue; put new system.creds into the admin "
+        "Secret, and delete this CredentialRotation"
     )
 
 

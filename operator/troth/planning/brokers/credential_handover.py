@@ -87,7 +87,7 @@ class BrokerCredential:
     def unpublished(self) -> Iterator[Laggard]:
         """Yield the broker until it was told of the next credential."""
         if self.secret.next is not None and not self.told(self.secret.next):
-            message = f"MessageBroker {self.broker} has not been told the next credential yet"
+            message = f"the next credential is not configured at MessageBroker {self.broker} yet"
             yield Laggard(message)
 
     def published_since(self) -> Iterator[float]:
@@ -97,7 +97,9 @@ class BrokerCredential:
     def still_used(self) -> Iterator[Laggard]:
         """Yield the broker while it is not known to take the present credential."""
         if not self.told(self.current):
-            yield Laggard(f"MessageBroker {self.broker} has not been told the present credential")
+            yield Laggard(
+                f"the current credential is not configured at MessageBroker {self.broker}"
+            )
 
     def disused_since(self) -> Iterator[float]:
         """Yield nothing: nobody can see which credential a program has read."""

@@ -33,8 +33,8 @@ from troth.world.observation.broker_secrets import ACCOUNT, TYPE
 from troth.world.world import World
 
 CREDENTIALS_ISSUED = "CredentialsIssued"
-ISSUED = verdicts.true(CREDENTIALS_ISSUED, "Issued", "the credential at every broker is in place")
-ISSUING = verdicts.false(CREDENTIALS_ISSUED, "Issuing", "a credential is being issued")
+ISSUED = verdicts.true(CREDENTIALS_ISSUED, "Issued", "the credentials for all brokers are in place")
+ISSUING = verdicts.false(CREDENTIALS_ISSUED, "Issuing", "a broker credential is being issued")
 ON_ITS_WAY = frozenset({"AwaitingBroker", "Issuing", "WriteRefused"})
 """Reasons that pass without a person doing anything at the identity."""
 
@@ -185,13 +185,12 @@ def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> F
     """Return why a credential cannot be kept where it belongs."""
     if ref in world.secrets:
         message = (
-            f"Secret {ref} is there and is no credential of a broker; it is left alone until it is "
-            "gone"
+            f"Secret {ref} exists but is not a broker credential, so it was not changed; delete it"
         )
         return Fault("Conflict", message)
     if holder != broker:
         message = (
-            f"Secret {ref} is for MessageBroker {holder}, which is of the same name as {broker}; "
+            f"Secret {ref} is for MessageBroker {holder}, which has the same name as {broker}; "
             "rename one of them"
         )
         return Fault("Conflict", message)
@@ -245,7 +244,7 @@ def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -
 
 
 def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Verdict:
-    message = f"MessageBroker {broker.ref} has not been reached yet"
+    message = f"Troth has not reached MessageBroker {broker.ref} yet"
     if look.fault is not None:
         message += f": {look.fault.message}"
     return verdicts.false(CREDENTIALS_ISSUED, "AwaitingBroker", message)

@@ -114,10 +114,12 @@ def _left_behind(view: BrokerView) -> str:
     why = fault.message if fault is not None else f"mode is {view.broker.spec.mode}"
     if view.kept.fault is not None:
         prefix = view.broker.spec.owns.principal_prefix
-        return f"whatever principals {prefix}* have stays at the broker, for {why}"
+        return (
+            f"all grants and credentials of principals {prefix}* stay at the broker, because {why}"
+        )
     return (
-        f"{len(view.kept.ledger.rules)} rules and the credentials of {len(principals)} principals "
-        f"stay at the broker, for {why}: {', '.join(principals)}"
+        f"{len(view.kept.ledger.rules)} rules and the credentials of {len(principals)} "
+        f"principals stay at the broker, because {why}: {', '.join(principals)}"
     )
 
 

@@ -66,8 +66,8 @@ def _reachable(view: BrokerView) -> Verdict:
     if fault is not None:
         return verdicts.false(REACHABLE, fault.reason, fault.message)
     if look.observed is None:
-        return _unseen(view, REACHABLE, "the broker has not been looked at yet")
-    return verdicts.true(REACHABLE, "Seen", "the broker answers")
+        return _unseen(view, REACHABLE, "the broker has not been observed yet")
+    return verdicts.true(REACHABLE, "Seen", "the broker is reachable")
 
 
 def _in_sync(view: BrokerView) -> Verdict:
@@ -76,38 +76,37 @@ def _in_sync(view: BrokerView) -> Verdict:
         return verdicts.false(IN_SYNC, fault.reason, fault.message)
     work = view.work
     if view.look.observed is None:
-        return _unseen(view, IN_SYNC, "what the broker has is not known yet")
+        return _unseen(view, IN_SYNC, "the state of the broker is not known yet")
     if work is None:
         return _as_before(view, IN_SYNC)
     if view.leaving:
-        message = "what was granted is being taken back; then the MessageBroker is gone"
+        message = "grants are being revoked before the MessageBroker is deleted"
         return verdicts.false(IN_SYNC, "Revoking", message)
     if work.changes.braked:
         message = (
-            "more rules would be removed than brake.maxRemovals lets pass; see whether that is "
-            f"meant, and write the annotation {ALLOW_REMOVALS} with the number in "
-            "status.brakedRemovals"
+            "more rules would be removed than brake.maxRemovals allows; if this is intended, set "
+            f"the annotation {ALLOW_REMOVALS} to the number in status.brakedRemovals"
         )
         return verdicts.false(IN_SYNC, "Braked", message)
     if work.step is not None and not view.enforcing:
         message = (
-            f"mode is {view.broker.spec.mode}: the broker differs from what is declared, and is "
-            "not changed"
+            f"the broker differs from what is declared, and mode {view.broker.spec.mode} leaves "
+            "it unchanged; to apply the difference, set mode: Enforce"
         )
         return verdicts.false(IN_SYNC, "NotEnforced", message)
     if work.step is not None:
-        return verdicts.false(IN_SYNC, "Changing", "the broker is being changed")
+        return verdicts.false(IN_SYNC, "Changing", "changes at the broker are in progress")
     if work.waiting:
-        message = f"the Secrets of {_some(work.waiting)} are awaited"
+        message = f"changes wait for the credential Secrets of {_some(work.waiting)}"
         return verdicts.false(IN_SYNC, "AwaitingCredentials", message)
     if work.unaccounted:
         message = (
-            f"the broker has rules or a credential of {_some(work.unaccounted)}, a name that only "
-            "Troth gives, that no ledger accounts for; they are left alone: remove them at the "
-            "broker, or declare what they grant"
+            f"the broker has rules or a credential of {_some(work.unaccounted)}, a principal "
+            "name that only Troth uses, but no ledger records them, so they stay; remove them at "
+            "the broker, or declare what they grant"
         )
         return verdicts.false(IN_SYNC, "Unaccounted", message)
-    return verdicts.true(IN_SYNC, "InSync", "the broker has what is declared")
+    return verdicts.true(IN_SYNC, "InSync", "the broker matches what is declared")
 
 
 def _network(view: BrokerView) -> Verdict:
@@ -130,7 +129,9 @@ def _as_before(view: BrokerView, type_: str) -> Verdict:
     """Return what was told last, while a look or a change is under way."""
     last = _last(view, type_)
     if last is None:
-        return verdicts.false(type_, "Changing", "the broker is being worked with")
+        return verdicts.false(
+            type_, "Changing", "an observation or a change of the broker is in progress"
+        )
     return Verdict(type=type_, status=last.status, reason=last.reason, message=last.message)
 
 
@@ -141,7 +142,7 @@ def refused_change(view: BrokerView) -> Fault | None:
         return None
     change, said = min(view.look.failures.items(), key=str)
     whose = change[0] if isinstance(change, tuple) else change.principal
-    message = f"the broker did not carry out every change; of {whose} it says: {said}"
+    message = f"the broker did not make every change; for {whose}: {said}"
     return Fault("ChangeRefused", message[:1024])
 
 
@@ -149,7 +150,7 @@ def _braked(view: BrokerView) -> Verdict:
     if view.work is None and _last(view, BRAKED) is not None:
         return _as_before(view, BRAKED)
     if view.work is not None and view.work.changes.braked:
-        message = "removals wait for a person; see InSync"
+        message = "removals wait until a person allows them; see InSync"
         return verdicts.true(BRAKED, "TooManyRemovals", message)
     return verdicts.false(BRAKED, "Released")
 

@@ -42,7 +42,7 @@ class LeafQuestion:
 
 def secret_present(question: LeafQuestion) -> Fault | None:
     """The Secret is there."""
-    return Fault("SecretMissing", "the Secret was not there") if question.secret is None else None
+    return Fault("SecretMissing", "the Secret did not exist") if question.secret is None else None
 
 
 def material_intact(question: LeafQuestion) -> Fault | None:
@@ -61,14 +61,14 @@ def names_current(question: LeafQuestion) -> Fault | None:
 def subject_current(question: LeafQuestion) -> Fault | None:
     """The leaf's subject is the identity's, or empty where it is to have none."""
     if _leaf(question).subject != str(question.profile.subject or ""):
-        return Fault("SubjectChanged", "the certificate's subject is not the identity's name")
+        return Fault("SubjectChanged", "the certificate's subject differs from the identity's name")
     return None
 
 
 def algorithm_current(question: LeafQuestion) -> Fault | None:
     """The key is of the declared algorithm."""
     if _leaf(question).algorithm is not question.algorithm:
-        return Fault("AlgorithmChanged", "another key algorithm is declared")
+        return Fault("AlgorithmChanged", "a different key algorithm is declared")
     return None
 
 
@@ -81,7 +81,7 @@ def authority_current(question: LeafQuestion) -> Fault | None:
     if leaf.authority_key_id == question.retiring and not question.in_turn:
         return None
     if not question.authority.issued(leaf):
-        return Fault("AuthorityChanged", "another authority or chain is active")
+        return Fault("AuthorityChanged", "a different authority or chain is active")
     return None
 
 
@@ -106,7 +106,7 @@ def not_asked_for(question: LeafQuestion) -> Fault | None:
     """No CredentialRotation asks for a newer one than this."""
     asked = due_at(question.rotations, _leaf(question).issued_at, question.now)
     if asked is not None and asked <= question.now:
-        return Fault("RotationDue", "a CredentialRotation asks for a new one")
+        return Fault("RotationDue", "a CredentialRotation requests a new certificate")
     return None
 
 

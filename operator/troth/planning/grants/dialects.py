@@ -15,12 +15,12 @@ def unsupported(broker: MessageBroker) -> Fault | None:
     """Return why Troth cannot grant anything at a broker, None where it can."""
     type_ = broker.spec.type
     if type_ not in TABLES:
-        message = f"{type_} is not served yet; describe a kafka or a nats"
+        message = f"{type_} is not supported yet; use kafka or nats"
         return Fault("Unsupported", message)
     if broker.spec.nats is not None and broker.spec.by_certificate:
         message = (
-            "a NATS in operator mode knows its clients by JWTs alone, and the users of "
-            "verify_and_map stand in the server's own configuration; write clients: JWT"
+            "NATS in operator mode identifies clients by JWTs only, and users of verify_and_map "
+            "are in the server's own configuration; set clients: JWT"
         )
         return Fault("Unsupported", message)
     return None
@@ -33,7 +33,7 @@ def rules_of(type_: BrokerType, grant: Grant) -> frozenset[Rule] | str:
     What a broker would take for more than was declared is never told to it.
     """
     if type_ not in TABLES:
-        return f"{type_} is not served yet"
+        return f"{type_} is not supported yet"
     try:
         return TABLES[type_]([grant])
     except ValueError as error:

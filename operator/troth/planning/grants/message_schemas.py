@@ -36,7 +36,7 @@ def schema_verdict(policy: TopicPolicy, world: World) -> Verdict | None:
     if found is None:
         return None
     return verdicts.true(
-        SCHEMA_VALID, "SchemaRead", "the schema is one that messages can be held to"
+        SCHEMA_VALID, "SchemaRead", "the schema is valid and can be used to check messages"
     )
 
 
@@ -44,13 +44,13 @@ def _kept(place: Ref, key: str, world: World) -> str | Fault:
     texts = world.schemas.by_ref.get(place)
     if texts is None:
         message = (
-            f"there is no ConfigMap {place} with the label {LABEL}; create it, or label the one "
-            f'that is there with {LABEL}: "true"'
+            f"ConfigMap {place} with the label {LABEL} does not exist; create it, or label the "
+            f'existing one {LABEL}: "true"'
         )
         return Fault("SchemaMissing", message)
     if key not in texts:
         message = (
-            f"ConfigMap {place} has no {key} in its data; put the schema there, or correct "
+            f"ConfigMap {place} has no key {key}; add the schema under that key, or correct "
             "schema.configMapRef.key"
         )
         return Fault("SchemaMissing", message)

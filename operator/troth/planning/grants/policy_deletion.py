@@ -49,7 +49,10 @@ def plan_deletion(key: Key, policy: TopicPolicy, world: World, now: datetime) ->
     if not is_held(policy):
         if not others:
             return Plan(key, policy.metadata.uid)
-        message = f"nothing of it is left to be done; it is held by {', '.join(others)}"
+        message = (
+            "Troth has nothing left to do; these finalizers hold the TopicPolicy: "
+            f"{', '.join(others)}"
+        )
         return _waiting(key, policy, Left("Deleting", message), now)
     deleted_at = policy.metadata.deletion_timestamp
     assert deleted_at is not None
@@ -75,7 +78,7 @@ def left_of(policy: TopicPolicy, world: World) -> Left | None:
     if broker is None:
         if kept is None or at not in world.brokers.messaging.invalid_brokers:
             return None
-        message = f"MessageBroker {at} cannot be read; mend it"
+        message = f"MessageBroker {at} cannot be read; correct it"
         return _stuck("BrokerInvalid", message, _all_of(policy))
     if broker_is_served(broker):
         return None
@@ -157,22 +160,25 @@ def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -
     """Return what the rest waits for."""
     fault = world.brokers.observation(broker.ref).fault
     if fault is not None:
-        message = f"MessageBroker {broker.ref} cannot be told: {fault.message}"
+        message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
         return _stuck("BrokerUnreachable", message, rest.told)
     if policy.spec.on_delete is OnDelete.RETAIN:
-        message = f"what it granted is noted to stay at MessageBroker {broker.ref}"
+        message = f"Troth is recording that the grants stay at MessageBroker {broker.ref}"
         return Left("Retaining", message)
     unknown = _undecided_at(broker, world)
     if rest.rules and all(rule.principal in unknown for rule in rest.rules):
         message = (
-            "another TopicPolicy that its identities name cannot be read, and may grant the same; "
-            "mend that one"
+            "another TopicPolicy that names the same identities cannot be read and may declare "
+            "the same grants; correct that TopicPolicy"
         )
         return _stuck("PolicyInvalid", message, rest.told)
     if rest.rules and _is_braked(broker):
-        message = f"removals at MessageBroker {broker.ref} wait for a person; see its status"
+        message = (
+            f"removals at MessageBroker {broker.ref} wait until a person allows them; see its "
+            "status"
+        )
         return _stuck("Braked", message, rest.told)
-    return Left("Revoking", f"what it granted is being revoked at MessageBroker {broker.ref}")
+    return Left("Revoking", f"Troth is revoking the grants at MessageBroker {broker.ref}")
 
 
 def _is_braked(broker: MessageBroker) -> bool:
@@ -191,8 +197,8 @@ def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | No
         return None
     told = _told(broker, policy, seen.rules - _rules_of(broker, _others(broker, policy, world)))
     behind = (
-        f"the ledger of MessageBroker {broker.ref} is lost, so that nothing is removed there; "
-        f"remove this by hand: {', '.join(told)}"
+        f"the ledger of MessageBroker {broker.ref} is lost, so Troth removes nothing there; "
+        f"remove these yourself: {', '.join(told)}"
     )
     return Left("LedgerLost", behind, AT_ONCE, behind) if told else None
 
@@ -209,11 +215,17 @@ def _told(broker: MessageBroker, policy: TopicPolicy, rules: Rules) -> list[str]
 
 
 def _all_of(policy: TopicPolicy) -> str:
-    return f"whatever {', '.join(sorted({str(each.identity) for each in entries_of(policy)}))} has"
+    return (
+        f"everything that {', '.join(sorted({str(each.identity) for each in entries_of(policy)}))} "
+        "has"
+    )
 
 
 def _stuck(reason: str, message: str, told: str, patience: timedelta = PATIENCE) -> Left:
-    behind = f"{message}. Until then this stays there, and is revoked then: {told}"
+    behind = (
+        f"{message}. Until this is resolved, these stay at the broker, and Troth revokes them "
+        f"afterwards: {told}"
+    )
     return Left(reason, message, patience, behind)
 
 

@@ -63,7 +63,7 @@ class LiveGrant:
     @property
     def awaited(self) -> GrantObstacle:
         """That the broker has not been told yet."""
-        message = f"MessageBroker {self.broker.ref} has not been told yet"
+        message = f"the grant is not applied at MessageBroker {self.broker.ref} yet"
         return GrantObstacle(GrantState.LIVE, "AwaitingBroker", message)
 
 
@@ -77,7 +77,7 @@ def broker_is_enforced(broker: MessageBroker) -> GrantObstacle | None:
     """Troth may change something at the broker."""
     if broker.spec.mode is BrokerMode.ENFORCE:
         return None
-    message = f"MessageBroker {broker.ref} only observes; write mode: Enforce there"
+    message = f"MessageBroker {broker.ref} is only observed; set mode: Enforce there"
     return GrantObstacle(GrantState.LIVE, "BrokerObserved", message)
 
 
@@ -98,8 +98,8 @@ def identity_has_credential(live: LiveGrant) -> GrantObstacle | None:
     if secret is not None and secret.intact and whose == (live.broker.ref, live.grant.principal):
         return None
     message = (
-        f"the credential of {live.identity} at MessageBroker {live.broker.ref} is being made; see "
-        "the identity's status"
+        f"the credential of {live.identity} for MessageBroker {live.broker.ref} is not issued "
+        "yet; see the identity's status"
     )
     return GrantObstacle(GrantState.LIVE, "AwaitingCredential", message)
 
@@ -111,7 +111,7 @@ def last_look_was_good(live: LiveGrant) -> GrantObstacle | None:
     fault = live.look.fault
     if fault is None:
         return None
-    message = f"MessageBroker {live.broker.ref} cannot be told: {fault.message}"
+    message = f"Troth cannot change MessageBroker {live.broker.ref}: {fault.message}"
     return GrantObstacle(GrantState.LIVE, "BrokerUnreachable", message)
 
 
@@ -123,7 +123,7 @@ def broker_took_it(live: LiveGrant) -> GrantObstacle | None:
     refused = next((each for each in asked if each in live.look.failures), None)
     if refused is None:
         return None
-    message = f"MessageBroker {live.broker.ref} did not take it: {live.look.failures[refused]}"
+    message = f"MessageBroker {live.broker.ref} rejected the change: {live.look.failures[refused]}"
     return GrantObstacle(GrantState.LIVE, "BrokerRefused", message)
 
 

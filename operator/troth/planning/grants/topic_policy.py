@@ -102,7 +102,7 @@ def _grants_in_sync(policy: TopicPolicy, own: list[GrantStatus], world: World) -
         return verdicts.false(type_, obstacle.reason, obstacle.message)
     order = (GrantState.REFUSED, GrantState.SUSPENDED, GrantState.LIVE)
     return _first(type_, own, order) or verdicts.true(
-        type_, "AllInSync", "the broker has every grant that both sides agree to"
+        type_, "AllInSync", "the broker has every grant that both sides declare"
     )
 
 

@@ -62,7 +62,7 @@ def plan_certificate(view: View, world: World) -> Layer:
     view = _as_declared(view)
     leaf = view.secret.leaf if view.secret and is_child(view.secret, view.identity) else None
     if view.certificate is None:
-        verdict = verdicts.true(type_, "NotRequired", "gatewayOnly needs no certificate")
+        verdict = verdicts.true(type_, "NotRequired", "a gatewayOnly workload needs no certificate")
         return Layer(verdict, tuple(removal("Secret", view.secret, view.identity)))
     obstacle = _why_not_issue(view, view.certificate)
     if obstacle is not None:
@@ -226,7 +226,9 @@ def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
         message = f"the authority of TrustDomain {name} cannot be used; see its status"
         return Fault("AuthorityNotReady", message)
     if not known.authority.not_before <= view.now < known.authority.not_after:
-        message = f"the authority of TrustDomain {name} is not valid at this time"
+        message = (
+            f"the authority of TrustDomain {name} is not yet valid or has expired; see its status"
+        )
         return Fault("AuthorityNotReady", message)
     return _name_fault(declared, view.domain, known.authority)
 
@@ -237,12 +239,14 @@ def _name_fault(declared: Certificate, domain: TrustDomain, authority: Authority
     for name in declared.dns_names:
         if not any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes):
             message = (
-                f"TrustDomain {domain.metadata.name} does not allow the DNS name {name}; list a "
-                "suffix of it under certificates.dnsSuffixes there, or leave the name out"
+                f"TrustDomain {domain.metadata.name} does not allow the DNS name {name}; add a "
+                "suffix of it to certificates.dnsSuffixes there, or remove the name"
             )
             return Fault("DNSNameNotAllowed", message)
         if not all(each.allow_dns_name(name) for each in authority.name_constraints):
-            message = f"the authority's name constraints forbid the DNS name {name}"
+            message = (
+                f"the authority's name constraints forbid the DNS name {name}; remove the name"
+            )
             return Fault("DNSNameNotAllowed", message)
     return None
 

@@ -68,8 +68,9 @@ def _unverified(identity: ServiceIdentity) -> Iterator[EdgeStatus]:
                 ports=each.ports,
                 state=EdgeState.LIVE,
                 reason="Unverified",
-                message=f"opened on the network only, without an identity: "
-                f"{each.unverified.reason}"[:1024],
+                message=f"open on the network only, without an identity: {each.unverified.reason}"[
+                    :1024
+                ],
             )
 
 

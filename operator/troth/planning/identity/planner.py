@@ -162,7 +162,11 @@ def _plan_network(view: View, world: World, *, settling: bool) -> Layer:
     deny = world.policies.get(deny_ref(view.identity.ref))
     undenied = tuple(removal("NetworkPolicy", deny, view.identity))
     if view.identity.spec.enforcement is Enforcement.OBSERVE:
-        verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
+        verdict = verdicts.true(
+            type_,
+            "Observing",
+            "the NetworkPolicy is planned and reported, but enforcement: Observe does not write it",
+        )
         if unsettled is not None:
             verdict = verdicts.false(type_, unsettled.reason, unsettled.message)
         return Layer(verdict, (*removal("NetworkPolicy", view.policy, view.identity), *undenied))
@@ -258,12 +262,12 @@ def _gateway_verdict(view: View) -> Iterator[Verdict]:
         yield verdicts.false(type_, fault.reason, fault.message)
     elif trust.expires_at <= view.now + GATEWAY_WARNING:
         message = (
-            f"gateway-only trust ends at {format_time(trust.expires_at)}; from then on nobody is "
-            f"accepted ({trust.owner} answers for it: {trust.reason})"
+            f"gateway-only trust expires at {format_time(trust.expires_at)}; from then on, every "
+            f"caller is rejected (owner {trust.owner}, reason: {trust.reason})"
         )
         yield verdicts.true(type_, "GatewayTrustEnding", message)
     else:
-        message = f"{trust.owner} answers for it: {trust.reason}"
+        message = f"owner {trust.owner}, reason: {trust.reason}"
         yield verdicts.true(type_, "UntilItsEnd", message)
 
 
@@ -276,8 +280,8 @@ def _tokens_verdict(view: View, world: World) -> Iterator[Verdict]:
         yield verdicts.false(type_, view.governance.reason, view.governance.message)
     elif domain.spec.tokens is None:
         message = (
-            f"TrustDomain {domain.metadata.name} issues no tokens, without which nobody can call; "
-            "add tokens: {} to it"
+            f"TrustDomain {domain.metadata.name} issues no tokens, so no caller can get one; add "
+            "tokens: {} to it"
         )
         yield verdicts.false(type_, "TokensNotEnabled", message)
     elif other := shared_audience(view.identity, domain, world.registry):

@@ -58,7 +58,7 @@ def plan_rollout(view: View, world: World) -> Rollout | None:
 def _obstacle(view: View, world: World) -> Verdict | None:
     """Return why nothing can be told of restarts, or done."""
     if not world.workloads.enabled:
-        message = f"this Troth restarts nothing; {ENABLE}"
+        message = f"this operator does not restart workloads; {ENABLE}"
         return verdicts.unknown(TYPE, "RolloutsDisabled", message)
     if view.domain is None:
         return verdicts.unknown(TYPE, view.governance.reason, view.governance.message)
@@ -66,7 +66,7 @@ def _obstacle(view: View, world: World) -> Verdict | None:
         return verdicts.unknown(TYPE, "SharedIdentity", view.shared.message)
     secret = view.secret
     if secret is None or secret.leaf is None or not is_child(secret, view.identity):
-        return verdicts.unknown(TYPE, "NoCertificate", "there is no certificate to run with yet")
+        return verdicts.unknown(TYPE, "NoCertificate", "there is no certificate yet")
     return None
 
 
@@ -94,7 +94,7 @@ def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
     )
     wait = _wait(view, secret, lack, world)
     if wait > timedelta(0):
-        message = f"{workload} is restarted {_for_what(secret, lack)} in its turn"
+        message = f"{workload} waits for its turn to be restarted {_for_what(secret, lack)}"
         return Rollout(verdicts.false(TYPE, "AwaitingTurn", message), wait=wait)
     return _restart(workload, secret, lack, found, world)
 
@@ -119,7 +119,7 @@ def _restart(
     if budget is not None:
         message = (
             f"{workload} waits to be restarted {_for_what(secret, lack)}: PodDisruptionBudget "
-            f"{budget.ref} allows none of its pods to be disrupted now"
+            f"{budget.ref} currently allows no disruption of its pods"
         )
         return Rollout(verdicts.false(TYPE, "BudgetAllowsNone", message))
     step = Restart(
@@ -151,7 +151,7 @@ def _rolling_out(workload: Workload, found: Found) -> Verdict:
 
 
 def _paused(workload: Workload) -> Verdict:
-    message = f"{workload} is paused, so that a restart would have no effect; resume it"
+    message = f"{workload} is paused, so a restart would have no effect; resume it"
     return verdicts.false(TYPE, "RolloutPaused", message)
 
 
@@ -163,10 +163,12 @@ def _unusable(view: View, world: World) -> Verdict | None:
         return None
     kind, ref = wanting
     if world.workloads.get(kind, ref) is None:
-        message = f"there is no {kind} {ref} to restart; create it, or remove the entry"
+        message = (
+            f"{kind} {ref} does not exist, so it is not restarted; create it, or remove the entry"
+        )
         return verdicts.false(TYPE, "WorkloadMissing", message)
     message = (
-        f"{kind} {ref} is not restarted, for its pods are not this identity's: "
-        "workload.podSelector does not select them"
+        f"{kind} {ref} is not restarted, because workload.podSelector does not select its pods; "
+        "correct the selector, or remove the entry"
     )
     return verdicts.false(TYPE, "NotItsWorkload", message)

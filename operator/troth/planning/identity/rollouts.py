@@ -131,4 +131,7 @@ def _beyond_reach(identity: ServiceIdentity, world: World) -> Iterator[str]:
     """Yield which workloads would have to be restarted, where Troth restarts nothing."""
     if not world.workloads.enabled:
         for kind, ref in workloads(identity):
-            yield f"{kind} {ref} cannot reload its files, and Troth may not restart it; {ENABLE}"
+            yield (
+                f"{kind} {ref} cannot reload its files, and Troth is not allowed to restart it; "
+                f"{ENABLE}"
+            )

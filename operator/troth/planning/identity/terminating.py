@@ -66,9 +66,9 @@ def plan_terminating_identity(
 
 def _terminating(identity: ServiceIdentity) -> Verdict:
     if identity.spec.enforcement is Enforcement.OBSERVE:
-        closed = "its edges are closed, and with enforcement: Observe no policy denies its traffic"
+        closed = "its edges are closed, but with enforcement: Observe no policy denies its traffic"
     else:
-        closed = "its edges are closed and all traffic of its pods is denied"
+        closed = "its edges are closed, and all traffic of its pods is denied"
     return verdicts.termination(identity, closed)
 
 
@@ -80,7 +80,11 @@ def _plan_network(identity: ServiceIdentity, world: World, now: datetime) -> Lay
     type_, ref = "NetworkEnforced", policy_ref(identity.ref)
     policy = world.policies.get(ref)
     if identity.spec.enforcement is Enforcement.OBSERVE:
-        verdict = verdicts.true(type_, "Observing", "planned and reported; no policy is written")
+        verdict = verdicts.true(
+            type_,
+            "Observing",
+            "the NetworkPolicy is planned and reported, but enforcement: Observe does not write it",
+        )
         return Layer(verdict, tuple(removal("NetworkPolicy", policy, identity)))
     seen = world.foreign.get(("NetworkPolicy", ref))
     conflict = taken("NetworkPolicy", ref, policy, identity, seen=seen, now=now)
@@ -129,7 +133,7 @@ def _certificate_verdict(
     write_refused = refused(type_, world.refused.get(("Secret", secret_ref(identity.ref)), ""))
     if write_refused is not None:
         return write_refused
-    message = "no certificate is issued or renewed any more"
+    message = "certificates are no longer issued or renewed"
     if secret is not None and secret.leaf is not None:
         message += (
             f"; the one in Secret {secret.ref} expires at {format_time(secret.leaf.not_after)}"

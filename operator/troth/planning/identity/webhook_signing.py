@@ -73,7 +73,7 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
     if refused:
         coming = verdicts.false(CONDITION, "WriteRefused", refused)
     else:
-        message = "a key by which deliveries are signed is being made"
+        message = "a key to sign deliveries is being created"
         coming = verdicts.false(CONDITION, "CreatingSigningKey", message)
     if known is None:
         return Signing((coming,), (CreateTokenKey(_secret(view, ref), GATEWAYS),))
@@ -97,7 +97,7 @@ def _next_step(key: "_Key") -> Handover:
 def _judged(handover: Handover) -> Verdict:
     if handover.blockers:
         return verdicts.true(CONDITION, "RotationWaits", handover.blockers[0])
-    return verdicts.true(CONDITION, "Active", "deliveries are signed by a key of the gateway's own")
+    return verdicts.true(CONDITION, "Active", "the gateway signs deliveries with its own key")
 
 
 def _secret(view: View, ref: Ref) -> Manifest:
@@ -182,8 +182,7 @@ class _Key:
         for target in self._targets:
             if self._knows_next_since(target) is None:
                 yield Laggard(
-                    f"the Secret {secret_ref(target)} does not have the next key of the gateway's "
-                    "yet; it is waited for"
+                    f"Secret {secret_ref(target)} does not have the gateway's next key yet"
                 )
 
     def published_since(self) -> Iterator[float]:

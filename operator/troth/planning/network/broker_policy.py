@@ -134,10 +134,10 @@ def _identities(broker: MessageBroker, principals: Iterable[str]) -> set[Ref]:
 
 def _unwritten(broker: MessageBroker) -> Verdict:
     if broker.spec.mode is not BrokerMode.ENFORCE:
-        message = f"no policy is written with mode: {broker.spec.mode}"
+        message = f"no NetworkPolicy is written, because mode is {broker.spec.mode}"
         return verdicts.true(TYPE, "Observing", message)
     message = (
-        "no workload is described, so no policy is written; identities reach a broker outside of "
-        "the cluster by calls.external"
+        "no NetworkPolicy is written, because workload is not set; identities reach a broker "
+        "outside the cluster through calls.external"
     )
     return verdicts.true(TYPE, "OutsideCluster", message)

@@ -57,7 +57,7 @@ ORDER = [phase for phase in RotationPhase if phase is not IDLE]
 """The phases of a handover, as they follow each other."""
 ON_ITS_WAY = frozenset({"AwaitingCredential"})
 """Reasons that pass without a person doing anything."""
-TERMINATES = "it asks for no rotation any more"
+TERMINATES = "it no longer requests a rotation"
 """What follows from the deletion of a rotation."""
 
 
@@ -120,8 +120,8 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
     key, kind = target_key(rotation), rotation.spec.target.kind
     if not world.rotations.may(rotation):
         message = (
-            f"a root is rotated only from Troth's own namespace; create this in the namespace "
-            f"{world.own_namespace}"
+            "a root is rotated only from Troth's own namespace; create this CredentialRotation "
+            f"in namespace {world.own_namespace}"
         )
         return Progress(fault=Fault("NotFromHere", message))
     declared: dict[TargetKind, Container[object]] = {
@@ -135,7 +135,12 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
         TargetKind.WEBHOOK_ENDPOINT: world.registry.webhooks.endpoints,
     }
     if key.ref not in declared[kind]:
-        return Progress(fault=Fault("TargetMissing", f"create the {key}, or delete this"))
+        return Progress(
+            fault=Fault(
+                "TargetMissing",
+                f"{key} does not exist; create it, or delete this CredentialRotation",
+            )
+        )
     progress = PROGRESS[kind](key, world, now)
     fault = _window_fault(rotation, now)
     return replace(progress, fault=fault) if fault is not None else progress
@@ -144,10 +149,16 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
 def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
     for window in rotation.spec.windows:
         if known_zone(window.time_zone) is None:
-            message = f"there is no time zone {window.time_zone}; write one such as Europe/Berlin"
+            message = (
+                f"{window.time_zone} is not a time zone of the IANA database; write one such as "
+                "Europe/Berlin"
+            )
             return Fault("TimeZoneUnknown", message)
         if next_open([window], now) is None:
-            message = f"the window {window.cron} never opens; no month has such a day"
+            message = (
+                f"the window {window.cron} never opens, because no month in it has such a day; "
+                "correct its cron expression"
+            )
             return Fault("WindowNeverOpens", message)
     return None
 
@@ -156,7 +167,7 @@ def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:
     domain = world.registry.domains[key.ref.name]
     known = world.authorities.of(domain)
     if known is None or known.authority is None:
-        message = f"{key} has no authority that can be used; see its status"
+        message = f"{key} has no usable authority; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
     handovers = (plan_rotation(domain, world, now), plan_key_rotation(domain, world, now))
     dues = (due_of(domain, known.authority, world, now), _token_key_due(domain, world, now))
@@ -193,8 +204,8 @@ def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
     if asked is None or asked > now:
         return None
     message = (
-        f"put another CA into the Secret {world.own_namespace}/{reference.name}; the present one "
-        f"was to be replaced at {format_time(asked)}"
+        f"renewal was due at {format_time(asked)}; put another CA into Secret "
+        f"{world.own_namespace}/{reference.name}"
     )
     return Fault("AwaitingGivenAuthority", message)
 
@@ -214,8 +225,8 @@ def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
         return _together((_of_certificate(key, view, world), *at_brokers, *signing))
     if not at_brokers:
         message = (
-            f"{key} has no certificate to rotate, and no credential at a broker; delete this, or "
-            "declare mtls or token there"
+            f"{key} has no certificate and no broker credential to rotate; delete this "
+            "CredentialRotation, or set mtls or token there"
         )
         return Progress(fault=Fault("NothingToRotate", message))
     return _together(at_brokers)
@@ -236,7 +247,10 @@ def _of_message_broker(key: Key, world: World, now: datetime) -> Progress:
 def _of_webhook_endpoint(key: Key, world: World, now: datetime) -> Progress:
     endpoint = world.registry.webhooks.endpoints[key.ref]
     if endpoint.spec.inbound is None:
-        message = f"{key} sends nothing yet, and has no secret to rotate; delete this"
+        message = (
+            f"{key} is outbound, which is not supported yet, so it has no secret to rotate; delete "
+            "this CredentialRotation"
+        )
         return Progress(fault=Fault("NothingToRotate", message))
     standing = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, now))
     return Progress(
@@ -282,7 +296,9 @@ def _of_signing(view: View, world: World) -> Iterator[Progress]:
 def _at_broker(standing: Standing) -> Progress:
     fault = None
     if standing.current is None:
-        message = f"there is no credential at MessageBroker {standing.broker} yet; see the status"
+        message = (
+            f"the credential for MessageBroker {standing.broker} is not issued yet; see the status"
+        )
         fault = Fault("AwaitingCredential", f"{message} of the identity")
     return Progress(
         phase=standing.phase,
@@ -317,8 +333,8 @@ def _overlap_fault(leaf: Leaf, rotations: Iterable[CredentialRotation]) -> Fault
     if overlap_of(rotations) <= longest:
         return None
     message = (
-        f"write an overlap of at most {format_duration(longest)}, half of the certificate's "
-        "lifetime; that is what is kept to"
+        "overlap is limited to half of the certificate's lifetime; write an overlap of at most "
+        f"{format_duration(longest)}"
     )
     return Fault("OverlapTooLong", message)
 

@@ -57,7 +57,7 @@ def plan_rotation(domain: TrustDomain, world: World, now: datetime) -> Handover:
 
 
 def _foreign(ref: Ref) -> Verdict:
-    message = f"a Secret {ref} exists that is not Troth's; rename or delete it"
+    message = f"Secret {ref} is not managed by Troth, so it was not changed; rename it or delete it"
     return verdicts.false(TYPE, "Conflict", message)
 
 
@@ -71,7 +71,10 @@ def _given_fault(
     given = world.authorities.given_to(domain)
     if given is None:
         ref = Ref(world.own_namespace, reference.name)
-        message = f"create the Secret {ref} with tls.crt, tls.key and, for its root, ca.crt"
+        message = (
+            f"Secret {ref} does not exist; create it with tls.crt, tls.key and, for its root, "
+            "ca.crt"
+        )
         return verdicts.false(TYPE, "SecretMissing", message)
     if given.fault is not None:
         message = f"Secret {given.secret.ref}: {given.fault.message}"
@@ -81,11 +84,14 @@ def _given_fault(
         return None
     if now < coming.not_before:
         message = (
-            f"Secret {given.secret.ref}: the CA there is valid from "
-            f"{format_time(coming.not_before)} on and takes over then"
+            f"Secret {given.secret.ref}: the new CA is valid from "
+            f"{format_time(coming.not_before)}, and Troth switches to it then"
         )
         return verdicts.false(TYPE, "AuthorityNotYetValid", message)
-    message = f"Secret {given.secret.ref}: the CA there has expired and does not take over"
+    message = (
+        f"Secret {given.secret.ref}: the new CA has expired, so Troth does not switch to it; "
+        "replace it"
+    )
     return verdicts.false(TYPE, "AuthorityExpired", message)
 
 
@@ -97,9 +103,9 @@ def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
     given = world.authorities.given_to(domain)
     if _there_was_another(domain, world, given.authority if given else None):
         message = (
-            f"the Secret {ref} with the authority's key is gone; restore it from a backup. To "
-            "begin anew instead, delete this TrustDomain, wait until its bundles are gone, and "
-            "create it again"
+            f"Secret {ref} with the authority's key is missing; restore it from a backup. To "
+            "start over instead, delete this TrustDomain, wait until its bundles are deleted, "
+            "and create it again"
         )
         return Part(verdicts.false(TYPE, "AuthorityMissing", message))
     seen = world.foreign.get(("Secret", ref))
@@ -107,9 +113,9 @@ def _begin(domain: TrustDomain, world: World, ref: Ref, now: datetime) -> Part:
         return Part(_foreign(ref))
     step: CreateRoot | AdoptAuthority
     if given is not None:
-        step, coming = _adopt(domain, given, ref), ("Adopting", "the given CA is being taken up")
+        step, coming = _adopt(domain, given, ref), ("Adopting", "the provided CA is being adopted")
     else:
-        step, coming = _create(domain, ref), ("CreatingRoot", "a root is being made")
+        step, coming = _create(domain, ref), ("CreatingRoot", "a root is being created")
     refused = world.refused.get(("Secret", ref))
     if refused:
         return Part(verdicts.false(TYPE, "WriteRefused", refused), (step,))
@@ -169,8 +175,8 @@ def _judged(known: KnownAuthority, now: datetime) -> Verdict:
         message = f"Secret {known.secret.ref}: {known.fault.message}"
         return verdicts.false(TYPE, known.fault.reason, message)
     if now < known.authority.not_before:
-        return verdicts.false(TYPE, "AuthorityNotYetValid", "the authority begins later")
+        return verdicts.false(TYPE, "AuthorityNotYetValid", "the authority is not yet valid")
     if now >= known.authority.not_after:
         message = "the authority has expired and issues nothing; replace it"
         return verdicts.false(TYPE, "AuthorityExpired", message)
-    return verdicts.true(TYPE, "Active", "the authority signs")
+    return verdicts.true(TYPE, "Active", "the authority issues certificates")

@@ -26,12 +26,14 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
     seen = world.foreign.get(("Secret", ref))
     foreign = ref in world.secrets and secret is None
     if foreign or (seen is not None and now < seen + FOREIGN_RETRY):
-        message = f"a Secret {ref} exists that is not Troth's; rename or delete it"
+        message = (
+            f"Secret {ref} is not managed by Troth, so it was not changed; rename it or delete it"
+        )
         return Part(verdicts.false(TYPE, "Conflict", message))
     known = world.authorities.of(domain)
     authority = known.authority if known else None
     if known is None or authority is None or not authority.valid_at(now):
-        message = "the issuer has no certificate while the authority cannot be used"
+        message = "the issuer gets no certificate, because the authority cannot be used"
         return Part(verdicts.false(TYPE, "AuthorityNotReady", message))
     fault = _host_fault(domain, authority, world)
     if fault is not None:
@@ -122,7 +124,7 @@ def _host_fault(domain: TrustDomain, authority: Authority, world: World) -> Faul
     if host in _hosts(domain, authority, world):
         return None
     message = (
-        f"the authority's name constraints forbid the issuer's DNS name {host}; set tokens.issuer "
-        "to a URL whose name they permit"
+        f"the authority's name constraints forbid the issuer's DNS name {host}; set "
+        "tokens.issuer to a URL with a permitted name"
     )
     return Fault("IssuerNameNotAllowed", message)

@@ -23,6 +23,7 @@ from troth.resources.trust_domain.status import (
     AuthorityState,
     AuthorityStatus,
     RotationStatus,
+    TokenRotationStatus,
     TrustDomainStatus,
 )
 from troth.trust.federation import UNCONFINED, unconfined_message
@@ -39,7 +40,7 @@ ON_ITS_WAY = frozenset(
 )
 """Reasons that pass without a person doing anything."""
 TERMINATES = (
-    "it governs no namespace any more, so its identities have no edges and get no certificates"
+    "it no longer governs any namespace, so its identities have no edges and get no certificates"
 )
 """What follows from the deletion of a trust domain."""
 
@@ -90,7 +91,7 @@ def _plan_bundles(domain: TrustDomain, world: World, now: datetime) -> Part:
     type_, name = "BundleDistributed", domain.metadata.name
     anchors = trusted_anchors(domain, world)
     if not anchors:
-        message = "no bundle is written or changed while the authority cannot be used"
+        message = "no bundle is written or changed, because the authority cannot be used"
         return Part(verdicts.false(type_, "AuthorityNotReady", message))
     wanted = {
         Ref(namespace, domain.spec.bundle.config_map_name): namespace
@@ -126,8 +127,8 @@ def _bundle_verdict(
             return verdicts.false(type_, governance.reason, governance.message)
     if foreign:
         message = (
-            f"a ConfigMap {foreign[0]} exists that is not Troth's and is never overwritten; rename "
-            "or delete it, or choose another bundle.configMapName"
+            f"ConfigMap {foreign[0]} is not managed by Troth, so it was not changed; rename or "
+            "delete it, or choose another bundle.configMapName"
         )
         return verdicts.false(type_, "Conflict", message)
     for other in federated(domain, world):
@@ -191,16 +192,14 @@ def _status(
     status = TrustDomainStatus(
         observed_generation=domain.metadata.generation,
         authorities=authorities,
-        rotation=_rotation_status(rotation),
+        rotation=RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers)),
         token_keys=tokens.keys,
-        token_rotation=_rotation_status(tokens.rotation),
+        token_rotation=TokenRotationStatus(
+            phase=tokens.rotation.phase, blockers=fitting(tokens.rotation.blockers)
+        ),
     ).manifest()
     status["conditions"] = conditions
     return status
-
-
-def _rotation_status(rotation: Handover) -> RotationStatus:
-    return RotationStatus(phase=rotation.phase, blockers=fitting(rotation.blockers))
 
 
 def _authorities(known: KnownAuthority) -> Iterator[AuthorityStatus]:

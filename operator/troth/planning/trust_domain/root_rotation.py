@@ -98,7 +98,7 @@ def next_step(domain: TrustDomain, known: KnownAuthority, world: World, now: dat
 def _cut_off(root: "_Root") -> Handover | None:
     """Return whom the sudden end of a compromised root has cut off, until they are back."""
     stranded = [
-        f"{ref} holds a certificate of a root that was dropped: it is refused until it is reissued"
+        f"Secret {ref} has a certificate of a revoked root, which is rejected until it is reissued"
         for ref, leaf in root.leaves()
         if leaf.leaf is not None and leaf.leaf.authority_key_id != root.active.subject_key_id
     ]
@@ -152,8 +152,8 @@ class _Root:
         reference = self.domain.spec.authority.secret_ref
         if reference is not None:
             yield (
-                f"Secret {Ref(self.secret.ref.namespace, reference.name)} holds no CA but the "
-                f"compromised {short(self.active.fingerprint)}; put another one there"
+                f"Secret {Ref(self.secret.ref.namespace, reference.name)} holds no CA other than "
+                f"the compromised {short(self.active.fingerprint)}; put another CA there"
             )
 
     @property
@@ -215,17 +215,17 @@ class _Root:
         valid_to_all = prepared.not_before + BACKDATE
         if self.now < valid_to_all:
             yield Laggard(
-                f"the validity of the new CA {short(prepared.fingerprint)} has only just begun; "
-                "clocks that are behind are waited for",
+                f"the new CA {short(prepared.fingerprint)} has just become valid; Troth waits "
+                "for clocks that are behind",
                 valid_to_all,
             )
         wanted = roots_in(bundle_text(prepared.anchors))
         for reader in readers_of(prepared, self.domain, self.world, self.now):
             if not wanted <= reader.roots:
-                sentence = f"{reader.name} does not hold the new root yet; it is waited for"
+                sentence = f"{reader.name} does not have the new root yet"
                 yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
         for sentence in waiting_for_root(prepared, self.domain, self.world, self.now):
-            yield Laggard(f"{sentence}; it is waited for", self.deadline)
+            yield Laggard(sentence, self.deadline)
 
     def published_since(self) -> Iterator[float]:
         """Yield since when the readers that hold the next root do; the others are either waited
@@ -264,11 +264,11 @@ class _Root:
         assert retiring is not None
         for ref, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == retiring.subject_key_id:
-                sentence = f"{ref} holds a certificate of the old root"
+                sentence = f"Secret {ref} has a certificate of the old root"
                 yield Laggard(sentence, self.world.over_at(secret.leaf.not_after))
         over = self.world.over_at(retiring.not_after)
         for sentence in still_on_old_leaf(self.domain, self.world, self.now):
-            yield Laggard(f"{sentence}; it is waited for", over)
+            yield Laggard(sentence, over)
 
     def disused_since(self) -> Iterator[float]:
         """Yield since when leaves of the new CA are in place."""

@@ -118,8 +118,7 @@ class _Key:
         for namespace, bundle in self._bundles():
             if not self._has_next(bundle):
                 yield Laggard(
-                    f"the bundle of namespace {namespace} does not have the next token key yet; it "
-                    "is waited for"
+                    f"the bundle of namespace {namespace} does not have the next token key yet"
                 )
 
     def published_since(self) -> Iterator[float]:

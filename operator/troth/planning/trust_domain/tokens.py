@@ -61,7 +61,9 @@ def plan_tokens(domain: TrustDomain, world: World, now: datetime) -> Tokens:
         steps = (CreateTokenKey(_secret(domain, ref, now)), *leaf.steps)
         return Tokens(_coming(domain, world, ref), steps, rotation, domain.status.token_keys, dues)
     if known is None or not is_child(known, domain):
-        message = f"a Secret {ref} exists that is not Troth's; rename or delete it"
+        message = (
+            f"Secret {ref} is not managed by Troth, so it was not changed; rename it or delete it"
+        )
         verdict = verdicts.false(TYPE, "Conflict", message)
         return Tokens(verdict, leaf.steps, rotation, domain.status.token_keys, dues)
     return Tokens(
@@ -102,11 +104,11 @@ def _coming(domain: TrustDomain, world: World, ref: Ref) -> Verdict:
         return verdicts.false(TYPE, "WriteRefused", refused)
     if domain.status.token_keys:
         message = (
-            f"the Secret {ref} with the keys that sign tokens is gone; another key is being made, "
-            "and tokens of the one before are refused"
+            f"Secret {ref} with the token signing keys is missing; Troth is creating another "
+            "key, and verifiers reject tokens of the previous one"
         )
         return verdicts.false(TYPE, "CreatingTokenKey", message)
-    return verdicts.false(TYPE, "CreatingTokenKey", "a key that signs tokens is being made")
+    return verdicts.false(TYPE, "CreatingTokenKey", "a token signing key is being created")
 
 
 def _judged(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> Verdict:
@@ -119,18 +121,18 @@ def _judged(known: TokensSecret, world: World, leaf: Verdict, now: datetime) -> 
     if leaf.reason != "Issued":
         return leaf
     if not known.view or not known.bundle:
-        return verdicts.false(TYPE, "CompilingView", "what may be issued is being compiled")
+        return verdicts.false(TYPE, "CompilingView", "the issuer configuration is being compiled")
     if known.narrowed:
         message = (
-            f"the issuer's view is too large for the Secret {known.ref}, or for the issuer to "
-            "read: what is taken back takes effect, and nothing new can be issued; divide the "
-            "trust domain, or remove edges or scopes"
+            f"the issuer configuration is too large for Secret {known.ref} or for the issuer, so "
+            "revocations take effect but new grants do not; divide the trust domain, or remove "
+            "edges or scopes"
         )
         return verdicts.false(TYPE, "ViewTooLarge", message)
     if now < _forgotten_at(known):
         message = (
-            f"the Secret {known.ref} was gone and another key was made; tokens of the one before "
-            "are refused, and callers get others within minutes"
+            f"Secret {known.ref} was missing, so Troth created another key; verifiers reject "
+            "tokens of the previous one, and callers get new ones within minutes"
         )
         return verdicts.true(TYPE, REPLACED, message)
     return verdicts.true(TYPE, "Active", "the issuer can sign tokens")

@@ -39,9 +39,13 @@ def plan_keys(view: WebhookView) -> Tried:
     ever.
     """
     if view.needs_no_key:
-        return Tried(verdicts.true(CONDITION, "NotNeeded", "AWS publishes its certificates"))
+        return Tried(
+            verdicts.true(
+                CONDITION, "NotNeeded", "no key is needed, because AWS publishes its certificates"
+            )
+        )
     fault = next((fault for check in CHECKS if (fault := check(view)) is not None), None)
-    verdict = verdicts.true(CONDITION, "Available", "the sender's keys are there")
+    verdict = verdicts.true(CONDITION, "Available", "the sender's keys are available")
     if fault is not None:
         verdict = verdicts.false(CONDITION, fault.reason, fault.message)
     step = _first_key(view) if fault is not None and view.generates else None
@@ -94,11 +98,12 @@ def secret_is_there(view: WebhookView) -> Fault | None:
     if view.keys is not None:
         return None
     if view.generates:
-        return Fault("SecretPending", f"the Secret {view.generated.ref} is being made")
+        return Fault("SecretPending", f"Secret {view.generated.ref} is being created")
     return Fault(
         "SecretMissing",
-        f"there is no Secret {view.endpoint.given_secret} with the label {GIVEN_LABEL}; create it, "
-        f'or label the one that is there with {GIVEN_LABEL}: "true": Troth reads no other',
+        f"Secret {view.endpoint.given_secret} with the label {GIVEN_LABEL} does not exist; "
+        f'create it, or label the existing one {GIVEN_LABEL}: "true", because Troth reads only '
+        "labelled Secrets",
     )
 
 
@@ -108,8 +113,8 @@ def is_read(view: WebhookView) -> Fault | None:
     if not view.keys.unread:
         return None
     message = (
-        f"the Secret {view.keys.ref} has {view.keys.unread} entries, so Troth reads none of them "
-        f"and tries no key; keep only the keys that the sender uses, at most {MOST_KEYS}"
+        f"Secret {view.keys.ref} has {view.keys.unread} entries, so Troth reads none of them and "
+        f"uses no key; keep only the keys that the sender uses, at most {MOST_KEYS}"
     )
     return Fault("TooManyKeys", message)
 
@@ -120,9 +125,9 @@ def has_keys(view: WebhookView) -> Fault | None:
     if view.keys.keys:
         return None
     if view.generates:
-        return Fault("SecretPending", f"a key in the Secret {view.keys.ref} is being made")
+        return Fault("SecretPending", f"a key in Secret {view.keys.ref} is being created")
     whose = "the sender issues" if view.scheme in ISSUED_BY_SENDER else "you gave to the sender"
-    message = f"put the key that {whose} into the Secret {view.keys.ref}, under any name"
+    message = f"put the key that {whose} into Secret {view.keys.ref}, under any name"
     return Fault("NoKeys", message)
 
 
@@ -133,10 +138,10 @@ def keys_are_usable(view: WebhookView) -> Fault | None:
     if not useless:
         return None
     if view.generates and not usable(view):
-        return Fault("SecretPending", f"a key in the Secret {view.keys.ref} is being made")
+        return Fault("SecretPending", f"a key in Secret {view.keys.ref} is being created")
     message = (
-        f"the scheme {view.scheme} cannot use what the Secret {view.keys.ref} has under "
-        f"{_listed(useless, view.scheme)}; put the key there just as the sender shows it, or "
+        f"scheme {view.scheme} cannot use what Secret {view.keys.ref} has under "
+        f"{_listed(useless, view.scheme)}; put the key there exactly as the sender shows it, or "
         "remove it"
     )
     return Fault("KeyUnusable", message)
@@ -148,8 +153,8 @@ def not_too_many(view: WebhookView) -> Fault | None:
     if len(view.keys.keys) <= MOST_KEYS:
         return None
     message = (
-        f"the Secret {view.keys.ref} has more than {MOST_KEYS} keys; remove those that the sender "
-        "uses no longer: until then no other is tried than before"
+        f"Secret {view.keys.ref} has more than {MOST_KEYS} keys; remove those that the sender no "
+        "longer uses. Until then, the gateway tries only the keys that it tried before"
     )
     return Fault("TooManyKeys", message)
 

@@ -32,11 +32,14 @@ def _secret(metadata: Manifest, type_: str) -> Manifest:
 def in_the_way(wanted: Wanted, endpoint: WebhookEndpoint, now: datetime) -> Fault | None:
     """Return why a Secret cannot be written where it belongs: something else is there."""
     if wanted.fact is not None and not is_of(wanted.fact, endpoint):
-        message = f"Secret {wanted.ref} belongs to another owner; it is left alone until it is gone"
+        message = (
+            f"Secret {wanted.ref} has another owner, so Troth does not change it until it is "
+            "deleted"
+        )
         return Fault("Conflict", message)
     if wanted.seen is not None and now < wanted.seen + FOREIGN_RETRY:
         message = (
-            f"a Secret {wanted.ref} exists that is not Troth's and is never overwritten; rename or "
+            f"Secret {wanted.ref} is not managed by Troth, so it was not changed; rename or "
             f"delete it, or rename this {endpoint.kind}"
         )
         return Fault("Conflict", message)

@@ -44,7 +44,7 @@ GATEWAY, TARGET = "GatewayConfigured", "TargetReachable"
 PENDING = "GatewayPending"
 ON_ITS_WAY = webhook_keys.ON_ITS_WAY | webhook_told.ON_ITS_WAY | {PENDING}
 """Reasons that pass without a person doing anything."""
-TERMINATES = "no gateway serves it any more, and its target accepts no delivery for it"
+TERMINATES = "no gateway serves it any more, and its target rejects its deliveries"
 """What follows from the deletion of an endpoint."""
 
 
@@ -78,7 +78,7 @@ def removals(compiled: Iterable[CompiledSecret]) -> Iterator[Step]:
 
 
 def _outbound(key: Key, endpoint: WebhookEndpoint, world: World, now: datetime) -> Plan:
-    message = "outbound webhooks are the next step; nothing is sent yet"
+    message = "outbound webhooks are not supported yet, so nothing is sent"
     summary = verdicts.summed_up([verdicts.false("Served", "Unsupported", message)], frozenset())
     status = WebhookEndpointStatus(observed_generation=endpoint.metadata.generation)
     return Plan(
@@ -154,9 +154,13 @@ def _plan_compiled(
     step = _step(view, tried, reached, has_keys=has_keys)
     done = view.compiled is not None and says(view.compiled, step)
     if done:
-        verdict = verdicts.true(GATEWAY, "Configured", "the gateway has the endpoint as declared")
+        verdict = verdicts.true(
+            GATEWAY, "Configured", "the gateway has the endpoint's current configuration"
+        )
     else:
-        verdict = verdicts.false(GATEWAY, PENDING, "the gateway is being told of the endpoint")
+        verdict = verdicts.false(
+            GATEWAY, PENDING, "the gateway's configuration of the endpoint is being written"
+        )
     return _Compiled(refused or verdict, (step,))
 
 
@@ -184,7 +188,10 @@ def _withdrawal(view: WebhookView) -> Iterator[Step]:
 
 
 def _waiting(tried: Tried) -> Verdict:
-    message = "the gateway is told of the endpoint as soon as there is a key to verify with"
+    message = (
+        "the gateway gets the endpoint's configuration as soon as there is a key to verify "
+        "deliveries with"
+    )
     return verdicts.unknown(GATEWAY, tried.verdict.reason, message)
 
 
@@ -218,7 +225,11 @@ def says(compiled: CompiledSecret, step: CompileEndpoint) -> bool:
 def _target_verdict(view: WebhookView, reached: Reached) -> Verdict:
     fault = reached.fault
     if fault is None:
-        return verdicts.true(TARGET, "Reachable", "the gateway may call the target, and finds it")
+        return verdicts.true(
+            TARGET,
+            "Reachable",
+            "the gateway is allowed to call the target, and a Service leads to it",
+        )
     if view.edge.state is EdgeState.SUSPENDED or (view.gateway is None and view.target is not None):
         return verdicts.unknown(TARGET, fault.reason, fault.message)
     return verdicts.false(TARGET, fault.reason, fault.message + _why(view, reached))

@@ -45,18 +45,18 @@ def plan_told(view: WebhookView) -> Told:
     settle = view.domain.spec.bundle.propagation
     if standing_listed(view) == fingerprint and not _is_first_key(view, settle):
         return Told(fingerprint)
-    secret, where = view.told, f"the Secret {secret_ref(view.target_ref)}"
+    secret, where = view.told, f"Secret {secret_ref(view.target_ref)}"
     listed = secret.webhooks_since.get(asked) if secret is not None else None
     if secret is None or listed is None:
-        return _waits(view, f"{where} does not list it yet")
+        return _waits(view, f"{where} does not list the endpoint yet")
     if view.signs is None:
-        return _waits(view, f"{view.gateway_ref} has no key to sign with yet; see its status")
+        return _waits(view, f"{view.gateway_ref} has no signing key yet; see its status")
     known = secret.webhook_keys_since.get(view.signs.kid)
     if known is None:
         return _waits(view, f"{where} does not have the gateway's key yet")
     left = settle - timedelta(seconds=view.uptime - max(listed, known))
     if left > timedelta(0):
-        return _waits(view, f"they have read {where} at the latest by", left)
+        return _waits(view, f"they will have read {where} no later than", left)
     return Told(fingerprint)
 
 
@@ -81,5 +81,7 @@ def _is_first_key(view: WebhookView, settle: timedelta) -> bool:
 
 
 def _waits(view: WebhookView, why: str, wait: timedelta | None = None) -> Told:
-    message = f"the pods of {view.target_ref} refuse deliveries until they know of the endpoint"
+    message = (
+        f"the pods of {view.target_ref} reject deliveries until they have read the endpoint's entry"
+    )
     return Told("", Fault(PENDING, message), why, wait)

@@ -60,11 +60,11 @@ def gateway_is_there(view: WebhookView) -> Fault | None:
     if view.gateway is not None:
         return None
     if view.gateway_unread:
-        message = f"the ServiceIdentity {view.gateway_ref} cannot be read; see its status"
+        message = f"ServiceIdentity {view.gateway_ref} cannot be read; see its status"
         return Fault("GatewayInvalid", message)
     message = (
-        f"there is no ServiceIdentity {view.gateway_ref}; install the gateway, or name another "
-        "under gateway"
+        f"ServiceIdentity {view.gateway_ref} does not exist; install the gateway, or name "
+        "another one under gateway"
     )
     return Fault("GatewayMissing", message)
 
@@ -74,7 +74,10 @@ def gateway_serves(view: WebhookView) -> Fault | None:
     assert view.gateway is not None
     if view.gateway.spec.serves_webhooks is not None:
         return None
-    message = f"{view.gateway_ref} serves no webhooks; add servesWebhooks to it, or name another"
+    message = (
+        f"{view.gateway_ref} does not serve webhooks; add servesWebhooks to it, or name another "
+        "gateway"
+    )
     return Fault("GatewayNotServing", message)
 
 
@@ -83,8 +86,8 @@ def namespace_is_allowed(view: WebhookView) -> Fault | None:
     if view.served:
         return None
     message = (
-        f"{view.gateway_ref} serves no webhooks of namespace {view.endpoint.ref.namespace}; label "
-        "the namespace as its servesWebhooks.allowedNamespaces asks"
+        f"{view.gateway_ref} does not serve webhooks of namespace {view.endpoint.ref.namespace}; "
+        "label the namespace so that servesWebhooks.allowedNamespaces selects it"
     )
     return Fault("NamespaceNotAllowed", message)
 
@@ -153,9 +156,9 @@ def target_is_there(view: WebhookView) -> Fault | None:
     if view.target is not None:
         return None
     if view.target_unread:
-        message = f"the ServiceIdentity {view.target_ref} cannot be read; see its status"
+        message = f"ServiceIdentity {view.target_ref} cannot be read; see its status"
         return Fault("TargetInvalid", message)
-    message = f"there is no ServiceIdentity {view.target_ref}; create it, or correct target"
+    message = f"ServiceIdentity {view.target_ref} does not exist; create it, or correct target"
     return Fault("TargetMissing", message)
 
 
@@ -184,9 +187,9 @@ def service_leads_there(view: WebhookView) -> Fault | None:
     port = view.port
     number = port.port if port is not None else ""
     message = (
-        f"no Service of namespace {view.target_ref.namespace} has a TCP port with targetPort "
-        f"{number} ({view.inbound.target.port}) and selects nothing but the pods of "
-        f"{view.target_ref}; create one"
+        f"no Service in namespace {view.target_ref.namespace} has a TCP port with targetPort "
+        f"{number} ({view.inbound.target.port}) and selects only pods of {view.target_ref}; "
+        "create one"
     )
     return Fault("NoService", message)
 

@@ -84,13 +84,13 @@ def _phase(handover: Handover) -> CredentialPhase:
 
 def _not_ours(view: WebhookView) -> Fault:
     if view.needs_no_key:
-        message = "SNS signs with a key of AWS's own; delete this"
+        message = "AWS signs for SNS with its own key; delete this CredentialRotation"
         return Fault("NothingToRotate", message)
     secret, issued = view.endpoint.given_secret, view.scheme in ISSUED_BY_SENDER
-    whose = "the sender issues this secret" if issued else f"the Secret {secret} is yours"
+    whose = "the sender issues this secret" if issued else f"you manage Secret {secret}"
     message = (
-        f"{whose}: put the next one into the Secret {secret} beside the one before, under a name "
-        "of its own, and remove that once status.keys shows that the next has verified a delivery"
+        f"{whose}; add the next one to Secret {secret} under a name of its own, and remove the "
+        "old one once status.keys shows that the next has verified a delivery"
     )
     return Fault("ProviderIssued" if issued else "GivenSecret", message)
 
@@ -163,12 +163,12 @@ class WebhookSecret:
             return
         if compiled is None or compiled.keys.get(key.id) != key.fingerprint:
             yield Laggard(
-                f"the gateway does not try {key.id} yet; give it to the sender when "
+                f"the gateway does not use {key.id} yet; give it to the sender when "
                 f"WebhookEndpoint {self.view.endpoint.ref} has GatewayConfigured"
             )
             return
         yield Laggard(
-            f"no delivery was verified with {key.id} yet; give the sender what the Secret "
+            f"no delivery has been verified with {key.id} yet; give the sender what Secret "
             f"{self.known.ref} has under {key.id}"
         )
 

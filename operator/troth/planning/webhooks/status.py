@@ -67,13 +67,13 @@ def residual_replay(view: WebhookView) -> str:
         return "none"
     if view.inbound.accept_unsigned is not None:
         return (
-            f"{view.scheme} signs nothing: whoever has recorded one delivery can make any other, "
-            "at any time"
+            f"{view.scheme} signs nothing: an attacker who has recorded one delivery can forge "
+            "others at any time"
         )
     window = format_duration(view.inbound.replay_window)
     return (
-        f"{view.scheme} signs no time: a delivery that somebody has recorded is let through once "
-        f"more after {window}, when it is forgotten"
+        f"{view.scheme} signs no timestamp: a recorded delivery is accepted again after "
+        f"{window}, when the gateway no longer remembers it"
     )
 
 
@@ -84,12 +84,12 @@ def unsigned_fault(view: WebhookView) -> Fault | None:
         return None
     if view.now >= unsigned.expires_at:
         message = (
-            f"deliveries that nobody signed were taken until {format_time(unsigned.expires_at)}; "
-            "choose GitLab, with a signing token, or decide anew and write another expiresAt"
+            f"unsigned deliveries were accepted until {format_time(unsigned.expires_at)}; use "
+            "scheme GitLab with a signing token, or decide again and write another expiresAt"
         )
         return Fault("UnsignedExpired", message)
     if view.now < unsigned.counts_from:
-        message = "write an acceptUnsigned.expiresAt that is at most 90 days ahead"
+        message = "acceptUnsigned.expiresAt is more than 90 days ahead; write an earlier time"
         return Fault("UnsignedTooLong", message)
     return None
 
@@ -99,13 +99,13 @@ def unsigned_verdicts(view: WebhookView) -> Iterator[Verdict]:
     unsigned, fault = view.inbound.accept_unsigned, unsigned_fault(view)
     if unsigned is None:
         return
-    whose = f"{unsigned.owner} answers for it: {unsigned.reason}"
+    whose = f"owner {unsigned.owner}, reason: {unsigned.reason}"
     if fault is not None:
         yield verdicts.false(UNSIGNED, fault.reason, fault.message)
     elif unsigned.expires_at <= view.now + UNSIGNED_WARNING:
         message = (
-            f"deliveries that nobody signed are taken until {format_time(unsigned.expires_at)}; "
-            f"from then on nothing is let through ({whose})"
+            f"unsigned deliveries are accepted until {format_time(unsigned.expires_at)}; from "
+            f"then on, every delivery is rejected ({whose})"
         )
         yield verdicts.true(UNSIGNED, "UnsignedEnding", message)
     else:

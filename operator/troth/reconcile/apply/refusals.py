@@ -143,8 +143,8 @@ def _cause(error: ApiError) -> str:
         )
     if _IMMUTABLE in error.message:
         return (
-            "it is immutable; replace it with a copy without `immutable`, or delete it if what it "
-            "holds may be issued again"
+            "it is immutable; replace it with a copy without `immutable`, or delete it if Troth "
+            "may issue its contents again"
         )
     if error.status == TOO_LARGE or _TOO_LONG in error.message:
         return "it would exceed the size limit of 1 MiB; declare fewer peers"
@@ -156,8 +156,8 @@ class LastingConflict(Exception):  # noqa: N818 - told as the cause of a refusal
 
     def __str__(self) -> str:
         return (
-            f"every attempt for {LASTING:.0f} seconds or longer met a conflict; find out who else "
-            "writes it, or what it is made from"
+            f"every attempt for {LASTING:.0f} seconds or longer met a conflict; find out what "
+            "else writes the object, or the objects that it is computed from"
         )
 
 
@@ -166,6 +166,6 @@ class StepFailed(Exception):  # noqa: N818 - told as the cause of a refusal
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"Troth failed with {type(error).__name__}, which is a fault of Troth; report it with "
+            f"Troth failed with {type(error).__name__}, which is a bug in Troth; report it with "
             "the operator's log"
         )

@@ -103,8 +103,8 @@ class AdminTurns:
         await self.require(broker)
         await self._write(where, secret, another)
         note = (
-            f"Secret {where} has a new password of {user}, which Troth made; the one before stays "
-            "good until the overlap is over"
+            f"Secret {where} has a new password of {user} that Troth generated; the previous "
+            "password stays valid until the overlap ends"
         )
         await self.tell(broker, Notice("AdminReplaced", note))
 
@@ -140,8 +140,8 @@ class AdminTurns:
         await self.keep(broker, replace(ledger, admin=None))
         if not (made.replaces and step.shown.place == made.before):
             note = (
-                "somebody else put another credential into the admin Secret; it is what is used, "
-                "and the one that Troth had made is revoked"
+                "the admin Secret holds a credential that Troth did not write; Troth uses it and "
+                "has revoked the one that it had created"
             )
             await self.tell(broker, Notice("AdminOvertaken", note))
 
@@ -167,8 +167,6 @@ async def _tried(broker: MessageBroker, data: Mapping[str, bytes], authorities: 
                 refusal = error
             else:
                 return
-        raise NewAdminRefusedError(
-            f"the new admin credential was told to the broker, which does not take it: {refusal}"
-        )
+        raise NewAdminRefusedError(f"the broker rejects the new admin credential: {refusal}")
     finally:
         await adapter.close()

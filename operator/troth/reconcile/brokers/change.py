@@ -14,7 +14,10 @@ from troth.world.index.brokers import credential_ref, identity_of
 TRIED = 20
 """How many revoked credentials of one change are tried from outside."""
 
-SPOILT = "its Secret does not hold what it says; delete it, and another one is made"
+SPOILT = (
+    "its Secret does not hold the credential that it names; delete the Secret, and Troth issues "
+    "another credential"
+)
 
 Failed = dict[Rule | Place, str]
 """The changes that a broker did not carry out, and why."""
@@ -72,7 +75,7 @@ class Changes:
         kept_back = [rule for rule in step.additions if rule.principal in waiting]
         return {
             **dict.fromkeys(lacking, SPOILT),
-            **dict.fromkeys(kept_back, "kept back: its credential failed"),
+            **dict.fromkeys(kept_back, "not applied, because its credential failed"),
             **{failure.change: failure.message for failure in failures},
         }
 
@@ -96,7 +99,7 @@ class Changes:
         for place in revoked[:TRIED]:
             login = self._login(broker, place, step.before)
             if login is not None and await adapter.admits(login):
-                still[place] = "it still lets somebody in; it is revoked once more"
+                still[place] = "the broker still accepts it; Troth revokes it again"
         return still
 
     def _login(self, broker: MessageBroker, place: Place, ledger: Ledger) -> Login | None:

@@ -119,8 +119,8 @@ def admin_data(secret: Manifest) -> Mapping[str, bytes]:
     data = SecretData(secret)
     if data.has_too_many:
         raise AdminRefusedError(
-            f"the admin Secret {Ref.of(secret)} has {len(data)} entries; keep at most "
-            f"{MOST_ENTRIES} in it"
+            f"admin Secret {Ref.of(secret)} has {len(data)} entries; keep at most {MOST_ENTRIES} "
+            "in it"
         )
     return {name: data.value(name, LONGEST) for name in data}
 

@@ -38,16 +38,16 @@ class TakenError(BrokerError):
 def taken(ledger: Ref) -> TakenError:
     """Return the error for a ledger's place that is taken."""
     return TakenError(
-        f"ConfigMap {ledger} is there and is not Troth's, where the ledger of the broker belongs; "
-        "delete it: nothing is changed at the broker until then"
+        f"ConfigMap {ledger} has the name of the broker's ledger but is not managed by Troth, so "
+        "Troth changes nothing at the broker; delete the ConfigMap"
     )
 
 
 def missing(secret: Ref, key: str = "") -> SecretMissingError:
     """Return the error for a Secret that is not there, or that lacks a key."""
     if key:
-        return SecretMissingError(f"Secret {secret} has no {key}; put it there")
-    return SecretMissingError(f"there is no Secret {secret}; create it")
+        return SecretMissingError(f"Secret {secret} has no {key}; add it")
+    return SecretMissingError(f"Secret {secret} does not exist; create it")
 
 
 def fault_of(error: BrokerError | ApiError | TimeoutError, broker: Ref) -> Fault:
@@ -64,6 +64,9 @@ def fault_of(error: BrokerError | ApiError | TimeoutError, broker: Ref) -> Fault
         reasons = (reason for kind, reason in REASONS.items() if isinstance(error, kind))
         return Fault(next(reasons, "BrokerFailed"), str(error))
     if isinstance(error, ApiError):
-        message = f"the Secrets or the ledger of {broker} cannot be read or written: {error}"
+        message = (
+            f"the Secrets or the ledger of MessageBroker {broker} cannot be read or written: "
+            f"{error}"
+        )
         return Fault("ApiServerFailed", message)
-    return Fault("Unreachable", f"{broker} did not get done with it in time")
+    return Fault("Unreachable", f"requests to MessageBroker {broker} timed out")

@@ -153,7 +153,7 @@ class BrokerWork:
         if fault is None:
             return set()
         self._around.instrumentation.broker_failed(ref, fault.reason)
-        log.warning("broker cannot be worked with", broker=str(ref), reason=fault.reason)
+        log.warning("broker not usable", broker=str(ref), reason=fault.reason)
         return self._world.brokers.concerned_by_state(ref) if fault != look.fault else set()
 
     # Looking
@@ -199,9 +199,7 @@ class BrokerWork:
             await self._admins.take(broker, step, connected)
         except (BrokerError, ApiError) as error:
             fault = fault_of(error, broker.ref)
-            log.warning(
-                "admin credential not replaced", broker=str(broker.ref), reason=fault.reason
-            )
+            log.warning("admin credential not rotated", broker=str(broker.ref), reason=fault.reason)
         look = self._world.brokers.observation(broker.ref).anew()
         noted = replace(look, admin_fault=fault, admin_tried_at=self._clock.uptime())
         self._world.brokers.note_observation(broker.ref, noted)
@@ -262,8 +260,8 @@ class BrokerWork:
 
     async def _tell_of_loss(self, broker: MessageBroker) -> None:
         note = (
-            "the ledger of what Troth made at the broker is gone; what is declared was taken in, "
-            "and nothing was removed for that"
+            "the broker's ledger was missing; Troth created another one from what is declared, "
+            "and removed nothing for it"
         )
         await self._tell_broker(broker, Notice("LedgerLost", note, "Warning"))
 
@@ -272,7 +270,7 @@ class BrokerWork:
 
     async def _tell(self, broker: MessageBroker, step: ChangeBroker, failed: Failed) -> None:
         if step.repaired and not failed:
-            note = "the broker did not have what is declared, and was put right"
+            note = "the broker differed from what is declared; Troth restored it"
             await self._tell_broker(broker, Notice("Repaired", note))
 
     def _note_changed(self, ref: Ref, step: ChangeBroker, failed: Failed) -> None:

@@ -74,13 +74,16 @@ def repair(step: Step, plan: Plan) -> Notice | None:
             what = f"{step.manifest['kind']} {step.manifest['metadata']['name']}"
             return Notice("Reissued", f"new key and certificate in {what}: {step.message}")
         case TurnCredential(turn=Turn.ISSUE) if _had_credential(step, plan):
-            note = f"new credential in Secret {Ref.of(step.manifest)}: the one before was not as "
-            return Notice("Reissued", note + "Troth had left it, or is of no use any more")
+            note = (
+                f"new credential in Secret {Ref.of(step.manifest)}: the previous one had been "
+                "changed, "
+            )
+            return Notice("Reissued", note + "or is no longer usable")
         case Apply() | UpdatePublic() | CompileEndpoint():
             what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
-            return Notice("Repaired", f"{what} was not as declared and has been put right")
+            return Notice("Repaired", f"{what} differed from what is declared; Troth restored it")
         case UpdateIssuer():
-            note = f"Secret {step.ref} was not as declared and has been put right"
+            note = f"Secret {step.ref} differed from what is declared; Troth restored it"
             return Notice("Repaired", note)
         case Restart():
             return Notice("Restarted", step.message)
@@ -98,7 +101,7 @@ def _had_credential(step: TurnCredential, plan: Plan) -> bool:
 def relabelled(step: IssueLeaf) -> Notice:
     """Return what to tell where a Secret was taken for missing and had only lost its labels."""
     what = f"{step.manifest['kind']} {Ref.of(step.manifest)}"
-    return Notice("Repaired", f"{what} had lost its labels and has them again")
+    return Notice("Repaired", f"{what} had lost its labels; Troth restored them")
 
 
 def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:

@@ -65,7 +65,7 @@ class EventRecorder:
             # in a namespace that ends nobody may make one, and what stays at a broker is told
             _lost(event, error.reason)
         except Exception as error:  # the loop's edge: one Event must not stop the others
-            log.error("event not made", error=type(error).__name__, exc_info=True)  # noqa: G201
+            log.error("event not created", error=type(error).__name__, exc_info=True)  # noqa: G201
 
 
 def _lost(event: Manifest, why: str) -> None:

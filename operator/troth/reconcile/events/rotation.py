@@ -76,15 +76,18 @@ def _beginning(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
     """Tell of an authority that is new, and of one that is handed out."""
     new = now.prepared or now.active
     if was.active and new and new not in was.listed:
-        note = f"the new authority {new} is there beside {was.active}; it expires {now.listed[new]}"
+        note = (
+            f"the new authority {new} is available beside {was.active}; it expires "
+            f"{now.listed[new]}"
+        )
         yield Notice("RotationPreparing", note)
     elif now.phase == RotationPhase.PREPARING != was.phase:
-        yield Notice("RotationPreparing", f"another authority is to take the place of {now.active}")
+        yield Notice("RotationPreparing", f"another authority is about to replace {now.active}")
     begins = now.prepared not in was.listed or was.phase != RotationPhase.DISTRIBUTING
     if now.phase == RotationPhase.DISTRIBUTING and begins:
         note = (
-            f"the new authority {now.prepared} goes into every bundle; it signs nothing before "
-            "everybody has it"
+            f"the new authority {now.prepared} is being added to every bundle; it signs nothing "
+            "until every verifier has it"
         )
         yield Notice("RotationDistributing", note)
 
@@ -101,57 +104,59 @@ def _taking_over(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
             yield Notice("RotationActivating", note, "Warning")
     begins = now.retiring not in (None, was.retiring) or was.phase != RotationPhase.REISSUING
     if now.phase == RotationPhase.REISSUING and now.retiring and begins:
-        note = f"the certificates of {now.retiring} are replaced, one after the other"
+        note = f"the certificates of {now.retiring} are being reissued, one after the other"
         yield Notice("RotationReissuing", note)
 
 
 def _ending(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
     """Tell of an authority that has gone, or is about to."""
     if now.phase == RotationPhase.RETIRING != was.phase:
-        note = f"no certificate of {now.retiring} is in use any more; it is about to be dropped"
+        note = f"no certificate of {now.retiring} is in use any more; it is about to be retired"
         yield Notice("RotationRetiring", note)
     if was.retiring and was.retiring not in now.listed:
         if now.phase == RotationPhase.REISSUING and not now.retiring:
             yield Notice("RotationRetiring", _without_waiting(was.retiring), "Warning")
         else:
-            note = f"{was.retiring} is dropped; {now.active} has taken its place everywhere"
+            note = f"{was.retiring} is retired; {now.active} has replaced it everywhere"
             yield Notice("RotationCompleted", note)
     elif (was.phase, now.phase) == (RotationPhase.REISSUING, RotationPhase.IDLE) and now.usable:
-        note = f"everybody has a certificate of {now.active}"
+        note = f"every identity has a certificate of {now.active}"
         yield Notice("RotationCompleted", note)
     if was.prepared and was.prepared not in now.listed:
-        note = f"{was.prepared} is dropped before it has signed anything; it is not wanted any more"
+        note = (
+            f"{was.prepared} was removed before it signed anything, because it is no longer wanted"
+        )
         yield Notice("RotationAbandoned", note, "Warning")
 
 
 def _without_waiting(authority: str) -> str:
     return (
-        f"{authority} is trusted no longer, and nobody was waited for: whoever still shows a "
-        "certificate of it is refused until it has another"
+        f"{authority} is no longer trusted, and Troth did not wait for its users: its "
+        "certificates are rejected until they are reissued"
     )
 
 
 def _arrived(phase: str, last: str, made: str | None) -> Notice:
     match phase, last:
         case CredentialPhase.PREPARED, _:
-            note = "the next credential is made and reaches those who verify it"
+            note = "the next credential is created and is being distributed to its verifiers"
             return Notice("RotationPrepared", note)
         case CredentialPhase.OVERLAPPING, _:
-            which = f"the new credential, made {made}," if made else "the new credential"
-            return Notice("RotationOverlapping", f"{which} is in use; the old one is still good")
+            which = f"the new credential, created {made}," if made else "the new credential"
+            return Notice("RotationOverlapping", f"{which} is in use; the old one is still valid")
         case CredentialPhase.RETIRING, _:
-            note = "nobody uses the old credential any more; it is about to be dropped"
+            note = "the old credential is no longer in use; it is about to be removed"
             return Notice("RotationRetiring", note)
         case _ if made:
-            note = f"the credential made {made} has taken the place of the one before"
+            note = f"the credential created {made} has replaced the previous one"
             return Notice("RotationCompleted", note)
         case _, CredentialPhase.PREPARED:
-            note = "the next credential was dropped before it was used"
+            note = "the next credential was removed before it was used"
             return Notice("RotationAbandoned", note, "Warning")
         case _, CredentialPhase.OVERLAPPING:
-            return Notice("RotationCompleted", "everybody uses the new credential")
+            return Notice("RotationCompleted", "the new credential is in use everywhere")
         case _:
-            return Notice("RotationCompleted", "the old credential is dropped")
+            return Notice("RotationCompleted", "the old credential is removed")
 
 
 def blocked(before: Status, after: Status) -> Iterator[Notice]:
@@ -165,5 +170,5 @@ def blocked(before: Status, after: Status) -> Iterator[Notice]:
     full = len(known) == MOST_BLOCKERS
     fresh = [each for each in named if each not in known and not (full and each > max(known))]
     if fresh:
-        more = "; there are others, see blockers in the status" if len(named) > 1 else ""
+        more = "; see blockers in the status for the others" if len(named) > 1 else ""
         yield Notice("RotationBlocked", f"{fresh[0]}{more}", "Warning")

@@ -24,22 +24,28 @@ def of_token_keys(before: Status, after: Status) -> Iterator[Notice]:
     active, old = now.get(AuthorityState.ACTIVE), was.get(AuthorityState.ACTIVE)
     prepared = now.get(AuthorityState.PREPARED)
     if prepared and prepared not in known:
-        note = f"the new token key {prepared} goes into every bundle; it signs nothing before"
+        note = (
+            f"the new token key {prepared} is being added to every bundle; it signs nothing before"
+        )
         yield Notice("TokenKeyPrepared", note)
     if active and old and active != old:
         yield _taken_over(active, old, kept=old in listed)
     for gone in sorted(known - listed - {old}):
-        note = f"the token key {gone} is published no longer"
+        note = f"the token key {gone} is no longer published"
         yield Notice("TokenKeyDropped", note)
     yield from blocked(before.get("tokenRotation") or {}, after["tokenRotation"])
 
 
 def _taken_over(active: str, old: str, *, kept: bool) -> Notice:
     if kept:
-        note = f"{active} signs tokens from now on; {old} is published until its last one has ended"
+        note = (
+            f"{active} signs tokens from now on; {old} stays published until its last token has "
+            "expired"
+        )
         return Notice("TokenKeyActivated", note)
     note = (
-        f"{active} signs tokens from now on; those of {old} are refused, and nobody was waited for"
+        f"{active} signs tokens from now on; tokens of {old} are rejected, and Troth did not "
+        "wait for their users"
     )
     return Notice("TokenKeyReplaced", note, "Warning")
 

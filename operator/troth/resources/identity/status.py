@@ -102,5 +102,6 @@ class ServiceIdentityStatus(Model):
     64."""
     conditions: Conditions = ()
     """Conditions of the identity: Ready, CertificateIssued, NetworkEnforced, PeersAgree,
-    Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are, and
-    CredentialsIssued if brokers are used."""
+    Reconciling and Stalled. RolledOut if onRotation is declared, TokensAccepted if tokens are,
+    GatewayTrusted if gatewayOnly is, WebhooksSigned if servesWebhooks is, and CredentialsIssued if
+    brokers are used."""

@@ -55,8 +55,8 @@ def read_schema(text: str) -> str | SchemaFault:
     draft = schema.get("$schema")
     if draft is not None and (not isinstance(draft, str) or draft.rstrip("#") not in _DRAFTS):
         message = (
-            "$schema names no draft that is known; write "
-            "https://json-schema.org/draft/2020-12/schema, or leave it out"
+            "$schema names an unknown draft; write https://json-schema.org/draft/2020-12/schema, "
+            "or remove it"
         )
         return SchemaFault("SchemaInvalid", message)
     try:
@@ -82,19 +82,19 @@ def _parsed(text: str) -> dict[str, Any] | SchemaFault:
         return SchemaFault("SchemaInvalid", message)
     except ValueError:
         message = (
-            "the schema is not JSON that everybody reads alike; look for a member that is there "
-            "twice, a number that is too great, or half of a surrogate pair"
+            "the schema is not unambiguous JSON; look for a repeated member, a number that is "
+            "too large, or half of a surrogate pair"
         )
         return SchemaFault("SchemaInvalid", message)
     except RecursionError:
-        return SchemaFault("SchemaTooLarge", "the schema nests too deeply; take levels out of it")
+        return SchemaFault("SchemaTooLarge", "the schema nests too deeply; remove levels from it")
     if not isinstance(schema, dict):
         return SchemaFault("SchemaInvalid", "the schema is not a JSON object; write it as one")
     return schema
 
 
 def _refuse(_: str) -> NoReturn:
-    raise ValueError("no number of JSON")
+    raise ValueError("not a JSON number")
 
 
 def _fault_of(schema: str) -> SchemaFault | None:
@@ -117,7 +117,7 @@ def _place(error: ValidationError) -> str:
 def _sentence(error: ValidationError) -> str:
     if isinstance(error.kind, ValidationErrorKind.Format) and error.kind.format == "regex":
         return (
-            "not an expression that is matched in linear time and little room; write it without "
-            "look-around, back references and large repetitions"
+            "not an expression that can be matched in linear time and little memory; write it "
+            "without look-around, back references and large repetitions"
         )
     return shown(error.message)

@@ -49,7 +49,7 @@ class OutOfBounds(Exception):  # noqa: N818 - the name states the fault
 def check_bounds(schema: SchemaObject) -> None:
     """Raise `OutOfBounds` for a schema that exceeds the bounds or refers to another document."""
     if _depth(schema) > DEEPEST:
-        message = f"the schema nests deeper than {DEEPEST} levels; take levels out of it"
+        message = f"the schema nests deeper than {DEEPEST} levels; remove levels from it"
         raise OutOfBounds("SchemaTooLarge", message)
     steps = _Steps(schema, _anchored(schema))
     name = "id" if "draft-04" in str(schema.get("$schema")) else "$id"
@@ -61,8 +61,8 @@ def check_bounds(schema: SchemaObject) -> None:
         total += steps.of(each)
         if total > MOST_STEPS:
             message = (
-                "the schema asks for too much once its references are followed; say less by "
-                "allOf, anyOf, oneOf and $ref of one value, and use fewer patterns"
+                "the schema costs too much once its references are resolved; use fewer allOf, "
+                "anyOf, oneOf and $ref for one value, and fewer patterns"
             )
             raise OutOfBounds("SchemaTooLarge", message)
         for other in (*steps.of_same_value(each), *_within(each)):
@@ -89,12 +89,12 @@ class _Steps:
         if here in self.known:
             return self.known[here]
         if here in self.above:
-            message = "a schema refers to itself for one and the same value; take that $ref out"
+            message = "a schema refers to itself for the same value; remove that $ref"
             raise OutOfBounds("SchemaInvalid", message)
         if len(self.above) == DEEPEST:
             message = (
-                f"more than {DEEPEST} schemas lead from one to the next for one and the same "
-                "value; refer to the last of them directly"
+                f"more than {DEEPEST} schemas refer to one another for the same value; refer to "
+                "the last of them directly"
             )
             raise OutOfBounds("SchemaTooLarge", message)
         self.above.append(here)
@@ -117,8 +117,8 @@ class _Steps:
         """Yield every schema that a reference can mean."""
         if not reference.startswith("#"):
             message = (
-                f"the schema refers to {shown(reference)}, and nothing is fetched; put it under "
-                "$defs and refer to it as #/$defs/name"
+                f"the schema refers to {shown(reference)}, but Troth fetches nothing; put it "
+                "under $defs and refer to it as #/$defs/name"
             )
             raise OutOfBounds("SchemaRefersElsewhere", message)
         fragment = unquote(reference[1:])
@@ -138,8 +138,8 @@ def _check_name(keyword: str, name: object) -> None:
     """Reject a nested schema with an ID of its own, which changes the meaning of references."""
     if isinstance(name, str) and not name.startswith("#"):
         message = (
-            f"a schema within the schema has an {keyword} of its own, {shown(name)}; write "
-            f"{keyword} at the top alone, and refer to what is within as #/$defs/name"
+            f"a subschema has an {keyword} of its own, {shown(name)}; write {keyword} only at "
+            "the top, and refer to subschemas as #/$defs/name"
         )
         raise OutOfBounds("SchemaRefersElsewhere", message)
 

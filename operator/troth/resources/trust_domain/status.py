@@ -41,6 +41,15 @@ class RotationStatus(Model):
     """Requirements for the next phase, one sentence each. At most the first 16."""
 
 
+class TokenRotationStatus(RotationStatus):
+    """Phase of the rotation of the key that signs tokens, and what it waits for."""
+
+    phase: RotationPhase = RotationPhase.IDLE
+    """Phase of the rotation. Preparing: Troth creates a new key. Distributing: Troth adds it to
+    every bundle. Activating: it begins to sign. Retiring: Troth is about to remove the old key from
+    the bundles. There is no phase Reissuing, because tokens expire by themselves."""
+
+
 class AuthorityStatus(Model):
     """Root or intermediate of the domain."""
 
@@ -92,9 +101,8 @@ class TrustDomainStatus(Model):
         ),
     ] = ()
     """Keys in use that sign tokens."""
-    token_rotation: RotationStatus = RotationStatus()
-    """Rotation of the key that signs tokens. It has no phase Reissuing, because tokens expire by
-    themselves."""
+    token_rotation: TokenRotationStatus = TokenRotationStatus()
+    """Rotation of the key that signs tokens."""
     conditions: Conditions = ()
     """Conditions of the domain: Ready, AuthorityReady, BundleDistributed, Reconciling and Stalled.
     TokensReady if the domain issues tokens."""

@@ -60,4 +60,4 @@ class WebhookEndpointStatus(Model):
     schemes that sign no timestamp."""
     conditions: Conditions = ()
     """Conditions of the endpoint: Ready, SecretAvailable, GatewayConfigured, TargetReachable,
-    Reconciling and Stalled."""
+    Reconciling and Stalled. UnsignedAccepted if acceptUnsigned is declared."""

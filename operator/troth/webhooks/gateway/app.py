@@ -84,7 +84,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            raise RuntimeError("the gateway speaks HTTP, and is served without lifespan")
+            raise RuntimeError("the gateway serves HTTP only, without ASGI lifespan")
         began = time.perf_counter()
         decision = Decision()
         answered: Answered | None = None

@@ -98,16 +98,16 @@ class Certificates:
         Raises `CertificateUnavailableError`.
         """
         if not is_certificate_url(url):
-            raise CertificateUnavailableError("the URL is none of SNS's")
+            raise CertificateUnavailableError("the URL is not an SNS certificate URL")
         kept = self._kept.get(url)
         if kept is not None and self._clock() < kept.until:
             if kept.pem is None:
-                raise CertificateUnavailableError("it could not be fetched a moment ago")
+                raise CertificateUnavailableError("a recent attempt to fetch it failed")
             return kept.pem
         flight = self._flights.get(url)
         if flight is None:
             if self._under_way[endpoint] >= MOST_AT_ONCE:
-                raise CertificateUnavailableError("others are being fetched")
+                raise CertificateUnavailableError("too many certificates are being fetched")
             self._under_way[endpoint] += 1
             flight = self._flights[url] = asyncio.create_task(self._fetch_and_keep(url))
             flight.add_done_callback(lambda done: self._landed(url, endpoint, done))
@@ -154,7 +154,9 @@ class Certificates:
                 session.get(URL(url, encoded=True), allow_redirects=False) as response,
             ):
                 if response.status != HTTPStatus.OK:
-                    raise CertificateUnavailableError(f"the answer was {response.status}")
+                    raise CertificateUnavailableError(
+                        f"the server answered with status {response.status}"
+                    )
                 body = b""
                 while len(body) <= LONGEST and (part := await response.content.readany()):
                     body += part

@@ -60,13 +60,14 @@ class Decisions:
         self._untold: list[tuple[Decision, float]] = []
         self._deliveries = Counter(
             "troth_gateway_deliveries",
-            "Requests to the gateway, by endpoint and answer; none for a path where nothing is.",
+            "Requests to the gateway, by endpoint and answer; requests for unknown paths are not "
+            "counted.",
             ("endpoint", "status", "reason"),
             registry=self.registry,
         )
         self._seconds = Histogram(
             "troth_gateway_delivery_seconds",
-            "How long requests took, from their head to the answer.",
+            "Time from the head of a request to the answer.",
             ("endpoint",),
             buckets=_BUCKETS,
             registry=self.registry,

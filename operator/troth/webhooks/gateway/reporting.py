@@ -71,7 +71,7 @@ class Reporter:
                 await self.report(server)
             except ApiError as error:
                 if str(error) != self._failure:
-                    log.warning("keys not reported", status=error.status, reason=error.reason)
+                    log.warning("key report failed", status=error.status, reason=error.reason)
                 self._failure = str(error)
             else:
                 self._failure = ""

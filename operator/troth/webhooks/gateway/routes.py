@@ -104,7 +104,7 @@ class Routes:
         path = served.endpoint.path.encode() if served is not None else b""
         holder = self._by_path.get(path)
         if served is not None and holder is not None and holder is not before:
-            raise EndpointError("path: another endpoint has it")
+            raise EndpointError("path: another endpoint uses it")
         if before is not None:
             del self._by_name[name]
             del self._by_path[before.endpoint.path.encode()]

@@ -130,10 +130,10 @@ class Following:
                 log.info("endpoint read", secret=ref.name, version=version)
         except EndpointError as error:
             self.unreadable.add(ref.name)
-            log.warning("unreadable", secret=ref.name, version=version, why=str(error))
+            log.warning("Secret unreadable", secret=ref.name, version=version, why=str(error))
         except Exception as error:  # noqa: BLE001 - no Secret ends the gateway
             self.unreadable.add(ref.name)
-            log.error("unreadable", secret=ref.name, version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
+            log.error("Secret unreadable", secret=ref.name, version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
         else:
             self.unreadable.discard(ref.name)
 
@@ -141,7 +141,7 @@ class Following:
         """Take in that a Secret was deleted: its endpoint is no longer served."""
         self._seen.pop(ref, None)
         self.unreadable.discard(ref.name)
-        log.warning("deleted", kind=kind, secret=ref.name, version=version)
+        log.warning("Secret deleted", kind=kind, secret=ref.name, version=version)
         if ref == self._key_ref:
             self._key.drop()
         else:
@@ -183,7 +183,7 @@ def _data(manifest: Manifest, names: Container[str]) -> Mapping[str, bytes]:
             if name in names
         }
     except (TypeError, binascii.Error):
-        raise EndpointError("the data is not in base64") from None
+        raise EndpointError("the data is not base64") from None
 
 
 def _named(name: str, read: Served) -> Served:
@@ -194,11 +194,11 @@ def _named(name: str, read: Served) -> Served:
     """
     endpoint = read.endpoint
     if endpoint.endpoint.replace("/", ".", 1) != name:
-        raise EndpointError("endpoint: it is another's than the Secret's name")
+        raise EndpointError("endpoint: it does not match the Secret's name")
     if endpoint.path != f"/{endpoint.endpoint}":
-        raise EndpointError("path: it is not that of the endpoint")
+        raise EndpointError("path: it does not match the endpoint")
     return read
 
 
 def _failed(selection: Selection, error: ApiError) -> None:
-    log.warning("reading failed", kind=selection.kind, status=error.status, reason=error.reason)
+    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)

@@ -30,7 +30,7 @@ class Address:
         """Return a URL without query and fragment; raises `ValueError`."""
         found = _URL.fullmatch(url)
         if found is None:
-            raise ValueError("the URL is not https://host/path, without a query and a fragment")
+            raise ValueError("the URL is not https://host/path without query and fragment")
         return cls(found[1], found[2], found[3] or "", found[4] or "")
 
     @property

@@ -48,7 +48,7 @@ def read_pair(text: bytes) -> Pair:
     pem = text.strip()
     whole = pem.startswith(b"-----BEGIN ") and pem.endswith(b"-----")
     if len(pem) > LONGEST_KEY or not whole or pem.count(b"-----BEGIN ") != 1:
-        raise KeyFormatError("not one key in PEM; write the block whole, from BEGIN to END")
+        raise KeyFormatError("not one key in PEM; write one whole block, from BEGIN to END")
     try:
         if b"PRIVATE KEY-----" in pem:
             private = parse_private_key(pem, _BITS)
@@ -59,19 +59,19 @@ def read_pair(text: bytes) -> Pair:
     except UnsupportedKeyError:
         raise KeyFormatError(f"the key's kind or size is not supported; use {_USABLE}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
-        raise KeyFormatError("a key in PEM that cannot be read; write it anew") from None
+        raise KeyFormatError("a key in PEM that cannot be read; write it again") from None
 
 
 def checked(public: object) -> Public:
     """Return a public key if its type and size are supported, else raise `KeyFormatError`."""
     if not isinstance(public, Public):
-        raise KeyFormatError("a key of another kind; use Ed25519, ECDSA on P-256, or RSA")
+        raise KeyFormatError("a key of an unsupported kind; use Ed25519, ECDSA on P-256, or RSA")
     if isinstance(public, ed25519.Ed25519PublicKey):
         return strong(public.public_bytes_raw())
     if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name != "secp256r1":
-        raise KeyFormatError("a key on another curve; use P-256")
+        raise KeyFormatError("a key on an unsupported curve; use P-256")
     if isinstance(public, rsa.RSAPublicKey) and public.key_size not in _BITS:
-        raise KeyFormatError("a key of RSA has 2048 to 8192 bits; use another")
+        raise KeyFormatError("an RSA key has 2048 to 8192 bits; use another")
     return public
 
 

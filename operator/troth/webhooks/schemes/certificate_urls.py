@@ -31,7 +31,7 @@ class CertificateNeededError(RefusedError):
     def __init__(self, url: str) -> None:
         self.url = url
         super().__init__(
-            Reason.SENDER_UNEXPECTED, "the certificate that made the signature is not at hand"
+            Reason.SENDER_UNEXPECTED, "the certificate that made the signature is not available"
         )
 
 

@@ -69,9 +69,7 @@ class Delivery:
         """Return the only value of a header, None if it is absent; raises like `header`."""
         found = [value for each, value in self.headers if each == name]
         if len(found) > 1:
-            raise RefusedError(
-                Reason.HEADER_REPEATED, f"the header {name.decode()} is there more than once"
-            )
+            raise RefusedError(Reason.HEADER_REPEATED, f"the header {name.decode()} is repeated")
         if not found:
             return None
         text = found[0].decode("latin-1")

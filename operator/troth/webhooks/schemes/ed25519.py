@@ -41,9 +41,9 @@ class KeyPair:
 def public_key(raw: bytes) -> Ed25519PublicKey:
     """Return the public key of 32 bytes; raises `KeyFormatError`, also if it is weak."""
     if len(raw) != KEY_BYTES:
-        raise KeyFormatError(f"a public key of Ed25519 has {KEY_BYTES} bytes")
+        raise KeyFormatError(f"an Ed25519 public key has {KEY_BYTES} bytes")
     if raw[:-1] + bytes((raw[-1] & 0x7F,)) in _WEAK:
-        raise KeyFormatError("anybody can sign for this public key; write the sender's own")
+        raise KeyFormatError("anyone can sign for this public key; write the sender's own")
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
@@ -57,7 +57,7 @@ def make_signature(key: Key, signed: bytes) -> bytes:
     """Return the signature of a key; raises `KeyFormatError` if only its public key is known."""
     assert isinstance(key.material, KeyPair)
     if key.material.private is None:
-        raise KeyFormatError("a public key does not sign; it takes the sender's private one")
+        raise KeyFormatError("a public key cannot sign; use the sender's private key")
     return key.material.private.sign(signed)
 
 

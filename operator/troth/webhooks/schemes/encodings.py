@@ -37,7 +37,7 @@ def from_hex(text: str) -> bytes:
     """Return the value of lower-case hexadecimal; raises `ValueError` for anything else."""
     # `bytes.fromhex` accepts white space and capital letters
     if not _HEX.issuperset(text):
-        raise ValueError("not hexadecimal in small letters")
+        raise ValueError("not lower-case hexadecimal")
     return bytes.fromhex(text)
 
 

@@ -35,7 +35,7 @@ def signed_id(delivery: Delivery, name: bytes, until: str | None = None) -> str:
     if not is_identifier(text) or (until is not None and not ends_once(text, until)):
         raise RefusedError(
             Reason.SIGNATURE_MALFORMED,
-            f"the header {name.decode()} is not an id that can be signed",
+            f"the header {name.decode()} is not an ID that can be signed",
         )
     return text
 

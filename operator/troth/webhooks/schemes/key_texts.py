@@ -24,7 +24,7 @@ def plain_text(text: bytes) -> str:
     except UnicodeDecodeError:
         raise KeyFormatError("not UTF-8; write the secret as the sender shows it") from None
     if not plain.isprintable():
-        raise KeyFormatError("not printable, or of several lines; write the secret alone")
+        raise KeyFormatError("not printable, or more than one line; write only the secret")
     if not SHORTEST <= len(plain) <= LONGEST:
         raise KeyFormatError(f"a secret has {SHORTEST} to {LONGEST} characters; choose another")
     return plain

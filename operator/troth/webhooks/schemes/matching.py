@@ -79,7 +79,8 @@ def read_signature(
         raise RefusedError(Reason.SIGNATURE_MISSING, f"the header {header.decode()} is empty")
     if not text.startswith(prefix):
         raise RefusedError(
-            Reason.SIGNATURE_MALFORMED, f"the header {header.decode()} does not begin as it should"
+            Reason.SIGNATURE_MALFORMED,
+            f"the header {header.decode()} does not begin with the expected prefix",
         )
     return decode_signature(text[len(prefix) :], decode, size)
 
@@ -92,6 +93,6 @@ def decode_signature(text: str, decode: Callable[[str], bytes], size: int = MAC_
         value = b""
     if len(value) != size:
         raise RefusedError(
-            Reason.SIGNATURE_MALFORMED, f"a signature is not spelled as {size} bytes are"
+            Reason.SIGNATURE_MALFORMED, f"a signature is not a valid encoding of {size} bytes"
         )
     return value

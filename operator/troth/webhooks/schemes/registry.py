@@ -56,7 +56,7 @@ class SigningText(Protocol):
 
 def _described(signing: SigningText) -> Scheme:
     if signing.described is None:
-        raise ValueError("an HMAC is described, and this is not")
+        raise ValueError("the scheme HMAC needs a description")
     return DescribedHMAC.of(signing.described, signing.url)
 
 
@@ -109,7 +109,7 @@ def scheme_for(signing: SigningText) -> Scheme:
     """
     make = _SCHEMES.get(signing.name)
     if make is None:
-        raise ValueError(f"the scheme {signing.name} is not known here")
+        raise ValueError(f"unknown scheme {signing.name}")
     return make(signing)
 
 

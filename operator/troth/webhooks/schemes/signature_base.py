@@ -64,7 +64,8 @@ def _value(delivery: Delivery, address: Address, name: str) -> str:
             return query or "?"
     if _FIELD_NAME.fullmatch(name) is None:
         raise RefusedError(
-            Reason.SIGNATURE_MALFORMED, "a component is covered that a request does not have"
+            Reason.SIGNATURE_MALFORMED,
+            "the signature covers a component that a request does not have",
         )
     return delivery.header(name.encode(), Reason.NOT_COVERED).strip(" ")
 

@@ -37,7 +37,8 @@ class SignedText:
             value = values[name]
             if name in _SENT and not (value.isascii() and ends_once(value, after)):
                 raise RefusedError(
-                    Reason.SIGNATURE_MALFORMED, f"the {name} could end before it does"
+                    Reason.SIGNATURE_MALFORMED,
+                    f"the end of the {name} is ambiguous in the signed text",
                 )
             parts += (value.encode(), after.encode())
         parts.append(body)
@@ -58,14 +59,14 @@ def parse_signed_text(template: str) -> SignedText:
     literals, names = texts[::2], texts[1::2]
     if any("{" in each or "}" in each for each in literals) or not _FIELDS.issuperset(names):
         fields = ", ".join(f"{{{each}}}" for each in sorted(_FIELDS))
-        raise ValueError(f"signed: braces are around one of {fields}")
+        raise ValueError(f"signed: write only these in braces: {fields}")
     if len(set(names)) != len(names):
-        raise ValueError("signed: a field is there twice")
+        raise ValueError("signed: a field is repeated")
     if not names or names[-1] != BODY or literals[-1]:
         raise ValueError("signed: {body} is not at the end")
     for name, after in zip(names[:-1], literals[1:-1], strict=True):
         if not after:
-            raise ValueError("signed: nothing is between two fields")
+            raise ValueError("signed: write text between two fields")
         if name == TIMESTAMP and after[0].isdigit():
-            raise ValueError("signed: a digit follows {timestamp}")
+            raise ValueError("signed: remove the digit after {timestamp}")
     return SignedText(literals[0].encode(), tuple(zip(names[:-1], literals[1:-1], strict=True)))

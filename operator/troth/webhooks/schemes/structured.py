@@ -41,7 +41,7 @@ class Signed:
         """Return a parameter that is a string, None if it is absent."""
         value = self.parameters.get(name)
         if value is not None and not isinstance(value, str):
-            raise _malformed(f"{name} is no string")
+            raise _malformed(f"{name} is not a string")
         return value
 
     def time_of(self, name: str) -> int | None:
@@ -71,7 +71,7 @@ def read_signatures(delivery: Delivery) -> tuple[Signed, ...]:
     if len(inputs) > MOST_SIGNATURES or len(values) > MOST_SIGNATURES:
         raise RefusedError(Reason.TOO_MANY_SIGNATURES, "the request has too many signatures")
     if inputs.keys() != values.keys():
-        raise _malformed("the labels of Signature and Signature-Input are not the same")
+        raise _malformed("Signature and Signature-Input have different labels")
     return tuple(_signed(label, each, values[label]) for label, each in inputs.items())
 
 
@@ -102,7 +102,7 @@ def _dictionary(text: str, name: bytes) -> Mapping[str, object]:
     try:
         parsed = http_sf.parse(text.encode(), tltype="dictionary", on_duplicate_key=twice)
     except ValueError:
-        raise _malformed(f"{where} is no dictionary that can be read in one way only") from None
+        raise _malformed(f"{where} is not an unambiguous dictionary") from None
     assert isinstance(parsed, dict)
     return parsed
 
@@ -113,7 +113,7 @@ def _byte_sequences(text: str, where: bytes) -> Mapping[str, bytes]:
     # As the RFC asks, the library accepts missing padding, and it ignores bits after the last byte.
     spelled = [write(name, value) for name, value in members.items()]
     if members and _COMMA.split(text.strip(" ")) != spelled:
-        raise _malformed(f"{where.decode()} is not spelled as it has to be")
+        raise _malformed(f"{where.decode()} is not in its canonical form")
     return members
 
 
@@ -122,9 +122,9 @@ def _signed(label: str, member: object, value: bytes) -> Signed:
         case (list(items), dict(parameters)):
             covered = tuple(map(_component, items))
         case _:
-            raise _malformed("what a signature covers is no list")
+            raise _malformed("the covered components are not a list")
     if len(covered) > _MOST_COMPONENTS or len(set(covered)) != len(covered):
-        raise _malformed("a component is covered twice, or too many are")
+        raise _malformed("a component is repeated, or there are too many")
     text = http_sf.ser({label: (items, parameters)}).removeprefix(f"{label}=")
     return Signed(covered, parameters, text, value)
 
@@ -135,7 +135,7 @@ def _component(item: object) -> str:
         case (str(name), dict(parameters)) if not parameters:
             return name
         case _:
-            raise _malformed("a component is no plain name")
+            raise _malformed("a component is not a plain name")
 
 
 def _bytes(member: object, where: bytes) -> bytes:
@@ -143,7 +143,7 @@ def _bytes(member: object, where: bytes) -> bytes:
         case (bytes(value), dict(parameters)) if not parameters:
             return value
         case _:
-            raise _malformed(f"{where.decode()} has a member that is no byte sequence")
+            raise _malformed(f"{where.decode()} has a member that is not a byte sequence")
 
 
 def _malformed(sentence: str) -> RefusedError:

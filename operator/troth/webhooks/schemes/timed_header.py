@@ -40,17 +40,20 @@ class TimedHeader:
         pairs = [member.partition("=") for member in members]
         if not all(name and equals for name, equals, _ in pairs):
             raise RefusedError(
-                Reason.SIGNATURE_MALFORMED, f"the header {self.name.decode()} is not in pairs"
+                Reason.SIGNATURE_MALFORMED,
+                f"the header {self.name.decode()} is not a list of name=value pairs",
             )
         times = [value for name, _, value in pairs if name == self.time]
         signatures = tuple(
             decode_signature(value, from_hex) for name, _, value in pairs if name == self.signature
         )
         if not signatures:
-            raise RefusedError(Reason.SIGNATURE_MISSING, f"there is no signature {self.signature}=")
+            raise RefusedError(
+                Reason.SIGNATURE_MISSING, f"the signature {self.signature}= is missing"
+            )
         if len(times) != 1:
             raise RefusedError(
-                Reason.TIMESTAMP_MALFORMED, f"there is not exactly one time {self.time}="
+                Reason.TIMESTAMP_MALFORMED, f"there is not exactly one timestamp {self.time}="
             )
         return times[0], signatures
 

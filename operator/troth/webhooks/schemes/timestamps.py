@@ -25,9 +25,9 @@ def check_time(timestamp: float, now: float, tolerance: float) -> None:
     A difference of exactly `tolerance` is accepted in both directions.
     """
     if now - timestamp > tolerance:
-        raise RefusedError(Reason.TIMESTAMP_TOO_OLD, "the timestamp is too long ago")
+        raise RefusedError(Reason.TIMESTAMP_TOO_OLD, "the timestamp is too old")
     if timestamp - now > tolerance:
-        raise RefusedError(Reason.TIMESTAMP_TOO_NEW, "the timestamp is too far ahead")
+        raise RefusedError(Reason.TIMESTAMP_TOO_NEW, "the timestamp is too far in the future")
 
 
 def fresh(text: str, now: float, tolerance: float) -> int:

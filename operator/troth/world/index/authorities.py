@@ -58,7 +58,10 @@ class Authorities:
         given = self.given_to(domain)
         if given is not None and given.authority is not None:
             return known
-        message = f"create the Secret {given_ref} with tls.crt, tls.key and, for its root, ca.crt"
+        message = (
+            f"Secret {given_ref} does not exist; create it with tls.crt, tls.key and, for its "
+            "root, ca.crt"
+        )
         fault = given.fault if given else Fault("SecretMissing", message)
         return replace(known, authority=None, fault=fault, prepared=None, retiring=None)
 

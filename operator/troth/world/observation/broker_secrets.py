@@ -126,17 +126,17 @@ def read_state(text: bytes) -> State:
     """Return the content of `troth.json`; raises `ValueError`, which quotes nothing of it."""
     document = strict_json.parse(text) if len(text) <= LONGEST else None
     if not isinstance(document, dict) or not _MEMBERS <= document.keys() <= _MEMBERS | _PLACES:
-        raise ValueError(f"{STATE} is not as Troth writes it")
+        raise ValueError(f"{STATE} does not have the form that Troth writes")
     current = _held(document.get("current"))
     upcoming, retiring = _held(document.get("next")), _held(document.get("retiring"))
     others = [each for each in (upcoming, retiring) if each is not None]
     # The current credential has one slot, so the next or previous one must have the other.
     if current is None or len(others) > 1 or any(each.slot is current.slot for each in others):
-        raise ValueError(f"{STATE} names credentials that there cannot be")
+        raise ValueError(f"{STATE} names an impossible combination of credentials")
     broker, principal = _text(document["broker"], _NAME), _text(document["principal"], _NAME)
     namespace, slash, name = broker.partition("/")
     if not (namespace and slash and name) or "/" in name:
-        raise ValueError(f"{STATE} names no broker")
+        raise ValueError(f"{STATE} does not name a broker")
     return State(Ref(namespace, name), principal, current, upcoming, retiring)
 
 
@@ -144,15 +144,15 @@ def _held(entry: object) -> Held | None:
     if entry is None:
         return None
     if not isinstance(entry, dict) or entry.keys() != {"slot", "fingerprint", "madeAt"}:
-        raise ValueError(f"{STATE} has a credential that is none")
+        raise ValueError(f"{STATE} has an invalid credential")
     fingerprint = _text(entry["fingerprint"], _FINGERPRINT)
     try:
         made_at = parse_moment(entry["madeAt"])
     except (PydanticCustomError, ValueError, OverflowError):
-        raise ValueError(f"{STATE} has a credential of no time") from None
+        raise ValueError(f"{STATE} has a credential without a valid time") from None
     slot = next((slot for slot in Slot if slot == entry["slot"]), None)
     if slot is None:
-        raise ValueError(f"{STATE} has a credential in no slot")
+        raise ValueError(f"{STATE} has a credential without a valid slot")
     return Held(slot, fingerprint, made_at)
 
 
@@ -166,5 +166,5 @@ def _document(held: Held) -> dict[str, str]:
 
 def _text(value: object, longest: int) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
-        raise ValueError(f"{STATE} has a text that is none")
+        raise ValueError(f"{STATE} has an invalid text")
     return value

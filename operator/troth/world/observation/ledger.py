@@ -106,8 +106,8 @@ def kept_ledger(manifest: Manifest, known: Packed | None = None) -> KeptLedger:
     except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
         ref = Ref.of(manifest)
         message = (
-            f"the ledger in ConfigMap {ref} cannot be read; nothing is removed at the broker until "
-            "it is restored or deleted"
+            f"the ledger in ConfigMap {ref} cannot be read, so nothing is removed at the broker "
+            "until it is restored or deleted"
         )
         fault = Fault("LedgerUnreadable", message)
     return KeptLedger(
@@ -127,9 +127,9 @@ def unpacked(data: bytes) -> Ledger:
         inflater = zlib.decompressobj(wbits=31)
         text = inflater.decompress(data, LONGEST)
     except zlib.error:
-        raise ValueError("no compressed ledger") from None
+        raise ValueError("not a compressed ledger") from None
     if not inflater.eof:
-        raise ValueError("cut off, or too long")
+        raise ValueError("truncated, or too long")
     document = read_json(text, LONGEST)
     rules = {_rule(row[:-1]): row[-1] is True for row in document["rules"]}
     return Ledger(
@@ -163,5 +163,5 @@ def _admin(document: dict[str, Any]) -> AdminMade:
 
 def _rule(row: list[Any]) -> Rule:
     if len(row) != len(_FIELDS) or not all(isinstance(each, str) for each in row):
-        raise ValueError("no rule")
+        raise ValueError("not a rule")
     return Rule(*row)

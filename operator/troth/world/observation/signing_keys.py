@@ -47,8 +47,8 @@ def signing_keys(data: SecretData, slots: Slots, ref: Ref) -> dict[str, Any]:
     halves = () if prepared else (slots.prepared, slots.prepared_made)
     before = () if retiring else (slots.retiring,)
     message = (
-        f"{slots.active} is not a P-256 private key that can be read; delete the Secret {ref}, and "
-        "another one is made"
+        f"{slots.active} is not a P-256 private key that can be read; delete Secret {ref}, and "
+        "Troth creates another key"
     )
     return {
         "active": active,

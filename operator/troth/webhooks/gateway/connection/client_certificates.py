@@ -35,7 +35,9 @@ class ClientCertificates:
         try:
             roots = read_certificates(wanted.authorities.encode(), "the bundle", comments=True)
         except PKIError:
-            raise EndpointError("source.clientCertificate: no certificates in PEM") from None
+            raise EndpointError(
+                "source.clientCertificate: there are no certificates in PEM"
+            ) from None
         # see `constraints.permit_trust_domain` for the verifiers that support such constraints
         constrained = [each for each in roots if _constrains_uris(each)]
         others = [each for each in roots if each not in constrained]
@@ -105,7 +107,7 @@ def _constrains_uris(root: x509.Certificate) -> bool:
     try:
         uri = NameConstraints.of(root).uri
     except (PKIError, ValueError):
-        raise EndpointError("source.clientCertificate: a root that cannot be read") from None
+        raise EndpointError("source.clientCertificate: a root cannot be read") from None
     return uri.permitted is not None or bool(uri.excluded)
 
 
@@ -135,4 +137,4 @@ def _name(text: str) -> x509.GeneralName:
         return x509.UniformResourceIdentifier(value)
     if kind == "DNS" and value:
         return x509.DNSName(value)
-    raise EndpointError("source.clientCertificate: a name is URI:… or DNS:…")
+    raise EndpointError("source.clientCertificate: write a name as URI:… or DNS:…")

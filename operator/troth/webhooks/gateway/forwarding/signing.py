@@ -36,7 +36,7 @@ class SigningKey:
         except KeyError:
             raise EndpointError(f"{ACTIVE} is missing") from None
         except PKIError as error:
-            raise EndpointError(f"{ACTIVE} is no key: {error.reason}") from None
+            raise EndpointError(f"{ACTIVE} is not a key: {error.reason}") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
             raise EndpointError(f"{ACTIVE} is a key that does not sign with ES256")
         self._key, self._signer = key, None

@@ -41,7 +41,9 @@ class RetryingStore:
         if key in self._pending:
             return Repeated.DONE
         if len(self._pending) >= self._most:
-            raise StoreUnavailableError("too many deliveries could not be marked as taken")
+            raise StoreUnavailableError(
+                "too many accepted deliveries are not recorded in the replay store yet"
+            )
         found = await self._store.claim(key, lease)
         if key in self._pending:  # marked meanwhile, by a request whose claim had lapsed
             return Repeated.DONE
@@ -55,7 +57,7 @@ class RetryingStore:
             await self._store.done(claim, window)
         except StoreUnavailableError as error:
             if self._flushing is None or self._flushing.done():
-                log.warning("marks owed", why=str(error))
+                log.warning("accepted deliveries not recorded yet", why=str(error))
                 self._flushing = asyncio.create_task(self._flush())
         else:
             self._pending.pop(claim.key, None)
@@ -75,14 +77,14 @@ class RetryingStore:
                 await self._flushing
         await self._flush_once()
         if self._pending:
-            log.error("marks lost", lost=len(self._pending))
+            log.error("accepted deliveries not recorded", lost=len(self._pending))
         await self._store.close()
 
     async def _flush(self) -> None:
         while self._pending:
             await asyncio.sleep(EVERY)
             await self._flush_once()
-        log.info("marks made")
+        log.info("accepted deliveries recorded")
 
     async def _flush_once(self) -> None:
         with suppress(StoreUnavailableError):

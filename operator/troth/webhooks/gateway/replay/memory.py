@@ -58,7 +58,9 @@ class Memory:
         if key in self._held:
             return Repeated.IN_FLIGHT
         if self.remembered >= self._most:
-            raise StoreUnavailableError(f"{self._most} deliveries are remembered, and no more can")
+            raise StoreUnavailableError(
+                f"the memory of the replay store is full with {self._most} deliveries"
+            )
         claim = Claimed(key, secrets.token_bytes(8))
         self._held[key] = _Held(claim.token, self._lapse(key, lease))
         return claim

@@ -54,11 +54,11 @@ class StoreFile:
             await self.store.reconnect(url)
         except (ValueError, StoreUnavailableError) as error:
             if url != self._told:
-                log.warning("replay store not connected anew", why=str(error))
+                log.warning("replay store not reconnected", why=str(error))
             self._told = url
             return
         self._url = self._told = url
-        log.info("replay store connected anew")
+        log.info("replay store reconnected")
 
 
 def _read(path: Path) -> str:

@@ -217,7 +217,7 @@ class Valkey:
                 pool.connection_kwargs["ssl_check_hostname"] = True
                 SSLConnection(**pool.connection_kwargs).ssl_context.get()
         except Exception:  # noqa: BLE001 - any error may quote the password
-            raise ValueError("the URL of the replay store cannot be read") from None
+            raise ValueError("the URL of the replay store is invalid") from None
         return tuple(pool.make_connection() for _ in range(self._lanes))
 
     # Batches
@@ -257,7 +257,7 @@ class Valkey:
             _fail(batch, _sentence(error))
         except BaseException:
             await _drop(connection)
-            _fail(batch, "the gateway ends")
+            _fail(batch, "the gateway is shutting down")
             raise
         else:
             await _resolve(connection, batch, answers)
@@ -293,7 +293,7 @@ class Valkey:
             raise _UnfitError(unfit)
         if b"aof_enabled:1\r\n" not in _text(persistence) and not self._warned:
             self._warned = True
-            log.warning("replay store forgets", why="set appendonly to yes")
+            log.warning("replay store not persistent", why="set appendonly to yes")
 
 
 async def _exchange(
@@ -354,7 +354,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, _UnfitError):
         return str(error)
     if isinstance(error, ResponseError):
-        return f"the replay store refuses ({type(error).__name__})"
+        return f"the replay store rejected the request ({type(error).__name__})"
     return f"the replay store cannot be reached ({type(error).__name__})"
 
 
@@ -363,8 +363,8 @@ def _fault(memory: object) -> str:
     if b"maxmemory_policy:noeviction\r\n" in _text(memory):
         return ""
     return (
-        "the replay store may evict what it should remember, or does not say; set its "
-        "maxmemory-policy to noeviction, and let its user ask INFO"
+        "the replay store may evict deliveries, or does not show its policy; set "
+        "maxmemory-policy to noeviction, and allow its user to run INFO"
     )
 
 

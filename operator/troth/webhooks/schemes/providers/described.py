@@ -87,17 +87,17 @@ class DescribedHMAC:
             raise ValueError(f"prefix: write at most {_LONGEST_PREFIX} printable characters")
         if signed.has(TIMESTAMP) is not bool(described.timestamp_header):
             raise ValueError(
-                "timestampHeader: name it where {timestamp} is signed, and nowhere else; a time "
-                "that is not signed is anybody's"
+                "timestampHeader: set it if and only if {timestamp} is signed; an unsigned "
+                "timestamp proves nothing"
             )
         if signed.has(ID) and not described.id_header:
-            raise ValueError("idHeader: name it where {id} is signed")
+            raise ValueError("idHeader: set it, because {id} is signed")
         if described.digest not in _SIZES or described.encoding not in _ENCODINGS:
-            raise ValueError("digest or encoding: not known here")
+            raise ValueError("digest or encoding: unknown value")
         named = (described.header, described.timestamp_header, described.id_header)
         headers = [_name(each) for each in named if each]
         if len(set(headers)) != len(headers):
-            raise ValueError("header: one header is named for two things")
+            raise ValueError("header: one header has two purposes")
         return cls(
             url,
             _name(described.header),
@@ -160,5 +160,5 @@ class DescribedHMAC:
 
 def _name(header: str) -> bytes:
     if _TOKEN.fullmatch(header) is None:
-        raise ValueError("header: not the name of a header")
+        raise ValueError("header: not a header name")
     return header.lower().encode()

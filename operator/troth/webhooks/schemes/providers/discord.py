@@ -46,7 +46,7 @@ class Discord:
         if plain.startswith(b"-----"):
             pair = read_pair(plain)
             if not is_for(pair.public, ED25519):
-                raise KeyFormatError("not a key of Ed25519; Discord has no other")
+                raise KeyFormatError("not an Ed25519 key; Discord uses no other kind")
             return Key(key_id, ED25519, pair)
         try:
             value = from_hex(plain.decode("ascii").lower())
@@ -54,7 +54,7 @@ class Discord:
             value = b""
         if len(value) != KEY_BYTES:
             raise KeyFormatError(
-                "not 64 hexadecimal digits; write the public key of the application's general "
+                "not 64 hexadecimal digits; write the public key from the application's general "
                 "information"
             )
         return Key(key_id, ED25519, Pair(public_key(value)))
@@ -74,7 +74,7 @@ class Discord:
         pair = key.material
         assert isinstance(pair, Pair)
         if pair.private is None:
-            raise KeyFormatError("a public key; to sign, give the private one as PEM")
+            raise KeyFormatError("a public key; to sign, use the private key in PEM")
         text = str(stamp.now)
         signature = make_signature(pair.private, ED25519, text.encode() + delivery.body)
         return delivery.with_headers(
@@ -100,7 +100,7 @@ def _verified(key_id: str, timestamp: int, text: str, body: bytes) -> Verified:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise RefusedError(Reason.BODY_MALFORMED, "the body is no JSON object")
+        raise RefusedError(Reason.BODY_MALFORMED, "the body is not a JSON object")
     found = document.get("id")
     # A webhook event, unlike an interaction, also has type 1, and has no ID.
     ping = document.get("type") == _PING and "event" not in document

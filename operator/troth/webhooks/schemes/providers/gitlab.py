@@ -17,5 +17,7 @@ class GitLab(StandardWebhooks):
         """Return a `whsec_` key; raises `KeyFormatError`."""
         key = super().key(key_id, text)
         if key.algorithm != HMAC_SHA256 or len(secret_of(key)) != _BYTES:
-            raise KeyFormatError(f"a signing token is {SECRET} and {_BYTES} bytes in base64")
+            raise KeyFormatError(
+                f"a signing token is {SECRET} followed by {_BYTES} bytes in base64"
+            )
         return key

@@ -29,7 +29,7 @@ class GitLabToken:
         """Return the key; raises `KeyFormatError`."""
         plain = plain_text(text)
         if not plain.isascii():
-            raise KeyFormatError("a token is sent in a header; write it in ASCII")
+            raise KeyFormatError("a token is sent in a header, so it must be ASCII")
         return Key(key_id, TOKEN, plain.encode())
 
     def verify(
@@ -51,7 +51,7 @@ class GitLabToken:
             if fits and found is None:
                 found = key.id
         if found is None:
-            raise RefusedError(Reason.SIGNATURE_WRONG, "the token is none of the endpoint's")
+            raise RefusedError(Reason.SIGNATURE_WRONG, "no key of the endpoint matches the token")
         # The IDs are as reliable as the body. Without them two equal events would count as one.
         ids = [logged_id(delivery, name) for name in (_ID, _OLDER_ID)]
         replay = replay_of(b"unsigned", *((each or "").encode() for each in ids), delivery.body)

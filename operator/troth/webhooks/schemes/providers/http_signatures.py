@@ -72,7 +72,9 @@ class HTTPSignatures:
         self._address = Address.parse(url)
         self._components = tuple(components)
         if not all(map(is_component, self._components)):
-            raise ValueError("a component is a header in small letters, or @method and its like")
+            raise ValueError(
+                "a component is a header name in lower case, or a derived component such as @method"
+            )
 
     def key(self, key_id: str, text: bytes) -> Key:
         """Return a key with its algorithm; raises `KeyFormatError`."""
@@ -87,7 +89,7 @@ class HTTPSignatures:
             if is_for(pair.public, algorithm):
                 return Key(key_id, algorithm, pair)
         raise KeyFormatError(
-            f"a key of RSA is for one algorithm; write {RSA_PSS}: or {RSA_PKCS1}: before it"
+            f"an RSA key is for one algorithm; write {RSA_PSS}: or {RSA_PKCS1}: before it"
         )
 
     def verify(
@@ -111,7 +113,8 @@ class HTTPSignatures:
         if len({each.replay for each in found}) > 1:
             raise RefusedError(
                 Reason.TOO_MANY_SIGNATURES,
-                "several signatures are good, and each would pass alone; let them have one nonce",
+                "several signatures are valid, and each could be accepted separately; give them "
+                "one nonce",
             )
         return found[0]
 
@@ -179,14 +182,14 @@ def _secret(text: bytes) -> bytes:
         value = b""
     if len(value) < _SHORTEST:
         raise KeyFormatError(
-            f"{HMAC_SHA256}: is followed by the base64 of at least {_SHORTEST} bytes; write it so"
+            f"write {HMAC_SHA256}: followed by the base64 of at least {_SHORTEST} bytes"
         )
     return value
 
 
 def _pinned(key_id: str, algorithm: str, pair: Pair) -> Key:
     if not is_for(pair.public, algorithm):
-        raise KeyFormatError(f"a key of another kind than {algorithm} is for; correct one of them")
+        raise KeyFormatError(f"the key does not fit the algorithm {algorithm}; correct one of them")
     return Key(key_id, algorithm, pair)
 
 
@@ -207,7 +210,7 @@ def _chosen(keys: Sequence[Key], signed: Signed) -> Sequence[Key]:
     agreed = [key for key in chosen if key.algorithm == algorithm]
     if not agreed:
         raise RefusedError(
-            Reason.SIGNATURE_WRONG, "the signature names an algorithm that no key of it is for"
+            Reason.SIGNATURE_WRONG, "the signature names an algorithm that none of its keys is for"
         )
     return agreed
 
@@ -233,7 +236,7 @@ def _signature(key: Key, base: bytes) -> bytes:
     pair = key.material
     assert isinstance(pair, Pair)
     if pair.private is None:
-        raise KeyFormatError("a public key; to sign, give the private one as PEM")
+        raise KeyFormatError("a public key; to sign, use the private key in PEM")
     return make_signature(pair.private, key.algorithm, base)
 
 
@@ -242,9 +245,7 @@ def _check_content(delivery: Delivery) -> None:
     digests: Mapping[str, bytes] = read_digests(delivery.header(CONTENT_DIGEST))
     known = [(name, digests[name]) for name in _DIGESTS if name in digests]
     if not known:
-        raise RefusedError(
-            Reason.NOT_COVERED, "the Content-Digest is neither of sha-256 nor of sha-512"
-        )
+        raise RefusedError(Reason.NOT_COVERED, "Content-Digest has neither sha-256 nor sha-512")
     for name, value in known:
         if not hmac.compare_digest(_DIGESTS[name](delivery.body).digest(), value):
-            raise RefusedError(Reason.CONTENT_CHANGED, "the Content-Digest is not that of the body")
+            raise RefusedError(Reason.CONTENT_CHANGED, "Content-Digest does not match the body")

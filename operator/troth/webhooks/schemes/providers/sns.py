@@ -65,7 +65,9 @@ class SNS:
     def __init__(self, topics: Sequence[str]) -> None:
         """`topics` are the ARNs of the topics that may send; raises `ValueError` without any."""
         if not topics:
-            raise ValueError("SNS needs the ARN of a topic, for AWS signs those of everybody")
+            raise ValueError(
+                "SNS needs the ARN of a topic, because AWS signs for everybody's topics"
+            )
         self._topics = tuple(topics)
 
     def key(self, key_id: str, text: bytes) -> Key:
@@ -79,10 +81,10 @@ class SNS:
             certificates = read_certificates(text, "the key")
         except CertificateError:
             raise KeyFormatError(
-                "not a certificate in PEM; write that which SigningCertURL names, whole"
+                "not a certificate in PEM; write the whole certificate that SigningCertURL names"
             ) from None
         if len(certificates) != 1:
-            raise KeyFormatError("several certificates; write each under a key of its own")
+            raise KeyFormatError("several certificates; write each one under its own key")
         (certificate,) = certificates
         return Key(
             key_id,
@@ -105,12 +107,13 @@ class SNS:
         message = _read(delivery.body)
         if message["TopicArn"] not in self._topics:
             raise RefusedError(
-                Reason.SENDER_UNEXPECTED, "another topic than the endpoint's sent it"
+                Reason.SENDER_UNEXPECTED,
+                "the message is from a topic that the endpoint does not accept",
             )
         url = message.get("SigningCertURL")
         if not is_certificate_url(url):
             raise RefusedError(
-                Reason.SENDER_UNEXPECTED, "SigningCertURL is not where SNS keeps its certificates"
+                Reason.SENDER_UNEXPECTED, "SigningCertURL is not an SNS certificate URL"
             )
         timestamp = _moment(message["Timestamp"])
         check_time(timestamp, now, tolerance)
@@ -131,7 +134,7 @@ class SNS:
         signer = key.material
         assert isinstance(signer, _Signer)
         if signer.pair.private is None:
-            raise KeyFormatError("a certificate; to sign, give the private key as PEM")
+            raise KeyFormatError("a certificate; to sign, use the private key in PEM")
         moment = datetime.fromtimestamp(stamp.now, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         message = {
             **(_notification(delivery.body) or self._wrapped(delivery.body)),
@@ -160,7 +163,7 @@ class SNS:
 
 def _of_rsa(pair: Pair) -> Pair:
     if not is_for(pair.public, RSA_PKCS1):
-        raise KeyFormatError("not a key of RSA; SNS has no other")
+        raise KeyFormatError("not an RSA key; SNS uses no other kind")
     return pair
 
 
@@ -173,7 +176,8 @@ def _read(body: bytes) -> Mapping[str, str]:
     if not isinstance(document, dict):
         raise RefusedError(
             Reason.BODY_MALFORMED,
-            "the body is not a JSON object as SNS sends it; raw message delivery has no signature",
+            "the body is not a JSON object as SNS sends it; turn off raw message delivery, which "
+            "has no signature",
         )
     message = {name: value for name, value in document.items() if isinstance(value, str)}
     names = _SIGNED.get(message.get("Type", ""))
@@ -184,9 +188,9 @@ def _read(body: bytes) -> Mapping[str, str]:
         if value is None:
             if name in _OPTIONAL and document.get(name) is None:
                 continue
-            raise RefusedError(Reason.BODY_MALFORMED, f"the message has no text {name}")
+            raise RefusedError(Reason.BODY_MALFORMED, f"the message has no string {name}")
         if not _is_text(name, value):
-            raise RefusedError(Reason.BODY_MALFORMED, f"{name} is no text that can be signed")
+            raise RefusedError(Reason.BODY_MALFORMED, f"{name} is not a text that can be signed")
     return message
 
 
@@ -216,7 +220,7 @@ def _moment(text: str) -> float:
         return datetime.fromisoformat(text if _TIME.fullmatch(text) else "").timestamp()
     except ValueError:
         raise RefusedError(
-            Reason.TIMESTAMP_MALFORMED, "Timestamp is not a time as SNS writes it"
+            Reason.TIMESTAMP_MALFORMED, "Timestamp is not in the format of SNS"
         ) from None
 
 
@@ -232,7 +236,7 @@ def _signature(message: Mapping[str, str]) -> tuple[str, bytes]:
     except ValueError:
         signature = b""
     if len(signature) not in _SIGNATURE_BYTES:
-        raise RefusedError(Reason.SIGNATURE_MALFORMED, "Signature is not base64 of a signature")
+        raise RefusedError(Reason.SIGNATURE_MALFORMED, "Signature is not a signature in base64")
     return algorithm, signature
 
 

@@ -72,7 +72,7 @@ class StandardWebhooks:
             return Key(key_id, ED25519, KeyPair(public))
         if plain.startswith(_PRIVATE):
             return Key(key_id, ED25519, _private(_decoded(plain.removeprefix(_PRIVATE))))
-        raise KeyFormatError(f"a key begins with {SECRET} or {_PUBLIC}; write it with its prefix")
+        raise KeyFormatError(f"a key begins with {SECRET} or {_PUBLIC}; write the prefix too")
 
     def verify(
         self, delivery: Delivery, keys: Sequence[Key], now: float, tolerance: float
@@ -129,18 +129,19 @@ def _signatures(delivery: Delivery, algorithms: set[str]) -> dict[str, list[byte
         version, comma, encoded = each.partition(",")
         if not (version and comma):
             raise RefusedError(
-                Reason.SIGNATURE_MALFORMED, "a signature is a version, a comma and it"
+                Reason.SIGNATURE_MALFORMED, "a signature is a version, a comma and a value"
             )
         algorithm = _ALGORITHMS.get(version)
         if algorithm in found:
             found[algorithm].append(decode_signature(encoded, from_base64, _SIZES[algorithm]))
     if not any(found.values()):
         raise RefusedError(
-            Reason.SIGNATURE_MISSING, "there is no signature of the kind that the keys are for"
+            Reason.SIGNATURE_MISSING,
+            "there is no signature of a kind that the endpoint's keys verify",
         )
     if len(found.get(ED25519, ())) > ed25519.MOST_SIGNATURES:
         raise RefusedError(
-            Reason.TOO_MANY_SIGNATURES, f"more than {ed25519.MOST_SIGNATURES} of Ed25519"
+            Reason.TOO_MANY_SIGNATURES, f"more than {ed25519.MOST_SIGNATURES} Ed25519 signatures"
         )
     return found
 
@@ -150,7 +151,9 @@ def _decoded(text: str) -> bytes:
         # some senders omit the padding, and people copy the key as it is
         return from_base64(text + "=" * (-len(text) % 4))
     except ValueError:
-        raise KeyFormatError("what follows the prefix is not base64; copy the key whole") from None
+        raise KeyFormatError(
+            "the text after the prefix is not base64; copy the whole key"
+        ) from None
 
 
 def _private(raw: bytes) -> KeyPair:
@@ -159,5 +162,5 @@ def _private(raw: bytes) -> KeyPair:
     private = Ed25519PrivateKey.from_private_bytes(raw[: ed25519.KEY_BYTES])
     public = private.public_key()
     if public.public_bytes(Encoding.Raw, PublicFormat.Raw) != raw[ed25519.KEY_BYTES :]:
-        raise KeyFormatError(f"the halves of the {_PRIVATE} key are not of one key")
+        raise KeyFormatError(f"the halves of the {_PRIVATE} key do not belong together")
     return KeyPair(public, private)

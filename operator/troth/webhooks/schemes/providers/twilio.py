@@ -104,7 +104,7 @@ class Twilio:
             return b""
         if not _is_form(delivery):
             raise RefusedError(
-                Reason.NOT_COVERED, f"the body is no form, and the URL has no {_DIGEST} of it"
+                Reason.NOT_COVERED, f"the body is not a form, and the URL has no {_DIGEST} of it"
             )
         # Twilio sorts by name, then by value
         return b"".join(name + value for name, value in sorted(_pairs(delivery.body)))
@@ -120,7 +120,7 @@ def _pairs(body: bytes) -> set[tuple[bytes, bytes]]:
     pairs = set(fields)
     if len(pairs) != len(fields):
         # the signature would be the same without the repeated field
-        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is there twice")
+        raise RefusedError(Reason.BODY_MALFORMED, "the form repeats a field")
     return pairs
 
 
@@ -133,14 +133,14 @@ def _read_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     for field in fields:
         name, equals, value = field.partition(b"=")
         if not name or not equals:
-            raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is no name=value")
+            raise RefusedError(Reason.BODY_MALFORMED, "a field of the form is not name=value")
         yield _decoded(name), _decoded(value)
 
 
 def _decoded(text: bytes) -> bytes:
     """Return a name or a value of a form in UTF-8, as Twilio signs it."""
     if _FIELD.fullmatch(text) is None:
-        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form has a broken %")
+        raise RefusedError(Reason.BODY_MALFORMED, "a field of the form has an invalid % escape")
     value = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.replace(b"+", b" "))
     try:
         value.decode()
