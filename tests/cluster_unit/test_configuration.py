@@ -1,4 +1,4 @@
-"""How the API server is reached: what the environment has to say of it is asked once."""
+"""Configuration of the connection to the API server, and of its proxy."""
 
 from pathlib import Path
 

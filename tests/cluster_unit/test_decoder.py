@@ -1,4 +1,4 @@
-"""The API server's JSON is decoded object by object: a hostile one harms no other."""
+"""Decoding of hostile JSON from the API server."""
 
 import asyncio
 import contextlib

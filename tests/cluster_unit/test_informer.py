@@ -1,4 +1,4 @@
-"""An informer's sink ends up as the server is: whatever breaks, lags, or is missed."""
+"""An informer's sink converges to the server despite errors, delays and missed events."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""Never two that write: whatever the network delays, loses, or refuses, and whenever."""
+"""At most one replica writes, despite lost, delayed and rejected requests."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""A second look is taken again and again, whatever one of them came to."""
+"""Polling continues after errors."""
 
 import asyncio
 

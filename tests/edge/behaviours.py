@@ -1,6 +1,4 @@
-"""What holds of a client whichever library carries its requests, over real mTLS, with the real
-issuer. A test file names its carrier and inherits all of it.
-"""
+"""Behaviour that every client library shares, over real mTLS with the real issuer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/tokens.md tells people to write is what works."""
+"""The programs and tables of docs/tokens.md are correct."""
 
 import re
 from inspect import getsource

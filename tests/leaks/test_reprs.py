@@ -1,4 +1,4 @@
-"""What Troth's objects and errors say of themselves: never what is in a Secret.
+"""Reprs and errors never contain the content of a Secret.
 
 A log line, a failed assertion or a debugger shows an object by its `repr`, and nobody asks first
 what it holds.

@@ -1,4 +1,4 @@
-"""The search itself: it finds whatever is planted, in every place, and nothing that is public.
+"""The search finds planted secrets in every place, and nothing public.
 
 A search that finds nothing proves nothing until it has been seen to find.
 """

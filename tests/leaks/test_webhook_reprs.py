@@ -1,4 +1,4 @@
-"""What is said of a webhook's Secrets that cannot be read: which part is wrong, and none of it."""
+"""Errors about webhook Secrets name the invalid part and quote nothing."""
 
 import base64
 import copy

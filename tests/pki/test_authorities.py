@@ -1,4 +1,4 @@
-"""An authority is judged when it is read: what no verifier would accept is refused in words."""
+"""Reading of authorities: those that verifiers would reject are rejected with a message."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A bundle is the set of its anchors: the same set is always the same text."""
+"""Trust bundles: the same set is always the same text."""
 
 import pytest
 from hypothesis import given

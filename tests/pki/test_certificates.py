@@ -1,4 +1,4 @@
-"""The facts of a leaf are read from its Secret, and say when it is due."""
+"""Facts of a leaf, and its renewal time."""
 
 from base64 import b64encode
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Roots and leaves say exactly what the X509-SVID specification asks, and no more."""
+"""Roots and leaves follow the X509-SVID specification."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Keys as JWKs: one key has one spelling and one ID, and only P-256 is taken."""
+"""JWKs: P-256 only, with one encoding and one ID for each key."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keys are written as PKCS#8, read strictly, and never shown."""
+"""Private keys: PKCS#8 output, strict input, and no key in errors."""
 
 import pickle
 

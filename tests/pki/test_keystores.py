@@ -1,4 +1,4 @@
-"""Keystores open with their password only, and say whether they are up to date."""
+"""Keystores open only with their password, and report whether they are up to date."""
 
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12

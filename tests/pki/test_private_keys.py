@@ -1,4 +1,4 @@
-"""Private keys without a primality test: what is skipped must never accept a key that is wrong."""
+"""Private keys without a primality test: no invalid key is accepted."""
 
 import base64
 from collections.abc import Callable

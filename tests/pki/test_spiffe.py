@@ -1,4 +1,4 @@
-"""SPIFFE IDs are strict: one identity has one spelling (SPIFFE-ID section 2)."""
+"""Strict SPIFFE IDs: each identity has one spelling (SPIFFE-ID, section 2)."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""SPIFFE bundles: the same set is always the same document, and what is odd is refused."""
+"""SPIFFE bundles: deterministic output, strict input."""
 
 import json
 from base64 import b64encode

@@ -1,4 +1,4 @@
-"""What can be read in two ways is not read: base64url and JSON from outside."""
+"""base64url and JSON reject ambiguous input."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -1,4 +1,4 @@
-"""Tokens say what was asked, nothing more, and any JOSE library reads them."""
+"""Tokens have exactly the requested content, and other JOSE libraries verify them."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A webhook's token says what was verified, to one workload, for a minute."""
+"""A webhook token states what was verified, for one workload, for one minute."""
 
 import base64
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a field does not take is refused where it stands, with a sentence that says what to write.
+"""Invalid fields are rejected with their place and a message that says what to write.
 
 Whether the API server says the same is tested on a real one, in `tests/cluster/test_crds.py`.
 """

@@ -1,4 +1,4 @@
-"""Manifests as people write them: streams, lists, and faults that say where they are."""
+"""Manifests: streams, lists, and faults with their places."""
 
 import pytest
 from hypothesis import given

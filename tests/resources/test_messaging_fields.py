@@ -1,4 +1,4 @@
-"""What a field of a broker or a policy does not take is refused there, with what to write instead.
+"""Invalid fields of brokers and policies are rejected with what to write.
 
 Whether the API server says the same is tested on a real one, in `tests/cluster/test_messaging.py`.
 """

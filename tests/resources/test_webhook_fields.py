@@ -1,4 +1,4 @@
-"""What a field of a WebhookEndpoint does not take is refused there, with what to write instead.
+"""Invalid fields of WebhookEndpoints are rejected with what to write.
 
 Whether the API server says the same is tested in `tests/cluster/test_webhook_crd.py`.
 """

@@ -1,4 +1,4 @@
-"""Each obstacle to an edge, with its reason and a sentence that says what to change."""
+"""Each check of an edge, with its reason and a message that says what to change."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The registry's indexes and caches are always what a registry built anew would have."""
+"""The registry's indexes and caches equal those of a newly built registry."""
 
 from typing import Any
 

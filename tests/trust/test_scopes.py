@@ -1,4 +1,4 @@
-"""A token holds what the callee gives and the caller asks for, each where their edge is live."""
+"""A token has the scopes that are granted, requested, and on a live edge."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Selectors, against brute force over every set of labels that they can tell apart."""
+"""Selectors, compared with brute force over all sets of labels."""
 
 from hypothesis import given
 from hypothesis import strategies as st

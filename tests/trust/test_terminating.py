@@ -1,4 +1,4 @@
-"""What is being deleted has no edge any more, and still claims its pods until it is gone."""
+"""A terminating resource has no edges, and still claims its pods until it is gone."""
 
 from typing import Any
 

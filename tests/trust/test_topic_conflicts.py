@@ -1,4 +1,4 @@
-"""What is in dispute, or cannot be read, opens nothing and closes nothing, and says why."""
+"""A disputed or unreadable grant is suspended with a reason."""
 
 from typing import Any
 

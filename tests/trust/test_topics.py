@@ -1,4 +1,4 @@
-"""Each obstacle to a grant, with its reason and a sentence that says what to change."""
+"""Each check of a grant, with its reason and a message that says what to change."""
 
 from typing import Any
 

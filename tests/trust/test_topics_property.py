@@ -1,4 +1,4 @@
-"""Whatever is declared, at a broker exactly that is permitted to which all have agreed."""
+"""Property: a broker permits exactly the grants to which all sides consent."""
 
 from collections import defaultdict
 from dataclasses import dataclass

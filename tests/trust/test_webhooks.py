@@ -1,4 +1,4 @@
-"""The call of a gateway, which endpoints declare for it, and the target accepts as any other."""
+"""The call of a gateway, which endpoints declare and the target must accept."""
 
 import pytest
 

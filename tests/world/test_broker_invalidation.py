@@ -1,4 +1,4 @@
-"""Nobody is forgotten when anything changes that grants at brokers depend on.
+"""Every key whose plan depends on a change at a broker is affected.
 
 Everything said of every identity, policy and broker is compared before and after every change.
 """

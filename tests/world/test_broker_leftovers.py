@@ -1,4 +1,4 @@
-"""Whoever still has a Secret for a broker is looked at again when more is known of that broker."""
+"""Identities with leftover Secrets are affected when their broker is known again."""
 
 from tests.broker_builders import (
     CHECKOUT,

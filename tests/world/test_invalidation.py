@@ -1,4 +1,4 @@
-"""Nobody is forgotten: whoever's plan a change alters is among those the world names for it.
+"""Every key whose plan a change alters is affected.
 
 Every key is planned before and after every change. This is what keeps the work on a change small
 without ever leaving a stale policy or certificate behind.

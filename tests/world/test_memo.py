@@ -1,4 +1,4 @@
-"""What follows from facts is worked out once for the very same facts, and anew for any other."""
+"""Results are cached for the same facts."""
 
 from troth.world.memo import Memo
 

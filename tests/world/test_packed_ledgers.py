@@ -1,4 +1,4 @@
-"""A ledger that was packed here is not unpacked again; one that anybody else wrote is."""
+"""Only foreign ledgers are unpacked."""
 
 import pytest
 

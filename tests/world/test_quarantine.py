@@ -1,4 +1,4 @@
-"""One object that cannot be read harms no other, and grants nothing that it did not grant before.
+"""An unreadable object affects no other, and grants nothing.
 
 The cluster of these tests has every kind that Troth watches.
 """

@@ -1,4 +1,4 @@
-"""Nobody is forgotten who waits for a restart, be it an identity or the replacement of a root.
+"""Every key that waits for a restart is affected.
 
 As in test_invalidation, with workloads and budgets, and roots that are being replaced.
 """

@@ -1,4 +1,4 @@
-"""An object that is gone stays gone, whatever is told of it late."""
+"""Late observations do not restore a deleted object."""
 
 import dataclasses
 from collections.abc import Mapping

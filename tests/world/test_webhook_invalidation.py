@@ -1,4 +1,4 @@
-"""Nobody is forgotten when anything changes that webhooks depend on.
+"""Every key whose plan depends on a change of webhooks is affected.
 
 Every endpoint, identity and rotation is planned before and after every change.
 """

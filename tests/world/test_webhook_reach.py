@@ -1,4 +1,4 @@
-"""What changes at one webhook is no work for the others, however many a gateway serves."""
+"""A change of one webhook does not requeue the others of its gateway."""
 
 import sys
 from collections.abc import Callable, Iterator

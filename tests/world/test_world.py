@@ -1,4 +1,4 @@
-"""The world takes in what is newer, keeps what is public, and stumbles over nothing."""
+"""The world takes in newer observations, keeps only public facts, and raises no errors."""
 
 import base64
 import copy

@@ -1,4 +1,4 @@
-"""How old the content of a Secret is."""
+"""Time of the last write of a Secret."""
 
 from datetime import UTC, datetime
 

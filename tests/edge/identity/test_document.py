@@ -1,4 +1,4 @@
-"""`identity.json` is read as the operator writes it; what is odd in it is refused."""
+"""Strict parsing of `identity.json`."""
 
 import json
 from typing import Any

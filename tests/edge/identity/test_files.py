@@ -1,4 +1,4 @@
-"""The mounted files are followed; a set that is not whole leaves the last one in force."""
+"""Mounted files are reread when they change; an incomplete set keeps the last one."""
 
 import json
 import logging

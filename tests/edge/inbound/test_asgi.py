@@ -1,4 +1,4 @@
-"""ASGI: a request reaches the application with a verified caller, or not at all."""
+"""ASGI: a request reaches the application only with a verified caller."""
 
 import json
 import logging

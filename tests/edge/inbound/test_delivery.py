@@ -1,4 +1,4 @@
-"""On a port for webhooks a request counts as the delivery that its gateway vouches for, or not."""
+"""Deliveries on a port for webhooks, verified with the gateway's token."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""X-Forwarded-Client-Cert is read as Envoy writes it, and not at all where it is ambiguous."""
+"""Strict parsing of X-Forwarded-Client-Cert."""
 
 from contextlib import suppress
 

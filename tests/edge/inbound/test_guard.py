@@ -1,4 +1,4 @@
-"""The guard: who calls is what was verified; what was not is refused, with its reason."""
+"""The guard admits verified callers and rejects all others with a reason."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Headers that say who somebody is do not reach the application, in no spelling."""
+"""Identity headers in any spelling do not reach the application."""
 
 import pytest
 from hypothesis import given

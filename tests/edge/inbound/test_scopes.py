@@ -1,4 +1,4 @@
-"""`require_scopes(...)` in each framework: who has them all is served, others are told why not."""
+"""`require_scopes(...)` in each framework."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""WSGI: a request reaches the application with a verified caller, or not at all."""
+"""WSGI: a request reaches the application only with a verified caller."""
 
 import json
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Whom a client calls and what goes with it; and the generations of its connections. No network."""
+"""Callees, credentials of requests, and generations of connections, without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of the issuer, what its answers mean, and when it is asked. No I/O."""
+"""Token requests: their content, their answers and their timing, without I/O."""
 
 from __future__ import annotations
 

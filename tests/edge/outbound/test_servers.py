@@ -1,4 +1,4 @@
-"""uvicorn and gunicorn with real mutual TLS: who calls is known, and files are followed."""
+"""uvicorn and gunicorn with real mutual TLS."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""A message's JSON Schema: read in one form, never fetched, and never a way to keep Troth busy."""
+"""JSON Schemas of messages: canonical form, no fetching, bounded cost."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A status holds what it has room for: the API server refuses one that says more."""
+"""Blockers fit into a status."""
 
 from troth.resources.rotation.blockers import LONGEST_BLOCKER, MOST_BLOCKERS, fitting
 from troth.resources.rotation.spec import CredentialRotationStatus

@@ -1,4 +1,4 @@
-"""When a maintenance window is open, against a clock that is looked at minute by minute."""
+"""Maintenance windows, compared with a search minute by minute."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""JSON from outside never raises anything but `ValueError`."""
+"""Untrusted JSON raises only `ValueError`."""
 
 import pytest
 

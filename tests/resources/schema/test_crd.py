@@ -1,4 +1,4 @@
-"""The generated CustomResourceDefinitions hold to what the API server takes, and to the models."""
+"""The generated CustomResourceDefinitions match the models and the API server's rules."""
 
 from pathlib import Path
 

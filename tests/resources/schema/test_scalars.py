@@ -1,4 +1,4 @@
-"""Durations and times mean the same however they are written."""
+"""Durations, times, networks and names."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network

@@ -1,6 +1,4 @@
-"""What comes from outside into the gateway and to its targets, and what may come out: one function
-each, as in `inputs`.
-"""
+"""Fuzz targets of the gateway and of its targets, one function each, as in `inputs`."""
 
 import json
 import ssl

@@ -1,4 +1,4 @@
-"""No bytes from outside make anything but a parser's own refusal come out of it.
+"""Any bytes give a result or the parser's own error.
 
 Short here; `HYPOTHESIS_PROFILE=thorough` tries far more, and `python -m tests.webhooks.fuzz` goes
 on for as long as it is let.

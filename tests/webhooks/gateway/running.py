@@ -1,4 +1,4 @@
-"""A gateway on loopback, with real targets behind it, real TLS between, and senders before it."""
+"""A gateway on loopback with real targets, real TLS, and senders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes through the gateway, and what does not, over real sockets."""
+"""Accepted and rejected deliveries, over real sockets."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""A certificate of SNS's comes from where AWS keeps it, over TLS, once, or not at all."""
+"""Certificates of SNS are fetched only from AWS, over TLS, once."""
 
 import asyncio
 import socket

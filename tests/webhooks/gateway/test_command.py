@@ -1,4 +1,4 @@
-"""`troth gateway` as a person starts it, and as a pod does whose API server is away."""
+"""`troth gateway` as started by a person, and in a pod without its API server."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""A line and a number for each delivery, and for what is none a number only."""
+"""Log line and metrics of each delivery; other requests are only counted."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A replay store that fails over to its replica: what it has taken along is not taken again."""
+"""Failover of the replay store: replicated deliveries are not repeated."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

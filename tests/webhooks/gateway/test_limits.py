@@ -1,4 +1,4 @@
-"""As many requests a second as the endpoint says."""
+"""Rate limit of an endpoint."""
 
 from troth.webhooks.gateway.limits import Bucket
 

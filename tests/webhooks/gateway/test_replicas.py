@@ -1,6 +1,4 @@
-"""Several gateways before one store, and a store that dies under load: whatever happens, the target
-is given a delivery once, and what the sender tries again arrives.
-"""
+"""Several gateways with one store that crashes under load: each delivery arrives once."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Which key verified when is told seldom, by whichever replica, and never at a delivery's cost."""
+"""Reports of key use: rare, shared by replicas, and without cost for deliveries."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Endpoints are served whole or not at all, each at its own path."""
+"""Endpoints are served as a whole or not at all, each at its own path."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Each compiled Secret is followed by itself: what it says, or said last, and nothing once gone."""
+"""Each endpoint's Secret is followed independently."""
 
 import base64
 from collections.abc import AsyncIterator, Callable

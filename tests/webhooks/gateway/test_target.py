@@ -1,4 +1,4 @@
-"""From a sender to an application behind `troth.edge`, over real connections all the way.
+"""From a sender to an application behind `troth.edge`, over real connections.
 
 The gateway verifies, the middleware believes the gateway and nobody else, and the application
 reads what came.

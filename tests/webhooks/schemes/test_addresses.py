@@ -1,4 +1,4 @@
-"""What a sender signs of the URL is that of the configuration, spelled as HTTP has it."""
+"""Signed URLs come from the configuration, in HTTP's canonical form."""
 
 import pytest
 

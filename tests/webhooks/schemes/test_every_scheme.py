@@ -1,4 +1,4 @@
-"""What holds for every signature scheme: what the sender signed is verified, and nothing else."""
+"""Tests that hold for every scheme: exactly what the sender signed is verified."""
 
 from dataclasses import replace
 

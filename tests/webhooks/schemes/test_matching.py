@@ -1,4 +1,4 @@
-"""How long it takes to find who signed says nothing of which key or signature it was."""
+"""The time of matching reveals neither the key nor the signature."""
 
 import hmac
 from dataclasses import replace

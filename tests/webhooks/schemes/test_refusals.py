@@ -1,4 +1,4 @@
-"""Why each provider's delivery is refused, in the words of the log."""
+"""Reasons of rejected deliveries, as logged."""
 
 import re
 from dataclasses import replace

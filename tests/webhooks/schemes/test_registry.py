@@ -1,4 +1,4 @@
-"""Which scheme an endpoint has, for which schemes a key is usable, and what differs beside."""
+"""Registry of schemes, and the schemes that can use a key."""
 
 import os
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""How a delivery is known again: by its id where that is signed, else by what was signed."""
+"""Replays are recognized by a signed ID, or else by the signed content."""
 
 from dataclasses import replace
 

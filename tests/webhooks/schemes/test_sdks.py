@@ -1,4 +1,4 @@
-"""Every scheme both ways against the sender's own library: each takes what the other signs.
+"""Every scheme against the sender's own library, in both directions.
 
 A delivery that is changed by one bit is refused by both.
 """

@@ -1,4 +1,4 @@
-"""Signatures, times and ids have one spelling each."""
+"""Signatures, times and IDs have one encoding each."""
 
 import base64
 from itertools import product

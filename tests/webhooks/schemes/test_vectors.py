@@ -1,4 +1,4 @@
-"""What the senders themselves publish: what they sign is verified, and we sign the same."""
+"""Published vectors of the senders are verified and reproduced."""
 
 from dataclasses import replace
 

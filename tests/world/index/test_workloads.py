@@ -1,4 +1,4 @@
-"""Workloads are judged as `kubectl rollout status` does, and who waits for one hears of it."""
+"""Rollouts are evaluated like `kubectl rollout status`, and affect the keys that wait."""
 
 import copy
 from typing import Any

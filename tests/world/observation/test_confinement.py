@@ -1,4 +1,4 @@
-"""Whether a root is confined decides about edges, so its change names everybody it concerns."""
+"""A change of a root's confinement affects every key that depends on it."""
 
 from typing import Any
 

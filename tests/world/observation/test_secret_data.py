@@ -1,4 +1,4 @@
-"""Of a Secret's data only what is asked for is decoded, and no more of it than is asked for."""
+"""Only the values of a Secret that are used are decoded."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Where a request ends: what two parsers might answer differently is refused.
+"""Framing of requests: everything ambiguous is rejected.
 
 Every delivery here is signed as it must be, and would be taken if it were framed as it must be.
 """

@@ -1,6 +1,4 @@
-"""Whatever bytes come: nothing that is not signed is taken, nobody is left waiting, and who means
-well is served afterwards as before.
-"""
+"""Random bytes: nothing unsigned is accepted, and honest senders are served afterwards."""
 
 import asyncio
 import threading

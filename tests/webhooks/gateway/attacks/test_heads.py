@@ -1,4 +1,4 @@
-"""The request line and the headers: read exactly as they stand there, or refused.
+"""Request line and headers: strict parsing.
 
 Every delivery here is signed as it must be.
 """

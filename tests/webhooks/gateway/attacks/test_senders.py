@@ -1,4 +1,4 @@
-"""What a sender writes of itself, of its way here, and of whom it acts for, is nothing."""
+"""Claims of a sender about its address or identity have no effect."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The tables of attacks in docs/webhooks.md are what is observed of a gateway as it runs."""
+"""The tables of attacks in docs/webhooks.md equal the results of a running gateway."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

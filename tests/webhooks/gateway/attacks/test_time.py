@@ -1,4 +1,4 @@
-"""Who takes its time, who goes, and a gateway that is told to stop."""
+"""Slow senders, disconnects, and the stop of a gateway."""
 
 import asyncio
 import gc

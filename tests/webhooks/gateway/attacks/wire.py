@@ -1,4 +1,4 @@
-"""Bytes on a socket: what is sent exactly as it is written, and what comes back."""
+"""Raw bytes on a socket, and the answer."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""A sender's certificate counts at the endpoint that trusts its root and names it; nowhere else.
+"""Client certificates are accepted only by the endpoint with their root and name.
 
 The gateway is served with TLS that believes the roots of all endpoints at once.
 """

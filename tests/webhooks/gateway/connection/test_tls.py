@@ -1,4 +1,4 @@
-"""TLS with senders: the certificate as mounted, and client certificates where one is pinned."""
+"""TLS of senders: the mounted certificate, and pinned client certificates."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""To the target and to nobody else, once; and what its silence means."""
+"""Deliveries reach only their target, once; and the meaning of a missing answer."""
 
 import asyncio
 import ssl

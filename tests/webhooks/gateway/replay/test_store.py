@@ -1,6 +1,4 @@
-"""Both stores: a delivery is claimed by one, marked as taken, or given up; and nothing in doubt is
-let through.
-"""
+"""Both replay stores: claims, marks and releases; uncertain deliveries are rejected."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The replay store's password is replaced under load, and its server looked at while it is used."""
+"""The replay store's password is rotated under load, and its server is checked."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""An HMAC as a person describes it: what is not described in one way only is refused."""
+"""Described HMACs: ambiguous descriptions are rejected."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Discord's signature is Ed25519 over time and body, and its PING is answered and not delivered."""
+"""Discord: Ed25519 over time and body; a PING is answered and not forwarded."""
 
 import json
 

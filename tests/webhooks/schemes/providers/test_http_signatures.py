@@ -1,4 +1,4 @@
-"""HTTP message signatures: what has to be covered is, by a key that is used in one way only."""
+"""HTTP message signatures: required components, and keys pinned to an algorithm."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""What Slack's bodies say of themselves once they are verified."""
+"""Slack: facts of verified bodies."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""SNS: signed by AWS, for a topic of the endpoint's, with a certificate from nowhere else."""
+"""SNS: signed by AWS, for a configured topic, with AWS's certificate."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Standard Webhooks: a list of signatures, and keys that each are for one algorithm."""
+"""Standard Webhooks: lists of signatures, and keys pinned to an algorithm."""
 
 import base64
 

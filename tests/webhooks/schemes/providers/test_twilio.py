@@ -1,4 +1,4 @@
-"""Twilio signs the configured URL and the fields of the form, and nothing is put beside them."""
+"""Twilio: the configured URL and the form are signed, and nothing can be added."""
 
 from urllib.parse import urlencode
 
