@@ -5,6 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Most tests wait for servers: a machine with two cores keeps up with four workers.
+WORKERS ?= 4
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Packages whose tests need programs that `sandbox build` makes.
+BUILT := benchmarks brokers campaign chart cluster guides judges reconcile sandbox truth
+
 .PHONY: help demo test campaign check crds bench clean
 
 help: ## list the targets
@@ -13,9 +19,15 @@ help: ## list the targets
 demo: $(READY) ## run the demo, on a real node if possible; BROKER=kafka uses Kafka
 	$(BIN)/python -m sandbox.demo
 
+# While the programs of the sandbox are built, which takes long once, tests run that need none.
 test: check ## run the checks, then all tests; ONLY=edge: those in tests/edge
-	$(if $(ONLY),,$(BIN)/python -m sandbox build)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(addprefix tests/,$(ONLY))
+ifdef ONLY
+	$(PYTEST) $(addprefix tests/,$(ONLY))
+else
+	$(BIN)/python -m sandbox build & build=$$!; \
+	$(PYTEST) $(BUILT:%=--ignore=tests/%); others=$$?; \
+	wait $$build && $(PYTEST) $(BUILT:%=tests/%) && exit $$others
+endif
 
 campaign: $(READY) ## run the random and crash tests for hours
 	$(BIN)/python -m sandbox build

@@ -1,8 +1,8 @@
 """How much hypothesis tries: little by default, much with HYPOTHESIS_PROFILE=thorough."""
 
 import os
+import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +10,17 @@ from hypothesis import HealthCheck, Phase, settings
 
 from troth.planning import faults, planner
 
+# A shell that runs tests in the background ignores SIGINT, and all that tests start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _CALM = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
-pytest_plugins = ("tests.brokers.kafka.serving", "tests.brokers.nats.serving")
+pytest_plugins = (
+    "tests.brokers.kafka.serving",
+    "tests.brokers.nats.serving",
+    "tests.ordering",
+)
 
 # A failure is made smaller for minutes at most; what explains it then would take as long again.
 _PHASES = [phase for phase in Phase if phase is not Phase.explain]
@@ -31,9 +39,6 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=500, suppress_health_check=_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-REAL = ("brokers", "cluster", "reconcile/brokers", "sandbox", "truth")
-"""Where tests wait for real servers, which a machine with two cores may keep waiting for long."""
 
 
 @pytest.fixture(autouse=True)
@@ -61,12 +66,3 @@ def hidden_faults(
     yield
     if found and request.node.get_closest_marker("faulty") is None:
         raise found[0]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try what fails against real servers a second time; the summary counts it as rerun."""
-    here = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(here).as_posix()
-        if place.startswith(tuple(f"{each}/" for each in REAL)):
-            item.add_marker(pytest.mark.flaky(reruns=1))

@@ -146,7 +146,7 @@ class KafkaServer:
         """Start it for the first time and return once it serves; raises `ComponentError`."""
         # Between looking for a free port and binding it somebody else may take it.
         for remaining in reversed(range(BIND_ATTEMPTS)):
-            self._ports = dict(zip(self._ports, _free_ports(), strict=False))
+            self._ports = {name: free_port() for name in self._ports}
             self._format()
             try:
                 self.resume()
@@ -273,16 +273,6 @@ class KafkaServer:
             "share.coordinator.state.topic.min.isr": 1,
             **(self._of_identities(self._identities) if self._identities else {}),
         }
-
-
-def _free_ports() -> Iterator[int]:
-    """Yield ports that are free, none of them twice."""
-    given: set[int] = set()
-    while True:
-        port = free_port()
-        if port not in given:
-            given.add(port)
-            yield port
 
 
 def _write_keystore(path: Path, pair: KeyPair) -> None:

@@ -21,11 +21,11 @@ from benchmarks.market import (
 from benchmarks.topology import NAMESPACE, Manifest, declarations
 from sandbox.brokers.kafka import KafkaServer
 from tests.builders import namespace
+from tests.patience import PATIENCE
 from tests.reconcile.brokers.at_work import Working, working
 from tests.reconcile.serving import Server
 
 MARKET = Market(ring=4, principals=6)
-SECONDS = 30.0
 
 
 def declared(at: AnyBroker) -> list[Manifest]:
@@ -49,7 +49,7 @@ async def test_every_grant_of_the_market_is_in_place_and_one_comes_and_goes() ->
         for extra in (False, True):
             async with at.effect(principal(EXTRA), topic(MARKET.toggled), live=extra) as seen:
                 await it.put(MARKET.policy(MARKET.toggled, extra=extra, grown=True))
-                await asyncio.wait_for(seen(), SECONDS)
+                await asyncio.wait_for(seen(), PATIENCE)
             assert states(it)["InSync"] == grown - (not extra)
 
 
@@ -72,4 +72,4 @@ async def test_at_kafka_the_floor_gives_one_grant_and_takes_it_back(
     for live in (True, False):
         async with at.effect(OTHER, mine, live=live) as seen:
             await at.change(mine, live=live)
-            await asyncio.wait_for(seen(), SECONDS)
+            await asyncio.wait_for(seen(), PATIENCE)

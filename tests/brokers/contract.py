@@ -13,14 +13,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.brokers.waiting import becomes, observed
+from tests.patience import PATIENCE
 from troth.brokers.protocol import Batch, Broker, Credential, Login, Observed, Slot
 from troth.planning.brokers.changes import Brake, Wanted, broker_changes
 from troth.planning.grants.dialects import rules_of
 from troth.resources.messaging.message_broker import BrokerType
 from troth.trust.grants import Action, Grant, Rule, Topic
-
-SECONDS = 60.0
-"""After which an example is given up."""
 
 
 class Operation(NamedTuple):
@@ -185,7 +183,7 @@ class Contract:
                 await tell(harness, Batch((), tuple(new - old), tuple(old - new)))
                 assert await harness.succeeding(logins.values()) == harness.meant(after)
 
-        asyncio.run(asyncio.wait_for(judge(), SECONDS))
+        asyncio.run(asyncio.wait_for(judge(), PATIENCE))
 
     async def test_who_has_a_credential_and_no_grant_can_do_nothing(self, opened: Opened) -> None:
         async with opened() as harness:

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Awaitable, Callable
 
+from tests.patience import PATIENCE
 from troth.brokers.protocol import Broker, Observed
-
-PATIENCE = 20.0
 
 
 async def observed(broker: Broker, condition: Callable[[Observed], bool]) -> Observed:

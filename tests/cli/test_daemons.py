@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from sandbox.processes import Tether
+from tests.patience import PATIENCE
 from tests.sandbox.observing import becomes
 
 DAEMONS = [["run"], ["issue", "--domain", "production"], ["gateway", "--single-replica"]]
@@ -24,7 +25,7 @@ def test_a_kubeconfig_that_is_none_is_a_sentence_and_the_end(
     if text is not None:
         file.write_text(text)
     command = [sys.executable, "-m", "troth.cli", *daemon, f"--kubeconfig={file}"]
-    ended = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, timeout=PATIENCE, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{file}: ")
     assert len(ended.stderr.splitlines()) == 1

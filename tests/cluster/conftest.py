@@ -14,6 +14,7 @@ from sandbox import Sandbox
 from sandbox.cluster import named_kubeconfig
 from tests.cluster.dry_run import DryRun
 from tests.cluster.stage import Stage, staged
+from tests.patience import PATIENCE
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -45,7 +46,8 @@ def established(sandbox: Sandbox) -> Sandbox:
 def with_crds(sandbox: Sandbox) -> Sandbox:
     sandbox.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     sandbox.kubectl(
-        "wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/name=troth"
+        *("wait", "--for=condition=Established", f"--timeout={PATIENCE:.0f}s"),
+        *("crd", "-l", "app.kubernetes.io/name=troth"),
     )
     return sandbox
 

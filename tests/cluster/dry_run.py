@@ -8,6 +8,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.cluster.person import reached_by
+from tests.patience import PATIENCE
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.metadata import API_VERSION
 
@@ -60,7 +61,7 @@ class DryRun:
     def __init__(self, kubeconfig: Path) -> None:
         server, context = reached_by(kubeconfig)
         self._connection = http.client.HTTPSConnection(
-            urlsplit(server).netloc, timeout=30, context=context
+            urlsplit(server).netloc, timeout=PATIENCE, context=context
         )
 
     def __enter__(self) -> Self:

@@ -17,7 +17,13 @@ class Process:
     """A gateway on loopback. It ends with the tether, however the test does."""
 
     def __init__(
-        self, tether: Tether, name: str, kubeconfig: Path, *options: str, **variables: str
+        self,
+        tether: Tether,
+        name: str,
+        kubeconfig: Path,
+        *options: str,
+        module: str = "troth.cli",
+        **variables: str,
     ) -> None:
         self._tether = tether
         self._name = name
@@ -26,7 +32,7 @@ class Process:
         self.pid = tether.start(
             name,
             [
-                *(sys.executable, "-m", "troth.cli", "gateway", f"--kubeconfig={kubeconfig}"),
+                *(sys.executable, "-m", module, "gateway", f"--kubeconfig={kubeconfig}"),
                 *options,
                 f"--listen=127.0.0.1:{self.port}",
                 f"--health-listen=127.0.0.1:{self._health}",

@@ -15,15 +15,14 @@ import aiohttp
 import yaml
 from kubernetes.aio.dynamic.resource import Resource
 
+from tests.patience import PATIENCE
 from troth.cluster.api import RESOURCES
 from troth.resources.references import Ref
 
 Manifest = dict[str, Any]
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Seconds after which what has not come is taken for never coming."""
-LONG = 120.0
+LONG = 2 * PATIENCE
 """The same for what waits out a long backoff, or is the controller manager's to do."""
 NOT_FOUND = 404
 

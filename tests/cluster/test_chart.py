@@ -16,6 +16,7 @@ from tests.chart.rendering import (
     rendered,
 )
 from tests.cluster.conftest import separate_sandbox
+from tests.patience import PATIENCE
 
 SID = "serviceidentities.troth.dev"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:troth"
@@ -38,7 +39,7 @@ def may(sandbox: Sandbox, who: str, *what: str) -> bool:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE,
     )
     return answer.stdout.strip() == "yes"
 

@@ -13,6 +13,7 @@ from sandbox.processes import Tether
 from tests.cluster.gateway import Process
 from tests.cluster.person import Manifest, until
 from tests.cluster.stage import Stage
+from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.webhooks.gateway.attacks import scene
 from tests.webhooks.gateway.attacks.scene import secret_data
@@ -106,7 +107,7 @@ def kubectl(kubeconfig: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE,
     )
     return done.stdout
 

@@ -16,6 +16,7 @@ from tests.builders import Manifest
 from tests.cluster.person import until
 from tests.cluster.stage import IDENTITY, Stage, opened, staged
 from tests.messaging import MQTT, broker, policy
+from tests.patience import PATIENCE
 from troth.cli.inputs.access import PersonalServer
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.connecting import configuration
@@ -250,7 +251,7 @@ async def test_every_request_reads_a_hostile_object(stage: Stage, fields: bytes)
             assert Ref.of(item) == ref
         patched = await server.merge_patch("Secret", ref, {"data": {"word": "eQ=="}})
         assert patched["data"] == {"word": "eQ=="}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             async for event in server.watch(Selection("Secret", stage.shop), version, 60.0):
                 assert (event["type"], event["object"]["data"]) == ("MODIFIED", {"word": "eQ=="})
                 break

@@ -139,9 +139,7 @@ async def test_without_now_nothing_changes_and_what_is_printed_can_be_committed(
     leaf = leaf_of(await stage.secret(payments))
     stage.sandbox.kubectl("apply", "-f", "-", stdin=ended.output)
     await arrive(stage, await requested(stage, of_payments(stage)))
-    await stage.person.sees(
-        "Secret", secret_ref(payments), lambda seen: leaf_of(seen) != leaf, patience=60
-    )
+    await stage.person.sees("Secret", secret_ref(payments), lambda seen: leaf_of(seen) != leaf)
 
 
 async def test_a_manifest_under_version_control_and_the_command_leave_each_other_alone(

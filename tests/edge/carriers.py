@@ -17,6 +17,7 @@ import troth.edge.outbound.aiohttp
 import troth.edge.outbound.httpx
 import troth.edge.outbound.requests
 from tests.edge.shop import Shop
+from tests.patience import PATIENCE
 from troth.edge.outbound.calls import Calls
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class HTTPX:
             shop.identity(), shop.callees, **options
         )
         shop.tidy(self.transport)
-        self.client = httpx.Client(transport=self.transport, timeout=10)
+        self.client = httpx.Client(transport=self.transport, timeout=PATIENCE)
         self.start = self.transport.start_transaction
         self.narrow = self.transport.narrow_transaction
 
@@ -122,7 +123,7 @@ class AsyncHTTPX:
             shop.identity(), shop.callees, **options
         )
         shop.tidy(self.transport)
-        self.client = httpx.AsyncClient(transport=self.transport, timeout=10)
+        self.client = httpx.AsyncClient(transport=self.transport, timeout=PATIENCE)
 
     @property
     def calls(self) -> Calls[Any]:

@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(respond: Respond, context: ssl.SSLContext | None) -> Iterator[Server]:
     server = Server(respond, context)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server

@@ -18,7 +18,9 @@ from typing import Any, Self
 
 import uvicorn
 
+from sandbox.control_plane import free_port
 from tests.edge.mounts import ROOT, SVID
+from tests.patience import PATIENCE
 from troth.edge.frameworks import uvicorn as edge_uvicorn
 from troth.edge.identity.files import Identity
 
@@ -43,7 +45,7 @@ class Client:
         if own is not None:
             files.mkdir(parents=True, exist_ok=True)
             context.load_cert_chain(*own.write(files))
-        self.connection = HTTPSConnection("localhost", port, context=context, timeout=10)
+        self.connection = HTTPSConnection("localhost", port, context=context, timeout=PATIENCE)
 
     def get(self, path: str = "/", *headers: tuple[str, str]) -> Answer:
         self.connection.putrequest("GET", path)
@@ -89,14 +91,14 @@ def uvicorn_serving(app: Any, identity: Identity, **settings: Any) -> Iterator[i
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(timeout=15)
+        thread.join(timeout=PATIENCE)
         assert not thread.is_alive()
 
 
 @contextlib.contextmanager
 def gunicorn_serving(mounts: Path, worker: str) -> Iterator[int]:
     """A gunicorn server in its own process, with `tests.edge.gunicorn_app`; yields its port."""
-    port = _free_port()
+    port = free_port()
     here = Path(__file__).parent
     process = subprocess.Popen(
         [
@@ -121,10 +123,10 @@ def gunicorn_serving(mounts: Path, worker: str) -> Iterator[int]:
         yield port
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=15)
+        process.communicate(timeout=PATIENCE)
 
 
-def until(done: Any, seconds: float = 15) -> None:
+def until(done: Any, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -140,12 +142,6 @@ def refused_by_tls(client: Client) -> bool:
     finally:
         client.close()
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

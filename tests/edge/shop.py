@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.edge.loopback import Issuer, Reply, Seen, Server, Way, serving
 from tests.issuer import builders as issuing
+from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from troth.edge.identity.files import Identity
 from troth.pki.authorities import SigningAuthority
@@ -225,7 +226,7 @@ def opened(tmp: Path) -> Iterator[Shop]:
         yield shop
 
 
-def until(condition: Any, seconds: float = 30.0) -> None:
+def until(condition: Any, seconds: float = PATIENCE) -> None:
     """Wait for what another thread does."""
     deadline = time.monotonic() + seconds
     while not condition():

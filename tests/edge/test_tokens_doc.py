@@ -1,4 +1,4 @@
-"""The programs and tables of docs/tokens.md are correct."""
+"""The programs and tables of the pages about tokens are correct."""
 
 import re
 from inspect import getsource
@@ -10,6 +10,7 @@ import yaml
 
 from tests import builders
 from tests.edge.shop import DOMAIN, identity_document, write_bundle, write_identity
+from tests.guides.pages import blocks, page
 from troth.edge.identity.files import Identity
 from troth.edge.inbound import refusal
 from troth.issuer.errors import Code
@@ -18,12 +19,7 @@ from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.world.observation.objects import tokens_secret
 
-ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/tokens.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+TEXT = page("tokens.md", "reference/tokens.md")
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identity:
     return Identity()
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
+@pytest.mark.parametrize("code", blocks(TEXT, "python"), ids=lambda code: code.splitlines()[0])
 def test_programs_of_the_guide_run(identity: Identity, code: str) -> None:
     program: dict[str, Any] = {"__name__": "program"}
     exec(compile(code, "docs/tokens.md", "exec", dont_inherit=True), program)
@@ -46,7 +42,7 @@ def test_programs_of_the_guide_run(identity: Identity, code: str) -> None:
 
 
 def test_guide_has_programs_of_every_kind() -> None:
-    code = "".join(blocks("python"))
+    code = "".join(blocks(TEXT, "python"))
     modules = {
         "frameworks": ("uvicorn", "starlette", "flask", "gunicorn"),
         "inbound": ("asgi", "wsgi"),
@@ -60,7 +56,7 @@ def test_guide_has_programs_of_every_kind() -> None:
 def test_manifests_of_the_guide_are_valid() -> None:
     declared = [
         document
-        for block in blocks("yaml")
+        for block in blocks(TEXT, "yaml")
         for document in yaml.safe_load_all(block)
         if isinstance(document, dict) and document.get("kind")
     ]
@@ -94,8 +90,3 @@ def test_every_reason_for_missing_tokens_is_explained() -> None:
     listed = "".join(re.findall(r"^\| (`[A-Z].*?) \|", TEXT, re.MULTILINE))
     assert len(reasons) > 5
     assert reasons | {unreadable.reason} <= set(re.findall(r"`(\w+)`", listed))
-
-
-def test_links_of_the_guide_resolve() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", TEXT):
-        assert (ROOT / "docs" / target).exists(), target

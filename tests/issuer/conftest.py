@@ -3,13 +3,11 @@
 import pytest
 import structlog
 
-from troth.issuer import secret_watch as following
-from troth.issuer import tls
-from troth.issuer import token_review as reviewing
+from troth.issuer import secret_watch, tls, token_review
 
 
 @pytest.fixture(autouse=True)
 def fresh_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.reset_defaults()
-    for module in (following, reviewing, tls):
+    for module in (secret_watch, token_review, tls):
         monkeypatch.setattr(module, "log", structlog.get_logger())

@@ -15,6 +15,7 @@ from typing import Any
 from tests.cluster.person import until
 from tests.issuer import builders
 from tests.issuer.builders import CHECKOUT, DOMAIN, NoAccounts, svid
+from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app, utc_now
@@ -104,7 +105,7 @@ async def ran(*command: str, stdin: str = "") -> Answer:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         output, errors = await process.communicate(stdin.encode())
     assert process.returncode is not None
     return Answer(process.returncode, output.decode(), errors.decode())

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.issuer.builders import CHECKOUT, LEDGER, PAYMENTS
 from tests.issuer.running import ISSUER_ID, Running, caller, claims, ran, root, running, write_pair
+from tests.patience import PATIENCE
 from troth.issuer import serving
 from troth.issuer.tls import TLSFiles, TLSFilesError
 
@@ -153,7 +154,7 @@ async def test_one_whose_request_never_ends_is_cut(
         context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
         reader, writer = await asyncio.open_connection("localhost", issuer.port, ssl=context)
         writer.write(b"POST /token HTTP/1.1\r\nHost: x\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await ended(reader)
         writer.close()
 
@@ -180,7 +181,7 @@ async def test_who_takes_its_time_over_a_request_is_cut_and_who_waits_between_tw
         context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
         reader, writer = await asyncio.open_connection("localhost", issuer.port, ssl=context)
         writer.write(said)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await ended(reader)
         writer.close()
         assert (await client.post("/token", data=FIELDS)).status_code == 200

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.issuer.builders import ISSUER
+from tests.patience import PATIENCE
 from troth.cluster.errors import ApiError
 from troth.issuer.errors import Code, OAuthError
 from troth.issuer.token_review import AT_ONCE, REMEMBERED, REMEMBERED_FOR, Account, Reviewer
@@ -101,9 +102,9 @@ async def test_no_answer_is_no_proof_and_may_be_asked_for_again(answer: Any) -> 
 
 
 async def test_a_slow_answer_is_not_waited_for() -> None:
-    server = Server(lambda: asyncio.sleep(30))
+    server = Server(lambda: asyncio.sleep(2 * PATIENCE))
     with capture_logs() as lines:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             said = await refusal(server.reviewer(timeout=0.05), token())
     assert said is Code.TEMPORARILY_UNAVAILABLE
     assert lines[0]["reason"] == "Timeout"

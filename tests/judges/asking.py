@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 
 from tests.judges.token_cases import Case
 from tests.judges.token_world import ISSUERS, Kind
+from tests.patience import PATIENCE
 from tests.pki.builders import DOMAIN
-
-TIMEOUT = 60.0
-"""Seconds in which a program has to answer for a whole table."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Program:
             input="".join(f"{json.dumps(question)}\n" for question in questions),
             capture_output=True,
             text=True,
-            timeout=TIMEOUT,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -23,7 +25,7 @@ class Tool:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         return done.returncode == 0, done.stdout

@@ -46,6 +46,7 @@ from troth.webhooks.schemes.delivery import Delivery
 from troth.webhooks.schemes.scheme import Stamp
 
 GATEWAY = "troth-gateway"
+HASTY = "tests.cluster.webhooks.hasty"
 STORE, TLS = "replay-store", "hooks-tls"
 MOUNTED = "/var/run/troth"
 """Where the chart mounts things."""
@@ -178,7 +179,9 @@ class Hooks:
         """Start a gateway that logs all it can."""
         options = (*self.options, "--log-level=debug", f"--log-format={log_format}", *more)
         name = f"gateway-{len(self.gateways)}"
-        started = Process(self.run.tether, name, kubeconfig, *options, POD_NAMESPACE=self.gates)
+        started = Process(
+            self.run.tether, name, kubeconfig, *options, module=HASTY, POD_NAMESPACE=self.gates
+        )
         self.gateways.append(started)
         for kind in ("cmdline", "environ"):
             text = Path(f"/proc/{started.pid}/{kind}").read_text(errors="replace")

@@ -196,9 +196,7 @@ async def the_key_is_replaced(trade: Trade) -> None:
     stage = trade.run.stage
     moment = stamp(datetime.now(UTC) + timedelta(seconds=1))
     await stage.person.put(builders.rotation(DOMAIN, stage.name, stage.own, requestedAt=moment))
-    await stage.person.sees(
-        "Secret", trade.keys, lambda seen: "retiring.jwk" in seen["data"], patience=60
-    )
+    await stage.person.sees("Secret", trade.keys, lambda seen: "retiring.jwk" in seen["data"])
     _, client = trade.client(trade.account)
     async with client:
         await trade.call(client)

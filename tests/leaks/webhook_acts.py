@@ -16,6 +16,7 @@ from tests.cluster.person import LONG, until
 from tests.cluster.webhooks.shop import KIND, as_served
 from tests.leaks.acts import MISLAID
 from tests.leaks.hooks import GATEWAY, Hooks
+from tests.patience import PATIENCE
 from tests.webhook_builders import endpoint, keys
 from troth.cli.webhook.curl import write_curl
 from troth.cli.webhook.render import raw
@@ -108,7 +109,7 @@ async def said_to(hooks: Hooks, text: bytes) -> str:
     )
     writer.write(text)
     await writer.drain()
-    answer = await asyncio.wait_for(reader.read(65536), 20)
+    answer = await asyncio.wait_for(reader.read(65536), PATIENCE)
     writer.close()
     return answer.decode("latin-1")
 

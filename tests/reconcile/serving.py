@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.builders import NOW, OWN, Manifest
+from tests.patience import PATIENCE
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
@@ -96,7 +97,7 @@ class Running:
         """Wait until nothing is left to do; a crash of the worker comes out here."""
         settled = asyncio.create_task(self.engine.queue.settled())
         done, _ = await asyncio.wait(
-            {self.worker, settled}, return_when=asyncio.FIRST_COMPLETED, timeout=30
+            {self.worker, settled}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE
         )
         settled.cancel()
         if self.worker in done:

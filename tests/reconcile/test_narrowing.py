@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
+from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Running, Server, converge, running
 from troth.cluster.errors import ApiError
 from troth.reconcile.apply import refusals
@@ -100,7 +101,7 @@ def audiences(server: Server) -> dict[str, Any]:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for a retry; its backoff is the engine's own."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from tests import builders
 from tests.builders import HOUR, NOW, Manifest, domain, identity, namespace, rotation
+from tests.patience import PATIENCE
 from tests.reconcile.serving import Running, Server, running
 from tests.workloads import budget, rolled, workload
 from troth.cluster.errors import ApiError
@@ -55,7 +56,7 @@ async def renewed_and_due(it: Running) -> None:
 
 async def until(it: Running, holds: Callable[[], bool]) -> None:
     """Wait for a retry, which has a delay of its own."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await it.settle()

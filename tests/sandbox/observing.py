@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -25,7 +27,7 @@ def processes_of(mention: Path | str) -> list[str]:
     return [line for line in lines if str(mention) in line]
 
 
-def becomes(condition: Callable[[], bool], seconds: float = 20) -> bool:
+def becomes(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

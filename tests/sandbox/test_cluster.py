@@ -106,6 +106,14 @@ def test_two_at_once_do_not_collide(sandbox: Sandbox) -> None:
         assert "only-here" not in sandbox.kubectl("get", "namespaces")
 
 
+def test_a_free_port_is_nobody_elses_until_it_is_in_use() -> None:
+    port = control_plane.free_port()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)):
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
 def test_a_port_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     free = control_plane.free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from sandbox import CommandError, Sandbox, Tier, image
 from tests.chart.rendering import CHART, GATEWAY_NAMESPACE, NAMESPACE, REPOSITORY
+from tests.patience import PATIENCE
 from tests.sandbox.nodes import apply, is_ready, namespace, pods, skip_without
 
 SHOP = REPOSITORY / "examples" / "shop"
@@ -46,7 +47,7 @@ def installed() -> Iterator[Sandbox]:
         sandbox.node.load_image(archive)
         apply(sandbox, namespace(NAMESPACE, **RESTRICTED))
         _helm(sandbox, "install", VALUES)
-        kinds = ("crd", "-l", "app.kubernetes.io/name=troth", "--timeout=60s")
+        kinds = ("crd", "-l", "app.kubernetes.io/name=troth", f"--timeout={PATIENCE:.0f}s")
         sandbox.kubectl("wait", "--for=condition=Established", *kinds)
         sandbox.kubectl("apply", "-f", str(SHOP))
         _helm(sandbox, "upgrade", GATEWAY_IDENTITY, "--reuse-values")

@@ -11,6 +11,7 @@ from sandbox import Sandbox, SandboxError, Tier
 from sandbox.components import ADVERTISED, FIRST_SERVICE_ADDRESS
 from sandbox.node.manifests import workload_pod, workload_spec
 from sandbox.node.workload import Files, Mode, Outcome, Target
+from tests.patience import PATIENCE
 from tests.sandbox.identities import HOUR, TrustDomain, secret
 from tests.sandbox.nodes import (
     addresses,
@@ -102,7 +103,9 @@ def test_the_pods_of_a_deployment_find_their_node(sandbox: Sandbox, space: str) 
             "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
         },
     )
-    sandbox.kubectl("rollout", "status", "-n", space, "deployment/web", "--timeout=60s")
+    sandbox.kubectl(
+        "rollout", "status", "-n", space, "deployment/web", f"--timeout={PATIENCE:.0f}s"
+    )
 
 
 def test_policies_filter_packets(sandbox: Sandbox, space: str) -> None:

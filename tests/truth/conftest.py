@@ -8,6 +8,7 @@ import pytest
 from sandbox import Sandbox, Tier
 from sandbox.processes import Tether
 from tests.cluster.stage import Stage, staged
+from tests.patience import PATIENCE
 from tests.sandbox.nodes import skip_without
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -19,7 +20,8 @@ def process_pods() -> Iterator[Sandbox]:
     skip_without(Tier.PROCESS_PODS)
     with Sandbox.start(tier=Tier.PROCESS_PODS) as sandbox:
         sandbox.kubectl("apply", "--server-side", "-f", str(CRDS))
-        sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        patience = f"--timeout={PATIENCE:.0f}s"
+        sandbox.kubectl("wait", "--for=condition=Established", patience, "crd", "--all")
         yield sandbox
 
 

@@ -21,9 +21,9 @@ from sandbox.node.workload import Layer, Mode, Outcome, Target
 from tests.cluster.person import until
 from tests.networkpolicy import Pod
 from tests.oracle import Declared
+from tests.patience import PATIENCE
 from tests.truth.topology import STRANGERS, Place, Topology
 
-PATIENCE = 120.0
 WEB = {"web": 8080}
 OURS = ("-l", "truth=pod")
 

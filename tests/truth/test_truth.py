@@ -11,6 +11,7 @@ import pytest
 from sandbox import Sandbox
 from sandbox.node.tiers import Tier, unavailable
 from tests.cluster.stage import Stage, staged
+from tests.patience import PATIENCE
 from tests.truth.mixing import step
 from tests.truth.probing import Pods, Sampling, Tally, Truth
 from tests.truth.topology import Topology
@@ -59,7 +60,8 @@ async def test_every_pair_is_as_declared_and_nothing_else_opens_on_the_way(scale
     topology = Topology(seed=20261125, size=scale.identities, now=datetime.now(UTC))
     with Sandbox.start(tier=scale.tier) as sandbox:
         sandbox.kubectl("apply", "--server-side", "-f", "crds")
-        sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        patience = f"--timeout={PATIENCE:.0f}s"
+        sandbox.kubectl("wait", "--for=condition=Established", patience, "crd", "--all")
         async with staged(sandbox) as stage:
             await stage.run()
             layers, sampled = await play(stage, topology, scale.rounds)

@@ -1,7 +1,7 @@
-"""Verification of access tokens and transaction tokens.
+"""The checks of signed tokens, in order.
 
-The key comes by `kid` from the bundle of the trust domain in the token's subject, and from nowhere
-else. Nothing else in a token affects how it is verified.
+The key comes from the bundle of the trust domain that the token's subject belongs to, by `kid`, and
+from nowhere else: nothing that a token contains influences its verification.
 """
 
 import re
@@ -17,24 +17,46 @@ from troth.pki.spiffe import SPIFFEID
 from troth.pki.spiffe_bundle import SPIFFEBundle
 from troth.pki.token_form import (
     ACCESS,
+    MALFORMED,
     TRANSACTION,
     TokenError,
     TokenKind,
+    Verdicts,
+    accept,
     parse_token,
+    passing,
     verify_signature,
 )
 from troth.pki.tokens import LEEWAY, MAX_LIFETIME, TRANSACTION_TYPE, is_text, parse_scopes
 
 __all__ = [
+    "CHECKS",
     "AccessToken",
     "TokenError",
     "TransactionToken",
+    "access_verdicts",
     "check_times",
+    "holder_problem",
     "read_texts",
     "read_transaction",
+    "transaction_verdicts",
     "verify_access_token",
     "verify_transaction_token",
 ]
+
+CHECKS = (
+    "algorithm",
+    "type",
+    "key",
+    "signature",
+    "issuer",
+    "audience",
+    "lifetime",
+    "not-yet-valid",
+    "expired",
+    MALFORMED,
+)
+"""The names of all checks, in the order of their verdicts."""
 
 MAX_TIME = 253402300799
 """Last second of the year 9999; a later time in a token is invalid."""
@@ -95,25 +117,45 @@ def verify_access_token(
     audience: str,
     now: float,
 ) -> AccessToken:
-    """Return a token's content once its form, signature, issuer, audience and times are checked.
+    """Return the token if every check passes; raises the `TokenError` of the first that fails.
 
     `bundles` and `issuers` are by trust domain. The caller must check that the presenter is the
-    holder, by `subject` and `thumbprint`. Raises `TokenError`.
+    holder, with `holder_problem`.
     """
-    parsed = parse_token(token, ACCESS)
+    return accept(
+        access_verdicts(token, bundles=bundles, issuers=issuers, audience=audience, now=now)
+    )
+
+
+def access_verdicts(
+    token: str,
+    *,
+    bundles: Mapping[str, SPIFFEBundle],
+    issuers: Mapping[str, str],
+    audience: str,
+    now: float,
+) -> Verdicts[AccessToken]:
+    """Verify as `verify_access_token` does."""
+    parsed = yield from parse_token(token, ACCESS)
     claims = parsed.claims
     subject, trust_domain = _workload(claims, "sub", ACCESS)
     bundle = bundles.get(trust_domain)
-    verify_signature(parsed, bundle.jwt_keys if bundle else {}, ACCESS)
-    issuer = issuers.get(trust_domain)
-    if issuer is None or claims.get("iss") != issuer:
-        raise ACCESS.error("issuer", "is not from the issuer of its subject's trust domain")
-    if claims.get("aud") not in (audience, [audience]):
-        raise ACCESS.error("audience", "is for another audience; request one for this service")
+    yield from verify_signature(parsed, bundle.jwt_keys if bundle else {}, ACCESS)
+    issuer = issuers.get(trust_domain, "")
+    yield ACCESS.verdict(
+        "issuer",
+        "is not from the issuer of its subject's trust domain",
+        passed=_is_from(issuer, claims),
+    )
+    yield ACCESS.verdict(
+        "audience",
+        "is for another audience; request one for this service",
+        passed=claims.get("aud") in (audience, [audience]),
+    )
     if claims.get("client_id") != subject or not is_text(claims.get("jti")):
         raise ACCESS.malformed("lacks its client_id or jti")
-    issued, expires = check_times(claims, ACCESS, now)
-    return AccessToken(
+    issued, expires = yield from check_times(claims, ACCESS, now)
+    verified = AccessToken(
         issuer=issuer,
         subject=subject,
         audience=audience,
@@ -123,29 +165,58 @@ def verify_access_token(
         token_id=claims["jti"],
         thumbprint=_confirmation(claims),
     )
+    yield passing(MALFORMED)
+    return verified
+
+
+def holder_problem(
+    token: AccessToken, presenter: str | None, thumbprint: str | None, *, must_be_bound: bool
+) -> str | None:
+    """Return the problem's code if the presenter may not use a verified token, else None.
+
+    `presenter` and `thumbprint` are of the presenter's certificate (RFC 8705, section 3), None if
+    it has none. A token that is not bound to a certificate may be used unless `must_be_bound`.
+    """
+    if presenter is not None and token.subject != presenter:
+        return "token-holder"
+    if token.thumbprint is None:
+        return "token-unbound" if must_be_bound else None
+    return None if token.thumbprint == thumbprint else "token-holder"
 
 
 def verify_transaction_token(
     token: str, *, bundle: SPIFFEBundle, issuer: str, now: float
 ) -> TransactionToken:
-    """Return the content of a token after checking form, key, signature, issuer, audience and
-    times.
+    """Return the token if every check passes; raises the `TokenError` of the first that fails.
 
-    `bundle` and `issuer` are those of the verifier's own trust domain. Transaction tokens of other
-    domains are rejected. Raises `TokenError`.
+    `bundle` and `issuer` are those of the verifier's own trust domain: transaction tokens of others
+    are rejected.
     """
-    parsed = parse_token(token, TRANSACTION)
+    return accept(transaction_verdicts(token, bundle=bundle, issuer=issuer, now=now))
+
+
+def transaction_verdicts(
+    token: str, *, bundle: SPIFFEBundle, issuer: str, now: float
+) -> Verdicts[TransactionToken]:
+    """Verify as `verify_transaction_token` does."""
+    parsed = yield from parse_token(token, TRANSACTION)
     claims = parsed.claims
-    verify_signature(parsed, bundle.jwt_keys, TRANSACTION)
-    if claims.get("iss") != issuer:
-        raise TRANSACTION.error("issuer", "is not from the issuer of this trust domain")
-    if claims.get("aud") != bundle.trust_domain:
-        raise TRANSACTION.error("audience", "is for another trust domain")
-    issued, expires = check_times(claims, TRANSACTION, now)
+    yield from verify_signature(parsed, bundle.jwt_keys, TRANSACTION)
+    yield TRANSACTION.verdict(
+        "issuer",
+        "is not from the issuer of this trust domain",
+        passed=_is_from(issuer, claims),
+    )
+    yield TRANSACTION.verdict(
+        "audience",
+        "is for another trust domain",
+        passed=claims.get("aud") == bundle.trust_domain,
+    )
+    issued, expires = yield from check_times(claims, TRANSACTION, now)
     transaction, subject = read_transaction(claims, TRANSACTION), claims.get("sub")
     if not isinstance(subject, str) or not is_text(subject):
         raise TRANSACTION.malformed("has no subject")
-    return TransactionToken(
+    verified = TransactionToken(
         issuer=issuer,
         trust_domain=bundle.trust_domain,
         transaction=transaction,
@@ -158,22 +229,38 @@ def verify_transaction_token(
         issued=issued,
         token=token,
     )
+    yield passing(MALFORMED)
+    return verified
+
+
+def _is_from(issuer: str, claims: Mapping[str, Any]) -> bool:
+    """Return whether `iss` is this issuer; an empty one, which is unknown, never is."""
+    return issuer != "" and claims.get("iss") == issuer
 
 
 def check_times(
     claims: Mapping[str, Any], kind: TokenKind, now: float, longest: timedelta = MAX_LIFETIME
-) -> tuple[int, int]:
-    """Return `iat` and `exp` if `now` is between them; raises `TokenError` otherwise."""
+) -> Verdicts[tuple[int, int]]:
+    """Verify that `now` is within the validity; return `iat` and `exp`."""
     issued, expires = _moment(claims, "iat", kind), _moment(claims, "exp", kind)
-    if not 0 < expires - issued <= longest.total_seconds():
-        raise kind.error("lifetime", f"has a lifetime that is not between one second and {longest}")
-    # The draft has no nbf for transaction tokens; if there is one, it is enforced.
+    yield kind.verdict(
+        "lifetime",
+        f"has a lifetime that is not between one second and {longest}",
+        passed=0 < expires - issued <= longest.total_seconds(),
+    )
+    # The draft knows no nbf for transaction tokens, but one that is present is checked.
     without = kind.typ == TRANSACTION_TYPE and "nbf" not in claims
     begins = issued if without else _moment(claims, "nbf", kind)
-    if now + _LEEWAY < max(issued, begins):
-        raise kind.error("not-yet-valid", "is not valid yet; correct the clock that is wrong")
-    if now - _LEEWAY >= expires:
-        raise kind.error("expired", "has expired; request a new one, or correct the clock")
+    yield kind.verdict(
+        "not-yet-valid",
+        "is not valid yet; correct the clock that is wrong",
+        passed=now + _LEEWAY >= max(issued, begins),
+    )
+    yield kind.verdict(
+        "expired",
+        "has expired; request a new one, or correct the clock",
+        passed=now - _LEEWAY < expires,
+    )
     return issued, expires
 
 

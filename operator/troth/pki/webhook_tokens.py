@@ -18,7 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from troth.pki import base64url
 from troth.pki.errors import IssuingError
 from troth.pki.token_checks import check_times, read_texts, read_transaction
-from troth.pki.token_form import TokenError, TokenKind, parse_token, verify_signature
+from troth.pki.token_form import (
+    TokenError,
+    TokenKind,
+    Verdicts,
+    accept,
+    parse_token,
+    verify_signature,
+)
 from troth.pki.tokens import MAX_TEXT, TRANSACTION_TYPE, TokenSigner, is_text
 
 __all__ = ["Signer", "TokenError", "VerifiedDelivery", "WebhookToken", "verify_webhook_token"]
@@ -134,20 +141,32 @@ def verify_webhook_token(
     target: str,
     now: float,
 ) -> WebhookToken:
-    """Return a token's content once its form, signature, issuer, audience and times are checked.
+    """Return the token if every check passes; raises the `TokenError` of the first that fails.
 
-    `keys` are only those of this gateway, by `kid`. `gateway` and `target` are SPIFFE IDs. The
-    caller must check that the gateway presents the token, that the endpoint leads here, and that
-    the body has the digest `body_sha256`. Raises `TokenError`.
+    `keys` are those of this gateway only, by `kid`; `gateway` and `target` are SPIFFE IDs. The
+    caller must check that the gateway is the presenter, that the endpoint leads here, and that
+    `body_sha256` is the digest of the body.
     """
-    parsed = parse_token(token, WEBHOOK)
+    return accept(_verdicts(token, keys, gateway, target, now))
+
+
+def _verdicts(
+    token: str,
+    keys: Mapping[str, ec.EllipticCurvePublicKey],
+    gateway: str,
+    target: str,
+    now: float,
+) -> Verdicts[WebhookToken]:
+    parsed = yield from parse_token(token, WEBHOOK)
     claims = parsed.claims
-    verify_signature(parsed, keys, WEBHOOK)
-    if claims.get("iss") != gateway or claims.get("req_wl") != gateway:
-        raise WEBHOOK.error("issuer", "is not from the gateway whose key signed it")
-    if claims.get("aud") != target:
-        raise WEBHOOK.error("audience", "is for another workload")
-    issued, expires = check_times(claims, WEBHOOK, now, LIFETIME)
+    yield from verify_signature(parsed, keys, WEBHOOK)
+    yield WEBHOOK.verdict(
+        "issuer",
+        "is not from the gateway whose key signed it",
+        passed=claims.get("iss") == gateway and claims.get("req_wl") == gateway,
+    )
+    yield WEBHOOK.verdict("audience", "is for another workload", passed=claims.get("aud") == target)
+    issued, expires = yield from check_times(claims, WEBHOOK, now, LIFETIME)
     transaction = read_transaction(claims, WEBHOOK)
     if claims.get("scope") != "":
         raise WEBHOOK.malformed("has scopes, which a delivery never has")

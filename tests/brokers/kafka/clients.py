@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sandbox.brokers.kafka import KafkaServer
-from tests.brokers.waiting import PATIENCE
+from tests.patience import PATIENCE
 from tests.pki.builders import Made
 from troth.brokers.kafka.client import Access, Certificate
 from troth.brokers.kafka.driver import Kafka

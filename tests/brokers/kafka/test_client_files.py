@@ -11,7 +11,8 @@ from confluent_kafka import KafkaError, Producer
 from sandbox.brokers.kafka import KafkaServer
 from sandbox.brokers.kafka_jars import ensure_kafka
 from tests.brokers.kafka.clients import make_topics
-from tests.brokers.waiting import PATIENCE, observed
+from tests.brokers.waiting import observed
+from tests.patience import PATIENCE
 from troth.brokers.credentials import login, material, turned
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
@@ -38,7 +39,7 @@ def publish_by_librdkafka(directory: Path, topic: str, monkeypatch: pytest.Monke
     monkeypatch.chdir(directory)
     producer = Producer({**configuration, "message.timeout.ms": int(PATIENCE * 1000)})
     producer.produce(topic, b"hello", on_delivery=lambda error, _: outcomes.append(error))
-    producer.flush(2 * PATIENCE)
+    producer.flush(PATIENCE)
     return "" if outcomes == [None] else str(outcomes)
 
 
@@ -47,7 +48,7 @@ def publish_by_java(directory: Path, topic: str) -> str:
         ["java", "-cp", f"{ensure_kafka()}/*", PUBLISH, directory / "java.properties", topic],
         capture_output=True,
         text=True,
-        timeout=4 * PATIENCE,
+        timeout=2 * PATIENCE,
         check=False,
     )
     return "" if done.returncode == 0 else done.stdout + done.stderr

@@ -11,7 +11,8 @@ from sandbox.brokers.kafka import KafkaServer
 from sandbox.certificates import Authority
 from sandbox.control_plane import free_port
 from tests.brokers.kafka.clients import DONE, Client, access, administered, make_topics
-from tests.brokers.waiting import PATIENCE, becomes, observed
+from tests.brokers.waiting import becomes, observed
+from tests.patience import PATIENCE
 from troth.brokers.kafka.client import Access, Certificate, Scram
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules

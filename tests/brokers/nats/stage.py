@@ -11,9 +11,11 @@ from typing import Any
 
 from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import ConsumerConfig
 
 from sandbox.brokers.nats import NatsServer, account_claims, account_creds
+from tests.patience import PATIENCE
 from troth.brokers.nats.connection import Link
 from troth.brokers.nats.driver import Admin, NatsBroker
 from troth.brokers.nats.jwt import Claims, Key, Kind, decode, encode, issue_user
@@ -21,7 +23,6 @@ from troth.brokers.nats.rules import inbox_prefix, rules
 from troth.brokers.protocol import Batch, Credential, Slot
 from troth.trust.grants import Action, Grant, Rule, Topic
 
-SECONDS = 5.0
 JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
 STREAMS = {"A": ["s.a.>"], "B": ["s.b.>"]}
 DURABLES = ("d", "e")
@@ -146,7 +147,7 @@ class Stage:
         async def ignore(_: Exception) -> None: ...
 
         options = {"allow_reconnect": False, "error_cb": ignore, **options}
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await client.connect(
                 self.server.url,
                 tls=self.server.tls(),
@@ -170,9 +171,9 @@ class Stage:
 async def stage(server: NatsServer) -> AsyncIterator[Stage]:
     """A fresh account on a server."""
     account = Key.generate(Kind.ACCOUNT)
-    link = Link([server.url], server.system_creds(), server.tls(), SECONDS)
+    link = Link([server.url], server.system_creds(), server.tls(), PATIENCE)
     admin = Admin(account.public, server.system_creds(), server.keys.signer.seed.decode())
-    broker = NatsBroker([server.url], admin, server.tls(), timeout=SECONDS)
+    broker = NatsBroker([server.url], admin, server.tls(), timeout=PATIENCE)
     made = Stage(server, account, link, broker)
     try:
         await made.push(account_claims(account.public, "test", limits=JETSTREAM))
@@ -198,6 +199,7 @@ class Ears:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.heard: dict[tuple[str, str], set[bytes]] = {}
+        self._subscriptions: list[Subscription] = []
 
     async def listen(self, subject: str, queue: str = "") -> None:
         heard = self.heard.setdefault((subject, queue), set())
@@ -205,15 +207,17 @@ class Ears:
         async def hear(message: Msg) -> None:
             heard.add(message.data)
 
-        await self.client.subscribe(subject, queue=queue, cb=hear)
+        self._subscriptions.append(await self.client.subscribe(subject, queue=queue, cb=hear))
 
     async def settle(self) -> None:
         """Return once what was sent so far has come."""
-        await self.client.flush(timeout=SECONDS)  # type: ignore[arg-type]
-        await asyncio.sleep(0.02)  # until the callbacks, which are tasks, have run
+        await self.client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        while any(each.pending_msgs for each in self._subscriptions):  # noqa: ASYNC110 - a count
+            await asyncio.sleep(0)
 
 
-async def until(true: Any, seconds: float = SECONDS) -> float:
+async def until(true: Any, seconds: float = PATIENCE) -> float:
     """Wait until something is true, and return the seconds it took."""
     began = time.monotonic()
     while not true():

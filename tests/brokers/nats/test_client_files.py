@@ -6,6 +6,7 @@ from pathlib import Path
 import nats as library
 
 from tests.brokers.nats.stage import Stage, granted, publish
+from tests.patience import PATIENCE
 from troth.brokers.credentials import material, turned
 from troth.brokers.protocol import Batch
 from troth.planning.plan import CredentialRequest, Turn
@@ -43,4 +44,4 @@ async def test_a_client_publishes_with_the_files_of_either_slot(
         nats.clients.append(client)
         await client.publish("orders", b"hello")
         await client.flush()
-        assert (await heard.next_msg(timeout=5)).data == b"hello"
+        assert (await heard.next_msg(timeout=PATIENCE)).data == b"hello"

@@ -1,10 +1,17 @@
 """The adapter of NATS keeps to the contract."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import strategies as st
@@ -23,10 +30,13 @@ from tests.brokers.nats.stage import (
     publish,
     stage,
 )
+from tests.patience import PATIENCE
 from troth.brokers.nats.rules import SUBJECT, inbox_prefix
 from troth.brokers.protocol import Broker, Credential, Login, Observed, Slot
 from troth.resources.messaging.message_broker import BrokerType
 from troth.trust.grants import Action, Grant, Rule
+
+T = TypeVar("T")
 
 PRINCIPALS = ("shop", "shop.till")
 LONGEST = "a" + "x" * 248
@@ -100,15 +110,18 @@ class Nats:
     async def succeeding(self, logins: Collection[Login]) -> set[Operation]:
         done: set[Operation] = set()
         for login in logins:  # one after the other: of a queue group only one member hears
+            denials = Denials()
             try:
-                client = await self.stage.enter(login.secret, inbox_prefix(login.principal))
+                client = await self.stage.enter(
+                    login.secret, inbox_prefix(login.principal), error_cb=denials.note
+                )
             except errors.Error as refused:
                 if "authorization" not in str(refused).lower():
                     raise
                 continue
             done |= await core(login.principal, client, self.witness)
             asked = [
-                ask(login.principal, client, stream, durable)
+                ask(login.principal, client, denials, stream, durable)
                 for stream in STREAMS
                 for durable in DURABLES
                 for ask in (fetching, informing)
@@ -159,22 +172,49 @@ async def core(principal: str, client: Client, witness: Client) -> set[Operation
     return done
 
 
-async def fetching(principal: str, client: Client, stream: str, durable: str) -> set[Operation]:
-    done = set()
+class Denials:
+    """What the server has denied a client: a denied request gets no other answer."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    async def note(self, error: Exception) -> None:
+        self._told.append(str(error).lower())
+
+    async def answer(self, request: Coroutine[Any, Any, T], subject: str) -> T | None:
+        """Return the answer to a request, None where its subject is denied."""
+        asking = asyncio.create_task(request)
+        while not asking.done():
+            if any(f'"{subject}'.lower() in each for each in self._told):
+                asking.cancel()
+                await asyncio.wait({asking})
+                return None
+            await asyncio.wait({asking}, timeout=0.005)
+        return asking.result()
+
+
+async def fetching(
+    principal: str, client: Client, denials: Denials, stream: str, durable: str
+) -> set[Operation]:
     subscription = await client.jetstream().pull_subscribe_bind(durable, stream)
-    with contextlib.suppress(errors.Error):
-        (message,) = await subscription.fetch(1, timeout=0.5)
-        done.add(Operation(principal, "fetch", stream, durable))
-        await message.ack_sync()
+    next_one = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+    fetched = await denials.answer(subscription.fetch(1, timeout=PATIENCE), next_one)
+    if fetched is None:
+        return set()
+    (message,) = fetched
+    done = {Operation(principal, "fetch", stream, durable)}
+    acknowledged = message.ack_sync(timeout=PATIENCE)
+    if await denials.answer(acknowledged, f"$JS.ACK.{stream}.{durable}.") is not None:
         done.add(Operation(principal, "ack", stream, durable))
     return done
 
 
-async def informing(principal: str, client: Client, stream: str, durable: str) -> set[Operation]:
-    with contextlib.suppress(errors.Error):
-        await client.jetstream(timeout=0.5).consumer_info(stream, durable)
-        return {Operation(principal, "info", stream, durable)}
-    return set()
+async def informing(
+    principal: str, client: Client, denials: Denials, stream: str, durable: str
+) -> set[Operation]:
+    asked = client.jetstream(timeout=PATIENCE).consumer_info(stream, durable)
+    told = await denials.answer(asked, f"$JS.API.CONSUMER.INFO.{stream}.{durable}")
+    return {Operation(principal, "info", stream, durable)} if told else set()
 
 
 @pytest.fixture

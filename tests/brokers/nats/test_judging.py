@@ -8,6 +8,7 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from tests.brokers.nats.stage import Ears, Stage, consume, fill_streams, granted, publish, until
+from tests.patience import PATIENCE
 from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import Batch, Slot
 
@@ -19,7 +20,7 @@ async def test_a_publish_to_a_stream_is_acknowledged(nats: Stage) -> None:
     await fill_streams(witness)
     await nats.give(["shop"], publish("shop", "s.a."))
     client = await nats.connect("shop")
-    ack = await client.jetstream(timeout=2).publish("s.a.new", b"order")
+    ack = await client.jetstream(timeout=PATIENCE).publish("s.a.new", b"order")
     assert ack.stream == "A"
 
 

@@ -21,9 +21,10 @@ from tests.cluster.crashes.likeness import (
 )
 from tests.cluster.crashes.lives import Life
 from tests.cluster.crashes.openings import Ground
-from tests.cluster.person import PATIENCE, Manifest
+from tests.cluster.person import Manifest
 from tests.cluster.stage import Stage
 from tests.cluster.witness import Sight, Witness
+from tests.patience import PATIENCE
 from troth.world.facts.objects import MANAGED_BY
 from troth.world.observation.webhook_secrets import is_generated
 

@@ -25,6 +25,7 @@ from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.test_issuer import with_issuer
 from tests.cluster.tokens.node import Node, know_names
 from tests.edge.serving import uvicorn_serving
+from tests.patience import PATIENCE
 from troth.edge.identity.files import Identity
 from troth.edge.inbound.asgi import CALLER_KEY, Application, Receive, Scope, Send, TrothMiddleware
 from troth.edge.outbound.httpx import AsyncTransport
@@ -165,7 +166,7 @@ def client(
     """Return a client of a service that lives on the mounts of an identity."""
     callees = {service.url: str(service.ref)}
     transport = AsyncTransport(identity, callees, account_token=account_token)
-    return httpx.AsyncClient(transport=transport, base_url=service.url, timeout=20)
+    return httpx.AsyncClient(transport=transport, base_url=service.url, timeout=PATIENCE)
 
 
 @contextmanager

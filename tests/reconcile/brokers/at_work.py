@@ -14,9 +14,10 @@ from nats.aio.client import Client
 from nats.errors import Error
 
 from tests.broker_builders import orders, publisher, subscriber
-from tests.brokers.nats.stage import SECONDS, Stage
+from tests.brokers.nats.stage import Stage
 from tests.builders import NOW, OWN, Manifest, domain, namespace, stamp
 from tests.messaging import broker
+from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Running, Server, running
 from troth.brokers.nats.rules import inbox_prefix
 from troth.reconcile.brokers.work import BrokerWork
@@ -36,8 +37,6 @@ PUBLISHER, CONSUMER = "troth-shop.checkout", "troth-shop.fulfilment"
 LEDGER = ledger_ref(OWN, MAIN)
 EVERY = timedelta(seconds=61)
 """In which a broker is looked at once, for drift."""
-PATIENCE = 20.0
-"""Seconds in which everything must come to rest."""
 
 
 def secret(name: str, data: dict[str, str], namespace: str = "messaging") -> Manifest:
@@ -139,7 +138,7 @@ class Working:
         """Let time pass, and what is due come back."""
         clock, queue = self.running.clock, self.running.engine.queue
         await clock.move_to(clock.now() + length)
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while any(
                 each.at <= clock.now() or each.uptime <= clock.uptime()
                 for each in queue._due.values()

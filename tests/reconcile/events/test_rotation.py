@@ -316,5 +316,5 @@ def test_events_are_listed_in_the_order_in_which_they_were_told() -> None:
 def test_every_event_of_a_rotation_is_documented() -> None:
     root = Path(__file__).parents[3]
     told = set(re.findall(r'Notice\(\s*"(Rotation\w+)"', getsource(rotation_events)))
-    text = (root / "docs" / "rotation.md").read_text()
+    text = (root / "docs" / "reference" / "rotation.md").read_text()
     assert set(re.findall(r"^\| `(Rotation\w+)` \|", text, re.MULTILINE)) == told

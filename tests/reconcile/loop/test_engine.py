@@ -24,6 +24,7 @@ from tests.builders import (
     secret,
     stamp,
 )
+from tests.patience import PATIENCE
 from tests.reconcile.serving import Crashed, LeaderFence, Server, converge, running
 from tests.strategies import clusters
 from troth.cluster.errors import ApiError
@@ -422,7 +423,7 @@ async def test_a_refused_write_is_told_and_heals() -> None:
         assert "exceeded quota" in told["message"]
         assert SECRET in server.objects, "one layer's trouble is not the other's"
         server.refuses = lambda _: None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while POLICY not in server.objects:  # noqa: ASYNC110 - the retry's own delay
                 await asyncio.sleep(0.02)
         await it.settle()
@@ -484,7 +485,7 @@ async def test_the_server_being_away_changes_no_status() -> None:
         await it.put(identity("payments", ports=[("https", 9443)], accepts=[accept("checkout")]))
         assert server.objects["ServiceIdentity", SID]["status"] == before
         server.refuses = lambda _: None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while "9443" not in json.dumps(server.objects[POLICY]["spec"]):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

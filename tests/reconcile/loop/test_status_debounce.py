@@ -10,6 +10,7 @@ from tests import messaging
 from tests.broker_builders import orders, publisher, subscriber
 from tests.builders import Manifest, domain, namespace
 from tests.messaging import broker
+from tests.patience import PATIENCE
 from tests.reconcile.brokers.at_work import secret
 from tests.reconcile.memory_brokers import MemoryBroker, in_memory
 from tests.reconcile.serving import Running, Server, running
@@ -139,7 +140,7 @@ async def test_where_the_broker_does_not_take_it_that_is_said_a_moment_later() -
         async with running(server, due=True) as it:
             await at_rest(it)
             it.engine.observe(server.put(BROKER))
-            await asyncio.wait_for(hanging.asked.wait(), 20)
+            await asyncio.wait_for(hanging.asked.wait(), PATIENCE)
             await it.settle()
             assert server.said == ["BrokerMissing"]
             await it.clock.move_to(it.clock.now() + timedelta(seconds=MOMENT))

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.edge import shop
 from tests.edge.loopback import Reply, Seen, Server, serving
+from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import port_of
 from tests.webhooks.gateway.attacks.scene import serving as listening
 from troth.edge.identity.files import Identity
@@ -171,7 +172,7 @@ def ledger(tmp: Path, spiffe_id: str = LEDGER) -> Iterator[Ledger]:
     gate.set()
 
     def respond(_: Seen) -> Reply:
-        gate.wait(20)
+        gate.wait(PATIENCE)
         return replies.pop(0) if replies else Reply(204, (), b"")
 
     with serving(respond, shop.server_context(tmp, spiffe_id)) as server:
@@ -266,7 +267,7 @@ async def standing(
         await deliver.close()
 
 
-async def until(condition: Any, seconds: float = 20.0) -> None:
+async def until(condition: Any, seconds: float = PATIENCE) -> None:
     """Wait for what happens elsewhere."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -282,7 +283,7 @@ async def raw(url: str, request: bytes, *, half_close: bool = False) -> bytes:
     await writer.drain()
     if half_close:
         writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(65536), 20)
+    answer = await asyncio.wait_for(reader.read(65536), PATIENCE)
     writer.close()
     await writer.wait_closed()
     return answer

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,8 @@ import structlog
 import yaml
 from typer.testing import CliRunner
 
+from sandbox.control_plane import free_port
+from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.wire import say
 from troth.cli.main import app
 
@@ -73,13 +74,6 @@ def test_unusable_setup_is_reported_in_one_sentence(
     assert "Traceback" not in ended.output
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 async def test_gateway_without_api_server_is_live_not_ready_and_stops(
     kubeconfig: Path, tmp_path: Path
 ) -> None:
@@ -92,7 +86,7 @@ async def test_gateway_without_api_server_is_live_not_ready_and_stops(
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as http:
             while True:
                 try:
                     async with http.get(f"http://127.0.0.1:{health}/readyz") as answer:
@@ -111,7 +105,7 @@ async def test_gateway_without_api_server_is_live_not_ready_and_stops(
         assert "troth_gateway_endpoints 0.0" in metrics
         assert "troth_event_loop_longest_stall_seconds " in metrics
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             _, said = await process.communicate()
         assert process.returncode == 0
         assert b'"event":"started"' in said

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from tests.patience import PATIENCE
 from tests.webhooks.gateway.running import SECRET, compiled, endpoint
 from troth.cluster.api import ApiServer
 from troth.cluster.errors import ApiError
@@ -226,7 +227,7 @@ async def test_reporting_continues_after_failures_and_logs_them_once(
         synced[0] = True
         await asyncio.sleep(0.05)
         server.failing = 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not server.writes:  # noqa: ASYNC110 - what is waited for is not a task's
                 await asyncio.sleep(0.005)
         task.cancel()

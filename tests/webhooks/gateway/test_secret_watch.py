@@ -1,7 +1,6 @@
 """Each endpoint's Secret is followed independently."""
 
 import base64
-from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
@@ -12,13 +11,12 @@ from tests.pki import builders as pki
 from tests.pki.large_keys import large_key, pem
 from tests.webhooks.gateway.running import SECRET, compiled, endpoint
 from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError
 from troth.pki.keys import private_key_pem
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.webhooks.gateway import secret_watch as module
 from troth.webhooks.gateway.routes import Routes
-from troth.webhooks.gateway.secret_watch import Following
+from troth.webhooks.gateway.secret_watch import EndpointWatch
 from troth.world.facts.objects import UNREADABLE, Manifest
 
 NAMESPACE, GATEWAY = "troth-gateway", "edge"
@@ -38,8 +36,8 @@ def routes() -> Routes:
 
 
 @pytest.fixture
-def following(routes: Routes) -> Following:
-    return Following(NAMESPACE, GATEWAY, routes)
+def watch(routes: Routes) -> EndpointWatch:
+    return EndpointWatch(NAMESPACE, GATEWAY, routes)
 
 
 def secret(name: str, data: dict[str, bytes], version: int = 1) -> Manifest:
@@ -68,19 +66,19 @@ def signing(version: int = 1, which: str = "first", after: str = "") -> Manifest
     ],
 )
 def test_secret_with_too_many_entries_is_not_decoded(
-    following: Following, routes: Routes, data: dict[str, str], why: str
+    watch: EndpointWatch, routes: Routes, data: dict[str, str], why: str
 ) -> None:
-    following.observe(of())
+    watch.observe(of())
     large = of(version=2)
     with capture_logs() as logs:
-        following.observe(large | {"data": large["data"] | data})
+        watch.observe(large | {"data": large["data"] | data})
     assert [each["why"] for each in logs] == [f"it has {why}" if "more" in why else why]
     assert paths(routes) == {"/shop/stripe"}, "what was read before holds"
 
 
-def test_large_signing_key_is_not_parsed(following: Following) -> None:
+def test_large_signing_key_is_not_parsed(watch: EndpointWatch) -> None:
     with capture_logs() as logs:
-        following.observe(secret(f"{GATEWAY}-webhook-signing", {"key.pem": pem(large_key(16384))}))
+        watch.observe(secret(f"{GATEWAY}-webhook-signing", {"key.pem": pem(large_key(16384))}))
     assert [each["why"] for each in logs] == ["key.pem is no key: UnsupportedKey"]
 
 
@@ -95,12 +93,12 @@ def paths(routes: Routes) -> set[str]:
 # One endpoint by itself
 
 
-def test_new_version_of_an_endpoint_is_served_at_once(following: Following, routes: Routes) -> None:
-    following.observe(of())
+def test_new_version_of_an_endpoint_is_served_at_once(watch: EndpointWatch, routes: Routes) -> None:
+    watch.observe(of())
     found = routes.find(b"/shop/stripe")
     assert found is not None
     assert [key.id for key in found.keys] == ["k1"]
-    following.observe(of(version=2, keys={"k2": SECRET}))
+    watch.observe(of(version=2, keys={"k2": SECRET}))
     found = routes.find(b"/shop/stripe")
     assert found is not None
     assert [key.id for key in found.keys] == ["k2"]
@@ -121,40 +119,40 @@ def test_new_version_of_an_endpoint_is_served_at_once(following: Following, rout
     ids=["no sense", "no key", "path", "empty", "another's", "not base64", "no text", "no data"],
 )
 def test_unreadable_endpoint_is_not_served_but_others_are(
-    following: Following, routes: Routes, broken: Manifest
+    watch: EndpointWatch, routes: Routes, broken: Manifest
 ) -> None:
     with capture_logs() as lines:
-        following.observe(broken)
-        following.observe(of())
-        following.observe(broken)
+        watch.observe(broken)
+        watch.observe(of())
+        watch.observe(broken)
     assert paths(routes) == {"/shop/stripe"}
-    assert following.unreadable == {"shop.slack"}
+    assert watch.unreadable == {"shop.slack"}
     assert [line["event"] for line in lines] == ["unreadable", "endpoint read"]
     assert "hunter2" not in str(lines)
 
 
-def test_unreadable_version_changes_nothing(following: Following, routes: Routes) -> None:
-    following.observe(of())
+def test_unreadable_version_changes_nothing(watch: EndpointWatch, routes: Routes) -> None:
+    watch.observe(of())
     before = routes.find(b"/shop/stripe")
-    following.observe(of(version=2, tolerance=0))
+    watch.observe(of(version=2, tolerance=0))
     assert routes.find(b"/shop/stripe") is before
-    following.observe(of(version=3, tolerance=60))
+    watch.observe(of(version=3, tolerance=60))
     after = routes.find(b"/shop/stripe")
     assert after is not None
     assert after.endpoint.tolerance == 60
-    assert following.unreadable == set()
+    assert watch.unreadable == set()
 
 
-def test_unreadable_secret_changes_nothing(following: Following, routes: Routes) -> None:
-    following.observe(of())
+def test_unreadable_secret_changes_nothing(watch: EndpointWatch, routes: Routes) -> None:
+    watch.observe(of())
     before = routes.find(b"/shop/stripe")
-    following.observe({**of(version=2, tolerance=60), UNREADABLE: "data: nests too deep"})
+    watch.observe({**of(version=2, tolerance=60), UNREADABLE: "data: nests too deep"})
     assert routes.find(b"/shop/stripe") is before
-    assert following.unreadable == {"shop.stripe"}
+    assert watch.unreadable == {"shop.stripe"}
 
 
 def test_unexpected_secret_ends_nothing(
-    following: Following, routes: Routes, monkeypatch: pytest.MonkeyPatch
+    watch: EndpointWatch, routes: Routes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing of it is logged, for it may be a key."""
 
@@ -163,39 +161,39 @@ def test_unexpected_secret_ends_nothing(
 
     monkeypatch.setattr(module, "served", fail)
     with capture_logs() as lines:
-        following.observe(of())
+        watch.observe(of())
     (line,) = lines
     assert line["why"].startswith("RecursionError in test_secret_watch.py:")
     assert "hunter2" not in str(lines)
-    assert following.unreadable == {"shop.stripe"}
+    assert watch.unreadable == {"shop.stripe"}
     monkeypatch.undo()
-    following.observe(of(version=2))
+    watch.observe(of(version=2))
     assert paths(routes) == {"/shop/stripe"}
 
 
-def test_endpoint_ends_when_its_secret_is_deleted(following: Following, routes: Routes) -> None:
-    following.observe(of())
-    following.observe(of(SLACK))
-    following.observe(of(SLACK, version=2, tolerance=0))
-    following.forget("Secret", ref(of()), 2)
-    following.forget("Secret", ref(of(SLACK)), 3)
+def test_endpoint_ends_when_its_secret_is_deleted(watch: EndpointWatch, routes: Routes) -> None:
+    watch.observe(of())
+    watch.observe(of(SLACK))
+    watch.observe(of(SLACK, version=2, tolerance=0))
+    watch.forget("Secret", ref(of()), 2)
+    watch.forget("Secret", ref(of(SLACK)), 3)
     assert paths(routes) == set()
-    assert following.unreadable == set()
-    following.observe(of())
+    assert watch.unreadable == set()
+    watch.observe(of())
     assert paths(routes) == {"/shop/stripe"}
 
 
 def test_deleted_endpoint_is_reported_to_metrics(routes: Routes) -> None:
     gone: list[str] = []
-    following = Following(NAMESPACE, GATEWAY, routes, gone.append)
+    watch = EndpointWatch(NAMESPACE, GATEWAY, routes, gone.append)
     for each in (of("shop/dotted.name"), signing()):
-        following.observe(each)
-        following.forget("Secret", ref(each), 2)
+        watch.observe(each)
+        watch.forget("Secret", ref(each), 2)
     assert gone == ["shop/dotted.name"]
 
 
-def test_endpoint_with_a_dotted_name_is_served(following: Following, routes: Routes) -> None:
-    following.observe(of("shop/orders.eu"))
+def test_endpoint_with_a_dotted_name_is_served(watch: EndpointWatch, routes: Routes) -> None:
+    watch.observe(of("shop/orders.eu"))
     assert paths(routes) == {"/shop/orders.eu"}
 
 
@@ -206,21 +204,21 @@ def gateway_id() -> str:
     return GATEWAY_ID
 
 
-def test_active_key_signs_and_the_next_does_not(following: Following) -> None:
-    assert following.signer(gateway_id) is None
-    following.observe(signing(after="second"))
-    first = following.signer(gateway_id)
+def test_active_key_signs_and_the_next_does_not(watch: EndpointWatch) -> None:
+    assert watch.signer(gateway_id) is None
+    watch.observe(signing(after="second"))
+    first = watch.signer(gateway_id)
     assert first is not None
-    assert following.signer(gateway_id) is first
-    following.observe(signing(2, "second"))
-    second = following.signer(gateway_id)
+    assert watch.signer(gateway_id) is first
+    watch.observe(signing(2, "second"))
+    second = watch.signer(gateway_id)
     assert second is not None
     assert second.kid != first.kid
 
 
-def test_signer_uses_the_gateways_current_id(following: Following) -> None:
-    following.observe(signing())
-    assert following.signer(gateway_id) is not following.signer(lambda: GATEWAY_ID + "2")
+def test_signer_uses_the_gateways_current_id(watch: EndpointWatch) -> None:
+    watch.observe(signing())
+    assert watch.signer(gateway_id) is not watch.signer(lambda: GATEWAY_ID + "2")
 
 
 @pytest.mark.parametrize(
@@ -233,129 +231,44 @@ def test_signer_uses_the_gateways_current_id(following: Following) -> None:
     ],
     ids=["none", "no key", "another kind", "another curve"],
 )
-def test_unusable_signing_key_changes_nothing(following: Following, data: dict[str, bytes]) -> None:
-    following.observe(signing())
-    before = following.signer(gateway_id)
+def test_unusable_signing_key_changes_nothing(watch: EndpointWatch, data: dict[str, bytes]) -> None:
+    watch.observe(signing())
+    before = watch.signer(gateway_id)
     with capture_logs() as lines:
-        following.observe(secret(f"{GATEWAY}-webhook-signing", data, 2))
-    assert following.signer(gateway_id) is before
+        watch.observe(secret(f"{GATEWAY}-webhook-signing", data, 2))
+    assert watch.signer(gateway_id) is before
     assert [line["event"] for line in lines] == ["unreadable"]
     assert "hunter2" not in str(lines)
 
 
-def test_deleted_signing_key_signs_no_more(following: Following) -> None:
-    following.observe(signing())
-    following.forget("Secret", ref(signing()), 2)
-    assert following.signer(gateway_id) is None
+def test_deleted_signing_key_signs_no_more(watch: EndpointWatch) -> None:
+    watch.observe(signing())
+    watch.forget("Secret", ref(signing()), 2)
+    assert watch.signer(gateway_id) is None
 
 
-def test_nothing_secret_is_logged(following: Following) -> None:
+def test_nothing_secret_is_logged(watch: EndpointWatch) -> None:
     with capture_logs() as lines:
-        following.observe(of())
-        following.observe(signing())
+        watch.observe(of())
+        watch.observe(signing())
     assert len(lines) == 2
     assert SECRET not in str(lines)
     assert "PRIVATE" not in str(lines)
-    assert SECRET not in repr(following)
+    assert SECRET not in repr(watch)
 
 
-# Beside the watch
+def test_secrets_are_selected_that_the_operator_manages(watch: EndpointWatch) -> None:
+    """What the operator would not see, and not delete, is not in effect either."""
+    informer = watch.informer(cast(ApiServer, None))
+    labels = f"troth.dev/webhook-gateway={GATEWAY},app.kubernetes.io/managed-by=troth"
+    assert informer.selection == Selection("Secret", NAMESPACE, labels=labels)
 
 
-class Server:
-    """An API server with some Secrets, which can be away."""
-
-    def __init__(self, *secrets: Manifest) -> None:
-        self.secrets = {Ref.of(each): each for each in secrets}
-        self.away = False
-        self.listed: Callable[[], None] = lambda: None
-        self.got: Callable[[], None] = lambda: None
-        self.read = 0
-
-    async def pages(
-        self, selection: Selection, *, metadata_only: bool = False
-    ) -> AsyncIterator[Manifest]:
-        assert metadata_only
-        # what the operator would not see, and not remove, is not served either
-        labels = f"troth.dev/webhook-gateway={GATEWAY},app.kubernetes.io/managed-by=troth"
-        assert selection == Selection("Secret", NAMESPACE, labels=labels)
-        if self.away:
-            raise ApiError(0, "ClientConnectorError", "the API server cannot be reached")
-        items = [{"metadata": each["metadata"]} for each in self.secrets.values()]
-        yield {"items": items, "metadata": {"resourceVersion": "9"}}
-        self.listed()
-
-    async def get(self, kind: str, ref: Ref) -> Manifest:
-        assert kind == "Secret"
-        self.read += 1
-        if ref not in self.secrets:
-            raise ApiError(404, "NotFound", "there is none")
-        found = self.secrets[ref]
-        self.got()
-        return found
-
-
-async def checked(following: Following, server: Server) -> None:
-    await following._check(cast(ApiServer, server))
-
-
-async def test_polling_detects_what_a_dead_watch_misses(
-    following: Following, routes: Routes
-) -> None:
-    following.observe(of())
-    following.observe(of(SLACK))
-    await checked(following, Server(of(version=2, keys={"k2": SECRET}), of("shop/new")))
-    found = routes.find(b"/shop/stripe")
-    assert found is not None
-    assert [key.id for key in found.keys] == ["k2"]
-    assert paths(routes) == {"/shop/stripe", "/shop/new"}
-
-
-async def test_known_version_is_not_read_again(following: Following) -> None:
-    following.observe(of())
-    following.observe(of(SLACK, tolerance=0))
-    server = Server(of(), of(SLACK, tolerance=0))
-    await checked(following, server)
-    assert server.read == 0
-
-
-async def test_answer_older_than_the_watch_is_ignored(following: Following, routes: Routes) -> None:
-    following.observe(of())
-    server = Server(of(version=2), of(SLACK, version=4))
-    server.got = lambda: following.observe(of(version=3, tolerance=60))
-    server.listed = lambda: following.observe(of("shop/made-since"))
-    await checked(following, server)
-    found = routes.find(b"/shop/stripe")
-    assert found is not None
-    assert found.endpoint.tolerance == 60
-    assert paths(routes) == {"/shop/stripe", "/shop/slack", "/shop/made-since"}
-
-
-async def test_secret_deleted_between_two_requests_is_handled_by_the_next_poll(
-    following: Following, routes: Routes
-) -> None:
-    server = Server(of())
-    server.listed = server.secrets.clear
-    await checked(following, server)
-    assert paths(routes) == set()
-
-
-async def test_nothing_changes_while_the_api_server_is_away(
-    following: Following, routes: Routes
-) -> None:
-    following.observe(of())
-    server = Server()
-    server.away = True
-    with pytest.raises(ApiError):
-        await checked(following, server)
-    assert paths(routes) == {"/shop/stripe"}
-
-
-def test_gateway_is_ready_when_synced_and_with_a_key(following: Following) -> None:
-    informer = following.informer(cast(ApiServer, Server()))
-    following.observe(signing())
-    assert (following.synced, following.ready) == (False, False)
+def test_gateway_is_ready_when_synced_and_with_a_key(watch: EndpointWatch) -> None:
+    informer = watch.informer(cast(ApiServer, None))
+    watch.observe(signing())
+    assert (watch.synced, watch.ready) == (False, False)
     informer.synced.set()
-    assert (following.synced, following.ready) == (True, True)
-    following.forget("Secret", ref(signing()), 2)
-    assert (following.synced, following.ready) == (True, False)
+    assert (watch.synced, watch.ready) == (True, True)
+    watch.forget("Secret", ref(signing()), 2)
+    assert (watch.synced, watch.ready) == (True, False)

@@ -26,7 +26,7 @@ from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.replay.url_file import StoreFile
 from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes
-from troth.webhooks.gateway.secret_watch import Following
+from troth.webhooks.gateway.secret_watch import EndpointWatch
 from troth.webhooks.gateway.serving import Server
 
 LOOK_EVERY = 1.0
@@ -70,7 +70,7 @@ async def run(options: Options) -> None:
         stop_on_signal(parts.server)
         async with health_server(
             *options.health_listen,
-            ready=lambda: parts.server.started and parts.following.ready,
+            ready=lambda: parts.server.started and parts.watch.ready,
             alive=lambda: True,  # the process ends with any of its parts
             registry=parts.registry,
         ):
@@ -87,11 +87,11 @@ class _Parts:
         self.identity = Identity(options.identity, options.bundle)
         routes = Routes()
         self.store = _store(options.valkey)
-        self.following = Following(
-            options.namespace, options.identity_name, routes, on_gone=self._forget
+        self.watch = EndpointWatch(
+            options.namespace, options.identity_name, routes, on_deleted=self._forget
         )
         self.reporter = Reporter(
-            options.namespace, options.identity_name, routes, self.following.unreadable
+            options.namespace, options.identity_name, routes, self.watch.unreadable
         )
         self.decisions = Decisions(self.registry, self.reporter.used)
         self.deliver = TargetClient(self.identity, resolve=options.resolve)
@@ -116,11 +116,11 @@ class _Parts:
             tls=self.tls.context if self.tls else None,
             on_refused=lambda reason: malformed.labels(reason).inc(),
         )
-        _gauges(self.registry, routes, self.following)
+        _gauges(self.registry, routes, self.watch)
 
     def _signer(self) -> Signer | None:
         try:
-            return self.following.signer(lambda: self.identity.current.spiffe_id)
+            return self.watch.signer(lambda: self.identity.current.spiffe_id)
         except IdentityError:
             return None
 
@@ -139,9 +139,9 @@ class _Parts:
     def beside(self, api: ApiServer) -> dict[str, Coroutine[Any, Any, None]]:
         """Return the background tasks, by name."""
         return {
-            "following": self.following.informer(api).run(),
-            "checking": self.following.check(api),
-            "reporting": self.reporter.run(api, lambda: self.following.synced),
+            "following": self.watch.informer(api).run(),
+            "checking": self.watch.check(api),
+            "reporting": self.reporter.run(api, lambda: self.watch.synced),
             "TLS files": self._follow_files(),
             "replay store": self._follow_store(),
         }
@@ -183,7 +183,7 @@ def _tls(directory: Path | None, routes: Routes) -> SenderTLS | None:
         raise UnusableError(f"{directory}: {error}") from None
 
 
-def _gauges(registry: CollectorRegistry, routes: Routes, following: Following) -> None:
+def _gauges(registry: CollectorRegistry, routes: Routes, watch: EndpointWatch) -> None:
     served = Gauge(
         "troth_gateway_endpoints", "Endpoints that the gateway serves.", registry=registry
     )
@@ -193,4 +193,4 @@ def _gauges(registry: CollectorRegistry, routes: Routes, following: Following) -
         "Secrets whose latest version cannot be read; the previous version stays in effect.",
         registry=registry,
     )
-    unreadable.set_function(lambda: len(following.unreadable))
+    unreadable.set_function(lambda: len(watch.unreadable))

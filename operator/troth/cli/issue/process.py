@@ -9,7 +9,7 @@ from troth.cli.inputs.access import reach
 from troth.cluster.api import ApiServer
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
-from troth.issuer.secret_watch import Following
+from troth.issuer.secret_watch import MandateWatch
 from troth.issuer.serving import Server
 from troth.issuer.tls import TLSFiles
 from troth.issuer.token_review import Reviewer
@@ -42,23 +42,23 @@ async def run(options: Options) -> None:
     """
     prepare()
     decisions = Decisions()
-    following = Following(options.namespace, options.domain)
-    decisions.read_view_age(lambda: following.age)
+    watch = MandateWatch(options.namespace, options.domain)
+    decisions.read_view_age(lambda: watch.age)
     config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, counting(decisions.registry)) as api:
-        issuer = app(following.current, Reviewer(api), decisions)
+        issuer = app(watch.current, Reviewer(api), decisions)
         server = Server(issuer, TLSFiles(options.tls), *options.listen)
         stop_on_signal(server)
         async with health_server(
             *options.health_listen,
-            ready=lambda: server.started and following.ready,
+            ready=lambda: server.started and watch.ready,
             alive=lambda: True,  # the process ends with any of its parts
             registry=decisions.registry,
         ):
             log.info("started", domain=options.domain, namespace=options.namespace)
             beside = {
-                "following": following.informer(api).run(),
-                "checking": following.check(api),
+                "following": watch.informer(api).run(),
+                "checking": watch.check(api),
                 "TLS files": server.follow_files(),
             }
             await serve(server, beside)

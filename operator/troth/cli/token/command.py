@@ -106,8 +106,7 @@ def verify(
     """
     from troth.cli.token import trust as token_trust  # noqa: PLC0415
     from troth.cli.token import verify_render as verifying  # noqa: PLC0415
-    from troth.cli.token.checks import judge  # noqa: PLC0415
-    from troth.cli.token.verification import Setting  # noqa: PLC0415
+    from troth.cli.token.verify import Setting, judge  # noqa: PLC0415
 
     token = bare(read_token(given))
     bundles = token_trust.read_bundles(bundle) if bundle else {}

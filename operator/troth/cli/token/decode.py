@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from troth.cli.quoting import quoted
+from troth.pki.tokens import TRANSACTION_TYPE
 
 LIMIT = 1 << 20
 """Maximum size of the input in bytes."""
@@ -24,7 +25,6 @@ _PARTS = 3
 _URL_TO_STANDARD = str.maketrans("-_", "+/")
 _ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _SCHEME = "bearer "
-_TRANSACTION_TYPE = "txntoken+jwt"
 
 
 class NotAToken(ValueError):  # noqa: N818 - reads better where it is raised
@@ -54,7 +54,7 @@ class Anatomy:
     @property
     def sort(self) -> Sort:
         """The kind that its header and claims suggest."""
-        if self.header.get("typ") == _TRANSACTION_TYPE:
+        if self.header.get("typ") == TRANSACTION_TYPE:
             return Sort.TRANSACTION
         if "sub" in self.claims and "aud" in self.claims and "txn" not in self.claims:
             return Sort.ACCESS

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from troth.cli.token.verification import Holder
+from troth.cli.token.holder import Holder
 from troth.edge.identity.document import DocumentError, parse_document
 from troth.pki.errors import PKIError
 from troth.pki.spiffe_bundle import SPIFFEBundle, parse_bundle_map

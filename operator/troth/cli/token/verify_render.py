@@ -4,43 +4,27 @@ from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from troth.cli.quoting import quoted, without_tokens
-from troth.cli.token.checks import HOLDER, Answer, Judgement
+from troth.cli.checks import checks_document, checks_table, facts_table
+from troth.cli.quoting import without_tokens
+from troth.cli.token.holder import HOLDER
+from troth.cli.token.verify import Judgement
 from troth.pki.token_checks import AccessToken
 
-_MARKS = {Answer.PASSED: ("✓", "green"), Answer.FAILED: ("✗", "red"), Answer.UNTOLD: ("·", "dim")}
-_NAMES = {"not-yet-valid": "start", "expired": "expiry", "malformed": "format"}
+_LABELS = {"not-yet-valid": "start", "expired": "expiry", "malformed": "format"}
 """Neutral names for checks whose code names the failure."""
 
 
 def show(console: Console, judgement: Judgement) -> None:
     """Print each check and its result, then the content of a valid token or the problem codes."""
-    table = Table.grid(padding=(0, 2))
-    for _ in range(2):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for check in judgement.checks:
-        said = check.sentence
-        if check.code:
-            said = f"{check.code}: {said}"
-        elif check.answer is Answer.UNTOLD:
-            said = "not checked"
-        table.add_row(Text(*_MARKS[check.answer]), _NAMES.get(check.name, check.name), Text(said))
-    console.print(table)
+    console.print(checks_table(judgement.checks, _LABELS))
     console.print()
     if judgement.verified is None:
         console.print(Text(f"rejected: {', '.join(judgement.codes)}", "bold red"))
         return
-    console.print(Text(f"valid {judgement.sort.value}", "bold green"))
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in says(judgement).items():
-        facts.add_row(name, Text(quoted(value)))
-    for part in (facts, Text(_limits(judgement), "yellow")):
+    console.print(Text(f"valid {judgement.kind.noun}", "bold green"))
+    for part in (facts_table(says(judgement)), Text(_limits(judgement), "yellow")):
         console.print(Padding(part, (0, 0, 0, 2), expand=False))
 
 
@@ -60,13 +44,9 @@ def document(judgement: Judgement) -> dict[str, Any]:
     """Return the result as JSON."""
     return {
         "accepted": judgement.verified is not None,
-        "kind": judgement.sort.value,
+        "kind": judgement.kind.noun,
         "codes": list(judgement.codes),
-        "checks": [
-            {"name": check.name, "answer": check.answer.value, "sentence": check.sentence}
-            | ({"code": check.code} if check.code else {})
-            for check in judgement.checks
-        ],
+        "checks": checks_document(judgement.checks),
         "says": without_tokens(says(judgement)),
     }
 

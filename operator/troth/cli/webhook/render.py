@@ -7,16 +7,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from troth.cli.checks import checks_document, checks_table, facts_table
 from troth.cli.quoting import quoted
-from troth.cli.token.checks import Answer
 from troth.cli.webhook.verify import Judgement
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery
-
-_MARKS = {Answer.PASSED: ("✓", "green"), Answer.FAILED: ("✗", "red"), Answer.UNTOLD: ("·", "dim")}
 
 
 def show(
@@ -27,16 +24,7 @@ def show(
     console.print(Text(f"body: {len(delivery.body)} bytes, SHA-256 {digest}", "dim"))
     for note in notes:
         console.print(Text(quoted(f"note: {note}"), "yellow"))
-    table = Table.grid(padding=(0, 2))
-    for _ in range(2):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for check in judgement.checks:
-        said = f"{check.code}: {check.sentence}" if check.code else check.sentence
-        if check.answer is Answer.UNTOLD:
-            said = "not checked"
-        table.add_row(Text(*_MARKS[check.answer]), check.name, Text(quoted(said)))
-    console.print(table)
+    console.print(checks_table(judgement.checks))
     console.print()
     if judgement.verified is None:
         console.print(Text(f"rejected: {', '.join(judgement.codes)}", "bold red"))
@@ -44,12 +32,7 @@ def show(
             console.print(Padding(Text(quoted(hint), "yellow"), (0, 0, 0, 2), expand=False))
         return
     console.print(Text("valid delivery", "bold green"))
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in _says(judgement).items():
-        facts.add_row(name, Text(quoted(value)))
-    console.print(Padding(facts, (0, 0, 0, 2), expand=False))
+    console.print(Padding(facts_table(_says(judgement)), (0, 0, 0, 2), expand=False))
 
 
 def document(
@@ -60,11 +43,7 @@ def document(
         "accepted": judgement.verified is not None,
         "scheme": scheme.value,
         "codes": list(judgement.codes),
-        "checks": [
-            {"name": check.name, "answer": check.answer.value, "sentence": check.sentence}
-            | ({"code": check.code} if check.code else {})
-            for check in judgement.checks
-        ],
+        "checks": checks_document(judgement.checks),
         "hints": list(judgement.hints),
         "notes": list(notes),
         "body": {"bytes": len(delivery.body), "sha256": sha256(delivery.body).hexdigest()},

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from troth.cli.checks import Check, Outcome
 from troth.cli.status.track import length
-from troth.cli.token.checks import Answer, Check
 from troth.cli.webhook.diagnosis import EVER, KeyText, Refused, hints, usable
 from troth.documents.webhook_endpoint import Signing
 from troth.resources.schema.scalars import format_duration, format_time
@@ -123,11 +123,11 @@ def _keys(scheme: Scheme, question: Question) -> Iterator[Check]:
         try:
             good.append(scheme.key(each.id, each.text).id)
         except KeyFormatError as error:
-            yield Check(KEYS, Answer.FAILED, f"{each.id}: {error}.", "key-unusable")
+            yield Check(KEYS, Outcome.FAILED, f"{each.id}: {error}.", "key-unusable")
     if good:
-        yield Check(KEYS, Answer.PASSED, f"{', '.join(good)}: valid for {name}")
+        yield Check(KEYS, Outcome.PASSED, f"{', '.join(good)}: valid for {name}")
     elif not question.texts and name is not SchemeName.SNS:
-        yield Check(KEYS, Answer.FAILED, "No key was given; name its file with --key.", "key-none")
+        yield Check(KEYS, Outcome.FAILED, "No key was given; name its file with --key.", "key-none")
 
 
 def _ask(scheme: Scheme, question: Question) -> tuple[Verified | None, dict[str, RefusedError]]:
@@ -159,9 +159,9 @@ def _answers(
         if name in failed:
             yield _failure(name, failed[name], known, question)
         elif reached:
-            yield Check(name, Answer.PASSED, _success(name, known, question))
+            yield Check(name, Outcome.PASSED, _success(name, known, question))
         else:
-            yield Check(name, Answer.UNTOLD)
+            yield Check(name, Outcome.NOT_RUN)
         reached = reached and name != last
 
 
@@ -183,7 +183,7 @@ def _failure(name: str, error: RefusedError, known: Verified | None, question: Q
         sentence = f"It was {away}, but the tolerance is {borne}. All other checks passed."
         then = format_time(datetime.fromtimestamp(known.timestamp, UTC))
         mend = f"To verify it as of then, add --at {then}."
-    return Check(name, Answer.FAILED, f"{sentence} {mend}".strip(), error.reason.value)
+    return Check(name, Outcome.FAILED, f"{sentence} {mend}".strip(), error.reason.value)
 
 
 def _away(timestamp: int, now: float) -> str:

@@ -25,6 +25,7 @@ from troth.pki.token_checks import (
     AccessToken,
     TokenError,
     TransactionToken,
+    holder_problem,
     verify_access_token,
     verify_transaction_token,
 )
@@ -199,13 +200,14 @@ def _access_token(
         )
     except TokenError as error:
         raise RefusedError(error.reason, str(error)) from None
-    if holder is not None and token.subject != holder.spiffe_id:
-        raise RefusedError("token-holder")
-    if token.thumbprint is None:
-        if required.proof_of_possession != _OPTIONAL:
-            raise RefusedError("token-unbound")
-    elif holder is None or token.thumbprint != holder.thumbprint:
-        raise RefusedError("token-holder")
+    problem = holder_problem(
+        token,
+        holder.spiffe_id if holder else None,
+        holder.thumbprint if holder else None,
+        must_be_bound=required.proof_of_possession != _OPTIONAL,
+    )
+    if problem is not None:
+        raise RefusedError(problem)
     return token
 
 

@@ -1,73 +1,56 @@
-"""Watch of the Secrets that the operator writes for this gateway.
+"""Follows the Secrets that the operator compiles for this gateway.
 
-Endpoints are independent. An unreadable Secret is logged once for each version and changes nothing:
-its last readable version stays in use. If a Secret is deleted, its endpoint ends at once. While the
-API server or the operator is unavailable, the last state stays in use.
-
-A revoked key must not stay in use while a dead watch goes unnoticed, so the versions of the Secrets
-are polled too.
+Each endpoint has its own Secret. A Secret that cannot be read affects no other endpoint.
 """
 
 import base64
 import binascii
-from collections.abc import Callable, Collection, Container, Mapping
-from functools import partial
+from collections.abc import Callable, Container, Mapping
 
 import structlog
 
-from troth.cluster.api import ApiServer, Selection
-from troth.cluster.errors import ApiError
-from troth.cluster.informer import Backoff, Informer
-from troth.cluster.poll import poll
+from troth.cluster.api import Selection
 from troth.documents.webhook_endpoint import DOCUMENT, KEY_PREFIX, EndpointError
 from troth.pki.webhook_tokens import Signer
 from troth.resources.references import Ref
+from troth.serving.secret_watch import SecretWatch
 from troth.webhooks.gateway.forwarding.signing import ACTIVE, SigningKey
 from troth.webhooks.gateway.routes import MOST_KEYS, Routes, Served, served
 from troth.webhooks.schemes.scheme import LONGEST_KEY
-from troth.world.facts.objects import MANAGED_BY, UNREADABLE, Manifest
-from troth.world.origin import origin
+from troth.world.facts.objects import MANAGED_BY, Manifest
 
 GATEWAY_LABEL = "troth.dev/webhook-gateway"
-"""Label of each Secret for a gateway and of its report; the value is the gateway's name."""
-LONGEST_PAUSE = 2.0
-"""Maximum time in seconds between attempts to reach the API server; revocations must not wait."""
-CHECK_EVERY = 5.0
-"""Interval in seconds to poll the versions of the Secrets, in addition to the watch."""
-_NOT_FOUND = 404
+"""The label with the gateway's name on each Secret it follows, and on its reports."""
+POLL_INTERVAL = 5.0
+"""Seconds between two polls of the Secrets' versions."""
 _LONGEST_KEY_TEXT = 4 * (LONGEST_KEY // 3 + 1)
 """Maximum length of a key in base64."""
 
 log = structlog.get_logger()
 
 
-class Following:
-    """Keeps routes and signing key in step with the Secrets; a sink of an informer."""
+class EndpointWatch(SecretWatch):
+    """Keeps the routes and the signing key current."""
+
+    invalid = EndpointError
 
     def __init__(
         self,
         namespace: str,
         gateway: str,
         routes: Routes,
-        on_gone: Callable[[str], None] = lambda _: None,
+        on_deleted: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`on_gone` is called with each deleted endpoint (`<namespace>/<name>`)."""
+        """`on_deleted` is called with each deleted endpoint, as `<namespace>/<name>`."""
         self.unreadable: set[str] = set()
         """Names of the Secrets whose newest version is unreadable."""
         self._routes = routes
-        self._on_gone = on_gone
+        self._on_deleted = on_deleted
         self._key = SigningKey()
         self._key_ref = Ref(namespace, f"{gateway}-webhook-signing")
-        # the operator cannot revoke what it does not see, so it must not be served either
+        # the operator sees and deletes only what it manages, so nothing else may be in effect
         labels = f"{GATEWAY_LABEL}={gateway},{MANAGED_BY}=troth"
-        self._selection = Selection("Secret", namespace, labels=labels)
-        self._seen: dict[Ref, str] = {}
-        self._informer: Informer | None = None
-
-    @property
-    def synced(self) -> bool:
-        """Whether the Secrets were listed once."""
-        return self._informer is not None and self._informer.synced.is_set()
+        super().__init__(Selection("Secret", namespace, labels=labels), POLL_INTERVAL)
 
     @property
     def ready(self) -> bool:
@@ -75,90 +58,34 @@ class Following:
         return self.synced and self._key.is_there
 
     def signer(self, gateway_id: Callable[[], str]) -> Signer | None:
-        """Return the signer for the gateway with this SPIFFE ID, None if there is no key."""
+        """Return the signer for the gateway with this SPIFFE ID; None without a key."""
         return self._key.signer(gateway_id)
 
-    def informer(self, server: ApiServer) -> Informer:
-        """Return the informer, with one list and one watch, that feeds this sink."""
-        backoff = Backoff(most=LONGEST_PAUSE)
-        self._informer = Informer(server, self._selection, self, _failed, backoff)
-        return self._informer
-
-    # Polling
-
-    async def check(self, server: ApiServer) -> None:
-        """Poll the versions until cancelled, and read each Secret that has a new one."""
-        await poll(lambda: self._check(server), CHECK_EVERY, partial(_failed, self._selection))
-
-    async def _check(self, server: ApiServer) -> None:
-        before, found = dict(self._seen), dict[Ref, str]()
-        async for page in server.pages(self._selection, metadata_only=True):
-            found |= {Ref.of(each): _version(each) for each in page["items"]}
-        for ref, version in before.items():
-            if ref not in found and self._seen.get(ref) == version:
-                self.forget("Secret", ref, 0)
-        for ref, version in found.items():
-            if version != self._seen.get(ref) == before.get(ref):
-                await self._read(server, ref)
-
-    async def _read(self, server: ApiServer, ref: Ref) -> None:
-        seen = self._seen.get(ref)
-        try:
-            found = await server.get("Secret", ref)
-        except ApiError as error:
-            if error.status != _NOT_FOUND:  # it was deleted meanwhile; the next poll handles that
-                raise
+    def _read(self, ref: Ref, version: str, manifest: Manifest) -> None:
+        if ref == self._key_ref:
+            self._key.take(_data(manifest, frozenset({ACTIVE})))
+            log.info("signing key read", version=version, kid=self._key.kid)
         else:
-            if self._seen.get(ref) == seen:  # otherwise the watch was faster, and this may be older
-                self.observe(found)
+            data = _data(manifest, _of_endpoint(manifest))
+            self._routes.put(ref.name, _named(ref.name, served(data)))
+            log.info("endpoint read", secret=ref.name, version=version)
+        self.unreadable.discard(ref.name)
 
-    # Sink of the informer
-
-    def observe(self, manifest: Manifest) -> None:
-        """Take in the current state of a Secret."""
-        ref, version = Ref.of(manifest), _version(manifest)
-        if version == self._seen.get(ref):
-            return
-        self._seen[ref] = version
-        try:
-            if ref == self._key_ref:
-                self._key.take(_data(manifest, frozenset({ACTIVE})))
-                log.info("signing key read", version=version, kid=self._key.kid)
-            else:
-                data = _data(manifest, _of_endpoint(manifest))
-                self._routes.put(ref.name, _named(ref.name, served(data)))
-                log.info("endpoint read", secret=ref.name, version=version)
-        except EndpointError as error:
-            self.unreadable.add(ref.name)
-            log.warning("Secret unreadable", secret=ref.name, version=version, why=str(error))
-        except Exception as error:  # noqa: BLE001 - no Secret ends the gateway
-            self.unreadable.add(ref.name)
-            log.error("Secret unreadable", secret=ref.name, version=version, why=origin(error))  # noqa: TRY400 - its text may quote a key
+    def _unreadable(self, ref: Ref, version: str, why: str, *, expected: bool) -> None:
+        self.unreadable.add(ref.name)
+        if expected:
+            log.warning("Secret unreadable", secret=ref.name, version=version, why=why)
         else:
-            self.unreadable.discard(ref.name)
+            log.error("Secret unreadable", secret=ref.name, version=version, why=why)
 
-    def forget(self, kind: str, ref: Ref, version: int) -> None:
-        """Take in that a Secret was deleted: its endpoint is no longer served."""
-        self._seen.pop(ref, None)
+    def _deleted(self, kind: str, ref: Ref, version: int) -> None:
         self.unreadable.discard(ref.name)
         log.warning("Secret deleted", kind=kind, secret=ref.name, version=version)
         if ref == self._key_ref:
             self._key.drop()
         else:
             self._routes.put(ref.name, None)
-            self._on_gone(ref.name.replace(".", "/", 1))
-
-    def known(self, selection: Selection) -> Collection[Ref]:
-        """Return the known Secrets."""
-        del selection
-        return tuple(self._seen)
-
-    def listed(self, selection: Selection, version: int) -> None:
-        """Take in that a whole list was observed."""
-
-
-def _version(manifest: Manifest) -> str:
-    return str(manifest["metadata"]["resourceVersion"])
+            self._on_deleted(ref.name.replace(".", "/", 1))
 
 
 def _of_endpoint(manifest: Manifest) -> frozenset[str]:
@@ -173,9 +100,7 @@ def _of_endpoint(manifest: Manifest) -> frozenset[str]:
 
 
 def _data(manifest: Manifest, names: Container[str]) -> Mapping[str, bytes]:
-    """Return these members of a Secret's data, decoded; raises `EndpointError`."""
-    if UNREADABLE in manifest:
-        raise EndpointError(str(manifest[UNREADABLE]))
+    """Return some of a Secret's data, decoded; raises `EndpointError`."""
     try:
         return {
             name: base64.b64decode(text, validate=True)
@@ -187,10 +112,10 @@ def _data(manifest: Manifest, names: Container[str]) -> Mapping[str, bytes]:
 
 
 def _named(name: str, read: Served) -> Served:
-    """Return the endpoint of a Secret with this name; raises `EndpointError`.
+    """Return the endpoint if the Secret of this name may define it; raises `EndpointError`.
 
-    A namespace has no dot, so the name determines namespace and endpoint, and no Secret can serve
-    the path of another endpoint.
+    A namespace has no dot, so the name determines both parts. No Secret can take the path of
+    another endpoint.
     """
     endpoint = read.endpoint
     if endpoint.endpoint.replace("/", ".", 1) != name:
@@ -198,7 +123,3 @@ def _named(name: str, read: Served) -> Served:
     if endpoint.path != f"/{endpoint.endpoint}":
         raise EndpointError("path: it does not match the endpoint")
     return read
-
-
-def _failed(selection: Selection, error: ApiError) -> None:
-    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)

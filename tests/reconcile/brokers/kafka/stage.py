@@ -10,9 +10,10 @@ from typing import Any
 from sandbox.brokers.kafka import KafkaServer
 from tests.broker_builders import orders, publisher, subscriber
 from tests.brokers.kafka.clients import DENIED, DONE, MECHANISM, Client, Holder, LiveProducer, bare
-from tests.brokers.waiting import PATIENCE, becomes
+from tests.brokers.waiting import becomes
 from tests.builders import NOW, Manifest, domain, namespace
 from tests.messaging import broker, consumer, producer
+from tests.patience import PATIENCE
 from tests.pki.builders import Made
 from tests.reconcile.brokers.at_work import EVERY, MAIN, Working, secret, working
 from tests.reconcile.serving import Server

@@ -18,8 +18,9 @@ from confluent_kafka.admin import (
 )
 
 from tests.brokers.kafka.clients import DENIED, MECHANISM, Client, bare
-from tests.brokers.waiting import PATIENCE, becomes
+from tests.brokers.waiting import becomes
 from tests.builders import Manifest, rotation, stamp
+from tests.patience import PATIENCE
 from tests.reconcile.brokers.at_work import LEDGER, MAIN, secret
 from tests.reconcile.brokers.kafka.stage import (
     CHECK,

@@ -7,9 +7,10 @@ from confluent_kafka.admin import ScramMechanism, UserScramCredentialDeletion
 
 from tests.broker_builders import publisher
 from tests.brokers.kafka.clients import bare
-from tests.brokers.waiting import PATIENCE, becomes
+from tests.brokers.waiting import becomes
 from tests.builders import identity
 from tests.messaging import policy, producer
+from tests.patience import PATIENCE
 from tests.reconcile.brokers.at_work import MAIN
 from tests.reconcile.brokers.kafka.stage import (
     CHECK,

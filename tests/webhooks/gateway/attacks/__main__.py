@@ -1,4 +1,4 @@
-"""Try every attack, and print the two tables of docs/webhooks.md:
+"""Try every attack, and print the two tables of docs/reference/webhook-attacks.md:
 
 python -m tests.webhooks.gateway.attacks
 """

@@ -69,7 +69,7 @@ def _of() -> Mapping[str, Callable[[], Sequence[Parts | bytes]]]:
     bomb = partial(gzip.compress, b"\0" * 10_000_000)
     return {
         "nothing": lambda: [delivery()],
-        "it comes in chunks": lambda: [delivery_in_chunks()],
+        "sent in chunks": lambda: [delivery_in_chunks()],
         "webhook-id in a chunked trailer": lambda: [
             head(POST, *signed()[1:], CHUNKED) + chunked(BODY, trailer=signed()[:1])
         ],
@@ -141,8 +141,8 @@ def _of() -> Mapping[str, Callable[[], Sequence[Parts | bytes]]]:
         "RTSP/1.1": lambda: [delivery(b"POST /shop/orders RTSP/1.1")],
         "two spaces in the request line": lambda: [delivery(b"POST  /shop/orders HTTP/1.1")],
         "a CR or a LF before it": lambda: [b"\r" + delivery(), b"\n" + delivery()],
-        "another request behind it, at once": lambda: [delivery() + delivery(message="smuggled")],
-        "rubbish behind it": lambda: [delivery() + b"\0\0 rubbish\r\n\r\n"],
+        "another request right after it": lambda: [delivery() + delivery(message="smuggled")],
+        "garbage after it": lambda: [delivery() + b"\0\0 rubbish\r\n\r\n"],
         "Upgrade: h2c, with a request as the body": lambda: [
             with_field(b"Connection: Upgrade", b"Upgrade: h2c", body=delivery(message="smuggled"))
         ],
@@ -156,7 +156,7 @@ def _of() -> Mapping[str, Callable[[], Sequence[Parts | bytes]]]:
         "Content-Encoding: gzip (a bomb)": lambda: [
             with_field(b"Content-Encoding: gzip", body=bomb())
         ],
-        "its signature taken off": lambda: [unsigned()],
+        "its signature removed": lambda: [unsigned()],
     }
 
 

@@ -51,16 +51,14 @@ GITHUB = {"name": "GitHub", "url": "https://hooks.example/shop/stripe"}
 # Once more
 
 
-@attack("a delivery once more")
+@attack("a copy of a delivery")
 async def _(stage: Stage) -> None:
     delivery = stage.sender.signed()
     await stage.send(delivery)
     await stage.send(delivery)
 
 
-@attack(
-    "once more, with another id where the id is not signed", signing=GITHUB, keys={"k1": "a" * 20}
-)
+@attack("a copy with another id, if the id is not signed", signing=GITHUB, keys={"k1": "a" * 20})
 async def _(stage: Stage) -> None:
     delivery = stage.at.sends(stage.at.document, "a" * 20).signed()
     for number in range(2):
@@ -82,7 +80,7 @@ def with_valkey(stack: ExitStack, _: Path) -> Mapping[str, Any]:
     return {"store": Valkey(stack.enter_context(ValkeyServer.serving()).url)}
 
 
-@attack("99 more of one that is at its target", with_valkey)
+@attack("99 copies while the first is at its target", with_valkey)
 async def _(stage: Stage) -> None:
     async def others(delivery: Delivery) -> None:
         await asyncio.gather(*(stage.send(delivery) for _ in range(99)))
@@ -90,7 +88,7 @@ async def _(stage: Stage) -> None:
     await _held(stage, others)
 
 
-@attack("100 at once, to two replicas with one store")
+@attack("100 copies at once, to two replicas with one store")
 async def _(stage: Stage) -> None:
     with ValkeyServer.serving() as server:
         async with AsyncExitStack() as stack:
@@ -111,7 +109,7 @@ async def _(stage: Stage) -> None:
             stage.heard = sorted(str(each.status) for each in await asyncio.gather(*sending))
 
 
-@attack("the replay store away, and back")
+@attack("the replay store unavailable, then available")
 async def _(stage: Stage) -> None:
     with ValkeyServer.serving() as server:
         async with standing(stage.tmp, Valkey(server.url), on=stage.at.ledger) as at:
@@ -124,9 +122,7 @@ async def _(stage: Stage) -> None:
 # Who sends, and for whom
 
 
-@attack(
-    "X-Forwarded-For and its like, by who is no trusted proxy", source={"cidrs": ["192.0.2.0/24"]}
-)
+@attack("X-Forwarded-For and similar, not from a trusted proxy", source={"cidrs": ["192.0.2.0/24"]})
 async def _(stage: Stage) -> None:
     for name in ("X-Forwarded-For", "X-Real-IP", "True-Client-IP"):
         await stage.send(stage.sender.signed(), (name, "192.0.2.1"))
@@ -216,7 +212,7 @@ def _unasked(seen: list[Any]) -> None:
 
 for _name, _to in (("loopback", "127.0.0.1"), ("the metadata of a cloud", "169.254.169.254")):
 
-    @attack(f"SNS: its host leads to {_name}", _leading(_to))
+    @attack(f"SNS: its host resolves to {_name}", _leading(_to))
     async def _(stage: Stage) -> None:
         await _of_sns(stage)
 
@@ -237,7 +233,7 @@ def _rebinding(stack: ExitStack, tmp: Path) -> Mapping[str, Any]:
     return {"certificates": of}
 
 
-@attack("SNS: its host leads inside when it is looked up again (DNS rebinding)", _rebinding)
+@attack("SNS: its host resolves to an internal address the second time (DNS rebinding)", _rebinding)
 async def _(stage: Stage) -> None:
     await _of_sns(stage)
 
@@ -261,14 +257,14 @@ async def _(stage: Stage) -> None:
 # What goes wrong
 
 
-@attack("the sender goes before the last byte")
+@attack("the sender disconnects before the last byte")
 async def _(stage: Stage) -> None:
     delivery = stage.sender.signed()
     await stage.say(head_of(delivery, length=len(BODY)) + BODY[:-1], leave=True)
     await eventually(stage.reasons)
 
 
-@attack("the target is down, and back")
+@attack("the target is down, then up")
 async def _(stage: Stage) -> None:
     way = Way(stage.at.ledger.server.port)
     way.open()
@@ -282,7 +278,7 @@ async def _(stage: Stage) -> None:
     way.close()
 
 
-@attack("the target is slow, and the sender comes again", within=0.3)
+@attack("the target is slow, and the sender tries again", within=0.3)
 async def _(stage: Stage) -> None:
     delivery = stage.sender.signed()
     stage.at.ledger.gate.clear()
@@ -305,12 +301,12 @@ async def _(stage: Stage) -> None:
     await stage.send(stage.sender.signed())
 
 
-@attack("another identity where the target should be", target_is=STRANGER)
+@attack("another identity at the target's address", target_is=STRANGER)
 async def _(stage: Stage) -> None:
     await stage.send(stage.sender.signed())
 
 
-@attack("another endpoint's configuration malformed, or of this one's path")
+@attack("another endpoint's configuration malformed, or for this one's path")
 async def _(stage: Stage) -> None:
     for broken in (
         endpoint("shop/broken", tolerance=0),

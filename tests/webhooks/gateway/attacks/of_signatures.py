@@ -91,7 +91,7 @@ async def _(stage: Stage) -> None:
     await stage.send(with_header(delivery, "webhook-signature", signature_of(delivery)[:24]))
 
 
-@attack("a signature that is wrong in its first byte, or in its last alone")
+@attack("a signature with only its first, or only its last byte wrong")
 async def _(stage: Stage) -> str:
     compared: list[int] = []
 
@@ -109,12 +109,12 @@ async def _(stage: Stage) -> str:
     return f"{len(compared)} comparisons in constant time"
 
 
-@attack("another's key")
+@attack("a key of another sender")
 async def _(stage: Stage) -> None:
     await stage.send(stage.at.sends(stage.at.document, OTHER_SECRET).signed())
 
 
-@attack("17 signatures, 600, or 1,000, the last of them right")
+@attack("17 signatures, 600, or 1,000, the last one correct")
 async def _(stage: Stage) -> None:
     for count in (17, 600, 1000):
         delivery = stage.sender.signed()
@@ -123,7 +123,7 @@ async def _(stage: Stage) -> None:
         await stage.send(with_header(delivery, "webhook-signature", many))
 
 
-@attack("base64 with a spare bit set, without its end, or in the other alphabet")
+@attack("base64 with a spare bit set, truncated, or in the other alphabet")
 async def _(stage: Stage) -> None:
     delivery = stage.sender.signed()
     right = signature_of(delivery)
@@ -138,13 +138,13 @@ async def _(stage: Stage) -> None:
 _ED25519 = bytes(range(32))
 
 
-@attack("v1 by whoever knows the public key of v1a", keys={"k1": "whpk_" + to_base64(_ED25519)})
+@attack("v1 signed with the public key of v1a", keys={"k1": "whpk_" + to_base64(_ED25519)})
 async def _(stage: Stage) -> None:
     forger = stage.at.sends(stage.at.document, "whsec_" + to_base64(_ED25519))
     await stage.send(forger.signed())
 
 
-@attack("another id, another time, or other bytes under an old signature")
+@attack("an old signature with another id, another time, or other bytes")
 async def _(stage: Stage) -> None:
     delivery = stage.sender.signed()
     await stage.send(with_header(delivery, "webhook-id", "msg_2"))
@@ -163,9 +163,7 @@ async def _(stage: Stage) -> None:
 STRIPE = {"name": "Stripe", "url": "https://hooks.example/shop/stripe"}
 
 
-@attack(
-    "a body that is not UTF-8, signed so; Stripe", signing=STRIPE, keys={"k1": "whsec_" + "a" * 32}
-)
+@attack("a signed body that is not UTF-8; Stripe", signing=STRIPE, keys={"k1": "whsec_" + "a" * 32})
 async def _(stage: Stage) -> None:
     sender = stage.at.sends(stage.at.document, "whsec_" + "a" * 32)
     await stage.send(replace(sender.signed(b'{"id": "evt_\xff"}'), target=b"/shop/stripe"))
@@ -212,7 +210,7 @@ async def _(stage: Stage) -> None:
         await stage.send(_by_hand(now, said, public_pem("ed25519")))
 
 
-@attack("RFC 9421: a keyid, jku or x5u that leads to the attacker's key", **_shared())
+@attack("RFC 9421: a keyid, jku or x5u that names the attacker's key", **_shared())
 async def _(stage: Stage) -> None:
     asked = 0
 

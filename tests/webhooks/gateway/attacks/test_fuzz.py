@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, signed
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, head
 from troth.webhooks.gateway.connection import connections
@@ -80,7 +81,9 @@ class Beside:
             await self.over.wait()
 
     def hears(self, *parts: bytes) -> Heard:
-        return asyncio.run_coroutine_threadsafe(self.scene.hears(*parts), self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(self.scene.hears(*parts), self.loop).result(
+            PATIENCE
+        )
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +92,10 @@ def beside() -> Iterator[Beside]:
         patch.setattr(connections, "WHOLE_WITHIN", 0.15)
         made = Beside()
         made.thread.start()
-        assert made.ready.wait(10)
+        assert made.ready.wait(PATIENCE)
         yield made
         made.loop.call_soon_threadsafe(made.over.set)
-        made.thread.join(10)
+        made.thread.join(PATIENCE)
         made.loop.close()
 
 

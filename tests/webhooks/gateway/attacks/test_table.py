@@ -1,14 +1,15 @@
-"""The tables of attacks in docs/webhooks.md equal the results of a running gateway."""
+"""The tables in docs/reference/webhook-attacks.md equal the results of a running gateway."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.guides.pages import page
 from tests.webhooks.gateway.attacks import of_bytes, of_deliveries
 from tests.webhooks.gateway.attacks.observing import bare, observed
 
-GUIDE = (Path(__file__).parents[4] / "docs" / "webhooks.md").read_text().splitlines()
+GUIDE = page("reference/webhook-attacks.md").splitlines()
 
 
 def told(titles: tuple[str, ...]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.webhooks.gateway.attacks.scene import BODY, Scene, delivery, gateway, serving, signed
 from tests.webhooks.gateway.attacks.wire import Heard, chunked, eventually, head, listen
 from troth.edge.inbound.asgi import Receive, Send
@@ -81,7 +82,7 @@ async def test_idle_connection_times_out(monkeypatch: pytest.MonkeyPatch) -> Non
         reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
         writer.write(WHOLE)
         assert not (await listen(reader)).ended
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
         writer.close()
 
@@ -240,7 +241,7 @@ async def test_rejection_while_the_body_is_read_counts_as_disconnect(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async with serving(reads) as server, asyncio.timeout(10):
+    async with serving(reads) as server, asyncio.timeout(PATIENCE):
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(IN_CHUNKS + chunked(BODY, last=False))

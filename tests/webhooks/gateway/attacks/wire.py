@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tests.patience import PATIENCE
+
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-PATIENCE = 20.0
-"""Seconds after which a test is over that waits for a server's word."""
 CRLF = b"\r\n"
 
 

@@ -15,6 +15,7 @@ import structlog
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.patience import PATIENCE
 from tests.pki import builders as pki
 from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.attacks import scene as attacks
@@ -267,7 +268,7 @@ async def test_missing_handshake_times_out(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(handshakes, "WITHIN", 0.3)
     async with secured(tmp_path) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.scene.port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
         writer.close()
 
@@ -287,9 +288,10 @@ async def test_many_open_handshakes_do_not_block_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handshakes, "MOST", 4)
+    monkeypatch.setattr(handshakes, "WITHIN", 2 * PATIENCE)
     async with secured(tmp_path) as gateway:
         held = await silent(gateway, 10)
-        async with asyncio.timeout(5):  # before their time is over
+        async with asyncio.timeout(PATIENCE):  # before their time is over
             assert [await each.read() for each in held[:6]] == [b""] * 6
         assert gateway.scene.refused == ["no-room"] * 6
         for number in range(4):

@@ -1,0 +1,137 @@
+"""Follows Secrets of the API server.
+
+The last version that was read stays in effect while the API server or the operator is away, and
+while a newer version cannot be read. The content of a deleted Secret is dropped at once.
+
+A watch may be dead for minutes before that is noticed. A revocation must not wait for so long, so
+the versions are also polled.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from functools import partial
+from typing import ClassVar
+
+import structlog
+
+from troth.cluster.api import ApiServer, Selection
+from troth.cluster.errors import ApiError
+from troth.cluster.informer import Backoff, Informer
+from troth.cluster.poll import poll
+from troth.resources.references import Ref
+from troth.world.facts.objects import UNREADABLE, Manifest
+from troth.world.origin import origin
+
+LONGEST_PAUSE = 2.0
+"""Maximum seconds between attempts to reach the API server: a revocation must not wait longer."""
+_NOT_FOUND = 404
+
+log = structlog.get_logger()
+
+
+class SecretWatch(ABC):
+    """Keeps what is read from the selected Secrets current; a sink of an informer."""
+
+    invalid: ClassVar[type[Exception]]
+    """Raised by `_read` for a Secret that cannot be used. Its text quotes nothing of the Secret."""
+
+    def __init__(self, selection: Selection, poll_interval: float) -> None:
+        """`poll_interval` is in seconds."""
+        self.poll_interval = poll_interval
+        self._selection = selection
+        self._versions: dict[Ref, str] = {}
+        self._informer: Informer | None = None
+
+    @abstractmethod
+    def _read(self, ref: Ref, version: str, manifest: Manifest) -> None:
+        """Put a version of a Secret into effect as a whole; raises `invalid`, changing nothing."""
+
+    @abstractmethod
+    def _unreadable(self, ref: Ref, version: str, why: str, *, expected: bool) -> None:
+        """Log that a version cannot be read. An unexpected error is a bug."""
+
+    @abstractmethod
+    def _deleted(self, kind: str, ref: Ref, version: int) -> None:
+        """Drop what was read from a Secret."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether the Secrets were listed once."""
+        return self._informer is not None and self._informer.synced.is_set()
+
+    def informer(self, server: ApiServer) -> Informer:
+        """Return the informer that keeps this current: one list and one watch."""
+        backoff = Backoff(most=LONGEST_PAUSE)
+        self._informer = Informer(server, self._selection, self, _failed, backoff)
+        return self._informer
+
+    # The poll
+
+    async def check(self, server: ApiServer) -> None:
+        """Compare the versions until cancelled, and get each Secret whose version is new."""
+        await poll(
+            lambda: self._check(server), self.poll_interval, partial(_failed, self._selection)
+        )
+
+    async def _check(self, server: ApiServer) -> None:
+        before, found = dict(self._versions), dict[Ref, str]()
+        async for page in server.pages(self._selection, metadata_only=True):
+            found |= {Ref.of(each): _version(each) for each in page["items"]}
+        for ref, version in before.items():
+            if ref not in found and self._versions.get(ref) == version:
+                self.forget("Secret", ref, 0)
+        for ref, version in found.items():
+            if version != self._versions.get(ref) == before.get(ref):
+                await self._get(server, ref)
+
+    async def _get(self, server: ApiServer, ref: Ref) -> None:
+        before = self._versions.get(ref)
+        try:
+            found = await server.get("Secret", ref)
+        except ApiError as error:
+            if error.status != _NOT_FOUND:  # deleted since the list; the next poll sees that
+                raise
+        else:
+            if self._versions.get(ref) == before:  # else the watch was faster, and this may be old
+                self.observe(found)
+
+    # The informer's sink
+
+    def observe(self, manifest: Manifest) -> None:
+        """Read a Secret, unless this version was read before."""
+        ref, version = Ref.of(manifest), _version(manifest)
+        if version == self._versions.get(ref):
+            return
+        self._versions[ref] = version
+        if UNREADABLE in manifest:
+            self._unreadable(ref, version, str(manifest[UNREADABLE]), expected=True)
+            return
+        try:
+            self._read(ref, version, manifest)
+        except self.invalid as error:
+            self._unreadable(ref, version, str(error), expected=True)
+        except Exception as error:  # noqa: BLE001 - no Secret ends the process
+            # the error's own text may quote a key
+            self._unreadable(ref, version, origin(error), expected=False)
+
+    def forget(self, kind: str, ref: Ref, version: int) -> None:
+        """Drop a deleted Secret."""
+        self._versions.pop(ref, None)
+        self._deleted(kind, ref, version)
+
+    def known(self, selection: Selection) -> Collection[Ref]:
+        """Return the Secrets that were seen."""
+        del selection
+        return tuple(self._versions)
+
+    def listed(self, selection: Selection, version: int) -> None:
+        """Do nothing: no Secret's effect depends on the others."""
+        del selection, version
+
+
+def _version(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["resourceVersion"])
+
+
+def _failed(selection: Selection, error: ApiError) -> None:
+    log.warning("watch failed", kind=selection.kind, status=error.status, reason=error.reason)
