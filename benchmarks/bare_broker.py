@@ -83,7 +83,7 @@ class BareBroker(ABC, Generic[Server]):
     def effect(
         self, principal: str, topic: str, *, live: bool
     ) -> AbstractAsyncContextManager[Callable[[], Awaitable[None]]]:
-        """Look or listen until somebody may publish to a topic, or may not any more.
+        """BrokerObservation or listen until somebody may publish to a topic, or may not any more.
 
         What is entered with returns then.
         """

@@ -97,7 +97,7 @@ class BareKafka(BareBroker[KafkaServer]):
     async def effect(
         self, principal: str, topic: str, *, live: bool
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Look until somebody may publish to a topic, or may not any more."""
+        """BrokerObservation until somebody may publish to a topic, or may not any more."""
         looking = filter_of(_publishes(principal, topic))
 
         def seen() -> None:

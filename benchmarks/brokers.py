@@ -173,9 +173,9 @@ class _Bench:
         brokers, queue = operator.engine.world.brokers, operator.engine.queue
 
         async def look() -> None:
-            brokers.saw(BROKER, brokers.look(BROKER).anew())
+            brokers.note_observation(BROKER, brokers.observation(BROKER).anew())
             queue.add({broker_key(BROKER)})
-            while len(queue) or brokers.look(BROKER).busy:  # noqa: ASYNC110 - none tells
+            while len(queue) or brokers.observation(BROKER).busy:  # noqa: ASYNC110 - none tells
                 await asyncio.sleep(0.001)
 
         troth, floor = [], []

@@ -26,7 +26,7 @@ from troth.serving.logs import LogFormat, configure
 from troth.serving.process import prepare
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.decisions import Decisions
-from troth.webhooks.gateway.forwarding.client import Answer, Deliver
+from troth.webhooks.gateway.forwarding.client import Answer, TargetClient
 from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.replay.store import CLOCK_SKEW, Store
 from troth.webhooks.gateway.replay.url_file import StoreFile
@@ -109,7 +109,7 @@ def gateway(side: Side, directory: Path) -> Gateway:
         key = load_private_key((directory / TOKEN_KEY).read_bytes())
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         signer = Signer(key, GATEWAY)
-        deliver = Deliver(Identity(mounted, mounted))
+        deliver = TargetClient(Identity(mounted, mounted))
         return Gateway(routes, Memory(), deliver, lambda: signer, Decisions())
     at_once, nothing = AtOnce(), NoToken()
     store: Store = Memory()

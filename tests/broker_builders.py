@@ -13,7 +13,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grant_candidate import principal_of
 from troth.trust.grants import Observed, Place, Rule, Slot
-from troth.world.facts.broker import CredentialSecret, Ledger, Look
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
 from troth.world.observation.broker_secrets import DIGEST, STATE, TYPE, digest
@@ -158,13 +158,15 @@ def see(
     """Look at a broker that has these."""
     observed = Observed(frozenset(credentials), frozenset(rules))
     uptime = cluster.world.uptime
-    cluster.world.brokers.saw(at, Look(observed=observed, at=uptime, tried_at=uptime))
+    cluster.world.brokers.note_observation(
+        at, BrokerObservation(observed=observed, at=uptime, tried_at=uptime)
+    )
 
 
 def lose_sight(cluster: Cluster, fault: Fault = DOWN, at: Ref = MAIN) -> None:
     """Look at a broker in vain; what was seen before stays known."""
-    before, uptime = cluster.world.brokers.look(at), cluster.world.uptime
-    cluster.world.brokers.saw(at, before.tried(uptime, fault))
+    before, uptime = cluster.world.brokers.observation(at), cluster.world.uptime
+    cluster.world.brokers.note_observation(at, before.tried(uptime, fault))
 
 
 def tell(cluster: Cluster, at: Ref = MAIN) -> Ledger:

@@ -8,7 +8,7 @@ from tests.builders import Manifest
 from tests.cluster.dry_run import Answer, DryRun
 from tests.refusals import faults
 from troth.resources.kinds import KINDS, Kind
-from troth.resources.manifests import Fault
+from troth.resources.manifests import ManifestFault
 from troth.resources.schema.crd import custom_resource_definition
 from troth.resources.schema.rules import VALIDATIONS
 
@@ -40,7 +40,7 @@ def steps(field: str) -> tuple[str, ...]:
     return path[: path.index("matchLabels") + 1] if "matchLabels" in path else path
 
 
-def disagreement(answer: Answer, faults: list[Fault]) -> str:
+def disagreement(answer: Answer, faults: list[ManifestFault]) -> str:
     """Return what the two judges do not agree on, nothing where they do.
 
     A rule's sentence must come from both, with three exceptions: the API server leaves rules

@@ -1,4 +1,4 @@
-"""The objects of one selection, listed and watched as by an API server."""
+"""A fake API server for informers: lists and watches of one selection."""
 
 import asyncio
 import copy

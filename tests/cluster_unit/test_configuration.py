@@ -1,4 +1,4 @@
-"""How the API server is reached: what the environment has to say of it is asked once."""
+"""Configuration of the connection to the API server, and of its proxy."""
 
 from pathlib import Path
 
@@ -18,18 +18,18 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(write_kubeconfig(tmp_path / "kubeconfig", cluster=cluster, user={"token": "t"}))
 
 
-async def test_without_a_proxy_it_is_reached_directly(kubeconfig: str) -> None:
+async def test_server_is_reached_directly_without_a_proxy(kubeconfig: str) -> None:
     assert (await configuration(kubeconfig)).proxy is None
 
 
-async def test_a_proxy_of_the_environment_is_used(
+async def test_proxy_of_the_environment_is_used(
     kubeconfig: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     assert (await configuration(kubeconfig)).proxy == PROXY
 
 
-async def test_a_proxy_is_left_out_for_whom_it_is_not(
+async def test_proxy_is_not_used_for_excluded_hosts(
     kubeconfig: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
@@ -37,6 +37,6 @@ async def test_a_proxy_is_left_out_for_whom_it_is_not(
     assert (await configuration(kubeconfig)).proxy is None
 
 
-async def test_no_password_is_taken_from_a_netrc(kubeconfig: str) -> None:
+async def test_netrc_is_not_read(kubeconfig: str) -> None:
     config = await configuration(kubeconfig)
     assert config.client_session_kwargs == {"trust_env": False}

@@ -1,4 +1,4 @@
-"""The API server's JSON is decoded object by object: a hostile one harms no other."""
+"""Decoding of hostile JSON from the API server."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ HOSTILE_FIELDS = {
 
 
 @pytest.mark.parametrize("fields", HOSTILE_FIELDS.values(), ids=HOSTILE_FIELDS)
-def test_an_object_is_read_without_managed_fields_that_nobody_else_can_read(fields: bytes) -> None:
+def test_object_is_read_without_undecodable_managed_fields(fields: bytes) -> None:
     found = read_object(service(fields=fields))
     assert UNREADABLE not in found
     assert (found["metadata"]["name"], found["spec"]) == ("web", {"selector": {}})
@@ -70,7 +70,7 @@ def test_an_object_is_read_without_managed_fields_that_nobody_else_can_read(fiel
 
 
 @pytest.mark.parametrize("fields", HOSTILE_FIELDS.values(), ids=HOSTILE_FIELDS)
-def test_the_other_objects_of_a_list_are_read_beside_a_hostile_one(fields: bytes) -> None:
+def test_hostile_object_does_not_affect_others_of_its_list(fields: bytes) -> None:
     others = service("first"), service("last")
     found = read_page(page(others[0], service(fields=fields), others[1]))
     assert [each["metadata"]["name"] for each in found["items"]] == ["first", "web", "last"]
@@ -79,14 +79,14 @@ def test_the_other_objects_of_a_list_are_read_beside_a_hostile_one(fields: bytes
 
 
 @pytest.mark.parametrize("fields", HOSTILE_FIELDS.values(), ids=HOSTILE_FIELDS)
-async def test_an_event_of_a_hostile_object_is_read(fields: bytes) -> None:
+async def test_event_of_a_hostile_object_is_read(fields: bytes) -> None:
     event = await decode(b'{"type":"ADDED","object":%s}' % service(fields=fields), read_event)
     assert event["type"] == "ADDED"
     assert event["object"]["metadata"]["resourceVersion"] == "7"
 
 
 @pytest.mark.parametrize("levels", LEVELS)
-def test_an_object_that_nests_too_deep_elsewhere_is_unreadable_and_says_where(levels: int) -> None:
+def test_object_that_nests_too_deep_is_unreadable_and_names_the_place(levels: int) -> None:
     found = read_object(service(spec=b'{"selector":%s}' % nested(levels)))
     assert found[UNREADABLE] == (
         f"spec.selector.f:a: nests deeper than {DEEPEST} levels; take levels out of it"
@@ -95,20 +95,20 @@ def test_an_object_that_nests_too_deep_elsewhere_is_unreadable_and_says_where(le
 
 
 @pytest.mark.parametrize("number", [b"9" * 5000, b'"\x01"'], ids=["a huge number", "a control"])
-def test_an_object_with_a_value_that_is_no_json_is_unreadable(number: bytes) -> None:
+def test_object_with_an_invalid_value_is_unreadable(number: bytes) -> None:
     found = read_page(page(service(spec=b'{"a":%s}' % number), service("other")))
     assert "not valid JSON" in found["items"][0][UNREADABLE]
     assert found["items"][0]["metadata"]["name"] == "web"
     assert found["items"][1] == from_json(service("other"))
 
 
-def test_an_object_that_is_no_json_at_all_stands_as_none_among_the_others() -> None:
+def test_object_that_is_not_json_becomes_none() -> None:
     found = read_page(page(b'{"metadata":{"name":nothing}}', service()))
     assert found["items"] == [None, from_json(service())]
 
 
 @pytest.mark.parametrize("levels", [DEEPEST - 2, DEEPEST, 198, *LEVELS])
-def test_a_json_schema_that_is_cut_is_rejected_as_too_deep_and_the_policy_is_read(
+def test_truncated_json_schema_is_too_deep_but_its_policy_is_read(
     levels: int,
 ) -> None:
     """Else a schema without its deepest part would be one that lets more through."""
@@ -121,7 +121,7 @@ def test_a_json_schema_that_is_cut_is_rejected_as_too_deep_and_the_policy_is_rea
 
 
 @pytest.mark.parametrize("levels", LEVELS)
-def test_what_is_returned_can_be_copied_compared_shown_and_written(levels: int) -> None:
+def test_decoded_object_can_be_copied_compared_shown_and_written(levels: int) -> None:
     for found in (
         read_object(policy(levels)),
         read_object(service(fields=nested(levels))),
@@ -141,7 +141,9 @@ objects = st.dictionaries(st.sampled_from(["items", "object", "spec", '"}{\\']),
 
 
 @given(st.lists(objects, max_size=4), st.booleans())
-def test_taken_apart_a_list_is_what_it_is_as_a_whole(items: list[Manifest], spaced: bool) -> None:
+def test_list_decoded_in_parts_equals_list_decoded_as_a_whole(
+    items: list[Manifest], spaced: bool
+) -> None:
     document = {"kind": "List", "items": items, "metadata": {"continue": '}{][\\"'}}
     text = json.dumps(document, indent=1 if spaced else None, ensure_ascii=spaced).encode()
     assert read_page(text) == from_json(text)
@@ -156,13 +158,13 @@ def test_taken_apart_a_list_is_what_it_is_as_a_whole(items: list[Manifest], spac
         max_size=30,
     ).map(b"".join)
 )
-def test_any_bytes_are_an_object_or_a_value_error(text: bytes) -> None:
+def test_any_bytes_give_an_object_or_a_value_error(text: bytes) -> None:
     for read in (read_object, read_page, read_event):
         with contextlib.suppress(ValueError):
             assert isinstance(read(text), dict)
 
 
-def test_a_half_of_a_surrogate_pair_is_read_as_go_reads_it() -> None:
+def test_unpaired_surrogate_is_read_like_go() -> None:
     text = service(fields=b'{"f:\\ud83d\\ude00":{}, "f:\\\\ud800":{}, "f:\\udc00\\ud800x":{}}')
     (entry,) = read_object(text)["metadata"]["managedFields"]
     assert list(entry["fieldsV1"]) == ["f:\U0001f600", "f:\\ud800", "f:\ufffd\ufffdx"]
@@ -178,7 +180,7 @@ async def seen_in(text: bytes) -> tuple[Manifest, list[int]]:
     return await decode(text, apart), threads
 
 
-async def test_an_ordinary_answer_is_decoded_at_once() -> None:
+async def test_ordinary_answer_is_decoded_on_the_event_loop() -> None:
     found, threads = await seen_in(page(service()))
     assert found == from_json(page(service()))
     assert threads == []
@@ -191,14 +193,14 @@ async def test_an_ordinary_answer_is_decoded_at_once() -> None:
         pytest.param(page(service(fields=b'{"f:%s":{}}' % (b"a" * QUICK))), id="large"),
     ],
 )
-async def test_a_hostile_answer_is_decoded_outside_of_the_event_loop(text: bytes) -> None:
+async def test_hostile_answer_is_decoded_in_a_thread(text: bytes) -> None:
     found, threads = await seen_in(text)
     assert len(found["items"]) == 1
     assert threads
     assert threads != [threading.get_ident()]
 
 
-async def test_the_event_loop_goes_on_while_a_large_hostile_object_is_decoded() -> None:
+async def test_event_loop_continues_while_a_large_object_is_decoded() -> None:
     wide = b"[%s]" % b",".join([b"[]"] * 400_000)
     text = service(fields=nested(220), spec=b'{"a":%s}' % wide)
     ticks, decoding = 0, asyncio.create_task(decode(text, read_object))
@@ -210,6 +212,6 @@ async def test_the_event_loop_goes_on_while_a_large_hostile_object_is_decoded() 
     assert len(found["spec"]["a"]) == 400_000
 
 
-def test_a_path_in_a_sentence_is_short() -> None:
+def test_path_in_a_message_is_bounded() -> None:
     found = read_object(service(spec=b'{"%s":%s}' % (b"a" * 4096, nested(220))))
     assert re.fullmatch(r"spec\.a{115}: nests deeper .*", found[UNREADABLE])

@@ -1,4 +1,4 @@
-"""An informer's sink ends up as the server is: whatever breaks, lags, or is missed."""
+"""An informer's sink converges to the server despite errors, delays and missed events."""
 
 import asyncio
 import copy
@@ -161,7 +161,7 @@ async def settle(seconds: float = 120) -> None:
     await asyncio.sleep(seconds)
 
 
-def test_a_list_in_pages_and_then_every_change() -> None:
+def test_paged_list_and_following_changes_are_observed() -> None:
     async def story() -> None:
         it = scene("a", "b", "c")
         task = asyncio.create_task(it.informer.run())
@@ -187,7 +187,7 @@ class Slow(Seen):
         time.sleep(TIME_SLICE)
 
 
-async def test_everything_else_runs_between_objects_that_take_long() -> None:
+async def test_other_tasks_run_between_slow_objects() -> None:
     """Within a page as within a burst of the watch."""
     names = [f"n{number}" for number in range(8)]
     it = scene(*names)
@@ -212,7 +212,7 @@ async def test_everything_else_runs_between_objects_that_take_long() -> None:
     assert seen[-2 * len(names) + 1 :] == list(range(1, 2 * len(names)))
 
 
-def test_it_is_not_in_sync_before_the_whole_list_was_read() -> None:
+def test_informer_is_synced_after_the_whole_list() -> None:
     async def story() -> None:
         it = scene("a", "b", "c")
         it.server.faults = [ApiError(500, "InternalError", "")]
@@ -227,7 +227,7 @@ def test_it_is_not_in_sync_before_the_whole_list_was_read() -> None:
     run(story())
 
 
-def test_a_lost_watch_resumes_where_it_was() -> None:
+def test_lost_watch_resumes_at_its_version() -> None:
     async def story() -> None:
         it = scene("a")
         task = asyncio.create_task(it.informer.run())
@@ -245,7 +245,7 @@ def test_a_lost_watch_resumes_where_it_was() -> None:
     run(story())
 
 
-def test_what_was_deleted_in_a_gap_is_forgotten() -> None:
+def test_object_deleted_in_a_gap_is_forgotten() -> None:
     """The grant that would stay: a watch that answers 410 says nothing of what it missed."""
 
     async def story() -> None:
@@ -263,7 +263,7 @@ def test_what_was_deleted_in_a_gap_is_forgotten() -> None:
     run(story())
 
 
-def test_what_a_selection_lost_is_forgotten_as_what_it_was_selected_for() -> None:
+def test_object_that_leaves_a_selection_is_forgotten_in_its_watch_class() -> None:
     """Another selection of the same kind may have it now, and must not lose it."""
 
     async def story() -> None:
@@ -282,7 +282,7 @@ def test_what_a_selection_lost_is_forgotten_as_what_it_was_selected_for() -> Non
     run(story())
 
 
-def test_what_was_seen_in_half_a_list_and_deleted_before_the_next_is_forgotten() -> None:
+def test_object_of_a_partial_list_that_is_deleted_is_forgotten() -> None:
     async def story() -> None:
         it = scene("a", "b", "c")
         task = asyncio.create_task(it.informer.run())
@@ -303,7 +303,7 @@ def test_what_was_seen_in_half_a_list_and_deleted_before_the_next_is_forgotten()
 
 
 @pytest.mark.parametrize("how", ["410", "cut"])
-def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_pause(how: str) -> None:
+def test_watch_that_ends_at_once_backs_off(how: str) -> None:
     async def story() -> None:
         it = scene("a")
         it.server.cut = how == "cut"
@@ -317,7 +317,7 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_without_pause(how: 
     run(story())
 
 
-def test_a_server_that_is_away_is_asked_less_and_less() -> None:
+def test_unreachable_server_is_asked_with_backoff() -> None:
     async def story() -> None:
         it = scene("a")
         it.server.faults = [ApiError(0, "ClientConnectorError", "") for _ in range(1000)]
@@ -351,7 +351,7 @@ events = st.one_of(
 
 
 @given(st.lists(events, max_size=25))
-def test_whatever_happens_the_sink_ends_up_as_the_server_is(
+def test_sink_converges_to_the_server_after_any_events(
     happenings: list[tuple[str, str]],
 ) -> None:
     async def story() -> None:
@@ -403,7 +403,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("event", MALFORMED.values(), ids=MALFORMED)
-def test_after_an_event_that_cannot_be_read_everything_is_listed_again(event: Manifest) -> None:
+def test_unidentifiable_event_causes_a_list(event: Manifest) -> None:
     """It may have been a deletion, and so the end of a grant."""
 
     async def story() -> None:
@@ -447,7 +447,7 @@ class Stumbling(Seen):
         super().forget(kind, ref, version)
 
 
-def test_an_object_that_the_sink_fails_at_keeps_none_of_the_others_from_it() -> None:
+def test_failing_object_does_not_affect_others() -> None:
     async def story() -> None:
         it = scene("a", "b", "c")
         sink = it.sink = Stumbling()
@@ -470,7 +470,7 @@ def test_an_object_that_the_sink_fails_at_keeps_none_of_the_others_from_it() -> 
 
 
 @pytest.mark.parametrize("item", [None, 7, {}, {"metadata": {}}, {"metadata": {"name": 3}}])
-def test_a_listed_object_without_a_name_is_reported_and_nothing_counts_as_deleted(
+def test_unnamed_object_is_reported_and_nothing_counts_as_deleted(
     item: Any,
 ) -> None:
     """It may be any of those that the list does not have."""
@@ -503,7 +503,7 @@ def test_a_listed_object_without_a_name_is_reported_and_nothing_counts_as_delete
     run(story())
 
 
-def test_an_error_of_another_kind_backs_off_like_any() -> None:
+def test_unexpected_error_backs_off() -> None:
     async def story() -> None:
         it = scene("a")
         it.server.faults = [cast("ApiError", KeyError("metadata")), None]

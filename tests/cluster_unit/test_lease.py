@@ -1,4 +1,4 @@
-"""Never two that write: whatever the network delays, loses, or refuses, and whenever."""
+"""At most one replica writes, despite lost, delayed and rejected requests."""
 
 import asyncio
 import copy
@@ -110,7 +110,9 @@ ways = st.lists(fates, max_size=25)
 
 
 @given(ways, ways, st.floats(0, 20), st.integers(0, 2**16))
-def test_never_two_act_at_once(one: list[Fate], other: list[Fate], later: float, seed: int) -> None:
+def test_at_most_one_replica_acts(
+    one: list[Fate], other: list[Fate], later: float, seed: int
+) -> None:
     random.seed(seed)
 
     async def story() -> None:
@@ -133,7 +135,7 @@ def test_never_two_act_at_once(one: list[Fate], other: list[Fate], later: float,
     run(story())
 
 
-def test_a_record_counts_as_seen_when_its_answer_came_and_not_when_it_was_asked_for() -> None:
+def test_record_counts_as_seen_from_its_answer_on() -> None:
     """A slow answer may tell of a renewal that is younger than the question."""
 
     async def story() -> None:
@@ -151,7 +153,7 @@ def test_a_record_counts_as_seen_when_its_answer_came_and_not_when_it_was_asked_
     run(story())
 
 
-def test_a_holder_that_cannot_renew_stops_before_its_lease_has_run_out() -> None:
+def test_holder_that_cannot_renew_stops_before_its_lease_expires() -> None:
     async def story() -> None:
         lasting = itertools.chain([Fate()] * 2, itertools.repeat(Fate(lost="request")))
         server = LeaseServer(lasting)
@@ -169,7 +171,7 @@ def test_a_holder_that_cannot_renew_stops_before_its_lease_has_run_out() -> None
     run(story())
 
 
-def test_time_counts_from_before_the_renewal_was_sent() -> None:
+def test_lease_counts_from_before_the_renewal_was_sent() -> None:
     async def story() -> None:
         server = LeaseServer(iter([Fate(), Fate(back=6.5)]))
         holder = candidate(server, "first")
@@ -180,7 +182,7 @@ def test_time_counts_from_before_the_renewal_was_sent() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_standby_takes_over_within_one_lease_and_a_renewal(seed: int) -> None:
+def test_standby_takes_over_within_one_lease_and_a_renewal(seed: int) -> None:
     """It may have seen the last renewal late; it does not come late to the end as well."""
     random.seed(seed)
 
@@ -201,7 +203,7 @@ def test_a_standby_takes_over_within_one_lease_and_a_renewal(seed: int) -> None:
     run(story())
 
 
-def test_a_holder_that_ends_gives_its_lease_up() -> None:
+def test_holder_releases_its_lease_when_it_ends() -> None:
     async def story() -> None:
         server = LeaseServer()
         first, second = candidate(server, "first"), candidate(server, "second")
@@ -274,7 +276,7 @@ def holder_in(record: Record) -> str:
         "nothing is on its way",
     ],
 )
-def test_a_stop_releases_the_lease(
+def test_stop_releases_the_lease(
     ways: tuple[Fate, ...], after: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda *_: 1.0)
@@ -289,7 +291,7 @@ def test_a_stop_releases_the_lease(
 
 
 @pytest.mark.parametrize("way", [SLOW_THERE, SLOW_BACK], ids=["write", "answer"])
-def test_a_stop_releases_a_lease_whose_acquisition_is_in_flight(
+def test_stop_releases_a_lease_whose_acquisition_is_in_flight(
     way: Fate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda *_: 1.0)
@@ -307,7 +309,7 @@ def test_a_stop_releases_a_lease_whose_acquisition_is_in_flight(
 
 
 @given(ways, ways, st.floats(0, 40), st.floats(0, 40), st.integers(0, 2**16))
-def test_a_stop_never_releases_the_lease_of_another_holder(
+def test_stop_never_releases_the_lease_of_another_holder(
     one: list[Fate], other: list[Fate], later: float, stop: float, seed: int
 ) -> None:
     random.seed(seed)
@@ -334,7 +336,7 @@ def test_a_stop_never_releases_the_lease_of_another_holder(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_stop_at_any_moment_hands_over_at_once(seed: int) -> None:
+def test_stop_at_any_time_lets_another_replica_take_over_at_once(seed: int) -> None:
     """Every request takes a tenth of a second each way, as on a busy API server."""
     random.seed(seed)
 
@@ -346,7 +348,7 @@ def test_a_stop_at_any_moment_hands_over_at_once(seed: int) -> None:
     run(story())
 
 
-def test_a_stop_takes_no_longer_than_the_lease() -> None:
+def test_stop_takes_at_most_the_duration_of_the_lease() -> None:
     async def story() -> None:
         server = LeaseServer(itertools.chain(CREATION, itertools.repeat(Fate(there=1000.0))))
         await stopped(candidate(server, "first"), 3.0)
@@ -355,7 +357,7 @@ def test_a_stop_takes_no_longer_than_the_lease() -> None:
     run(story())
 
 
-def test_a_candidate_that_never_wrote_stops_without_a_request() -> None:
+def test_candidate_that_never_wrote_stops_without_a_request() -> None:
     async def story() -> None:
         record = await held_by("first")
         server = LeaseServer(iter([READ]), record)
@@ -365,7 +367,7 @@ def test_a_candidate_that_never_wrote_stops_without_a_request() -> None:
     run(story())
 
 
-def test_a_settled_holder_costs_one_write_a_renewal_and_no_read() -> None:
+def test_holder_sends_one_write_and_no_read_for_each_renewal() -> None:
     async def story() -> None:
         server = LeaseServer()
         asked = 0
@@ -387,7 +389,7 @@ def test_a_settled_holder_costs_one_write_a_renewal_and_no_read() -> None:
     run(story())
 
 
-def test_the_record_counts_its_transitions() -> None:
+def test_lease_counts_its_transitions() -> None:
     async def story() -> None:
         server = LeaseServer()
         for name in ("first", "second", "first"):
@@ -403,7 +405,7 @@ def test_the_record_counts_its_transitions() -> None:
     run(story())
 
 
-def test_a_lost_request_is_not_the_end() -> None:
+def test_lost_request_does_not_end_the_election() -> None:
     async def story() -> None:
         server = LeaseServer(iter([Fate(lost="request"), Fate(), Fate()]))
         holder = candidate(server, "first")

@@ -1,6 +1,4 @@
-"""What holds of a client whichever library carries its requests, over real mTLS, with the real
-issuer. A test file names its carrier and inherits all of it.
-"""
+"""Behaviour that every client library shares, over real mTLS with the real issuer."""
 
 from __future__ import annotations
 
@@ -68,27 +66,23 @@ class Behaviour:
 
     # Certificates and tokens
 
-    def test_a_call_shows_the_certificate_and_a_token_that_is_bound_to_it(
-        self, shop: Shop, carrier: Carrier
-    ) -> None:
+    def test_call_presents_certificate_and_bound_token(self, shop: Shop, carrier: Carrier) -> None:
         answer = carrier.send(shop.ledger.url)
         assert (answer.status, json.loads(answer.body)) == (200, {"scopes": ["ledger.post"]})
         assert shop.fetches[0].thumbprint == shop.ledger.seen[0].thumbprint is not None
 
-    def test_a_callee_whose_pattern_is_mtls_gets_no_token(
-        self, shop: Shop, carrier: Carrier
-    ) -> None:
+    def test_callee_with_mtls_gets_no_token(self, shop: Shop, carrier: Carrier) -> None:
         assert carrier.send(shop.audit.url).status == 200
         assert shop.audit.seen[0].thumbprint is not None
         assert "Authorization" not in shop.audit.seen[0].headers
         assert not shop.fetches
 
-    def test_many_requests_at_once_make_one_fetch(self, shop: Shop, carrier: Carrier) -> None:
+    def test_concurrent_requests_make_one_fetch(self, shop: Shop, carrier: Carrier) -> None:
         answers = together(20, lambda: carrier.send(shop.ledger.url).status)
         assert answers == [200] * 20
         assert len(shop.fetches) == 1
 
-    def test_a_token_is_renewed_at_two_thirds_of_its_life_while_it_is_used(
+    def test_token_in_use_is_renewed_at_two_thirds_of_its_lifetime(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         carrier.send(shop.ledger.url)
@@ -101,7 +95,7 @@ class Behaviour:
         until(lambda: carrier.send(shop.ledger.url) and _tokens(shop.ledger.seen) == 2)
         assert len(shop.fetches) == 2
 
-    def test_a_request_does_not_wait_for_a_renewal(self, shop: Shop, carrier: Carrier) -> None:
+    def test_request_does_not_wait_for_a_renewal(self, shop: Shop, carrier: Carrier) -> None:
         carrier.send(shop.ledger.url)
         shop.clock.pass_(LIFETIME * 2 / 3)
         shop.way.block()
@@ -110,7 +104,7 @@ class Behaviour:
 
     # The issuer is away
 
-    def test_while_the_issuer_is_gone_tokens_are_used_until_they_expire_and_then_nothing_is_sent(
+    def test_tokens_are_used_until_they_expire_while_the_issuer_is_away(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         carrier.send(shop.ledger.url)
@@ -129,7 +123,7 @@ class Behaviour:
         assert len(shop.ledger.seen) == sent
         assert not isinstance(error, TokenRefusedError)
 
-    def test_an_issuer_that_comes_back_is_asked_again_after_a_pause_and_not_before(
+    def test_returning_issuer_is_asked_only_after_the_pause(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         shop.way.close()
@@ -145,7 +139,7 @@ class Behaviour:
         assert carrier.send(shop.ledger.url).status == 200
 
     @pytest.mark.parametrize("cut", ["block", "partition"])
-    def test_an_issuer_that_never_answers_holds_a_request_up_for_a_bounded_time(
+    def test_silent_issuer_delays_a_request_for_a_bounded_time(
         self, shop: Shop, carrier: Carrier, monkeypatch: pytest.MonkeyPatch, cut: str
     ) -> None:
         impatient(monkeypatch)
@@ -159,7 +153,7 @@ class Behaviour:
         assert together(5, fails) == ["unreachable"] * 5
         assert not shop.ledger.seen
 
-    def test_whoever_answers_in_the_issuers_place_gets_nothing(
+    def test_server_in_place_of_the_issuer_gets_nothing(
         self, shop: Shop, carrier: Carrier, tmp_path: Path
     ) -> None:
         with serving(lambda _: Reply(), server_context(tmp_path, AUDIT)) as impostor:
@@ -169,7 +163,7 @@ class Behaviour:
             assert caught.value.code == "wrong-server"
             assert not impostor.seen
 
-    def test_an_edge_that_is_gone_is_told_apart_from_an_issuer_that_is_away(
+    def test_closed_edge_differs_from_an_unavailable_issuer(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         shop.write(calls=[_call(token={"audience": "nobody", "scopes": []})])
@@ -179,7 +173,7 @@ class Behaviour:
 
     # Rotation
 
-    def test_after_a_rotation_certificate_and_token_are_the_new_ones(
+    def test_certificate_and_token_are_new_after_a_rotation(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         carrier.send(shop.ledger.url)
@@ -190,9 +184,7 @@ class Behaviour:
         assert before.token != after.token
         assert before.connection != after.connection
 
-    def test_no_request_is_dropped_or_refused_while_certificates_rotate(
-        self, shop: Shop, carrier: Carrier
-    ) -> None:
+    def test_no_request_fails_while_certificates_rotate(self, shop: Shop, carrier: Carrier) -> None:
         done = threading.Event()
         statuses: list[int] = []
 
@@ -213,7 +205,7 @@ class Behaviour:
         assert set(statuses) == {200}
         assert len({seen.thumbprint for seen in shop.ledger.seen}) == 7
 
-    def test_a_request_in_flight_outlives_the_rotation(self, shop: Shop, carrier: Carrier) -> None:
+    def test_request_in_flight_survives_the_rotation(self, shop: Shop, carrier: Carrier) -> None:
         respond, arrived, go = shop.ledger.respond, threading.Event(), threading.Event()
 
         def slowly(seen: Seen) -> Reply:
@@ -236,7 +228,7 @@ class Behaviour:
         thread.join()
         assert statuses == [200]
 
-    def test_a_rotation_while_the_issuer_is_away_leaves_what_is_held_in_use(
+    def test_rotation_without_issuer_keeps_the_held_token(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         carrier.send(shop.ledger.url)
@@ -253,9 +245,7 @@ class Behaviour:
         assert carrier.send(shop.ledger.url).status == 200
         assert shop.ledger.seen[-1].thumbprint != first.thumbprint
 
-    def test_a_callee_that_is_not_listed_any_more_gets_nothing(
-        self, shop: Shop, carrier: Carrier
-    ) -> None:
+    def test_unlisted_callee_gets_nothing(self, shop: Shop, carrier: Carrier) -> None:
         carrier.send(shop.ledger.url)
         shop.write(calls=[])
         with pytest.raises(UnknownCalleeError, match="finance/ledger"):
@@ -264,7 +254,7 @@ class Behaviour:
 
     # Who is at the other end
 
-    def test_a_server_with_a_good_certificate_of_somebody_else_gets_not_a_byte(
+    def test_server_with_another_identitys_certificate_gets_nothing(
         self, shop: Shop, carrier: Carrier, tmp_path: Path
     ) -> None:
         carrier.send(shop.ledger.url)
@@ -274,7 +264,7 @@ class Behaviour:
             carrier.send(shop.ledger.url)
         assert len(shop.ledger.seen) == 1
 
-    def test_a_server_of_other_roots_gets_not_a_byte_whatever_the_environment_trusts(
+    def test_server_with_other_roots_gets_nothing(
         self, shop: Shop, carrier: Carrier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         foreign = pki.own_root(which="foreign")
@@ -289,7 +279,7 @@ class Behaviour:
 
     # Refused by the callee
 
-    def test_a_token_the_callee_does_not_take_is_replaced_once(
+    def test_token_that_the_callee_rejects_is_replaced_once(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         shop.ledger.respond = _refusing(shop.ledger.respond, times=1)
@@ -299,7 +289,7 @@ class Behaviour:
         assert (first.body, second.body) == (b"entry", b"entry")
         assert len(shop.fetches) == 2
 
-    def test_a_callee_that_takes_no_token_is_not_asked_for_ever(
+    def test_callee_that_rejects_every_token_is_not_retried_forever(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         shop.ledger.respond = _refusing(shop.ledger.respond, times=99)
@@ -308,9 +298,7 @@ class Behaviour:
         assert carrier.send(shop.ledger.url).status == 401
         assert (len(shop.ledger.seen), len(shop.fetches)) == (3, 2)
 
-    def test_a_body_that_can_be_sent_once_only_is_not_sent_again(
-        self, shop: Shop, carrier: Carrier
-    ) -> None:
+    def test_one_time_body_is_not_sent_again(self, shop: Shop, carrier: Carrier) -> None:
         shop.ledger.respond = _refusing(shop.ledger.respond, times=1)
         body = iter([b"entry"])
         answer = carrier.send(shop.ledger.url, "POST", body=body, headers={"Content-Length": "5"})
@@ -320,7 +308,7 @@ class Behaviour:
     @pytest.mark.parametrize(
         "challenge", ["Bearer", 'Bearer error="insufficient_scope"', 'Basic error="invalid_token"']
     )
-    def test_another_401_stands(self, shop: Shop, carrier: Carrier, challenge: str) -> None:
+    def test_other_401_is_returned(self, shop: Shop, carrier: Carrier, challenge: str) -> None:
         shop.ledger.respond = lambda _: Reply(401, (("WWW-Authenticate", challenge),))
         assert carrier.send(shop.ledger.url).status == 401
         assert (len(shop.ledger.seen), len(shop.fetches)) == (1, 1)
@@ -328,7 +316,7 @@ class Behaviour:
     # Redirects and other addresses
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    def test_a_redirect_to_another_address_takes_nothing_along(
+    def test_redirect_to_another_address_carries_no_credentials(
         self, shop: Shop, carrier: Carrier, status: int
     ) -> None:
         _redirect(shop, shop.outside.url, status)
@@ -339,9 +327,7 @@ class Behaviour:
         assert "Txn-Token" not in seen.headers
         assert "traceparent" not in seen.headers
 
-    def test_a_transaction_that_is_given_as_a_header_goes_to_callees_only(
-        self, shop: Shop, carrier: Carrier
-    ) -> None:
+    def test_transaction_header_goes_only_to_callees(self, shop: Shop, carrier: Carrier) -> None:
         transaction = _transaction(carrier)
         given = {"txn-token": transaction.token}
         carrier.send(shop.ledger.url, headers=given)
@@ -351,7 +337,7 @@ class Behaviour:
         carrier.send(shop.ledger.url, headers=given, follow=True)
         assert ["Txn-Token" in seen.headers for seen in shop.outside.seen] == [False, False]
 
-    def test_a_redirect_within_the_callee_is_followed_with_all_that_belongs_to_it(
+    def test_redirect_within_the_callee_keeps_credentials(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         respond = shop.ledger.respond
@@ -364,9 +350,7 @@ class Behaviour:
         shop.ledger.respond = moved
         assert carrier.send(f"{shop.ledger.url}/old", follow=True).status == 200
 
-    def test_a_redirect_from_one_callee_to_another_is_refused(
-        self, shop: Shop, carrier: Carrier
-    ) -> None:
+    def test_redirect_between_callees_is_rejected(self, shop: Shop, carrier: Carrier) -> None:
         _redirect(shop, shop.audit.url)
         with pytest.raises(RedirectRefusedError, match="finance/audit"):
             carrier.send(shop.ledger.url, follow=True)
@@ -374,7 +358,7 @@ class Behaviour:
 
     # Transactions and traces
 
-    def test_a_transaction_is_started_and_goes_on_unchanged(
+    def test_transaction_is_started_and_forwarded_unmodified(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         transaction = _transaction(carrier)
@@ -385,7 +369,7 @@ class Behaviour:
         tokens = [seen.headers.get_all("Txn-Token") for seen in shop.ledger.seen + shop.audit.seen]
         assert tokens == [[transaction.token], [transaction.token], None]
 
-    def test_a_transaction_is_narrowed_by_the_issuer(self, carrier: Carrier) -> None:
+    def test_transaction_is_narrowed_by_the_issuer(self, carrier: Carrier) -> None:
         transaction = _transaction(carrier)
         assert transaction.scopes == {"orders.place", "orders.view"}
         with using(transaction):
@@ -395,7 +379,7 @@ class Behaviour:
         with pytest.raises(TokenRefusedError, match="invalid_scope"):
             carrier.narrow(scopes=["orders.place"], transaction=narrower)
 
-    def test_there_is_no_transaction_while_the_issuer_is_away(
+    def test_no_transaction_starts_while_the_issuer_is_away(
         self, shop: Shop, carrier: Carrier
     ) -> None:
         shop.way.close()
@@ -407,7 +391,9 @@ class Behaviour:
         shop.clock.pass_(1)
         assert _transaction(carrier)
 
-    def test_what_is_being_served_is_sent_on(self, shop: Shop, carrier: Carrier) -> None:
+    def test_transaction_of_the_served_request_is_forwarded(
+        self, shop: Shop, carrier: Carrier
+    ) -> None:
         transaction = _verified(shop, carrier)
         reset = CALLER.set(Caller("spiffe://x/y", frozenset(), transaction, None, TRACE))
         try:
@@ -427,7 +413,7 @@ class Behaviour:
 
     # By ServiceAccount
 
-    def test_a_workload_may_prove_itself_by_its_service_account(
+    def test_workload_may_authenticate_with_its_service_account(
         self, shop: Shop, tmp_path: Path
     ) -> None:
         token = tmp_path / "token"
@@ -440,7 +426,7 @@ class Behaviour:
         assert shop.fetches[0].peer is None
         assert len({seen.token for seen in shop.ledger.seen}) == 1
 
-    def test_without_the_service_accounts_token_nothing_is_sent(
+    def test_nothing_is_sent_without_the_service_account_token(
         self, shop: Shop, tmp_path: Path
     ) -> None:
         with (

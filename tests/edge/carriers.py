@@ -1,4 +1,4 @@
-"""The three libraries behind one face, so that what holds of all is tested of all."""
+"""One interface to the three client libraries, so that all of them run the same tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gunicorn serves in the tests: its configuration file, and the guarded application."""
+"""Configuration file and guarded application of gunicorn."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Servers on loopback with real TLS, and a way to one of them that can be cut off."""
+"""Servers on loopback with real TLS, and a connection to one that can be interrupted."""
 
 from __future__ import annotations
 

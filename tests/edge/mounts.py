@@ -1,4 +1,4 @@
-"""What a service mounts, for the tests: files as a kubelet writes them, and what is in them."""
+"""Mounted files of a service, written like a kubelet writes them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Real servers on loopback with real mutual TLS, and clients with a certificate or without."""
+"""Real servers on loopback with mutual TLS, and clients with or without a certificate."""
 
 import asyncio
 import contextlib

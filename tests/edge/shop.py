@@ -1,4 +1,4 @@
-"""A shop on loopback: payments calls ledger with tokens from the issuer; others stand around."""
+"""A shop on loopback: payments calls ledger with tokens from the issuer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about tokens: their programs run, and they explain every code and reason."""
+"""The programs and tables of the pages about tokens are correct."""
 
 import re
 from inspect import getsource
@@ -33,7 +33,7 @@ def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identity:
 
 
 @pytest.mark.parametrize("code", blocks(TEXT, "python"), ids=lambda code: code.splitlines()[0])
-def test_the_programs_run(identity: Identity, code: str) -> None:
+def test_programs_of_the_guide_run(identity: Identity, code: str) -> None:
     program: dict[str, Any] = {"__name__": "program"}
     exec(compile(code, "docs/tokens.md", "exec", dont_inherit=True), program)
     for name in ("client", "transport"):
@@ -41,7 +41,7 @@ def test_the_programs_run(identity: Identity, code: str) -> None:
             program[name].close()
 
 
-def test_there_are_programs_of_every_kind() -> None:
+def test_guide_has_programs_of_every_kind() -> None:
     code = "".join(blocks(TEXT, "python"))
     modules = {
         "frameworks": ("uvicorn", "starlette", "flask", "gunicorn"),
@@ -53,7 +53,7 @@ def test_there_are_programs_of_every_kind() -> None:
             assert f"from troth.edge.{folder}.{name} import" in code
 
 
-def test_the_manifests_are_taken() -> None:
+def test_manifests_of_the_guide_are_valid() -> None:
     declared = [
         document
         for block in blocks(TEXT, "yaml")
@@ -69,7 +69,7 @@ def test_the_manifests_are_taken() -> None:
             ServiceIdentity.parse(builders.identity(ports=["https"], **spec))
 
 
-def test_every_code_of_a_refusal_is_explained() -> None:
+def test_every_error_code_is_explained() -> None:
     known = {*refusal._SENTENCES} - {"transaction-signature"}
     listed = set(
         re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \| 40", TEXT, re.MULTILINE)))
@@ -82,7 +82,7 @@ def test_every_answer_of_the_issuer_is_explained() -> None:
     assert set(Code) <= set(listed)
 
 
-def test_every_reason_why_there_are_no_tokens_is_explained() -> None:
+def test_every_reason_for_missing_tokens_is_explained() -> None:
     code = getsource(tokens) + getsource(issuer_certificate)
     reasons = set(re.findall(r'(?:false\(TYPE, |Fault\()"(\w+)"', code))
     unreadable = tokens_secret(builders.secret("production-tokens")).fault

@@ -40,7 +40,7 @@ from troth.webhooks.gateway.forwarding import forward as handover
 from troth.webhooks.gateway.replay import memory, url_file
 from troth.webhooks.schemes import registry as choosing
 from troth.webhooks.schemes.delivery import Reason
-from troth.webhooks.schemes.registry import passes_on, scheme_for
+from troth.webhooks.schemes.registry import event_headers, scheme_for
 from troth.webhooks.schemes.scheme import MOST_SIGNATURES
 from troth.world.observation.webhook_secrets import GIVEN_LABEL
 
@@ -255,7 +255,7 @@ def test_numbers_and_names_are_those_of_the_code(said: str) -> None:
 
 
 def test_the_headers_that_go_on_are_named() -> None:
-    on = {header.decode() for name in SchemeName for header in passes_on(name)}
+    on = {header.decode() for name in SchemeName for header in event_headers(name)}
     assert {each for each in on if each not in GUIDE.lower()} == set()
 
 

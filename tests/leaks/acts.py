@@ -1,4 +1,4 @@
-"""What people do, what goes wrong, and what the operator is told meanwhile, in one run of it."""
+"""Actions of people, failures, and changes in the cluster during one run of the operator."""
 
 import asyncio
 import base64

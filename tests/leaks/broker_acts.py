@@ -1,4 +1,4 @@
-"""What goes on with the credentials of brokers in a run, and what goes wrong."""
+"""Actions and failures with credentials of brokers during a run."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""In what forms bytes come to stand in a text, and the pieces by which each is known again."""
+"""Encodings in which a secret may appear in a text, and the fragments that identify it."""
 
 import base64
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A shop with webhooks in a run: two gateways as the chart runs them, their store, and a target."""
+"""A shop with webhooks: two gateways as in the chart, their store, and a target."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Every state that every object goes through, as the API server tells it to whoever watches."""
+"""Recording of every state of every object, by a watch."""
 
 import asyncio
 import json

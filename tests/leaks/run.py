@@ -1,4 +1,4 @@
-"""One run of the operator from beginning to end: what in it was secret, and all it has shown."""
+"""One complete run of the operator: its secrets, and all of its output."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager

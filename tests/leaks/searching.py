@@ -1,4 +1,4 @@
-"""Knows the secrets of a run, and finds any piece of one in a text.
+"""Search of texts for any fragment of a run's secrets.
 
 Whatever stands in a Secret counts as secret, unless its key is one of the few that hold what is for
 everybody; private keys are looked for even there.

@@ -1,4 +1,4 @@
-"""What Troth's objects and errors say of themselves: never what is in a Secret.
+"""Reprs and errors never contain the content of a Secret.
 
 A log line, a failed assertion or a debugger shows an object by its `repr`, and nobody asks first
 what it holds.
@@ -125,18 +125,18 @@ def _fitting(hint: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", classes(), ids=_name)
-def test_no_class_shows_what_may_be_a_key(kind: type) -> None:
+def test_no_repr_shows_a_field_that_may_be_a_key(kind: type) -> None:
     shown = knowing().found(_name(kind), repr(planted(kind)))
     assert bool(shown) == (_name(kind) in PUBLIC), (
         "hide the field with repr=False, or say in PUBLIC what it holds"
     )
 
 
-def test_what_is_said_to_be_public_is_there() -> None:
+def test_fields_listed_as_public_exist() -> None:
     assert PUBLIC.keys() <= {_name(kind) for kind in classes()}
 
 
-async def test_no_object_of_an_operator_at_work_shows_a_secret() -> None:
+async def test_no_object_of_a_running_operator_shows_a_secret() -> None:
     """Every object of the package that there is, once all has been issued that can be."""
     own = builders.OWN
     given = {"tls_crt": ROOT.pem, "tls_key": KEY}
@@ -198,7 +198,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("broken", BROKEN)
-def test_no_error_quotes_what_it_is_about(broken: str, reader: str) -> None:
+def test_errors_never_quote_their_input(broken: str, reader: str) -> None:
     try:
         READERS[reader](BROKEN[broken])
     except Exception as error:  # noqa: BLE001 - whatever it is, it may come to be logged
@@ -206,7 +206,7 @@ def test_no_error_quotes_what_it_is_about(broken: str, reader: str) -> None:
         assert knowing().found(reader, "".join(told)) == []
 
 
-def test_no_error_of_the_api_server_shows_what_its_message_quotes() -> None:
+def test_api_errors_do_not_show_their_message() -> None:
     error = ApiError(422, "Invalid", f"Secret is invalid: data: {KEY.decode()}")
     told = [repr(error), str(error.args), *traceback.format_exception(error)]
     assert knowing().found("an error", "".join(told)) == []
@@ -222,7 +222,7 @@ def secrets_with(value: bytes) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_no_fact_shows_a_key_wherever_it_was_put(broken: str) -> None:
+def test_facts_show_no_key_in_any_place(broken: str) -> None:
     for secret in secrets_with(BROKEN[broken]):
         for read in (identity_secret, authority_secret):
             fact = read(secret)

@@ -1,4 +1,4 @@
-"""The search itself: it finds whatever is planted, in every place, and nothing that is public.
+"""The search finds planted secrets in every place, and nothing public.
 
 A search that finds nothing proves nothing until it has been seen to find.
 """
@@ -88,7 +88,7 @@ def of_one(algorithm: KeyAlgorithm) -> Search:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_private_key_is_found_in_whatever_form(algorithm: KeyAlgorithm, way: str) -> None:
+def test_private_key_is_found_in_every_form(algorithm: KeyAlgorithm, way: str) -> None:
     text = WAYS[way](KEYS[algorithm])
     leaks = of_one(algorithm).found("the log", f"before it {text} and after it")
     assert "the key" in {leak.secret for leak in leaks}
@@ -201,7 +201,7 @@ def test_every_secret_is_found_in_every_place(secret: str, place: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_is_public_of_a_key_is_not_found(algorithm: KeyAlgorithm) -> None:
+def test_public_part_of_a_key_is_not_found(algorithm: KeyAlgorithm) -> None:
     made = by_hand("root", own_key=KEYS[algorithm])
     cut = [made.pem.decode()[:end] for end in range(0, 400, 7)]
     certificate = made.certificate.public_bytes(Encoding.DER)
@@ -218,12 +218,12 @@ def test_what_is_public_of_a_key_is_not_found(algorithm: KeyAlgorithm) -> None:
         assert of_one(algorithm).found("a ConfigMap", text) == []
 
 
-def test_what_a_gateway_is_told_of_an_endpoint_is_not_found() -> None:
+def test_endpoint_configuration_is_not_found() -> None:
     told = 'endpoint read secret=shop.orders "path": "/shop/orders", "endpoint": "shop/orders"'
     assert knowing().found("the log", told) == []
 
 
-def test_what_kubectl_keeps_in_a_persons_secret_is_the_persons_and_in_troths_it_is_found() -> None:
+def test_last_applied_annotation_is_found_only_in_troths_secrets() -> None:
     search, key = knowing(), FORBIDDEN["a key"]
     secret = builders.secret("corporate", tls_key=key.encode())
     secret["metadata"]["annotations"] = {LAST_APPLIED: json.dumps(secret["data"])}

@@ -1,4 +1,4 @@
-"""What is said of a webhook's Secrets that cannot be read: which part is wrong, and none of it."""
+"""Errors about webhook Secrets name the invalid part and quote nothing."""
 
 import base64
 import copy
@@ -62,7 +62,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("broken", BROKEN)
-def test_no_error_quotes_what_it_is_about(broken: str, reader: str) -> None:
+def test_errors_never_quote_their_input(broken: str, reader: str) -> None:
     try:
         READERS[reader](BROKEN[broken])
     except Exception as error:  # noqa: BLE001 - whatever it is, it may come to be logged
@@ -71,7 +71,7 @@ def test_no_error_quotes_what_it_is_about(broken: str, reader: str) -> None:
 
 
 @pytest.mark.parametrize("name", SchemeName)
-def test_no_error_quotes_a_secret_that_stands_anywhere_in_a_compiled_endpoint(
+def test_errors_never_quote_a_secret_in_a_compiled_endpoint(
     name: SchemeName,
 ) -> None:
     """As a value, as a part of one, as the name of a member."""
@@ -124,7 +124,7 @@ def at(value: Any, path: tuple[str | int, ...]) -> Any:
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_no_fact_of_a_webhooks_secret_shows_a_key(broken: str) -> None:
+def test_facts_of_webhook_secrets_show_no_key(broken: str) -> None:
     value = base64.b64encode(BROKEN[broken]).decode()
     metadata = {"name": "shop.orders", "namespace": "troth-gateway"}
     for name in ("k1", "key.k1", "endpoint.json"):

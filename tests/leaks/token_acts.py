@@ -1,4 +1,4 @@
-"""What goes on with tokens in a run, and what goes wrong: everything that could quote one."""
+"""Actions and failures with tokens during a run."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""What goes on with webhooks in a run, and what goes wrong: everything that could quote one."""
+"""Actions and failures with webhooks during a run."""
 
 import asyncio
 import base64

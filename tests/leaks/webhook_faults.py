@@ -1,4 +1,4 @@
-"""What people do wrong with webhooks in a run, and what the API server says wrongly."""
+"""Invalid input of people and of the API server about webhooks during a run."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The wire between operator and API server: what goes over it in Secrets, and answers that echo."""
+"""Proxy between operator and API server: it records Secrets, and echoes requests in answers."""
 
 import json
 from typing import Any

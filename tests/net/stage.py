@@ -28,7 +28,7 @@ from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
-from troth.world.facts.broker import AdminMade, AdminShown, Ledger, Look
+from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, Keys
@@ -197,13 +197,13 @@ class Stage:
 
     # Brokers
 
-    def saw(self, broker: Ref, look: Look) -> None:
+    def saw(self, broker: Ref, look: BrokerObservation) -> None:
         """Have a broker looked at."""
-        self.world.brokers.saw(broker, look)
+        self.world.brokers.note_observation(broker, look)
 
-    def look(self, broker: Ref) -> Look:
+    def look(self, broker: Ref) -> BrokerObservation:
         """Return what is known of a broker."""
-        return self.world.brokers.look(broker)
+        return self.world.brokers.observation(broker)
 
     def see(self, broker: Ref, observed: Observed, **more: Any) -> None:
         """Look at a broker that has this."""

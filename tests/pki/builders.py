@@ -1,4 +1,4 @@
-"""Authorities and certificates for the tests, good ones by Troth and odd ones by hand."""
+"""Authorities and certificates for the tests: valid ones by Troth, unusual ones by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens for the tests: good ones, and whatever an attacker would write by hand."""
+"""Tokens for the tests: valid ones, and forged ones."""
 
 import json
 from base64 import urlsafe_b64encode

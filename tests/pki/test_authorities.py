@@ -1,4 +1,4 @@
-"""An authority is judged when it is read: what no verifier would accept is refused in words."""
+"""Reading of authorities: those that verifiers would reject are rejected with a message."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ ANY_PURPOSE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 BOTH = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
-def test_an_own_root_is_its_own_anchor_and_serves_nothing() -> None:
+def test_self_managed_root_is_its_own_anchor_and_is_not_served() -> None:
     signer = key(which="root")
     pem = create_root(DOMAIN, signer, YEAR, NOW)
     authority = load_authority(pem, private_key_pem(signer), None, DOMAIN)
@@ -48,7 +48,7 @@ def test_an_own_root_is_its_own_anchor_and_serves_nothing() -> None:
     assert load_authority(pem, private_key_pem(signer), pem, DOMAIN) == authority
 
 
-def test_a_given_intermediate_serves_its_chain_and_anchors_at_its_root() -> None:
+def test_provided_intermediate_serves_its_chain_up_to_its_root() -> None:
     authority = load_authority(LOWER.pem + UPPER.pem, LOWER.key_pem, ROOT.pem, DOMAIN)
     assert authority.fingerprint == fingerprint(LOWER.certificate)
     assert authority.certificates == (LOWER.pem, UPPER.pem)
@@ -57,13 +57,13 @@ def test_a_given_intermediate_serves_its_chain_and_anchors_at_its_root() -> None
 
 
 @pytest.mark.parametrize("ca_crt", [None, b"", b"\n", ROOT.pem])
-def test_a_root_at_the_end_of_the_chain_is_an_anchor_and_not_served(ca_crt: bytes | None) -> None:
+def test_root_at_the_end_of_the_chain_is_an_anchor_and_is_not_served(ca_crt: bytes | None) -> None:
     authority = load_authority(LOWER.pem + UPPER.pem + ROOT.pem, None, ca_crt, DOMAIN)
     assert authority.certificates == (LOWER.pem, UPPER.pem)
     assert authority.anchors == (ROOT.pem,)
 
 
-def test_comments_in_given_files_are_skipped() -> None:
+def test_comments_in_provided_files_are_ignored() -> None:
     authority = load_authority(
         b"subject=lower\n" + LOWER.pem + b"subject=upper\n" + UPPER.pem,
         LOWER.key_pem,
@@ -73,31 +73,31 @@ def test_comments_in_given_files_are_skipped() -> None:
     assert authority == load_authority(LOWER.pem + UPPER.pem, None, ROOT.pem, DOMAIN)
 
 
-def test_the_next_root_may_already_stand_in_ca_crt() -> None:
+def test_next_root_may_already_be_in_ca_crt() -> None:
     following = by_hand("following")
     authority = load_authority(UPPER.pem, UPPER.key_pem, following.pem + ROOT.pem, DOMAIN)
     assert authority.anchors == (following.pem, ROOT.pem)
 
 
-def test_one_of_several_roots_may_issue_by_itself() -> None:
+def test_one_of_several_roots_may_issue_directly() -> None:
     other = by_hand("other")
     authority = load_authority(other.pem, other.key_pem, ROOT.pem + other.pem, DOMAIN)
     assert authority.fingerprint == fingerprint(other.certificate)
     assert authority.certificates == ()
 
 
-def test_validity_is_the_narrowest_of_the_path() -> None:
+def test_validity_is_that_of_the_whole_path() -> None:
     top = by_hand("root", lifetime=timedelta(days=10))
     authority = load_authority(by_hand("lower", top).pem, None, top.pem, DOMAIN)
     assert authority.not_after == NOW + timedelta(days=10)
 
 
-def test_an_expired_authority_is_still_read() -> None:
+def test_expired_authority_is_still_read() -> None:
     expired = by_hand("root", lifetime=timedelta(minutes=-1))
     assert load_authority(expired.pem, expired.key_pem, None, DOMAIN).not_after < NOW
 
 
-def test_it_is_constrained_only_if_every_anchor_is() -> None:
+def test_authority_is_constrained_only_if_every_anchor_is() -> None:
     confined = by_hand("confined", constraints=permitting(uri(DOMAIN)))
     free = by_hand("free")
     lower = by_hand("lower", confined)
@@ -120,7 +120,7 @@ def test_wider_constraints_confine_to_no_single_domain(constraints: x509.NameCon
     assert load_authority(top.pem, None, None, DOMAIN).constrained_to is None
 
 
-def test_an_intermediates_own_constraints_say_nothing_of_its_root() -> None:
+def test_constraints_of_an_intermediate_do_not_constrain_its_root() -> None:
     lower = by_hand("lower", ROOT, constraints=permitting(uri(DOMAIN)))
     assert load_authority(lower.pem, None, ROOT.pem, DOMAIN).constrained_to is None
 
@@ -212,7 +212,7 @@ P521 = by_hand("lower", ROOT, own_key=ec.generate_private_key(ec.SECP521R1()))
         (LOWER.pem + UPPER.pem, b"junk", ROOT.pem, "PrivateKeyUnreadable"),
     ],
 )
-def test_an_authority_no_one_would_believe_is_refused_by_reason(
+def test_authority_that_verifiers_would_reject_is_rejected_with_a_reason(
     tls_crt: bytes, tls_key: bytes, ca_crt: bytes | None, reason: str
 ) -> None:
     with pytest.raises(PKIError) as refused:
@@ -221,14 +221,14 @@ def test_an_authority_no_one_would_believe_is_refused_by_reason(
     assert str(refused.value).endswith(".")
 
 
-def test_a_chain_longer_than_an_authority_allows_is_refused() -> None:
+def test_chain_that_exceeds_the_path_length_is_rejected() -> None:
     top = by_hand("root", path_length=0)
     with pytest.raises(PKIError) as refused:
         given(by_hand("lower", top), top)
     assert refused.value.reason == "PathTooLong"
 
 
-def test_a_path_length_that_leaves_room_for_leaves_is_enough() -> None:
+def test_path_length_that_allows_leaves_is_sufficient() -> None:
     top = by_hand("root", path_length=2)
     upper = by_hand("upper", top, path_length=1)
     lower = by_hand("lower", upper, path_length=0, purposes=BOTH)
@@ -245,7 +245,7 @@ def as_if_sha1(certificate: Made) -> bytes:
     return x509.load_der_x509_certificate(der.replace(sha256, sha1)).public_bytes(Encoding.PEM)
 
 
-def test_sha1_is_refused_below_the_anchor_and_passes_for_the_anchor_itself() -> None:
+def test_sha1_is_rejected_below_the_anchor_and_accepted_in_the_anchor() -> None:
     top = by_hand("root", algorithm=RSA)
     lower = by_hand("lower", top, algorithm=RSA)
     with pytest.raises(PKIError) as refused:
@@ -254,7 +254,7 @@ def test_sha1_is_refused_below_the_anchor_and_passes_for_the_anchor_itself() -> 
     assert load_authority(lower.pem, None, as_if_sha1(top), DOMAIN).anchors == (as_if_sha1(top),)
 
 
-def test_to_sign_the_key_must_be_there() -> None:
+def test_signing_authority_requires_the_key() -> None:
     pem = LOWER.pem + UPPER.pem
     assert load_authority(pem, None, ROOT.pem, DOMAIN)
     with pytest.raises(PKIError) as refused:
@@ -262,7 +262,7 @@ def test_to_sign_the_key_must_be_there() -> None:
     assert refused.value.reason == "PrivateKeyMissing"
 
 
-def test_a_signing_authority_never_shows_its_key() -> None:
+def test_repr_of_a_signing_authority_has_no_key() -> None:
     shown = repr(own_root())
     assert "rivate" not in shown
     assert "Key object" not in shown

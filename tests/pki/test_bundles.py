@@ -1,4 +1,4 @@
-"""A bundle is the set of its anchors: the same set is always the same text."""
+"""Trust bundles: the same set is always the same text."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ ANCHORS = [by_hand(name) for name in ("one", "two", "three")]
 
 
 @given(st.lists(st.sampled_from(ANCHORS), min_size=1))
-def test_order_and_repetition_leave_no_trace(anchors: list[Made]) -> None:
+def test_order_and_repetition_do_not_change_the_bundle(anchors: list[Made]) -> None:
     text = bundle_pem(anchor.pem for anchor in anchors)
     assert text == bundle_pem(reversed([anchor.pem for anchor in anchors]))
     assert parse_bundle(text) == tuple(
@@ -22,11 +22,11 @@ def test_order_and_repetition_leave_no_trace(anchors: list[Made]) -> None:
     )
 
 
-def test_no_anchors_are_an_empty_text() -> None:
+def test_bundle_without_anchors_is_empty() -> None:
     assert bundle_pem([]) == ""
 
 
-def test_an_anchor_may_hold_several_certificates() -> None:
+def test_anchor_may_hold_several_certificates() -> None:
     joined = b"".join(anchor.pem for anchor in ANCHORS)
     assert bundle_pem([joined]) == bundle_pem(anchor.pem for anchor in ANCHORS)
 
@@ -41,6 +41,6 @@ def test_an_anchor_may_hold_several_certificates() -> None:
         ANCHORS[0].pem.decode() + private_key_pem(key()).decode(),
     ],
 )
-def test_a_text_that_is_no_bundle_is_refused(text: str) -> None:
+def test_invalid_bundle_is_rejected(text: str) -> None:
     with pytest.raises(CertificateError):
         parse_bundle(text)

@@ -1,4 +1,4 @@
-"""The facts of a leaf are read from its Secret, and say when it is due."""
+"""Facts of a leaf, and its renewal time."""
 
 from base64 import b64encode
 from contextlib import suppress
@@ -22,7 +22,7 @@ from troth.pki.subjects import Subject
 from troth.resources.algorithms import KeyAlgorithm
 
 
-def test_a_leaf_is_read_back_as_it_was_issued() -> None:
+def test_leaf_survives_a_round_trip() -> None:
     authority = own_root()
     wanted = replace(profile("pay.shop.example"), subject=Subject("payments", "shop"))
     pem = issue(wanted, key(KeyAlgorithm.ED25519), authority, NOW)
@@ -38,12 +38,12 @@ def test_a_leaf_is_read_back_as_it_was_issued() -> None:
     assert authority.authority.issued(read)
 
 
-def test_a_leaf_belongs_to_the_authority_whose_key_signed_it() -> None:
+def test_leaf_belongs_to_the_authority_whose_key_signed_it() -> None:
     other = own_root(which="another")
     assert not other.authority.issued(parse_leaf(leaf(own_root())))
 
 
-def test_a_leaf_served_with_an_older_chain_is_told_apart() -> None:
+def test_leaf_with_an_older_chain_does_not_belong_to_the_authority() -> None:
     top = by_hand("root")
     older, newer = by_hand("intermediate", top), by_hand("intermediate", top)
     assert older.key is newer.key
@@ -84,7 +84,7 @@ TOP = by_hand("root")
         ),
     ],
 )
-def test_a_file_that_holds_no_leaf_of_ours_is_refused(pem: bytes, reason: str) -> None:
+def test_file_without_a_leaf_of_troth_is_rejected(pem: bytes, reason: str) -> None:
     with pytest.raises(PKIError) as refused:
         parse_leaf(pem)
     assert refused.value.reason == reason
@@ -92,14 +92,14 @@ def test_a_file_that_holds_no_leaf_of_ours_is_refused(pem: bytes, reason: str) -
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @given(st.integers(0, 10_000), st.integers(0, 255))
-def test_a_damaged_file_is_refused_or_read_but_never_breaks(position: int, byte: int) -> None:
+def test_damaged_file_is_read_or_rejected_with_a_pki_error(position: int, byte: int) -> None:
     pem = bytearray(GOOD)
     pem[position % len(pem)] = byte
     with suppress(PKIError):
         parse_leaf(bytes(pem))
 
 
-def test_a_certificate_of_no_known_version_is_refused() -> None:
+def test_certificate_of_an_unknown_version_is_rejected() -> None:
     der = read_certificates(GOOD, "tls.crt")[0].public_bytes(Encoding.DER)
     version = b"\xa0\x03\x02\x01"
     body = b64encode(der.replace(version + b"\x02", version + b"\x06", 1))
@@ -113,31 +113,29 @@ def test_renewal_is_due_at_two_thirds_of_the_lifetime() -> None:
 
 
 @given(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
-def test_a_spread_moves_renewal_earlier_and_never_before_three_fifths(
-    one: float, other: float
-) -> None:
+def test_spread_moves_renewal_earlier_down_to_three_fifths(one: float, other: float) -> None:
     read = parse_leaf(GOOD)
     assert NOW + DAY * 0.6 <= renewal_due(read, one) <= NOW + DAY * 2 / 3
     if one < other:
         assert renewal_due(read, one) >= renewal_due(read, other)
 
 
-def test_the_shortest_leaf_is_due_before_it_ends() -> None:
+def test_shortest_leaf_is_renewed_before_it_expires() -> None:
     short_lived = issue(profile(lifetime=timedelta(seconds=1)), key(), own_root(), NOW)
     read = parse_leaf(short_lived)
     assert read.issued_at <= renewal_due(read, 0.5) < read.not_after
 
 
 @given(st.text())
-def test_a_spread_is_a_share_and_depends_on_the_uid_alone(uid: str) -> None:
+def test_spread_depends_only_on_the_uid(uid: str) -> None:
     assert 0 <= renewal_spread(uid) < 1
     assert renewal_spread(uid) == renewal_spread(uid)
 
 
-def test_spreads_are_even() -> None:
+def test_spreads_are_evenly_distributed() -> None:
     tenths = [int(renewal_spread(f"uid-{number}") * 10) for number in range(5000)]
     assert all(400 < tenths.count(tenth) < 600 for tenth in range(10))
 
 
-def test_a_short_fingerprint_has_sixteen_digits() -> None:
+def test_short_fingerprint_has_sixteen_digits() -> None:
     assert short("0123456789abcdef0123") == "0123456789abcdef"

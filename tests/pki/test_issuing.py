@@ -1,4 +1,4 @@
-"""Roots and leaves say exactly what the X509-SVID specification asks, and no more."""
+"""Roots and leaves follow the X509-SVID specification."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,7 +73,7 @@ def value(of: x509.Certificate, kind: type[Extension]) -> Extension:
 
 
 @ALGORITHMS
-def test_a_root_signs_certificates_and_nothing_else(algorithm: KeyAlgorithm) -> None:
+def test_root_may_sign_only_certificates_and_crls(algorithm: KeyAlgorithm) -> None:
     made = root(algorithm=algorithm)
     basic = made.extensions.get_extension_for_class(x509.BasicConstraints)
     assert basic.critical
@@ -82,12 +82,12 @@ def test_a_root_signs_certificates_and_nothing_else(algorithm: KeyAlgorithm) -> 
     made.verify_directly_issued_by(made)
 
 
-def test_a_root_names_its_trust_domain_without_a_path() -> None:
+def test_root_names_its_trust_domain_without_a_path() -> None:
     names = value(root(), x509.SubjectAlternativeName)
     assert list(names) == [uri(f"spiffe://{DOMAIN}")]
 
 
-def test_a_root_is_confined_to_its_trust_domain_and_to_no_addresses() -> None:
+def test_root_is_constrained_to_its_trust_domain_without_addresses() -> None:
     constraints = root().extensions.get_extension_for_class(x509.NameConstraints)
     assert constraints.critical
     assert constraints.value.permitted_subtrees == [uri(DOMAIN)]
@@ -97,34 +97,34 @@ def test_a_root_is_confined_to_its_trust_domain_and_to_no_addresses() -> None:
     ]
 
 
-def test_a_root_is_left_unconfined_only_when_asked() -> None:
+def test_root_is_unconstrained_only_on_request() -> None:
     pem = create_root(DOMAIN, key(), YEAR, NOW, constrained=False)
     assert load_authority(pem, None, None, DOMAIN).constrained_to is None
 
 
-def test_two_roots_of_one_domain_differ_in_name_even_with_one_key() -> None:
+def test_roots_of_one_domain_have_different_names_even_with_one_key() -> None:
     assert root().subject != root().subject
 
 
 @pytest.mark.parametrize("length", [1, 44, 45, 255])
-def test_a_root_of_a_long_domain_keeps_its_common_name_within_bounds(length: int) -> None:
+def test_common_name_of_a_root_is_bounded(length: int) -> None:
     name = root("a" * length).subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
     assert 1 <= len(name) <= 64
 
 
-def test_a_root_begins_early_and_ends_on_time() -> None:
+def test_root_is_backdated_and_expires_on_time() -> None:
     made = root()
     assert made.not_valid_before_utc == NOW - BACKDATE
     assert made.not_valid_after_utc == NOW + YEAR
 
 
-def test_a_root_identifies_its_own_key() -> None:
+def test_root_has_the_identifier_of_its_key() -> None:
     made = root()
     own = value(made, x509.SubjectKeyIdentifier).digest
     assert value(made, x509.AuthorityKeyIdentifier).key_identifier == own
 
 
-def test_a_root_of_no_trust_domain_is_refused() -> None:
+def test_root_of_an_invalid_trust_domain_is_rejected() -> None:
     with pytest.raises(SPIFFEIDError):
         root("Not A Domain")
 
@@ -133,7 +133,7 @@ def test_a_root_of_no_trust_domain_is_refused() -> None:
 
 
 @ALGORITHMS
-def test_a_leaf_is_no_authority_and_signs_no_certificates(algorithm: KeyAlgorithm) -> None:
+def test_leaf_is_no_ca_and_may_not_sign_certificates(algorithm: KeyAlgorithm) -> None:
     made = certificate(leaf(own_root(), algorithm=algorithm))
     assert not value(made, x509.BasicConstraints).ca
     wanted = {"digital_signature"}
@@ -142,7 +142,7 @@ def test_a_leaf_is_no_authority_and_signs_no_certificates(algorithm: KeyAlgorith
     assert usages(made) == wanted
 
 
-def test_a_leaf_has_one_uri_and_the_dns_names_each_once_in_order() -> None:
+def test_leaf_has_one_uri_and_its_dns_names_once_in_order() -> None:
     made = certificate(leaf(own_root(), "b.svc", "a.svc", "b.svc", "*.c.svc"))
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert list(names.value) == [
@@ -161,28 +161,26 @@ def with_subject(name: str, namespace: str = "shop") -> LeafProfile:
     name=st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", fullmatch=True),
     namespace=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True),
 )
-def test_the_leaf_of_an_identity_says_its_name_and_namespace_in_its_subject(
-    name: str, namespace: str
-) -> None:
+def test_subject_of_an_identitys_leaf_has_name_and_namespace(name: str, namespace: str) -> None:
     wanted = with_subject(name, namespace)
     made = certificate(issue(wanted, key(), own_root(), NOW))
     assert made.subject.rfc4514_string() == str(wanted.subject)
     assert not made.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
 
-def test_no_leaf_has_a_common_name_to_mistake_for_a_host_or_a_user() -> None:
+def test_leaf_has_no_common_name() -> None:
     made = certificate(issue(with_subject("payments.shop.svc"), key(), own_root(), NOW))
     assert not made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
 
 
-def test_a_leaf_of_no_identity_has_no_subject_and_its_names_must_be_understood() -> None:
+def test_leaf_without_a_subject_has_a_critical_san() -> None:
     made = certificate(leaf(own_root()))
     assert not list(made.subject)
     assert made.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
 
 @pytest.mark.parametrize("part", ["", "a" * 64, "Payments", "a,OU=b", "a+CN=b", "a\n", "a/b", "é"])
-def test_a_subject_that_could_be_read_as_another_is_refused(part: str) -> None:
+def test_ambiguous_subject_is_rejected(part: str) -> None:
     for wanted in (with_subject(part), with_subject("payments", part)):
         with pytest.raises(IssuingError) as refused:
             issue(wanted, key(), own_root(), NOW)
@@ -190,7 +188,7 @@ def test_a_subject_that_could_be_read_as_another_is_refused(part: str) -> None:
 
 
 @pytest.mark.parametrize("constraining", [permitting, excluding])
-def test_an_authority_that_may_not_vouch_for_a_subject_gives_none(
+def test_subject_that_the_authority_may_not_certify_is_rejected(
     constraining: Callable[..., x509.NameConstraints],
 ) -> None:
     organization = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp")])
@@ -203,14 +201,14 @@ def test_an_authority_that_may_not_vouch_for_a_subject_gives_none(
     assert refused.value.reason == "NameConstraintsForbidSubject"
 
 
-def test_a_leaf_serves_as_client_and_as_server() -> None:
+def test_leaf_is_for_clients_and_servers() -> None:
     assert set(value(certificate(leaf(own_root())), x509.ExtendedKeyUsage)) == {
         ExtendedKeyUsageOID.SERVER_AUTH,
         ExtendedKeyUsageOID.CLIENT_AUTH,
     }
 
 
-def test_a_leaf_identifies_its_key_and_its_issuers() -> None:
+def test_leaf_has_the_identifiers_of_its_key_and_its_issuers_key() -> None:
     authority = own_root()
     made = certificate(leaf(authority))
     assert value(made, x509.SubjectKeyIdentifier) == x509.SubjectKeyIdentifier.from_public_key(
@@ -230,12 +228,12 @@ def test_a_leaf_identifies_its_key_and_its_issuers() -> None:
         (KeyAlgorithm.ED25519, type(None)),
     ],
 )
-def test_the_signing_key_decides_the_hash(signer: KeyAlgorithm, digest: type) -> None:
+def test_signing_key_determines_the_hash(signer: KeyAlgorithm, digest: type) -> None:
     made = certificate(leaf(own_root(signer)))
     assert isinstance(made.signature_hash_algorithm, digest)
 
 
-def test_serials_are_random_and_fit_twenty_bytes() -> None:
+def test_serial_numbers_are_random_and_fit_twenty_bytes() -> None:
     authority = own_root()
     serials = {certificate(leaf(authority)).serial_number for _ in range(50)}
     assert len(serials) == 50
@@ -248,7 +246,7 @@ def test_serials_are_random_and_fit_twenty_bytes() -> None:
     lifetime=st.timedeltas(timedelta(seconds=1), timedelta(days=4000)),
     moment=st.timedeltas(timedelta(0), YEAR - timedelta(seconds=1)),
 )
-def test_a_leaf_is_never_valid_outside_its_authority(
+def test_leaf_is_never_valid_outside_its_authoritys_validity(
     lifetime: timedelta, moment: timedelta
 ) -> None:
     authority, now = own_root(), NOW + moment
@@ -259,7 +257,7 @@ def test_a_leaf_is_never_valid_outside_its_authority(
     assert made.not_valid_after_utc <= now + lifetime
 
 
-def test_a_leaf_does_not_begin_before_its_authority() -> None:
+def test_leaf_does_not_begin_before_its_authority() -> None:
     made_then = NOW - BACKDATE + timedelta(seconds=1)
     made = certificate(issue(profile(), key(), own_root(), made_then))
     assert made.not_valid_before_utc == NOW - BACKDATE
@@ -273,14 +271,14 @@ def test_a_leaf_does_not_begin_before_its_authority() -> None:
         (NOW - BACKDATE - timedelta(seconds=1), "AuthorityNotYetValid"),
     ],
 )
-def test_an_authority_issues_only_while_it_is_valid(now: datetime, reason: str) -> None:
+def test_authority_issues_only_while_it_is_valid(now: datetime, reason: str) -> None:
     with pytest.raises(IssuingError) as refused:
         issue(profile(), key(), own_root(), now)
     assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize("lifetime", [timedelta(0), -DAY, timedelta(milliseconds=999)])
-def test_a_lifetime_that_is_none_is_refused(lifetime: timedelta) -> None:
+def test_lifetime_below_one_second_is_rejected(lifetime: timedelta) -> None:
     with pytest.raises(IssuingError) as refused:
         issue(profile(lifetime=lifetime), key(), own_root(), NOW)
     assert refused.value.reason == "InvalidLifetime"
@@ -288,7 +286,7 @@ def test_a_lifetime_that_is_none_is_refused(lifetime: timedelta) -> None:
         create_root(DOMAIN, key(), lifetime, NOW)
 
 
-def test_a_naive_time_is_a_mistake_of_the_caller() -> None:
+def test_naive_time_raises_a_type_error() -> None:
     with pytest.raises(TypeError):
         issue(profile(), key(), own_root(), NOW.replace(tzinfo=None))
 
@@ -300,7 +298,7 @@ def test_a_naive_time_is_a_mistake_of_the_caller() -> None:
         ("spiffe://other.example/ns/a/sa/b", "ForeignTrustDomain"),
     ],
 )
-def test_only_workloads_of_the_own_domain_get_leaves(spiffe_id: str, reason: str) -> None:
+def test_leaf_is_issued_only_to_workloads_of_the_own_domain(spiffe_id: str, reason: str) -> None:
     with pytest.raises(IssuingError) as refused:
         issue(profile(spiffe_id=spiffe_id), key(), own_root(), NOW)
     assert refused.value.reason == reason
@@ -323,7 +321,7 @@ def test_only_workloads_of_the_own_domain_get_leaves(spiffe_id: str, reason: str
         "x." * 127 + "x",
     ],
 )
-def test_a_dns_name_that_is_none_is_refused(name: str) -> None:
+def test_invalid_dns_name_is_rejected(name: str) -> None:
     with pytest.raises(IssuingError) as refused:
         issue(profile(name), key(), own_root(), NOW)
     assert refused.value.reason == "InvalidDNSName"
@@ -343,7 +341,7 @@ def test_a_dns_name_that_is_none_is_refused(name: str) -> None:
         (excluding(x509.DNSName("corp.example")), "payments.shop.svc", True),
     ],
 )
-def test_a_dns_name_the_authority_may_not_vouch_for_is_refused(
+def test_dns_name_that_the_authority_may_not_certify_is_rejected(
     constraints: x509.NameConstraints, name: str, allowed: bool
 ) -> None:
     top = by_hand("root")
@@ -356,7 +354,7 @@ def test_a_dns_name_the_authority_may_not_vouch_for_is_refused(
     assert refused.value.reason == "NameConstraintsForbidDNSName"
 
 
-def test_a_leaf_of_an_intermediate_is_followed_by_its_chain_without_the_root() -> None:
+def test_leaf_of_an_intermediate_is_served_with_its_chain_without_the_root() -> None:
     top = by_hand("root")
     upper = by_hand("upper", top)
     lower = by_hand("lower", upper)
@@ -364,5 +362,5 @@ def test_a_leaf_of_an_intermediate_is_followed_by_its_chain_without_the_root() -
     assert chain == [lower.certificate, upper.certificate]
 
 
-def test_a_leaf_of_a_root_stands_alone() -> None:
+def test_leaf_of_a_root_is_served_alone() -> None:
     assert len(read_certificates(leaf(own_root()), "tls.crt")) == 1

@@ -1,4 +1,4 @@
-"""Keys as JWKs: one key has one spelling and one ID, and only P-256 is taken."""
+"""JWKs: P-256 only, with one encoding and one ID for each key."""
 
 import json
 from typing import Any
@@ -17,12 +17,12 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 JWK = public_jwk(KEY.public_key())
 
 
-def test_a_key_is_read_back_as_it_was_written() -> None:
+def test_jwk_survives_a_round_trip() -> None:
     assert load_public_jwk(JWK) == KEY.public_key()
     assert set(JWK) == {"kty", "crv", "x", "y", "kid"}
 
 
-def test_a_key_with_leading_zeros_keeps_them() -> None:
+def test_coordinates_keep_leading_zeros() -> None:
     """RFC 7518 section 6.2.1.2: the length is the field's, whatever the number."""
     key = next(
         key
@@ -38,21 +38,21 @@ def test_a_key_with_leading_zeros_keeps_them() -> None:
 
 
 @given(st.integers(1, 2**200))
-def test_the_key_id_is_the_thumbprint_another_library_computes(secret: int) -> None:
+def test_key_id_equals_the_thumbprint_of_another_library(secret: int) -> None:
     key = ec.derive_private_key(secret, ec.SECP256R1()).public_key()
     document = public_jwk(key)
     other = ECKey.import_key({name: document[name] for name in ("kty", "crv", "x", "y")})
     assert key_id(key) == document["kid"] == other.thumbprint()
 
 
-def test_a_fingerprint_is_the_beginning_of_the_same_hash_in_hexadecimal() -> None:
+def test_fingerprint_is_the_beginning_of_the_thumbprint() -> None:
     assert key_fingerprint(JWK["kid"]) == base64url.decode(JWK["kid"]).hex()[:16]
 
 
 @pytest.mark.parametrize(
     "kid", ["", "k1", "a" * 43, "é", pytest.param(JWK["kid"] + "=", id="padded")]
 )
-def test_a_key_id_that_is_no_thumbprint_has_no_fingerprint(kid: str) -> None:
+def test_fingerprint_of_another_kind_of_key_id_is_rejected(kid: str) -> None:
     with pytest.raises(KeyMaterialError):
         key_fingerprint(kid)
 
@@ -61,7 +61,7 @@ P384 = ec.generate_private_key(ec.SECP384R1()).public_key()
 
 
 @pytest.mark.parametrize("function", [public_jwk, key_id])
-def test_another_curve_is_refused(function: Any) -> None:
+def test_other_curve_is_rejected(function: Any) -> None:
     with pytest.raises(KeyMaterialError):
         function(P384)
 
@@ -88,12 +88,12 @@ def test_another_curve_is_refused(function: Any) -> None:
         ({"x": base64url.encode(b"\xff" * 32)}, "PublicKeyUnreadable"),
     ],
 )
-def test_what_is_no_public_key_on_p256_is_refused(change: dict[str, Any], reason: str) -> None:
+def test_jwk_that_is_not_a_public_p256_key_is_rejected(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(KeyMaterialError) as refused:
         load_public_jwk(JWK | change)
     assert refused.value.reason == reason
     assert JWK["x"] not in str(refused.value)
 
 
-def test_a_jwk_is_plain_json() -> None:
+def test_jwk_is_plain_json() -> None:
     assert json.loads(json.dumps(JWK)) == JWK

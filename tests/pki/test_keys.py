@@ -1,4 +1,4 @@
-"""Keys are written as PKCS#8, read strictly, and never shown."""
+"""Private keys: PKCS#8 output, strict input, and no key in errors."""
 
 import pickle
 
@@ -29,26 +29,26 @@ EC_PARAMETERS = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC P
 
 
 @ALGORITHMS
-def test_a_key_is_of_the_algorithm_asked_for(algorithm: KeyAlgorithm) -> None:
+def test_generated_key_has_the_requested_algorithm(algorithm: KeyAlgorithm) -> None:
     assert algorithm_of(key(algorithm).public_key()) is algorithm
 
 
 @ALGORITHMS
-def test_a_key_survives_being_written_and_read(algorithm: KeyAlgorithm) -> None:
+def test_key_survives_a_round_trip(algorithm: KeyAlgorithm) -> None:
     pem = private_key_pem(key(algorithm))
     assert pem.startswith(b"-----BEGIN PRIVATE KEY-----")
     assert load_private_key(pem).public_key() == key(algorithm).public_key()
 
 
 @pytest.mark.parametrize("algorithm", [KeyAlgorithm.ECDSA_P256, KeyAlgorithm.RSA_2048])
-def test_the_older_formats_other_controllers_write_are_read(algorithm: KeyAlgorithm) -> None:
+def test_older_key_formats_are_read(algorithm: KeyAlgorithm) -> None:
     pem = key(algorithm).private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
     )
     assert load_private_key(pem).public_key() == key(algorithm).public_key()
 
 
-def test_the_curve_openssl_puts_before_a_key_is_skipped() -> None:
+def test_curve_block_of_openssl_is_ignored() -> None:
     pem = key().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     assert load_private_key(EC_PARAMETERS + pem).public_key() == key().public_key()
 
@@ -56,7 +56,7 @@ def test_the_curve_openssl_puts_before_a_key_is_skipped() -> None:
 @pytest.mark.parametrize(
     "format_", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=str
 )
-def test_an_encrypted_key_is_refused_by_name(format_: PrivateFormat) -> None:
+def test_encrypted_key_is_rejected_with_its_own_reason(format_: PrivateFormat) -> None:
     pem = key().private_bytes(Encoding.PEM, format_, BestAvailableEncryption(b"secret"))
     with pytest.raises(KeyMaterialError) as refused:
         load_private_key(pem)
@@ -76,7 +76,7 @@ def test_an_encrypted_key_is_refused_by_name(format_: PrivateFormat) -> None:
         EC_PARAMETERS,
     ],
 )
-def test_anything_but_exactly_one_key_is_refused(pem: bytes) -> None:
+def test_file_without_exactly_one_key_is_rejected(pem: bytes) -> None:
     with pytest.raises(KeyMaterialError) as refused:
         load_private_key(pem)
     assert refused.value.reason == "PrivateKeyUnreadable"
@@ -92,7 +92,7 @@ def test_anything_but_exactly_one_key_is_refused(pem: bytes) -> None:
     ],
     ids=lambda each: type(each).__name__,
 )
-def test_a_key_of_another_kind_is_refused_with_the_kinds_allowed(
+def test_unsupported_key_is_rejected_with_the_supported_kinds(
     foreign: ec.EllipticCurvePrivateKey,
 ) -> None:
     pem = foreign.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -102,7 +102,7 @@ def test_a_key_of_another_kind_is_refused_with_the_kinds_allowed(
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
-def test_a_damaged_key_is_refused_and_never_quoted(position: int, byte: int) -> None:
+def test_damaged_key_is_rejected_and_never_quoted(position: int, byte: int) -> None:
     pem = bytearray(private_key_pem(key()))
     body = pem.split(b"\n")[1].decode()
     pem[position % len(pem)] = byte
@@ -121,20 +121,20 @@ def refusal(pem: bytes) -> KeyMaterialError | None:
     return None
 
 
-def test_a_certificate_speaks_for_its_own_key_only() -> None:
+def test_certificate_matches_only_its_own_key() -> None:
     one, other = by_hand("one"), by_hand("other")
     assert same_key(one.certificate, one.key)
     assert not same_key(one.certificate, other.key)
 
 
-def test_an_error_crosses_processes_with_its_reason() -> None:
+def test_pickled_error_keeps_its_reason() -> None:
     with pytest.raises(KeyMaterialError) as refused:
         load_private_key(b"")
     copy = pickle.loads(pickle.dumps(refused.value))
     assert (copy.reason, str(copy)) == (refused.value.reason, str(refused.value))
 
 
-def test_a_file_that_only_begins_blocks_is_refused_at_once() -> None:
+def test_file_with_only_begin_lines_is_rejected_quickly() -> None:
     """A megabyte of it, as large as a Secret can be, kept the operator busy for minutes."""
     with pytest.raises(KeyMaterialError, match="larger than 16384 bytes"):
         load_private_key(b"-----BEGIN A-----" * 60_000)
@@ -142,7 +142,7 @@ def test_a_file_that_only_begins_blocks_is_refused_at_once() -> None:
         load_private_key(b"-----BEGIN A-----" * 960)
 
 
-def test_a_key_of_another_kind_that_openssl_trips_over_is_refused() -> None:
+def test_key_that_crashes_openssls_parser_is_rejected() -> None:
     with pytest.raises(KeyMaterialError) as refused:
         load_private_key(SHORT_X448)
     assert refused.value.reason == "UnsupportedKey"

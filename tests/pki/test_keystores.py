@@ -1,4 +1,4 @@
-"""Keystores open with their password only, and say whether they are up to date."""
+"""Keystores open only with their password, and report whether they are up to date."""
 
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -28,13 +28,13 @@ KEYSTORE = pkcs12_keystore(key(), LEAF, [TOP.pem], PASSWORD)
 TRUSTSTORE = pkcs12_truststore([TOP.pem, MIDDLE.pem], PASSWORD)
 
 
-def test_passwords_are_long_and_never_repeat() -> None:
+def test_passwords_are_long_and_unique() -> None:
     passwords = {keystore_password() for _ in range(100)}
     assert len(passwords) == 100
     assert all(len(password) == 43 and password.isascii() for password in passwords)
 
 
-def test_a_keystore_holds_the_leaf_its_key_its_chain_and_the_anchors() -> None:
+def test_keystore_holds_leaf_key_chain_and_anchors() -> None:
     store = pkcs12.load_pkcs12(KEYSTORE, PASSWORD.encode())
     assert store.cert is not None
     assert store.cert.friendly_name == b"troth"
@@ -45,13 +45,13 @@ def test_a_keystore_holds_the_leaf_its_key_its_chain_and_the_anchors() -> None:
 
 
 @pytest.mark.parametrize("algorithm", KeyAlgorithm)
-def test_a_keystore_matches_its_own_leaf(algorithm: KeyAlgorithm) -> None:
+def test_keystore_matches_its_own_leaf(algorithm: KeyAlgorithm) -> None:
     chain = leaf(own_root(), algorithm=algorithm)
     store = pkcs12_keystore(key(algorithm), chain, [], PASSWORD)
     assert keystore_matches(store, PASSWORD, chain)
 
 
-def test_a_keystore_does_not_match_another_leaf_or_password_or_key() -> None:
+def test_keystore_does_not_match_another_leaf_password_or_key() -> None:
     assert keystore_matches(KEYSTORE, PASSWORD, LEAF)
     assert not keystore_matches(KEYSTORE, "wrong", LEAF)
     assert not keystore_matches(KEYSTORE, PASSWORD, leaf(own_root()))
@@ -61,14 +61,14 @@ def test_a_keystore_does_not_match_another_leaf_or_password_or_key() -> None:
 
 @BER
 @given(st.binary(max_size=200))
-def test_garbage_matches_nothing_and_breaks_nothing(garbage: bytes) -> None:
+def test_garbage_does_not_match_and_raises_nothing(garbage: bytes) -> None:
     assert not keystore_matches(garbage, PASSWORD, LEAF)
     assert truststore_fingerprints(garbage, PASSWORD) is None
 
 
 @BER
 @given(st.integers(0, 100_000), st.integers(1, 255))
-def test_a_damaged_store_breaks_nothing(position: int, flip: int) -> None:
+def test_damaged_store_raises_nothing(position: int, flip: int) -> None:
     for store in (KEYSTORE, TRUSTSTORE):
         damaged = bytearray(store)
         damaged[position % len(damaged)] ^= flip
@@ -76,18 +76,18 @@ def test_a_damaged_store_breaks_nothing(position: int, flip: int) -> None:
         truststore_fingerprints(bytes(damaged), PASSWORD)
 
 
-def test_a_truststore_holds_the_anchors_and_nothing_else() -> None:
+def test_truststore_holds_only_the_anchors() -> None:
     assert truststore_fingerprints(TRUSTSTORE, PASSWORD) == frozenset(
         fingerprint(each.certificate) for each in (TOP, MIDDLE)
     )
     assert truststore_fingerprints(TRUSTSTORE, "wrong") is None
 
 
-def test_a_keystore_of_another_key_is_refused() -> None:
+def test_keystore_with_another_key_is_rejected() -> None:
     with pytest.raises(KeyMaterialError):
         pkcs12_keystore(key(which="other"), LEAF, [], PASSWORD)
 
 
-def test_a_truststore_of_nothing_is_refused() -> None:
+def test_truststore_without_anchors_is_rejected() -> None:
     with pytest.raises(CertificateError):
         pkcs12_truststore([], PASSWORD)

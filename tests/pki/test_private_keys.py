@@ -1,4 +1,4 @@
-"""Private keys without a primality test: what is skipped must never accept a key that is wrong."""
+"""Private keys without a primality test: no invalid key is accepted."""
 
 import base64
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def changed(**values: int) -> bytes:
     return der_pem(*(every | values).values())
 
 
-def test_a_sound_key_is_parsed() -> None:
+def test_valid_key_is_parsed() -> None:
     assert (
         parse_private_key(changed(), SIZES).public_key() == key(KeyAlgorithm.RSA_2048).public_key()
     )
@@ -72,9 +72,7 @@ def test_a_sound_key_is_parsed() -> None:
 
 @pytest.mark.parametrize("name", ["n", "d", "dmp1", "dmq1", "iqmp", "p", "q"])
 @pytest.mark.parametrize("change", [lambda value: value ^ 4, lambda _: 0, lambda _: 1])
-def test_a_key_whose_numbers_do_not_belong_together_is_rejected(
-    name: str, change: Callable[[int], int]
-) -> None:
+def test_key_with_inconsistent_numbers_is_rejected(name: str, change: Callable[[int], int]) -> None:
     good = sound()
     value = good.public_numbers.n if name == "n" else getattr(good, name)
     with pytest.raises((UnreadableKeyError, UnsupportedKeyError)):
@@ -82,7 +80,7 @@ def test_a_key_whose_numbers_do_not_belong_together_is_rejected(
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 4, EXPONENT + 1])
-def test_a_key_with_an_exponent_that_protects_nothing_is_rejected(exponent: int) -> None:
+def test_key_with_an_insecure_exponent_is_rejected(exponent: int) -> None:
     """With the exponent 1 a signature is the message itself, so everybody can sign."""
     with pytest.raises(UnreadableKeyError):
         parse_private_key(changed(e=exponent), SIZES)
@@ -91,26 +89,26 @@ def test_a_key_with_an_exponent_that_protects_nothing_is_rejected(exponent: int)
         parse_private_key(consistent, SIZES)
 
 
-def test_a_key_that_factors_its_modulus_in_no_way_is_rejected() -> None:
+def test_key_whose_primes_do_not_give_the_modulus_is_rejected() -> None:
     n = sound().public_numbers.n
     with pytest.raises(UnreadableKeyError):
         parse_private_key(changed(p=1, q=n, dmp1=0, iqmp=0), SIZES)
 
 
 @pytest.mark.parametrize("bits", [8192, 16384])
-def test_a_key_that_is_too_large_is_rejected_with_the_kinds_allowed(bits: int) -> None:
+def test_large_key_is_rejected_with_the_supported_kinds(bits: int) -> None:
     with pytest.raises(KeyMaterialError, match="use one of ECDSA-P256") as rejected:
         load_private_key(pem(large_key(bits)))
     assert rejected.value.reason == "UnsupportedKey"
 
 
-def test_a_file_that_is_too_large_is_rejected_with_what_belongs_there() -> None:
+def test_large_key_file_is_rejected_with_what_belongs_there() -> None:
     with pytest.raises(KeyMaterialError, match="RSA-4096, and nothing else") as rejected:
         load_private_key(b"x" * (LONGEST + 1))
     assert rejected.value.reason == "PrivateKeyTooLarge"
 
 
-def test_a_key_of_a_kind_that_is_costly_to_parse_is_rejected_unparsed() -> None:
+def test_costly_kind_of_key_is_rejected_unparsed() -> None:
     """OpenSSL takes 0.3 s to find that these 10,000 bits are no Diffie-Hellman group."""
     oid = bytes.fromhex("2a864886f70d010301")
     group = tlv(0x30, tlv(6, oid) + tlv(0x30, integer(2**9999 + 1) + integer(2**9998 + 1)))
@@ -122,7 +120,7 @@ def test_a_key_of_a_kind_that_is_costly_to_parse_is_rejected_unparsed() -> None:
         )
 
 
-def test_a_key_on_a_curve_whose_halves_do_not_belong_together_is_rejected() -> None:
+def test_ec_key_with_mismatched_halves_is_rejected() -> None:
     mine, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     whole = mine.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     points = [each.public_key().public_numbers() for each in (mine, other)]
@@ -135,7 +133,7 @@ def test_a_key_on_a_curve_whose_halves_do_not_belong_together_is_rejected() -> N
         )
 
 
-def test_a_key_that_only_agrees_on_secrets_is_unsupported() -> None:
+def test_key_agreement_key_is_unsupported() -> None:
     made = x448.X448PrivateKey.generate()
     with pytest.raises(UnsupportedKeyError):
         parse_private_key(
@@ -144,7 +142,7 @@ def test_a_key_that_only_agrees_on_secrets_is_unsupported() -> None:
 
 
 @pytest.mark.parametrize("where", ["tls.crt", "ca.crt"])
-def test_a_file_of_certificates_that_is_too_large_is_rejected_unparsed(where: str) -> None:
+def test_large_certificate_file_is_rejected_unparsed(where: str) -> None:
     authority = own_root()
     root = authority.authority.anchors[0]
     large = root * (MAX_CHAIN_BYTES // len(root) + 1)

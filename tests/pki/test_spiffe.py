@@ -1,4 +1,4 @@
-"""SPIFFE IDs are strict: one identity has one spelling (SPIFFE-ID section 2)."""
+"""Strict SPIFFE IDs: each identity has one spelling (SPIFFE-ID, section 2)."""
 
 from contextlib import suppress
 
@@ -13,7 +13,7 @@ TRUST_DOMAINS = st.from_regex(r"\A[a-z0-9._-]{1,255}\Z")
 LABELS = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
-def test_a_workload_is_named_by_namespace_and_service_account() -> None:
+def test_spiffe_id_has_namespace_and_service_account() -> None:
     assert (
         spiffe_id("prod.shop.example", "shop", "payments")
         == "spiffe://prod.shop.example/ns/shop/sa/payments"
@@ -21,7 +21,7 @@ def test_a_workload_is_named_by_namespace_and_service_account() -> None:
 
 
 @given(TRUST_DOMAINS, LABELS, LABELS)
-def test_every_id_made_is_read_back_the_same(domain: str, namespace: str, account: str) -> None:
+def test_spiffe_id_survives_a_round_trip(domain: str, namespace: str, account: str) -> None:
     made = spiffe_id(domain, namespace, account)
     read = SPIFFEID.parse(made)
     assert (read.trust_domain, read.path) == (domain, f"/ns/{namespace}/sa/{account}")
@@ -29,12 +29,12 @@ def test_every_id_made_is_read_back_the_same(domain: str, namespace: str, accoun
 
 
 @given(st.text(max_size=80) | st.text(max_size=40).map("spiffe://td/".__add__))
-def test_what_is_read_is_never_normalised(text: str) -> None:
+def test_parsing_never_normalises(text: str) -> None:
     with suppress(SPIFFEIDError):
         assert str(SPIFFEID.parse(text)) == text
 
 
-def test_a_trust_domain_by_itself_has_an_empty_path() -> None:
+def test_trust_domain_has_an_empty_path() -> None:
     assert SPIFFEID.parse("spiffe://td.example") == SPIFFEID("td.example", "")
 
 
@@ -67,20 +67,20 @@ def test_a_trust_domain_by_itself_has_an_empty_path() -> None:
         (f"spiffe://td.example/{'a' * 2030}", "SPIFFEIDTooLong"),
     ],
 )
-def test_an_id_outside_the_specification_is_refused(text: str, reason: str) -> None:
+def test_id_outside_the_specification_is_rejected(text: str, reason: str) -> None:
     with pytest.raises(SPIFFEIDError) as refused:
         SPIFFEID.parse(text)
     assert refused.value.reason == reason
 
 
-def test_an_id_may_be_2048_bytes_long_and_no_longer() -> None:
+def test_id_has_at_most_2048_bytes() -> None:
     longest = "spiffe://td.example/" + "a" * 2028
     assert len(longest) == 2048
     assert str(SPIFFEID.parse(longest)) == longest
 
 
 @pytest.mark.parametrize("name", ["", "Prod", "a b", "a/b", "a:1", "spiffe://a", "a\n", "é"])
-def test_a_name_that_is_no_trust_domain_is_refused(name: str) -> None:
+def test_invalid_trust_domain_name_is_rejected(name: str) -> None:
     with pytest.raises(SPIFFEIDError):
         check_trust_domain(name)
 
@@ -97,13 +97,15 @@ def test_a_name_that_is_no_trust_domain_is_refused(name: str) -> None:
         ("shop", "", "InvalidServiceAccount"),
     ],
 )
-def test_no_part_can_pretend_to_be_two(namespace: str, account: str, reason: str) -> None:
+def test_part_that_would_be_two_path_segments_is_rejected(
+    namespace: str, account: str, reason: str
+) -> None:
     with pytest.raises(SPIFFEIDError) as refused:
         spiffe_id("td.example", namespace, account)
     assert refused.value.reason == reason
 
 
-def test_every_refusal_is_a_value_error_with_a_reason_and_a_sentence() -> None:
+def test_every_error_is_a_value_error_with_reason_and_message() -> None:
     error = PKIError("Because", "Mend it.")
     assert isinstance(error, ValueError)
     assert (error.reason, str(error)) == ("Because", "Mend it.")

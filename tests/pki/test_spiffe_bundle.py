@@ -1,4 +1,4 @@
-"""SPIFFE bundles: the same set is always the same document, and what is odd is refused."""
+"""SPIFFE bundles: deterministic output, strict input."""
 
 import json
 from base64 import b64encode
@@ -30,19 +30,19 @@ def read(document: object) -> Any:
     return parse_spiffe_bundle(json.dumps(document), DOMAIN)
 
 
-def test_a_bundle_is_read_back_as_it_was_written() -> None:
+def test_bundle_survives_a_round_trip() -> None:
     bundle = read(DOCUMENT)
     assert bundle.trust_domain == DOMAIN
     assert set(bundle.x509_authorities) == {root.pem for root in ROOTS}
     assert bundle.jwt_keys == {jwk["kid"]: key for jwk, key in zip(JWKS, KEYS, strict=True)}
 
 
-def test_order_and_repetition_leave_no_trace() -> None:
+def test_order_and_repetition_do_not_change_the_bundle() -> None:
     pems = [root.pem for root in ROOTS]
     assert bundle_document([*reversed(pems), pems[0]], [*reversed(JWKS), JWKS[0]]) == DOCUMENT
 
 
-def test_each_element_has_its_use_and_its_key_and_nothing_else() -> None:
+def test_element_has_only_its_use_and_its_key() -> None:
     for element in DOCUMENT["keys"]:
         members = {"EC": {"crv", "x", "y"}, "RSA": {"n", "e"}, "OKP": {"crv", "x"}}[element["kty"]]
         if element["use"] == "x509-svid":
@@ -53,13 +53,13 @@ def test_each_element_has_its_use_and_its_key_and_nothing_else() -> None:
     assert DOCUMENT["spiffe_refresh_hint"] == 60
 
 
-def test_a_private_key_gets_into_no_bundle() -> None:
+def test_private_key_is_never_in_a_bundle() -> None:
     with pytest.raises(PKIError) as refused:
         bundle_document([], [JWKS[0] | {"d": "secret"}])
     assert refused.value.reason == "PrivateKeyExposed"
 
 
-def test_a_map_is_read_back_by_trust_domain() -> None:
+def test_bundle_map_survives_a_round_trip() -> None:
     other = bundle_document([], JWKS[:1])
     text = json.dumps(bundle_map_document({DOMAIN: DOCUMENT, "a.example": other}))
     bundles = parse_bundle_map(text)
@@ -69,7 +69,7 @@ def test_a_map_is_read_back_by_trust_domain() -> None:
     assert not bundles["a.example"].x509_authorities
 
 
-def test_what_a_reader_need_not_know_is_left_out() -> None:
+def test_unknown_key_types_and_uses_are_ignored() -> None:
     """Section 4.2: unknown key types and uses are ignored, whole."""
     foreign = [
         {"use": "wit-svid", **JWKS[0]},
@@ -126,7 +126,7 @@ ODD_KEYS: list[list[dict[str, Any]]] = [
         *(json.dumps({"keys": keys}) for keys in ODD_KEYS),
     ],
 )
-def test_a_document_that_is_odd_is_refused_whole(text: str | bytes) -> None:
+def test_invalid_bundle_is_rejected_as_a_whole(text: str | bytes) -> None:
     with pytest.raises(PKIError):
         parse_spiffe_bundle(text, DOMAIN)
 
@@ -144,11 +144,11 @@ def test_a_document_that_is_odd_is_refused_whole(text: str | bytes) -> None:
         '{"trust_domains": {"a.example": {"keys": []}, "b.example": null}}',
     ],
 )
-def test_a_map_with_one_odd_member_is_refused_whole(text: str) -> None:
+def test_map_with_one_invalid_bundle_is_rejected_as_a_whole(text: str) -> None:
     with pytest.raises(PKIError):
         parse_bundle_map(text)
 
 
-def test_a_bundle_is_of_a_trust_domain() -> None:
+def test_bundle_requires_a_valid_trust_domain() -> None:
     with pytest.raises(PKIError):
         parse_spiffe_bundle(json.dumps(DOCUMENT), "not a domain")

@@ -1,4 +1,4 @@
-"""What can be read in two ways is not read: base64url and JSON from outside."""
+"""base64url and JSON reject ambiguous input."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -11,14 +11,14 @@ from troth.pki import base64url, strict_json
 
 
 @given(st.binary())
-def test_base64url_is_read_back(value: bytes) -> None:
+def test_base64url_survives_a_round_trip(value: bytes) -> None:
     text = base64url.encode(value)
     assert text == urlsafe_b64encode(value).rstrip(b"=").decode()
     assert base64url.decode(text) == value
 
 
 @given(st.text() | st.text("ABQRgw048-_+/= \n", max_size=9))
-def test_a_value_has_one_spelling_in_base64url(text: str) -> None:
+def test_value_has_one_encoding_in_base64url(text: str) -> None:
     try:
         value = base64url.decode(text)
     except ValueError:
@@ -26,7 +26,7 @@ def test_a_value_has_one_spelling_in_base64url(text: str) -> None:
     assert base64url.encode(value) == text
 
 
-def test_the_standard_decoder_would_have_taken_another_spelling() -> None:
+def test_standard_decoder_accepts_other_encodings() -> None:
     for text in ("QR", "QQ==", "QQ\n", "Q Q"):
         assert urlsafe_b64decode(text + "==") == b"A"
         with pytest.raises(ValueError, match="base64url"):
@@ -49,14 +49,14 @@ def depth(value: object) -> int:
 
 
 @given(JSON)
-def test_plain_json_is_read_as_the_standard_library_reads_it(value: object) -> None:
+def test_plain_json_is_read_like_the_standard_library(value: object) -> None:
     text = json.dumps(value)
     if depth(value) <= strict_json.DEEPEST:
         assert strict_json.parse(text) == strict_json.parse(text.encode()) == value
 
 
 @given(st.text('[]{}\\"', max_size=60))
-def test_brackets_in_texts_count_for_nothing(text: str) -> None:
+def test_brackets_in_strings_do_not_count_as_nesting(text: str) -> None:
     assert strict_json.parse(json.dumps([text])) == [text]
 
 
@@ -83,12 +83,12 @@ def test_brackets_in_texts_count_for_nothing(text: str) -> None:
         '"line\nbreak"',
     ],
 )
-def test_json_that_can_be_read_in_two_ways_is_not_read(text: str) -> None:
+def test_ambiguous_json_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not JSON that can be read in one way only$"):
         strict_json.parse(text)
 
 
-def test_bytes_that_are_not_utf8_are_not_read() -> None:
+def test_bytes_that_are_not_utf8_are_rejected() -> None:
     for raw in (b'"\xff"', '{"a": 1}'.encode("utf-16"), b'"\xed\xa0\x80"'):
         with pytest.raises(ValueError, match="not JSON"):
             strict_json.parse(raw)

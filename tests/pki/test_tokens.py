@@ -1,4 +1,4 @@
-"""Tokens say what was asked, nothing more, and any JOSE library reads them."""
+"""Tokens have exactly the requested content, and other JOSE libraries verify them."""
 
 import json
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def verified_transaction(token: str) -> TransactionToken:
     return verify_transaction_token(token, bundle=BUNDLES[DOMAIN], issuer=ISSUER, now=MOMENT)
 
 
-def test_an_access_token_is_read_back_as_it_was_made() -> None:
+def test_access_token_survives_a_round_trip() -> None:
     token = access_token(scopes=["b", "a", "b"], certificate=CERTIFICATE)
     assert verified(token) == AccessToken(
         issuer=ISSUER,
@@ -75,7 +75,7 @@ def test_an_access_token_is_read_back_as_it_was_made() -> None:
     )
 
 
-def test_a_transaction_token_is_read_back_as_it_was_made() -> None:
+def test_transaction_token_survives_a_round_trip() -> None:
     token = transaction_token()
     assert verified_transaction(token) == TransactionToken(
         issuer=ISSUER,
@@ -92,7 +92,7 @@ def test_a_transaction_token_is_read_back_as_it_was_made() -> None:
     )
 
 
-def test_an_access_token_has_the_documented_header_and_claims_and_no_others() -> None:
+def test_access_token_has_exactly_the_documented_header_and_claims() -> None:
     token = access_token(scopes=["payments.refund", "payments.charge"])
     assert jwt.get_unverified_header(token) == HEADER
     assert jwt.decode(token, options={"verify_signature": False}) == CLAIMS
@@ -100,17 +100,17 @@ def test_an_access_token_has_the_documented_header_and_claims_and_no_others() ->
     assert bound["cnf"] == {"x5t#S256": certificate_thumbprint(CERTIFICATE)}
 
 
-def test_a_transaction_token_without_a_request_context_has_no_rctx() -> None:
+def test_transaction_token_without_request_context_has_no_rctx() -> None:
     claims = jwt.decode(transaction_token(request={}), options={"verify_signature": False})
     assert claims == TRANSACTION_CLAIMS
     assert verified_transaction(transaction_token(request={})).request == {}
 
 
-def test_no_scopes_are_an_empty_scope() -> None:
+def test_token_without_scopes_has_an_empty_scope_claim() -> None:
     assert verified(access_token(scopes=[])).scopes == frozenset()
 
 
-def test_a_thumbprint_is_that_of_rfc_8705_sha_256_in_base64url() -> None:
+def test_thumbprint_is_base64url_sha256_of_rfc_8705() -> None:
     empty = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
     assert certificate_thumbprint(b"") == empty
 
@@ -118,7 +118,7 @@ def test_a_thumbprint_is_that_of_rfc_8705_sha_256_in_base64url() -> None:
 # judges
 
 
-def test_pyjwt_verifies_an_access_token() -> None:
+def test_pyjwt_verifies_access_tokens() -> None:
     token = access_token()
     claims = jwt.decode(
         token,
@@ -131,14 +131,14 @@ def test_pyjwt_verifies_an_access_token() -> None:
     assert claims["sub"] == CHECKOUT
 
 
-def test_joserfc_verifies_both_kinds_by_the_published_key() -> None:
+def test_joserfc_verifies_both_kinds_with_the_published_key() -> None:
     keys = KeySet([ECKey.import_key(dict(public_jwk(PUBLIC)))])
     for token in (access_token(), transaction_token()):
         read = jose_jwt.decode(token, keys, ["ES256"])
         assert read.claims["iss"] == ISSUER
 
 
-def test_tokens_of_pyjwt_and_joserfc_are_verified_here() -> None:
+def test_tokens_of_pyjwt_and_joserfc_are_verified() -> None:
     assert verified(jwt.encode(dict(CLAIMS), KEY, "ES256", headers={"kid": KID}))
     payload = jws.serialize_compact(HEADER, json.dumps(CLAIMS), ECKey(KEY, None), ["ES256"])
     assert verified(payload)
@@ -172,12 +172,12 @@ def test_tokens_of_pyjwt_and_joserfc_are_verified_here() -> None:
         lambda: transaction_token(request={"req_ip": ""}),
     ],
 )
-def test_what_no_verifier_would_take_is_not_made(make: Callable[[], str]) -> None:
+def test_token_that_verifiers_would_reject_is_not_issued(make: Callable[[], str]) -> None:
     with pytest.raises(IssuingError):
         make()
 
 
-def test_a_naive_time_is_not_taken() -> None:
+def test_naive_time_is_rejected() -> None:
     with pytest.raises(TypeError):
         access_token(now=NOW.replace(tzinfo=None))
 
@@ -187,7 +187,7 @@ def test_only_p256_signs() -> None:
         TokenSigner(ec.generate_private_key(ec.SECP384R1()))
 
 
-def test_the_signer_shows_its_key_id_and_no_key() -> None:
+def test_repr_of_the_signer_has_its_key_id_and_no_key() -> None:
     signer = TokenSigner(KEY)
     assert repr(signer) == f"TokenSigner(kid='{KID}')"
     assert f"{KEY.private_numbers().private_value:x}" not in repr(vars_of(signer))
@@ -203,7 +203,7 @@ GOOD, BOUND, TRANSACTING = access_token(), access_token(certificate=b"x"), trans
 
 
 @given(st.sampled_from([GOOD, BOUND]), st.integers(0), st.characters())
-def test_a_token_with_any_one_character_changed_is_refused(
+def test_access_token_with_one_changed_character_is_rejected(
     token: str, place: int, character: str
 ) -> None:
     place %= len(token)
@@ -214,7 +214,7 @@ def test_a_token_with_any_one_character_changed_is_refused(
 
 
 @given(st.integers(0), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_."))
-def test_a_transaction_token_with_any_one_character_changed_is_refused(
+def test_transaction_token_with_one_changed_character_is_rejected(
     place: int, character: str
 ) -> None:
     place %= len(TRANSACTING)
@@ -225,14 +225,14 @@ def test_a_transaction_token_with_any_one_character_changed_is_refused(
 
 
 @given(st.integers(0), st.integers(1, 40))
-def test_a_token_with_characters_left_out_is_refused(place: int, length: int) -> None:
+def test_token_with_missing_characters_is_rejected(place: int, length: int) -> None:
     place %= len(GOOD)
     with pytest.raises(TokenError):
         verified(GOOD[:place] + GOOD[place + length :])
 
 
 @given(st.text() | st.text("abcAB01-_.=", max_size=80))
-def test_no_text_breaks_the_reader(text: str) -> None:
+def test_any_text_is_verified_or_rejected(text: str) -> None:
     with pytest.raises(TokenError):
         verified(text)
     with pytest.raises(TokenError):
@@ -249,7 +249,7 @@ CHANGES = st.dictionaries(NAMES | st.text(max_size=8), JSON, max_size=3)
 
 
 @given(CHANGES, CHANGES)
-def test_whatever_a_signed_token_says_it_is_verified_or_refused(
+def test_any_signed_claims_are_verified_or_rejected(
     header: dict[str, Any], claims: dict[str, Any]
 ) -> None:
     """The signer may be broken or hostile; what comes out is a value or a `TokenError`."""
@@ -263,9 +263,7 @@ def test_whatever_a_signed_token_says_it_is_verified_or_refused(
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
-def test_whatever_bytes_a_signed_token_has_for_parts_it_is_refused(
-    header: bytes, claims: bytes
-) -> None:
+def test_any_signed_bytes_as_parts_are_rejected(header: bytes, claims: bytes) -> None:
     for head in (part(HEADER), part(header)):
         signed = f"{head}.{part(claims)}"
         with pytest.raises(TokenError):

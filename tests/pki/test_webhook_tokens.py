@@ -1,4 +1,4 @@
-"""A webhook's token says what was verified, to one workload, for a minute."""
+"""A webhook token states what was verified, for one workload, for one minute."""
 
 import base64
 from collections.abc import Callable
@@ -72,18 +72,18 @@ def changed(**members: Any) -> str:
 
 
 @pytest.mark.parametrize("delivery", [DELIVERY, replace(DELIVERY, delivery_id=None)])
-def test_it_is_read_back_as_it_was_made(delivery: VerifiedDelivery) -> None:
+def test_webhook_token_survives_a_round_trip(delivery: VerifiedDelivery) -> None:
     assert read(made(delivery)) == WebhookToken(
         GATEWAY, PAYMENTS, TRANSACTION, delivery, expires=MOMENT + 60, issued=MOMENT
     )
 
 
-def test_it_has_the_documented_header_and_claims_and_no_others() -> None:
+def test_webhook_token_has_exactly_the_documented_header_and_claims() -> None:
     assert jwt.get_unverified_header(made()) == TRANSACTION_HEADER
     assert jwt.decode(made(), options={"verify_signature": False}) == CLAIMS
 
 
-def test_what_was_written_by_hand_with_the_right_claims_is_read() -> None:
+def test_handwritten_token_with_valid_claims_is_accepted() -> None:
     assert read(changed()).delivery == DELIVERY
 
 
@@ -116,11 +116,11 @@ def test_what_was_written_by_hand_with_the_right_claims_is_read() -> None:
         (transaction_token, "issuer"),
     ],
 )
-def test_anything_else_is_refused(token: Callable[[], str], code: str) -> None:
+def test_invalid_webhook_token_is_rejected(token: Callable[[], str], code: str) -> None:
     assert refused(token()) == f"webhook-token-{code}"
 
 
-def test_it_counts_for_a_minute_and_the_leeway() -> None:
+def test_webhook_token_is_valid_for_one_minute_plus_leeway() -> None:
     read(made(), MOMENT + 119)
     assert refused(made(), MOMENT + 120) == "webhook-token-expired"
 
@@ -133,10 +133,10 @@ def test_it_counts_for_a_minute_and_the_leeway() -> None:
         replace(DELIVERY, workflow=""),
     ],
 )
-def test_what_no_token_can_hold_is_not_signed(delivery: VerifiedDelivery) -> None:
+def test_invalid_delivery_is_not_signed(delivery: VerifiedDelivery) -> None:
     with pytest.raises(IssuingError):
         made(delivery)
 
 
-def test_the_key_shows_nowhere() -> None:
+def test_repr_of_the_webhook_signer_has_no_key() -> None:
     assert repr(Signer(KEY, GATEWAY)) == f"Signer(kid={KID!r})"

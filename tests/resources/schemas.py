@@ -1,4 +1,4 @@
-"""The schema of a kind, and every schema within it."""
+"""Schema of a kind, and all schemas within it."""
 
 from collections.abc import Iterator
 from typing import Any

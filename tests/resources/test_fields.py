@@ -1,4 +1,4 @@
-"""What a field does not take is refused where it stands, with a sentence that says what to write.
+"""Invalid fields are rejected with their place and a message that says what to write.
 
 Whether the API server says the same is tested on a real one, in `tests/cluster/test_crds.py`.
 """
@@ -84,12 +84,12 @@ every_base = pytest.mark.parametrize("manifest", BASES.values(), ids=BASES)
 
 
 @every_base
-def test_what_is_right_is_taken(manifest: Manifest) -> None:
+def test_valid_resource_is_accepted(manifest: Manifest) -> None:
     assert faults(manifest) == []
 
 
 @every_base
-def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
+def test_resource_survives_a_round_trip(manifest: Manifest) -> None:
     model = KIND_BY_NAME[manifest["kind"]].model
     once = model.parse(manifest)
     assert model.parse(once.manifest()) == once
@@ -249,7 +249,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     WRONG,
     ids=[f"{base}-{path}-{words[:24]}".replace(" ", "-") for base, path, _, _, words in WRONG],
 )
-def test_what_is_wrong_is_told_where_and_how_to_mend_it(
+def test_invalid_field_is_reported_with_place_and_fix(
     base: str, path: str, value: Any, where: str, words: str
 ) -> None:
     manifest = changed(BASES[base], path, value)
@@ -288,7 +288,7 @@ def test_every_rule_has_its_case_here() -> None:
 
 
 @pytest.mark.parametrize(("field", "other"), [("domain", "other.example"), ("environment", "x")])
-def test_what_cannot_change_says_so(field: str, other: str) -> None:
+def test_change_of_an_immutable_field_is_reported(field: str, other: str) -> None:
     before = TrustDomain.parse(domain()).spec
     after = TrustDomain.parse(domain(**{field: other})).spec
     (sentence,) = immutable_changes(before, after)
@@ -296,7 +296,7 @@ def test_what_cannot_change_says_so(field: str, other: str) -> None:
     assert immutable_changes(before, before) == []
 
 
-def test_a_refusal_never_quotes_what_was_written() -> None:
+def test_error_never_quotes_the_input() -> None:
     """It might be a secret in the wrong place."""
     manifest = changed(PAYMENTS, "spec.authentication.mtls.lifetime", "hunter2")
     assert "hunter2" not in "".join(str(fault) for fault in faults(manifest))

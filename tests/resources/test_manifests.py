@@ -1,4 +1,4 @@
-"""Manifests as people write them: streams, lists, and faults that say where they are."""
+"""Manifests: streams, lists, and faults with their places."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from troth.resources.manifests import (
 )
 
 
-def test_a_stream_of_documents_is_read_in_order_and_lists_in_their_place() -> None:
+def test_documents_are_read_in_order_with_lists_in_place() -> None:
     listed: Manifest = {"apiVersion": "v1", "kind": "List", "items": [identity("b"), identity("c")]}
     text = "---\n" + "---\n".join(dump(each) for each in (identity("a"), listed, domain()))
     assert [describe(each) for each in documents(text, "shop.yaml")] == [
@@ -33,12 +33,12 @@ words = st.one_of(
 
 
 @given(st.dictionaries(words, words, max_size=4))
-def test_any_text_is_read_as_the_text_that_was_written(labels: dict[str, str]) -> None:
+def test_any_text_survives_a_round_trip(labels: dict[str, str]) -> None:
     manifest = {"kind": "X", "metadata": {"labels": labels}}
     assert list(documents(dump(manifest), "")) == [manifest]
 
 
-def test_what_is_written_is_what_is_read() -> None:
+def test_manifest_survives_a_round_trip() -> None:
     tricky = domain(environment="n", namespaceSelector={"matchLabels": {"on": "no", "y": "1"}})
     assert list(documents(dump(tricky), "")) == [tricky]
 
@@ -53,13 +53,13 @@ def test_what_is_written_is_what_is_read() -> None:
         ("metadata: {}", "shop.yaml: document 1: not a Kubernetes object"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_where(text: str, told: str) -> None:
+def test_invalid_file_is_reported_with_its_place(text: str, told: str) -> None:
     with pytest.raises(FaultyManifests) as refusal:
         list(documents(text, "shop.yaml"))
     assert told in str(refusal.value)
 
 
-def test_a_fault_names_file_object_field_and_mend() -> None:
+def test_fault_names_file_object_field_and_fix() -> None:
     wrong = identity(ports=["HTTPS"], unheardOf=1)
     with pytest.raises(FaultyManifests) as refusal:
         parse_resource(wrong, "shop.yaml")
@@ -69,12 +69,12 @@ def test_a_fault_names_file_object_field_and_mend() -> None:
     assert misspelt.startswith(here + "spec.workload.ports[0].name: write a port name: up to 15")
 
 
-def test_an_unknown_kind_is_told_which_there_are() -> None:
+def test_unknown_kind_is_reported_with_the_known_ones() -> None:
     with pytest.raises(FaultyManifests, match="unknown; write one of TrustDomain, ServiceIdentity"):
         parse_resource({**domain(), "kind": "TrustDomaine"})
 
 
-def test_only_what_is_of_the_group_is_ours() -> None:
+def test_only_resources_of_the_api_group_are_troths() -> None:
     assert is_ours(domain())
     assert not is_ours({"apiVersion": "v1", "kind": "Service"})
     assert not is_ours({"apiVersion": "other.troth.dev/v1", "kind": "TrustDomain"})

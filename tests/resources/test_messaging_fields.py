@@ -1,4 +1,4 @@
-"""What a field of a broker or a policy does not take is refused there, with what to write instead.
+"""Invalid fields of brokers and policies are rejected with what to write.
 
 Whether the API server says the same is tested on a real one, in `tests/cluster/test_messaging.py`.
 """
@@ -25,12 +25,12 @@ every_kind = pytest.mark.parametrize("kind", BY_NAME.values(), ids=BY_NAME)
 
 
 @every_base
-def test_what_is_right_is_taken(manifest: Manifest) -> None:
+def test_valid_resource_is_accepted(manifest: Manifest) -> None:
     assert faults(manifest) == []
 
 
 @every_base
-def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
+def test_resource_survives_a_round_trip(manifest: Manifest) -> None:
     model = BY_NAME[manifest["kind"]].model
     once = model.parse(manifest)
     assert model.parse(once.manifest()) == once
@@ -41,7 +41,7 @@ def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
     WRONG,
     ids=[f"{number}-{base}-{path}" for number, (base, path, *_) in enumerate(WRONG)],
 )
-def test_what_is_wrong_is_told_where_and_how_to_mend_it(
+def test_invalid_field_is_reported_with_place_and_fix(
     base: str, path: str, value: Any, where: str, words: str
 ) -> None:
     found = faults(changed(BASES[base], path, value))
@@ -52,20 +52,20 @@ def test_what_is_wrong_is_told_where_and_how_to_mend_it(
 
 
 @pytest.mark.parametrize("name", ["prod.orders.v1", "a", "p" * 249, "_a-b", "a/b:c", ".", "0"])
-def test_a_name_that_means_itself_to_every_broker_is_taken(name: str) -> None:
+def test_literal_name_is_accepted(name: str) -> None:
     assert faults(policy(topic={"name": name})) == []
     assert faults(policy(topic={"prefix": name})) == []
     assert faults(broker(owns=[name])) == []
 
 
-def test_every_type_of_broker_is_told_from_the_others() -> None:
+def test_every_broker_type_is_distinguished() -> None:
     for described in messaging.TYPES:
         spec = MessageBroker.parse(broker(described=described)).spec
         assert {spec.type.value} == set(described)
     assert {spec for described in messaging.TYPES for spec in described} == set(BrokerType)
 
 
-def test_brokers_at_one_server_are_one_unless_the_server_keeps_them_apart() -> None:
+def test_brokers_at_one_server_share_places_unless_separated() -> None:
     def places(described: Manifest, **more: Any) -> tuple[Any, Any]:
         ((type_, given),) = described.items()
         spec = MessageBroker.parse(broker(described={type_: given | more})).spec
@@ -84,7 +84,7 @@ def test_brokers_at_one_server_are_one_unless_the_server_keeps_them_apart() -> N
 
 
 @pytest.mark.parametrize("model", [MessageBroker, TopicPolicy])
-def test_an_environment_cannot_change_and_says_so(
+def test_change_of_environment_is_reported(
     model: type[MessageBroker] | type[TopicPolicy],
 ) -> None:
     manifest = broker() if model is MessageBroker else policy()
@@ -99,7 +99,7 @@ def test_an_environment_cannot_change_and_says_so(
 
 
 @every_kind
-def test_a_schema_is_structural_bounded_and_described(kind: Kind) -> None:
+def test_schema_is_structural_bounded_and_described(kind: Kind) -> None:
     refused = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "title", "uniqueItems"}
     for path, part in parts(schema(kind)):
         assert not refused & part.keys(), path
@@ -135,7 +135,7 @@ def test_every_rule_has_its_case() -> None:
     assert set().union(*map(rules_in, BY_NAME.values())) - told == set()
 
 
-def test_a_refusal_never_quotes_what_was_written() -> None:
+def test_error_never_quotes_the_input() -> None:
     """It might be a secret in the wrong place."""
     assert all(
         "hunter2" not in str(fault)

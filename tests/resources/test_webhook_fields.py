@@ -1,4 +1,4 @@
-"""What a field of a WebhookEndpoint does not take is refused there, with what to write instead.
+"""Invalid fields of WebhookEndpoints are rejected with what to write.
 
 Whether the API server says the same is tested in `tests/cluster/test_webhook_crd.py`.
 """
@@ -30,12 +30,12 @@ def inbound(manifest: Manifest) -> Inbound:
 
 
 @every_base
-def test_what_is_right_is_taken(manifest: Manifest) -> None:
+def test_valid_resource_is_accepted(manifest: Manifest) -> None:
     assert faults(manifest) == []
 
 
 @every_base
-def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
+def test_resource_survives_a_round_trip(manifest: Manifest) -> None:
     once = WebhookEndpoint.parse(manifest)
     assert WebhookEndpoint.parse(once.manifest()) == once
 
@@ -45,7 +45,7 @@ def test_a_resource_survives_being_written_and_read(manifest: Manifest) -> None:
     WRONG,
     ids=[f"{number}-{base}-{path}" for number, (base, path, *_) in enumerate(WRONG)],
 )
-def test_what_is_wrong_is_told_where_and_how_to_mend_it(
+def test_invalid_field_is_reported_with_place_and_fix(
     base: str, path: str, value: Any, where: str, words: str
 ) -> None:
     found = faults(changed(BASES[base], path, value))
@@ -74,7 +74,7 @@ def test_every_rule_has_its_case() -> None:
 
 
 @pytest.mark.parametrize("scheme", list(SchemeName))
-def test_a_secret_that_the_sender_issues_must_be_given_and_no_other(scheme: SchemeName) -> None:
+def test_secret_must_be_provided_exactly_if_the_sender_issues_it(scheme: SchemeName) -> None:
     extra: dict[str, Any] = {
         SchemeName.HMAC: {"hmac": {"header": "X-Signature"}},
         SchemeName.SNS: {"sns": BASES["sns"]["spec"]["inbound"]["sns"]},
@@ -87,7 +87,7 @@ def test_a_secret_that_the_sender_issues_must_be_given_and_no_other(scheme: Sche
     assert refused is (scheme in ISSUED_BY_SENDER)
 
 
-def test_paddle_takes_deliveries_of_five_seconds_and_others_of_five_minutes() -> None:
+def test_default_tolerance_is_five_seconds_for_paddle_and_else_five_minutes() -> None:
     assert inbound(endpoint()).tolerated == timedelta(minutes=5)
     assert inbound(issued("Paddle")).tolerated == timedelta(seconds=5)
     assert inbound(issued("Paddle", tolerance="1m")).tolerated == timedelta(minutes=1)
@@ -95,14 +95,14 @@ def test_paddle_takes_deliveries_of_five_seconds_and_others_of_five_minutes() ->
     assert faults(issued("Paddle", replayWindow="9s")) != []
 
 
-def test_nobody_can_take_the_path_of_another_namespace() -> None:
+def test_path_of_another_namespace_is_rejected() -> None:
     found = WebhookEndpoint.parse(
         endpoint("orders", "a", publicURL="https://hooks.example/b/orders")
     )
     assert found.path == "/a/orders"
 
 
-def test_the_gateway_is_the_charts_unless_another_is_named() -> None:
+def test_gateway_defaults_to_the_charts() -> None:
     assert WebhookEndpoint.parse(endpoint()).gateway == Ref("troth-gateway", "troth-gateway")
     named = WebhookEndpoint.parse(endpoint(gateway={"name": "edge"}))
     assert named.gateway == Ref("shop", "edge"), "a reference without a namespace means its own"
@@ -112,11 +112,11 @@ def test_the_gateway_is_the_charts_unless_another_is_named() -> None:
 @pytest.mark.parametrize(
     ("written", "size"), [("256Ki", 262144), ("16Mi", 16777216), ("1", 1), ("1000", 1000)]
 )
-def test_a_body_is_as_long_as_is_written(written: str, size: int) -> None:
+def test_body_size_is_parsed_as_written(written: str, size: int) -> None:
     assert inbound(endpoint(limits={"body": written})).limits.bytes == size
 
 
-def test_what_is_signed_may_be_any_of_its_parts_with_text_between() -> None:
+def test_signed_template_may_have_any_fields_with_text_between() -> None:
     for signed in ("{body}", "v0:{timestamp}:{body}", "{method}\n{url}\n{id}\n{body}", "x{body}"):
         described = {"header": "X", "signed": signed, "idHeader": "X-Id"}
         if "timestamp" in signed:
@@ -124,7 +124,7 @@ def test_what_is_signed_may_be_any_of_its_parts_with_text_between() -> None:
         assert faults(endpoint(scheme="HMAC", hmac=described)) == []
 
 
-def test_a_refusal_never_quotes_what_was_written() -> None:
+def test_error_never_quotes_the_input() -> None:
     """It might be a secret in the wrong place."""
     for path in ("secretRef.name", "target.path", "publicURL", "tolerance"):
         found = faults(changed(BASES["stripe"], f"{INBOUND}.{path}", "hunter2 *"))

@@ -1,4 +1,4 @@
-"""Each obstacle to an edge, with its reason and a sentence that says what to change."""
+"""Each check of an edge, with its reason and a message that says what to change."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ def verdict(declared: Registry) -> tuple[EdgeState, str]:
     return edge.state, edge.reason
 
 
-def test_an_edge_is_live_once_both_sides_declare_it() -> None:
+def test_edge_is_live_once_both_sides_declare_it() -> None:
     assert verdict(declared(PAYMENTS, CHECKOUT)) == (EdgeState.LIVE, "")
 
 
@@ -71,13 +71,13 @@ ALONE: dict[str, tuple[list[Manifest], EdgeState, str]] = {
 
 
 @pytest.mark.parametrize(("manifests", "state", "reason"), ALONE.values(), ids=list(ALONE))
-def test_one_side_alone_opens_nothing(
+def test_one_sided_declaration_opens_nothing(
     manifests: list[Manifest], state: EdgeState, reason: str
 ) -> None:
     assert verdict(declared(*manifests)) == (state, reason)
 
 
-def test_with_consent_of_the_callee_its_word_alone_opens() -> None:
+def test_callee_alone_opens_an_edge_with_consent_callee() -> None:
     lenient = domain(consent="Callee")
     assert verdict(registry(SHOP, lenient, PAYMENTS, identity("checkout"))) == (EdgeState.LIVE, "")
 
@@ -89,7 +89,7 @@ def test_with_consent_of_the_callee_its_word_alone_opens() -> None:
         (("Mutual", "Mutual"), (EdgeState.AWAITING_CALLER, "NotCalled")),
     ],
 )
-def test_of_several_that_claim_a_namespace_one_might_take_the_callees_word(
+def test_edge_is_suspended_if_a_claiming_domain_might_need_only_the_callee(
     consents: tuple[str, str], expected: tuple[EdgeState, str]
 ) -> None:
     claiming = [
@@ -99,7 +99,7 @@ def test_of_several_that_claim_a_namespace_one_might_take_the_callees_word(
     assert verdict(registry(SHOP, *claiming, PAYMENTS, identity("checkout"))) == expected
 
 
-def test_nobody_else_does_where_the_domain_of_one_end_asks_for_the_callers() -> None:
+def test_callers_consent_is_required_if_either_domain_requires_it() -> None:
     """What a conflict at the other end leaves open nobody grants, whoever wins it."""
     both = {"matchExpressions": [{"key": "domain", "operator": "In", "values": ["one", "two"]}]}
     there = registry(
@@ -114,7 +114,7 @@ def test_nobody_else_does_where_the_domain_of_one_end_asks_for_the_callers() -> 
     assert verdict(there) == (EdgeState.AWAITING_CALLER, "NotCalled")
 
 
-def test_the_callers_word_alone_never_opens() -> None:
+def test_caller_alone_never_opens_an_edge() -> None:
     lenient = domain(consent="Callee")
     deaf = identity("payments", ports=["https"])
     assert verdict(registry(SHOP, lenient, deaf, CHECKOUT))[1] == "NotAccepted"
@@ -130,7 +130,7 @@ def test_the_callers_word_alone_never_opens() -> None:
         (91, (EdgeState.REFUSED, "GatewayTrustTooLong")),
     ],
 )
-def test_gateway_only_trust_holds_until_its_end(days: int, expected: tuple[EdgeState, str]) -> None:
+def test_gateway_only_trust_ends_at_its_date(days: int, expected: tuple[EdgeState, str]) -> None:
     trust = gateway_only("checkout", NOW + timedelta(days=days))
     callee = identity(
         "payments", ports=["https"], accepts=[accept("checkout")], authentication=trust
@@ -144,7 +144,7 @@ ASKING = identity(
 )
 
 
-def test_a_callee_that_asks_for_tokens_is_called_only_where_they_are_issued() -> None:
+def test_callee_that_requires_tokens_needs_an_issuing_domain() -> None:
     refused = (EdgeState.REFUSED, "TokensNotEnabled")
     assert verdict(declared(ASKING, CHECKOUT)) == refused
     assert verdict(registry(SHOP, domain(**TOKENS), ASKING, CHECKOUT)) == (EdgeState.LIVE, "")
@@ -185,7 +185,7 @@ def test_between_two_domains_both_must_issue_tokens(
 @pytest.mark.parametrize(
     ("where", "shared"), [("shop", True), ("finance", True), ("abroad", False)]
 )
-def test_an_audience_of_two_is_nobodys(where: str, shared: bool) -> None:
+def test_shared_audience_is_refused(where: str, shared: bool) -> None:
     """A team could else have tokens made for another's service. Who is not federated cannot."""
     both = {"token": {"audience": "https://payments.example"}}
     asking = identity(
@@ -206,7 +206,7 @@ def test_an_audience_of_two_is_nobodys(where: str, shared: bool) -> None:
     assert (f"{where}/other" in edge.message) is shared
 
 
-def test_a_gateway_only_workload_cannot_be_a_caller_even_by_the_callees_word() -> None:
+def test_gateway_only_workload_cannot_call_even_with_consent_callee() -> None:
     trust = gateway_only("gateway", NOW + timedelta(days=1))
     caller = identity("checkout", authentication=trust)
     found = verdict(registry(SHOP, domain(consent="Callee"), PAYMENTS, caller))
@@ -263,7 +263,7 @@ FEDERATION: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("here", "there", "reason"), FEDERATION.values(), ids=list(FEDERATION))
-def test_peers_of_two_domains_need_both_domains_word(
+def test_peers_of_two_domains_need_mutual_federation(
     here: dict[str, Any], there: dict[str, Any], reason: str
 ) -> None:
     state = EdgeState.REFUSED if reason else EdgeState.LIVE
@@ -290,13 +290,13 @@ UNSETTLED: dict[str, tuple[list[Manifest], EdgeState, str]] = {
 
 
 @pytest.mark.parametrize(("more", "state", "reason"), UNSETTLED.values(), ids=list(UNSETTLED))
-def test_a_conflict_suspends_and_says_what_to_change(
+def test_conflict_suspends_and_says_what_to_change(
     more: list[Manifest], state: EdgeState, reason: str
 ) -> None:
     assert verdict(declared(PAYMENTS, CHECKOUT, *more)) == (state, reason)
 
 
-def test_what_cannot_be_read_suspends() -> None:
+def test_unreadable_identity_suspends_its_edges() -> None:
     both = declared(PAYMENTS, CHECKOUT)
     both.refuse_identity(Ref("shop", "checkout"), "spec.unknownField: unknown field")
     assert verdict(both) == (EdgeState.SUSPENDED, "PeerInvalid")
@@ -305,14 +305,14 @@ def test_what_cannot_be_read_suspends() -> None:
     assert verdict(both) == (EdgeState.SUSPENDED, "TrustDomainInvalid")
 
 
-def test_a_namespace_that_nobody_governs_is_refused_and_told_what_to_do() -> None:
+def test_edge_of_an_ungoverned_namespace_is_refused_with_what_to_do() -> None:
     adrift = registry(namespace("shop"), domain(), PAYMENTS, CHECKOUT)
     assert verdict(adrift) == (EdgeState.REFUSED, "NoTrustDomain")
     gone = registry(domain(), PAYMENTS, CHECKOUT)
     assert verdict(gone) == (EdgeState.REFUSED, "NamespaceMissing")
 
 
-def test_a_refusal_is_stronger_than_a_suspension() -> None:
+def test_refusal_takes_precedence_over_suspension() -> None:
     """What is refused closes, whatever else is unsettled."""
     trust = gateway_only("checkout", NOW - timedelta(days=1))
     ended = identity(
@@ -322,7 +322,7 @@ def test_a_refusal_is_stronger_than_a_suspension() -> None:
     assert found == (EdgeState.REFUSED, "GatewayTrustExpired")
 
 
-def test_an_identity_may_call_itself() -> None:
+def test_identity_may_call_itself() -> None:
     own = identity(
         "payments", ports=["https"], accepts=[accept("payments")], calls=[call("payments")]
     )
@@ -345,7 +345,7 @@ def federated() -> Registry:
 
 
 @pytest.mark.parametrize("whose", ["abroad", "production"])
-def test_an_edge_to_a_domain_whose_root_is_not_confined_is_refused(whose: str) -> None:
+def test_edge_to_a_domain_with_an_unconfined_root_is_refused(whose: str) -> None:
     both = federated()
     assert verdict(both) == (EdgeState.LIVE, "")
     before = both.revision
@@ -356,7 +356,7 @@ def test_an_edge_to_a_domain_whose_root_is_not_confined_is_refused(whose: str) -
     assert f"constrain it to the URI host {whose}.example" in edge.message
 
 
-def test_a_root_that_is_not_confined_is_trusted_within_its_own_domain() -> None:
+def test_unconfined_root_is_trusted_within_its_own_domain() -> None:
     local = declared(PAYMENTS, CHECKOUT)
     local.note_unconfined(frozenset({"production"}))
     assert verdict(local) == (EdgeState.LIVE, "")

@@ -1,4 +1,4 @@
-"""The registry's indexes and caches are always what a registry built anew would have."""
+"""The registry's indexes and caches equal those of a newly built registry."""
 
 from typing import Any
 
@@ -158,7 +158,7 @@ TestRegistering = Registering.TestCase
 TestRegistering.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 
 
-def test_collisions_are_what_brute_force_finds() -> None:
+def test_collisions_equal_brute_force() -> None:
     """Stated by the oracle of the reachability test over every generated cluster; here one case."""
     both = builders.registry(
         builders.identity("a", pods={"matchLabels": {"app": "a", "tier": "front"}}),

@@ -1,4 +1,4 @@
-"""A token holds what the callee gives and the caller asks for, each where their edge is live."""
+"""A token has the scopes that are granted, requested, and on a live edge."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def between(
     return scopes_between(parsed_identity(checkout), parsed_identity(payments), live)
 
 
-def test_a_scope_is_held_where_it_is_given_and_asked_for() -> None:
+def test_scope_is_held_if_granted_and_requested() -> None:
     assert between([giving(CHARGE, REFUND)], [asking(CHARGE, ADMIN)]).held == (CHARGE,)
 
 
@@ -42,17 +42,17 @@ def test_a_scope_is_held_where_it_is_given_and_asked_for() -> None:
         ([], [asking(CHARGE)]),
     ],
 )
-def test_one_sides_word_gives_nothing(
+def test_one_sided_scope_is_not_held(
     accepts: list[builders.Manifest], calls: list[builders.Manifest]
 ) -> None:
     assert between(accepts, calls).held == ()
 
 
-def test_no_live_edge_gives_nothing() -> None:
+def test_scope_without_a_live_edge_is_not_held() -> None:
     assert between([giving(CHARGE)], [asking(CHARGE)], live=()).held == ()
 
 
-def test_an_entry_counts_only_with_a_live_port() -> None:
+def test_entry_counts_only_with_a_live_port() -> None:
     accepts = [giving(CHARGE), giving(ADMIN, ports=("admin",))]
     calls = [asking(CHARGE, ADMIN, ports=("https", "admin"))]
     assert between(accepts, calls).held == (CHARGE,)
@@ -60,7 +60,7 @@ def test_an_entry_counts_only_with_a_live_port() -> None:
     assert between(accepts, calls, live=("https", "admin")).held == (ADMIN, CHARGE)
 
 
-def test_what_is_said_to_others_does_not_count() -> None:
+def test_entries_for_other_peers_do_not_count() -> None:
     others = [
         accept("checkout", namespace="staging", scopes=[REFUND]),
         accept("reports", scopes=[ADMIN]),
@@ -75,12 +75,12 @@ def test_what_is_said_to_others_does_not_count() -> None:
     assert both.held == ()
 
 
-def test_a_peer_is_the_same_with_its_namespace_written_out() -> None:
+def test_peer_may_be_written_with_its_namespace() -> None:
     given = [accept("checkout", namespace="shop", scopes=[CHARGE])]
     assert between(given, [asking(CHARGE, namespace="shop")]).held == (CHARGE,)
 
 
-def test_an_entry_knows_its_place_in_the_resource() -> None:
+def test_entry_has_its_path_in_the_resource() -> None:
     accepts = [accept("reports"), giving(CHARGE, REFUND)]
     (entry,) = between(accepts, [asking(REFUND)]).given
     assert entry.steps() == ("spec", "accepts", 1)

@@ -1,4 +1,4 @@
-"""Selectors, against brute force over every set of labels that they can tell apart."""
+"""Selectors, compared with brute force over all sets of labels."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,15 +20,13 @@ def parsed(selector: Manifest) -> LabelSelector:
 
 
 @given(selectors())
-def test_a_selector_matches_as_kubernetes_says(selector: Manifest) -> None:
+def test_selector_matches_like_kubernetes(selector: Manifest) -> None:
     for labels in LABELS:
         assert matches(parsed(selector), labels) == selects(selector, labels)
 
 
 @given(selectors(), selectors())
-def test_two_selectors_overlap_if_some_pod_satisfies_both(
-    first: Manifest, second: Manifest
-) -> None:
+def test_selectors_overlap_if_some_pod_matches_both(first: Manifest, second: Manifest) -> None:
     found = any(selects(first, labels) and selects(second, labels) for labels in LABELS)
     assert overlap(parsed(first), parsed(second)) == found
     assert overlap(parsed(second), parsed(first)) == found
@@ -51,7 +49,7 @@ def test_conjunction_that_exceeds_the_limits_of_a_selector_is_none() -> None:
 
 
 @given(selectors(), some_labels)
-def test_a_service_is_the_identitys_only_if_every_pod_of_it_is_reached(
+def test_service_belongs_to_an_identity_only_if_it_selects_only_its_pods(
     selector: Manifest, labels: dict[str, str]
 ) -> None:
     """`subsumed` may miss what only several requirements together say, and never says too much."""
@@ -61,10 +59,10 @@ def test_a_service_is_the_identitys_only_if_every_pod_of_it_is_reached(
             assert not selects(selector, pod) or labels.items() <= pod.items()
 
 
-def test_a_service_without_a_selector_belongs_to_nobody() -> None:
+def test_service_without_a_selector_belongs_to_nobody() -> None:
     assert not subsumed(LabelSelector(match_labels={"app": "payments"}), {})
 
 
-def test_a_requirement_of_one_value_is_as_good_as_a_label() -> None:
+def test_requirement_with_one_value_equals_a_label() -> None:
     one = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["payments"]}]}
     assert subsumed(parsed(one), {"app": "payments"})

@@ -1,4 +1,4 @@
-"""What is being deleted has no edge any more, and still claims its pods until it is gone."""
+"""A terminating resource has no edges, and still claims its pods until it is gone."""
 
 from typing import Any
 
@@ -39,24 +39,24 @@ def only_edge(declared: Registry, ref: Ref) -> Edge:
     return edge
 
 
-def test_the_callers_edge_to_a_terminating_callee_is_closed() -> None:
+def test_edge_to_a_terminating_callee_is_closed() -> None:
     edge = only_edge(declared(terminating(CALLEE), CALLER), CHECKOUT)
     assert (edge.state, edge.reason) == (EdgeState.AWAITING_CALLEE, "PeerTerminating")
     assert edge.message == "ServiceIdentity shop/payments is being deleted; remove the entry"
 
 
-def test_the_callees_edge_from_a_terminating_caller_is_closed() -> None:
+def test_edge_from_a_terminating_caller_is_closed() -> None:
     edge = only_edge(declared(CALLEE, terminating(CALLER)), PAYMENTS)
     assert (edge.state, edge.reason) == (EdgeState.AWAITING_CALLER, "PeerTerminating")
 
 
-def test_a_terminating_identity_declares_nothing() -> None:
+def test_terminating_identity_declares_nothing() -> None:
     known = declared(terminating(CALLEE), identity("checkout"))
     assert edges_of(known, CHECKOUT, NOW) == ()
     assert known.naming(CHECKOUT) == frozenset()
 
 
-def test_a_terminating_identity_still_shares_its_account_with_its_successor() -> None:
+def test_terminating_identity_still_claims_its_service_account() -> None:
     predecessor = terminating(identity("old", account="payments", ports=["https"]))
     known = declared(predecessor, CALLEE, CALLER)
     edge = only_edge(known, CHECKOUT)
@@ -69,7 +69,7 @@ def test_a_terminating_identity_still_shares_its_account_with_its_successor() ->
     assert only_edge(known, CHECKOUT).state is EdgeState.LIVE
 
 
-def test_a_terminating_identity_still_shares_its_audience() -> None:
+def test_terminating_identity_still_claims_its_audience() -> None:
     token = {"token": {"audience": "payments"}}
     old = terminating(identity("old", ports=["https"], authentication=token))
     callee = {**CALLEE, "spec": {**CALLEE["spec"], "authentication": token}}
@@ -77,7 +77,7 @@ def test_a_terminating_identity_still_shares_its_audience() -> None:
     assert (edge.state, edge.reason) == (EdgeState.REFUSED, "AudienceShared")
 
 
-def test_the_end_of_an_identity_is_forgotten_with_it() -> None:
+def test_deleted_identity_is_no_longer_terminating() -> None:
     known = declared(terminating(CALLEE), CALLER)
     known.drop_identity(PAYMENTS)
     assert known.claimants.keys() == {CHECKOUT}
@@ -92,7 +92,7 @@ def test_edges_of_a_terminating_trust_domain_are_refused() -> None:
     assert known.governed_by("production") == []
 
 
-def test_the_successor_of_a_terminating_trust_domain_opens_nothing_before_it_is_gone() -> None:
+def test_successor_of_a_terminating_trust_domain_opens_nothing_until_it_is_gone() -> None:
     other = domain("other", namespaceSelector={"matchLabels": {"domain": "production"}})
     known = registry(SHOP, terminating(domain()), other, CALLEE, CALLER)
     edge = only_edge(known, CHECKOUT)

@@ -1,4 +1,4 @@
-"""What is in dispute, or cannot be read, opens nothing and closes nothing, and says why."""
+"""A disputed or unreadable grant is suspended with a reason."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ from troth.trust.topic_grants import grants_of, undecided
 # What is in dispute
 
 
-def test_what_a_conflict_suspends_keeps_what_it_comes_to() -> None:
+def test_suspended_grant_keeps_its_rules() -> None:
     twin = identity("twin", account="checkout")
     grant = judged(*SHOP, *BOTH, twin, broker(), POLICY)[PUBLISH]
     assert (grant.state, grant.reason) == (GrantState.SUSPENDED, "SharedIdentity")
@@ -58,7 +58,7 @@ def test_what_a_conflict_suspends_keeps_what_it_comes_to() -> None:
         (NATS, "troth-", GrantState.LIVE),
     ],
 )
-def test_two_brokers_that_are_one_never_share_a_principal(
+def test_brokers_with_one_server_never_share_a_principal(
     second: Manifest, principals: str, state: GrantState
 ) -> None:
     """Else the checkout of `prod-shop` at one would be that of `shop` at the other."""
@@ -78,7 +78,7 @@ def test_two_brokers_that_are_one_never_share_a_principal(
         (NATS, "lab", "fulfilment", GrantState.LIVE),
     ],
 )
-def test_no_namespace_joins_the_group_of_another(
+def test_identity_cannot_join_a_group_of_another_namespace(
     described: Manifest, namespace_: str, group: str, state: GrantState
 ) -> None:
     """In a group of Kafka one member decides what each is given, whatever it may read itself."""
@@ -111,9 +111,7 @@ RIVALS = {
 
 
 @pytest.mark.parametrize(("spec", "disputed"), RIVALS.values(), ids=list(RIVALS))
-def test_a_topic_that_two_environments_claim_is_given_to_nobody_new(
-    spec: Manifest, *, disputed: bool
-) -> None:
+def test_disputed_topic_is_granted_to_nobody_new(spec: Manifest, *, disputed: bool) -> None:
     usual: dict[str, Any] = {"topic": {"name": "stage.x"}, "environment": "staging"}
     rival = policy("rival", **usual | spec)
     grant = judged(*SHOP, *BOTH, broker(), POLICY, rival)[PUBLISH]
@@ -122,7 +120,7 @@ def test_a_topic_that_two_environments_claim_is_given_to_nobody_new(
     assert ("TopicPolicy shop/rival claims prod.orders.v1" in grant.message) == disputed
 
 
-def test_a_dispute_reaches_every_broker_that_is_the_same_one_and_no_stranger() -> None:
+def test_dispute_affects_exactly_the_brokers_with_the_same_server() -> None:
     staging = broker("staging", environment="staging", principals="staging-")
     rival = policy("rival", "lab", at=("messaging", "staging"), environment="staging")
     lab = namespace("lab", domain="production")
@@ -134,7 +132,7 @@ def test_a_dispute_reaches_every_broker_that_is_the_same_one_and_no_stranger() -
     assert verdict(PUBLISH, *declared, closed) == (GrantState.LIVE, "")
 
 
-def test_what_is_refused_closes_whatever_else_is_unsettled() -> None:
+def test_refused_grant_ends_even_if_something_else_is_unsettled() -> None:
     twin = identity("twin", account="checkout")
     closed = broker(owns=["other."])
     assert verdict(PUBLISH, *SHOP, *BOTH, twin, closed, POLICY)[0] is GrantState.REFUSED
@@ -143,7 +141,7 @@ def test_what_is_refused_closes_whatever_else_is_unsettled() -> None:
 # What cannot be read
 
 
-def test_what_cannot_be_read_changes_nothing() -> None:
+def test_unreadable_resource_changes_no_grant() -> None:
     manifests = [*SHOP, *BOTH, broker(), POLICY]
     about = messaging(*manifests, uses=USES)
     about.refuse_broker(Ref("messaging", "main"), "broken")
@@ -157,7 +155,7 @@ def test_what_cannot_be_read_changes_nothing() -> None:
     assert grant.grant is not None
 
 
-def test_of_whoever_names_a_policy_that_cannot_be_read_nothing_is_removed() -> None:
+def test_grants_of_users_of_an_unreadable_policy_are_not_removed() -> None:
     manifests = [*SHOP, *BOTH, broker(), POLICY]
     registry, about = builders.registry(*manifests), messaging(*manifests, uses=USES)
     assert undecided(registry, about) == set()
@@ -171,7 +169,7 @@ def test_of_whoever_names_a_policy_that_cannot_be_read_nothing_is_removed() -> N
     assert undecided(registry, about) == {CHECKOUT, FULFILMENT}
 
 
-def test_an_identity_that_cannot_be_read_may_name_any_policy_that_cannot() -> None:
+def test_unreadable_identity_may_use_any_unreadable_policy() -> None:
     manifests = [*SHOP, *BOTH, broker(), POLICY]
     registry, about = builders.registry(*manifests), messaging(*manifests, uses={})
     registry.refuse_identity(CHECKOUT, "broken")
@@ -183,7 +181,7 @@ def test_an_identity_that_cannot_be_read_may_name_any_policy_that_cannot() -> No
 # What is forgotten
 
 
-def test_nothing_is_left_of_what_is_dropped_or_replaced() -> None:
+def test_dropped_or_replaced_resources_leave_no_index_entries() -> None:
     manifests = [*SHOP, *BOTH, broker(), POLICY]
     about = messaging(*manifests, uses=USES)
     rival = messaging(policy("rival", environment="staging")).policies[Ref("shop", "rival")]

@@ -1,4 +1,4 @@
-"""Each obstacle to a grant, with its reason and a sentence that says what to change."""
+"""Each check of a grant, with its reason and a message that says what to change."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ from troth.trust.messaging import GrantEntry
 from troth.trust.topic_grants import GrantCache, in_state
 
 
-def test_what_all_agree_on_comes_to_grants_of_the_identitys_own_principal() -> None:
+def test_consent_of_all_sides_gives_grants_to_the_identitys_principal() -> None:
     manifests = [*SHOP, *BOTH, broker(principals="troth-prod-"), POLICY]
     declared = messaging(*manifests, uses=USES)
     grants = list(GrantCache(builders.registry(*manifests), declared).at(Ref("messaging", "main")))
@@ -53,7 +53,7 @@ def test_what_all_agree_on_comes_to_grants_of_the_identitys_own_principal() -> N
     assert all(grant.reason == grant.message == "" for grant in grants)
 
 
-def test_a_prefix_and_a_stream_are_granted_as_they_are_declared() -> None:
+def test_prefix_and_stream_are_granted_as_declared() -> None:
     kept = policy(
         topic={"prefix": "prod.orders.", "stream": "ORDERS"},
         consumers=[consumer("fulfilment", "f")],
@@ -64,7 +64,7 @@ def test_a_prefix_and_a_stream_are_granted_as_they_are_declared() -> None:
     )
 
 
-def test_who_consumes_by_two_groups_has_two_grants() -> None:
+def test_consumer_with_two_groups_has_two_grants() -> None:
     twice = policy(consumers=[consumer("fulfilment", "a"), consumer("fulfilment", "b")])
     found = judged(*SHOP, *BOTH, broker(), twice)
     live = {each.entry.group for each in found.values() if each.state is GrantState.LIVE}
@@ -120,7 +120,7 @@ AWAITED: dict[str, tuple[list[Manifest], Any, GrantEntry, GrantState, str]] = {
 @pytest.mark.parametrize(
     ("manifests", "uses", "asked", "state", "reason"), AWAITED.values(), ids=list(AWAITED)
 )
-def test_one_side_alone_is_granted_nothing(
+def test_one_sided_declaration_grants_nothing(
     manifests: list[Manifest], uses: Any, asked: GrantEntry, state: GrantState, reason: str
 ) -> None:
     assert verdict(asked, *SHOP, *manifests, uses=uses) == (state, reason)
@@ -163,7 +163,7 @@ REFUSED: dict[str, tuple[list[Manifest], str, str]] = {
 
 
 @pytest.mark.parametrize(("manifests", "reason", "mend"), REFUSED.values(), ids=list(REFUSED))
-def test_what_the_brokers_owner_or_the_environment_does_not_allow_is_refused(
+def test_grant_outside_the_brokers_limits_or_environment_is_refused(
     manifests: list[Manifest], reason: str, mend: str
 ) -> None:
     grant = judged(*SHOP, *BOTH, *manifests)[PUBLISH]
@@ -171,7 +171,7 @@ def test_what_the_brokers_owner_or_the_environment_does_not_allow_is_refused(
     assert mend in grant.message
 
 
-def test_an_identity_in_another_namespace_must_be_of_the_environment_and_admitted() -> None:
+def test_identity_of_another_namespace_needs_environment_and_admission() -> None:
     abroad = Ref("abroad", "checkout")
     uses: Any = {abroad: ([ORDERS], [])}
     asked = GrantEntry(abroad, Action.PUBLISH)
@@ -184,7 +184,7 @@ def test_an_identity_in_another_namespace_must_be_of_the_environment_and_admitte
     assert verdict(asked, *there, home, uses=uses) == (GrantState.LIVE, "")
 
 
-def test_a_dead_letter_topic_that_is_not_owned_is_refused_by_itself() -> None:
+def test_only_the_unowned_dead_letter_topic_is_refused() -> None:
     found = judged(*SHOP, *BOTH, broker(), changed(POLICY, "spec.deadLetter.topic", "dead"))
     assert found[CONSUME].state is GrantState.LIVE
     assert (found[DEAD_LETTER].state, found[DEAD_LETTER].reason) == (
@@ -204,7 +204,7 @@ def test_a_dead_letter_topic_that_is_not_owned_is_refused_by_itself() -> None:
         (RABBITMQ, "", "", "GroupNotKnown"),
     ],
 )
-def test_a_consumer_has_a_group_where_the_broker_has_groups(
+def test_consumer_needs_a_group_if_the_broker_has_groups(
     described: Manifest, stream: str, without: str, by_one: str
 ) -> None:
     for group, reason in (("", without), ("g", by_one)):
@@ -216,7 +216,7 @@ def test_a_consumer_has_a_group_where_the_broker_has_groups(
         assert grant.state is (GrantState.REFUSED if reason else GrantState.LIVE)
 
 
-def test_where_clients_prove_themselves_by_certificate_who_has_none_is_refused() -> None:
+def test_identity_without_certificate_is_refused_if_the_broker_requires_one() -> None:
     trust = builders.gateway_only("gateway", NOW + builders.DAY)
     declared = [*SHOP, identity("checkout", authentication=trust), POLICY]
     assert verdict(PUBLISH, *declared, broker()) == (GrantState.LIVE, "")

@@ -1,4 +1,4 @@
-"""Whatever is declared, at a broker exactly that is permitted to which all have agreed."""
+"""Property: a broker permits exactly the grants to which all sides consent."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -181,7 +181,7 @@ def permits(granted: frozenset[Grant], principal: str, tried: Operation) -> bool
 
 @more(6)
 @given(everything())
-def test_what_all_agree_on_is_permitted_and_nothing_else(
+def test_exactly_the_consented_grants_are_permitted(
     declared: tuple[list[Manifest], Uses],
 ) -> None:
     manifests, uses = declared
@@ -202,7 +202,7 @@ def manifests_of(kind: str, manifests: list[Manifest]) -> list[Manifest]:
 
 
 @given(everything())
-def test_what_either_side_declares_is_listed_once_with_what_is_missing(
+def test_one_sided_grant_is_listed_once_with_the_missing_side(
     declared: tuple[list[Manifest], Uses],
 ) -> None:
     manifests, uses = declared
@@ -225,6 +225,6 @@ subdomains = st.lists(labels, min_size=1, max_size=3).map(".".join)
 
 
 @given(st.builds(Ref, labels, subdomains), st.builds(Ref, labels, subdomains))
-def test_no_two_identities_have_one_principal(first: Ref, second: Ref) -> None:
+def test_principals_are_unique(first: Ref, second: Ref) -> None:
     there = MessageBroker.parse(broker())
     assert (principal_of(there, first) == principal_of(there, second)) == (first == second)

@@ -1,4 +1,4 @@
-"""The call of a gateway, which endpoints declare for it, and the target accepts as any other."""
+"""The call of a gateway, which endpoints declare and the target must accept."""
 
 import pytest
 
@@ -48,11 +48,11 @@ def message(declared: Registry) -> str:
     return edge.message
 
 
-def test_an_endpoint_is_the_gateways_side_of_the_call() -> None:
+def test_endpoint_declares_the_gateways_call() -> None:
     assert verdict(registry(*scene())) == LIVE
 
 
-def test_whoever_lists_the_calls_of_the_gateway_finds_it() -> None:
+def test_edges_from_a_gateway_include_its_deliveries() -> None:
     (edge,) = edges_from(registry(*scene()), AT_GATEWAY, NOW)
     assert (edge.callee, edge.port, edge.state) == (TARGET, HOOKS, EdgeState.LIVE)
     assert edges_from(registry(*scene()), AT_GATEWAY, NOW, among=lambda _: False) == ()
@@ -116,23 +116,23 @@ CLOSED: dict[str, tuple[list[Manifest], EdgeState, str]] = {
 
 
 @pytest.mark.parametrize(("instead", "state", "reason"), CLOSED.values(), ids=list(CLOSED))
-def test_nothing_opens_where(instead: list[Manifest], state: EdgeState, reason: str) -> None:
+def test_delivery_edge_stays_closed(instead: list[Manifest], state: EdgeState, reason: str) -> None:
     assert verdict(registry(*scene(*instead))) == (state, reason)
 
 
-def test_an_identity_that_serves_no_webhooks_is_given_no_calls_by_an_endpoint() -> None:
+def test_endpoint_declares_no_call_of_an_identity_that_serves_no_webhooks() -> None:
     ordinary = gateway()
     del ordinary["spec"]["servesWebhooks"]
     assert verdict(registry(*scene(ordinary))) == (EdgeState.AWAITING_CALLER, "NotCalled")
 
 
-def test_another_port_may_be_shared() -> None:
+def test_other_port_may_be_shared() -> None:
     also = target(accepts=[accepts_gateway(), accept("checkout", "https")])
     checkout = identity("checkout", calls=[builders.call("payments", "https")])
     assert verdict(registry(*scene(also, checkout))) == LIVE
 
 
-def test_the_consent_of_the_callee_alone_opens_nothing_for_a_gateway() -> None:
+def test_consent_of_the_callee_alone_opens_nothing_for_a_gateway() -> None:
     """What it hands on is not its own, so that its side is always declared."""
     lenient = domain(consent="Callee")
     without = [each for each in scene(lenient) if each["kind"] != "WebhookEndpoint"]
@@ -140,7 +140,7 @@ def test_the_consent_of_the_callee_alone_opens_nothing_for_a_gateway() -> None:
     assert verdict(registry(*scene(lenient))) == LIVE
 
 
-def test_a_gateway_may_have_calls_of_its_own_as_everybody() -> None:
+def test_gateway_may_declare_calls_of_its_own() -> None:
     calling = gateway(calls=[builders.call("payments", "https", namespace="shop")])
     shared = target(accepts=[accepts_gateway("https", HOOKS), accept("checkout", "https")])
     declared = registry(*scene(calling, shared, identity("checkout")))
@@ -148,7 +148,7 @@ def test_a_gateway_may_have_calls_of_its_own_as_everybody() -> None:
     assert verdict(declared, HOOKS) == LIVE
 
 
-def test_who_does_not_accept_yet_is_told_what_to_write_and_for_which_endpoint() -> None:
+def test_missing_accept_is_reported_with_what_to_write_and_the_endpoint() -> None:
     deaf = registry(*scene(target(accepts=[])))
     assert message(deaf) == (
         "shop/payments does not accept troth-gateway/troth-gateway on webhooks; add {from: {name: "
@@ -157,26 +157,26 @@ def test_who_does_not_accept_yet_is_told_what_to_write_and_for_which_endpoint() 
     )
 
 
-def test_where_the_gateway_calls_by_itself_no_endpoint_is_told_of() -> None:
+def test_missing_accept_of_a_declared_call_names_no_endpoint() -> None:
     calling = gateway(calls=[builders.call("payments", HOOKS, namespace="shop")])
     deaf = registry(*scene(calling, target(accepts=[])))
     assert message(deaf).endswith("on webhooks; add it to its accepts")
 
 
-def test_an_endpoint_of_a_namespace_that_is_not_served_shows_at_nobodys() -> None:
+def test_endpoint_of_an_unserved_namespace_is_listed_nowhere() -> None:
     """Whoever may declare endpoints somewhere could else fill the gateway's status."""
     declared = registry(*scene(*namespaces(webhooks="no"), target(accepts=[])))
     assert all_edges(declared, NOW) == ()
 
 
-def test_one_that_goes_takes_the_call_with_it() -> None:
+def test_deleted_endpoint_removes_the_call() -> None:
     declared = registry(*scene())
     declared.drop_webhook(ENDPOINT)
     assert verdict(declared) == (EdgeState.AWAITING_CALLER, "NotCalled")
     assert declared.neighbours(AT_GATEWAY) == {TARGET}, "whom it accepts"
 
 
-def test_one_that_cannot_be_read_opens_nothing_and_closes_nothing() -> None:
+def test_unreadable_endpoint_opens_nothing_and_closes_nothing() -> None:
     declared = registry(*scene())
     declared.refuse_webhook(ENDPOINT, "no")
     assert verdict(declared) == (EdgeState.SUSPENDED, "EndpointInvalid")
@@ -185,7 +185,7 @@ def test_one_that_cannot_be_read_opens_nothing_and_closes_nothing() -> None:
     assert verdict(declared) == LIVE
 
 
-def test_beside_one_that_can_be_read_another_suspends_nothing() -> None:
+def test_unreadable_endpoint_suspends_nothing_beside_a_readable_one() -> None:
     declared = registry(*scene())
     declared.refuse_webhook(Ref("shop", "other"), "no")
     assert verdict(declared) == LIVE
@@ -202,7 +202,7 @@ def test_beside_one_that_can_be_read_another_suspends_nothing() -> None:
         ([target(accepts=[])], "none"),
     ],
 )
-def test_what_is_refused_closes_though_an_endpoint_cannot_be_read(
+def test_refused_edge_closes_despite_an_unreadable_endpoint(
     instead: list[Manifest], reason: str
 ) -> None:
     declared = registry(*scene(*instead))
@@ -212,14 +212,14 @@ def test_what_is_refused_closes_though_an_endpoint_cannot_be_read(
     assert all(each.state is EdgeState.REFUSED for each in edges)
 
 
-def test_one_that_cannot_be_read_elsewhere_is_nothing_to_this_namespace() -> None:
+def test_unreadable_endpoint_does_not_affect_other_namespaces() -> None:
     declared = registry(*scene())
     declared.drop_webhook(ENDPOINT)
     declared.refuse_webhook(Ref("edge", "other"), "no")
     assert verdict(declared) == (EdgeState.AWAITING_CALLER, "NotCalled")
 
 
-def test_two_gateways_on_one_port_share_it() -> None:
+def test_two_gateways_may_share_a_port() -> None:
     both = target(accepts=[accepts_gateway(), accepts_gateway(name="edge", namespace="edge")])
     declared = registry(
         *scene(both, gateway("edge", "edge"), endpoint("second", gateway=OTHER)),
@@ -229,7 +229,7 @@ def test_two_gateways_on_one_port_share_it() -> None:
     }
 
 
-def test_whom_an_endpoint_concerns_is_found_from_both_ends() -> None:
+def test_endpoint_is_found_from_gateway_and_target() -> None:
     declared = registry(*scene(target(accepts=[])))
     assert declared.neighbours(TARGET) == {AT_GATEWAY}
     assert declared.neighbours(AT_GATEWAY) == {TARGET}
@@ -241,7 +241,7 @@ def test_whom_an_endpoint_concerns_is_found_from_both_ends() -> None:
     assert declared.webhooks.through(AT_GATEWAY) == declared.webhooks.to(TARGET) == ()
 
 
-def test_every_change_of_an_endpoint_counts_as_one() -> None:
+def test_every_change_of_an_endpoint_increments_the_revision() -> None:
     declared = registry(*scene())
     seen = [declared.revision]
     declared.refuse_webhook(ENDPOINT, "no")

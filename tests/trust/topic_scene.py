@@ -1,4 +1,4 @@
-"""A shop with one topic, one producer and one consumer, and what is judged of its grants."""
+"""A shop with one topic, one producer and one consumer, and the states of its grants."""
 
 from typing import Any
 

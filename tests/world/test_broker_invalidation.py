@@ -1,4 +1,4 @@
-"""Nobody is forgotten when anything changes that grants at brokers depend on.
+"""Every key whose plan depends on a change at a broker is affected.
 
 Everything said of every identity, policy and broker is compared before and after every change.
 """
@@ -172,9 +172,7 @@ def changes(agreed: list[Wish]) -> st.SearchStrategy[Manifest]:
 
 @fewer(2)
 @given(st.lists(wishes, min_size=2, max_size=8), st.data())
-def test_everybody_of_whom_something_else_is_said_is_named(
-    agreed: list[Wish], data: st.DataObject
-) -> None:
+def test_every_key_with_a_changed_plan_is_affected(agreed: list[Wish], data: st.DataObject) -> None:
     watch = Watch(agreeing(agreed), everything_said)
     for _ in range(data.draw(st.integers(1, 8))):
         _change(watch, agreed, data)

@@ -1,4 +1,4 @@
-"""Whoever still has a Secret for a broker is looked at again when more is known of that broker."""
+"""Identities with leftover Secrets are affected when their broker is known again."""
 
 from tests.broker_builders import (
     CHECKOUT,
@@ -27,7 +27,7 @@ def forgo(cluster: Cluster) -> None:
     cluster.put(orders(producers=[], consumers=[]))
 
 
-def test_they_are_when_its_ledger_is_there_again() -> None:
+def test_identities_with_leftovers_are_affected_when_the_ledger_returns() -> None:
     cluster = market().settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     tell(cluster)
@@ -38,14 +38,14 @@ def test_they_are_when_its_ledger_is_there_again() -> None:
     assert affected >= HOLDERS
 
 
-def test_they_are_when_it_may_be_changed_again() -> None:
+def test_identities_with_leftovers_are_affected_when_the_broker_may_be_changed() -> None:
     cluster = market(broker(mode="Observe")).settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     forgo(cluster)
     assert cluster.put(broker()) >= HOLDERS
 
 
-def test_nobody_is_who_has_a_secret_for_another_broker() -> None:
+def test_identities_of_another_broker_are_not_affected() -> None:
     cluster = market(broker("other", owns=["else."], principals="else-")).settle()
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     other = cluster.world.brokers.declared(Ref("messaging", "other"))

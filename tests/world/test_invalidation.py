@@ -1,4 +1,4 @@
-"""Nobody is forgotten: whoever's plan a change alters is among those the world names for it.
+"""Every key whose plan a change alters is affected.
 
 Every key is planned before and after every change. This is what keeps the work on a change small
 without ever leaving a stale policy or certificate behind.
@@ -181,7 +181,7 @@ def tampered(manifest: Manifest, how: str) -> Manifest:
 
 @more(4)
 @given(clusters(), st.data())
-def test_everybody_whose_plan_changes_is_named(
+def test_every_key_whose_plan_changes_is_affected(
     manifests: list[Manifest], data: st.DataObject
 ) -> None:
     cluster = Cluster()

@@ -1,9 +1,9 @@
-"""What follows from facts is worked out once for the very same facts, and anew for any other."""
+"""Results are cached for the same facts."""
 
 from troth.world.memo import Memo
 
 
-def test_it_is_worked_out_once_for_the_same_facts_and_anew_for_others() -> None:
+def test_result_is_cached_for_the_same_facts_only() -> None:
     remembered, worked = Memo(), []
     facts, equal = ["a"], ["a"]
 

@@ -1,4 +1,4 @@
-"""A ledger that was packed here is not unpacked again; one that anybody else wrote is."""
+"""Only foreign ledgers are unpacked."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return found
 
 
-def test_what_was_packed_here_is_not_unpacked_and_what_another_wrote_is(
+def test_only_foreign_ledgers_are_unpacked(
     unpacked: list[bytes],
 ) -> None:
     brokers, place = Brokers(OWN), ledger_ref(OWN, MAIN.ref)
@@ -41,5 +41,5 @@ def test_what_was_packed_here_is_not_unpacked_and_what_another_wrote_is(
     assert (brokers.ledger(MAIN.ref), len(unpacked)) == (OTHER, 1)
 
 
-def test_how_it_is_kept_is_not_shown() -> None:
+def test_repr_of_a_packed_ledger_has_no_text() -> None:
     assert Packed.of(ONE).text not in repr(Packed.of(ONE))

@@ -1,4 +1,4 @@
-"""One object that cannot be read harms no other, and grants nothing that it did not grant before.
+"""An unreadable object affects no other, and grants nothing.
 
 The cluster of these tests has every kind that Troth watches.
 """
@@ -120,7 +120,7 @@ def test_the_cluster_has_every_kind_that_is_watched() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0]} {place[1]}")
-def test_an_unreadable_object_opens_nothing_and_everything_else_is_planned(
+def test_unreadable_object_opens_nothing_and_others_are_planned(
     place: tuple[str, Ref],
 ) -> None:
     it = settled()
@@ -133,7 +133,7 @@ def test_an_unreadable_object_opens_nothing_and_everything_else_is_planned(
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0]} {place[1]}")
-def test_an_object_that_can_be_read_again_is_as_it_was(place: tuple[str, Ref]) -> None:
+def test_object_that_becomes_readable_again_is_as_before(place: tuple[str, Ref]) -> None:
     it = settled()
     before = plans(it)
     was = it.objects[place]
@@ -148,7 +148,7 @@ def test_an_object_that_can_be_read_again_is_as_it_was(place: tuple[str, Ref]) -
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0]} {place[1]}")
-def test_an_unreadable_object_that_is_deleted_is_gone(place: tuple[str, Ref]) -> None:
+def test_deleted_unreadable_object_is_gone(place: tuple[str, Ref]) -> None:
     it, gone = settled(), settled()
     it.see(unreadable(_newer(it, it.objects[place])))
     it.drop(*place)
@@ -159,7 +159,7 @@ def test_an_unreadable_object_that_is_deleted_is_gone(place: tuple[str, Ref]) ->
 
 
 @pytest.mark.parametrize("kind", sorted(KIND_BY_NAME))
-def test_an_unreadable_resource_is_treated_as_one_with_an_invalid_spec(kind: str) -> None:
+def test_unreadable_resource_is_treated_like_an_invalid_spec(kind: str) -> None:
     it, invalid = settled(), settled()
     place = BY_KIND[kind]
     newer = _newer(it, it.objects[place])
@@ -194,7 +194,7 @@ def failing_once(take: Callable[..., Any], moment: str) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("kind", sorted(TAKES))
-def test_an_object_whose_handler_fails_counts_as_unreadable(
+def test_object_whose_handler_fails_is_quarantined(
     kind: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it, marked = settled(), settled()
@@ -211,7 +211,7 @@ def test_an_object_whose_handler_fails_counts_as_unreadable(
 
 
 @pytest.mark.parametrize("kind", sorted(KIND_BY_NAME))
-def test_a_resource_whose_handler_always_fails_is_withdrawn(
+def test_resource_whose_handler_always_fails_is_withdrawn(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it, marked = settled(), settled()
@@ -232,7 +232,7 @@ def test_a_resource_whose_handler_always_fails_is_withdrawn(
     assert why.startswith("Troth failed to forget the object (ValueError in test_quarantine.py:")
 
 
-def test_an_identity_that_is_half_declared_when_it_fails_is_withdrawn_whole(
+def test_partially_declared_identity_is_withdrawn_completely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     it, marked = settled(), settled()
@@ -255,7 +255,7 @@ def test_an_identity_that_is_half_declared_when_it_fails_is_withdrawn_whole(
     assert it.settle().condition(Key(*place), "Ready")["reason"] != "InvalidSpec"
 
 
-def test_what_cannot_be_forgotten_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_object_that_cannot_be_forgotten_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     it, gone = settled(), settled()
     place = "TopicPolicy", Ref("shop", "orders")
 
@@ -270,7 +270,7 @@ def test_what_cannot_be_forgotten_is_withdrawn(monkeypatch: pytest.MonkeyPatch) 
     assert _said(it) == _said(gone)
 
 
-def test_a_budget_that_cannot_be_read_allows_no_restart_in_its_namespace() -> None:
+def test_unreadable_budget_allows_no_restart_in_its_namespace() -> None:
     it = settled()
     target = it.world.workloads.get("Deployment", Ref("shop", "payments"))
     assert target is not None

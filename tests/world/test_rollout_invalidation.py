@@ -1,4 +1,4 @@
-"""Nobody is forgotten who waits for a restart, be it an identity or the replacement of a root.
+"""Every key that waits for a restart is affected.
 
 As in test_invalidation, with workloads and budgets, and roots that are being replaced.
 """
@@ -91,7 +91,7 @@ def some_workload(cluster: Cluster, data: st.DataObject) -> Manifest:
 
 
 @given(st.data())
-def test_everybody_who_waits_for_a_restart_is_named(data: st.DataObject) -> None:
+def test_every_key_that_waits_for_a_restart_is_affected(data: st.DataObject) -> None:
     cluster = rotating()
     watch = Watch(cluster, plans)
     for _ in range(data.draw(st.integers(4, 14))):

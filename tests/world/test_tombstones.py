@@ -1,4 +1,4 @@
-"""An object that is gone stays gone, whatever is told of it late."""
+"""Late observations do not restore a deleted object."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def test_every_watched_kind_has_a_sample() -> None:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("version", [10, 11, 12])
-def test_late_observation_revives_nothing(kind: str, version: int) -> None:
+def test_late_observation_does_not_restore_a_deleted_object(kind: str, version: int) -> None:
     it = world()
     it.observe(sample(kind, 10))
     it.forget(kind, ref_of(kind), 12)
@@ -47,7 +47,7 @@ def test_late_observation_revives_nothing(kind: str, version: int) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_answer_after_a_deletion_that_was_seen_first_revives_nothing(kind: str) -> None:
+def test_late_answer_does_not_restore_a_deleted_object(kind: str) -> None:
     """The world has not even seen the object: its creation and its deletion were in the watch."""
     it = world()
     it.forget(kind, ref_of(kind), 12)
@@ -106,7 +106,7 @@ def test_answer_is_late_where_a_later_list_did_not_have_the_object(kind: str) ->
     assert not it.is_unlisted(sample(kind, 20))
 
 
-def test_a_list_of_another_scope_says_nothing() -> None:
+def test_list_of_another_scope_has_no_effect() -> None:
     it = world()
     for selection in selections(OWN):
         if selection != selection_of("Secret"):
@@ -114,7 +114,7 @@ def test_a_list_of_another_scope_says_nothing() -> None:
     assert not it.is_unlisted(sample("Secret", 15))
 
 
-def test_what_an_object_was_is_not_revived_while_it_is_something_else() -> None:
+def test_former_watch_class_of_an_object_is_not_restored() -> None:
     """Each selection has a watch of its own, and one may be behind the other."""
     it, given, written = world(), sample(GIVEN, 10), sample("Secret", 11)
     written["metadata"]["name"] = given["metadata"]["name"]
@@ -158,11 +158,11 @@ def contents(value: Any, seen: tuple[int, ...] = ()) -> Any:
     return contents(parts, seen) if parts else repr(value)
 
 
-DERIVED = {"revision", "grants", "remembered", "_judged", "_governance", "uptime"}
+DERIVED = {"revision", "grants", "memo", "_judged", "_governance", "uptime"}
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_nothing_of_a_deleted_object_stays(kind: str) -> None:
+def test_deleted_object_leaves_nothing(kind: str) -> None:
     without, it = world(), world()
     for version, each in enumerate(EVERY_KIND, 1):
         it.observe(sample(each, version))
@@ -173,7 +173,7 @@ def test_nothing_of_a_deleted_object_stays(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_nothing_of_an_object_stays_with_its_namesake(kind: str) -> None:
+def test_namesake_inherits_nothing(kind: str) -> None:
     """A watch that was dead tells of the new object alone."""
     fresh, it = world(), world()
     for version, each in enumerate(EVERY_KIND, 1):
@@ -218,7 +218,7 @@ def test_tombstone_of_a_late_deletion_keeps_the_latest_version() -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_differences_from_a_list(kind: str) -> None:
+def test_world_differs_from_a_list_as_ghost_missing_or_stale(kind: str) -> None:
     it, ref = world(), ref_of(kind)
 
     def differs(listed: int | None, at: int, uid: str = "first") -> Difference | None:
@@ -247,7 +247,7 @@ def test_object_that_troth_deleted_is_not_missing() -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_distrusted_version_makes_way_for_what_the_api_server_has(kind: str) -> None:
+def test_distrusted_version_is_replaced_by_the_api_servers(kind: str) -> None:
     it, ref = world(), ref_of(kind)
     it.observe(sample(kind, 30))
     it.forget(kind, ref, 40)

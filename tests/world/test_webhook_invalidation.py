@@ -1,4 +1,4 @@
-"""Nobody is forgotten when anything changes that webhooks depend on.
+"""Every key whose plan depends on a change of webhooks is affected.
 
 Every endpoint, identity and rotation is planned before and after every change.
 """
@@ -145,7 +145,7 @@ anything = st.one_of(
 
 @fewer(2)
 @given(st.data())
-def test_everybody_of_whom_something_else_is_said_is_named(data: st.DataObject) -> None:
+def test_every_key_with_a_changed_plan_is_affected(data: st.DataObject) -> None:
     more = [gateway("edge", "edge"), issued("GitHub", name="second"), keys(a=ONE), leading()]
     cluster = Cluster.of(builders.authority_secret(), *scene(*more)).settle()
     watch = Watch(cluster, everything_said)

@@ -1,4 +1,4 @@
-"""What changes at one webhook is no work for the others, however many a gateway serves."""
+"""A change of one webhook does not requeue the others of its gateway."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ def endpoints(concerned: Keys) -> set[Ref]:
     ],
     ids=["its port", "its word", "its Service", "its namespace"],
 )
-def test_what_changes_at_a_target_concerns_its_endpoints_alone(change: Manifest) -> None:
+def test_change_of_a_target_affects_only_its_endpoints(change: Manifest) -> None:
     assert endpoints(shop(*market(2)).put(change)) == {CHARGES.ref}
 
 
@@ -60,12 +60,12 @@ def test_what_changes_at_a_target_concerns_its_endpoints_alone(change: Manifest)
     ],
     ids=["itself", "its namespace", "its trust domain", "who shares its pods"],
 )
-def test_what_changes_at_a_gateway_concerns_all_that_it_serves(change: Manifest) -> None:
+def test_change_of_a_gateway_affects_all_its_endpoints(change: Manifest) -> None:
     stalls = {Ref(f"market-{number}", "stall") for number in range(2)}
     assert endpoints(shop(*market(2)).put(change)) == stalls | {CHARGES.ref}
 
 
-def test_whom_a_trust_domain_lets_meet_concerns_also_an_endpoint_without_a_target() -> None:
+def test_change_of_a_trust_domain_affects_endpoints_without_a_target() -> None:
     """Whether its gateway is given its keys depends on that."""
     cluster = shop()
     cluster.drop("ServiceIdentity", Ref("shop", "payments"))
@@ -96,7 +96,7 @@ def crowd(count: int) -> Iterator[Manifest]:
 
 
 @pytest.mark.parametrize("others", [crowd, market])
-def test_an_endpoint_is_planned_at_the_same_cost_beside_however_many(
+def test_cost_of_planning_an_endpoint_is_independent_of_their_number(
     others: Callable[[int], Iterator[Manifest]],
 ) -> None:
     assert planning(shop(*others(40))) == planning(shop(*others(2)))

@@ -1,4 +1,4 @@
-"""The world takes in what is newer, keeps what is public, and stumbles over nothing."""
+"""The world takes in newer observations, keeps only public facts, and raises no errors."""
 
 import base64
 import copy
@@ -31,7 +31,7 @@ from troth.world.world import World
         pytest.param({"account": "other"}, {"web", "db"}, id="something else"),
     ],
 )
-def test_an_edge_concerns_its_two_sides_and_what_is_said_of_the_workload_all_peers(
+def test_edge_affects_both_sides_and_workload_affects_all_peers(
     changed: dict[str, Any], told: set[str]
 ) -> None:
     ports = [("https", 8443), ("grpc", 9443)]
@@ -58,14 +58,14 @@ def versioned(manifest: Manifest, version: int) -> Manifest:
     return {**manifest, "metadata": metadata}
 
 
-def test_the_echo_of_a_write_is_no_news() -> None:
+def test_echo_of_a_write_affects_nothing() -> None:
     world = World(OWN)
     written = versioned(identity(), 5)
     assert world.observe(written) == {key_of()}
     assert world.observe(copy.deepcopy(written)) == set()
 
 
-def test_a_stale_event_does_not_bring_back_what_was() -> None:
+def test_stale_event_does_not_restore_an_older_state() -> None:
     world = World(OWN)
     world.observe(versioned(identity(ports=["https"]), 7))
     assert world.observe(versioned(identity(), 6)) == set()
@@ -73,14 +73,14 @@ def test_a_stale_event_does_not_bring_back_what_was() -> None:
     assert [port.name for port in known.spec.workload.ports] == ["https"]
 
 
-def test_a_stale_deletion_does_not_forget_what_was_made_anew() -> None:
+def test_stale_deletion_does_not_forget_a_recreated_object() -> None:
     world = World(OWN)
     world.observe(versioned(identity(), 9))
     assert world.forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
     assert world.registry.identities
 
 
-def test_a_deletion_of_the_unknown_is_no_news() -> None:
+def test_deletion_of_an_unknown_object_affects_nothing() -> None:
     assert World(OWN).forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
 
 
@@ -91,7 +91,7 @@ def test_versions_are_compared_as_numbers() -> None:
 
 
 @given(st.permutations([1, 2, 3, 4]), st.lists(st.integers(0, 3), max_size=4))
-def test_however_events_are_repeated_and_reordered_the_newest_wins(
+def test_newest_version_wins_over_repeated_and_reordered_events(
     order: list[int], again: list[int]
 ) -> None:
     stories = [versioned(builders.namespace("shop", turn=str(turn)), turn) for turn in range(1, 5)]
@@ -157,7 +157,7 @@ def test_neither_the_world_nor_a_plan_holds_a_private_key() -> None:
     assert not any(secret in repr(cluster.world).encode() for secret in private)
 
 
-def test_a_foreign_secret_elsewhere_is_no_authority() -> None:
+def test_foreign_secret_in_another_namespace_is_no_authority() -> None:
     """Only those of Troth's own namespace are."""
     stray = builders.authority_secret()
     stray["metadata"] = {**stray["metadata"], "namespace": "shop"}
@@ -168,7 +168,7 @@ def test_a_foreign_secret_elsewhere_is_no_authority() -> None:
 # Tokens
 
 
-def test_whom_a_change_of_tokens_concerns() -> None:
+def test_change_of_tokens_affects_issuers_and_peers() -> None:
     """The caller's own document, and its issuer's view, name the scopes that a callee gives."""
 
     def vault(*scopes: str, audience: str = "vault") -> Manifest:
@@ -194,7 +194,7 @@ def test_whom_a_change_of_tokens_concerns() -> None:
     assert cluster.put({**stored, "status": {}}) == {key_of("other")}
 
 
-def test_an_audience_that_two_declare_concerns_both_where_a_namespace_joins() -> None:
+def test_joining_namespace_affects_both_identities_with_one_audience() -> None:
     def asking(name: str, namespace: str) -> Manifest:
         return identity(name, namespace, authentication={"token": {"audience": "both"}})
 
@@ -210,13 +210,13 @@ def test_an_audience_that_two_declare_concerns_both_where_a_namespace_joins() ->
     assert {key_of("safe", "finance"), key_of("vault"), key_of("till")} <= affected
 
 
-def test_without_tokens_no_change_concerns_an_issuer() -> None:
+def test_change_without_tokens_affects_no_issuer() -> None:
     cluster = shop(identity("vault", ports=["https"], accepts=[builders.accept("till")]))
     assert view_key("production") not in cluster.put(identity("till"))
     assert cluster.world.tokens.entries == {}
 
 
-def test_a_view_that_is_written_concerns_nobody_but_its_domain() -> None:
+def test_written_view_affects_only_its_domain() -> None:
     cluster = shop(identity("till"))
     stored = cluster.objects["TrustDomain", Ref("", "production")]
     cluster.put({**stored, "spec": {**stored["spec"], "tokens": {}}})
@@ -239,7 +239,7 @@ junk = st.one_of(st.binary(max_size=40), st.sampled_from([builders.root("product
     st.sampled_from(("ServiceIdentity", "TrustDomain", "")),
     st.sampled_from(("shop", OWN)),
 )
-def test_whatever_a_secret_holds_it_is_taken_in_and_planned_with(
+def test_any_secret_content_is_observed_and_planned(
     data: dict[str, str], kind: str, namespace: str
 ) -> None:
     """What is wrong with it ends as a condition, not as an exception."""
@@ -274,14 +274,14 @@ def test_whatever_a_secret_holds_it_is_taken_in_and_planned_with(
     ],
     ids=lambda manifest: manifest["kind"],
 )
-def test_what_may_be_absent_may_be_absent(manifest: Any) -> None:
+def test_optional_fields_may_be_absent(manifest: Any) -> None:
     World(OWN).observe({**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "3"}})
 
 
 # Invalidation, where hypothesis had to look long
 
 
-def test_a_namespace_that_changes_hands_lets_both_domains_settle() -> None:
+def test_namespace_that_changes_its_domain_affects_both_domains() -> None:
     """The new governor finds the old one's bundle in its place, and hears when it is gone."""
     cluster = Cluster.of(
         builders.namespace("shop", domain="first"),
@@ -300,7 +300,7 @@ def test_a_namespace_that_changes_hands_lets_both_domains_settle() -> None:
     assert cluster.condition(second, "BundleDistributed")["status"] == "True"
 
 
-def test_a_domain_that_becomes_readable_concerns_everybody() -> None:
+def test_domain_that_becomes_readable_affects_everything() -> None:
     cluster = shop(identity(), builders.domain("other", unknownField=1))
     assert cluster.condition(key_of(), "Ready")["reason"] == "TrustDomainInvalid"
     named = cluster.put(builders.domain("other"))
@@ -308,7 +308,7 @@ def test_a_domain_that_becomes_readable_concerns_everybody() -> None:
     assert cluster.condition(key_of(), "Ready")["reason"] != "TrustDomainInvalid"
 
 
-def test_a_child_whose_labels_name_another_concerns_both() -> None:
+def test_owned_object_with_labels_of_another_owner_affects_both() -> None:
     cluster = shop(identity("payments"), identity("checkout")).settle()
     stolen = cluster.objects["Secret", Ref("shop", "payments-identity")]
     named = cluster.put(builders.owned(stolen, "ServiceIdentity", "checkout"))
@@ -319,7 +319,7 @@ def test_a_child_whose_labels_name_another_concerns_both() -> None:
     assert healed["data"] == stolen["data"]
 
 
-def test_a_child_of_an_identity_that_was_replaced_is_left_to_the_garbage_collector() -> None:
+def test_owned_object_of_a_replaced_identity_is_left_to_the_garbage_collector() -> None:
     """The namesake waits until it is gone, and is called when it is."""
     cluster = shop(identity()).settle()
     cluster.drop("ServiceIdentity", Ref("shop", "payments"))
@@ -331,7 +331,7 @@ def test_a_child_of_an_identity_that_was_replaced_is_left_to_the_garbage_collect
     assert cluster.settle().condition(key_of(), "Ready")["status"] == "True"
 
 
-def test_an_identity_that_is_gone_after_a_long_deletion_concerns_a_rotation() -> None:
+def test_identity_gone_after_a_long_deletion_affects_a_rotation() -> None:
     """While it was being deleted no root waited for its Secret; what is left of it counts again."""
     handed_over = copy.deepcopy(builders.domain())
     handed_over["status"] = {"rotation": {"phase": "Distributing"}}

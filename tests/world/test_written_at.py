@@ -1,4 +1,4 @@
-"""How old the content of a Secret is."""
+"""Time of the last write of a Secret."""
 
 from datetime import UTC, datetime
 
@@ -12,15 +12,15 @@ def made(*writes: tuple[str, str]) -> Manifest:
     return {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": fields}}
 
 
-def test_it_is_when_anybody_last_wrote_the_data() -> None:
+def test_written_at_is_the_last_write_of_the_data() -> None:
     secret = made(("f:data", "2026-03-01T00:00:00Z"), ("f:data", "2026-02-01T00:00:00Z"))
     assert written_at(secret) == datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_a_new_label_makes_no_password_younger() -> None:
+def test_new_label_does_not_change_written_at() -> None:
     secret = made(("f:metadata", "2026-03-01T00:00:00Z"))
     assert written_at(secret) == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_one_of_which_nothing_is_told_is_as_old_as_can_be() -> None:
+def test_secret_without_managed_fields_counts_as_oldest() -> None:
     assert written_at({"metadata": {}}) < datetime(2000, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Whoever something else is said of after a change is among those the world names for it."""
+"""Every key whose plan differs after a change is among the affected ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

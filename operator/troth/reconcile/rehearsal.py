@@ -41,8 +41,8 @@ class _Unasked:
         self._world = world
 
     def begin(self, step: BackgroundStep) -> None:
-        look = self._world.brokers.look(step.broker)
-        self._world.brokers.saw(step.broker, replace(look, busy=True))
+        look = self._world.brokers.observation(step.broker)
+        self._world.brokers.note_observation(step.broker, replace(look, busy=True))
 
     def gone(self, broker: Ref) -> None:  # noqa: ARG002 - nothing was begun
         return

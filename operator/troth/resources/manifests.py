@@ -60,7 +60,7 @@ def dump(manifest: Manifest) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ManifestFault:
     """One fault of a manifest, and its place."""
 
     source: str
@@ -76,7 +76,7 @@ class Fault:
 class FaultyManifests(Exception):  # noqa: N818 - the name states the fault
     """Raised for invalid manifests; has every fault found."""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[ManifestFault]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
         self.faults = faults
 
@@ -100,13 +100,15 @@ def documents(text: str, source: str) -> Iterator[Manifest]:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "unreadable"
-        raise FaultyManifests([Fault(source, "", line, f"not valid YAML: {problem}")]) from None
+        raise FaultyManifests(
+            [ManifestFault(source, "", line, f"not valid YAML: {problem}")]
+        ) from None
     for position, document in enumerate(loaded, start=1):
         if document is None:
             continue
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
             sentence = "not a Kubernetes object; give it apiVersion, kind and metadata"
-            raise FaultyManifests([Fault(source, "", f"document {position}", sentence)])
+            raise FaultyManifests([ManifestFault(source, "", f"document {position}", sentence)])
         if document["kind"] == "List":
             yield from document.get("items") or []
         else:
@@ -127,19 +129,23 @@ def parse_resource(manifest: Manifest, source: str = "") -> Resource:
     kind = KIND_BY_NAME.get(manifest["kind"])
     if kind is None:
         known = ", ".join(KIND_BY_NAME)
-        raise FaultyManifests([Fault(source, subject, "kind", f"unknown; write one of {known}")])
+        raise FaultyManifests(
+            [ManifestFault(source, subject, "kind", f"unknown; write one of {known}")]
+        )
     if manifest.get("apiVersion") != API_VERSION:
-        raise FaultyManifests([Fault(source, subject, "apiVersion", f"write {API_VERSION}")])
+        raise FaultyManifests(
+            [ManifestFault(source, subject, "apiVersion", f"write {API_VERSION}")]
+        )
     try:
         return kind.model.parse(manifest)
     except ValidationError as error:
         raise FaultyManifests(faults_of(error, source, subject)) from None
 
 
-def faults_of(error: ValidationError, source: str, subject: str) -> list[Fault]:
+def faults_of(error: ValidationError, source: str, subject: str) -> list[ManifestFault]:
     """Return pydantic's errors as faults, without the input values."""
     return [
-        Fault(source, subject, _path(detail["loc"]), _mend(detail["type"], detail["msg"]))
+        ManifestFault(source, subject, _path(detail["loc"]), _mend(detail["type"], detail["msg"]))
         for detail in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 

@@ -164,15 +164,11 @@ def stream_is_known(candidate: GrantCandidate) -> GrantObstacle | None:
     policy, broker = _declared(candidate)
     if policy.spec.topic.stream is None or broker.spec.described.has_streams:
         return None
-<<<<<<< HEAD
     message = (
-        f"TopicPolicy {candidate.policy} sets topic.stream, but only NATS has streams; remove it"
+        f"TopicPolicy {candidate.policy} sets topic.stream, but MessageBroker {broker.ref} has no "
+        "streams; remove it"
     )
     return GrantObstacle(GrantState.REFUSED, "StreamNotKnown", message)
-=======
-    message = f"remove topic.stream from {question.policy}; {broker.ref} has no streams"
-    return Obstacle(GrantState.REFUSED, "StreamNotKnown", message)
->>>>>>> work-registry
 
 
 def group_fits(candidate: GrantCandidate) -> GrantObstacle | None:

@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Fact)
 K = TypeVar("K", bound=Hashable)
 
 
-def dated(now: F, before: F | None, uptime: float) -> F:
+def with_first_seen(now: F, before: F | None, uptime: float) -> F:
     """Return a fact with the times, in seconds of this process's uptime, since which it holds."""
     match now, before:
         case IdentitySecret(), IdentitySecret() | None:

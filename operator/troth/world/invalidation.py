@@ -57,19 +57,19 @@ def around_identity(registry: Registry, identity: ServiceIdentity) -> Keys:
     return {identity_key(ref) for ref in affected}
 
 
-def concerns_named_peers_alone(before: ServiceIdentitySpec, after: ServiceIdentitySpec) -> bool:
+def differs_only_in_peers(before: ServiceIdentitySpec, after: ServiceIdentitySpec) -> bool:
     """Return whether two specs of an identity differ only in whom it accepts and calls."""
     named = {"accepts": after.accepts, "calls": after.calls}
     return before.model_copy(update=named) == after
 
 
-def named_anew(before: Declared, after: Declared) -> Keys:
+def changed_peers(before: Declared, after: Declared) -> Keys:
     """Return the peers for which an identity's declaration changed."""
     changed = _changed(before.accepts, after.accepts) | _changed(before.calls, after.calls)
     return {identity_key(ref) for ref in changed}
 
 
-def given_anew(before: ServiceIdentity, after: ServiceIdentity) -> Keys:
+def changed_scopes(before: ServiceIdentity, after: ServiceIdentity) -> Keys:
     """Return the callers whose scopes changed at an identity that requires tokens."""
     if after.spec.authentication.token is None:
         return set()
@@ -87,7 +87,7 @@ def _given(identity: ServiceIdentity) -> dict[Ref, list[tuple[str, ...]]]:
     return given
 
 
-def views_of(registry: Registry, affected: Keys) -> Keys:
+def affected_views(registry: Registry, affected: Keys) -> Keys:
     """Return the issuers whose configuration may have changed.
 
     A change of an identity's peers or name can change its tokens. Empty if no domain issues tokens.

@@ -49,7 +49,7 @@ def view_key(domain: str) -> Key:
     return Key(ISSUER_VIEW, Ref("", domain))
 
 
-def told_by(key: Key) -> Key:
+def status_key(key: Key) -> Key:
     """Return the key of the resource whose status and Events report on this key."""
     return domain_key(key.ref.name) if key.kind == ISSUER_VIEW else key
 

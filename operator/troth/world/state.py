@@ -56,7 +56,7 @@ class WorldState:
     schemas: Schemas = field(default_factory=Schemas)
     grants: GrantCache = field(init=False)
     """Cache of the grants of policies."""
-    remembered: Memo = field(default_factory=Memo)
+    memo: Memo = field(default_factory=Memo)
     secrets: dict[Ref, IdentitySecret] = field(default_factory=dict)
     policies: dict[Ref, Content] = field(default_factory=dict)
     bundles: dict[Ref, Content] = field(default_factory=dict)

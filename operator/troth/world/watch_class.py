@@ -31,7 +31,7 @@ def watch_class_of(manifest: Manifest, own_namespace: str = "") -> str:
     return kind
 
 
-def others_beside(manifest: Manifest, known: str) -> tuple[str, ...]:
+def other_watch_classes(manifest: Manifest, known: str) -> tuple[str, ...]:
     """Return the other watch classes in which an object may have been."""
     return tuple(each for each in _BESIDE.get(manifest["kind"], ()) if each != known)
 

@@ -35,13 +35,13 @@ from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
 from troth.world.index.rotations import rotation_key
 from troth.world.index.workloads import BUDGET, KINDS
-from troth.world.invalidation import views_of
+from troth.world.invalidation import affected_views
 from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
 from troth.world.origin import origin
 from troth.world.quarantine import quarantined, withdraw
 from troth.world.state import WorldState
 from troth.world.versions import Scope, Version, Versions
-from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, others_beside, watch_class_of
+from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, other_watch_classes, watch_class_of
 
 Take = Callable[[WorldState, Ref, Manifest | None], Keys]
 
@@ -105,7 +105,7 @@ class World(WorldState):
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
         affected |= self._taken(kind, ref, manifest)
-        for other in others_beside(manifest, kind):
+        for other in other_watch_classes(manifest, kind):
             if self.knows(other, ref):
                 affected |= self.forget(other, ref, version.number)
         return affected
@@ -149,7 +149,7 @@ class World(WorldState):
     def is_news(self, manifest: Manifest) -> bool:
         """Return whether an object is newer than the known one, and not known to be deleted."""
         kind, ref, version = self._place(manifest)
-        return self._versions.is_news(kind, ref, version, others_beside(manifest, kind))
+        return self._versions.is_news(kind, ref, version, other_watch_classes(manifest, kind))
 
     def is_unlisted(self, manifest: Manifest) -> bool:
         """Return whether the answer to a write is late: a later list did not have the object."""
@@ -246,7 +246,7 @@ class World(WorldState):
                 continue
             break
         self.grants.clear()
-        self.remembered.clear()
+        self.memo.clear()
         self.tokens.entries.clear()
         gone = {Key(kind, ref), view_key(ref.name)} if kind == "TrustDomain" else {Key(kind, ref)}
         return self.everything() | (gone if kind in KIND_BY_NAME else set())
@@ -269,7 +269,7 @@ class World(WorldState):
     def _spread(self, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
         """Return the keys that a change affects in addition to `affected`."""
         if redeclared:
-            affected |= views_of(self.registry, affected)
+            affected |= affected_views(self.registry, affected)
             if kind != "WebhookEndpoint":  # endpoints do not depend on each other
                 affected |= self.webhooks.around(kind, ref, affected)
             for named in affected:

@@ -36,7 +36,7 @@ from troth.reconcile.operator import Operator
 from troth.resources.references import Ref
 from troth.serving.loop_stalls import stalls_measured
 from troth.trust.grants import Observed, Rule, Slot
-from troth.world.facts.broker import Ledger, Look
+from troth.world.facts.broker import BrokerObservation, Ledger
 from troth.world.facts.objects import UNREADABLE
 
 DOMAIN = ("TrustDomain", Ref("", "production"))
@@ -261,7 +261,9 @@ async def test_how_long_ago_a_broker_was_seen_is_counted_from_a_look_that_went_w
         await at_a_broker(seen)
         assert seen.samples("troth_broker_last_look_age_seconds") == {}
         at = seen.it.engine.uptime
-        seen.it.engine.world.brokers.saw(MAIN, Look(observed=Observed(), at=at))
+        seen.it.engine.world.brokers.note_observation(
+            MAIN, BrokerObservation(observed=Observed(), at=at)
+        )
         await seen.it.clock.move_to(seen.it.clock.now() + timedelta(seconds=7))
         assert seen.samples("troth_broker_last_look_age_seconds") == {("messaging", "main"): 7}
 
@@ -317,7 +319,9 @@ async def test_documented_metrics_exist_with_their_labels() -> None:
     manifests = (identity(), rotation(every="6h"), seen_broker, orders(), publisher())
     process = stalls_measured(metrics.registry)
     async with process, scraped(*manifests, metrics=metrics) as seen:
-        seen.it.engine.world.brokers.saw(MAIN, Look(observed=Observed(), at=0.0))
+        seen.it.engine.world.brokers.note_observation(
+            MAIN, BrokerObservation(observed=Observed(), at=0.0)
+        )
         instrumentation.broker_failed(MAIN, "Unreachable")
         instrumentation.broker_changed(MAIN, BrokerChange.TOLD, 1)
         metrics.request("get", "secrets", "200")

@@ -1,4 +1,4 @@
-"""`identity.json` is read as the operator writes it; what is odd in it is refused."""
+"""Strict parsing of `identity.json`."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def read(**changed: Any) -> Any:
     return parse_document(json.dumps(document(**changed)))
 
 
-def test_all_of_it_is_read() -> None:
+def test_complete_document_is_read() -> None:
     whole = read(
         accepts=[forwarding(GATEWAY), accepted(CHECKOUT, "b", "a", ports=("https", "admin"))],
         calls=[CALL | {"token": {"audience": "ledger", "scopes": ["ledger.post"]}}],
@@ -69,7 +69,7 @@ def test_all_of_it_is_read() -> None:
     assert whole.starts_transactions.context == {"channel"}
 
 
-def test_what_it_says_of_messages_is_read() -> None:
+def test_messages_of_a_document_are_read() -> None:
     publishing = without("deadLetter", "producers", "group", "schema", "topic", action="Publish")
     publishing |= {"prefix": "prod.orders.", "stream": "ORDERS", "schemaFault": "SchemaInvalid"}
     consumed, published = read(messages=[MESSAGES, publishing]).messages
@@ -82,7 +82,7 @@ def test_what_it_says_of_messages_is_read() -> None:
     assert read().messages == ()
 
 
-def test_what_an_operator_without_tokens_writes_is_read() -> None:
+def test_document_without_tokens_is_read() -> None:
     old = {
         "version": "v1alpha1",
         "spiffeID": PAYMENTS,
@@ -138,7 +138,7 @@ def test_what_an_operator_without_tokens_writes_is_read() -> None:
         {"messages": [MESSAGES, MESSAGES]},
     ],
 )
-def test_a_document_of_another_shape_is_refused(changed: dict[str, Any]) -> None:
+def test_document_of_another_shape_is_rejected(changed: dict[str, Any]) -> None:
     with pytest.raises(DocumentError):
         read(**changed)
 
@@ -147,13 +147,13 @@ def test_a_document_of_another_shape_is_refused(changed: dict[str, Any]) -> None
     "text",
     ["", "[]", "null", json.dumps(document())[:-9], '{"version":"v1alpha1","version":"v1alpha1"}'],
 )
-def test_what_is_no_document_is_refused(text: str) -> None:
+def test_invalid_document_is_rejected(text: str) -> None:
     with pytest.raises(DocumentError):
         parse_document(text)
 
 
 @pytest.mark.parametrize("member", ["version", "spiffeID", "accepts", "calls", "requires"])
-def test_a_document_without_what_it_must_say_is_refused(member: str) -> None:
+def test_document_without_a_required_member_is_rejected(member: str) -> None:
     whole = document()
     del whole[member]
     with pytest.raises(DocumentError, match=member):

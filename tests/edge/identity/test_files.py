@@ -1,4 +1,4 @@
-"""The mounted files are followed; a set that is not whole leaves the last one in force."""
+"""Mounted files are reread when they change; an incomplete set keeps the last one."""
 
 import json
 import logging
@@ -57,7 +57,7 @@ def identity(mounts: Mounts, clock: Clock) -> Identity:
     return Identity(mounts.identity.path, mounts.bundle.path, clock=clock)
 
 
-def test_the_files_are_read(identity: Identity, mounts: Mounts) -> None:
+def test_mounted_files_are_read(identity: Identity, mounts: Mounts) -> None:
     current = identity.current
     assert (current.spiffe_id, current.trust_domain) == (PAYMENTS, DOMAIN)
     assert set(current.bundles) == {DOMAIN, PARTNER}
@@ -66,13 +66,13 @@ def test_the_files_are_read(identity: Identity, mounts: Mounts) -> None:
     assert current.issuers == current.document.issuers
 
 
-def test_the_same_files_are_the_same_object(identity: Identity, clock: Clock) -> None:
+def test_unchanged_files_give_the_same_object(identity: Identity, clock: Clock) -> None:
     first = identity.current
     clock.later()
     assert identity.current is first
 
 
-def test_files_written_anew_with_the_same_content_are_the_same_object(
+def test_rewritten_files_with_the_same_content_give_the_same_object(
     identity: Identity, mounts: Mounts, clock: Clock
 ) -> None:
     first = identity.current
@@ -81,9 +81,7 @@ def test_files_written_anew_with_the_same_content_are_the_same_object(
     assert identity.current is first
 
 
-def test_a_change_is_seen_within_a_second_and_not_looked_for_more_often(
-    identity: Identity, mounts: Mounts, clock: Clock
-) -> None:
+def test_files_are_checked_once_a_second(identity: Identity, mounts: Mounts, clock: Clock) -> None:
     first = identity.current
     mounts.write(accepts=[])
     assert identity.current is first
@@ -94,7 +92,7 @@ def test_a_change_is_seen_within_a_second_and_not_looked_for_more_often(
     assert second.generation > first.generation
 
 
-def test_a_new_certificate_and_new_keys_are_seen(
+def test_new_certificate_and_keys_are_used(
     identity: Identity, mounts: Mounts, clock: Clock
 ) -> None:
     first = identity.current
@@ -107,7 +105,7 @@ def test_a_new_certificate_and_new_keys_are_seen(
     assert PARTNER not in current.bundles
 
 
-def test_a_mount_without_a_certificate_has_none(
+def test_mount_without_a_certificate_has_none(
     identity: Identity, mounts: Mounts, clock: Clock
 ) -> None:
     for name in ("tls.crt", "tls.key"):
@@ -172,7 +170,7 @@ SPOILED: dict[str, Callable[[Mounts], None]] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
-def test_files_that_are_not_whole_leave_the_last_ones_in_force(
+def test_incomplete_files_leave_the_last_ones_in_use(
     spoil: Callable[[Mounts], None],
     identity: Identity,
     mounts: Mounts,
@@ -190,7 +188,7 @@ def test_files_that_are_not_whole_leave_the_last_ones_in_force(
 
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
-def test_who_never_had_whole_files_has_no_identity(
+def test_identity_error_without_any_complete_files(
     spoil: Callable[[Mounts], None], identity: Identity, mounts: Mounts
 ) -> None:
     spoil(mounts)
@@ -198,7 +196,7 @@ def test_who_never_had_whole_files_has_no_identity(
         _ = identity.current
 
 
-def test_a_file_that_is_finished_later_is_read_then(
+def test_file_completed_later_is_read_then(
     identity: Identity, mounts: Mounts, clock: Clock
 ) -> None:
     first = identity.current
@@ -211,7 +209,7 @@ def test_a_file_that_is_finished_later_is_read_then(
     assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"new"})
 
 
-def test_a_key_that_follows_its_certificate_is_waited_for(
+def test_certificate_is_used_once_its_key_has_followed(
     identity: Identity, mounts: Mounts, clock: Clock
 ) -> None:
     first, fresh = identity.current, svid(PAYMENTS)
@@ -223,7 +221,7 @@ def test_a_key_that_follows_its_certificate_is_waited_for(
     assert identity.current.certificate_thumbprint == fresh.thumbprint
 
 
-def test_the_warning_comes_again_for_another_fault(
+def test_another_fault_is_logged_again(
     identity: Identity, mounts: Mounts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     _ = identity.current
@@ -234,7 +232,7 @@ def test_the_warning_comes_again_for_another_fault(
     assert len(caplog.records) == 2
 
 
-def test_an_identity_that_comes_later_is_found(tmp_path: Path) -> None:
+def test_identity_mounted_later_is_found(tmp_path: Path) -> None:
     mounts = Mounts(tmp_path)
     identity = Identity(mounts.identity.path, mounts.bundle.path)
     with pytest.raises(IdentityError):
@@ -243,7 +241,7 @@ def test_an_identity_that_comes_later_is_found(tmp_path: Path) -> None:
     assert identity.current.spiffe_id == PAYMENTS
 
 
-def test_files_that_are_turned_between_two_looks_are_read_again(
+def test_files_replaced_while_reading_are_read_again(
     identity: Identity, mounts: Mounts, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The document of one version and the certificate of the next are no set."""
@@ -264,7 +262,7 @@ def test_files_that_are_turned_between_two_looks_are_read_again(
     assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"second"})
 
 
-def test_many_threads_read_while_the_files_are_turned(mounts: Mounts) -> None:
+def test_many_threads_read_while_files_are_replaced(mounts: Mounts) -> None:
     clock = Clock()
     identity = Identity(mounts.identity.path, mounts.bundle.path, clock=clock)
     failed: list[Exception] = []
@@ -291,7 +289,7 @@ def test_many_threads_read_while_the_files_are_turned(mounts: Mounts) -> None:
     assert identity.current.document.callers[CHECKOUT].granted["https"] == frozenset({"scope-29"})
 
 
-def test_nothing_secret_is_shown(identity: Identity) -> None:
+def test_repr_has_no_secret(identity: Identity) -> None:
     shown = repr(identity.current) + str(identity.current)
     assert "PRIVATE" not in shown
     assert known(PAYMENTS).key.decode() not in shown

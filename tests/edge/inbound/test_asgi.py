@@ -1,4 +1,4 @@
-"""ASGI: a request reaches the application with a verified caller, or not at all."""
+"""ASGI: a request reaches the application only with a verified caller."""
 
 import json
 import logging
@@ -100,7 +100,7 @@ def document(messages: Iterable[Message]) -> dict[str, Any]:
     return read
 
 
-async def test_the_handler_is_told_who_calls(tmp_path: Path) -> None:
+async def test_handler_sees_the_caller(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path), "https")
     messages = await sent(guarded, scope(("txn-token", transaction_token())))
@@ -111,7 +111,7 @@ async def test_the_handler_is_told_who_calls(tmp_path: Path) -> None:
     assert CALLER.get() is None
 
 
-async def test_who_is_refused_does_not_reach_the_application(
+async def test_rejected_request_does_not_reach_the_application(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Application()
@@ -127,7 +127,7 @@ async def test_who_is_refused_does_not_reach_the_application(
     )
 
 
-async def test_a_refused_token_is_in_no_log_and_in_no_answer(
+async def test_rejected_token_is_neither_logged_nor_answered(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     guarded = TrothMiddleware(Application(), mounted(tmp_path, requires=by_token()), "https")
@@ -140,7 +140,7 @@ async def test_a_refused_token_is_in_no_log_and_in_no_answer(
         assert part.encode() not in messages[1]["body"]
 
 
-async def test_a_log_line_cannot_be_made_by_a_header(
+async def test_header_cannot_forge_a_log_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     guarded = TrothMiddleware(Application(), mounted(tmp_path), "https")
@@ -176,7 +176,7 @@ async def test_identity_headers_do_not_reach_the_application(tmp_path: Path) -> 
     assert (app.caller.subject, app.caller.tenant) == ("customer-42", "blue")
 
 
-async def test_by_mtls_the_application_has_its_own_authorization(tmp_path: Path) -> None:
+async def test_application_keeps_its_authorization_with_mtls(tmp_path: Path) -> None:
     app = Application()
     await sent(
         TrothMiddleware(app, mounted(tmp_path), "https"), scope(("authorization", "Basic Og=="))
@@ -196,7 +196,7 @@ async def test_by_mtls_the_application_has_its_own_authorization(tmp_path: Path)
         {"tls": {"client_cert_name": f"CN={CHECKOUT}"}},
     ],
 )
-async def test_without_a_verified_certificate_from_the_server_nobody_calls(
+async def test_request_without_a_verified_certificate_has_no_caller(
     tmp_path: Path, extensions: Any
 ) -> None:
     guarded = TrothMiddleware(Application(), mounted(tmp_path), "https")
@@ -205,7 +205,7 @@ async def test_without_a_verified_certificate_from_the_server_nobody_calls(
     assert document(await sent(guarded, asked))["code"] == "certificate-missing"
 
 
-async def test_an_exempt_path_is_open_and_nobody_calls_there(tmp_path: Path) -> None:
+async def test_exempt_path_is_open_and_has_no_caller(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path), "https", exempt=["/healthz"])
     spoofed = scope(("x-user", "admin"), peer=None, path="/healthz")
@@ -219,19 +219,19 @@ async def test_an_exempt_path_is_open_and_nobody_calls_there(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "path", ["/healthz/", "/healthz/charge", "//healthz", "/HEALTHZ", "/healthz%00", "/charge", ""]
 )
-async def test_an_exempt_path_is_exempt_as_a_whole_and_exactly(tmp_path: Path, path: str) -> None:
+async def test_exempt_path_must_match_exactly(tmp_path: Path, path: str) -> None:
     guarded = TrothMiddleware(Application(), mounted(tmp_path), "https", exempt=["/healthz"])
     answer = document(await sent(guarded, scope(peer=None, path=path)))
     assert answer["code"] == "certificate-missing"
 
 
-async def test_a_lifespan_passes(tmp_path: Path) -> None:
+async def test_lifespan_is_passed_through(tmp_path: Path) -> None:
     app = Application()
     await sent(TrothMiddleware(app, mounted(tmp_path), "https"), {"type": "lifespan"})
     assert app.scopes == [{"type": "lifespan"}]
 
 
-async def test_a_websocket_is_guarded_like_a_request(tmp_path: Path) -> None:
+async def test_websocket_is_guarded_like_a_request(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path), "https")
     assert (await sent(guarded, scope(kind="websocket")))[0]["type"] == "websocket.accept"
@@ -245,14 +245,14 @@ async def test_a_websocket_is_guarded_like_a_request(tmp_path: Path) -> None:
     assert len(app.scopes) == 1
 
 
-async def test_what_is_neither_is_not_served(tmp_path: Path) -> None:
+async def test_other_protocols_are_not_served(tmp_path: Path) -> None:
     app = Application()
     with pytest.raises(ValueError, match="no guard"):
         await sent(TrothMiddleware(app, mounted(tmp_path), "https"), scope(kind="telepathy"))
     assert app.scopes == []
 
 
-async def test_a_changed_file_is_obeyed_by_the_next_request_after_a_look(tmp_path: Path) -> None:
+async def test_changed_file_applies_to_the_next_request_after_a_check(tmp_path: Path) -> None:
     mounts = Mounts(tmp_path)
     mounts.write()
     moment = 0.0
@@ -264,14 +264,14 @@ async def test_a_changed_file_is_obeyed_by_the_next_request_after_a_look(tmp_pat
     assert document(await sent(guarded, scope()))["code"] == "caller-not-accepted"
 
 
-async def test_the_scope_of_the_server_is_left_as_it_was(tmp_path: Path) -> None:
+async def test_scope_of_the_server_is_not_modified(tmp_path: Path) -> None:
     asked = scope(("x-user", "admin"))
     before = dict(asked, headers=list(asked["headers"]))
     await sent(TrothMiddleware(Application(), mounted(tmp_path), "https"), asked)
     assert asked == before
 
 
-async def test_a_forwarded_caller_needs_a_declared_gateway(tmp_path: Path) -> None:
+async def test_forwarded_caller_needs_a_declared_gateway(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path), "https")
     spoofed = ("x-forwarded-client-cert", f"Hash={'ab' * 32};URI={GATEWAY}")

@@ -1,4 +1,4 @@
-"""On a port for webhooks a request counts as the delivery that its gateway vouches for, or not."""
+"""Deliveries on a port for webhooks, verified with the gateway's token."""
 
 import hmac
 import json
@@ -119,7 +119,7 @@ def delivery(there: Snapshot, *tokens: str, **more: Any) -> Delivery:
     return judged.delivery
 
 
-def test_a_delivery_is_what_the_gateway_says_of_it() -> None:
+def test_delivery_has_the_facts_in_the_gateways_token() -> None:
     judged = judge(files(), token())
     assert judged == Caller(
         GATEWAY,
@@ -139,14 +139,14 @@ def test_a_delivery_is_what_the_gateway_says_of_it() -> None:
     assert judged.request_id == TXN
 
 
-def test_it_covers_the_very_body_that_was_verified() -> None:
+def test_delivery_covers_exactly_the_verified_body() -> None:
     seen = delivery(files(), token())
     assert seen.covers(BODY)
     assert not seen.covers(BODY + b"\n")
     assert not seen.covers(b"")
 
 
-def test_it_is_never_sent_on() -> None:
+def test_delivery_token_is_never_forwarded() -> None:
     judged = judge(files(), token())
     assert isinstance(judged, Caller)
     reset = CALLER.set(judged)
@@ -157,28 +157,28 @@ def test_it_is_never_sent_on() -> None:
     assert token() not in repr(judged)
 
 
-def test_a_request_without_a_token_is_refused_though_it_is_the_gateways() -> None:
+def test_gateways_request_without_a_token_is_rejected() -> None:
     assert code(files()) == "webhook-token-missing"
     assert code(files(), token(), token()) == "webhook-token-malformed"
 
 
-def test_who_is_not_the_gateway_is_not_accepted_whatever_it_brings() -> None:
+def test_caller_other_than_the_gateway_is_rejected() -> None:
     assert code(files(), token(), peer=CHECKOUT) == "caller-not-accepted"
     assert code(files(), token(), peer=None) == "certificate-missing"
 
 
-def test_who_is_accepted_beside_the_gateway_is_no_gateway() -> None:
+def test_other_accepted_caller_is_no_gateway() -> None:
     both = files(accepted(SECOND, ports=(HOOKS,)))
     assert code(both, token(), peer=SECOND) == "webhook-gateway"
     assert code(both, token(gateway=SECOND, key=SECOND_KEY), peer=SECOND) == "webhook-gateway"
     assert code(both, peer=SECOND) == "webhook-gateway"
 
 
-def test_a_gateway_that_is_not_accepted_any_more_is_not_for_its_keys() -> None:
+def test_gateway_that_is_no_longer_accepted_is_rejected_despite_its_keys() -> None:
     assert code(files(accepts=[]), token()) == "caller-not-accepted"
 
 
-def test_of_two_gateways_each_speaks_with_its_own_key() -> None:
+def test_each_of_two_gateways_has_its_own_key() -> None:
     both = files(
         accepted(SECOND, ports=(HOOKS,)), webhooks=[entry(), entry(SECOND, key=SECOND_KEY)]
     )
@@ -189,11 +189,11 @@ def test_of_two_gateways_each_speaks_with_its_own_key() -> None:
     assert code(both, token(gateway=SECOND), peer=GATEWAY) == "webhook-token-issuer"
 
 
-def test_on_other_ports_the_token_is_nothing() -> None:
+def test_delivery_token_is_ignored_on_other_ports() -> None:
     assert code(files(), token(), peer=CHECKOUT, port="https") == "transaction-key"
 
 
-def test_on_other_ports_the_gateway_calls_as_anybody() -> None:
+def test_gateway_is_an_ordinary_caller_on_other_ports() -> None:
     there = files(accepts=[accepted(GATEWAY, ports=(HOOKS, "https"))])
     judged = judge(there, port="https")
     assert isinstance(judged, Caller)
@@ -201,7 +201,7 @@ def test_on_other_ports_the_gateway_calls_as_anybody() -> None:
     assert code(there, token(), port="https") == "transaction-key"
 
 
-def test_an_ordinary_transaction_is_no_delivery() -> None:
+def test_ordinary_transaction_is_no_delivery() -> None:
     assert code(files(), mounts.transaction_token(now=NOW)) == "webhook-token-key"
     trusting = entry(key=KEY)
     assert code(files(webhooks=[trusting]), mounts.transaction_token(now=NOW)) == (
@@ -209,12 +209,12 @@ def test_an_ordinary_transaction_is_no_delivery() -> None:
     )
 
 
-def test_the_context_that_callers_must_carry_begins_behind_the_gateway() -> None:
+def test_required_context_does_not_apply_to_the_gateway() -> None:
     there = files(requires={"context": ["Subject", "Tenant", "RequestID"]})
     assert delivery(there, token()).txn == TXN
 
 
-def test_a_target_that_asks_for_tokens_asks_its_gateway_too() -> None:
+def test_target_that_requires_tokens_requires_them_of_its_gateway() -> None:
     there = files(requires=by_token())
     assert code(there, token()) == "token-missing"
     access = mounts.access_token(
@@ -223,7 +223,7 @@ def test_a_target_that_asks_for_tokens_asks_its_gateway_too() -> None:
     assert delivery(there, token(), authorization=f"Bearer {access}").workflow == "settle-charge"
 
 
-def test_where_unbound_tokens_are_taken_a_gateway_still_shows_who_it_is() -> None:
+def test_gateway_needs_its_certificate_even_with_unbound_tokens() -> None:
     there = files(requires=by_token("Optional"))
     access = mounts.access_token(GATEWAY, scopes=["payments.charge"], now=NOW)
     bearer = f"Bearer {access}"
@@ -231,7 +231,7 @@ def test_where_unbound_tokens_are_taken_a_gateway_still_shows_who_it_is() -> Non
     assert delivery(there, token(), authorization=bearer).txn == TXN
 
 
-def test_what_a_proxy_says_of_its_client_is_nothing_here() -> None:
+def test_forwarded_client_certificate_is_ignored() -> None:
     forwards = files(
         accepts=[forwarding(CHECKOUT, ports=(HOOKS,)), accepted(GATEWAY, ports=(HOOKS,))]
     )
@@ -240,12 +240,12 @@ def test_what_a_proxy_says_of_its_client_is_nothing_here() -> None:
     assert judged == "webhook-gateway"
 
 
-def test_an_endpoint_that_does_not_lead_here_is_refused() -> None:
+def test_delivery_of_an_unlisted_endpoint_is_rejected() -> None:
     assert code(files(webhooks=[entry(endpoints=[])]), token()) == "webhook-token-endpoint"
 
 
 @pytest.mark.parametrize("after", [-61, 120])
-def test_it_counts_at_its_time(after: float) -> None:
+def test_delivery_token_is_valid_only_in_its_lifetime(after: float) -> None:
     assert code(files(), token(), after=after) in (
         "webhook-token-not-yet-valid",
         "webhook-token-expired",
@@ -293,12 +293,12 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize(("attack", "why"), ATTACKS.values(), ids=list(ATTACKS))
-def test_what_has_worked_elsewhere_works_not_here(attack: str, why: str) -> None:
+def test_known_token_attacks_are_rejected(attack: str, why: str) -> None:
     assert delivery(files(), by_hand()).endpoint == "shop/stripe", "what the attacks begin with"
     assert code(files(), attack) == f"webhook-token-{why}"
 
 
-def test_whether_a_key_is_known_is_not_answered() -> None:
+def test_answer_does_not_reveal_whether_a_key_is_known() -> None:
     unknown, wrong = (judge(files(), ATTACKS[each][0]) for each in ("another kid", "another's key"))
     assert isinstance(unknown, Refusal)
     assert isinstance(wrong, Refusal)
@@ -319,16 +319,16 @@ def test_whether_a_key_is_known_is_not_answered() -> None:
         [{name: each for name, each in entry().items() if name != "keys"}],
     ],
 )
-def test_what_is_odd_in_the_document_is_not_read(webhooks: list[dict[str, Any]]) -> None:
+def test_invalid_webhooks_in_the_document_are_rejected(webhooks: list[dict[str, Any]]) -> None:
     with pytest.raises((DocumentError, ValueError)):
         files(webhooks=webhooks)
 
 
-def test_without_keys_everything_is_refused() -> None:
+def test_every_delivery_is_rejected_without_keys() -> None:
     assert code(files(webhooks=[entry(keys={"keys": []})]), token()) == "webhook-token-key"
 
 
-def test_a_private_key_in_the_document_is_refused_and_not_shown() -> None:
+def test_private_key_in_the_document_is_rejected_and_not_shown() -> None:
     jwk = public_jwk(GATEWAY_KEY.public_key()) | {"d": "c2VjcmV0"}
     with pytest.raises(DocumentError) as caught:
         files(webhooks=[entry(keys={"keys": [jwk]})])

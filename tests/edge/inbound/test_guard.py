@@ -1,4 +1,4 @@
-"""The guard: who calls is what was verified; what was not is refused, with its reason."""
+"""The guard admits verified callers and rejects all others with a reason."""
 
 import json
 from collections.abc import Iterator
@@ -104,30 +104,30 @@ def code(files: Snapshot, *headers: tuple[str, str], **more: Any) -> str:
 # mTLS
 
 
-def test_a_caller_by_mtls_is_its_certificate_and_has_the_scopes_of_its_edge() -> None:
+def test_mtls_caller_has_the_scopes_of_its_edge() -> None:
     assert caller(snapshot()) == Caller(CHECKOUT, frozenset({"payments.charge", "payments.refund"}))
 
 
-def test_a_caller_without_a_transaction_acts_for_nobody_and_not_for_itself() -> None:
+def test_caller_without_a_transaction_has_no_subject() -> None:
     seen = caller(snapshot())
     assert (seen.subject, seen.tenant, seen.request_id) == (None, None, None)
 
 
-def test_without_a_certificate_nobody_calls() -> None:
+def test_request_without_a_certificate_is_rejected() -> None:
     assert code(snapshot(), peer=None) == "certificate-missing"
 
 
-def test_who_is_not_listed_is_not_accepted() -> None:
+def test_unlisted_caller_is_rejected() -> None:
     assert code(snapshot(), peer=known(STRANGER)) == "caller-not-accepted"
 
 
-def test_who_is_listed_for_another_port_is_not_accepted_on_this_one() -> None:
+def test_caller_of_another_port_is_rejected() -> None:
     files = snapshot(accepts=[accepted(CHECKOUT, "payments.charge", ports=("admin",))])
     assert code(files) == "caller-not-accepted"
     assert caller(files, guard=Guard("admin")).scopes == {"payments.charge"}
 
 
-def test_a_peer_of_a_federated_trust_domain_is_known_by_its_own_roots() -> None:
+def test_federated_peer_is_verified_with_its_own_roots() -> None:
     files = snapshot(accepts=[accepted(ABROAD, "payments.charge")])
     assert caller(files, peer=known(ABROAD)).workload == ABROAD
 
@@ -159,13 +159,13 @@ CHAINS = dict(other_chains())
 
 
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS.keys())
-def test_a_certificate_that_its_own_trust_domain_has_not_issued_is_nobodys(
+def test_certificate_of_another_domains_root_is_rejected(
     chain: tuple[str, ...],
 ) -> None:
     assert code(snapshot(), chain=chain) == "caller-unknown"
 
 
-def test_a_workloads_key_signs_no_other_workloads_name() -> None:
+def test_workload_key_cannot_certify_another_workload() -> None:
     """A chain that goes through a leaf leads nowhere, whatever TLS made of it."""
     holder = key(which="holder")
     profile = LeafProfile(STRANGER, (), timedelta(hours=1))
@@ -175,7 +175,7 @@ def test_a_workloads_key_signs_no_other_workloads_name() -> None:
     assert code(snapshot(), chain=(forged.pem.decode(), leaf.decode())) == "caller-unknown"
 
 
-def test_a_chain_through_an_intermediate_is_followed_and_a_root_in_it_does_no_harm() -> None:
+def test_chain_may_have_intermediates_and_a_root() -> None:
     top = by_hand("corp")
     between = given(by_hand("corp-intermediate", top), top)
     issued = svid(CHECKOUT, authority=between)
@@ -187,14 +187,14 @@ def test_a_chain_through_an_intermediate_is_followed_and_a_root_in_it_does_no_ha
     assert code(snapshot(), chain=issued.chain) == "caller-unknown"
 
 
-def test_a_certificate_that_has_expired_since_the_handshake_counts_no_more() -> None:
+def test_certificate_expired_since_the_handshake_is_rejected() -> None:
     guard, short = Guard("https"), svid(CHECKOUT, lifetime=timedelta(hours=1))
     assert caller(snapshot(), guard=guard, peer=short, after=3599)
     assert code(snapshot(), guard=guard, peer=short, after=3601) == "caller-unknown"
     assert code(snapshot(), guard=guard, peer=short, after=-900) == "caller-unknown"
 
 
-def test_a_certificate_of_a_root_that_was_taken_away_counts_no_more() -> None:
+def test_certificate_of_a_removed_root_is_rejected() -> None:
     guard, other = Guard("https"), own_root(which="new root")
     assert caller(snapshot(0), guard=guard)
     new = bundle_map(roots={DOMAIN: other, PARTNER: PARTNER_ROOT})
@@ -209,13 +209,13 @@ TOKENS = snapshot(requires=by_token())
 OPTIONAL = snapshot(requires=by_token("Optional"))
 
 
-def test_a_caller_by_token_has_the_scopes_that_token_and_edge_both_have() -> None:
+def test_token_caller_has_the_scopes_of_both_token_and_edge() -> None:
     wide = access_token(certificate=HERE.der, scopes=["payments.charge", "payments.admin"])
     assert caller(TOKENS, bearer(wide)) == Caller(CHECKOUT, frozenset({"payments.charge"}))
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_is_in_any_case(scheme: str) -> None:
+def test_authorization_scheme_is_case_insensitive(scheme: str) -> None:
     assert caller(TOKENS, bearer(BOUND, scheme))
 
 
@@ -269,7 +269,7 @@ REFUSED: dict[str, tuple[list[tuple[str, str]], str]] = {
 
 
 @pytest.mark.parametrize(("headers", "expected"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_token_that_is_not_the_callers_for_here_and_now_is_refused(
+def test_token_of_another_caller_audience_or_time_is_rejected(
     headers: list[tuple[str, str]], expected: str
 ) -> None:
     judged = judge(TOKENS, *headers)
@@ -278,7 +278,7 @@ def test_a_token_that_is_not_the_callers_for_here_and_now_is_refused(
     assert judged.peer == CHECKOUT
 
 
-def test_a_stolen_token_is_of_no_use_without_its_certificate() -> None:
+def test_stolen_token_is_rejected_without_its_certificate() -> None:
     thief = snapshot(
         requires=by_token(), accepts=[accepted(CHECKOUT, "a"), accepted(STRANGER, "a")]
     )
@@ -287,7 +287,7 @@ def test_a_stolen_token_is_of_no_use_without_its_certificate() -> None:
     assert code(OPTIONAL, bearer(BOUND), peer=None) == "token-holder"
 
 
-def test_an_unbound_token_is_taken_only_where_that_is_declared() -> None:
+def test_unbound_token_is_accepted_only_if_declared() -> None:
     unbound = bearer(access_token())
     assert code(TOKENS, unbound) == "token-unbound"
     assert caller(OPTIONAL, unbound, peer=None).workload == CHECKOUT
@@ -301,7 +301,7 @@ def test_an_unbound_token_is_taken_only_where_that_is_declared() -> None:
     assert code(OPTIONAL, peer=None) == "token-missing"
 
 
-def test_a_token_of_a_federated_trust_domain_counts_by_its_own_issuer_and_keys() -> None:
+def test_token_of_a_federated_domain_is_verified_with_its_issuer_and_keys() -> None:
     files = snapshot(
         requires=by_token(),
         issuers={DOMAIN: ISSUER, PARTNER: PARTNER_ISSUER},
@@ -314,7 +314,7 @@ def test_a_token_of_a_federated_trust_domain_counts_by_its_own_issuer_and_keys()
     assert caller(files, bearer(token), peer=abroad).scopes == {"payments.charge"}
 
 
-def test_during_rotation_a_token_goes_with_the_certificate_it_is_bound_to() -> None:
+def test_token_requires_its_certificate_during_rotation() -> None:
     old, new = svid(CHECKOUT), svid(CHECKOUT)
     for_old, for_new = (bearer(access_token(certificate=each.der)) for each in (old, new))
     guard = Guard("https")
@@ -324,14 +324,14 @@ def test_during_rotation_a_token_goes_with_the_certificate_it_is_bound_to() -> N
     assert code(TOKENS, for_new, peer=old, guard=guard) == "token-holder"
 
 
-def test_by_mtls_an_authorization_header_is_the_applications() -> None:
+def test_authorization_header_is_ignored_with_mtls() -> None:
     assert caller(snapshot(), bearer("anything")) == caller(snapshot())
 
 
 # transactions
 
 
-def test_a_transaction_says_on_whose_behalf() -> None:
+def test_transaction_has_subject_and_context() -> None:
     token = transaction_token()
     seen = caller(snapshot(), txn(token))
     assert (seen.subject, seen.tenant) == ("customer-42", "blue")
@@ -344,7 +344,7 @@ def test_a_transaction_says_on_whose_behalf() -> None:
 REQUIRED = snapshot(requires={"context": ["RequestID", "Subject", "Tenant"]})
 
 
-def test_required_context_comes_from_a_transaction_token_and_from_nowhere_else() -> None:
+def test_required_context_comes_only_from_a_transaction_token() -> None:
     written = [
         ("x-user", "admin"),
         ("x-tenant-id", "blue"),
@@ -370,13 +370,11 @@ def test_required_context_comes_from_a_transaction_token_and_from_nowhere_else()
         (transaction_token()[:-8] + "AAAAAAAA", "transaction-signature"),
     ],
 )
-def test_a_transaction_token_is_verified_even_where_none_is_required(
-    token: str, expected: str
-) -> None:
+def test_optional_transaction_token_is_verified(token: str, expected: str) -> None:
     assert code(snapshot(), txn(token)) == expected
 
 
-def test_one_token_may_carry_one_transaction_after_another() -> None:
+def test_one_access_token_may_serve_several_transactions() -> None:
     guard = Guard("https")
     for tenant in ("blue", "green", "blue"):
         token = transaction_token(context={"tenant": tenant})
@@ -384,13 +382,13 @@ def test_one_token_may_carry_one_transaction_after_another() -> None:
     assert caller(TOKENS, bearer(BOUND), guard=guard).tenant is None
 
 
-def test_two_transaction_tokens_are_none() -> None:
+def test_repeated_transaction_token_is_rejected() -> None:
     token = transaction_token()
     assert code(snapshot(), txn(token), txn(token)) == "transaction-malformed"
     assert code(snapshot(), txn(f"{token},{token}")) == "transaction-malformed"
 
 
-def test_a_trust_domain_that_issues_no_tokens_has_no_transactions() -> None:
+def test_trust_domain_without_tokens_has_no_transactions() -> None:
     assert code(snapshot(issuers={}), txn(transaction_token())) == "transaction-issuer"
     header, payload, _ = transaction_token().split(".")
     claims = json.loads(base64url.decode(payload))
@@ -400,7 +398,7 @@ def test_a_trust_domain_that_issues_no_tokens_has_no_transactions() -> None:
     assert code(snapshot(issuers={}), txn(unnamed)) == "transaction-issuer"
 
 
-def test_a_transaction_token_alone_lets_nobody_in() -> None:
+def test_transaction_token_alone_is_rejected() -> None:
     token = transaction_token()
     assert code(snapshot(), txn(token), peer=None) == "certificate-missing"
     assert code(snapshot(), txn(token), peer=known(STRANGER)) == "caller-not-accepted"
@@ -425,16 +423,16 @@ def element(client: SVID = BEHIND, uri: str = CHECKOUT, by: str = GATEWAY) -> st
     return f'By={by};Hash={digest};Subject="";URI={uri}'
 
 
-def test_a_declared_gateway_speaks_for_its_client() -> None:
+def test_declared_gateway_may_forward_its_client() -> None:
     seen = caller(FORWARDING, xfcc(element()), peer=known(GATEWAY))
     assert seen == Caller(CHECKOUT, frozenset({"payments.charge"}), None, GATEWAY)
 
 
-def test_a_gateway_that_says_nothing_calls_for_itself() -> None:
+def test_gateway_without_forwarded_client_is_the_caller() -> None:
     assert caller(FORWARDING, peer=known(GATEWAY)).workload == GATEWAY
 
 
-def test_nobody_else_speaks_for_others() -> None:
+def test_other_callers_may_not_forward_clients() -> None:
     victim = xfcc(element(known(STRANGER), STRANGER))
     assert caller(FORWARDING, victim).workload == CHECKOUT
     undeclared = snapshot(accepts=[accepted(GATEWAY), accepted(CHECKOUT, "payments.charge")])
@@ -444,26 +442,26 @@ def test_nobody_else_speaks_for_others() -> None:
     assert code(FORWARDING, xfcc(element()), peer=known(STRANGER)) == "caller-not-accepted"
 
 
-def test_who_is_not_accepted_is_not_accepted_behind_a_gateway_either() -> None:
+def test_unaccepted_client_is_rejected_behind_a_gateway() -> None:
     stranger = xfcc(element(known(STRANGER), STRANGER))
     assert code(FORWARDING, stranger, peer=known(GATEWAY)) == "caller-not-accepted"
 
 
-def test_a_gateway_speaks_on_the_ports_it_is_accepted_on() -> None:
+def test_gateway_forwards_only_on_its_accepted_ports() -> None:
     files = snapshot(
         accepts=[forwarding(GATEWAY, ports=("admin",)), accepted(CHECKOUT, "payments.charge")]
     )
     assert code(files, xfcc(element()), peer=known(GATEWAY)) == "caller-not-accepted"
 
 
-def test_a_gateway_speaks_for_others_on_the_ports_that_say_so() -> None:
+def test_gateway_forwards_clients_only_on_declared_ports() -> None:
     entry = forwarding(GATEWAY, ports=("admin",))
     entry["ports"] += accepted(GATEWAY)["ports"]
     files = snapshot(accepts=[entry, accepted(CHECKOUT, "payments.charge")])
     assert caller(files, xfcc(element()), peer=known(GATEWAY)).workload == GATEWAY
 
 
-def test_a_gateway_that_stops_stripping_lets_no_spoofed_header_count() -> None:
+def test_spoofed_header_through_a_gateway_has_no_effect() -> None:
     """What it appends to is passed over; what it sends beside its own is refused."""
     spoofed, true = element(known(STRANGER), STRANGER), element()
     gateway = known(GATEWAY)
@@ -486,12 +484,12 @@ def workload_of(name: str) -> str:
     "value",
     ["", "Hash=00;URI=spiffe://a.example/a", f"URI={CHECKOUT}", 'By="', "garbage", element() + ","],
 )
-def test_what_a_gateway_says_unclearly_is_refused(value: str) -> None:
+def test_ambiguous_forwarded_header_is_rejected(value: str) -> None:
     refused = code(FORWARDING, ("x-forwarded-client-cert", value), peer=known(GATEWAY))
     assert refused == "gateway-not-accepted"
 
 
-def test_a_token_behind_a_gateway_is_bound_to_the_clients_certificate() -> None:
+def test_token_behind_a_gateway_is_bound_to_the_client() -> None:
     files = snapshot(
         requires=by_token(), accepts=[forwarding(GATEWAY), accepted(CHECKOUT, "payments.charge")]
     )
@@ -508,7 +506,7 @@ def test_a_token_behind_a_gateway_is_bound_to_the_clients_certificate() -> None:
 # what is kept
 
 
-def test_what_is_kept_is_looked_at_again_when_its_time_is_over() -> None:
+def test_cached_result_expires_with_its_token() -> None:
     guard = Guard("https")
     assert caller(TOKENS, bearer(BOUND), guard=guard)
     assert caller(TOKENS, bearer(BOUND), guard=guard, after=359)
@@ -517,7 +515,7 @@ def test_what_is_kept_is_looked_at_again_when_its_time_is_over() -> None:
     assert caller(TOKENS, bearer(BOUND), guard=guard)
 
 
-def test_what_is_kept_ends_with_the_transaction() -> None:
+def test_cached_result_expires_with_its_transaction() -> None:
     guard = Guard("https")
     short = txn(transaction_token(expires=NOW + timedelta(seconds=10)))
     assert caller(TOKENS, bearer(BOUND), short, guard=guard)
@@ -525,7 +523,7 @@ def test_what_is_kept_ends_with_the_transaction() -> None:
     assert late == "transaction-expired"
 
 
-def test_what_is_kept_ends_with_the_files() -> None:
+def test_cached_result_ends_with_the_files() -> None:
     guard = Guard("https")
     assert caller(TOKENS, bearer(BOUND), guard=guard)
     revoked = snapshot(1, requires=by_token(), accepts=[])
@@ -535,7 +533,7 @@ def test_what_is_kept_ends_with_the_files() -> None:
     assert code(replaced, bearer(BOUND), guard=guard) == "token-key"
 
 
-def test_what_is_kept_for_one_is_not_anothers() -> None:
+def test_cached_result_applies_to_one_caller() -> None:
     guard = Guard("https")
     files = snapshot(
         requires=by_token(), accepts=[accepted(CHECKOUT, "a"), accepted(STRANGER, "a")]
@@ -546,7 +544,7 @@ def test_what_is_kept_for_one_is_not_anothers() -> None:
     assert code(files, bearer(BOUND + "A"), guard=guard) == "token-signature"
 
 
-def test_an_access_token_is_verified_once_for_all_transactions(
+def test_access_token_is_verified_once_for_all_transactions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     verified: list[str] = []
@@ -564,7 +562,7 @@ def test_an_access_token_is_verified_once_for_all_transactions(
     assert verified == [BOUND]
 
 
-def test_no_more_is_kept_than_allowed() -> None:
+def test_cache_is_bounded() -> None:
     guard = Guard("https", most_kept=3)
     for number in range(10):
         token = access_token(certificate=HERE.der, token_id=f"token-{number}")
@@ -572,7 +570,7 @@ def test_no_more_is_kept_than_allowed() -> None:
     assert len(guard._standings) == 3
 
 
-def test_the_trace_is_each_requests_own() -> None:
+def test_trace_belongs_to_its_request() -> None:
     guard = Guard("https")
     parents = [f"00-{number * 32}-{'1' * 16}-01" for number in "ab"]
     for parent in parents:
@@ -588,7 +586,7 @@ def test_the_trace_is_each_requests_own() -> None:
 # what is answered
 
 
-def test_whether_a_key_exists_is_not_answered() -> None:
+def test_answer_does_not_reveal_whether_a_key_exists() -> None:
     unknown = judge(TOKENS, bearer(access_token(certificate=HERE.der, signer=PARTNER_SIGNER)))
     wrong = judge(TOKENS, bearer(f"{BOUND[:-8]}AAAAAAAA"))
     assert isinstance(unknown, Refusal)
@@ -611,9 +609,7 @@ def test_whether_a_key_exists_is_not_answered() -> None:
         ("context-missing", 403, None),
     ],
 )
-def test_a_401_asks_for_a_token_and_a_403_does_not(
-    code: str, status: int, challenge: str | None
-) -> None:
+def test_only_a_401_has_a_challenge(code: str, status: int, challenge: str | None) -> None:
     refusal = Refusal(code, "A sentence.")
     document = json.loads(problems.body(refusal))
     assert (refusal.status, document["status"]) == (status, status)

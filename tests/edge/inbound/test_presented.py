@@ -1,4 +1,4 @@
-"""Headers that say who somebody is do not reach the application, in no spelling."""
+"""Identity headers in any spelling do not reach the application."""
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ def seen(name: str, *, bearer: bool = False, also: tuple[str, ...] = ()) -> bool
 
 
 @given(st.sampled_from(IDENTITY), st.data())
-def test_an_identity_header_is_taken_away_in_every_spelling(name: str, data: st.DataObject) -> None:
+def test_identity_header_is_stripped_in_every_spelling(name: str, data: st.DataObject) -> None:
     spelled = "".join(
         data.draw(st.sampled_from("-_" if each == "-" else [each.lower(), each.upper()]))
         for each in name
@@ -44,29 +44,29 @@ def test_an_identity_header_is_taken_away_in_every_spelling(name: str, data: st.
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_headers_stay(name: str) -> None:
+def test_other_headers_are_kept(name: str) -> None:
     assert seen(name)
     assert seen(name.lower())
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORI_ZATION"])
-def test_authorization_is_the_applications_where_the_guard_does_not_use_it(name: str) -> None:
+def test_authorization_is_kept_if_the_guard_does_not_use_it(name: str) -> None:
     assert seen(name, bearer=False)
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization"])
-def test_a_token_that_the_guard_uses_is_taken_away(name: str) -> None:
+def test_used_token_is_stripped(name: str) -> None:
     assert not seen(name, bearer=True)
 
 
-def test_more_can_be_taken_away_and_nothing_given_back() -> None:
+def test_additional_headers_can_be_stripped_and_none_restored() -> None:
     assert not seen("x-roles", also=("X-Roles",))
     assert not seen("X_Roles", also=("X-Roles",))
     assert not seen("x-user", also=("X-Roles",))
     assert seen("x-roles")
 
 
-def test_only_the_true_spelling_is_read() -> None:
+def test_only_the_canonical_spelling_is_read() -> None:
     read = Stripping().read(
         [
             (b"Txn-Token", b"1"),
@@ -87,12 +87,12 @@ def test_only_the_true_spelling_is_read() -> None:
     assert read.headers == [(b"traceparent", b"7"), (b"tracestate", b"8")]
 
 
-def test_what_is_presented_shows_no_token() -> None:
+def test_repr_has_no_token() -> None:
     read = Stripping().read([(b"authorization", b"Bearer secret")], bearer=True)
     assert "secret" not in repr(read)
 
 
-def test_names_without_end_take_no_memory_without_end() -> None:
+def test_header_name_cache_is_bounded() -> None:
     stripping = Stripping()
     for number in range(10_000):
         stripping.read([(f"x-{number}".encode(), b"")], bearer=False)

@@ -1,4 +1,4 @@
-"""`require_scopes(...)` in each framework: who has them all is served, others are told why not."""
+"""`require_scopes(...)` in each framework."""
 
 import asyncio
 import json
@@ -121,7 +121,7 @@ EACH = pytest.mark.parametrize(("ask", "path"), ASKED)
 
 
 @EACH
-def test_who_has_all_of_the_scopes_is_served(
+def test_caller_with_all_scopes_is_served(
     ask: Callable[[Caller | None, str], Answer], path: str
 ) -> None:
     status, _, body = ask(HAS, path)
@@ -130,7 +130,7 @@ def test_who_has_all_of_the_scopes_is_served(
 
 @EACH
 @pytest.mark.parametrize("caller", [LACKS, None])
-def test_who_lacks_one_is_told_which_are_needed(
+def test_missing_scope_is_reported_with_the_required_ones(
     ask: Callable[[Caller | None, str], Answer], path: str, caller: Caller | None
 ) -> None:
     status, headers, body = ask(caller, path)
@@ -143,7 +143,7 @@ def test_who_lacks_one_is_told_which_are_needed(
     assert json.loads(body)["code"] == "scope-missing"
 
 
-async def test_django_asks_for_scopes_of_asynchronous_views_too() -> None:
+async def test_django_checks_scopes_of_asynchronous_views() -> None:
     @for_django.require_scopes(*NEEDED)
     async def awaited(request: HttpRequest) -> HttpResponse:
         return HttpResponse("served")
@@ -154,7 +154,7 @@ async def test_django_asks_for_scopes_of_asynchronous_views_too() -> None:
         assert (await awaited(request)).status_code == status
 
 
-def test_without_the_handler_fastapi_refuses_in_its_own_words() -> None:
+def test_fastapi_rejects_with_its_own_answer_without_the_handler() -> None:
     app = FastAPI()
 
     @app.get("/plain", dependencies=[Depends(for_starlette.scoped(*NEEDED))])

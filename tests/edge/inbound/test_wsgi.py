@@ -1,4 +1,4 @@
-"""WSGI: a request reaches the application with a verified caller, or not at all."""
+"""WSGI: a request reaches the application only with a verified caller."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -99,7 +99,7 @@ def code(guarded: TrothMiddleware, asked: Environ) -> str:
     return document["code"]
 
 
-def test_the_handler_is_told_who_calls_until_its_answer_is_closed(tmp_path: Path) -> None:
+def test_handler_sees_the_caller_until_its_answer_is_closed(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path), "https")
     assert served(guarded, environ(("Txn-Token", transaction_token())))[2] == b"served"
@@ -110,7 +110,7 @@ def test_the_handler_is_told_who_calls_until_its_answer_is_closed(tmp_path: Path
     assert app.closed == 1
 
 
-def test_an_application_that_fails_leaves_no_caller_behind(tmp_path: Path) -> None:
+def test_failed_application_leaves_no_caller(tmp_path: Path) -> None:
     def failing(_: Environ, __: StartResponse) -> Iterable[bytes]:
         raise LookupError
 
@@ -119,7 +119,7 @@ def test_an_application_that_fails_leaves_no_caller_behind(tmp_path: Path) -> No
     assert CALLER.get() is None
 
 
-def test_who_is_refused_does_not_reach_the_application(tmp_path: Path) -> None:
+def test_rejected_request_does_not_reach_the_application(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path), "https")
     assert code(guarded, environ(peer=None)) == "certificate-missing"
@@ -132,7 +132,7 @@ def test_who_is_refused_does_not_reach_the_application(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("came", [True, False])
-def test_a_token_is_verified_and_taken_away(tmp_path: Path, came: bool) -> None:
+def test_token_is_verified_and_stripped(tmp_path: Path, came: bool) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path, requires=by_token()), "https")
     token = ("Authorization", f"Bearer {access_token(certificate=HERE.der)}")
@@ -167,7 +167,7 @@ def element(client: SVID, spiffe_id: str) -> tuple[str, str]:
     return ("X-Forwarded-Client-Cert", f"Hash={digest};URI={spiffe_id}")
 
 
-def test_a_gateways_word_counts_only_where_headers_can_be_told_apart(tmp_path: Path) -> None:
+def test_forwarded_caller_counts_only_if_headers_are_distinguishable(tmp_path: Path) -> None:
     """`X_Forwarded_Client_Cert` is folded into the same name, and no gateway strips it."""
     app = Application()
     files = mounted(tmp_path, accepts=[forwarding(GATEWAY), accepted(CHECKOUT, "payments.charge")])
@@ -183,7 +183,7 @@ def test_a_gateways_word_counts_only_where_headers_can_be_told_apart(tmp_path: P
     assert app.caller.workload == GATEWAY
 
 
-def test_an_exempt_path_is_open_and_nobody_calls_there(tmp_path: Path) -> None:
+def test_exempt_path_is_open_and_has_no_caller(tmp_path: Path) -> None:
     app = Application()
     guarded = TrothMiddleware(app, mounted(tmp_path), "https", exempt=["/healthz"])
     asked = environ(("X-User", "admin"), peer=None) | {"PATH_INFO": "/healthz"}

@@ -25,7 +25,7 @@ def session(shop: Shop, **options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(middlewares=[middleware], **options)
 
 
-async def test_a_program_that_asks_not_to_verify_does_not_get_it(tmp_path: Path) -> None:
+async def test_verification_cannot_be_turned_off(tmp_path: Path) -> None:
     with opened(tmp_path) as shop:
         foreign = pki.own_root(which="foreign")
         shop.ledger.context = server_context(tmp_path, LEDGER, authority=foreign)
@@ -36,7 +36,7 @@ async def test_a_program_that_asks_not_to_verify_does_not_get_it(tmp_path: Path)
         assert not shop.ledger.seen
 
 
-async def test_an_error_of_aiohttp_shows_no_token(tmp_path: Path) -> None:
+async def test_error_of_aiohttp_shows_no_token(tmp_path: Path) -> None:
     with opened(tmp_path) as shop:
         shop.ledger.respond = lambda _: Reply(500)
         async with session(shop, raise_for_status=True) as client:
@@ -49,7 +49,7 @@ async def test_an_error_of_aiohttp_shows_no_token(tmp_path: Path) -> None:
         assert token not in repr(caught.value.request_info.headers)
 
 
-async def test_a_session_keeps_the_connections_of_one_certificate_for_itself(
+async def test_connections_are_not_shared_between_certificates(
     tmp_path: Path,
 ) -> None:
     with opened(tmp_path) as shop:

@@ -1,4 +1,4 @@
-"""Whom a client calls and what goes with it; and the generations of its connections. No network."""
+"""Callees, credentials of requests, and generations of connections, without a network."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def call(files: Files, callee: str = "finance/ledger") -> Call[SSLContext]:
         ("wss", "ledger.finance.svc", 8443),
     ],
 )
-def test_a_callee_is_known_by_its_address(files: Files, scheme: str, host: str, port: int) -> None:
+def test_callee_is_found_by_its_address(files: Files, scheme: str, host: str, port: int) -> None:
     assert files.calls().callee_at(scheme, host, port) == "finance/ledger"
 
 
@@ -84,7 +84,9 @@ def test_a_callee_is_known_by_its_address(files: Files, scheme: str, host: str, 
         ("https", "evil.example", 8443),
     ],
 )
-def test_nobody_else_is(files: Files, scheme: str, host: str, port: int | None) -> None:
+def test_other_addresses_are_no_callees(
+    files: Files, scheme: str, host: str, port: int | None
+) -> None:
     assert files.calls().callee_at(scheme, host, port) is None
 
 
@@ -99,19 +101,19 @@ def test_nobody_else_is(files: Files, scheme: str, host: str, port: int | None) 
         "https://",
     ],
 )
-def test_an_address_is_an_origin(files: Files, address: str) -> None:
+def test_address_must_be_an_origin(files: Files, address: str) -> None:
     with pytest.raises(ValueError, match="origin"):
         files.calls({address: "finance/ledger"})
 
 
-def test_a_password_in_an_address_is_not_quoted(files: Files) -> None:
+def test_password_in_an_address_is_not_quoted(files: Files) -> None:
     with pytest.raises(ValueError, match="a user's name is no origin") as caught:
         files.calls({"https://user:hunter2@ledger.finance.svc": "finance/ledger"})
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("callee", ["finance/ledger", LEDGER])
-def test_a_callee_has_a_name_and_a_spiffe_id(files: Files, callee: str) -> None:
+def test_callee_needs_a_name_and_a_spiffe_id(files: Files, callee: str) -> None:
     calls = files.calls({ADDRESS: callee})
     generation, _ = calls.generations.take()
     found = calls.call(callee, generation)
@@ -120,18 +122,18 @@ def test_a_callee_has_a_name_and_a_spiffe_id(files: Files, callee: str) -> None:
     assert (found.wanted.audience, found.wanted.thumbprint) == (LEDGER, generation.thumbprint)
 
 
-def test_a_callee_that_is_not_listed_is_not_called(files: Files) -> None:
+def test_unlisted_callee_is_not_called(files: Files) -> None:
     with pytest.raises(UnknownCalleeError, match="finance/other"):
         call(files, "finance/other")
 
 
-def test_a_token_is_not_asked_of_nobody(files: Files) -> None:
+def test_token_request_needs_an_issuer(files: Files) -> None:
     files.write(issuers={}, issuerIDs={})
     with pytest.raises(NoIssuerError, match=DOMAIN):
         call(files)
 
 
-def test_the_issuer_is_who_the_files_say_and_else_the_one_of_its_service(files: Files) -> None:
+def test_issuer_comes_from_the_files_or_defaults_to_its_service(files: Files) -> None:
     snapshot = files.identity.current
     named = files.calls().issuer(snapshot).expected
     assert named.name == f"spiffe://{DOMAIN}/ns/troth-system/sa/troth-issuer"
@@ -154,9 +156,7 @@ def test_the_issuer_is_who_the_files_say_and_else_the_one_of_its_service(files: 
         "http://audit.finance.svc:8443/",
     ],
 )
-def test_a_redirect_that_leads_to_no_other_callee_may_be_followed(
-    files: Files, location: str
-) -> None:
+def test_redirect_to_no_other_callee_may_be_followed(files: Files, location: str) -> None:
     calls = files.calls({ADDRESS: "finance/ledger", "https://audit.finance.svc:8443": "audit"})
     calls.check_redirect("finance/ledger", f"{ADDRESS}/x", 307, location)
 
@@ -173,7 +173,7 @@ def test_a_redirect_that_leads_to_no_other_callee_may_be_followed(
         "\thttps://audit.finance.svc:8443/",
     ],
 )
-def test_a_redirect_that_leads_to_another_callee_may_not(files: Files, location: str) -> None:
+def test_redirect_to_another_callee_is_rejected(files: Files, location: str) -> None:
     calls = files.calls({ADDRESS: "finance/ledger", "https://audit.finance.svc:8443": "audit"})
     with pytest.raises(RedirectRefusedError):
         calls.check_redirect("finance/ledger", f"{ADDRESS}/x", 307, location)
@@ -187,7 +187,7 @@ def headers(made: Call[SSLContext], token: str | None = None, **given: str) -> d
     return made.headers(lambda name: given.get(name.lower().replace("-", "_")), token)
 
 
-def test_a_transaction_does_not_leave_its_trust_domain(files: Files) -> None:
+def test_transaction_does_not_leave_its_trust_domain(files: Files) -> None:
     own = call(files)
     foreign = Call(ELSEWHERE, own.generation, None)
     with using(TOKEN):
@@ -197,19 +197,19 @@ def test_a_transaction_does_not_leave_its_trust_domain(files: Files) -> None:
     assert headers(own) == {}
 
 
-def test_what_is_given_counts_before_what_is_used(files: Files) -> None:
+def test_explicit_transaction_takes_precedence(files: Files) -> None:
     with using(TOKEN):
         assert headers(call(files), txn_token="a.b.c") == {"Txn-Token": "a.b.c"}
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.b.c\r\nX-Evil: 1", "a" * 9000 + ".b.c", "ä.b.c"])
-def test_a_transaction_that_is_none_is_not_used(token: str) -> None:
+def test_invalid_transaction_is_not_used(token: str) -> None:
     with pytest.raises(ValueError, match="signed token") as caught, using(token):
         pass
     assert not token or token not in str(caught.value)
 
 
-def test_there_must_be_a_transaction_to_narrow() -> None:
+def test_narrowing_needs_a_transaction() -> None:
     with pytest.raises(LookupError, match="no transaction"):
         narrow(ISSUER, DOMAIN, ["orders.view"], None)
 
@@ -217,7 +217,7 @@ def test_there_must_be_a_transaction_to_narrow() -> None:
 # Generations
 
 
-def test_the_files_of_one_moment_are_one_generation(files: Files) -> None:
+def test_files_of_one_moment_form_one_generation(files: Files) -> None:
     generations = files.calls().generations
     first, _ = generations.take()
     assert generations.take()[0] is first
@@ -228,7 +228,7 @@ def test_the_files_of_one_moment_are_one_generation(files: Files) -> None:
     assert generations.before(second) is first
 
 
-def test_a_generation_ends_when_it_is_neither_current_nor_the_one_before_nor_used(
+def test_unused_old_generation_ends(
     files: Files,
 ) -> None:
     generations = files.calls().generations
@@ -253,7 +253,7 @@ def test_a_generation_ends_when_it_is_neither_current_nor_the_one_before_nor_use
     assert not generations.use(first)
 
 
-def test_a_generation_shows_one_certificate_though_files_change_between_two_reads(
+def test_generation_has_one_certificate_if_files_change_while_reading(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = client_context
@@ -272,7 +272,7 @@ def test_a_generation_shows_one_certificate_though_files_change_between_two_read
     assert turned
 
 
-def test_files_that_do_not_fit_leave_the_generation_in_use(
+def test_mismatched_files_keep_the_generation(
     files: Files, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generations = files.calls().generations
@@ -290,7 +290,7 @@ def test_files_that_do_not_fit_leave_the_generation_in_use(
     assert generations.take()[0] is not first
 
 
-def test_many_threads_take_one_generation(files: Files) -> None:
+def test_many_threads_share_one_generation(files: Files) -> None:
     generations = files.calls().generations
     taken: list[Generation[SSLContext]] = []
     threads = [

@@ -1,4 +1,4 @@
-"""What is asked of the issuer, what its answers mean, and when it is asked. No I/O."""
+"""Token requests: their content, their answers and their timing, without I/O."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def failure(ask: Ask, given: Answer) -> ExchangeFailedError:
 # What is asked
 
 
-def test_by_certificate_only_the_audience_is_named() -> None:
+def test_certificate_request_names_only_the_audience() -> None:
     assert ASK.url == f"{ISSUER}/token"
     assert form(ASK) == {"grant_type": "client_credentials", "audience": LEDGER}
 
 
-def test_by_service_account_its_token_is_exchanged() -> None:
+def test_service_account_token_is_exchanged() -> None:
     asked = form(access_by_account(f"{ISSUER}/", LEDGER, "account\n"))
     assert asked == {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -82,7 +82,7 @@ def test_by_service_account_its_token_is_exchanged() -> None:
     }
 
 
-def test_a_transaction_is_asked_for_as_the_draft_says() -> None:
+def test_transaction_request_follows_the_draft() -> None:
     asked = transaction_start(
         ISSUER,
         "prod.shop.example",
@@ -112,7 +112,7 @@ def test_a_transaction_is_asked_for_as_the_draft_says() -> None:
 
 
 @pytest.mark.parametrize("scopes", [[], [""], ['a"b']])
-def test_a_transaction_says_what_it_is_for(scopes: list[str]) -> None:
+def test_transaction_request_needs_a_scope(scopes: list[str]) -> None:
     with pytest.raises(ValueError, match="scope"):
         transaction_narrowing(ISSUER, "prod.shop.example", TOKEN, scopes)
 
@@ -120,7 +120,7 @@ def test_a_transaction_says_what_it_is_for(scopes: list[str]) -> None:
 # What an answer means
 
 
-def test_a_good_answer_is_a_token_with_its_lifetime() -> None:
+def test_valid_answer_gives_a_token_with_its_lifetime() -> None:
     issued = read_answer(ASK, answer(), NOW)
     assert issued == Issued(TOKEN, 60.0, frozenset({"ledger.post"}))
     assert TOKEN not in repr(issued)
@@ -148,7 +148,7 @@ def test_a_good_answer_is_a_token_with_its_lifetime() -> None:
         {"scope": "a  b"},
     ],
 )
-def test_an_answer_that_is_not_quite_right_is_no_token(members: dict[str, Any]) -> None:
+def test_invalid_answer_gives_no_token(members: dict[str, Any]) -> None:
     failed = failure(ASK, answer(**members))
     assert (failed.code, failed.final) == ("answer-malformed", False)
     assert "a.b.c" not in str(failed)
@@ -166,23 +166,23 @@ def test_an_answer_that_is_not_quite_right_is_no_token(members: dict[str, Any]) 
         Answer(200, "application/json", "", b"\xff\xfe"),
     ],
 )
-def test_an_answer_that_can_be_read_in_two_ways_is_no_token(given: Answer) -> None:
+def test_ambiguous_answer_gives_no_token(given: Answer) -> None:
     assert failure(ASK, given).code == "answer-malformed"
 
 
 @given(st.binary(max_size=200), st.integers(100, 599))
-def test_no_bytes_at_all_do_anything_but_fail(body: bytes, status: int) -> None:
+def test_random_bytes_give_no_token(body: bytes, status: int) -> None:
     assert failure(ASK, Answer(status, "application/json", "", body)).final is False
 
 
-def test_a_transactions_token_is_not_taken_for_an_access_token_nor_the_other_way() -> None:
+def test_token_types_are_not_mistaken_for_each_other() -> None:
     members: dict[str, Any] = {"token_type": "N_A", "issued_token_type": TXN, "scope": "a b"}
     assert read_answer(START, answer(**members), NOW).scopes == {"a", "b"}
     for wrong in ({"token_type": "Bearer"}, {"issued_token_type": None}):
         assert failure(START, answer(**members | wrong)).code == "answer-malformed"
 
 
-def test_an_issuer_that_grants_more_than_was_asked_is_not_believed() -> None:
+def test_answer_with_more_scopes_than_requested_is_rejected() -> None:
     members: dict[str, Any] = {"token_type": "N_A", "issued_token_type": TXN, "scope": "a b c"}
     assert "not asked for" in str(failure(START, answer(**members)))
 
@@ -202,14 +202,14 @@ def test_an_issuer_that_grants_more_than_was_asked_is_not_believed() -> None:
         (Answer(204, "", "", b""), "answer-status", False),
     ],
 )
-def test_a_refusal_is_told_apart_from_an_issuer_that_is_ill(
+def test_rejection_differs_from_an_unavailable_issuer(
     given: Answer, code: str, final: bool
 ) -> None:
     failed = failure(ASK, given)
     assert (failed.code, failed.final) == (code, final)
 
 
-def test_what_the_issuer_says_is_told_only_as_far_as_it_may_say_it() -> None:
+def test_error_text_of_the_issuer_is_sanitized() -> None:
     told = refusal(400, error="invalid_scope", error_description="not granted: a")
     assert "not granted: a" in str(failure(ASK, told))
     forged = refusal(400, error="invalid_scope", error_description="fine\nERROR root: hacked")
@@ -233,7 +233,7 @@ def test_what_the_issuer_says_is_told_only_as_far_as_it_may_say_it() -> None:
         ("٣", 0.0),
     ],
 )
-def test_a_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
     assert retry_after(value, NOW) == seconds
     assert failure(ASK, refusal(503, value, error="temporarily_unavailable")).retry_after == seconds
 
@@ -289,7 +289,7 @@ def held() -> Held:
     return Held()
 
 
-def test_only_the_first_who_wants_a_token_fetches_it(held: Held) -> None:
+def test_concurrent_requests_share_one_fetch(held: Held) -> None:
     first = held.cache.ask(WANTED)
     assert isinstance(first, Fetch)
     second = held.cache.ask(WANTED)
@@ -299,7 +299,7 @@ def test_only_the_first_who_wants_a_token_fetches_it(held: Held) -> None:
     assert held.use() == Use(token, None)
 
 
-def test_a_token_lives_from_when_it_was_asked_for_and_not_from_when_it_came(held: Held) -> None:
+def test_lifetime_of_a_token_counts_from_the_request(held: Held) -> None:
     step = held.cache.ask(WANTED)
     assert isinstance(step, Fetch)
     held.clock.pass_(50)
@@ -310,7 +310,7 @@ def test_a_token_lives_from_when_it_was_asked_for_and_not_from_when_it_came(held
     assert isinstance(held.cache.ask(WANTED), Fetch | Wait)
 
 
-def test_one_who_uses_a_token_at_two_thirds_of_its_life_renews_it(held: Held) -> None:
+def test_token_is_renewed_at_two_thirds_of_its_lifetime(held: Held) -> None:
     token = held.fetch()
     held.clock.pass_(39)
     assert held.use().renewal is None
@@ -333,13 +333,13 @@ def test_one_who_uses_a_token_at_two_thirds_of_its_life_renews_it(held: Held) ->
         Wanted("https://another", LEDGER, ("ledger.post",), "thumbprint"),
     ],
 )
-def test_a_token_for_one_thing_is_not_one_for_another(held: Held, changed: Wanted) -> None:
+def test_tokens_of_different_audiences_are_separate(held: Held, changed: Wanted) -> None:
     held.fetch()
     assert held.cache.live(changed) is None
     assert isinstance(held.cache.ask(changed), Fetch)
 
 
-def test_a_failed_renewal_leaves_the_token_in_use_until_it_expires(held: Held) -> None:
+def test_failed_renewal_keeps_the_token_until_it_expires(held: Held) -> None:
     token = held.fetch()
     held.clock.pass_(40)
     renewal = held.use().renewal
@@ -352,7 +352,7 @@ def test_a_failed_renewal_leaves_the_token_in_use_until_it_expires(held: Held) -
     assert isinstance(held.cache.ask(WANTED), Fetch | Wait)
 
 
-def test_an_issuer_that_fails_is_left_alone_longer_each_time(held: Held) -> None:
+def test_failures_of_the_issuer_back_off(held: Held) -> None:
     pauses = []
     for _ in range(9):
         pauses.append(held.fail().retry_after)
@@ -361,7 +361,7 @@ def test_an_issuer_that_fails_is_left_alone_longer_each_time(held: Held) -> None
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_a_pause_is_spread_so_that_callers_do_not_come_back_together() -> None:
+def test_backoff_has_jitter() -> None:
     pauses = set()
     for spread in (0.0, 0.5, 1.0):
         held = Held()
@@ -370,7 +370,7 @@ def test_a_pause_is_spread_so_that_callers_do_not_come_back_together() -> None:
     assert pauses == {0.25, 0.375, 0.5}
 
 
-def test_an_issuer_that_asks_for_a_pause_gets_it(held: Held) -> None:
+def test_retry_after_is_respected(held: Held) -> None:
     assert held.fail(retry=120).retry_after == 120
     held.clock.pass_(119)
     held.unavailable()
@@ -378,7 +378,7 @@ def test_an_issuer_that_asks_for_a_pause_gets_it(held: Held) -> None:
     held.fetch()
 
 
-def test_after_a_pause_one_request_tries_for_all(held: Held) -> None:
+def test_one_request_retries_for_all_after_a_pause(held: Held) -> None:
     held.fail()
     held.clock.pass_(1)
     other = Wanted(ISSUER, "another", (), "thumbprint")
@@ -390,7 +390,7 @@ def test_after_a_pause_one_request_tries_for_all(held: Held) -> None:
     assert isinstance(held.cache.ask(other), Fetch)
 
 
-def test_failures_of_one_moment_count_once(held: Held) -> None:
+def test_concurrent_failures_count_once(held: Held) -> None:
     flights = []
     for audience in "abc":
         step = held.cache.ask(Wanted(ISSUER, audience, (), None))
@@ -400,7 +400,7 @@ def test_failures_of_one_moment_count_once(held: Held) -> None:
     assert {held.fail(flight).retry_after for flight in flights} == {0.5}
 
 
-def test_the_error_says_since_when_and_not_only_the_last_time() -> None:
+def test_error_states_the_first_failure() -> None:
     moments = iter([NOW, NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)])
     held = Held()
     held.cache._now = lambda: next(moments)
@@ -412,7 +412,7 @@ def test_the_error_says_since_when_and_not_only_the_last_time() -> None:
     assert "2027-03-01T12:00:00+00:00" in str(error)
 
 
-def test_a_refusal_is_of_one_audience_and_leaves_the_issuer_to_the_others(held: Held) -> None:
+def test_rejection_affects_only_its_audience(held: Held) -> None:
     assert isinstance(held.fail(final=True), TokenRefusedError)
     assert isinstance(held.unavailable(), TokenRefusedError)
     assert isinstance(held.cache.ask(Wanted(ISSUER, "another", (), None)), Fetch)
@@ -420,7 +420,7 @@ def test_a_refusal_is_of_one_audience_and_leaves_the_issuer_to_the_others(held: 
     held.fetch()
 
 
-def test_a_token_the_callee_refuses_is_forgotten_once_in_a_while(held: Held) -> None:
+def test_rejected_token_is_dropped_at_a_limited_rate(held: Held) -> None:
     token = held.fetch()
     assert held.cache.refused(WANTED, token)
     fresh = held.fetch()
@@ -431,7 +431,7 @@ def test_a_token_the_callee_refuses_is_forgotten_once_in_a_while(held: Held) -> 
     assert held.cache.refused(WANTED, fresh)
 
 
-def test_requests_for_transactions_share_the_pause_and_the_trial(held: Held) -> None:
+def test_transaction_requests_share_the_backoff(held: Held) -> None:
     held.fail()
     with pytest.raises(TokenUnavailableError):
         held.cache.admit(ISSUER, "prod.shop.example")
@@ -446,14 +446,14 @@ def test_requests_for_transactions_share_the_pause_and_the_trial(held: Held) -> 
     held.fetch()
 
 
-def test_what_old_certificates_had_is_forgotten(held: Held) -> None:
+def test_tokens_of_old_certificates_are_dropped(held: Held) -> None:
     for number in range(50):
         held.fetch(Wanted(ISSUER, LEDGER, (), f"certificate {number}"))
         held.clock.pass_(61)
     assert len(held.cache._entries) <= 2
 
 
-def test_many_threads_make_one_fetch(held: Held) -> None:
+def test_many_threads_share_one_fetch(held: Held) -> None:
     steps: list[object] = []
     start = threading.Barrier(16)
 
@@ -469,7 +469,7 @@ def test_many_threads_make_one_fetch(held: Held) -> None:
     assert sorted(type(step).__name__ for step in steps) == ["Fetch"] + ["Wait"] * 15
 
 
-def test_no_repr_and_no_error_holds_a_token(held: Held) -> None:
+def test_repr_and_errors_have_no_token(held: Held) -> None:
     token = held.fetch()
     shown = [repr(held.use()), repr(access_by_account(ISSUER, LEDGER, token)), repr(held.cache)]
     step = held.cache.ask(Wanted(ISSUER, "x", (), None))
@@ -490,7 +490,7 @@ def test_no_repr_and_no_error_holds_a_token(held: Held) -> None:
         'Negotiate YWJj==, Bearer error="invalid_token"',
     ],
 )
-def test_a_challenge_that_asks_for_another_token(challenge: str) -> None:
+def test_challenge_that_requires_another_token_is_recognized(challenge: str) -> None:
     assert is_invalid_token([challenge])
     assert is_invalid_token(["Basic", challenge])
 
@@ -509,12 +509,12 @@ def test_a_challenge_that_asks_for_another_token(challenge: str) -> None:
         "Bearer " + 'a="b",' * 1000 + 'error="invalid_token"',
     ],
 )
-def test_a_challenge_that_does_not(challenge: str) -> None:
+def test_other_challenge_is_ignored(challenge: str) -> None:
     assert not is_invalid_token([challenge])
 
 
 @given(st.text(max_size=100))
-def test_no_challenge_breaks_anything(challenge: str) -> None:
+def test_any_challenge_is_parsed_without_errors(challenge: str) -> None:
     is_invalid_token([challenge, f"Bearer {challenge}"])
 
 
@@ -533,7 +533,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         "cc-short",
     ],
 )
-def test_a_trace_goes_on_as_it_came(parent: str) -> None:
+def test_trace_is_forwarded_unmodified(parent: str) -> None:
     assert read_trace([parent]) == TraceContext(parent.strip(" \t"))
 
 
@@ -556,7 +556,7 @@ def test_a_trace_goes_on_as_it_came(parent: str) -> None:
         ["01-späť"],
     ],
 )
-def test_a_trace_that_is_none_is_dropped(parents: list[str]) -> None:
+def test_invalid_trace_is_dropped(parents: list[str]) -> None:
     assert read_trace(parents, ["congo=1"]) is None
 
 
@@ -583,12 +583,12 @@ def test_a_trace_that_is_none_is_dropped(parents: list[str]) -> None:
         ([",".join(f"k{n}={'x' * 200}" for n in range(30))], ""),
     ],
 )
-def test_a_state_that_is_none_is_dropped_and_leaves_the_trace(states: list[str], kept: str) -> None:
+def test_invalid_trace_state_is_dropped_without_the_trace(states: list[str], kept: str) -> None:
     assert read_trace([PARENT], states) == TraceContext(PARENT, kept)
 
 
 @given(st.text(max_size=80), st.lists(st.text(max_size=80), max_size=3))
-def test_whatever_comes_only_well_formed_headers_go_on(parent: str, states: list[str]) -> None:
+def test_only_well_formed_trace_headers_are_forwarded(parent: str, states: list[str]) -> None:
     trace = read_trace([parent], states)
     for value in trace.headers.values() if trace else ():
         assert value.isascii()
@@ -602,7 +602,7 @@ def peer(*names: tuple[str, str]) -> dict[str, Any]:
     return {"subjectAltName": names}
 
 
-def test_a_server_is_who_its_one_uri_name_says() -> None:
+def test_server_is_identified_by_its_only_uri_san() -> None:
     Expected.exactly(LEDGER).check(peer(("DNS", "localhost"), ("URI", LEDGER)))
 
 
@@ -619,12 +619,12 @@ def test_a_server_is_who_its_one_uri_name_says() -> None:
         peer(("URI", LEDGER), ("URI", f"{LEDGER}2")),
     ],
 )
-def test_anybody_else_is_refused(certificate: dict[str, Any] | None) -> None:
+def test_server_with_another_identity_is_rejected(certificate: dict[str, Any] | None) -> None:
     with pytest.raises(WrongServerError, match="and not spiffe://"):
         Expected.exactly(LEDGER).check(certificate)
 
 
-def test_an_issuer_that_nothing_names_is_the_one_of_its_service() -> None:
+def test_issuer_defaults_to_its_service() -> None:
     expected = Expected.issuer(ISSUER, "prod.shop.example")
     expected.check(peer(("URI", "spiffe://prod.shop.example/ns/troth-system/sa/troth-issuer")))
     for other in (

@@ -18,7 +18,7 @@ from troth.edge.outbound.httpx import AsyncTransport  # noqa: E402
 class TestTransport(Behaviour):
     kind = HTTPX
 
-    def test_a_body_is_read_on_through_rotations_and_then_its_connection_ends(
+    def test_body_is_read_through_rotations_and_then_its_connection_closes(
         self, shop: Shop, carrier: HTTPX
     ) -> None:
         closed = _closings(carrier.transport)
@@ -30,7 +30,7 @@ class TestTransport(Behaviour):
             assert response.read()
         assert len(closed) == 2
 
-    def test_a_request_is_not_changed(self, shop: Shop, carrier: HTTPX) -> None:
+    def test_request_object_is_not_modified(self, shop: Shop, carrier: HTTPX) -> None:
         response = carrier.client.get(shop.ledger.url)
         assert response.status_code == 200
         assert "Authorization" not in response.request.headers
@@ -40,7 +40,7 @@ class TestAsyncTransport(Behaviour):
     kind = AsyncHTTPX
 
 
-async def test_who_is_cancelled_takes_nobody_along(tmp_path: Path) -> None:
+async def test_cancelled_request_does_not_cancel_others(tmp_path: Path) -> None:
     with opened(tmp_path) as shop:
         shop.issuer.gate.clear()
         transport = AsyncTransport(shop.identity(), shop.callees)

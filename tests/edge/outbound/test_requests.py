@@ -16,7 +16,7 @@ from tests.pki import builders as pki  # noqa: E402
 class TestAdapter(Behaviour):
     kind = Requests
 
-    def test_a_session_that_asks_not_to_verify_does_not_get_it(
+    def test_verification_cannot_be_turned_off(
         self, shop: Shop, carrier: Requests, tmp_path: Path
     ) -> None:
         foreign = pki.own_root(which="foreign")
@@ -26,7 +26,7 @@ class TestAdapter(Behaviour):
             carrier.session.get(shop.ledger.url, verify=False)
         assert not shop.ledger.seen
 
-    def test_a_proxy_of_the_environment_is_not_used_for_callees(
+    def test_proxy_of_the_environment_is_not_used_for_callees(
         self, shop: Shop, carrier: Requests, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
@@ -36,21 +36,19 @@ class TestAdapter(Behaviour):
         assert carrier.send(shop.ledger.url).status == 200
         assert not shop.outside.seen
 
-    def test_the_request_that_a_response_shows_has_no_token(
-        self, shop: Shop, carrier: Requests
-    ) -> None:
+    def test_request_in_a_response_has_no_token(self, shop: Shop, carrier: Requests) -> None:
         response = carrier.session.get(shop.ledger.url)
         assert response.status_code == 200
         assert "Authorization" not in response.request.headers
 
-    def test_a_body_is_read_on_through_rotations(self, shop: Shop, carrier: Requests) -> None:
+    def test_body_is_read_through_rotations(self, shop: Shop, carrier: Requests) -> None:
         with carrier.session.get(shop.ledger.url, stream=True) as response:
             for _ in range(3):
                 shop.rotate()
                 assert carrier.send(shop.ledger.url).status == 200
             assert response.content
 
-    def test_the_roots_that_requests_brings_along_are_not_believed(
+    def test_bundled_roots_of_requests_are_not_trusted(
         self, shop: Shop, carrier: Requests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         foreign = pki.own_root(which="foreign")

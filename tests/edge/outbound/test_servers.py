@@ -1,4 +1,4 @@
-"""uvicorn and gunicorn with real mutual TLS: who calls is known, and files are followed."""
+"""uvicorn and gunicorn with real mutual TLS."""
 
 import json
 import threading
@@ -79,7 +79,7 @@ WORKERS = pytest.mark.parametrize("worker", ["sync", "gthread"])
 
 
 @BOTH
-def test_uvicorn_says_who_is_at_the_other_end(mounts: Mounts, tmp_path: Path, http: str) -> None:
+def test_uvicorn_passes_the_client_certificate(mounts: Mounts, tmp_path: Path, http: str) -> None:
     identity = identity_of(mounts)
     with uvicorn_serving(guarded(identity), identity, http=http) as port:
         client = Client(port, tmp_path, HERE)
@@ -99,9 +99,7 @@ def test_uvicorn_says_who_is_at_the_other_end(mounts: Mounts, tmp_path: Path, ht
 
 
 @BOTH
-def test_uvicorn_lets_no_certificate_in_that_does_not_verify(
-    mounts: Mounts, tmp_path: Path, http: str
-) -> None:
+def test_uvicorn_rejects_unverified_certificates(mounts: Mounts, tmp_path: Path, http: str) -> None:
     identity = identity_of(mounts)
     with uvicorn_serving(guarded(identity), identity, http=http) as port:
         loose = svid(CHECKOUT, authority=own_root(which="loose"))
@@ -109,7 +107,7 @@ def test_uvicorn_lets_no_certificate_in_that_does_not_verify(
         assert once(port, tmp_path, HERE).status == 200
 
 
-def test_uvicorn_passes_a_chain_on_with_its_intermediate(mounts: Mounts, tmp_path: Path) -> None:
+def test_uvicorn_passes_the_chain_with_its_intermediate(mounts: Mounts, tmp_path: Path) -> None:
     top = by_hand("corp")
     between = given(by_hand("corp-intermediate", top), top)
     caller = svid(CHECKOUT, authority=between)
@@ -120,7 +118,7 @@ def test_uvicorn_passes_a_chain_on_with_its_intermediate(mounts: Mounts, tmp_pat
 
 
 @BOTH
-def test_a_bound_token_over_the_wire(mounts: Mounts, tmp_path: Path, http: str) -> None:
+def test_bound_token_is_verified_over_the_wire(mounts: Mounts, tmp_path: Path, http: str) -> None:
     mounts.write(
         requires=by_token(), accepts=[accepted(each, "a") for each in (CHECKOUT, STRANGER)]
     )
@@ -139,7 +137,9 @@ def test_a_bound_token_over_the_wire(mounts: Mounts, tmp_path: Path, http: str) 
 
 
 @WORKERS
-def test_gunicorn_says_who_is_at_the_other_end(mounts: Mounts, tmp_path: Path, worker: str) -> None:
+def test_gunicorn_passes_the_client_certificate(
+    mounts: Mounts, tmp_path: Path, worker: str
+) -> None:
     gateway = known(GATEWAY)
     mounts.write(accepts=[accepted(CHECKOUT, "payments.charge"), forwarding(GATEWAY)])
     with gunicorn_serving(tmp_path / "mounts", worker) as port:
@@ -279,7 +279,7 @@ def test_gunicorn_follows_the_files_with_no_failed_request(mounts: Mounts, tmp_p
         client.close()
 
 
-def test_no_session_is_resumed(mounts: Mounts, tmp_path: Path) -> None:
+def test_tls_sessions_are_not_resumed(mounts: Mounts, tmp_path: Path) -> None:
     """A resumed session would bring a certificate along that nobody verifies again."""
     identity = identity_of(mounts)
     with uvicorn_serving(guarded(identity), identity) as port:
@@ -290,7 +290,7 @@ def test_no_session_is_resumed(mounts: Mounts, tmp_path: Path) -> None:
         client.close()
 
 
-def test_a_half_written_identity_is_served_as_it_was(mounts: Mounts, tmp_path: Path) -> None:
+def test_half_written_identity_keeps_the_previous_one(mounts: Mounts, tmp_path: Path) -> None:
     identity = identity_of(mounts)
     with uvicorn_serving(guarded(identity), identity) as port:
         assert once(port, tmp_path, HERE).status == 200

@@ -44,7 +44,7 @@ def standing(
     keep_ledger(cluster, Ledger(admin=made))
     see(cluster, credentials=(*others, *((shown.place,) if shown and shown.place else ())))
     brokers = cluster.world.brokers
-    brokers.saw(MAIN, replace(brokers.look(MAIN), admin=shown, **look))
+    brokers.note_observation(MAIN, replace(brokers.observation(MAIN), admin=shown, **look))
     declared = brokers.declared(MAIN)
     assert declared is not None
     return plan_admin(declared, cluster.world, cluster.now), cluster

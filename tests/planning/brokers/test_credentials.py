@@ -184,7 +184,7 @@ def test_who_uses_no_broker_hears_nothing_of_them() -> None:
 
 def test_a_credential_stays_as_it_is_over_a_restart_in_which_the_broker_is_not_seen() -> None:
     cluster = issued()
-    cluster.world.brokers.forget_look(MAIN)
+    cluster.world.brokers.forget_observation(MAIN)
     assert (turns(cluster), told(cluster)[1]) == ([], "Issued")
     spoil(cluster, password="another")
     assert (turns(cluster), told(cluster)[1]) == ([], "AwaitingBroker")
@@ -242,8 +242,10 @@ def test_what_is_said_of_the_broker_follows_it_and_the_credential_stays() -> Non
 def test_other_roots_of_the_broker_are_written_beside_the_credential() -> None:
     cluster = issued()
     before = secret(cluster).current
-    look = cluster.world.brokers.look(MAIN)
-    cluster.world.brokers.saw(MAIN, replace(look, authorities="-----BEGIN CERTIFICATE-----\n"))
+    look = cluster.world.brokers.observation(MAIN)
+    cluster.world.brokers.note_observation(
+        MAIN, replace(look, authorities="-----BEGIN CERTIFICATE-----\n")
+    )
     cluster.visit(KEY)
     assert data(cluster)["ca.crt"].startswith("-----BEGIN")
     assert secret(cluster).current == before

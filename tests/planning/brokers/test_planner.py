@@ -24,8 +24,8 @@ def deleted() -> Cluster:
         "deletionTimestamp": stamp(cluster.now),
     }
     cluster.put({**stored, "metadata": metadata})
-    look = cluster.world.brokers.look(MAIN)
-    cluster.world.brokers.saw(MAIN, replace(look, at=0.0, tried_at=0.0))
+    look = cluster.world.brokers.observation(MAIN)
+    cluster.world.brokers.note_observation(MAIN, replace(look, at=0.0, tried_at=0.0))
     return cluster
 
 
@@ -37,9 +37,9 @@ def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_m
     cluster = deleted()
     (step,) = planned(cluster, timedelta(0)).steps
     assert isinstance(step, ChangeBroker)
-    look = cluster.world.brokers.look(MAIN)
+    look = cluster.world.brokers.observation(MAIN)
     refused: dict[Rule | Place, str] = dict.fromkeys((*step.removals, *step.revocations), "no")
-    cluster.world.brokers.saw(MAIN, replace(look, failures=refused).tried(0.0))
+    cluster.world.brokers.note_observation(MAIN, replace(look, failures=refused).tried(0.0))
     assert planned(cluster, timedelta(minutes=9)).steps == ()
     *_, let_go = planned(cluster, timedelta(minutes=10)).steps
     assert isinstance(let_go, SetFinalizers)
@@ -70,7 +70,7 @@ def test_an_operator_that_begins_says_what_was_said_until_it_has_looked() -> Non
     stored = cluster.objects["MessageBroker", MAIN]
     said = planned(cluster, timedelta(0)).status
     cluster.put({**stored, "status": said})
-    cluster.world.brokers.forget_look(MAIN)
+    cluster.world.brokers.forget_observation(MAIN)
     begun = planned(cluster, timedelta(0))
     assert begun.status == begun.previous_status == said
     assert [type(step) for step in begun.steps] == [ObserveBroker]
@@ -83,7 +83,7 @@ def test_of_a_broker_that_is_described_anew_nothing_is_said_before_it_was_looked
     stored = cluster.objects["MessageBroker", MAIN]
     status = planned(cluster, timedelta(0)).status
     cluster.put({**stored, "status": status, "spec": {**stored["spec"], "driftCheck": "30s"}})
-    cluster.world.brokers.forget_look(MAIN)
+    cluster.world.brokers.forget_observation(MAIN)
     told = planned(cluster, timedelta(0)).status
     assert told is not None
     assert "NotSeenYet" in [each["reason"] for each in told["conditions"]]

@@ -280,7 +280,7 @@ def test_a_broker_that_is_down_is_waited_for_ten_minutes_and_no_longer() -> None
 def test_a_broker_that_was_not_asked_yet_is_waited_for_however_late_it_is() -> None:
     """The operator was away for an hour: that is no reason to leave anything behind."""
     cluster = deleted()
-    cluster.world.brokers.forget_look(MAIN)
+    cluster.world.brokers.forget_observation(MAIN)
     cluster.now += 6 * PATIENCE
     assert waits_for(cluster)[0] == "Revoking"
 

@@ -36,7 +36,7 @@ from troth.planning.grants.status import GRANT_LIMIT
 from troth.planning.plan import SetFinalizers
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
-from troth.world.facts.broker import Ledger, Look
+from troth.world.facts.broker import BrokerObservation, Ledger
 from troth.world.keys import broker_key, policy_key
 from troth.world.observation.ledger import FILE, ledger_manifest
 
@@ -212,11 +212,13 @@ def test_a_broker_that_is_down_is_said_before_a_credential_that_is_missing() -> 
 
 def test_what_the_broker_refused_is_said_of_whom_it_concerns() -> None:
     cluster = told()
-    look = cluster.world.brokers.look(MAIN)
-    cluster.world.brokers.saw(MAIN, replace(look, failures={WRITE: "no more ACLs"}))
+    look = cluster.world.brokers.observation(MAIN)
+    cluster.world.brokers.note_observation(MAIN, replace(look, failures={WRITE: "no more ACLs"}))
     assert entry(cluster) == ("Live", "BrokerRefused")
     assert entry(cluster, FULFILMENT) == IN_SYNC
-    cluster.world.brokers.saw(MAIN, replace(look, failures={(CONSUMER, Slot.FIRST): "too short"}))
+    cluster.world.brokers.note_observation(
+        MAIN, replace(look, failures={(CONSUMER, Slot.FIRST): "too short"})
+    )
     assert entry(cluster) == IN_SYNC
     assert entry(cluster, FULFILMENT) == ("Live", "BrokerRefused")
     assert verdicts(cluster)["Stalled"] == ("True", "BrokerRefused")
@@ -256,8 +258,8 @@ def test_a_ledger_that_cannot_be_read_needs_a_person() -> None:
 def test_a_restart_is_no_news() -> None:
     """Nothing is known of any broker then, and a thousand statuses would be written twice."""
     cluster = told()
-    cluster.world.brokers.forget_look(MAIN)
-    cluster.world.brokers.saw(MAIN, Look(busy=True))
+    cluster.world.brokers.forget_observation(MAIN)
+    cluster.world.brokers.note_observation(MAIN, BrokerObservation(busy=True))
     assert entry(cluster) == IN_SYNC
     assert cluster.plan(KEY).status == cluster.plan(KEY).previous_status
 
@@ -266,13 +268,13 @@ def test_a_restart_is_no_news_of_a_broker_that_is_down() -> None:
     cluster = told()
     lose_sight(cluster)
     cluster.visit(KEY)
-    cluster.world.brokers.forget_look(MAIN)
+    cluster.world.brokers.forget_observation(MAIN)
     assert entry(cluster) == ("Live", "BrokerUnreachable")
 
 
 def test_after_a_restart_the_ledger_still_has_its_say() -> None:
     cluster = told()
-    cluster.world.brokers.forget_look(MAIN)
+    cluster.world.brokers.forget_observation(MAIN)
     lose_ledger(cluster)
     assert entry(cluster) == AWAITED
 
@@ -282,7 +284,7 @@ def test_what_was_never_seen_is_not_in_sync_after_a_restart() -> None:
     cluster.visit(KEY)
     give_credentials(cluster, CHECKOUT, FULFILMENT)
     tell(cluster)
-    cluster.world.brokers.forget_look(MAIN)
+    cluster.world.brokers.forget_observation(MAIN)
     assert entry(cluster) == AWAITED
 
 

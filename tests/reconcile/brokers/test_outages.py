@@ -100,7 +100,7 @@ async def test_a_broker_that_is_down_is_asked_ever_more_seldom_and_no_status_say
         writes, looks = it.server.writes, []
         for _ in range(30):
             await it.later(timedelta(seconds=1))
-            looks.append(it.running.engine.world.brokers.look(MAIN).attempts)
+            looks.append(it.running.engine.world.brokers.observation(MAIN).attempts)
         assert looks[-1] == 5  # after 0, 1, 3, 7 and 15 seconds
         assert it.server.writes == writes
 

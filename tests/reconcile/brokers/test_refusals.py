@@ -54,7 +54,7 @@ async def test_it_is_tried_again_ever_more_seldom(nats: Stage) -> None:
         await spoil(it)
         looks, brokers = [], it.running.engine.world.brokers
         for _ in range(40):
-            looks.append(brokers.look(MAIN).attempts)
+            looks.append(brokers.observation(MAIN).attempts)
             await it.later(timedelta(seconds=1))
         assert looks == sorted(looks)
         assert 5 <= looks[-1] <= 7  # after 1, 3, 7, 15 and 31 seconds

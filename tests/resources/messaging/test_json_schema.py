@@ -1,4 +1,4 @@
-"""A message's JSON Schema: read in one form, never fetched, and never a way to keep Troth busy."""
+"""JSON Schemas of messages: canonical form, no fetching, bounded cost."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def reason(schema: Any) -> str:
     return found.reason
 
 
-def test_a_schema_is_handed_on_whole_and_in_one_form() -> None:
+def test_schema_is_returned_complete_and_in_canonical_form() -> None:
     shuffled = json.dumps(dict(reversed(ORDER.items())), indent=3)
     standard = read_schema(shuffled)
     assert standard == read(ORDER)
@@ -75,7 +75,7 @@ def test_a_schema_is_handed_on_whole_and_in_one_form() -> None:
     assert read_schema(schema_text(ORDER)) == standard
 
 
-def test_what_is_handed_on_judges_messages() -> None:
+def test_canonical_schema_validates_messages() -> None:
     standard = read(ORDER)
     assert isinstance(standard, str)
     judge = validator_for(standard, offline=True, pattern_options=RegexOptions())
@@ -93,7 +93,7 @@ def test_what_is_handed_on_judges_messages() -> None:
         "http://json-schema.org/draft-04/schema#",
     ],
 )
-def test_every_published_draft_is_known(draft: str) -> None:
+def test_every_published_draft_is_supported(draft: str) -> None:
     schema = {
         "$schema": draft,
         "properties": {"a": {"$ref": "#/definitions/a"}},
@@ -102,7 +102,7 @@ def test_every_published_draft_is_known(draft: str) -> None:
     assert isinstance(read(schema), str)
 
 
-def test_the_draft_decides_what_a_schema_means() -> None:
+def test_draft_determines_the_meaning_of_a_schema() -> None:
     exclusive = {"minimum": 1, "exclusiveMinimum": True}
     assert reason(exclusive) == "SchemaInvalid"
     assert isinstance(read(exclusive | {"$schema": "http://json-schema.org/draft-04/schema#"}), str)
@@ -124,13 +124,13 @@ def test_the_draft_decides_what_a_schema_means() -> None:
     ],
 )
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$recursiveRef"])
-def test_what_is_elsewhere_is_refused_wherever_it_is_named(
+def test_reference_to_another_document_is_rejected(
     reference: str, around: Any, keyword: str
 ) -> None:
     assert reason(around({keyword: reference})) == "SchemaRefersElsewhere"
 
 
-def test_a_schema_within_the_schema_has_no_place_of_its_own() -> None:
+def test_nested_schema_with_an_id_is_rejected() -> None:
     within = {"$ref": "#/$defs/a", "$defs": {"a": {"$id": "https://a.example/a"}}}
     assert reason(within) == "SchemaRefersElsewhere"
     assert isinstance(read({"properties": {"$id": {"type": "string"}}}), str)
@@ -158,7 +158,7 @@ def test_a_schema_within_the_schema_has_no_place_of_its_own() -> None:
         None,
     ],
 )
-def test_a_broken_schema_is_refused(schema: Any) -> None:
+def test_invalid_schema_is_rejected(schema: Any) -> None:
     assert reason(schema) == "SchemaInvalid"
 
 
@@ -176,13 +176,13 @@ def test_a_broken_schema_is_refused(schema: Any) -> None:
         '{"const": ' + "1" * 5000 + "}",
     ],
 )
-def test_what_readers_take_differently_is_no_schema(text: str) -> None:
+def test_ambiguous_schema_is_rejected(text: str) -> None:
     found = read_schema(text)
     assert isinstance(found, SchemaFault)
     assert found.reason == "SchemaInvalid"
 
 
-def test_the_sentence_says_where_and_what() -> None:
+def test_message_names_place_and_fault() -> None:
     found = read({"properties": {"a": {"type": "strnig"}}})
     assert isinstance(found, SchemaFault)
     assert "/properties/a/type" in found.message
@@ -198,14 +198,14 @@ def test_the_sentence_says_where_and_what() -> None:
     assert "look-around" in found.message
 
 
-def test_a_schema_has_at_most_its_bytes() -> None:
+def test_schema_size_is_bounded() -> None:
     room = MOST_BYTES - len('{"$comment":""}')
     assert isinstance(read_schema('{"$comment":"%s"}' % ("a" * room)), str)
     assert reason({"$comment": "a" * (room + 1)}) == "SchemaTooLarge"
     assert reason({"$comment": "é" * (room // 2 + 1)}) == "SchemaTooLarge"
 
 
-def test_a_schema_has_at_most_its_levels() -> None:
+def test_schema_depth_is_bounded() -> None:
     assert isinstance(read(nested(DEEPEST)), str)
     assert reason(nested(DEEPEST + 1)) == "SchemaTooLarge"
     assert read_schema("[" * 30_000).__class__ is SchemaFault
@@ -223,7 +223,7 @@ def test_a_schema_has_at_most_its_levels() -> None:
     ],
     ids=["a chain", "doubling", "unused", "expressions", "one name for many"],
 )
-def test_a_schema_that_would_keep_whoever_compiles_it_busy_is_too_large(schema: Any) -> None:
+def test_schema_that_is_costly_to_compile_is_too_large(schema: Any) -> None:
     assert reason(schema) == "SchemaTooLarge"
 
 
@@ -247,7 +247,7 @@ def most_of(shape: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_most_that_is_let_through_is_compiled_at_once(shape: str) -> None:
+def test_largest_accepted_schema_is_compiled_quickly(shape: str) -> None:
     """In a process of its own: what does not end, or ends the process, is seen as that."""
     program = (
         "import sys; from troth.resources.messaging.json_schema import read_schema; "
@@ -288,7 +288,7 @@ anything = st.recursive(
 
 
 @given(anything)
-def test_whatever_is_written_is_a_schema_or_a_sentence(written: Any) -> None:
+def test_any_text_gives_a_schema_or_a_fault(written: Any) -> None:
     found = read(written)
     if isinstance(found, SchemaFault):
         assert found.reason in {"SchemaInvalid", "SchemaTooLarge", "SchemaRefersElsewhere"}

@@ -1,10 +1,10 @@
-"""A status holds what it has room for: the API server refuses one that says more."""
+"""Blockers fit into a status."""
 
 from troth.resources.rotation.blockers import LONGEST_BLOCKER, MOST_BLOCKERS, fitting
 from troth.resources.rotation.spec import CredentialRotationStatus
 
 
-def test_more_and_longer_sentences_than_a_status_has_room_for_are_cut() -> None:
+def test_blockers_are_cut_to_the_limits_of_a_status() -> None:
     kept = fitting([f"{number}: {'x' * 2 * LONGEST_BLOCKER}" for number in range(20)])
     status = CredentialRotationStatus(blockers=kept)
     assert len(status.blockers) == MOST_BLOCKERS
@@ -12,5 +12,5 @@ def test_more_and_longer_sentences_than_a_status_has_room_for_are_cut() -> None:
     assert kept[0].startswith("0: ")
 
 
-def test_what_fits_is_told_whole() -> None:
+def test_fitting_blockers_are_complete() -> None:
     assert fitting(["wait for shop", "wait for stock"]) == ("wait for shop", "wait for stock")

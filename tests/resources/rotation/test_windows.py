@@ -1,4 +1,4 @@
-"""When a maintenance window is open, against a clock that is looked at minute by minute."""
+"""Maintenance windows, compared with a search minute by minute."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,7 +60,7 @@ windows = st.builds(
 
 @more(1)
 @given(windows, moments)
-def test_the_first_moment_is_open_and_none_before_it(window: Window, moment: datetime) -> None:
+def test_returned_time_is_the_first_open_one(window: Window, moment: datetime) -> None:
     first = next_open([window], moment)
     assert first is not None
     assert first >= moment
@@ -70,12 +70,12 @@ def test_the_first_moment_is_open_and_none_before_it(window: Window, moment: dat
         assert not is_open(window, moment)
 
 
-def test_without_windows_it_is_always_open() -> None:
+def test_rotation_without_windows_may_always_begin() -> None:
     moment = datetime(2026, 1, 1, 3, 4, 5, tzinfo=UTC)
     assert next_open([], moment) == moment
 
 
-def test_of_several_windows_the_next_counts() -> None:
+def test_next_of_several_windows_counts() -> None:
     saturday = Window("0 2 * * 6", timedelta(hours=2))
     first = Window("0 4 1 * *", timedelta(hours=1))
     thursday = datetime(2026, 1, 29, 12, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_of_several_windows_the_next_counts() -> None:
     assert next_open([first], thursday) == datetime(2026, 2, 1, 4, tzinfo=UTC)
 
 
-def test_a_window_is_where_the_clocks_of_its_zone_say() -> None:
+def test_window_follows_its_time_zone() -> None:
     window = Window("0 2 * * *", timedelta(hours=1), "Europe/Berlin")
     winter = datetime(2026, 1, 1, tzinfo=UTC)
     summer = datetime(2026, 7, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ def test_a_window_is_where_the_clocks_of_its_zone_say() -> None:
     assert next_open([window], summer) == datetime(2026, 7, 1, 0, tzinfo=UTC)
 
 
-def test_a_window_in_an_hour_that_is_left_out_opens_all_the_same() -> None:
+def test_window_in_a_skipped_hour_opens_anyway() -> None:
     window = Window("30 2 * * *", timedelta(hours=1), "Europe/Berlin")
     before = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)  # at 1:00 UTC the clocks go from 2 to 3
     first = next_open([window], before)
@@ -106,5 +106,5 @@ def test_a_window_in_an_hour_that_is_left_out_opens_all_the_same() -> None:
         Window("0 0 * * *", timedelta(hours=1), "Europe/Nowhere"),
     ],
 )
-def test_a_window_that_cannot_come_never_opens(window: Window) -> None:
+def test_impossible_window_never_opens(window: Window) -> None:
     assert next_open([window], datetime(2026, 1, 1, tzinfo=UTC)) is None

@@ -1,4 +1,4 @@
-"""JSON from outside never raises anything but `ValueError`."""
+"""Untrusted JSON raises only `ValueError`."""
 
 import pytest
 
@@ -27,11 +27,11 @@ def test_hostile_json_is_rejected(text: str) -> None:
         read_json(text.encode("utf-8", "surrogatepass"))
 
 
-def test_a_document_of_reasonable_depth_is_read() -> None:
+def test_json_of_reasonable_depth_is_read() -> None:
     text = "[" * 150 + "]" * 150
     assert read_json(text) == read_json(text.encode())
 
 
-def test_a_brokers_answer_that_nests_without_end_is_no_answer() -> None:
+def test_endlessly_nested_answer_of_a_broker_is_rejected() -> None:
     with pytest.raises(BrokerError):
         document_of(b"[" * 100_000, "a server")

@@ -1,4 +1,4 @@
-"""The generated CustomResourceDefinitions hold to what the API server takes, and to the models."""
+"""The generated CustomResourceDefinitions match the models and the API server's rules."""
 
 from pathlib import Path
 
@@ -15,17 +15,17 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 @every_kind
-def test_what_is_checked_in_is_what_the_models_say(kind: Kind) -> None:
+def test_checked_in_crds_equal_the_models(kind: Kind) -> None:
     """After a change of a model: `make crds`."""
     assert (CRDS / f"{kind.plural}.yaml").read_text() == dump(custom_resource_definition(kind))
 
 
-def test_nothing_else_is_checked_in() -> None:
+def test_no_other_crds_are_checked_in() -> None:
     assert {path.name for path in CRDS.iterdir()} == {f"{kind.plural}.yaml" for kind in KINDS}
 
 
 @every_kind
-def test_a_schema_has_nothing_that_the_api_server_refuses(kind: Kind) -> None:
+def test_schema_has_nothing_that_the_api_server_rejects(kind: Kind) -> None:
     refused = {
         *("$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "discriminator", "examples"),
         *("uniqueItems", "prefixItems", "title", "patternProperties"),
@@ -65,7 +65,7 @@ def test_every_list_is_bounded_and_says_how_it_merges(kind: Kind) -> None:
 
 
 @every_kind
-def test_a_kind_is_served_with_a_status_and_found_by_its_short_name(kind: Kind) -> None:
+def test_kind_has_a_status_and_a_short_name(kind: Kind) -> None:
     definition = custom_resource_definition(kind)
     names = definition["spec"]["names"]
     assert names["categories"] == ["troth"]
@@ -97,19 +97,19 @@ def test_defaults_are_written_as_a_user_would(kind: Kind) -> None:
         assert not str(default).startswith("P"), f"{path}: an ISO duration"
 
 
-def test_what_is_optional_loses_its_null() -> None:
+def test_optional_field_has_no_null() -> None:
     optional = {"anyOf": [{"$ref": "#/$defs/Part"}, {"type": "null"}], "default": None}
     part = {"type": "object", "title": "Part", "additionalProperties": False}
     assert structural(optional, {"Part": part}) == {"type": "object"}
 
 
-def test_a_single_value_becomes_an_enum() -> None:
+def test_single_value_becomes_an_enum() -> None:
     assert structural({"const": "Active", "type": "string"}, {}) == {
         "enum": ["Active"],
         "type": "string",
     }
 
 
-def test_an_integer_has_a_format() -> None:
+def test_integer_has_a_format() -> None:
     assert structural({"type": "integer"}, {})["format"] == "int64"
     assert structural({"type": "integer", "maximum": 9}, {})["format"] == "int32"

@@ -1,6 +1,4 @@
-"""What comes from outside into the gateway and to its targets, and what may come out: one function
-each, as in `inputs`.
-"""
+"""Fuzz targets of the gateway and of its targets, one function each, as in `inputs`."""
 
 import json
 import ssl
@@ -28,7 +26,7 @@ from troth.webhooks.gateway.connection.body import (
     MOST_HEADER_BYTES,
     MOST_HEADERS,
     as_delivery,
-    passed_on,
+    forwarded_headers,
     read_head,
 )
 from troth.webhooks.gateway.connection.client_certificates import ClientCertificates
@@ -68,7 +66,7 @@ def head(data: bytes) -> None:
     assert there.get(b"transfer-encoding", b"chunked").strip().lower() == b"chunked"
     assert there.get(b"content-encoding", b"identity").strip().lower() == b"identity"
     delivery = as_delivery(scope, read, BODY)
-    for name, value in passed_on(delivery, frozenset({b"x-event"})).items():
+    for name, value in forwarded_headers(delivery, frozenset({b"x-event"})).items():
         assert name in {"Content-Type", "X-Event"}
         assert value == value.strip()
         assert value.isascii()

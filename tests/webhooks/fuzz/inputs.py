@@ -1,4 +1,4 @@
-"""What comes from outside into schemes and commands, and what may come out: one function each.
+"""Fuzz targets of schemes and commands, one function each.
 
 Each takes any bytes and fails by whatever escapes that is not the parser's own word. Both fuzzers
 call them: hypothesis with bytes that look right (`shapes`), atheris with bytes that cover code.

@@ -1,4 +1,4 @@
-"""What comes to the gateway over connections, byte by byte: from senders, and from its store."""
+"""Fuzz targets of connections: byte streams from senders and from the replay store."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""All that is fuzzed, by name."""
+"""Registry of the fuzz targets."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""No bytes from outside make anything but a parser's own refusal come out of it.
+"""Any bytes give a result or the parser's own error.
 
 Short here; `HYPOTHESIS_PROFILE=thorough` tries far more, and `python -m tests.webhooks.fuzz` goes
 on for as long as it is let.
@@ -51,19 +51,19 @@ def bent(draw: st.DrawFn, good: bytes) -> bytes:
 @every
 @given(st.data())
 @settings(_MANY)
-def test_bent_input_is_refused_or_read(target: str, data: st.DataObject) -> None:
+def test_mutated_input_is_rejected_or_read(target: str, data: st.DataObject) -> None:
     good = data.draw(st.sampled_from(seeds(target)))
     TARGETS[target](data.draw(bent(good)))
 
 
 @every
 @given(st.binary(max_size=200))
-def test_any_bytes_are_refused_or_read(target: str, data: bytes) -> None:
+def test_any_bytes_are_rejected_or_read(target: str, data: bytes) -> None:
     TARGETS[target](data)
 
 
 @every
-def test_good_input_is_read(target: str) -> None:
+def test_valid_input_is_read(target: str) -> None:
     assert len(seeds(target)) >= 1
     for good in seeds(target):
         TARGETS[target](good)
@@ -94,19 +94,19 @@ AUTHORITY_KEY, SUBJECT_KEY = b"\x55\x1d\x23", b"\x55\x1d\x0e"
         *("answers within answers", "another NAT64", "an address in another"),
     ],
 )
-def test_what_was_found_once_is_not_found_again(target: str, found: Callable[[], bytes]) -> None:
+def test_past_findings_do_not_recur(target: str, found: Callable[[], bytes]) -> None:
     TARGETS[target](found())
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
 @given(st.data())
-def test_what_is_let_through_is_what_was_signed(number: int, data: st.DataObject) -> None:
+def test_accepted_delivery_is_what_was_signed(number: int, data: st.DataObject) -> None:
     """`verify` itself compares; here each scheme has its share of the tries."""
     TARGETS["verify"](data.draw(bent(seeds("verify")[number])))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
-def test_the_fuzzer_that_looks_for_new_paths_finds_nothing(tmp_path: Path) -> None:
+def test_coverage_guided_fuzzer_finds_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.webhooks.fuzz", "all", "-runs=4000", "-seed=1"]
     command += ["-max_len=4096", f"-artifact_prefix={tmp_path}/"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

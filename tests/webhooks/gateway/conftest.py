@@ -1,4 +1,4 @@
-"""A Valkey of each test module's own."""
+"""A Valkey for each test module."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A gateway on loopback, with real targets behind it, real TLS between, and senders before it."""
+"""A gateway on loopback with real targets, real TLS, and senders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from troth.webhooks.gateway.certificates import Certificates
 from troth.webhooks.gateway.connection.connections import Refused
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decisions
-from troth.webhooks.gateway.forwarding.client import Deliver
+from troth.webhooks.gateway.forwarding.client import TargetClient
 from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.replay.store import Store
 from troth.webhooks.gateway.routes import Routes, served
@@ -245,7 +245,7 @@ async def standing(
         document = endpoint(**{"target": target(behind.server.port)} | changed)
         routes = Routes()
         routes.put(document["endpoint"], served(compiled(document, **(keys or {}))))
-        deliver = Deliver(write_identity(tmp), within=within)
+        deliver = TargetClient(write_identity(tmp), within=within)
         gateway = Gateway(
             routes,
             Memory() if store is None else store,

@@ -1,4 +1,4 @@
-"""What goes through the gateway, and what does not, over real sockets."""
+"""Accepted and rejected deliveries, over real sockets."""
 
 import asyncio
 import hashlib
@@ -42,7 +42,7 @@ def told(logs: Any) -> dict[str, Any]:
     return dict([line for line in logs if line["event"] == "delivery"][-1])
 
 
-async def test_a_delivery_that_is_signed_fresh_and_new_reaches_the_target(tmp_path: Path) -> None:
+async def test_signed_fresh_and_new_delivery_reaches_the_target(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         with capture_logs() as logs:
             heard = await at.sender.send(at.sender.signed(name="msg_1"))
@@ -78,13 +78,13 @@ async def test_a_delivery_that_is_signed_fresh_and_new_reaches_the_target(tmp_pa
         assert seen.headers["X-Request-Id"] == said.transaction
 
 
-async def test_the_target_sees_the_gateways_certificate(tmp_path: Path) -> None:
+async def test_target_sees_the_gateways_certificate(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         await at.sender.sent()
         assert at.ledger.seen[0].peer is not None
 
 
-async def test_no_header_of_the_senders_reaches_the_target_but_those_allowed(
+async def test_only_allowed_headers_reach_the_target(
     tmp_path: Path,
 ) -> None:
     forged = (
@@ -118,7 +118,7 @@ async def test_no_header_of_the_senders_reaches_the_target_but_those_allowed(
         assert at.ledger.token().target == LEDGER
 
 
-async def test_what_names_the_event_goes_on_once_and_short(tmp_path: Path) -> None:
+async def test_event_header_is_forwarded_once_and_if_short(tmp_path: Path) -> None:
     signing = {"name": "GitHub", "url": "https://hooks.example/shop/github"}
     async with standing(tmp_path, signing=signing, keys={"k1": "a secret for github"}) as at:
         sender = at.sends(at.document, "a secret for github")
@@ -135,7 +135,7 @@ async def test_what_names_the_event_goes_on_once_and_short(tmp_path: Path) -> No
         assert await seen_of(b"x" * 257) == []
 
 
-async def test_what_only_asks_who_is_there_is_answered_however_often_it_is_asked(
+async def test_challenge_is_answered_every_time(
     tmp_path: Path,
 ) -> None:
     signing = {"name": "Slack", "url": "https://hooks.example/shop/slack"}
@@ -160,7 +160,7 @@ async def test_what_only_asks_who_is_there_is_answered_however_often_it_is_asked
         (-302, 401, "timestamp-too-new"),
     ],
 )
-async def test_what_is_stale_or_of_the_future_is_refused(
+async def test_stale_or_future_delivery_is_rejected(
     tmp_path: Path, age: float, status: int, reason: str
 ) -> None:
     async with standing(tmp_path) as at:
@@ -193,7 +193,7 @@ def signed_twice(delivery: Delivery) -> Delivery:
         (signed_twice, "header-repeated"),
     ],
 )
-async def test_what_is_not_as_it_was_signed_is_refused_and_told_nothing(
+async def test_altered_delivery_is_rejected_without_details(
     tmp_path: Path, changed: Any, reason: str
 ) -> None:
     async with standing(tmp_path) as at:
@@ -206,13 +206,13 @@ async def test_what_is_not_as_it_was_signed_is_refused_and_told_nothing(
         assert told(logs)["replay"] == "not-asked"
 
 
-async def test_another_key_is_refused(tmp_path: Path) -> None:
+async def test_delivery_signed_with_another_key_is_rejected(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         assert (await at.sends(at.document, OTHER_SECRET).sent()).status == 401
         assert at.ledger.seen == []
 
 
-async def test_the_old_key_and_the_new_both_count_and_the_log_says_which(tmp_path: Path) -> None:
+async def test_old_and_new_key_are_accepted_and_logged(tmp_path: Path) -> None:
     async with standing(tmp_path, keys={"k1": SECRET, "k2": OTHER_SECRET}) as at:
         used: list[tuple[str, str]] = []
         at.gateway._decisions.key_used = lambda *key: used.append(key)
@@ -224,7 +224,7 @@ async def test_the_old_key_and_the_new_both_count_and_the_log_says_which(tmp_pat
         assert used == [("shop/stripe", "k1"), ("shop/stripe", "k2")]
 
 
-async def test_a_replay_is_answered_as_done_and_goes_no_further(tmp_path: Path) -> None:
+async def test_replay_is_answered_as_success_and_not_forwarded(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         delivery = at.sender.signed()
         first = await at.sender.send(delivery)
@@ -236,7 +236,7 @@ async def test_a_replay_is_answered_as_done_and_goes_no_further(tmp_path: Path) 
         assert told(logs)["replay"] == "repeated"
 
 
-async def test_what_comes_while_the_first_is_at_the_target_is_put_off(tmp_path: Path) -> None:
+async def test_repetition_in_flight_is_asked_to_retry(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         delivery = at.sender.signed()
         at.ledger.gate.clear()
@@ -252,7 +252,7 @@ async def test_what_comes_while_the_first_is_at_the_target_is_put_off(tmp_path: 
         assert len(at.ledger.seen) == 1
 
 
-async def test_the_same_delivery_at_another_endpoint_is_another(tmp_path: Path) -> None:
+async def test_same_delivery_at_another_endpoint_is_new(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         other = endpoint("shop/other", target=target(at.ledger.server.port))
         at.put(other)
@@ -275,7 +275,7 @@ async def test_the_same_delivery_at_another_endpoint_is_another(tmp_path: Path) 
         b"/",
     ],
 )
-async def test_a_path_is_matched_as_it_is_spelled(tmp_path: Path, path: bytes) -> None:
+async def test_path_is_matched_byte_for_byte(tmp_path: Path, path: bytes) -> None:
     async with standing(tmp_path) as at:
         delivery = replace(at.sender.signed(), target=path)
         answer = await raw(at.url, head_of(delivery, length=len(BODY)) + BODY)
@@ -284,7 +284,7 @@ async def test_a_path_is_matched_as_it_is_spelled(tmp_path: Path, path: bytes) -
         assert at.ledger.seen == []
 
 
-async def test_a_query_changes_nothing_of_the_path(tmp_path: Path) -> None:
+async def test_query_does_not_affect_the_path(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         delivery = replace(at.sender.signed(), target=b"/shop/stripe?a=1")
         assert (await at.sender.send(delivery)).status == 200
@@ -292,7 +292,7 @@ async def test_a_query_changes_nothing_of_the_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
-async def test_only_a_post_is_taken(tmp_path: Path, method: str) -> None:
+async def test_only_post_is_accepted(tmp_path: Path, method: str) -> None:
     async with standing(tmp_path) as at:
         heard = await at.sender.send(replace(at.sender.signed(), method=method))
         assert (heard.status, heard.headers["Allow"]) == (405, "POST")
@@ -307,7 +307,7 @@ async def test_only_a_post_is_taken(tmp_path: Path, method: str) -> None:
         (["203.0.113.0/24"], "203.0.113.9", 403),
     ],
 )
-async def test_a_source_is_an_address_that_nobody_can_claim(
+async def test_source_address_cannot_be_forged(
     tmp_path: Path, cidrs: list[str], forwarded: str | None, status: int
 ) -> None:
     async with standing(tmp_path, source={"cidrs": cidrs}) as at:
@@ -332,7 +332,7 @@ async def test_a_source_is_an_address_that_nobody_can_claim(
         ("", 403),
     ],
 )
-async def test_behind_a_proxy_it_is_the_last_address_that_is_no_proxys(
+async def test_source_behind_a_proxy_is_the_last_untrusted_address(
     tmp_path: Path, forwarded: str, status: int
 ) -> None:
     async with standing(
@@ -342,7 +342,7 @@ async def test_behind_a_proxy_it_is_the_last_address_that_is_no_proxys(
         assert (await at.sender.send(delivery)).status == status
 
 
-async def test_more_than_the_rate_is_put_off_and_only_at_that_endpoint(tmp_path: Path) -> None:
+async def test_rate_limit_applies_to_one_endpoint(tmp_path: Path) -> None:
     limits = {"body": 4096, "requestsPerSecond": 2}
     async with standing(tmp_path, limits=limits) as at:
         other = endpoint("shop/other", target=target(at.ledger.server.port))
@@ -355,7 +355,7 @@ async def test_more_than_the_rate_is_put_off_and_only_at_that_endpoint(tmp_path:
         assert (await at.sends(other).sent()).status == 200
 
 
-async def test_what_is_not_verified_uses_up_nothing_of_the_senders_rate(tmp_path: Path) -> None:
+async def test_unverified_deliveries_do_not_use_the_rate(tmp_path: Path) -> None:
     async with standing(tmp_path, limits={"body": 4096, "requestsPerSecond": 2}) as at:
         forged = replace(at.sender.signed(), body=b'{"forged": true}')
         for _ in range(8):
@@ -363,7 +363,7 @@ async def test_what_is_not_verified_uses_up_nothing_of_the_senders_rate(tmp_path
         assert (await at.sender.sent()).status == 200
 
 
-async def test_a_copy_of_one_delivery_uses_up_nothing_of_the_senders_rate(tmp_path: Path) -> None:
+async def test_replays_do_not_use_the_rate(tmp_path: Path) -> None:
     async with standing(tmp_path, limits={"body": 4096, "requestsPerSecond": 2}) as at:
         delivery = at.sender.signed()
         at.ledger.gate.clear()
@@ -377,13 +377,13 @@ async def test_a_copy_of_one_delivery_uses_up_nothing_of_the_senders_rate(tmp_pa
         assert len(at.ledger.seen) == 2
 
 
-async def test_a_body_that_says_it_is_too_long_is_not_read(tmp_path: Path) -> None:
+async def test_body_with_a_large_content_length_is_not_read(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         answer = await raw(at.url, head_of(at.sender.signed(), length=4097))
         assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_body_that_turns_out_too_long_is_read_no_further(tmp_path: Path) -> None:
+async def test_body_that_exceeds_the_limit_is_read_no_further(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         head = head_of(at.sender.signed(), ("Transfer-Encoding", "chunked"))
         chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
@@ -392,7 +392,7 @@ async def test_a_body_that_turns_out_too_long_is_read_no_further(tmp_path: Path)
         assert at.ledger.seen == []
 
 
-async def test_a_body_of_the_longest_length_passes_in_whatever_pieces(tmp_path: Path) -> None:
+async def test_body_of_the_maximum_size_is_accepted_in_any_pieces(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         delivery = at.sender.signed(b"x" * 4096)
         head = head_of(delivery, ("Transfer-Encoding", "chunked"))
@@ -403,7 +403,7 @@ async def test_a_body_of_the_longest_length_passes_in_whatever_pieces(tmp_path: 
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br"])
-async def test_what_is_encoded_is_refused_before_it_is_read(tmp_path: Path, coding: str) -> None:
+async def test_encoded_body_is_rejected_unread(tmp_path: Path, coding: str) -> None:
     async with standing(tmp_path) as at:
         head = head_of(at.sender.signed(), ("Content-Encoding", coding), length=100)
         assert (await raw(at.url, head)).startswith(b"HTTP/1.1 415 ")
@@ -419,7 +419,7 @@ async def test_what_is_encoded_is_refused_before_it_is_read(tmp_path: Path, codi
         ((("Transfer-Encoding", "gzip, chunked"),), b"400"),
     ],
 )
-async def test_a_head_that_could_be_read_in_two_ways_or_is_too_long_is_refused(
+async def test_ambiguous_or_large_head_is_rejected(
     tmp_path: Path, more: tuple[tuple[str, str], ...], status: bytes
 ) -> None:
     async with standing(tmp_path) as at:
@@ -428,7 +428,7 @@ async def test_a_head_that_could_be_read_in_two_ways_or_is_too_long_is_refused(
         assert at.ledger.seen == []
 
 
-async def test_a_sender_that_is_gone_before_the_end_has_sent_nothing(tmp_path: Path) -> None:
+async def test_disconnect_before_the_end_sends_nothing(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         delivery = at.sender.signed()
         head = head_of(delivery, length=len(BODY))
@@ -456,7 +456,7 @@ async def begun(at: Standing, delivery: Delivery, server: GatewayServer) -> Stre
     return stream
 
 
-async def test_a_sender_that_is_gone_while_its_delivery_is_at_the_target_need_not_come_back(
+async def test_disconnect_during_forwarding_does_not_lose_the_delivery(
     tmp_path: Path,
 ) -> None:
     async with standing(tmp_path) as at:
@@ -474,7 +474,7 @@ async def test_a_sender_that_is_gone_while_its_delivery_is_at_the_target_need_no
 
 
 @pytest.mark.parametrize("ends", ["stopped", "stopped, its sender gone", "cancelled"])
-async def test_a_server_that_ends_does_not_end_a_delivery(
+async def test_server_shutdown_does_not_cancel_a_delivery(
     tmp_path: Path, ends: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with standing(tmp_path) as at:
@@ -506,7 +506,7 @@ async def test_a_server_that_ends_does_not_end_a_delivery(
         assert len(at.ledger.seen) == 1
 
 
-async def test_an_endpoint_that_is_suspended_says_so_to_nobody_but_the_sender(
+async def test_suspended_endpoint_answers_only_verified_senders(
     tmp_path: Path,
 ) -> None:
     async with standing(tmp_path, target=None, suspended="the edge is not live") as at:
@@ -515,7 +515,7 @@ async def test_an_endpoint_that_is_suspended_says_so_to_nobody_but_the_sender(
         assert (await at.sender.send(unsigned(at.sender.signed()))).status == 401
 
 
-async def test_what_is_put_off_claims_nothing(tmp_path: Path) -> None:
+async def test_deferred_delivery_claims_nothing(tmp_path: Path) -> None:
     async with standing(tmp_path, target=None, suspended="the edge is not live") as at:
         delivery = at.sender.signed()
         assert (await at.sender.send(delivery)).status == 503
@@ -524,13 +524,13 @@ async def test_what_is_put_off_claims_nothing(tmp_path: Path) -> None:
         assert len(at.ledger.seen) == 1
 
 
-async def test_without_a_key_to_sign_with_nothing_is_let_through(tmp_path: Path) -> None:
+async def test_nothing_is_forwarded_without_a_signing_key(tmp_path: Path) -> None:
     async with standing(tmp_path, signs=False) as at:
         assert (await at.sender.sent()).status == 503
         assert at.ledger.seen == []
 
 
-async def test_what_is_not_signed_is_taken_until_it_expires(tmp_path: Path) -> None:
+async def test_unsigned_delivery_is_accepted_until_the_date(tmp_path: Path) -> None:
     text = "a-token-of-gitlabs-1"
     signing = {"name": "GitLabToken", "url": "https://hooks.example/shop/stripe"}
     async with standing(tmp_path, keys={"k1": text}, signing=signing, acceptsUnsignedUntil=0) as at:
@@ -544,7 +544,7 @@ async def test_what_is_not_signed_is_taken_until_it_expires(tmp_path: Path) -> N
         assert len(at.ledger.seen) == 1
 
 
-async def test_one_endpoint_that_makes_no_sense_takes_no_other_along(tmp_path: Path) -> None:
+async def test_invalid_endpoint_does_not_affect_others(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         with pytest.raises(EndpointError):
             at.put(endpoint("shop/broken", tolerance=0))
@@ -553,7 +553,7 @@ async def test_one_endpoint_that_makes_no_sense_takes_no_other_along(tmp_path: P
         assert (await at.sender.sent()).status == 200
 
 
-async def test_a_change_of_the_routes_under_load_drops_no_request(tmp_path: Path) -> None:
+async def test_change_of_routes_under_load_drops_no_request(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         ended = False
 
@@ -579,7 +579,7 @@ async def test_a_change_of_the_routes_under_load_drops_no_request(tmp_path: Path
         assert len(at.ledger.seen) == 300
 
 
-async def test_nothing_secret_is_told(
+async def test_nothing_secret_is_logged_or_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with capture_logs() as logs:
@@ -600,7 +600,7 @@ async def test_nothing_secret_is_told(
     assert [each for each in hidden if each in everything] == []
 
 
-async def test_a_fault_of_ours_lets_nothing_through_and_quotes_nothing(tmp_path: Path) -> None:
+async def test_internal_error_forwards_nothing_and_quotes_nothing(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
 
         def fault(*_: Any) -> None:
@@ -615,7 +615,7 @@ async def test_a_fault_of_ours_lets_nothing_through_and_quotes_nothing(tmp_path:
         assert any(line["event"] == "fault" and line["kind"] == "RuntimeError" for line in logs)
 
 
-def test_the_id_of_a_transaction_is_a_random_uuid() -> None:
+def test_transaction_id_is_a_random_uuid() -> None:
     made = {new_transaction() for _ in range(200)}
     assert len(made) == 200
     for text in made:

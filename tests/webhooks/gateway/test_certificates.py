@@ -1,4 +1,4 @@
-"""A certificate of SNS's comes from where AWS keeps it, over TLS, once, or not at all."""
+"""Certificates of SNS are fetched only from AWS, over TLS, once."""
 
 import asyncio
 import socket
@@ -110,7 +110,7 @@ async def unavailable(of: Certificates, url: str = URL) -> str:
     return str(caught.value)
 
 
-async def test_a_certificate_is_fetched_once_however_many_ask(tmp_path: Path) -> None:
+async def test_certificate_is_fetched_once_for_all_requests(tmp_path: Path) -> None:
     with amazon(tmp_path) as server:
         of = fetching(server)
         found = await asyncio.gather(*(of.get(URL, ENDPOINT) for _ in range(50)))
@@ -137,7 +137,7 @@ async def test_a_certificate_is_fetched_once_however_many_ask(tmp_path: Path) ->
         "https://127.0.0.1/a.pem",
     ],
 )
-async def test_nothing_else_is_even_looked_up(tmp_path: Path, url: str) -> None:
+async def test_other_hosts_are_not_even_resolved(tmp_path: Path, url: str) -> None:
     resolver = Resolver(["127.0.0.1"], 1)
     of = Certificates(roots=trusting(), resolver=lambda: resolver, allowed=is_loopback)
     assert "none of SNS's" in await unavailable(of, url)
@@ -170,12 +170,14 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_addresses_within_are_not_public(address: str) -> None:
+def test_private_addresses_are_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("addresses", [*([each] for each in INSIDE), ["52.94.5.1", "127.0.0.1"]])
-async def test_a_name_that_leads_inside_is_refused(tmp_path: Path, addresses: list[str]) -> None:
+async def test_host_with_a_private_address_is_rejected(
+    tmp_path: Path, addresses: list[str]
+) -> None:
     with amazon(tmp_path) as server:
         resolver = Resolver(addresses, server.port)
         of = Certificates(roots=trusting(), resolver=lambda: resolver)
@@ -185,12 +187,12 @@ async def test_a_name_that_leads_inside_is_refused(tmp_path: Path, addresses: li
     assert resolver.asked == [HOST]
 
 
-def test_addresses_of_the_internet_are_public() -> None:
+def test_internet_addresses_are_public() -> None:
     for each in ("52.94.5.1", "2600:1f18::1", "64:ff9b::345e:501", "::ffff:52.94.5.1"):
         assert is_public(ip_address(each))
 
 
-async def test_what_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+async def test_redirect_is_not_followed(tmp_path: Path) -> None:
     def respond(seen: Seen) -> Reply:
         if seen.path.endswith("-0.pem"):
             return Reply(302, (("Location", f"https://{HOST}/other.pem"),), b"")
@@ -205,7 +207,7 @@ async def test_what_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     "reply",
     [Reply(404, (), SIGNING.pem), Reply(200, (), b"x" * 20_000), Reply(200, (), b"x" * 10**6)],
 )
-async def test_an_answer_that_is_no_certificate_is_none(tmp_path: Path, reply: Reply) -> None:
+async def test_invalid_answer_is_rejected(tmp_path: Path, reply: Reply) -> None:
     with amazon(tmp_path, lambda _: reply) as server:
         await unavailable(fetching(server))
 
@@ -219,7 +221,7 @@ async def test_tls_is_verified(tmp_path: Path) -> None:
         assert server.seen == []
 
 
-async def test_a_server_that_does_not_answer_is_given_up(
+async def test_unresponsive_server_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(certificates, "WITHIN", 0.2)
@@ -229,7 +231,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
         await unavailable(of)
 
 
-async def test_what_failed_is_not_asked_for_again_at_once(tmp_path: Path) -> None:
+async def test_failed_fetch_is_not_retried_at_once(tmp_path: Path) -> None:
     replies = [Reply(500, (), b"")]
     now = 1000.0
     with amazon(
@@ -247,7 +249,7 @@ async def test_what_failed_is_not_asked_for_again_at_once(tmp_path: Path) -> Non
         assert len(server.seen) == 3
 
 
-async def test_however_many_names_are_made_up_what_is_good_is_kept(tmp_path: Path) -> None:
+async def test_invented_names_do_not_evict_certificates(tmp_path: Path) -> None:
     def respond(seen: Seen) -> Reply:
         good = seen.path == "/SimpleNotificationService-0.pem"
         return Reply(200, (), SIGNING.pem) if good else Reply(404, (), b"")
@@ -263,7 +265,7 @@ async def test_however_many_names_are_made_up_what_is_good_is_kept(tmp_path: Pat
         assert len(server.seen) == before
 
 
-async def test_few_are_fetched_at_once(tmp_path: Path) -> None:
+async def test_number_of_concurrent_fetches_is_bounded(tmp_path: Path) -> None:
     with amazon(tmp_path) as server:
         of = fetching(server)
         urls = [URL.replace("-0.", f"-{number}.") for number in range(1, 10)]
@@ -288,7 +290,7 @@ def message(port: int, key: Made = SIGNING) -> tuple[dict[str, object], Delivery
     return document, scheme.sign(bare, signer, Stamp(int(time.time()), "m-1"))
 
 
-async def test_a_message_of_sns_is_verified_by_the_certificate_it_names(tmp_path: Path) -> None:
+async def test_sns_message_is_verified_with_the_certificate_that_it_names(tmp_path: Path) -> None:
     with amazon(tmp_path) as server:
         async with standing(tmp_path, certificates=fetching(server)) as at:
             document, delivery = message(at.ledger.server.port)
@@ -301,7 +303,7 @@ async def test_a_message_of_sns_is_verified_by_the_certificate_it_names(tmp_path
             assert len(at.ledger.seen) == 1
 
 
-async def test_another_key_has_not_signed_for_sns(tmp_path: Path) -> None:
+async def test_sns_message_signed_with_another_key_is_rejected(tmp_path: Path) -> None:
     forger = by_hand("forger", own_key=generate_key(KeyAlgorithm.RSA_2048))
     with amazon(tmp_path) as server:
         async with standing(tmp_path, certificates=fetching(server)) as at:
@@ -313,7 +315,7 @@ async def test_another_key_has_not_signed_for_sns(tmp_path: Path) -> None:
             assert at.ledger.seen == []
 
 
-async def test_without_its_certificate_a_message_is_put_off(tmp_path: Path) -> None:
+async def test_sns_message_without_its_certificate_is_asked_to_retry(tmp_path: Path) -> None:
     with amazon(tmp_path, lambda _: Reply(503, (), b"")) as server:
         async with standing(tmp_path, certificates=fetching(server)) as at:
             document, delivery = message(at.ledger.server.port)

@@ -1,4 +1,4 @@
-"""`troth gateway` as a person starts it, and as a pod does whose API server is away."""
+"""`troth gateway` as started by a person, and in a pod without its API server."""
 
 import asyncio
 import signal
@@ -47,7 +47,7 @@ def kubeconfig(tmp_path: Path) -> Path:
         (["--single-replica", "--listen=here"], "'here' is not host:port"),
     ],
 )
-def test_what_it_is_told_wrongly_it_says(options: list[str], complaint: str) -> None:
+def test_invalid_option_is_reported(options: list[str], complaint: str) -> None:
     ended = CliRunner().invoke(app, ["gateway", *options])
     assert ended.exit_code == 2
     assert complaint in " ".join(ended.output.replace("│", " ").split())
@@ -62,7 +62,7 @@ def test_what_it_is_told_wrongly_it_says(options: list[str], complaint: str) -> 
         (["--single-replica", "--trusted-proxies=10.0.0.0/99"], "--trusted-proxies: "),
     ],
 )
-def test_what_it_cannot_work_with_it_says_in_a_sentence(
+def test_unusable_setup_is_reported_in_one_sentence(
     options: list[str], complaint: str, kubeconfig: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "url").write_text("hunter2")
@@ -74,7 +74,7 @@ def test_what_it_cannot_work_with_it_says_in_a_sentence(
     assert "Traceback" not in ended.output
 
 
-async def test_with_its_api_server_away_it_is_there_and_not_ready_and_stops_when_told(
+async def test_gateway_without_api_server_is_live_not_ready_and_stops(
     kubeconfig: Path, tmp_path: Path
 ) -> None:
     listen, health = free_port(), free_port()

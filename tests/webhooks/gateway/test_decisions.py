@@ -1,4 +1,4 @@
-"""A line and a number for each delivery, and for what is none a number only."""
+"""Log line and metrics of each delivery; other requests are only counted."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def test_deliveries_are_counted_by_endpoint_answer_and_reason() -> None:
     assert 'troth_gateway_delivery_seconds_count{endpoint="shop/a"} 4.0' in text
 
 
-async def test_of_an_endpoint_that_is_gone_no_number_is_left() -> None:
+async def test_deleted_endpoint_leaves_no_metrics() -> None:
     decisions = Decisions()
     told_of = [
         (Decision(name, "GitHub", status=status), 0.002)
@@ -48,14 +48,14 @@ async def test_of_an_endpoint_that_is_gone_no_number_is_left() -> None:
     assert 'troth_gateway_delivery_seconds_count{endpoint="shop/a"} 1.0' in text
 
 
-async def test_what_came_to_no_endpoint_is_counted_and_fills_no_log() -> None:
+async def test_request_without_endpoint_is_counted_but_not_logged() -> None:
     decisions = Decisions()
     assert await told(decisions, (Decision(status=404, reason="unknown-path"), 0.001)) == []
     text = generate_latest(decisions.registry).decode()
     assert '{endpoint="",reason="unknown-path",status="404"} 1.0' in text
 
 
-async def test_each_is_told_once_and_in_its_turn() -> None:
+async def test_each_delivery_is_logged_once_in_order() -> None:
     decisions = Decisions()
     numbered = [(Decision("shop/a", delivery_id=str(n)), 0.001) for n in range(5)]
     lines = await told(decisions, *numbered[:3]) + await told(decisions, *numbered[3:])
@@ -63,13 +63,13 @@ async def test_each_is_told_once_and_in_its_turn() -> None:
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[31m", "x" * 257])
-async def test_what_a_sender_calls_a_delivery_is_logged_if_it_is_a_short_text(name: str) -> None:
+async def test_delivery_id_is_logged_if_it_is_a_short_text(name: str) -> None:
     named = [Decision("shop/a", delivery_id=each) for each in (name, "msg_1")]
     lines = await told(Decisions(), *((each, 0.001) for each in named))
     assert [line["delivery_id"] for line in lines] == ["", "msg_1"]
 
 
-def test_what_many_deliveries_have_in_common_is_told_seldom() -> None:
+def test_common_warning_is_logged_rarely() -> None:
     now = 50.0
     decisions = Decisions(clock=lambda: now)
     with capture_logs() as logs:

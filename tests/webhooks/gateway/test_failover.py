@@ -1,4 +1,4 @@
-"""A replay store that fails over to its replica: what it has taken along is not taken again."""
+"""Failover of the replay store: replicated deliveries are not repeated."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -63,7 +63,7 @@ async def pair() -> AsyncIterator[Pair]:
         way.close()
 
 
-async def test_after_a_failover_what_was_taken_is_not_taken_again(tmp_path: Path) -> None:
+async def test_accepted_delivery_is_not_repeated_after_a_failover(tmp_path: Path) -> None:
     async with pair() as stores, standing(tmp_path, Valkey(stores.url)) as at:
         taken = [at.sender.signed() for _ in range(5)]
         for delivery in taken:
@@ -81,7 +81,7 @@ async def test_after_a_failover_what_was_taken_is_not_taken_again(tmp_path: Path
         assert len(at.ledger.seen) == 6
 
 
-async def test_a_primary_that_is_none_any_more_is_left(tmp_path: Path) -> None:
+async def test_former_primary_is_left(tmp_path: Path) -> None:
     """Its connections stand, and it confirms nothing: where its name leads now is another."""
     async with pair() as stores:
         store = Valkey(stores.url, lanes=1)

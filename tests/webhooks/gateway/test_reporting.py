@@ -1,4 +1,4 @@
-"""Which key verified when is told seldom, by whichever replica, and never at a delivery's cost."""
+"""Reports of key use: rare, shared by replicas, and without cost for deliveries."""
 
 import asyncio
 import json
@@ -107,7 +107,7 @@ async def reported(reporter: Reporter, server: Server) -> dict[str, str]:
     return data
 
 
-async def test_where_there_is_none_it_is_made_when_there_is_something_to_tell(
+async def test_missing_report_is_created_when_needed(
     reporter: Reporter,
 ) -> None:
     server = Server()
@@ -124,9 +124,7 @@ async def test_where_there_is_none_it_is_made_when_there_is_something_to_tell(
     }
 
 
-async def test_what_is_told_is_told_again_after_ten_minutes(
-    reporter: Reporter, clock: Clock
-) -> None:
+async def test_reported_time_is_updated_after_ten_minutes(reporter: Reporter, clock: Clock) -> None:
     server = Server({})
     for _ in range(11):
         reporter.used(STRIPE, "k1")
@@ -138,9 +136,7 @@ async def test_what_is_told_is_told_again_after_ten_minutes(
     assert server.writes == 2
 
 
-async def test_a_key_that_is_news_takes_nothing_from_the_other(
-    reporter: Reporter, clock: Clock
-) -> None:
+async def test_new_key_keeps_the_times_of_others(reporter: Reporter, clock: Clock) -> None:
     server = Server({})
     reporter.used(STRIPE, "k1")
     await reported(reporter, server)
@@ -149,14 +145,14 @@ async def test_a_key_that_is_news_takes_nothing_from_the_other(
     assert await reported(reporter, server) == {"shop.stripe": at(k1="12:00", k2="12:01")}
 
 
-async def test_what_another_replica_has_told_is_no_news(reporter: Reporter) -> None:
+async def test_time_reported_by_another_replica_is_not_repeated(reporter: Reporter) -> None:
     server = Server({"shop.stripe": at(k1="11:59")})
     reporter.used(STRIPE, "k1")
     await reported(reporter, server)
     assert server.writes == 0
 
 
-async def test_two_that_write_at_once_lose_nothing(
+async def test_concurrent_reports_lose_nothing(
     reporter: Reporter, routes: Routes, clock: Clock
 ) -> None:
     server, other = Server(), Reporter("troth-gateway", "edge", routes, set(), clock)
@@ -178,13 +174,13 @@ async def test_two_that_write_at_once_lose_nothing(
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "[]", '{"k1": 7}', at(k1="12:00").replace("2026", "9999")]
 )
-async def test_what_makes_no_sense_is_replaced(reporter: Reporter, text: str) -> None:
+async def test_invalid_report_is_replaced(reporter: Reporter, text: str) -> None:
     server = Server({"shop.stripe": text})
     reporter.used(STRIPE, "k1")
     assert await reported(reporter, server) == {"shop.stripe": at(k1="12:00")}
 
 
-async def test_what_is_told_of_what_has_gone_is_removed(
+async def test_report_of_a_deleted_endpoint_is_removed(
     reporter: Reporter, routes: Routes, unreadable: set[str]
 ) -> None:
     unreadable.update({"shop.broken", "shop.slack"})
@@ -197,14 +193,14 @@ async def test_what_is_told_of_what_has_gone_is_removed(
     assert await reported(reporter, server) == kept
 
 
-async def test_where_nothing_is_news_nothing_is_written(reporter: Reporter) -> None:
+async def test_unchanged_report_is_not_written(reporter: Reporter) -> None:
     server = Server({"shop.stripe": at(k1="11:59")})
     await reported(reporter, server)
     await reported(reporter, server)
     assert server.writes == 0
 
 
-async def test_one_that_is_deleted_is_made_again(reporter: Reporter, clock: Clock) -> None:
+async def test_deleted_report_is_created_again(reporter: Reporter, clock: Clock) -> None:
     server = Server({})
     reporter.used(STRIPE, "k1")
     await reported(reporter, server)
@@ -215,7 +211,7 @@ async def test_one_that_is_deleted_is_made_again(reporter: Reporter, clock: Cloc
     assert await reported(reporter, server) == {"shop.stripe": at(k1="12:11")}
 
 
-async def test_it_goes_on_after_failures_and_tells_of_them_once(
+async def test_reporting_continues_after_failures_and_logs_them_once(
     reporter: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     structlog.reset_defaults()

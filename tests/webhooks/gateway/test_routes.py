@@ -1,4 +1,4 @@
-"""Endpoints are served whole or not at all, each at its own path."""
+"""Endpoints are served as a whole or not at all, each at its own path."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ def paths(routes: Routes, *asked: bytes) -> list[str | None]:
     return [each.endpoint.endpoint if each else None for each in found]
 
 
-def test_every_key_of_the_secret_is_one_of_the_endpoints() -> None:
+def test_every_key_of_the_secret_is_used() -> None:
     found = served(compiled(endpoint(), k1=SECRET, k2=secret(2)) | {"other": b"x"})
     assert {key.id for key in found.keys} == {"k1", "k2"}
 
 
-def test_the_newest_of_the_keys_that_troth_makes_is_tried_first() -> None:
+def test_newest_key_of_troth_is_tried_first() -> None:
     keys = {name: secret(at) for at, name in enumerate(("k9", "k10", "k2"))}
     found = served(compiled(endpoint(), **keys))
     assert [key.id for key in found.keys] == ["k10", "k9", "k2"]
@@ -59,15 +59,13 @@ def test_the_newest_of_the_keys_that_troth_makes_is_tried_first() -> None:
         ),
     ],
 )
-def test_an_endpoint_with_one_part_that_makes_no_sense_is_not_served(
-    data: dict[str, bytes], why: str
-) -> None:
+def test_endpoint_with_an_invalid_part_is_not_served(data: dict[str, bytes], why: str) -> None:
     with pytest.raises(EndpointError, match=why) as caught:
         served(data)
     assert "nonsense" not in str(caught.value)
 
 
-def test_what_is_suspended_may_have_no_key() -> None:
+def test_suspended_endpoint_may_have_no_key() -> None:
     """Its keys may have been taken back: with those of before they would still be good."""
     found = served({"endpoint.json": compiled(endpoint(suspended="no key"))["endpoint.json"]})
     assert found.keys == ()
@@ -83,7 +81,7 @@ def test_keys_show_in_no_repr() -> None:
     assert repr(b"\x01" * 32) not in shown
 
 
-def test_an_entry_is_replaced_moved_and_taken_away() -> None:
+def test_entry_is_replaced_moved_and_removed() -> None:
     routes = Routes()
     routes.put("a", made("shop/a"))
     routes.put("b", made("shop/b"))
@@ -96,7 +94,7 @@ def test_an_entry_is_replaced_moved_and_taken_away() -> None:
     assert [each.endpoint.endpoint for each in routes] == ["shop/b"]
 
 
-def test_nobody_takes_the_path_of_another() -> None:
+def test_path_of_another_endpoint_is_rejected() -> None:
     routes = Routes()
     routes.put("a", made("shop/a"))
     routes.put("b", made("shop/b"))
@@ -105,7 +103,7 @@ def test_nobody_takes_the_path_of_another() -> None:
     assert paths(routes, b"/shop/a", b"/shop/b") == ["shop/a", "shop/b"]
 
 
-def test_a_new_version_of_an_endpoint_does_not_begin_with_a_full_bucket() -> None:
+def test_new_version_of_an_endpoint_keeps_its_bucket() -> None:
     routes = Routes()
     limits = {"body": 100, "requestsPerSecond": 2}
     routes.put("a", made("shop/a", limits=limits))

@@ -1,4 +1,4 @@
-"""Each compiled Secret is followed by itself: what it says, or said last, and nothing once gone."""
+"""Each endpoint's Secret is followed independently."""
 
 import base64
 from typing import Any, cast
@@ -65,7 +65,7 @@ def signing(version: int = 1, which: str = "first", after: str = "") -> Manifest
         ({"key.k1": "=" * 1_000_000}, "a key is larger than 16384 bytes"),
     ],
 )
-def test_a_secret_is_not_decoded_that_has_too_much(
+def test_secret_with_too_many_entries_is_not_decoded(
     watch: EndpointWatch, routes: Routes, data: dict[str, str], why: str
 ) -> None:
     watch.observe(of())
@@ -76,7 +76,7 @@ def test_a_secret_is_not_decoded_that_has_too_much(
     assert paths(routes) == {"/shop/stripe"}, "what was read before holds"
 
 
-def test_a_signing_key_that_is_too_large_is_not_parsed(watch: EndpointWatch) -> None:
+def test_large_signing_key_is_not_parsed(watch: EndpointWatch) -> None:
     with capture_logs() as logs:
         watch.observe(secret(f"{GATEWAY}-webhook-signing", {"key.pem": pem(large_key(16384))}))
     assert [each["why"] for each in logs] == ["key.pem is no key: UnsupportedKey"]
@@ -93,9 +93,7 @@ def paths(routes: Routes) -> set[str]:
 # One endpoint by itself
 
 
-def test_an_endpoint_is_served_and_its_next_version_at_once(
-    watch: EndpointWatch, routes: Routes
-) -> None:
+def test_new_version_of_an_endpoint_is_served_at_once(watch: EndpointWatch, routes: Routes) -> None:
     watch.observe(of())
     found = routes.find(b"/shop/stripe")
     assert found is not None
@@ -120,7 +118,7 @@ def test_an_endpoint_is_served_and_its_next_version_at_once(
     ],
     ids=["no sense", "no key", "path", "empty", "another's", "not base64", "no text", "no data"],
 )
-def test_one_that_cannot_be_read_is_not_served_and_the_others_are(
+def test_unreadable_endpoint_is_not_served_but_others_are(
     watch: EndpointWatch, routes: Routes, broken: Manifest
 ) -> None:
     with capture_logs() as lines:
@@ -133,9 +131,7 @@ def test_one_that_cannot_be_read_is_not_served_and_the_others_are(
     assert "hunter2" not in str(lines)
 
 
-def test_a_version_that_cannot_be_read_changes_nothing(
-    watch: EndpointWatch, routes: Routes
-) -> None:
+def test_unreadable_version_changes_nothing(watch: EndpointWatch, routes: Routes) -> None:
     watch.observe(of())
     before = routes.find(b"/shop/stripe")
     watch.observe(of(version=2, tolerance=0))
@@ -147,7 +143,7 @@ def test_a_version_that_cannot_be_read_changes_nothing(
     assert watch.unreadable == set()
 
 
-def test_an_unreadable_secret_changes_nothing(watch: EndpointWatch, routes: Routes) -> None:
+def test_unreadable_secret_changes_nothing(watch: EndpointWatch, routes: Routes) -> None:
     watch.observe(of())
     before = routes.find(b"/shop/stripe")
     watch.observe({**of(version=2, tolerance=60), UNREADABLE: "data: nests too deep"})
@@ -155,7 +151,7 @@ def test_an_unreadable_secret_changes_nothing(watch: EndpointWatch, routes: Rout
     assert watch.unreadable == {"shop.stripe"}
 
 
-def test_a_secret_that_is_not_expected_ends_nothing(
+def test_unexpected_secret_ends_nothing(
     watch: EndpointWatch, routes: Routes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing of it is logged, for it may be a key."""
@@ -175,7 +171,7 @@ def test_a_secret_that_is_not_expected_ends_nothing(
     assert paths(routes) == {"/shop/stripe"}
 
 
-def test_where_its_secret_is_deleted_it_ends(watch: EndpointWatch, routes: Routes) -> None:
+def test_endpoint_ends_when_its_secret_is_deleted(watch: EndpointWatch, routes: Routes) -> None:
     watch.observe(of())
     watch.observe(of(SLACK))
     watch.observe(of(SLACK, version=2, tolerance=0))
@@ -187,7 +183,7 @@ def test_where_its_secret_is_deleted_it_ends(watch: EndpointWatch, routes: Route
     assert paths(routes) == {"/shop/stripe"}
 
 
-def test_whoever_counts_is_told_of_an_endpoint_that_is_gone_and_of_no_key(routes: Routes) -> None:
+def test_deleted_endpoint_is_reported_to_metrics(routes: Routes) -> None:
     gone: list[str] = []
     watch = EndpointWatch(NAMESPACE, GATEWAY, routes, gone.append)
     for each in (of("shop/dotted.name"), signing()):
@@ -196,9 +192,7 @@ def test_whoever_counts_is_told_of_an_endpoint_that_is_gone_and_of_no_key(routes
     assert gone == ["shop/dotted.name"]
 
 
-def test_a_namespace_with_an_endpoint_of_a_dotted_name(
-    watch: EndpointWatch, routes: Routes
-) -> None:
+def test_endpoint_with_a_dotted_name_is_served(watch: EndpointWatch, routes: Routes) -> None:
     watch.observe(of("shop/orders.eu"))
     assert paths(routes) == {"/shop/orders.eu"}
 
@@ -210,7 +204,7 @@ def gateway_id() -> str:
     return GATEWAY_ID
 
 
-def test_the_active_key_signs_and_the_next_does_not(watch: EndpointWatch) -> None:
+def test_active_key_signs_and_the_next_does_not(watch: EndpointWatch) -> None:
     assert watch.signer(gateway_id) is None
     watch.observe(signing(after="second"))
     first = watch.signer(gateway_id)
@@ -222,7 +216,7 @@ def test_the_active_key_signs_and_the_next_does_not(watch: EndpointWatch) -> Non
     assert second.kid != first.kid
 
 
-def test_it_signs_as_who_the_gateway_is_now(watch: EndpointWatch) -> None:
+def test_signer_uses_the_gateways_current_id(watch: EndpointWatch) -> None:
     watch.observe(signing())
     assert watch.signer(gateway_id) is not watch.signer(lambda: GATEWAY_ID + "2")
 
@@ -237,9 +231,7 @@ def test_it_signs_as_who_the_gateway_is_now(watch: EndpointWatch) -> None:
     ],
     ids=["none", "no key", "another kind", "another curve"],
 )
-def test_a_key_that_cannot_be_used_changes_nothing(
-    watch: EndpointWatch, data: dict[str, bytes]
-) -> None:
+def test_unusable_signing_key_changes_nothing(watch: EndpointWatch, data: dict[str, bytes]) -> None:
     watch.observe(signing())
     before = watch.signer(gateway_id)
     with capture_logs() as lines:
@@ -249,13 +241,13 @@ def test_a_key_that_cannot_be_used_changes_nothing(
     assert "hunter2" not in str(lines)
 
 
-def test_a_key_that_is_deleted_signs_no_more(watch: EndpointWatch) -> None:
+def test_deleted_signing_key_signs_no_more(watch: EndpointWatch) -> None:
     watch.observe(signing())
     watch.forget("Secret", ref(signing()), 2)
     assert watch.signer(gateway_id) is None
 
 
-def test_nothing_secret_is_told(watch: EndpointWatch) -> None:
+def test_nothing_secret_is_logged(watch: EndpointWatch) -> None:
     with capture_logs() as lines:
         watch.observe(of())
         watch.observe(signing())
@@ -272,7 +264,7 @@ def test_secrets_are_selected_that_the_operator_manages(watch: EndpointWatch) ->
     assert informer.selection == Selection("Secret", NAMESPACE, labels=labels)
 
 
-def test_it_is_ready_when_all_was_listed_and_there_is_a_key(watch: EndpointWatch) -> None:
+def test_gateway_is_ready_when_synced_and_with_a_key(watch: EndpointWatch) -> None:
     informer = watch.informer(cast(ApiServer, None))
     watch.observe(signing())
     assert (watch.synced, watch.ready) == (False, False)

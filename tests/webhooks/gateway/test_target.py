@@ -1,4 +1,4 @@
-"""From a sender to an application behind `troth.edge`, over real connections all the way.
+"""From a sender to an application behind `troth.edge`, over real connections.
 
 The gateway verifies, the middleware believes the gateway and nobody else, and the application
 reads what came.
@@ -91,7 +91,7 @@ def behind_middleware(tmp: Path) -> Iterator[tuple[int, Application]]:
         yield port, application
 
 
-async def test_an_application_reads_what_the_gateway_has_verified_and_nothing_the_sender_claims(
+async def test_application_sees_only_verified_facts(
     tmp_path: Path,
 ) -> None:
     with behind_middleware(tmp_path) as (port, application):
@@ -183,7 +183,7 @@ FORGERIES: dict[str, Callable[[], str]] = {
 }
 
 
-async def test_a_forged_token_is_refused_whoever_brings_it(tmp_path: Path) -> None:
+async def test_forged_token_is_rejected_from_any_caller(tmp_path: Path) -> None:
     with behind_middleware(tmp_path) as (port, application):
         files = tmp_path / "identity"
         context = ssl.create_default_context(cafile=str(files / "ca.crt"))
@@ -203,7 +203,7 @@ async def test_a_forged_token_is_refused_whoever_brings_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("shown", [True, False], ids=["another's certificate", "none"])
-async def test_a_good_token_is_nothing_without_the_gateways_certificate(
+async def test_valid_token_is_rejected_without_the_gateways_certificate(
     tmp_path: Path, shown: bool
 ) -> None:
     with behind_middleware(tmp_path) as (port, application):

@@ -1,4 +1,4 @@
-"""Deliveries to verify, and what is said of them."""
+"""Deliveries to verify, and their verified facts."""
 
 from collections.abc import Callable, Sequence
 

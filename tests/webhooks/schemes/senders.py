@@ -1,4 +1,4 @@
-"""Senders of webhooks for tests: one for each way to sign, with a key, and a delivery of theirs."""
+"""Senders for the tests: one for each scheme, with a key and a delivery."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a sender signs of the URL is that of the configuration, spelled as HTTP has it."""
+"""Signed URLs come from the configuration, in HTTP's canonical form."""
 
 import pytest
 
@@ -18,9 +18,7 @@ from troth.webhooks.schemes.addresses import Address
         ("https://[2001:DB8::1]:8443/", "[2001:db8::1]:8443"),
     ],
 )
-def test_an_authority_is_in_small_letters_and_without_the_usual_port(
-    url: str, authority: str
-) -> None:
+def test_authority_is_lower_case_without_the_default_port(url: str, authority: str) -> None:
     """RFC 9421 section 2.2.3."""
     assert Address.parse(url).authority == authority
 
@@ -34,6 +32,6 @@ def test_an_authority_is_in_small_letters_and_without_the_usual_port(
         ("http://a.example/", "http://a.example/", "http://a.example:80/"),
     ],
 )
-def test_a_url_has_a_port_or_none(url: str, without_port: str, with_port: str) -> None:
+def test_url_has_a_port_or_none(url: str, without_port: str, with_port: str) -> None:
     address = Address.parse(url)
     assert (address.without_port(), address.with_port()) == (without_port, with_port)

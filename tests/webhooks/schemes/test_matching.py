@@ -1,4 +1,4 @@
-"""How long it takes to find who signed says nothing of which key or signature it was."""
+"""The time of matching reveals neither the key nor the signature."""
 
 import hmac
 from dataclasses import replace
@@ -30,7 +30,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @pytest.mark.parametrize("signer", range(4))
 @pytest.mark.parametrize("place", range(3))
-def test_every_signature_is_held_against_every_key(
+def test_every_signature_is_compared_with_every_key(
     compared: list[bool], signer: int, place: int
 ) -> None:
     signatures = [bytes(32)] * 3
@@ -41,27 +41,27 @@ def test_every_signature_is_held_against_every_key(
     assert compared.count(True) == 1
 
 
-def test_it_takes_as_long_if_nothing_fits(compared: list[bool]) -> None:
+def test_comparison_takes_as_long_without_a_match(compared: list[bool]) -> None:
     with pytest.raises(RefusedError) as caught:
         match_mac(KEYS, SIGNED, [bytes(32)] * 3)
     assert caught.value.reason is Reason.SIGNATURE_WRONG
     assert len(compared) == 12
 
 
-def test_the_first_of_the_keys_is_named_if_several_signed() -> None:
+def test_first_of_several_signing_keys_is_named() -> None:
     signatures = [make_mac(key, SIGNED) for key in (KEYS[3], KEYS[1])]
     assert match_mac(KEYS, SIGNED, signatures).key_id == "k1"
     assert match_mac(KEYS[::-1], SIGNED, signatures).key_id == "k3"
 
 
-def test_a_key_for_another_algorithm_is_left_out() -> None:
+def test_key_for_another_algorithm_is_ignored() -> None:
     other = replace(KEYS[0], algorithm="hmac-sha1")
     with pytest.raises(RefusedError):
         match_mac([other], SIGNED, [make_mac(KEYS[0], SIGNED), make_mac(other, SIGNED)])
 
 
 @pytest.mark.parametrize("sender", [V1, STRIPE, GITLAB_TOKEN], ids=str)
-def test_the_schemes_compare_all_there_is(compared: list[bool], sender: Sender) -> None:
+def test_schemes_compare_all_signatures_with_all_keys(compared: list[bool], sender: Sender) -> None:
     others = [sender.scheme.key(f"other-{number}", sender.other) for number in range(3)]
     for keys in ([sender.key, *others], [*others, sender.key]):
         compared.clear()

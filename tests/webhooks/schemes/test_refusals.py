@@ -1,4 +1,4 @@
-"""Why each provider's delivery is refused, in the words of the log."""
+"""Reasons of rejected deliveries, as logged."""
 
 import re
 from dataclasses import replace
@@ -105,7 +105,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("sender", "value", "reason"), REFUSED)
-def test_a_signature_is_refused_for_what_is_wrong_with_it(
+def test_invalid_signature_is_rejected_with_its_reason(
     sender: Sender, value: str, reason: Reason
 ) -> None:
     sent = with_header(sender.sent(), sender.signature, value.encode())
@@ -123,18 +123,18 @@ def test_a_signature_is_refused_for_what_is_wrong_with_it(
         (PADDLE, f"ts={NOW};h2=anything;h1={PADDLE_MAC}"),
     ],
 )
-def test_one_good_signature_beside_others_is_enough(sender: Sender, value: str) -> None:
+def test_one_valid_signature_of_several_is_enough(sender: Sender, value: str) -> None:
     sent = with_header(sender.sent(), sender.signature, value.encode())
     assert sender.verified(sent).key_id == "k1"
 
 
-def test_the_timestamp_of_slack_is_in_one_spelling() -> None:
+def test_timestamp_of_slack_must_be_canonical() -> None:
     for value in (f"0{NOW}", f"+{NOW}", f"{NOW}.0", f" {NOW}", ""):
         sent = with_header(SLACK.sent(), b"x-slack-request-timestamp", value.encode())
         assert SLACK.refusal(sent) is TIME
 
 
-def test_an_old_delivery_is_told_as_old_and_a_new_time_on_it_as_wrong() -> None:
+def test_old_delivery_is_stale_and_with_a_new_time_invalid() -> None:
     sent = SLACK.sent()
     later = NOW + 301
     assert SLACK.refusal(sent, now=later) is Reason.TIMESTAMP_TOO_OLD
@@ -142,16 +142,16 @@ def test_an_old_delivery_is_told_as_old_and_a_new_time_on_it_as_wrong() -> None:
     assert SLACK.refusal(moved, now=later) is WRONG
 
 
-def test_the_signature_of_github_with_sha_1_does_not_count() -> None:
+def test_sha1_signature_of_github_is_ignored() -> None:
     sent = with_header(SHOPIFY.sent(), b"x-hub-signature", b"sha1=" + b"0" * 40)
     assert GITHUB.refusal(sent) is MISSING
 
 
-def test_what_github_signs_is_not_bitbuckets() -> None:
+def test_signature_of_github_is_rejected_for_bitbucket() -> None:
     assert BITBUCKET.refusal(GITHUB.sent()) is MISSING
 
 
-def test_the_url_that_square_signs_is_the_configurations() -> None:
+def test_url_of_square_comes_from_the_configuration() -> None:
     elsewhere = scheme_for(Signing(name=SchemeName.SQUARE, url="https://other.example/hook"))
     sent = SQUARE.sent()
     hosted = replace(
@@ -169,22 +169,22 @@ def test_the_url_that_square_signs_is_the_configurations() -> None:
     assert URL.endswith("/shop/payments")
 
 
-def test_a_key_of_stripes_api_is_not_its_signing_secret() -> None:
+def test_api_key_of_stripe_is_rejected_as_signing_secret() -> None:
     with pytest.raises(KeyFormatError, match="whsec_"):
         STRIPE.scheme.key("k1", b"sk_live_0123456789abcdef")
 
 
-def test_the_prefix_of_stripes_secret_is_a_part_of_it() -> None:
+def test_prefix_of_stripes_secret_is_part_of_it() -> None:
     assert STRIPE.key.material == STRIPE.text
 
 
-def test_a_token_is_ascii() -> None:
+def test_token_must_be_ascii() -> None:
     with pytest.raises(KeyFormatError, match="ASCII"):
         GITLAB_TOKEN.scheme.key("k1", "größer als sechzehn".encode())
 
 
 @pytest.mark.parametrize(("sender", "value", "reason"), REFUSED)
-def test_a_refusal_quotes_nothing(sender: Sender, value: str, reason: Reason) -> None:
+def test_error_quotes_nothing_of_the_delivery(sender: Sender, value: str, reason: Reason) -> None:
     sent = with_header(sender.sent(), sender.signature, value.encode())
     with pytest.raises(RefusedError) as caught:
         sender.verified(sent)

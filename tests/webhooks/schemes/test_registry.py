@@ -1,4 +1,4 @@
-"""Which scheme an endpoint has, for which schemes a key is usable, and what differs beside."""
+"""Registry of schemes, and the schemes that can use a key."""
 
 import os
 from typing import Any, cast
@@ -11,7 +11,7 @@ from tests.webhooks.schemes.senders import NOW, PLAIN, SENDERS, STAMP, WHPK, WHS
 from troth.documents.webhook_endpoint import Described, Signing
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.registry import new_secret, passes_on, scheme_for, usable_for
+from troth.webhooks.schemes.registry import event_headers, new_secret, scheme_for, usable_for
 from troth.webhooks.schemes.scheme import Scheme
 
 TEXTS_AS_THEY_ARE = {
@@ -44,12 +44,12 @@ def signing(name: SchemeName) -> Signing:
 
 
 @pytest.mark.parametrize("name", sorted(MINE))
-def test_every_scheme_can_be_chosen(name: SchemeName) -> None:
+def test_every_scheme_is_registered(name: SchemeName) -> None:
     scheme: Scheme = scheme_for(signing(name))
     assert isinstance(scheme.signs_timestamp, bool)
 
 
-def test_every_scheme_that_has_senders_here_is_one_that_can_be_chosen() -> None:
+def test_every_scheme_with_a_sender_is_registered() -> None:
     chosen = {type(scheme_for(signing(name))) for name in MINE}
     assert {type(each.scheme) for each in SENDERS} == chosen
 
@@ -67,7 +67,7 @@ def test_every_scheme_that_has_senders_here_is_one_that_can_be_chosen() -> None:
         (b"\xff" * 32, set()),
     ],
 )
-def test_a_key_is_usable_for_the_schemes_that_take_its_text(
+def test_key_is_usable_for_the_schemes_that_accept_its_text(
     text: bytes, names: set[SchemeName]
 ) -> None:
     assert usable_for(text) & MINE == names
@@ -79,7 +79,7 @@ def test_any_text_is_usable_for_some_schemes_or_none(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CHOSEN))
-def test_a_new_secret_is_one_that_the_scheme_takes_and_signs_with(name: SchemeName) -> None:
+def test_new_secret_is_accepted_by_its_scheme(name: SchemeName) -> None:
     text = new_secret(name, os.urandom)
     assert name in usable_for(text)
     assert new_secret(name, os.urandom) != text
@@ -89,7 +89,7 @@ def test_a_new_secret_is_one_that_the_scheme_takes_and_signs_with(name: SchemeNa
     assert scheme.verify(sent, [key], NOW, 300).key_id == "k1"
 
 
-def test_a_new_secret_has_256_bits_of_what_it_is_given() -> None:
+def test_new_secret_has_256_random_bits() -> None:
     asked: list[int] = []
 
     def randomness(size: int) -> bytes:
@@ -102,29 +102,29 @@ def test_a_new_secret_has_256_bits_of_what_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(SchemeName) - CHOSEN))
-def test_a_secret_that_the_sender_issues_is_not_made_here(name: SchemeName) -> None:
+def test_secret_that_the_sender_issues_is_not_created(name: SchemeName) -> None:
     with pytest.raises(ValueError, match="sender issues"):
         new_secret(name, os.urandom)
 
 
-def test_the_name_of_the_event_goes_on_and_nothing_that_says_who_somebody_is() -> None:
-    assert passes_on(SchemeName.GITHUB) == {b"x-github-event"}
-    assert passes_on(SchemeName.SHOPIFY) == {b"x-shopify-topic"}
-    assert passes_on(SchemeName.STANDARD_WEBHOOKS) == frozenset()
+def test_event_headers_contain_no_identity() -> None:
+    assert event_headers(SchemeName.GITHUB) == {b"x-github-event"}
+    assert event_headers(SchemeName.SHOPIFY) == {b"x-shopify-topic"}
+    assert event_headers(SchemeName.STANDARD_WEBHOOKS) == frozenset()
     for name in SchemeName:
-        for header in passes_on(name):
+        for header in event_headers(name):
             assert header == header.lower()
             assert b"sign" not in header
             assert b"token" not in header
 
 
-def test_an_hmac_without_a_description_is_refused() -> None:
+def test_hmac_without_a_description_is_rejected() -> None:
     bare = signing(SchemeName.GITHUB).model_copy(update={"name": SchemeName.HMAC})
     with pytest.raises(ValueError, match="described"):
         scheme_for(bare)
 
 
-def test_a_scheme_that_is_not_known_is_refused() -> None:
+def test_unknown_scheme_is_rejected() -> None:
     strange = signing(SchemeName.GITHUB).model_copy(update={"name": cast("Any", "Carrier")})
     with pytest.raises(ValueError, match="not known here"):
         scheme_for(strange)

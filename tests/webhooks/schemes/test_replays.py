@@ -1,4 +1,4 @@
-"""How a delivery is known again: by its id where that is signed, else by what was signed."""
+"""Replays are recognized by a signed ID, or else by the signed content."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ WITHOUT_ID = [b"{}", b"[]", b"", b"not JSON", b'{"id": 7, "event_id": {}}', b'{"
 @pytest.mark.parametrize(
     "sender", [each for each in SENDERS if each.name in ("v1", "v1a", "GitLab")], ids=str
 )
-def test_a_retry_is_known_by_its_signed_id_whatever_the_time_and_body(sender: Sender) -> None:
+def test_retry_is_recognized_by_its_signed_id(sender: Sender) -> None:
     first = sender.verified(sender.sent())
     retried = sender.verified(sender.sent(b"{}", LATER))
     assert retried.replay == first.replay
@@ -37,7 +37,7 @@ def test_a_retry_is_known_by_its_signed_id_whatever_the_time_and_body(sender: Se
 
 
 @pytest.mark.parametrize("sender", [STRIPE, PADDLE, SQUARE], ids=str)
-def test_a_retry_is_known_by_the_id_in_its_body(sender: Sender) -> None:
+def test_retry_is_recognized_by_the_id_in_its_body(sender: Sender) -> None:
     first = sender.verified(sender.sent())
     retried = sender.verified(sender.sent(BODY.replace(b"12", b"13"), LATER))
     assert retried.replay == first.replay
@@ -46,7 +46,7 @@ def test_a_retry_is_known_by_the_id_in_its_body(sender: Sender) -> None:
 
 @pytest.mark.parametrize("sender", [STRIPE, PADDLE, SQUARE], ids=str)
 @pytest.mark.parametrize("body", WITHOUT_ID)
-def test_a_body_without_an_id_is_known_by_what_is_signed(sender: Sender, body: bytes) -> None:
+def test_body_without_an_id_is_recognized_by_signed_content(sender: Sender, body: bytes) -> None:
     first = sender.verified(sender.sent(body))
     assert first.delivery_id is None
     assert sender.verified(sender.sent(body)).replay == first.replay
@@ -55,7 +55,7 @@ def test_a_body_without_an_id_is_known_by_what_is_signed(sender: Sender, body: b
 
 @pytest.mark.parametrize("sender", [STRIPE, PADDLE], ids=str)
 @pytest.mark.parametrize("body", [BODY, b"no id here"])
-def test_a_delivery_with_two_signatures_is_one_whichever_is_taken_off(
+def test_delivery_with_two_signatures_is_one_after_removing_either(
     sender: Sender, body: bytes
 ) -> None:
     """While a secret is rolled the sender signs with both."""
@@ -74,23 +74,23 @@ def test_a_delivery_with_two_signatures_is_one_whichever_is_taken_off(
 
 
 @pytest.mark.parametrize("sender", [SLACK, PLAIN_HMAC], ids=str)
-def test_where_no_id_is_signed_the_mac_is_what_is_known(sender: Sender) -> None:
+def test_delivery_without_signed_id_is_recognized_by_its_mac(sender: Sender) -> None:
     first = sender.verified(sender.sent()).replay
     other = sender.verified(sender.sent(BODY, Stamp(NOW + 1, "other"))).replay
     assert (other == first) is (sender is PLAIN_HMAC)
 
 
-def test_what_is_at_the_end_of_one_part_is_not_at_the_beginning_of_the_next() -> None:
+def test_replay_value_separates_its_parts() -> None:
     assert replay_of(b"ab", b"c") != replay_of(b"a", b"bc") != replay_of(b"abc")
     assert replay_of(b"", b"a") != replay_of(b"a", b"")
 
 
-def test_an_id_is_never_taken_for_a_mac() -> None:
+def test_id_is_never_mistaken_for_a_mac() -> None:
     found = {each.verified(each.sent()).replay for each in (V1, STRIPE, SLACK, GITLAB_TOKEN)}
     assert len(found) == 4
 
 
-def test_where_nothing_is_signed_the_ids_count_as_the_body_does() -> None:
+def test_unsigned_ids_count_like_the_body() -> None:
     first = GITLAB_TOKEN.verified(GITLAB_TOKEN.sent()).replay
     assert GITLAB_TOKEN.verified(GITLAB_TOKEN.sent(b"{}")).replay != first
     another = GITLAB_TOKEN.sent(BODY, Stamp(NOW, "another"))

@@ -1,4 +1,4 @@
-"""Every scheme both ways against the sender's own library: each takes what the other signs.
+"""Every scheme against the sender's own library, in both directions.
 
 A delivery that is changed by one bit is refused by both.
 """
@@ -145,20 +145,20 @@ def now() -> int:
 
 
 @every
-def test_the_library_takes_what_we_sign(library: Library) -> None:
+def test_library_accepts_own_signatures(library: Library) -> None:
     sent = library.sender.sent(BODY.encode(), Stamp(now(), ID))
     assert library.takes(library.sender, sent)
 
 
 @every
-def test_we_take_what_the_library_signs(library: Library) -> None:
+def test_signatures_of_the_library_are_accepted(library: Library) -> None:
     headers = library.signs(library.sender, BODY, now())
     delivery = Delivery("POST", b"/", (), BODY.encode()).with_headers(headers.items())
     assert library.sender.verified(delivery, now=time.time()).key_id == "k1"
 
 
 @every
-def test_neither_takes_what_another_key_signed(library: Library) -> None:
+def test_signature_of_another_key_is_rejected_by_both(library: Library) -> None:
     other = replace(library.sender, text=library.sender.other)
     sent = other.sent(BODY.encode(), Stamp(now(), ID))
     assert not library.takes(library.sender, sent)
@@ -167,9 +167,7 @@ def test_neither_takes_what_another_key_signed(library: Library) -> None:
 
 @every
 @given(st.data())
-def test_neither_takes_a_delivery_that_is_changed_by_one_bit(
-    library: Library, data: st.DataObject
-) -> None:
+def test_changed_bit_is_rejected_by_both(library: Library, data: st.DataObject) -> None:
     sent = library.sender.sent(BODY.encode(), Stamp(now(), ID))
     bit = data.draw(st.integers(0, 8 * len(sent.body) - 1))
     changed = replace(sent, body=flipped(sent.body, bit))
@@ -179,7 +177,7 @@ def test_neither_takes_a_delivery_that_is_changed_by_one_bit(
 
 @every
 @given(st.data())
-def test_we_take_no_changed_header_that_the_library_refuses(
+def test_changed_header_that_the_library_rejects_is_rejected(
     library: Library, data: st.DataObject
 ) -> None:
     sent = library.sender.sent(BODY.encode(), Stamp(now(), ID))
@@ -193,7 +191,7 @@ def test_we_take_no_changed_header_that_the_library_refuses(
     assert library.takes(library.sender, changed)
 
 
-def test_libsodium_takes_what_we_sign_by_ed25519_and_we_what_it_signs() -> None:
+def test_libsodium_and_troth_accept_each_others_signatures() -> None:
     seed = base64.b64decode(WHSK.removeprefix(b"whsk_"))[:32]
     theirs = SigningKey(seed)
     sent = V1A.sent()

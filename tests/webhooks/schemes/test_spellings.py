@@ -1,4 +1,4 @@
-"""Signatures, times and ids have one spelling each."""
+"""Signatures, times and IDs have one encoding each."""
 
 import base64
 from itertools import product
@@ -14,13 +14,13 @@ from troth.webhooks.schemes.timestamps import check_time, fresh, parse_timestamp
 
 
 @given(st.binary())
-def test_what_is_spelled_is_read(value: bytes) -> None:
+def test_encoding_survives_a_round_trip(value: bytes) -> None:
     assert from_base64(to_base64(value)) == value
     assert from_hex(to_hex(value)) == value
 
 
 @given(st.text(st.sampled_from("AQgw048+/=-_ \n!é"), max_size=12))
-def test_base64_has_one_spelling(text: str) -> None:
+def test_base64_has_one_encoding(text: str) -> None:
     try:
         value = from_base64(text)
     except ValueError:
@@ -46,7 +46,7 @@ def test_base64_has_one_spelling(text: str) -> None:
         "=",
     ],
 )
-def test_what_decoders_forgive_is_no_base64(text: str) -> None:
+def test_lenient_base64_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="base64"):
         from_base64(text)
 
@@ -54,7 +54,7 @@ def test_what_decoders_forgive_is_no_base64(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["AB", "aB", "a", "ab c", "ab ", "a b", "0x", "gg", "\uff41\uff42", "\u0661\u0662"]
 )
-def test_what_decoders_forgive_is_no_hexadecimal(text: str) -> None:
+def test_lenient_hexadecimal_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="hex"):
         from_hex(text)
 
@@ -82,19 +82,19 @@ def test_what_decoders_forgive_is_no_hexadecimal(text: str) -> None:
         "infinity",
     ],
 )
-def test_a_timestamp_is_plain_digits(text: str) -> None:
+def test_timestamp_must_be_plain_digits(text: str) -> None:
     with pytest.raises(RefusedError) as caught:
         parse_timestamp(text)
     assert caught.value.reason is Reason.TIMESTAMP_MALFORMED
 
 
 @given(st.integers(1, 10**11 - 1))
-def test_a_timestamp_is_read(seconds: int) -> None:
+def test_timestamp_is_parsed(seconds: int) -> None:
     assert parse_timestamp(str(seconds)) == seconds
 
 
 @given(st.integers(10**6, 10**10), st.integers(1, 3600), st.floats(0.001, 10**6))
-def test_a_time_is_near_up_to_the_tolerance_and_with_it(
+def test_time_is_fresh_up_to_and_including_the_tolerance(
     timestamp: int, tolerance: int, more: float
 ) -> None:
     for now in (timestamp - tolerance, timestamp, timestamp + tolerance):
@@ -108,7 +108,7 @@ def test_a_time_is_near_up_to_the_tolerance_and_with_it(
 
 
 @pytest.mark.parametrize("after", [".", "aa", "ab", "aba"])
-def test_of_texts_that_end_once_none_is_the_beginning_of_another(after: str) -> None:
+def test_texts_with_an_unambiguous_end_are_never_prefixes(after: str) -> None:
     texts = ["".join(each) for size in range(5) for each in product("ab.", repeat=size)]
     ended = [text + after for text in texts if ends_once(text, after)]
     assert len(ended) > 20
@@ -141,7 +141,7 @@ def test_of_texts_that_end_once_none_is_the_beginning_of_another(after: str) -> 
         (b'{"id": "evt_1", "n": %s}' % (b"9" * 5000), None),
     ],
 )
-def test_an_id_of_a_body_is_a_member_of_its_own(body: bytes, found: str | None) -> None:
+def test_body_id_is_a_top_level_member(body: bytes, found: str | None) -> None:
     assert body_id(body, "id") == found
 
 

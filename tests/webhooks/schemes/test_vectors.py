@@ -1,4 +1,4 @@
-"""What the senders themselves publish: what they sign is verified, and we sign the same."""
+"""Published vectors of the senders are verified and reproduced."""
 
 from dataclasses import replace
 
@@ -79,7 +79,7 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("sender", "text", "stamp", "body", "signature"), VECTORS)
-def test_what_the_sender_publishes_is_what_we_sign_and_verify(
+def test_published_vectors_are_signed_and_verified(
     sender: Sender, text: bytes, stamp: Stamp, body: bytes, signature: bytes
 ) -> None:
     theirs = replace(sender, text=text)
@@ -90,7 +90,7 @@ def test_what_the_sender_publishes_is_what_we_sign_and_verify(
     assert theirs.verified(sent, now=stamp.now).key_id == "k1"
 
 
-def test_a_public_key_verifies_what_the_private_one_signed() -> None:
+def test_public_key_verifies_the_private_keys_signature() -> None:
     public = replace(V1A, text=WHPK)
     sent = V1A.sent(STANDARD_BODY, STANDARD)
     assert public.verified(sent, now=STANDARD.now).delivery_id == STANDARD.delivery_id

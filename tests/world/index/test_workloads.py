@@ -1,4 +1,4 @@
-"""Workloads are judged as `kubectl rollout status` does, and who waits for one hears of it."""
+"""Rollouts are evaluated like `kubectl rollout status`, and affect the keys that wait."""
 
 import copy
 from typing import Any
@@ -41,7 +41,7 @@ def at(manifest: Manifest, generation: int, **spec: Any) -> Manifest:
 
 
 @every_kind
-def test_a_rollout_is_complete_when_every_pod_is_new_and_available(kind: str) -> None:
+def test_rollout_is_complete_when_every_pod_is_new_and_available(kind: str) -> None:
     made = at(workload(kind=kind, replicas=3), 4)
     for updated, available, replaced, complete in (
         (0, 3, False, False),
@@ -54,7 +54,7 @@ def test_a_rollout_is_complete_when_every_pod_is_new_and_available(kind: str) ->
 
 
 @every_kind
-def test_a_status_that_is_older_than_the_spec_counts_for_nothing(kind: str) -> None:
+def test_status_older_than_the_spec_is_ignored(kind: str) -> None:
     found = seen(at(workload(kind=kind), 2))
     assert not found.replaced
     assert not found.complete
@@ -62,18 +62,18 @@ def test_a_status_that_is_older_than_the_spec_counts_for_nothing(kind: str) -> N
 
 
 @every_kind
-def test_one_that_was_just_made_is_not_complete(kind: str) -> None:
+def test_new_workload_is_not_complete(kind: str) -> None:
     made = at(workload(kind=kind), 1)
     del made["status"]
     assert not seen(made).complete
 
 
-def test_one_that_is_being_scaled_is_not_complete() -> None:
+def test_workload_that_scales_is_not_complete() -> None:
     assert not seen(rolled(at(workload(), 2, replicas=3))).complete
     assert not seen(rolled(at(workload(), 2, replicas=3), updated=2, there=3)).complete
 
 
-def test_one_that_is_scaled_to_nothing_is_complete_and_has_no_pods() -> None:
+def test_workload_scaled_to_zero_is_complete_and_has_no_pods() -> None:
     found = seen(rolled(at(workload(replicas=0), 2), 0, 0, 0))
     assert (found.replaced, found.complete, found.pods) == (True, True, False)
 
@@ -81,12 +81,12 @@ def test_one_that_is_scaled_to_nothing_is_complete_and_has_no_pods() -> None:
 # Since when
 
 
-def test_counts_that_move_do_not_change_since_when() -> None:
+def test_changing_counts_do_not_reset_since() -> None:
     made = at(workload(), 1)
     assert seen(made, rolled(made, available=1), rolled(made)).since == 0
 
 
-def test_new_evidence_and_the_end_of_its_rollout_do() -> None:
+def test_new_evidence_and_the_end_of_its_rollout_reset_since() -> None:
     made = at(workload(), 1)
     restarted = at(workload(annotations={RESTARTED_WITH: "leaf root"}), 2)
     assert seen(made, restarted).since == 1
@@ -94,14 +94,14 @@ def test_new_evidence_and_the_end_of_its_rollout_do() -> None:
     assert seen(made, restarted, rolled(restarted, updated=1), rolled(restarted)).since == 3
 
 
-def test_a_namesake_is_not_what_was_there_before() -> None:
+def test_namesake_is_another_workload() -> None:
     first, second = at(workload(), 1), at(workload(), 1)
     first["metadata"]["uid"], second["metadata"]["uid"] = "first", "second"
     assert seen(first, rolled(second, updated=1)).replaced is False
     assert seen(first, second).since == 1
 
 
-def test_evidence_is_read_as_it_is_written() -> None:
+def test_evidence_survives_a_round_trip() -> None:
     evidence = Evidence("leaf", frozenset({"b", "a"}))
     assert str(evidence) == "leaf a,b"
     for text in (str(evidence), "", "one", "leaf ,"):
@@ -131,7 +131,7 @@ def world_of(*manifests: Manifest) -> World:
     return world
 
 
-def test_whoever_has_a_workload_restarted_hears_of_it_and_nobody_else() -> None:
+def test_workload_affects_only_identities_that_restart_it() -> None:
     world = world_of(RESTARTING, identity("web"))
     assert told(world, versioned(workload(), 10)) == {key_of()}
     assert told(world, versioned(workload(kind="StatefulSet"), 11)) == set()
@@ -141,7 +141,7 @@ def test_whoever_has_a_workload_restarted_hears_of_it_and_nobody_else() -> None:
     assert world.workloads.get("Deployment", PAYMENTS) is None
 
 
-def test_whoever_has_something_restarted_hears_of_the_budgets_of_its_namespace() -> None:
+def test_budget_affects_restarting_identities_of_its_namespace() -> None:
     world = world_of(RESTARTING, identity("web"))
     assert told(world, versioned(budget(), 10)) == {key_of()}
     assert told(world, versioned(budget(), 11)) == set()
@@ -151,13 +151,13 @@ def test_whoever_has_something_restarted_hears_of_the_budgets_of_its_namespace()
     assert world.forget("PodDisruptionBudget", PAYMENTS, 20) == {key_of()}
 
 
-def test_who_restarts_nothing_any_more_hears_nothing_any_more() -> None:
+def test_identity_without_restarts_is_no_longer_affected() -> None:
     world = world_of(RESTARTING)
     world.observe(versioned(identity(), 5))
     assert told(world, versioned(workload(), 10)) == set()
 
 
-def test_a_trust_domain_whose_root_is_being_replaced_hears_of_both() -> None:
+def test_workload_and_budget_affect_a_trust_domain_that_rotates() -> None:
     cluster = shop(RESTARTING)
     assert domain_key("production") not in cluster.put(workload())
     certificate, key = builders.root("production.example", "second")
@@ -174,7 +174,7 @@ def test_a_trust_domain_whose_root_is_being_replaced_hears_of_both() -> None:
 
 
 @every_kind
-def test_what_may_be_absent_may_be_absent(kind: str) -> None:
+def test_optional_fields_may_be_absent(kind: str) -> None:
     metadata = {"name": "payments", "namespace": "shop", "resourceVersion": "3"}
     world = World(OWN)
     world.observe({"kind": kind, "metadata": metadata})
@@ -183,7 +183,7 @@ def test_what_may_be_absent_may_be_absent(kind: str) -> None:
 
 
 @every_kind
-def test_of_a_workload_only_facts_are_kept(kind: str) -> None:
+def test_only_facts_of_a_workload_are_kept(kind: str) -> None:
     made = workload(kind=kind)
     made["spec"]["template"]["spec"]["containers"] = [{"name": "big", "image": "ballast"}]
     assert "ballast" not in list(reachable(seen(at(made, 1)), set()))

@@ -1,4 +1,4 @@
-"""Whether a root is confined decides about edges, so its change names everybody it concerns."""
+"""A change of a root's confinement affects every key that depends on it."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def audiences(cluster: Cluster) -> list[str]:
     return [audience for entry in callers for audience in entry["audiences"]]
 
 
-def test_a_root_that_loses_its_confinement_closes_the_edge_at_every_layer() -> None:
+def test_root_that_loses_its_confinement_closes_the_edge_at_every_layer() -> None:
     cluster = federation(builders.authority_secret("abroad")).settle()
     assert states(cluster) == {("Live", "")}
     assert audiences(cluster)
@@ -82,19 +82,19 @@ def test_a_root_that_loses_its_confinement_closes_the_edge_at_every_layer() -> N
     assert audiences(cluster) == []
 
 
-def test_a_root_that_gains_its_confinement_opens_the_edge() -> None:
+def test_root_that_gains_its_confinement_opens_the_edge() -> None:
     cluster = federation(builders.authority_secret("abroad", constrained=False)).settle()
     assert states(cluster) == {("Refused", "FederatedRootUnconfined")}
     assert cluster.put(builders.authority_secret("abroad")) >= CONCERNED
     assert states(cluster.settle()) == {("Live", "")}
 
 
-def test_a_root_that_is_to_be_made_without_confinement_opens_nothing_meanwhile() -> None:
+def test_planned_unconfined_root_opens_nothing_before_it_exists() -> None:
     cluster = federation(authority={"selfManaged": {"confined": False}})
     assert cluster.world.registry.unconfined_domains == {"abroad"}
 
 
-def test_a_trust_domain_that_is_gone_is_unconfined_no_more() -> None:
+def test_deleted_trust_domain_is_no_longer_unconfined() -> None:
     cluster = federation(builders.authority_secret("abroad", constrained=False))
     assert cluster.world.registry.unconfined_domains == {"abroad"}
     cluster.drop("TrustDomain", Ref("", "abroad"))

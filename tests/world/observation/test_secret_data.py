@@ -1,4 +1,4 @@
-"""Of a Secret's data only what is asked for is decoded, and no more of it than is asked for."""
+"""Only the values of a Secret that are used are decoded."""
 
 import base64
 
@@ -10,7 +10,7 @@ from troth.world.observation.secret_data import MOST_ENTRIES, SecretData
 
 
 @given(st.binary(max_size=40), st.none() | st.integers(0, 30))
-def test_a_value_is_whole_or_longer_than_its_reader_takes(value: bytes, most: int | None) -> None:
+def test_value_is_whole_or_longer_than_the_limit(value: bytes, most: int | None) -> None:
     read = SecretData(builders.secret("one", key=value)).get("key", most)
     assert read is not None
     assert value.startswith(read)
@@ -20,21 +20,21 @@ def test_a_value_is_whole_or_longer_than_its_reader_takes(value: bytes, most: in
         assert most < len(read) <= most + 3
 
 
-def test_a_value_that_is_not_there_or_not_base64_is_none() -> None:
+def test_missing_or_invalid_value_is_none() -> None:
     data = SecretData({"data": {"bad": "%", "number": 1}})
     assert [data.get(name) for name in ("bad", "number", "missing")] == [None, None, None]
     assert data.value("bad") == b""
     assert dict(data.items()) == {}
 
 
-def test_what_is_not_asked_for_is_not_decoded() -> None:
+def test_unused_values_are_not_decoded() -> None:
     """A value that is no base64 anywhere behind its first bytes shows where decoding ends."""
     text = base64.b64encode(b"x" * 300).decode() + "%"
     assert SecretData({"data": {"key": text}}).get("key", 30) == b"x" * 33
     assert SecretData({"data": {"key": text}}).get("key") is None
 
 
-def test_entries_are_counted_before_any_is_read() -> None:
+def test_entries_are_counted_before_any_is_decoded() -> None:
     for count in (0, MOST_ENTRIES, MOST_ENTRIES + 1):
         data = SecretData({"data": {str(number): "" for number in range(count)}})
         assert (len(data), data.has_too_many) == (count, count > MOST_ENTRIES)

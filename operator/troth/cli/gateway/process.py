@@ -21,7 +21,7 @@ from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.connection.tls import SenderTLS, TLSFilesError
 from troth.webhooks.gateway.decisions import Decisions
-from troth.webhooks.gateway.forwarding.client import Deliver
+from troth.webhooks.gateway.forwarding.client import TargetClient
 from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.replay.url_file import StoreFile
 from troth.webhooks.gateway.reporting import Reporter
@@ -94,7 +94,7 @@ class _Parts:
             options.namespace, options.identity_name, routes, self.watch.unreadable
         )
         self.decisions = Decisions(self.registry, self.reporter.used)
-        self.deliver = Deliver(self.identity, resolve=options.resolve)
+        self.deliver = TargetClient(self.identity, resolve=options.resolve)
         self.gateway = Gateway(
             routes,
             self.store.store if isinstance(self.store, StoreFile) else self.store,

@@ -16,7 +16,7 @@ from kubernetes.aio.config import (
 from troth.cluster.api import ApiServer, Selection
 from troth.cluster.connecting import configuration
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 from troth.resources.references import Ref
 
 FIELD_MANAGER = "troth-cli"
@@ -77,7 +77,7 @@ async def connected(kubeconfig: Path | None, context: str | None) -> AsyncIterat
         async with PersonalServer(config) as server:
             yield server
     except ApiError as error:
-        raise FaultyManifests([Fault(place, "", "", refusal(error))]) from None
+        raise FaultyManifests([ManifestFault(place, "", "", refusal(error))]) from None
 
 
 async def reach(kubeconfig: Path | None, context: str | None) -> Configuration:
@@ -109,10 +109,10 @@ def _place(kubeconfig: Path | None) -> str:
     place = str(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
     if not any(Path(each).expanduser().is_file() for each in place.split(os.pathsep) if each):
         sentence = "no such file; name a kubeconfig file with --kubeconfig"
-        raise FaultyManifests([Fault(place, "", "", sentence)])
+        raise FaultyManifests([ManifestFault(place, "", "", sentence)])
     return place
 
 
 def _unusable(place: str, error: Exception) -> FaultyManifests:
     told = "" if isinstance(error, (TypeError, AttributeError)) else " ".join(str(error).split())
-    return FaultyManifests([Fault(place, "", "", told or "is not a valid kubeconfig")])
+    return FaultyManifests([ManifestFault(place, "", "", told or "is not a valid kubeconfig")])

@@ -9,7 +9,7 @@ from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.cluster.errors import ApiError
 from troth.reconcile.loop.informers import selections
-from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 
 FORBIDDEN = 403
 
@@ -42,7 +42,7 @@ async def read_cluster(
                     continue
                 raise FaultyManifests(
                     [
-                        Fault(
+                        ManifestFault(
                             str(kubeconfig),
                             "",
                             "",

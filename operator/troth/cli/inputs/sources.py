@@ -9,9 +9,9 @@ import typer
 from troth.planning.network.external_peers import NAMESPACE_NAME
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.manifests import (
-    Fault,
     FaultyManifests,
     Manifest,
+    ManifestFault,
     describe,
     documents,
     is_ours,
@@ -49,11 +49,11 @@ def read(files: Iterable[Path]) -> list[Manifest]:
 
     Raises `FaultyManifests` with all errors of all files.
     """
-    faults: list[Fault] = []
+    faults: list[ManifestFault] = []
     manifests: list[Manifest] = []
     for path in files:
         if not path.exists():
-            faults.append(Fault(str(path), "", "", "no such file or folder"))
+            faults.append(ManifestFault(str(path), "", "", "no such file or folder"))
         for file in sorted(manifest_files(path)):
             try:
                 manifests += list(_checked(file))
@@ -73,14 +73,16 @@ def manifest_files(path: Path) -> Iterable[Path]:
 
 
 def _checked(file: Path) -> Iterable[Manifest]:
-    faults: list[Fault] = []
+    faults: list[ManifestFault] = []
     found: list[Manifest] = []
     for manifest in documents(file.read_text(), str(file)):
         if not is_ours(manifest) and manifest["kind"] not in READ:
             continue
         metadata = manifest.get("metadata")
         if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-            faults.append(Fault(str(file), describe(manifest), "metadata.name", "required; add it"))
+            faults.append(
+                ManifestFault(str(file), describe(manifest), "metadata.name", "required; add it")
+            )
             continue
         kind = KIND_BY_NAME.get(manifest["kind"])
         if is_ours(manifest):
@@ -123,14 +125,16 @@ def initial_objects() -> list[Manifest]:
     ]
 
 
-def _duplicates(manifests: list[Manifest]) -> list[Fault]:
+def _duplicates(manifests: list[Manifest]) -> list[ManifestFault]:
     seen: set[tuple[str, Ref]] = set()
     faults = []
     for manifest in manifests:
         place = manifest["kind"], Ref.of(manifest)
         if place in seen:
             faults.append(
-                Fault("", describe(manifest), "", "defined twice; remove one of the definitions")
+                ManifestFault(
+                    "", describe(manifest), "", "defined twice; remove one of the definitions"
+                )
             )
         seen.add(place)
     return faults
@@ -145,7 +149,7 @@ def check_updates(before: dict[tuple[str, Ref], Manifest], manifests: list[Manif
             continue
         was, is_now = (_spec(each) for each in (old, manifest))
         faults += [
-            Fault("", describe(manifest), "spec", sentence)
+            ManifestFault("", describe(manifest), "spec", sentence)
             for sentence in immutable_changes(was, is_now)
         ]
     if faults:

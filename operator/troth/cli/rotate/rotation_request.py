@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 from troth.resources.metadata import API_VERSION, NAME_LIMIT
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import TargetKind
@@ -117,13 +117,13 @@ def _must_be_of(standing: Manifest, target: Manifest) -> None:
     theirs = standing["spec"]["target"]
     if theirs != target:
         sentence = f"already rotates {theirs['kind']} {theirs['name']}; choose another --name"
-        raise FaultyManifests([Fault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
+        raise FaultyManifests([ManifestFault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
 
 
 def _must_not_be_a_record(standing: Manifest) -> None:
     if "compromised" in standing["spec"]:
         sentence = "is the record of a compromised root or key; choose another --name"
-        raise FaultyManifests([Fault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
+        raise FaultyManifests([ManifestFault("", f"{KIND} {Ref.of(standing)}", "", sentence)])
 
 
 def _own(target: Manifest) -> str:
@@ -139,6 +139,6 @@ def target_of(kind: str, name: str) -> Manifest:
     if kind not in set(TargetKind):
         known = " or ".join(TargetKind)
         raise FaultyManifests(
-            [Fault("", f"{kind} {name}", "", f"cannot be rotated; name a {known}")]
+            [ManifestFault("", f"{kind} {name}", "", f"cannot be rotated; name a {known}")]
         )
     return {"kind": kind, "name": name}

@@ -19,7 +19,7 @@ from troth.cli.rotate.progress import view
 from troth.cli.rotate.rotation_request import KIND, Request, drop_root, rotate_now, target_of
 from troth.cli.rotate.wait import End, Followed, follow
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import Fault, FaultyManifests, Manifest, dump
+from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault, dump
 from troth.resources.references import Ref
 from troth.resources.schema.scalars import parse_moment
 
@@ -88,7 +88,7 @@ async def _must_be_there(server: PersonalServer, wish: Wish) -> None:
     except ApiError as error:
         if error.status == NOT_FOUND:
             raise FaultyManifests(
-                [Fault("", str(wish), "", "not found; see `troth status -A`")]
+                [ManifestFault("", str(wish), "", "not found; see `troth status -A`")]
             ) from None
         if error.status != FORBIDDEN:  # the right to rotate does not need the right to read
             raise
@@ -108,7 +108,7 @@ async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
     """Return the root or token key with the given fingerprint."""
     if wish.named.kind.name != "TrustDomain":
         sentence = "--compromised is only for a TrustDomain's root or token key; use --now alone"
-        raise FaultyManifests([Fault("", str(wish), "", sentence)])
+        raise FaultyManifests([ManifestFault("", str(wish), "", sentence)])
     status = (await server.get("TrustDomain", wish.place)).get("status") or {}
     known = {part: status.get(part) or [] for part in ("authorities", "tokenKeys")}
     for part, listed in known.items():
@@ -122,7 +122,7 @@ async def _compromised(server: PersonalServer, wish: Wish) -> _Lost:
     sentence = f"has no root or token key {wish.compromised}; its roots are {roots or 'none'}"
     if keys:
         sentence += f", its token keys {keys}"
-    raise FaultyManifests([Fault("", str(wish), "", sentence)])
+    raise FaultyManifests([ManifestFault("", str(wish), "", sentence)])
 
 
 async def _warn(server: PersonalServer, lost: _Lost, aside: Console) -> None:
@@ -179,7 +179,7 @@ async def _ask(server: PersonalServer, request: Request) -> Manifest:
             )
         if error.status == FORBIDDEN:
             sentence += "; ask for the chart's ClusterRole whose name ends in -rotate"
-        raise FaultyManifests([Fault("", subject, "", sentence)]) from None
+        raise FaultyManifests([ManifestFault("", subject, "", sentence)]) from None
 
 
 async def _watch(  # noqa: PLR0917 - one call

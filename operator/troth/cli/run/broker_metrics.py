@@ -35,7 +35,7 @@ def broker_metrics(brokers: Brokers, uptime: float) -> Iterator[Metric]:
         labels=PLACE,
     )
     for ref in sorted(known):
-        seen = brokers.look(ref).at
+        seen = brokers.observation(ref).at
         if seen != NEVER:
             age.add_metric(ref, uptime - seen)
     yield age

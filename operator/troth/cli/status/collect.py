@@ -14,7 +14,7 @@ from troth.cli.status.models import (
 from troth.cli.status.report import Report
 from troth.cli.status.webhook_models import endpoint_standing
 from troth.cluster.errors import ApiError
-from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 from troth.resources.references import Ref
 
 DOMAIN, IDENTITY, ROTATION = "TrustDomain", "ServiceIdentity", "CredentialRotation"
@@ -104,7 +104,7 @@ def _that_go_with(target: Named, namespace: str, seen: _Seen) -> dict[str, list[
         place = Ref(where, name)
         raise FaultyManifests(
             [
-                Fault(
+                ManifestFault(
                     "",
                     f"{kind} {place}",
                     "",

@@ -8,7 +8,7 @@ from troth.cluster.api import Selection
 from troth.pki.errors import PKIError
 from troth.pki.spiffe_bundle import SPIFFEBundle, parse_bundle_map
 from troth.planning.trust_domain.issuers import issuer_url
-from troth.resources.manifests import Fault, FaultyManifests, Manifest
+from troth.resources.manifests import FaultyManifests, Manifest, ManifestFault
 from troth.world.world import World
 
 DECLARED = ("TrustDomain", "ServiceIdentity", "Namespace")
@@ -55,21 +55,21 @@ async def _bundles(server: PersonalServer, namespace: str) -> dict[str, SPIFFEBu
     # The label proves nothing: anyone who may write ConfigMaps there can set it.
     if len({*found.values()}) > 1:
         sentence = f"{' and '.join(found)} have different keys; name a bundle file with --bundle"
-        raise FaultyManifests([Fault("", f"Namespace {namespace}", BUNDLE_MAP, sentence)])
+        raise FaultyManifests([ManifestFault("", f"Namespace {namespace}", BUNDLE_MAP, sentence)])
     for name, text in found.items():
         return _parsed(text, f"ConfigMap {namespace}/{name}")
     sentence = (
         f"no ConfigMap of Troth there has {BUNDLE_MAP}; name a namespace of a TrustDomain with "
         "--namespace, or a bundle file with --bundle"
     )
-    raise FaultyManifests([Fault("", f"Namespace {namespace}", "", sentence)])
+    raise FaultyManifests([ManifestFault("", f"Namespace {namespace}", "", sentence)])
 
 
 def _parsed(text: str, place: str) -> dict[str, SPIFFEBundle]:
     try:
         return parse_bundle_map(text)
     except PKIError as error:
-        raise FaultyManifests([Fault("", place, BUNDLE_MAP, str(error))]) from None
+        raise FaultyManifests([ManifestFault("", place, BUNDLE_MAP, str(error))]) from None
 
 
 async def _issuers(server: PersonalServer, own_namespace: str) -> dict[str, str]:

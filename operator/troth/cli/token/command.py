@@ -17,7 +17,7 @@ from troth.cli.rotate.command import OWN_NAMESPACE
 from troth.cli.status.render import WIDTH
 from troth.cli.token.decode import NotAToken, bare, take_apart
 from troth.cli.token.input import Given, read_token
-from troth.resources.manifests import Fault, FaultyManifests
+from troth.resources.manifests import FaultyManifests, ManifestFault
 from troth.world.world import World
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def inspect(given: Given = "-", *, output: Told = Output.TEXT) -> None:
     try:
         anatomy = take_apart(read_token(given))
     except NotAToken as error:
-        raise FaultyManifests([Fault("", "the token", "", str(error))]) from None
+        raise FaultyManifests([ManifestFault("", "the token", "", str(error))]) from None
     now = datetime.now(UTC)
     if output is Output.JSON:
         typer.echo(json.dumps(inspecting.document(anatomy, now), indent=2))

@@ -10,7 +10,7 @@ from troth.pki.spiffe import spiffe_id
 from troth.planning.trust_domain.issuers import audience_of, issuer_url
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.identity.status import EdgeState
-from troth.resources.manifests import Fault, FaultyManifests
+from troth.resources.manifests import FaultyManifests, ManifestFault
 from troth.resources.references import Ref
 from troth.trust.edges import Edge, edges_of
 from troth.trust.registry import Registry
@@ -84,7 +84,7 @@ def find(registry: Registry, name: str) -> Ref:
         return found[0]
     there = " or ".join(map(str, found))
     sentence = f"ambiguous; write {there}" if found else "not found; write NAMESPACE/NAME"
-    raise FaultyManifests([Fault("", f"ServiceIdentity {name}", "", sentence)])
+    raise FaultyManifests([ManifestFault("", f"ServiceIdentity {name}", "", sentence)])
 
 
 def _facts(world: World, caller: ServiceIdentity, callee: ServiceIdentity) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from troth.cli.token.decode import LIMIT
-from troth.resources.manifests import Fault, FaultyManifests
+from troth.resources.manifests import FaultyManifests, ManifestFault
 
 Given = Annotated[
     str,
@@ -38,7 +38,7 @@ def read_token(given: str) -> str:
                 return _bounded(file.read(LIMIT + 1), str(path))
         except OSError as error:
             sentence = error.strerror or "cannot be read"
-            raise FaultyManifests([Fault(str(path), "", "", sentence)]) from None
+            raise FaultyManifests([ManifestFault(str(path), "", "", sentence)]) from None
     typer.echo(
         "a token on the command line is visible in the shell history and the process list; "
         "give it on standard input, or as @FILE",
@@ -49,8 +49,12 @@ def read_token(given: str) -> str:
 
 def _bounded(raw: bytes, place: str) -> str:
     if len(raw) > LIMIT:
-        raise FaultyManifests([Fault(place, "", "", f"not a token: larger than {LIMIT} bytes")])
+        raise FaultyManifests(
+            [ManifestFault(place, "", "", f"not a token: larger than {LIMIT} bytes")]
+        )
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise FaultyManifests([Fault(place, "", "", "not a token: not UTF-8 text")]) from None
+        raise FaultyManifests(
+            [ManifestFault(place, "", "", "not a token: not UTF-8 text")]
+        ) from None

@@ -8,7 +8,7 @@ from troth.cli.token.holder import Holder
 from troth.edge.identity.document import DocumentError, parse_document
 from troth.pki.errors import PKIError
 from troth.pki.spiffe_bundle import SPIFFEBundle, parse_bundle_map
-from troth.resources.manifests import Fault, FaultyManifests
+from troth.resources.manifests import FaultyManifests, ManifestFault
 
 BUNDLE_MAP, IDENTITY = "bundle-map.json", "identity.json"
 
@@ -52,6 +52,6 @@ def _read(path: Path, name: str, parse: Callable[[bytes], _Read]) -> _Read:
         return parse(file.read_bytes())
     except OSError as error:
         sentence = error.strerror or "cannot be read"
-        raise FaultyManifests([Fault(str(file), "", "", sentence)]) from None
+        raise FaultyManifests([ManifestFault(str(file), "", "", sentence)]) from None
     except (PKIError, DocumentError) as error:
-        raise FaultyManifests([Fault(str(file), "", "", str(error))]) from None
+        raise FaultyManifests([ManifestFault(str(file), "", "", str(error))]) from None

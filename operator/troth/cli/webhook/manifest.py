@@ -6,7 +6,7 @@ from pathlib import Path
 from troth.cli.inputs import sources
 from troth.documents.webhook_endpoint import Signing
 from troth.planning.webhooks.document import signing_of
-from troth.resources.manifests import Fault, FaultyManifests, parse_resource
+from troth.resources.manifests import FaultyManifests, ManifestFault, parse_resource
 from troth.resources.webhooks.endpoint import WebhookEndpoint
 
 
@@ -24,10 +24,10 @@ def read_endpoint(files: Sequence[Path]) -> tuple[Signing, float]:
     endpoints = [each for each in parsed if isinstance(each, WebhookEndpoint)]
     if len(endpoints) != 1:
         sentence = f"has {len(endpoints)} WebhookEndpoints; name a file with exactly one"
-        raise FaultyManifests([Fault(place, "", "", sentence)])
+        raise FaultyManifests([ManifestFault(place, "", "", sentence)])
     (endpoint,) = endpoints
     inbound = endpoint.spec.inbound
     if inbound is None or inbound.scheme is None:
         sentence = "this endpoint is outbound and verifies no deliveries"
-        raise FaultyManifests([Fault(place, str(endpoint.ref), "spec.outbound", sentence)])
+        raise FaultyManifests([ManifestFault(place, str(endpoint.ref), "spec.outbound", sentence)])
     return signing_of(inbound), inbound.tolerated.total_seconds()

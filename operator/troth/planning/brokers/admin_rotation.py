@@ -20,7 +20,7 @@ from troth.planning.plan import AdminTurn, TurnAdmin
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
-from troth.world.facts.broker import AdminMade, AdminShown, Look
+from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation
 from troth.world.facts.objects import Fault
 from troth.world.keys import broker_key
 from troth.world.world import World
@@ -60,7 +60,7 @@ class AdminStanding:
 
 def plan_admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding:
     """Return where the replacement of a broker's admin credential stands."""
-    look, kept = world.brokers.look(broker.ref), world.brokers.ledgers.get(broker.ref)
+    look, kept = world.brokers.observation(broker.ref), world.brokers.ledgers.get(broker.ref)
     dialect = DIALECTS.get(broker.spec.type)
     if dialect is None:
         message = f"Troth does not support {broker.spec.type} yet; delete this CredentialRotation"
@@ -127,12 +127,12 @@ def _scheduled(
     due = due_at(rotations, standing.made_at, now)
     if due is None or due > now:
         return replace(standing, due=due)
-    fault = _taken(broker, shown, world.brokers.look(broker.ref)) or _shared(broker, world)
+    fault = _taken(broker, shown, world.brokers.observation(broker.ref)) or _shared(broker, world)
     step = TurnAdmin(broker.ref, AdminTurn.REPLACE, shown)
     return replace(standing, due=due, phase=CredentialPhase.PREPARED, step=step, fault=fault)
 
 
-def _obstacle(broker: MessageBroker, look: Look, world: World) -> Fault | None:
+def _obstacle(broker: MessageBroker, look: BrokerObservation, world: World) -> Fault | None:
     """Return why nothing can be done at the broker."""
     if look.fault is not None:
         return _awaiting(broker, look)
@@ -148,14 +148,14 @@ def _obstacle(broker: MessageBroker, look: Look, world: World) -> Fault | None:
     return None
 
 
-def _awaiting(broker: MessageBroker, look: Look) -> Fault:
+def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Fault:
     message = f"Troth has not reached MessageBroker {broker.ref} yet"
     if look.fault is not None:
         message = f"Troth cannot administer MessageBroker {broker.ref}: {look.fault.message}"
     return Fault("AwaitingCredential", message)
 
 
-def _taken(broker: MessageBroker, shown: AdminShown, look: Look) -> Fault | None:
+def _taken(broker: MessageBroker, shown: AdminShown, look: BrokerObservation) -> Fault | None:
     """Return that the other slot has a credential that is somebody's."""
     assert shown.place is not None
     user, slot = shown.place
@@ -178,7 +178,7 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
     return None
 
 
-def _retried(standing: AdminStanding, look: Look, uptime: float) -> AdminStanding:
+def _retried(standing: AdminStanding, look: BrokerObservation, uptime: float) -> AdminStanding:
     """Return the same, but for a step that failed lately: it waits, and why is told."""
     left = look.admin_tried_at + RETRY - uptime
     if standing.step is None or look.admin_fault is None:

@@ -26,7 +26,7 @@ from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.trust.grant_candidate import principal_of
-from troth.world.facts.broker import CredentialSecret, Held, Look
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, Held
 from troth.world.facts.objects import Fault
 from troth.world.index.brokers import credential_ref
 from troth.world.observation.broker_secrets import ACCOUNT, TYPE, public_data
@@ -201,7 +201,7 @@ def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> F
 
 def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -> Standing:
     """Return how a credential stands that is due, with the step that makes or turns it."""
-    look, secret = world.brokers.look(broker.ref), world.brokers.secrets.get(standing.secret)
+    look, secret = world.brokers.observation(broker.ref), world.brokers.secrets.get(standing.secret)
     if look.observed is None:  # then it is not known either which roots its clients must trust
         return standing if standing.current else replace(standing, verdict=_awaiting(broker, look))
     request = CredentialRequest(
@@ -243,14 +243,14 @@ def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -
     )
 
 
-def _awaiting(broker: MessageBroker, look: Look) -> Verdict:
+def _awaiting(broker: MessageBroker, look: BrokerObservation) -> Verdict:
     message = f"Troth has not reached MessageBroker {broker.ref} yet"
     if look.fault is not None:
         message += f": {look.fault.message}"
     return verdicts.false(CREDENTIALS_ISSUED, "AwaitingBroker", message)
 
 
-def _blockers(handover: Handover, look: Look) -> tuple[str, ...]:
+def _blockers(handover: Handover, look: BrokerObservation) -> tuple[str, ...]:
     """Return what holds a handover up: the broker, while it does not answer as it should."""
     if look.fault is None:
         return ()

@@ -9,7 +9,7 @@ from troth.planning.brokers.status import ON_ITS_WAY, broker_status, judged, ref
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
 from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, Remove, Step
-from troth.world.facts.broker import Look
+from troth.world.facts.broker import BrokerObservation
 from troth.world.facts.objects import Fault
 from troth.world.keys import Key
 from troth.world.world import World
@@ -72,7 +72,7 @@ def _is_in_sync(view: BrokerView) -> bool:
     return view.work is not None and not view.leaving and not view.look.suspect
 
 
-def _has_news(change: ChangeBroker, look: Look) -> bool:
+def _has_news(change: ChangeBroker, look: BrokerObservation) -> bool:
     """Say whether a change has anything beside what the broker refused a moment ago: that is not
     to wait with it.
     """

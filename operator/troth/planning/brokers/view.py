@@ -10,7 +10,7 @@ from troth.planning.grants.rules import broker_grants, grants_that_outlive
 from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
 from troth.planning.plan import ChangeBroker
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
-from troth.world.facts.broker import KeptLedger, Ledger, Look
+from troth.world.facts.broker import BrokerObservation, KeptLedger, Ledger
 from troth.world.facts.objects import Fault
 from troth.world.keys import broker_key
 from troth.world.world import World
@@ -31,7 +31,7 @@ class BrokerView:
     """
 
     broker: MessageBroker
-    look: Look
+    look: BrokerObservation
     kept: KeptLedger | None
     fault: Fault | None
     work: Work | None
@@ -67,7 +67,7 @@ class BrokerView:
 
 def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
     """Read from the world all that the plan depends on."""
-    look = world.brokers.look(broker.ref)
+    look = world.brokers.observation(broker.ref)
     kept = world.brokers.ledgers.get(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
     admin = _admin(broker, world, now)

@@ -158,7 +158,7 @@ def _undecided_at(broker: MessageBroker, world: World) -> frozenset[str]:
 
 def _why(broker: MessageBroker, policy: TopicPolicy, rest: Rest, world: World) -> Left:
     """Return what the rest waits for."""
-    fault = world.brokers.look(broker.ref).fault
+    fault = world.brokers.observation(broker.ref).fault
     if fault is not None:
         message = f"Troth cannot change MessageBroker {broker.ref}: {fault.message}"
         return _stuck("BrokerUnreachable", message, rest.told)
@@ -191,7 +191,7 @@ def _lost(broker: MessageBroker, policy: TopicPolicy, world: World) -> Left | No
 
     A broker that is being deleted has told that itself.
     """
-    seen = world.brokers.look(broker.ref).observed
+    seen = world.brokers.observation(broker.ref).observed
     told_already = broker.metadata.deletion_timestamp is not None
     if seen is None or told_already or policy.spec.on_delete is OnDelete.RETAIN:
         return None

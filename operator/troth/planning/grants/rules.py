@@ -81,7 +81,7 @@ def _shares(broker: MessageBroker, world: World) -> Iterator[_Share]:
     for ref in world.brokers.messaging.at(broker.ref):
         grants = world.grants.of(ref)
         counts = not enforced or is_held(world.brokers.messaging.policies[ref])
-        yield world.remembered.of(
+        yield world.memo.of(
             ("share", ref),
             (grants, broker.spec.type, served, counts),
             partial(_share, broker, grants, counts=counts),

@@ -17,7 +17,7 @@ from troth.trust.grant_candidate import GrantObstacle
 from troth.trust.grants import Grant, Place, Rule
 from troth.trust.messaging import GrantEntry
 from troth.trust.topic_grants import TopicGrant
-from troth.world.facts.broker import CredentialSecret, KeptLedger, Look
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger
 from troth.world.world import World
 
 GRANT_LIMIT = 512
@@ -38,7 +38,7 @@ class LiveGrant:
     grant: Grant
     secret: CredentialSecret | None
     kept: KeptLedger | None
-    look: Look
+    look: BrokerObservation
     before: GrantStatus | None
 
     @property
@@ -207,7 +207,7 @@ def _entry(
         grant=asked.grant,
         secret=_own_secret(asked.entry.identity, broker.ref, world),
         kept=world.brokers.ledgers.get(broker.ref),
-        look=world.brokers.look(broker.ref),
+        look=world.brokers.observation(broker.ref),
         before=before.get(_place(entry)),
     )
     obstacle = next(filter(None, (check(live) for check in CHECKS)), None)

@@ -150,7 +150,7 @@ def _unapplied(view: View, pending: Narrowing, world: World) -> Narrowing:
 
 def _all_may_answer(brokers: BrokerLayer, world: World) -> bool:
     """Say whether no broker is known not to answer."""
-    return all(world.brokers.look(each.broker).fault is None for each in brokers.standings)
+    return all(world.brokers.observation(each.broker).fault is None for each in brokers.standings)
 
 
 def _plan_network(view: View, world: World, *, settling: bool) -> Layer:

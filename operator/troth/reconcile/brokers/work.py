@@ -77,8 +77,8 @@ class BrokerWork:
         """Begin a step at its broker; nothing where something is under way there already."""
         if step.broker in self._tasks:
             return
-        look = self._world.brokers.look(step.broker)
-        self._world.brokers.saw(step.broker, replace(look, busy=True))
+        look = self._world.brokers.observation(step.broker)
+        self._world.brokers.note_observation(step.broker, replace(look, busy=True))
         task = asyncio.create_task(self._carry_out(step), name=f"broker {step.broker}")
         self._tasks[step.broker] = task
 
@@ -128,9 +128,11 @@ class BrokerWork:
             affected |= self._failed(ref, Fault("InternalError", f"{name}; see the operator's log"))
         finally:
             del self._tasks[ref]
-            self._world.brokers.saw(ref, replace(self._world.brokers.look(ref), busy=False))
+            self._world.brokers.note_observation(
+                ref, replace(self._world.brokers.observation(ref), busy=False)
+            )
             if self._world.brokers.declared(ref) is None:  # gone meanwhile
-                self._world.brokers.forget_look(ref)
+                self._world.brokers.forget_observation(ref)
                 await self._connections.end(ref)
             self._around.concern(affected | self._world.rotations.concerned({broker_key(ref)}))
 
@@ -146,9 +148,9 @@ class BrokerWork:
 
     def _failed(self, ref: Ref, fault: Fault | None) -> Keys:
         """Note a try that failed; return whom it concerns, if the fault is another than before."""
-        look = self._world.brokers.look(ref)
+        look = self._world.brokers.observation(ref)
         tried = look.tried(self._clock.uptime(), fault)
-        self._world.brokers.saw(ref, tried if fault else replace(tried, failures={}))
+        self._world.brokers.note_observation(ref, tried if fault else replace(tried, failures={}))
         if fault is None:
             return set()
         self._around.instrumentation.broker_failed(ref, fault.reason)
@@ -158,7 +160,7 @@ class BrokerWork:
     # Looking
 
     async def _look_at(self, broker: MessageBroker) -> Keys:
-        brokers, before = self._world.brokers, self._world.brokers.look(broker.ref)
+        brokers, before = self._world.brokers, self._world.brokers.observation(broker.ref)
         connected = await self._connections.renewed(broker)
         observed = await connected.adapter.observe()
         declared = brokers.declared(broker.ref)
@@ -166,9 +168,9 @@ class BrokerWork:
             raise StalePlan
         # whoever was ever forgotten when something changed is forgotten until now and no longer
         self._world.grants.clear()
-        self._world.remembered.clear()
+        self._world.memo.clear()
         now = self._clock.uptime()
-        brokers.saw(
+        brokers.note_observation(
             broker.ref,
             replace(
                 before,
@@ -199,9 +201,9 @@ class BrokerWork:
         except (BrokerError, ApiError) as error:
             fault = fault_of(error, broker.ref)
             log.warning("admin credential not rotated", broker=str(broker.ref), reason=fault.reason)
-        look = self._world.brokers.look(broker.ref).anew()
+        look = self._world.brokers.observation(broker.ref).anew()
         noted = replace(look, admin_fault=fault, admin_tried_at=self._clock.uptime())
-        self._world.brokers.saw(broker.ref, noted)
+        self._world.brokers.note_observation(broker.ref, noted)
         return set()
 
     # Changing
@@ -273,7 +275,7 @@ class BrokerWork:
             await self._tell_broker(broker, Notice("Repaired", note))
 
     def _note_changed(self, ref: Ref, step: ChangeBroker, failed: Failed) -> None:
-        look, now = self._world.brokers.look(ref), self._clock.uptime()
+        look, now = self._world.brokers.observation(ref), self._clock.uptime()
         observed = look.observed or Observed()
         told = {(each.principal, each.slot) for each in step.telling}
         rules = observed.rules | {rule for rule in step.additions if rule not in failed}
@@ -284,7 +286,7 @@ class BrokerWork:
         )
         noted = replace(look, observed=observed, failures=dict(failed))
         noted = noted.tried(now) if failed else replace(noted, tried_at=now, attempts=0)
-        self._world.brokers.saw(ref, noted)
+        self._world.brokers.note_observation(ref, noted)
 
 
 def _same(one: MessageBroker, other: MessageBroker) -> bool:

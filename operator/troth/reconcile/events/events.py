@@ -25,7 +25,7 @@ from troth.resources.conditions import Truth
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
-from troth.world.keys import told_by
+from troth.world.keys import status_key
 
 NOTE_LIMIT = 1000
 """Characters of an Event's note, less than the API server's limit of 1 KiB."""
@@ -106,7 +106,7 @@ def relabelled(step: IssueLeaf) -> Notice:
 
 def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
     """Return a notice as an `events.k8s.io/v1` Event."""
-    key = told_by(plan.key)
+    key = status_key(plan.key)
     regarding = {
         "apiVersion": API_VERSION,
         "kind": key.kind,

@@ -54,7 +54,7 @@ from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import Workloads
-from troth.world.keys import ISSUER_VIEW, Key, broker_key, told_by
+from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
 from troth.world.world import World
 
 REFUSALS = (ApiError, PKIError, CredentialError)
@@ -216,7 +216,7 @@ class Engine:
         self._in_place.remember(plan)
         waiting = key.kind == ISSUER_VIEW and plan.due is not None  # and nothing was looked at
         if (errors or not waiting) and self.faults.note(key, errors):
-            self.queue.add({told_by(key)} - {key})
+            self.queue.add({status_key(key)} - {key})
         plan = await self._report(plan, notices)
         return None if self.faults.of(key) or (steps and needed(plan, self.world)) else plan
 
@@ -307,7 +307,7 @@ class Engine:
     def _note_refusal(self, key: Key, step: Step, error: Exception) -> None:
         """Remember why a write was refused, for the status."""
         self.refusals.note(key, step, error)
-        self.queue.add({told_by(key)} - {key})
+        self.queue.add({status_key(key)} - {key})
         kind, ref = place_of(step)
         reason = getattr(error, "reason", type(error).__name__)
         log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
@@ -317,13 +317,13 @@ class Engine:
         over = self.refusals.settle(key, steps)
         if over:
             self.queue.got_on(key)
-            self.queue.add({told_by(key)} - {key})
+            self.queue.add({status_key(key)} - {key})
         return over
 
     async def _report_fault(self, key: Key, error: Exception) -> None:
         """Tell of an exception that ended a visit, in the status of the resource."""
         self.faults.note(key, (error,))
-        self.queue.add({told_by(key)} - {key})
+        self.queue.add({status_key(key)} - {key})
         plan = failed_plan(key, self.world, error, self._clock.now())
         try:
             async with asyncio.timeout(self._leader_fence.remaining):

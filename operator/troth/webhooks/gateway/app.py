@@ -29,8 +29,8 @@ from troth.webhooks.gateway.connection.body import (
 )
 from troth.webhooks.gateway.connection.source import Proxies
 from troth.webhooks.gateway.decisions import Decision, Decisions
-from troth.webhooks.gateway.forwarding.forward import Accepted, Delivers, Handover
-from troth.webhooks.gateway.replay.commit import Marking
+from troth.webhooks.gateway.forwarding.forward import Accepted, Forwarder, TargetSender
+from troth.webhooks.gateway.replay.commit import RetryingStore
 from troth.webhooks.gateway.replay.store import (
     Claimed,
     Repeated,
@@ -55,7 +55,7 @@ class Gateway:
         self,
         routes: Routes,
         store: Store,
-        deliver: Delivers,
+        deliver: TargetSender,
         signer: Callable[[], Signer | None],
         decisions: Decisions,
         *,
@@ -69,8 +69,8 @@ class Gateway:
         `clock` is in seconds since the epoch. `certificates` fetches those of SNS.
         """
         self._routes = routes
-        self._store = Marking(store)
-        self._handover = Handover(self._store, deliver, clock)
+        self._store = RetryingStore(store)
+        self._forwarder = Forwarder(self._store, deliver, clock)
         self._signer = signer
         self._decisions = decisions
         self._clock = clock
@@ -127,7 +127,7 @@ class Gateway:
             return Answered(200, body=verified.answer)
         if not served.bucket.take():
             raise RefusalError(429, "too-many", retry=True)
-        return await self._let_through(served, delivery, verified, decision)
+        return await self._forward(served, delivery, verified, decision)
 
     async def _verified(self, served: Served, delivery: Delivery, decision: Decision) -> Verified:
         """Return the verified facts of a delivery; raises `RefusalError`."""
@@ -160,7 +160,7 @@ class Gateway:
         except KeyFormatError:
             raise RefusalError(401, Reason.SENDER_UNEXPECTED) from None
 
-    async def _let_through(
+    async def _forward(
         self, served: Served, delivery: Delivery, verified: Verified, decision: Decision
     ) -> Answered:
         target, signer = served.endpoint.target, self._signer()
@@ -177,7 +177,7 @@ class Gateway:
             return Answered(200, "done-already")
         decision.txn = new_transaction()
         accepted = Accepted(served.endpoint, target, delivery, verified, decision.txn, signer)
-        return await self._handover(accepted, claim, decision)
+        return await self._forwarder(accepted, claim, decision)
 
     async def _claim(
         self, served: Served, verified: Verified, decision: Decision
@@ -185,7 +185,7 @@ class Gateway:
         """Return a claim, None if the delivery was accepted before; raises `RefusalError`."""
         key = replay_key(served.endpoint.uid, verified.replay)
         try:
-            found = await self._store.claim(key, self._handover.lease)
+            found = await self._store.claim(key, self._forwarder.lease)
         except StoreUnavailableError as error:
             decision.replay = "unavailable"
             self._decisions.warn("replay store unavailable", str(error))

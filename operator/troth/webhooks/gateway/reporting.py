@@ -54,7 +54,7 @@ class Reporter:
         self._unreadable = unreadable
         self._clock = clock
         self._used: dict[str, dict[str, float]] = {}
-        self._told: Told | None = None
+        self._content: ReportContent | None = None
         self._failure = ""
 
     def used(self, endpoint: str, key_id: str) -> None:
@@ -78,71 +78,72 @@ class Reporter:
 
     async def report(self, server: ApiServer) -> None:
         """Write changes, if there are any; raises `ApiError`."""
-        told = self._told or await self._learn(server)
-        changed = dict(self._changed(told.members))
+        content = self._content or await self._fetch(server)
+        changed = dict(self._changed(content.members))
         if not changed:
-            self._told = told
+            self._content = content
             return
-        self._told = None  # if this write fails, another replica may have written
+        self._content = None  # if this write fails, another replica may have written
         try:
-            written = await self._write(server, told, changed)
+            written = await self._write(server, content, changed)
         except ApiError as error:
             if error.status not in {_NOT_FOUND, _CONFLICT}:
                 raise
         else:
-            self._told = Told.of(written)
+            self._content = ReportContent.of(written)
 
-    async def _learn(self, server: ApiServer) -> "Told":
+    async def _fetch(self, server: ApiServer) -> "ReportContent":
         """Return the current content; at most the label of the ConfigMap is changed."""
         patch = {"metadata": {"labels": self._labels}}
         try:
-            return Told.of(await server.merge_patch("ConfigMap", self._ref, patch))
+            return ReportContent.of(await server.merge_patch("ConfigMap", self._ref, patch))
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
-            return Told()
+            return ReportContent()
 
     async def _write(
-        self, server: ApiServer, told: "Told", changed: Mapping[str, str | None]
+        self, server: ApiServer, content: "ReportContent", changed: Mapping[str, str | None]
     ) -> Manifest:
-        if told.version:
-            metadata = {"labels": self._labels, "resourceVersion": told.version}
+        if content.version:
+            metadata = {"labels": self._labels, "resourceVersion": content.version}
             patch = {"metadata": metadata, "data": changed}
             return await server.merge_patch("ConfigMap", self._ref, patch)
         place = {"name": self._ref.name, "namespace": self._ref.namespace}
         manifest = {"apiVersion": "v1", "kind": "ConfigMap", "data": changed}
         return await server.create({**manifest, "metadata": {**place, "labels": self._labels}})
 
-    def _changed(self, told: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    def _changed(self, content: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
         """Yield the members to write, with None for those of deleted endpoints."""
         present = set()
         for served in self._routes:
             name = served.endpoint.endpoint.replace("/", ".", 1)
             present.add(name)
             if len(name) <= _LONGEST:
-                text = self._member(served, told.get(name, ""), keep=name in self._unreadable)
+                text = self._member(served, content.get(name, ""), keep=name in self._unreadable)
                 if text is not None:
                     yield name, text
-        for name in told:
+        for name in content:
             if name not in present and name not in self._unreadable:
                 yield name, None
 
-    def _member(self, served: Served, told: str, *, keep: bool) -> str | None:
+    def _member(self, served: Served, content: str, *, keep: bool) -> str | None:
         """Return the new member of an endpoint, None if nothing is new."""
         keys = {key.id for key in served.keys}
-        known = {key: at for key, at in parse_member(told).items() if keep or key in keys}
+        known = {key: at for key, at in parse_member(content).items() if keep or key in keys}
         news = {
             key: moment
             for key, used in self._used.get(served.endpoint.endpoint, {}).items()
-            if key in keys and _is_news(known.get(key), moment := datetime.fromtimestamp(used, UTC))
+            if key in keys
+            and _is_newer(known.get(key), moment := datetime.fromtimestamp(used, UTC))
         }
-        if not news and (not told or member(known) == told):
+        if not news and (not content or member(known) == content):
             return None
         return member({**known, **news})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportContent:
     """Content of the ConfigMap; it does not exist if the version is empty."""
 
     version: str = ""
@@ -154,5 +155,5 @@ class Told:
         return cls(str(manifest["metadata"]["resourceVersion"]), dict(manifest.get("data") or {}))
 
 
-def _is_news(known: datetime | None, moment: datetime) -> bool:
+def _is_newer(known: datetime | None, moment: datetime) -> bool:
     return known is None or abs(moment - known) > NEWS_AFTER

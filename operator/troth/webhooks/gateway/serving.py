@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from troth.edge.inbound.asgi import Application
-from troth.webhooks.gateway.connection.connections import Connection, Refused, UnderWay
+from troth.webhooks.gateway.connection.connections import Connection, OpenRequests, Refused
 from troth.webhooks.gateway.connection.handshakes import Handshakes
 
 LASTS = 120.0
@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
     ) -> None:
         self._handshakes = Handshakes(tls, on_refused) if tls else None
         self._lasts, self._on_refused = lasts, on_refused
-        self._under_way = UnderWay()
+        self._open_requests = OpenRequests()
         super().__init__(
             uvicorn.Config(
                 app,
@@ -70,8 +70,8 @@ class Server(uvicorn.Server):
         try:
             await super().serve(sockets)
         finally:
-            if self._under_way.requests:
-                await asyncio.wait(self._under_way.requests, timeout=LAST_ONES)
+            if self._open_requests.requests:
+                await asyncio.wait(self._open_requests.requests, timeout=LAST_ONES)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen like uvicorn, but with the TLS of `handshakes`."""
@@ -84,7 +84,7 @@ class Server(uvicorn.Server):
 
     def _connection(self) -> asyncio.BaseProtocol:
         connection = Connection(
-            self.config, self.server_state, self._lasts, self._on_refused, self._under_way
+            self.config, self.server_state, self._lasts, self._on_refused, self._open_requests
         )
         if self._handshakes is None:
             return connection

@@ -1,8 +1,8 @@
 """Registry of the signature schemes, and of what differs between providers.
 
-To add a scheme, write its module, add one line to `_SCHEMES`, and one to `_PASSED_ON` if its sender
-names the event in a header. The configuration of an endpoint comes as `SigningText`; nothing here
-depends on the gateway.
+To add a scheme, write its module, add one line to `_SCHEMES`, and one to `_EVENT_HEADERS` if its
+sender names the event in a header. The configuration of an endpoint comes as `SigningText`; nothing
+here depends on the gateway.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ _SCHEMES: Mapping[SchemeName, Callable[[SigningText], Scheme]] = {
 }
 """Constructor of each scheme. It raises `ValueError` for invalid parameters."""
 
-_PASSED_ON: Mapping[SchemeName, frozenset[bytes]] = {
+_EVENT_HEADERS: Mapping[SchemeName, frozenset[bytes]] = {
     SchemeName.GITHUB: frozenset({b"x-github-event"}),
     SchemeName.GITLAB: frozenset({b"x-gitlab-event"}),
     SchemeName.GITLAB_TOKEN: frozenset({b"x-gitlab-event"}),
@@ -113,12 +113,12 @@ def scheme_for(signing: SigningText) -> Scheme:
     return make(signing)
 
 
-def passes_on(name: SchemeName) -> frozenset[bytes]:
+def event_headers(name: SchemeName) -> frozenset[bytes]:
     """Return the headers that the gateway forwards to the target: those that name the event.
 
     They are not signed, so a target must not rely on them without checking the body.
     """
-    return _PASSED_ON.get(name, frozenset())
+    return _EVENT_HEADERS.get(name, frozenset())
 
 
 def new_secret(name: SchemeName, randomness: Callable[[int], bytes]) -> bytes:

@@ -134,7 +134,7 @@ class CredentialSecret(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class BrokerObservation:
     """Observation of a broker, and the result of the last attempt to change it.
 
     `observed` is None before the first observation. `at` is the time of the last observation and
@@ -159,11 +159,11 @@ class Look:
     admin_fault: Fault | None = None
     admin_tried_at: float = NEVER
 
-    def anew(self) -> "Look":
+    def anew(self) -> "BrokerObservation":
         """Return the same, to be observed again at once."""
         return replace(self, at=NEVER, tried_at=NEVER, attempts=0)
 
-    def tried(self, now: float, fault: Fault | None = None) -> "Look":
+    def tried(self, now: float, fault: Fault | None = None) -> "BrokerObservation":
         """Return the state after a failed attempt.
 
         There is no fault if the world has changed meanwhile, or if the broker rejected only a part.

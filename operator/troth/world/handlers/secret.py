@@ -28,7 +28,7 @@ def take_secret(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     after = observe.identity_secret(identitys, data) if identitys else None
     before = world.secrets.get(ref)
     affected |= take_written(world, world.secrets, ref, after) | world.rotating()
-    affected |= world.webhooks.around_told(ref, before, world.secrets.get(ref))
+    affected |= world.webhooks.around_deliveries(ref, before, world.secrets.get(ref))
     if ref.namespace != world.own_namespace:
         return affected
     authority = observe.authority_secret(manifest, data) if manifest and data else None

@@ -12,9 +12,9 @@ from troth.world.facts.objects import Manifest, Unreadable
 from troth.world.handlers.webhook_endpoint import gateways_of
 from troth.world.invalidation import (
     around_identity,
-    concerns_named_peers_alone,
-    given_anew,
-    named_anew,
+    changed_peers,
+    changed_scopes,
+    differs_only_in_peers,
 )
 from troth.world.keys import Keys, identity_key
 from troth.world.observation.resources import parsed, says_terminating
@@ -35,10 +35,10 @@ def take_identity(world: WorldState, ref: Ref, manifest: Manifest | None) -> Key
         if before.spec == after.spec:
             registry.refresh_identity(after)
             return {key} | held
-        if not terminating and concerns_named_peers_alone(before.spec, after.spec):
+        if not terminating and differs_only_in_peers(before.spec, after.spec):
             registry.put_identity(after)
-            anew = named_anew(declared, registry.declared(ref))
-            return {key} | held | anew | given_anew(before, after) | gateways_of(registry, ref)
+            anew = changed_peers(declared, registry.declared(ref))
+            return {key} | held | anew | changed_scopes(before, after) | gateways_of(registry, ref)
     affected = around_identity(world.registry, before) if before else set()
     affected |= world.brokers.take_identity(
         ref,

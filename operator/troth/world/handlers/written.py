@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from troth.resources.references import Ref
 from troth.world.facts.objects import Fact
-from troth.world.first_seen import dated
+from troth.world.first_seen import with_first_seen
 from troth.world.keys import Keys
 from troth.world.owners import named_after, owner_of
 from troth.world.state import WorldState
@@ -16,7 +16,7 @@ def take_written(world: WorldState, facts: dict[Ref, F], ref: Ref, after: F | No
     """Replace a fact; return the keys of its owners by label, and of those that need its name."""
     before = facts.pop(ref, None)
     if after is not None:
-        facts[ref] = dated(after, before, world.uptime)
+        facts[ref] = with_first_seen(after, before, world.uptime)
     return (
         owner_of(before)
         | owner_of(after)

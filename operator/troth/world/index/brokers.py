@@ -12,7 +12,7 @@ from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
 from troth.trust.grants import Action
 from troth.trust.messaging import Messaging, Uses, entries_of
-from troth.world.facts.broker import CredentialSecret, KeptLedger, Ledger, Look
+from troth.world.facts.broker import BrokerObservation, CredentialSecret, KeptLedger, Ledger
 from troth.world.facts.objects import OWNER_NAME, Manifest
 from troth.world.keys import Keys, broker_key, identity_key, policy_key
 from troth.world.observation.broker_secrets import credential_secret
@@ -20,7 +20,7 @@ from troth.world.observation.ledger import Packed, broker_of, kept_ledger
 
 R = TypeVar("R", MessageBroker, TopicPolicy)
 
-UNSEEN = Look()
+UNSEEN = BrokerObservation()
 
 
 class Brokers:
@@ -36,21 +36,21 @@ class Brokers:
         self._packed: dict[Ref, Packed] = {}
         self.secrets: dict[Ref, CredentialSecret] = {}
         self._owned: dict[str, set[Ref]] = defaultdict(set)
-        self._looks: dict[Ref, Look] = {}
+        self._observations: dict[Ref, BrokerObservation] = {}
 
     # Queries
 
-    def look(self, broker: Ref) -> Look:
+    def observation(self, broker: Ref) -> BrokerObservation:
         """Return the observation of a broker."""
-        return self._looks.get(broker, UNSEEN)
+        return self._observations.get(broker, UNSEEN)
 
-    def saw(self, broker: Ref, look: Look) -> None:
+    def note_observation(self, broker: Ref, observation: BrokerObservation) -> None:
         """Set the observation of a broker."""
-        self._looks[broker] = look
+        self._observations[broker] = observation
 
-    def forget_look(self, broker: Ref) -> None:
+    def forget_observation(self, broker: Ref) -> None:
         """Remove the observation of a broker."""
-        self._looks.pop(broker, None)
+        self._observations.pop(broker, None)
 
     def ledger(self, broker: Ref) -> Ledger | None:
         """Return the ledger of a broker, None if it is unknown."""
@@ -100,7 +100,7 @@ class Brokers:
             if fault:
                 declared.refuse_broker(ref, fault)
             else:
-                self.forget_look(ref)
+                self.forget_observation(ref)
         elif after.metadata.deletion_timestamp is not None:
             declared.drop_broker(ref)
             self.leaving_brokers[ref] = after
@@ -109,9 +109,11 @@ class Brokers:
         else:
             declared.put_broker(after)
         if before is not None and after is not None:
-            look = self.look(ref).anew()
+            observation = self.observation(ref).anew()
             elsewhere = _elsewhere(before, after)
-            self.saw(ref, replace(look, observed=None, failures={}) if elsewhere else look)
+            self.note_observation(
+                ref, replace(observation, observed=None, failures={}) if elsewhere else observation
+            )
         return affected | self._around_broker(ref) | self._holding(ref)
 
     def take_policy(self, ref: Ref, after: TopicPolicy | None, fault: str) -> Keys:
@@ -162,7 +164,7 @@ class Brokers:
         for uid in after.owner_uids if after is not None else ():
             self._owned[uid].add(ref)
         if after is not None:
-            self.secrets[ref] = _dated(after, before, uptime)
+            self.secrets[ref] = _with_first_seen(after, before, uptime)
         facts = [each for each in (before, after) if each is not None]
         owners = (Ref(ref.namespace, each.labels.get(OWNER_NAME, "")) for each in facts)
         brokers = {broker_key(each.broker) for each in facts if each.broker is not None}
@@ -376,7 +378,7 @@ def _elsewhere(before: MessageBroker, after: MessageBroker) -> bool:
     return before.spec.principal_places != after.spec.principal_places
 
 
-def _dated(
+def _with_first_seen(
     after: CredentialSecret, before: CredentialSecret | None, uptime: float
 ) -> CredentialSecret:
     """Return a Secret with the times since which it has its next and previous credential."""

@@ -47,7 +47,7 @@ class WebhookSigning:
         known = self.secrets.pop(ref, None)
         now = _read(manifest) if manifest is not None and is_signing(manifest) else None
         if now is not None:
-            self.secrets[ref] = _dated(now, known, uptime)
+            self.secrets[ref] = _with_first_seen(now, known, uptime)
         concerned = {identity_key(each) for each in self._concerned(ref, known, now, registry)}
         if _active(known) != _active(now):
             gateway = Ref(ref.namespace, ref.name.removesuffix(_SUFFIX))
@@ -79,7 +79,9 @@ def _read(secret: Manifest) -> SigningSecret:
     return SigningSecret(**common, **signing_keys(SecretData(secret), GATEWAYS, common["ref"]))
 
 
-def _dated(now: SigningSecret, known: SigningSecret | None, uptime: float) -> SigningSecret:
+def _with_first_seen(
+    now: SigningSecret, known: SigningSecret | None, uptime: float
+) -> SigningSecret:
     same = known if known is not None and known.uid == now.uid else None
     return replace(
         now,

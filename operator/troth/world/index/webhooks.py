@@ -71,7 +71,7 @@ class WebhookState:
         """Take in a labelled Secret, None if it was deleted or is no longer labelled."""
         before = self.given.pop(ref, None)
         if manifest is not None and is_given(manifest):
-            self.given[ref] = _dated(keys_secret(manifest), before, uptime)
+            self.given[ref] = _with_first_seen(keys_secret(manifest), before, uptime)
         if _same(before, self.given.get(ref)):
             return set()
         return {webhook_key(each) for each in self._naming.get(ref, ())}
@@ -103,7 +103,7 @@ class WebhookState:
     def _take_generated(self, ref: Ref, manifest: Manifest | None, uptime: float) -> None:
         before = self.generated.pop(ref, None)
         if manifest is not None and is_generated(manifest):
-            self.generated[ref] = _dated(keys_secret(manifest), before, uptime)
+            self.generated[ref] = _with_first_seen(keys_secret(manifest), before, uptime)
 
     def _take_compiled(self, ref: Ref, manifest: Manifest | None) -> None:
         before = self.compiled.pop(ref, None)
@@ -146,7 +146,7 @@ class WebhookState:
             for route in by(key.ref)
         }
 
-    def around_told(
+    def around_deliveries(
         self, ref: Ref, before: IdentitySecret | None, after: IdentitySecret | None
     ) -> Keys:
         """Return the endpoints whose target owns this Secret, if its deliveries changed."""
@@ -186,7 +186,7 @@ def _report(manifest: Manifest | None) -> Report:
     return found
 
 
-def _dated(now: KeysSecret, before: KeysSecret | None, uptime: float) -> KeysSecret:
+def _with_first_seen(now: KeysSecret, before: KeysSecret | None, uptime: float) -> KeysSecret:
     """Return a Secret with the time since which its keys are known."""
     same = before is not None and before.uid == now.uid and before.keys == now.keys
     return replace(now, since=before.since if same and before is not None else uptime)

@@ -27,7 +27,7 @@ class Workloads:
         before = self._known.pop((kind, ref), None)
         after = workload(kind, manifest) if manifest else None
         if after is not None:
-            after = self._known[kind, ref] = _dated(after, before, uptime)
+            after = self._known[kind, ref] = _with_first_seen(after, before, uptime)
         return before != after
 
     def take_budget(self, ref: Ref, manifest: Manifest | None) -> bool:
@@ -53,7 +53,7 @@ class Workloads:
         return None
 
 
-def _dated(now: Workload, before: Workload | None, uptime: float) -> Workload:
+def _with_first_seen(now: Workload, before: Workload | None, uptime: float) -> Workload:
     """Return a workload with the time since which it is the same.
 
     Another rollout that leaves the evidence in the template does not bring back older pods.

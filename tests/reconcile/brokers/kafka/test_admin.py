@@ -142,7 +142,7 @@ async def comes_to(it: AtKafka, phase: str) -> None:
 
 def seen(it: AtKafka) -> frozenset[tuple[str, Slot]]:
     """The credentials that Kafka was seen to have."""
-    observed = it.running.engine.world.brokers.look(MAIN).observed
+    observed = it.running.engine.world.brokers.observation(MAIN).observed
     assert observed is not None
     return observed.credentials
 

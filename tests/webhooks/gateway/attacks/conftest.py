@@ -1,4 +1,4 @@
-"""One gateway for each test, which a delivery reaches before any attack on it is believed."""
+"""One gateway for each test, which has accepted a valid delivery before the attack."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""An attack on a gateway as it runs, with a real target behind it, and what was seen of it."""
+"""An attack on a running gateway with a real target, and its observed result."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What can be done to the bytes of a delivery that is signed as it must be."""
+"""Attacks on the bytes of a validly signed delivery."""
 
 import gzip
 from collections.abc import Callable, Mapping, Sequence

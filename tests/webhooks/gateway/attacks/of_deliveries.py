@@ -1,6 +1,4 @@
-"""What can be done with deliveries that are signed, and what can go wrong with all that a gateway
-needs.
-"""
+"""Attacks with signed deliveries, and failures of the gateway's dependencies."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What can be done to the time and the signature of a delivery, with keys of another or none."""
+"""Attacks on the time and the signature of a delivery."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The gateway as it is, on loopback, with one endpoint, and a target that notes what it gets."""
+"""A gateway on loopback with one endpoint, and a target that records its requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a request ends: what two parsers might answer differently is refused.
+"""Framing of requests: everything ambiguous is rejected.
 
 Every delivery here is signed as it must be, and would be taken if it were framed as it must be.
 """
@@ -29,7 +29,7 @@ def framed(*fields: bytes, body: bytes = BODY) -> bytes:
 
 
 @pytest.mark.parametrize("message", [delivery(), delivery_in_chunks()], ids=["length", "chunks"])
-async def test_what_is_framed_as_it_must_be_is_taken(scene: Scene, message: bytes) -> None:
+async def test_valid_framing_is_accepted(scene: Scene, message: bytes) -> None:
     heard = await scene.hears(message)
     assert (heard.status, heard.ended) == (200, False)
     assert [each.body for each in scene.target.received] == [BODY]
@@ -39,7 +39,7 @@ async def test_what_is_framed_as_it_must_be_is_taken(scene: Scene, message: byte
 # Fields after the body
 
 
-async def test_a_trailer_adds_no_header(scene: Scene) -> None:
+async def test_trailer_adds_no_header(scene: Scene) -> None:
     """uvicorn would append it to the headers: a delivery could be signed by its trailer."""
     fields = signed()
     message = head(POST, *fields[1:], CHUNKED) + chunked(BODY, trailer=fields[:1])
@@ -49,7 +49,7 @@ async def test_a_trailer_adds_no_header(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("trailer", [b"webhook-id: msg_2", b"x: y", b"host: elsewhere"])
-async def test_nothing_may_trail_a_body(scene: Scene, trailer: bytes) -> None:
+async def test_trailer_is_rejected(scene: Scene, trailer: bytes) -> None:
     assert await scene.refuses(delivery_in_chunks(trailer=[trailer])) == 400
     assert scene.refused == ["trailer"]
 
@@ -77,7 +77,7 @@ async def test_nothing_may_trail_a_body(scene: Scene, trailer: bytes) -> None:
     ],
     ids=lambda each: b" | ".join(each).decode() if isinstance(each, tuple) else None,
 )
-async def test_a_body_in_chunks_says_so_in_one_way(
+async def test_other_spellings_of_chunked_are_rejected(
     scene: Scene, fields: tuple[bytes, ...], status: int
 ) -> None:
     assert await scene.refuses(framed(*fields, body=chunked(BODY))) == status
@@ -85,9 +85,7 @@ async def test_a_body_in_chunks_says_so_in_one_way(
 
 
 @pytest.mark.parametrize("coding", [b"identity, chunked", b"gzip, chunked"])
-async def test_what_the_parser_takes_for_chunks_and_is_more_is_refused_before_it_is_read(
-    scene: Scene, coding: bytes
-) -> None:
+async def test_additional_transfer_codings_are_rejected_unread(scene: Scene, coding: bytes) -> None:
     assert await scene.refuses(framed(b"Transfer-Encoding: " + coding, body=chunked(BODY))) == 400
     assert scene.refused == ["transfer-encoding"]
 
@@ -110,13 +108,13 @@ async def test_what_the_parser_takes_for_chunks_and_is_more_is_refused_before_it
     ],
     ids=lambda each: b" | ".join(each).decode() if isinstance(each, tuple) else None,
 )
-async def test_a_length_is_one_number_within_the_limit(
+async def test_content_length_must_be_one_number_within_the_limit(
     scene: Scene, fields: tuple[bytes, ...], status: int
 ) -> None:
     assert await scene.refuses(framed(*fields)) == status
 
 
-async def test_what_has_no_length_has_no_body(scene: Scene) -> None:
+async def test_request_without_length_has_no_body(scene: Scene) -> None:
     """And so it is not what was signed; what follows is not read as a request."""
     assert await scene.refuses(framed()) == 401
 
@@ -139,18 +137,18 @@ async def test_what_has_no_length_has_no_body(scene: Scene) -> None:
     ],
     ids=["minus", "0x", "overflow", "before", "after", "bare LF", "no end", "too short", "no size"],
 )
-async def test_a_chunk_is_written_as_it_must_be(scene: Scene, body: bytes) -> None:
+async def test_invalid_chunk_is_rejected(scene: Scene, body: bytes) -> None:
     assert await scene.refuses(framed(CHUNKED, body=body)) == 400
 
 
-async def test_what_frames_chunks_is_bounded(scene: Scene) -> None:
+async def test_framing_of_chunks_is_bounded(scene: Scene) -> None:
     """An extension has no end, and counts as no body."""
     begun = framed(CHUNKED, body=b"1;" + b"x" * 20_000)
     assert await scene.refuses(begun, *[b"x" * 20_000] * 4) == 431
     assert scene.refused == ["head-too-large"]
 
 
-async def test_chunks_of_a_byte_each_are_a_body(scene: Scene) -> None:
+async def test_chunks_of_one_byte_are_accepted(scene: Scene) -> None:
     """Up to what a sender does that writes so."""
     body = b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n\r\n"
     assert (await scene.hears(framed(CHUNKED, body=body))).status == 200
@@ -179,14 +177,14 @@ async def test_chunks_of_a_byte_each_are_a_body(scene: Scene) -> None:
         *("LF in a value", "CR in a value", "folded", "folded by a tab", "NUL", "first bare CR"),
     ],
 )
-async def test_a_line_ends_in_one_way(scene: Scene, spoiled: bytes) -> None:
+async def test_lines_must_end_with_crlf(scene: Scene, spoiled: bytes) -> None:
     assert await scene.refuses(spoiled) == 400
 
 
 # More than one request
 
 
-async def test_what_comes_before_the_answer_is_no_request(scene: Scene) -> None:
+async def test_pipelined_request_is_ignored(scene: Scene) -> None:
     """A sender waits; who does not may be a proxy that was deceived about where a body ends."""
     heard = await scene.hears(delivery() + delivery(message="smuggled"))
     assert (heard.statuses, heard.ended) == ([200], True)
@@ -194,7 +192,7 @@ async def test_what_comes_before_the_answer_is_no_request(scene: Scene) -> None:
     assert scene.refused == ["pipelined"]
 
 
-async def test_nor_is_what_comes_in_a_segment_of_its_own(scene: Scene) -> None:
+async def test_pipelined_request_in_its_own_segment_is_ignored(scene: Scene) -> None:
     scene.target.open.clear()
     waiting = scene.hears(delivery(), delivery(message="smuggled"), b"rubbish")
     asyncio.get_running_loop().call_later(0.3, scene.target.open.set)
@@ -203,13 +201,13 @@ async def test_nor_is_what_comes_in_a_segment_of_its_own(scene: Scene) -> None:
     assert len(scene.target.received) == 1
 
 
-async def test_what_is_wrong_after_a_request_does_not_change_its_answer(scene: Scene) -> None:
+async def test_invalid_input_after_a_request_does_not_change_its_answer(scene: Scene) -> None:
     heard = await scene.hears(delivery() + b"\0\0 rubbish\r\n\r\n")
     assert (heard.statuses, heard.ended) == ([200], True)
     assert len(scene.target.received) == 1
 
 
-async def test_one_after_the_other_is_how_a_connection_is_used_again(scene: Scene) -> None:
+async def test_connection_is_reused_sequentially(scene: Scene) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
     for number in range(3):
         writer.write(delivery(message=f"msg_{number}"))
@@ -219,14 +217,14 @@ async def test_one_after_the_other_is_how_a_connection_is_used_again(scene: Scen
     assert len(scene.target.received) == 3
 
 
-async def test_after_a_refusal_the_connection_is_over(scene: Scene) -> None:
+async def test_connection_closes_after_a_rejection(scene: Scene) -> None:
     heard = await scene.hears(framed(LENGTH, CHUNKED) + delivery())
     assert (heard.statuses, heard.ended) == ([400], True)
     assert scene.target.received == []
 
 
 @pytest.mark.parametrize("upgrade", [b"h2c", b"websocket", b"TLS/1.0"])
-async def test_nothing_is_upgraded(scene: Scene, upgrade: bytes) -> None:
+async def test_upgrade_is_rejected(scene: Scene, upgrade: bytes) -> None:
     """The parser would take the body for what follows the upgrade, and the next for a request."""
     inner = delivery(message="smuggled")
     wanted = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: " + upgrade)
@@ -238,7 +236,7 @@ async def test_nothing_is_upgraded(scene: Scene, upgrade: bytes) -> None:
 # How much
 
 
-async def test_a_body_is_counted_while_it_comes(scene: Scene) -> None:
+async def test_body_is_counted_while_it_arrives(scene: Scene) -> None:
     begun = framed(CHUNKED, body=b"")
     chunks = [b"2000\r\n" + b"x" * 0x2000 + b"\r\n"] * 9
     heard = await scene.hears(begun, *chunks)
@@ -246,13 +244,13 @@ async def test_a_body_is_counted_while_it_comes(scene: Scene) -> None:
     assert scene.target.received == []
 
 
-async def test_a_body_of_just_the_limit_is_taken(scene: Scene) -> None:
+async def test_body_of_exactly_the_limit_is_accepted(scene: Scene) -> None:
     assert (await scene.hears(delivery(body=b"x" * MOST_BODY))).status == 200
     assert (await scene.hears(delivery(body=b"x" * (MOST_BODY + 1)))).status == 413
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"br", b"identity, gzip", b"x-gzip"])
-async def test_nothing_packed_is_unpacked(scene: Scene, coding: bytes) -> None:
+async def test_compressed_body_is_not_unpacked(scene: Scene, coding: bytes) -> None:
     bomb = gzip.compress(b"\0" * 10_000_000)
     message = delivery(POST, b"Content-Encoding: " + coding, body=bomb)
     assert await scene.refuses(message) == 415

@@ -1,6 +1,4 @@
-"""Whatever bytes come: nothing that is not signed is taken, nobody is left waiting, and who means
-well is served afterwards as before.
-"""
+"""Random bytes: nothing unsigned is accepted, and honest senders are served afterwards."""
 
 import asyncio
 import threading
@@ -108,21 +106,23 @@ def unmoved(beside: Beside, heard: Heard) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_bytes(beside: Beside, said: bytes) -> None:
+def test_random_bytes_leave_the_gateway_intact(beside: Beside, said: bytes) -> None:
     unmoved(beside, beside.hears(said))
 
 
 @given(messages())
-def test_what_looks_like_a_delivery(beside: Beside, said: bytes) -> None:
+def test_random_deliveries_leave_the_gateway_intact(beside: Beside, said: bytes) -> None:
     unmoved(beside, beside.hears(said))
 
 
 @given(messages(), st.lists(st.integers(1, 200), max_size=4))
-def test_in_pieces(beside: Beside, said: bytes, cuts: list[int]) -> None:
+def test_random_pieces_leave_the_gateway_intact(
+    beside: Beside, said: bytes, cuts: list[int]
+) -> None:
     places = [0, *sorted(cuts), len(said)]
     unmoved(beside, beside.hears(*(said[a:b] for a, b in pairwise(places))))
 
 
-def test_who_means_well_is_served_as_before(beside: Beside) -> None:
+def test_honest_sender_is_served_during_the_fuzzing(beside: Beside) -> None:
     assert beside.hears(delivery()).status == 200
     beside.scene.target.received.clear()

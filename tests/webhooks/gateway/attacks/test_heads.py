@@ -1,4 +1,4 @@
-"""The request line and the headers: read exactly as they stand there, or refused.
+"""Request line and headers: strict parsing.
 
 Every delivery here is signed as it must be.
 """
@@ -49,7 +49,7 @@ def to(target: bytes) -> bytes:
         b"/metrics",
     ],
 )
-async def test_a_path_that_is_spelled_differently_is_another(scene: Scene, path: bytes) -> None:
+async def test_other_spelling_of_a_path_is_another_path(scene: Scene, path: bytes) -> None:
     assert await scene.refuses(to(path)) == 404
 
 
@@ -72,11 +72,11 @@ async def test_a_path_that_is_spelled_differently_is_another(scene: Scene, path:
         b"",
     ],
 )
-async def test_a_target_is_a_path_and_nothing_else(scene: Scene, target: bytes) -> None:
+async def test_target_must_be_a_path(scene: Scene, target: bytes) -> None:
     assert await scene.refuses(to(target)) == 400
 
 
-async def test_a_query_is_no_part_of_the_path(scene: Scene) -> None:
+async def test_query_is_no_part_of_the_path(scene: Scene) -> None:
     assert (await scene.hears(to(b"/shop/orders?a=/b?c"))).status == 200
 
 
@@ -111,23 +111,23 @@ async def test_a_query_is_no_part_of_the_path(scene: Scene) -> None:
         (b"OPTIONS /shop/orders HTTP/1.1", 405),
     ],
 )
-async def test_a_request_is_a_post_of_http_1_1(scene: Scene, line: bytes, status: int) -> None:
+async def test_request_must_be_post_with_http_1_1(scene: Scene, line: bytes, status: int) -> None:
     assert await scene.refuses(delivery(line)) == status
 
 
-async def test_a_head_says_what_it_refuses_and_has_no_body(scene: Scene) -> None:
+async def test_answer_to_head_has_no_body(scene: Scene) -> None:
     heard = await scene.hears(delivery(b"HEAD /shop/orders HTTP/1.1"))
     assert heard.status == 405
     assert heard.raw.endswith(b"\r\n\r\n")
 
 
-async def test_http_1_0_has_no_chunks(scene: Scene) -> None:
+async def test_chunked_body_with_http_1_0_is_rejected(scene: Scene) -> None:
     """RFC 9112 section 6.1; a proxy that speaks 1.0 would see the body end elsewhere."""
     message = head(b"POST /shop/orders HTTP/1.0", *signed(), b"Transfer-Encoding: chunked")
     assert await scene.refuses(message + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)) == 505
 
 
-async def test_empty_lines_before_a_request_are_nothing(scene: Scene) -> None:
+async def test_empty_lines_before_a_request_are_ignored(scene: Scene) -> None:
     """RFC 9112 section 2.2."""
     assert (await scene.hears(b"\r\n\r\n" + delivery())).status == 200
 
@@ -147,12 +147,14 @@ async def test_empty_lines_before_a_request_are_nothing(scene: Scene) -> None:
     ],
     ids=["none", "empty", "twice the same", "two", "empty first", "empty second"],
 )
-async def test_there_is_one_host(scene: Scene, host: bytes | None, more: tuple[bytes, ...]) -> None:
+async def test_request_must_have_exactly_one_host(
+    scene: Scene, host: bytes | None, more: tuple[bytes, ...]
+) -> None:
     assert await scene.refuses(delivery(POST, *more, host=host)) == 400
     assert scene.refused == ["host"]
 
 
-async def test_which_host_it_is_decides_nothing(scene: Scene) -> None:
+async def test_value_of_host_does_not_matter(scene: Scene) -> None:
     """URLs that are signed come from the endpoint."""
     forged = (b"X-Forwarded-Host: evil", b"Forwarded: host=evil", b"X-Original-URL: /shop/other")
     assert (await scene.hears(delivery(POST, *forged, host=b"evil"))).status == 200
@@ -167,7 +169,7 @@ def padded(size: int, name: bytes = b"X") -> bytes:
     return delivery(POST, name + b": " + b"x" * (size - bare))
 
 
-async def test_a_head_is_bounded(scene: Scene) -> None:
+async def test_head_size_is_bounded(scene: Scene) -> None:
     assert (await scene.hears(padded(MOST_HEAD))).status == 200
     scene.target.received.clear()
     assert await scene.refuses(padded(MOST_HEAD + 1)) == 431
@@ -175,23 +177,23 @@ async def test_a_head_is_bounded(scene: Scene) -> None:
     assert await scene.refuses(padded(1_000_000)) == 431
 
 
-async def test_a_head_that_does_not_end_is_not_kept(scene: Scene) -> None:
+async def test_endless_head_is_not_kept(scene: Scene) -> None:
     parts = [padded(10_000_000)[start : start + 10_000] for start in range(0, 50_000, 10_000)]
     assert await scene.refuses(*parts) == 431
 
 
 @pytest.mark.parametrize("size", [MOST_HEAD, 100_000])
-async def test_so_is_a_request_line(scene: Scene, size: int) -> None:
+async def test_request_line_is_bounded(scene: Scene, size: int) -> None:
     assert await scene.refuses(to(b"/shop/orders?" + b"x" * size)) in {400, 431}
 
 
-async def test_a_name_without_end_is_bounded_too(scene: Scene) -> None:
+async def test_header_name_is_bounded(scene: Scene) -> None:
     message = head(POST, *signed())[:-2] + b"x" * 100_000
     assert await scene.refuses(message) == 431
 
 
 @pytest.mark.parametrize("count", [MOST_HEADERS + 1, 300, 5_000])
-async def test_a_head_has_so_many_headers(scene: Scene, count: int) -> None:
+async def test_number_of_headers_is_bounded(scene: Scene, count: int) -> None:
     ours = len(signed()) + len([b"Host", b"Content-Length"])
     many = [b"X-%d: y" % number for number in range(count - ours)]
     assert await scene.refuses(delivery(POST, *many)) == 431
@@ -217,43 +219,43 @@ async def test_a_head_has_so_many_headers(scene: Scene, count: int) -> None:
         b"(webhook-id): msg_1",
     ],
 )
-async def test_a_name_is_a_token_and_a_colon(scene: Scene, field: bytes) -> None:
+async def test_header_name_must_be_a_token_and_a_colon(scene: Scene, field: bytes) -> None:
     assert await scene.refuses(delivery(POST, field)) == 400
 
 
-async def test_an_underscore_is_no_hyphen(scene: Scene) -> None:
+async def test_underscore_in_a_header_name_is_no_hyphen(scene: Scene) -> None:
     message = delivery().replace(b"webhook-id", b"webhook_id")
     assert await scene.refuses(message) == 401
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 @pytest.mark.parametrize("value", ["the same", "another"])
-async def test_what_is_signed_by_is_there_once(scene: Scene, name: str, value: str) -> None:
+async def test_repeated_signature_header_is_rejected(scene: Scene, name: str, value: str) -> None:
     (own,) = (each for each in signed() if each.startswith(name.encode()))
     more = own.title() if value == "the same" else name.encode() + b": msg_2"
     assert await scene.refuses(delivery(POST, more)) == 401
 
 
 @pytest.mark.parametrize("name", [b"Content-Type", b"Content-Encoding"])
-async def test_so_is_what_says_what_the_body_is(scene: Scene, name: bytes) -> None:
+async def test_repeated_body_header_is_rejected(scene: Scene, name: bytes) -> None:
     assert await scene.refuses(delivery(POST, name + b": a/b", name + b": c/d")) == 400
 
 
 # Expectations
 
 
-async def test_who_asks_before_sending_is_told_to_go_on(scene: Scene) -> None:
+async def test_expect_100_continue_is_answered(scene: Scene) -> None:
     whole = delivery(POST, b"Expect: 100-continue")
     heard = await scene.hears(whole[: -len(BODY)], BODY)
     assert heard.statuses == [100, 200]
 
 
-async def test_who_asks_and_is_refused_need_not_send(scene: Scene) -> None:
+async def test_rejected_expectation_gets_no_100_continue(scene: Scene) -> None:
     message = delivery(b"POST /shop/nothing HTTP/1.1", b"Expect: 100-continue")
     heard = await scene.hears(message[: -len(BODY)])
     assert (heard.statuses, heard.ended) == ([404], True)
 
 
 @pytest.mark.parametrize("expected", [b"the-unexpected", b"100-continue, x", b""])
-async def test_what_else_is_expected_is_not_met(scene: Scene, expected: bytes) -> None:
+async def test_other_expectations_are_rejected(scene: Scene, expected: bytes) -> None:
     assert await scene.refuses(delivery(POST, b"Expect: " + expected)) == 417

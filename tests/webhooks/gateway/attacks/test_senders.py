@@ -1,4 +1,4 @@
-"""What a sender writes of itself, of its way here, and of whom it acts for, is nothing."""
+"""Claims of a sender about its address or identity have no effect."""
 
 import pytest
 
@@ -39,7 +39,7 @@ FORGED = (
 )
 
 
-async def test_none_of_it_reaches_the_target(scene: Scene) -> None:
+async def test_forged_headers_do_not_reach_the_target(scene: Scene) -> None:
     message = delivery(POST, *FORGED, b"Content-Type: application/json")
     assert (await scene.hears(message)).status == 200
     (received,) = scene.target.received
@@ -50,7 +50,7 @@ async def test_none_of_it_reaches_the_target(scene: Scene) -> None:
     assert said["tctx"]["endpoint"] == "shop/orders"
 
 
-async def test_none_of_it_stands_in_for_a_signature(scene: Scene) -> None:
+async def test_forged_headers_do_not_replace_a_signature(scene: Scene) -> None:
     unsigned = delivery(POST, *FORGED).replace(b"webhook-signature", b"x-webhook-signature")
     assert await scene.refuses(unsigned) == 401
 
@@ -68,7 +68,7 @@ PINNED = secret_data(source={"cidrs": ["192.0.2.0/24"]})
         (b"True-Client-IP: 192.0.2.1",),
     ],
 )
-async def test_an_address_is_where_the_connection_comes_from(
+async def test_source_is_the_address_of_the_connection(
     scene: Scene, forged: tuple[bytes, ...]
 ) -> None:
     scene.routes.put("shop.orders", served(PINNED))
@@ -89,7 +89,7 @@ async def test_an_address_is_where_the_connection_comes_from(
         ((), 403),
     ],
 )
-async def test_a_trusted_proxy_says_whom_it_sees_and_nothing_before_that(
+async def test_trusted_proxy_adds_only_the_last_address(
     said: tuple[bytes, ...], status: int
 ) -> None:
     async with gateway(proxies=Proxies(["127.0.0.0/8"])) as scene:

@@ -1,4 +1,4 @@
-"""The tables in docs/reference/webhook-attacks.md are what is observed of a gateway as it runs."""
+"""The tables in docs/reference/webhook-attacks.md equal the results of a running gateway."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,19 +31,19 @@ async def by_itself() -> AsyncIterator[int]:
         yield port
 
 
-def test_the_guide_has_each_attack_once() -> None:
+def test_guide_lists_each_attack_once() -> None:
     assert list(told(of_deliveries.ATTACKS.titles)) == list(of_deliveries.ATTACKS)
     assert list(told(of_bytes.TITLES)) == list(of_bytes.ATTACKS)
 
 
 @pytest.mark.parametrize("name", of_deliveries.ATTACKS)
-async def test_what_an_attack_comes_to_is_what_the_guide_says(name: str, tmp_path: Path) -> None:
+async def test_result_of_each_attack_is_that_in_the_guide(name: str, tmp_path: Path) -> None:
     seen = await observed(of_deliveries.ATTACKS[name], tmp_path)
     assert seen == told(of_deliveries.ATTACKS.titles)[name]
 
 
 @pytest.mark.parametrize("name", of_bytes.ATTACKS)
-async def test_what_is_done_to_bytes_comes_to_what_the_guide_says(
+async def test_result_of_each_byte_attack_is_that_in_the_guide(
     name: str, tmp_path: Path, by_itself: int
 ) -> None:
     seen = await of_bytes.row(name, tmp_path, by_itself)

@@ -1,4 +1,4 @@
-"""Who takes its time, who goes, and a gateway that is told to stop."""
+"""Slow senders, disconnects, and the stop of a gateway."""
 
 import asyncio
 import gc
@@ -34,14 +34,14 @@ async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     [b"", b"POST /shop", HEAD[:-2], HEAD, HEAD + BODY[:-1], IN_CHUNKS, IN_CHUNKS + b"f\r\n"],
     ids=["nothing", "half a line", "half a head", "a head", "half a body", "chunks", "a chunk"],
 )
-async def test_who_says_less_than_a_request_is_cut(hasty: Scene, said: bytes) -> None:
+async def test_incomplete_request_times_out(hasty: Scene, said: bytes) -> None:
     heard = await hasty.hears(said)
     assert heard == Heard(b"", ended=True)
     assert hasty.target.received == []
 
 
 @pytest.mark.parametrize("whole", [WHOLE, IN_CHUNKS + chunked(BODY)], ids=["length", "chunks"])
-async def test_who_says_a_byte_now_and_then_is_cut_too(hasty: Scene, whole: bytes) -> None:
+async def test_slow_request_times_out(hasty: Scene, whole: bytes) -> None:
     """Each byte is in time; the request is not."""
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
     listening = asyncio.create_task(listen(reader))
@@ -55,7 +55,7 @@ async def test_who_says_a_byte_now_and_then_is_cut_too(hasty: Scene, whole: byte
     assert hasty.target.received == []
 
 
-async def test_who_keeps_a_connection_with_empty_lines_is_cut(hasty: Scene) -> None:
+async def test_connection_with_only_empty_lines_times_out(hasty: Scene) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
     writer.write(WHOLE)
     assert (await listen(reader)).status == 200
@@ -67,7 +67,7 @@ async def test_who_keeps_a_connection_with_empty_lines_is_cut(hasty: Scene) -> N
     writer.close()
 
 
-async def test_who_waits_between_two_requests_is_not(hasty: Scene) -> None:
+async def test_connection_may_be_idle_between_requests(hasty: Scene) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
     for number in range(2):
         writer.write(delivery(message=f"msg_{number}"))
@@ -76,7 +76,7 @@ async def test_who_waits_between_two_requests_is_not(hasty: Scene) -> None:
     writer.close()
 
 
-async def test_who_waits_too_long_for_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connection_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "IDLE", 0.2)
     async with gateway() as scene:
         reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
@@ -87,7 +87,7 @@ async def test_who_waits_too_long_for_that_is_cut(monkeypatch: pytest.MonkeyPatc
         writer.close()
 
 
-async def test_how_long_the_target_takes_is_not_the_senders_fault(hasty: Scene) -> None:
+async def test_time_at_the_target_does_not_count(hasty: Scene) -> None:
     hasty.target.open.clear()
     waiting = asyncio.create_task(hasty.hears(WHOLE))
     await asyncio.sleep(0.8)
@@ -95,7 +95,7 @@ async def test_how_long_the_target_takes_is_not_the_senders_fault(hasty: Scene) 
     assert (await waiting).status == 200
 
 
-async def test_an_empty_line_after_a_request_does_not_change_that(hasty: Scene) -> None:
+async def test_empty_line_after_a_request_does_not_extend_the_limit(hasty: Scene) -> None:
     """Old clients send one after a body; RFC 9112 section 2.2."""
     hasty.target.open.clear()
     waiting = asyncio.create_task(hasty.hears(WHOLE, b"\r\n"))
@@ -104,14 +104,16 @@ async def test_an_empty_line_after_a_request_does_not_change_that(hasty: Scene) 
     assert (await waiting).status == 200
 
 
-async def test_a_connection_ends_after_its_time() -> None:
+async def test_connection_ends_after_its_lifetime() -> None:
     async with gateway(lasts=0.0) as scene:
         heard = await scene.hears(WHOLE)
         assert (heard.status, heard.ended) == (200, True)
         assert b"connection: close" in heard.raw
 
 
-async def test_one_that_should_have_ended_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_that_should_have_ended_is_aborted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(connections, "GRACE", 0.2)
     async with gateway(lasts=0.1) as scene:
         scene.target.open.clear()
@@ -119,7 +121,9 @@ async def test_one_that_should_have_ended_is_cut(monkeypatch: pytest.MonkeyPatch
         scene.target.open.set()
 
 
-async def test_who_holds_all_connections_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_with_all_connections_does_not_block_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(limits, "MOST_CONNECTIONS", 8)
     async with gateway() as scene:
         scene.target.open.clear()
@@ -140,7 +144,7 @@ async def test_who_holds_all_connections_keeps_nobody_out(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("said", [b"POST /shop", HEAD + BODY[:-1]], ids=["a head", "a body"])
-async def test_who_has_begun_many_requests_keeps_nobody_out(
+async def test_client_with_many_partial_requests_does_not_block_others(
     said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MOST_CONNECTIONS", 8)
@@ -155,7 +159,7 @@ async def test_who_has_begun_many_requests_keeps_nobody_out(
             writer.close()
 
 
-async def test_where_all_are_at_their_targets_who_comes_is_asked_to_come_back(
+async def test_request_without_free_connection_is_asked_to_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "MOST_CONNECTIONS", 4)
@@ -173,13 +177,13 @@ async def test_where_all_are_at_their_targets_who_comes_is_asked_to_come_back(
         assert (await scene.hears(said[3])).status == 200
 
 
-async def test_bodies_that_do_not_end_are_held_up_to_a_sum(
+async def test_total_size_of_partial_bodies_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "MOST_BODIES", 200_000)
     async with gateway() as scene:
         part = head(POST, *signed(), b"Content-Length: 50001") + b"x" * 50_000
-        held, under_way = [], scene.server._under_way
+        held, under_way = [], scene.server._open_requests
         for _ in range(10):
             held.append(await asyncio.open_connection("127.0.0.1", scene.port))
             held[-1][1].write(part)
@@ -214,7 +218,7 @@ async def test_bodies_that_do_not_end_are_held_up_to_a_sum(
         "a byte short of",
     ],
 )
-async def test_who_goes_before_the_end_has_sent_nothing(scene: Scene, said: bytes) -> None:
+async def test_disconnect_before_the_end_sends_nothing(scene: Scene, said: bytes) -> None:
     """An abort, and not a short body: the body that has come may be just what is signed."""
     await scene.hears(said, leave=True)
     await _all_gone(scene)
@@ -223,7 +227,7 @@ async def test_who_goes_before_the_end_has_sent_nothing(scene: Scene, said: byte
     assert len(scene.target.received) == 1
 
 
-async def test_whose_request_is_refused_while_its_body_is_read_has_gone(
+async def test_rejection_while_the_body_is_read_counts_as_disconnect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At once, though the connection is still there so that the refusal is read."""
@@ -248,7 +252,7 @@ async def test_whose_request_is_refused_while_its_body_is_read_has_gone(
         writer.close()
 
 
-async def test_who_goes_before_the_answer_has_delivered_once(scene: Scene) -> None:
+async def test_disconnect_before_the_answer_delivers_once(scene: Scene) -> None:
     scene.target.open.clear()
     await scene.hears(WHOLE, leave=True)
     await _all_gone(scene)
@@ -263,7 +267,7 @@ async def _all_gone(scene: Scene) -> None:
     await eventually(lambda: not scene.server.server_state.connections)
 
 
-async def test_an_answer_arrives_though_the_sender_still_sends(scene: Scene) -> None:
+async def test_early_answer_arrives_while_the_sender_still_sends(scene: Scene) -> None:
     """Without reading on, the system would reset the connection and the answer be lost."""
     too_long = head(POST, *signed(), b"Content-Length: 3000000")
     heard = await scene.hears(too_long, b"x" * 1_500_000, b"x" * 1_500_000)
@@ -279,7 +283,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("soon")
-async def test_what_is_there_when_it_stops_is_answered(scene: Scene) -> None:
+async def test_request_present_at_the_stop_is_answered(scene: Scene) -> None:
     scene.target.open.clear()
     waiting = asyncio.create_task(scene.hears(WHOLE))
     begun, writer = await asyncio.open_connection("127.0.0.1", scene.port)
@@ -299,7 +303,7 @@ async def test_what_is_there_when_it_stops_is_answered(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("soon")
-async def test_what_is_on_its_way_on_an_idle_connection_is_answered(scene: Scene) -> None:
+async def test_request_on_its_way_at_the_stop_is_answered(scene: Scene) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
     writer.write(WHOLE)
     first = await listen(reader)
@@ -314,7 +318,7 @@ async def test_what_is_on_its_way_on_an_idle_connection_is_answered(scene: Scene
 
 
 @pytest.mark.parametrize("left", [1, len(BODY) + 9], ids=["half a body", "half a head"])
-async def test_what_is_half_there_when_the_last_call_is_over_is_answered(
+async def test_partial_request_at_the_end_of_the_drain_is_answered(
     scene: Scene, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "LAST_CALL", 0.1)
@@ -329,7 +333,7 @@ async def test_what_is_half_there_when_the_last_call_is_over_is_answered(
 
 
 @pytest.mark.usefixtures("soon")
-async def test_idle_connections_do_not_keep_it(scene: Scene) -> None:
+async def test_idle_connections_do_not_delay_the_stop(scene: Scene) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", scene.port)
     writer.write(WHOLE)
     assert not (await listen(reader)).ended
@@ -338,7 +342,7 @@ async def test_idle_connections_do_not_keep_it(scene: Scene) -> None:
     writer.close()
 
 
-async def test_a_connection_that_has_ended_is_gone_without_the_garbage_collector(
+async def test_ended_connection_is_freed_without_the_garbage_collector(
     scene: Scene,
 ) -> None:
     """It looks seldom: of thousands of connections that came and went much would be held."""

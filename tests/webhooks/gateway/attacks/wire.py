@@ -1,4 +1,4 @@
-"""Bytes on a socket: what is sent exactly as it is written, and what comes back."""
+"""Raw bytes on a socket, and the answer."""
 
 import asyncio
 import re
@@ -57,7 +57,7 @@ async def listen(reader: asyncio.StreamReader) -> Heard:
     try:
         async with asyncio.timeout(PATIENCE):
             while True:
-                part = await _part(reader, patient=not _whole(raw))
+                part = await _close_gracefully(reader, patient=not _whole(raw))
                 if part is None:
                     return Heard(raw, ended=False)
                 if not part:
@@ -67,7 +67,7 @@ async def listen(reader: asyncio.StreamReader) -> Heard:
         return Heard(raw, ended=True)
 
 
-async def _part(reader: asyncio.StreamReader, *, patient: bool) -> bytes | None:
+async def _close_gracefully(reader: asyncio.StreamReader, *, patient: bool) -> bytes | None:
     try:
         async with asyncio.timeout(PATIENCE if patient else 0.1):
             return await reader.read(65536)

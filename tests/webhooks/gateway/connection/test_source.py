@@ -1,4 +1,4 @@
-"""A sender's certificate counts at the endpoint that trusts its root and names it; nowhere else.
+"""Client certificates are accepted only by the endpoint with their root and name.
 
 The gateway is served with TLS that believes the roots of all endpoints at once.
 """
@@ -50,7 +50,7 @@ def refusal(of: Admission, *chain: Made, now: float | None = None) -> str | None
     return of.refusal(Proxies(), scope, time.time() if now is None else now)
 
 
-def test_a_certificate_is_accepted_by_its_root_and_its_name() -> None:
+def test_client_certificate_is_accepted_by_root_and_name() -> None:
     assert refusal(admission(), leaf()) is None
     assert (
         refusal(admission("DNS:hooks.example"), leaf(names=(x509.DNSName("hooks.example"),)))
@@ -63,26 +63,26 @@ def test_a_certificate_is_accepted_by_its_root_and_its_name() -> None:
     assert admission().refusal(Proxies(), {}, 0) == "certificate-missing"
 
 
-def test_a_chain_is_followed_to_the_root() -> None:
+def test_chain_is_verified_up_to_the_root() -> None:
     between = by_hand("between", ROOT)
     assert refusal(admission(), leaf(between), between) is None
     assert refusal(admission(), leaf(between)) == "certificate-unexpected"
     assert refusal(admission(), leaf(between), by_hand("between", OTHER_ROOT)) is not None
 
 
-def test_a_certificate_for_servers_alone_is_none_of_a_client() -> None:
+def test_server_certificate_is_rejected() -> None:
     server = leaf(purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
     assert refusal(admission(), server) == "certificate-unexpected"
 
 
-def test_what_was_accepted_is_no_longer_when_it_has_expired() -> None:
+def test_expired_certificate_is_no_longer_accepted() -> None:
     of, short = admission(), leaf(lifetime=timedelta(hours=1))
     assert refusal(of, short) is None
     assert refusal(of, short) is None
     assert refusal(of, short, now=time.time() + 3700) == "certificate-unexpected"
 
 
-def test_however_many_certificates_are_shown_few_are_remembered() -> None:
+def test_number_of_cached_chains_is_bounded() -> None:
     of = admission()
     for _ in range(70):
         assert refusal(of, leaf()) is None
@@ -90,13 +90,13 @@ def test_however_many_certificates_are_shown_few_are_remembered() -> None:
     assert len(of._certificates._known) <= 64
 
 
-def test_what_is_no_certificate_is_refused() -> None:
+def test_invalid_client_certificate_is_rejected() -> None:
     scope = {"extensions": {"tls": {"client_cert_chain": ["nonsense"]}}}
     assert admission().refusal(Proxies(), scope, 0) == "certificate-unexpected"
 
 
 @pytest.mark.parametrize("san", ["URI:", "spiffe://a/b", "IP:1.2.3.4"])
-def test_a_name_is_of_a_kind_that_is_known(san: str) -> None:
+def test_name_of_an_unknown_kind_is_rejected(san: str) -> None:
     with pytest.raises(EndpointError):
         admission(san)
 
@@ -106,7 +106,7 @@ CONSTRAINED = by_hand(
 )
 
 
-def test_a_root_that_constrains_uris_vouches_for_those_it_may() -> None:
+def test_uri_constraints_of_a_root_are_enforced() -> None:
     of = admission(f"URI:{URI}", "URI:spiffe://other.example/a", "DNS:a", roots=CONSTRAINED)
     others = (x509.UniformResourceIdentifier("spiffe://other.example/a"),)
     address = (x509.UniformResourceIdentifier(URI), x509.IPAddress(ip_address("10.0.0.1")))
@@ -124,7 +124,7 @@ def test_a_root_that_constrains_uris_vouches_for_those_it_may() -> None:
     assert refusal(of, leaf(CONSTRAINED), now=late) == "certificate-unexpected"
 
 
-def test_troths_own_certificates_are_accepted_by_their_root() -> None:
+def test_certificates_of_troth_are_accepted_by_their_root() -> None:
     shown = {"extensions": {"tls": {"client_cert_chain": known(GATEWAY).chain}}}
     wanted = ClientCertificate(sans=(f"URI:{GATEWAY}",), authorities=ROOTS.decode())
     assert (
@@ -135,20 +135,20 @@ def test_troths_own_certificates_are_accepted_by_their_root() -> None:
     assert why == "certificate-unexpected"
 
 
-def test_an_address_of_ipv4_is_the_same_within_one_of_ipv6() -> None:
+def test_ipv4_mapped_address_equals_its_ipv4_address() -> None:
     scope = {"client": ("::ffff:203.0.113.9", 1), "headers": []}
     assert Proxies().sender(scope) == ip_address("203.0.113.9")
     assert Admission(Source(cidrs=("203.0.113.0/24",))).refusal(Proxies(), scope, 0) is None
     assert Admission(Source(cidrs=("2001:db8::/32",))).refusal(Proxies(), scope, 0) is not None
 
 
-def test_who_comes_over_no_address_is_of_none() -> None:
+def test_connection_without_an_address_has_no_source() -> None:
     scope: dict[str, Any] = {"client": None, "headers": []}
     everywhere = Admission(Source(cidrs=("0.0.0.0/0",)))
     assert everywhere.refusal(Proxies(["127.0.0.0/8"]), scope, 0) == "address-unexpected"
 
 
-def test_several_headers_of_proxies_are_one_list() -> None:
+def test_several_forwarded_headers_form_one_list() -> None:
     headers = [
         (b"x-forwarded-for", b"198.51.100.1"),
         (b"x-forwarded-for", b"203.0.113.9, 10.0.0.2"),
@@ -198,7 +198,7 @@ async def asked(tmp: Path, of: Admission) -> AsyncIterator[Any]:
         yield ask
 
 
-async def test_over_tls_one_endpoint_takes_no_certificate_of_anothers_root(tmp_path: Path) -> None:
+async def test_endpoint_rejects_certificates_of_another_endpoints_root(tmp_path: Path) -> None:
     async with asked(tmp_path, admission()) as ask:
         assert await ask(leaf()) is None
         assert await ask(leaf(OTHER_ROOT)) == "certificate-unexpected"

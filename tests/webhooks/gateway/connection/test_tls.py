@@ -1,4 +1,4 @@
-"""TLS with senders: the certificate as mounted, and client certificates where one is pinned."""
+"""TLS of senders: the mounted certificate, and pinned client certificates."""
 
 import asyncio
 import socket
@@ -117,12 +117,12 @@ def to(name: str, message: str = "msg_1") -> bytes:
     return delivery(b"POST /shop/%b HTTP/1.1" % name.encode(), message=message)
 
 
-async def test_a_delivery_over_tls_is_taken(tmp_path: Path) -> None:
+async def test_delivery_over_tls_is_accepted(tmp_path: Path) -> None:
     async with secured(tmp_path) as gateway:
         assert (await gateway.hears(to("orders"))).status == 200
 
 
-async def test_senders_may_speak_tls_1_2_and_nothing_older(tmp_path: Path) -> None:
+async def test_tls_1_2_is_accepted_and_nothing_older(tmp_path: Path) -> None:
     async with secured(tmp_path) as gateway:
         context = gateway.context()
         context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -135,13 +135,13 @@ async def test_senders_may_speak_tls_1_2_and_nothing_older(tmp_path: Path) -> No
 # Client certificates
 
 
-async def test_none_is_asked_for_where_none_is_pinned(tmp_path: Path) -> None:
+async def test_client_certificate_is_requested_only_if_pinned(tmp_path: Path) -> None:
     shown = written(tmp_path, made("stranger", OTHERS, URI), "stranger")
     async with secured(tmp_path) as gateway:
         assert (await gateway.hears(to("orders"), shown)).status == 200
 
 
-async def test_the_one_that_is_pinned_gets_in_and_others_do_not(tmp_path: Path) -> None:
+async def test_only_the_pinned_client_certificate_is_accepted(tmp_path: Path) -> None:
     partner = written(tmp_path, made("partner", PARTNERS, URI), "partner")
     stranger = written(tmp_path, made("stranger", OTHERS, URI), "stranger")
     late = written(tmp_path, made("late", PARTNERS, URI, days=-1), "late")
@@ -156,7 +156,7 @@ async def test_the_one_that_is_pinned_gets_in_and_others_do_not(tmp_path: Path) 
         assert len(gateway.scene.target.received) == 2
 
 
-async def test_whoever_shows_a_root_that_nobody_pins_gets_no_connection_to_any_endpoint(
+async def test_certificate_of_an_unpinned_root_gets_no_connection(
     tmp_path: Path,
 ) -> None:
     """TLS comes before the path: it is asked for with one endpoint that pins, and of everybody."""
@@ -172,7 +172,7 @@ async def test_whoever_shows_a_root_that_nobody_pins_gets_no_connection_to_any_e
         assert (await gateway.hears(to("orders"))).status == 200
 
 
-async def test_what_one_endpoint_pins_is_nothing_to_another(tmp_path: Path) -> None:
+async def test_pin_of_one_endpoint_does_not_affect_others(tmp_path: Path) -> None:
     """TLS takes the roots of all of them together."""
     partner = written(tmp_path, made("partner", PARTNERS, URI), "partner")
     async with secured(tmp_path, PARTNERS, OTHERS) as gateway:
@@ -180,7 +180,7 @@ async def test_what_one_endpoint_pins_is_nothing_to_another(tmp_path: Path) -> N
         assert (await gateway.hears(to("pinned1"), partner)).status == 403
 
 
-async def test_a_header_shows_no_certificate(tmp_path: Path) -> None:
+async def test_header_is_no_client_certificate(tmp_path: Path) -> None:
     pem = made("partner", PARTNERS, URI).pem.replace(b"\n", b"%0A")
     headers = (b"X-Forwarded-Client-Cert: Cert=" + pem, b"X-SSL-Client-Cert: " + pem)
     message = delivery(b"POST /shop/pinned0 HTTP/1.1", *headers)
@@ -188,7 +188,7 @@ async def test_a_header_shows_no_certificate(tmp_path: Path) -> None:
         assert (await gateway.hears(message)).status == 403
 
 
-async def test_what_is_pinned_later_counts_for_new_connections_and_open_ones_alike(
+async def test_later_pin_applies_to_new_and_open_connections(
     tmp_path: Path,
 ) -> None:
     partner = written(tmp_path, made("partner", PARTNERS, URI), "partner")
@@ -219,7 +219,7 @@ def mounted(directory: Path) -> Path:
     return mount
 
 
-def test_a_kubelets_new_version_is_taken_up(tmp_path: Path) -> None:
+def test_new_version_of_the_mount_is_used(tmp_path: Path) -> None:
     mount = mounted(tmp_path)
     files = SenderTLS(mount, frozenset)
     assert not files.look()
@@ -229,7 +229,7 @@ def test_a_kubelets_new_version_is_taken_up(tmp_path: Path) -> None:
     assert not files.look()
 
 
-async def test_a_half_written_pair_is_not_taken_up(tmp_path: Path) -> None:
+async def test_half_written_pair_is_not_used(tmp_path: Path) -> None:
     async with secured(tmp_path) as gateway:
         new = made("new", ROOT, LOCALHOST)
         (gateway.directory / "tls.crt").write_bytes(new.pem)
@@ -242,7 +242,7 @@ async def test_a_half_written_pair_is_not_taken_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
 @pytest.mark.parametrize("content", [None, b"", b"hunter2"])
-def test_without_its_files_it_does_not_start(
+def test_gateway_does_not_start_without_its_files(
     tmp_path: Path, name: str, content: bytes | None
 ) -> None:
     written(tmp_path, made("server", ROOT, LOCALHOST))
@@ -255,7 +255,7 @@ def test_without_its_files_it_does_not_start(
     assert "hunter2" not in str(caught.value)
 
 
-async def test_authorities_that_are_none_take_nothing_from_the_others(tmp_path: Path) -> None:
+async def test_invalid_roots_do_not_affect_others(tmp_path: Path) -> None:
     written(tmp_path, made("server", ROOT, LOCALHOST))
     files = SenderTLS(tmp_path, lambda: ["rubbish", PARTNERS.pem.decode()])
     assert files.look() is False
@@ -264,9 +264,7 @@ async def test_authorities_that_are_none_take_nothing_from_the_others(tmp_path: 
 # Time
 
 
-async def test_a_handshake_that_does_not_come_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missing_handshake_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshakes, "WITHIN", 0.3)
     async with secured(tmp_path) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.scene.port)
@@ -286,7 +284,7 @@ async def silent(gateway: Secured, count: int) -> list[asyncio.StreamReader]:
     return held
 
 
-async def test_who_begins_many_handshakes_keeps_nobody_out(
+async def test_many_open_handshakes_do_not_block_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handshakes, "MOST", 4)
@@ -301,7 +299,7 @@ async def test_who_begins_many_handshakes_keeps_nobody_out(
         assert len(gateway.scene.target.received) == 4
 
 
-async def test_of_who_says_nothing_little_is_kept(tmp_path: Path) -> None:
+async def test_silent_connection_takes_little_memory(tmp_path: Path) -> None:
     async with secured(tmp_path) as gateway:
         assert (await gateway.hears(to("orders"))).status == 200
         tracemalloc.start()
@@ -312,7 +310,7 @@ async def test_of_who_says_nothing_little_is_kept(tmp_path: Path) -> None:
         assert after - before < 20 * 64 * 1024
 
 
-async def test_a_sender_that_says_no_goodbye_does_not_keep_it_from_stopping(
+async def test_sender_without_close_notify_does_not_delay_the_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("troth.webhooks.gateway.connection.connections.LAST_CALL", 0.1)

@@ -1,4 +1,4 @@
-"""To the target and to nobody else, once; and what its silence means."""
+"""Deliveries reach only their target, once; and the meaning of a missing answer."""
 
 import asyncio
 import ssl
@@ -22,7 +22,7 @@ from tests.webhooks.gateway.running import (
 from tests.webhooks.gateway.test_app import told
 from troth.documents.webhook_endpoint import Target
 from troth.webhooks.gateway.forwarding import client as delivering
-from troth.webhooks.gateway.forwarding.client import Answer, Deliver, TargetUnavailableError
+from troth.webhooks.gateway.forwarding.client import Answer, TargetClient, TargetUnavailableError
 from troth.webhooks.gateway.replay.memory import Memory
 
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"
@@ -32,14 +32,14 @@ def towards(port: int, **changed: Any) -> Target:
     return Target.model_validate(target(port, **changed))
 
 
-async def refused(deliver: Deliver, to: Target) -> TargetUnavailableError:
+async def refused(deliver: TargetClient, to: Target) -> TargetUnavailableError:
     with pytest.raises(TargetUnavailableError) as caught:
         await deliver(to, b"{}", {}, TOKEN)
     await deliver.close()
     return caught.value
 
 
-async def test_a_target_that_is_down_claims_nothing_and_the_next_try_passes(
+async def test_unreachable_target_releases_the_claim(
     tmp_path: Path,
 ) -> None:
     with ledger(tmp_path) as behind:
@@ -61,9 +61,7 @@ async def test_a_target_that_is_down_claims_nothing_and_the_next_try_passes(
 
 
 @pytest.mark.parametrize("status", [500, 400, 404, 302, 408, 429, 599])
-async def test_a_target_that_answers_otherwise_is_given_the_next_try(
-    tmp_path: Path, status: int
-) -> None:
+async def test_target_error_releases_the_claim(tmp_path: Path, status: int) -> None:
     async with standing(tmp_path) as at:
         at.ledger.replies.append(Reply(status, (("Location", "/elsewhere"),), b"why"))
         delivery = at.sender.signed()
@@ -77,9 +75,7 @@ async def test_a_target_that_answers_otherwise_is_given_the_next_try(
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-async def test_whatever_says_yes_is_yes_and_the_sender_hears_no_more(
-    tmp_path: Path, status: int
-) -> None:
+async def test_any_2xx_is_a_success_without_details(tmp_path: Path, status: int) -> None:
     async with standing(tmp_path) as at:
         body = b"" if status == 204 else b"x" * 100_000
         at.ledger.replies.append(Reply(status, (("Set-Cookie", "a=1"),), body))
@@ -88,7 +84,7 @@ async def test_whatever_says_yes_is_yes_and_the_sender_hears_no_more(
         assert "Set-Cookie" not in heard.headers
 
 
-async def test_a_target_that_is_slow_is_not_given_a_second_one_beside_the_first(
+async def test_slow_target_gets_no_second_delivery_in_parallel(
     tmp_path: Path,
 ) -> None:
     now = 1000.0
@@ -102,17 +98,17 @@ async def test_a_target_that_is_slow_is_not_given_a_second_one_beside_the_first(
             assert (await at.sender.send(delivery)).status == 503
         assert told(logs)["replay"] == "in-flight"
         at.ledger.gate.set()
-        now += at.gateway._handover.lease + 1  # the claim lapses
+        now += at.gateway._forwarder.lease + 1  # the claim lapses
         assert (await at.sender.send(delivery)).status == 200
         assert len(at.ledger.seen) == 2
 
 
-async def test_a_claim_outlasts_the_longest_delivery(tmp_path: Path) -> None:
+async def test_claim_outlasts_the_longest_delivery(tmp_path: Path) -> None:
     async with standing(tmp_path, within=7.0) as at:
-        assert at.gateway._handover.lease > 7.0 + 5.0
+        assert at.gateway._forwarder.lease > 7.0 + 5.0
 
 
-async def test_an_answer_that_was_lost_leaves_the_claim_to_lapse(tmp_path: Path) -> None:
+async def test_lost_answer_lets_the_claim_lapse(tmp_path: Path) -> None:
     with ledger(tmp_path) as behind:
         way = Way(behind.server.port)
         way.open()
@@ -133,7 +129,7 @@ async def test_an_answer_that_was_lost_leaves_the_claim_to_lapse(tmp_path: Path)
         way.close()
 
 
-async def test_another_identity_at_the_targets_address_is_given_nothing(tmp_path: Path) -> None:
+async def test_other_identity_at_the_targets_address_gets_nothing(tmp_path: Path) -> None:
     async with standing(tmp_path, target_is=STRANGER) as at:
         delivery = at.sender.signed()
         with capture_logs() as logs:
@@ -147,7 +143,7 @@ async def test_another_identity_at_the_targets_address_is_given_nothing(tmp_path
             assert (await at.sender.send(delivery)).status == 200
 
 
-async def test_a_server_of_other_roots_is_given_nothing(tmp_path: Path) -> None:
+async def test_server_with_other_roots_gets_nothing(tmp_path: Path) -> None:
     from tests.edge import shop
     from tests.edge.loopback import serving
     from tests.pki import builders as pki
@@ -155,7 +151,7 @@ async def test_a_server_of_other_roots_is_given_nothing(tmp_path: Path) -> None:
     stranger = pki.own_root(which="another root")
     context = shop.server_context(tmp_path, LEDGER, authority=stranger)
     with serving(lambda _: Reply(), context) as server:
-        error = await refused(Deliver(write_identity(tmp_path)), towards(server.port))
+        error = await refused(TargetClient(write_identity(tmp_path)), towards(server.port))
     assert (error.reason, error.may_have_acted) == ("not-trusted", False)
     assert server.seen == []
 
@@ -173,33 +169,33 @@ async def test_a_server_of_other_roots_is_given_nothing(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_the_endpoint_and_the_gateways_identity_must_name_the_same_target(
+async def test_endpoint_and_identity_must_name_the_same_target(
     tmp_path: Path, callees: dict[str, str], changed: dict[str, str], reason: str
 ) -> None:
     with ledger(tmp_path) as behind:
-        deliver = Deliver(write_identity(tmp_path, **callees))
+        deliver = TargetClient(write_identity(tmp_path, **callees))
         error = await refused(deliver, towards(behind.server.port, **changed))
         assert (error.reason, error.may_have_acted) == (reason, False)
         assert behind.server.handshakes == 0
 
 
-async def test_without_an_identity_nothing_is_delivered(tmp_path: Path) -> None:
+async def test_nothing_is_forwarded_without_an_identity(tmp_path: Path) -> None:
     from troth.edge.identity.files import Identity
 
-    deliver = Deliver(Identity(tmp_path / "nothing", tmp_path / "nothing"))
+    deliver = TargetClient(Identity(tmp_path / "nothing", tmp_path / "nothing"))
     assert (await refused(deliver, towards(1))).reason == "no-identity"
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b"])
-async def test_a_host_that_cannot_be_is_unavailable_as_any_other(tmp_path: Path, host: str) -> None:
-    error = await refused(Deliver(write_identity(tmp_path)), towards(1, host=host))
+async def test_invalid_host_is_unavailable(tmp_path: Path, host: str) -> None:
+    error = await refused(TargetClient(write_identity(tmp_path)), towards(1, host=host))
     assert not error.may_have_acted
 
 
-async def test_a_callee_that_is_added_later_is_reached_without_a_restart(tmp_path: Path) -> None:
+async def test_added_callee_is_reached_without_a_restart(tmp_path: Path) -> None:
     with ledger(tmp_path) as behind:
         identity = write_identity(tmp_path, other=STRANGER)
-        deliver = Deliver(identity)
+        deliver = TargetClient(identity)
         to = towards(behind.server.port)
         with pytest.raises(TargetUnavailableError):
             await deliver(to, b"{}", {}, TOKEN)
@@ -208,13 +204,13 @@ async def test_a_callee_that_is_added_later_is_reached_without_a_restart(tmp_pat
         await deliver.close()
 
 
-async def test_an_address_may_be_elsewhere_and_the_name_is_checked_all_the_same(
+async def test_resolved_address_does_not_change_the_checked_name(
     tmp_path: Path,
 ) -> None:
     with ledger(tmp_path) as behind:
         there = ("127.0.0.1", behind.server.port)
         table = {("localhost", 8443): there, ("ledger.shop.svc", 8443): there}
-        deliver = Deliver(write_identity(tmp_path), resolve=table)
+        deliver = TargetClient(write_identity(tmp_path), resolve=table)
         assert await deliver(towards(8443), b"{}", {}, TOKEN) == Answer(204)
         assert behind.seen[0].headers["Host"] == "localhost:8443"
         # the certificate is for localhost
@@ -222,7 +218,7 @@ async def test_an_address_may_be_elsewhere_and_the_name_is_checked_all_the_same(
         assert error.reason == "not-trusted"
 
 
-async def test_a_connection_is_used_again(tmp_path: Path) -> None:
+async def test_connection_is_reused(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         at.ledger.replies.extend(Reply(200, (), b"x" * 30_000) for _ in range(4))
         for _ in range(5):
@@ -230,7 +226,7 @@ async def test_a_connection_is_used_again(tmp_path: Path) -> None:
         assert at.ledger.server.connections == 1
 
 
-async def test_what_was_sent_once_is_never_sent_again_by_the_client(tmp_path: Path) -> None:
+async def test_client_never_sends_a_delivery_twice(tmp_path: Path) -> None:
     """A connection that ends with the request on it, as a server's that was just closing."""
     from tests.edge import shop
 
@@ -246,14 +242,14 @@ async def test_what_was_sent_once_is_never_sent_again_by_the_client(tmp_path: Pa
     context = shop.server_context(tmp_path, LEDGER)
     server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
     async with server:
-        deliver = Deliver(write_identity(tmp_path))
+        deliver = TargetClient(write_identity(tmp_path))
         port = server.sockets[0].getsockname()[1]
         error = await refused(deliver, towards(port))
     assert (error.reason, error.may_have_acted) == ("answer-lost", True)
     assert taken == 1
 
 
-async def test_an_answer_counts_although_its_body_never_ends(tmp_path: Path) -> None:
+async def test_answer_counts_although_its_body_never_ends(tmp_path: Path) -> None:
     from tests.edge import shop
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -266,13 +262,13 @@ async def test_an_answer_counts_although_its_body_never_ends(tmp_path: Path) -> 
     context = shop.server_context(tmp_path, LEDGER)
     server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=context)
     async with server:
-        deliver = Deliver(write_identity(tmp_path), within=5)
+        deliver = TargetClient(write_identity(tmp_path), within=5)
         port = server.sockets[0].getsockname()[1]
         assert await deliver(towards(port), b"{}", {}, TOKEN) == Answer(200)
         await deliver.close()
 
 
-async def test_a_target_that_takes_no_connection_has_been_given_nothing(
+async def test_target_that_accepts_no_connection_has_got_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivering, "CONNECT_WITHIN", 0.3)
@@ -280,7 +276,7 @@ async def test_a_target_that_takes_no_connection_has_been_given_nothing(
     way.open()
     port = int(way.url.rpartition(":")[2])
     way.partition()
-    deliver = Deliver(write_identity(tmp_path), within=30)
+    deliver = TargetClient(write_identity(tmp_path), within=30)
     error = await refused(deliver, towards(port))
     assert (error.reason, error.may_have_acted) == ("unreachable", False)
     way.close()

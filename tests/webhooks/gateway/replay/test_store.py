@@ -1,6 +1,4 @@
-"""Both stores: a delivery is claimed by one, marked as taken, or given up; and nothing in doubt is
-let through.
-"""
+"""Both replay stores: claims, marks and releases; uncertain deliveries are rejected."""
 
 import asyncio
 import os
@@ -19,7 +17,7 @@ from sandbox.valkey import ValkeyServer
 from tests.edge import shop
 from tests.edge.loopback import Way
 from tests.webhooks.gateway.running import STRANGER, until
-from troth.webhooks.gateway.replay.commit import Marking
+from troth.webhooks.gateway.replay.commit import RetryingStore
 from troth.webhooks.gateway.replay.memory import Memory
 from troth.webhooks.gateway.replay.store import (
     Claimed,
@@ -57,7 +55,7 @@ both = pytest.mark.parametrize("kind", ["memory", "valkey"])
 
 
 @both
-async def test_what_is_claimed_is_in_flight_and_what_is_marked_is_done(
+async def test_claimed_delivery_is_in_flight_and_marked_one_is_done(
     kind: str, valkey: ValkeyServer
 ) -> None:
     async with store_of(kind, valkey) as store:
@@ -70,7 +68,7 @@ async def test_what_is_claimed_is_in_flight_and_what_is_marked_is_done(
 
 
 @both
-async def test_what_is_given_up_can_be_claimed_again(kind: str, valkey: ValkeyServer) -> None:
+async def test_released_claim_can_be_claimed_again(kind: str, valkey: ValkeyServer) -> None:
     async with store_of(kind, valkey) as store:
         key = new()
         await store.release(await claimed(store, key))
@@ -78,7 +76,7 @@ async def test_what_is_given_up_can_be_claimed_again(kind: str, valkey: ValkeySe
 
 
 @both
-async def test_nobody_ends_the_claim_of_another(kind: str, valkey: ValkeyServer) -> None:
+async def test_claim_of_another_holder_stays(kind: str, valkey: ValkeyServer) -> None:
     async with store_of(kind, valkey) as store:
         key = new()
         first = await claimed(store, key)
@@ -93,7 +91,7 @@ async def test_nobody_ends_the_claim_of_another(kind: str, valkey: ValkeyServer)
 
 
 @both
-async def test_a_mark_counts_although_the_lease_has_lapsed(kind: str, valkey: ValkeyServer) -> None:
+async def test_mark_counts_although_the_lease_has_lapsed(kind: str, valkey: ValkeyServer) -> None:
     async with store_of(kind, valkey) as store:
         claim = Claimed(new(), b"lapsed long ago")
         await store.done(claim, WINDOW)
@@ -101,7 +99,7 @@ async def test_a_mark_counts_although_the_lease_has_lapsed(kind: str, valkey: Va
 
 
 @both
-async def test_of_many_at_once_one_has_it(kind: str, valkey: ValkeyServer) -> None:
+async def test_one_of_many_concurrent_claims_succeeds(kind: str, valkey: ValkeyServer) -> None:
     async with store_of(kind, valkey) as store, store_of(kind, valkey) as other:
         key = new()
         stores = [store, other if kind == "valkey" else store]
@@ -109,7 +107,7 @@ async def test_of_many_at_once_one_has_it(kind: str, valkey: ValkeyServer) -> No
         assert sum(isinstance(each, Claimed) for each in found) == 1
 
 
-async def test_valkey_lets_claims_and_marks_lapse_in_their_time(valkey: ValkeyServer) -> None:
+async def test_claims_and_marks_lapse_in_valkey(valkey: ValkeyServer) -> None:
     store = Valkey(valkey.url)
     async with Client.from_url(valkey.url) as client:
         claim = await claimed(store, new(), 30.0)
@@ -120,7 +118,7 @@ async def test_valkey_lets_claims_and_marks_lapse_in_their_time(valkey: ValkeySe
     await store.close()
 
 
-def test_a_key_is_of_the_endpoint_and_of_the_delivery() -> None:
+def test_replay_key_depends_on_endpoint_and_delivery() -> None:
     assert len({replay_key("a", b"1"), replay_key("b", b"1"), replay_key("a", b"2")}) == 3
 
 
@@ -134,7 +132,7 @@ class Clock:
         return self.now
 
 
-async def test_in_memory_claims_and_marks_lapse_in_their_time() -> None:
+async def test_claims_and_marks_lapse_in_memory() -> None:
     clock = Clock()
     store = Memory(clock=clock)
     left, taken = new(), new()
@@ -151,7 +149,7 @@ async def test_in_memory_claims_and_marks_lapse_in_their_time() -> None:
     await claimed(store, taken, 30)
 
 
-async def test_in_memory_what_was_given_up_and_claimed_anew_lapses_by_its_new_lease() -> None:
+async def test_reclaimed_delivery_lapses_with_its_new_lease() -> None:
     clock = Clock()
     store = Memory(clock=clock)
     key = new()
@@ -164,7 +162,7 @@ async def test_in_memory_what_was_given_up_and_claimed_anew_lapses_by_its_new_le
     await claimed(store, key, 10)
 
 
-async def test_after_a_long_silence_all_that_lapsed_is_gone() -> None:
+async def test_lapsed_entries_are_removed_after_a_long_silence() -> None:
     clock = Clock()
     store = Memory(clock=clock)
     for _ in range(10):
@@ -176,7 +174,7 @@ async def test_after_a_long_silence_all_that_lapsed_is_gone() -> None:
     assert store._lapsing.keys() == {int(clock.now + LEASE) + 1}
 
 
-async def test_memory_that_is_full_lets_nothing_through_and_forgets_nothing() -> None:
+async def test_full_memory_store_rejects_and_evicts_nothing() -> None:
     clock = Clock()
     store = Memory(3, clock)
     keys = [new() for _ in range(3)]
@@ -190,7 +188,7 @@ async def test_memory_that_is_full_lets_nothing_through_and_forgets_nothing() ->
     await claimed(store, new())
 
 
-async def test_with_a_full_window_memory_is_flat() -> None:
+async def test_memory_is_constant_with_a_full_window() -> None:
     clock = Clock()
     store = Memory(clock=clock)
 
@@ -212,7 +210,7 @@ async def test_with_a_full_window_memory_is_flat() -> None:
     assert after < before + 100_000
 
 
-async def test_no_delivery_waits_for_one_large_table_to_be_written_anew() -> None:
+async def test_no_delivery_waits_for_a_large_table_to_be_rebuilt() -> None:
     """Also not among a million: the table that one is noted in has few of them."""
     store = Memory(clock=Clock())
     for _ in range(5000):
@@ -221,7 +219,7 @@ async def test_no_delivery_waits_for_one_large_table_to_be_written_anew() -> Non
     assert max(map(len, store._done)) < 5000 / 50
 
 
-async def test_in_memory_what_is_marked_twice_counts_once() -> None:
+async def test_mark_made_twice_counts_once_in_memory() -> None:
     clock = Clock()
     store = Memory(1, clock)
     claim = await claimed(store, new())
@@ -236,7 +234,7 @@ async def test_in_memory_what_is_marked_twice_counts_once() -> None:
 # Valkey
 
 
-async def test_what_is_asked_in_one_turn_goes_out_together(valkey: ValkeyServer) -> None:
+async def test_commands_of_one_loop_iteration_form_one_batch(valkey: ValkeyServer) -> None:
     store = Valkey(valkey.url, lanes=1)
     async with Client.from_url(valkey.url) as client:
         await claimed(store, new())
@@ -250,7 +248,7 @@ async def test_what_is_asked_in_one_turn_goes_out_together(valkey: ValkeyServer)
     await store.close()
 
 
-async def test_a_store_that_might_evict_is_not_used() -> None:
+async def test_evicting_store_is_not_used() -> None:
     with ValkeyServer.serving(maxmemory_policy="volatile-ttl") as server:
         store = Valkey(server.url)
         with pytest.raises(StoreUnavailableError, match="noeviction"):
@@ -261,7 +259,7 @@ async def test_a_store_that_might_evict_is_not_used() -> None:
         await store.close()
 
 
-async def test_a_store_that_is_full_lets_nothing_through() -> None:
+async def test_full_store_rejects_deliveries() -> None:
     with ValkeyServer.serving() as server:
         store = Valkey(server.url)
         claim = await claimed(store, new())
@@ -274,7 +272,7 @@ async def test_a_store_that_is_full_lets_nothing_through() -> None:
         await store.close()
 
 
-async def test_a_store_that_writes_nothing_down_is_warned_of_once() -> None:
+async def test_store_without_persistence_causes_one_warning() -> None:
     with ValkeyServer.serving(appendonly="no") as server, capture_logs() as logs:
         store = Valkey(server.url, lanes=2)
         await asyncio.gather(*(store.claim(new(), LEASE) for _ in range(1500)))
@@ -282,7 +280,7 @@ async def test_a_store_that_writes_nothing_down_is_warned_of_once() -> None:
         await store.close()
 
 
-async def test_a_server_that_was_killed_and_has_returned_costs_no_claim_and_no_mark() -> None:
+async def test_killed_and_restarted_server_loses_no_claim_and_no_mark() -> None:
     with ValkeyServer.serving() as server:
         store = Valkey(server.url)
         taken, under_way = await claimed(store, new()), await claimed(store, new())
@@ -299,7 +297,7 @@ async def test_a_server_that_was_killed_and_has_returned_costs_no_claim_and_no_m
         await store.close()
 
 
-async def test_a_server_that_was_started_anew_meanwhile_is_not_noticed() -> None:
+async def test_server_restart_between_deliveries_goes_unnoticed() -> None:
     with ValkeyServer.serving() as server:
         store = Valkey(server.url)
         await claimed(store, new())
@@ -340,7 +338,7 @@ async def losing(
             each.close()
 
 
-async def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(valkey: ValkeyServer) -> None:
+async def test_repeated_claim_finds_its_own_token(valkey: ValkeyServer) -> None:
     async with losing(valkey.port) as (port, marks):
         store = Valkey(valkey.url.replace(str(valkey.port), str(port)), lanes=1)
         await claimed(store, new())
@@ -354,9 +352,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_to_be_ones_own(valkey: Val
         await store.close()
 
 
-async def test_with_tls_a_server_is_believed_by_the_name_in_its_certificate(
-    valkey: ValkeyServer, tmp_path: Path
-) -> None:
+async def test_servers_certificate_must_have_its_name(valkey: ValkeyServer, tmp_path: Path) -> None:
     tls = shop.server_context(tmp_path, STRANGER)
     tls.verify_mode = ssl.CERT_NONE
     roots = quote(b"".join(shop.root().authority.anchors))
@@ -376,7 +372,7 @@ async def test_with_tls_a_server_is_believed_by_the_name_in_its_certificate(
             Valkey(named + unverified)
 
 
-async def test_a_server_that_does_not_answer_is_given_up(valkey: ValkeyServer) -> None:
+async def test_unanswered_batch_times_out(valkey: ValkeyServer) -> None:
     way = Way(valkey.port)
     way.open()
     port = way.url.rpartition(":")[2]
@@ -393,9 +389,7 @@ async def test_a_server_that_does_not_answer_is_given_up(valkey: ValkeyServer) -
     way.close()
 
 
-async def test_a_password_is_read_from_a_file_and_shown_nowhere(
-    valkey: ValkeyServer, tmp_path: Path
-) -> None:
+async def test_password_from_a_file_is_shown_nowhere(valkey: ValkeyServer, tmp_path: Path) -> None:
     password = valkey.url.split(":")[2].partition("@")[0]
     (tmp_path / "url").write_text(valkey.url + "\n")
     store = StoreFile(tmp_path / "url").store
@@ -437,9 +431,9 @@ class Away(Memory):
             raise StoreUnavailableError("away")
 
 
-async def test_a_mark_that_could_not_be_made_counts_at_once_and_is_made_later() -> None:
+async def test_failed_mark_counts_at_once_and_is_made_later() -> None:
     store = Away()
-    marking = Marking(store)
+    marking = RetryingStore(store)
     claim = await claimed(marking, new())
     store.away = True
     await marking.done(claim, WINDOW)
@@ -447,14 +441,14 @@ async def test_a_mark_that_could_not_be_made_counts_at_once_and_is_made_later() 
     with pytest.raises(StoreUnavailableError):
         await marking.claim(new(), LEASE)
     store.away = False
-    await until(lambda: not marking.owed)
+    await until(lambda: not marking.pending)
     assert await store.claim(claim.key, LEASE) is Repeated.DONE
     await marking.close()
 
 
-async def test_what_is_owed_is_made_before_the_end() -> None:
+async def test_pending_marks_are_made_before_the_end() -> None:
     store = Away()
-    marking = Marking(store)
+    marking = RetryingStore(store)
     claim = await claimed(marking, new())
     store.away = True
     await marking.done(claim, WINDOW)
@@ -463,9 +457,9 @@ async def test_what_is_owed_is_made_before_the_end() -> None:
     assert await store.claim(claim.key, LEASE) is Repeated.DONE
 
 
-async def test_with_too_many_owed_nothing_more_is_let_through() -> None:
+async def test_too_many_pending_marks_reject_deliveries() -> None:
     store = Away()
-    marking = Marking(store, most=2)
+    marking = RetryingStore(store, most=2)
     claims = [await claimed(marking, new()) for _ in range(2)]
     store.away = True
     for claim in claims:
@@ -473,14 +467,14 @@ async def test_with_too_many_owed_nothing_more_is_let_through() -> None:
     store.away = False
     with pytest.raises(StoreUnavailableError, match="too many"):
         await marking.claim(new(), LEASE)
-    await until(lambda: not marking.owed)
+    await until(lambda: not marking.pending)
     await claimed(marking, new())
     await marking.close()
 
 
-async def test_a_claim_that_cannot_be_given_up_lapses() -> None:
+async def test_claim_that_cannot_be_released_lapses() -> None:
     store = Away()
-    marking = Marking(store)
+    marking = RetryingStore(store)
     claim = await claimed(marking, new())
     store.away = True
     await marking.release(claim)

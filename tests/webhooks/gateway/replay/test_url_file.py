@@ -1,4 +1,4 @@
-"""The replay store's password is replaced under load, and its server looked at while it is used."""
+"""The replay store's password is rotated under load, and its server is checked."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ async def others(client: Client) -> set[str]:
     return {each["id"] for each in await client.client_list()} - {str(mine)}
 
 
-async def test_a_password_is_replaced_and_no_claim_is_refused(
+async def test_password_is_rotated_without_failed_claims(
     server: ValkeyServer, tmp_path: Path
 ) -> None:
     async with (
@@ -90,9 +90,7 @@ async def test_a_password_is_replaced_and_no_claim_is_refused(
         assert await file.store.claim(kept.key, LEASE) is Repeated.IN_FLIGHT
 
 
-async def test_while_nobody_takes_the_next_one_all_goes_on_as_before(
-    server: ValkeyServer, tmp_path: Path
-) -> None:
+async def test_rejected_next_password_changes_nothing(server: ValkeyServer, tmp_path: Path) -> None:
     async with (
         followed(server, tmp_path) as file,
         Client.from_url(server.url) as client,
@@ -114,7 +112,7 @@ async def test_while_nobody_takes_the_next_one_all_goes_on_as_before(
 
 
 @pytest.mark.parametrize("text", ["", "http://a", None])
-async def test_a_file_of_no_use_changes_nothing(
+async def test_unusable_file_changes_nothing(
     text: str | None, server: ValkeyServer, tmp_path: Path
 ) -> None:
     async with (
@@ -134,7 +132,7 @@ async def test_a_file_of_no_use_changes_nothing(
         assert await others(client) == before
 
 
-async def test_a_server_that_might_evict_from_now_on_is_used_no_more(
+async def test_server_that_starts_to_evict_is_no_longer_used(
     server: ValkeyServer, tmp_path: Path
 ) -> None:
     async with (
@@ -157,7 +155,7 @@ async def test_a_server_that_might_evict_from_now_on_is_used_no_more(
         assert await file.store.claim(held.key, LEASE) is Repeated.DONE
 
 
-async def test_both_are_looked_at_again_and_again(
+async def test_file_and_server_are_checked_repeatedly(
     server: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_file, "LOOK_EVERY", 0.01)

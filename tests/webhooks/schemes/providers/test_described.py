@@ -1,4 +1,4 @@
-"""An HMAC as a person describes it: what is not described in one way only is refused."""
+"""Described HMACs: ambiguous descriptions are rejected."""
 
 from dataclasses import replace
 from typing import Any
@@ -61,7 +61,7 @@ def described(**parts: Any) -> Scheme:
         ("a" * 300 + "{body}", "256"),
     ],
 )
-def test_a_template_that_says_too_little_or_too_much_is_refused(template: str, says: str) -> None:
+def test_invalid_template_is_rejected(template: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse_signed_text(template)
 
@@ -88,14 +88,12 @@ def test_a_template_that_says_too_little_or_too_much_is_refused(template: str, s
         ({"prefix": "a" * 65}, "prefix"),
     ],
 )
-def test_a_description_that_does_not_fit_says_what_to_mend(
-    parts: dict[str, Any], says: str
-) -> None:
+def test_invalid_description_says_what_to_change(parts: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         described(**parts)
 
 
-def test_what_is_signed_is_the_template_with_its_fields_filled() -> None:
+def test_signed_text_is_the_filled_template() -> None:
     signed = parse_signed_text("v9:{method} {url} {id}|{timestamp}.{body}")
     values = {"method": "POST", "url": URL, "id": "msg", "timestamp": "17"}
     expected = f"v9:POST {URL} msg|17.".encode() + b"\x00\xff{body}"
@@ -120,17 +118,17 @@ def test_every_digest_and_encoding_signs_and_verifies(
     assert sender.refusal(with_header(sent, b"x-signature", value[:-4])) is MALFORMED
 
 
-def test_a_key_is_for_the_digest_that_is_described() -> None:
+def test_key_is_for_the_described_digest() -> None:
     other = described(digest="SHA512").key("k1", PLAIN)
     assert PLAIN_HMAC.refusal(PLAIN_HMAC.sent(), [other]) is Reason.SIGNATURE_WRONG
 
 
-def test_a_time_is_signed_where_the_template_has_it() -> None:
+def test_time_is_signed_if_the_template_has_it() -> None:
     assert FULL_HMAC.scheme.signs_timestamp
     assert not PLAIN_HMAC.scheme.signs_timestamp
 
 
-def test_the_id_is_known_again_where_it_is_signed_and_else_logged() -> None:
+def test_id_detects_replays_if_signed_and_is_otherwise_logged() -> None:
     first = FULL_HMAC.verified(FULL_HMAC.sent())
     again = FULL_HMAC.verified(FULL_HMAC.sent(b"{}", Stamp(NOW + 5, first.delivery_id or "")))
     assert again.replay == first.replay
@@ -141,7 +139,7 @@ def test_the_id_is_known_again_where_it_is_signed_and_else_logged() -> None:
 
 
 @pytest.mark.parametrize("value", [b"a|b", b"|", b"", b"a" * 257])
-def test_an_id_that_could_end_elsewhere_is_refused(value: bytes) -> None:
+def test_ambiguous_id_is_rejected(value: bytes) -> None:
     sent = (
         FULL_HMAC.sent(BODY, Stamp(NOW, value.decode()))
         if b"|" not in value
@@ -150,14 +148,14 @@ def test_an_id_that_could_end_elsewhere_is_refused(value: bytes) -> None:
     assert FULL_HMAC.refusal(sent) is Reason.SIGNATURE_MALFORMED
 
 
-def test_the_method_is_signed_where_the_template_has_it() -> None:
+def test_method_is_signed_if_the_template_has_it() -> None:
     sent = FULL_HMAC.sent()
     assert FULL_HMAC.refusal(replace(sent, method="PUT")) is Reason.SIGNATURE_WRONG
     assert FULL_HMAC.refusal(replace(sent, method="PO ST")) is Reason.SIGNATURE_MALFORMED
     assert FULL_HMAC.refusal(replace(sent, method="P\ud800")) is Reason.SIGNATURE_MALFORMED
 
 
-def test_the_url_is_the_configurations() -> None:
+def test_url_comes_from_the_configuration() -> None:
     elsewhere = replace(
         FULL_HMAC,
         scheme=scheme_for(
@@ -182,7 +180,7 @@ small = st.text(st.sampled_from("ab.-"), min_size=1, max_size=4)
     st.sampled_from(["{id}.{body}", "{id}--{body}", "a{id}ab{body}", "{method}.{id}.{body}"]),
     st.lists(st.tuples(small, small, small), min_size=2, max_size=8),
 )
-def test_no_two_deliveries_have_the_same_text_signed(
+def test_different_deliveries_have_different_signed_texts(
     template: str, deliveries: list[tuple[str, str, str]]
 ) -> None:
     signed = parse_signed_text(template)
@@ -197,7 +195,7 @@ def test_no_two_deliveries_have_the_same_text_signed(
 
 
 @given(st.data())
-def test_a_signature_that_is_described_cannot_be_changed(data: st.DataObject) -> None:
+def test_altered_described_signature_is_rejected(data: st.DataObject) -> None:
     sender: Sender = FULL_HMAC
     sent: Delivery = sender.sent()
     value = header_of(sent, b"x-signature")
@@ -241,7 +239,7 @@ names = st.sampled_from(["X-A", "x-a", "X-B", "X-C"])
         optional={"timestampHeader": names, "idHeader": names},
     )
 )
-def test_what_may_be_declared_can_be_served(written: dict[str, str]) -> None:
+def test_every_valid_description_can_be_served(written: dict[str, str]) -> None:
     try:
         declared = DescribedHMAC.model_validate(written)
     except ValidationError:

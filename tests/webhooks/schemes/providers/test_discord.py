@@ -1,4 +1,4 @@
-"""Discord's signature is Ed25519 over time and body, and its PING is answered and not delivered."""
+"""Discord: Ed25519 over time and body; a PING is answered and not forwarded."""
 
 import json
 
@@ -49,31 +49,31 @@ def signed(body: bytes = BODY, timestamp: int | str = NOW) -> Delivery:
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
-def test_whatever_discord_signs_is_verified(document: dict[str, int | str]) -> None:
+def test_signatures_of_discord_are_verified(document: dict[str, int | str]) -> None:
     assert verified(SCHEME, signed(json.dumps(document).encode()), [KEY]).key_id == "app"
 
 
 @given(st.binary(max_size=40))
-def test_whatever_is_signed_here_is_good_to_pynacl(body: bytes) -> None:
+def test_pynacl_verifies_own_signatures(body: bytes) -> None:
     delivery = SCHEME.sign(post(body), SCHEME.key("k", PEM), STAMP)
     message = delivery.header(b"x-signature-timestamp").encode() + body
     signature = bytes.fromhex(delivery.header(b"x-signature-ed25519"))
     assert VerifyKey(SIGNING.verify_key.encode()).verify(message, signature) == message
 
 
-def test_what_is_known_of_a_delivery_is_its_id_and_its_time() -> None:
+def test_verified_facts_are_id_and_time() -> None:
     known = verified(SCHEME, signed(), [KEY])
     assert (known.delivery_id, known.timestamp) == ("846462639134605312", NOW)
     assert known.answer is None
 
 
-def test_a_ping_is_answered_only_once_it_is_verified() -> None:
+def test_ping_is_answered_only_if_verified() -> None:
     ping = signed(b'{"id": "1", "type": 1}')
     assert verified(SCHEME, ping, [KEY]).answer == PONG
     assert refused(SCHEME, edited("x-signature-ed25519", flipped)(ping), [KEY])
 
 
-def test_an_event_is_no_ping() -> None:
+def test_event_is_no_ping() -> None:
     """https://discord.com/developers/docs/events/webhook-events: type 1 there is an event."""
     event = signed(b'{"type": 1, "event": {"type": "APPLICATION_AUTHORIZED"}}')
     assert verified(SCHEME, event, [KEY]).answer is None
@@ -97,11 +97,11 @@ def test_an_event_is_no_ping() -> None:
         (lambda each: changed(each, body=BODY + b" "), Reason.SIGNATURE_WRONG),
     ],
 )
-def test_what_is_not_as_it_was_signed_is_refused(change: Change, reason: Reason) -> None:
+def test_altered_delivery_is_rejected(change: Change, reason: Reason) -> None:
     assert refused(SCHEME, change(signed()), [KEY]) is reason
 
 
-def test_what_is_signed_cannot_be_cut_in_another_place() -> None:
+def test_shifted_boundary_of_time_and_body_is_rejected() -> None:
     """A digit of the body taken for one of the time."""
     delivery = changed(signed(b"1{}"), body=b"{}").with_headers(
         [("x-signature-timestamp", f"{NOW}1")]
@@ -109,7 +109,7 @@ def test_what_is_signed_cannot_be_cut_in_another_place() -> None:
     assert refused(SCHEME, delivery, [KEY]) is Reason.TIMESTAMP_TOO_NEW
 
 
-def test_the_tolerance_is_the_same_to_both_sides() -> None:
+def test_tolerance_is_symmetric() -> None:
     for away in (-TOLERANCE, TOLERANCE):
         assert verified(SCHEME, signed(timestamp=NOW + away), [KEY])
     assert refused(SCHEME, signed(timestamp=NOW - 301), [KEY]) is Reason.TIMESTAMP_TOO_OLD
@@ -117,18 +117,18 @@ def test_the_tolerance_is_the_same_to_both_sides() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 5000])
-def test_a_signed_body_that_is_no_object_is_refused(body: bytes) -> None:
+def test_signed_body_that_is_no_object_is_rejected(body: bytes) -> None:
     assert refused(SCHEME, signed(body), [KEY]) is Reason.BODY_MALFORMED
 
 
-def test_a_repetition_is_known_by_its_id_and_without_one_by_what_is_signed() -> None:
+def test_replay_is_recognized_by_id_or_signed_content() -> None:
     later = signed(timestamp=NOW + 1)
     assert verified(SCHEME, later, [KEY]).replay == verified(SCHEME, signed(), [KEY]).replay
     bare = [signed(b"{}"), signed(b"{}"), signed(b"{}", NOW + 1)]
     assert len({verified(SCHEME, each, [KEY]).replay for each in bare}) == 2
 
 
-def test_a_key_is_hexadecimal_or_a_pem_of_ed25519() -> None:
+def test_key_is_hexadecimal_or_a_pem() -> None:
     public = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for text in (public, PEM, SIGNING.verify_key.encode().hex().upper().encode()):
         assert verified(SCHEME, signed(), [SCHEME.key("k", text)]).key_id == "k"
@@ -149,10 +149,10 @@ def test_a_key_is_hexadecimal_or_a_pem_of_ed25519() -> None:
             SCHEME.key("k", text)
 
 
-def test_nothing_is_signed_with_a_public_key() -> None:
+def test_signing_with_a_public_key_is_rejected() -> None:
     with pytest.raises(KeyFormatError, match="private"):
         SCHEME.sign(post(), KEY, STAMP)
 
 
-def test_a_key_never_shows() -> None:
+def test_repr_never_has_a_key() -> None:
     assert bytes(range(32)).hex() not in repr(SCHEME.key("k", PEM))

@@ -1,4 +1,4 @@
-"""HTTP message signatures: what has to be covered is, by a key that is used in one way only."""
+"""HTTP message signatures: required components, and keys pinned to an algorithm."""
 
 import base64
 import hashlib
@@ -229,7 +229,7 @@ def test_b_2_1_and_b_2_3_requests_signed_with_rsa_pss(signature_input: str, sign
     assert not is_signed(b2_rsa(), "rsa-v1_5-sha256", base, value)
 
 
-def test_b_2_3_which_covers_all_that_has_to_be_is_verified_as_a_whole() -> None:
+def test_b_2_3_with_all_required_components_is_verified() -> None:
     pem = b2_rsa().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     scheme = HTTPSignatures("https://example.com/foo", ["date", "content-type"])
     key = scheme.key("test-key-rsa-pss", b"rsa-pss-sha512:" + pem)
@@ -249,7 +249,7 @@ def test_b_2_3_which_covers_all_that_has_to_be_is_verified_as_a_whole() -> None:
             scheme.verify(change(delivery), [key], B2_CREATED, TOLERANCE)
 
 
-def test_b_2_2_a_part_of_a_component_is_refused() -> None:
+def test_b_2_2_component_with_parameters_is_rejected() -> None:
     delivery = B2_REQUEST.with_headers(
         [("signature-input", B22_INPUT), ("signature", "sig-b22=:AAAA:")]
     )
@@ -290,7 +290,7 @@ def request_of(delivery: Delivery, url: str = URL) -> requests.PreparedRequest:
         ("content-digest", "@request-target", "@authority", "@scheme", "@method", "content-type"),
     ],
 )
-def test_what_the_other_implementation_signs_is_verified(
+def test_signatures_of_the_other_implementation_are_verified(
     algorithm: str, covered: tuple[str, ...]
 ) -> None:
     body = b'{"a": 1}'
@@ -317,7 +317,7 @@ def test_what_the_other_implementation_signs_is_verified(
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_is_signed_here_is_good_to_the_other_implementation(algorithm: str) -> None:
+def test_other_implementation_verifies_own_signatures(algorithm: str) -> None:
     now = int(datetime.now(UTC).timestamp())
     delivery = SCHEME.sign(
         post(b'{"a": 1}', "/shop/hook?b=c"), signing_key(algorithm), Stamp(now, "n-1")
@@ -332,7 +332,7 @@ def test_what_is_signed_here_is_good_to_the_other_implementation(algorithm: str)
 # Keys
 
 
-def test_a_key_says_what_it_is_for() -> None:
+def test_key_states_its_algorithm() -> None:
     for algorithm in ALGORITHMS:
         assert verifying_key(algorithm).algorithm == algorithm
     for algorithm in ("ed25519", "ecdsa-p256-sha256"):
@@ -353,25 +353,25 @@ def test_a_key_says_what_it_is_for() -> None:
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
     ],
 )
-def test_a_key_that_does_not_is_refused_in_a_sentence(text: bytes) -> None:
+def test_key_without_algorithm_is_rejected_with_a_message(text: bytes) -> None:
     with pytest.raises(KeyFormatError) as raised:
         SCHEME.key("k", text)
     given = text.partition(b":")[2].decode("latin-1")
     assert not given or given not in str(raised.value)
 
 
-def test_a_key_of_rsa_alone_could_be_for_two_algorithms() -> None:
+def test_rsa_key_without_algorithm_is_rejected() -> None:
     with pytest.raises(KeyFormatError, match="one algorithm"):
         SCHEME.key("k", public_pem("rsa-pss-sha512"))
 
 
-def test_a_key_is_of_the_kind_that_its_algorithm_needs() -> None:
+def test_key_must_fit_its_algorithm() -> None:
     for algorithm, of in (("ed25519", "rsa-pss-sha512"), ("rsa-v1_5-sha256", "ed25519")):
         with pytest.raises(KeyFormatError, match="another kind"):
             SCHEME.key("k", f"{algorithm}:".encode() + public_pem(of))
 
 
-def test_a_public_key_is_never_a_shared_secret() -> None:
+def test_public_key_is_never_a_shared_secret() -> None:
     """The confusion of HS and RS: whoever knows the public key would make MACs with it."""
     pem = public_pem("ed25519")
     with pytest.raises(KeyFormatError):
@@ -385,14 +385,14 @@ def test_a_public_key_is_never_a_shared_secret() -> None:
 
 
 @pytest.mark.parametrize("said", ["none", "", "rsa-v1_5-sha256", "HMAC-SHA256", "hmac-sha1"])
-def test_the_algorithm_that_is_said_has_to_be_the_keys(said: str) -> None:
+def test_alg_must_be_the_keys_algorithm(said: str) -> None:
     good = by_hand(parameters=f';created={NOW};alg="hmac-sha256"')
     assert verified(SCHEME, good, [KEY])
     delivery = by_hand(parameters=f';created={NOW};alg="{said}"')
     assert refused(SCHEME, delivery, [KEY]) is Reason.SIGNATURE_WRONG
 
 
-def test_what_is_said_to_be_of_one_key_is_not_verified_by_another() -> None:
+def test_keyid_of_one_key_excludes_the_others() -> None:
     keys = [verifying_key("ed25519", "other"), KEY]
     delivery = by_hand(parameters=f';created={NOW};alg="ed25519"')
     assert refused(SCHEME, delivery, keys) is Reason.SIGNATURE_WRONG
@@ -400,7 +400,7 @@ def test_what_is_said_to_be_of_one_key_is_not_verified_by_another() -> None:
     assert verified(SCHEME, delivery, keys).key_id == "partner"
 
 
-def test_of_the_two_algorithms_of_rsa_only_the_keys_own_is_good() -> None:
+def test_rsa_signature_with_the_other_algorithm_is_rejected() -> None:
     text = private_pem("rsa-pss-sha512")
     one = SCHEME.key("partner", b"rsa-v1_5-sha256:" + text)
     pair = read_pair(public_pem("rsa-pss-sha512"))
@@ -410,7 +410,7 @@ def test_of_the_two_algorithms_of_rsa_only_the_keys_own_is_good() -> None:
     assert refused(SCHEME, delivery, [only_pss]) is Reason.SIGNATURE_WRONG
 
 
-def test_keyid_chooses_among_the_keys_and_names_no_other() -> None:
+def test_keyid_selects_only_among_the_keys() -> None:
     keys = [KEY, verifying_key("ed25519", "other")]
     for named in ("partner", "unknown", "../../etc/passwd", "https://evil.example/key", "' or 1=1"):
         delivery = by_hand(parameters=f';created={NOW};keyid="{named}"')
@@ -420,13 +420,13 @@ def test_keyid_chooses_among_the_keys_and_names_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c"])
-def test_where_a_key_is_to_be_had_is_never_looked_at(name: str) -> None:
+def test_key_urls_are_ignored(name: str) -> None:
     stranger = SCHEME.key("partner", b"hmac-sha256:" + base64.b64encode(bytes(32)))
     delivery = by_hand(parameters=f';created={NOW};{name}="https://evil.example/keys"')
     assert refused(SCHEME, delivery, [stranger]) is Reason.SIGNATURE_WRONG
 
 
-def test_nothing_is_signed_with_a_public_key() -> None:
+def test_signing_with_a_public_key_is_rejected() -> None:
     with pytest.raises(KeyFormatError, match="private"):
         SCHEME.sign(post(), verifying_key("ed25519"), STAMP)
 
@@ -435,7 +435,7 @@ def test_nothing_is_signed_with_a_public_key() -> None:
 
 
 @pytest.mark.parametrize("left_out", REQUIRED)
-def test_what_has_to_be_covered_is(left_out: str) -> None:
+def test_missing_required_component_is_rejected(left_out: str) -> None:
     delivery = by_hand([name for name in REQUIRED if name != left_out])
     assert refused(SCHEME, delivery, [KEY]) is Reason.NOT_COVERED
 
@@ -454,9 +454,7 @@ def test_what_has_to_be_covered_is(left_out: str) -> None:
         (("@authority", "@query"), "/shop/hook?a=b", False),
     ],
 )
-def test_the_target_may_be_covered_in_parts_if_they_are_all_of_it(
-    covered: tuple[str, ...], target: str, whole: bool
-) -> None:
+def test_target_may_be_covered_in_parts(covered: tuple[str, ...], target: str, whole: bool) -> None:
     delivery = by_hand(("@method", "content-digest", *covered), target=target, host="a")
     if whole:
         assert verified(SCHEME, delivery, [KEY])
@@ -464,7 +462,7 @@ def test_the_target_may_be_covered_in_parts_if_they_are_all_of_it(
         assert refused(SCHEME, delivery, [KEY]) is Reason.NOT_COVERED
 
 
-def test_an_endpoint_may_ask_for_more() -> None:
+def test_configured_components_are_required() -> None:
     scheme = HTTPSignatures(URL, ["x-event"])
     assert refused(scheme, by_hand(x_event="paid"), [KEY]) is Reason.NOT_COVERED
     assert verified(scheme, by_hand((*REQUIRED, "x-event"), x_event="paid"), [KEY])
@@ -474,7 +472,7 @@ def test_an_endpoint_may_ask_for_more() -> None:
             HTTPSignatures(URL, [bad])
 
 
-def test_host_and_path_are_never_the_requests() -> None:
+def test_host_and_path_come_from_the_configuration() -> None:
     delivery = by_hand(("@method", "@authority", "@path", "content-digest"))
     assert verified(SCHEME, changed(delivery, target=b"/elsewhere"), [KEY])
     assert verified(SCHEME, delivery.with_headers([("host", "evil.example")]), [KEY])
@@ -529,11 +527,11 @@ def test_host_and_path_are_never_the_requests() -> None:
         (with_header("content-digest", "sha-256=:AAAA:"), Reason.SIGNATURE_WRONG),
     ],
 )
-def test_what_is_not_as_it_was_signed_is_refused(change: Change, reason: Reason) -> None:
+def test_altered_delivery_is_rejected(change: Change, reason: Reason) -> None:
     assert refused(SCHEME, change(signed()), [KEY]) is reason
 
 
-def test_there_are_not_too_many_signatures() -> None:
+def test_too_many_signatures_are_rejected() -> None:
     signatures, inputs = (
         ", ".join(f"a{number}={member}" for number in range(5)) for member in (":AAAA:", "()")
     )
@@ -555,7 +553,7 @@ def test_there_are_not_too_many_signatures() -> None:
         ("SHA-256={good}", Reason.SIGNATURE_MALFORMED),
     ],
 )
-def test_a_signed_digest_is_the_bodys(digest: str, reason: Reason) -> None:
+def test_signed_digest_must_be_the_bodys(digest: str, reason: Reason) -> None:
     good = base64.b64encode(hashlib.sha256(b"{}").digest()).decode()
     delivery = post(b"{}", content_digest=digest.format(good=f":{good}:"))
     text = f'("@method" "@target-uri" "content-digest");created={NOW}'
@@ -585,11 +583,11 @@ def test_a_signed_digest_is_the_bodys(digest: str, reason: Reason) -> None:
         (f";created={NOW};alg=hmac-sha256", Reason.SIGNATURE_MALFORMED),
     ],
 )
-def test_parameters_are_what_they_have_to_be(parameters: str, reason: Reason) -> None:
+def test_invalid_parameter_is_rejected(parameters: str, reason: Reason) -> None:
     assert refused(SCHEME, by_hand(parameters=parameters), [KEY]) is reason
 
 
-def test_the_edges_of_time_are_near_enough() -> None:
+def test_time_at_the_tolerance_is_accepted() -> None:
     for created in (NOW - TOLERANCE, NOW + TOLERANCE):
         assert verified(SCHEME, by_hand(parameters=f";created={created}"), [KEY])
     assert verified(SCHEME, by_hand(parameters=f";created={NOW};expires={NOW}"), [KEY])
@@ -602,7 +600,7 @@ def merged(*deliveries: Delivery) -> Delivery:
     )
 
 
-def test_of_several_signatures_one_that_is_good_is_enough() -> None:
+def test_one_valid_signature_of_several_is_enough() -> None:
     """A proxy adds its own, which covers something else and is by a key of its own."""
     good = by_hand()
     proxy = with_header("signature", "proxy=:AAAA:")(by_hand(["@method"], label="proxy"))
@@ -612,7 +610,7 @@ def test_of_several_signatures_one_that_is_good_is_enough() -> None:
 
 
 @pytest.mark.parametrize("nonce", ["", ';nonce="n-1"'])
-def test_a_delivery_with_two_signatures_is_one_whichever_is_taken_off(nonce: str) -> None:
+def test_delivery_with_two_signatures_is_one_after_removing_either(nonce: str) -> None:
     """While a key is replaced the sender signs with both."""
     keys = [KEY, SCHEME.key("next", SECRET)]
     one = by_hand(parameters=f';created={NOW};keyid="partner"{nonce}')
@@ -625,20 +623,20 @@ def test_a_delivery_with_two_signatures_is_one_whichever_is_taken_off(nonce: str
 @pytest.mark.parametrize(
     "parameters", [f';created={NOW};nonce="n-2"', f";created={NOW}", f';created={NOW + 1};nonce=""']
 )
-def test_what_could_be_let_through_once_for_each_signature_is_refused(parameters: str) -> None:
+def test_signatures_with_different_nonces_are_rejected(parameters: str) -> None:
     one = by_hand(parameters=f';created={NOW};nonce="n-1"')
     delivery = merged(one, by_hand(parameters=parameters, label="sig2"))
     assert refused(SCHEME, delivery, [KEY]) is Reason.TOO_MANY_SIGNATURES
 
 
-def test_two_weak_signatures_do_not_cover_what_one_has_to() -> None:
+def test_two_partial_signatures_do_not_add_up() -> None:
     delivery = merged(
         by_hand(["@method", "@target-uri"]), by_hand(["content-digest"], label="other")
     )
     assert refused(SCHEME, delivery, [KEY]) is Reason.NOT_COVERED
 
 
-def test_a_repetition_is_known_by_its_nonce_and_without_one_by_what_is_signed() -> None:
+def test_replay_is_recognized_by_nonce_or_signed_content() -> None:
     first, again = (
         by_hand(parameters=f';created={created};nonce="n"') for created in (NOW, NOW + 1)
     )
@@ -647,7 +645,7 @@ def test_a_repetition_is_known_by_its_nonce_and_without_one_by_what_is_signed() 
     assert len({verified(SCHEME, each, [KEY]).replay for each in bare}) == 2
 
 
-def test_a_signature_that_can_be_spelled_anew_is_known_all_the_same() -> None:
+def test_reencoded_signature_is_recognized_as_a_replay() -> None:
     """Of ECDSA's (r, s) the pair (r, n - s) is as good."""
     delivery = by_hand()
     text = delivery.header(b"signature-input").removeprefix("sig1=")
@@ -667,7 +665,7 @@ def test_a_signature_that_can_be_spelled_anew_is_known_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("more", [b"", b"\0"])
-def test_the_two_numbers_of_ecdsa_have_one_spelling(more: bytes) -> None:
+def test_ecdsa_signature_has_one_encoding(more: bytes) -> None:
     key = private("ecdsa-p256-sha256")
     value = make_signature(key, "ecdsa-p256-sha256", b"text")
     spelled = value[:32] + more + value[32:]
@@ -676,14 +674,14 @@ def test_the_two_numbers_of_ecdsa_have_one_spelling(more: bytes) -> None:
 
 
 @given(st.binary(max_size=50), st.sampled_from(("", "?", "?a=b", "?a=%2F&b")))
-def test_any_body_and_query_is_verified_as_it_was_signed(body: bytes, query: str) -> None:
+def test_any_signed_body_and_query_is_verified(body: bytes, query: str) -> None:
     delivery = signed(post(body, f"/shop/hook{query}"))
     assert verified(SCHEME, delivery, [KEY]).delivery_id == STAMP.delivery_id
     assert refused(SCHEME, changed(delivery, body=body + b" "), [KEY]) is Reason.CONTENT_CHANGED
 
 
 @pytest.mark.parametrize("text", [lambda: SECRET, lambda: private_pem("ed25519")])
-def test_a_key_never_shows(text: Callable[[], bytes]) -> None:
+def test_repr_never_has_a_key(text: Callable[[], bytes]) -> None:
     shown = repr(SCHEME.key("k", text()))
     assert base64.b64encode(bytes(range(32))).decode() not in shown
     assert "material" not in shown

@@ -1,4 +1,4 @@
-"""What Slack's bodies say of themselves once they are verified."""
+"""Slack: facts of verified bodies."""
 
 import json
 
@@ -13,7 +13,7 @@ def question(challenge: object = "3eZbrw1aBm2rZgRNFdxV", kind: str = "url_verifi
     return json.dumps({"token": "t", "challenge": challenge, "type": kind}).encode()
 
 
-def test_who_is_there_is_answered_with_what_was_asked_once_it_is_verified() -> None:
+def test_url_verification_is_answered_only_if_verified() -> None:
     """https://docs.slack.dev/reference/events/url_verification/"""
     sent = SLACK.sent(question())
     answer = SLACK.verified(sent).answer
@@ -35,11 +35,11 @@ def test_who_is_there_is_answered_with_what_was_asked_once_it_is_verified() -> N
         b"command=%2Fweather&text=94070",
     ],
 )
-def test_nothing_else_is_answered_at_once(body: bytes) -> None:
+def test_only_url_verification_is_answered(body: bytes) -> None:
     assert SLACK.verified(SLACK.sent(body)).answer is None
 
 
-def test_an_event_is_called_by_the_id_that_its_retries_have_too() -> None:
+def test_event_has_the_id_of_its_retries() -> None:
     event = b'{"type": "event_callback", "event_id": "Ev123ABC456"}'
     for stamp in (STAMP, Stamp(NOW + 60, "other")):
         assert SLACK.verified(SLACK.sent(event, stamp)).delivery_id == "Ev123ABC456"

@@ -1,4 +1,4 @@
-"""SNS: signed by AWS, for a topic of the endpoint's, with a certificate from nowhere else."""
+"""SNS: signed by AWS, for a configured topic, with AWS's certificate."""
 
 import json
 import subprocess
@@ -125,7 +125,7 @@ def test_every_kind_of_message_is_verified(message: Callable[[], Message], versi
 
 
 @pytest.mark.parametrize(("version", "digest"), [("1", "-sha1"), ("2", "-sha256")])
-def test_openssl_agrees(tmp_path: Path, version: str, digest: str) -> None:
+def test_openssl_verifies_the_same_messages(tmp_path: Path, version: str, digest: str) -> None:
     message = notification()
     pem = private().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "key.pem").write_bytes(pem)
@@ -136,7 +136,7 @@ def test_openssl_agrees(tmp_path: Path, version: str, digest: str) -> None:
     assert verified(SCHEME, post(json.dumps(message | members).encode()), [key()])
 
 
-def test_what_is_signed_here_is_verified() -> None:
+def test_own_signatures_are_verified() -> None:
     pem = private().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     signer = SCHEME.key("k", pem)
     for body in (b"any text", signed().body):
@@ -159,7 +159,7 @@ def test_china_has_its_own_domain() -> None:
 @pytest.mark.parametrize(
     "name", ["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"]
 )
-def test_what_is_signed_cannot_be_changed(name: str) -> None:
+def test_changed_member_is_rejected(name: str) -> None:
     values = {"Timestamp": "2023-11-14T22:13:21.000Z", "TopicArn": "other", "Type": "Notification "}
     delivery = with_members(signed(), **{name: values.get(name, "other")})
     scheme = SNS([TOPIC, "other"])
@@ -168,13 +168,13 @@ def test_what_is_signed_cannot_be_changed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Subject", "MessageId", "Timestamp", "TopicArn", "Type"])
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\u2028"])
-def test_only_the_message_has_line_breaks(name: str, line_break: str) -> None:
+def test_line_break_outside_of_the_message_is_rejected(name: str, line_break: str) -> None:
     """Else the text that is signed would be that of several messages."""
     delivery = signed(notification(**{name: f"a{line_break}b"}))
     assert refused(SCHEME, delivery, [key()]) is Reason.BODY_MALFORMED
 
 
-def test_whoever_writes_the_message_cannot_choose_its_id() -> None:
+def test_author_of_a_message_cannot_choose_its_id() -> None:
     """The text of this message is also that of one with another id and a longer subject."""
     inner = "a\nMessageId\nchosen\nSubject\nb"
     message = notification(Message=inner, Subject=None)
@@ -221,7 +221,7 @@ def test_whoever_writes_the_message_cannot_choose_its_id() -> None:
         ({"SigningCertURL": None}, Reason.SENDER_UNEXPECTED),
     ],
 )
-def test_what_is_not_as_it_has_to_be_is_refused(members: Message, reason: Reason) -> None:
+def test_invalid_message_is_rejected(members: Message, reason: Reason) -> None:
     assert refused(SCHEME, with_members(signed(), **members), [key()]) is reason
 
 
@@ -237,11 +237,11 @@ def test_what_is_not_as_it_has_to_be_is_refused(members: Message, reason: Reason
         b'{"a": 1.5}',
     ],
 )
-def test_a_body_that_is_no_message_is_refused(body: bytes) -> None:
+def test_body_that_is_no_message_is_rejected(body: bytes) -> None:
     assert refused(SCHEME, post(body), [key()]) is Reason.BODY_MALFORMED
 
 
-def test_a_member_that_is_there_twice_is_refused() -> None:
+def test_repeated_member_is_rejected() -> None:
     body = signed().body.replace(b"{", b'{"MessageId": "other", ', 1)
     assert refused(SCHEME, post(body), [key()]) is Reason.BODY_MALFORMED
 
@@ -296,7 +296,7 @@ def test_a_member_that_is_there_twice_is_refused() -> None:
         {"url": "https://sns.us-east-1.amazonaws.com/x.pem"},
     ],
 )
-def test_a_certificate_is_nowhere_but_with_sns(url: object) -> None:
+def test_certificate_url_must_be_that_of_sns(url: object) -> None:
     delivery = with_members(signed(), SigningCertURL=url)
     assert not is_certificate_url(url)
     assert refused(SCHEME, delivery, []) is Reason.SENDER_UNEXPECTED
@@ -304,11 +304,11 @@ def test_a_certificate_is_nowhere_but_with_sns(url: object) -> None:
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-2", "us-gov-west-1", "ap-southeast-5"])
-def test_the_certificates_of_every_region_are_known(region: str) -> None:
+def test_certificate_urls_of_every_region_are_accepted(region: str) -> None:
     assert is_certificate_url(CERTIFICATE.replace("us-west-2", region))
 
 
-def test_without_a_key_it_is_said_which_certificate_is_needed() -> None:
+def test_missing_key_names_the_needed_certificate() -> None:
     with pytest.raises(CertificateNeededError) as raised:
         SCHEME.verify(signed(), [], NOW, TOLERANCE)
     assert raised.value.url == CERTIFICATE
@@ -319,24 +319,24 @@ def test_without_a_key_it_is_said_which_certificate_is_needed() -> None:
     "members",
     [{"TopicArn": "other"}, {"Timestamp": "2020-01-01T00:00:00.000Z"}, {"Signature": "AAAA"}],
 )
-def test_no_certificate_is_asked_for_what_is_refused_anyway(members: Message) -> None:
+def test_rejected_message_requests_no_certificate(members: Message) -> None:
     with pytest.raises(Exception) as raised:  # noqa: PT011 - which one it is, is what is asked
         SCHEME.verify(with_members(signed(), **members), [], NOW, TOLERANCE)
     assert type(raised.value) is not CertificateNeededError
 
 
-def test_another_certificate_is_not_the_signer() -> None:
+def test_message_signed_with_another_certificate_is_rejected() -> None:
     other = SCHEME.key("other", certificate(private("other")))
     assert refused(SCHEME, signed(), [other]) is Reason.SIGNATURE_WRONG
     assert verified(SCHEME, signed(), [other, key()]).key_id == "aws-2023"
 
 
-def test_a_certificate_that_has_expired_signs_no_more() -> None:
+def test_expired_certificate_is_rejected() -> None:
     old = SCHEME.key("old", certificate(days=-1))
     assert refused(SCHEME, signed(), [old]) is Reason.SENDER_UNEXPECTED
 
 
-def test_a_key_is_one_certificate_of_rsa() -> None:
+def test_key_must_be_one_rsa_certificate() -> None:
     small = rsa.generate_private_key(65537, 1024)
     pem = small.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for text in (
@@ -352,17 +352,17 @@ def test_a_key_is_one_certificate_of_rsa() -> None:
             SCHEME.key("k", text)
 
 
-def test_sns_needs_a_topic() -> None:
+def test_scheme_needs_a_topic() -> None:
     with pytest.raises(ValueError, match="topic"):
         SNS([])
 
 
-def test_a_repetition_is_known_by_its_id() -> None:
+def test_replay_is_recognized_by_its_id() -> None:
     first = verified(SCHEME, signed(), [key()]).replay
     assert verified(SCHEME, signed(version="1"), [key()]).replay == first
     assert verified(SCHEME, signed(notification(MessageId="other")), [key()]).replay != first
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
-def test_any_message_is_verified_as_it_was_sent(text: str) -> None:
+def test_any_signed_message_is_verified(text: str) -> None:
     assert verified(SCHEME, signed(notification(Message=text)), [key()])

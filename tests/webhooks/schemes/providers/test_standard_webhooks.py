@@ -1,4 +1,4 @@
-"""Standard Webhooks: a list of signatures, and keys that each are for one algorithm."""
+"""Standard Webhooks: lists of signatures, and keys pinned to an algorithm."""
 
 import base64
 
@@ -45,7 +45,7 @@ def with_signatures(*signatures: bytes) -> Delivery:
         (*[FALSE] * 15, TRUE),
     ],
 )
-def test_any_signature_of_the_list_may_be_the_one(listed: tuple[bytes, ...]) -> None:
+def test_any_signature_of_the_list_may_match(listed: tuple[bytes, ...]) -> None:
     assert V1.verified(with_signatures(*listed)).key_id == "k1"
 
 
@@ -72,13 +72,13 @@ def test_any_signature_of_the_list_may_be_the_one(listed: tuple[bytes, ...]) -> 
         ((TRUE, *[FALSE] * 5000), Reason.TOO_MANY_SIGNATURES),
     ],
 )
-def test_a_list_without_a_good_signature_is_refused(
+def test_list_without_a_valid_signature_is_rejected(
     listed: tuple[bytes, ...], reason: Reason
 ) -> None:
     assert V1.refusal(with_signatures(*listed)) is reason
 
 
-def test_a_signature_whose_last_letter_has_bits_to_spare_is_refused() -> None:
+def test_non_canonical_base64_signature_is_rejected() -> None:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     last = letters[letters.index(chr(TRUE[-2])) + 1].encode()
     other = TRUE[:-2] + last + b"="
@@ -86,13 +86,13 @@ def test_a_signature_whose_last_letter_has_bits_to_spare_is_refused() -> None:
     assert V1.refusal(with_signatures(other)) is Reason.SIGNATURE_MALFORMED
 
 
-def test_a_key_of_one_algorithm_takes_no_signature_of_the_other() -> None:
+def test_signature_of_another_algorithm_is_rejected() -> None:
     assert V1.refusal(with_signatures(TRUE), [PUBLIC]) is Reason.SIGNATURE_MISSING
     assert V1.refusal(with_signatures(TRUE_A), [MAC]) is Reason.SIGNATURE_MISSING
     assert V1.verified(with_signatures(TRUE_A), [PUBLIC]).key_id == "k2"
 
 
-def test_a_public_key_is_never_taken_for_a_secret() -> None:
+def test_public_key_is_never_a_shared_secret() -> None:
     """Whoever knows the public key could else make an HMAC with it."""
     raw = base64.b64decode(WHPK.removeprefix(b"whpk_"))
     forger = V1.scheme.key("forger", b"whsec_" + base64.b64encode(raw))
@@ -104,7 +104,7 @@ def test_a_public_key_is_never_taken_for_a_secret() -> None:
 
 
 @pytest.mark.parametrize("keys", [(MAC, PUBLIC), (PUBLIC, MAC)])
-def test_both_kinds_of_key_may_be_there_while_a_sender_changes(keys: tuple[Key, ...]) -> None:
+def test_both_kinds_of_key_may_coexist(keys: tuple[Key, ...]) -> None:
     assert V1.verified(with_signatures(TRUE), keys).key_id == "k1"
     assert V1.verified(with_signatures(TRUE_A), keys).key_id == "k2"
     assert V1.verified(with_signatures(FALSE, TRUE_A), keys).key_id == "k2"
@@ -112,7 +112,7 @@ def test_both_kinds_of_key_may_be_there_while_a_sender_changes(keys: tuple[Key, 
     assert V1.refusal(with_signatures(FALSE, FALSE_A), keys) is Reason.SIGNATURE_WRONG
 
 
-def test_few_signatures_are_tried_where_each_costs_much() -> None:
+def test_number_of_costly_signatures_is_bounded() -> None:
     assert V1.verified(with_signatures(*[FALSE_A] * 3, TRUE_A), [PUBLIC]).key_id == "k2"
     many = with_signatures(*[FALSE_A] * 4, TRUE_A)
     assert V1.refusal(many, [PUBLIC]) is Reason.TOO_MANY_SIGNATURES
@@ -120,12 +120,12 @@ def test_few_signatures_are_tried_where_each_costs_much() -> None:
 
 
 @pytest.mark.parametrize("delivery_id", [b"msg.1", b".", b"1.1700000000", b"a" * 257, b""])
-def test_an_id_that_could_end_elsewhere_is_refused(delivery_id: bytes) -> None:
+def test_ambiguous_id_is_rejected(delivery_id: bytes) -> None:
     sent = V1.sent(BODY, Stamp(1_700_000_000, delivery_id.decode()))
     assert V1.refusal(sent) is Reason.SIGNATURE_MALFORMED
 
 
-def test_what_is_between_id_time_and_body_does_not_move() -> None:
+def test_shifted_boundaries_are_rejected() -> None:
     """`a` with the body `1.b` is not `a.1` with the body `b`, though what is signed is one."""
     sent = V1.sent(b"1700000000.{}", Stamp(1_700_000_000, "a"))
     assert V1.verified(sent).delivery_id == "a"
@@ -150,21 +150,21 @@ def test_what_is_between_id_time_and_body_does_not_move() -> None:
         (b"whsk_" + base64.b64encode(bytes(range(64))), "not of one key"),
     ],
 )
-def test_a_key_that_is_not_of_its_form_says_what_to_write(text: bytes, says: str) -> None:
+def test_invalid_key_says_what_to_write(text: bytes, says: str) -> None:
     with pytest.raises(KeyFormatError, match=says):
         V1.scheme.key("k1", text)
 
 
 @pytest.mark.parametrize("size", [24, 32, 64])
 @pytest.mark.parametrize("end", [b"", b"="])
-def test_a_secret_is_of_24_to_64_bytes_with_padding_or_without(size: int, end: bytes) -> None:
+def test_secret_has_24_to_64_bytes_with_optional_padding(size: int, end: bytes) -> None:
     text = b"whsec_" + base64.b64encode(bytes(range(size))).rstrip(b"=")
     padded = text + end * (-len(text.removeprefix(b"whsec_")) % 4)
     assert V1.scheme.key("k1", padded).material == bytes(range(size))
 
 
 @pytest.mark.parametrize("text", [WHSEC, OTHER_WHSEC, WHPK, WHSK, b"It's a Secret to Everybody"])
-def test_gitlab_has_one_kind_of_key(text: bytes) -> None:
+def test_gitlab_accepts_one_kind_of_key(text: bytes) -> None:
     assert GITLAB.scheme.key("k1", WHSEC_32).algorithm == "hmac-sha256"
     with pytest.raises(KeyFormatError, match=r"32 bytes|prefix"):
         GITLAB.scheme.key("k1", text)
@@ -185,14 +185,14 @@ WEAK = [
 
 @pytest.mark.parametrize("encoded", WEAK)
 @pytest.mark.parametrize("sign", [0, 0x80])
-def test_a_public_key_for_which_anybody_can_sign_is_refused(encoded: str, sign: int) -> None:
+def test_weak_public_key_is_rejected(encoded: str, sign: int) -> None:
     raw = bytearray.fromhex(encoded)
     raw[-1] |= sign
     with pytest.raises(KeyFormatError, match="anybody can sign"):
         V1.scheme.key("k1", b"whpk_" + base64.b64encode(raw))
 
 
-def test_a_signature_of_ed25519_has_one_spelling() -> None:
+def test_ed25519_signature_has_one_encoding() -> None:
     """RFC 8032 section 5.1.7: S is below the order of the group, else S + order would fit too."""
     order = 2**252 + 27742317777372353535851937790883648493
     signature = base64.b64decode(TRUE_A.removeprefix(b"v1a,"))
@@ -202,6 +202,6 @@ def test_a_signature_of_ed25519_has_one_spelling() -> None:
     assert V1.refusal(sent, [PUBLIC]) is Reason.SIGNATURE_WRONG
 
 
-def test_a_public_key_does_not_sign() -> None:
+def test_signing_with_a_public_key_is_rejected() -> None:
     with pytest.raises(KeyFormatError, match="private"):
         V1.scheme.sign(V1.sent(), PUBLIC, Stamp(1, "msg"))

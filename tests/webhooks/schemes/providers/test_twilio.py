@@ -1,4 +1,4 @@
-"""Twilio signs the configured URL and the fields of the form, and nothing is put beside them."""
+"""Twilio: the configured URL and the form are signed, and nothing can be added."""
 
 from urllib.parse import urlencode
 
@@ -45,7 +45,7 @@ def json_signed() -> Delivery:
     return signed(post(b'{"a": 1}', "/shop/sms", content_type="application/json"))
 
 
-def test_the_example_of_the_sender_is_verified() -> None:
+def test_published_example_is_verified() -> None:
     """https://www.twilio.com/docs/usage/security, and twilio-java's tests of JSON bodies."""
     fields = {
         "CallSid": "CA1234567890ABCDE",
@@ -74,7 +74,7 @@ def test_the_example_of_the_sender_is_verified() -> None:
     st.sampled_from(("", "?a=1", "?a=%20b&c")),
     st.booleans(),
 )
-def test_whatever_twilio_signs_is_verified(
+def test_signatures_of_twilio_are_verified(
     fields: dict[str, str], query: str, with_port: bool
 ) -> None:
     url = URL.replace(".com/", ".com:443/") if with_port else URL
@@ -87,13 +87,13 @@ def test_whatever_twilio_signs_is_verified(
     st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=8), max_size=5),
     st.sampled_from((URL, "https://hooks.example.com:8443/x", "http://h.example:80/")),
 )
-def test_whatever_is_signed_here_is_good_to_twilio(fields: dict[str, str], url: str) -> None:
+def test_twilio_verifies_own_signatures(fields: dict[str, str], url: str) -> None:
     delivery = Twilio(url).sign(form(fields, "/?q=1"), KEY, STAMP)
     signature = delivery.header(b"x-twilio-signature")
     assert RequestValidator(TOKEN).validate(f"{url}?q=1", fields, signature)
 
 
-def test_of_a_body_that_is_no_form_the_query_has_the_digest() -> None:
+def test_body_that_is_no_form_has_its_digest_in_the_query() -> None:
     delivery = json_signed()
     assert verified(SCHEME, delivery, [KEY]).key_id == "k1"
     query = delivery.target.decode().partition("?")[2]
@@ -131,17 +131,17 @@ def test_of_a_body_that_is_no_form_the_query_has_the_digest() -> None:
         (lambda each: changed(each, target=b"/shop/sms#a"), Reason.SIGNATURE_MALFORMED),
     ],
 )
-def test_what_is_not_as_it_was_signed_is_refused(change: Change, reason: Reason) -> None:
+def test_altered_delivery_is_rejected(change: Change, reason: Reason) -> None:
     assert refused(SCHEME, change(signed()), [KEY]) is reason
 
 
-def test_a_signed_url_with_a_digest_is_not_good_for_an_empty_form() -> None:
+def test_signed_url_with_a_digest_is_rejected_for_an_empty_form() -> None:
     """The type of the content is not signed, and an empty form adds nothing to the URL."""
     delivery = changed(json_signed(), body=b"").with_headers([("content-type", FORM)])
     assert refused(SCHEME, delivery, [KEY]) is Reason.CONTENT_CHANGED
 
 
-def test_a_digest_is_there_once() -> None:
+def test_repeated_digest_is_rejected() -> None:
     delivery = json_signed()
     query = delivery.target.partition(b"?")[2]
     delivery = changed(delivery, target=delivery.target + b"&" + query)
@@ -149,14 +149,14 @@ def test_a_digest_is_there_once() -> None:
 
 
 @pytest.mark.parametrize("header", ["host", "x-forwarded-host", "x-forwarded-proto", "forwarded"])
-def test_the_url_is_never_that_of_a_header(header: str) -> None:
+def test_url_is_never_that_of_a_header(header: str) -> None:
     assert verified(SCHEME, signed().with_headers([(header, "evil.example")]), [KEY])
     other = Twilio("https://evil.example/shop/sms").sign(form(), KEY, STAMP)
     other = other.with_headers([(header, "evil.example")])
     assert refused(SCHEME, other, [KEY]) is Reason.SIGNATURE_WRONG
 
 
-def test_a_repetition_is_known_whatever_its_ids_and_its_cuts_are() -> None:
+def test_replay_is_recognized_with_any_ids_and_splits() -> None:
     delivery = signed(form({"a": "bc"}))
     again = with_header("i-twilio-idempotency-token", "other")(delivery)
     recut = changed(again, body=b"ab=c")
@@ -166,7 +166,7 @@ def test_a_repetition_is_known_whatever_its_ids_and_its_cuts_are() -> None:
 
 @pytest.mark.parametrize("url", [URL, URL.replace(".com/", ".com:443/")])
 @pytest.mark.parametrize("signed_url", [URL, URL.replace(".com/", ".com:443/")])
-def test_the_port_may_be_signed_or_not_whatever_is_configured(url: str, signed_url: str) -> None:
+def test_port_may_be_signed_or_not(url: str, signed_url: str) -> None:
     signature = RequestValidator(TOKEN).compute_signature(signed_url, FIELDS)
     delivery = form().with_headers([("x-twilio-signature", signature)])
     assert verified(Twilio(url), delivery, [KEY]).key_id == "k1"
@@ -176,7 +176,7 @@ def test_the_port_may_be_signed_or_not_whatever_is_configured(url: str, signed_u
     assert refused(Twilio(url), delivery, [KEY]) is Reason.SIGNATURE_WRONG
 
 
-def test_of_two_keys_the_one_that_signed_is_named() -> None:
+def test_signing_key_is_named() -> None:
     other = SCHEME.key("k2", b"another-token-of-the-account")
     assert verified(SCHEME, signed(), [other, KEY]).key_id == "k1"
     assert refused(SCHEME, signed(), [other]) is Reason.SIGNATURE_WRONG
@@ -184,7 +184,7 @@ def test_of_two_keys_the_one_that_signed_is_named() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"short", b"\xff" * 32, b"two\nlines of a token here"])
-def test_a_token_that_is_none_is_refused_in_a_sentence(text: bytes) -> None:
+def test_invalid_auth_token_is_rejected_with_a_message(text: bytes) -> None:
     with pytest.raises(KeyFormatError):
         SCHEME.key("k", text)
 
@@ -192,6 +192,6 @@ def test_a_token_that_is_none_is_refused_in_a_sentence(text: bytes) -> None:
 @pytest.mark.parametrize(
     "url", ["", "hooks.example.com", "ftp://a/b", "https://a/b?c", "https://a/b#c", "https://u@a/"]
 )
-def test_a_url_that_no_sender_has_is_refused(url: str) -> None:
+def test_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match="https"):
         Twilio(url)

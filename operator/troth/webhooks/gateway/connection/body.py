@@ -101,7 +101,7 @@ def as_delivery(scope: Mapping[str, Any], headers: Headers, body: bytes) -> Deli
     return Delivery(scope["method"], target + b"?" + query if query else target, headers, body)
 
 
-def passed_on(delivery: Delivery, names: frozenset[bytes]) -> dict[str, str]:
+def forwarded_headers(delivery: Delivery, names: frozenset[bytes]) -> dict[str, str]:
     """Return the sender's headers that are forwarded to the target: the content type, and `names`.
 
     Each occurs once and is short and printable; others are omitted. Because the list names what is

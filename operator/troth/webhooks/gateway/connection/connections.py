@@ -41,7 +41,7 @@ MOST_BODIES = 64 * 1024 * 1024
 """Maximum size in bytes of all incomplete bodies of all connections together, none of which is
 verified yet."""
 
-_TELLING = frozenset({b"expect", b"host", b"transfer-encoding"})
+_CHECKED_HEADERS = frozenset({b"expect", b"host", b"transfer-encoding"})
 
 Refused = Callable[[str], None]
 """Called with one word for every request that is rejected here."""
@@ -50,7 +50,7 @@ Refused = Callable[[str], None]
 _Base: Any = edge.protocol("httptools")
 
 
-class UnderWay:
+class OpenRequests:
     """State that the connections of a server share: their requests, and incomplete bodies."""
 
     def __init__(self) -> None:
@@ -72,14 +72,14 @@ class Connection(_Base):
         state: ServerState,
         lasts: float,
         on_refused: Refused,
-        under_way: UnderWay,
+        under_way: OpenRequests,
     ) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         # uvicorn cancels the tasks of its own set when its shutdown times out
         self.tasks = under_way.requests
         self._lasts = lasts
         self._on_refused = on_refused
-        self._under_way = under_way
+        self._open_requests = under_way
         self._body = 0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
@@ -89,7 +89,7 @@ class Connection(_Base):
         now = self.loop.time()
         self._ends = now + self._lasts * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
         self._cut = self._ends + GRACE
-        self._deaf = self.parting = False
+        self._closing = self.parting = False
         self._await_request()
         self._due = now + WHOLE_WITHIN
         self._watch()
@@ -102,9 +102,9 @@ class Connection(_Base):
             if each is not self and each.is_idle:
                 each.transport.abort()
                 return
-        self._end_slowest()
+        self._abort_slowest()
 
-    def _end_slowest(self) -> None:
+    def _abort_slowest(self) -> None:
         """Close the connection whose request has been incomplete for longest.
 
         Honest senders send a request as fast as the network allows.
@@ -170,19 +170,19 @@ class Connection(_Base):
         self._received = 0
         self._forget_body()
         self._head = b""
-        self._telling: list[tuple[bytes, bytes]] = []
+        self._checked_headers: list[tuple[bytes, bytes]] = []
         self._why = (HTTPStatus.BAD_REQUEST, "malformed")
 
     def _forget_body(self) -> None:
-        self._under_way.bodies -= self._body
+        self._open_requests.bodies -= self._body
         self._body = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse input, unless the connection is closing."""
-        if self._deaf:
+        if self._closing:
             return
         if self._is_answering():  # pipelining; honest senders wait for the answer
-            self._deaf, self.cycle.keep_alive = True, False
+            self._closing, self.cycle.keep_alive = True, False
             return
         if not self._begun:
             self._begun, self._due = True, self.loop.time() + WHOLE_WITHIN
@@ -205,7 +205,7 @@ class Connection(_Base):
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self._on_refused(why)
         if self._is_answering():  # the invalid input follows that request
-            self._deaf, self.cycle.keep_alive = True, False
+            self._closing, self.cycle.keep_alive = True, False
             return
         cycle = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
@@ -213,11 +213,11 @@ class Connection(_Base):
         if cycle is not None:
             cycle.disconnected = True  # the reader of the body sees a disconnect
             cycle.message_event.set()
-        self._part()
+        self._close_gracefully()
 
-    def _part(self) -> None:
+    def _close_gracefully(self) -> None:
         """Close the connection in a way that lets the client still read the answer."""
-        self._deaf, self._due = True, self.loop.time() + LINGER
+        self._closing, self._due = True, self.loop.time() + LINGER
         if self.transport.can_write_eof():
             self.flow.resume_reading()
             self.transport.write_eof()
@@ -238,8 +238,8 @@ class Connection(_Base):
             raise self._refusal(HTTPStatus.BAD_REQUEST, "trailer")
         header = name.lower(), value
         self.headers.append(header)
-        if header[0] in _TELLING:
-            self._telling.append(header)
+        if header[0] in _CHECKED_HEADERS:
+            self._checked_headers.append(header)
             self.expect_100_continue |= header[0] == b"expect"
 
     def on_headers_complete(self) -> None:
@@ -255,10 +255,10 @@ class Connection(_Base):
     def on_body(self, body: bytes) -> None:
         """Count the bytes of the body, and pass them on."""
         self._body += len(body)
-        self._under_way.bodies += len(body)
+        self._open_requests.bodies += len(body)
         super().on_body(body)
-        if self._under_way.bodies > MOST_BODIES:
-            self._end_slowest()
+        if self._open_requests.bodies > MOST_BODIES:
+            self._abort_slowest()
 
     def on_message_complete(self) -> None:
         """Clear the time limit of the request."""
@@ -290,7 +290,7 @@ class Connection(_Base):
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers"
         if head.find(b"\r\n\r\n", len(line) - 2) + 4 > MOST_HEAD:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large"
-        return _framing_fault(self._telling)
+        return _framing_fault(self._checked_headers)
 
     def _refusal(self, status: HTTPStatus, why: str) -> Exception:
         self._why = status, why
@@ -303,7 +303,7 @@ class Connection(_Base):
         self._due = self.loop.time() + IDLE
         self.flow.resume_reading()
         if self.parting:
-            self._part()
+            self._close_gracefully()
 
 
 def _after_empty_lines(head: bytes) -> bytes:

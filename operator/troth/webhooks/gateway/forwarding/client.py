@@ -71,7 +71,7 @@ class Answer:
     status: int
 
 
-class Deliver:
+class TargetClient:
     """Sends deliveries to targets. It belongs to the event loop that uses it first."""
 
     def __init__(

@@ -20,12 +20,12 @@ from troth.documents.webhook_endpoint import Endpoint, Target
 from troth.pki.tokens import is_text
 from troth.pki.webhook_tokens import Signer, VerifiedDelivery
 from troth.webhooks.gateway.answers import Answered
-from troth.webhooks.gateway.connection.body import passed_on
+from troth.webhooks.gateway.connection.body import forwarded_headers
 from troth.webhooks.gateway.decisions import Decision
 from troth.webhooks.gateway.forwarding.client import Answer, TargetUnavailableError
 from troth.webhooks.gateway.replay.store import CLOCK_SKEW, Claimed, Store
 from troth.webhooks.schemes.delivery import Delivery
-from troth.webhooks.schemes.registry import passes_on
+from troth.webhooks.schemes.registry import event_headers
 from troth.webhooks.schemes.scheme import Verified
 
 LEASE_MARGIN = 10.0
@@ -34,8 +34,8 @@ LEASE_MARGIN = 10.0
 _SUCCESS = range(200, 300)
 
 
-class Delivers(Protocol):
-    """Sends a delivery to its target; see `client.Deliver`."""
+class TargetSender(Protocol):
+    """Sends a delivery to its target; see `client.TargetClient`."""
 
     @property
     def within(self) -> float:
@@ -73,14 +73,14 @@ class Accepted:
 
     def headers(self) -> dict[str, str]:
         """Return the other headers for the target."""
-        names = passes_on(self.endpoint.signing.name)
-        return {**passed_on(self.delivery, names), "X-Request-Id": self.transaction}
+        names = event_headers(self.endpoint.signing.name)
+        return {**forwarded_headers(self.delivery, names), "X-Request-Id": self.transaction}
 
 
-class Handover:
+class Forwarder:
     """Forwards deliveries, and updates the replay store with the result."""
 
-    def __init__(self, store: Store, deliver: Delivers, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, deliver: TargetSender, clock: Callable[[], float]) -> None:
         self.lease = deliver.within + LEASE_MARGIN
         """Lease in seconds with which a delivery must be claimed before it is forwarded."""
         self.within = deliver.within

@@ -22,45 +22,45 @@ MOST = 100_000
 log = structlog.get_logger()
 
 
-class Marking:
+class RetryingStore:
     """Store that claims and releases like the inner store, and eventually makes every mark."""
 
     def __init__(self, store: Store, most: int = MOST) -> None:
         self._store = store
         self._most = most
-        self._owed: dict[bytes, tuple[Claimed, float]] = {}
-        self._paying: asyncio.Task[None] | None = None
+        self._pending: dict[bytes, tuple[Claimed, float]] = {}
+        self._flushing: asyncio.Task[None] | None = None
 
     @property
-    def owed(self) -> int:
+    def pending(self) -> int:
         """Number of pending marks."""
-        return len(self._owed)
+        return len(self._pending)
 
     async def claim(self, key: bytes, lease: float) -> Claimed | Repeated:
         """Claim a delivery; raises `StoreUnavailableError`."""
-        if key in self._owed:
+        if key in self._pending:
             return Repeated.DONE
-        if len(self._owed) >= self._most:
+        if len(self._pending) >= self._most:
             raise StoreUnavailableError(
                 "too many accepted deliveries are not recorded in the replay store yet"
             )
         found = await self._store.claim(key, lease)
-        if key in self._owed:  # marked meanwhile, by a request whose claim had lapsed
+        if key in self._pending:  # marked meanwhile, by a request whose claim had lapsed
             return Repeated.DONE
         return found
 
     async def done(self, claim: Claimed, window: float) -> None:
         """Mark a delivery as accepted, now or once the store is available."""
         # Pending first, so that a claim in the meantime sees the mark.
-        self._owed[claim.key] = claim, window
+        self._pending[claim.key] = claim, window
         try:
             await self._store.done(claim, window)
         except StoreUnavailableError as error:
-            if self._paying is None or self._paying.done():
+            if self._flushing is None or self._flushing.done():
                 log.warning("accepted deliveries not recorded yet", why=str(error))
-                self._paying = asyncio.create_task(self._pay())
+                self._flushing = asyncio.create_task(self._flush())
         else:
-            self._owed.pop(claim.key, None)
+            self._pending.pop(claim.key, None)
 
     async def release(self, claim: Claimed) -> None:
         """Release a claim; if the store is unavailable, its lease ends it."""
@@ -71,23 +71,23 @@ class Marking:
 
     async def close(self) -> None:
         """Try once more to make pending marks, and close the store."""
-        if self._paying is not None:
-            self._paying.cancel()
+        if self._flushing is not None:
+            self._flushing.cancel()
             with suppress(asyncio.CancelledError):
-                await self._paying
-        await self._pay_once()
-        if self._owed:
-            log.error("accepted deliveries not recorded", lost=len(self._owed))
+                await self._flushing
+        await self._flush_once()
+        if self._pending:
+            log.error("accepted deliveries not recorded", lost=len(self._pending))
         await self._store.close()
 
-    async def _pay(self) -> None:
-        while self._owed:
+    async def _flush(self) -> None:
+        while self._pending:
             await asyncio.sleep(EVERY)
-            await self._pay_once()
+            await self._flush_once()
         log.info("accepted deliveries recorded")
 
-    async def _pay_once(self) -> None:
+    async def _flush_once(self) -> None:
         with suppress(StoreUnavailableError):
-            for key, (claim, window) in list(self._owed.items()):
+            for key, (claim, window) in list(self._pending.items()):
                 await self._store.done(claim, window)
-                self._owed.pop(key, None)
+                self._pending.pop(key, None)

@@ -51,7 +51,7 @@ class StoreFile:
             self._told = url
             return
         try:
-            await self.store.connect_anew(url)
+            await self.store.reconnect(url)
         except (ValueError, StoreUnavailableError) as error:
             if url != self._told:
                 log.warning("replay store not reconnected", why=str(error))

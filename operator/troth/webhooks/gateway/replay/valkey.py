@@ -83,7 +83,7 @@ return redis.call('DEL', KEYS[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class _Command:
     """Command, or script with its arguments, and the future of its answer."""
 
     arguments: tuple[bytes, ...] = field(repr=False)
@@ -126,7 +126,7 @@ class Valkey:
         """Replacements for connections that are in use."""
         self._unfit = ""
         """Reason why the server is not used."""
-        self._waiting: list[_Asked] = []
+        self._waiting: list[_Command] = []
         self._flights: set[asyncio.Task[None]] = set()
         self._due = False
         self._warned = False
@@ -134,7 +134,7 @@ class Valkey:
     def __repr__(self) -> str:
         return "Valkey(…)"
 
-    async def connect_anew(self, url: str) -> None:
+    async def reconnect(self, url: str) -> None:
         """Change to another URL, such as one with the next password.
 
         Connections are replaced once new ones are open, those in use when their batch ends, so
@@ -224,7 +224,7 @@ class Valkey:
 
     async def _ask(self, *arguments: bytes, script: _Script | None = None) -> Any:  # noqa: ANN401
         loop = asyncio.get_running_loop()
-        asked = _Asked(arguments, script, loop.create_future())
+        asked = _Command(arguments, script, loop.create_future())
         self._waiting.append(asked)
         if not self._due:
             self._due = True
@@ -236,11 +236,11 @@ class Valkey:
         self._due = False
         while self._waiting and self._idle:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            flight = asyncio.create_task(self._flight(self._idle.pop(), batch))
+            flight = asyncio.create_task(self._send_batch(self._idle.pop(), batch))
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
 
-    async def _flight(self, connection: AbstractConnection, batch: list[_Asked]) -> None:
+    async def _send_batch(self, connection: AbstractConnection, batch: list[_Command]) -> None:
         try:
             async with asyncio.timeout(2 * self._patience):
                 answers = await self._answers(connection, [each.command for each in batch])
@@ -260,7 +260,7 @@ class Valkey:
             _fail(batch, "the gateway is shutting down")
             raise
         else:
-            await _land(connection, batch, answers)
+            await _resolve(connection, batch, answers)
         finally:
             successor = self._successors.pop(connection, connection)
             self._idle.append(successor)
@@ -325,7 +325,9 @@ def _packed(commands: Sequence[tuple[bytes, ...]]) -> bytes:
     )
 
 
-async def _land(connection: AbstractConnection, batch: list[_Asked], answers: list[Any]) -> None:
+async def _resolve(
+    connection: AbstractConnection, batch: list[_Command], answers: list[Any]
+) -> None:
     """Set the answers of a batch."""
     for asked, answer in zip(batch, answers, strict=True):
         if isinstance(answer, ResponseError):
@@ -337,7 +339,7 @@ async def _land(connection: AbstractConnection, batch: list[_Asked], answers: li
         await _drop(connection)
 
 
-def _fail(batch: list[_Asked], why: str) -> None:
+def _fail(batch: list[_Command], why: str) -> None:
     for asked in batch:
         if not asked.answer.done():
             asked.answer.set_exception(StoreUnavailableError(why))

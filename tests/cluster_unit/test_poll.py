@@ -1,4 +1,4 @@
-"""A second look is taken again and again, whatever one of them came to."""
+"""Polling continues after errors."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from troth.cluster.errors import ApiError
 from troth.cluster.poll import poll
 
 
-def test_after_any_error_it_looks_again_and_says_so_without_the_errors_text() -> None:
+def test_polling_continues_after_errors_and_reports_them_without_text() -> None:
     looks: list[Exception] = [
         ApiError(403, "Forbidden", "you may not"),
         ApiError(0, "ClientConnectorError", "the API server cannot be reached"),
@@ -25,7 +25,7 @@ def test_after_any_error_it_looks_again_and_says_so_without_the_errors_text() ->
         await asyncio.sleep(60)
         assert not task.done()
         assert [each.status for each in failures] == [403, 0]
-        assert failures[1].reason.startswith("KeyError in test_second_look.py:")
+        assert failures[1].reason.startswith("KeyError in test_poll.py:")
         assert "hunter2" not in str(failures[1])
         task.cancel()
 
