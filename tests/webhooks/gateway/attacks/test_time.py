@@ -104,7 +104,7 @@ async def test_an_empty_line_after_a_request_does_not_change_that(hasty: Scene) 
 
 
 async def test_a_connection_ends_after_its_time() -> None:
-    async with gateway(lasts=0.0) as scene:
+    async with gateway(lifetime=0.0) as scene:
         heard = await scene.hears(WHOLE)
         assert (heard.status, heard.ended) == (200, True)
         assert b"connection: close" in heard.raw
@@ -112,7 +112,7 @@ async def test_a_connection_ends_after_its_time() -> None:
 
 async def test_one_that_should_have_ended_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "GRACE", 0.2)
-    async with gateway(lasts=0.1) as scene:
+    async with gateway(lifetime=0.1) as scene:
         scene.target.open.clear()
         assert await scene.hears(WHOLE) == Heard(b"", ended=True)
         scene.target.open.set()
