@@ -47,7 +47,7 @@ class TrothMiddleware:
         may call without being known, such as a probe's; `strip` are more headers to take away.
         """
         self._app = app
-        self._doorkeeper = RequestGuard(identity, port, exempt=exempt, strip=strip)
+        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, or refuse, one connection of the ASGI protocol."""
@@ -57,7 +57,7 @@ class TrothMiddleware:
             return
         if kind not in {"http", "websocket"}:
             raise ValueError(f"there is no guard for ASGI connections of type {kind}")
-        judged = self._doorkeeper.judge(scope["path"], chain_of(scope), scope["headers"])
+        judged = self._guard.judge(scope["path"], chain_of(scope), scope["headers"])
         if isinstance(judged.caller, Refusal):
             await _refuse(judged.caller, scope, receive, send)
             return

@@ -52,12 +52,12 @@ class TrothMiddleware:
         may call without being known, such as a probe's; `strip` are more headers to take away.
         """
         self._app = app
-        self._doorkeeper = RequestGuard(identity, port, exempt=exempt, strip=strip)
+        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve, or refuse, one request."""
         came = environ.pop(HEADERS_KEY, None)
-        judged = self._doorkeeper.judge(
+        judged = self._guard.judge(
             environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
             tuple(environ.get(CHAIN_KEY, ())),
             _folded(environ) if came is None else _encoded(came),
@@ -67,7 +67,7 @@ class TrothMiddleware:
         if isinstance(judged.caller, Refusal):
             return _refuse(judged.caller, start_response)
         for key in [key for key in environ if key.startswith(_HEADER)]:
-            if self._doorkeeper.stripping.drops(_name(key), bearer=judged.bearer):
+            if self._guard.stripping.drops(_name(key), bearer=judged.bearer):
                 del environ[key]
         if judged.caller is not None:
             environ[CALLER_KEY] = judged.caller

@@ -136,10 +136,4 @@ async def _post(step: Post) -> Answer:
                 body += part
     except (aiohttp.ClientError, TimeoutError) as error:
         raise no_answer(error) from None
-    headers = response.headers
-    return Answer(
-        response.status,
-        headers.get("Content-Type", ""),
-        headers.get("Retry-After", ""),
-        body,
-    )
+    return Answer.of(response.status, response.headers, body)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from troth.pki import strict_json
@@ -67,12 +67,17 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; headers that are missing are empty."""
+    """The issuer's response; missing headers are empty."""
 
     status: int
     content_type: str = ""
     retry_after: str = ""
     body: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes) -> Self:
+        """Return a client library's response; `headers` ignores case."""
+        return cls(status, headers.get("Content-Type", ""), headers.get("Retry-After", ""), body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,7 +257,7 @@ def _post(step: Post) -> Answer:
                 body += part
                 if len(body) > MAX_ANSWER:
                     break
-            return _answer(response, body)
+            return Answer.of(response.status_code, response.headers, body)
     except httpx.HTTPError as error:
         raise no_answer(error) from None
 
@@ -274,16 +274,6 @@ async def _post_async(step: Post) -> Answer:
                 body += part
                 if len(body) > MAX_ANSWER:
                     break
-            return _answer(response, body)
+            return Answer.of(response.status_code, response.headers, body)
     except httpx.HTTPError as error:
         raise no_answer(error) from None
-
-
-def _answer(response: httpx.Response, body: bytes) -> Answer:
-    headers = response.headers
-    return Answer(
-        response.status_code,
-        headers.get("Content-Type", ""),
-        headers.get("Retry-After", ""),
-        body,
-    )

@@ -163,10 +163,4 @@ def _post(step: Post) -> Answer:
                 body = response.raw.read(MAX_ANSWER + 1, decode_content=False)
         except (requests.RequestException, HTTPError) as error:
             raise no_answer(error) from None
-    headers = response.headers
-    return Answer(
-        response.status_code,
-        headers.get("Content-Type", ""),
-        headers.get("Retry-After", ""),
-        body,
-    )
+    return Answer.of(response.status_code, response.headers, body)
