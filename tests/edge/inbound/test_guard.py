@@ -569,7 +569,7 @@ def test_no_more_is_kept_than_allowed() -> None:
     for number in range(10):
         token = access_token(certificate=HERE.der, token_id=f"token-{number}")
         assert caller(TOKENS, bearer(token), guard=guard)
-    assert len(guard._standings) == 3
+    assert len(guard._grants) == 3
 
 
 def test_the_trace_is_each_requests_own() -> None:
