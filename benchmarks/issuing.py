@@ -20,7 +20,7 @@ from troth.issuer.endpoint import app
 from troth.issuer.errors import unavailable
 from troth.issuer.mandate import read_mandate
 from troth.issuer.serving import Server
-from troth.issuer.tls import TLSFiles
+from troth.issuer.tls import IssuerTLS
 from troth.issuer.token_review import Account
 from troth.pki.keys import load_private_key
 from troth.serving.logs import LogFormat, configure
@@ -75,7 +75,7 @@ def main(which: str, place: str, port: str, core: str) -> None:
     stay(int(core))
     directory = Path(place)
     made: Any = {TROTH: issuer, FLOOR: floor}[which](directory)
-    asyncio.run(Server(made, TLSFiles(directory), "127.0.0.1", int(port)).serve())
+    asyncio.run(Server(made, IssuerTLS(directory), "127.0.0.1", int(port)).serve())
 
 
 if __name__ == "__main__":

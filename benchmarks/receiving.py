@@ -142,7 +142,7 @@ async def serve(app: Application, side: Side, port: int) -> None:
         )
         await uvicorn.Server(plain).serve()
         return
-    server = Server(app, host, port, lasts=3600.0)
+    server = Server(app, host, port, lifetime=3600.0)
     loop.add_signal_handler(signal.SIGTERM, server.stop)
     await server.serve()
 

@@ -18,7 +18,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from troth.issuer import serving as issuer_serving
-from troth.issuer.tls import TLSFiles
+from troth.issuer.tls import IssuerTLS
 from troth.pki.tokens import certificate_thumbprint
 
 
@@ -149,7 +149,7 @@ class Issuer:
         self.gate = threading.Event()
         self.gate.set()
         self._app = app
-        self._server = issuer_serving.Server(self, TLSFiles(files), "127.0.0.1", 0)
+        self._server = issuer_serving.Server(self, IssuerTLS(files), "127.0.0.1", 0)
 
     @property
     def port(self) -> int:

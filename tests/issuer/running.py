@@ -20,9 +20,10 @@ from tests.pki import builders as pki
 from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app, utc_now
 from troth.issuer.mandate import Mandate
-from troth.issuer.serving import LASTS, Server
-from troth.issuer.tls import TLSFiles
+from troth.issuer.serving import Server
+from troth.issuer.tls import IssuerTLS
 from troth.pki.keys import private_key_pem
+from troth.serving.http_server import LIFETIME
 
 ISSUER_ID = f"spiffe://{DOMAIN}/ns/troth-system/sa/troth-issuer"
 
@@ -48,7 +49,7 @@ class Running:
     """An issuer that serves on loopback."""
 
     server: Server
-    files: TLSFiles
+    files: IssuerTLS
     directory: Path
     mandate: Mandate = field(default_factory=builders.mandate)
     moment: datetime | None = None
@@ -112,17 +113,17 @@ async def ran(*command: str, stdin: str = "") -> Answer:
 
 
 @asynccontextmanager
-async def running(directory: Path, *, lasts: float = LASTS) -> AsyncIterator[Running]:
+async def running(directory: Path, *, lifetime: float = LIFETIME) -> AsyncIterator[Running]:
     """Serve `builders.mandate()` until the context ends."""
     place = directory / "issuer"
     write_pair(place, "tls", ISSUER_ID, "localhost")
     (place / "ca.crt").write_bytes(root())
-    files = TLSFiles(place)
+    files = IssuerTLS(place)
     held: list[Running] = []
     application = app(
         lambda: held[0].mandate, NoAccounts(), Decisions(), lambda: held[0].moment or utc_now()
     )
-    server = Server(application, files, "127.0.0.1", 0, lasts=lasts)
+    server = Server(application, files, "127.0.0.1", 0, lifetime=lifetime)
     held.append(Running(server, files, place))
     task = asyncio.create_task(server.serve())
 

@@ -20,7 +20,7 @@ def _unconfigured() -> None:
 def test_a_token_in_the_wrong_field_is_not_logged(field: str, text: str) -> None:
     decision = Decision(**{field: text})
     with capture_logs() as lines:
-        Decisions().tell(decision, 0.001)
+        Decisions().record(decision, 0.001)
     (line,) = lines
     assert "(a token)" in line[field]
     assert TOKEN[3:20] not in str(line)
@@ -29,6 +29,6 @@ def test_a_token_in_the_wrong_field_is_not_logged(field: str, text: str) -> None
 def test_what_was_asked_for_is() -> None:
     decision = Decision(audience="spiffe://a/ns/b/sa/keyJar", scope="a.b c_d")
     with capture_logs() as lines:
-        Decisions().tell(decision, 0.001)
+        Decisions().record(decision, 0.001)
     assert lines[0]["scope"] == "a.b c_d"
     assert lines[0]["audience"] == "spiffe://a/ns/b/sa/keyJar"

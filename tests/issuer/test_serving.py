@@ -18,7 +18,8 @@ from tests.issuer.builders import CHECKOUT, LEDGER, PAYMENTS
 from tests.issuer.running import ISSUER_ID, Running, caller, claims, ran, root, running, write_pair
 from tests.patience import PATIENCE
 from troth.issuer import serving
-from troth.issuer.tls import TLSFiles, TLSFilesError
+from troth.issuer.tls import IssuerTLS
+from troth.serving.tls_files import TLSFilesError
 
 FORM = ("-d", "grant_type=client_credentials", "--data-urlencode", f"audience={PAYMENTS}")
 FIELDS = {"grant_type": "client_credentials", "audience": PAYMENTS}
@@ -128,7 +129,10 @@ async def test_a_certificate_that_expires_on_an_open_connection_proves_nothing_m
 
 
 async def test_a_connection_ends_after_its_time(tmp_path: Path) -> None:
-    async with running(tmp_path, lasts=0.3) as issuer, keeping(issuer, caller(tmp_path)) as client:
+    async with (
+        running(tmp_path, lifetime=0.3) as issuer,
+        keeping(issuer, caller(tmp_path)) as client,
+    ):
         first = await client.post("/token", data=FIELDS)
         assert "connection" not in first.headers
         await asyncio.sleep(0.4)
@@ -150,7 +154,7 @@ async def test_one_whose_request_never_ends_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "GRACE", 0.2)
-    async with running(tmp_path, lasts=0.2) as issuer:
+    async with running(tmp_path, lifetime=0.2) as issuer:
         context = ssl.create_default_context(cafile=str(issuer.directory / "ca.crt"))
         reader, writer = await asyncio.open_connection("localhost", issuer.port, ssl=context)
         writer.write(b"POST /token HTTP/1.1\r\nHost: x\r\n")
@@ -275,7 +279,7 @@ def turn(mount: Path) -> None:
 
 
 def test_a_kubelets_new_version_is_taken_up(tmp_path: Path) -> None:
-    files = TLSFiles(mounted(tmp_path))
+    files = IssuerTLS(mounted(tmp_path))
     assert not files.look()
     turn(tmp_path / "mount")
     assert files.look()
@@ -293,7 +297,7 @@ def test_a_mount_that_turns_while_it_is_read_is_read_in_one_version(
         turn(mount)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", and_then_it_turns)
-    files = TLSFiles(mount)
+    files = IssuerTLS(mount)
     assert files.roots == sha256(root()).hexdigest()[:16]
     monkeypatch.undo()
     assert files.look()
@@ -325,5 +329,5 @@ def test_without_its_files_it_does_not_start(
     else:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TLSFilesError) as caught:
-        TLSFiles(tmp_path)
+        IssuerTLS(tmp_path)
     assert "hunter2" not in str(caught.value)

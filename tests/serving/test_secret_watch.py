@@ -62,7 +62,7 @@ class Server:
         self.secrets = {Ref.of(each): each for each in secrets}
         self.away = False
         self.listed: Callable[[], None] = lambda: None
-        self.got: Callable[[], None] = lambda: None
+        self.got: dict[str, Callable[[], None]] = {}
         self.gets = 0
 
     async def pages(
@@ -81,7 +81,7 @@ class Server:
         if ref not in self.secrets:
             raise ApiError(404, "NotFound", "it does not exist")
         found = self.secrets[ref]
-        self.got()
+        self.got.get(ref.name, lambda: None)()
         return found
 
 
@@ -158,7 +158,7 @@ async def test_poll_gets_no_known_version_even_an_unreadable_one(watch: Watch) -
 async def test_poll_does_not_overwrite_what_the_watch_has_read_since(watch: Watch) -> None:
     watch.observe(secret("a", "one"))
     server = Server(secret("a", "two", 2), secret("b", "four", 4))
-    server.got = lambda: watch.observe(secret("a", "three", 3))
+    server.got["a"] = lambda: watch.observe(secret("a", "three", 3))
     server.listed = lambda: watch.observe(secret("made-since", "one"))
     await polled(watch, server)
     assert watch.said == {"a": "three", "b": "four", "made-since": "one"}

@@ -1,5 +1,5 @@
-"""The token issuer: who asks for what, what they may have, and the endpoint that answers.
+"""The token issuer: parses requests, grants tokens, and answers over HTTP.
 
-`view`, `mandate`, `forms`, `asking` and `grants` decide and do no I/O. `following` and `reviewing`
-speak to the API server, `endpoint` to callers, `serving` to the network.
+`view`, `mandate`, `forms`, `token_request` and `grants` decide and do no I/O. `secret_watch` and
+`token_review` use the API server, `endpoint` answers callers, and `serving` is the server.
 """

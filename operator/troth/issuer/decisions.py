@@ -1,4 +1,4 @@
-"""What is told of every decision: a line of the log, and numbers. Never a token."""
+"""The log line and the metrics of each decision. They never hold a token."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from troth.issuer.errors import without_tokens
+from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
 ISSUED = "issued"
 _LONGEST = 256
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 @dataclass(slots=True)
 class Decision:
-    """Who asked for what, and what came of it; filled in as it becomes known.
+    """One request for a token and its outcome, filled in while it is processed.
 
-    `outcome` is `issued`, or why not in OAuth's words. `token_id` is the token's `jti` or `txn`.
+    `outcome` is `issued` or an OAuth error code. `token_id` is the token's `jti` or `txn`.
     """
 
     grant: str = ""
@@ -34,33 +34,28 @@ class Decision:
 class Decisions:
     """The log and the metrics of one issuer."""
 
-    def __init__(
-        self,
-        registry: CollectorRegistry | None = None,
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._decisions = Counter(
+        decisions = Counter(
             "troth_issuer_decisions",
             "Token requests, by grant and outcome.",
             ("grant", "outcome"),
             registry=self.registry,
         )
-        self._seconds = Histogram(
+        seconds = Histogram(
             "troth_issuer_decision_seconds",
             "Time from the last byte of a token request to the answer.",
             ("grant",),
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
+        self._metrics = RequestMetrics(decisions, seconds)
         self._log = structlog.get_logger().bind()
-        self._known: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
-    def tell(self, decision: Decision, seconds: float) -> None:
-        """Write the line about a decision, and count it."""
+    def record(self, decision: Decision, seconds: float) -> None:
+        """Count and log a decision."""
         grant = decision.grant or "none"
-        counted, timed = self._numbers(grant, decision.outcome)
-        counted.inc()
-        timed.observe(seconds)
+        self._metrics.observe(seconds, grant, decision.outcome)
         self._log.info(
             "decided",
             grant=grant,
@@ -72,21 +67,13 @@ class Decisions:
             **({"reason": decision.reason} if decision.reason else {}),
         )
 
-    def _numbers(self, grant: str, outcome: str) -> tuple[Counter, Histogram]:
-        """Return what is counted of such decisions; to look labels up costs more than to count."""
-        found = self._known.get((grant, outcome))
-        if found is None:
-            found = self._decisions.labels(grant, outcome), self._seconds.labels(grant)
-            self._known[grant, outcome] = found
-        return found
-
     def read_view_age(self, seconds: Callable[[], float | None]) -> None:
-        """Have the age of the view read at every scrape; no sample while there is none."""
+        """Export the age of the view; no sample while there is none."""
         self.registry.register(_ViewAge(seconds))
 
 
 def _shown(text: str) -> str:
-    """Return what somebody wrote as it may be logged."""
+    """Return a text of the caller as it may be logged."""
     return without_tokens(text)[:_LONGEST]
 
 

@@ -1,4 +1,4 @@
-"""Where verifiers and callers find everything: OpenID Connect Discovery 1.0 and RFC 8414."""
+"""Documents for verifiers and callers: OpenID Connect Discovery 1.0 and RFC 8414."""
 
 import json
 
@@ -10,10 +10,9 @@ TOKENS, KEYS, SPIFFE_BUNDLE = "/token", "/keys", "/bundle"
 
 
 def metadata(view: View) -> bytes:
-    """Return the document about an issuer, as JSON.
+    """Return the metadata of an issuer as JSON, for both well-known paths.
 
-    It is the one for both well-known places. What OpenID Connect demands beside, of an issuer that
-    has no users and no pages, says that there is none of it.
+    Members that OpenID Connect requires although the issuer has no users and no pages say so.
     """
     issuer = view.issuer.rstrip("/")
     return json.dumps(

@@ -1,4 +1,4 @@
-"""The token endpoint: an ASGI application that knows its callers by TLS, and holds no state."""
+"""The token endpoint: a stateless ASGI application that authenticates callers by TLS."""
 
 import json
 import time
@@ -24,7 +24,7 @@ from troth.issuer.token_review import Account
 from troth.pki.token_checks import TokenError, TransactionToken, verify_transaction_token
 
 RETRY_AFTER = b"1"
-"""Seconds after which a caller that was put off may ask again."""
+"""Seconds after which a caller may retry."""
 
 _UNAVAILABLE = 503
 _JSON = "application/json"
@@ -36,14 +36,14 @@ _HEADERS = (  # RFC 6749 section 5.1
 
 
 class Accounts(Protocol):
-    """Says whose a Kubernetes ServiceAccount token is; see `reviewing.Reviewer`."""
+    """Reviews Kubernetes ServiceAccount tokens; see `token_review.Reviewer`."""
 
     def account(self, token: str, audience: str) -> Awaitable[Account]:
-        """Return whose a token is; raises `OAuthError`."""
+        """Return the account of a token; raises `OAuthError`."""
 
 
 def utc_now() -> datetime:
-    """Return this moment."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
@@ -55,8 +55,8 @@ def app(
 ) -> ASGIApp:
     """Return the issuer as an ASGI application.
 
-    `mandate` gives what may be issued at this moment, None while that is unknown: then nothing
-    is. Callers are known by the ASGI TLS extension in the scope, which the server must fill in.
+    `mandate` returns what may be issued now. While it returns None, nothing is issued. The server
+    must add the ASGI TLS extension to the scope, which identifies callers.
     """
     endpoint = TokenEndpoint(mandate, accounts, decisions, now)
 
@@ -81,7 +81,7 @@ def app(
     )
 
     async def issuer(scope: Scope, receive: Receive, send: Send) -> None:
-        # what is asked all the time goes past what Starlette would do for it
+        # token requests are frequent, so they bypass Starlette
         asked = scope["type"] == "http" and scope["path"] == discovery.TOKENS
         if asked and scope["method"] == "POST":
             await endpoint(scope, receive, send)
@@ -123,7 +123,7 @@ class TokenEndpoint:
             decision.scope = issued.scope
             status, answer = 200, issued.answer
         finally:
-            self._decisions.tell(decision, time.perf_counter() - began)
+            self._decisions.record(decision, time.perf_counter() - began)
         await _send(send, status, answer)
 
     async def _issued(self, scope: Scope, body: bytes, decision: Decision) -> minting.Issued:
@@ -134,7 +134,7 @@ class TokenEndpoint:
         proof = await self._proof(asked, scope, decision)
         if parameters.get("client_id", proof.spiffe_id) != proof.spiffe_id:
             raise OAuthError(Code.INVALID_CLIENT, "client_id is not the SPIFFE ID of the caller")
-        # once more: while the API server was asked, an edge may have gone
+        # read again: an edge may have been removed during the review
         mandate, now = self._current(), self._now()
         if isinstance(asked, AccessRequest):
             access = grants.access(asked, proof, mandate.view)
@@ -147,7 +147,7 @@ class TokenEndpoint:
         return minting.transaction_token(transaction, mandate, now)
 
     async def _proof(self, asked: Request, scope: Scope, decision: Decision) -> Proof:
-        """Return who the caller has proved to be; raises `OAuthError`."""
+        """Return the identity that the caller has proved; raises `OAuthError`."""
         view = self._current().view
         shown = self._peers.proof(scope, view.trust_domain, self._now())
         if shown is not None:
@@ -179,10 +179,10 @@ class TokenEndpoint:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """Return the body of a request that may be one for a token; raises `OAuthError`."""
+    """Return the body of a request; raises `OAuthError`."""
     _check_headers(scope)
     body = bytearray()
-    while True:  # a body that does not come is ended with its connection
+    while True:  # the server ends connections whose body does not arrive
         message = await receive()
         if message["type"] != "http.request":
             raise invalid_request("the request was interrupted")
@@ -194,7 +194,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
 
 
 def _check_headers(scope: Scope) -> None:
-    """Raise `invalid_request` where something is said elsewhere than in a plain form."""
+    """Raise `invalid_request` if a request carries input outside a plain form."""
     if scope["query_string"]:
         raise invalid_request("send parameters in the body; URLs end up in logs")
     types = []
@@ -211,7 +211,7 @@ def _check_headers(scope: Scope) -> None:
 
 
 def _verified(token: str, mandate: Mandate, now: datetime) -> TransactionToken:
-    """Return what a transaction token says that comes back; raises `invalid_grant`."""
+    """Return the claims of a transaction token to replace; raises `invalid_grant`."""
     try:
         return verify_transaction_token(
             token,
@@ -238,10 +238,10 @@ def _kind(asked: Request) -> str:
 
 
 def _refusal(error: OAuthError) -> tuple[int, bytes]:
-    """Return the status and the answer of RFC 6749 section 5.2.
+    """Return the status and the answer of RFC 6749, section 5.2.
 
-    Also a caller that is not known gets 400: 401 comes with a challenge (RFC 9110 section 15.5.2),
-    and for certificates there is none.
+    An unknown caller also gets 400: 401 requires a challenge (RFC 9110, section 15.5.2), and there
+    is none for certificates.
     """
     status = _UNAVAILABLE if error.code is Code.TEMPORARILY_UNAVAILABLE else 400
     answer = {"error": error.code.value, "error_description": error.description}

@@ -1,14 +1,14 @@
-"""Why the issuer gives no token, in OAuth's words."""
+"""OAuth errors of the issuer."""
 
 import re
 from enum import StrEnum
 
-_BEGINS = "eyJ"  # as every JSON object does in base64
+_BEGINS = "eyJ"  # every JSON object in base64 does
 _TOKEN = re.compile(r"eyJ[\w-]{13,}[\w.=-]*", re.ASCII)
 
 
 class Code(StrEnum):
-    """Why a request fails: RFC 6749 sections 5.2 and 4.1.2.1, RFC 8693 section 2.2.2."""
+    """OAuth error codes (RFC 6749, sections 5.2 and 4.1.2.1; RFC 8693, section 2.2.2)."""
 
     INVALID_REQUEST = "invalid_request"
     INVALID_CLIENT = "invalid_client"
@@ -21,11 +21,11 @@ class Code(StrEnum):
 
 
 class OAuthError(Exception):
-    """A request that gets no token.
+    """A rejected request for a token.
 
-    `description` is a sentence for the person who mends the caller. It quotes nothing of the
-    request but names that were checked, and of those no token. It holds only what RFC 6749 section
-    5.2 allows: printable ASCII without quotation marks and backslashes.
+    `description` is a sentence for the person who fixes the caller. It quotes only verified names
+    of the request, and no token. It has only characters that RFC 6749, section 5.2 allows:
+    printable ASCII without quotation marks and backslashes.
     """
 
     def __init__(self, code: Code, description: str) -> None:
@@ -36,17 +36,17 @@ class OAuthError(Exception):
 
 
 def without_tokens(text: str) -> str:
-    """Return what somebody wrote as others may read it: a token may have got into the wrong field,
-    and has the form of a scope.
+    """Return a text of the caller without tokens: one may be in the wrong field, and has the form
+    of a scope.
     """
     return _TOKEN.sub("(a token)", text) if _BEGINS in text else text
 
 
 def invalid_request(description: str) -> OAuthError:
-    """A request that is malformed, or lacks something, or says something twice."""
+    """Return the error of a malformed, incomplete or ambiguous request."""
     return OAuthError(Code.INVALID_REQUEST, description)
 
 
 def unavailable(description: str) -> OAuthError:
-    """A request that may be well, asked of an issuer that cannot tell now; try again soon."""
+    """Return the error of a request that the issuer cannot decide now; the caller may retry."""
     return OAuthError(Code.TEMPORARILY_UNAVAILABLE, description)

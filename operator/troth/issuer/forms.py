@@ -1,7 +1,7 @@
-"""The body of a request for a token: `application/x-www-form-urlencoded`, read in one way only.
+"""Parses `application/x-www-form-urlencoded` bodies strictly.
 
-Two readers that disagree about a form are how checks are walked around, so what could be read in
-two ways is refused: a parameter given twice, a pair without `=`, a `%` without two digits.
+Attackers bypass checks when two parsers read a form differently. So ambiguous input is rejected: a
+repeated parameter, a pair without `=`, a `%` without two digits.
 """
 
 import re
@@ -11,16 +11,16 @@ from troth.issuer.errors import invalid_request
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 LONGEST = 32 * 1024
-"""Bytes of a body: two tokens at their largest, and what is said beside them."""
+"""Maximum size of a body in bytes: two tokens of maximum size and other parameters."""
 MOST = 32
-"""Pairs of a form; no request has half as many."""
+"""Maximum number of pairs; no valid request has half as many."""
 
 _PLAIN = re.compile(rb"(?:[!-$&-~]++|%[0-9A-Fa-f]{2})*+")  # printable ASCII, `%` with its digits
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # JSON may hold tabs and lines
 
 
 def check_media_type(content_type: str | None) -> None:
-    """Raise `invalid_request` unless a `Content-Type` says that a form follows, in UTF-8."""
+    """Raise `invalid_request` unless a `Content-Type` announces a form in UTF-8."""
     if content_type == MEDIA_TYPE:
         return
     media_type, _, parameters = (content_type or "").lower().partition(";")
@@ -29,9 +29,9 @@ def check_media_type(content_type: str | None) -> None:
 
 
 def parse_form(body: bytes) -> dict[str, str]:
-    """Return the parameters of a form; one without a value counts as left out (RFC 6749 3.2).
+    """Return the parameters of a form; an empty one counts as omitted (RFC 6749, section 3.2).
 
-    Raises `invalid_request` for anything that is no form, and for a parameter given twice.
+    Raises `invalid_request` for a malformed form and for a repeated parameter.
     """
     if len(body) > LONGEST or not _PLAIN.fullmatch(body):
         raise invalid_request("the body is not a form, or is too long")
@@ -52,7 +52,9 @@ def parse_form(body: bytes) -> dict[str, str]:
 
 def _decoded(part: bytes) -> str:
     if b"%" not in part and b"+" not in part:
-        return part.decode("ascii")  # as most parts are, and printable it is
+        return part.decode(
+            "ascii"
+        )  # most parts; the pattern above has checked that it is printable
     try:
         text = unquote_to_bytes(part.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""Who may have what: one question per function, over the operator's view alone.
+"""Decides what a caller may have, from the operator's view alone.
 
-A grant is never wider than the view. A scope that is asked and not there is an error and is not
-left out in silence: a caller that believes it has it would fail at the callee, without a reason.
+A grant is never wider than the view. A requested scope that is not granted is an error and is never
+dropped silently: otherwise the callee would reject the caller for no visible reason.
 """
 
 from collections.abc import Mapping
@@ -20,21 +20,21 @@ from troth.pki.token_checks import TransactionToken
 
 TRANSACTION_LIFETIME = timedelta(minutes=5)
 MOST_REQUESTERS = 8
-"""How often a transaction token may be replaced; each adds a name to `req_wl`."""
+"""Maximum number of replacements of a transaction token; each adds a name to `req_wl`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Who the caller has proved to be: a SPIFFE ID, and the certificate (DER) that says so."""
+    """The proved identity of a caller: its SPIFFE ID, and its certificate in DER."""
 
     spiffe_id: str
     certificate: bytes | None = field(default=None, repr=False)
-    """None where a ServiceAccount token alone says so."""
+    """None if only a ServiceAccount token proves the identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessGrant:
-    """An access token that may be made."""
+    """A granted access token."""
 
     subject: str
     audience: str
@@ -45,7 +45,7 @@ class AccessGrant:
 
 @dataclass(frozen=True, slots=True)
 class TransactionGrant:
-    """A transaction token that may be made; `transaction` is None for a new one."""
+    """A granted transaction token; `transaction` is None for a new one."""
 
     transaction: str | None
     subject: str = field(repr=False)
@@ -57,7 +57,7 @@ class TransactionGrant:
 
 
 def access(request: AccessRequest, proof: Proof, view: View) -> AccessGrant:
-    """Grant an access token over a live edge; raises `OAuthError` where there is none."""
+    """Grant an access token for a live edge; raises `OAuthError` if there is none."""
     audience = _caller(proof, view).audiences.get(request.audience)
     if audience is None:
         raise OAuthError(
@@ -73,7 +73,7 @@ def access(request: AccessRequest, proof: Proof, view: View) -> AccessGrant:
 
 
 def start(request: TransactionStart, proof: Proof, view: View, now: datetime) -> TransactionGrant:
-    """Grant the first token of a transaction to a workload where requests enter."""
+    """Grant the first token of a transaction to a workload that may start transactions."""
     _check_domain(request.audience, view)
     starting = _caller(proof, view).starts_transactions
     if starting is None:
@@ -105,11 +105,11 @@ def replace(
     view: View,
     now: datetime,
 ) -> TransactionGrant:
-    """Grant a token that differs from the original in that it allows less, for no longer."""
+    """Grant a transaction token that allows less than the original, for no longer."""
     _check_domain(request.audience, view)
     _caller(proof, view)
     expires = datetime.fromtimestamp(original.expires, UTC)
-    if expires <= now:  # without the leeway that verifiers give: this clock is the one it came from
+    if expires <= now:  # without the leeway of verifiers: this clock issued it
         raise OAuthError(Code.INVALID_GRANT, "the transaction token has expired")
     _check_scopes(request.scopes, original.scopes)
     return TransactionGrant(
@@ -142,12 +142,12 @@ def _check_domain(audience: str, view: View) -> None:
 
 def _check_scopes(asked: frozenset[str], granted: frozenset[str]) -> None:
     if beyond := sorted(asked - granted):
-        named = without_tokens(" ".join(beyond))  # before it is cut: the half of one is one too
+        named = without_tokens(" ".join(beyond))  # before truncation: half of a token is secret too
         raise OAuthError(Code.INVALID_SCOPE, f"not granted: {named[:512]}")
 
 
 def _requesters(before: str, now: str) -> str:
-    """Return `req_wl` of a replacement: whoever was there stays, the new one is appended."""
+    """Return `req_wl` of a replacement: the previous requesters and the new one."""
     requesters = [*before.split(","), now]
     if len(requesters) > MOST_REQUESTERS:
         raise OAuthError(Code.INVALID_GRANT, "the transaction token was replaced too many times")

@@ -1,7 +1,7 @@
-"""What the issuer works with, from one Secret: the view, the keys, and the bundle it hands out.
+"""Reads the issuer's Secret: the view, the signing keys, and the bundle it publishes.
 
-All of it comes from one version of one object, so it belongs together: a key never signs before
-the bundle beside it tells of it. What does not fit together is not used at all.
+All of it comes from one version of one object, so it is consistent: a key never signs before the
+bundle contains it. An inconsistent version is rejected as a whole.
 """
 
 import base64
@@ -29,10 +29,10 @@ VIEW, BUNDLE = "view.json.gz", "bundle.json"
 
 @dataclass(frozen=True, slots=True)
 class Mandate:
-    """What tokens may be made, and with what.
+    """What the issuer may issue, and the keys for it.
 
-    `verifying` has the JWT keys of all slots, and by them a transaction token that comes back is
-    checked. `key_set` and `bundle` are the JSON documents for verifiers.
+    `verifying` has the JWT keys of all slots, which verify transaction tokens to be replaced.
+    `key_set` and `bundle` are the JSON documents for verifiers.
     """
 
     version: str
@@ -44,12 +44,12 @@ class Mandate:
 
     @property
     def signing_key(self) -> str:
-        """The fingerprint of the key that signs now."""
+        """The fingerprint of the active signing key."""
         return key_fingerprint(self.signer.kid)
 
 
 def read_mandate(secret: Mapping[str, Any]) -> Mandate:
-    """Return what a Secret `<domain>-tokens` says; raises `ViewError`, which quotes nothing."""
+    """Return the mandate in a Secret `<domain>-tokens`; raises `ViewError`."""
     data = secret.get("data") or {}
     view = read_view(_part(data, VIEW))
     current = _private_key(_part(data, CURRENT, LONGEST_KEY), CURRENT)
@@ -72,7 +72,7 @@ def read_mandate(secret: Mapping[str, Any]) -> Mandate:
 
 
 def _part(data: Mapping[str, str], name: str, most: int | None = None) -> bytes:
-    """Return a value of the Secret, of at most `most` bytes; raises `ViewError`."""
+    """Return a decoded value of the Secret, at most `most` bytes; raises `ViewError`."""
     try:
         text = data[name]
         if most is not None and len(text) > 4 * (most // 3 + 1):

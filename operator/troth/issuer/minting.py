@@ -1,4 +1,4 @@
-"""Grants made into tokens, and the answers that carry them."""
+"""Signs granted tokens and makes the answers that carry them."""
 
 import secrets
 import uuid
@@ -16,7 +16,7 @@ from troth.pki.token_form import MAX_TOKEN
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token, what it is known by (`jti` or `txn`), and the JSON that answers with it."""
+    """A token, its ID (`jti` or `txn`), and the JSON answer with it."""
 
     token_id: str
     scope: str
@@ -24,9 +24,10 @@ class Issued:
 
 
 def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_type: str) -> Issued:
-    """Make an access token; the answer is that of RFC 6749 section 5.1 and RFC 8693 2.2.1.
+    """Make an access token; the answer follows RFC 6749, section 5.1 and RFC 8693, section 2.2.1.
 
-    Raises `OAuthError` where the scopes are more than a token can hold: nobody would take it.
+    Raises `OAuthError` if the scopes exceed the size limit of a token: every verifier would reject
+    it.
     """
     token_id, scope = secrets.token_urlsafe(16), " ".join(sorted(grant.scopes))
     token = mandate.signer.access_token(
@@ -50,9 +51,9 @@ def access_token(grant: AccessGrant, mandate: Mandate, now: datetime, issued_typ
 
 
 def transaction_token(grant: TransactionGrant, mandate: Mandate, now: datetime) -> Issued:
-    """Make a transaction token; the answer is that of the draft's section on responses.
+    """Make a transaction token; the answer follows the draft's section on responses.
 
-    Raises `invalid_request` where the context is more than a token can hold.
+    Raises `invalid_request` if the context exceeds the size limit of a token.
     """
     transaction, scope = grant.transaction or str(uuid.uuid4()), " ".join(sorted(grant.scopes))
     token = mandate.signer.transaction_token(

@@ -1,7 +1,7 @@
-"""Who is at the other end of a connection: the X.509-SVID that TLS has verified.
+"""Identifies the peer of a connection by the X.509-SVID that TLS has verified.
 
-TLS verified the chain when the connection began. What may have changed since, that the certificate
-has expired, is asked of every request; how old a connection gets is bounded in `serving`.
+TLS verifies the chain when a connection begins. The certificate may have expired since, so each
+request checks its validity again. `serving` limits the age of connections.
 """
 
 from collections import OrderedDict
@@ -21,7 +21,7 @@ from troth.pki.pem import read_certificates
 from troth.pki.spiffe import SPIFFEID
 
 _REMEMBERED = 4096
-"""Certificates whose reading is remembered; one takes some 3 kB."""
+"""Maximum number of cached certificates; one takes about 3 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,16 @@ class _Read:
 
 
 class Peers:
-    """Reads client certificates, each once."""
+    """Reads client certificates and caches the results."""
 
     def __init__(self) -> None:
         self._read: OrderedDict[str, _Read | None] = OrderedDict()
 
     def proof(self, scope: Mapping[str, Any], trust_domain: str, now: datetime) -> Proof | None:
-        """Return who the peer is by the ASGI TLS extension, None where it showed no certificate.
+        """Return the peer by the ASGI TLS extension; None if it presented no certificate.
 
-        Raises `invalid_client` for a certificate that is no X.509-SVID of this trust domain, or
-        that is not valid at this moment.
+        Raises `invalid_client` for a certificate that is not an X.509-SVID of this trust domain, or
+        that is not valid now.
         """
         chain = chain_of(scope)
         if not chain:

@@ -1,82 +1,53 @@
-"""The endpoint on the network: uvicorn, with TLS that follows its files and connections that end.
+"""The issuer's server: uvicorn, with TLS that follows its files and connections that end.
 
-TLS verifies a caller's certificate once, when a connection begins. So that nobody lives on what was
-true then, a connection ends after two minutes, and when the roots change: an idle one at once, a
-busy one with its answer. So that nobody holds a place for nothing, a request is whole in seconds.
+TLS verifies a caller's certificate once per connection. So a connection ends after two minutes, and
+when the roots change: an idle one at once, a busy one with its answer. A request must be complete
+within seconds, so that no caller occupies a connection for nothing.
 """
 
-import asyncio
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
-import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from troth.edge.frameworks import uvicorn as edge
-from troth.issuer.tls import TLSFiles
+from troth.issuer.tls import IssuerTLS
+from troth.serving.http_server import LIFETIME, HTTPServer
 
-LASTS = 120.0
-"""Seconds that a connection is used, a tenth more or less: a fleet must not return at once."""
 GRACE = 30.0
-"""Seconds after which a connection that should have ended is cut."""
+"""Seconds after which a connection that should have ended is aborted."""
 IDLE = 30
 """Seconds that a connection waits for its next request."""
-LOOK_EVERY = 1.0
-"""Seconds between two looks at the TLS files."""
 MOST_CONNECTIONS = 2048
 WHOLE_WITHIN = 10.0
-"""Seconds from the beginning of a connection, or of a request, until the request is there whole."""
+"""Seconds from the start of a connection, or of a request, until the request must be complete."""
 LINGER = 1.0
-"""Seconds that a caller has to say goodbye too, where TLS wants both sides to."""
+"""Seconds that a caller has to close its side of TLS."""
 _SHUTDOWN = 10
-"""Seconds that requests have to end when the issuer stops."""
 
 
-class Server(uvicorn.Server):
-    """Serves until `stop`; signals are for whoever runs it."""
+class Server(HTTPServer):
+    """Serves the issuer's application with mutual TLS."""
 
     def __init__(
-        self, app: ASGIApp, files: TLSFiles, host: str, port: int, *, lasts: float = LASTS
+        self, app: ASGIApp, files: IssuerTLS, host: str, port: int, *, lifetime: float = LIFETIME
     ) -> None:
-        self._files = files
         super().__init__(
-            uvicorn.Config(
-                app,
-                host,
-                port,
-                http=_protocol(files, lasts),
-                ws="none",
-                lifespan="off",
-                loop="none",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,  # what a proxy says of a caller is nothing to an issuer
-                server_header=False,
-                timeout_keep_alive=IDLE,
-                timeout_graceful_shutdown=_SHUTDOWN,
-                limit_concurrency=MOST_CONNECTIONS,
-                ssl_context_factory=lambda *_: files.context,
-            )
+            app,
+            host,
+            port,
+            connections=MOST_CONNECTIONS,
+            shutdown=_SHUTDOWN,
+            http=_protocol(files, lifetime),
+            timeout_keep_alive=IDLE,
+            ssl_context_factory=lambda *_: files.context,
         )
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would raise them again, and end the process on the spot."""
-        yield
-
-    def stop(self) -> None:
-        """Take no more connections, end those there are, and return from `serve`."""
-        self.should_exit = True
+        self._files = files
 
     async def follow_files(self) -> None:
-        """Look at the TLS files until cancelled; end what was verified by other roots."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            if self._files.look():
-                self.end_connections()
+        """Follow the TLS files until cancelled; end connections that other roots verified."""
+        await self._files.follow(on_change=self.end_connections)
 
     def end_connections(self) -> None:
         """Close each idle connection, and the others with their answers."""
@@ -85,15 +56,15 @@ class Server(uvicorn.Server):
                 connection.shutdown()
 
 
-def _protocol(files: TLSFiles, lasts: float) -> type[HttpToolsProtocol]:
-    """Return the protocol of connections that tell of their TLS, and end in time."""
+def _protocol(files: IssuerTLS, lifetime: float) -> type[HttpToolsProtocol]:
+    """Return a protocol whose connections pass on their TLS state and end in time."""
     base: Any = edge.protocol("httptools")
 
     class Connection(base):
         def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's signature
             super().connection_made(transport)
             self._roots = files.roots
-            life = lasts * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, no secret
+            life = lifetime * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, no secret
             self._ends = self.loop.time() + life
             self._cut = self.loop.call_later(life + GRACE, transport.abort)
             self._late = self.loop.call_later(WHOLE_WITHIN, transport.abort)

@@ -1,9 +1,8 @@
-"""What a caller asks for: the parameters of a form as one of three kinds of request.
+"""Parses the parameters of a form into one of three kinds of request.
 
-RFC 6749 section 4.4, RFC 8693 section 2.1, RFC 8707 section 2, and the draft for transaction
-tokens (draft-ietf-oauth-transaction-tokens), which calls them Txn-Tokens. Parameters nobody knows
-are ignored (RFC 6749 section 3.2); those that would have another meaning than the one given to the
-request here are refused.
+RFC 6749, section 4.4; RFC 8693, section 2.1; RFC 8707, section 2; and the draft for transaction
+tokens (draft-ietf-oauth-transaction-tokens). Unknown parameters are ignored (RFC 6749, section
+3.2). Known parameters that would change the meaning of the request are rejected.
 """
 
 import ipaddress
@@ -25,7 +24,7 @@ TRANSACTION_TYPE = f"{_TYPE}txn_token"
 UNSIGNED_TYPE = f"{_TYPE}unsigned_json"
 
 TENANT = "tenant"
-"""The name in a transaction's context that every entrance may fill."""
+"""The name in a transaction's context that every starter may set."""
 
 _NOT_TAKEN = {
     "client_secret": "callers authenticate with certificates, not with secrets",
@@ -37,10 +36,10 @@ _NOT_TAKEN = {
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """Asks for an access token for one audience; `scopes` None: whatever may be had.
+    """A request for an access token for one audience; `scopes` is None to request all.
 
-    `account_token` is the Kubernetes ServiceAccount token by which the caller proves itself, None
-    where it does by its certificate alone. `issued_type` is what RFC 8693 has the answer name.
+    `account_token` is the Kubernetes ServiceAccount token that proves the caller's identity, None
+    if only its certificate does. `issued_type` is the token type of the answer (RFC 8693).
     """
 
     audience: str
@@ -51,7 +50,7 @@ class AccessRequest:
 
 @dataclass(frozen=True, slots=True)
 class TransactionStart:
-    """Asks for the first transaction token of a request that has just entered."""
+    """A request for the first token of a transaction."""
 
     audience: str
     scopes: frozenset[str]
@@ -62,7 +61,7 @@ class TransactionStart:
 
 @dataclass(frozen=True, slots=True)
 class TransactionReplacement:
-    """Asks for a transaction token with less scope than the one that is there."""
+    """A request to replace a transaction token by one with fewer scopes."""
 
     audience: str
     scopes: frozenset[str]
@@ -73,7 +72,7 @@ Request = AccessRequest | TransactionStart | TransactionReplacement
 
 
 def read_request(parameters: Mapping[str, str]) -> Request:
-    """Return what the parameters of a form ask for; raises `OAuthError`."""
+    """Return the request in the parameters of a form; raises `OAuthError`."""
     for name, sentence in _NOT_TAKEN.items():
         if name in parameters:
             raise invalid_request(sentence)
@@ -145,7 +144,7 @@ def _needed(parameters: Mapping[str, str], name: str) -> str:
 
 
 def _target(parameters: Mapping[str, str]) -> str:
-    """Return the one audience. `audience` and `resource` say the same here (RFC 8693 2.1)."""
+    """Return the one audience. `audience` and `resource` mean the same (RFC 8693, section 2.1)."""
     named = [parameters[name] for name in ("audience", "resource") if name in parameters]
     if len(named) != 1:
         raise OAuthError(Code.INVALID_TARGET, "name exactly one audience, or one resource")
@@ -169,12 +168,12 @@ def _check_length(token: str) -> None:
 
 
 def _subject(token: str) -> str:
-    """Return who an entrance vouches for; other members MAY be there and are left alone."""
+    """Return the subject that the starter has authenticated; other members are ignored."""
     return _word(_object(token, "subject_token").get("sub"), "sub")
 
 
 def _words(parameters: Mapping[str, str], parameter: str) -> dict[str, str]:
-    """Return a JSON object of names and short texts, empty where the parameter is left out."""
+    """Return a JSON object of names and short texts, empty if the parameter is omitted."""
     if parameter not in parameters:
         return {}
     members = _object(parameters[parameter], parameter)
@@ -182,7 +181,7 @@ def _words(parameters: Mapping[str, str], parameter: str) -> dict[str, str]:
 
 
 def _requester(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the request: the two members that the draft gives a meaning."""
+    """Return the request's environment: the two members that the draft defines."""
     members = _words(parameters, "request_context")
     if not members.keys() <= {"req_ip", "authn"}:
         raise invalid_request("request_context may hold only req_ip and authn")
@@ -200,7 +199,7 @@ def _word(value: object, what: str) -> str:
 
 
 def _object(text: str, parameter: str) -> dict[str, Any]:
-    """Return a JSON object that can be read in one way only; raises `invalid_request`."""
+    """Return an unambiguous JSON object; raises `invalid_request`."""
     try:
         found = strict_json.parse(text)
     except ValueError:

@@ -1,9 +1,9 @@
-"""Whose a Kubernetes ServiceAccount token is: asked of the API server, and only of it.
+"""Authenticates Kubernetes ServiceAccount tokens with TokenReviews of the API server.
 
-A token is believed only if the API server says that it authenticates, that it is for this issuer,
-and that it is a ServiceAccount's. No answer, a slow one and one that makes no sense are no proof:
-the caller is told to try again. What is plainly not for this issuer is not even asked about, so
-that nobody can have the API server asked at their pleasure.
+A token is accepted only if the API server says that it authenticates, that its audience is this
+issuer, and that it belongs to a ServiceAccount. If the answer is missing, late or malformed, the
+caller must retry. A token with another audience is rejected without a review, so that callers
+cannot cause load on the API server.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from troth.pki.spiffe import spiffe_id
 from troth.pki.token_checks import MAX_TIME
 
 TIMEOUT = 3.0
-"""Seconds that a caller is made to wait for the API server."""
+"""Maximum seconds that a caller waits for the API server."""
 REMEMBERED_FOR = 5.0
-"""Seconds that a good answer is used again. The API server itself remembers for ten more: together
-that is how long a token of a deleted ServiceAccount may still be exchanged.
+"""Seconds that a positive answer is cached. The API server itself caches for ten more seconds. Both
+together limit how long a token of a deleted ServiceAccount can still be exchanged.
 """
 REMEMBERED = 4096
 AT_ONCE = 32
-"""Questions asked of the API server at the same time; more callers are told to come again."""
+"""Maximum number of concurrent reviews; further callers must retry."""
 
 _PARTS = 3
 
@@ -41,15 +41,15 @@ Manifest = dict[str, Any]
 
 
 class Asked(Protocol):
-    """What is needed of `troth.cluster.api.ApiServer`."""
+    """The part of `troth.cluster.api.ApiServer` that a review needs."""
 
     def create(self, manifest: Manifest) -> Awaitable[Manifest]:
-        """Create an object, and return what the API server makes of it."""
+        """Create an object, and return it as the API server answers it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A ServiceAccount that a token belongs to."""
+    """The ServiceAccount of a token."""
 
     namespace: str
     name: str
@@ -63,7 +63,7 @@ class Account:
 
 
 class Reviewer:
-    """Asks the API server about tokens, and remembers for a moment whose they are."""
+    """Reviews tokens, and caches positive answers briefly."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class Reviewer:
         self._asking = 0
 
     async def account(self, token: str, audience: str) -> Account:
-        """Return whose a token is.
+        """Return the account of a token.
 
-        Raises `OAuthError`: `invalid_grant` for one that is not good for this audience, and
-        `temporarily_unavailable` where the API server did not say.
+        Raises `OAuthError`: `invalid_grant` for a token that is not valid for this audience, and
+        `temporarily_unavailable` if the API server did not decide.
         """
         expires = _expiry(token, audience)
         left = expires - self._now()
@@ -125,10 +125,10 @@ class Reviewer:
 
 
 def _account(review: Manifest, audience: str) -> Account:
-    """Return whose a token is, by a TokenReview's status (authentication.k8s.io/v1)."""
+    """Return the account in the status of a TokenReview (authentication.k8s.io/v1)."""
     match review.get("status"):
         case {"authenticated": True, "audiences": [*audiences], "user": {"username": str(name)}}:
-            # an API server that knows no audiences leaves them out, and has not looked at them
+            # an API server without support for audiences omits them and has not checked them
             if audience in audiences:
                 return _named(name)
         case dict():
@@ -149,10 +149,10 @@ def _named(username: str) -> Account:
 
 
 def _expiry(token: str, audience: str) -> float:
-    """Return when a token says it expires, if it says it is for the audience; nothing is verified.
+    """Return the expiry of an unverified token if its `aud` is the audience.
 
-    A projected token is a JWT with `aud` and `exp`; an old one without, which never ends, is not
-    taken. Raises `OAuthError` `invalid_grant`.
+    A projected token is a JWT with `aud` and `exp`. A legacy token has neither and never expires;
+    it is rejected. Raises `OAuthError` `invalid_grant`.
     """
     parts = token.split(".")
     try:
@@ -165,7 +165,7 @@ def _expiry(token: str, audience: str) -> float:
     if audience not in (audiences if isinstance(audiences, list) else [audiences]):
         raise _refused(f"is not for this issuer; project one with the audience {audience}")
     expires = claims.get("exp")
-    # True is an int as well, and not a time; and no clock can be compared with a number of any size
+    # True is an int too but no time, and a clock cannot be compared with a number of any size
     if type(expires) is not int or not 0 <= expires <= MAX_TIME:
         raise _refused("has no expiration time")
     return expires

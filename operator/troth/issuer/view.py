@@ -1,7 +1,7 @@
-"""What the operator has compiled for the issuer: who may have which tokens (`view.json.gz`).
+"""Reads what the operator compiles for the issuer: who may have which tokens (`view.json.gz`).
 
-The operator wrote it; it is read strictly all the same, and as a whole: of a view with one part
-that makes no sense nothing is believed.
+The parser is strict although the operator writes it. A view with one invalid part is rejected as a
+whole.
 """
 
 import zlib
@@ -17,13 +17,15 @@ from troth.pki.spiffe import SPIFFEID, check_trust_domain
 from troth.pki.tokens import MAX_LIFETIME, MAX_TEXT, is_text, parse_scopes
 
 LONGEST = 32 * 1024 * 1024
-"""Bytes of a view; one identity takes some 300, and what is compressed must fit in a Secret."""
+"""Maximum size of a view in bytes. One identity takes about 300, and the compressed view must fit
+in a Secret.
+"""
 _MOST_SECONDS = int(MAX_LIFETIME.total_seconds())
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 
 
 class ViewError(ValueError):
-    """A view, or keys beside it, that cannot be used; says what is wrong and quotes nothing."""
+    """A view, or keys with it, that cannot be used; the text quotes nothing of it."""
 
 
 def _workload(text: str) -> str:
@@ -39,7 +41,7 @@ def _https(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=4096)  # a view names few scopes, and each of them often
+@lru_cache(maxsize=4096)  # a view repeats a few scopes
 def _scope(text: str) -> str:
     if parse_scopes(text) != frozenset({text}):
         raise ValueError("is not a scope")
@@ -66,9 +68,9 @@ class _Part(BaseModel):
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, hide_input_in_errors=True))
 class Audience:
-    """What a caller may have for one audience: at most these scopes, for so many seconds.
+    """What a caller may have for one audience: scopes, and a maximum lifetime in seconds.
 
-    There is one for each edge, so it takes no more room than it must: a model would take twice.
+    There is one for each edge, so it is a dataclass: a model would take twice the memory.
     """
 
     scopes: frozenset[Scope]
@@ -76,21 +78,21 @@ class Audience:
 
 
 class Starting(_Part):
-    """What a caller may start transactions with: scopes, and names of context beside `tenant`."""
+    """The scopes with which a caller may start transactions, and context names besides `tenant`."""
 
     scopes: frozenset[Scope]
     context: frozenset[Word]
 
 
 class Caller(_Part):
-    """What one workload may have. Without audiences it may still replace a transaction token."""
+    """The grants of one workload. Without audiences it may still replace a transaction token."""
 
     audiences: dict[Annotated[str, Field(min_length=1, max_length=2048)], Audience]
     starts_transactions: Starting | None = None
 
 
 class View(_Part):
-    """Who may have which tokens of one trust domain."""
+    """The grants of all callers in one trust domain."""
 
     version: Literal["v1alpha1"]
     trust_domain: Annotated[str, AfterValidator(check_trust_domain)]
@@ -107,7 +109,7 @@ class View(_Part):
 
 
 def read_view(compressed: bytes) -> View:
-    """Return what `view.json.gz` says; raises `ViewError`."""
+    """Return the view in `view.json.gz`; raises `ViewError`."""
     try:
         return View.model_validate_json(_decompressed(compressed))
     except ValidationError as error:
@@ -117,7 +119,7 @@ def read_view(compressed: bytes) -> View:
 
 
 def _decompressed(data: bytes) -> bytes:
-    """Return what is compressed, and no more than `LONGEST` bytes of it at any time."""
+    """Decompress a view, never holding more than `LONGEST` bytes; raises `ViewError`."""
     inflating = zlib.decompressobj(_WITH_GZIP_HEADER)
     try:
         whole = inflating.decompress(data, LONGEST + 1)

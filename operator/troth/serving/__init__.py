@@ -1,1 +1,1 @@
-"""Process setup that issuer and gateway share: health, logs, the serve loop."""
+"""What issuer and gateway share as processes: server, TLS files, Secret watch, health, logs."""

@@ -1,24 +1,19 @@
-"""The serve loop of issuer and gateway: a server with background tasks."""
+"""The process of issuer and gateway: a server with background tasks, health and signals."""
 
 import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from troth.serving.health import health_server
+from troth.serving.http_server import HTTPServer
 
 YOUNG = 50_000
 """Allocations between collections of the youngest generation; requests leave few cycles."""
-
-
-class Endpoint(Protocol):
-    """A server that can be stopped."""
-
-    async def serve(self) -> None:
-        """Serve until stopped."""
-
-    def stop(self) -> None:
-        """Answer pending requests, then return from `serve`."""
 
 
 def prepare() -> None:
@@ -28,19 +23,31 @@ def prepare() -> None:
     gc.freeze()
 
 
-def stop_on_signal(endpoint: Endpoint) -> None:
-    """Stop the endpoint on SIGTERM and SIGINT."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, endpoint.stop)
+async def serve(
+    server: HTTPServer,
+    tasks: Mapping[str, Coroutine[Any, Any, None]],
+    *,
+    ready: Callable[[], bool],
+    health_listen: tuple[str, int],
+    registry: CollectorRegistry,
+    on_start: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT, with named background tasks and the health endpoints.
 
-
-async def serve(endpoint: Endpoint, beside: Mapping[str, Coroutine[Any, Any, None]]) -> None:
-    """Serve until stopped, with named background tasks that run until then.
-
-    Raises the error of a part that ends.
+    The server listens at once; readiness also waits for `ready`. Raises the error of a part that
+    ends: the process ends with any of its parts, so it is alive as long as it answers.
     """
-    async with asyncio.TaskGroup() as tasks:
-        following = [tasks.create_task(each, name=name) for name, each in beside.items()]
-        await endpoint.serve()
-        for task in following:
-            task.cancel()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop)
+    async with health_server(
+        *health_listen,
+        ready=lambda: server.started and ready(),
+        alive=lambda: True,
+        registry=registry,
+    ):
+        on_start()
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(each, name=name) for name, each in tasks.items()]
+            await server.serve()
+            for task in background:
+                task.cancel()

@@ -567,7 +567,7 @@ def test_cache_is_bounded() -> None:
     for number in range(10):
         token = access_token(certificate=HERE.der, token_id=f"token-{number}")
         assert caller(TOKENS, bearer(token), guard=guard)
-    assert len(guard._standings) == 3
+    assert len(guard._grants) == 3
 
 
 def test_trace_belongs_to_its_request() -> None:

@@ -14,7 +14,7 @@ async def told(decisions: Decisions, *these: tuple[Decision, float]) -> list[Eve
     """The lines about these."""
     with capture_logs() as logs:
         for decision, seconds in these:
-            decisions.tell(decision, seconds)
+            decisions.record(decision, seconds)
         assert logs == []
         await asyncio.sleep(0)
     return list(logs)

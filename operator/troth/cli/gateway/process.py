@@ -1,6 +1,5 @@
 """Runs the gateway process: Secrets, senders, targets, health, signals."""
 
-import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from troth.cluster.api import ApiServer
 from troth.edge.identity.files import Identity, IdentityError
 from troth.pki.webhook_tokens import Signer
 from troth.serving.api_requests import counting
-from troth.serving.health import health_server
-from troth.serving.process import prepare, serve, stop_on_signal
+from troth.serving.process import prepare, serve
+from troth.serving.tls_files import TLSFilesError
 from troth.webhooks.gateway.app import Gateway
 from troth.webhooks.gateway.connection.source import Proxies
-from troth.webhooks.gateway.connection.tls import SenderTLS, TLSFilesError
+from troth.webhooks.gateway.connection.tls import SenderTLS
 from troth.webhooks.gateway.decisions import Decisions
 from troth.webhooks.gateway.forwarding.client import TargetClient
 from troth.webhooks.gateway.replay.memory import Memory
@@ -28,9 +27,6 @@ from troth.webhooks.gateway.reporting import Reporter
 from troth.webhooks.gateway.routes import Routes
 from troth.webhooks.gateway.secret_watch import EndpointWatch
 from troth.webhooks.gateway.serving import Server
-
-LOOK_EVERY = 1.0
-"""Seconds between checks of the TLS files and the pinned client certificates."""
 
 log = structlog.get_logger()
 
@@ -66,16 +62,17 @@ async def run(options: Options) -> None:
     prepare()
     config = await reach(options.kubeconfig, options.context)
     parts = _Parts(options)
-    async with ApiServer(config, counting(parts.registry)) as api, parts.serving():
-        stop_on_signal(parts.server)
-        async with health_server(
-            *options.health_listen,
-            ready=lambda: parts.server.started and parts.watch.ready,
-            alive=lambda: True,  # the process ends with any of its parts
+    async with ApiServer(config, counting(parts.registry)) as api, parts.closing():
+        await serve(
+            parts.server,
+            parts.tasks(api),
+            ready=lambda: parts.watch.ready,
+            health_listen=options.health_listen,
             registry=parts.registry,
-        ):
-            log.info("started", gateway=options.identity_name, namespace=options.namespace)
-            await serve(parts.server, parts.beside(api))
+            on_start=lambda: log.info(
+                "started", gateway=options.identity_name, namespace=options.namespace
+            ),
+        )
 
 
 class _Parts:
@@ -128,7 +125,7 @@ class _Parts:
         self.decisions.forget(endpoint)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def closing(self) -> AsyncIterator[None]:
         """Close all connections on exit."""
         try:
             yield
@@ -136,24 +133,18 @@ class _Parts:
             await self.gateway.close()
             await self.deliver.close()
 
-    def beside(self, api: ApiServer) -> dict[str, Coroutine[Any, Any, None]]:
+    def tasks(self, api: ApiServer) -> dict[str, Coroutine[Any, Any, None]]:
         """Return the background tasks, by name."""
-        return {
-            "following": self.watch.informer(api).run(),
-            "checking": self.watch.check(api),
-            "reporting": self.reporter.run(api, lambda: self.watch.synced),
-            "TLS files": self._follow_files(),
-            "replay store": self._follow_store(),
+        tasks = {
+            "watch": self.watch.informer(api).run(),
+            "poll": self.watch.check(api),
+            "report": self.reporter.run(api, lambda: self.watch.synced),
         }
-
-    async def _follow_store(self) -> None:
+        if self.tls is not None:
+            tasks |= {"TLS files": self.tls.follow()}
         if isinstance(self.store, StoreFile):
-            await self.store.follow()
-
-    async def _follow_files(self) -> None:
-        while self.tls is not None:
-            await asyncio.sleep(LOOK_EVERY)
-            self.tls.look()
+            tasks |= {"replay store": self.store.follow()}
+        return tasks
 
 
 def _store(file: Path | None) -> Memory | StoreFile:

@@ -39,8 +39,8 @@ def issue(  # noqa: PLR0917 - typer's options
     """Run the token issuer until it is stopped."""
     with issuer_extra():
         from troth.cli.issue.process import Options, run  # noqa: PLC0415
-        from troth.issuer.tls import TLSFilesError  # noqa: PLC0415
         from troth.serving.logs import LogFormat, configure  # noqa: PLC0415
+        from troth.serving.tls_files import TLSFilesError  # noqa: PLC0415
 
     configure(LogFormat(log_format), log_level, direct=True)
     options = Options(

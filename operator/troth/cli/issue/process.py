@@ -11,11 +11,10 @@ from troth.issuer.decisions import Decisions
 from troth.issuer.endpoint import app
 from troth.issuer.secret_watch import MandateWatch
 from troth.issuer.serving import Server
-from troth.issuer.tls import TLSFiles
+from troth.issuer.tls import IssuerTLS
 from troth.issuer.token_review import Reviewer
 from troth.serving.api_requests import counting
-from troth.serving.health import health_server
-from troth.serving.process import prepare, serve, stop_on_signal
+from troth.serving.process import prepare, serve
 
 log = structlog.get_logger()
 
@@ -47,18 +46,18 @@ async def run(options: Options) -> None:
     config = await reach(options.kubeconfig, options.context)
     async with ApiServer(config, counting(decisions.registry)) as api:
         issuer = app(watch.current, Reviewer(api), decisions)
-        server = Server(issuer, TLSFiles(options.tls), *options.listen)
-        stop_on_signal(server)
-        async with health_server(
-            *options.health_listen,
-            ready=lambda: server.started and watch.ready,
-            alive=lambda: True,  # the process ends with any of its parts
-            registry=decisions.registry,
-        ):
-            log.info("started", domain=options.domain, namespace=options.namespace)
-            beside = {
-                "following": watch.informer(api).run(),
-                "checking": watch.check(api),
+        server = Server(issuer, IssuerTLS(options.tls), *options.listen)
+        await serve(
+            server,
+            {
+                "watch": watch.informer(api).run(),
+                "poll": watch.check(api),
                 "TLS files": server.follow_files(),
-            }
-            await serve(server, beside)
+            },
+            ready=lambda: watch.ready,
+            health_listen=options.health_listen,
+            registry=decisions.registry,
+            on_start=lambda: log.info(
+                "started", domain=options.domain, namespace=options.namespace
+            ),
+        )

@@ -16,7 +16,7 @@ from troth.cli.inputs.targets import Cluster
 from troth.cli.rotate.command import OWN_NAMESPACE
 from troth.cli.status.render import WIDTH
 from troth.cli.token.decode import NotAToken, bare, take_apart
-from troth.cli.token.input import Given, read_token
+from troth.cli.token.input import TokenArgument, read_token
 from troth.resources.manifests import FaultyManifests, ManifestFault
 from troth.world.world import World
 
@@ -35,11 +35,11 @@ class Output(StrEnum):
     JSON = "json"
 
 
-Told = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 
 
 @app.command("inspect")
-def inspect(given: Given = "-", *, output: Told = Output.TEXT) -> None:
+def inspect(given: TokenArgument = "-", *, output: OutputOption = Output.TEXT) -> None:
     """Show the header and claims of an access token or transaction token, without verifying it.
 
     The command prints neither the token nor its signature.
@@ -59,7 +59,7 @@ def inspect(given: Given = "-", *, output: Told = Output.TEXT) -> None:
 
 @app.command("verify")
 def verify(
-    given: Given = "-",
+    given: TokenArgument = "-",
     *,
     audience: Annotated[
         str,
@@ -96,7 +96,7 @@ def verify(
         ),
     ] = "",
     own_namespace: Own = OWN_NAMESPACE,
-    output: Told = Output.TEXT,
+    output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:
@@ -146,7 +146,7 @@ def explain(
     *,
     files: sources.Files = None,
     own_namespace: Own = OWN_NAMESPACE,
-    output: Told = Output.TEXT,
+    output: OutputOption = Output.TEXT,
     kubeconfig: Cluster = None,
     context: sources.Context = None,
 ) -> None:

@@ -19,7 +19,7 @@ from troth.world.world import World
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ScopeExplanation:
     """One scope that caller or callee names: whether a token has it, and why not.
 
     `missing` is empty for a scope that is held, or that only lacks a live edge.
@@ -44,7 +44,7 @@ class Explanation:
     callee: Ref
     edges: tuple[Edge, ...]
     takes_tokens: bool
-    scopes: tuple[Told, ...]
+    scopes: tuple[ScopeExplanation, ...]
     facts: Mapping[str, str]
     """Subject, audience, issuer and lifetime of the token; empty if none is issued."""
 
@@ -64,9 +64,9 @@ def explain(world: World, caller: Ref, callee: Ref, now: datetime) -> Explanatio
     )
     first, second = (registry.identities.get(ref) for ref in (caller, callee))
     takes = second is not None and second.spec.authentication.token is not None
-    told = tuple(_scopes(first, second, edges)) if first and second else ()
+    explained = tuple(_scopes(first, second, edges)) if first and second else ()
     facts = _facts(world, first, second) if first and second else {}
-    return Explanation(caller, callee, edges, takes, told, facts)
+    return Explanation(caller, callee, edges, takes, explained, facts)
 
 
 def find(registry: Registry, name: str) -> Ref:
@@ -110,7 +110,7 @@ def _spiffe_id(registry: Registry, identity: ServiceIdentity) -> str:
 
 def _scopes(
     caller: ServiceIdentity, callee: ServiceIdentity, edges: tuple[Edge, ...]
-) -> Iterator[Told]:
+) -> Iterator[ScopeExplanation]:
     live = {edge.port for edge in edges if edge.state is EdgeState.LIVE}
     both = scopes_between(caller, callee, live)
     held = both.held
@@ -118,15 +118,16 @@ def _scopes(
         given = tuple(entry for entry in both.given if scope in entry.scopes)
         asked = tuple(entry for entry in both.asked if scope in entry.scopes)
         ports = {port for entry in given for port in entry.ports} & live
-        told = Told(scope, scope in held, given, asked, tuple(sorted(ports)))
-        yield told if told.held else replace(told, **_missing(both, told, caller.ref, callee.ref))
+        explained = ScopeExplanation(scope, scope in held, given, asked, tuple(sorted(ports)))
+        missing = {} if explained.held else _missing(both, explained, caller.ref, callee.ref)
+        yield replace(explained, **missing)
 
 
-def _missing(both: Scopes, told: Told, caller: Ref, callee: Ref) -> dict[str, Any]:
+def _missing(both: Scopes, explained: ScopeExplanation, caller: Ref, callee: Ref) -> dict[str, Any]:
     """Return which side does not name the scope, and the entry to add it to."""
     for said, entries, silent, field in (
-        (told.given, both.given, f"{callee} does not grant it", "accepts"),
-        (told.asked, both.asked, f"{caller} does not request it", "calls"),
+        (explained.given, both.given, f"{callee} does not grant it", "accepts"),
+        (explained.asked, both.asked, f"{caller} does not request it", "calls"),
     ):
         if not said and not entries:
             return {"missing": f"{silent}, and has no entry for this peer under {field}"}
@@ -134,7 +135,10 @@ def _missing(both: Scopes, told: Told, caller: Ref, callee: Ref) -> dict[str, An
             # prefer an entry on a port with a live edge: elsewhere the scope would have no effect
             counting = (entry for entry in entries if both.counts(entry))
             return {"missing": silent, "mend": next(counting, entries[0])}
-    for entries, speaks in ((told.given, f"{callee} grants"), (told.asked, f"{caller} requests")):
+    for entries, speaks in (
+        (explained.given, f"{callee} grants"),
+        (explained.asked, f"{caller} requests"),
+    ):
         if both.live and not any(map(both.counts, entries)):
             ports = ", ".join(sorted({port for entry in entries for port in entry.ports}))
             return {"missing": f"{speaks} it only on {ports}, and no edge there is live"}

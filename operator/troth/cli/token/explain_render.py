@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from troth.cli.inputs.line_numbers import Lines
-from troth.cli.token.explain import Explanation, Told, written
+from troth.cli.token.explain import Explanation, ScopeExplanation, written
 from troth.resources.identity.status import EdgeState
 from troth.trust.scopes import Entry
 
@@ -23,8 +23,8 @@ def show(console: Console, explanation: Explanation, lines: Lines) -> None:
     console.print(Text.assemble((title, "bold"), "  ", verdict))
     for line in _head(explanation):
         console.print(Padding(line, (0, 0, 0, 2), expand=False))
-    for told in explanation.scopes:
-        console.print(Padding(_scope(told, explanation, lines), (0, 0, 0, 2), expand=False))
+    for explained in explanation.scopes:
+        console.print(Padding(_scope(explained, explanation, lines), (0, 0, 0, 2), expand=False))
 
 
 def document(explanation: Explanation, lines: Lines) -> dict[str, Any]:
@@ -41,14 +41,14 @@ def document(explanation: Explanation, lines: Lines) -> dict[str, Any]:
         ],
         "scopes": [
             {
-                "scope": told.scope,
-                "held": told.held and explanation.issued,
-                "ports": list(told.ports),
-                "given": [_place(entry, told.scope, lines) for entry in told.given],
-                "asked": [_place(entry, told.scope, lines) for entry in told.asked],
+                "scope": explained.scope,
+                "held": explained.held and explanation.issued,
+                "ports": list(explained.ports),
+                "given": [_place(entry, explained.scope, lines) for entry in explained.given],
+                "asked": [_place(entry, explained.scope, lines) for entry in explained.asked],
             }
-            | ({"missing": told.missing} if told.missing else {})
-            for told in explanation.scopes
+            | ({"missing": explained.missing} if explained.missing else {})
+            for explained in explanation.scopes
         ],
     }
 
@@ -85,21 +85,23 @@ def _head(explanation: Explanation) -> Iterator[RenderableType]:
         )
 
 
-def _scope(told: Told, explanation: Explanation, lines: Lines) -> RenderableType:
-    if explanation.issued and told.held:
+def _scope(explained: ScopeExplanation, explanation: Explanation, lines: Lines) -> RenderableType:
+    if explanation.issued and explained.held:
         title = Text.assemble(
-            ("✓ ", "green"), (told.scope, "bold"), f"  on {', '.join(told.ports)}"
+            ("✓ ", "green"), (explained.scope, "bold"), f"  on {', '.join(explained.ports)}"
         )
-    elif told.missing:
-        title = Text.assemble(("✗ ", "red"), (told.scope, "bold"), f"  withheld: {told.missing}")
+    elif explained.missing:
+        title = Text.assemble(
+            ("✗ ", "red"), (explained.scope, "bold"), f"  withheld: {explained.missing}"
+        )
     else:
-        title = Text.assemble(("· ", "dim"), (told.scope, "bold"))
+        title = Text.assemble(("· ", "dim"), (explained.scope, "bold"))
     table = Table.grid(padding=(0, 2))
-    for word, entries in (("granted", told.given), ("requested", told.asked)):
+    for word, entries in (("granted", explained.given), ("requested", explained.asked)):
         for entry in entries:
-            table.add_row(word, *_shown(entry, entry.steps(told.scope), lines))
-    if told.mend is not None:
-        table.add_row("add to", *_shown(told.mend, (*told.mend.steps(), "scopes"), lines))
+            table.add_row(word, *_shown(entry, entry.steps(explained.scope), lines))
+    if explained.mend is not None:
+        table.add_row("add to", *_shown(explained.mend, (*explained.mend.steps(), "scopes"), lines))
     return Group(title, Padding(table, (0, 0, 0, 4), expand=False))
 
 

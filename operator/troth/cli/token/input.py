@@ -12,7 +12,7 @@ import typer
 from troth.cli.token.decode import LIMIT
 from troth.resources.manifests import FaultyManifests, ManifestFault
 
-Given = Annotated[
+TokenArgument = Annotated[
     str,
     typer.Argument(
         metavar="[-|@FILE|TOKEN]",

@@ -11,7 +11,7 @@ import typer
 
 from troth.cli.inputs import sources
 from troth.cli.token.command import Output as As
-from troth.cli.token.command import Told, console
+from troth.cli.token.command import OutputOption, console
 from troth.cli.webhook import options
 from troth.cli.webhook.curl import CurlError, write_curl
 from troth.cli.webhook.diagnosis import KeyText
@@ -60,7 +60,7 @@ def verify(
     topic: options.Topics = None,
     component: options.Components = None,
     hmac: options.Describing = None,
-    output: Told = As.TEXT,
+    output: OutputOption = As.TEXT,
 ) -> None:
     """Verify a delivery as a gateway would, and show each check. Exit code 1 means rejected.
 

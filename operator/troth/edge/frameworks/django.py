@@ -1,10 +1,10 @@
-"""Scopes for Django, under WSGI and ASGI alike.
+"""Scopes for Django, under WSGI and ASGI.
 
     @require_scopes("payments.charge")
     def charge(request): ...
 
-The middleware goes around `get_wsgi_application()` or `get_asgi_application()`, not into
-MIDDLEWARE: whatever comes before it there would see the headers that nobody vouches for.
+Wrap `get_wsgi_application()` or `get_asgi_application()` with the middleware; do not add it to
+MIDDLEWARE. Anything before it there would see unverified identity headers.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from troth.edge.inbound.scopes import View, behind, scopes_missing
 
 
 def caller(request: HttpRequest) -> Caller | None:
-    """Who calls, None for an exempt path."""
+    """Return the caller, None on an exempt path."""
     scope = getattr(request, "scope", None)
     return asgi.caller_of(scope) if scope is not None else wsgi.caller_of(request.META)
 
 
 def require_scopes(*scopes: str) -> Callable[[View], View]:
-    """A decorator for a view, synchronous or not."""
+    """Decorate a view, synchronous or not."""
 
     def refused(request: HttpRequest, *_: object, **__: object) -> HttpResponse | None:
         missing = scopes_missing(caller(request), scopes)

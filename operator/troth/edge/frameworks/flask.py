@@ -16,12 +16,12 @@ from troth.edge.inbound.wsgi import caller_of
 
 
 def caller() -> Caller | None:
-    """Who calls, None for an exempt path."""
+    """Return the caller, None on an exempt path."""
     return caller_of(request.environ)
 
 
 def require_scopes(*scopes: str) -> Callable[[View], View]:
-    """A decorator for a view."""
+    """Decorate a view."""
 
     def refused(*_: object, **__: object) -> Response | None:
         missing = scopes_missing(caller(), scopes)

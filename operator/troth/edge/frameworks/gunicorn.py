@@ -1,4 +1,4 @@
-"""gunicorn with mutual TLS: workers that say who is at the other end, and files that are followed.
+"""gunicorn with mutual TLS that follows the identity's files.
 
 In gunicorn's configuration file:
 
@@ -7,8 +7,8 @@ In gunicorn's configuration file:
 
     globals().update(settings(Identity()))
 
-The workers put the client's certificates and the headers as they came into the WSGI environment,
-where `troth.edge.inbound.wsgi` looks for them.
+The workers add the client's certificates and the unmodified headers to the WSGI environment, where
+`troth.edge.inbound.wsgi` reads them.
 """
 
 import ssl
@@ -26,13 +26,13 @@ from troth.edge.identity.files import Identity
 from troth.edge.identity.peer_chain import presented_chain
 from troth.edge.inbound.wsgi import CHAIN_KEY, HEADERS_KEY, Application, Environ, StartResponse
 
-# gunicorn takes a class whose name ends in SyncWorker for its own one, and with threads > 1 puts
-# its own threaded one in its place, which tells of nothing.
+# gunicorn replaces a class whose name ends in SyncWorker by its own threaded worker if threads > 1,
+# which would not add the TLS state.
 _NAMES = {"sync": "TrothSync", "gthread": "TrothThreads"}
 
 
 def settings(identity: Identity, worker: str = "gthread") -> dict[str, Any]:
-    """Gunicorn's settings for a server that shows an identity: `worker` is `gthread` or `sync`."""
+    """Return gunicorn's settings for a server with an identity. `worker` is `gthread` or `sync`."""
     snapshot = identity.current
     return {
         "certfile": str(snapshot.tls_crt),
@@ -43,7 +43,7 @@ def settings(identity: Identity, worker: str = "gthread") -> dict[str, Any]:
 
 
 class _Contexts:
-    """The context that every connection of a process gets; gunicorn asks anew for each."""
+    """Returns one context for all connections of a process; gunicorn requests one for each."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -55,8 +55,8 @@ class _Contexts:
         return self._context
 
 
-class _Telling(Worker):
-    """What both workers do: tell the application of the connection and of the headers."""
+class _TLSWorker(Worker):
+    """Adds the TLS state and the headers of a request to its environment."""
 
     wsgi: Application
 
@@ -66,20 +66,20 @@ class _Telling(Worker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.wsgi = self._told(self.wsgi)
+        self.wsgi = self._with_tls(self.wsgi)
 
-    def _told(self, app: Application) -> Application:
-        def told(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _with_tls(self, app: Application) -> Application:
+        def with_tls(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
             environ[CHAIN_KEY] = presented_chain(_tls(environ.get("gunicorn.socket")))
             headers = getattr(self._request, "headers", None)
             if headers is not None:
                 environ[HEADERS_KEY] = headers
             return app(environ, start_response)
 
-        return told
+        return with_tls
 
     @contextmanager
-    def _telling(self, request: Request) -> Iterator[None]:
+    def _recorded(self, request: Request) -> Iterator[None]:
         self._request.headers = list(request.headers)
         try:
             yield
@@ -87,21 +87,21 @@ class _Telling(Worker):
             self._request.headers = None
 
 
-class TrothSync(_Telling, SyncWorker):
-    """gunicorn's `sync` worker, which tells who is at the other end."""
+class TrothSync(_TLSWorker, SyncWorker):
+    """gunicorn's `sync` worker with TLS state."""
 
     def handle_request(self, listener: object, req: Request, client: object, addr: object) -> None:
         """Serve one request."""
-        with self._telling(req):
+        with self._recorded(req):
             super().handle_request(listener, req, client, addr)
 
 
-class TrothThreads(_Telling, ThreadWorker):
-    """gunicorn's `gthread` worker, which tells who is at the other end."""
+class TrothThreads(_TLSWorker, ThreadWorker):
+    """gunicorn's `gthread` worker with TLS state."""
 
     def handle_request(self, req: Request, conn: object) -> bool:
-        """Serve one request; whether the connection stays open."""
-        with self._telling(req):
+        """Serve one request; return whether the connection stays open."""
+        with self._recorded(req):
             return bool(super().handle_request(req, conn))
 
 

@@ -6,8 +6,8 @@
     @app.post("/charge", dependencies=[Depends(scoped("payments.charge"))])     # FastAPI
     def charge(caller: Annotated[Caller, Depends(scoped("payments.charge"))]): ...
 
-For FastAPI, `app.add_exception_handler(ScopesMissingError, problem)` makes the answer a problem
-document; without it the answer is FastAPI's own, 403 as well.
+For FastAPI, `app.add_exception_handler(ScopesMissingError, problem)` makes the response a problem
+document. Without it FastAPI answers in its own format, also with 403.
 """
 
 from collections.abc import Callable
@@ -33,12 +33,14 @@ class ScopesMissingError(HTTPException):
 
 
 def caller(connection: HTTPConnection) -> Caller | None:
-    """Who calls, None for an exempt path."""
+    """Return the caller, None on an exempt path."""
     return caller_of(connection.scope)
 
 
 def scoped(*scopes: str) -> Callable[[HTTPConnection], Caller]:
-    """A FastAPI dependency: the caller who has all of the scopes, or `ScopesMissingError`."""
+    """Return a FastAPI dependency: the caller with all of the scopes. It raises
+    `ScopesMissingError`.
+    """
 
     def dependency(connection: HTTPConnection) -> Caller:
         found = caller_of(connection.scope)
@@ -52,7 +54,7 @@ def scoped(*scopes: str) -> Callable[[HTTPConnection], Caller]:
 
 
 def require_scopes(*scopes: str) -> Callable[[View], View]:
-    """A decorator for an endpoint whose first argument is the request."""
+    """Decorate an endpoint whose first argument is the request."""
 
     def refused(request: Request, *_: object, **__: object) -> Response | None:
         missing = scopes_missing(caller(request), scopes)
@@ -62,7 +64,7 @@ def require_scopes(*scopes: str) -> Callable[[View], View]:
 
 
 async def problem(_: Request, error: Exception) -> Response:
-    """The exception handler that answers `ScopesMissingError` with a problem document."""
+    """Answer `ScopesMissingError` with a problem document."""
     assert isinstance(error, ScopesMissingError)
     return _response(error.refusal)
 

@@ -1,9 +1,9 @@
-"""uvicorn with mutual TLS: the peer's certificate in the scope, and files that are followed.
+"""uvicorn with mutual TLS that follows the identity's files.
 
-uvicorn speaks TLS and says nothing of it to the application. The protocol classes here add the ASGI
-TLS extension (asgiref, specs/tls.rst) for both of its HTTP implementations. A WebSocket is taken
-over by another class of uvicorn's and has no extension, so it is refused. Needs uvicorn 0.47 or
-newer, which takes a TLS context as it is.
+uvicorn does not pass TLS state to the application. The protocol classes here add the ASGI TLS
+extension (asgiref, specs/tls.rst) for both of its HTTP implementations. Another class of uvicorn's
+handles WebSockets without the extension, so they are rejected. Requires uvicorn 0.47 or newer,
+which accepts a TLS context.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ def config(
     identity: Identity,
     **settings: Any,  # noqa: ANN401 - whatever uvicorn takes
 ) -> uvicorn.Config:
-    """The configuration of a server that shows an identity and follows its files.
+    """Return the configuration of a server that presents an identity and follows its files.
 
-    `settings` are uvicorn's own; `http` may be `"h11"` or `"httptools"` and is otherwise chosen as
-    uvicorn would. Raises `IdentityError` at the server's start where there is no identity.
+    `settings` are uvicorn's own. `http` may be `"h11"` or `"httptools"` and defaults to uvicorn's
+    choice. The server raises `IdentityError` at its start if there is no identity.
     """
     return uvicorn.Config(
         app,
@@ -48,16 +48,16 @@ def config(
 
 @cache
 def protocol(implementation: str = "auto") -> type[asyncio.Protocol]:
-    """The protocol class for `uvicorn.Config(http=…)`: `h11`, `httptools`, or `auto`."""
+    """Return the protocol class for `uvicorn.Config(http=…)`: `h11`, `httptools`, or `auto`."""
     if implementation == "auto":
         implementation = "httptools" if find_spec("httptools") else "h11"
     module, name = _IMPLEMENTATIONS[implementation]
     base = getattr(import_module(module), name)
-    return cast("type[asyncio.Protocol]", type(f"TLS{name}", (_TellsOfTLS, base), {}))
+    return cast("type[asyncio.Protocol]", type(f"TLS{name}", (_PassesTLS, base), {}))
 
 
-class _TellsOfTLS(asyncio.Protocol):
-    """What is added to both implementations: the application is told of the connection's TLS."""
+class _PassesTLS(asyncio.Protocol):
+    """Passes the TLS state of a connection to the application."""
 
     app: Application
 
@@ -69,7 +69,7 @@ class _TellsOfTLS(asyncio.Protocol):
 
 
 class _WithTLS:
-    """The application of one connection, told of its TLS."""
+    """The application of one connection, with its TLS state."""
 
     def __init__(self, app: Application, tls: dict[str, Any]) -> None:
         self._app = app
@@ -81,8 +81,9 @@ class _WithTLS:
 
 
 def tls_extension(connection: ssl.SSLObject) -> dict[str, Any]:
-    """What the ASGI TLS extension says of a connection. The server's own certificate is left out,
-    as the extension allows: it is the identity's.
+    """Return the ASGI TLS extension of a connection.
+
+    It omits the server's own certificate, as the extension allows: that is the identity's.
     """
     chain = presented_chain(connection)
     cipher = connection.cipher()

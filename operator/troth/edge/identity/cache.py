@@ -1,4 +1,4 @@
-"""The results that are kept: a bounded number, the ones used last."""
+"""A bounded cache of the most recently used results."""
 
 import threading
 from collections import OrderedDict
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """The `most` results that were used last; threads may share it."""
+    """Keeps the `most` results that were used last; thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -20,7 +20,7 @@ class Kept(Generic[K, V]):
         return len(self._values)
 
     def get(self, key: K) -> V | None:
-        """The result kept for a key, None where there is none."""
+        """Return the result for a key, None if there is none."""
         with self._lock:
             value = self._values.get(key)
             if value is not None:
@@ -28,7 +28,7 @@ class Kept(Generic[K, V]):
             return value
 
     def put(self, key: K, value: V) -> None:
-        """Keep a result, and forget the one unused for longest where there are too many."""
+        """Keep a result, and drop the least recently used one if there are too many."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)

@@ -1,8 +1,8 @@
-"""`identity.json`, read: whom a workload accepts, whom it calls, and what callers must carry.
+"""Reads `identity.json`: accepted callers, callees, and what callers must present.
 
-Written by the operator (`troth.planning.identity.document`). A member that this version does not
-know is passed over at the top, where whole new subjects are added; within what it knows it is
-refused, since there it may be a restriction that would then not be kept.
+The operator writes it (`troth.planning.identity.document`). Unknown members are ignored at the top
+level, where new features are added. In the known parts they are rejected, because there an unknown
+member may be a restriction.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from troth.resources.schema.model import spelled
 
 
 class DocumentError(ValueError):
-    """An `identity.json` that cannot be read; the sentence says where."""
+    """An `identity.json` that cannot be read; the text names the place."""
 
 
 def _workload(text: str) -> str:
@@ -52,9 +52,10 @@ class _Part(BaseModel):
 
 
 class AcceptedPort(_Part):
-    """A port that a caller may call, what it may do there, and what it may say of its own callers.
+    """A port that a caller may call: its scopes there, and what it may assert about its own
+    callers.
 
-    `ClientCertificate` is the certificate of a gateway's client, by X-Forwarded-Client-Cert.
+    `ClientCertificate` is the certificate of a gateway's client, in X-Forwarded-Client-Cert.
     """
 
     name: str
@@ -63,19 +64,19 @@ class AcceptedPort(_Part):
 
 
 class Accepted(_Part):
-    """A caller that is accepted."""
+    """An accepted caller."""
 
     spiffe_id: WorkloadID
     ports: tuple[AcceptedPort, ...]
 
     @cached_property
     def granted(self) -> Mapping[str, frozenset[str]]:
-        """What the caller may do, by the ports that it may call."""
+        """The scopes of the caller, by the ports that it may call."""
         return {each.name: each.scopes for each in self.ports}
 
     @cached_property
     def forwarded(self) -> Mapping[str, frozenset[str]]:
-        """What the caller may say of its own callers, by the ports that it may call."""
+        """What the caller may assert about its own callers, by the ports that it may call."""
         return {each.name: each.forwards for each in self.ports}
 
 
@@ -96,36 +97,37 @@ class Called(_Part):
 
 
 class RequiredToken(_Part):
-    """The token that callers must bring."""
+    """The token that callers must present."""
 
     audience: str
     proof_of_possession: Literal["Required", "Optional"]
 
 
 class Requires(_Part):
-    """What callers must carry: items of the propagated context, and a token."""
+    """What callers must present: items of the propagated context, and a token."""
 
     context: frozenset[Literal["RequestID", "Subject", "Tenant"]]
     token: RequiredToken | None = None
 
 
 class StartsTransactions(_Part):
-    """The transactions that this workload may begin."""
+    """The transactions that this workload may start."""
 
     scopes: Scopes
     context: frozenset[str]
 
 
 class MessageContext(_Part):
-    """What a message must carry. Actor: which workload published it."""
+    """What a message must carry. Actor: the workload that published it."""
 
     require: frozenset[Literal["Actor", "Subject", "Tenant", "RequestID"]]
 
 
 class DeadLetter(_Part):
-    """Where a consumer puts what it could not consume.
+    """Where a consumer puts messages that it could not consume.
 
-    Required: a person looks at a message before it is published again. Optional: a program may.
+    Required: a person must look at a message before it is published again. Optional: a program may
+    publish it again.
     """
 
     topic: str
@@ -133,11 +135,12 @@ class DeadLetter(_Part):
 
 
 class Messages(_Part):
-    """What this workload may do with the messages of a topic, or of all under a prefix.
+    """The rights of this workload on a topic, or on all topics with a prefix.
 
-    `policy` and `broker` are `<namespace>/<name>`, `principal` is its name at the broker. `schema_`
-    is the text of a JSON Schema that a message satisfies, None where any may be sent; where there
-    is a `schema_fault` no message is good. `producers` are whose messages may be consumed.
+    `policy` and `broker` are `<namespace>/<name>`, `principal` is the workload's name at the
+    broker. `schema_` is the text of a JSON Schema that messages must satisfy, None to allow any
+    message. With a `schema_fault`, every message is invalid. `producers` are the workloads whose
+    messages may be consumed.
     """
 
     policy: str
@@ -167,8 +170,8 @@ class Messages(_Part):
 
 
 class WebhookEndpoint(_Part):
-    """An endpoint whose deliveries come here: its name with its namespace, the path that they come
-    to, and the workflow that they are for.
+    """An endpoint whose deliveries this workload receives: its namespaced name, the path of its
+    deliveries, and their workflow.
     """
 
     name: str
@@ -177,7 +180,7 @@ class WebhookEndpoint(_Part):
 
 
 class KeySet(_Part):
-    """Public keys as JWKs (RFC 7517 section 5)."""
+    """Public keys as JWKs (RFC 7517, section 5)."""
 
     keys: tuple[Mapping[str, str], ...]
 
@@ -195,7 +198,7 @@ class KeySet(_Part):
 
 
 class Webhooks(_Part):
-    """A port for webhooks alone: the gateway that hands them on, and the keys it signs with."""
+    """A port for webhooks only: its gateway, and the gateway's signing keys."""
 
     gateway: WorkloadID
     issuer: WorkloadID
@@ -216,7 +219,7 @@ class Webhooks(_Part):
 
 
 class Document(_Part):
-    """What `identity.json` says. `issuers` and `issuer_ids` are by trust domain."""
+    """The content of `identity.json`. `issuers` and `issuer_ids` are by trust domain."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -233,7 +236,7 @@ class Document(_Part):
 
     @cached_property
     def gateways(self) -> Mapping[str, Mapping[str, Webhooks]]:
-        """Who hands webhooks on, by the ports that are for them alone, and by its SPIFFE ID."""
+        """The gateways, by webhook port and by SPIFFE ID."""
         found: dict[str, dict[str, Webhooks]] = {}
         for each in self.webhooks:
             found.setdefault(each.port, {})[each.gateway] = each
@@ -241,12 +244,12 @@ class Document(_Part):
 
     @cached_property
     def callers(self) -> Mapping[str, Accepted]:
-        """Who is accepted, by SPIFFE ID."""
+        """The accepted callers, by SPIFFE ID."""
         return {each.spiffe_id: each for each in self.accepts}
 
 
 def parse_document(text: bytes | str) -> Document:
-    """Read an `identity.json`; raises `DocumentError`, and reads nothing in two ways."""
+    """Read an `identity.json` strictly; raises `DocumentError`."""
     try:
         document = Document.model_validate(strict_json.parse(text))
     except ValidationError as error:

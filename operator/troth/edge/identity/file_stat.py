@@ -1,14 +1,14 @@
-"""What files look like from outside: enough to see that one was written, or replaced."""
+"""File metadata that shows whether a file was written or replaced."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 Look = tuple[tuple[int, int, int] | None, ...]
-"""Of each file its inode, its size in bytes and when it was written (ns); None where it is not."""
+"""For each file its inode, size in bytes and modification time (ns); None if it is missing."""
 
 
 def look_at(paths: Iterable[Path]) -> Look:
-    """Look at files, through links, without reading them."""
+    """Return the metadata of files, following links, without reading them."""
     return tuple(_stat(path) for path in paths)
 
 

@@ -1,10 +1,10 @@
-"""The mounted files of an identity, followed as they change.
+"""Follows the mounted files of an identity.
 
-A kubelet replaces a whole mount at once, by turning the link `..data` to a new directory; other
-writers do it file by file, and a reader may come between. So a set of files counts only when it
-was read between two equal looks and fits together: the key is the certificate's, the certificate is
-that of the SPIFFE ID in `identity.json`, and the bundle is of its trust domain. Until there is a
-new such set the last one holds; only who never had one is refused.
+A kubelet replaces a whole mount at once by pointing the link `..data` to a new directory. Other
+writers replace one file after the other, and a reader may see a mixture. So a set of files is used
+only if it did not change while it was read and is consistent: the key belongs to the certificate,
+the certificate is for the SPIFFE ID in `identity.json`, and the bundle is for its trust domain.
+Until there is a new consistent set, the last one stays in use.
 """
 
 import logging
@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Identity:
-    """An identity's mounted files; `current` is what they say now."""
+    """The mounted files of an identity; `current` is their content."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class Identity:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`identity` is where the Secret `<name>-identity` is mounted, `bundle` the ConfigMap with
-        the trust bundle. Nothing is read yet.
+        """`identity` is the mount of the Secret `<name>-identity`, `bundle` that of the trust
+        bundle's ConfigMap. Nothing is read yet.
         """
         secret, bundles = Path(identity), Path(bundle)
         self._document = secret / "identity.json"
@@ -68,14 +68,15 @@ class Identity:
 
     @property
     def current(self) -> Snapshot:
-        """What the files say, looked at again at most once a second; the same object until then.
+        """Return the content of the files, looked at at most once a second; the same object until
+        it changes.
 
-        Raises `IdentityError` where there never was a whole set of them.
+        Raises `IdentityError` if there never was a consistent set.
         """
         snapshot = self._snapshot
         if snapshot is not None and self._clock() < self._next_look:
             return snapshot
-        # One thread looks; those who have something to go by meanwhile do not wait for it.
+        # One thread looks; others that have a set to use do not wait for it.
         if not self._lock.acquire(blocking=snapshot is None):
             assert snapshot is not None
             return snapshot
@@ -85,12 +86,11 @@ class Identity:
             self._lock.release()
 
     def server_context(self, *, require_client: bool = False) -> ssl.SSLContext:
-        """TLS for a server that shows this identity, and follows its files from then on.
+        """Return a TLS context for a server that presents this identity and follows its files.
 
-        TLS 1.3 only. A client's certificate is asked for, and one that does not verify ends the
-        handshake; a client without any gets in, to be refused by the middleware with a reason or
-        to reach what is exempt, such as a probe. With `require_client` it does not get in. Raises
-        `IdentityError`.
+        TLS 1.3 only. The server requests a client certificate; an invalid one ends the handshake. A
+        client without one is accepted unless `require_client`: the middleware rejects it with a
+        reason, or it reaches an exempt path, such as a probe's. Raises `IdentityError`.
         """
         return following(lambda: self.current, require_client=require_client)
 

@@ -1,8 +1,8 @@
-"""Who is at the other end of a TLS connection, by the certificate that TLS has verified.
+"""Identifies the peer of a TLS connection by the certificate that TLS has verified.
 
-TLS verifies against all roots it has at once, of one's own trust domain and of others. Which root
-it was matters: one trust domain's authority must not vouch for another's workloads. So the way from
-the leaf to an authority of its own trust domain is gone once more.
+TLS verifies against all roots at once: those of the own trust domain and of federated ones. The
+authority of one trust domain must not vouch for workloads of another, so the path from the leaf to
+an authority of its own trust domain is verified again.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from troth.pki.tokens import certificate_thumbprint
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A workload by its certificate; times are seconds since the epoch."""
+    """A workload identified by its certificate; times are seconds since the epoch."""
 
     spiffe_id: str
     thumbprint: str
@@ -30,10 +30,10 @@ class Peer:
 
 
 def read_peer(chain: tuple[str, ...], snapshot: Snapshot) -> Peer:
-    """The workload of a chain as the client sent it: PEM, one certificate each, leaf first.
+    """Return the workload of a chain as the client sent it: PEM, one certificate each, leaf first.
 
     Raises `RefusedError` with `caller-unknown` for anything but an X.509-SVID that an authority of
-    its own trust domain has issued. Whether it is valid at this moment is not asked.
+    its own trust domain has issued. The validity period is not checked.
     """
     try:
         return _peer(chain, snapshot)

@@ -1,17 +1,16 @@
-"""A client's certificates as it presented them, from a server's TLS connection."""
+"""The certificates that a client presented on a server's TLS connection."""
 
 import ssl
 from typing import Any
 
-_DER = 2  # OpenSSL's number for the encoding, as the ssl module's internals have it
+_DER = 2  # OpenSSL's number for the encoding, as in the internals of the ssl module
 
 
 def presented_chain(connection: ssl.SSLObject | ssl.SSLSocket | None) -> tuple[str, ...]:
-    """The certificates, PEM each, leaf first; empty where the client presented none, or there is
-    no TLS.
+    """Return the certificates in PEM, leaf first; empty without TLS or without certificates.
 
-    Before Python 3.13 the chain is there, but not under a public name; where it is not found the
-    leaf alone is returned, which is enough for whoever was issued by a root directly.
+    Before Python 3.13 the chain has no public name. If it is not found, only the leaf is returned,
+    which suffices for leaves that a root issued directly.
     """
     leaf = connection.getpeercert(binary_form=True) if connection is not None else None
     if leaf is None:

@@ -1,4 +1,4 @@
-"""What the files of an identity said at one moment."""
+"""The content of an identity's files at one moment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from troth.pki.spiffe_bundle import SPIFFEBundle
 
 
 class IdentityError(Exception):
-    """There is no identity to go by: the files are missing, cannot be read, or do not fit."""
+    """There is no usable identity: files are missing, unreadable, or inconsistent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An identity's files at one moment. Two are equal when the files said the same.
+    """An identity's files at one moment. Two snapshots are equal if the files had the same content.
 
     `certificate_thumbprint` is that of the leaf in `tls.crt` (`x5t#S256`), None for a mount without
-    a certificate. `tls_crt`, `tls_key` and `ca_crt` are paths, which may say something newer when
-    they are read. `generation` counts the snapshots of one `Identity`.
+    a certificate. `tls_crt`, `tls_key` and `ca_crt` are paths, whose content may be newer when it
+    is read. `generation` counts the snapshots of one `Identity`.
     """
 
     spiffe_id: str
@@ -34,7 +34,7 @@ class Snapshot:
 
     @property
     def issuers(self) -> Mapping[str, str]:
-        """The issuers whose tokens count, by trust domain."""
+        """The issuers whose tokens are accepted, by trust domain."""
         return self.document.issuers
 
     @property

@@ -1,8 +1,8 @@
-"""ASGI middleware: a request reaches the application with a verified `Caller`, or not at all.
+"""ASGI middleware: a request reaches the application only with a verified `Caller`.
 
-The peer's certificate comes from the server by the ASGI TLS extension (asgiref, specs/tls.rst),
-which `troth.edge.frameworks.uvicorn` adds where the server has it not. Without it there is no
-certificate, and then there is no caller.
+The server passes the peer's certificate in the ASGI TLS extension (asgiref, specs/tls.rst), which
+`troth.edge.frameworks.uvicorn` adds. Without the extension there is no certificate, and so no
+caller.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -21,7 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CALLER_KEY = "troth.caller"
-"""Where the scope has the `Caller`; not there for an exempt path."""
+"""The key of the `Caller` in the scope; absent on an exempt path."""
 
 _POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 _DENIAL = "websocket.http.response"
@@ -43,26 +43,26 @@ class TrothMiddleware:
         exempt: Iterable[str] = (),
         strip: Iterable[str] = (),
     ) -> None:
-        """`port` is the port's name in the ServiceIdentity. `exempt` are paths, whole, that anybody
-        may call without being known, such as a probe's; `strip` are more headers to take away.
+        """`port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need
+        no caller, such as a probe's. `strip` are additional headers to remove.
         """
         self._app = app
-        self._doorkeeper = RequestGuard(identity, port, exempt=exempt, strip=strip)
+        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve, or refuse, one connection of the ASGI protocol."""
+        """Serve or reject one connection of the ASGI protocol."""
         kind = scope["type"]
         if kind == "lifespan":
             await self._app(scope, receive, send)
             return
         if kind not in {"http", "websocket"}:
             raise ValueError(f"unsupported type of ASGI connection: {kind}")
-        judged = self._doorkeeper.judge(scope["path"], chain_of(scope), scope["headers"])
+        judged = self._guard.judge(scope["path"], chain_of(scope), scope["headers"])
         if isinstance(judged.caller, Refusal):
             await _refuse(judged.caller, scope, receive, send)
             return
         scope = dict(scope, headers=judged.headers)
-        # Nothing before this may have put one there.
+        # Nothing before the middleware may set one.
         scope.pop(CALLER_KEY, None)
         if judged.caller is not None:
             scope[CALLER_KEY] = judged.caller
@@ -74,15 +74,15 @@ class TrothMiddleware:
 
 
 def caller_of(scope: Mapping[str, Any]) -> Caller | None:
-    """Who calls, None for an exempt path or where there is no middleware."""
+    """Return the caller, None on an exempt path or without middleware."""
     caller = scope.get(CALLER_KEY)
     return caller if isinstance(caller, Caller) else None
 
 
 def chain_of(scope: Mapping[str, Any]) -> tuple[str, ...]:
-    """The certificates that a client has shown and TLS has verified: PEM, leaf first."""
+    """Return the certificates that a client presented and TLS verified: PEM, leaf first."""
     tls = (scope.get("extensions") or {}).get("tls")
-    # A server may go on though the certificate did not verify; then it is nobody's.
+    # A server may continue although the certificate is invalid; then it identifies nobody.
     if tls is None or tls.get("client_cert_error"):
         return ()
     return tuple(tls.get("client_cert_chain") or ())

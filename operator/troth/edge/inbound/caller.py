@@ -1,7 +1,7 @@
-"""Who calls, as a handler sees it: only what was verified.
+"""The verified caller, as a handler sees it.
 
-What nobody vouched for is None. So the subject of a request without a transaction token is not its
-workload: a handler that asks on whose behalf it acts must not be told "on the caller's own".
+Unverified attributes are None. So a request without a transaction token has no subject: its
+workload is not the subject, and a handler must not act as if the caller acted on its own behalf.
 """
 
 from contextvars import ContextVar
@@ -16,13 +16,12 @@ _TENANT = "tenant"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, verified.
+    """A verified caller.
 
-    `workload` is the SPIFFE ID of the workload that calls, `scopes` what it may do here.
-    `transaction` is on whose behalf it calls, None where it brought no transaction token;
-    `forwarded_by` the SPIFFE ID of the gateway that vouches for the workload, None where it is
-    itself at the other end. `trace` is the W3C trace the request belongs to; nobody vouches for it.
-    `delivery` is the webhook's that a gateway hands on, None on ports that are not for webhooks.
+    `workload` is the SPIFFE ID of the calling workload, `scopes` are its scopes here. `transaction`
+    is its transaction token, None if it sent none. `forwarded_by` is the SPIFFE ID of the gateway
+    that vouches for the workload, None if the workload itself is the peer. `trace` is the request's
+    W3C trace, which is unverified. `delivery` is a webhook's, on ports for webhooks only.
     """
 
     workload: str
@@ -34,18 +33,18 @@ class Caller:
 
     @property
     def subject(self) -> str | None:
-        """On whose behalf the request is made, as the entrance vouched for it."""
+        """The subject of the transaction, as the workload that started it authenticated it."""
         return self.transaction.subject if self.transaction else None
 
     @property
     def tenant(self) -> str | None:
-        """The tenant the request is about."""
+        """The tenant of the transaction."""
         return self.transaction.context.get(_TENANT) if self.transaction else None
 
     @property
     def request_id(self) -> str | None:
-        """The UUID that the issuer gave the transaction, the same at every hop; of a webhook's
-        delivery the one that its gateway gave it, which ends here.
+        """The UUID that the issuer gave the transaction, the same at every hop. For a webhook's
+        delivery, the UUID that its gateway gave it, which is not propagated.
         """
         if self.delivery is not None:
             return self.delivery.txn
@@ -53,4 +52,4 @@ class Caller:
 
 
 CALLER: ContextVar[Caller | None] = ContextVar("troth_caller", default=None)
-"""Who calls, for as long as a request is served; set by the middleware."""
+"""The caller while a request is served; set by the middleware."""

@@ -1,7 +1,7 @@
-"""A webhook's delivery, as the gateway that verified it tells the workload that it is for.
+"""A webhook's delivery, with the token of the gateway that verified it.
 
-On a port for webhooks a request counts only with the gateway's token, and the token only from that
-gateway. It is for this workload alone: it is no transaction, and is never sent on.
+On a port for webhooks, a request is accepted only with the gateway's token, and the token only from
+that gateway. The token is for this workload only: it is no transaction and is never propagated.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from troth.pki.webhook_tokens import TokenError, verify_webhook_token
 class Delivery:
     """A delivery that a gateway has verified.
 
-    `endpoint` is `<namespace>/<name>` of its WebhookEndpoint, `workflow` what that says it is for,
-    `scheme` by what its sender signs, `key_id` the sender's key. `delivery_id` is the sender's own,
-    for the log: None where it has none, and maybe unsigned. `body_sha256` is the digest of the body
-    that was verified, `txn` the UUID that the gateway gave the delivery.
+    `endpoint` is `<namespace>/<name>` of its WebhookEndpoint, `workflow` the workflow that it
+    names, `scheme` the signature scheme, `key_id` the sender's key. `delivery_id` is the sender's
+    own ID for logs: None if there is none, and possibly unsigned. `body_sha256` is the digest of
+    the verified body, `txn` the UUID that the gateway gave the delivery.
     """
 
     endpoint: str
@@ -34,7 +34,7 @@ class Delivery:
     txn: str
 
     def covers(self, body: bytes) -> bool:
-        """Whether this is the body that the gateway verified, byte for byte."""
+        """Return whether this is the body that the gateway verified, byte for byte."""
         return compare_digest(sha256(body).digest(), self.body_sha256)
 
 
@@ -45,10 +45,10 @@ def delivered(
     target: str,
     now: float,
 ) -> Delivery:
-    """The delivery that a request on a port for webhooks is.
+    """Return the delivery of a request on a port for webhooks.
 
-    `gateways` are those that hand on to the port, `peer` the SPIFFE ID at the other end, `target`
-    that of this workload. Raises `RefusedError`.
+    `gateways` are the gateways of the port, `peer` is the SPIFFE ID of the peer, `target` that of
+    this workload. Raises `RefusedError`.
     """
     if peer is None:
         raise RefusedError("certificate-missing")

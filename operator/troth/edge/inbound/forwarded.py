@@ -1,9 +1,8 @@
-"""`X-Forwarded-Client-Cert`: whose certificate a gateway has seen, in Envoy's words.
+"""Parses `X-Forwarded-Client-Cert`: the client certificate that a gateway has verified.
 
-The source is Envoy's documentation of the header: elements with commas between, one for each
-proxy, each of pairs `key=value` with semicolons between, values quoted where they need it. The last
-element is the one that the gateway at the other end has written itself. Pure, and strict: what
-could be read in two ways is not read.
+The source is Envoy's documentation of the header: elements separated by commas, one for each proxy;
+in each, pairs `key=value` separated by semicolons, with quoted values where needed. The last
+element is the one that the peer itself has written. Pure and strict: ambiguous input is rejected.
 """
 
 import re
@@ -14,9 +13,9 @@ from troth.pki.errors import SPIFFEIDError
 from troth.pki.spiffe import SPIFFEID
 
 LONGEST = 64 * 1024
-"""Characters; a header can carry a whole chain."""
+"""Maximum length in characters; a header can carry a whole chain."""
 
-# In a quoted value a quote is \", and a backslash before anything else could mean two things.
+# In a quoted value a quote is \"; a backslash before anything else is ambiguous.
 _PAIR = re.compile(
     r'([A-Za-z]+)=(?:"((?:[^"\\\x00-\x1f\x7f]|\\")*+)"|([^",;=\\\x00-\x20\x7f]*+))(?:([;,])|\Z)',
     re.ASCII,
@@ -26,7 +25,7 @@ _HASH = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """A client by its certificate: SPIFFE ID, `x5t#S256`, and who says so where it is said."""
+    """A client by its certificate: SPIFFE ID, `x5t#S256`, and the asserting proxy, if named."""
 
     spiffe_id: str
     thumbprint: str
@@ -34,9 +33,9 @@ class Forwarded:
 
 
 def parse_forwarded(value: bytes) -> Forwarded:
-    """The client that the last element names; raises `ValueError`, which quotes nothing.
+    """Return the client that the last element names; raises `ValueError`, which quotes nothing.
 
-    Refused: anything outside the grammar in any element, and a last one that has not exactly one
+    Rejected are anything outside the grammar in any element, and a last element without exactly one
     `Hash` (SHA-256 in hexadecimal) and one `URI`, a workload's SPIFFE ID.
     """
     if len(value) > LONGEST:
@@ -61,7 +60,7 @@ def parse_forwarded(value: bytes) -> Forwarded:
 
 
 def _last_element(text: str) -> dict[str, list[str]]:
-    """The values of the last element by key, in lower case: keys are in any case."""
+    """Return the values of the last element by key in lower case; keys ignore case."""
     element: dict[str, list[str]] = {}
     place, separator = 0, ","
     while separator:

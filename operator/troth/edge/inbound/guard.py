@@ -1,10 +1,10 @@
-"""The guard of one port: from what a request presents to who calls, or why not.
+"""The guard of one port: derives the caller from a request, or rejects it.
 
-Pure: it knows no server and no framework, reads no files and no clock. The questions are asked in
-one order, from the wire upwards: who is at the other end, for whom it may speak, whether that
-caller is accepted on this port, whether the token is the caller's, on whose behalf it calls, or
-which webhook's delivery it hands on. What was found out for the same certificate and the same
-tokens is kept, until the identity's files change; times are looked at with every request.
+Pure: it depends on no server and no framework, and reads no files and no clock. The checks run in
+one order, from the connection upwards: the peer, the client that it may speak for, whether that
+caller is accepted on this port, its access token, its transaction token, or the webhook's delivery.
+Results for the same certificate and tokens are cached until the identity's files change; times are
+checked for each request.
 """
 
 from collections.abc import Sequence
@@ -40,15 +40,15 @@ _TENANT = "tenant"
 
 
 class _Holder(NamedTuple):
-    """Whom a request is from: the peer itself, or the client a gateway speaks for."""
+    """The presenter of a request: the peer itself, or the client that a gateway speaks for."""
 
     spiffe_id: str
     thumbprint: str
     gateway: str | None
 
 
-class _Standing(NamedTuple):
-    """Who calls and what it may do, and from when until when its token says so."""
+class _Grant(NamedTuple):
+    """A caller and its scopes, and the validity of its token."""
 
     workload: str
     scopes: frozenset[str]
@@ -60,18 +60,18 @@ class Guard:
     """Judges the requests on one port, by its name in `identity.json`."""
 
     def __init__(self, port: str, *, most_kept: int = 4096) -> None:
-        """`most_kept` bounds how many certificates and tokens of each kind are kept, once they are
-        verified.
+        """`most_kept` is the maximum number of verified certificates, and of verified tokens of
+        each kind, that are cached.
         """
         self.port = port
         self._peers: Kept[tuple[int, tuple[str, ...]], Peer] = Kept(most_kept)
-        self._standings: Kept[tuple[int, _Holder | None, bytes], _Standing] = Kept(most_kept)
+        self._grants: Kept[tuple[int, _Holder | None, bytes], _Grant] = Kept(most_kept)
         self._transactions: Kept[tuple[int, bytes], TransactionToken] = Kept(most_kept)
 
     def judge(
         self, snapshot: Snapshot, chain: tuple[str, ...], presented: Presented, now: float
     ) -> Caller | Refusal:
-        """Who calls, or why the request is refused.
+        """Return the caller, or why the request is rejected.
 
         `chain` is what the client presented in TLS (PEM, leaf first), empty for none; `now` is in
         seconds since the epoch.
@@ -81,17 +81,17 @@ class Guard:
         try:
             peer = self._peer(snapshot, chain, now)
             holder = self._holder(snapshot, peer, presented)
-            standing = self._standing(snapshot, holder, presented, now)
+            grant = self._grant(snapshot, holder, presented, now)
             gateways = snapshot.document.gateways.get(self.port)
             if gateways is not None:
                 at_the_end = peer.spiffe_id if peer else None
                 delivery = delivered(gateways, at_the_end, presented, snapshot.spiffe_id, now)
-                return Caller(standing.workload, standing.scopes, trace=trace, delivery=delivery)
+                return Caller(grant.workload, grant.scopes, trace=trace, delivery=delivery)
             transaction = self._transaction(snapshot, presented, now)
         except RefusedError as error:
             return refusal(error, peer.spiffe_id if peer else None, _trace_id(trace))
         gateway = holder.gateway if holder else None
-        return Caller(standing.workload, standing.scopes, transaction, gateway, trace)
+        return Caller(grant.workload, grant.scopes, transaction, gateway, trace)
 
     def _peer(self, snapshot: Snapshot, chain: tuple[str, ...], now: float) -> Peer | None:
         if not chain:
@@ -101,7 +101,7 @@ class Guard:
         if peer is None:
             peer = read_peer(chain, snapshot)
             self._peers.put(key, peer)
-        # TLS asked when the connection began, which may be long ago.
+        # TLS verified it when the connection began, which may be long ago.
         if not peer.not_before - _LEEWAY <= now < peer.not_after:
             raise RefusedError("caller-unknown")
         return peer
@@ -120,33 +120,33 @@ class Guard:
                 return _client(peer, presented)
         return _Holder(peer.spiffe_id, peer.thumbprint, None)
 
-    # The two tokens are kept apart: one is good for minutes, the other for one user's request.
+    # The tokens are cached separately: one is valid for minutes, the other for one user's request.
 
-    def _standing(
+    def _grant(
         self, snapshot: Snapshot, holder: _Holder | None, presented: Presented, now: float
-    ) -> _Standing:
+    ) -> _Grant:
         key = (snapshot.generation, holder, _digest(presented.authorization))
-        standing = self._standings.get(key)
-        if standing is None or not _holds(standing.begins, standing.ends, now):
-            standing = self._found(snapshot, holder, presented, now)
-            self._standings.put(key, standing)
-        return standing
+        grant = self._grants.get(key)
+        if grant is None or not _holds(grant.begins, grant.ends, now):
+            grant = self._found(snapshot, holder, presented, now)
+            self._grants.put(key, grant)
+        return grant
 
     def _found(
         self, snapshot: Snapshot, holder: _Holder | None, presented: Presented, now: float
-    ) -> _Standing:
+    ) -> _Grant:
         required = snapshot.document.requires.token
         if required is None:
             assert holder is not None
-            return _Standing(
+            return _Grant(
                 holder.spiffe_id, self._granted(snapshot, holder.spiffe_id), -_EVER, _EVER
             )
         if holder is not None:
-            # Who is not accepted is told so, whatever its token says.
+            # A caller that is not accepted gets this answer whatever its token is.
             self._granted(snapshot, holder.spiffe_id)
         token = _access_token(snapshot, required, holder, presented, now)
         scopes = self._granted(snapshot, token.subject) & token.scopes
-        return _Standing(token.subject, scopes, token.issued, token.expires)
+        return _Grant(token.subject, scopes, token.issued, token.expires)
 
     def _transaction(
         self, snapshot: Snapshot, presented: Presented, now: float
@@ -170,14 +170,14 @@ class Guard:
 
 
 def _client(gateway: Peer, presented: Presented) -> _Holder:
-    """The client that a gateway speaks for. Raises `RefusedError` unless it clearly does."""
+    """Return the client that a gateway speaks for; raises `RefusedError` if it is ambiguous."""
     if len(presented.forwarded) != 1 or not presented.distinct:
         raise RefusedError("gateway-not-accepted")
     try:
         client = parse_forwarded(presented.forwarded[0])
     except ValueError:
         raise RefusedError("gateway-not-accepted") from None
-    # Another proxy's word, passed on: this gateway has not looked at the certificate itself.
+    # Another proxy asserted it; this gateway has not verified the certificate itself.
     if any(by.startswith(_SPIFFE) and by != gateway.spiffe_id for by in client.by):
         raise RefusedError("gateway-not-accepted")
     return _Holder(client.spiffe_id, client.thumbprint, gateway.spiffe_id)

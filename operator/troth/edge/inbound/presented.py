@@ -1,8 +1,8 @@
-"""What a request presents of itself, taken out of its headers; and what the application never sees.
+"""Reads the credentials in a request's headers, and removes them from what the application sees.
 
-A header that says who somebody is may have been written by anybody, and a server that folds `_` and
-`-` together (as WSGI does) makes two spellings of it. So every spelling of the known ones is taken
-away before the application sees them. What is verified reaches it as a `Caller`.
+Anyone may have written a header that names an identity, and a server that folds `_` and `-`
+together (as WSGI does) has two spellings of it. So every spelling of the known headers is removed
+before the application sees them. Verified identities reach it as a `Caller`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,14 +26,14 @@ _BEGINNINGS = (b"x-user", b"x-tenant", b"x-auth-request-")
 _MOST_KNOWN = 4096
 
 
-# What is done with a header; plain numbers, because every header of every request is asked.
+# How a header is handled; plain numbers, because this runs for every header of every request.
 _KEEP, _DROP, _PARENT, _STATE, _TRANSACTION, _FORWARDED, _AUTHORIZATION, _LIKE_AUTHORIZATION = (
     range(8)
 )
 _TRACES = frozenset({_PARENT, _STATE})
 _AUTHORIZATIONS = frozenset({_AUTHORIZATION, _LIKE_AUTHORIZATION})
 
-# The true spellings, in lower case. The others are merely taken away, and not believed.
+# The correct spellings, in lower case. All others are removed without being read.
 _READ = {
     b"traceparent": _PARENT,
     b"tracestate": _STATE,
@@ -46,8 +46,8 @@ _READ = {
 class Presented(NamedTuple):
     """What a request presents: the values of each header in their order.
 
-    `headers` are those for the application. `distinct` is False where the server has joined equal
-    names, or names that only look equal, so that what one header says may be what several said.
+    `headers` are those for the application. `distinct` is False if the server has joined headers
+    with equal or similar names, so that one value may come from several headers.
     """
 
     headers: Headers
@@ -63,18 +63,18 @@ class Presented(NamedTuple):
 
 
 class Stripping:
-    """Which headers are taken away: the known ones, and others by choice."""
+    """The headers to remove: the known ones, and additional ones."""
 
     def __init__(self, also: Iterable[str] = ()) -> None:
-        """`also` names more headers, in any spelling; none of the known ones can be let through."""
+        """`also` names additional headers, in any spelling. The known ones are always removed."""
         self._names = _NAMES | {_spelled(name.encode("ascii")) for name in also}
         self._kinds: dict[bytes, int] = {}
 
     def read(
         self, headers: Iterable[tuple[bytes, bytes]], *, bearer: bool, distinct: bool = True
     ) -> Presented:
-        """Take the headers apart. With `bearer`, the token of `Authorization` is for the guard
-        alone and every spelling of it is taken away; else it is the application's.
+        """Read the headers. With `bearer`, the token in `Authorization` is for the guard only, and
+        every spelling of that header is removed; else it is the application's.
         """
         kinds = self._kinds
         kept: Headers = []
@@ -99,7 +99,7 @@ class Stripping:
         )
 
     def drops(self, name: bytes, *, bearer: bool) -> bool:
-        """Whether the application does not see a header of this name."""
+        """Return whether a header of this name is removed."""
         kind = self._kind(name)
         return bearer if kind in _AUTHORIZATIONS else kind != _KEEP and kind not in _TRACES
 
@@ -107,7 +107,7 @@ class Stripping:
         kind = self._kinds.get(name)
         if kind is None:
             kind = self._kind_of(name.lower(), _spelled(name))
-            # Names come from outside, but the same dozen come again and again.
+            # Clients choose the names, but mostly the same dozen.
             if len(self._kinds) < _MOST_KNOWN:
                 self._kinds[name] = kind
         return kind

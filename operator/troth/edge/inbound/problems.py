@@ -1,4 +1,4 @@
-"""Refusals as problem documents (RFC 9457)."""
+"""Rejections as problem documents (RFC 9457)."""
 
 import json
 
@@ -8,7 +8,7 @@ _TYPE = "https://troth.dev/problems/"
 
 
 def body(refusal: Refusal) -> bytes:
-    """The document: `type`, `title`, `status`, `detail`, and `code` for programs."""
+    """Return the document: `type`, `title`, `status`, `detail`, and `code` for programs."""
     code = refusal.answered
     document = {
         "type": f"{_TYPE}{code}",
@@ -21,7 +21,7 @@ def body(refusal: Refusal) -> bytes:
 
 
 def headers(refusal: Refusal, length: int) -> list[tuple[str, str]]:
-    """The headers of an answer whose body has that many bytes."""
+    """Return the headers of a response with a body of that size."""
     found = [
         ("Content-Type", "application/problem+json"),
         ("Content-Length", str(length)),

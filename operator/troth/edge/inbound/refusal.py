@@ -1,7 +1,7 @@
-"""Why a request is refused: one code for each check, and what may be said of it.
+"""Why a request is rejected: one code for each check, and what the answer discloses.
 
-Pure. What is answered is what an honest caller needs in order to mend something. Which of a trust
-domain's keys are known is not among it, so two codes of the log are one in the answer.
+Pure. The answer has what an honest caller needs to fix its request. It does not disclose which keys
+of a trust domain are known, so two codes of the log are one in the answer.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _OF_TOKENS = "token-"
 
 
 class RefusedError(Exception):
-    """A check that failed, by its code."""
+    """A failed check, by its code."""
 
     def __init__(self, code: str, sentence: str = "") -> None:
         super().__init__(sentence or _SENTENCES[code])
@@ -49,11 +49,11 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that is refused.
+    """A rejected request.
 
-    `code` names the check, `sentence` says for the caller what to mend, and quotes nothing of what
-    was sent. `peer` is the verified SPIFFE ID at the other end, `request` the ID of its trace,
-    which nobody vouches for; each None where there is none. `scopes` are those that were needed.
+    `code` names the check. `sentence` tells the caller what to fix, and quotes nothing of the
+    request. `peer` is the verified SPIFFE ID of the peer and `request` the unverified ID of its
+    trace, each None if there is none. `scopes` are the required scopes.
     """
 
     code: str
@@ -64,17 +64,17 @@ class Refusal:
 
     @property
     def answered(self) -> str:
-        """The code that is answered; the log has the more exact one."""
+        """The code in the answer; the log has the more precise one."""
         return _ANSWERED.get(self.code, self.code)
 
     @property
     def status(self) -> HTTPStatus:
-        """401 where a token, or another one, would help; else 403."""
+        """401 if a token, or another one, would help; else 403."""
         return HTTPStatus.UNAUTHORIZED if self.code.startswith(_OF_TOKENS) else HTTPStatus.FORBIDDEN
 
     @property
     def challenge(self) -> str | None:
-        """The value of WWW-Authenticate (RFC 6750 section 3), None where nothing is asked for."""
+        """The value of WWW-Authenticate (RFC 6750, section 3), None for no challenge."""
         if self.code == "token-missing":
             return "Bearer"
         if self.status is HTTPStatus.UNAUTHORIZED:
@@ -87,7 +87,7 @@ class Refusal:
 def refusal(
     error: RefusedError, peer: str | None, request: str | None, scopes: tuple[str, ...] = ()
 ) -> Refusal:
-    """The refusal that a failed check becomes."""
+    """Return the rejection of a failed check."""
     answered = _ANSWERED.get(error.code, error.code)
     sentence = _SENTENCES[answered] if answered in _ANSWERED.values() else str(error)
     return Refusal(error.code, sentence, peer, request, scopes)

@@ -1,4 +1,4 @@
-"""Whether a caller has the scopes that a handler needs; the rest is each framework's way to ask.
+"""Checks that a caller has the scopes of a handler, for all frameworks.
 
 Each framework's module in `troth.edge.frameworks` has `require_scopes(...)`.
 """
@@ -13,15 +13,16 @@ from troth.edge.inbound.caller import Caller
 from troth.edge.inbound.refusal import Refusal, RefusedError, refusal
 
 View = TypeVar("View", bound=Callable[..., Any])
-"""What a framework calls to answer a request, synchronous or not."""
+"""A framework's view, synchronous or not."""
 
 _LOG = logging.getLogger("troth.edge")
 
 
 def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | None:
-    """The refusal of a caller that lacks one of the scopes, None for one that has them all.
+    """Return the rejection of a caller that lacks one of the scopes, None for one that has them
+    all.
 
-    Nobody, as on an exempt path, has none. Says in the log who was refused.
+    Without a caller, as on an exempt path, all scopes are missing. Logs the rejection.
     """
     if caller is not None and caller.scopes.issuperset(needed):
         return None
@@ -33,7 +34,9 @@ def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | 
 
 
 def behind(view: View, refused: Callable[..., object | None]) -> View:
-    """The view, asked only where `refused`, given the same arguments, has no answer of its own."""
+    """Decorate a view so that it runs only if `refused`, called with the same arguments, returns
+    None.
+    """
     if iscoroutinefunction(view):
 
         @wraps(view)

@@ -1,4 +1,4 @@
-"""What the middleware of both kinds does with a request, whatever the server says it in."""
+"""The part of the middleware that WSGI and ASGI share."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ _LOG = logging.getLogger("troth.edge")
 
 
 class Judged(NamedTuple):
-    """A request that was judged: who calls, None for an exempt path, and what is left of it."""
+    """A judged request: its caller, None on an exempt path, and the headers for the application."""
 
     caller: Caller | Refusal | None
     headers: Headers
@@ -23,7 +23,7 @@ class Judged(NamedTuple):
 
 
 class RequestGuard:
-    """Judges requests, says in the log who was refused, and takes identity headers away."""
+    """Judges requests, logs rejections, and removes identity headers."""
 
     def __init__(
         self,
@@ -34,8 +34,8 @@ class RequestGuard:
         strip: Iterable[str] = (),
         clock: Callable[[], float] = time,
     ) -> None:
-        """`port` is the port's name in the ServiceIdentity. `exempt` are paths, whole, that anybody
-        may call without being known, such as a probe's; `strip` more headers to take away.
+        """`port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need
+        no caller, such as a probe's. `strip` are additional headers to remove.
         """
         self._identity = identity
         self._guard = Guard(port)
@@ -51,7 +51,7 @@ class RequestGuard:
         *,
         distinct: bool = True,
     ) -> Judged:
-        """Judge one request; raises `IdentityError` where there never was an identity."""
+        """Judge one request; raises `IdentityError` if there never was an identity."""
         snapshot = self._identity.current
         bearer = snapshot.document.requires.token is not None
         presented = self.stripping.read(headers, bearer=bearer, distinct=distinct)
@@ -59,10 +59,10 @@ class RequestGuard:
             return Judged(None, presented.headers, bearer)
         caller = self._guard.judge(snapshot, chain, presented, self._clock())
         if isinstance(caller, Refusal):
-            self._tell(caller)
+            self._log(caller)
         return Judged(caller, presented.headers, bearer)
 
-    def _tell(self, refusal: Refusal) -> None:
+    def _log(self, refusal: Refusal) -> None:
         _LOG.warning(
             "refused %s on port %s: peer %s, request %s",
             refusal.code,

@@ -1,9 +1,8 @@
-"""TLS for servers: shows the identity's certificate, and asks for that of the client.
+"""TLS for servers: presents the identity's certificate, and verifies the client's.
 
-A server is given one context and keeps it. So each handshake is handed on to a context made of the
-files as they are at that moment: the roots are replaced with the certificate, which could not be
-done to a context in use (roots can be added to one and never taken away). Connections that are open
-go on undisturbed.
+A server is given one context and keeps it. Roots can be added to a context but not removed, so each
+handshake is handed over to a context made from the current files, with new certificate and new
+roots. Open connections are not affected.
 """
 
 import logging
@@ -18,18 +17,18 @@ _LOG = logging.getLogger(__name__)
 
 
 def following(current: Callable[[], Snapshot], *, require_client: bool) -> ssl.SSLContext:
-    """A context that follows an identity's files; `troth.edge.identity.files.Identity` says how.
+    """Return a context that follows an identity's files; see `troth.edge.identity.files.Identity`.
 
-    `current` says what the files are now. Raises `IdentityError`.
+    `current` returns their content. Raises `IdentityError`.
     """
-    files = _Following(current, require_client=require_client)
+    files = _CurrentContext(current, require_client=require_client)
     context = _context(current(), require_client=require_client)
-    context.sni_callback = files.hand_on
+    context.sni_callback = files.hand_over
     return context
 
 
-class _Following:
-    """The context of the files as they are, made anew when they change."""
+class _CurrentContext:
+    """Returns the context of the current files, and makes a new one when they change."""
 
     def __init__(self, current: Callable[[], Snapshot], *, require_client: bool) -> None:
         self._files = current
@@ -38,10 +37,10 @@ class _Following:
         self._snapshot: Snapshot | None = None
         self._context: ssl.SSLContext | None = None
 
-    def hand_on(
+    def hand_over(
         self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext
     ) -> None:
-        """Is called within every handshake, whether the client names a server or not."""
+        """Runs in each handshake, whether the client names a server or not."""
         connection.context = self._current()
 
     def _current(self) -> ssl.SSLContext:
@@ -51,7 +50,7 @@ class _Following:
                 try:
                     self._context = _context(snapshot, require_client=self._require_client)
                 except IdentityError as error:
-                    # They have been replaced since they were looked at; the next look sees it.
+                    # The files were replaced since the look; the next look sees that.
                     if self._context is None:
                         raise
                     _LOG.warning("The identity's new files cannot be served yet: %s", error)
@@ -70,10 +69,10 @@ def _context(snapshot: Snapshot, *, require_client: bool) -> ssl.SSLContext:
 
 
 def unloaded(*, require_client: bool) -> ssl.SSLContext:
-    """A context for servers of Troth's, without certificate and roots: TLS 1.3, and no resumption.
+    """Return a context for Troth's servers without certificate and roots: TLS 1.3, no resumption.
 
-    A resumed session brings the client's certificate along without verifying it again, so a root
-    that was taken away would count for as long as a ticket lives.
+    A resumed session restores the client's certificate without verifying it again, so a removed
+    root would stay in effect for the lifetime of a ticket.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -85,9 +84,9 @@ def unloaded(*, require_client: bool) -> ssl.SSLContext:
 
 
 def load(context: ssl.SSLContext, tls_crt: Path, tls_key: Path, roots: bytes) -> None:
-    """Have a context show a certificate, and verify those of clients by `roots` (PEM).
+    """Load a certificate to present, and roots (PEM) that verify clients.
 
-    Raises `OSError`, of which `ssl.SSLError` is one, or `ValueError` for what cannot be used.
+    Raises `OSError`, of which `ssl.SSLError` is one, or `ValueError` for unusable files.
     """
     context.load_cert_chain(tls_crt, tls_key)
     context.load_verify_locations(cadata=roots.decode("ascii"))

@@ -1,9 +1,9 @@
-"""WSGI middleware: a request reaches the application with a verified `Caller`, or not at all.
+"""WSGI middleware: a request reaches the application only with a verified `Caller`.
 
-WSGI knows no TLS and folds header names: the peer's certificate and the headers as they came are
-put into the environment by the workers in `troth.edge.frameworks.gunicorn`. Without the former
-nobody has a certificate; without the latter no gateway's word counts, since
-`X_Forwarded_Client_Cert` looks the same there as the header that the gateway strips.
+WSGI has no TLS state and folds header names. The workers in `troth.edge.frameworks.gunicorn` add
+the peer's certificate and the unmodified headers to the environment. Without the certificate there
+is no caller. Without the headers no gateway is trusted, since `X_Forwarded_Client_Cert`, which a
+gateway may not strip, looks the same there as the header that it sets.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,13 +22,13 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 CALLER_KEY = "troth.caller"
-"""Where the environment has the `Caller`; not there for an exempt path."""
+"""The key of the `Caller` in the environment; absent on an exempt path."""
 
 CHAIN_KEY = "troth.client_cert_chain"
-"""Where a server puts the client's certificates: a tuple of PEM, leaf first."""
+"""The key of the client's certificates in the environment: a tuple of PEM, leaf first."""
 
 HEADERS_KEY = "troth.headers"
-"""Where a server puts the headers as they came: pairs of texts, every one of them."""
+"""The key of the unmodified headers in the environment: pairs of texts."""
 
 _HEADER = "HTTP_"
 
@@ -48,16 +48,16 @@ class TrothMiddleware:
         exempt: Iterable[str] = (),
         strip: Iterable[str] = (),
     ) -> None:
-        """`port` is the port's name in the ServiceIdentity. `exempt` are paths, whole, that anybody
-        may call without being known, such as a probe's; `strip` are more headers to take away.
+        """`port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need
+        no caller, such as a probe's. `strip` are additional headers to remove.
         """
         self._app = app
-        self._doorkeeper = RequestGuard(identity, port, exempt=exempt, strip=strip)
+        self._guard = RequestGuard(identity, port, exempt=exempt, strip=strip)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve, or refuse, one request."""
+        """Serve or reject one request."""
         came = environ.pop(HEADERS_KEY, None)
-        judged = self._doorkeeper.judge(
+        judged = self._guard.judge(
             environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
             tuple(environ.get(CHAIN_KEY, ())),
             _folded(environ) if came is None else _encoded(came),
@@ -67,7 +67,7 @@ class TrothMiddleware:
         if isinstance(judged.caller, Refusal):
             return _refuse(judged.caller, start_response)
         for key in [key for key in environ if key.startswith(_HEADER)]:
-            if self._doorkeeper.stripping.drops(_name(key), bearer=judged.bearer):
+            if self._guard.stripping.drops(_name(key), bearer=judged.bearer):
                 del environ[key]
         if judged.caller is not None:
             environ[CALLER_KEY] = judged.caller
@@ -81,7 +81,7 @@ class TrothMiddleware:
 
 
 class _Answer:
-    """An application's answer, for as long as it is produced the caller is known."""
+    """An application's response; the caller is set while it is produced."""
 
     def __init__(self, answer: Iterable[bytes], reset: Token[Caller | None]) -> None:
         self._answer = answer
@@ -91,7 +91,7 @@ class _Answer:
         return iter(self._answer)
 
     def close(self) -> None:
-        """Is called by the server at the end (PEP 3333)."""
+        """Runs when the server is done with the response (PEP 3333)."""
         try:
             close = getattr(self._answer, "close", None)
             if close is not None:
@@ -101,7 +101,7 @@ class _Answer:
 
 
 def caller_of(environ: Environ) -> Caller | None:
-    """Who calls, None for an exempt path or where there is no middleware."""
+    """Return the caller, None on an exempt path or without middleware."""
     caller = environ.get(CALLER_KEY)
     return caller if isinstance(caller, Caller) else None
 

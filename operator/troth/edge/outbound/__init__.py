@@ -1,1 +1,1 @@
-"""Requests to other services: whom they must reach, and the tokens they carry."""
+"""Requests to other services: the servers to reach, and the tokens to send."""

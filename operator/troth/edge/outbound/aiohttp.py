@@ -4,9 +4,10 @@
     async with aiohttp.ClientSession(middlewares=[middleware]) as session:
         await session.post("https://ledger.finance.svc:8443/entries", json=...)
 
-A session's pool keeps connections apart by their TLS context, so one session holds connections of
-several certificates, and those of an old one end as they fall idle. aiohttp makes a new request for
-each redirect, which comes through here anew with nothing of what was added to the one before.
+A session's pool separates connections by their TLS context. So one session holds connections with
+several certificates, and those with an old one are closed when idle. aiohttp makes a new request
+for each redirect, which passes through the middleware again without any credential of the previous
+one.
 """
 
 from collections.abc import Mapping
@@ -30,11 +31,11 @@ _TIMEOUT = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECO
 
 
 class Middleware:
-    """Sends requests to callees as this identity; all others go on as they are.
+    """Sends requests to callees as this identity, and leaves all others unchanged.
 
-    `callees` and `account_token` are as `calls.Calls` has them. `start_transaction` and
-    `narrow_transaction` are as `driving.Async` has them. Raises what `failures` has beside
-    aiohttp's errors. Put it last of a session's middlewares, so that it sees each request as sent.
+    `callees` and `account_token` are those of `calls.Calls`; `start_transaction` and
+    `narrow_transaction` those of `driving.Async`. Raises the errors in `failures` besides
+    aiohttp's. Put it last among a session's middlewares, so that it sees each request as sent.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Middleware:
             self._check_redirect(callee, response)
             return response
         finally:
-            # The session's pool holds the connection on: the body may be read after this.
+            # The session's pool keeps the connection: the body may be read after this.
             await self._driver.end(ready)
 
     def _check_redirect(self, callee: str, response: ClientResponse) -> None:
@@ -82,11 +83,11 @@ class Middleware:
 
 
 def _connect_with(request: ClientRequest, context: SSLContext) -> None:
-    """Have a request sent on a connection of this context and no other.
+    """Make aiohttp send a request on a connection of this context and no other.
 
-    aiohttp takes the context from the call that makes the request and has no other way to set it,
-    so that this goes past its public face; what it makes of it is looked at, for a request that
-    kept the session's own context would trust other roots.
+    aiohttp takes the context from the call that makes the request and has no public way to set it.
+    So this uses a private attribute and checks the result: a request that kept the session's own
+    context would trust other roots.
     """
     request._ssl = context  # noqa: SLF001 - see above
     if request.ssl is not context or request.connection_key.ssl is not context:
@@ -103,7 +104,7 @@ def _with_headers(request: ClientRequest, ready: Ready[SSLContext]) -> ClientReq
 
 
 def _challenges(request: ClientRequest, response: ClientResponse) -> list[str]:
-    """Return what a 401 asks for, nothing if the request could not be sent once more."""
+    """Return what a 401 asks for, nothing if the request cannot be sent again."""
     again = isinstance(request.body, (bytes, BytesPayload))
     if response.status != HTTPStatus.UNAUTHORIZED or not again:
         return []
@@ -115,10 +116,10 @@ def _context(context: SSLContext) -> SSLContext:
 
 
 async def _close(_: SSLContext) -> None:
-    """The session closes what is connected."""
+    """Do nothing: the session closes the connections."""
 
 
-# To the issuer: a session for each fetch, minutes apart, with nothing to keep or to close
+# To the issuer: a session for each fetch; fetches are minutes apart
 
 
 async def _post(step: Post) -> Answer:
@@ -138,10 +139,4 @@ async def _post(step: Post) -> Answer:
                 body += part
     except (aiohttp.ClientError, TimeoutError) as error:
         raise no_answer(error) from None
-    headers = response.headers
-    return Answer(
-        response.status,
-        headers.get("Content-Type", ""),
-        headers.get("Retry-After", ""),
-        body,
-    )
+    return Answer.of(response.status, response.headers, body)

@@ -1,8 +1,8 @@
-"""Whom a client calls, and what goes with a request.
+"""The callees of a client, and the credentials for each request.
 
-A program says which address belongs to which callee; `identity.json` says whom this workload may
-call at all, by which SPIFFE ID it is known, and whether it wants a token. To every other address
-nothing of this identity is sent: no certificate, no token, no transaction.
+The program maps addresses to callees. `identity.json` lists the callees that this workload may
+call, their SPIFFE IDs, and whether they require a token. Requests to any other address carry
+nothing of this identity: no certificate, no token, no transaction.
 """
 
 import re
@@ -40,7 +40,7 @@ _SECURE = frozenset({"https", "wss"})
 
 
 class Hidden(str):
-    """A header's value that no `repr` shows: aiohttp's errors hold the headers of their request."""
+    """A header's value that no `repr` shows: aiohttp's errors contain request headers."""
 
     __slots__ = ()
 
@@ -50,7 +50,7 @@ class Hidden(str):
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Where tokens come from, and whose certificate is seen there."""
+    """The issuer of a client's tokens, and the server identity to expect there."""
 
     url: str
     expected: Expected
@@ -63,19 +63,19 @@ class Call(Generic[C]):
     spiffe_id: str
     generation: Generation[C]
     wanted: Wanted | None
-    """The token it needs, None for a callee whose pattern is mTLS alone."""
+    """The required token, None for a callee that uses mTLS only."""
 
     @property
     def expected(self) -> Expected:
-        """Whose certificate its connection must see."""
+        """The server identity that its connection must verify."""
         return Expected.exactly(self.spiffe_id)
 
     def headers(self, given: Callable[[str], str | None], token: str | None) -> dict[str, str]:
-        """Return the headers to set; `given` looks up one that the program has set itself.
+        """Return the headers to set; `given` looks up a header that the program has set itself.
 
-        A `Txn-Token` goes to callees of this trust domain only: others could not verify it, and
-        what it says is not theirs to know. Trace headers that are given are left as they are.
-        Raises `ValueError` for a `Txn-Token` that is given and is none.
+        Only callees of this trust domain get a `Txn-Token`: others could not verify it and must not
+        read it. Trace headers that the program has set are left unchanged. Raises `ValueError` for
+        a malformed `Txn-Token` of the program.
         """
         headers: dict[str, str] = {}
         if token is not None:
@@ -94,10 +94,10 @@ class Call(Generic[C]):
 class Calls(Generic[C]):
     """The calls of one client.
 
-    `callees` maps origins (`https://ledger.finance.svc:8443`) to callees, by the `name` or the
-    SPIFFE ID that `identity.json` has for them; raises `ValueError` for what is no origin.
-    `account_token` is the path of a projected ServiceAccount token for the issuer, by which the
-    workload proves itself there instead of by its certificate; the tokens are then not bound.
+    `callees` maps origins (`https://ledger.finance.svc:8443`) to callees, by their `name` or SPIFFE
+    ID in `identity.json`; raises `ValueError` for anything that is not an origin. `account_token`
+    is the path of a projected ServiceAccount token for the issuer. With it the workload
+    authenticates to the issuer without its certificate, and the tokens are not bound.
     """
 
     def __init__(
@@ -114,13 +114,13 @@ class Calls(Generic[C]):
         self.cache = cache or TokenCache()
 
     def callee_at(self, scheme: str, host: str, port: int | None) -> str | None:
-        """Return whose address that is, None where it is nobody's who was named."""
+        """Return the callee at an address, None for an address without one."""
         if scheme not in _SECURE:
             return None
         return self._callees.get((host.lower(), port or _HTTPS))
 
     def check_redirect(self, callee: str, url: str, status: int, location: str | None) -> None:
-        """Raise `RedirectRefusedError` for an answer of one callee that leads to another."""
+        """Raise `RedirectRefusedError` if one callee redirects to another."""
         if location is None or status not in _REDIRECTS:
             return
         try:
@@ -128,7 +128,7 @@ class Calls(Generic[C]):
             other = self.callee_at(target.scheme, target.hostname or "", target.port)
         except ValueError:
             other = None
-        # What parsers take apart differently could lead elsewhere than it seems to from here.
+        # A URL that parsers read differently could lead elsewhere.
         if _URI.fullmatch(location) is None:
             raise RedirectRefusedError(callee, "an invalid URL")
         if other not in (None, callee):
@@ -175,7 +175,7 @@ class Calls(Generic[C]):
                 yield Expected.exactly(found.spiffe_id), True
         issuer = _issuer(snapshot)
         if issuer is not None:
-            # With the certificate there too, the token would be bound to it after all.
+            # If the certificate were presented too, the token would be bound to it.
             yield issuer.expected, self._account_token is None
 
 

@@ -1,4 +1,4 @@
-"""Whether a 401 says that the access token is not good any more (RFC 9110 11.6.1, RFC 6750 3.1)."""
+"""Whether a 401 says that the access token is invalid (RFC 9110, 11.6.1; RFC 6750, 3.1)."""
 
 import re
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ _LONGEST = 4096
 
 
 def is_invalid_token(challenges: Iterable[str]) -> bool:
-    """Whether any `WWW-Authenticate` has a `Bearer` challenge with `error="invalid_token"`.
+    """Return whether any `WWW-Authenticate` has a `Bearer` challenge with `error="invalid_token"`.
 
-    What cannot be read asks for nothing: the 401 then stays the answer.
+    A malformed challenge counts as none: the 401 is then returned to the program.
     """
     return any(_says_invalid(each) for each in challenges)
 

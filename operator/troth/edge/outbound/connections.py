@@ -1,9 +1,9 @@
 """The generations of a client's connections.
 
-A connection shows one certificate for as long as it lives, and a token is bound to a certificate.
-So a client's connections belong to the files they were made with: when those change, a new
-generation begins that every new request uses, and the old one ends when its last request has. Token
-and connection are always taken from one generation.
+A connection presents one certificate for its lifetime, and a token is bound to a certificate. So
+connections belong to the files that they were made with. When the files change, new requests use a
+new generation, and the old one ends with its last request. Token and connection always come from
+the same generation.
 """
 
 import logging
@@ -33,7 +33,7 @@ _KEPT = MAX_LIFETIME.total_seconds()
 
 @dataclass(slots=True, eq=False)
 class Generation(Generic[C]):
-    """Connections that show one certificate and believe one set of roots."""
+    """Connections that present one certificate and trust one set of roots."""
 
     snapshot: Snapshot
     thumbprint: str | None
@@ -44,12 +44,12 @@ class Generation(Generic[C]):
 
 
 class Generations(Generic[C]):
-    """The generations of one client: the current one, the one before, and those that still end.
+    """The generations of one client: the current one, the previous one, and those that still end.
 
-    `connect` makes of a context what sends requests; it is called once for each generation and
-    server. What `take` and `give_back` return to be closed is closed by the caller, who knows how.
-    The one before is kept for as long as a token can live, for a client whose issuer is away just
-    when its certificate changes.
+    `connect` turns a context into a sender of requests, once for each generation and server. The
+    caller closes what `take` and `give_back` return. The previous generation is kept for the
+    maximum lifetime of a token, in case the issuer is unavailable just when the certificate
+    changes.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Generations(Generic[C]):
         servers: Callable[[Snapshot], Iterable[tuple[Expected, bool]]],
         connect: Callable[[SSLContext], C],
     ) -> None:
-        """`servers` says whom a snapshot names, and to which of them its certificate is shown."""
+        """`servers` returns the servers of a snapshot, and which of them see its certificate."""
         self._identity = identity
         self._servers = servers
         self._connect = connect
@@ -68,7 +68,7 @@ class Generations(Generic[C]):
         self._unusable: Snapshot | None = None
 
     def take(self) -> tuple[Generation[C], list[C]]:
-        """Return the current generation, in use by one more, and what is to be closed."""
+        """Return the current generation, with one more use, and what is to be closed."""
         with self._lock:
             done = self._renew(self._identity.current)
             assert self._current is not None
@@ -76,19 +76,19 @@ class Generations(Generic[C]):
             return self._current, done
 
     def before(self, generation: Generation[C]) -> Generation[C] | None:
-        """Return the generation before, if this is the current one and there is one before."""
+        """Return the previous generation, if this is the current one and there is one."""
         with self._lock:
             return self._before if generation is self._current else None
 
     def use(self, generation: Generation[C]) -> bool:
-        """Have a generation in use by one more; False if it has ended meanwhile."""
+        """Add a use to a generation; False if it has ended meanwhile."""
         with self._lock:
             kept = generation is self._current or generation is self._before
             generation.in_use += kept
             return kept
 
     def connection(self, generation: Generation[C], expected: Expected) -> C:
-        """Return what sends requests to a server of a generation."""
+        """Return the sender of requests to a server of a generation."""
         with self._lock:
             if expected not in generation.connections:
                 generation.connections[expected] = self._connect(generation.contexts[expected])
@@ -102,7 +102,7 @@ class Generations(Generic[C]):
             return [] if kept else _ended(generation)
 
     def close(self) -> list[C]:
-        """Return all that is to be closed at the end."""
+        """Return everything that is to be closed at the end."""
         with self._lock:
             kept = [each for each in (self._current, self._before) if each is not None]
             self._current = self._before = None
@@ -122,7 +122,7 @@ class Generations(Generic[C]):
         except (OSError, ValueError, PKIError) as error:
             if current is None:
                 raise
-            # The files are being replaced at this moment; the next request looks again.
+            # The files are being replaced now; the next request looks again.
             if snapshot is not self._unusable:
                 _LOG.warning("The new files of this identity cannot be used yet: %s", error)
             self._unusable = snapshot
@@ -146,9 +146,9 @@ def _ended(generation: Generation[C]) -> list[C]:
 def _generation(snapshot: Snapshot, servers: Iterable[tuple[Expected, bool]]) -> Generation[C]:
     """Make all contexts of a snapshot from the same files.
 
-    TLS reads certificate and key by their paths, and the kubelet may replace them in between: so
-    the certificate is looked at before and after, and must be the same. It may be a newer one than
-    the snapshot's, and then counts.
+    TLS reads certificate and key by their paths, and the kubelet may replace them in between. So
+    the certificate is compared before and after, and must be the same. It may be newer than the
+    snapshot's, and is then used.
     """
     wanted = list(servers)
     for _ in range(_ATTEMPTS):

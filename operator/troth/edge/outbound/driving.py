@@ -1,4 +1,4 @@
-"""Carrying flows out: with threads, and with asyncio's tasks."""
+"""Runs flows: with threads, and with asyncio's tasks."""
 
 import asyncio
 import threading
@@ -16,15 +16,15 @@ from troth.edge.outbound.tokens import Flight
 from troth.edge.outbound.transactions import Transaction
 
 CONNECT_SECONDS = 2.0
-"""How long an issuer has to take up a connection."""
+"""Seconds to connect to an issuer."""
 ANSWER_SECONDS = 5.0
-"""How long it has to answer. In asyncio that is for all of it, elsewhere for each part."""
+"""Seconds for its answer: in asyncio for all of it, elsewhere for each part."""
 PATIENCE = 10.0
-"""How many seconds a request waits for a token that another is fetching."""
+"""Seconds that a request waits for a token that another request is fetching."""
 
 
 class Blocking(Generic[C]):
-    """Carries out a client's flows in the thread that calls; renewals in one of their own."""
+    """Runs a client's flows in the calling thread, and renewals in threads of their own."""
 
     def __init__(
         self,
@@ -32,14 +32,14 @@ class Blocking(Generic[C]):
         post: Callable[[Post], Answer],
         close: Callable[[C], None],
     ) -> None:
-        """`post` sends to the issuer and raises `ExchangeFailedError` where no answer comes."""
+        """`post` sends to the issuer and raises `ExchangeFailedError` if there is no answer."""
         self._generations = calls.generations
         self._flows = Flows(calls)
         self._post = post
         self._close = close
 
     def begin(self, callee: str) -> Ready[C]:
-        """Make a call ready to be sent; `end` it when its response has ended."""
+        """Prepare a call; `end` it when its response has ended."""
         generation = self._take()
         try:
             ready = self._run(self._flows.ready(callee, generation))
@@ -51,15 +51,15 @@ class Blocking(Generic[C]):
         return ready
 
     def again(self, ready: Ready[C], challenges: Iterable[str]) -> Ready[C] | None:
-        """Return the call with a fresh token if the 401 it got asks for one; `end` it only once."""
+        """Return the call with a fresh token if its 401 asks for one; `end` it only once."""
         return self._run(self._flows.again(ready, challenges))
 
     def connection(self, ready: Ready[C]) -> C:
-        """Return what sends it."""
+        """Return the sender of the call."""
         return self._generations.connection(ready.call.generation, ready.call.expected)
 
     def end(self, ready: Ready[C]) -> None:
-        """The response has ended, or never began."""
+        """End a call: its response has ended, or never began."""
         self._give_back(ready.call.generation)
 
     def start_transaction(
@@ -71,10 +71,10 @@ class Blocking(Generic[C]):
         context: Mapping[str, str] | None = None,
         request: Mapping[str, str] | None = None,
     ) -> Transaction:
-        """Begin a transaction on behalf of a subject that this workload has authenticated.
+        """Start a transaction on behalf of a subject that this workload has authenticated.
 
-        `context` (names that `startsTransactions` declares) does not change on the way; `request`
-        says where it came from: `req_ip`, `authn`. Raises `TokenUnavailableError`.
+        `context` (names that `startsTransactions` declares) stays the same at every hop. `request`
+        describes the origin: `req_ip`, `authn`. Raises `TokenUnavailableError`.
         """
         with self._generation() as generation:
             return self._run(
@@ -91,9 +91,9 @@ class Blocking(Generic[C]):
     def narrow_transaction(
         self, *, scopes: Iterable[str], transaction: Transaction | str | None = None
     ) -> Transaction:
-        """Replace the transaction given, or the one under way, by one with fewer scopes.
+        """Replace the given transaction, or the current one, by one with fewer scopes.
 
-        Raises `TokenUnavailableError`, and `LookupError` where there is none.
+        Raises `TokenUnavailableError`, and `LookupError` if there is none.
         """
         with self._generation() as generation:
             return self._run(self._flows.narrow_transaction(generation, scopes, transaction))
@@ -151,7 +151,7 @@ class Blocking(Generic[C]):
 
 
 class Async(Generic[C]):
-    """Carries out a client's flows in asyncio's event loop."""
+    """Runs a client's flows in asyncio's event loop."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class Async(Generic[C]):
         self._flows = Flows(calls)
         self._post = post
         self._close = close
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds them weakly
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself has only weak references
 
     async def begin(self, callee: str) -> Ready[C]:
         """As `Blocking` has it."""
@@ -220,7 +220,7 @@ class Async(Generic[C]):
             return await self._run(self._flows.narrow_transaction(generation, scopes, transaction))
 
     async def close(self) -> None:
-        """As `Blocking` has it, after the fetches that are under way, which take seconds at most.
+        """As `Blocking` has it, after pending fetches, which take a few seconds at most.
 
         They are not cancelled: httpcore leaves a socket open that is cancelled in its handshake.
         """
@@ -275,7 +275,7 @@ class Async(Generic[C]):
                 except TimeoutError:
                     raise _too_long(flight) from None
             case Spawn(flow):
-                # A task of its own: who asked may be cancelled, and others wait for what it brings.
+                # A task of its own: its starter may be cancelled while others wait for the token.
                 task = asyncio.create_task(self._run(flow))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)

@@ -1,9 +1,9 @@
-"""What is asked of the issuer, and what its answer means.
+"""Requests to the issuer, and its answers.
 
-Pure: a request is a URL and a form, an answer is a status, two headers and bytes; who carries them
-is httpx, aiohttp or requests. OAuth 2.0 with client certificates (RFC 6749 section 4.4, RFC 8705),
-token exchange (RFC 8693) and draft-ietf-oauth-transaction-tokens. Answers are read strictly: one
-that could mean two things means that there is no token.
+Pure: a request is a URL and a form, an answer is a status, two headers and bytes; httpx, aiohttp or
+requests send them. OAuth 2.0 with client certificates (RFC 6749, section 4.4; RFC 8705), token
+exchange (RFC 8693) and draft-ietf-oauth-transaction-tokens. Answers are parsed strictly: an
+ambiguous one yields no token.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from troth.pki import strict_json
@@ -22,7 +22,7 @@ from troth.pki.tokens import MAX_LIFETIME, parse_scopes
 
 FORM = "application/x-www-form-urlencoded"
 MAX_ANSWER = 64 * 1024
-"""Bytes of an answer; carriers read no more."""
+"""Maximum size of an answer in bytes; no library reads more."""
 
 _TYPE = "urn:ietf:params:oauth:token-type:"
 _ACCESS = f"{_TYPE}access_token"
@@ -52,12 +52,12 @@ class Ask:
 
     @property
     def body(self) -> bytes:
-        """The form, encoded; a parameter without a value is left out (RFC 6749 section 3.2)."""
+        """The form, encoded; a parameter without a value is omitted (RFC 6749, section 3.2)."""
         return urlencode({name: value for name, value in self.form.items() if value}).encode()
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with it."""
+        """The headers of the request."""
         return {
             "Content-Type": FORM,
             "Accept": "application/json",
@@ -67,17 +67,22 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; headers that are missing are empty."""
+    """The issuer's response; missing headers are empty."""
 
     status: int
     content_type: str = ""
     retry_after: str = ""
     body: bytes = field(default=b"", repr=False)
 
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes) -> Self:
+        """Return a client library's response; `headers` ignores case."""
+        return cls(status, headers.get("Content-Type", ""), headers.get("Retry-After", ""), body)
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token and how it may be used. `lifetime` is in seconds from when it was asked for."""
+    """A token and its use. `lifetime` is in seconds from the time of the request."""
 
     token: str = field(repr=False)
     lifetime: float
@@ -85,12 +90,12 @@ class Issued:
 
 
 class ExchangeFailedError(Exception):
-    """No token came of one request.
+    """A request yielded no token.
 
-    `code` is the issuer's word (RFC 6749 section 5.2), or `unreachable`, `wrong-server`,
-    `answer-status` or `answer-malformed`, or `account-token` where there was nothing to ask with.
-    `final` says that the issuer understood and refused; else it is away or ill. `retry_after` is
-    how many seconds it asked to be left alone.
+    `code` is the issuer's error code (RFC 6749, section 5.2), or `unreachable`, `wrong-server`,
+    `answer-status`, `answer-malformed`, or `account-token` if there was no ServiceAccount token.
+    `final` means that the issuer understood and rejected the request; else it is unavailable or
+    faulty. `retry_after` is the number of seconds that it asked to wait.
     """
 
     def __init__(
@@ -102,21 +107,21 @@ class ExchangeFailedError(Exception):
         self.retry_after = retry_after
 
 
-# What is asked
+# Requests
 
 
 def access_by_certificate(issuer: str, audience: str) -> Ask:
-    """Ask for an access token as whom the connection's certificate names.
+    """Request an access token as the identity of the connection's certificate.
 
-    No `scope`: the issuer gives what both sides declare, and that may just have become less than
-    what this workload's files say.
+    There is no `scope`: the issuer grants what both sides declare, which may already be less than
+    the files of this workload list.
     """
     form = {"grant_type": "client_credentials", "audience": audience}
     return Ask(_endpoint(issuer), audience, _ACCESS, form)
 
 
 def access_by_account(issuer: str, audience: str, account_token: str) -> Ask:
-    """Ask for an access token, unbound, by a Kubernetes ServiceAccount token for the issuer."""
+    """Request an unbound access token with a Kubernetes ServiceAccount token for the issuer."""
     form = {
         "grant_type": _EXCHANGE,
         "audience": audience,
@@ -135,7 +140,7 @@ def transaction_start(
     context: Mapping[str, str],
     request: Mapping[str, str],
 ) -> Ask:
-    """Ask for the first token of a transaction, on behalf of a subject that was authenticated."""
+    """Request the first token of a transaction, on behalf of an authenticated subject."""
     form = _transaction(trust_domain, scopes) | {
         "subject_token": _json({"sub": subject}),
         "subject_token_type": f"{_TYPE}unsigned_json",
@@ -146,7 +151,7 @@ def transaction_start(
 
 
 def transaction_narrowing(issuer: str, trust_domain: str, token: str, scopes: Iterable[str]) -> Ask:
-    """Ask for a transaction's token with fewer scopes, in place of the one that is there."""
+    """Request a replacement of a transaction's token, with fewer scopes."""
     form = _transaction(trust_domain, scopes) | {
         "subject_token": token,
         "subject_token_type": _TRANSACTION,
@@ -175,17 +180,17 @@ def _json(members: Mapping[str, str]) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Whether a text has the form of a signed token: three parts, not too long."""
+    """Return whether a text has the form of a signed token: three parts, not too long."""
     return len(text) <= MAX_TOKEN and _TOKEN.fullmatch(text) is not None
 
 
-# What an answer means
+# Answers
 
 
 def read_answer(ask: Ask, answer: Answer, now: datetime) -> Issued:
-    """Return the token an answer holds; raises `ExchangeFailedError` for every other answer.
+    """Return the token in an answer; raises `ExchangeFailedError` for any other answer.
 
-    RFC 6749 sections 5.1 and 5.2, RFC 8693 section 2.2. `now` is for a `Retry-After` with a date.
+    RFC 6749, sections 5.1 and 5.2; RFC 8693, section 2.2. `now` is for a `Retry-After` with a date.
     """
     document = _document(answer)
     if answer.status != HTTPStatus.OK:
@@ -245,9 +250,9 @@ def _malformed(what: str) -> ExchangeFailedError:
 
 
 def retry_after(value: str, now: datetime) -> float:
-    """Return how many seconds a `Retry-After` asks for (RFC 9110 section 10.2.3), at most 600.
+    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3), at most 600.
 
-    Nothing, or what is neither a number of seconds nor a date, is 0.
+    A missing or malformed value is 0.
     """
     value = value.strip()
     if _SECONDS.fullmatch(value):

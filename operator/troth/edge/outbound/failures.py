@@ -1,6 +1,6 @@
-"""Why a request was not sent, or not followed; beside the errors of the library that sends it.
+"""Why a request was not sent, or a redirect not followed; besides the errors of the library.
 
-None of them holds a token, and any may be shown and logged.
+None of them contains a token, so any of them may be shown and logged.
 """
 
 from datetime import datetime
@@ -11,9 +11,9 @@ from troth.edge.outbound.exchange import ExchangeFailedError
 class TokenUnavailableError(Exception):
     """There is no token, so the request was not sent.
 
-    `issuer` is its URL, `audience` what the token would have been for, `since` from when on the
-    issuer has not given one (aware UTC), `code` why (`exchange.ExchangeFailedError.code`), and
-    `retry_after` in how many seconds it will be asked again.
+    `issuer` is its URL, `audience` the audience of the token, `since` when the issuer began to fail
+    (aware UTC), `code` the reason (`exchange.ExchangeFailedError.code`), and `retry_after` the
+    seconds until it will be asked again.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class TokenUnavailableError(Exception):
 
 
 class TokenRefusedError(TokenUnavailableError):
-    """There is no token because the issuer refuses it: an edge that is not live, for instance."""
+    """There is no token because the issuer rejects the request, for example without a live edge."""
 
 
 class UnknownCalleeError(LookupError):
@@ -50,7 +50,7 @@ class UnknownCalleeError(LookupError):
 class RedirectRefusedError(Exception):
     """A callee answered with a redirect to another callee.
 
-    To follow it would be to do there, with this workload's rights, what the first one wants.
+    Following it would perform an action that the first callee wants, with this workload's rights.
     """
 
     def __init__(self, callee: str, target: str) -> None:

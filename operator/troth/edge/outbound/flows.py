@@ -1,8 +1,8 @@
-"""What a client does for one request, step by step, without doing any of it.
+"""The steps of a client for one request, without I/O.
 
-Each flow is a generator that yields what is to be carried out and is sent what came of it.
-`driving` carries it out, blocking or for asyncio, so that libraries with threads and those with
-tasks do the same, and there is one place to read what that is.
+Each flow is a generator that yields a step and receives its result. `driving` runs flows, blocking
+or in asyncio. So libraries with threads and those with tasks behave the same, and one place defines
+that behaviour.
 """
 
 import ssl
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Send this to the issuer; an `Answer` comes back, or `ExchangeFailedError` is thrown."""
+    """Send this to the issuer; the result is an `Answer`, or `ExchangeFailedError` is thrown."""
 
     ask: Ask
     context: ssl.SSLContext
@@ -33,14 +33,14 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Land:
-    """Wait for a flight; its token comes back, or `TokenUnavailableError` is thrown."""
+    """Wait for a flight; the result is its token, or `TokenUnavailableError` is thrown."""
 
     flight: Flight
 
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Run this flow so that nobody who is cancelled stops it; `beside`: without waiting for it."""
+    """Run this flow shielded from cancellation; `beside`: without waiting for it."""
 
     flow: "Flow[None]"
     beside: bool
@@ -51,7 +51,7 @@ Flow = Generator[Post | Land | Spawn, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Ready(Generic[C]):
-    """A call that may be sent, with the token to send, if it needs one."""
+    """A call that may be sent, with its token, if it needs one."""
 
     call: Call[C]
     token: str | None = field(repr=False)
@@ -66,8 +66,9 @@ class Flows(Generic[C]):
         self._generations = calls.generations
 
     def ready(self, callee: str, generation: Generation[C]) -> Flow[Ready[C]]:
-        """Make a call ready on a generation, or, if the issuer is away and has given no token for
-        it yet, on the one before that still holds one. That one is then in use by one more.
+        """Prepare a call on a generation, or on the previous one if the issuer is unavailable, has
+        given no token for this one yet, and the previous one still holds one. The previous one is
+        then in use once more.
 
         Raises `UnknownCalleeError` and `TokenUnavailableError`.
         """
@@ -83,8 +84,8 @@ class Flows(Generic[C]):
             return before
 
     def again(self, ready: Ready[C], challenges: Iterable[str]) -> Flow[Ready[C] | None]:
-        """Return the call with a fresh token, if the challenges of a 401 say that its token is not
-        good and another can be had; None when the answer stands.
+        """Return the call with a fresh token, if the challenges of a 401 say that its token is
+        invalid and another can be had; None if the 401 stands.
         """
         wanted, token = ready.call.wanted, ready.token
         if wanted is None or token is None or not is_invalid_token(challenges):
@@ -106,7 +107,7 @@ class Flows(Generic[C]):
         context: Mapping[str, str] | None,
         request: Mapping[str, str] | None,
     ) -> Flow[Transaction]:
-        """Begin a transaction on behalf of a subject."""
+        """Start a transaction on behalf of a subject."""
         issuer = self._calls.issuer(generation.snapshot)
         ask = transactions.start(
             issuer.url,
@@ -146,7 +147,7 @@ class Flows(Generic[C]):
                 return str((yield Land(flight)))
 
     def _fly(self, flight: Flight, generation: Generation[C]) -> Flow[None]:
-        """Fetch a token. However it ends, the flight is settled: others wait for it."""
+        """Fetch a token. The flight is settled in any case: others wait for it."""
         try:
             ask = self._calls.ask(flight.wanted)
             answer = yield Post(ask, self._context(generation))
@@ -192,10 +193,10 @@ class Flows(Generic[C]):
 
 
 def no_answer(error: BaseException) -> ExchangeFailedError:
-    """The failure of a request that got no answer.
+    """Return the failure of a request without an answer.
 
-    Of the error its kind is told and no more, for it may quote the request; and who was found in
-    the issuer's place.
+    It has only the kind of the error, because its text may quote the request, and the identity of a
+    wrong server.
     """
     kind = type(error).__name__
     cause: BaseException | None = error

@@ -4,9 +4,9 @@
     with httpx.Client(transport=transport) as client:
         client.post("https://ledger.finance.svc:8443/entries", json=...)
 
-A transport and not an `httpx.Auth`: which connection carries a request is decided below an `Auth`,
-and a token may only go on a connection with the certificate that it is bound to. What is added to a
-request is added to a copy, so a redirect takes nothing of it elsewhere.
+This is a transport and no `httpx.Auth`, because an `Auth` does not choose the connection, and a
+token may only be sent on a connection with its certificate. Credentials are added to a copy of the
+request, so a redirect does not carry them elsewhere.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -28,11 +28,11 @@ _TIMEOUT = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
 
 
 class Transport(httpx.BaseTransport):
-    """Sends requests to callees as this identity, and all others by `otherwise`.
+    """Sends requests to callees as this identity, and all others with `otherwise`.
 
-    `callees` and `account_token` are as `calls.Calls` has them; `otherwise` is httpx's own
-    transport unless given. `start_transaction` and `narrow_transaction` are as `driving.Blocking`
-    has them. Raises what `failures` has beside httpx's errors.
+    `callees` and `account_token` are those of `calls.Calls`; `otherwise` defaults to httpx's own
+    transport. `start_transaction` and `narrow_transaction` are those of `driving.Blocking`. Raises
+    the errors in `failures` besides httpx's.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 
 class _Stream(httpx.SyncByteStream):
-    """A response's body that tells when it has ended."""
+    """A response's body with a callback at its end."""
 
     def __init__(self, stream: httpx.SyncByteStream, ended: Callable[[], None]) -> None:
         self._stream = stream
@@ -198,7 +198,7 @@ def _callee(
 
 
 def _copy(request: httpx.Request, headers: Mapping[str, str]) -> httpx.Request:
-    """Return the request with other headers; a transaction goes only where it is set anew."""
+    """Return the request with other headers; a transaction is sent only if it is set again."""
     copied = request.headers.copy()
     copied.pop(TXN_TOKEN, None)
     copied.update(headers)
@@ -212,7 +212,7 @@ def _copy(request: httpx.Request, headers: Mapping[str, str]) -> httpx.Request:
 
 
 def _challenges(request: httpx.Request, response: httpx.Response) -> list[str]:
-    """Return what a 401 asks for, nothing if the request could not be sent once more."""
+    """Return what a 401 asks for, nothing if the request cannot be sent again."""
     again = isinstance(request.stream, httpx.ByteStream)
     if response.status_code != HTTPStatus.UNAUTHORIZED or not again:
         return []
@@ -242,7 +242,7 @@ def _async(context: SSLContext) -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
 
 
-# To the issuer: a connection for each fetch, minutes apart, with nothing to keep or to close
+# To the issuer: a connection for each fetch; fetches are minutes apart
 
 
 def _post(step: Post) -> Answer:
@@ -257,7 +257,7 @@ def _post(step: Post) -> Answer:
                 body += part
                 if len(body) > MAX_ANSWER:
                     break
-            return _answer(response, body)
+            return Answer.of(response.status_code, response.headers, body)
     except httpx.HTTPError as error:
         raise no_answer(error) from None
 
@@ -274,16 +274,6 @@ async def _post_async(step: Post) -> Answer:
                 body += part
                 if len(body) > MAX_ANSWER:
                     break
-            return _answer(response, body)
+            return Answer.of(response.status_code, response.headers, body)
     except httpx.HTTPError as error:
         raise no_answer(error) from None
-
-
-def _answer(response: httpx.Response, body: bytes) -> Answer:
-    headers = response.headers
-    return Answer(
-        response.status_code,
-        headers.get("Content-Type", ""),
-        headers.get("Retry-After", ""),
-        body,
-    )

@@ -5,11 +5,11 @@
         adapter.mount(session)
         session.post("https://ledger.finance.svc:8443/entries", json=...)
 
-An adapter and not an auth: a token may only go on a connection with the certificate that it is
-bound to, and an auth does not know the connection. What is added to a request is added to a copy
-that the session never sees, so a redirect takes nothing of it elsewhere, and `response.request`
-shows no token. For a callee, `verify`, `cert`, proxies and what the environment says of them are
-not taken: its certificate is judged by this identity's roots and no others.
+This is an adapter and no auth, because an auth does not know the connection, and a token may only
+be sent on a connection with its certificate. Credentials are added to a copy that the session never
+sees. So a redirect does not carry them elsewhere, and `response.request` shows no token. For a
+callee, `verify`, `cert`, proxies and their environment variables have no effect: only the roots of
+this identity verify its certificate.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from troth.edge.outbound.transactions import TXN_TOKEN
 
 
 class _Connections(HTTPAdapter):
-    """requests' own adapter, on one TLS context whatever a session or the environment says."""
+    """requests' own adapter with one TLS context, whatever a session or the environment sets."""
 
     def __init__(self, context: SSLContext) -> None:
         self._context = context
@@ -43,15 +43,15 @@ class _Connections(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ANN401
-        """Add no roots: requests would have urllib3 load certifi's into the context."""
+        """Add no roots: requests would make urllib3 load certifi's into the context."""
 
 
 class Adapter(BaseAdapter):
-    """Sends requests to callees as this identity, and all others by `otherwise`.
+    """Sends requests to callees as this identity, and all others with `otherwise`.
 
-    `callees` and `account_token` are as `calls.Calls` has them; `otherwise` is requests' own
-    adapter unless given. `start_transaction` and `narrow_transaction` are as `driving.Blocking` has
-    them. Raises what `failures` has beside requests' errors.
+    `callees` and `account_token` are those of `calls.Calls`; `otherwise` defaults to requests' own
+    adapter. `start_transaction` and `narrow_transaction` are those of `driving.Blocking`. Raises
+    the errors in `failures` besides requests'.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Adapter(BaseAdapter):
         self.narrow_transaction = self._driver.narrow_transaction
 
     def mount(self, session: requests.Session) -> None:
-        """Have a session send everything through here, so that no other address gets anything."""
+        """Send all requests of a session through this adapter."""
         session.mount("https://", self)
         session.mount("http://", self)
 
@@ -99,7 +99,7 @@ class Adapter(BaseAdapter):
             self._check_redirect(callee, response)
             return response
         finally:
-            # A pool that is closed lets go of connections in use, whose bodies can be read on.
+            # A closed pool releases connections in use, whose bodies can still be read.
             self._driver.end(ready)
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class Adapter(BaseAdapter):
 def _copy(
     request: requests.PreparedRequest, headers: Mapping[str, str]
 ) -> requests.PreparedRequest:
-    """Return the request with other headers; a transaction goes only where it is set anew."""
+    """Return the request with other headers; a transaction is sent only if it is set again."""
     copied = request.copy()
     copied.headers.pop(TXN_TOKEN, None)
     copied.headers.update(headers)
@@ -138,7 +138,7 @@ def _copy(
 
 
 def _challenges(request: requests.PreparedRequest, response: requests.Response) -> list[str]:
-    """Return what a 401 asks for, nothing if the request could not be sent once more."""
+    """Return what a 401 asks for, nothing if the request cannot be sent again."""
     again = request.body is None or isinstance(request.body, (bytes, str))
     if response.status_code != HTTPStatus.UNAUTHORIZED or not again:
         return []
@@ -146,7 +146,7 @@ def _challenges(request: requests.PreparedRequest, response: requests.Response) 
 
 
 def _post(step: Post) -> Answer:
-    """Ask the issuer, on a connection for this alone: fetches are minutes apart."""
+    """Send to the issuer on a separate connection: fetches are minutes apart."""
     ask = step.ask
     with requests.Session() as session:
         session.trust_env = False
@@ -163,10 +163,4 @@ def _post(step: Post) -> Answer:
                 body = response.raw.read(MAX_ANSWER + 1, decode_content=False)
         except (requests.RequestException, HTTPError) as error:
             raise no_answer(error) from None
-    headers = response.headers
-    return Answer(
-        response.status_code,
-        headers.get("Content-Type", ""),
-        headers.get("Retry-After", ""),
-        body,
-    )
+    return Answer.of(response.status_code, response.headers, body)

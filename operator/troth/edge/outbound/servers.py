@@ -1,8 +1,8 @@
-"""Whom a client's connection must reach: TLS that goes by the server's SPIFFE ID.
+"""TLS for clients that verifies the server's SPIFFE ID.
 
-The name in the URL is checked too, but any identity may ask for DNS names; whose certificate it is,
-its SPIFFE ID says. It is checked within the handshake, so that not a byte of a request, and no
-token, is sent to anybody else, whichever library carries the request.
+The name in the URL is verified too, but any identity may request DNS names; the SPIFFE ID
+identifies the server. It is verified within the handshake, so no byte of a request and no token
+reaches another server, whichever library sends the request.
 """
 
 import re
@@ -16,9 +16,9 @@ _ISSUER_ACCOUNT = "troth-issuer"
 
 
 class WrongServerError(ssl.SSLCertVerificationError):
-    """The server's certificate is good, and another's than that of whom the request is for.
+    """The server's certificate is valid, but its identity is not the expected one.
 
-    The libraries wrap it as they wrap every failed handshake.
+    The libraries wrap this error as they wrap every failed handshake.
     """
 
     def __init__(self, expected: str, found: str) -> None:
@@ -28,23 +28,23 @@ class WrongServerError(ssl.SSLCertVerificationError):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Whose certificate a server must show."""
+    """The server identity to expect."""
 
     name: str
     pattern: str
-    """A regular expression for all of the SPIFFE ID."""
+    """A regular expression that matches the whole SPIFFE ID."""
 
     @classmethod
     def exactly(cls, spiffe_id: str) -> "Expected":
-        """One workload."""
+        """Expect one workload."""
         return cls(spiffe_id, re.escape(spiffe_id))
 
     @classmethod
     def issuer(cls, url: str, trust_domain: str) -> "Expected":
-        """A trust domain's issuer, where nothing says its SPIFFE ID.
+        """Expect a trust domain's issuer whose SPIFFE ID is not known.
 
-        It runs as ServiceAccount `troth-issuer`; in which namespace, the host of its URL says where
-        it is that of a Service, `<name>.<namespace>.svc`.
+        It runs as ServiceAccount `troth-issuer`. The host of its URL names the namespace if it is
+        that of a Service, `<name>.<namespace>.svc`.
         """
         labels = (urlsplit(url).hostname or "").split(".")
         namespace = labels[1] if labels[2:3] == ["svc"] else None
@@ -55,8 +55,8 @@ class Expected:
         )
 
     def check(self, certificate: dict[str, Any] | None) -> None:
-        """Raise `WrongServerError` unless a peer's certificate, as `getpeercert()` has it, has one
-        URI name and that is the SPIFFE ID expected.
+        """Raise `WrongServerError` unless a peer's certificate, as `getpeercert()` returns it, has
+        exactly one URI name, the expected SPIFFE ID.
         """
         names = (certificate or {}).get("subjectAltName", ())
         found = [value for kind, value in names if kind == "URI"]
@@ -65,7 +65,7 @@ class Expected:
 
 
 class _Context(ssl.SSLContext):
-    """A context whose sockets know whom they are to reach."""
+    """A context whose sockets verify the server identity."""
 
     expected: Expected
 
@@ -76,7 +76,7 @@ def _check(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
 
 
 class _Socket(ssl.SSLSocket):
-    """What blocking libraries get (urllib3, httpcore)."""
+    """The socket of blocking libraries (urllib3, httpcore)."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is
         super().do_handshake(block)
@@ -84,7 +84,7 @@ class _Socket(ssl.SSLSocket):
 
 
 class _Object(ssl.SSLObject):
-    """What asyncio gets."""
+    """The TLS object of asyncio."""
 
     def do_handshake(self) -> None:
         super().do_handshake()
@@ -94,11 +94,12 @@ class _Object(ssl.SSLObject):
 def client_context(
     roots: bytes, expected: Expected, pair: tuple[Path, Path] | None
 ) -> ssl.SSLContext:
-    """TLS for a client that believes these roots (PEM) and no others, and reaches whom it must.
+    """Return TLS for a client that trusts only these roots (PEM) and verifies the server identity.
 
-    `pair` is the certificate (with its chain) and the key to show, None to show none. TLS 1.3, in
-    which nobody on the way sees the client's name. Raises `OSError`, of which `ssl.SSLError` is
-    one, for files that cannot be read or do not fit each other, and `ValueError` for the roots.
+    `pair` is the certificate (with its chain) and the key to present, None to present none. TLS 1.3
+    only, which hides the client's certificate from the network. Raises `OSError`, of which
+    `ssl.SSLError` is one, for files that are unreadable or do not match, and `ValueError` for the
+    roots.
     """
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.expected = expected

@@ -1,13 +1,12 @@
-"""The access tokens a client holds: which to use, when to ask for another, when not to ask.
+"""The access tokens of a client: which to use, when to request another, and when to back off.
 
-Pure but for its lock: it decides, and whoever carries requests does what it says. A token is
-renewed at two thirds of its life while the old one goes on being used, and by one request at a time
-however many want it. An issuer that is away is left alone for a while, longer each time; tokens
-that are held go on being used until they expire, and then there is none and
-`TokenUnavailableError` says so.
+Pure except for its lock: it decides, and its caller sends requests. A token is renewed after two
+thirds of its lifetime while the old one stays in use, by one request at a time. An unavailable
+issuer gets increasing pauses. Held tokens stay in use until they expire; after that,
+`TokenUnavailableError` says that there is none.
 
-Lifetimes are counted on a monotonic clock from the moment of asking: what the wall clock does, here
-or at the issuer, neither lengthens nor shortens them.
+Lifetimes are measured on a monotonic clock from the time of the request, so changes of the wall
+clock, here or at the issuer, have no effect.
 """
 
 import random
@@ -22,19 +21,20 @@ from troth.edge.outbound.exchange import ExchangeFailedError, Issued
 from troth.edge.outbound.failures import TokenRefusedError, TokenUnavailableError
 
 RENEW_AT = 2 / 3
-"""The part of its life after which a token is renewed."""
+"""The part of its lifetime after which a token is renewed."""
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _REFRESH_PAUSE = 10.0
-"""Seconds within which a callee's refusals make one fresh token, not one for each request."""
+"""Seconds within which rejections by a callee cause one fresh token, not one for each request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a token is for, and whose certificate it is bound to: where it may be sent at all.
+    """The purpose of a token, and the certificate that it is bound to, which limits where it is
+    sent.
 
-    `scopes` are those the files of this workload list: when they change another token is needed.
+    `scopes` are those in the files of this workload: when they change, another token is needed.
     `thumbprint` is the certificate's `x5t#S256`, None for a token by ServiceAccount.
     """
 
@@ -46,7 +46,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """One request of the issuer that is under way; who gets it in a `Fetch` or `Use` flies it."""
+    """One pending request to the issuer; the receiver of it in a `Fetch` or `Use` performs it."""
 
     wanted: Wanted
     started: float
@@ -55,7 +55,7 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Send this token. With `renewal`, fetch the next one beside it."""
+    """Send this token. With `renewal`, fetch the next one in the background."""
 
     token: str = field(repr=False)
     renewal: Flight | None = None
@@ -63,21 +63,21 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """There is none: fetch one first."""
+    """No token is held: fetch one first."""
 
     flight: Flight
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Somebody else fetches it: wait for the flight's landing."""
+    """Another request fetches it: wait for the flight."""
 
     flight: Flight
 
 
 @dataclass(slots=True)
 class _Trouble:
-    """How long something has been failing, and when it is tried again."""
+    """Since when something has been failing, and when it is tried again."""
 
     since: datetime
     failure: ExchangeFailedError
@@ -95,11 +95,13 @@ class _Entry:
     flight: Flight | None = None
     refreshed: float = float("-inf")
     trouble: _Trouble | None = None
-    """The issuer's refusal of this very token; its absence is trouble of all its tokens."""
+    """The issuer's rejection of this token. Unavailability is recorded once for all tokens of an
+    issuer.
+    """
 
 
 class TokenCache:
-    """The tokens of one client, by what they are for; safe between threads and event loops."""
+    """The tokens of one client, by purpose; safe between threads and event loops."""
 
     def __init__(
         self,
@@ -136,7 +138,7 @@ class TokenCache:
             return Fetch(self._start(wanted, entry, clock))
 
     def live(self, wanted: Wanted) -> str | None:
-        """Return the token that is held, if one is, and decide nothing."""
+        """Return the held token, if any, without deciding anything."""
         with self._lock:
             entry = self._entries.get(wanted)
             if entry is None or entry.held is None or self._clock() >= entry.expires:
@@ -144,7 +146,7 @@ class TokenCache:
             return entry.held.token
 
     def landed(self, flight: Flight, issued: Issued) -> None:
-        """A flight brought a token."""
+        """Record that a flight brought a token."""
         with self._lock:
             entry = self._entries.setdefault(flight.wanted, _Entry())
             entry.held = issued
@@ -156,7 +158,7 @@ class TokenCache:
         flight.landing.set_result(issued.token)
 
     def failed(self, flight: Flight, failure: ExchangeFailedError) -> None:
-        """A flight brought none. Whoever waits for it learns why."""
+        """Record that a flight brought none. All its waiters get the reason."""
         wanted = flight.wanted
         with self._lock:
             clock = self._clock()
@@ -172,25 +174,26 @@ class TokenCache:
         flight.landing.set_exception(error)
 
     def refused(self, wanted: Wanted, token: str) -> bool:
-        """The callee did not take a token. Return whether another may be tried: it is forgotten
-        then. False when the last time was a moment ago, for then a fresh one does not help.
+        """Record that a callee rejected a token. Return whether another may be tried; the token is
+        then dropped. False if the last rejection was a moment ago, because a fresh token does not
+        help then.
         """
         with self._lock:
             clock = self._clock()
             entry = self._entries.setdefault(wanted, _Entry())
             if entry.held is not None and entry.held.token != token:
-                return True  # somebody has fetched another meanwhile
+                return True  # another one was fetched meanwhile
             if clock < entry.refreshed + _REFRESH_PAUSE:
                 return False
             entry.refreshed = clock
             entry.held = None
             return True
 
-    # Requests that hold no token afterwards, such as those for transactions
+    # Requests without a held token, such as those for transactions
 
     def admit(self, issuer: str, audience: str) -> float:
-        """Return the moment of asking; raises `TokenUnavailableError` while the issuer is left
-        alone.
+        """Return the time of the request; raises `TokenUnavailableError` during a pause of the
+        issuer.
         """
         with self._lock:
             clock = self._clock()
@@ -201,14 +204,14 @@ class TokenCache:
             return clock
 
     def answered(self, issuer: str) -> None:
-        """The issuer answered what `admit` let through."""
+        """Record that the issuer answered a request that `admit` allowed."""
         with self._lock:
             self._away.pop(issuer, None)
 
     def unanswered(
         self, issuer: str, audience: str, failure: ExchangeFailedError, started: float
     ) -> TokenUnavailableError:
-        """It failed; return the error to raise."""
+        """Record that it failed; return the error to raise."""
         with self._lock:
             if failure.final:
                 self._away.pop(issuer, None)
@@ -221,7 +224,7 @@ class TokenCache:
     def _start(self, wanted: Wanted, entry: _Entry, clock: float) -> Flight:
         self._probe(wanted.issuer)
         entry.flight = Flight(wanted, clock)
-        # A waiter that is cancelled must not cancel the flight of the others.
+        # A cancelled waiter must not cancel the flight of the others.
         entry.flight.landing.set_running_or_notify_cancel()
         return entry.flight
 
@@ -240,7 +243,7 @@ class TokenCache:
     def _again(
         self, trouble: _Trouble | None, failure: ExchangeFailedError, started: float
     ) -> _Trouble:
-        """Return the trouble after one more failure; those of one moment count once."""
+        """Return the trouble after one more failure; simultaneous failures count once."""
         clock = self._clock()
         if trouble is not None and started <= trouble.last:
             trouble.until = max(trouble.until, clock + failure.retry_after)
@@ -251,7 +254,7 @@ class TokenCache:
         return _Trouble(since, failure, clock, clock + wait, pause)
 
     def _forget_expired(self) -> None:
-        """Drop what has expired and is not wanted, such as what an old certificate had."""
+        """Drop expired tokens that are not wanted, such as those of an old certificate."""
         clock = self._clock()
         gone = [
             wanted

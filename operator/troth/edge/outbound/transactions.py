@@ -1,8 +1,8 @@
-"""On whose behalf a request is made, sent on with the requests that follow from it.
+"""The transaction of a request, propagated to the requests that follow from it.
 
-A transaction token (draft-ietf-oauth-transaction-tokens) goes on as it came: from the request that
-is being served, which the middleware has verified, or from where a program says so by `using`. It
-never leaves its trust domain, and it proves nothing about who sends it.
+A transaction token (draft-ietf-oauth-transaction-tokens) is propagated unmodified: that of the
+request being served, which the middleware has verified, or one that a program sets with `using`. It
+never leaves its trust domain, and it does not authenticate the sender.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ _TENANT = "tenant"
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction's token as the issuer gave it, and what it allows."""
+    """A transaction's token as the issuer gave it, and its scopes."""
 
     token: str = field(repr=False)
     scopes: frozenset[str] = frozenset()
@@ -47,7 +47,7 @@ def using(transaction: Transaction | str) -> Iterator[None]:
 
 
 def current_token() -> str | None:
-    """Return the token of the transaction that is under way, if one is."""
+    """Return the token of the current transaction, if there is one."""
     used = _USED.get()
     if used is not None:
         return used.token
@@ -56,7 +56,7 @@ def current_token() -> str | None:
 
 
 def checked(token: str) -> str:
-    """Return a token that has the form of one; raises `ValueError`, which does not quote it."""
+    """Return a text with the form of a token; raises `ValueError`, which does not quote it."""
     if not is_token(token):
         raise ValueError("a transaction token is a signed token in compact form")
     return token
@@ -72,7 +72,7 @@ def start(
     context: Mapping[str, str] | None,
     request: Mapping[str, str] | None,
 ) -> Ask:
-    """Ask for a new transaction; what is `None` is left out."""
+    """Request a new transaction; values that are None are omitted."""
     named = {_TENANT: tenant} if tenant is not None else {}
     return transaction_start(
         issuer,
@@ -87,7 +87,7 @@ def start(
 def narrow(
     issuer: str, trust_domain: str, scopes: Iterable[str], transaction: Transaction | str | None
 ) -> Ask:
-    """Ask for the transaction given, or the one under way, with fewer scopes."""
+    """Request the given transaction, or the current one, with fewer scopes."""
     token = transaction.token if isinstance(transaction, Transaction) else transaction
     token = token if token is not None else current_token()
     if token is None:
@@ -96,5 +96,5 @@ def narrow(
 
 
 def begun(issued: Issued) -> Transaction:
-    """Return what an answer of the issuer begins."""
+    """Return the transaction in an answer of the issuer."""
     return Transaction(issued.token, issued.scopes)

@@ -96,14 +96,14 @@ class Gateway:
             decision.reason = "sender-gone"
         except asyncio.CancelledError:
             decision.reason = "cut-off"
-            self._decisions.tell(decision, time.perf_counter() - began)
+            self._decisions.record(decision, time.perf_counter() - began)
             raise
         except Exception as error:  # noqa: BLE001 - fail closed on any error
             log.error(**_fault(error, decision))  # noqa: TRY400 - its text may quote the sender
             answered = Answered(500, "fault")
         if answered is not None:
             decision.reason, decision.status = answered.reason, answered.status
-        self._decisions.tell(decision, time.perf_counter() - began)
+        self._decisions.record(decision, time.perf_counter() - began)
         if answered is not None:
             await _send(send, answered)
 

@@ -1,7 +1,4 @@
-"""Log line and metrics of each delivery.
-
-They never contain a body, a signature or a secret.
-"""
+"""The log line and the metrics of each delivery. They never hold a body, signature or secret."""
 
 import asyncio
 import time
@@ -12,23 +9,24 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from troth.pki.tokens import is_text
+from troth.serving.request_metrics import BUCKETS, RequestMetrics
 
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+_BUCKETS = (*BUCKETS, 10, 25)
 
 SELDOM = 10.0
-"""Minimum time in seconds between two equal warnings."""
+"""Minimum seconds between two log lines of one event that many deliveries have in common."""
 
 KeyUsed = Callable[[str, str], None]
-"""Called with the endpoint (`<namespace>/<name>`) and the ID of a key that verified a delivery."""
+"""Called with the endpoint (`<namespace>/<name>`) of a delivery and the ID of its key."""
 
 
 @dataclass(slots=True)
 class Decision:
-    """Result of one delivery; the steps fill it in.
+    """One delivery and its outcome, filled in while it is processed.
 
-    `verification` is `verified`, `refused` or `not-asked`. `replay` is one of `new`, `repeated`,
-    `in-flight`, `unavailable` and `not-asked`. `reason` is one word for the reason of a rejection.
-    `delivery_id` is the sender's. The status is 0 if nobody was there to receive an answer.
+    `verification` is `verified`, `refused` or `not-asked`, `replay` one of `new`, `repeated`,
+    `in-flight`, `unavailable` and `not-asked`; `reason` is one word for why it was rejected.
+    `delivery_id` is the sender's. The status is 0 if the sender disconnected before the answer.
     """
 
     endpoint: str = ""
@@ -57,41 +55,39 @@ class Decisions:
         self.key_used = key_used
         self._clock = clock
         self._quiet: dict[str, float] = {}
-        self._untold: list[tuple[Decision, float]] = []
-        self._deliveries = Counter(
+        self._pending: list[tuple[Decision, float]] = []
+        deliveries = Counter(
             "troth_gateway_deliveries",
             "Requests to the gateway, by endpoint and answer; requests for unknown paths are not "
             "counted.",
             ("endpoint", "status", "reason"),
             registry=self.registry,
         )
-        self._seconds = Histogram(
+        seconds = Histogram(
             "troth_gateway_delivery_seconds",
             "Time from the head of a request to the answer.",
             ("endpoint",),
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._metrics = RequestMetrics(deliveries, seconds)
         self._log = structlog.get_logger().bind()
-        self._known: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
 
-    def tell(self, decision: Decision, seconds: float) -> None:
-        """Count and log a delivery in the next iteration of the event loop.
+    def record(self, decision: Decision, seconds: float) -> None:
+        """Count and log a delivery in the next turn of the event loop.
 
-        Those of one iteration are processed together, which saves a sixth of the cost of a
-        delivery, because the processor's caches stay warm.
+        All decisions of one turn are recorded together: doing one kind of work at a time keeps the
+        processor's caches warm, which saves a sixth of the cost of a delivery.
         """
-        if not self._untold:
-            asyncio.get_running_loop().call_soon(self._tell)
-        self._untold.append((decision, seconds))
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self._record)
+        self._pending.append((decision, seconds))
 
-    def _tell(self) -> None:
-        untold, self._untold = self._untold, []
-        for decision, seconds in untold:
-            counted, timed = self._numbers(decision)
-            counted.inc()
-            timed.observe(seconds)
-            if decision.endpoint:  # scanners must not fill the log
+    def _record(self) -> None:
+        pending, self._pending = self._pending, []
+        for decision, seconds in pending:
+            self._metrics.observe(seconds, decision.endpoint, str(decision.status), decision.reason)
+            if decision.endpoint:  # a scan for endpoints must not fill the log
                 self._write(decision, seconds)
 
     def _write(self, decision: Decision, seconds: float) -> None:
@@ -112,33 +108,17 @@ class Decisions:
         )
 
     def warn(self, event: str, why: str) -> None:
-        """Log a warning that concerns many deliveries, at most once in `SELDOM` seconds."""
+        """Log an event that many deliveries have in common, at most once in `SELDOM` seconds."""
         now = self._clock()
         if now >= self._quiet.get(event, now):
             self._quiet[event] = now + SELDOM
             self._log.warning(event, why=why)
 
     def forget(self, endpoint: str) -> None:
-        """Remove the metrics of a deleted endpoint, whose number would otherwise only grow."""
-        gone = [key for key in self._known if key[0] == endpoint]
-        for key in gone:
-            _, status, reason = key
-            del self._known[key]
-            self._deliveries.remove(endpoint, str(status), reason)
-        if gone:
-            self._seconds.remove(endpoint)
-
-    def _numbers(self, decision: Decision) -> tuple[Counter, Histogram]:
-        """Return the metrics of such decisions; looking up labels costs more than counting."""
-        key = decision.endpoint, decision.status, decision.reason
-        found = self._known.get(key)
-        if found is None:
-            labels = decision.endpoint, str(decision.status), decision.reason
-            found = self._deliveries.labels(*labels), self._seconds.labels(decision.endpoint)
-            self._known[key] = found
-        return found
+        """Drop the samples of a deleted endpoint: many of them must not fill the memory."""
+        self._metrics.forget(endpoint)
 
 
 def _shown(text: str) -> str:
-    """Return a sender's text in a form that is safe to log."""
+    """Return a text of the sender as it may be logged."""
     return text if is_text(text) else ""

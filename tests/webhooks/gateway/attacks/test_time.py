@@ -105,7 +105,7 @@ async def test_empty_line_after_a_request_does_not_extend_the_limit(hasty: Scene
 
 
 async def test_connection_ends_after_its_lifetime() -> None:
-    async with gateway(lasts=0.0) as scene:
+    async with gateway(lifetime=0.0) as scene:
         heard = await scene.hears(WHOLE)
         assert (heard.status, heard.ended) == (200, True)
         assert b"connection: close" in heard.raw
@@ -115,7 +115,7 @@ async def test_connection_that_should_have_ended_is_aborted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "GRACE", 0.2)
-    async with gateway(lasts=0.1) as scene:
+    async with gateway(lifetime=0.1) as scene:
         scene.target.open.clear()
         assert await scene.hears(WHOLE) == Heard(b"", ended=True)
         scene.target.open.set()

@@ -21,8 +21,10 @@ from tests.pki.builders import Made, by_hand
 from tests.webhooks.gateway.attacks import scene as attacks
 from tests.webhooks.gateway.attacks.scene import Scene, delivery, secret_data
 from tests.webhooks.gateway.attacks.wire import Heard, listen
+from troth.serving import tls_files
+from troth.serving.tls_files import TLSFilesError
 from troth.webhooks.gateway.connection import handshakes, tls
-from troth.webhooks.gateway.connection.tls import SenderTLS, TLSFilesError
+from troth.webhooks.gateway.connection.tls import SenderTLS
 from troth.webhooks.gateway.routes import Routes, served
 
 SENDER = "spiffe://partner.example/billing"
@@ -58,7 +60,8 @@ def written(directory: Path, which: Made, name: str = "tls") -> Path:
 @pytest.fixture(autouse=True)
 def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.reset_defaults()
-    monkeypatch.setattr(tls, "log", structlog.get_logger())
+    for module in (tls, tls_files):
+        monkeypatch.setattr(module, "log", structlog.get_logger())
 
 
 @dataclass

@@ -1,13 +1,10 @@
-"""Server TLS of the gateway: its mounted certificate, and the roots of client certificates.
+"""The gateway's TLS for senders: its certificate, and the authorities of client certificates.
 
-A server keeps one TLS context, to which roots can be added but not removed. So every handshake
-switches to a context made from the current files and roots. A client certificate is requested only
-if an endpoint pins one. TLS verifies that it chains to a root of any endpoint and that the sender
-has its key. Each request then checks whether its endpoint accepts the certificate (`source`), so a
-change also affects open connections.
+The gateway requests a client certificate only while an endpoint pins one. TLS verifies that an
+authority of any endpoint has issued it, and that the sender has its key. Each request verifies
+again that it is valid for its endpoint (`source`), because the connection may be old.
 
-Senders are foreign programs, so TLS 1.2 is accepted. Of a kubelet's mount only the target of its
-link `..data` is read, which is one version of both files.
+Senders choose their TLS stack, so TLS 1.2 is supported.
 """
 
 import ssl
@@ -16,98 +13,57 @@ from pathlib import Path
 
 import structlog
 
-from troth.edge.identity.file_stat import Look, look_at
+from troth.serving.tls_files import TLSFiles
 
 log = structlog.get_logger()
 
 
-class TLSFilesError(Exception):
-    """The files of a directory are not a certificate and its key."""
+class SenderTLS(TLSFiles):
+    """Follows `tls.crt` and `tls.key` of a directory, and client certificate authorities."""
 
-
-class SenderTLS:
-    """TLS from `tls.crt` and `tls.key` of a directory, reread when they change, and the roots
-    (PEM).
-
-    `context` is made once, for the server.
-    """
+    names = ("tls.crt", "tls.key")
+    unusable = "tls.crt and tls.key cannot be used: {}"
 
     def __init__(self, directory: Path, authorities: Callable[[], Iterable[str]]) -> None:
-        """Raise `TLSFilesError` for unusable files."""
-        self._directory = directory
+        """`authorities` are in PEM. Raise `TLSFilesError` if the files cannot be used."""
         self._authorities = authorities
-        self._seen = _look(directory)
-        self._roots = self._wanted()
-        self._newest = _made(directory, self._roots)
-        self._refused = ""
-        self.context = _bare()
-        self.context.sni_callback = self._hand_on
-        self._ask()
+        self._roots = frozenset[str]()
+        super().__init__(directory, _unloaded())
+        self._request_certificates()
 
-    def look(self) -> bool:
-        """Use changed files and roots, and return whether there were any.
+    def _changed(self) -> bool:
+        return frozenset(self._authorities()) != self._roots
 
-        If new files are unusable, the previous ones stay in use.
-        """
-        seen, roots = _look(self._directory), self._wanted()
-        if (seen, roots) == (self._seen, self._roots):
-            return False
-        try:
-            self._newest = _made(self._directory, roots)
-        except TLSFilesError as error:
-            if str(error) != self._refused:
-                log.warning("TLS files unusable", directory=str(self._directory), why=str(error))
-            self._refused = str(error)  # checked again: they may be half written
-            return False
-        self._seen, self._roots, self._refused = seen, roots, ""
-        self._ask()
-        log.info("TLS files read", directory=str(self._directory), authorities=len(roots))
-        return True
+    def _load(self, place: Path) -> ssl.SSLContext:
+        roots = frozenset(self._authorities())
+        context = _unloaded()
+        context.load_cert_chain(place / "tls.crt", place / "tls.key")
+        for pem in roots:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            try:
+                context.load_verify_locations(cadata=pem)
+            except (OSError, ValueError):  # its endpoint rejects everything; the others are served
+                log.warning("client certificate authorities unusable")
+        self._roots = roots
+        return context
 
-    def _wanted(self) -> frozenset[str]:
-        return frozenset(self._authorities())
+    def _loaded(self) -> None:
+        self._request_certificates()
+        log.info("TLS files read", directory=str(self._directory), authorities=len(self._roots))
 
-    def _ask(self) -> None:
-        """Make new connections request a certificate, or not.
+    def _request_certificates(self) -> None:
+        """Let new connections request a client certificate or not.
 
-        Switching the context (`SSL_set_SSL_CTX`) changes everything else, but a connection keeps
-        the verify mode of its first context.
+        `SSL_set_SSL_CTX` keeps the mode of a connection's first context, and hands over all else.
         """
         self.context.verify_mode = self._newest.verify_mode
 
-    def _hand_on(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-        """Switch the context; called during every handshake, with or without a server name."""
-        connection.context = self._newest
 
-
-def _bare() -> ssl.SSLContext:
-    """Return a context without resumption, which would skip verification of the certificate."""
+def _unloaded() -> ssl.SSLContext:
+    """Return a context without resumption, which would not verify a client certificate again."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _made(directory: Path, roots: Iterable[str]) -> ssl.SSLContext:
-    """Return a context with the files and the roots; raises `TLSFilesError` for the files."""
-    place = directory / "..data"
-    place = place.resolve() if place.exists() else directory
-    context = _bare()
-    try:
-        context.load_cert_chain(place / "tls.crt", place / "tls.key")
-    except (OSError, ValueError) as error:  # SSLError is an OSError; no text quotes the file
-        kind = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unreadable"
-        raise TLSFilesError(f"tls.crt and tls.key cannot be used: {kind}") from None
-    for pem in roots:
-        context.verify_mode = ssl.CERT_OPTIONAL
-        try:
-            context.load_verify_locations(cadata=pem)
-        except (OSError, ValueError):  # only the endpoint with this root rejects its senders
-            log.warning("client certificate authorities unusable")
-    return context
-
-
-def _look(directory: Path) -> Look:
-    return look_at(directory / name for name in ("tls.crt", "tls.key"))

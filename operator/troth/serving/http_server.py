@@ -1,0 +1,57 @@
+"""The HTTP server of issuer and gateway: uvicorn, without what neither of them wants of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from troth.edge.inbound.asgi import Application
+
+LIFETIME = 120.0
+"""Seconds that a connection is used, plus or minus a tenth, so that a fleet reconnects spread out.
+Clients find new replicas when they reconnect, and TLS verifies certificates again."""
+
+
+class HTTPServer(uvicorn.Server):
+    """Serves until `stop`. The process handles signals."""
+
+    def __init__(
+        self,
+        app: Application,
+        host: str,
+        port: int,
+        *,
+        connections: int,
+        shutdown: int,
+        **settings: Any,  # noqa: ANN401 - uvicorn's own
+    ) -> None:
+        """`connections` is their maximum number, `shutdown` the seconds that pending requests have
+        when the server stops.
+        """
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host,
+                port,
+                ws="none",
+                lifespan="off",
+                loop="none",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,  # the applications judge themselves which proxies to trust
+                server_header=False,
+                timeout_graceful_shutdown=shutdown,
+                limit_concurrency=connections,
+                **settings,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would raise them again, which ends the process at once."""
+        yield
+
+    def stop(self) -> None:
+        """Accept no more connections, answer pending requests, and return from `serve`."""
+        self.should_exit = True
