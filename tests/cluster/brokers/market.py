@@ -205,7 +205,7 @@ class Market:
             await each.flush()
         await ears.settle()
         assert ears.heard[TOPIC, "fulfilment"] == {b"an order"}
-        await consuming.close()  # who else consumes by this group next shall have it all
+        await ears.leave()  # who else consumes by this group next shall have it all
 
     @staticmethod
     def cut_off(client: Client) -> bool:
