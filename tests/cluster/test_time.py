@@ -10,7 +10,7 @@ from tests import builders
 from tests.cluster.person import Manifest, condition, version
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage, leaf_of, opened
 from tests.cluster.test_authority import ROOT, given
-from tests.pki.builders import by_hand
+from tests.pki.builders import NOW, by_hand
 from troth.planning.owned_objects import policy_ref, secret_ref
 
 MOMENT = timedelta(seconds=1)
@@ -58,7 +58,8 @@ async def test_a_leaf_is_renewed_with_a_new_key_when_it_is_due_and_never_before(
 
 
 async def test_a_leaf_never_outlives_its_authority_and_ends_in_words(stage: Stage) -> None:
-    ending = by_hand("ending intermediate", ROOT, path_length=0, lifetime=timedelta(hours=2))
+    left = timedelta(hours=2) + (stage.clock.now() - NOW)  # certificates are made as of the import
+    ending = by_hand("ending intermediate", ROOT, path_length=0, lifetime=left)
     await stage.person.put(given(stage, ending))
     domain = await stage.domain(
         authority={"secretRef": {"name": "corporate"}}, certificates={"lifetime": "90m"}

@@ -209,6 +209,17 @@ class Ears:
 
         self._subscriptions.append(await self.client.subscribe(subject, queue=queue, cb=hear))
 
+    async def leave(self) -> None:
+        """Unsubscribe, and return once the server knows.
+
+        To a client that only closes its connection the server may go on sending what another
+        member of the queue group waits for.
+        """
+        for each in self._subscriptions:
+            await each.unsubscribe()
+        self._subscriptions.clear()
+        await self.client.flush(timeout=PATIENCE)  # type: ignore[arg-type]
+
     async def settle(self) -> None:
         """Return once what was sent so far has come."""
         await self.client.flush(timeout=PATIENCE)  # type: ignore[arg-type]

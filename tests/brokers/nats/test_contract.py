@@ -177,6 +177,7 @@ async def core(principal: str, client: Client, witness: Client) -> set[Operation
     for (subject, _), heard in at_witness.heard.items():
         if principal.encode() in heard:
             done.add(Operation(principal, "publish", subject))
+    await at_client.leave()
     for (subject, queue), heard in at_client.heard.items():
         if b"witness" in heard:
             done.add(Operation(principal, "subscribe", subject, queue))

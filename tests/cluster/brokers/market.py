@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from sandbox.brokers.kafka import KafkaServer
 from tests import messaging
@@ -194,18 +195,28 @@ class Market:
         return len(claims["nats"].get("signing_keys") or [])
 
     async def works(self) -> None:
-        """See that orders come through, and that nobody publishes who only consumes."""
-        publishing, consuming = await self.client(self.checkout), await self.client(self.fulfilment)
-        ears = Ears(consuming)
-        await ears.listen(TOPIC, "fulfilment")
-        await ears.settle()
-        await publishing.publish(TOPIC, b"an order")
-        await consuming.publish(TOPIC, b"no order")
-        for each in (publishing, consuming):
-            await each.flush()
-        await ears.settle()
-        assert ears.heard[TOPIC, "fulfilment"] == {b"an order"}
-        await consuming.close()  # who else consumes by this group next shall have it all
+        """Wait until orders come through; nobody publishes who only consumes."""
+        await until(self._delivered, lambda heard: heard == {b"an order"})
+
+    async def _delivered(self) -> set[bytes]:
+        """Return what comes through, nothing while a credential is not accepted yet."""
+        try:
+            publishing = await self.client(self.checkout)
+            consuming = await self.client(self.fulfilment)
+            ears = Ears(consuming)
+            await ears.listen(TOPIC, "fulfilment")
+            await ears.settle()
+            await publishing.publish(TOPIC, b"an order")
+            await consuming.publish(TOPIC, b"no order")
+            for each in (publishing, consuming):
+                await each.flush()
+            await ears.settle()
+            await ears.leave()  # who else consumes by this group next shall have it all
+        except NatsError:
+            return set()
+        heard = ears.heard[TOPIC, "fulfilment"]
+        assert b"no order" not in heard
+        return heard
 
     @staticmethod
     def cut_off(client: Client) -> bool:

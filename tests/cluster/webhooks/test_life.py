@@ -63,8 +63,11 @@ async def test_a_second_key_counts_at_once_and_the_first_is_taken_back(shop: Sho
     await shop.has("old", "new")
     await shop.give(new=TWO)
     await shop.has("new")
-    status = (await shop.person.the(KIND, shop.charges))["status"]
-    assert [key["id"] for key in status["keys"]] == ["new"]
+    await shop.person.sees(
+        KIND,
+        shop.charges,
+        lambda seen: [key["id"] for key in seen["status"]["keys"]] == ["new"],
+    )
 
 
 async def test_without_its_label_a_secret_is_read_no_more(shop: Shop) -> None:
