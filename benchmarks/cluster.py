@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from benchmarks.topology import Manifest
 from sandbox import Sandbox
-from sandbox.demo.operating import NAMESPACE as SYSTEM
+from sandbox.demo.programs import NAMESPACE as SYSTEM
 
 
 def prepare(sandbox: Sandbox, *namespaces: str) -> None:

@@ -21,7 +21,7 @@ from benchmarks.pairs import Pair
 from benchmarks.topology import NAMESPACE, PORT, PORT_NAME, Manifest, declarations, name, path
 from benchmarks.watching import Sight, becomes
 from sandbox import Sandbox, SandboxError, Tier, unavailable
-from sandbox.demo.operating import run_operator
+from sandbox.demo.programs import run_operator
 from sandbox.node.manifests import workload_pod
 from sandbox.node.node import Node
 from sandbox.processes import Tether

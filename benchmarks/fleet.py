@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from benchmarks.bare import PAGE, Bare, Write
 from benchmarks.topology import Manifest, declarations, path
-from sandbox.demo.operating import NAMESPACE as SYSTEM
+from sandbox.demo.programs import NAMESPACE as SYSTEM
 from troth.cluster.api import RESOURCES, Selection
 from troth.reconcile.loop.informers import selections
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from benchmarks.bare import CONNECTIONS
-from sandbox.demo.operating import NAMESPACE as SYSTEM
+from sandbox.demo.programs import NAMESPACE as SYSTEM
 from troth.cluster.api import ApiServer
 from troth.reconcile.operator import Operator, Settings
 

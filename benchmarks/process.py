@@ -15,7 +15,7 @@ import aiohttp
 from benchmarks.counting import Requests, asked, samples
 from sandbox import Sandbox, SandboxError
 from sandbox.control_plane import free_port
-from sandbox.demo.operating import NAMESPACE as SYSTEM
+from sandbox.demo.programs import NAMESPACE as SYSTEM
 from sandbox.processes import Tether, tail
 
 NAME = "troth"

@@ -15,7 +15,7 @@ from benchmarks.figures import Comparison, Report
 from benchmarks.operating import running, settled, timed
 from benchmarks.topology import DOMAIN, NAMESPACE, Manifest, declarations, path
 from sandbox import Sandbox
-from sandbox.demo.operating import NAMESPACE as SYSTEM
+from sandbox.demo.programs import NAMESPACE as SYSTEM
 from troth.cluster.api import ApiServer
 from troth.cluster.connecting import configuration
 from troth.reconcile.operator import Operator

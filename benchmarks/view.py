@@ -25,7 +25,7 @@ from benchmarks.telling import Objects, Watch
 from benchmarks.topology import DOMAIN, NAMESPACE, NEIGHBOURS, Manifest, declarations, path
 from sandbox import Sandbox
 from sandbox.control_plane import free_port
-from sandbox.demo.operating import NAMESPACE as SYSTEM
+from sandbox.demo.programs import NAMESPACE as SYSTEM
 from sandbox.processes import Tether
 from troth.issuer.mandate import VIEW
 from troth.issuer.secret_watch import secret_name
