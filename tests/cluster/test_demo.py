@@ -359,7 +359,7 @@ def test_accepted_expired_token_open_topic_and_old_delivery_fail_the_demo(
     assert attacks.count("✓") == 7
     messages = "\n".join(part(done.stdout, "Messages: the broker accepts only"))
     assert re.search("✗ +consumes prod.orders.v1 as audit +WRONG", messages)
-    assert "expected rejected: True" in messages
+    assert re.search("expected (rejected|words): ", messages)
     assert messages.count("WRONG") == 1
     webhooks = "\n".join(part(done.stdout, "Webhooks: the gateway accepts"))
     assert re.search("✗ +one signed 10 minutes ago +WRONG", webhooks)

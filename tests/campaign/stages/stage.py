@@ -6,18 +6,15 @@ from datetime import timedelta
 
 from tests.builders import NOW, OWN, Manifest
 from tests.campaign.cluster import KINDS, SELECTED, ApiServer, Copy, ours
-from tests.campaign.judging import (
+from tests.campaign.judges.at_rest import AtRest
+from tests.campaign.judges.declared import DECLARED, History, view_of
+from tests.campaign.judges.reach import opened_undeclared, removed_guard
+from tests.campaign.judges.secrets import (
     BACKDATE,
-    DECLARED,
-    History,
-    Standing,
-    befriended,
-    keyless,
-    needless,
-    secretless,
-    unguarded,
-    view_of,
-    wider,
+    accepted_undeclared,
+    reissued_early,
+    removed_keys,
+    removed_secret,
 )
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.rehearsal import Place
@@ -156,18 +153,18 @@ class Stage:
         kind, ref = place
         match kind, before, after:
             case "NetworkPolicy", dict(), None:
-                yield from unguarded(self.history, before)
+                yield from removed_guard(self.history, before)
             case "NetworkPolicy", _, dict():
-                yield from wider(self.history, before, after)
+                yield from opened_undeclared(self.history, before, after)
             case "Secret", dict(), None if ref.namespace == OWN:
-                yield from keyless(self.history, before)
+                yield from removed_keys(self.history, before)
             case "Secret", dict(), None:
-                yield from secretless(self.history, before)
+                yield from removed_secret(self.history, before)
             case "Secret", _, dict() if ref.namespace != OWN:
-                yield from befriended(self.history, before, after)
+                yield from accepted_undeclared(self.history, before, after)
                 if before and before.get("data", {}).get(LEAF) != after["data"].get(LEAF):
                     now = self.clock.now()
-                    yield from needless(self.history, self.server.objects, before, now)
+                    yield from reissued_early(self.history, self.server.objects, before, now)
 
     # Rest
 
@@ -184,13 +181,17 @@ class Stage:
         if in_the_way:
             await self.drop(*in_the_way)
             await self._until_quiet()
-        objects, now = self.server.objects, self.clock.now()
-        view = view_of([each for (kind, _), each in objects.items() if kind in DECLARED], now)
-        faults = list(Standing(objects, view).faults())
+        faults = list(self._faults_at_rest())
         assert not faults, "\n".join(faults)
         await self._nothing_left()
-        self.history.begin(objects, now)
+        self.history.begin(self.server.objects, self.clock.now())
         self._quiet_at = {kind: len(events) for kind, events in self.server.history.items()}
+
+    def _faults_at_rest(self) -> Iterator[str]:
+        """Yield what is not as declared, now that the cluster is at rest."""
+        objects = self.server.objects
+        declared = [each for (kind, _), each in objects.items() if kind in DECLARED]
+        yield from AtRest(objects, view_of(declared, self.clock.now())).faults()
 
     async def _until_quiet(self) -> None:
         quiet = minutes = 0

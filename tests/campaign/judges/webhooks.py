@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.builders import Manifest
-from tests.campaign.judging import View
+from tests.campaign.judges.declared import View
 from tests.networkpolicy import selects
 from tests.oracle import Place as Identity
 from troth.pki.jwk import public_jwk

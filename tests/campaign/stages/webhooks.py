@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.builders import Manifest
-from tests.campaign.judging import DECLARED, identity_of, view_of
-from tests.campaign.stage import Stage
-from tests.campaign.webhook_judging import (
+from tests.campaign.judges.declared import DECLARED, identity_of, view_of
+from tests.campaign.judges.webhooks import (
     BEFORE,
     GENERATED,
     NEXT_PEM,
@@ -26,7 +25,8 @@ from tests.campaign.webhook_judging import (
     seconds,
     usable,
 )
-from tests.campaign.webhook_standing import WebhooksStanding
+from tests.campaign.judges.webhooks_at_rest import WebhooksAtRest
+from tests.campaign.stages.stage import Stage
 from tests.oracle import Place as Identity
 from troth.documents.gateway_report import parse_member
 from troth.reconcile.rehearsal import Place
@@ -59,8 +59,7 @@ class WebhookStage(Stage):
         """Since when gateways sign with which key."""
         self._told: dict[Place, Manifest] = {}
         """What Troth wrote last for the gateways."""
-        self._decided: object = None
-        self._seen: list[Hooks] = []
+        self._views = self.history.each(Hooks)
 
     # What must not be written
 
@@ -84,15 +83,6 @@ class WebhookStage(Stage):
                     yield from self._faults_of_trust(place[1], before, after)
         if place[0] == "Secret" and after is not None and after.get("type") == SIGNING:
             self._note_signing(place[1], after)
-
-    def _views(self) -> list[Hooks]:
-        """Every mixture of what is and was declared; what it comes to is decided once."""
-        known = {place: len(versions) for place, versions in self.history.versions.items()}
-        state = known, tuple(self.history.moments), self.history.begun
-        if state != self._decided:
-            self._decided = state
-            self._seen = [Hooks(view, declared) for view, declared in self.history.mixed()]
-        return self._seen
 
     def _faults_of_withdrawal(self, secret: Manifest) -> Iterator[str]:
         ref, place = endpoint_of(secret), ("Secret", Ref.of(secret))
@@ -309,11 +299,6 @@ class WebhookStage(Stage):
 
     # Rest
 
-    async def calm(self) -> None:
-        await super().calm()
-        faults = list(self._standing())
-        assert not faults, "\n".join(faults)
-
     def _given_away(self) -> list[Place]:
         """As always; and what only a person can mend."""
         return [
@@ -332,11 +317,12 @@ class WebhookStage(Stage):
             ),
         ]
 
-    def _standing(self) -> Iterator[str]:
+    def _faults_at_rest(self) -> Iterator[str]:
+        yield from super()._faults_at_rest()
         objects = self.server.objects
         declared = [each for (kind, _), each in objects.items() if kind in DECLARED]
         hooks = Hooks(view_of(declared, self.clock.now()), declared)
-        return WebhooksStanding(objects, hooks, self._told).faults()
+        yield from WebhooksAtRest(objects, hooks, self._told).faults()
 
 
 def encoded_key(text: bytes) -> str:

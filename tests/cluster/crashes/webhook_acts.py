@@ -1,7 +1,7 @@
-"""What people do with webhooks in the course of a campaign, one act at a time.
+"""The acts of a round with webhooks, one at a time.
 
 gate, beside web               the gateway
-orders, charges -> billing     one endpoint whose secret Troth makes, one whose sender issues it
+orders, charges -> billing     one endpoint with Troth's key, one with the sender's
 """
 
 from datetime import timedelta
@@ -56,7 +56,7 @@ def _given(play: Play, **texts: str) -> Manifest:
     return keys(namespace=play.stage.namespaces[SOUTH], **texts)
 
 
-async def declare_hooks(play: Play) -> None:
+async def declare_webhooks(play: Play) -> None:
     """A gateway, its target, and two endpoints."""
     gate, billing = _gate(play), _of(play, BILLING)
     accepted = builders.accept(GATE, HOOKS, namespace=gate.namespace)
@@ -72,17 +72,17 @@ async def declare_hooks(play: Play) -> None:
     )
 
 
-async def change_hooks(play: Play) -> None:
+async def change_webhooks(play: Play) -> None:
     """Deliveries go to another path, and a sender's key is replaced."""
     await play.stage.person.put(_given(play, k2=TWO), *_endpoints(play, changed=True))
 
 
-async def rotate_hook(play: Play) -> None:
+async def rotate_webhook_key(play: Play) -> None:
     """The secret that Troth made is replaced, and the sender turns to the next one."""
     person, orders = play.stage.person, _of(play, ORDERS)
-    moment = stamp(play.life.now() + SECOND)
+    moment = stamp(play.operator.now() + SECOND)
     await person.put(builders.rotation(KIND, ORDERS, orders.namespace, requestedAt=moment))
-    await play.life.live(SECOND)
+    await play.operator.live(SECOND)
     await play.calm()
     assert await _key_ids(play) == {"k1", "k2"}, "the next key is not there"
     place = report_ref(_gate(play))
@@ -95,7 +95,7 @@ async def rotate_hook(play: Play) -> None:
                 "namespace": place.namespace,
                 "labels": {LABEL: GATE},
             },
-            "data": {f"{orders.namespace}.{orders.name}": member({"k2": play.life.now()})},
+            "data": {f"{orders.namespace}.{orders.name}": member({"k2": play.operator.now()})},
         }
     )
 
@@ -105,7 +105,7 @@ async def _key_ids(play: Play) -> set[str]:
     return set(made["data"])
 
 
-async def delete_hooks(play: Play) -> None:
+async def delete_webhooks(play: Play) -> None:
     """All of it, the sender's keys and the Service apart: they are people's."""
     person, gate, billing = play.stage.person, _gate(play), _of(play, BILLING)
     await person.delete(ROTATION, _of(play, f"{ORDERS}-rotation"))

@@ -1,8 +1,8 @@
-"""What Troth has made of what is declared, without what is never the same twice.
+"""The objects that Troth made, in a form that two runs can compare.
 
-Keys, serial numbers, fingerprints and UIDs are replaced by what they belong to, times by the word:
-two runs are alike only if, for example, the certificate that a status speaks of is in both the one
-in the Secret, and was signed by the root that is active.
+Keys, serial numbers, fingerprints and UIDs become the name of what they belong to, and times a
+placeholder. So two runs are equal only if, for example, the certificate in a status is the one in
+the Secret and is signed by the active root.
 """
 
 import base64
@@ -38,13 +38,13 @@ from troth.world.observation.signing_keys import GATEWAYS, ISSUERS
 from troth.world.observation.webhook_secrets import DOCUMENT, is_generated
 from troth.world.observation.webhook_secrets import fingerprint as webhook_fingerprint
 
-Drawn = dict[str, Any]
+NormalForm = dict[str, Any]
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
 UNREPEATABLE = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"}
 
 
 def name_of(manifest: Manifest) -> str:
-    """Say which object it is."""
+    """Return an object's kind, namespace and name."""
     metadata = manifest["metadata"]
     return " ".join((manifest["kind"], metadata.get("namespace", ""), metadata["name"]))
 
@@ -62,7 +62,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def token_key(data: dict[str, bytes]) -> dict[str, str] | None:
-    """Return the public half of the key that signs tokens in a Secret, if one does."""
+    """Return the public key of a Secret's token signing key, if it has one."""
     for slots in (ISSUERS, GATEWAYS):
         if slots.active in data:
             key = load_pem_private_key(data[slots.active], None).public_key()
@@ -71,17 +71,17 @@ def token_key(data: dict[str, bytes]) -> dict[str, str] | None:
     return None
 
 
-def draw(objects: Iterable[Manifest]) -> Drawn:
-    """Return what of each object can be compared, by its kind and place."""
-    likeness = _Likeness()
+def normalised(objects: Iterable[Manifest]) -> NormalForm:
+    """Return the comparable form of each object, by its kind and place."""
+    meanings = _Meanings()
     known = list(objects)
     for manifest in known:
-        likeness.learn(manifest)
-    return {name_of(manifest): likeness.of(manifest) for manifest in known}
+        meanings.learn(manifest)
+    return {name_of(manifest): meanings.of(manifest) for manifest in known}
 
 
 def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
-    """Yield where two drawings differ."""
+    """Yield where two forms differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
             yield from differences(one.get(key), other.get(key), f"{where} {key}".strip())
@@ -93,8 +93,8 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
 
 
 @dataclass
-class _Likeness:
-    """What each unrepeatable word means, and whose keys have signed."""
+class _Meanings:
+    """The meaning of each unrepeatable value, and the known certificates."""
 
     meaning: dict[str, str] = field(default_factory=dict)
     certificates: list[x509.Certificate] = field(default_factory=list)
@@ -130,13 +130,13 @@ class _Likeness:
         for word in (mark, mark[:16], serial, serial.zfill(40)):
             self.meaning.setdefault(word, where)
 
-    def of(self, manifest: Manifest) -> Drawn:
+    def of(self, manifest: Manifest) -> NormalForm:
         metadata = manifest["metadata"]
-        drawn = {
+        normal = {
             **{key: each for key, each in manifest.items() if key != "data"},
             "metadata": {key: metadata[key] for key in metadata.keys() - UNREPEATABLE},
         }
-        told: Drawn = self._told(drawn, metadata.get("generation"))
+        told: NormalForm = self._told(normal, metadata.get("generation"))
         match manifest["kind"]:
             case "Secret":
                 told["data"] = dict(self._secret(data_of(manifest)))
@@ -205,10 +205,10 @@ class _Likeness:
             ]
         return self._told(document)
 
-    def _chain(self, pem: bytes) -> list[Drawn]:
+    def _chain(self, pem: bytes) -> list[NormalForm]:
         return [self._certificate(each) for each in certificates_in(pem)]
 
-    def _certificate(self, certificate: x509.Certificate) -> Drawn:
+    def _certificate(self, certificate: x509.Certificate) -> NormalForm:
         return {
             "is": self.meaning.get(fingerprint(certificate), "nobody's"),
             "subject": _subject(certificate),
@@ -231,7 +231,7 @@ class _Likeness:
         owners = (each for each in self.certificates if each.public_key() == key)
         return sorted({self.meaning[fingerprint(each)] for each in owners})
 
-    def _store(self, store: bytes, password: bytes) -> Drawn:
+    def _store(self, store: bytes, password: bytes) -> NormalForm:
         opened = pkcs12.load_pkcs12(store, password)
         chain = [opened.cert, *opened.additional_certs]
         return {

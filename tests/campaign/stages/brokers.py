@@ -6,8 +6,8 @@ from datetime import datetime
 
 from tests.builders import OWN, Manifest
 from tests.campaign.broker import PREFIX, ModelBroker
-from tests.campaign.judging import View, view_of
-from tests.campaign.stage import Stage
+from tests.campaign.judges.declared import View, view_of
+from tests.campaign.stages.stage import Stage
 from tests.messaging_oracle import Brokers, Operation, Uses
 from troth.planning.brokers.finalizer import PATIENCE
 from troth.reconcile.rehearsal import Place as Object
@@ -45,8 +45,7 @@ class BrokerStage(Stage):
         super().__init__()
         self.broker = ModelBroker()
         self.broker.on_change = self._judge_change
-        self._seen: list[Seen] = []
-        self._decided: tuple[dict[Object, int], int] = ({}, 0)
+        self._views = self.history.each(Seen, timeless=True)
         self.left: set[Rule | Place] = set()
         """What nobody knows any more to be Troth's: its ledger was lost, or given up."""
 
@@ -137,15 +136,6 @@ class BrokerStage(Stage):
     def _ever(self, rule: Rule) -> bool:
         return any(allows(view, rule, strict=True) for view in self._views())
 
-    def _views(self) -> list["Seen"]:
-        """Every mixture of what is and was declared; what it comes to is decided once."""
-        known = {place: len(versions) for place, versions in self.history.versions.items()}
-        if (known, self.history.begun) != self._decided:
-            self._decided = known, self.history.begun
-            mixtures = list(self.history.mixed())[:: len(self.history.moments)]
-            self._seen = [Seen(declared, mixture) for declared, mixture in mixtures]
-        return self._seen
-
     def _faults_of_write(
         self, place: Object, before: Manifest | None, after: Manifest | None
     ) -> Iterator[str]:
@@ -176,8 +166,10 @@ class BrokerStage(Stage):
         self.broker.away = False
         self.broker.troubles.clear()
         await super().calm()
-        faults = list(self.standing())
-        assert not faults, "\n".join(faults)
+
+    def _faults_at_rest(self) -> Iterator[str]:
+        yield from super()._faults_at_rest()
+        yield from self.standing()
 
     async def _nothing_left(self) -> None:
         before = self.broker.changes

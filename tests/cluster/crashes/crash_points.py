@@ -1,9 +1,8 @@
-"""A path to the API server that counts writes, and on which one of them is an operator's last.
+"""A path to the API server that counts writes and crashes the operator after one of them.
 
-Writes pass one at a time, so that "after write k" is one state of the cluster. When an operator is
-killed there is no telling whether it has heard the answer to its last write: what it would know of
-it dies with it. So a kill lets nothing more through, neither answers nor requests; and what is told
-apart is an operator that has not heard the answer and lives on.
+Writes pass one at a time, so that "after write k" is one state of the cluster. Whether the operator
+gets the answer to its last write makes no difference, because its memory is lost. So after a crash
+no request or answer passes. An operator that lives on without the answer is a case of its own.
 """
 
 import asyncio
@@ -16,62 +15,62 @@ from sandbox.faults import Call, FaultyPath
 from sandbox.faults.path import drop
 
 NOT_COUNTED = {"leases", "events"}
-"""A lease says nothing of what is declared; Events are for people, and may be lost."""
+"""Leases hold no declared state, and Events may be lost."""
 
 
-class Fate(StrEnum):
-    """What befalls an operator once a write of its own was carried out."""
+class Effect(StrEnum):
+    """What happens to the operator after one of its writes."""
 
     KILLED = "killed after"
-    UNHEARD = "never answered to"
+    UNANSWERED = "never answered to"
 
 
 @dataclass(frozen=True)
-class Doom:
-    """At which write, counted from 1, what befalls the operator; with 0 at none."""
+class CrashPoint:
+    """The write, counted from 1, after which something happens to the operator; 0 for none."""
 
     write: int = 0
-    fate: Fate = Fate.KILLED
+    effect: Effect = Effect.KILLED
     relentless: bool = False
-    """Whether it befalls it, or the next, at every write from then on that is not of a status: what
-    a restart takes back of one, the next might write again, and so on for ever.
+    """Whether it happens after every later write too, except of a status: operators could otherwise
+    revert each other's status for ever.
     """
 
     def comes_with(self, number: int, write: Call) -> bool:
-        """Whether it comes with a write."""
+        """Whether it happens after a write."""
         if self.relentless:
             return 0 < self.write <= number and not write.path.endswith("/status")
         return number == self.write
 
 
 @dataclass
-class FatefulPath(FaultyPath):
-    """The path. `written` is what was carried out since `await_doom`."""
+class CrashingPath(FaultyPath):
+    """The path. `written` has the writes since `set_crash_point`."""
 
     written: list[Call] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while nothing passes."""
-    met: int = 0
-    """How often the operator has met its fate since `await_doom`."""
-    _doom: Doom = Doom()
+    crashes: int = 0
+    """The number of crashes since `set_crash_point`."""
+    _point: CrashPoint = CrashPoint()
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def await_doom(self, doom: Doom) -> None:
-        """Begin to count."""
+    def set_crash_point(self, point: CrashPoint) -> None:
+        """Start to count."""
         self.written.clear()
-        self._doom, self.met = doom, 0
+        self._point, self.crashes = point, 0
 
     def revive(self) -> None:
-        """Let everything pass again, for an operator that begins anew."""
+        """Let requests pass again, for the next operator."""
         self.over.clear()
 
     @property
     def quiet_since(self) -> float:
-        """When something was asked last, the lease apart."""
+        """The time of the last request, except for leases."""
         return next((call.at for call in reversed(self.asked) if call.resource != "leases"), 0.0)
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        """Pass a request on, unless the operator is dead."""
+        """Forward a request, unless the operator has crashed."""
         call = Call.of(request)
         if self.over.is_set():
             return _unanswered(request)
@@ -84,10 +83,10 @@ class FatefulPath(FaultyPath):
             if answer.status >= web.HTTPBadRequest.status_code:
                 return answer
             self.written.append(call)
-            if not self._doom.comes_with(len(self.written), call):
+            if not self._point.comes_with(len(self.written), call):
                 return answer
-            self.met += 1
-            if self._doom.fate is Fate.KILLED:
+            self.crashes += 1
+            if self._point.effect is Effect.KILLED:
                 self.over.set()
             return _unanswered(request)
 

@@ -1,4 +1,4 @@
-"""An operator that can be killed and begun anew: a task of this process, or one of its own."""
+"""An operator that can crash and start again: a task of this process, or a process of its own."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sandbox.processes import Tether
-from tests.cluster.crashes.fates import FatefulPath
+from tests.cluster.crashes.crash_points import CrashingPath
 from tests.cluster.process import Process
 from tests.cluster.stage import QUICK, Copy, Stage
 from troth.reconcile.operator import LEASE, Settings
@@ -16,23 +16,23 @@ HASTY = "tests.cluster.tokens.hasty"
 """`troth` where tokens live for seconds, and the keys that signed them so much longer."""
 
 
-class Life(Protocol):
+class Operator(Protocol):
     """One operator after another."""
 
     propagation: timedelta
-    """What the trust domain should say of its bundle, so that no test waits for minutes."""
+    """The propagation delay of the trust domain, short so that no test waits for minutes."""
 
     async def begin(self) -> None:
         """Start one and wait until it may write."""
 
     async def end(self) -> None:
-        """End it without a word to the API server."""
+        """End it without releasing its lease."""
 
     def check(self) -> None:
         """Fail if it has ended by itself."""
 
     def now(self) -> datetime:
-        """Return what time it is for it."""
+        """Return its time."""
 
     async def live(self, length: timedelta) -> None:
         """Let time pass."""
@@ -45,11 +45,11 @@ class Task:
     """
 
     stage: Stage
-    path: FatefulPath
+    path: CrashingPath
     propagation = timedelta(minutes=3)
 
     async def begin(self) -> None:
-        # of the same name each time, as a container that is restarted: it has its lease still
+        # the same name each time, as a restarted container: it still holds its lease
         settings = Settings(self.stage.own, "copy", QUICK)
         self._copy = Copy(self.path.kubeconfig, settings, self.stage.clock)
         await self._copy.start()
@@ -73,13 +73,13 @@ class Program:
     """`troth run`, ended with SIGKILL."""
 
     stage: Stage
-    path: FatefulPath
+    path: CrashingPath
     tether: Tether
     propagation = timedelta(seconds=1)
     _number: int = 0
 
     async def begin(self) -> None:
-        # another process is another holder; nobody waits here until the lease has run out
+        # another process is another holder; the test does not wait until the lease expires
         await self.stage.person.delete("Lease", Ref(self.stage.own, LEASE))
         self._number += 1
         name = f"life-{self._number}"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.builders import Manifest
-from tests.campaign.judging import told
-from tests.campaign.webhook_judging import (
+from tests.campaign.judges.at_rest import status_faults
+from tests.campaign.judges.webhooks import (
     COMPILED,
     GENERATED,
     PEM,
@@ -27,7 +27,7 @@ from troth.world.observation import objects as observe
 
 
 @dataclass
-class WebhooksStanding:
+class WebhooksAtRest:
     """The objects of a cluster in which all is quiet."""
 
     objects: dict[Place, Manifest]
@@ -68,7 +68,7 @@ class WebhooksStanding:
             and bool(hooks.targets(ref))
         )
         status = hooks.endpoints[ref]["status"]
-        yield from told(f"WebhookEndpoint {ref}", status, ready=ready)
+        yield from status_faults(f"WebhookEndpoint {ref}", status, ready=ready)
         if {each["id"] for each in status.get("keys", [])} != good.keys():
             yield f"{ref} says its keys are {status.get('keys')}, not {sorted(good)}"
 
