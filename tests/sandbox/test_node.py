@@ -213,9 +213,7 @@ def test_server_rejects_in_the_handshake_with_an_alert(
     }
 
 
-def test_client_rejects_another_callee(
-    sandbox: Sandbox, space: str, pair: Target
-) -> None:
+def test_client_rejects_another_callee(sandbox: Sandbox, space: str, pair: Target) -> None:
     ledger = DOMAIN.spiffe_id(f"{space}/ledger")
     server = sandbox.node.workload(f"{space}/ledger")
 
@@ -239,9 +237,7 @@ def test_client_rejects_another_callee(
     assert str(undeclared) == "handshake by client: undeclared"
 
 
-def test_tls_and_plain_ports_are_told_apart(
-    sandbox: Sandbox, space: str, pair: Target
-) -> None:
+def test_tls_and_plain_ports_are_told_apart(sandbox: Sandbox, space: str, pair: Target) -> None:
     plain = replace(pair, mode=Mode.PLAIN)
     web = pair.address.replace("8443", "8080")
     assert str(call(sandbox, space, plain)) == "handshake by server: no TLS"

@@ -11,9 +11,7 @@ from sandbox.tools import PROGRAMS
 from tests.sandbox.observing import executable
 
 
-def test_kubebuilder_assets_come_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kubebuilder_assets_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     mine = {name: executable(tmp_path / name) for name in ("etcd", "kubectl")}
     assert {name: ensure(name) for name in mine} == mine
