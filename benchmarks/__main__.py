@@ -11,21 +11,11 @@ from enum import StrEnum
 
 from rich.console import Console
 
-from benchmarks import (
-    brokers,
-    budgets,
-    convergence,
-    edge,
-    effect,
-    issuer,
-    memory,
-    middleware,
-    restart,
-    rotation,
-    view,
-    webhooks,
-)
-from benchmarks.tables import tables
+from benchmarks.brokers import bench as brokers
+from benchmarks.fleet import budgets, convergence, edge, effect, memory, restart, rotation
+from benchmarks.harness.tables import tables
+from benchmarks.tokens import issuer, middleware, view
+from benchmarks.webhooks import gateway as webhooks
 from troth.serving.logs import LogFormat, configure
 
 

@@ -20,6 +20,7 @@ READY_SECONDS = 90.0
 GRACE_SECONDS = 1.0  # the API server would wait a minute for open watches
 ANSWER_SECONDS = 1.0  # whoever else has taken our port may accept and say nothing
 BIND_ATTEMPTS = 5
+IN_USE = "address already in use"
 
 # With Go's own, 100, a sixth of the API server's work is to collect garbage.
 GARBAGE_PERCENT = "400"
@@ -82,7 +83,7 @@ class ControlPlane:
         Raises `ComponentError` with the end of the log of whatever failed.
         """
         self._run("etcd", components.etcd(self._directory / "etcd"))
-        self._start_on_a_free_port()
+        on_free_ports(self._start_on_a_free_port)
         cluster = verified(self.server, self._credentials.authority.read_bytes())
         manager = write_kubeconfig(
             self._directory / "kube-controller-manager.kubeconfig",
@@ -123,16 +124,8 @@ class ControlPlane:
             connection.close()
 
     def _start_on_a_free_port(self) -> None:
-        # Between looking for a free port and binding it somebody else may take it.
-        for remaining in reversed(range(BIND_ATTEMPTS)):
-            self._port = free_port()
-            try:
-                self.start_api_server()
-            except ComponentError as error:
-                if remaining and "address already in use" in error.log:
-                    continue
-                raise
-            return
+        self._port = free_port()
+        self.start_api_server()
 
     def _log(self, component: str) -> Path:
         return self._directory / f"{component}.log"
@@ -159,6 +152,18 @@ class ControlPlane:
                 problem = f"was not ready after {READY_SECONDS:.0f} s"
                 raise ComponentError(component, problem, tail(self._log(component)))
             time.sleep(0.03)
+
+
+def on_free_ports(start: Callable[[], None]) -> None:
+    """Call `start`, which chooses ports, again if another process binds one of them first."""
+    for remaining in reversed(range(BIND_ATTEMPTS)):
+        try:
+            start()
+        except ComponentError as error:
+            if remaining and IN_USE in error.log.lower():
+                continue
+            raise
+        return
 
 
 def free_port() -> int:

@@ -9,15 +9,15 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from sandbox.closing import Closing
 from sandbox.errors import SandboxError
 
 TAIL_LINES = 25
 
 
-class Tether:
+class Tether(Closing):
     """Starts and stops named processes that end with this one, even if it is killed.
 
     `directory` is for their files; it is removed at the end, once they are gone.
@@ -77,17 +77,6 @@ class Tether:
         self._tether.wait()
         self._tether.stdout.close()
         shutil.rmtree(self.directory, ignore_errors=True)  # if the tether was killed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401  JSON is what it is
         assert self._tether.stdin

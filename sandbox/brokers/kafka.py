@@ -27,15 +27,13 @@ from cryptography.hazmat.primitives.serialization import (
 from sandbox.brokers.kafka_jars import ensure_kafka
 from sandbox.certificates import Authority, KeyPair, owner_only
 from sandbox.components import LOOPBACK
-from sandbox.control_plane import free_port
-from sandbox.errors import ComponentError
+from sandbox.control_plane import free_port, on_free_ports
 from sandbox.processes import Tether
 from sandbox.running import run_quietly
 from sandbox.serving import await_serving
 
 READY_SECONDS = 60.0
 GRACE_SECONDS = 15.0
-BIND_ATTEMPTS = 5
 STARTED = "Kafka Server started"
 
 ADMINISTRATOR = "troth-admin"
@@ -117,21 +115,21 @@ class KafkaServer:
 
     @property
     def admin_address(self) -> str:
-        """Where certificates are asked for, as `host:port`."""
+        """The listener for administrators with certificates, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['ADMIN']}"
 
     @property
     def client_address(self) -> str:
-        """Where SCRAM is spoken, as `host:port`."""
+        """The listener for SCRAM, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['CLIENTS']}"
 
     @property
     def identity_address(self) -> str:
-        """Where certificates of identities are asked for, as `host:port`."""
+        """The listener for certificates of identities, as `host:port`."""
         return f"{LOOPBACK}:{self._ports['IDENTITIES']}"
 
     def admin_secret(self) -> dict[str, str]:
-        """Return the data of a Secret with which Troth can administer it, at a listener apart."""
+        """Return the data of a Secret with which Troth can administer it, at its own listener."""
         return {
             "tls.crt": self.administrator.certificate.read_text(),
             "tls.key": self.administrator.key.read_text(),
@@ -139,25 +137,21 @@ class KafkaServer:
         }
 
     def ca_secret(self) -> dict[str, str]:
-        """Return the data of a Secret with what clients verify the server with."""
+        """Return the data of a Secret with the server's CA."""
         return {"ca.crt": self.authority.certificate.read_text()}
 
     def start_on_free_ports(self) -> None:
-        """Start it for the first time and return once it serves; raises `ComponentError`."""
-        # Between looking for a free port and binding it somebody else may take it.
-        for remaining in reversed(range(BIND_ATTEMPTS)):
+        """Start it for the first time and wait until it serves; raises `ComponentError`."""
+
+        def start() -> None:
             self._ports = {name: free_port() for name in self._ports}
             self._format()
-            try:
-                self.resume()
-            except ComponentError as error:
-                if remaining and "Address already in use" in error.log:
-                    continue
-                raise
-            return
+            self.resume()
+
+        on_free_ports(start)
 
     def resume(self) -> None:
-        """Start it on the ports it had and with what it kept, and return once it serves."""
+        """Start it again on the same ports with its data, and wait until it serves."""
         log = self._directory / "kafka.log"
         begin = log.stat().st_size if log.exists() else 0
         command = self._java("kafka.Kafka", self._configuration)
@@ -171,26 +165,26 @@ class KafkaServer:
         )
 
     def stop(self, *, grace: float = GRACE_SECONDS) -> None:
-        """Stop it, with `grace=0` as a crash would; what it kept stays."""
+        """Stop it, with `grace=0` as in a crash; its data stays."""
         self._tether.stop("kafka", grace=grace)
         self._pid = 0
 
     @property
     def runs(self) -> bool:
-        """Whether it was started, and not stopped since."""
+        """Whether it is running."""
         return bool(self._pid)
 
     def freeze(self) -> None:
-        """Have it hang: its connections stay open, and it answers nobody."""
+        """Pause it: its connections stay open, and it answers no request."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Have it go on in the midst of what it did."""
+        """Resume it after `freeze`."""
         os.kill(self._pid, signal.SIGCONT)
 
     @property
     def records(self) -> bytes:
-        """The metadata log as it is on the disk: whatever was written, in that order."""
+        """The metadata log as it is on the disk."""
         (log,) = self._data.glob("__cluster_metadata-0/*.log")
         return log.read_bytes()
 

@@ -1,6 +1,6 @@
-"""Starts nats-server in operator mode, on loopback and with TLS, its accounts' JWTs kept by itself.
+"""Starts nats-server in operator mode on loopback, with TLS; it stores its accounts' JWTs itself.
 
-There is a system account, and one for the services, which has JetStream. The seeds stay in memory.
+It has a system account and an account for the services, with JetStream. The seeds stay in memory.
 """
 
 import json
@@ -19,16 +19,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from sandbox.certificates import Authority
-from sandbox.control_plane import free_port
-from sandbox.errors import ComponentError, SandboxError
+from sandbox.errors import SandboxError
 from sandbox.processes import Tether
-from sandbox.serving import await_serving
+from sandbox.serving import LoopbackServer
 from troth.brokers.nats.jwt import Claims, Key, Kind, creds_file, encode
 
 LOOPBACK = "127.0.0.1"
 NAME = "nats-server"
-READY_SECONDS = 20.0
-BIND_ATTEMPTS = 5
 _UNLIMITED = {
     "subs": -1,
     "data": -1,
@@ -44,23 +41,23 @@ _JETSTREAM = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the sandbox signs with."""
+    """The signing keys."""
 
     operator: Key = field(default_factory=lambda: Key.generate(Kind.OPERATOR))
     signer: Key = field(default_factory=lambda: Key.generate(Kind.OPERATOR))
-    """A signing key of the operator: what an administrator is given in its place."""
+    """A signing key of the operator, for administrators."""
     system: Key = field(default_factory=lambda: Key.generate(Kind.ACCOUNT))
     application: Key = field(default_factory=lambda: Key.generate(Kind.ACCOUNT))
 
 
-class NatsServer:
-    """A NATS server in a directory, its process tethered to this one."""
+class NatsServer(LoopbackServer):
+    """A NATS server in operator mode."""
+
+    name = NAME
 
     def __init__(self, tether: Tether, directory: Path) -> None:
+        super().__init__(tether, directory)
         self.keys = Keys()
-        self._tether = tether
-        self._directory = directory
-        self._port = 0
         authority = Authority(directory)
         self._pair = authority.server(NAME, addresses=[LOOPBACK], dns_names=["localhost"])
         self._authority = authority.certificate
@@ -68,9 +65,9 @@ class NatsServer:
     @classmethod
     @contextmanager
     def serving(cls) -> Iterator[Self]:
-        """Start a server in a temporary directory, and end it with the block.
+        """Run a server in a temporary directory while the context lasts.
 
-        Raises `SandboxError` if it is not there or does not start.
+        Raises `SandboxError` if the server is not installed or does not start.
         """
         directory = Path(tempfile.mkdtemp(prefix="troth-nats-"))
         with Tether(directory) as tether:
@@ -86,12 +83,12 @@ class NatsServer:
 
     @property
     def address(self) -> str:
-        """Where it listens, as `host:port`."""
+        """The address as `host:port`."""
         return f"{LOOPBACK}:{self._port}"
 
     @property
     def url(self) -> str:
-        """The server's address as clients write it."""
+        """The URL."""
         return f"tls://{self.address}"
 
     @property
@@ -100,7 +97,7 @@ class NatsServer:
         return self.keys.application.public
 
     def tls(self) -> ssl.SSLContext:
-        """Return what clients verify the server with."""
+        """Return a TLS context that verifies the server."""
         return ssl.create_default_context(cafile=str(self._authority))
 
     def ca(self) -> str:
@@ -112,7 +109,7 @@ class NatsServer:
         return account_creds("admin", self.keys.system)
 
     def owner_creds(self) -> str:
-        """Return a new `.creds` of who owns the services' account, and may do anything in it."""
+        """Return a new `.creds` of the services' account with all permissions."""
         return account_creds("owner", self.keys.application)
 
     def admin_secret(self) -> dict[str, str]:
@@ -121,37 +118,14 @@ class NatsServer:
         return {"system.creds": self.system_creds(), "operator.nk": seed}
 
     def ca_secret(self) -> dict[str, str]:
-        """Return the data of a Secret with what clients verify the server with."""
+        """Return the data of a Secret with the server's CA."""
         return {"ca.crt": self._authority.read_text()}
 
-    def start(self) -> None:
-        """Start it for the first time; raises `ComponentError` with the end of its log."""
-        # Between looking for a free port and binding it somebody else may take it.
-        for remaining in reversed(range(BIND_ATTEMPTS)):
-            self._port = free_port()
-            (self._directory / "nats.conf").write_text(self._configuration())
-            try:
-                self.restart()
-            except ComponentError as error:
-                if remaining and "address already in use" in error.log:
-                    continue
-                raise
-            return
+    def _configure(self) -> None:
+        (self._directory / "nats.conf").write_text(self._configuration())
 
-    def restart(self) -> None:
-        """Start it on the port it had, with what it has kept."""
-        self._tether.start(
-            NAME, [_program(), "--config", "nats.conf"], log=self._log, cwd=self._directory
-        )
-        await_serving(self._tether, NAME, self._serves, log=self._log, seconds=READY_SECONDS)
-
-    def stop(self, *, grace: float = 5.0) -> None:
-        """Stop it; with no grace it is killed, as in a crash."""
-        self._tether.stop(NAME, grace=grace)
-
-    @property
-    def _log(self) -> Path:
-        return self._directory / f"{NAME}.log"
+    def _command(self) -> list[str]:
+        return [_program(), "--config", "nats.conf"]
 
     def _serves(self) -> bool:
         try:

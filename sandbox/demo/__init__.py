@@ -1,4 +1,4 @@
-"""The demo: a small shop on a real control plane, and proof that what it declares is what holds.
+"""The demo: a small shop on a real control plane, and trials that prove what it declares.
 
 python -m sandbox.demo
 """

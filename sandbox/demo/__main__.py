@@ -1,7 +1,6 @@
-"""The demo, from nothing to proof and back to nothing; `KEEP=1` leaves the cluster up.
+"""The demo: makes a cluster, runs all trials, and removes it; `KEEP=1` keeps the cluster.
 
-It plays on as much of a cluster as this machine can have, unless a tier is named, with the message
-broker that `BROKER` names, NATS unless it says kafka:
+The default tier is the highest that this machine supports. `BROKER` is nats (the default) or kafka:
 
     python -m sandbox.demo [node | process-pods | control-plane]
 """
@@ -14,11 +13,11 @@ from rich.markup import escape
 
 from sandbox.brokers.nats import hush
 from sandbox.cluster import KUBECONFIG_VARIABLE
-from sandbox.demo import choosing
-from sandbox.demo.choosing import BrokerName, Setting
+from sandbox.demo import setting
 from sandbox.demo.keeping import play_and_keep
 from sandbox.demo.play import play
 from sandbox.demo.screen import Screen
+from sandbox.demo.setting import BrokerName, Setting
 from sandbox.errors import SandboxError
 from sandbox.node.tiers import Tier
 
@@ -26,24 +25,22 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the demo; return 0 only if all was as declared."""
+    """Run the demo; return 0 only if all trials end as expected."""
     parser = argparse.ArgumentParser("python -m sandbox.demo")
     parser.add_argument("tier", nargs="?", type=Tier, choices=list(Tier))
     named = parser.parse_args().tier
     hush()
     screen = Screen()
     if os.environ.get(KUBECONFIG_VARIABLE):
-        screen.say(
-            f"The demo makes a cluster of its own and uses no other: unset {KUBECONFIG_VARIABLE}."
-        )
+        screen.say(f"The demo always makes its own cluster; unset {KUBECONFIG_VARIABLE}.")
         return 2
     try:
         broker = BrokerName(os.environ.get("BROKER") or BrokerName.NATS)
     except ValueError:
-        screen.say(f"There is a demo with {' and one with '.join(BrokerName)}: say so in BROKER.")
+        screen.say(f"BROKER is {os.environ['BROKER']!r}; set it to {' or '.join(BrokerName)}.")
         return 2
-    tier, missing = (named, "") if named else choosing.best()
-    screen.title("Troth: what is declared works, and what is not declared fails")
+    tier, missing = (named, "") if named else setting.best()
+    screen.title("Troth: declared calls work, all others fail")
     if missing:
         screen.say(escape(missing))
     keep = os.environ.get("KEEP", "0") not in {"", "0"}
@@ -53,7 +50,7 @@ def main() -> int:
         screen.console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        screen.say("\nStopped; nothing is left behind.")
+        screen.say("\nStopped; the cluster is removed.")
         return INTERRUPTED
 
 

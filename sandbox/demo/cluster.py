@@ -1,4 +1,4 @@
-"""What the demo asks of the cluster, as its administrator."""
+"""The cluster as its administrator sees it."""
 
 import base64
 import json
@@ -9,23 +9,23 @@ from typing import Any
 
 from sandbox.cluster import Sandbox
 from sandbox.demo.errors import DemoError
-from sandbox.demo.shop import Declared, Manifest, Place, Shop
+from sandbox.demo.shop import Edge, Manifest, Place, Shop
 from sandbox.node.workload import Files
 
 SECONDS = 30.0
 FILES = ("tls.crt", "tls.key", "ca.crt", "identity.json")
-"""What services read of a Secret; its keystores are for programs that cannot read PEM."""
+"""The files that services read. Keystores are for programs that cannot read PEM."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where Troth's resources stand, by their own statuses."""
+class Statuses:
+    """Troth's resources with their statuses."""
 
     resources: tuple[Manifest, ...]
 
     @property
     def unready(self) -> list[Manifest]:
-        """Those that are not ready, or whose status is of an earlier spec."""
+        """The resources that are not ready, or whose status is of an earlier generation."""
         return [each for each in self.resources if not _is_ready(each)]
 
     @property
@@ -39,19 +39,19 @@ class Standing:
         """Return an identity's SPIFFE ID."""
         return str(self.identities[place]["status"]["spiffeID"])
 
-    def live(self, direction: str) -> set[Declared]:
-        """Return the edges between identities that one side's statuses call live."""
+    def live(self, direction: str) -> set[Edge]:
+        """Return the edges between identities that are live in the statuses of one side."""
         found = set()
         for place, entry in self._edges():
             named = entry.get("reason") != "Unverified"
             if named and entry["direction"] == direction and entry["state"] == "Live":
                 peer = Place.parse(entry["peer"])
                 caller, callee = (place, peer) if direction == "Outbound" else (peer, place)
-                found |= {Declared(caller, callee, port) for port in entry["ports"]}
+                found |= {Edge(caller, callee, port) for port in entry["ports"]}
         return found
 
     def waiting(self) -> list[tuple[Place, dict[str, Any]]]:
-        """Return the edges that an identity declares and that are not live."""
+        """Return the edges that a caller declares and that are not live."""
         return [
             (place, entry)
             for place, entry in self._edges()
@@ -79,35 +79,38 @@ class Cluster:
         ]
         return found
 
-    def standing(self) -> Standing:
-        """Read how Troth's resources stand."""
-        return Standing(tuple(self.items("trustdomains,serviceidentities", "--all-namespaces")))
+    def statuses(self) -> Statuses:
+        """Read Troth's resources."""
+        return Statuses(tuple(self.items("trustdomains,serviceidentities", "--all-namespaces")))
 
-    def settled(self, shop: Shop, progress: Callable[[int, int], None]) -> Standing:
-        """Wait until all that the shop declares is in place; raises `DemoError` after 30 s."""
+    def settled(self, shop: Shop, progress: Callable[[int, int], None]) -> Statuses:
+        """Wait until all is ready and exactly the agreed edges are live.
+
+        Raises `DemoError` after 30 s.
+        """
         agreed = set(shop.agreed())
         deadline = time.monotonic() + SECONDS
         while True:
-            standing = self.standing()
-            total = len(standing.resources)
-            progress(total - len(standing.unready), total)
-            edges = standing.live("Inbound"), standing.live("Outbound")
-            if not standing.unready and edges == (agreed, agreed):
-                return standing
+            statuses = self.statuses()
+            total = len(statuses.resources)
+            progress(total - len(statuses.unready), total)
+            edges = statuses.live("Inbound"), statuses.live("Outbound")
+            if not statuses.unready and edges == (agreed, agreed):
+                return statuses
             if time.monotonic() > deadline:
-                raise DemoError(_unsettled(standing, agreed))
+                raise DemoError(_unsettled(statuses, agreed))
             time.sleep(0.1)
 
     def await_ready(self, kinds: str) -> None:
-        """Wait until all resources of some kinds are ready; raises `DemoError` after 30 s."""
+        """Wait until all resources of these kinds are ready; raises `DemoError` after 30 s."""
         deadline = time.monotonic() + SECONDS
-        while unready := Standing(tuple(self.items(kinds, "--all-namespaces"))).unready:
+        while unready := Statuses(tuple(self.items(kinds, "--all-namespaces"))).unready:
             if time.monotonic() > deadline:
                 raise DemoError("\n".join(_unready(unready)))
             time.sleep(0.05)
 
     def secrets(self) -> dict[Place, Files]:
-        """Return what services read of the Secret of every identity, by the identity's place."""
+        """Return the files of each identity's Secret that services read."""
         return {
             Place(
                 secret["metadata"]["namespace"],
@@ -116,7 +119,7 @@ class Cluster:
             for secret in self.items(
                 *("secrets", "--all-namespaces", "--selector"),
                 *("troth.dev/owner-kind=ServiceIdentity", "--field-selector"),
-                "type=kubernetes.io/tls",  # a gateway has one more, with the key it signs with
+                "type=kubernetes.io/tls",  # a gateway has a second Secret, with its signing key
             )
         }
 
@@ -128,7 +131,7 @@ class Cluster:
         return {key: base64.b64decode(value) for key, value in json.loads(text)["data"].items()}
 
     def api_server(self) -> str:
-        """Return the address and port at which pods find the API server."""
+        """Return the address and port at which pods reach the API server."""
         (found,) = self.items(
             *("endpointslices", "-n", "default", "--selector"),
             "kubernetes.io/service-name=kubernetes",
@@ -145,17 +148,17 @@ def _is_ready(manifest: Manifest) -> bool:
     return ready and status.get("observedGeneration") == manifest["metadata"]["generation"]
 
 
-def _unsettled(standing: Standing, agreed: set[Declared]) -> str:
-    lines = _unready(standing.unready)
+def _unsettled(statuses: Statuses, agreed: set[Edge]) -> str:
+    lines = _unready(statuses.unready)
     for direction in ("Inbound", "Outbound"):
-        for edge in sorted(agreed ^ standing.live(direction)):
-            said = "declared and not live" if edge in agreed else "live and not declared"
-            lines.append(f"  {edge.caller} to {edge.callee} on {edge.port}: {said} ({direction})")
+        for edge in sorted(agreed ^ statuses.live(direction)):
+            state = "declared but not live" if edge in agreed else "live but not declared"
+            lines.append(f"  {edge.caller} to {edge.callee} on {edge.port}: {state} ({direction})")
     return "\n".join(lines)
 
 
 def _unready(manifests: Iterable[Manifest]) -> list[str]:
-    lines = [f"not everything was in place after {SECONDS:.0f} s:"]
+    lines = [f"not everything was ready after {SECONDS:.0f} s:"]
     for manifest in manifests:
         conditions = manifest.get("status", {}).get("conditions", [])
         why = next((each["message"] for each in conditions if each["type"] == "Ready"), "no status")

@@ -1,7 +1,7 @@
-"""What the demo says when something is not as it should be."""
+"""The demo's error."""
 
 from sandbox.errors import SandboxError
 
 
 class DemoError(SandboxError):
-    """Something is not as declared, or did not happen in time; the message says what."""
+    """Something is not as declared, or takes too long; the message says what."""

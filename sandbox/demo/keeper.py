@@ -1,4 +1,4 @@
-"""Keeps the operator running beside a cluster that is kept, and ends with that cluster.
+"""Keeps the operator running beside a cluster that stays, and ends with that cluster.
 
 python -m sandbox.demo.keeper ADMINISTRATORS_KUBECONFIG OPERATORS_KUBECONFIG
 """
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from sandbox.demo.operating import LEASE, NAME, run_operator
+from sandbox.demo.programs import LEASE, NAME, run_operator
 from sandbox.errors import SandboxError
 from sandbox.processes import Tether
 
@@ -18,9 +18,9 @@ PROCESS = "operator.pid"
 
 
 def keep(cluster: Path, kubeconfig: Path) -> None:
-    """Run the operator until the cluster's kubeconfig is gone; anew, whenever it has ended.
+    """Run the operator, and restart it when it ends, until the cluster's kubeconfig is gone.
 
-    The process id of the one that runs is in a file beside that kubeconfig.
+    Its process id is in a file beside that kubeconfig.
     """
 
     def end(_signal: int, _frame: object) -> NoReturn:
@@ -35,7 +35,7 @@ def keep(cluster: Path, kubeconfig: Path) -> None:
             draft.write_text(str(process))
             draft.replace(cluster.with_name(PROCESS))
             while cluster.exists() and tether.poll(NAME) is None:
-                time.sleep(0.5)  # nothing tells when a file goes, or another's child ends
+                time.sleep(0.5)  # neither event can be waited for
 
 
 if __name__ == "__main__":

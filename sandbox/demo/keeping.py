@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 from sandbox.cluster import Sandbox
-from sandbox.demo.acts import perform
-from sandbox.demo.choosing import Setting
+from sandbox.demo.acts import show_all
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.errors import DemoError
 from sandbox.demo.keeper import PROCESS
-from sandbox.demo.operating import SECONDS
-from sandbox.demo.play import RUNS_AS, described, install, prepare
+from sandbox.demo.play import RUNS_AS, describe, install, prepare
+from sandbox.demo.programs import SECONDS
 from sandbox.demo.screen import Screen
+from sandbox.demo.setting import Setting
 from sandbox.detached import DetachedSandbox
 from sandbox.node.node import Node
 from sandbox.node.tiers import Tier
@@ -28,10 +28,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def play_and_keep(screen: Screen, setting: Setting) -> bool:
-    """Play on a new cluster and leave it and its operator up; return whether all was as declared.
+    """Play on a new cluster and leave it and its operator running; return as `play` does.
 
-    A cluster kept by an earlier run is ended first. When the demo cannot be played to its end,
-    nothing is kept.
+    Removes a cluster of an earlier run first. If the demo fails to finish, nothing is kept.
     """
     prepare(setting)
     sandbox = DetachedSandbox(NAME)
@@ -42,23 +41,23 @@ def play_and_keep(screen: Screen, setting: Setting) -> bool:
             kubeconfig = sandbox.kubeconfig
             node = Node.of(kubeconfig)
             cluster = Cluster(Sandbox(kubeconfig.parent, kubeconfig, node=node))
-            say(described(cluster, setting.tier))
+            say(describe(cluster, setting.tier))
         operators = install(screen, cluster)
         with screen.step("operator") as say:
             keeper = _Keeper(kubeconfig, operators)
             say(RUNS_AS)
         with Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))) as tether:
-            good = perform(screen, cluster, tether, setting, keeper.crash)
+            good = show_all(screen, cluster, tether, setting, keeper.crash)
     except BaseException:
         sandbox.down()
         raise
-    screen.title("It stays up, and the operator with it")
+    screen.title("The cluster and the operator keep running")
     screen.console.print(_what_to_try(setting.tier), markup=False, soft_wrap=True)
     return good
 
 
 class _Keeper:
-    """A process that keeps the operator running, and ends with the cluster."""
+    """A process that keeps the operator running and ends with the cluster."""
 
     def __init__(self, cluster: Path, kubeconfig: Path) -> None:
         self._operator, self._log = cluster.with_name(PROCESS), cluster.with_name("keeper.log")
@@ -74,7 +73,7 @@ class _Keeper:
         self._await_operator()
 
     def crash(self) -> None:
-        """Kill the operator without a word; return when it runs anew."""
+        """Kill the operator; return when another is ready."""
         number = int(self._operator.read_text())
         self._operator.unlink()
         os.kill(number, signal.SIGKILL)
@@ -86,7 +85,7 @@ class _Keeper:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.terminate()
                 raise DemoError(tail(self._log) or "the operator did not become ready")
-            time.sleep(0.05)  # the keeper tells by this file alone
+            time.sleep(0.05)  # the keeper writes this file
 
 
 def _what_to_try(tier: Tier) -> str:
@@ -98,26 +97,26 @@ def _what_to_try(tier: Tier) -> str:
     return f"""
   eval "$({sandbox} env --name {NAME})"             # kubectl and helm for this cluster
 
-  kubectl get troth --all-namespaces                # where everything stands
-  kubectl explain serviceidentity.spec              # what can be declared
-  kubectl describe serviceidentity -n finance reporting     # an edge that waits, and for whom
-  {python} -m troth.cli token explain shop/checkout shop/payments     # what a token may hold
+  kubectl get troth --all-namespaces                # all resources and their state
+  kubectl explain serviceidentity.spec              # the fields
+  kubectl describe serviceidentity -n finance reporting     # an edge that waits for the other side
+  {python} -m troth.cli token explain shop/checkout shop/payments     # what a token can contain
 {FROM_A_POD if tier is Tier.NODE else ""}
-  # agree to it: the ledger accepts reporting, and the edge opens on both sides
+  # ledger accepts reporting too, so the edge opens on both sides
   kubectl patch serviceidentity ledger -n finance --type=json -p \\
     '[{{"op":"add","path":"/spec/accepts/-","value":{{"from":{{"name":"reporting"}},"ports":["https"]}}}}]'
 
-  # be careless: delete what Troth wrote, and look again
+  # delete what Troth wrote, and see it restored
   kubectl delete networkpolicy,secret -n shop --selector app.kubernetes.io/managed-by=troth
   kubectl get networkpolicy,secret -n shop
   kubectl get events -n shop --field-selector involvedObject.kind=ServiceIdentity
 
-  {sandbox} down --name {NAME}                      # end it; nothing is left behind
+  {sandbox} down --name {NAME}                      # remove the cluster
 """
 
 
 FROM_A_POD = """
-  # call the ledger from reporting's pod: its packets are refused, until the ledger agrees (below)
+  # call ledger from reporting's pod: rejected until ledger accepts it (below)
   LEDGER=$(kubectl get pods -n finance -l app=ledger -o jsonpath='{.items[0].status.podIP}')
   echo '{"do":"call","targets":[{"address":"'$LEDGER':8443","port":"https","mode":"connect"}]}' |
     kubectl exec -i -n finance deploy/reporting -- /workload call

@@ -1,4 +1,4 @@
-"""Secrets and ConfigMaps as files of this machine, replaced when they change, as a kubelet does."""
+"""Secrets and ConfigMaps as files on this machine, updated on change as a kubelet does."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ SECONDS = 20.0
 
 
 class Mount(NamedTuple):
-    """An object, a Secret or else a ConfigMap, and where its keys are files."""
+    """A Secret or ConfigMap, and the directory of its files."""
 
     place: Place
     directory: Path
@@ -25,9 +25,9 @@ class Mount(NamedTuple):
 
 @contextmanager
 def mounted(kubeconfig: Path, mounts: Iterable[Mount]) -> Iterator[None]:
-    """Write the files of all mounts, and keep them as the objects are while the context lasts.
+    """Write the files of all mounts, and update them while the context lasts.
 
-    Raises `DemoError` if one of the objects is not there in time.
+    Raises `DemoError` if an object is missing for too long.
     """
     waiting = {mount: threading.Event() for mount in mounts}
     loop = asyncio.new_event_loop()
@@ -37,7 +37,9 @@ def mounted(kubeconfig: Path, mounts: Iterable[Mount]) -> Iterator[None]:
     try:
         for mount, written in waiting.items():
             if not written.wait(SECONDS):
-                raise DemoError(f"there is no {mount.place} to mount after {SECONDS:.0f} s")
+                raise DemoError(
+                    f"{mount.place} does not exist after {SECONDS:.0f} s, so it cannot be mounted"
+                )
         yield
     finally:
         loop.call_soon_threadsafe(task.cancel)
@@ -64,7 +66,7 @@ async def _keep(api: Api, mount: Mount, written: threading.Event) -> None:
     place, sources, directory = mount.place, Sources(), Directory(mount.directory)
     path = f"/api/v1/namespaces/{place.namespace}/{plural}"
     async for change, manifest in api.follow(path, fields=f"metadata.name={place.name}"):
-        if change is Change.SEEN:  # what is deleted stays mounted, as it does in a pod
+        if change is Change.SEEN:  # a deleted object stays mounted, as it does in a pod
             sources.keep(kind, manifest)
             directory.write(sources.payload(kind, *place, {}))
             written.set()

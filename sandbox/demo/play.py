@@ -1,4 +1,4 @@
-"""The demo's acts, in order."""
+"""The demo on a cluster that ends with it."""
 
 import json
 import tempfile
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from sandbox import tools
 from sandbox.cluster import Sandbox
-from sandbox.demo.acts import perform
-from sandbox.demo.choosing import CLUSTERS, Setting
+from sandbox.demo.acts import show_all
 from sandbox.demo.cluster import Cluster
-from sandbox.demo.issuing import DOMAIN, ISSUER
-from sandbox.demo.operating import LEASE, NAME, NAMESPACE, run_operator
+from sandbox.demo.programs import LEASE, NAME, NAMESPACE, run_operator
 from sandbox.demo.screen import Screen
-from sandbox.demo.webhook_stage import GATEWAY, STORE
+from sandbox.demo.setting import CLUSTERS, Setting
+from sandbox.demo.tokens.services import DOMAIN, ISSUER
+from sandbox.demo.webhooks.example import GATEWAY, STORE
 from sandbox.node import starting
 from sandbox.node.tiers import Tier
 from sandbox.processes import Tether
@@ -29,14 +29,14 @@ SETTINGS = (
 
 
 def play(screen: Screen, setting: Setting) -> bool:
-    """Play on a cluster that ends with the demo; return whether all was as declared."""
+    """Play on a cluster that ends with the demo; return whether all trials are right."""
     prepare(setting)
     began = time.monotonic()
     with ExitStack() as stack:
         tether = stack.enter_context(Tether(Path(tempfile.mkdtemp(prefix="troth-demo-"))))
         with screen.step("cluster") as say:
             cluster = Cluster(stack.enter_context(Sandbox.start(tier=setting.tier)))
-            say(described(cluster, setting.tier))
+            say(describe(cluster, setting.tier))
         kubeconfig = install(screen, cluster)
         with screen.step("operator") as say:
             log = tether.directory / "operator.log"
@@ -47,44 +47,44 @@ def play(screen: Screen, setting: Setting) -> bool:
             tether.stop(NAME, grace=0)
             run_operator(tether, kubeconfig, log, lease=LEASE)
 
-        good = perform(screen, cluster, tether, setting, crash)
+        good = show_all(screen, cluster, tether, setting, crash)
     if good:
         seconds = f"{time.monotonic() - began:.0f} s"
         screen.say(
-            f"\n[bold green]Everything is as declared[/], shown in {seconds}. Nothing is left "
-            "behind; [bold]make demo KEEP=1[/] keeps it up."
+            f"\n[bold green]All trials ended as expected[/], in {seconds}. The cluster is removed; "
+            "[bold]make demo KEEP=1[/] keeps it."
         )
     else:
-        screen.say("\n[bold red]Not everything is as declared[/]; what is not is marked WRONG.")
+        screen.say("\n[bold red]Not all trials ended as expected[/]; see the rows marked WRONG.")
     return good
 
 
-RUNS_AS = f"`troth run` as ServiceAccount {NAMESPACE}/{NAME}, with no more rights"
+RUNS_AS = f"`troth run` with the rights of ServiceAccount {NAMESPACE}/{NAME}"
 
 
 def prepare(setting: Setting) -> None:
-    """Build what is missing; raises `SandboxError` if this machine cannot have it."""
+    """Build what is missing; raises `SandboxError` if this machine cannot run it."""
     for program in tools.CLUSTER:
         tools.ensure(program)
     starting.prepare(setting.tier)
     setting.broker.prepare()
 
 
-def described(cluster: Cluster, tier: Tier) -> str:
-    """Return what the cluster is."""
+def describe(cluster: Cluster, tier: Tier) -> str:
+    """Return the version and kind of the cluster."""
     found = json.loads(cluster.sandbox.kubectl("version", "-o", "json"))
     return f"Kubernetes {found['serverVersion']['gitVersion']}: {CLUSTERS[tier]}"
 
 
 def install(screen: Screen, cluster: Cluster) -> Path:
-    """Install the chart; return the kubeconfig of the operator's own ServiceAccount."""
+    """Install the chart; return the kubeconfig of the operator's ServiceAccount."""
     with screen.step("chart") as say:
         settings = [part for each in SETTINGS for part in ("--set", each)]
         cluster.sandbox.helm(
             *("install", NAME, str(CHART), "--namespace", NAMESPACE, "--create-namespace"),
             *settings,
         )
-        # there is no image of it here: the demo runs one copy of each, and no pods wait for one
+        # there is no image here: the demo runs one process of each program
         for namespace, *names in ((NAMESPACE, NAME, ISSUER), GATEWAY):
             deployments = [f"deployment/{name}" for name in names]
             cluster.sandbox.kubectl("scale", *deployments, "--replicas=0", "-n", namespace)

@@ -1,4 +1,4 @@
-"""`examples/shop` as it stands in its files: what is applied, and what it declares."""
+"""The manifests of `examples/shop` and what they declare."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Manifest = dict[str, Any]
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 FOLDER = Path(__file__).parents[2] / "examples" / "shop"
 MESSAGES = FOLDER.with_name("messages")
-"""What is declared of messages, in a file for each broker."""
+"""The examples of messages, a file for each broker."""
 GATEWAY_TRUST = timedelta(days=60)
 
 
@@ -37,8 +37,8 @@ class Place(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class Declared(NamedTuple):
-    """One caller, one callee, and the callee's port."""
+class Edge(NamedTuple):
+    """A caller, a callee, and the callee's port."""
 
     caller: Place
     callee: Place
@@ -55,8 +55,8 @@ class Shop:
     def read(cls, folder: Path = FOLDER) -> "Shop":
         """Read the folder.
 
-        The one date in it, the end of the gateway-only trust, is set to `GATEWAY_TRUST` from now:
-        a file ages, and one too far ahead would be refused.
+        Sets the end of the gateway-only trust to `GATEWAY_TRUST` from now, because the date in the
+        file passes and one too far ahead is rejected.
         """
         manifests = [
             manifest
@@ -72,7 +72,7 @@ class Shop:
         return cls(tuple(manifests))
 
     def text(self) -> str:
-        """Return all of it as kubectl reads it."""
+        """Return the manifests as YAML."""
         return yaml.safe_dump_all(self.manifests, sort_keys=False)
 
     @property
@@ -84,43 +84,43 @@ class Shop:
             if manifest["kind"] == "ServiceIdentity"
         }
 
-    def accepted(self) -> Iterator[tuple[Declared, list[str]]]:
-        """Yield what callees declare, each with its scopes."""
+    def accepted(self) -> Iterator[tuple[Edge, list[str]]]:
+        """Yield the edges that callees declare, with their scopes."""
         for callee, manifest in self.identities.items():
             for entry in manifest["spec"].get("accepts", []):
                 if "from" in entry:
                     caller = _seen_from(callee, entry["from"])
                     for port in entry["ports"]:
-                        yield Declared(caller, callee, port), entry.get("scopes", [])
+                        yield Edge(caller, callee, port), entry.get("scopes", [])
 
-    def called(self) -> Iterator[Declared]:
-        """Yield what callers declare."""
+    def called(self) -> Iterator[Edge]:
+        """Yield the edges that callers declare."""
         for caller, manifest in self.identities.items():
             for entry in manifest["spec"].get("calls", []):
                 if "to" in entry:
                     callee = _seen_from(caller, entry["to"])
-                    yield from (Declared(caller, callee, port) for port in entry["ports"])
+                    yield from (Edge(caller, callee, port) for port in entry["ports"])
 
-    def agreed(self) -> dict[Declared, list[str]]:
-        """Return what both sides declare, with the scopes that the callee gives."""
+    def agreed(self) -> dict[Edge, list[str]]:
+        """Return the edges that both sides declare, with the scopes that the callee grants."""
         called = set(self.called())
         return {edge: scopes for edge, scopes in self.accepted() if edge in called}
 
     def unverified(self) -> Iterator[tuple[Place, str]]:
-        """Yield the callees and ports that are open to peers without an identity."""
+        """Yield the callees and ports that accept callers without an identity."""
         for callee, manifest in self.identities.items():
             for entry in manifest["spec"].get("accepts", []):
                 if "unverified" in entry:
                     yield from ((callee, port) for port in entry["ports"])
 
     def collected(self) -> Iterator[tuple[Place, str]]:
-        """Yield the callees and ports that are open to the collector of metrics."""
+        """Yield the callees and ports that accept the metrics collector."""
         for callee, manifest in self.identities.items():
             ports = manifest["spec"].get("exceptions", {}).get("metrics", [])
             yield from ((callee, port) for port in ports)
 
     def external(self) -> Iterator[tuple[Place, str]]:
-        """Yield the callers of hosts outside the cluster, and those hosts."""
+        """Yield the callers of hosts outside the cluster, with those hosts."""
         for caller, manifest in self.identities.items():
             for entry in manifest["spec"].get("calls", []):
                 if "external" in entry:
@@ -133,12 +133,12 @@ class Shop:
                 yield caller
 
     def is_enforced(self, place: Place) -> bool:
-        """Whether a place is an identity whose NetworkPolicy is written."""
+        """Whether a place is an identity whose NetworkPolicy Troth writes."""
         manifest = self.identities.get(place)
         return manifest is not None and manifest["spec"].get("enforcement") != "Observe"
 
     def is_mutual(self, place: Place) -> bool:
-        """Whether an identity proves itself by a certificate."""
+        """Whether an identity authenticates with a certificate."""
         return "gatewayOnly" not in self.identities[place]["spec"]["authentication"]
 
     def ports(self, place: Place) -> dict[str, int]:
@@ -147,7 +147,7 @@ class Shop:
         return {port["name"]: port["port"] for port in ports}
 
     def plain(self, place: Place) -> set[str]:
-        """Return the names of an identity's ports whose callers show no certificate."""
+        """Return the names of an identity's ports that accept callers without a certificate."""
         if not self.is_mutual(place):
             return set(self.ports(place))
         opened = (*self.unverified(), *self.collected())

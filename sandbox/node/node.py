@@ -6,9 +6,9 @@ import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from sandbox.closing import Closing
 from sandbox.errors import SandboxError
 from sandbox.node.settings import CONTROL_SOCKET
 from sandbox.node.workload import TIMEOUT_SECONDS, Files, Outcome, Target, Workload
@@ -18,7 +18,7 @@ from sandbox.node.workload import TIMEOUT_SECONDS, Files, Outcome, Target, Workl
 CALLERS = 8
 
 
-class Node:
+class Node(Closing):
     """The one node of a sandbox.
 
     It is known by the sandbox's directory alone, so that another process can use it too.
@@ -112,17 +112,6 @@ class Node:
         """Let go of the connections to workloads."""
         while self._workloads:
             self._workloads.popitem()[1].close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401  JSON is what it is
         with self._connection() as connection, connection.makefile("rwb") as lines:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from sandbox.closing import Closing
 from sandbox.errors import SandboxError
 
 Files = Mapping[str, str]  # the keys of an identity's Secret, and their text
@@ -134,7 +134,7 @@ class WorkloadEndedError(SandboxError):
     """The workload of a pod ended while it was talked to."""
 
 
-class Workload:
+class Workload(Closing):
     """A connection to the workload of one pod. Safe to use from several threads."""
 
     def __init__(self, channel: socket.socket) -> None:
@@ -250,14 +250,3 @@ class Workload:
         """End the connection."""
         self._answers.close()
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -1,12 +1,11 @@
-"""What is measured of brokers is what is said: the market is live, and the floor does the same."""
+"""The broker benchmark's grants are live, and its floor makes the same changes."""
 
 import asyncio
 from collections import Counter
 
-from benchmarks.bare_broker import AnyBroker
-from benchmarks.bare_kafka import BareKafka
-from benchmarks.bare_nats import BareNats
-from benchmarks.market import (
+from benchmarks.brokers.client import AnyBroker
+from benchmarks.brokers.kafka import BareKafka
+from benchmarks.brokers.market import (
     ADMIN,
     BROKER,
     EXTRA,
@@ -18,7 +17,8 @@ from benchmarks.market import (
     secret,
     topic,
 )
-from benchmarks.topology import NAMESPACE, Manifest, declarations
+from benchmarks.brokers.nats import BareNats
+from benchmarks.fleet.topology import NAMESPACE, Manifest, declarations
 from sandbox.brokers.kafka import KafkaServer
 from tests.builders import namespace
 from tests.patience import PATIENCE
@@ -39,7 +39,7 @@ def states(it: Working) -> Counter[str]:
     return Counter(state for policy in listed for *_, state, _ in it.grants(policy))
 
 
-async def test_every_grant_of_the_market_is_in_place_and_one_comes_and_goes() -> None:
+async def test_all_grants_are_in_sync_and_one_is_added_and_removed() -> None:
     async with BareNats.connect() as at, working(Server(declared(at))) as it:
         assert states(it) == {"InSync": MARKET.grants + 1}
         for manifest in (*MARKET.identities(grown=True), *MARKET.topics(grown=True)):
@@ -53,7 +53,7 @@ async def test_every_grant_of_the_market_is_in_place_and_one_comes_and_goes() ->
             assert states(it)["InSync"] == grown - (not extra)
 
 
-async def test_the_floor_makes_what_troth_made_and_takes_it_back() -> None:
+async def test_floor_makes_and_removes_the_same_grants() -> None:
     async with BareNats.connect() as at, working(Server(declared(at))) as it:
         await at.remember()
         made = await at.account()
@@ -65,7 +65,7 @@ async def test_the_floor_makes_what_troth_made_and_takes_it_back() -> None:
         assert not (await at.account())["nats"].get("signing_keys")
 
 
-async def test_at_kafka_the_floor_gives_one_grant_and_takes_it_back(
+async def test_floor_adds_and_removes_one_grant_at_kafka(
     kafka_server: KafkaServer, mine: str
 ) -> None:
     at = BareKafka(kafka_server)

@@ -1,13 +1,13 @@
-"""A bench that a machine cannot have says so, and the others go on."""
+"""A benchmark that a machine cannot run is skipped with the reason."""
 
 from pathlib import Path
 
 import pytest
 
-from benchmarks import effect
+from benchmarks.fleet import effect
 
 
-def test_a_kind_of_node_that_this_machine_cannot_have_is_left_out_with_the_reason(
+def test_unsupported_tier_is_reported_as_not_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # where there is no program that a node needs

@@ -1,4 +1,4 @@
-"""What the floor writes is what Troth wrote, where Troth does not see it."""
+"""The floor writes what Troth wrote, under names that Troth does not watch."""
 
 import base64
 import json
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.copies import public, whole
-from benchmarks.pairs import Pair
-from benchmarks.topology import NAMESPACE, NEIGHBOURS, labels
+from benchmarks.fleet.copies import public, whole
+from benchmarks.fleet.pairs import Pair
+from benchmarks.fleet.topology import NAMESPACE, NEIGHBOURS, labels
 from troth.planning.network.external_peers import pods_in
 from troth.resources.selectors import LabelSelector
 
@@ -39,7 +39,7 @@ GONE = [policy(1, egress=2), policy(20, ingress=11), secret(1, 200), secret(20, 
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_a_change_is_written_when_all_four_children_tell_of_it(live: bool) -> None:
+def test_edge_is_written_when_all_four_objects_have_it(live: bool) -> None:
     there, before = (LIVE, GONE) if live else (GONE, LIVE)
     assert PAIR.is_in(there, live=live)
     for late in range(4):
@@ -47,7 +47,7 @@ def test_a_change_is_written_when_all_four_children_tell_of_it(live: bool) -> No
         assert not PAIR.is_in(partly, live=live), late
 
 
-def test_the_edge_is_declared_by_both_sides_and_taken_back_by_both() -> None:
+def test_both_sides_declare_and_remove_the_edge() -> None:
     def peers(live: bool) -> set[tuple[str, int, int]]:
         bodies = [write.body for write in PAIR.declared(live=live)]
         return {
@@ -60,7 +60,7 @@ def test_the_edge_is_declared_by_both_sides_and_taken_back_by_both() -> None:
     assert peers(live=False) == {("s20", ring, ring), ("s1", ring, ring)}
 
 
-def test_a_copy_is_another_namespace_s_and_without_what_makes_it_troth_s() -> None:
+def test_copy_has_another_namespace_and_no_troth_labels() -> None:
     write = whole("NetworkPolicy", LIVE[0], namespace="floor")
     assert write.path == "/apis/networking.k8s.io/v1/namespaces/floor/networkpolicies/s1-troth"
     assert write.body["metadata"] == {"name": "s1-troth"}
@@ -68,7 +68,7 @@ def test_a_copy_is_another_namespace_s_and_without_what_makes_it_troth_s() -> No
     assert len(json.dumps(write.body["spec"])) == len(json.dumps(LIVE[0]["spec"]))
 
 
-def test_a_change_of_a_secret_leaves_its_key_alone() -> None:
+def test_changed_secret_keeps_its_key() -> None:
     write = public(LIVE[2], namespace="floor")
     assert write.body == {
         "data": {key: LIVE[2]["data"][key] for key in ("ca.crt", "identity.json")}

@@ -1,4 +1,4 @@
-"""What is measured of tokens is what is said: the floor makes and reads tokens as others do."""
+"""The token benchmarks measure what they name."""
 
 import json
 import socket
@@ -11,28 +11,29 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks import es256, view
-from benchmarks.callee import OWN, caller
-from benchmarks.domain import Domain, identity
-from benchmarks.load import Load
+from benchmarks.harness.domain import Domain, identity
+from benchmarks.harness.load import Load
+from benchmarks.tokens import es256, view
+from benchmarks.tokens.callee import OWN, caller
+from benchmarks.tokens.issuer import token_answer
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def test_what_the_floor_signs_is_a_token() -> None:
+def test_floor_signs_a_valid_token() -> None:
     data, _, _ = jwt.encode({"sub": "ann"}, KEY, "ES256").encode().rpartition(b".")
     token = es256.signed(data, KEY).decode()
     assert jwt.decode(token, KEY.public_key(), ["ES256"]) == {"sub": "ann"}
 
 
-def test_the_floor_verifies_a_token_and_refuses_one_of_another_key() -> None:
+def test_floor_rejects_a_token_of_another_key() -> None:
     token = jwt.encode({"sub": "ann"}, KEY, "ES256")
     es256.verify(token, KEY.public_key())
     with pytest.raises(InvalidSignature):
         es256.verify(token, ec.generate_private_key(ec.SECP256R1()).public_key())
 
 
-def test_every_token_of_a_caller_is_another() -> None:
+def test_each_token_of_a_caller_is_new() -> None:
     domain = Domain.make()
     calls = caller(domain)
     tokens = [calls.token() for _ in range(3)]
@@ -59,29 +60,29 @@ def ends() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
         yield pairs
 
 
-def test_every_token_of_a_load_is_asked_for_and_answered(
+def test_load_sends_each_request_and_reads_its_answer(
     ends: list[tuple[socket.socket, socket.socket]],
 ) -> None:
     for number, (_, far) in enumerate(ends):
         far.sendall(answers(f"token-{number}"))
-    assert Load([near for near, _ in ends], b"ask").take(3) > 0
+    assert Load([near for near, _ in ends], token_answer).take([b"ask"] * 3) > 0
     assert [far.recv(100) for _, far in ends] == [b"ask"] * 3
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b""])
-def test_a_load_ends_where_it_gets_no_token(
+def test_load_fails_without_a_token(
     answer: bytes, ends: list[tuple[socket.socket, socket.socket]]
 ) -> None:
     near, far = ends[0]
     far.sendall(answer)
     far.shutdown(socket.SHUT_WR)
     with pytest.raises(ConnectionError):
-        Load([near], b"ask").once()
+        Load([near], token_answer).once(b"ask")
 
 
 # The view
 
 
-def test_a_version_that_was_not_read_counts_from_the_next_that_was() -> None:
+def test_skipped_version_counts_from_the_next_one_read() -> None:
     read = {7: 1.0, 9: 2.0}
     assert [view.first_reading(read, version) for version in (7, 8, 9)] == [1.0, 2.0, 2.0]

@@ -1,4 +1,4 @@
-"""What is measured of webhooks is what is said: it is signed, sent, and waited for."""
+"""The webhook benchmarks measure what they name."""
 
 import json
 import socket
@@ -12,11 +12,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook
 
-from benchmarks import taking, verifying
-from benchmarks.domain import Domain
-from benchmarks.receiving import GATEWAY
-from benchmarks.sending import BODY_BYTES, SECRET, Post, Senders, body_of
-from benchmarks.webhooks import endpoint
+from benchmarks.harness.domain import Domain
+from benchmarks.harness.load import Load
+from benchmarks.webhooks import schemes as verifying
+from benchmarks.webhooks import target
+from benchmarks.webhooks.gateway import endpoint
+from benchmarks.webhooks.sender import BODY_BYTES, SECRET, Post, body_of, delivery_answer
+from benchmarks.webhooks.server import GATEWAY
 from troth.edge.identity.document import parse_document
 from troth.pki.jwk import key_id
 from troth.resources.webhooks.schemes import SchemeName
@@ -32,21 +34,21 @@ def head_and_body(request: bytes) -> tuple[dict[str, str], bytes]:
     return {name.lower(): value for name, value in pairs}, body
 
 
-def test_what_senders_send_is_what_the_senders_library_verifies() -> None:
+def test_senders_library_verifies_the_deliveries() -> None:
     for request in Post().signed(3):
         headers, body = head_and_body(request)
         Webhook(SECRET).verify(body, headers)
         assert int(headers["content-length"]) == len(body) == BODY_BYTES
 
 
-def test_no_two_deliveries_are_the_same() -> None:
+def test_each_delivery_has_its_own_id() -> None:
     post = Post()
     requests = [*post.signed(20), *post.signed(20)]
     assert len({head_and_body(each)[0]["webhook-id"] for each in requests}) == len(requests)
 
 
 @pytest.mark.parametrize("size", [200, 1024])
-def test_a_body_is_json_of_the_size_that_was_asked_for(size: int) -> None:
+def test_body_is_json_of_the_requested_size(size: int) -> None:
     assert len(body_of(size)) == size
     assert json.loads(body_of(size))["id"]
 
@@ -55,8 +57,8 @@ def test_a_body_is_json_of_the_size_that_was_asked_for(size: int) -> None:
 
 
 @contextmanager
-def answered(*answers: bytes, connections: int = 3) -> Iterator[Senders]:
-    """Connections whose other ends read a request and give the next of these answers."""
+def answered(*answers: bytes, connections: int = 3) -> Iterator[Load]:
+    """Connections whose other ends read a request and send the next of these answers."""
     numbers = count()
 
     def answer(end: socket.socket) -> None:
@@ -75,16 +77,16 @@ def answered(*answers: bytes, connections: int = 3) -> Iterator[Senders]:
             stack.callback(thread.join)
             stack.callback(ours.shutdown, socket.SHUT_RDWR)
             thread.start()
-        yield Senders(near)
+        yield Load(near, delivery_answer)
 
 
 @pytest.mark.parametrize("requests", [1, 3, 10])
-def test_every_request_is_sent_and_answered(requests: int) -> None:
+def test_each_request_is_sent_and_answered(requests: int) -> None:
     with answered(TAKEN) as senders:
         assert senders.take([b"one"] * requests) > 0
 
 
-def test_evenly_sent_each_request_has_a_time_of_its_own() -> None:
+def test_paced_load_returns_a_time_for_each_request() -> None:
     with answered(TAKEN) as senders:
         times = senders.pace([b"one"] * 20, rate=2000)
     assert len(times) == 20
@@ -92,35 +94,35 @@ def test_evenly_sent_each_request_has_a_time_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "rejection",
     [
         b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\n\r\n",
     ],
 )
-def test_a_measurement_ends_where_a_delivery_is_refused(refusal: bytes) -> None:
-    with answered(TAKEN, refusal) as senders, pytest.raises(ConnectionError):
+def test_rejected_delivery_ends_the_measurement(rejection: bytes) -> None:
+    with answered(TAKEN, rejection) as senders, pytest.raises(ConnectionError):
         senders.take([b"one"] * 4)
-    with answered(TAKEN, refusal) as senders, pytest.raises(ConnectionError):
+    with answered(TAKEN, rejection) as senders, pytest.raises(ConnectionError):
         senders.pace([b"one"] * 4, rate=2000)
 
 
 # What is measured
 
 
-def test_the_endpoint_that_is_measured_is_one_that_a_gateway_serves() -> None:
-    document = json.dumps(endpoint(taking.described(8443))).encode()
+def test_gateway_serves_the_benchmarks_endpoint() -> None:
+    document = json.dumps(endpoint(target.description(8443))).encode()
     assert served({"endpoint.json": document, "key.k1": SECRET.encode()}).endpoint.target
 
 
-def test_the_target_that_is_measured_counts_the_gateways_tokens_alone(tmp_path: Path) -> None:
+def test_target_accepts_only_the_gateways_key(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
-    taking.write_targets(tmp_path / "target", Domain.make(), key)
+    target.write_targets(tmp_path / "target", Domain.make(), key)
     document = parse_document((tmp_path / "target" / "identity.json").read_text())
-    assert list(document.gateways[taking.PORT][GATEWAY].keys.public) == [key_id(key)]
+    assert list(document.gateways[target.PORT][GATEWAY].keys.public) == [key_id(key)]
 
 
-def test_every_scheme_that_signs_is_measured_verifying() -> None:
+def test_each_signing_scheme_is_measured() -> None:
     measured = set()
     for case in verifying.cases():
         verify, bare = case.calls()

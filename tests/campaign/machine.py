@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tests.builders import Manifest
 from tests.campaign.cluster import Refusal
-from tests.campaign.stage import Stage
+from tests.campaign.stages.stage import Stage
 from tests.virtual_time import VirtualTimeLoop
 
 S = TypeVar("S", bound=Stage)

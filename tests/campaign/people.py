@@ -12,7 +12,7 @@ from tests import builders, strategies
 from tests.builders import HOUR, OWN, Manifest, stamp
 from tests.campaign.cluster import ours
 from tests.campaign.machine import Machine, S
-from tests.campaign.stage import MINUTE
+from tests.campaign.stages.stage import MINUTE
 from tests.strategies import NAMESPACES
 from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.reconcile.rehearsal import Place

@@ -1,8 +1,8 @@
 """Everything at once: people, tampering, faults, crashes, clocks and two copies, in any order.
 
-A hypothesis state machine. What must hold is in `tests/campaign/judging.py`, and is looked at
-whenever something is written and whenever all is quiet; a failure prints the shortest script of
-rules that shows it. `make campaign` tries many more than `make test`.
+A hypothesis state machine. The judges in `tests/campaign/judges` check each write and the
+cluster at rest. A failure prints the shortest script of rules that shows it. `make campaign` tries
+many more than `make test`.
 """
 
 import copy
@@ -15,7 +15,7 @@ from tests import builders, strategies
 from tests.builders import Manifest
 from tests.campaign.cluster import KINDS
 from tests.campaign.people import PeopleMachine, domains, places, spaces
-from tests.campaign.stage import Stage
+from tests.campaign.stages.stage import Stage
 from tests.strategies import PORTS, Wish, campaign, more
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.references import Ref

@@ -17,7 +17,8 @@ from hypothesis.stateful import initialize, rule
 from tests import builders, messaging
 from tests.builders import HOUR, Manifest, stamp
 from tests.campaign.broker import PREFIX, Adapter, Trouble
-from tests.campaign.broker_stage import (
+from tests.campaign.machine import Machine
+from tests.campaign.stages.brokers import (
     DEAD,
     GROUPS,
     MAIN,
@@ -27,8 +28,7 @@ from tests.campaign.broker_stage import (
     Identity,
     principal_of,
 )
-from tests.campaign.machine import Machine
-from tests.campaign.stage import MINUTE
+from tests.campaign.stages.stage import MINUTE
 from tests.reconcile.brokers.at_work import secret
 from tests.strategies import campaign, more, subset
 from troth.resources.references import Ref

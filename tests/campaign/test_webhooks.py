@@ -17,16 +17,7 @@ from hypothesis.stateful import initialize, rule
 
 from tests import builders, strategies, webhook_builders
 from tests.builders import Manifest, stamp
-from tests.campaign.machine import kinds
-from tests.campaign.people import (
-    TAMPERING,
-    Change,
-    PeopleMachine,
-    domains,
-    strip_labels,
-    without,
-)
-from tests.campaign.webhook_judging import (
+from tests.campaign.judges.webhooks import (
     BEFORE,
     COMPILED,
     GATEWAY,
@@ -38,7 +29,16 @@ from tests.campaign.webhook_judging import (
     document_of,
     encoded,
 )
-from tests.campaign.webhook_stage import WebhookStage
+from tests.campaign.machine import kinds
+from tests.campaign.people import (
+    TAMPERING,
+    Change,
+    PeopleMachine,
+    domains,
+    strip_labels,
+    without,
+)
+from tests.campaign.stages.webhooks import WebhookStage
 from tests.strategies import NAMESPACES, PORTS, campaign, more, often, sometimes, subset
 from tests.webhook_builders import TOPIC, labelled
 from troth.documents.gateway_report import LABEL, member

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from sandbox.demo.choosing import BrokerName
+from sandbox.demo.setting import BrokerName
 from sandbox.demo.shop import FOLDER, MESSAGES
 from troth.cli.main import app
 

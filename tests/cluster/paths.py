@@ -27,6 +27,15 @@ async def faulty(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
                 await copy.stop()
 
 
+@asynccontextmanager
+async def operated(stage: Stage, directory: Path) -> AsyncIterator[FaultyPath]:
+    """Run an operator on a faulty path, with a trust domain."""
+    async with faulty(stage, directory) as path:
+        await stage.domain()
+        await stage.run(path.kubeconfig)
+        yield path
+
+
 async def lose(path: FaultyPath, resource: str, fault: Fault) -> None:
     """Have the watches of a resource break, and their history be gone when they are resumed."""
     for _ in range(path.watched(resource)):

@@ -281,6 +281,12 @@ class Stage:
     async def policy(self, identity: Ref) -> Manifest:
         return await self.person.the("NetworkPolicy", policy_ref(identity))
 
+    async def closes(self, identity: Ref) -> None:
+        """Wait until an identity's policy opens no inbound port."""
+        await self.person.sees(
+            "NetworkPolicy", policy_ref(identity), lambda seen: not opened(seen, "ingress")
+        )
+
     async def written(self) -> dict[tuple[str, str, str], str]:
         """Return the version of everything Troth wrote for this test, Events and lease apart."""
         versions: dict[tuple[str, str, str], str] = {}

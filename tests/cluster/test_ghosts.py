@@ -1,4 +1,4 @@
-"""An object that is gone is not kept: neither by a late answer nor by a watch that was dead."""
+"""A deleted object leaves the cache, whether an answer is late or a watch was broken."""
 
 import asyncio
 import copy
@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import faults
 from tests import builders
-from tests.cluster.paths import faulty, lose
+from tests.cluster.paths import faulty, lose, operated
 from tests.cluster.person import until
 from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from troth.cluster.api import RESOURCES
@@ -37,13 +37,11 @@ async def knows(stage: Stage, kind: str, ref: Ref, *, known: bool = True) -> Non
     ("kind", "resource", "suffix"),
     [("NetworkPolicy", "networkpolicies", "-troth"), ("Secret", "secrets", "-identity")],
 )
-async def test_child_deleted_before_its_write_is_answered_is_written_again(
+async def test_owned_object_deleted_before_its_write_is_answered_is_restored(
     stage: Stage, tmp_path: Path, kind: str, resource: str, suffix: str
 ) -> None:
     """A policy that is gone does not read NetworkEnforced=True."""
-    async with faulty(stage, tmp_path) as path:
-        await stage.domain()
-        await stage.run(path.kubeconfig)
+    async with operated(stage, tmp_path) as path:
         ref, seen = Ref(stage.shop, f"payments{suffix}"), asyncio.Event()
         late = faults.of_object(ref.name, faults.answered_late(seen))
         path.always("PATCH", resource, late)
@@ -59,12 +57,10 @@ async def test_child_deleted_before_its_write_is_answered_is_written_again(
         await stage.person.hears(IDENTITY, payments, "NetworkEnforced", "Enforced", "True")
 
 
-async def test_identity_deleted_before_its_status_is_answered_has_no_edge_and_no_secret(
+async def test_identity_deleted_before_its_status_is_answered_keeps_nothing(
     stage: Stage, tmp_path: Path
 ) -> None:
-    async with faulty(stage, tmp_path) as path:
-        await stage.domain()
-        await stage.run(path.kubeconfig)
+    async with operated(stage, tmp_path) as path:
         accepts = [builders.accept("web")]
         payments = await stage.identity("payments", ports=["https"], accepts=accepts)
         await stage.person.ready(IDENTITY, payments)
@@ -95,7 +91,7 @@ async def said(stage: Stage, ref: Ref) -> None:
 
 
 @pytest.mark.parametrize("kind", ["NetworkPolicy", "Secret", "ConfigMap"])
-async def test_child_written_and_deleted_in_a_watch_gap_is_written_again(
+async def test_owned_object_written_and_deleted_in_a_watch_gap_is_restored(
     stage: Stage, tmp_path: Path, kind: str
 ) -> None:
     """No event told the operator of the child; it knows it from the answer to its own write."""
@@ -124,7 +120,7 @@ async def test_child_written_and_deleted_in_a_watch_gap_is_written_again(
         await stage.person.ready(IDENTITY, payments)
 
 
-async def test_namesake_of_an_identity_that_came_and_went_in_a_gap_is_no_conflict(
+async def test_identity_recreated_after_a_watch_gap_has_no_conflict(
     stage: Stage, tmp_path: Path
 ) -> None:
     async with faulty(stage, tmp_path) as path:
@@ -154,7 +150,7 @@ async def gone(stage: Stage, identity: Ref) -> None:
 # The slow resync
 
 
-async def test_resync_of_a_cache_that_is_in_step_lists_each_selection_once(stage: Stage) -> None:
+async def test_resync_of_a_correct_cache_lists_each_selection_once(stage: Stage) -> None:
     domain = await stage.domain()
     await stage.run()
     await stage.pair()
@@ -173,7 +169,7 @@ async def test_resync_of_a_cache_that_is_in_step_lists_each_selection_once(stage
     assert found == []
 
 
-async def test_resync_repairs_a_cache_that_is_wrong(stage: Stage) -> None:
+async def test_resync_repairs_a_wrong_cache(stage: Stage) -> None:
     """A ghost, an object that was forgotten, and one that is known at an older version."""
     domain = await stage.domain()
     await stage.run()

@@ -1,7 +1,7 @@
-"""An API server that refuses: it is too busy, or broken, or somebody else was first.
+"""An API server that rejects requests: it is busy or broken, or reports a conflict.
 
-It is left alone when it asks for that, and otherwise asked less and less. Meanwhile the status says
-what is missing and why; afterwards everything is as declared, and nothing was done twice.
+The operator respects Retry-After and otherwise backs off. Meanwhile the status says what is missing
+and why. Afterwards all is as declared, and nothing was written twice.
 """
 
 import asyncio
@@ -13,11 +13,10 @@ import pytest
 
 from sandbox import faults
 from sandbox.faults import Call, FaultyPath
-from tests.cluster.paths import WRITTEN, committed, faulty
-from tests.cluster.person import Manifest, until
-from tests.cluster.stage import DOMAIN, IDENTITY, Stage, opened
+from tests.cluster.paths import WRITTEN, committed, faulty, operated
+from tests.cluster.person import until
+from tests.cluster.stage import DOMAIN, IDENTITY, Stage
 from tests.cluster.witness import Witness, each_got_one_certificate
-from troth.planning.owned_objects import policy_ref
 
 AWAY = 2
 """Seconds that a busy API server asks for."""
@@ -37,16 +36,14 @@ async def asked(path: FaultyPath, verb: str, resource: str, number: int) -> list
 
 
 @pytest.mark.parametrize(("code", "reason"), TOO_BUSY)
-async def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
+async def test_retry_after_of_a_busy_server_is_respected(
     stage: Stage, tmp_path: Path, code: int, reason: str
 ) -> None:
     """Once it has said so for one, no other is tried either, however many there are."""
     async with (
-        faulty(stage, tmp_path) as path,
+        operated(stage, tmp_path) as path,
         Witness(stage.sandbox.kubeconfig, "Secret", stage.shop) as secrets,
     ):
-        await stage.domain()
-        await stage.run(path.kubeconfig)
         await stage.settled()
         path.asked.clear()
         path.always("PATCH", "secrets", faults.status(code, reason, retry_after=AWAY))
@@ -70,12 +67,10 @@ async def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
 
 @pytest.mark.parametrize(("code", "reason"), TOO_BUSY)
 @pytest.mark.parametrize("verb", ["GET", "WATCH"])
-async def test_a_server_too_busy_to_be_read_is_left_alone_and_nothing_is_written_meanwhile(
+async def test_nothing_is_written_while_the_server_is_too_busy_to_list(
     stage: Stage, tmp_path: Path, verb: str, code: int, reason: str
 ) -> None:
-    async with faulty(stage, tmp_path) as path:
-        await stage.domain()
-        await stage.run(path.kubeconfig)
+    async with operated(stage, tmp_path) as path:
         await stage.pair()
         await stage.settled()
         await stage.operator.stop()
@@ -101,13 +96,11 @@ async def test_a_server_too_busy_to_be_read_is_left_alone_and_nothing_is_written
         pytest.param(409, "Conflict", id="409"),
     ],
 )
-async def test_a_server_that_refuses_without_a_word_is_asked_less_and_less(
+async def test_rejected_writes_back_off(
     stage: Stage, tmp_path: Path, code: int, reason: str
 ) -> None:
     """Backoff is counted and not timed: an eager client would have asked hundreds of times."""
-    async with faulty(stage, tmp_path) as path:
-        await stage.domain()
-        await stage.run(path.kubeconfig)
+    async with operated(stage, tmp_path) as path:
         await stage.settled()
         path.always("PATCH", "secrets", faults.status(code, reason))
         payments = await stage.identity("payments")
@@ -121,7 +114,7 @@ async def test_a_server_that_refuses_without_a_word_is_asked_less_and_less(
 
 @pytest.mark.parametrize("code", [409, 500, 503])
 @pytest.mark.parametrize("resource", WRITTEN)
-async def test_a_write_that_is_refused_once_is_made_once(
+async def test_write_that_is_rejected_once_is_made_once(
     stage: Stage, tmp_path: Path, resource: str, code: int
 ) -> None:
     async with (
@@ -141,10 +134,10 @@ async def test_a_write_that_is_refused_once_is_made_once(
         assert stage.requests.made == []
 
 
-async def test_what_cannot_be_closed_yet_is_said_to_be_open(stage: Stage, tmp_path: Path) -> None:
-    async with faulty(stage, tmp_path) as path:
-        await stage.domain()
-        await stage.run(path.kubeconfig)
+async def test_status_reports_a_policy_that_cannot_be_closed_yet(
+    stage: Stage, tmp_path: Path
+) -> None:
+    async with operated(stage, tmp_path) as path:
         payments, _ = await stage.pair()
         path.always("PATCH", "networkpolicies", faults.status(503, "ServiceUnavailable"))
         await stage.identity("payments", ports=["https"])  # accepts nobody any more
@@ -153,21 +146,19 @@ async def test_what_cannot_be_closed_yet_is_said_to_be_open(stage: Stage, tmp_pa
         )
         assert "ServiceUnavailable" in told
         path.well()
-        await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
+        await stage.closes(payments)
         await stage.person.ready(IDENTITY, payments)
 
 
-async def test_what_must_be_closed_is_closed_though_secrets_cannot_be_written(
+async def test_policy_closes_although_secrets_cannot_be_written(
     stage: Stage, tmp_path: Path
 ) -> None:
-    async with faulty(stage, tmp_path) as path:
-        await stage.domain()
-        await stage.run(path.kubeconfig)
+    async with operated(stage, tmp_path) as path:
         payments, _ = await stage.pair()
         refused = faults.status(429, "TooManyRequests", retry_after=AWAY)
         path.always("PATCH", "secrets", refused)
         await stage.identity("payments", ports=["https"])  # accepts nobody any more
-        await stage.person.sees("NetworkPolicy", policy_ref(payments), closed)
+        await stage.closes(payments)
         path.well()
         await stage.person.ready(IDENTITY, payments)
 
@@ -175,7 +166,7 @@ async def test_what_must_be_closed_is_closed_though_secrets_cannot_be_written(
 # Late
 
 
-async def test_a_slow_server_is_waited_for(stage: Stage, tmp_path: Path) -> None:
+async def test_slow_server_causes_no_second_write(stage: Stage, tmp_path: Path) -> None:
     async with (
         faulty(stage, tmp_path) as path,
         Witness(stage.sandbox.kubeconfig, "Secret", stage.shop) as secrets,
@@ -190,15 +181,13 @@ async def test_a_slow_server_is_waited_for(stage: Stage, tmp_path: Path) -> None
         each_got_one_certificate(await secrets.everything(), 2)
 
 
-async def test_a_write_that_was_given_up_and_is_carried_out_all_the_same_is_not_made_again(
+async def test_timed_out_write_that_succeeds_is_not_repeated(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
-        faulty(stage, tmp_path) as path,
+        operated(stage, tmp_path) as path,
         Witness(stage.sandbox.kubeconfig, "Secret", stage.shop) as secrets,
     ):
-        await stage.domain()
-        await stage.run(path.kubeconfig)
         await stage.settled()
         monkeypatch.setattr("troth.cluster.api.REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=0.5))
         path.once("PATCH", "secrets", faults.delayed(1.5))
@@ -211,7 +200,3 @@ async def test_a_write_that_was_given_up_and_is_carried_out_all_the_same_is_not_
         await until(arrived, lambda number: number >= 2)
         await stage.settled()
         each_got_one_certificate(await secrets.everything(), 1)
-
-
-def closed(policy: Manifest) -> bool:
-    return not opened(policy, "ingress")

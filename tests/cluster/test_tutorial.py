@@ -1,4 +1,4 @@
-"""docs/tutorial.md: every command works as it is written, in the order in which it is written."""
+"""Every command of docs/tutorial.md works as written, in order."""
 
 import contextlib
 import os
@@ -56,7 +56,7 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
     assert session.returncode == 0, output
     for shown in re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         assert shown in output
-    assert output.count("refused\n") == 2
+    assert output.count("rejected\n") == 2
     assert "declare under workload.ports every port" in output
     assert "Repaired" in output
     assert {each.name for each in tmp_path.iterdir()} == {"charts", "examples", "sandbox"}

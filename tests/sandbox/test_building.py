@@ -36,7 +36,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_program_is_built_once_even_if_two_ask_at_the_same_time(
+def test_program_is_built_once_for_two_concurrent_requests(
     greeter: GoProgram, commands: list[Any]
 ) -> None:
     with ThreadPoolExecutor() as threads:
@@ -47,21 +47,21 @@ def test_a_program_is_built_once_even_if_two_ask_at_the_same_time(
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_broken_program_fails_with_the_compilers_words(greeter: GoProgram) -> None:
+def test_broken_program_fails_with_the_compilers_message(greeter: GoProgram) -> None:
     (greeter.module / "main.go").write_text("package main\n\nfunc main() { missing() }\n")
     with pytest.raises(BuildError, match=r"greeter local could not be built") as failure:
         build(greeter)
     assert "main.go:3:15: undefined: missing" in str(failure.value)
 
 
-def test_a_failed_build_leaves_nothing_that_looks_built(greeter: GoProgram, cache: Path) -> None:
+def test_failed_build_leaves_no_program(greeter: GoProgram, cache: Path) -> None:
     (greeter.module / "main.go").write_text("package main\n\nfunc main() {\n")
     with pytest.raises(BuildError):
         build(greeter)
     assert [path.name for path in (cache / "tools").iterdir() if path.is_dir()] == []
 
 
-def test_a_change_of_a_source_is_another_program(greeter: GoProgram) -> None:
+def test_changed_source_is_built_again(greeter: GoProgram) -> None:
     before = greeter.cached()
     (greeter.module / "go.sum").write_text("")
     between = greeter.cached()
@@ -69,7 +69,7 @@ def test_a_change_of_a_source_is_another_program(greeter: GoProgram) -> None:
     assert len({before, between, greeter.cached()}) == 3
 
 
-def test_progress_is_printed_where_there_is_no_terminal(
+def test_progress_is_printed_without_a_terminal(
     greeter: GoProgram, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build(greeter)
@@ -78,6 +78,6 @@ def test_progress_is_printed_where_there_is_no_terminal(
     assert said[-1].startswith("building greeter local: done in ")
 
 
-def test_a_module_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_missing_module_is_named(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match=r"cannot be built: there is no .*go\.mod"):
         build(GoProgram(name="svid-judge", module=tmp_path, package="."))

@@ -27,7 +27,7 @@ with Sandbox.start(Path(sys.argv[1])) as sandbox:
 """
 
 
-def test_a_service_account_token_is_real_and_the_server_is_verified(sandbox: Sandbox) -> None:
+def test_service_account_token_is_valid_and_server_is_verified(sandbox: Sandbox) -> None:
     sandbox.kubectl("create", "serviceaccount", "alice")
     kubeconfig = sandbox.service_account_kubeconfig("default", "alice")
     with Sandbox.start(kubeconfig=kubeconfig) as alice:
@@ -36,7 +36,7 @@ def test_a_service_account_token_is_real_and_the_server_is_verified(sandbox: San
         assert "credential-id" in str(who["extra"])  # issued by TokenRequest, not a legacy Secret
 
 
-def test_a_server_of_another_ca_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_server_of_another_ca_is_rejected(sandbox: Sandbox, tmp_path: Path) -> None:
     content = yaml.safe_load(sandbox.kubeconfig.read_text())
     del content["clusters"][0]["cluster"]["certificate-authority-data"]
     unverified = tmp_path / "kubeconfig"
@@ -60,14 +60,14 @@ def test_rbac_decides(sandbox: Sandbox) -> None:
         bob.kubectl("get", "secrets")
 
 
-def test_the_api_server_says_where_it_is_by_an_address_that_is_not_loopback(
+def test_api_server_advertises_an_address_other_than_loopback(
     sandbox: Sandbox,
 ) -> None:
     found = sandbox.kubectl("get", "endpointslice", "kubernetes", "-o", "json")
     assert json.loads(found)["endpoints"][0]["addresses"] == ["192.0.2.1"]
 
 
-def test_it_listens_on_loopback_alone(sandbox: Sandbox) -> None:
+def test_all_ports_are_on_loopback(sandbox: Sandbox) -> None:
     server = yaml.safe_load(sandbox.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     host, port = server.removeprefix("https://").split(":")
     assert host == "127.0.0.1"
@@ -81,7 +81,7 @@ def test_it_listens_on_loopback_alone(sandbox: Sandbox) -> None:
         socket.create_connection((address, int(port)), timeout=1)
 
 
-def test_the_api_server_can_crash_and_come_back(sandbox: Sandbox) -> None:
+def test_api_server_restarts_after_a_crash(sandbox: Sandbox) -> None:
     sandbox.kubectl("create", "configmap", "kept")
     sandbox.stop_api_server(grace=0)
     with pytest.raises(CommandError, match="refused"):
@@ -90,7 +90,7 @@ def test_the_api_server_can_crash_and_come_back(sandbox: Sandbox) -> None:
     sandbox.kubectl("get", "configmap", "kept")
 
 
-def test_helm_works_and_keeps_to_itself(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_helm_writes_only_to_its_own_directories(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "Chart.yaml").write_text("{apiVersion: v2, name: tiny, version: 1.0.0}")
     (tmp_path / "templates" / "it.yaml").write_text(
@@ -106,7 +106,7 @@ def test_two_at_once_do_not_collide(sandbox: Sandbox) -> None:
         assert "only-here" not in sandbox.kubectl("get", "namespaces")
 
 
-def test_a_free_port_is_nobody_elses_until_it_is_in_use() -> None:
+def test_claimed_port_is_free_only_for_its_server() -> None:
     port = control_plane.free_port()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))
@@ -114,7 +114,7 @@ def test_a_free_port_is_nobody_elses_until_it_is_in_use() -> None:
         socket.create_connection(("127.0.0.1", port)).close()
 
 
-def test_a_port_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_in_use_is_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     free = control_plane.free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = iter([taken.getsockname()[1], free])
@@ -123,7 +123,7 @@ def test_a_port_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
             assert f"https://127.0.0.1:{free}" in started.kubeconfig.read_text()
 
 
-def test_a_named_cluster_is_used_as_it_is(
+def test_cluster_named_by_the_variable_is_used(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TROTH_SANDBOX_KUBECONFIG", str(sandbox.kubeconfig))
@@ -134,7 +134,7 @@ def test_a_named_cluster_is_used_as_it_is(
     sandbox.kubectl("get", "namespaces")
 
 
-def test_a_named_cluster_that_is_missing_is_said(
+def test_missing_cluster_named_by_the_variable_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -144,14 +144,14 @@ def test_a_named_cluster_that_is_missing_is_said(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_directory_that_is_not_empty_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     with pytest.raises(SandboxError, match="is not empty"):
         Sandbox.start(tmp_path).__enter__()
     assert (tmp_path / "precious").exists()
 
 
-def test_the_component_that_failed_is_named_and_quoted(
+def test_error_names_the_failed_component_and_quotes_its_log(
     assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))

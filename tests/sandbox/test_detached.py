@@ -63,7 +63,7 @@ def test_down_cleans_up_after_a_crash(command: Command) -> None:
     assert not (command.clusters / "crashing").exists()
 
 
-def test_what_stopped_it_from_starting_is_said(command: Command) -> None:
+def test_error_says_why_it_did_not_start(command: Command) -> None:
     command._environment["KUBEBUILDER_ASSETS"] = "/no/such/directory"
     refused = command("up")
     assert refused.returncode == 1

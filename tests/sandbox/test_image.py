@@ -22,19 +22,19 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "constraints.txt", "operator/main.py"])
-def test_a_change_of_a_source_is_another_image(checkout: Path, name: str) -> None:
+def test_changed_source_is_another_image(checkout: Path, name: str) -> None:
     before = archive.key_of(checkout)
     (checkout / name).write_text("changed")
     assert archive.key_of(checkout) != before
 
 
-def test_a_new_source_is_another_image(checkout: Path) -> None:
+def test_new_source_is_another_image(checkout: Path) -> None:
     before = archive.key_of(checkout)
     (checkout / "operator" / "new.py").write_text("")
     assert archive.key_of(checkout) != before
 
 
-def test_compiled_files_and_tests_are_no_part_of_the_image(checkout: Path) -> None:
+def test_image_has_no_compiled_files_and_tests(checkout: Path) -> None:
     before = archive.key_of(checkout)
     for name in (
         "operator/__pycache__/main.pyc",
@@ -76,7 +76,7 @@ def test_the_dockerfile_copies_only_what_the_build_sees() -> None:
     ],
     ids=["no root", "no Debian", "no apt"],
 )
-def test_a_machine_that_cannot_build_images_says_why(
+def test_error_says_why_a_machine_cannot_build_images(
     euid: int,
     distribution: str,
     programs: set[str],
@@ -106,7 +106,7 @@ def test_a_build_leaves_nothing_outside_its_store(
     assert used.exists()
 
 
-def test_what_somebody_else_put_there_meanwhile_stays(
+def test_traces_are_removed_and_foreign_files_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace, theirs = tmp_path / "new" / "cache" / "db", tmp_path / "new" / "storage"

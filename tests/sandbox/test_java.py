@@ -16,7 +16,7 @@ JUDGE = JAVA_PROGRAMS["nimbus-judge"]
 
 
 @pytest.mark.parametrize("lacking", java.TOOLS)
-def test_a_machine_without_one_of_the_tools_is_told_which(
+def test_missing_java_tool_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
     for tool in set(java.TOOLS) - {lacking}:
@@ -25,14 +25,14 @@ def test_a_machine_without_one_of_the_tools_is_told_which(
     assert missing() == f"a Java program needs the program {lacking}, which is not on PATH"
 
 
-def test_a_jdk_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_jdk_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda program: program)
     monkeypatch.setattr(java, "_version", lambda: 11)
     assert missing() == "a Java program needs a JDK of 17 or newer, and the one on PATH is 11"
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_library_that_is_not_the_one_named_is_not_built_with(
+def test_library_with_a_wrong_digest_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fetched(tether: Tether, argv: list[Any], **_: Any) -> None:

@@ -15,7 +15,7 @@ from tests.sandbox.observing import processes_of
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_machine_that_lacks_java_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_java_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_jars, "missing", lambda: "there is no Java")
     with pytest.raises(BuildError, match="there is no Java"), KafkaServer.start():
         pass
@@ -23,7 +23,7 @@ def test_a_machine_that_lacks_java_is_told_so(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("replaced", [True, False])
-def test_jars_that_are_not_the_ones_listed_are_not_kept(
+def test_jars_with_a_wrong_digest_are_rejected(
     monkeypatch: pytest.MonkeyPatch, replaced: bool
 ) -> None:
     def fetched(tether: Tether, argv: list[Any], **_: Any) -> None:
@@ -39,7 +39,7 @@ def test_jars_that_are_not_the_ones_listed_are_not_kept(
     assert not cached().exists()
 
 
-def test_a_server_ends_with_its_block_and_takes_its_files_along() -> None:
+def test_server_and_its_files_end_with_the_context() -> None:
     if reason := java.missing():
         pytest.skip(f"there is no Kafka: {reason}")
     with KafkaServer.start() as server:

@@ -79,7 +79,7 @@ def call(sandbox: Sandbox, space: str, target: Target, present: Files | None = N
     return sandbox.node.workload(f"{space}/orders").call([target], present=present)[0]
 
 
-def test_a_pod_is_reported_as_it_is(sandbox: Sandbox, space: str) -> None:
+def test_pod_status_is_reported(sandbox: Sandbox, space: str) -> None:
     apply(sandbox, workload_pod(space, "web", plain={"web": 8080}))
     address = addresses(sandbox, space, ["web"])["web"]
     pod = pods(sandbox, space)["web"]
@@ -161,7 +161,7 @@ def test_policies_filter_packets(sandbox: Sandbox, space: str) -> None:
     sandbox.kubectl("delete", "namespace", other, "--wait=false")
 
 
-def test_a_closed_port_is_not_mistaken_for_a_filter(sandbox: Sandbox, space: str) -> None:
+def test_closed_port_and_packet_filter_are_told_apart(sandbox: Sandbox, space: str) -> None:
     apply(sandbox, workload_pod(space, "web", plain={"web": 8080}))
     address = addresses(sandbox, space, ["web"])["web"]
     assert connects(sandbox, f"{space}/web", address, 8081) == "closed"
@@ -178,7 +178,7 @@ def test_a_declared_call_is_answered_within_its_scopes(
     assert str(refused) == 'scope "ledger.write" is not granted'
 
 
-def test_the_server_refuses_in_the_handshake_and_the_alert_says_why(
+def test_server_rejects_in_the_handshake_with_an_alert(
     sandbox: Sandbox, space: str, pair: Target
 ) -> None:
     ledger, orders = (DOMAIN.spiffe_id(f"{space}/{name}") for name in ("ledger", "orders"))
@@ -216,9 +216,7 @@ def test_the_server_refuses_in_the_handshake_and_the_alert_says_why(
     }
 
 
-def test_the_client_refuses_whom_it_did_not_mean_to_call(
-    sandbox: Sandbox, space: str, pair: Target
-) -> None:
+def test_client_rejects_another_callee(sandbox: Sandbox, space: str, pair: Target) -> None:
     ledger = DOMAIN.spiffe_id(f"{space}/ledger")
     server = sandbox.node.workload(f"{space}/ledger")
 
@@ -242,9 +240,7 @@ def test_the_client_refuses_whom_it_did_not_mean_to_call(
     assert str(undeclared) == "handshake by client: undeclared"
 
 
-def test_who_speaks_tls_and_who_does_not_is_told_apart(
-    sandbox: Sandbox, space: str, pair: Target
-) -> None:
+def test_tls_and_plain_ports_are_told_apart(sandbox: Sandbox, space: str, pair: Target) -> None:
     plain = replace(pair, mode=Mode.PLAIN)
     web = pair.address.replace("8443", "8080")
     assert str(call(sandbox, space, plain)) == "handshake by server: no TLS"
@@ -252,7 +248,7 @@ def test_who_speaks_tls_and_who_does_not_is_told_apart(
     assert str(call(sandbox, space, replace(plain, address=web))) == "answered"
 
 
-def test_a_changed_secret_reaches_the_disk_and_is_obeyed_on_open_connections_too(
+def test_changed_secret_takes_effect_on_open_connections_too(
     sandbox: Sandbox, space: str, pair: Target
 ) -> None:
     orders = sandbox.node.workload(f"{space}/orders")
@@ -272,7 +268,7 @@ def test_a_changed_secret_reaches_the_disk_and_is_obeyed_on_open_connections_too
     orders.release("kept")
 
 
-def test_calls_go_on_beside_everything_else_and_are_counted_by_who_signed(
+def test_background_calls_are_counted_by_signing_root(
     sandbox: Sandbox, space: str, pair: Target
 ) -> None:
     orders, ledger = (sandbox.node.workload(f"{space}/{name}") for name in ("orders", "ledger"))
@@ -342,7 +338,7 @@ def test_a_pod_has_a_token_of_its_service_account(sandbox: Sandbox, space: str) 
     assert user["extra"]["authentication.kubernetes.io/pod-name"] == ["teller"]
 
 
-def test_pods_reach_the_api_server_where_policies_let_them(sandbox: Sandbox, space: str) -> None:
+def test_pods_reach_the_api_server_if_policies_allow_it(sandbox: Sandbox, space: str) -> None:
     apply(sandbox, workload_pod(space, "client", plain={"web": 8080}))
     addresses(sandbox, space, ["client"])
     slices = sandbox.kubectl("get", "endpointslice", "kubernetes", "-o", "json")
@@ -362,7 +358,7 @@ def test_pods_reach_the_api_server_where_policies_let_them(sandbox: Sandbox, spa
     assert reached() == ["answered", "answered"]
 
 
-def test_another_pod_of_the_same_name_is_another(sandbox: Sandbox, space: str) -> None:
+def test_recreated_pod_has_a_new_workload(sandbox: Sandbox, space: str) -> None:
     apply(sandbox, workload_pod(space, "web", plain={"web": 8080}))
     addresses(sandbox, space, ["web"])
     first = sandbox.node.workload(f"{space}/web").process
@@ -372,7 +368,7 @@ def test_another_pod_of_the_same_name_is_another(sandbox: Sandbox, space: str) -
     assert sandbox.node.workload(f"{space}/web").process != first
 
 
-def test_the_node_outlives_a_crash_of_the_api_server(sandbox: Sandbox, space: str) -> None:
+def test_node_survives_a_crash_of_the_api_server(sandbox: Sandbox, space: str) -> None:
     sandbox.stop_api_server(grace=0)
     sandbox.start_api_server()
     apply(sandbox, workload_pod(space, "web", plain={"web": 8080}))

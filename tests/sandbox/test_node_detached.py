@@ -35,7 +35,7 @@ def detached() -> Iterator[DetachedSandbox]:
 
 
 @pytest.mark.parametrize("tier", [Tier.PROCESS_PODS, Tier.NODE])
-def test_a_person_gets_a_cluster_whose_pods_run(tier: Tier, detached: DetachedSandbox) -> None:
+def test_detached_cluster_runs_pods(tier: Tier, detached: DetachedSandbox) -> None:
     skip_without(tier)
     up = command("up", "--name", detached.name, f"--{tier}")
     assert "The sandbox is up." in up.stdout, up.stderr

@@ -128,7 +128,7 @@ def test_nothing_is_left_when_the_holder_ends(
     assert (network(), mounts(), run()) == before[:3]
 
 
-def test_the_next_node_sweeps_up_after_a_killed_reaper(tmp_path: Path) -> None:
+def test_next_node_cleans_up_after_a_killed_reaper(tmp_path: Path) -> None:
     skip_without(Tier.NODE)
     directory = tmp_path / "sandbox"
     with holder_of(directory, Tier.NODE) as holder:

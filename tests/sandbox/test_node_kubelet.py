@@ -45,7 +45,7 @@ def test_pods_ask_the_clusters_resolver(sandbox: Sandbox) -> None:
     assert f"nameserver {RESOLVER_ADDRESS}" in resolver.read_text().splitlines()
 
 
-def test_a_service_leads_to_its_pods_whether_the_firewall_is_on_or_off(sandbox: Sandbox) -> None:
+def test_service_reaches_its_pods_with_and_without_the_firewall(sandbox: Sandbox) -> None:
     labels = {"app": "behind"}
     apply(
         sandbox,
@@ -86,7 +86,7 @@ def test_pods_run_an_image_that_is_loaded(sandbox: Sandbox, tmp_path: Path) -> N
     assert addresses(sandbox, "default", ["loaded"])
 
 
-def test_an_archive_that_is_no_image_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_archive_without_an_image_is_rejected(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "no-image.tar").write_text("nothing")
     with pytest.raises(SandboxError, match=r"containerd cannot load .*no-image\.tar: "):
         sandbox.node.load_image(tmp_path / "no-image.tar")

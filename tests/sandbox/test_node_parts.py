@@ -42,7 +42,7 @@ def test_a_reader_never_sees_half_of_an_update(tmp_path: Path) -> None:
     assert not torn
 
 
-def test_files_that_are_no_longer_in_the_secret_go(tmp_path: Path) -> None:
+def test_files_removed_from_the_secret_are_deleted(tmp_path: Path) -> None:
     directory = Directory(tmp_path)
     directory.write({"a": b"1", "b": b"2"})
     directory.write({"b": b"3"})
@@ -52,7 +52,7 @@ def test_files_that_are_no_longer_in_the_secret_go(tmp_path: Path) -> None:
     assert len(directories) == 1  # and none of those before
 
 
-def test_what_did_not_change_is_not_written(tmp_path: Path) -> None:
+def test_unchanged_files_are_not_written(tmp_path: Path) -> None:
     directory = Directory(tmp_path)
     assert directory.write({"a": b"1"})
     assert not directory.write({"a": b"1"})
@@ -89,7 +89,7 @@ def test_an_image_archive_is_what_containerd_expects(tmp_path: Path) -> None:
         assert content.getmember("bin/it").mode == 0o755
 
 
-def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_node_requires_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert unavailable(Tier.CONTROL_PLANE) is None
     reason = unavailable(Tier.NODE)
@@ -100,7 +100,7 @@ def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not (tmp_path / "sandbox").exists()
 
 
-def test_a_missing_part_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_part_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"unshare", "ip", "mount", "xtables-nft-multi", "ipset", "runc"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("shutil.which", lambda name, **_: name if name in here else None)

@@ -44,7 +44,7 @@ def test_projections_can_be_delayed(sandbox: Sandbox) -> None:
     sandbox.node.delay_projections(0)
 
 
-def test_the_firewall_can_be_switched_off_to_see_what_is_behind_it(sandbox: Sandbox) -> None:
+def test_firewall_can_be_switched_off(sandbox: Sandbox) -> None:
     apply(
         sandbox,
         workload_pod("default", "shut", labels={"app": "shut"}, plain={"web": 8080}),
@@ -93,7 +93,7 @@ def test_a_process_that_ends_is_started_again_and_counted(sandbox: Sandbox) -> N
     sandbox.node.workload("default/mortal").identity()
 
 
-def test_what_a_process_pod_cannot_be_is_said_in_its_status(sandbox: Sandbox) -> None:
+def test_unsupported_process_pod_says_why_in_its_status(sandbox: Sandbox) -> None:
     foreign = workload_pod("default", "foreign")
     foreign["spec"]["containers"][0]["image"] = "postgres:18"
     double = workload_pod("default", "double")

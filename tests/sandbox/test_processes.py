@@ -54,13 +54,13 @@ def nothing_is_left(directory: Path) -> bool:
     return becomes(lambda: not processes_of(directory) and not directory.exists())
 
 
-def test_processes_and_directory_go_when_the_owner_is_killed(directory: Path) -> None:
+def test_processes_and_directory_are_removed_when_the_owner_is_killed(directory: Path) -> None:
     with owner(directory) as process:
         process.kill()
         assert nothing_is_left(directory)
 
 
-def test_processes_and_directory_go_on_ctrl_c(directory: Path) -> None:
+def test_processes_and_directory_are_removed_on_ctrl_c(directory: Path) -> None:
     with owner(directory) as process:
         os.killpg(process.pid, signal.SIGINT)  # a terminal signals the whole group
         assert nothing_is_left(directory)
@@ -85,7 +85,7 @@ def test_processes_end_even_if_the_tether_itself_is_killed(directory: Path) -> N
     assert not directory.exists()
 
 
-def test_what_ignores_the_request_to_end_is_killed_after_the_grace(directory: Path) -> None:
+def test_process_that_ignores_sigterm_is_killed_after_the_grace_period(directory: Path) -> None:
     with Tether(directory) as tether:
         script = f"trap '' TERM; touch {directory}/ready; while :; do sleep 0.1; done"
         tether.start("stubborn", ["sh", "-c", script], log=directory / "log")
@@ -96,14 +96,14 @@ def test_what_ignores_the_request_to_end_is_killed_after_the_grace(directory: Pa
         assert not processes_of("trap '' TERM")
 
 
-def test_a_process_that_ended_says_how(directory: Path) -> None:
+def test_poll_returns_how_a_process_ended(directory: Path) -> None:
     with Tether(directory) as tether:
         tether.start("short", ["sh", "-c", "exit 7"], log=directory / "log")
         assert becomes(lambda: tether.poll("short") is not None)
         assert tether.poll("short") == 7
 
 
-def test_a_name_is_started_and_stopped_once(directory: Path) -> None:
+def test_process_name_is_in_use_until_it_stops(directory: Path) -> None:
     with Tether(directory) as tether:
         tether.start("it", ["sleep", "600"], log=directory / "log")
         with pytest.raises(SandboxError, match="it: runs already"):
@@ -114,6 +114,6 @@ def test_a_name_is_started_and_stopped_once(directory: Path) -> None:
         assert tether.start("it", ["sleep", "600"], log=directory / "log")
 
 
-def test_a_program_that_is_missing_is_named(directory: Path) -> None:
+def test_missing_program_is_named(directory: Path) -> None:
     with Tether(directory) as tether, pytest.raises(SandboxError, match="/no/such/etcd"):
         tether.start("etcd", ["/no/such/etcd"], log=directory / "log")

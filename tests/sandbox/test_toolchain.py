@@ -21,7 +21,7 @@ def go(directory: Path, version: str) -> Path:
 
 
 @pytest.mark.parametrize("version", ["1.26.0", "1.27.3", "1.28rc1", "2.0"])
-def test_a_go_on_path_that_is_new_enough_is_taken(
+def test_new_enough_go_on_path_is_used(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -31,7 +31,7 @@ def test_a_go_on_path_that_is_new_enough_is_taken(
 
 @pytest.mark.usefixtures("cache", "no_wheel")
 @pytest.mark.parametrize("version", ["1.25.9", "1.9", "devel"])
-def test_an_older_one_is_passed_over_and_go_is_fetched_once(
+def test_old_go_on_path_is_ignored_and_go_is_fetched_once(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(tmp_path, version)

@@ -11,15 +11,13 @@ from sandbox.tools import PROGRAMS
 from tests.sandbox.observing import executable
 
 
-def test_the_directory_a_person_names_comes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kubebuilder_assets_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     mine = {name: executable(tmp_path / name) for name in ("etcd", "kubectl")}
     assert {name: ensure(name) for name in mine} == mine
 
 
-def test_what_that_directory_lacks_is_built(
+def test_programs_missing_from_kubebuilder_assets_are_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))  # as envtest's bundles do
@@ -27,7 +25,7 @@ def test_what_that_directory_lacks_is_built(
     assert ensure("kube-controller-manager") == Path("built/kube-controller-manager")
 
 
-def test_a_directory_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_kubebuilder_assets_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", "/no/such/directory")
     with pytest.raises(SandboxError, match="KUBEBUILDER_ASSETS is /no/such/directory"):
         ensure("etcd")

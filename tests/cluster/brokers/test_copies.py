@@ -5,15 +5,15 @@ from pathlib import Path
 
 from sandbox.processes import Tether
 from tests.cluster.brokers.market import POLICY, Market
-from tests.cluster.crashes.fates import Doom, FatefulPath
-from tests.cluster.crashes.likeness import data_of
-from tests.cluster.crashes.lives import Task
+from tests.cluster.crashes.comparison import data_of
+from tests.cluster.crashes.crash_points import CrashingPath, CrashPoint
+from tests.cluster.crashes.operators import Task
 from tests.cluster.person import LONG, version
 from tests.cluster.process import Process
 from tests.cluster.witness import Witness
 from troth.world.index.brokers import credential_ref
 
-RELENTLESS = Doom(1, relentless=True)
+RELENTLESS = CrashPoint(1, relentless=True)
 """Every write but those of statuses is an operator's last."""
 
 
@@ -52,10 +52,10 @@ async def test_operators_that_end_after_every_write_bring_it_about_all_the_same(
 ) -> None:
     stage, person = market.stage, market.stage.person
     async with (
-        FatefulPath(stage.kubeconfig, tmp_path / "path") as path,
+        CrashingPath(stage.kubeconfig, tmp_path / "path") as path,
         Witness(stage.sandbox.kubeconfig, "Secret", stage.shop) as witness,
     ):
-        path.await_doom(RELENTLESS)
+        path.set_crash_point(RELENTLESS)
         life = Task(stage, path)
 
         async def ever_anew() -> None:
@@ -70,7 +70,7 @@ async def test_operators_that_end_after_every_write_bring_it_about_all_the_same(
             async with asyncio.timeout(LONG):
                 await market.open()
             await market.works()
-            assert path.met > 8
+            assert path.crashes > 8
             for identity in (market.checkout, market.fulfilment):
                 name = credential_ref(identity, market.main).name
                 seen = [each for each in await witness.everything() if each.name == name]

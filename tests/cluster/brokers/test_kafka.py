@@ -8,7 +8,7 @@ from tests import builders
 from tests.brokers.kafka.clients import DENIED, DONE, MECHANISM, Client, make_topics
 from tests.builders import stamp
 from tests.cluster.brokers.market import BROKER, POLICY, Market
-from tests.cluster.crashes.likeness import data_of
+from tests.cluster.crashes.comparison import data_of
 from tests.cluster.stage import IDENTITY
 from tests.cluster.witness import Witness
 from troth.trust.grants import Slot

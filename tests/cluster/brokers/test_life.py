@@ -6,7 +6,7 @@ from datetime import timedelta
 from tests import builders
 from tests.builders import stamp
 from tests.cluster.brokers.market import POLICY, Market
-from tests.cluster.crashes.likeness import data_of
+from tests.cluster.crashes.comparison import data_of
 from tests.cluster.stage import IDENTITY
 from tests.cluster.witness import Witness
 from troth.resources.references import Ref

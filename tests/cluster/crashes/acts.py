@@ -1,7 +1,7 @@
-"""What people do in the course of a campaign, one act at a time.
+"""The acts of a round, one at a time.
 
-web -> payments -> ledger      all agree, but nobody accepts web at the ledger
-reports -> payments            agreed, and only live while the annex is governed
+web -> payments -> ledger      agreed, but ledger does not accept web
+reports -> payments            agreed, and live only while the annex is governed
 """
 
 from datetime import timedelta
@@ -68,7 +68,7 @@ async def create(play: Play) -> None:
 
 async def _declare_domain(play: Play, **more: Any) -> None:
     await play.stage.domain(
-        bundle={"propagation": f"{play.life.propagation.seconds}s"},
+        bundle={"propagation": f"{play.operator.propagation.seconds}s"},
         certificates={"dnsSuffixes": ["shop.example"]},
         **more,
     )
@@ -90,7 +90,7 @@ async def rotate_keys(play: Play) -> None:
     before = await _authorities(play), await _token_keys(play)
     await _request(play, DOMAIN, play.stage.name, play.stage.own)
     for _ in range(STEPS):
-        await play.life.live(play.life.propagation)
+        await play.operator.live(play.operator.propagation)
         await play.calm()
         now = await _authorities(play), await _token_keys(play)
         if all(len(new) == 1 and new != old for old, new in zip(before, now, strict=True)):
@@ -111,14 +111,14 @@ async def change_back(play: Play) -> None:
 
 async def rotate_leaf(play: Play) -> None:
     await _request(play, IDENTITY, "payments", play.stage.namespaces[SOUTH])
-    await play.life.live(SECOND)
+    await play.operator.live(SECOND)
 
 
 async def rotate_root(play: Play) -> None:
     (old,) = await _authorities(play)
     await _request(play, DOMAIN, play.stage.name, play.stage.own)
     for _ in range(STEPS):
-        await play.life.live(play.life.propagation)
+        await play.operator.live(play.operator.propagation)
         await play.calm()
         if len(found := await _authorities(play)) == 1 and found != [old]:
             return
@@ -126,7 +126,7 @@ async def rotate_root(play: Play) -> None:
 
 
 async def _request(play: Play, kind: str, name: str, namespace: str) -> None:
-    moment = stamp(play.life.now() + SECOND)
+    moment = stamp(play.operator.now() + SECOND)
     await play.stage.person.put(builders.rotation(kind, name, namespace, requestedAt=moment))
 
 

@@ -1,4 +1,4 @@
-"""A play in acts: in each the operator may meet its fate, and each has an outcome to compare."""
+"""A play in acts: in each the operator may meet its effect, and each has an outcome to compare."""
 
 import asyncio
 import time
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.faults import Call
-from tests.cluster.crashes.fates import Doom, FatefulPath
-from tests.cluster.crashes.likeness import (
-    Drawn,
+from tests.cluster.crashes.comparison import (
+    NormalForm,
     certificates_in,
     data_of,
     differences,
-    draw,
     fingerprint,
     name_of,
+    normalised,
     token_key,
 )
-from tests.cluster.crashes.lives import Life
-from tests.cluster.crashes.openings import Ground
+from tests.cluster.crashes.crash_points import CrashingPath, CrashPoint
+from tests.cluster.crashes.openings import Openings
+from tests.cluster.crashes.operators import Operator
 from tests.cluster.person import Manifest
 from tests.cluster.stage import Stage
 from tests.cluster.witness import Sight, Witness
@@ -35,7 +35,7 @@ CALM = 0.3
 same is waited for, where it is known how the act ends, and counted in the next one.
 """
 SURELY_CALM = 1.0
-UNDOOMED = Doom()
+NO_CRASH = CrashPoint()
 MOST = 60
 """How often operators may die in an act, which needs about half as many writes."""
 
@@ -46,9 +46,9 @@ class Outcome:
 
     writes: list[str]
     """What was carried out, in that order."""
-    met: int
-    """How often the operator met its fate."""
-    drawn: Drawn
+    crashes: int
+    """How often the operator crashed."""
+    normal: NormalForm
     certificates: dict[str, int]
     """How many certificates, or keys that sign, each Secret held in the course of it."""
     faults: list[str]
@@ -56,7 +56,7 @@ class Outcome:
 
     def differences(self, other: "Outcome") -> Iterator[str]:
         """Yield what became otherwise in another outcome."""
-        yield from differences(self.drawn, other.drawn)
+        yield from differences(self.normal, other.normal)
         yield from differences(self.certificates, other.certificates, "certificates")
 
 
@@ -65,42 +65,42 @@ class Play:
     """The stage, the operator, and those who look on."""
 
     stage: Stage
-    path: FatefulPath
-    life: Life
+    path: CrashingPath
+    operator: Operator
     witnesses: list[Witness]
-    ground: Ground
+    ground: Openings
     _heard: Counter[Witness] = field(default_factory=Counter)
     _held: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """The certificates, by their fingerprints, and the keys that each Secret holds."""
 
     async def act(
-        self, act: "Act", doom: Doom = UNDOOMED, *, like: Outcome | None = None
+        self, act: "Act", point: CrashPoint = NO_CRASH, *, like: Outcome | None = None
     ) -> Outcome:
         """Play an act to its end, and have it end like another if it can."""
-        self.path.await_doom(doom)
+        self.path.set_crash_point(point)
         await act(self)
         deadline = time.monotonic() + PATIENCE
         while True:
             await self.calm(CALM if like else SURELY_CALM)
-            drawn = draw(await self.objects())
-            alike = like is None or not any(differences(like.drawn, drawn))
+            normal = normalised(await self.objects())
+            alike = like is None or not any(differences(like.normal, normal))
             if alike or time.monotonic() > deadline:
                 break
         writes = list(map(told, self.path.written))
         certificates, faults = await self._judged()
-        return Outcome(writes, self.path.met, drawn, certificates, faults)
+        return Outcome(writes, self.path.crashes, normal, certificates, faults)
 
     async def calm(self, seconds: float = CALM) -> None:
         """Wait until nothing is left to do; an operator that was killed is followed by another."""
         began = time.monotonic()
         while time.monotonic() < max(self.path.quiet_since, began) + seconds:
             if self.path.over.is_set():
-                assert self.path.met < MOST, f"no end of {told(self.path.written[-1])}"
-                await self.life.end()
+                assert self.path.crashes < MOST, f"no end of {told(self.path.written[-1])}"
+                await self.operator.end()
                 self.path.revive()
-                await self.life.begin()
+                await self.operator.begin()
                 began = time.monotonic()
-            self.life.check()
+            self.operator.check()
             await asyncio.sleep(0.02)
 
     async def objects(self) -> list[Manifest]:

@@ -1,16 +1,14 @@
-"""The operator dies after every write in turn, and nobody can tell afterwards.
+"""The operator crashes after each write in turn, and the end is the same as without a crash.
 
-People create a trust domain with identities, change them, have a certificate and the root
-replaced, and delete; and so with the endpoints of webhooks: a few acts, told in `acts` and in
-`hook_acts`. Each is played undisturbed, and then again and
-again with the operator killed after its write 1, 2, 3 and so on, until there is no such write.
-Every time it must end as it did undisturbed; no Secret may have held more certificates in the
-course of it, so that nothing was issued in place of what was good, and no rotation decided twice;
-and at no moment may a policy have been wider than declared, of which witnesses see every state.
+People create, change, rotate and delete: the acts in `acts` and `webhook_acts`. A round of acts
+runs without a crash, and then again with a crash after write 1, 2, 3 and so on, until there is no
+such write. Each time it must end in the same state. No Secret may have held more certificates on
+the way, so no valid certificate was reissued and no rotation started twice. Witnesses see every
+state of every policy, and none may be wider than declared.
 
-`make test` plays some of these, and then one in which every write is an operator's last, so that
-one begins after each. `make campaign` plays all, also with `troth run` as a process and SIGKILL,
-and also with an operator that lives on and has not heard that its write was carried out.
+`make test` takes some of the writes, and one series with a crash after every write. `make campaign`
+takes all, also with `troth run` and SIGKILL, and also with an operator that lives on but never gets
+the answer to its write.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -24,10 +22,10 @@ from hypothesis import settings
 from structlog.typing import EventDict
 
 from sandbox.processes import Tether
-from tests.cluster.crashes import acts, hook_acts
-from tests.cluster.crashes.fates import Doom, Fate, FatefulPath
-from tests.cluster.crashes.lives import Life, Program, Task
-from tests.cluster.crashes.openings import Ground
+from tests.cluster.crashes import acts, webhook_acts
+from tests.cluster.crashes.crash_points import CrashingPath, CrashPoint, Effect
+from tests.cluster.crashes.openings import Openings
+from tests.cluster.crashes.operators import Operator, Program, Task
 from tests.cluster.crashes.places import pods
 from tests.cluster.crashes.play import Act, Outcome, Play
 from tests.cluster.stage import Stage
@@ -43,14 +41,14 @@ ROUNDS = {
     "root rotated": (acts.rotate_root,),
     "tokens begun and ended": (acts.begin_tokens, acts.rotate_keys, acts.end_tokens),
     "webhooks": (
-        hook_acts.declare_hooks,
-        hook_acts.change_hooks,
-        hook_acts.rotate_hook,
-        hook_acts.delete_hooks,
+        webhook_acts.declare_webhooks,
+        webhook_acts.change_webhooks,
+        webhook_acts.rotate_webhook_key,
+        webhook_acts.delete_webhooks,
     ),
     "created and deleted": (acts.create, acts.delete_identity, acts.delete_domain, acts.clear),
 }
-"""Acts that end where they began, so that they can be played again."""
+"""Acts that end in the state in which they begin, so that they can run again."""
 Ends = Mapping[Act, Outcome]
 THOROUGH = settings.get_current_profile_name() == "thorough"
 STRIDES = {
@@ -60,7 +58,7 @@ STRIDES = {
     "webhooks": 9,
     "created and deleted": 6,
 }
-"""Of how many writes one is taken by `make test`."""
+"""The interval of the writes that `make test` takes."""
 PROGRAMS = [pytest.param(False, id="cancelled")]
 if THOROUGH:
     PROGRAMS.append(pytest.param(True, id="SIGKILL"))
@@ -69,7 +67,7 @@ errors: list[EventDict] = []
 
 
 def note_error(_logger: object, level: str, event: EventDict) -> EventDict:
-    """Remember what the operator has no sentence for."""
+    """Record unexpected errors of the operator."""
     if level == "error":
         errors.append(event)
     return event
@@ -86,73 +84,77 @@ def _no_errors() -> Iterator[None]:
 
 @asynccontextmanager
 async def playing(stage: Stage, directory: Path, *, program: bool) -> AsyncIterator[Play]:
-    """Begin with namespaces, an operator, and witnesses of everything."""
+    """Start with namespaces, an operator and witnesses."""
     async with AsyncExitStack() as stack:
-        path = await stack.enter_async_context(FatefulPath(stage.kubeconfig, directory / "path"))
-        life: Life = Task(stage, path)
+        path = await stack.enter_async_context(CrashingPath(stage.kubeconfig, directory / "path"))
+        operator: Operator = Task(stage, path)
         if program:
             (directory / "logs").mkdir()
-            life = Program(stage, path, stack.enter_context(Tether(directory / "logs")))
-        await life.begin()  # once it is in sync, the API server serves the kinds to witnesses too
-        stack.push_async_callback(life.end)
+            operator = Program(stage, path, stack.enter_context(Tether(directory / "logs")))
+        await (
+            operator.begin()
+        )  # when it is in sync, the API server serves the kinds to witnesses too
+        stack.push_async_callback(operator.end)
         kubeconfig = stage.sandbox.kubeconfig
         witnesses = [
             await stack.enter_async_context(Witness(kubeconfig, kind, "")) for kind in WATCHED
         ]
         for label in (None, None, "nobody"):
             await stage.namespace(label)
-        ground = Ground(stage.clock.now(), pods(stage.namespaces))
-        yield Play(stage, path, life, witnesses, ground)
+        ground = Openings(stage.clock.now(), pods(stage.namespaces))
+        yield Play(stage, path, operator, witnesses, ground)
 
 
-async def undisturbed(play: Play, acts_: tuple[Act, ...]) -> Ends:
-    """Play a round twice, for the first may find less than it leaves; return how its acts end."""
+async def without_crash(play: Play, acts_: tuple[Act, ...]) -> Ends:
+    """Run a round twice, because the first may leave more than it finds; return its outcomes."""
     ends = {}
     for act in (*acts_, *acts_):
         ends[act] = await play.act(act)
-        assert not ends[act].faults, f"in {act.__name__}, undisturbed"
+        assert not ends[act].faults, f"in {act.__name__}, without_crash"
     return ends
 
 
-def dooms(name: str, *, program: bool) -> Iterator[Iterable[Doom]]:
-    """Yield, series by series, what befalls the operator in play after play until nothing does."""
+def crash_series(name: str, *, program: bool) -> Iterator[Iterable[CrashPoint]]:
+    """Yield series of crash points, one for each run of a round."""
     stride = 1 if THOROUGH else STRIDES.get(name, 1)
-    for fate in Fate if THOROUGH and not program else (Fate.KILLED,):
-        yield (Doom(write, fate) for write in count(1, stride))
-        yield [Doom(1, fate, relentless=True)]
+    for effect in Effect if THOROUGH and not program else (Effect.KILLED,):
+        yield (CrashPoint(write, effect) for write in count(1, stride))
+        yield [CrashPoint(1, effect, relentless=True)]
 
 
-async def walk(play: Play, acts_: tuple[Act, ...], series: Iterable[Doom], ends: Ends) -> None:
-    """Play a round under one doom after another, until the operator is through before its own."""
-    for number, doom in enumerate(series):
-        met = 0
+async def walk(
+    play: Play, acts_: tuple[Act, ...], series: Iterable[CrashPoint], ends: Ends
+) -> None:
+    """Run a round with one crash point after another, until it ends before the next one."""
+    for number, point in enumerate(series):
+        crashes = 0
         for act in acts_:
-            outcome = await play.act(act, doom, like=ends[act])
-            judge(act, doom, ends[act], outcome)
-            met += outcome.met
-        assert met or number, f"nothing has befallen the operator: {doom}"
-        if not met:
+            outcome = await play.act(act, point, like=ends[act])
+            judge(act, point, ends[act], outcome)
+            crashes += outcome.crashes
+        assert crashes or number, f"the operator did not crash: {point}"
+        if not crashes:
             return
 
 
-def judge(act: Act, doom: Doom, end: Outcome, outcome: Outcome) -> None:
-    """Fail with the act and the write, if anybody can tell."""
+def judge(act: Act, point: CrashPoint, end: Outcome, outcome: Outcome) -> None:
+    """Fail with the act and the write if the outcome differs."""
     wrong = [*end.differences(outcome), *outcome.faults]
-    which = "every write" if doom.relentless else f"write {doom.write} of {len(outcome.writes)}"
-    written = "" if doom.relentless else outcome.writes[doom.write - 1 : doom.write]
-    told = "\n  ".join((f"in {act.__name__}, {doom.fate} {which}, {written}:", *wrong))
+    which = "every write" if point.relentless else f"write {point.write} of {len(outcome.writes)}"
+    written = "" if point.relentless else outcome.writes[point.write - 1 : point.write]
+    told = "\n  ".join((f"in {act.__name__}, {point.effect} {which}, {written}:", *wrong))
     assert not wrong, told
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", ROUNDS)
-async def test_nobody_can_tell_after_which_write_an_operator_died(
+async def test_crash_after_any_write_ends_in_the_same_state(
     stage: Stage, tmp_path: Path, name: str, program: bool
 ) -> None:
     round_ = ROUNDS[name]
     async with playing(stage, tmp_path, program=program) as play:
         if acts.create not in round_:
             assert not (await play.act(acts.create)).faults
-        ends = await undisturbed(play, round_)
-        for series in dooms(name, program=program):
+        ends = await without_crash(play, round_)
+        for series in crash_series(name, program=program):
             await walk(play, round_, series, ends)

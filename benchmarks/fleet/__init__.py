@@ -1,0 +1,1 @@
+"""Benchmarks of the operator with fleets of identities."""

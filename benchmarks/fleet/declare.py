@@ -1,0 +1,39 @@
+"""A fleet in the API server, and the lists that tell of it, as the bare client reads them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from benchmarks.fleet.topology import Manifest, declarations, path
+from benchmarks.harness.client import PAGE, Bare, Write
+from sandbox.demo.programs import NAMESPACE as SYSTEM
+from troth.cluster.api import RESOURCES, Selection
+from troth.reconcile.loop.informers import selections
+
+
+async def declare(bare: Bare, identities: int) -> None:
+    """Declare a ring of so many identities, or have one of fewer grow."""
+    await bare.send(
+        Write(path(each["kind"], object_name=each["metadata"]["name"]), each)
+        for each in declarations(identities)
+    )
+
+
+async def read(bare: Bare) -> int:
+    """Read all that Troth reads when it starts, as it does; return how many pages that were."""
+
+    async def pages(selection: Selection) -> int:
+        return sum([1 async for _ in _pages(bare, selection)])
+
+    return sum(await asyncio.gather(*map(pages, selections(SYSTEM))))
+
+
+async def _pages(bare: Bare, selection: Selection) -> AsyncIterator[Manifest]:
+    place = RESOURCES[selection.kind].path(namespace=selection.namespace or None)
+    query = f"limit={PAGE}&labelSelector={selection.labels}&fieldSelector={selection.fields}"
+    token = ""
+    while True:
+        page = await bare.get(f"{place}?{query}&continue={token}")
+        yield page
+        token = page["metadata"].get("continue", "")
+        if not token:
+            return

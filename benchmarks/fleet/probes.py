@@ -1,0 +1,53 @@
+"""Seeing the moment at which a change takes effect: at the packets, and on the pod's disk."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.fleet.pairs import names
+from sandbox import SandboxError
+from sandbox.node.workload import Layer, Mode, Target, Workload
+
+PAUSE_SECONDS = 0.001  # without it, looking would keep a processor from those who are looked at
+PATIENCE_SECONDS = 60.0
+PROBE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What can be seen of one edge from the two pods: `address` is the callee's, IP:PORT."""
+
+    caller: Workload
+    callee: Workload
+    address: str
+    number: int
+    """The caller's, among the identities."""
+
+    def passes(self) -> bool | None:
+        """Say whether a new connection is let through or refused; None if that stays open."""
+        target = Target(self.address, mode=Mode.CONNECT)
+        (outcome,) = self.caller.call([target], timeout=PROBE_SECONDS)
+        if outcome.layer is Layer.ANSWERED:
+            return True
+        return False if outcome.reason == "rejected" else None
+
+    def names_the_caller(self) -> bool | None:
+        """Say whether the callee's identity.json names the caller; None while it is swapped."""
+        try:
+            document = (self.callee.root / "identity" / "identity.json").read_text()
+        except FileNotFoundError:
+            return None
+        return names(document, self.number)
+
+
+def becomes(look: Callable[[], bool | None], *, wanted: bool) -> float:
+    """Look all the time until what is seen is what is wanted; return when, by `perf_counter`.
+
+    Raises `SandboxError` if it does not come.
+    """
+    deadline = time.perf_counter() + PATIENCE_SECONDS
+    while look() is not wanted:
+        if time.perf_counter() > deadline:
+            raise SandboxError(f"a change had no effect in {PATIENCE_SECONDS:.0f} s")
+        time.sleep(PAUSE_SECONDS)
+    return time.perf_counter()

@@ -1,0 +1,50 @@
+"""Control planes for benchmarks."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import NamedTuple
+
+from benchmarks.fleet.topology import Manifest
+from benchmarks.harness.requests import Requests
+from sandbox import Sandbox, Tier
+from sandbox.demo.programs import NAMESPACE as SYSTEM
+from troth.cluster.api import ApiServer
+from troth.cluster.connecting import configuration
+
+
+@contextmanager
+def control_plane(*namespaces: str, tier: Tier = Tier.CONTROL_PLANE) -> Iterator[Sandbox]:
+    """Run a control plane with the CRDs, the operator's namespace and others."""
+    with Sandbox.start(tier=tier) as sandbox:
+        for namespace in (SYSTEM, *namespaces):
+            sandbox.kubectl("create", "namespace", namespace)
+        sandbox.kubectl("apply", "-f", "crds")
+        sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        yield sandbox
+
+
+def apply(sandbox: Sandbox, manifests: Iterable[Manifest]) -> None:
+    """Apply manifests as a person does."""
+    text = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
+    sandbox.kubectl("apply", "-f", "-", stdin=text)
+
+
+class Counted(NamedTuple):
+    """A client of the API server for an operator in this process, and the requests it makes."""
+
+    server: ApiServer
+    requests: Requests
+
+
+@asynccontextmanager
+async def api_server(sandbox: Sandbox) -> AsyncIterator[Counted]:
+    """Connect to a control plane."""
+    requests: Requests = Counter()
+
+    def count(verb: str, resource: str, _: str) -> None:
+        requests[verb, resource] += 1
+
+    async with ApiServer(await configuration(str(sandbox.kubeconfig)), count) as server:
+        yield Counted(server, requests)

@@ -1,0 +1,147 @@
+"""`troth run` as a process of its own: what it says of itself, and how much memory it holds."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+
+from benchmarks.harness.requests import Requests, asked, samples
+from sandbox import Sandbox, SandboxError
+from sandbox.control_plane import free_port
+from sandbox.demo.programs import NAMESPACE as SYSTEM
+from sandbox.processes import Tether, tail
+
+NAME = "troth"
+GRACE_SECONDS = 10.0
+LOOK_SECONDS = 0.02
+SCRAPE_SECONDS = 0.25  # of thousands of identities each scrape is work for the one that is measured
+STILL_SECONDS = 1.0
+PATIENCE_SECONDS = 1800.0
+VISITS = "troth_reconcile_duration_seconds_count"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process holds in MB, each a million bytes: now, and the most so far."""
+
+    resident: float
+    peak: float
+
+
+class Process:
+    """One copy of the operator, from `run`; `started` is when, by `perf_counter`."""
+
+    def __init__(
+        self, tether: Tether, log: Path, session: aiohttp.ClientSession, pid: int, started: float
+    ) -> None:
+        self.started = started
+        self._tether = tether
+        self._log = log
+        self._session = session
+        self._pid = pid
+
+    @classmethod
+    @asynccontextmanager
+    async def run(cls, sandbox: Sandbox) -> AsyncIterator[Self]:
+        """Run one while the context lasts; then it is told to end, as a kubelet does."""
+        directory = sandbox.directory / "operator"
+        directory.mkdir()
+        log, port = directory / "operator.log", free_port()
+        with Tether(directory) as tether:
+            started = time.perf_counter()
+            pid = tether.start(
+                NAME,
+                [
+                    *(sys.executable, "-m", "troth.cli", "run"),
+                    f"--kubeconfig={sandbox.kubeconfig}",
+                    f"--namespace={SYSTEM}",
+                    f"--listen=127.0.0.1:{port}",
+                    "--log-level=warning",
+                ],
+                log=log,
+                # the client library writes CA and keys to temporary files; these go with it
+                env=os.environ | {"TMPDIR": str(directory)},
+            )
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+                yield cls(tether, log, session, pid, started)
+            tether.stop(NAME, grace=GRACE_SECONDS)  # so that its lease is free at once
+
+    async def ready(self) -> float:
+        """Wait until its caches are in sync; return the seconds since its start."""
+
+        async def is_ready() -> bool:
+            return await self._page("readyz") == "ok\n"
+
+        return await self._until(is_ready, LOOK_SECONDS)
+
+    async def settled(self, fleet: int) -> float:
+        """Wait until it has visited every identity of a fleet of that size, all are ready and
+        nothing waits; return the seconds since its start.
+        """
+
+        async def is_settled() -> bool:
+            metrics = await self._page("metrics")
+            ready = sum(
+                sample.value
+                for sample in samples(metrics, "troth_resources")
+                if sample.labels["kind"] == "ServiceIdentity" and sample.labels["ready"] == "True"
+            )
+            (waiting,) = [sample.value for sample in samples(metrics, "troth_queue_depth")] or [1]
+            return ready == fleet and not waiting and _visits(metrics) >= fleet
+
+        return await self._until(is_settled, SCRAPE_SECONDS)
+
+    async def still(self) -> None:
+        """Wait until it has visited nothing for a while."""
+        before, visits = -1.0, await self.visits()
+        while visits != before:
+            await asyncio.sleep(STILL_SECONDS)
+            before, visits = visits, await self.visits()
+
+    async def visits(self) -> float:
+        """Return how often it has looked at a resource, and planned."""
+        return _visits(await self._page("metrics"))
+
+    async def requests(self) -> Requests:
+        """Return what it has asked of the API server."""
+        return asked(await self._page("metrics"))
+
+    async def metrics(self) -> str:
+        """Return all that it tells of itself."""
+        return await self._page("metrics")
+
+    def memory(self) -> Memory:
+        """Return what it holds, as the kernel says."""
+        status = dict(
+            line.split(":", 1)
+            for line in Path(f"/proc/{self._pid}/status").read_text().splitlines()
+        )
+        resident, peak = (int(status[each].split()[0]) * 1024 / 1e6 for each in ("VmRSS", "VmHWM"))
+        return Memory(resident, peak)
+
+    async def _until(self, holds: Callable[[], Awaitable[bool]], pause: float) -> float:
+        deadline = time.perf_counter() + PATIENCE_SECONDS
+        while not await holds():
+            if self._tether.poll(NAME) is not None or time.perf_counter() > deadline:
+                raise SandboxError(f"the operator did not get there; its log:\n{tail(self._log)}")
+            await asyncio.sleep(pause)
+        return time.perf_counter() - self.started
+
+    async def _page(self, page: str) -> str:
+        """Return a page, or nothing while it does not answer."""
+        try:
+            async with self._session.get(f"/{page}") as answer:
+                return await answer.text()
+        except aiohttp.ClientError:
+            return ""
+
+
+def _visits(metrics: str) -> float:
+    return sum(sample.value for sample in samples(metrics, VISITS))

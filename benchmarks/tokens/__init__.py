@@ -1,0 +1,1 @@
+"""Benchmarks of the token issuer and the middleware."""

@@ -1,0 +1,1 @@
+"""Messages: topics at a broker, NATS or Kafka."""

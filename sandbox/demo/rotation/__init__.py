@@ -1,0 +1,1 @@
+"""Rotation: a root is replaced while services call each other."""

@@ -1,0 +1,46 @@
+"""What the demo runs on: the highest tier of cluster that this machine supports, and a broker."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from sandbox.brokers.kafka_jars import ensure_kafka
+from sandbox.node.tiers import Tier, unavailable
+
+CLUSTERS = {
+    Tier.NODE: "a node with kubelet, containerd and kube-router",
+    Tier.PROCESS_PODS: "kube-router, and processes as pods",
+    Tier.CONTROL_PLANE: "etcd, API server and controllers, on loopback only",
+}
+"""What the cluster of each tier has."""
+
+
+class BrokerName(StrEnum):
+    """The brokers, as `BROKER` names them."""
+
+    NATS = "nats"
+    KAFKA = "kafka"
+
+    def prepare(self) -> None:
+        """Fetch what is missing; raises `SandboxError` if this machine cannot run the broker."""
+        if self is BrokerName.KAFKA:
+            ensure_kafka()
+
+
+class Setting(NamedTuple):
+    """What the demo runs on."""
+
+    tier: Tier
+    broker: BrokerName
+
+
+def best() -> tuple[Tier, str]:
+    """Return the highest tier that this machine supports, and a sentence on what it lacks."""
+    without_kubelet = unavailable(Tier.NODE)
+    if without_kubelet is None:
+        return Tier.NODE, ""
+    if unavailable(Tier.PROCESS_PODS) is None:
+        return Tier.PROCESS_PODS, f"Pods are processes, without a kubelet: {without_kubelet}."
+    return (
+        Tier.CONTROL_PLANE,
+        f"No pods and no packet filter, only processes on loopback: {without_kubelet}.",
+    )

@@ -1,0 +1,1 @@
+"""Tokens: on whose behalf a service calls, and what it may do."""

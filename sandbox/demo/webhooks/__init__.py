@@ -1,0 +1,1 @@
+"""Webhooks: the gateway, its senders and its target."""

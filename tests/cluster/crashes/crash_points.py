@@ -1,0 +1,96 @@
+"""A path to the API server that counts writes and crashes the operator after one of them.
+
+Writes pass one at a time, so that "after write k" is one state of the cluster. Whether the operator
+gets the answer to its last write makes no difference, because its memory is lost. So after a crash
+no request or answer passes. An operator that lives on without the answer is a case of its own.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from aiohttp import web
+
+from sandbox.faults import Call, FaultyPath
+from sandbox.faults.path import drop
+
+NOT_COUNTED = {"leases", "events"}
+"""Leases hold no declared state, and Events may be lost."""
+
+
+class Effect(StrEnum):
+    """What happens to the operator after one of its writes."""
+
+    KILLED = "killed after"
+    UNANSWERED = "never answered to"
+
+
+@dataclass(frozen=True)
+class CrashPoint:
+    """The write, counted from 1, after which something happens to the operator; 0 for none."""
+
+    write: int = 0
+    effect: Effect = Effect.KILLED
+    relentless: bool = False
+    """Whether it happens after every later write too, except of a status: operators could otherwise
+    revert each other's status for ever.
+    """
+
+    def comes_with(self, number: int, write: Call) -> bool:
+        """Whether it happens after a write."""
+        if self.relentless:
+            return 0 < self.write <= number and not write.path.endswith("/status")
+        return number == self.write
+
+
+@dataclass
+class CrashingPath(FaultyPath):
+    """The path. `written` has the writes since `set_crash_point`."""
+
+    written: list[Call] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while nothing passes."""
+    crashes: int = 0
+    """The number of crashes since `set_crash_point`."""
+    _point: CrashPoint = CrashPoint()
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def set_crash_point(self, point: CrashPoint) -> None:
+        """Start to count."""
+        self.written.clear()
+        self._point, self.crashes = point, 0
+
+    def revive(self) -> None:
+        """Let requests pass again, for the next operator."""
+        self.over.clear()
+
+    @property
+    def quiet_since(self) -> float:
+        """The time of the last request, except for leases."""
+        return next((call.at for call in reversed(self.asked) if call.resource != "leases"), 0.0)
+
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        """Forward a request, unless the operator has crashed."""
+        call = Call.of(request)
+        if self.over.is_set():
+            return _unanswered(request)
+        if not call.writes or call.resource in NOT_COUNTED:
+            return await super().forward(request)
+        async with self._turn:
+            if self.over.is_set():
+                return _unanswered(request)
+            answer = await super().forward(request)
+            if answer.status >= web.HTTPBadRequest.status_code:
+                return answer
+            self.written.append(call)
+            if not self._point.comes_with(len(self.written), call):
+                return answer
+            self.crashes += 1
+            if self._point.effect is Effect.KILLED:
+                self.over.set()
+            return _unanswered(request)
+
+
+def _unanswered(request: web.Request) -> web.StreamResponse:
+    drop(request)
+    return web.Response()
