@@ -157,13 +157,13 @@ def see(
 ) -> None:
     """Look at a broker that has these."""
     observed = Observed(frozenset(credentials), frozenset(rules))
-    uptime = cluster.world.uptime
+    uptime = cluster.uptime
     cluster.world.brokers.saw(at, Look(observed=observed, at=uptime, tried_at=uptime))
 
 
 def lose_sight(cluster: Cluster, fault: Fault = DOWN, at: Ref = MAIN) -> None:
     """Look at a broker in vain; what was seen before stays known."""
-    before, uptime = cluster.world.brokers.look(at), cluster.world.uptime
+    before, uptime = cluster.world.brokers.look(at), cluster.uptime
     cluster.world.brokers.saw(at, before.tried(uptime, fault))
 
 

@@ -28,7 +28,7 @@ def said(cluster: Cluster, key: Key) -> Any:
     world = cluster.world
     found: list[Any] = []
     if key.kind in PLANNERS:
-        found.append(plan(key, world, cluster.now))
+        found.append(plan(key, world, cluster.moment))
     if key.kind == "TopicPolicy":
         found.append(grants_of(world.registry, world.brokers.messaging, key.ref))
     if key.kind == "MessageBroker":

@@ -23,7 +23,7 @@ from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.targets import place_of
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.events.events import repair, transitions
-from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.clock import Moments, MovableClock
 from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -59,7 +59,7 @@ class Stage:
         self.coverage = coverage or Coverage()
         self._keyring = Keyring(OWN)
         self._executor = Executor(self.store, self.world, self._keyring, self.clock)
-        self._epoch = START
+        self._moments = Moments(self.clock)
         self._told: list[Any] = []
 
     # What happens in a cluster
@@ -76,8 +76,7 @@ class Stage:
         """Take in an object as the API server gives it out: a copy, which nobody changes."""
         if manifest["kind"] == "Secret" and self.world.is_news(manifest):
             self._keyring.observe(manifest)
-        self.world.uptime = self.clock.uptime()
-        return self.world.observe(manifest)
+        return self.world.observe(manifest, self.clock.uptime())
 
     def drop(self, kind: str, ref: Ref) -> Keys:
         """Delete an object at once; return whom it concerns."""
@@ -85,7 +84,7 @@ class Stage:
         if kind == "Secret":
             self._keyring.forget(ref)
         known = known_as(gone, OWN) if gone is not None else kind
-        return self.world.forget(known, ref, self.store.next_version())
+        return self.world.forget(known, ref, self.store.next_version(), self.clock.uptime())
 
     def delete(self, kind: str, ref: Ref) -> Keys:
         """Delete an object as a person does: it stays until its finalizers are off."""
@@ -121,8 +120,7 @@ class Stage:
 
     def plan(self, key: Key) -> Plan:
         """Return the plan of a key as it is now."""
-        self._tick()
-        return plan(key, self.world, self.now)
+        return plan(key, self.world, self._moments.read())
 
     def plans(self) -> Iterator[Any]:
         """Yield what there is to record of each key, in canonical form."""
@@ -188,11 +186,6 @@ class Stage:
             return False
         self.world.refused.pop(place_of(step), None)
         return True
-
-    def _tick(self) -> None:
-        self.world.uptime = self.clock.uptime()
-        ahead = self.now - self._epoch - timedelta(seconds=self.clock.uptime())
-        self.world.set_forward = max(timedelta(seconds=round(ahead.total_seconds())), timedelta(0))
 
     # Brokers
 

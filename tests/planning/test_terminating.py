@@ -212,7 +212,7 @@ def reading(cluster: Cluster) -> set[str]:
     known = cluster.world.authorities.of(found)
     assert known is not None
     assert known.authority is not None
-    return {each.name for each in readers_of(known.authority, found, cluster.world, NOW)}
+    return {each.name for each in readers_of(known.authority, found, cluster.world, cluster.moment)}
 
 
 def test_a_terminating_identity_has_no_grant_at_a_broker() -> None:

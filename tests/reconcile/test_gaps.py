@@ -275,7 +275,7 @@ def test_late_answer_brings_no_key_of_a_deleted_authority_back() -> None:
     world, keyring, clock = World(OWN), Keyring(OWN), MovableClock(NOW)
     secret = builders.authority_secret()
     secret["metadata"] = {**secret["metadata"], "uid": "first", "resourceVersion": "10"}
-    world.forget("Secret", AUTHORITY, 12)
+    world.forget("Secret", AUTHORITY, 12, uptime=0.0)
     assert Writer(Server(), world, keyring, clock).observe(secret) == set()
     assert keyring.signer(AUTHORITY, "production.example") is None
 
@@ -302,10 +302,10 @@ def test_what_was_served_by_a_namesake_is_not_remembered() -> None:
 
 def test_foreign_objects_are_forgotten_with_their_namespace() -> None:
     world = World(OWN)
-    world.observe(sample("Namespace", 10))
+    world.observe(sample("Namespace", 10), uptime=0.0)
     world.note_foreign(*POLICY, NOW)
     world.note_foreign("Secret", AUTHORITY, NOW)
-    world.forget("Namespace", Ref("", "shop"), 12)
+    world.forget("Namespace", Ref("", "shop"), 12, uptime=0.0)
     assert world.foreign == {("Secret", AUTHORITY): NOW}
 
 
@@ -313,7 +313,7 @@ def test_view_that_was_written_is_forgotten_with_its_secret() -> None:
     world = World(OWN)
     secret = builders.tokens_secret()
     secret["metadata"] = {**secret["metadata"], "uid": "first", "resourceVersion": "10"}
-    world.observe(secret)
+    world.observe(secret, uptime=0.0)
     world.tokens.view_written["production-tokens"] = 1.0
-    world.forget("Secret", Ref(OWN, "production-tokens"), 12)
+    world.forget("Secret", Ref(OWN, "production-tokens"), 12, uptime=0.0)
     assert world.tokens.view_written == {}

@@ -46,11 +46,11 @@ EVERYBODY = [
 def plans(cluster: Cluster) -> dict[Key, Plan]:
     tokens = cluster.world.tokens
     tokens.view_written.clear()  # else a view would only wait for its turn
-    used_again = [plan(view_key(name), cluster.world, cluster.now) for name in DOMAINS]
+    used_again = [plan(view_key(name), cluster.world, cluster.moment) for name in DOMAINS]
     tokens.entries.clear()
-    anew = [plan(view_key(name), cluster.world, cluster.now) for name in DOMAINS]
+    anew = [plan(view_key(name), cluster.world, cluster.moment) for name in DOMAINS]
     assert used_again == anew, "what was worked out before is used where it does not hold any more"
-    return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
+    return {key: plan(key, cluster.world, cluster.moment) for key in EVERYBODY}
 
 
 def broken(manifest: Manifest) -> Manifest:

@@ -43,7 +43,7 @@ def rotating() -> Cluster:
     cluster.settle()
     cluster.put(authority("red", prepared=True))
     cluster.settle()
-    cluster.world.uptime += LONG
+    cluster.uptime += LONG
     for namespace, name in PLACES:  # all of them due
         cluster.put(
             workload(name, namespace=namespace, app=name, annotations={RESTARTED_WITH: "old old"})
@@ -110,7 +110,7 @@ def test_everybody_who_waits_for_a_restart_is_named(data: st.DataObject) -> None
                 made = authority(domain, prepared=data.draw(st.booleans()))
                 watch("root", cluster.put, made)
             case "go":
-                cluster.world.uptime += data.draw(st.sampled_from((0, LONG)))
+                cluster.uptime += data.draw(st.sampled_from((0, LONG)))
                 for key in cluster.keys():  # noqa: SIM118 - a method of its own
                     for step in needed(cluster.plan(key), cluster.world):
                         cluster.carry_out(step)

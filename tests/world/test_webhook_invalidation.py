@@ -37,7 +37,7 @@ EVERYBODY: list[Key] = [
 
 
 def everything_said(cluster: Cluster) -> dict[Key, Any]:
-    return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
+    return {key: plan(key, cluster.world, cluster.moment) for key in EVERYBODY}
 
 
 names = st.sampled_from(ENDPOINTS)

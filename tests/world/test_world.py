@@ -38,9 +38,9 @@ def test_an_edge_concerns_its_two_sides_and_what_is_said_of_the_workload_all_pee
     declared: dict[str, Any] = {"ports": ports, "accepts": [accept("web")], "calls": [call("db")]}
     world = World(OWN)
     for other in ("web", "db", "app"):
-        world.observe(versioned(identity(other), 2))
-    world.observe(versioned(identity(**declared), 3))
-    assert world.observe(versioned(identity(**declared | changed), 4)) == {
+        world.observe(versioned(identity(other), 2), uptime=0.0)
+    world.observe(versioned(identity(**declared), 3), uptime=0.0)
+    assert world.observe(versioned(identity(**declared | changed), 4), uptime=0.0) == {
         key_of(name) for name in ("payments", *told)
     }
 
@@ -61,33 +61,33 @@ def versioned(manifest: Manifest, version: int) -> Manifest:
 def test_the_echo_of_a_write_is_no_news() -> None:
     world = World(OWN)
     written = versioned(identity(), 5)
-    assert world.observe(written) == {key_of()}
-    assert world.observe(copy.deepcopy(written)) == set()
+    assert world.observe(written, uptime=0.0) == {key_of()}
+    assert world.observe(copy.deepcopy(written), uptime=0.0) == set()
 
 
 def test_a_stale_event_does_not_bring_back_what_was() -> None:
     world = World(OWN)
-    world.observe(versioned(identity(ports=["https"]), 7))
-    assert world.observe(versioned(identity(), 6)) == set()
+    world.observe(versioned(identity(ports=["https"]), 7), uptime=0.0)
+    assert world.observe(versioned(identity(), 6), uptime=0.0) == set()
     (known,) = world.registry.identities.values()
     assert [port.name for port in known.spec.workload.ports] == ["https"]
 
 
 def test_a_stale_deletion_does_not_forget_what_was_made_anew() -> None:
     world = World(OWN)
-    world.observe(versioned(identity(), 9))
-    assert world.forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
+    world.observe(versioned(identity(), 9), uptime=0.0)
+    assert world.forget("ServiceIdentity", Ref("shop", "payments"), 8, uptime=0.0) == set()
     assert world.registry.identities
 
 
 def test_a_deletion_of_the_unknown_is_no_news() -> None:
-    assert World(OWN).forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
+    assert World(OWN).forget("ServiceIdentity", Ref("shop", "payments"), 8, uptime=0.0) == set()
 
 
 def test_versions_are_compared_as_numbers() -> None:
     world = World(OWN)
-    world.observe(versioned(identity(), 9))
-    assert world.observe(versioned(identity(ports=["https"]), 10))
+    world.observe(versioned(identity(), 9), uptime=0.0)
+    assert world.observe(versioned(identity(ports=["https"]), 10), uptime=0.0)
 
 
 @given(st.permutations([1, 2, 3, 4]), st.lists(st.integers(0, 3), max_size=4))
@@ -97,7 +97,7 @@ def test_however_events_are_repeated_and_reordered_the_newest_wins(
     stories = [versioned(builders.namespace("shop", turn=str(turn)), turn) for turn in range(1, 5)]
     world = World(OWN)
     for turn in [*order, *(order[place] for place in again)]:
-        world.observe(copy.deepcopy(stories[turn - 1]))
+        world.observe(copy.deepcopy(stories[turn - 1]), uptime=0.0)
     assert world.registry.namespaces["shop"]["turn"] == "4"
 
 
@@ -275,7 +275,9 @@ def test_whatever_a_secret_holds_it_is_taken_in_and_planned_with(
     ids=lambda manifest: manifest["kind"],
 )
 def test_what_may_be_absent_may_be_absent(manifest: Any) -> None:
-    World(OWN).observe({**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "3"}})
+    World(OWN).observe(
+        {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "3"}}, uptime=0.0
+    )
 
 
 # Invalidation, where hypothesis had to look long
@@ -292,7 +294,7 @@ def test_a_namespace_that_changes_hands_lets_both_domains_settle() -> None:
     ).settle()
     cluster.put(builders.namespace("shop", domain="second"))
     second = domain_key("second")
-    assert cluster.visit(second) == plan(second, cluster.world, cluster.now)
+    assert cluster.visit(second) == plan(second, cluster.world, cluster.moment)
     assert cluster.condition(second, "BundleDistributed")["reason"] == "Conflict"
     (removal,) = cluster.plan(domain_key("first")).steps
     assert second in cluster.carry_out(removal)

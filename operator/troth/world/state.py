@@ -1,9 +1,8 @@
 """What is known: facts in memory, in one place."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from troth.pki.certificates import BACKDATE
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.trust.registry import Registry
@@ -67,10 +66,6 @@ class WorldState:
     """Children whose last write was refused, and why."""
     passing: set[tuple[str, Ref]] = field(default_factory=set)
     """Refusals that say something of the API server, and may be over in a moment."""
-    uptime: float = 0.0
-    """Seconds on the process's monotonic clock, told before every observation and every plan."""
-    set_forward: timedelta = timedelta(0)
-    """By how much somebody has set the wall clock forward since the process began."""
     bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
 
@@ -81,13 +76,6 @@ class WorldState:
         self.tokens = TokenKeys(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
         self.webhooks = WebhookState(self.registry)
-
-    def over_at(self, end: datetime) -> datetime:
-        """Return when what ends at a moment is over by every clock.
-
-        Others may be behind by up to BACKDATE, and ours may have been set forward.
-        """
-        return end + BACKDATE + self.set_forward
 
     def service_names(self, identity: Ref) -> list[str]:
         """Return the Services that reach nothing but an identity's pods, sorted."""

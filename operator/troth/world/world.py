@@ -4,14 +4,14 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.trust.narrowing import Narrowing
+from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.handlers.declared import (
     take_broker,
@@ -43,12 +43,12 @@ from troth.world.state import WorldState
 from troth.world.versions import Scope, Version, Versions
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, known_as, others_beside
 
-Take = Callable[[WorldState, Ref, Manifest | None], Keys]
+Handler = Callable[[WorldState, Change], Keys]
 
 WITHDRAWALS = 2
 """How often a declaration is withdrawn whose handler fails: the first may end in the middle."""
 
-TAKES: dict[str, Take] = {
+HANDLERS: dict[str, Handler] = {
     "TrustDomain": take_domain,
     "ServiceIdentity": take_identity,
     "MessageBroker": take_broker,
@@ -65,7 +65,9 @@ TAKES: dict[str, Take] = {
     GIVEN: take_given,
     "NetworkPolicy": take_network_policy,
     BUDGET: take_budget,
+    **dict.fromkeys(KINDS, take_workload),
 }
+"""What takes a change in, by watch class."""
 
 
 class Difference(StrEnum):
@@ -88,8 +90,10 @@ class World(WorldState):
 
     # Feeding
 
-    def observe(self, manifest: Manifest) -> Keys:
+    def observe(self, manifest: Manifest, uptime: float) -> Keys:
         """Take in an object as the API server has it; return what must be looked at again.
+
+        `uptime` is when, in seconds on the process's monotonic clock.
 
         An object that is not newer than the one known, such as the echo of a write whose answer
         was taken in already, changes nothing. Nor does one that is known to be gone since.
@@ -100,17 +104,19 @@ class World(WorldState):
         before = self._versions.get(kind, ref)
         affected: Keys = set()
         if before is not None and before.is_namesake(version.uid):
-            affected = self._taken(kind, ref, None)  # nothing known of the other holds for this one
+            affected = self._taken(
+                Change(kind, ref, None, uptime)
+            )  # nothing known of the other holds for this one
         self._versions.note(kind, ref, version)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
-        affected |= self._taken(kind, ref, manifest)
+        affected |= self._taken(Change(kind, ref, manifest, uptime))
         for other in others_beside(manifest, kind):
             if self.knows(other, ref):
-                affected |= self.forget(other, ref, version.number)
+                affected |= self.forget(other, ref, version.number, uptime)
         return affected
 
-    def forget(self, kind: str, ref: Ref, version: int) -> Keys:
+    def forget(self, kind: str, ref: Ref, version: int, uptime: float) -> Keys:
         """Take in that an object was gone at a resource version; return what to look at again.
 
         An object that is known at a later version was made anew since, and stays. A tombstone
@@ -119,7 +125,7 @@ class World(WorldState):
         known = self._versions.get(kind, ref)
         if known is not None and known.number > version:
             return set()
-        self._versions.bury(kind, ref, version, self.uptime)
+        self._versions.bury(kind, ref, version, uptime)
         if known is None:
             return set()
         self._versions.drop(kind, ref)
@@ -127,18 +133,18 @@ class World(WorldState):
             there = [place for place in self.foreign if place[1].namespace == ref.name]
             for place in there:
                 del self.foreign[place]
-        return self._taken(kind, ref, None)
+        return self._taken(Change(kind, ref, None, uptime))
 
-    def forget_written(self, kind: str, ref: Ref, uid: str) -> Keys:
+    def forget_written(self, kind: str, ref: Ref, uid: str, uptime: float) -> Keys:
         """Take in that Troth itself deleted an object for good; a namesake made since stays.
 
         The answer to a deletion has no resource version: the tombstone has the UID.
         """
-        self._versions.bury_uid(uid, self.uptime)
+        self._versions.bury_uid(uid, uptime)
         known = self._versions.get(kind, ref)
         if known is None or known.is_namesake(uid):
             return set()
-        return self.forget(kind, ref, known.number)
+        return self.forget(kind, ref, known.number, uptime)
 
     def note_list(self, scope: Scope, version: int) -> None:
         """Note that every object of a scope is known as a list at a resource version has it."""
@@ -213,19 +219,20 @@ class World(WorldState):
             *self.unreadable,
         }
 
-    def _taken(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+    def _taken(self, change: Change) -> Keys:
         """Take in an object, or that it is gone; what cannot be read goes into quarantine."""
-        self.quarantined.pop((kind, ref), None)
+        place, manifest = (change.kind, change.ref), change.manifest
+        self.quarantined.pop(place, None)
         because = manifest.get(UNREADABLE) if manifest is not None else None
         if manifest is not None and because is not None:
-            self.quarantined[kind, ref] = str(because)
-            manifest = quarantined(manifest, str(because))
+            self.quarantined[place] = str(because)
+            change = replace(change, manifest=quarantined(manifest, str(because)))
         try:
-            return self._applied(kind, ref, manifest)
+            return self._applied(change)
         except Exception as error:  # noqa: BLE001 - one object must not stop the others
-            return self._recovered(kind, ref, manifest, origin(error))
+            return self._recovered(change, origin(error))
 
-    def _recovered(self, kind: str, ref: Ref, manifest: Manifest | None, error: str) -> Keys:
+    def _recovered(self, change: Change, error: str) -> Keys:
         """Put an object into quarantine whose handler failed; return everything.
 
         The handler may have taken in a part of the object. So it is taken in again as one that
@@ -233,15 +240,16 @@ class World(WorldState):
         too, what a resource declares is taken out of the indexes without asking whom it concerns.
         Nothing that was worked out before counts any more, and every resource is planned again.
         """
+        kind, ref, manifest = change.kind, change.ref, change.manifest
         verb = "read" if manifest is not None else "forget"
         because = f"Troth failed to {verb} the object ({error}); please report this as a bug"
         self.quarantined[kind, ref] = because
         instead = quarantined(manifest, because) if manifest is not None else None
-        attempts: list[Callable[[Ref, Manifest | None], object]] = [self._take(kind)]
-        attempts += [partial(withdraw, self, kind)] * WITHDRAWALS
+        attempts: list[Callable[[WorldState, Change], object]] = [HANDLERS[kind]]
+        attempts += [withdraw] * WITHDRAWALS
         for attempt in attempts:
             try:
-                attempt(ref, instead)
+                attempt(self, replace(change, manifest=instead))
             except Exception:  # noqa: BLE001, S112 - the first error is told of
                 continue
             break
@@ -251,10 +259,11 @@ class World(WorldState):
         gone = {Key(kind, ref), view_key(ref.name)} if kind == "TrustDomain" else {Key(kind, ref)}
         return self.everything() | (gone if kind in KIND_BY_NAME else set())
 
-    def _applied(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+    def _applied(self, change: Change) -> Keys:
         revision = self.registry.revision
-        affected = self._take(kind)(ref, manifest)
-        return self._spread(kind, ref, affected, redeclared=self.registry.revision != revision)
+        affected = HANDLERS[change.kind](self, change)
+        redeclared = self.registry.revision != revision
+        return self._spread(change.kind, change.ref, affected, redeclared=redeclared)
 
     def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> Keys:
         """Note which narrowing of an identity's `identity.json` cannot be written, None for none.
@@ -279,8 +288,3 @@ class World(WorldState):
         others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
         self.judged.forget(key.ref for key in others if key.kind == "TopicPolicy")
         return affected | self.rotations.concerned(affected)
-
-    def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
-        if kind in KINDS:
-            return partial(take_workload, self, kind)
-        return partial(TAKES[kind], self)

@@ -47,7 +47,7 @@ def standing(
     brokers.saw(MAIN, replace(brokers.look(MAIN), admin=shown, **look))
     declared = brokers.declared(MAIN)
     assert declared is not None
-    return plan_admin(declared, cluster.world, cluster.now), cluster
+    return plan_admin(declared, cluster.world, cluster.moment), cluster
 
 
 def turn(found: AdminStanding) -> AdminTurn | None:
@@ -86,8 +86,8 @@ def test_the_one_before_is_revoked_when_the_new_one_was_seen_to_administer_for_t
     early, cluster = standing(asked(overlap="1h"), shown=OF_TROTH, made=MADE)
     assert (early.step, early.phase) == (None, CredentialPhase.OVERLAPPING)
     assert early.wait == timedelta(hours=1)
-    cluster.world.uptime += 3600
-    over = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.now)
+    cluster.uptime += 3600
+    over = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
     assert (turn(over), over.phase) == (AdminTurn.RETIRE, CredentialPhase.RETIRING)
 
 
@@ -161,8 +161,8 @@ def test_a_turn_that_failed_is_tried_again_a_little_later_and_its_reason_is_told
     assert (told["phase"], told["blockers"]) == ("Prepared", ["it is not taken"])
     condition = cluster.condition(broker_key(MAIN), "AdminRotates")
     assert (condition["status"], condition["reason"]) == ("False", "NewAdminRefused")
-    cluster.world.uptime += RETRY
-    again = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.now)
+    cluster.uptime += RETRY
+    again = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
     assert turn(again) is AdminTurn.REPLACE
 
 

@@ -117,7 +117,7 @@ def spoil(cluster: Cluster, ref: Ref = SECRET, **values: str) -> None:
 
 def wait(cluster: Cluster, length: timedelta) -> None:
     cluster.now += length
-    cluster.world.uptime += length.total_seconds()
+    cluster.uptime += length.total_seconds()
 
 
 def consenting(*policies: str) -> Manifest:

@@ -140,14 +140,14 @@ def test_the_next_key_signs_only_when_the_target_knows_it_for_long_enough() -> N
     there = cluster()
     there.now = NOW + 30 * DAY
     prepared(there)
-    there.world.uptime = 1000.0
+    there.uptime = 1000.0
     assert steps(there) == [], "the target does not know it"
     assert "does not have the next key" in there.condition(KEY, "WebhooksSigned")["message"]
     assert KEY in _visited(there, key_of())
     assert steps(there) == []
-    there.world.uptime += PROPAGATION.total_seconds() - 1.0
+    there.uptime += PROPAGATION.total_seconds() - 1.0
     assert steps(there) == []
-    there.world.uptime += 1.0
+    there.uptime += 1.0
     (step,) = steps(there)
     assert isinstance(step, ActivateTokenKey)
     assert step.slots == GATEWAYS
@@ -166,7 +166,7 @@ def test_a_target_that_goes_is_not_waited_for() -> None:
     there = cluster()
     there.now = NOW + 30 * DAY
     prepared(there)
-    there.world.uptime = 1000.0
+    there.uptime = 1000.0
     there.put(builders.identity("payments", "shop"))
     assert [type(each) for each in steps(there)] == [ActivateTokenKey]
 

@@ -45,7 +45,7 @@ def shop(*instead: Manifest) -> Cluster:
 def settled(cluster: Cluster) -> Cluster:
     """Have everything done, and targets read what they are told."""
     cluster.settle()
-    cluster.world.uptime += PROPAGATION.total_seconds()
+    cluster.uptime += PROPAGATION.total_seconds()
     return cluster.settle()
 
 

@@ -56,7 +56,7 @@ class Scene:
         stored["metadata"]["annotations"] |= change.get("annotations", {})
         put = self.server.put(stored)
         self.keyring.observe(put)
-        self.cluster.world.observe(put)
+        self.cluster.world.observe(put, uptime=0.0)
 
 
 async def issued() -> tuple[Scene, CredentialSecret]:

@@ -112,7 +112,7 @@ def test_evidence_is_read_as_it_is_written() -> None:
 
 
 def told(world: World, manifest: Manifest) -> set[Any]:
-    return set(world.observe(manifest))
+    return set(world.observe(manifest, uptime=0.0))
 
 
 def versioned(manifest: Manifest, version: int) -> Manifest:
@@ -127,7 +127,7 @@ RESTARTING = identity(onRotation={"restart": [{"kind": "Deployment", "name": "pa
 def world_of(*manifests: Manifest) -> World:
     world = World(OWN, workloads=Workloads(enabled=True))
     for number, manifest in enumerate(manifests):
-        world.observe(versioned(manifest, number + 1))
+        world.observe(versioned(manifest, number + 1), uptime=0.0)
     return world
 
 
@@ -137,7 +137,7 @@ def test_whoever_has_a_workload_restarted_hears_of_it_and_nobody_else() -> None:
     assert told(world, versioned(workload(kind="StatefulSet"), 11)) == set()
     assert told(world, versioned(workload("web", app="web"), 12)) == set()
     assert told(world, versioned(workload(namespace="elsewhere"), 13)) == set()
-    assert world.forget("Deployment", PAYMENTS, 20) == {key_of()}
+    assert world.forget("Deployment", PAYMENTS, 20, uptime=0.0) == {key_of()}
     assert world.workloads.get("Deployment", PAYMENTS) is None
 
 
@@ -148,12 +148,12 @@ def test_whoever_has_something_restarted_hears_of_the_budgets_of_its_namespace()
     assert told(world, versioned(budget(allowed=1), 12)) == {key_of()}
     assert told(world, versioned(budget(allowed=2), 13)) == set()
     assert told(world, versioned(budget(namespace="elsewhere"), 14)) == set()
-    assert world.forget("PodDisruptionBudget", PAYMENTS, 20) == {key_of()}
+    assert world.forget("PodDisruptionBudget", PAYMENTS, 20, uptime=0.0) == {key_of()}
 
 
 def test_who_restarts_nothing_any_more_hears_nothing_any_more() -> None:
     world = world_of(RESTARTING)
-    world.observe(versioned(identity(), 5))
+    world.observe(versioned(identity(), 5), uptime=0.0)
     assert told(world, versioned(workload(), 10)) == set()
 
 
@@ -177,9 +177,11 @@ def test_a_trust_domain_whose_root_is_being_replaced_hears_of_both() -> None:
 def test_what_may_be_absent_may_be_absent(kind: str) -> None:
     metadata = {"name": "payments", "namespace": "shop", "resourceVersion": "3"}
     world = World(OWN)
-    world.observe({"kind": kind, "metadata": metadata})
-    world.observe({"kind": kind, "metadata": {**metadata, "resourceVersion": "4"}, "spec": {}})
-    world.observe({"kind": "PodDisruptionBudget", "metadata": metadata})
+    world.observe({"kind": kind, "metadata": metadata}, uptime=0.0)
+    world.observe(
+        {"kind": kind, "metadata": {**metadata, "resourceVersion": "4"}, "spec": {}}, uptime=0.0
+    )
+    world.observe({"kind": "PodDisruptionBudget", "metadata": metadata}, uptime=0.0)
 
 
 @every_kind

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from troth.planning.moment import Moment
 from troth.planning.plan import AdminTurn, TurnAdmin
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
@@ -57,7 +58,7 @@ class AdminStanding:
             yield now + self.wait + timedelta(milliseconds=1)
 
 
-def plan_admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding:
+def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminStanding:
     """Return where the replacement of a broker's admin credential stands."""
     look, kept = world.brokers.look(broker.ref), world.brokers.ledgers.get(broker.ref)
     if broker.spec.kafka is None:
@@ -67,17 +68,19 @@ def plan_admin(broker: MessageBroker, world: World, now: datetime) -> AdminStand
     shown, made = look.admin, kept.ledger.admin if kept is not None else None
     rotations = world.rotations.of(broker_key(broker.ref))
     if made is not None and shown.is_made(made):
-        standing = _in_use(broker, shown, made, overlap_of(rotations), world.uptime)
+        standing = _in_use(broker, shown, made, overlap_of(rotations), moment.uptime)
     elif made is not None:
         standing = _withdrawn(broker, shown, made)
     else:
         standing = AdminStanding(made_at=shown.written_at)
     if standing.step is None and standing.wait is None:
-        standing = _scheduled(standing, broker, shown, rotations=rotations, world=world, now=now)
+        standing = _scheduled(
+            standing, broker, shown, rotations=rotations, world=world, now=moment.now
+        )
     fault = _obstacle(broker, look, world) or standing.fault
     if fault is not None:
         return replace(standing, step=None, fault=fault)
-    return _retried(standing, look, world.uptime)
+    return _retried(standing, look, moment.uptime)
 
 
 def _in_use(

@@ -197,7 +197,7 @@ def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> F
         return Fault("Conflict", message)
     seen = world.foreign.get(("Secret", ref))
     secret = world.brokers.secrets.get(ref)
-    return taken("Secret", ref, secret, view.identity, seen=seen, now=view.now)
+    return taken("Secret", ref, secret, view.identity, seen=seen, now=view.moment.now)
 
 
 def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -> Standing:
@@ -217,7 +217,7 @@ def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -
     refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", standing.secret), ""))
     if secret is None or standing.current is None or _of_another_account(secret, request):
         return replace(standing, step=step(Turn.ISSUE), verdict=refusal or ISSUING)
-    due = due_at(view.rotations, standing.current.made_at, view.now)
+    due = due_at(view.rotations, standing.current.made_at, view.moment.now)
     if _stale(secret, request, view):
         verdict = refusal or ISSUED
         return replace(standing, step=step(Turn.REFRESH), verdict=verdict, due=due)
@@ -230,10 +230,9 @@ def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -
         ledger=world.brokers.ledger(broker.ref),
         rotations=view.rotations,
         propagation=view.domain.spec.bundle.propagation,
-        uptime=world.uptime,
         step=step,
     )
-    handover = plan_turn(credential, view.now)
+    handover = plan_turn(credential, view.moment)
     return replace(
         standing,
         verdict=refusal if refusal and handover.step else ISSUED,

@@ -81,7 +81,7 @@ def plan_certificate(view: View, world: World) -> Layer:
     fault = why_issue(question)
     if fault is not None:
         step = IssueLeaf(
-            manifest=_dated(manifest, NEVER if _is_first(view) else format_time(view.now)),
+            manifest=_dated(manifest, NEVER if _is_first(view) else format_time(view.moment.now)),
             uid=view.secret.uid if view.secret else "",
             resource_version=view.secret.resource_version if view.secret else "",
             trust_domain=view.domain.spec.domain,
@@ -101,7 +101,7 @@ def plan_certificate(view: View, world: World) -> Layer:
         return Layer(verdict, (*first, step), leaf, narrowing)
     assert view.secret is not None
     if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
-        manifest = _dated(manifest, format_time(view.now))
+        manifest = _dated(manifest, format_time(view.moment.now))
     steps = _update(view, view.secret, manifest)
     narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
     return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf, narrowing)
@@ -225,7 +225,7 @@ def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
     if known.authority is None:
         message = f"the authority of TrustDomain {name} cannot be used; see its status"
         return Fault("AuthorityNotReady", message)
-    if not known.authority.not_before <= view.now < known.authority.not_after:
+    if not known.authority.not_before <= view.moment.now < known.authority.not_after:
         message = f"the authority of TrustDomain {name} is not valid at this time"
         return Fault("AuthorityNotReady", message)
     return _name_fault(declared, view.domain, known.authority)
@@ -279,7 +279,7 @@ def _question(
         keystore=bool(declared.keystores),
         roots=bundle_text(view.anchors),
         uid=view.identity.metadata.uid,
-        now=view.now,
+        now=view.moment.now,
         retiring=known.retiring.subject_key_id if known and known.retiring else "",
         in_turn=view.reissue_wait <= timedelta(0),
         rotations=view.rotations,

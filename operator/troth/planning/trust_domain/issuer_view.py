@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from troth.pki.tokens import MAX_LIFETIME
 from troth.planning.faults import Isolation
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
 from troth.planning.plan import Plan, UpdateIssuer
 from troth.planning.trust_domain.issuer_callers import Standing, callers_of
@@ -35,7 +36,7 @@ LONGEST = 32 * 1024 * 1024
 be endless. One that says nearly the same of everybody is longer than that long before `MOST`."""
 
 
-def plan_issuer_view(key: Key, world: World, now: datetime) -> Plan:
+def plan_issuer_view(key: Key, world: World, moment: Moment) -> Plan:
     """Return what is to be written into the Secret that a trust domain's issuer reads."""
     domain = world.registry.domains.get(key.ref.name)
     if domain is None or domain.metadata.deletion_timestamp or domain.spec.tokens is None:
@@ -45,11 +46,11 @@ def plan_issuer_view(key: Key, world: World, now: datetime) -> Plan:
     if known is None or not is_child(known, domain) or not known.bundle:
         return Plan(key, "")
     written = world.tokens.view_written.get(known.ref.name)
-    wait = PACE - timedelta(seconds=world.uptime - written) if written is not None else NOTHING
+    wait = PACE - timedelta(seconds=moment.uptime - written) if written is not None else NOTHING
     if known.view and wait > NOTHING:
-        return Plan(key, domain.metadata.uid, due=now + wait)
+        return Plan(key, domain.metadata.uid, due=moment.now + wait)
     isolation = Isolation()
-    data = _data(domain, world, known, now, isolation)
+    data = _data(domain, world, known, moment.now, isolation)
     step = UpdateIssuer(known.ref, known.uid, known.resource_version, data)
     steps = (step,) if data else ()
     return Plan(key, domain.metadata.uid, steps, errors=tuple(isolation.errors))

@@ -11,6 +11,7 @@ from troth.pki.certificates import short
 from troth.pki.tokens import LEEWAY, MAX_LIFETIME
 from troth.planning import status as verdicts
 from troth.planning.certificates.spiffe_bundles import bundle_file
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
 from troth.planning.plan import CreateTokenKey, Remove, Step, UpdateIssuer
 from troth.planning.rotation.handover import Handover
@@ -49,12 +50,13 @@ class Tokens:
     dues: tuple[datetime, ...] = ()
 
 
-def plan_tokens(domain: TrustDomain, world: World, now: datetime) -> Tokens:
+def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
     """Return how a trust domain's tokens stand, and what its issuer lacks."""
+    now = moment.now
     if domain.spec.tokens is None:
         return Tokens(None, tuple(removals(domain.metadata.name, world)))
     ref, known = world.tokens.ref(domain), world.tokens.of(domain)
-    leaf, rotation = plan_issuer(domain, world, now), plan_key_rotation(domain, world, now)
+    leaf, rotation = plan_issuer(domain, world, now), plan_key_rotation(domain, world, moment)
     dues = tuple(_dues(domain, world, rotation, now))
     seen = world.foreign.get(("Secret", ref))
     if known is None and not (seen is not None and now < seen + FOREIGN_RETRY):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY
 from troth.planning.plan import Plan, Remove, Step
 from troth.planning.webhooks import keys as webhook_keys
@@ -48,11 +49,12 @@ TERMINATES = "no gateway serves it any more, and its target accepts no delivery 
 """What follows from the deletion of an endpoint."""
 
 
-def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
+def plan_webhook_endpoint(key: Key, world: World, moment: Moment) -> Plan:
     """Return what an endpoint asks of the world.
 
     Of one that is gone nothing stays at any gateway; its own Secret goes with it.
     """
+    now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
@@ -67,8 +69,8 @@ def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
         return verdicts.terminating_plan(gone, endpoint, endpoint.status, TERMINATES, now)
     inbound = endpoint.spec.inbound
     if inbound is None:
-        return _outbound(key, endpoint, world, now)
-    view = gather(endpoint, inbound, world, now)
+        return _outbound(key, endpoint, world, moment.now)
+    view = gather(endpoint, inbound, world, moment)
     return _plan(key, view)
 
 
@@ -113,7 +115,7 @@ def _plan(key: Key, view: WebhookView) -> Plan:
     status = endpoint_status(view, tried, standing).manifest()
     previous = view.endpoint.status.conditions
     status["conditions"] = verdicts.conditions(
-        view.endpoint, previous, (*summary, *judged), view.now
+        view.endpoint, previous, (*summary, *judged), view.moment.now
     )
     turn = tried.step or standing.step
     dues = (*_dues(view, standing, reached), *unsigned_dues(view))
@@ -123,7 +125,7 @@ def _plan(key: Key, view: WebhookView) -> Plan:
         steps=(*((turn,) if turn else ()), *compiled.steps, *removals(view.elsewhere)),
         status=status,
         previous_status=view.endpoint.status.manifest(),
-        due=min((due for due in dues if due > view.now), default=None),
+        due=min((due for due in dues if due > view.moment.now), default=None),
     )
 
 
@@ -228,14 +230,15 @@ def _why(view: WebhookView, reached: Reached) -> str:
     """Say what is waited for, and until when to the nearest second, in the same words each time."""
     if reached.wait is None:
         return f": {reached.why}" if reached.why else ""
-    return f": {reached.why} {format_time(view.now + reached.wait + timedelta(milliseconds=500))}"
+    until = view.moment.now + reached.wait + timedelta(milliseconds=500)
+    return f": {reached.why} {format_time(until)}"
 
 
 def _dues(view: WebhookView, standing: Standing, reached: Reached) -> Iterator[datetime]:
     if reached.wait is not None:
-        yield view.now + reached.wait
+        yield view.moment.now + reached.wait
     if standing.wait is not None:
-        yield view.now + standing.wait
+        yield view.moment.now + standing.wait
     if standing.due is not None:
         yield standing.due
     for place in (view.generated, view.place):

@@ -54,7 +54,7 @@ def plan_told(view: WebhookView) -> Told:
     known = secret.webhook_keys_since.get(view.signs.kid)
     if known is None:
         return _waits(view, f"{where} does not have the gateway's key yet")
-    left = settle - timedelta(seconds=view.uptime - max(listed, known))
+    left = settle - timedelta(seconds=view.moment.uptime - max(listed, known))
     if left > timedelta(0):
         return _waits(view, f"they have read {where} at the latest by", left)
     return Told(fingerprint)
@@ -77,7 +77,7 @@ def _is_first_key(view: WebhookView, settle: timedelta) -> bool:
     but where the one before is lost, or the gateway new, a key signs as soon as it is made.
     """
     made = view.signs.made_at if view.signs is not None else None
-    return made is not None and made <= view.now < made + settle
+    return made is not None and made <= view.moment.now < made + settle
 
 
 def _waits(view: WebhookView, why: str, wait: timedelta | None = None) -> Told:

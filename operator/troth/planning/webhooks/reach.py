@@ -122,7 +122,7 @@ def source_makes_sense(view: WebhookView) -> Fault | None:
 
 def place_is_free(view: WebhookView) -> Fault | None:
     """Nothing else is where the compiled endpoint belongs."""
-    return in_the_way(view.place, view.endpoint, view.now)
+    return in_the_way(view.place, view.endpoint, view.moment.now)
 
 
 def write_is_taken(view: WebhookView) -> Fault | None:

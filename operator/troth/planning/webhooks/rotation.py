@@ -50,8 +50,10 @@ def plan_secret(view: WebhookView) -> Standing:
         return Standing(fault=Fault("AwaitingCredential", message))
     *before, current = sorted(made, key=_age)
     secret = WebhookSecret(view, known, current, tuple(before))
-    due = due_at(view.rotations, secret.made_at, view.now)
-    handover = hand_over(secret, wanted=due is not None and due <= view.now, now=view.now)
+    due = due_at(view.rotations, secret.made_at, view.moment.now)
+    handover = hand_over(
+        secret, wanted=due is not None and due <= view.moment.now, moment=view.moment
+    )
     step = handover.step
     assert step is None or isinstance(step, TurnWebhookKeys)
     return Standing(
@@ -131,11 +133,6 @@ class WebhookSecret:
     def overlap(self) -> timedelta:
         """How long the keys before stay good."""
         return overlap_of(self.view.rotations)
-
-    @property
-    def uptime(self) -> float:
-        """Now."""
-        return self.view.uptime
 
     @property
     def prepared_since(self) -> float | None:

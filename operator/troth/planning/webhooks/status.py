@@ -82,13 +82,13 @@ def unsigned_fault(view: WebhookView) -> Fault | None:
     unsigned = view.inbound.accept_unsigned
     if unsigned is None:
         return None
-    if view.now >= unsigned.expires_at:
+    if view.moment.now >= unsigned.expires_at:
         message = (
             f"deliveries that nobody signed were taken until {format_time(unsigned.expires_at)}; "
             "choose GitLab, with a signing token, or decide anew and write another expiresAt"
         )
         return Fault("UnsignedExpired", message)
-    if view.now < unsigned.counts_from:
+    if view.moment.now < unsigned.counts_from:
         message = "write an acceptUnsigned.expiresAt that is at most 90 days ahead"
         return Fault("UnsignedTooLong", message)
     return None
@@ -102,7 +102,7 @@ def unsigned_verdicts(view: WebhookView) -> Iterator[Verdict]:
     whose = f"{unsigned.owner} answers for it: {unsigned.reason}"
     if fault is not None:
         yield verdicts.false(UNSIGNED, fault.reason, fault.message)
-    elif unsigned.expires_at <= view.now + UNSIGNED_WARNING:
+    elif unsigned.expires_at <= view.moment.now + UNSIGNED_WARNING:
         message = (
             f"deliveries that nobody signed are taken until {format_time(unsigned.expires_at)}; "
             f"from then on nothing is let through ({whose})"

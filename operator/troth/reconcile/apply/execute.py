@@ -324,7 +324,7 @@ class Executor:
         else:
             if answer.get("metadata", {}).get("finalizers"):  # somebody else's: it stays until then
                 return self._writer.observe({**answer, "kind": step.kind})
-        affected = self._world.forget_written(step.kind, step.ref, step.uid)
+        affected = self._world.forget_written(step.kind, step.ref, step.uid, self._clock.uptime())
         # else a Secret that is made at once would be taken for a change of this one
         if step.kind == "Secret" and not self._world.knows("Secret", step.ref):
             self._keyring.forget(step.ref)

@@ -65,5 +65,5 @@ class MessagingExecutor:
                 raise TryAgain from error
             raise
         if answer["metadata"].get("deletionTimestamp") and not step.finalizers:
-            return self._world.forget_written(step.kind, step.ref, step.uid)
+            return self._world.forget_written(step.kind, step.ref, step.uid, self._clock.uptime())
         return self._writer.observe(answer)

@@ -12,6 +12,7 @@ from troth.cluster.errors import ApiError
 from troth.planning.plan import Remove, Restart, Step
 from troth.reconcile.apply.targets import place_of
 from troth.reconcile.apply.writer import CONFLICT
+from troth.reconcile.loop.clock import Clock
 from troth.resources.references import Ref
 from troth.world.keys import Key
 from troth.world.world import World
@@ -42,8 +43,9 @@ _TOO_LONG = "Too long"
 class Refusals:
     """What is not carried out, by the resource that asks for it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, clock: Clock) -> None:
         self._world = world
+        self._clock = clock
         self._refused: dict[Key, dict[Place, str]] = {}
         self._conflicts: dict[Key, dict[Place, float]] = {}
         self._statuses: dict[Key, str] = {}
@@ -65,7 +67,7 @@ class Refusals:
 
     def lasts(self, key: Key, step: Step) -> bool:
         """Note a conflict; say whether there has been one at every attempt for too long."""
-        now = self._world.uptime
+        now = self._clock.uptime()
         since = self._conflicts.setdefault(key, {}).setdefault(place_of(step), now)
         return now - since >= LASTING
 

@@ -110,4 +110,4 @@ class Writer:
         """Take in an answer; return whom it affects. A late one changes nothing."""
         if self._world.is_unlisted(manifest):
             return set()
-        return take_in(manifest, self._world, self._keyring)
+        return take_in(manifest, self._world, self._keyring, self._clock.uptime())

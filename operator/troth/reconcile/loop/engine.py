@@ -7,7 +7,7 @@ is and not of what was meant; where that second plan still asks for something, t
 import asyncio
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -43,7 +43,7 @@ from troth.reconcile.brokers.work import BrokerWork, Surroundings
 from troth.reconcile.events.events import event, relabelled, repair, transitions
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder
-from troth.reconcile.loop.clock import Clock
+from troth.reconcile.loop.clock import Clock, Moments
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
 from troth.reconcile.loop.lease_fence import LeaderFence
@@ -105,7 +105,7 @@ class Engine:
         self._keyring = Keyring(own_namespace)
         self._server = server
         self._clock = clock
-        self._epoch = clock.now() - timedelta(seconds=clock.uptime())
+        self._moments = Moments(clock)
         self._leader_fence = leader_fence
         self._instance = instance
         self._instrumentation = instrumentation or Instrumentation()
@@ -123,7 +123,7 @@ class Engine:
                 instrumentation=self._instrumentation,
             ),
         )
-        self.refusals = Refusals(self.world)
+        self.refusals = Refusals(self.world, clock)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
@@ -143,13 +143,12 @@ class Engine:
 
     def observe(self, manifest: Manifest) -> None:
         """Take in an object as the API server has it now."""
-        self.world.uptime = self._clock.uptime()
-        affected = take_in(manifest, self.world, self._keyring)
+        affected = take_in(manifest, self.world, self._keyring, self.uptime)
         self.queue.add(affected - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
-        self.queue.add(self.world.forget(kind, ref, version))
+        self.queue.add(self.world.forget(kind, ref, version, self.uptime))
         warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
@@ -222,21 +221,14 @@ class Engine:
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
-        now = self._clock.now()
-        self.world.uptime = self._clock.uptime()
-        self.world.set_forward = self._set_forward(now)
-        plan = make_plan(key, self.world, now)
+        moment = self._moments.read()
+        plan = make_plan(key, self.world, moment)
         if plan.unapplied is not None:
             affected = self.world.note_unapplied(key.ref, plan.unapplied)
             if affected:  # its own edges are judged by it too
                 self.queue.add(affected - {key})
-                plan = make_plan(key, self.world, now)
-        return with_refusals(plan, self.refusals, self.faults, now)
-
-    def _set_forward(self, now: datetime) -> timedelta:
-        """Return by how many whole seconds the wall clock is ahead of where it would have gone."""
-        ahead = now - self._epoch - timedelta(seconds=self._clock.uptime())
-        return timedelta(seconds=max(round(ahead.total_seconds()), 0))
+                plan = make_plan(key, self.world, moment)
+        return with_refusals(plan, self.refusals, self.faults, moment.now)
 
     async def _carry_out_all(
         self, steps: list[Step], plan: Plan, notices: list[Notice]

@@ -12,11 +12,13 @@ from troth.world.state import WorldState
 F = TypeVar("F", bound=Fact)
 
 
-def take_written(world: WorldState, facts: dict[Ref, F], ref: Ref, after: F | None) -> Keys:
+def take_written(
+    world: WorldState, facts: dict[Ref, F], ref: Ref, after: F | None, uptime: float
+) -> Keys:
     """Replace a fact; affected are its owners by label, and whoever wants its name."""
     before = facts.pop(ref, None)
     if after is not None:
-        facts[ref] = dated(after, before, world.uptime)
+        facts[ref] = dated(after, before, uptime)
     return (
         owner_of(before)
         | owner_of(after)
