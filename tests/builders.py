@@ -66,6 +66,7 @@ from troth.world.keys import (
     view_key,
     webhook_key,
 )
+from troth.world.outcomes.writes import IssuerViewWritten
 from troth.world.watch_class import known_as
 from troth.world.world import World
 
@@ -481,7 +482,7 @@ class Cluster:
                 before = copy.deepcopy(self.objects["Secret", step.ref])
                 before["data"] |= issuer_data(step)
                 if "view.json.gz" in step.data:
-                    self.world.tokens.view_written[step.ref.name] = self.uptime
+                    self.world.observe_outcome(IssuerViewWritten(step.ref, self.uptime))
                 return self.put(before)
             case _:
                 return set()  # what signs is replaced in tests/reconcile/test_*rotation.py

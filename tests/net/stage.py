@@ -32,6 +32,7 @@ from troth.world.facts.objects import Fault
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, Keys
 from troth.world.observation.ledger import ledger_manifest
+from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.watch_class import known_as
 from troth.world.world import World
 
@@ -96,7 +97,8 @@ class Stage:
 
     def refuse(self, kind: str, ref: Ref, why: str) -> None:
         """Have a write of an object refused."""
-        self.world.refused[kind, ref] = f"{kind} {ref} cannot be written: {why}"
+        sentence = f"{kind} {ref} cannot be written: {why}"
+        self.world.observe_outcome(WriteRefused(kind, ref, sentence, passing=False))
 
     async def pass_time(self, length: timedelta) -> None:
         """Let time pass."""
@@ -184,7 +186,7 @@ class Stage:
         except (ApiError, PKIError, CredentialError) as error:
             self.refuse(*place_of(step), str(error))
             return False
-        self.world.refused.pop(place_of(step), None)
+        self.world.observe_outcome(RefusalOver(*place_of(step)))
         return True
 
     # Brokers

@@ -27,6 +27,7 @@ from troth.reconcile.loop.engine import Engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
+from troth.world.outcomes.writes import ForeignFound
 from troth.world.world import World
 
 SID, WEB = Ref("shop", "payments"), Ref("shop", "web")
@@ -303,8 +304,8 @@ def test_what_was_served_by_a_namesake_is_not_remembered() -> None:
 def test_foreign_objects_are_forgotten_with_their_namespace() -> None:
     world = World(OWN)
     world.observe(sample("Namespace", 10), uptime=0.0)
-    world.note_foreign(*POLICY, NOW)
-    world.note_foreign("Secret", AUTHORITY, NOW)
+    world.observe_outcome(ForeignFound(*POLICY, NOW))
+    world.observe_outcome(ForeignFound("Secret", AUTHORITY, NOW))
     world.forget("Namespace", Ref("", "shop"), 12, uptime=0.0)
     assert world.foreign == {("Secret", AUTHORITY): NOW}
 

@@ -5,12 +5,10 @@ Fed with raw objects by the informers and by the answers to Troth's own writes, 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import StrEnum
 
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
-from troth.trust.narrowing import Narrowing
 from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.handlers.declared import (
@@ -35,9 +33,10 @@ from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
 from troth.world.index.rotations import rotation_key
 from troth.world.index.workloads import BUDGET, KINDS
-from troth.world.invalidation import views_of
-from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
+from troth.world.invalidation import spread
+from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
 from troth.world.origin import origin
+from troth.world.outcomes.outcome import Outcome
 from troth.world.quarantine import quarantined, withdraw
 from troth.world.state import WorldState
 from troth.world.versions import Scope, Version, Versions
@@ -104,9 +103,8 @@ class World(WorldState):
         before = self._versions.get(kind, ref)
         affected: Keys = set()
         if before is not None and before.is_namesake(version.uid):
-            affected = self._taken(
-                Change(kind, ref, None, uptime)
-            )  # nothing known of the other holds for this one
+            # nothing known of the other holds for this one
+            affected = self._taken(Change(kind, ref, None, uptime))
         self._versions.note(kind, ref, version)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
@@ -200,11 +198,11 @@ class World(WorldState):
         kind = known_as(manifest, self.own_namespace)
         return kind, Ref.of(manifest), Version.of(manifest)
 
-    # Beside what is observed
+    def observe_outcome(self, outcome: Outcome) -> Keys:
+        """Take in what I/O came to, which no watch reports; return what must be planned again."""
+        return outcome.take(self)
 
-    def note_foreign(self, kind: str, ref: Ref, now: datetime) -> None:
-        """Note that an object of a wanted name exists which Troth does not own."""
-        self.foreign[kind, ref] = now
+    # Everything
 
     def everything(self) -> Keys:
         """Return the key of every resource that is known."""
@@ -263,28 +261,4 @@ class World(WorldState):
         revision = self.registry.revision
         affected = HANDLERS[change.kind](self, change)
         redeclared = self.registry.revision != revision
-        return self._spread(change.kind, change.ref, affected, redeclared=redeclared)
-
-    def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> Keys:
-        """Note which narrowing of an identity's `identity.json` cannot be written, None for none.
-
-        Return what must be looked at again, nothing where that was known.
-        """
-        if not self.registry.note_unapplied(ref, narrowing):
-            return set()
-        affected = {identity_key(each) for each in (ref, *self.registry.neighbours(ref))}
-        return self._spread("ServiceIdentity", ref, affected, redeclared=True)
-
-    def _spread(self, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
-        """Return whom a change concerns, beside whom it does directly."""
-        if redeclared:
-            affected |= views_of(self.registry, affected)
-            if kind != "WebhookEndpoint":  # no endpoint depends on another
-                affected |= self.webhooks.around(kind, ref, affected)
-            for named in affected:
-                self.tokens.entries.pop(named.ref, None)
-        affected |= self.brokers.leaving_with(affected)
-        # of a policy itself its own status is no news; see where it is taken in
-        others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
-        self.judged.forget(key.ref for key in others if key.kind == "TopicPolicy")
-        return affected | self.rotations.concerned(affected)
+        return spread(self, change.kind, change.ref, affected, redeclared=redeclared)

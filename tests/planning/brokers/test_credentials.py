@@ -47,6 +47,7 @@ from troth.trust.grants import Slot
 from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, identity_key, policy_key
+from troth.world.outcomes.writes import ForeignFound
 
 KEY = identity_key(CHECKOUT)
 SECRET = Ref("shop", "checkout-main")
@@ -273,7 +274,7 @@ def test_another_account_of_nats_asks_for_a_new_credential() -> None:
 
 def test_a_secret_that_is_not_troths_is_never_written_over() -> None:
     cluster = seen()
-    cluster.world.note_foreign("Secret", SECRET, cluster.now)
+    cluster.world.observe_outcome(ForeignFound("Secret", SECRET, cluster.now))
     assert (turns(cluster), told(cluster)[1]) == ([], "Conflict")
     due = cluster.plan(KEY).due
     assert due is not None

@@ -34,6 +34,7 @@ from troth.resources.references import Ref
 from troth.world.facts.objects import RESTARTED_WITH
 from troth.world.index.workloads import Workloads
 from troth.world.keys import domain_key
+from troth.world.outcomes.writes import WriteRefused
 from troth.world.world import World
 
 PROPAGATION = timedelta(minutes=3)
@@ -444,7 +445,9 @@ def test_a_refused_restart_is_told() -> None:
     story = Story(restarting(), workload())
     story.renewed()
     story.cluster.uptime += 2 * PROPAGATION.total_seconds()
-    story.cluster.world.refused[PAYMENTS] = "Deployment shop/payments cannot be written: no"
+    story.cluster.world.observe_outcome(
+        WriteRefused(*PAYMENTS, "Deployment shop/payments cannot be written: no", passing=False)
+    )
     assert story.told == ("False", "WriteRefused")
 
 

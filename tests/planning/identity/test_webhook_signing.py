@@ -21,6 +21,7 @@ from troth.resources.references import Ref
 from troth.world.keys import Key, Keys
 from troth.world.observation.objects import decoded
 from troth.world.observation.signing_keys import GATEWAYS
+from troth.world.outcomes.writes import ForeignFound
 
 KEY = key_of(GATEWAY, GATEWAY)
 REF = Ref(GATEWAY, f"{GATEWAY}-webhook-signing")
@@ -95,7 +96,7 @@ def test_the_world_has_public_halves_alone() -> None:
 
 def test_a_secret_of_that_name_that_is_not_troths_is_left_alone() -> None:
     there = Cluster.of(*scene(authority_secret()))
-    there.world.note_foreign("Secret", REF, NOW)
+    there.world.observe_outcome(ForeignFound("Secret", REF, NOW))
     assert steps(there) == []
     assert there.condition(KEY, "WebhooksSigned")["reason"] == "Conflict"
 

@@ -117,7 +117,8 @@ def callers_of(
             if caller is not None:
                 callers[ref] = caller
                 if as_ever and caller.firm and not unsettled:
-                    known[ref] = (domain.spec.domain, caller.spiffe_id, caller.entry())
+                    entry = domain.spec.domain, caller.spiffe_id, caller.entry()
+                    world.tokens.remember(ref, entry)
     _keep_for_unreadable_callees(callers, registry)
     by_name = _unreadable(domain, registry, standing)
     for caller in callers.values():

@@ -62,6 +62,7 @@ from troth.resources.schema.scalars import format_time
 from troth.world.facts.objects import RESTARTED_WITH, Content, Manifest
 from troth.world.keys import Key, Keys
 from troth.world.observation.objects import VIEW
+from troth.world.outcomes.writes import IssuerViewWritten
 from troth.world.world import World
 
 
@@ -241,7 +242,8 @@ class Executor:
         metadata = {"uid": step.uid, "resourceVersion": step.resource_version}
         affected = await self._patch(step.ref, {"metadata": metadata, "data": data})
         if VIEW in data:
-            self._world.tokens.view_written[step.ref.name] = self._clock.uptime()
+            written = IssuerViewWritten(step.ref, self._clock.uptime())
+            affected |= self._world.observe_outcome(written)
         return affected
 
     async def _issue(self, step: IssueLeaf) -> Keys:

@@ -15,6 +15,7 @@ from troth.reconcile.apply.writer import CONFLICT
 from troth.reconcile.loop.clock import Clock
 from troth.resources.references import Ref
 from troth.world.keys import Key
+from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.world import World
 
 Place = tuple[str, Ref]
@@ -54,14 +55,11 @@ class Refusals:
         """Note that a step is refused, and why."""
         place = place_of(step)
         sentence = _sentence(place, error, removing=isinstance(step, Remove))
-        self._world.refused[place] = sentence
         brief = isinstance(error, ApiError) and (
             error.status in PASSING or error.status >= SERVER_ERROR
         )
-        if brief and not self.lasts(key, step):
-            self._world.passing.add(place)
-        else:
-            self._world.passing.discard(place)
+        passing = brief and not self.lasts(key, step)
+        self._world.observe_outcome(WriteRefused(*place, sentence, passing=passing))
         # workloads that go on with what they have are told by `RolledOut` alone
         self._refused.setdefault(key, {})[place] = "" if isinstance(step, Restart) else sentence
 
@@ -86,8 +84,7 @@ class Refusals:
         refused = self._refused.get(key, {})
         over = refused.keys() - asked
         for place in over:
-            self._world.refused.pop(place, None)
-            self._world.passing.discard(place)
+            self._world.observe_outcome(RefusalOver(*place))
             del refused[place]
         if not refused:
             self._refused.pop(key, None)

@@ -13,6 +13,7 @@ from troth.reconcile.loop.intake import take_in
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, Manifest
 from troth.world.keys import Keys
+from troth.world.outcomes.writes import ForeignFound
 from troth.world.world import World
 
 CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
@@ -94,8 +95,7 @@ class Writer:
             labels = {"uid": found["uid"], "labels": manifest["metadata"]["labels"]}
             answer = await self.writes.merge_patch(kind, ref, {"metadata": labels})
             return self.observe(answer)
-        self._world.note_foreign(kind, ref, self._clock.now())
-        return set()
+        return self._world.observe_outcome(ForeignFound(kind, ref, self._clock.now()))
 
     async def merge(self, kind: str, ref: Ref, patch: Manifest) -> Keys:
         """Merge a patch that names the very object that was seen; raises `TryAgain` without it."""

@@ -55,6 +55,7 @@ from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, told_by
+from troth.world.outcomes.writes import NarrowingUnapplied
 from troth.world.world import World
 
 REFUSALS = (ApiError, PKIError, CredentialError)
@@ -224,7 +225,7 @@ class Engine:
         moment = self._moments.read()
         plan = make_plan(key, self.world, moment)
         if plan.unapplied is not None:
-            affected = self.world.note_unapplied(key.ref, plan.unapplied)
+            affected = self.world.observe_outcome(NarrowingUnapplied(key.ref, plan.unapplied))
             if affected:  # its own edges are judged by it too
                 self.queue.add(affected - {key})
                 plan = make_plan(key, self.world, moment)

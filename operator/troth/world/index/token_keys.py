@@ -41,6 +41,10 @@ class TokenKeys:
             self.view_written.pop(name, None)
         return _published(known) != _published(self.secrets.get(name))
 
+    def remember(self, identity: Ref, entry: tuple[str, str, dict[str, Any]]) -> None:
+        """Keep what planning has worked out of an identity, until it or a peer changes."""
+        self.entries[identity] = entry
+
     def ref(self, domain: TrustDomain) -> Ref:
         """Return where a trust domain's issuer has its keys and its view."""
         return Ref(self.own_namespace, domain.metadata.name + _SUFFIX)
