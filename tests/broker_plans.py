@@ -5,8 +5,8 @@ from typing import Any
 from tests.builders import Cluster, Manifest
 from troth.planning.grants.rules import broker_grants
 from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
-from troth.planning.plan import Apply, Remove
 from troth.planning.planner import PLANNERS, plan
+from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
 from troth.trust.topic_grants import grants_of
 from troth.world.facts.broker import Ledger

@@ -19,25 +19,16 @@ from troth.pki.issuing import create_root
 from troth.pki.jwk import public_jwk
 from troth.pki.keys import generate_key, load_private_key, private_key_pem
 from troth.planning.moment import Moment
-from troth.planning.plan import (
-    AdoptAuthority,
-    Apply,
-    CreateRoot,
-    CreateTokenKey,
-    IssueLeaf,
-    Plan,
-    Remove,
-    Restart,
-    SetFinalizers,
-    Step,
-    TurnCredential,
-    UpdateIssuer,
-    UpdatePublic,
-)
+from troth.planning.plan import Plan
 from troth.planning.planner import PLANNERS, plan
-from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.authorities import AdoptAuthority, CreateRoot
+from troth.planning.steps.broker_credentials import TurnCredential
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
+from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
+from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
+from troth.planning.steps.step import Step
+from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
 from troth.reconcile.apply.credential_secrets import credential_secret
-from troth.reconcile.apply.execute import needed
 from troth.reconcile.apply.key_material import (
     adopted_secret,
     issuer_data,
@@ -490,7 +481,7 @@ class Cluster:
     def visit(self, key: Key) -> Plan:
         """Carry one plan out, write the status, and return the plan that holds then."""
         made = self.plan(key)
-        steps = needed(made, self.world)
+        steps = made.pending(self.world)
         for step in steps:
             self.carry_out(step)
         return self.report(key, None if steps else made)

@@ -14,7 +14,7 @@ from troth.brokers.nats.jwt import Key, Kind, read_creds
 from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import UnsupportedError
 from troth.planning.brokers.credential_public import public_data
-from troth.planning.plan import CredentialRequest, Turn
+from troth.planning.steps.broker_credentials import CredentialRequest, Turn
 from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Slot

@@ -15,12 +15,13 @@ from tests.net.canonical import canonical
 from tests.net.coverage import Coverage
 from troth.cluster.errors import ApiError
 from troth.pki.errors import PKIError
-from troth.planning.plan import AdminTurn, ChangeBroker, ObserveBroker, Plan, Step, TurnAdmin
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
+from troth.planning.steps.brokers import AdminTurn, ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.step import BackgroundStep, Step
 from troth.reconcile.apply.credential_secrets import CredentialError
-from troth.reconcile.apply.execute import Executor, needed
+from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keyring import Keyring
-from troth.reconcile.apply.targets import place_of
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.events.events import repair, transitions
 from troth.reconcile.loop.clock import Moments, MovableClock
@@ -128,14 +129,14 @@ class Stage:
         """Yield what there is to record of each key, in canonical form."""
         for key in self.keys():
             made = self.plan(key)
-            steps = needed(made, self.world)
+            steps = made.pending(self.world)
             notices = [*transitions(made), *filter(None, (repair(step, made) for step in steps))]
             self.coverage.count(made, notices)
             yield {
                 "key": str(key),
                 "plan": canonical(made),
                 "needed": [made.steps.index(step) for step in steps],
-                "targets": [canonical(place_of(step)) for step in made.steps],
+                "targets": [canonical(step.target) for step in made.steps],
                 "notices": canonical(notices),
             }
 
@@ -143,7 +144,7 @@ class Stage:
         """Carry out what a key asks, and write its status."""
         made = self.plan(key)
         for _ in range(PASSES):
-            steps = needed(made, self.world)
+            steps = made.pending(self.world)
             self._tell(key, filter(None, (repair(step, made) for step in steps)))
             carried_out = [await self._carry_out(step) for step in steps]
             made = self.plan(key) if steps else made
@@ -177,16 +178,16 @@ class Stage:
 
     async def _carry_out(self, step: Step) -> bool:
         try:
-            if isinstance(step, ObserveBroker | ChangeBroker | TurnAdmin):
+            if isinstance(step, BackgroundStep):
                 await self._at_broker(step)
             else:
                 await self._executor.execute(step)
         except TryAgain:
             return False
         except (ApiError, PKIError, CredentialError) as error:
-            self.refuse(*place_of(step), str(error))
+            self.refuse(*step.target, str(error))
             return False
-        self.world.observe_outcome(RefusalOver(*place_of(step)))
+        self.world.observe_outcome(RefusalOver(*step.target))
         return True
 
     # Brokers
@@ -213,9 +214,9 @@ class Stage:
         """Write a broker's ledger."""
         manifest = ledger_manifest(OWN, broker, ledger)
         kept = self.world.brokers.ledgers.get(broker.ref)
-        await self._executor.messaging.keep_ledger(manifest, kept)
+        await self._executor.keep_ledger(manifest, kept)
 
-    async def _at_broker(self, step: ObserveBroker | ChangeBroker | TurnAdmin) -> None:
+    async def _at_broker(self, step: BackgroundStep) -> None:
         broker = self.world.brokers.declared(step.broker)
         seen = self.look(step.broker).observed or Observed()
         match step:

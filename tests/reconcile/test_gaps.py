@@ -16,7 +16,9 @@ from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
 from tests.reconcile.serving import LeaderFence, Running, Server, running
 from troth.cluster.api import ApiServer
 from troth.cluster.informer import Informer
-from troth.planning.plan import Apply, Plan, UpdateIssuer
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import Apply
+from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.served import Served

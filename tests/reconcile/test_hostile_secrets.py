@@ -18,7 +18,7 @@ from troth.brokers.connecting import LONGEST, admin_scram
 from troth.brokers.protocol import AdminRefusedError, BrokerError
 from troth.pki.keys import load_private_key, private_key_pem
 from troth.pki.private_keys import PrivateKey
-from troth.planning.plan import CredentialRequest, Turn, TurnCredential
+from troth.planning.steps.broker_credentials import CredentialRequest, Turn, TurnCredential
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.brokers.connections import admin_data
 from troth.resources.messaging.message_broker import BrokerType, MessageBroker

@@ -11,8 +11,9 @@ from tests import virtual_time
 from tests.builders import NOW, OWN, Manifest, accept, at, call, domain, identity, namespace
 from tests.reconcile.serving import Server, converge, running
 from troth.cluster.errors import ApiError
-from troth.planning.plan import IssueLeaf, Step
 from troth.planning.planner import plan
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.step import Step
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain

@@ -28,7 +28,7 @@ from troth.brokers.credentials import material, turned
 from troth.brokers.nats.driver import Admin, NatsBroker
 from troth.brokers.nats.rules import rules
 from troth.brokers.protocol import Batch
-from troth.planning.plan import CredentialRequest, Turn
+from troth.planning.steps.broker_credentials import CredentialRequest, Turn
 from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Topic

@@ -13,8 +13,9 @@ import pytest
 from tests import builders, webhook_builders, webhook_scene, workloads
 from tests.builders import NOW, OWN, Cluster, Manifest, accept, call
 from tests.messaging import broker, consumer, policy, producer
-from troth.planning.plan import Apply, Plan, Restart
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
+from troth.planning.steps.objects import Apply, Restart
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.trust.registry import Declared

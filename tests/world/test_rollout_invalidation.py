@@ -15,7 +15,6 @@ from tests.workloads import budget, rolled, workload
 from tests.world.test_invalidation import plans
 from tests.world.watching import Watch
 from troth.planning.identity.rollouts import evidence_of
-from troth.reconcile.apply.execute import needed
 from troth.resources.references import Ref
 from troth.world.facts.objects import RESTARTED_WITH
 from troth.world.index.workloads import KINDS
@@ -112,7 +111,7 @@ def test_everybody_who_waits_for_a_restart_is_named(data: st.DataObject) -> None
             case "go":
                 cluster.uptime += data.draw(st.sampled_from((0, LONG)))
                 for key in cluster.keys():  # noqa: SIM118 - a method of its own
-                    for step in needed(cluster.plan(key), cluster.world):
+                    for step in cluster.plan(key).pending(cluster.world):
                         cluster.carry_out(step)
                 watch.look_anew()
             case _:

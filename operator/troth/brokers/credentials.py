@@ -14,7 +14,7 @@ from typing import Protocol
 from troth.brokers.kafka import credentials as kafka_credentials
 from troth.brokers.protocol import Credential, Login, MissingExtraError, UnsupportedError
 from troth.planning.brokers.credential_public import public_data
-from troth.planning.plan import CredentialRequest, Turn
+from troth.planning.steps.broker_credentials import CredentialRequest, Turn
 from troth.resources.messaging.message_broker import BrokerType
 from troth.trust.grants import Slot
 from troth.world.facts.broker import Held

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from troth.cluster.errors import ApiError
-from troth.planning.plan import BackgroundStep
+from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.status_debounce import StatusDebounce

@@ -16,7 +16,7 @@ from troth.brokers.credentials import login, material, turned
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch, Slot
-from troth.planning.plan import CredentialRequest, Turn
+from troth.planning.steps.broker_credentials import CredentialRequest, Turn
 from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 from troth.trust.grants import Action, Grant, Topic

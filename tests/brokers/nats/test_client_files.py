@@ -8,7 +8,7 @@ import nats as library
 from tests.brokers.nats.stage import Stage, granted, publish
 from troth.brokers.credentials import material, turned
 from troth.brokers.protocol import Batch
-from troth.planning.plan import CredentialRequest, Turn
+from troth.planning.steps.broker_credentials import CredentialRequest, Turn
 from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
 

@@ -9,8 +9,8 @@ import pytest
 from tests.broker_builders import DOWN, MAIN, keep_ledger, lose_sight, market, see
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
 from tests.messaging import NATS, broker
-from troth.planning.brokers.admin_rotation import RETRY, AdminStanding, plan_admin
-from troth.planning.plan import AdminTurn, TurnAdmin
+from troth.planning.brokers.admin_rotation import RETRY, AdminState, plan_admin
+from troth.planning.steps.brokers import AdminTurn, TurnAdmin
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.trust.grants import Slot
@@ -38,7 +38,7 @@ def standing(
     made: AdminMade | None = None,
     others: tuple[Place, ...] = (),
     **look: Any,
-) -> tuple[AdminStanding, Cluster]:
+) -> tuple[AdminState, Cluster]:
     """Where it stands once the broker was seen with what its Secret has."""
     cluster = market(*manifests)
     keep_ledger(cluster, Ledger(admin=made))
@@ -50,11 +50,11 @@ def standing(
     return plan_admin(declared, cluster.world, cluster.moment), cluster
 
 
-def turn(found: AdminStanding) -> AdminTurn | None:
+def turn(found: AdminState) -> AdminTurn | None:
     return found.step.turn if found.step is not None else None
 
 
-def reason(found: AdminStanding) -> str:
+def reason(found: AdminState) -> str:
     return found.fault.reason if found.fault is not None else ""
 
 

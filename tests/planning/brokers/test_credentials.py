@@ -41,7 +41,8 @@ from tests.builders import (
 from tests.messaging import KAFKA, NATS, RABBITMQ, broker, producer
 from troth.brokers.nats.jwt import Key as NATSKey
 from troth.brokers.nats.jwt import Kind
-from troth.planning.plan import Remove, Turn, TurnCredential
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.objects import Remove
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
 from troth.world.facts.broker import CredentialSecret, Ledger

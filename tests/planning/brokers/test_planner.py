@@ -6,8 +6,10 @@ from datetime import timedelta
 from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, tell
 from tests.builders import Cluster, at, stamp
 from troth.planning.brokers.finalizer import FINALIZER
-from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, SetFinalizers
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
+from troth.planning.steps.brokers import ChangeBroker, ObserveBroker
+from troth.planning.steps.objects import SetFinalizers
 from troth.trust.grants import Rule
 from troth.world.facts.broker import Place
 from troth.world.keys import broker_key

@@ -32,7 +32,7 @@ from tests.builders import OWN, Cluster, Manifest
 from tests.messaging import broker, policy, producer
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants.policy_deletion import left_of
-from troth.planning.plan import SetFinalizers
+from troth.planning.steps.objects import SetFinalizers
 from troth.reconcile.events.events import repair
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref

@@ -33,7 +33,7 @@ from tests.builders import OWN, Cluster, Manifest, identity
 from tests.messaging import broker, consumer, producer
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.planning.grants.status import GRANT_LIMIT
-from troth.planning.plan import SetFinalizers
+from troth.planning.steps.objects import SetFinalizers
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
 from troth.world.facts.broker import Ledger, Look

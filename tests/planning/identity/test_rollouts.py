@@ -29,7 +29,8 @@ from tests.workloads import budget, rolled, workload
 from troth.pki.authorities import Authority
 from troth.pki.certificates import short, spread_of
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
-from troth.planning.plan import IssueLeaf, Restart
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.objects import Restart
 from troth.resources.references import Ref
 from troth.world.facts.objects import RESTARTED_WITH
 from troth.world.index.workloads import Workloads

@@ -8,14 +8,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests import builders
 from tests.builders import DAY, NOW, Cluster, Manifest, authority_secret, key_of
 from tests.webhook_scene import GATEWAY, PROPAGATION, gateway, scene
-from troth.planning.plan import (
-    ActivateTokenKey,
-    CreateTokenKey,
-    DropSlots,
-    PrepareTokenKey,
-    Remove,
-    Step,
-)
+from troth.planning.steps.authorities import DropSlots
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import ActivateTokenKey, CreateTokenKey, PrepareTokenKey
+from troth.planning.steps.step import Step
 from troth.reconcile.apply.key_material import next_token_key
 from troth.resources.references import Ref
 from troth.world.keys import Key, Keys

@@ -12,7 +12,7 @@ from tests.world.test_broker_invalidation import leaving
 from tests.world.test_invalidation import broken
 from troth.planning.grants.rules import policy_rules
 from troth.planning.network.broker_policy import BrokerNetwork
-from troth.planning.plan import Apply, Remove
+from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
 from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key

@@ -22,9 +22,9 @@ from tests.builders import (
     tokens_secret,
 )
 from troth.issuer.view import LONGEST, read_view
-from troth.planning.plan import UpdateIssuer
+from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain import issuer_view
-from troth.planning.trust_domain.issuer_view import compiled, standing_callers
+from troth.planning.trust_domain.issuer_view import compiled, current_callers
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, view_key
 from troth.world.observation.objects import decoded
@@ -181,7 +181,7 @@ def test_a_callers_tokens_are_issued_by_its_own_domain() -> None:
     cluster.put({**stored, "spec": {**stored["spec"], "allowEnvironments": ["production"]}})
     assert list(look(cluster)) == [f"{SHOP}/payments"]
     theirs = decoded(cluster.objects["Secret", Ref(OWN, "abroad-tokens")])["view.json.gz"]
-    partner = standing_callers(theirs)["spiffe://abroad.example/ns/abroad/sa/partner"]
+    partner = current_callers(theirs)["spiffe://abroad.example/ns/abroad/sa/partner"]
     assert partner["audiences"] == {f"{SHOP}/payments": {"scopes": ["charge"], "lifetime": 300}}
 
 
@@ -403,7 +403,7 @@ def test_what_is_taken_back_beside_something_unreadable_goes() -> None:
     "view", [b"", b"nonsense", gzip.compress(b"[]", mtime=0), gzip.compress(b"{", mtime=0)]
 )
 def test_a_view_that_cannot_be_read_is_written_anew(view: bytes) -> None:
-    assert standing_callers(view) == {}
+    assert current_callers(view) == {}
     cluster = shop(payments(), checkout())
     look(cluster)
     stored = cluster.objects[TOKENS]

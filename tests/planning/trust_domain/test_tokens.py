@@ -23,7 +23,9 @@ from tests.builders import (
     tokens_secret,
 )
 from troth.pki.spiffe_bundle import parse_spiffe_bundle
-from troth.planning.plan import CreateTokenKey, IssueLeaf, Remove, UpdateIssuer, UpdatePublic
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, view_key
 from troth.world.observation.objects import decoded

@@ -12,7 +12,7 @@ from tests.changing import changed
 from tests.webhook_builders import INBOUND, ONE, endpoint, issued, keys, leading
 from tests.webhook_scene import GATEWAY, PROPAGATION, accepts_gateway, gateway, scene, target
 from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
-from troth.planning.webhooks.steps import CompileEndpoint
+from troth.planning.steps.webhooks import CompileEndpoint
 from troth.resources.references import Ref
 from troth.world.keys import webhook_key
 from troth.world.observation.signing_keys import GATEWAYS

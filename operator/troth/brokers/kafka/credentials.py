@@ -7,7 +7,7 @@ import secrets
 from datetime import datetime
 
 from troth.brokers.kafka.rules import ALLOWED
-from troth.planning.plan import CredentialRequest
+from troth.planning.steps.broker_credentials import CredentialRequest
 from troth.trust.grants import Slot
 from troth.world.observation.broker_secrets import BOOTSTRAP_SERVERS
 from troth.world.observation.objects import ROOTS

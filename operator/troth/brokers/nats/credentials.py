@@ -7,7 +7,7 @@ from datetime import datetime
 
 from troth.brokers.nats.jwt import Kind, issue_user, raw_public_key, read_creds
 from troth.brokers.nats.rules import inbox_prefix
-from troth.planning.plan import CredentialRequest
+from troth.planning.steps.broker_credentials import CredentialRequest
 from troth.trust.grants import Slot
 
 SECRET = "user.creds"  # noqa: S105 - the key of the Secret

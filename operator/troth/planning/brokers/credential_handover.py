@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from troth.planning.moment import Moment
-from troth.planning.plan import Turn, TurnCredential
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
 from troth.world.facts.broker import CredentialSecret, Held, Ledger

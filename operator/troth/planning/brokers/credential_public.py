@@ -1,7 +1,7 @@
 """What the Secret of a credential says of its broker, in public: pure."""
 
 from troth.brokers.nats.rules import inbox_prefix
-from troth.planning.plan import CredentialRequest
+from troth.planning.steps.broker_credentials import CredentialRequest
 from troth.resources.messaging.message_broker import BrokerType
 from troth.world.observation.broker_secrets import ACCOUNT, BOOTSTRAP_SERVERS, INBOX, SERVERS
 from troth.world.observation.objects import ROOTS

@@ -9,7 +9,10 @@ from troth.planning.brokers.status import ON_ITS_WAY, broker_status, judged, ref
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
 from troth.planning.moment import Moment
-from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, Remove, Step
+from troth.planning.plan import Plan
+from troth.planning.steps.brokers import ChangeBroker, ObserveBroker
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.step import Step
 from troth.world.facts.broker import Look
 from troth.world.facts.objects import Fault
 from troth.world.keys import Key

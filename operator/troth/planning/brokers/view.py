@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from troth.planning.brokers.admin_rotation import AdminStanding, plan_admin
+from troth.planning.brokers.admin_rotation import AdminState, plan_admin
 from troth.planning.brokers.work import Work, broker_work
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import broker_grants, grants_that_outlive
 from troth.planning.moment import Moment
 from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
-from troth.planning.plan import ChangeBroker
+from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.world.facts.broker import KeptLedger, Ledger, Look
 from troth.world.facts.objects import Fault
@@ -36,7 +36,7 @@ class BrokerView:
     fault: Fault | None
     work: Work | None
     network: BrokerNetwork | None
-    admin: AdminStanding | None
+    admin: AdminState | None
     moment: Moment
 
     @property
@@ -82,7 +82,7 @@ def gather(broker: MessageBroker, world: World, moment: Moment) -> BrokerView:
     return BrokerView(broker, look, kept, fault, work, network, admin, moment)
 
 
-def _admin(broker: MessageBroker, world: World, moment: Moment) -> AdminStanding | None:
+def _admin(broker: MessageBroker, world: World, moment: Moment) -> AdminState | None:
     ledger = world.brokers.ledger(broker.ref)
     under_way = ledger is not None and ledger.admin is not None
     asked = under_way or world.rotations.of(broker_key(broker.ref))

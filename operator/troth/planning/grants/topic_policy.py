@@ -15,7 +15,9 @@ from troth.planning.grants.status import (
     grant_statuses,
 )
 from troth.planning.moment import Moment
-from troth.planning.plan import Plan, SetFinalizers, Step
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import SetFinalizers
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus

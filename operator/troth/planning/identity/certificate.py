@@ -14,10 +14,10 @@ from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafQuestion, why_issue
 from troth.planning.identity.document import (
     Peers,
+    current_document,
+    current_names,
     identity_document,
     listed,
-    standing_document,
-    standing_names,
 )
 from troth.planning.identity.messages import messages_of
 from troth.planning.identity.narrowing import Peering, pending_narrowing
@@ -25,7 +25,7 @@ from troth.planning.identity.view import Layer, View, conflict, refused, removal
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
 from troth.planning.network.live_peers import Side, read
 from troth.planning.owned_objects import is_child, metadata_of, secret_ref
-from troth.planning.plan import IssueLeaf, UpdatePublic
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.trust_domain.issuers import issuers_known
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate
@@ -125,7 +125,7 @@ def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
     secret = view.secret
     if secret is None or secret.leaf is None or not is_child(secret, view.identity):
         return Layer(verdict)
-    own_id = standing_document(secret.public.get(PEERS, "")).get("spiffeID")
+    own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
     if not isinstance(own_id, str):
         own_id = secret.leaf.spiffe_id
     manifest = _with_standing_roots(view, _secret_manifest(view, world, own_id))
@@ -156,7 +156,7 @@ def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narro
     assert view.secret is not None
     if view.secret.public == declared:
         return Narrowing()
-    standing = standing_document(view.secret.public.get(PEERS, ""))
+    standing = current_document(view.secret.public.get(PEERS, ""))
     edges, ids = _in_force(view, world, standing)
     return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
 
@@ -288,7 +288,7 @@ def _question(
 
 def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
     """Return the Secret without its private part."""
-    standing = standing_document(view.secret.public.get(PEERS, "") if view.secret else "")
+    standing = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
     peers = _peers(view, world, standing)
     keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
     return {
@@ -320,7 +320,7 @@ def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
     issuers, issuer_ids = (
         issuers_known(view.domain, world)
         if view.domain is not None
-        else (standing_names(standing, "issuers"), standing_names(standing, "issuerIDs"))
+        else (current_names(standing, "issuers"), current_names(standing, "issuerIDs"))
     )
     messages = messages_of(view.identity.ref, view.topics, world, standing)
     inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]

@@ -30,7 +30,7 @@ from troth.planning.network.compiler import (
     without_openings,
 )
 from troth.planning.network.external_peers import pods_in
-from troth.planning.network.situation import Claim, Situation
+from troth.planning.network.situation import NetworkClaim, Situation
 from troth.planning.network.unsettled import unsettled_policy
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
@@ -39,7 +39,9 @@ from troth.planning.owned_objects import (
     policy_ref,
     secret_ref,
 )
-from troth.planning.plan import Apply, Plan, Step
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import Apply
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.issuers import issuer_pods
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement
@@ -199,7 +201,8 @@ def _situation(view: View, world: World) -> Situation:
         edges=view.edges,
         peers=world.registry.identities,
         claims=tuple(
-            Claim(each.spec.network, _issuers_pods(each, world)) for each in view.governance.claims
+            NetworkClaim(each.spec.network, _issuers_pods(each, world))
+            for each in view.governance.claims
         ),
         settled=_unsettled(view) is None,
         api_endpoints=world.api_endpoints,

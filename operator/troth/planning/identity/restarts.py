@@ -11,7 +11,7 @@ from troth.planning import status as verdicts
 from troth.planning.identity.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
 from troth.planning.identity.view import View, refused
 from troth.planning.owned_objects import is_child
-from troth.planning.plan import Restart
+from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
 from troth.trust.registry import workloads
 from troth.world.facts.objects import IdentitySecret, Workload

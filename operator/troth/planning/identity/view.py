@@ -13,7 +13,8 @@ from troth.planning.faults import Isolation
 from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach, reach_of
 from troth.planning.owned_objects import is_child, policy_ref, secret_ref, taken
-from troth.planning.plan import Remove, Step
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.root_rotation import reissue_wait
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate, GatewayOnly

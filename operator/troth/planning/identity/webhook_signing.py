@@ -15,16 +15,12 @@ from troth.planning import status as verdicts
 from troth.planning.identity.view import View
 from troth.planning.identity.webhook_trust import is_for_webhooks
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, secret_ref, taken
-from troth.planning.plan import (
-    ActivateTokenKey,
-    CreateTokenKey,
-    DropSlots,
-    PrepareTokenKey,
-    Remove,
-    Step,
-)
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at
+from troth.planning.steps.authorities import DropSlots
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import ActivateTokenKey, CreateTokenKey, PrepareTokenKey
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref

@@ -12,7 +12,7 @@ from troth.planning.network.compiler import (
 from troth.planning.network.external_peers import selector
 from troth.planning.network.situation import Situation
 from troth.planning.owned_objects import deny_ref, policy_manifest, taken
-from troth.planning.plan import Apply
+from troth.planning.steps.objects import Apply
 from troth.trust.selectors import overlap
 from troth.world.world import World
 

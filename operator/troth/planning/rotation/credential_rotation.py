@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from troth.pki.certificates import Leaf
 from troth.planning import status as verdicts
 from troth.planning.brokers.admin_rotation import plan_admin
-from troth.planning.brokers.credentials import Standing, plan_broker_credentials
+from troth.planning.brokers.credentials import CredentialState, plan_broker_credentials
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
 from troth.planning.faults import Isolation
 from troth.planning.identity.restarts import plan_rollout
@@ -282,7 +282,7 @@ def _of_signing(view: View, world: World) -> Iterator[Progress]:
         )
 
 
-def _at_broker(standing: Standing) -> Progress:
+def _at_broker(standing: CredentialState) -> Progress:
     fault = None
     if standing.current is None:
         message = f"there is no credential at MessageBroker {standing.broker} yet; see the status"

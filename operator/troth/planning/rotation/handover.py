@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from troth.planning.moment import Moment
-from troth.planning.plan import Step
+from troth.planning.steps.step import Step
 from troth.resources.trust_domain.status import RotationPhase
 
 

@@ -15,8 +15,9 @@ from troth.pki.tokens import MAX_LIFETIME
 from troth.planning.faults import Isolation
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
-from troth.planning.plan import Plan, UpdateIssuer
-from troth.planning.trust_domain.issuer_callers import Standing, callers_of
+from troth.planning.plan import Plan
+from troth.planning.steps.signing_keys import UpdateIssuer
+from troth.planning.trust_domain.issuer_callers import CurrentView, callers_of
 from troth.planning.trust_domain.issuers import issuer_url
 from troth.resources.schema.bounded_json import read_json
 from troth.resources.trust_domain.spec import TrustDomain
@@ -64,7 +65,7 @@ def _data(
     A view that has no room is cut down to what the standing one has as well: nothing is added, but
     what was taken back goes.
     """
-    standing = standing_callers(known.view)
+    standing = current_callers(known.view)
     text = _text(domain, world, standing, now, isolation, growing=True)
     view = _compressed(text)
     narrowed = len(view) > MOST or len(text) > LONGEST
@@ -77,7 +78,7 @@ def _data(
 
 
 def compiled(
-    domain: TrustDomain, world: World, standing: Standing, now: datetime, *, growing: bool = True
+    domain: TrustDomain, world: World, standing: CurrentView, now: datetime, *, growing: bool = True
 ) -> bytes:
     """Return a trust domain's view, compressed; the same view is always the same bytes.
 
@@ -93,7 +94,7 @@ def compiled(
 def _text(
     domain: TrustDomain,
     world: World,
-    standing: Standing,
+    standing: CurrentView,
     now: datetime,
     isolation: Isolation,
     *,
@@ -113,7 +114,7 @@ def _compressed(text: bytes) -> bytes:
     return gzip.compress(text, compresslevel=6, mtime=0)
 
 
-def standing_callers(view: bytes) -> Standing:
+def current_callers(view: bytes) -> CurrentView:
     """Return the callers of a view as it stands, none where it cannot be read."""
     reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:

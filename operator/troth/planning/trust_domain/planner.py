@@ -10,8 +10,10 @@ from troth.planning.certificates.anchors import bundle_text, federated, trusted_
 from troth.planning.certificates.spiffe_bundles import bundle_files
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, differs, is_child, metadata_of
-from troth.planning.plan import Apply, Plan, Remove, Step
+from troth.planning.plan import Plan
 from troth.planning.rotation.handover import Handover
+from troth.planning.steps.objects import Apply, Remove
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.authority import Part, plan_authority, plan_rotation
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals

@@ -14,9 +14,15 @@ from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import secret_ref
-from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.authorities import (
+    ActivateRoot,
+    CopyAuthority,
+    DropSlots,
+    PrepareRoot,
+    RootStep,
+)
 from troth.planning.trust_domain.issuers import is_issuers, issuer_secret
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation

@@ -15,9 +15,10 @@ from troth.planning.certificates.anchors import federated
 from troth.planning.certificates.spiffe_bundles import key_ids_in
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
-from troth.planning.plan import ActivateTokenKey, DropSlots, PrepareTokenKey
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.authorities import DropSlots
+from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
 from troth.planning.trust_domain.root_rotation import is_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain

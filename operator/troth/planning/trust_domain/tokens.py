@@ -13,8 +13,10 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.spiffe_bundles import bundle_file
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
-from troth.planning.plan import CreateTokenKey, Remove, Step, UpdateIssuer
 from troth.planning.rotation.handover import Handover
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
 from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
 from troth.resources.conditions import Verdict

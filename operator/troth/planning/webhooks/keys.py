@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from troth.planning import status as verdicts
+from troth.planning.steps.webhooks import TurnWebhookKeys
 from troth.planning.webhooks.owned_secrets import generated_manifest, in_the_way
-from troth.planning.webhooks.steps import TurnWebhookKeys
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref

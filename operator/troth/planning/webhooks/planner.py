@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 from troth.planning import status as verdicts
 from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY
-from troth.planning.plan import Plan, Remove, Step
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.step import Step
+from troth.planning.steps.webhooks import CompileEndpoint
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import propagation as webhook_told
 from troth.planning.webhooks.document import document_of
 from troth.planning.webhooks.keys import Tried, plan_keys
-from troth.planning.webhooks.owned_secrets import compiled_manifest, well_labelled
+from troth.planning.webhooks.owned_secrets import compiled_manifest
 from troth.planning.webhooks.reach import (
     GATEWAY_CHECKS,
     KEPT,
@@ -21,14 +24,13 @@ from troth.planning.webhooks.reach import (
     first_fault,
     plan_reach,
 )
-from troth.planning.webhooks.rotation import Standing, plan_secret
+from troth.planning.webhooks.rotation import SecretRotation, plan_secret
 from troth.planning.webhooks.status import (
     endpoint_status,
     unsigned_dues,
     unsigned_fault,
     unsigned_verdicts,
 )
-from troth.planning.webhooks.steps import CompileEndpoint
 from troth.planning.webhooks.view import WebhookView, gather
 from troth.resources.conditions import Verdict
 from troth.resources.identity.status import EdgeState
@@ -154,7 +156,7 @@ def _plan_compiled(
     if not has_keys and view.compiled is None:
         return _Compiled(refused or _waiting(tried))
     step = _step(view, tried, reached, has_keys=has_keys)
-    done = view.compiled is not None and says(view.compiled, step)
+    done = view.compiled is not None and step.matches(view.compiled)
     if done:
         verdict = verdicts.true(GATEWAY, "Configured", "the gateway has the endpoint as declared")
     else:
@@ -206,17 +208,6 @@ def _step(view: WebhookView, tried: Tried, reached: Reached, *, has_keys: bool) 
     )
 
 
-def says(compiled: CompiledSecret, step: CompileEndpoint) -> bool:
-    """Say whether a gateway has just what it should have."""
-    return (
-        compiled.intact
-        and well_labelled(compiled, step.manifest)
-        and compiled.document == step.document
-        and compiled.keys == step.keys
-        and compiled.listed == step.listed
-    )
-
-
 def _target_verdict(view: WebhookView, reached: Reached) -> Verdict:
     fault = reached.fault
     if fault is None:
@@ -234,7 +225,7 @@ def _why(view: WebhookView, reached: Reached) -> str:
     return f": {reached.why} {format_time(until)}"
 
 
-def _dues(view: WebhookView, standing: Standing, reached: Reached) -> Iterator[datetime]:
+def _dues(view: WebhookView, standing: SecretRotation, reached: Reached) -> Iterator[datetime]:
     if reached.wait is not None:
         yield view.moment.now + reached.wait
     if standing.wait is not None:

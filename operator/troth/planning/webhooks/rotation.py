@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.webhooks import TurnWebhookKeys
 from troth.planning.webhooks.keys import next_id, turn, usable
-from troth.planning.webhooks.steps import TurnWebhookKeys
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
@@ -23,7 +23,7 @@ from troth.world.facts.webhook import KeysSecret, KnownKey
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SecretRotation:
     """Where the replacement of an endpoint's secret stands, or why it cannot be replaced.
 
     `current` is the newest key that Troth has made, and `retiring` those it has made before.
@@ -40,14 +40,14 @@ class Standing:
     fault: Fault | None = None
 
 
-def plan_secret(view: WebhookView) -> Standing:
+def plan_secret(view: WebhookView) -> SecretRotation:
     """Return where the replacement of the secret stands, and its next step."""
     if not view.generates:
-        return Standing(fault=_not_ours(view))
+        return SecretRotation(fault=_not_ours(view))
     known, made = view.keys, [key for key in usable(view) if key.made_at is not None]
     if known is None or not made:
         message = f"WebhookEndpoint {view.endpoint.ref} has no secret yet; see its status"
-        return Standing(fault=Fault("AwaitingCredential", message))
+        return SecretRotation(fault=Fault("AwaitingCredential", message))
     *before, current = sorted(made, key=_age)
     secret = WebhookSecret(view, known, current, tuple(before))
     due = due_at(view.rotations, secret.made_at, view.moment.now)
@@ -56,7 +56,7 @@ def plan_secret(view: WebhookView) -> Standing:
     )
     step = handover.step
     assert step is None or isinstance(step, TurnWebhookKeys)
-    return Standing(
+    return SecretRotation(
         phase=_phase(handover),
         current=current,
         retiring=secret.retiring,

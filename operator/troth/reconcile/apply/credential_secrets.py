@@ -6,7 +6,7 @@ from datetime import datetime
 
 from troth.brokers.credentials import turned
 from troth.brokers.protocol import BrokerError
-from troth.planning.plan import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import DIGEST, digest
 

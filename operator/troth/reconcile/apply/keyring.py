@@ -12,7 +12,7 @@ from troth.brokers.protocol import BrokerError, Credential, Login
 from troth.pki.authorities import SigningAuthority, load_signing_authority
 from troth.pki.pem import LONGEST_CHAIN
 from troth.pki.private_keys import LONGEST as LONGEST_KEY
-from troth.planning.plan import TurnCredential
+from troth.planning.steps.broker_credentials import TurnCredential
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import STATE, Which, is_credential, read_state

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from troth.brokers.protocol import Batch, Broker, Credential, Login
-from troth.planning.plan import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, Telling
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Rule

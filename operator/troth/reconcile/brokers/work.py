@@ -8,12 +8,14 @@ which is written first, and by the lease, without which nothing is.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from troth.brokers.protocol import BrokerError
 from troth.cluster.errors import ApiError
-from troth.planning.plan import BackgroundStep, ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.brokers import ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.brokers.admins import AdminTurns, Secrets
 from troth.reconcile.brokers.change import (
     Changes,
@@ -151,11 +153,7 @@ class BrokerWork:
         broker = self._world.brokers.declared(step.broker)
         if broker is None:
             return set()
-        if isinstance(step, ObserveBroker):
-            return await self._look_at(broker)
-        if isinstance(step, TurnAdmin):
-            return await self._turn_admin(broker, step)
-        return await self._change(broker, step)
+        return await BROKER_HANDLERS[type(step)](self, broker, step)
 
     def _failed(self, ref: Ref, fault: Fault | None) -> Keys:
         """Note a try that failed; return whom it concerns, if the fault is another than before."""
@@ -167,7 +165,8 @@ class BrokerWork:
 
     # Looking
 
-    async def _look_at(self, broker: MessageBroker) -> Keys:
+    async def observe(self, broker: MessageBroker, _: ObserveBroker) -> Keys:
+        """Observe a broker, unless its declaration changes meanwhile."""
         connected = await self._connections.renewed(broker)
         observed = await connected.adapter.observe()
         declared = self._world.brokers.declared(broker.ref)
@@ -185,7 +184,7 @@ class BrokerWork:
 
     # The credential that administers
 
-    async def _turn_admin(self, broker: MessageBroker, step: TurnAdmin) -> Keys:
+    async def turn_admin(self, broker: MessageBroker, step: TurnAdmin) -> Keys:
         """Take a turn. That it fails is noted of the credential alone: the broker still answers."""
         connected, fault = await self._admins.seen(broker, step), None
         try:
@@ -199,7 +198,8 @@ class BrokerWork:
 
     # Changing
 
-    async def _change(self, broker: MessageBroker, step: ChangeBroker) -> Keys:
+    async def change(self, broker: MessageBroker, step: ChangeBroker) -> Keys:
+        """Change a broker. The ledger is written first, and says at last how that went."""
         connected = self._connections.known(broker.ref)
         if connected is None:
             raise StalePlan
@@ -267,6 +267,16 @@ class BrokerWork:
         if step.repaired and not failed:
             note = "the broker did not have what is declared, and was put right"
             await self._tell_broker(broker, Notice("Repaired", note))
+
+
+BROKER_HANDLERS: dict[
+    type[BackgroundStep], Callable[[BrokerWork, MessageBroker, Any], Awaitable[Keys]]
+] = {
+    ObserveBroker: BrokerWork.observe,
+    ChangeBroker: BrokerWork.change,
+    TurnAdmin: BrokerWork.turn_admin,
+}
+"""How each step at a broker is carried out."""
 
 
 def _same(one: MessageBroker, other: MessageBroker) -> bool:

@@ -5,19 +5,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from troth.planning.plan import (
-    Apply,
-    IssueLeaf,
-    Plan,
-    Restart,
-    SetFinalizers,
-    Step,
-    Turn,
-    TurnCredential,
-    UpdateIssuer,
-    UpdatePublic,
-)
-from troth.planning.webhooks.steps import CompileEndpoint
+from troth.planning.plan import Plan
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
+from troth.planning.steps.objects import Apply, Restart, SetFinalizers
+from troth.planning.steps.signing_keys import UpdateIssuer
+from troth.planning.steps.step import Step
+from troth.planning.steps.webhooks import CompileEndpoint
 from troth.reconcile.events import rotation as rotation_events
 from troth.reconcile.events import token_keys as token_events
 from troth.reconcile.events.notice import Notice
@@ -25,7 +19,7 @@ from troth.resources.conditions import Truth
 from troth.resources.metadata import API_VERSION
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
-from troth.world.keys import told_by
+from troth.world.keys import status_key
 
 NOTE_LIMIT = 1000
 """Characters of an Event's note, less than the API server's limit of 1 KiB."""
@@ -103,7 +97,7 @@ def relabelled(step: IssueLeaf) -> Notice:
 
 def event(plan: Plan, notice: Notice, instance: str, now: datetime) -> Manifest:
     """Return a notice as an `events.k8s.io/v1` Event."""
-    key = told_by(plan.key)
+    key = status_key(plan.key)
     regarding = {
         "apiVersion": API_VERSION,
         "kind": key.kind,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from troth.planning.plan import ChangeBroker
+from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Rule
 from troth.world.facts.broker import Place
