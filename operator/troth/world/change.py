@@ -1,6 +1,6 @@
 """What a handler is given: an object as it is now, or that it is gone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
@@ -16,5 +16,5 @@ class Change:
 
     kind: str
     ref: Ref
-    manifest: Manifest | None
+    manifest: Manifest | None = field(repr=False)
     uptime: float

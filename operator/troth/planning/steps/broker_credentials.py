@@ -1,12 +1,11 @@
 """The step that makes and replaces the credential of an identity at a broker."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from troth.planning.steps.step import ManifestStep
 from troth.resources.messaging.message_broker import BrokerType
 from troth.resources.references import Ref
-from troth.world.facts.objects import Manifest
 
 
 class Turn(StrEnum):
@@ -48,7 +47,6 @@ class TurnCredential(ManifestStep):
     was made since is not replaced.
     """
 
-    manifest: Manifest = field(repr=False)
     uid: str
     resource_version: str
     turn: Turn

@@ -4,7 +4,7 @@ A step carries its target, and says whether the world shows it as done.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
@@ -39,7 +39,7 @@ class WriteStep(_Step):
 class ManifestStep(WriteStep):
     """A step that writes the object that a manifest describes, at least in part."""
 
-    manifest: Manifest
+    manifest: Manifest = field(repr=False)
 
     @property
     def target(self) -> Target:

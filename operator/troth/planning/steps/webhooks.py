@@ -7,7 +7,6 @@ from datetime import datetime
 from troth.planning.steps.step import ManifestStep
 from troth.resources.references import Ref
 from troth.resources.webhooks.schemes import SchemeName
-from troth.world.facts.objects import Manifest
 from troth.world.facts.webhook import CompiledSecret
 from troth.world.world import World
 
@@ -20,7 +19,6 @@ class TurnWebhookKeys(ManifestStep):
     is when those were made that stay.
     """
 
-    manifest: Manifest = field(repr=False)
     uid: str
     resource_version: str
     scheme: SchemeName
@@ -37,7 +35,6 @@ class CompileEndpoint(ManifestStep):
     fingerprint of what its target has been told, empty while that is to be waited for.
     """
 
-    manifest: Manifest = field(repr=False)
     document: str = field(repr=False)
     source: Ref | None
     keys: Mapping[str, str]
