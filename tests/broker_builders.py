@@ -157,7 +157,7 @@ def see(
 ) -> None:
     """Look at a broker that has these."""
     observed = Observed(frozenset(credentials), frozenset(rules))
-    uptime = cluster.world.uptime
+    uptime = cluster.uptime
     cluster.world.brokers.note_observation(
         at, BrokerObservation(observed=observed, at=uptime, tried_at=uptime)
     )
@@ -165,7 +165,7 @@ def see(
 
 def lose_sight(cluster: Cluster, fault: Fault = DOWN, at: Ref = MAIN) -> None:
     """Look at a broker in vain; what was seen before stays known."""
-    before, uptime = cluster.world.brokers.observation(at), cluster.world.uptime
+    before, uptime = cluster.world.brokers.observation(at), cluster.uptime
     cluster.world.brokers.note_observation(at, before.tried(uptime, fault))
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from tests.builders import Cluster, Manifest
 from troth.planning.grants.rules import broker_grants
 from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
-from troth.planning.plan import Apply, Remove
 from troth.planning.planner import PLANNERS, plan
+from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
 from troth.trust.topic_grants import grants_of
 from troth.world.facts.broker import Ledger
@@ -28,7 +28,7 @@ def said(cluster: Cluster, key: Key) -> Any:
     world = cluster.world
     found: list[Any] = []
     if key.kind in PLANNERS:
-        found.append(plan(key, world, cluster.now))
+        found.append(plan(key, world, cluster.moment))
     if key.kind == "TopicPolicy":
         found.append(grants_of(world.registry, world.brokers.messaging, key.ref))
     if key.kind == "MessageBroker":

@@ -18,25 +18,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from troth.pki.issuing import create_root
 from troth.pki.jwk import public_jwk
 from troth.pki.keys import generate_key, load_private_key, private_key_pem
-from troth.planning.plan import (
-    AdoptAuthority,
-    Apply,
-    CreateRoot,
-    CreateTokenKey,
-    IssueLeaf,
-    Plan,
-    Remove,
-    Restart,
-    SetFinalizers,
-    Step,
-    TurnCredential,
-    UpdateIssuer,
-    UpdatePublic,
-)
+from troth.planning.moment import Moment
+from troth.planning.plan import Plan
 from troth.planning.planner import PLANNERS, plan
-from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.authorities import AdoptAuthority, CreateRoot
+from troth.planning.steps.broker_credentials import TurnCredential
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
+from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
+from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
+from troth.planning.steps.step import Step
+from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
 from troth.reconcile.apply.credential_secrets import credential_secret
-from troth.reconcile.apply.execute import needed
 from troth.reconcile.apply.key_material import (
     adopted_secret,
     issuer_data,
@@ -65,6 +57,7 @@ from troth.world.keys import (
     view_key,
     webhook_key,
 )
+from troth.world.outcomes.writes import IssuerViewWritten
 from troth.world.watch_class import watch_class_of
 from troth.world.world import World
 
@@ -79,6 +72,11 @@ YEAR = timedelta(days=365)
 
 def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def at(now: datetime) -> Moment:
+    """A moment at which the process has just begun."""
+    return Moment(now, 0.0, timedelta(0))
 
 
 # What a user writes
@@ -316,6 +314,8 @@ class Cluster:
     objects: dict[tuple[str, Ref], Manifest] = field(default_factory=dict)
     version: int = 100
     now: datetime = NOW
+    uptime: float = 0.0
+    set_forward: timedelta = timedelta(0)
     keyring: Keyring = field(default_factory=lambda: Keyring(OWN))
 
     @classmethod
@@ -324,6 +324,10 @@ class Cluster:
         for manifest in manifests:
             cluster.put(manifest)
         return cluster
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, self.uptime, self.set_forward)
 
     def put(self, manifest: Manifest) -> Keys:
         """Create or replace an object, as the API server would store it."""
@@ -350,7 +354,9 @@ class Cluster:
         gone = self.objects.pop((kind, ref), None)
         if kind == "Secret":
             self.keyring.forget(ref)
-        return self.world.forget(watch_class_of(gone, OWN) if gone else kind, ref, self.version)
+        return self.world.forget(
+            watch_class_of(gone, OWN) if gone else kind, ref, self.version, uptime=self.uptime
+        )
 
     def delete(self, kind: str, ref: Ref) -> Keys:
         """Delete an object as a person does: it stays until its finalizers are off."""
@@ -365,7 +371,7 @@ class Cluster:
         if manifest["kind"] == "Secret":
             self.keyring.observe(manifest)
         self.objects[manifest["kind"], Ref.of(manifest)] = manifest
-        return self.world.observe(copy.deepcopy(manifest))
+        return self.world.observe(copy.deepcopy(manifest), uptime=self.uptime)
 
     def keys(self) -> list[Key]:
         """The key of every resource that is there, domains first."""
@@ -397,7 +403,7 @@ class Cluster:
         ]
 
     def plan(self, key: Key) -> Plan:
-        return plan(key, self.world, self.now)
+        return plan(key, self.world, self.moment)
 
     def carry_out(self, step: Step) -> Keys:
         """Do what a step says, as the executor would."""
@@ -467,7 +473,7 @@ class Cluster:
                 before = copy.deepcopy(self.objects["Secret", step.ref])
                 before["data"] |= issuer_data(step)
                 if "view.json.gz" in step.data:
-                    self.world.tokens.view_written[step.ref.name] = self.world.uptime
+                    self.world.observe_outcome(IssuerViewWritten(step.ref, self.uptime))
                 return self.put(before)
             case _:
                 return set()  # what signs is replaced in tests/reconcile/test_*rotation.py
@@ -475,7 +481,7 @@ class Cluster:
     def visit(self, key: Key) -> Plan:
         """Carry one plan out, write the status, and return the plan that holds then."""
         made = self.plan(key)
-        steps = needed(made, self.world)
+        steps = made.pending(self.world)
         for step in steps:
             self.carry_out(step)
         return self.report(key, None if steps else made)

@@ -18,7 +18,7 @@ from tests.builders import OWN, Manifest, stamp
 from tests.reconcile.serving import Crashed, Server
 from troth.cluster.errors import ApiError
 from troth.documents.gateway_report import LABEL as REPORT
-from troth.planning.plan import BackgroundStep
+from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Background, Engine

@@ -186,7 +186,7 @@ def test_what_is_no_manifest_of_ours_does_no_harm(tmp_path: Path) -> None:
 def test_what_is_explained_is_what_the_issuer_is_told(tmp_path: Path) -> None:
     world = World("troth-system")
     for manifest in yaml.safe_load_all(TOKENS):
-        world.observe(manifest)
+        world.observe(manifest, uptime=0.0)
     domain = world.registry.domains["production"]
     view = json.loads(gzip.decompress(compiled(domain, world, {}, datetime.now(UTC))))
     audiences = view["callers"][CHECKOUT]["audiences"]

@@ -181,10 +181,10 @@ async def test_resync_repairs_a_wrong_cache(stage: Stage) -> None:
     ghost = copy.deepcopy(await stage.person.the("NetworkPolicy", policy_ref(web)))
     ghost["metadata"] |= {"name": "ghost-troth", "uid": "0"}
     ghost["kind"] = "NetworkPolicy"
-    world.observe(ghost)
+    world.observe(ghost, uptime=0.0)
     ref = secret_ref(web)
     secret = await stage.person.the("Secret", ref)
-    world.forget("Secret", ref, int(secret["metadata"]["resourceVersion"]))
+    world.forget("Secret", ref, int(secret["metadata"]["resourceVersion"]), uptime=0.0)
     world._versions.note(
         IDENTITY, payments, world._versions.of(IDENTITY)[payments]._replace(number=1)
     )

@@ -12,7 +12,7 @@ from tests import builders
 from tests.cluster.person import Manifest, condition, until
 from tests.cluster.stage import IDENTITY, Stage, edge, opened
 from troth.planning.owned_objects import policy_ref, secret_ref
-from troth.planning.plan import DropSlots
+from troth.planning.steps.authorities import DropSlots
 from troth.reconcile.apply.writer import TryAgain
 from troth.resources.references import Ref
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from troth.planning.plan import IssueLeaf, Plan
+from troth.planning.plan import Plan
+from troth.planning.steps.certificates import IssueLeaf
 
 
 class Coverage:

@@ -3,19 +3,19 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import get_args
 
 from tests.net.canonical import dumped
 from tests.net.coverage import Coverage
 from tests.net.examples import EXAMPLES, Played, played
 from tests.net.texts import texts
 from tests.net.worlds import worlds
-from troth.planning.plan import Step
+from troth.reconcile.apply.execute import STEP_HANDLERS
+from troth.reconcile.brokers.work import BROKER_HANDLERS
 
 FOLDER = Path(__file__).parent / "recorded"
 WORLDS, COVERAGE = "worlds.txt", "coverage.txt"
 DOCUMENTS, TEXTS = "documents.txt", "texts.txt"
-ALL_STEPS = frozenset(each.__name__ for each in get_args(Step))
+ALL_STEPS = frozenset(each.__name__ for each in (*STEP_HANDLERS, *BROKER_HANDLERS))
 
 
 def kept(name: str) -> str:

@@ -15,15 +15,16 @@ from tests.net.canonical import canonical
 from tests.net.coverage import Coverage
 from troth.cluster.errors import ApiError
 from troth.pki.errors import PKIError
-from troth.planning.plan import AdminTurn, ChangeBroker, ObserveBroker, Plan, Step, TurnAdmin
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
+from troth.planning.steps.brokers import AdminTurn, ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.step import BackgroundStep, Step
 from troth.reconcile.apply.credential_secrets import CredentialError
-from troth.reconcile.apply.execute import Executor, needed
+from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keyring import Keyring
-from troth.reconcile.apply.targets import place_of
 from troth.reconcile.apply.writer import TryAgain
 from troth.reconcile.events.events import repair, transitions
-from troth.reconcile.loop.clock import MovableClock
+from troth.reconcile.loop.clock import Moments, MovableClock
 from troth.reconcile.rehearsal import Rehearsal
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -33,6 +34,7 @@ from troth.world.facts.objects import Fault
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, Keys
 from troth.world.observation.ledger import ledger_manifest
+from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.watch_class import watch_class_of
 from troth.world.world import World
 
@@ -60,7 +62,7 @@ class Stage:
         self.coverage = coverage or Coverage()
         self._keyring = Keyring(OWN)
         self._executor = Executor(self.store, self.world, self._keyring, self.clock)
-        self._epoch = START
+        self._moments = Moments(self.clock)
         self._told: list[Any] = []
 
     # What happens in a cluster
@@ -77,8 +79,7 @@ class Stage:
         """Take in an object as the API server gives it out: a copy, which nobody changes."""
         if manifest["kind"] == "Secret" and self.world.is_news(manifest):
             self._keyring.observe(manifest)
-        self.world.uptime = self.clock.uptime()
-        return self.world.observe(manifest)
+        return self.world.observe(manifest, self.clock.uptime())
 
     def drop(self, kind: str, ref: Ref) -> Keys:
         """Delete an object at once; return whom it concerns."""
@@ -86,7 +87,7 @@ class Stage:
         if kind == "Secret":
             self._keyring.forget(ref)
         known = watch_class_of(gone, OWN) if gone is not None else kind
-        return self.world.forget(known, ref, self.store.next_version())
+        return self.world.forget(known, ref, self.store.next_version(), self.clock.uptime())
 
     def delete(self, kind: str, ref: Ref) -> Keys:
         """Delete an object as a person does: it stays until its finalizers are off."""
@@ -98,7 +99,8 @@ class Stage:
 
     def refuse(self, kind: str, ref: Ref, why: str) -> None:
         """Have a write of an object refused."""
-        self.world.refused[kind, ref] = f"{kind} {ref} cannot be written: {why}"
+        sentence = f"{kind} {ref} cannot be written: {why}"
+        self.world.observe_outcome(WriteRefused(kind, ref, sentence, passing=False))
 
     async def pass_time(self, length: timedelta) -> None:
         """Let time pass."""
@@ -122,21 +124,20 @@ class Stage:
 
     def plan(self, key: Key) -> Plan:
         """Return the plan of a key as it is now."""
-        self._tick()
-        return plan(key, self.world, self.now)
+        return plan(key, self.world, self._moments.read())
 
     def plans(self) -> Iterator[Any]:
         """Yield what there is to record of each key, in canonical form."""
         for key in self.keys():
             made = self.plan(key)
-            steps = needed(made, self.world)
+            steps = made.pending(self.world)
             notices = [*transitions(made), *filter(None, (repair(step, made) for step in steps))]
             self.coverage.count(made, notices)
             yield {
                 "key": str(key),
                 "plan": canonical(made),
                 "needed": [made.steps.index(step) for step in steps],
-                "targets": [canonical(place_of(step)) for step in made.steps],
+                "targets": [canonical(step.target) for step in made.steps],
                 "notices": canonical(notices),
             }
 
@@ -144,7 +145,7 @@ class Stage:
         """Carry out what a key asks, and write its status."""
         made = self.plan(key)
         for _ in range(PASSES):
-            steps = needed(made, self.world)
+            steps = made.pending(self.world)
             self._tell(key, filter(None, (repair(step, made) for step in steps)))
             carried_out = [await self._carry_out(step) for step in steps]
             made = self.plan(key) if steps else made
@@ -178,22 +179,17 @@ class Stage:
 
     async def _carry_out(self, step: Step) -> bool:
         try:
-            if isinstance(step, ObserveBroker | ChangeBroker | TurnAdmin):
+            if isinstance(step, BackgroundStep):
                 await self._at_broker(step)
             else:
                 await self._executor.execute(step)
         except TryAgain:
             return False
         except (ApiError, PKIError, CredentialError) as error:
-            self.refuse(*place_of(step), str(error))
+            self.refuse(*step.target, str(error))
             return False
-        self.world.refused.pop(place_of(step), None)
+        self.world.observe_outcome(RefusalOver(*step.target))
         return True
-
-    def _tick(self) -> None:
-        self.world.uptime = self.clock.uptime()
-        ahead = self.now - self._epoch - timedelta(seconds=self.clock.uptime())
-        self.world.set_forward = max(timedelta(seconds=round(ahead.total_seconds())), timedelta(0))
 
     # Brokers
 
@@ -219,9 +215,9 @@ class Stage:
         """Write a broker's ledger."""
         manifest = ledger_manifest(OWN, broker, ledger)
         kept = self.world.brokers.ledgers.get(broker.ref)
-        await self._executor.messaging.keep_ledger(manifest, kept)
+        await self._executor.keep_ledger(manifest, kept)
 
-    async def _at_broker(self, step: ObserveBroker | ChangeBroker | TurnAdmin) -> None:
+    async def _at_broker(self, step: BackgroundStep) -> None:
         broker = self.world.brokers.declared(step.broker)
         seen = self.look(step.broker).observed or Observed()
         match step:

@@ -24,7 +24,7 @@ def test_a_program_is_waited_for_until_its_certificate_has_expired_by_every_cloc
     leaf = story.cluster.world.secrets[SECRET[1]].leaf
     assert leaf is not None
     for set_forward in (timedelta(0), HOUR):
-        story.cluster.world.set_forward = set_forward
+        story.cluster.set_forward = set_forward
         story.cluster.now = leaf.not_after + set_forward + 4 * MINUTE
         assert old(story) == [NOT_WITH_LEAF]
         story.cluster.now += MINUTE

@@ -17,7 +17,7 @@ from tests.oracle import LABELS, Declared, Opening, place_of
 from tests.strategies import APPS, NAMESPACES, PORTS, clusters, more
 from tests.trust.test_topics_property import GROUPS, STREAMS, TRIED, everything
 from troth.planning.grants.dialects import unsupported
-from troth.planning.plan import Apply
+from troth.planning.steps.objects import Apply
 
 OPENINGS: list[Opening] = [
     *((protocol, number) for _, number, protocol in PORTS.values()),

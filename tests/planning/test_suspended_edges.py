@@ -23,8 +23,7 @@ from troth.planning.network.live_peers import (
     read,
     written,
 )
-from troth.planning.plan import Apply
-from troth.reconcile.apply.execute import needed
+from troth.planning.steps.objects import Apply
 from troth.resources.identity.spec import Protocol
 from troth.resources.references import Ref
 from troth.world.facts.objects import LIVE_PEERS
@@ -257,11 +256,11 @@ def test_suspended_edge_that_was_never_live_keeps_no_way_to_the_issuer() -> None
 def test_list_of_live_peers_is_restored_and_costs_no_write_of_its_own() -> None:
     cluster = live()
     key = builders.key_of("a")
-    assert needed(cluster.plan(key), cluster.world) == []
+    assert cluster.plan(key).pending(cluster.world) == []
     policy = copy.deepcopy(policy_of(cluster, "a"))
     policy["metadata"]["annotations"][LIVE_PEERS] = "{}"
     cluster.put(policy)
-    (step,) = needed(cluster.plan(key), cluster.world)
+    (step,) = cluster.plan(key).pending(cluster.world)
     assert isinstance(step, Apply)
     assert json.loads(step.manifest["metadata"]["annotations"][LIVE_PEERS])["from"].keys() == {
         "shop/c"

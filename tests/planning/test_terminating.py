@@ -25,8 +25,8 @@ from tests.builders import (
 from tests.webhook_scene import GATEWAY, scene
 from troth.planning.certificates.leaf import leaf_due
 from troth.planning.owned_objects import policy_ref, secret_ref
-from troth.planning.plan import IssueLeaf
-from troth.planning.trust_domain.issuer_view import standing_callers
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.trust_domain.issuer_view import current_callers
 from troth.planning.trust_domain.root_rotation import readers_of
 from troth.resources.messaging.topic_policy_status import GrantState
 from troth.resources.references import Ref
@@ -114,13 +114,13 @@ def test_the_issuer_issues_no_token_for_a_terminating_callee_and_none_to_it() ->
     cluster.visit(view_key("production"))
     known = cluster.world.tokens.of(cluster.world.registry.domains["production"])
     assert known is not None
-    assert "startsTransactions" in str(standing_callers(known.view))
+    assert "startsTransactions" in str(current_callers(known.view))
     delete_held(cluster, "ServiceIdentity", PAYMENTS)
     cluster.world.tokens.view_written.clear()
     cluster.settle()
     known = cluster.world.tokens.of(cluster.world.registry.domains["production"])
     assert known is not None
-    callers = standing_callers(known.view)
+    callers = current_callers(known.view)
     assert "spiffe://production.example/ns/shop/sa/payments" not in callers
     assert not any(entry["audiences"] for entry in callers.values())
 
@@ -212,7 +212,7 @@ def reading(cluster: Cluster) -> set[str]:
     known = cluster.world.authorities.of(found)
     assert known is not None
     assert known.authority is not None
-    return {each.name for each in readers_of(known.authority, found, cluster.world, NOW)}
+    return {each.name for each in readers_of(known.authority, found, cluster.world, cluster.moment)}
 
 
 def test_a_terminating_identity_has_no_grant_at_a_broker() -> None:

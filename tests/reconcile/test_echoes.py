@@ -6,12 +6,12 @@ But whatever comes back with it is.
 import asyncio
 import copy
 from collections.abc import Callable
-from datetime import datetime
 
 import pytest
 
 from tests.builders import Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Running, Server, running
+from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.planner import plan
 from troth.reconcile.loop import engine
@@ -49,9 +49,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Key]:
     """The keys that were planned, each as often as it was."""
     keys: list[Key] = []
 
-    def counted(key: Key, world: World, now: datetime) -> Plan:
+    def counted(key: Key, world: World, moment: Moment) -> Plan:
         keys.append(key)
-        return plan(key, world, now)
+        return plan(key, world, moment)
 
     monkeypatch.setattr(engine, "make_plan", counted)
     return keys

@@ -16,7 +16,9 @@ from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
 from tests.reconcile.serving import LeaderFence, Running, Server, running
 from troth.cluster.api import ApiServer
 from troth.cluster.informer import Informer
-from troth.planning.plan import Apply, Plan, UpdateIssuer
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import Apply
+from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.served import Served
@@ -27,6 +29,7 @@ from troth.reconcile.loop.engine import Engine
 from troth.reconcile.rehearsal import Place
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
+from troth.world.outcomes.writes import ForeignFound
 from troth.world.world import World
 
 SID, WEB = Ref("shop", "payments"), Ref("shop", "web")
@@ -275,7 +278,7 @@ def test_late_answer_brings_no_key_of_a_deleted_authority_back() -> None:
     world, keyring, clock = World(OWN), Keyring(OWN), MovableClock(NOW)
     secret = builders.authority_secret()
     secret["metadata"] = {**secret["metadata"], "uid": "first", "resourceVersion": "10"}
-    world.forget("Secret", AUTHORITY, 12)
+    world.forget("Secret", AUTHORITY, 12, uptime=0.0)
     assert Writer(Server(), world, keyring, clock).observe(secret) == set()
     assert keyring.signer(AUTHORITY, "production.example") is None
 
@@ -302,10 +305,10 @@ def test_what_was_served_by_a_namesake_is_not_remembered() -> None:
 
 def test_foreign_objects_are_forgotten_with_their_namespace() -> None:
     world = World(OWN)
-    world.observe(sample("Namespace", 10))
-    world.note_foreign(*POLICY, NOW)
-    world.note_foreign("Secret", AUTHORITY, NOW)
-    world.forget("Namespace", Ref("", "shop"), 12)
+    world.observe(sample("Namespace", 10), uptime=0.0)
+    world.observe_outcome(ForeignFound(*POLICY, NOW))
+    world.observe_outcome(ForeignFound("Secret", AUTHORITY, NOW))
+    world.forget("Namespace", Ref("", "shop"), 12, uptime=0.0)
     assert world.foreign == {("Secret", AUTHORITY): NOW}
 
 
@@ -313,7 +316,7 @@ def test_view_that_was_written_is_forgotten_with_its_secret() -> None:
     world = World(OWN)
     secret = builders.tokens_secret()
     secret["metadata"] = {**secret["metadata"], "uid": "first", "resourceVersion": "10"}
-    world.observe(secret)
+    world.observe(secret, uptime=0.0)
     world.tokens.view_written["production-tokens"] = 1.0
-    world.forget("Secret", Ref(OWN, "production-tokens"), 12)
+    world.forget("Secret", Ref(OWN, "production-tokens"), 12, uptime=0.0)
     assert world.tokens.view_written == {}

@@ -20,7 +20,7 @@ from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.protocol import CredentialRequest
 from troth.pki.keys import load_private_key, private_key_pem
 from troth.pki.private_keys import PrivateKey
-from troth.planning.plan import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.brokers.connections import admin_data
 from troth.resources.messaging.broker_type import BrokerType
@@ -65,7 +65,7 @@ def test_each_private_key_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(secret_data, "load_private_key", counting)
     world = World(OWN)
     leaf, key = pki.leaf(pki.own_root()), private_key_pem(pki.key())
-    world.observe(builders.secret("production-issuer", OWN, tls_crt=leaf, tls_key=key))
+    world.observe(builders.secret("production-issuer", OWN, tls_crt=leaf, tls_key=key), uptime=0.0)
     assert len(parsed) == 1
 
 
@@ -74,7 +74,7 @@ def test_a_credential_with_too_many_entries_is_replaced_and_cleared() -> None:
     credential = next(each for each in crowded("shop") if each["type"] == CREDENTIAL)
     keyring, world = Keyring(OWN), World(OWN)
     keyring.observe(credential)
-    world.observe(credential)
+    world.observe(credential, uptime=0.0)
     fact = world.brokers.secrets[Ref.of(credential)]
     assert (fact.intact, fact.current, dict(fact.public)) == (False, None, {})
     request = CredentialRequest(Ref("shop", "main"), BrokerType.KAFKA, "shop.web", ())

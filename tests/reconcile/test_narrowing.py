@@ -15,7 +15,9 @@ from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, n
 from tests.patience import PATIENCE
 from tests.reconcile.serving import LeaderFence, Running, Server, converge, running
 from troth.cluster.errors import ApiError
+from troth.planning.steps.certificates import IssueLeaf
 from troth.reconcile.apply import refusals
+from troth.reconcile.apply.execute import STEP_HANDLERS
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 
@@ -347,7 +349,8 @@ async def test_a_certificate_that_cannot_be_issued_does_not_keep_a_scope(
     async with running(server) as it:
         await it.settle()
         with monkeypatch.context() as patched:
-            patched.setattr(it.engine._executor, "_issue", fail)
+            handlers: dict[Any, Any] = STEP_HANDLERS
+            patched.setitem(handlers, IssueLeaf, fail)
             changed = accepting(scopes=["read"])
             changed["spec"]["authentication"] = {"mtls": {"keyAlgorithm": "ECDSA-P384"}}
             await it.put(changed)

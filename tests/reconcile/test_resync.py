@@ -147,7 +147,7 @@ def test_object_that_was_forgotten_wrongly_is_observed_again(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
             it.listing.version = 30
-            it.world.forget(kind, it.ref, 20)
+            it.world.forget(kind, it.ref, 20, uptime=0.0)
             await it.compare()
             assert it.found == [(selection_of(kind).kind, Difference.MISSING)]
             assert it.known_at == 10
@@ -160,7 +160,7 @@ def test_version_that_the_api_server_never_had_is_replaced(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
             it.listing.version = 30
-            it.world.observe(sample(kind, 12))
+            it.world.observe(sample(kind, 12), uptime=0.0)
             await it.compare()
             assert it.found == [(selection_of(kind).kind, Difference.STALE)]
             assert it.known_at == 10
@@ -200,7 +200,7 @@ def test_event_that_is_only_late_is_not_counted(kind: str) -> None:
 def test_object_written_after_the_list_is_not_counted(kind: str) -> None:
     async def story() -> None:
         async with compared(kind, listed=False) as it:
-            it.world.observe(sample(kind, 30))
+            it.world.observe(sample(kind, 30), uptime=0.0)
             await it.resync.compare()
             assert it.found == []
             assert it.world.knows(kind, it.ref)
@@ -212,7 +212,7 @@ def test_object_written_after_the_list_is_not_counted(kind: str) -> None:
 def test_object_deleted_after_the_list_is_not_counted(kind: str) -> None:
     async def story() -> None:
         async with compared(kind) as it:
-            it.world.forget_written(kind, it.ref, "first")
+            it.world.forget_written(kind, it.ref, "first", uptime=0.0)
             await it.resync.compare()
             assert it.found == []
 
@@ -239,7 +239,8 @@ def test_object_that_changes_class_while_it_is_compared_is_not_counted() -> None
                 {
                     **sample("Secret", 25),
                     "metadata": {**sample("Secret", 25)["metadata"], "name": it.ref.name},
-                }
+                },
+                uptime=0.0,
             )
             await it.resync.compare()
             assert it.found == []

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from tests import virtual_time
-from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
+from tests.builders import NOW, OWN, Manifest, accept, at, call, domain, identity, namespace
 from tests.reconcile.serving import Server, converge, running
 from troth.cluster.errors import ApiError
-from troth.planning.plan import IssueLeaf, Step
 from troth.planning.planner import plan
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.step import Step
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.writer import TryAgain
@@ -73,11 +74,11 @@ async def test_what_another_issued_since_it_was_planned_is_not_replaced() -> Non
     world, keyring = it.engine.world, Keyring(OWN)
     keyring.observe(server.objects["Secret", Ref(OWN, "production-authority")])
     secret = server.objects[SECRET]
-    world.forget(*SECRET, int(secret["metadata"]["resourceVersion"]) + 1)
-    (step,) = (each for each in plan(identity_key(SID), world, NOW).steps if is_leaf(each))
+    world.forget(*SECRET, int(secret["metadata"]["resourceVersion"]) + 1, uptime=0.0)
+    (step,) = (each for each in plan(identity_key(SID), world, at(NOW)).steps if is_leaf(each))
     assert isinstance(step, IssueLeaf)
     secret["metadata"]["resourceVersion"] += "000"
-    world.observe(copy.deepcopy(secret))  # as a watch tells it while the key is made
+    world.observe(copy.deepcopy(secret), uptime=0.0)  # as a watch tells it while the key is made
     with pytest.raises(TryAgain):
         await Executor(server, world, keyring, MovableClock(NOW)).execute(step)
     assert server.objects[SECRET] == secret

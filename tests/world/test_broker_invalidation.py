@@ -19,7 +19,6 @@ from tests.trust.test_topics_property import BROKERS, POLICIES, Wish, wishes
 from tests.world.test_invalidation import broken, tampered
 from tests.world.watching import Watch
 from troth.planning.grants.rules import policy_rules
-from troth.reconcile.apply.execute import needed
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.broker import Ledger
@@ -209,7 +208,7 @@ def _visit(watch: Watch, key: Key) -> None:
     if key.kind == "MessageBroker":
         watch(f"network of {key}", lambda: kept_up(cluster, key.ref) | {key})
     if key.kind == "ServiceIdentity":
-        for step in needed(cluster.plan(key), cluster.world):
+        for step in cluster.plan(key).pending(cluster.world):
             told = f"{type(step).__name__} for {key}"
             watch(told, lambda step=step: cluster.carry_out(step) | {key})
 

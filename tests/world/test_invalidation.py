@@ -25,9 +25,9 @@ from tests.strategies import (
     wishes,
 )
 from tests.world.watching import Watch
-from troth.planning.plan import Plan, Step
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
-from troth.reconcile.apply.execute import needed
+from troth.planning.steps.step import Step
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME
 from troth.world.index.rotations import rotation_key
@@ -46,11 +46,11 @@ EVERYBODY = [
 def plans(cluster: Cluster) -> dict[Key, Plan]:
     tokens = cluster.world.tokens
     tokens.view_written.clear()  # else a view would only wait for its turn
-    used_again = [plan(view_key(name), cluster.world, cluster.now) for name in DOMAINS]
+    used_again = [plan(view_key(name), cluster.world, cluster.moment) for name in DOMAINS]
     tokens.entries.clear()
-    anew = [plan(view_key(name), cluster.world, cluster.now) for name in DOMAINS]
+    anew = [plan(view_key(name), cluster.world, cluster.moment) for name in DOMAINS]
     assert used_again == anew, "what was worked out before is used where it does not hold any more"
-    return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
+    return {key: plan(key, cluster.world, cluster.moment) for key in EVERYBODY}
 
 
 def broken(manifest: Manifest) -> Manifest:
@@ -233,7 +233,7 @@ def _delete(watch: Watch, data: st.DataObject) -> None:
 
 def _visit(watch: Watch, key: Key) -> None:
     cluster = watch.cluster
-    for step in needed(cluster.plan(key), cluster.world):
+    for step in cluster.plan(key).pending(cluster.world):
         watch(f"{type(step).__name__} for {key}", _carried_out, cluster, key, step)
     stored, made = cluster.objects.get((key.kind, key.ref)), cluster.plan(key)
     if stored is not None and made.status is not None:

@@ -13,15 +13,16 @@ import pytest
 from tests import builders, webhook_builders, webhook_scene, workloads
 from tests.builders import NOW, OWN, Cluster, Manifest, accept, call
 from tests.messaging import broker, consumer, policy, producer
-from troth.planning.plan import Apply, Plan, Restart
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
+from troth.planning.steps.objects import Apply, Restart
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
 from troth.trust.registry import Declared
 from troth.world.facts.objects import UNREADABLE
 from troth.world.keys import Key
 from troth.world.watch_class import SCHEMA, watch_class_of
-from troth.world.world import TAKES
+from troth.world.world import HANDLERS
 
 WHY = "spec.ports: nests deeper than 128 levels; take levels out of it"
 ORDERS = {"policy": {"name": "orders"}}
@@ -99,7 +100,7 @@ def unreadable(manifest: Manifest) -> Manifest:
 
 
 def plans(of: Cluster) -> dict[Key, Plan]:
-    return {key: plan(key, of.world, of.now) for key in EVERYBODY}
+    return {key: plan(key, of.world, of.moment) for key in EVERYBODY}
 
 
 def rules(of: Cluster, made: dict[Key, Plan]) -> Iterator[tuple[Any, ...]]:
@@ -116,7 +117,7 @@ def rules(of: Cluster, made: dict[Key, Plan]) -> Iterator[tuple[Any, ...]]:
 
 
 def test_the_cluster_has_every_kind_that_is_watched() -> None:
-    assert set(BY_KIND) == {*TAKES, *workloads.APPS}
+    assert set(BY_KIND) == set(HANDLERS)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0]} {place[1]}")
@@ -167,7 +168,7 @@ def test_unreadable_resource_is_treated_like_an_invalid_spec(kind: str) -> None:
     concerned = it.see(unreadable(newer))
     assert invalid.see({**newer, "spec": {**newer["spec"], "unheardOf": 1}}) == concerned
     assert _said(it) == _said(invalid)
-    status = plan(Key(*place), it.world, it.now).status
+    status = plan(Key(*place), it.world, it.moment).status
     assert status is not None
     ready = next(each for each in status["conditions"] if each["type"] == "Ready")
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", "InvalidSpec", WHY)
@@ -193,7 +194,7 @@ def failing_once(take: Callable[..., Any], moment: str) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("kind", sorted(TAKES))
+@pytest.mark.parametrize("kind", sorted(HANDLERS))
 def test_object_whose_handler_fails_is_quarantined(
     kind: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +203,7 @@ def test_object_whose_handler_fails_is_quarantined(
     newer = _newer(it, it.objects[place])
     _newer(marked, newer)
     marked.see(unreadable(newer))
-    monkeypatch.setitem(TAKES, kind, failing_once(TAKES[kind], moment))
+    monkeypatch.setitem(HANDLERS, kind, failing_once(HANDLERS[kind], moment))
     affected = it.see(newer)
     assert _said(it) == _said(marked)
     assert set(EVERYBODY) - {Key(*place)} <= affected
@@ -223,7 +224,7 @@ def test_resource_whose_handler_always_fails_is_withdrawn(
     def fail(*_: Any) -> None:
         raise ValueError(kind)
 
-    monkeypatch.setitem(TAKES, kind, fail)
+    monkeypatch.setitem(HANDLERS, kind, fail)
     it.see(newer)
     assert _said(it) == _said(marked)
     it.drop(*place)
@@ -262,8 +263,8 @@ def test_object_that_cannot_be_forgotten_is_withdrawn(monkeypatch: pytest.Monkey
     def fail(*_: Any) -> None:
         raise ValueError
 
-    monkeypatch.setitem(TAKES, "TopicPolicy", fail)
-    it.world.forget(*place, it.version + 1)
+    monkeypatch.setitem(HANDLERS, "TopicPolicy", fail)
+    it.world.forget(*place, it.version + 1, uptime=0.0)
     monkeypatch.undo()
     it.objects.pop(place)
     gone.drop(*place)
@@ -291,7 +292,7 @@ def _said(of: Cluster) -> dict[Key, Any]:
     """What is planned for everybody, whatever the sentence says of a resource's own fault."""
     said = {}
     for key in EVERYBODY:
-        made = plan(key, of.world, of.now)
+        made = plan(key, of.world, of.moment)
         status = copy.deepcopy(made.status) if made.status is not None else None
         for each in (status or {}).get("conditions", []):
             if each["reason"] == "InvalidSpec":

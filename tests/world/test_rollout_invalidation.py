@@ -15,7 +15,6 @@ from tests.workloads import budget, rolled, workload
 from tests.world.test_invalidation import plans
 from tests.world.watching import Watch
 from troth.planning.identity.rollouts import evidence_of
-from troth.reconcile.apply.execute import needed
 from troth.resources.references import Ref
 from troth.world.facts.objects import RESTARTED_WITH
 from troth.world.index.workloads import KINDS
@@ -43,7 +42,7 @@ def rotating() -> Cluster:
     cluster.settle()
     cluster.put(authority("red", prepared=True))
     cluster.settle()
-    cluster.world.uptime += LONG
+    cluster.uptime += LONG
     for namespace, name in PLACES:  # all of them due
         cluster.put(
             workload(name, namespace=namespace, app=name, annotations={RESTARTED_WITH: "old old"})
@@ -110,9 +109,9 @@ def test_every_key_that_waits_for_a_restart_is_affected(data: st.DataObject) -> 
                 made = authority(domain, prepared=data.draw(st.booleans()))
                 watch("root", cluster.put, made)
             case "go":
-                cluster.world.uptime += data.draw(st.sampled_from((0, LONG)))
+                cluster.uptime += data.draw(st.sampled_from((0, LONG)))
                 for key in cluster.keys():  # noqa: SIM118 - a method of its own
-                    for step in needed(cluster.plan(key), cluster.world):
+                    for step in cluster.plan(key).pending(cluster.world):
                         cluster.carry_out(step)
                 watch.look_anew()
             case _:

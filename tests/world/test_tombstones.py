@@ -10,10 +10,10 @@ from tests.builders import OWN
 from tests.every_kind import EVERY_KIND, SAMPLES, sample, selection_of
 from troth.reconcile.loop.informers import selections
 from troth.resources.references import Ref
-from troth.world.index.workloads import KINDS, Workloads
+from troth.world.index.workloads import Workloads
 from troth.world.versions import KEPT, MOST, Version, Versions
 from troth.world.watch_class import GIVEN, watch_class_of
-from troth.world.world import TAKES, Difference, World
+from troth.world.world import HANDLERS, Difference, World
 
 LATER = 60.0
 
@@ -28,7 +28,7 @@ def ref_of(kind: str) -> Ref:
 
 def test_every_watched_kind_has_a_sample() -> None:
     watched = {each.watch_class for each in selections(OWN, rollouts=True)}
-    assert watched == set(SAMPLES) == {*TAKES, *KINDS}
+    assert watched == set(SAMPLES) == set(HANDLERS)
     assert all(watch_class_of(each, OWN) == kind for kind, each in SAMPLES.items())
 
 
@@ -39,10 +39,10 @@ def test_every_watched_kind_has_a_sample() -> None:
 @pytest.mark.parametrize("version", [10, 11, 12])
 def test_late_observation_does_not_restore_a_deleted_object(kind: str, version: int) -> None:
     it = world()
-    it.observe(sample(kind, 10))
-    it.forget(kind, ref_of(kind), 12)
+    it.observe(sample(kind, 10), uptime=0.0)
+    it.forget(kind, ref_of(kind), 12, uptime=0.0)
     assert not it.is_news(sample(kind, version))
-    assert it.observe(sample(kind, version)) == set()
+    assert it.observe(sample(kind, version), uptime=0.0) == set()
     assert not it.knows(kind, ref_of(kind))
 
 
@@ -50,17 +50,17 @@ def test_late_observation_does_not_restore_a_deleted_object(kind: str, version: 
 def test_late_answer_does_not_restore_a_deleted_object(kind: str) -> None:
     """The world has not even seen the object: its creation and its deletion were in the watch."""
     it = world()
-    it.forget(kind, ref_of(kind), 12)
-    assert it.observe(sample(kind, 11)) == set()
+    it.forget(kind, ref_of(kind), 12, uptime=0.0)
+    assert it.observe(sample(kind, 11), uptime=0.0) == set()
     assert not it.knows(kind, ref_of(kind))
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_namesake_made_after_a_deletion_is_known(kind: str) -> None:
     it = world()
-    it.observe(sample(kind, 10))
-    it.forget(kind, ref_of(kind), 12)
-    it.observe(sample(kind, 13, "second"))
+    it.observe(sample(kind, 10), uptime=0.0)
+    it.forget(kind, ref_of(kind), 12, uptime=0.0)
+    it.observe(sample(kind, 13, "second"), uptime=0.0)
     assert it.knows(kind, ref_of(kind))
 
 
@@ -68,9 +68,9 @@ def test_namesake_made_after_a_deletion_is_known(kind: str) -> None:
 def test_object_that_is_selected_again_is_known(kind: str) -> None:
     """A watch tells of a label that is taken off as of a deletion, and the object lives on."""
     it = world()
-    it.observe(sample(kind, 10))
-    it.forget(kind, ref_of(kind), 12)
-    it.observe(sample(kind, 13))
+    it.observe(sample(kind, 10), uptime=0.0)
+    it.forget(kind, ref_of(kind), 12, uptime=0.0)
+    it.observe(sample(kind, 13), uptime=0.0)
     assert it.knows(kind, ref_of(kind))
 
 
@@ -78,21 +78,21 @@ def test_object_that_is_selected_again_is_known(kind: str) -> None:
 def test_object_that_troth_deleted_is_not_revived_by_a_later_version_of_it(kind: str) -> None:
     """The answer to a deletion has no version, and somebody may have changed the object before."""
     it = world()
-    it.observe(sample(kind, 10))
-    it.forget_written(kind, ref_of(kind), "first")
+    it.observe(sample(kind, 10), uptime=0.0)
+    it.forget_written(kind, ref_of(kind), "first", uptime=0.0)
     assert not it.knows(kind, ref_of(kind))
-    assert it.observe(sample(kind, 11)) == set()
+    assert it.observe(sample(kind, 11), uptime=0.0) == set()
     assert not it.knows(kind, ref_of(kind))
-    it.observe(sample(kind, 13, "second"))
+    it.observe(sample(kind, 13, "second"), uptime=0.0)
     assert it.knows(kind, ref_of(kind))
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_namesake_stays_when_the_answer_to_a_deletion_is_late(kind: str) -> None:
     it = world()
-    it.observe(sample(kind, 10))
-    it.observe(sample(kind, 13, "second"))
-    assert it.forget_written(kind, ref_of(kind), "first") == set()
+    it.observe(sample(kind, 10), uptime=0.0)
+    it.observe(sample(kind, 13, "second"), uptime=0.0)
+    assert it.forget_written(kind, ref_of(kind), "first", uptime=0.0) == set()
     assert it.knows(kind, ref_of(kind))
 
 
@@ -102,7 +102,7 @@ def test_answer_is_late_where_a_later_list_did_not_have_the_object(kind: str) ->
     it.note_list(selection_of(kind), 20)
     assert it.is_unlisted(sample(kind, 20))
     assert not it.is_unlisted(sample(kind, 21))
-    it.observe(sample(kind, 15))
+    it.observe(sample(kind, 15), uptime=0.0)
     assert not it.is_unlisted(sample(kind, 20))
 
 
@@ -118,11 +118,11 @@ def test_former_watch_class_of_an_object_is_not_restored() -> None:
     """Each selection has a watch of its own, and one may be behind the other."""
     it, given, written = world(), sample(GIVEN, 10), sample("Secret", 11)
     written["metadata"]["name"] = given["metadata"]["name"]
-    it.observe(written)
-    assert it.observe(given) == set()
+    it.observe(written, uptime=0.0)
+    assert it.observe(given, uptime=0.0) == set()
     assert not it.knows(GIVEN, Ref.of(given))
     given["metadata"]["resourceVersion"] = "12"
-    it.observe(given)
+    it.observe(given, uptime=0.0)
     assert it.knows(GIVEN, Ref.of(given))
     assert not it.knows("Secret", Ref.of(given))
 
@@ -158,17 +158,17 @@ def contents(value: Any, seen: tuple[int, ...] = ()) -> Any:
     return contents(parts, seen) if parts else repr(value)
 
 
-DERIVED = {"revision", "grants", "memo", "_judged", "_governance", "uptime"}
+DERIVED = {"revision", "grants", "memo", "_judged", "_governance"}
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_deleted_object_leaves_nothing(kind: str) -> None:
     without, it = world(), world()
     for version, each in enumerate(EVERY_KIND, 1):
-        it.observe(sample(each, version))
+        it.observe(sample(each, version), uptime=0.0)
         if each != kind:
-            without.observe(sample(each, version))
-    it.forget(kind, ref_of(kind), 100)
+            without.observe(sample(each, version), uptime=0.0)
+    it.forget(kind, ref_of(kind), 100, uptime=0.0)
     assert contents(it) == contents(without)
 
 
@@ -177,12 +177,11 @@ def test_namesake_inherits_nothing(kind: str) -> None:
     """A watch that was dead tells of the new object alone."""
     fresh, it = world(), world()
     for version, each in enumerate(EVERY_KIND, 1):
-        it.observe(sample(each, version))
+        it.observe(sample(each, version), uptime=0.0)
         if each != kind:
-            fresh.observe(sample(each, version))
-    fresh.uptime = it.uptime = LATER
-    fresh.observe(sample(kind, 100, "second"))
-    it.observe(sample(kind, 100, "second"))
+            fresh.observe(sample(each, version), uptime=0.0)
+    fresh.observe(sample(kind, 100, "second"), uptime=LATER)
+    it.observe(sample(kind, 100, "second"), uptime=LATER)
     assert contents(it) == contents(fresh)
 
 
@@ -227,30 +226,30 @@ def test_world_differs_from_a_list_as_ghost_missing_or_stale(kind: str) -> None:
 
     assert differs(None, 20) is None
     assert differs(10, 20) is Difference.MISSING
-    it.observe(sample(kind, 10))
+    it.observe(sample(kind, 10), uptime=0.0)
     assert differs(10, 20) is None
     assert differs(None, 20) is Difference.GHOST
     assert differs(12, 20) is Difference.STALE
     assert differs(9, 20) is Difference.STALE
     assert differs(10, 20, "second") is Difference.STALE
     assert differs(None, 9) is None, "it was made after the list"
-    it.forget(kind, ref, 25)
+    it.forget(kind, ref, 25, uptime=0.0)
     assert differs(10, 20) is None, "it was deleted after the list"
     assert differs(10, 25) is Difference.MISSING
 
 
 def test_object_that_troth_deleted_is_not_missing() -> None:
     it = world()
-    it.observe(sample("Secret", 10))
-    it.forget_written("Secret", ref_of("Secret"), "first")
+    it.observe(sample("Secret", 10), uptime=0.0)
+    it.forget_written("Secret", ref_of("Secret"), "first", uptime=0.0)
     assert it.difference("Secret", ref_of("Secret"), Version(11, "first"), 20) is None
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_distrusted_version_is_replaced_by_the_api_servers(kind: str) -> None:
     it, ref = world(), ref_of(kind)
-    it.observe(sample(kind, 30))
-    it.forget(kind, ref, 40)
+    it.observe(sample(kind, 30), uptime=0.0)
+    it.forget(kind, ref, 40, uptime=0.0)
     it.distrust(sample(kind, 20))
-    it.observe(sample(kind, 20))
+    it.observe(sample(kind, 20), uptime=0.0)
     assert it.difference(kind, ref, Version(20, "first"), 50) is None

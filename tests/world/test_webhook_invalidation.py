@@ -18,7 +18,6 @@ from tests.webhook_scene import GATEWAY, HOOKS, SERVED, accepts_gateway, gateway
 from tests.world.test_invalidation import broken
 from tests.world.watching import Watch
 from troth.planning.planner import plan
-from troth.reconcile.apply.execute import needed
 from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, domain_key, identity_key, webhook_key
@@ -42,7 +41,7 @@ AUTHORITIES = {
 
 
 def everything_said(cluster: Cluster) -> dict[Key, Any]:
-    return {key: plan(key, cluster.world, cluster.now) for key in EVERYBODY}
+    return {key: plan(key, cluster.world, cluster.moment) for key in EVERYBODY}
 
 
 names = st.sampled_from(ENDPOINTS)
@@ -188,7 +187,7 @@ def _delete(watch: Watch, data: st.DataObject) -> None:
 
 def _visit(watch: Watch, key: Key) -> None:
     cluster = watch.cluster
-    for step in needed(cluster.plan(key), cluster.world):
+    for step in cluster.plan(key).pending(cluster.world):
         told = f"{type(step).__name__} for {key}"
         watch(told, lambda step=step: cluster.carry_out(step) | {key})
 

@@ -38,9 +38,9 @@ def test_edge_affects_both_sides_and_workload_affects_all_peers(
     declared: dict[str, Any] = {"ports": ports, "accepts": [accept("web")], "calls": [call("db")]}
     world = World(OWN)
     for other in ("web", "db", "app"):
-        world.observe(versioned(identity(other), 2))
-    world.observe(versioned(identity(**declared), 3))
-    assert world.observe(versioned(identity(**declared | changed), 4)) == {
+        world.observe(versioned(identity(other), 2), uptime=0.0)
+    world.observe(versioned(identity(**declared), 3), uptime=0.0)
+    assert world.observe(versioned(identity(**declared | changed), 4), uptime=0.0) == {
         key_of(name) for name in ("payments", *told)
     }
 
@@ -61,33 +61,33 @@ def versioned(manifest: Manifest, version: int) -> Manifest:
 def test_echo_of_a_write_affects_nothing() -> None:
     world = World(OWN)
     written = versioned(identity(), 5)
-    assert world.observe(written) == {key_of()}
-    assert world.observe(copy.deepcopy(written)) == set()
+    assert world.observe(written, uptime=0.0) == {key_of()}
+    assert world.observe(copy.deepcopy(written), uptime=0.0) == set()
 
 
 def test_stale_event_does_not_restore_an_older_state() -> None:
     world = World(OWN)
-    world.observe(versioned(identity(ports=["https"]), 7))
-    assert world.observe(versioned(identity(), 6)) == set()
+    world.observe(versioned(identity(ports=["https"]), 7), uptime=0.0)
+    assert world.observe(versioned(identity(), 6), uptime=0.0) == set()
     (known,) = world.registry.identities.values()
     assert [port.name for port in known.spec.workload.ports] == ["https"]
 
 
 def test_stale_deletion_does_not_forget_a_recreated_object() -> None:
     world = World(OWN)
-    world.observe(versioned(identity(), 9))
-    assert world.forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
+    world.observe(versioned(identity(), 9), uptime=0.0)
+    assert world.forget("ServiceIdentity", Ref("shop", "payments"), 8, uptime=0.0) == set()
     assert world.registry.identities
 
 
 def test_deletion_of_an_unknown_object_affects_nothing() -> None:
-    assert World(OWN).forget("ServiceIdentity", Ref("shop", "payments"), 8) == set()
+    assert World(OWN).forget("ServiceIdentity", Ref("shop", "payments"), 8, uptime=0.0) == set()
 
 
 def test_versions_are_compared_as_numbers() -> None:
     world = World(OWN)
-    world.observe(versioned(identity(), 9))
-    assert world.observe(versioned(identity(ports=["https"]), 10))
+    world.observe(versioned(identity(), 9), uptime=0.0)
+    assert world.observe(versioned(identity(ports=["https"]), 10), uptime=0.0)
 
 
 @given(st.permutations([1, 2, 3, 4]), st.lists(st.integers(0, 3), max_size=4))
@@ -97,7 +97,7 @@ def test_newest_version_wins_over_repeated_and_reordered_events(
     stories = [versioned(builders.namespace("shop", turn=str(turn)), turn) for turn in range(1, 5)]
     world = World(OWN)
     for turn in [*order, *(order[place] for place in again)]:
-        world.observe(copy.deepcopy(stories[turn - 1]))
+        world.observe(copy.deepcopy(stories[turn - 1]), uptime=0.0)
     assert world.registry.namespaces["shop"]["turn"] == "4"
 
 
@@ -275,7 +275,9 @@ def test_any_secret_content_is_observed_and_planned(
     ids=lambda manifest: manifest["kind"],
 )
 def test_optional_fields_may_be_absent(manifest: Any) -> None:
-    World(OWN).observe({**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "3"}})
+    World(OWN).observe(
+        {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "3"}}, uptime=0.0
+    )
 
 
 # Invalidation, where hypothesis had to look long
@@ -292,7 +294,7 @@ def test_namespace_that_changes_its_domain_affects_both_domains() -> None:
     ).settle()
     cluster.put(builders.namespace("shop", domain="second"))
     second = domain_key("second")
-    assert cluster.visit(second) == plan(second, cluster.world, cluster.now)
+    assert cluster.visit(second) == plan(second, cluster.world, cluster.moment)
     assert cluster.condition(second, "BundleDistributed")["reason"] == "Conflict"
     (removal,) = cluster.plan(domain_key("first")).steps
     assert second in cluster.carry_out(removal)

@@ -1,11 +1,10 @@
 """`plan`: the one entrance to planning."""
 
-from datetime import datetime
-
 from troth.planning.brokers.planner import plan_message_broker
 from troth.planning.faults import failed_plan
 from troth.planning.grants.topic_policy import plan_topic_policy
 from troth.planning.identity.planner import plan_service_identity
+from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.rotation.credential_rotation import plan_credential_rotation
 from troth.planning.trust_domain.issuer_view import plan_issuer_view
@@ -25,12 +24,12 @@ PLANNERS = {
 }
 
 
-def plan(key: Key, world: World, now: datetime) -> Plan:
-    """Return what the resource of this key asks of the world at a moment (aware UTC).
+def plan(key: Key, world: World, moment: Moment) -> Plan:
+    """Return what the resource of this key asks of the world at a moment.
 
     An exception is part of the plan, whose status tells of it; nothing is asked for then.
     """
     try:
-        return PLANNERS[key.kind](key, world, now)
+        return PLANNERS[key.kind](key, world, moment)
     except Exception as error:  # noqa: BLE001 - one resource must not stop the others
-        return failed_plan(key, world, error, now)
+        return failed_plan(key, world, error, moment.now)

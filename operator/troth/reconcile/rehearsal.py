@@ -9,16 +9,16 @@ import copy
 import uuid
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from troth.cluster.errors import ApiError
-from troth.planning.plan import BackgroundStep
+from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.loop.clock import MovableClock
 from troth.reconcile.loop.engine import Engine
 from troth.reconcile.loop.status_debounce import StatusDebounce
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
+from troth.world.outcomes.brokers import WorkBegun
 from troth.world.world import World
 
 Place = tuple[str, Ref]
@@ -41,8 +41,7 @@ class _Unasked:
         self._world = world
 
     def begin(self, step: BackgroundStep) -> None:
-        look = self._world.brokers.observation(step.broker)
-        self._world.brokers.note_observation(step.broker, replace(look, busy=True))
+        self._world.observe_outcome(WorkBegun(step.broker))
 
     def gone(self, broker: Ref) -> None:  # noqa: ARG002 - nothing was begun
         return

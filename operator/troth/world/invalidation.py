@@ -5,7 +5,8 @@ from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
 from troth.trust.declared import Ports
 from troth.trust.registry import Declared, Registry
-from troth.world.keys import Keys, domain_key, identity_key, view_key
+from troth.world.keys import Keys, domain_key, identity_key, policy_key, view_key
+from troth.world.state import WorldState
 
 
 def around_domain(registry: Registry, domain: TrustDomain) -> Keys:
@@ -103,3 +104,21 @@ def affected_views(registry: Registry, affected: Keys) -> Keys:
 
 def _changed(before: Ports, after: Ports) -> set[Ref]:
     return {peer for peer in {*before, *after} if before.get(peer) != after.get(peer)}
+
+
+def spread(world: WorldState, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
+    """Return whom a change concerns, beside whom it does directly.
+
+    `redeclared`: what is declared has changed, and not only what exists.
+    """
+    if redeclared:
+        affected |= affected_views(world.registry, affected)
+        if kind != "WebhookEndpoint":  # no endpoint depends on another
+            affected |= world.webhooks.around(kind, ref, affected)
+        for named in affected:
+            world.tokens.entries.pop(named.ref, None)
+    affected |= world.brokers.leaving_with(affected)
+    # of a policy itself its own status is no news; see where it is taken in
+    others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
+    world.grants.forget(key.ref for key in others if key.kind == "TopicPolicy")
+    return affected | world.rotations.concerned(affected)

@@ -50,7 +50,7 @@ def view_key(domain: str) -> Key:
 
 
 def status_key(key: Key) -> Key:
-    """Return the key of the resource whose status and Events report on this key."""
+    """Return the key of the resource whose status and Events tell how it went."""
     return domain_key(key.ref.name) if key.kind == ISSUER_VIEW else key
 
 

@@ -12,7 +12,7 @@ namespace.
 """
 
 from troth.resources.kinds import KIND_BY_NAME
-from troth.resources.references import Ref
+from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest, Unreadable
 from troth.world.index.workloads import BUDGET, KINDS
 from troth.world.keys import Key
@@ -40,12 +40,13 @@ def quarantined(manifest: Manifest, because: str) -> Manifest | None:
     return {**bare, "type": manifest.get("type")}
 
 
-def withdraw(world: WorldState, kind: str, ref: Ref, instead: Manifest | None) -> None:
-    """Remove what a resource declares from the indexes, without regard to other state.
+def withdraw(world: WorldState, change: Change) -> None:
+    """Take what a resource declares out of the indexes, whatever else is known of it.
 
     It stays as unreadable, or is removed if nothing replaces it. Objects of other kinds declare
     nothing.
     """
+    kind, ref, instead = change.kind, change.ref, change.manifest
     registry, brokers = world.registry, world.brokers
     because = str(instead[UNREADABLE]) if instead is not None and UNREADABLE in instead else ""
     if kind in KIND_BY_NAME:

@@ -1,9 +1,8 @@
 """State of the world: facts in memory."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from troth.pki.certificates import BACKDATE
 from troth.resources.references import Ref
 from troth.resources.selectors import LabelSelector
 from troth.trust.registry import Registry
@@ -66,11 +65,7 @@ class WorldState:
     refused: dict[tuple[str, Ref], str] = field(default_factory=dict)
     """Owned objects whose last write was rejected, and the reasons."""
     passing: set[tuple[str, Ref]] = field(default_factory=set)
-    """Rejections that are due to the state of the API server and may be temporary."""
-    uptime: float = 0.0
-    """Seconds on the process's monotonic clock, set before every observation and every plan."""
-    set_forward: timedelta = timedelta(0)
-    """Amount by which the wall clock was set forward since the process began."""
+    """Refusals that say something of the API server, and may be over in a moment."""
     bundles_in: dict[str, set[Ref]] = field(default_factory=dict)
     slices: dict[str, frozenset[Endpoint]] = field(default_factory=dict)
 
@@ -81,13 +76,6 @@ class WorldState:
         self.tokens = TokenKeys(self.own_namespace)
         self.rotations = Rotations(self.own_namespace)
         self.webhooks = WebhookState(self.registry)
-
-    def over_at(self, end: datetime) -> datetime:
-        """Return the time at which something that ends at `end` has ended by every clock.
-
-        Other clocks may be behind by up to BACKDATE, and ours may have been set forward.
-        """
-        return end + BACKDATE + self.set_forward
 
     def service_names(self, identity: Ref) -> list[str]:
         """Return the names of the Services that select only an identity's pods, sorted."""

@@ -4,14 +4,12 @@ Informers and the answers to Troth's own writes feed it with raw objects; planni
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 
 from troth.resources.kinds import KIND_BY_NAME
 from troth.resources.references import Ref
-from troth.trust.narrowing import Narrowing
+from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE, Manifest
 from troth.world.handlers.declared import (
     take_broker,
@@ -35,20 +33,21 @@ from troth.world.handlers.service_identity import take_identity
 from troth.world.handlers.trust_domain import take_domain
 from troth.world.index.rotations import rotation_key
 from troth.world.index.workloads import BUDGET, KINDS
-from troth.world.invalidation import affected_views
-from troth.world.keys import Key, Keys, domain_key, identity_key, policy_key, view_key
+from troth.world.invalidation import spread
+from troth.world.keys import Key, Keys, domain_key, identity_key, view_key
 from troth.world.origin import origin
+from troth.world.outcomes.outcome import Outcome
 from troth.world.quarantine import quarantined, withdraw
 from troth.world.state import WorldState
 from troth.world.versions import Scope, Version, Versions
 from troth.world.watch_class import GIVEN, REPORTS, SCHEMAS, other_watch_classes, watch_class_of
 
-Take = Callable[[WorldState, Ref, Manifest | None], Keys]
+Handler = Callable[[WorldState, Change], Keys]
 
 WITHDRAWALS = 2
 """Number of attempts to withdraw a declaration whose handler fails; the first may be incomplete."""
 
-TAKES: dict[str, Take] = {
+HANDLERS: dict[str, Handler] = {
     "TrustDomain": take_domain,
     "ServiceIdentity": take_identity,
     "MessageBroker": take_broker,
@@ -65,7 +64,9 @@ TAKES: dict[str, Take] = {
     GIVEN: take_given,
     "NetworkPolicy": take_network_policy,
     BUDGET: take_budget,
+    **dict.fromkeys(KINDS, take_workload),
 }
+"""What takes a change in, by watch class."""
 
 
 class Difference(StrEnum):
@@ -88,11 +89,13 @@ class World(WorldState):
 
     # Changes
 
-    def observe(self, manifest: Manifest) -> Keys:
-        """Take in an object as the API server has it; return the affected keys.
+    def observe(self, manifest: Manifest, uptime: float) -> Keys:
+        """Take in an object as the API server has it; return what must be looked at again.
 
-        An object that is not newer than the known one changes nothing, such as the echo of a write
-        whose answer was taken in already. The same holds for one that is known to be deleted since.
+        `uptime` is when, in seconds on the process's monotonic clock.
+
+        An object that is not newer than the one known, such as the echo of a write whose answer
+        was taken in already, changes nothing. Nor does one that is known to be gone since.
         """
         if not self.is_news(manifest):
             return set()
@@ -100,18 +103,19 @@ class World(WorldState):
         before = self._versions.get(kind, ref)
         affected: Keys = set()
         if before is not None and before.is_namesake(version.uid):
-            affected = self._taken(kind, ref, None)  # a namesake inherits nothing
+            # nothing known of the other holds for this one
+            affected = self._taken(Change(kind, ref, None, uptime))
         self._versions.note(kind, ref, version)
         self.foreign.pop((kind, ref), None)
         self.refused.pop((kind, ref), None)
-        affected |= self._taken(kind, ref, manifest)
+        affected |= self._taken(Change(kind, ref, manifest, uptime))
         for other in other_watch_classes(manifest, kind):
             if self.knows(other, ref):
-                affected |= self.forget(other, ref, version.number)
+                affected |= self.forget(other, ref, version.number, uptime)
         return affected
 
-    def forget(self, kind: str, ref: Ref, version: int) -> Keys:
-        """Take in that an object was gone at a resource version; return the affected keys.
+    def forget(self, kind: str, ref: Ref, version: int, uptime: float) -> Keys:
+        """Take in that an object was gone at a resource version; return what to look at again.
 
         An object that is known at a later version was created again, and stays. A tombstone keeps
         older observations that arrive later from restoring the object.
@@ -119,7 +123,7 @@ class World(WorldState):
         known = self._versions.get(kind, ref)
         if known is not None and known.number > version:
             return set()
-        self._versions.bury(kind, ref, version, self.uptime)
+        self._versions.bury(kind, ref, version, uptime)
         if known is None:
             return set()
         self._versions.drop(kind, ref)
@@ -127,18 +131,18 @@ class World(WorldState):
             there = [place for place in self.foreign if place[1].namespace == ref.name]
             for place in there:
                 del self.foreign[place]
-        return self._taken(kind, ref, None)
+        return self._taken(Change(kind, ref, None, uptime))
 
-    def forget_written(self, kind: str, ref: Ref, uid: str) -> Keys:
-        """Take in that Troth deleted an object; a later object of the same name stays.
+    def forget_written(self, kind: str, ref: Ref, uid: str, uptime: float) -> Keys:
+        """Take in that Troth itself deleted an object for good; a namesake made since stays.
 
         The answer to a deletion has no resource version, so the tombstone has the UID.
         """
-        self._versions.bury_uid(uid, self.uptime)
+        self._versions.bury_uid(uid, uptime)
         known = self._versions.get(kind, ref)
         if known is None or known.is_namesake(uid):
             return set()
-        return self.forget(kind, ref, known.number)
+        return self.forget(kind, ref, known.number, uptime)
 
     def note_list(self, scope: Scope, version: int) -> None:
         """Record that every object of a scope is known as in the list at a resource version."""
@@ -194,11 +198,11 @@ class World(WorldState):
         kind = watch_class_of(manifest, self.own_namespace)
         return kind, Ref.of(manifest), Version.of(manifest)
 
-    # Other state
+    def observe_outcome(self, outcome: Outcome) -> Keys:
+        """Take in what I/O came to, which no watch reports; return what must be planned again."""
+        return outcome.take(self)
 
-    def note_foreign(self, kind: str, ref: Ref, now: datetime) -> None:
-        """Record that a foreign object of a wanted name exists."""
-        self.foreign[kind, ref] = now
+    # Everything
 
     def everything(self) -> Keys:
         """Return the key of every known resource."""
@@ -213,36 +217,38 @@ class World(WorldState):
             *self.unreadable,
         }
 
-    def _taken(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+    def _taken(self, change: Change) -> Keys:
         """Take in an object, None if it was deleted; quarantine it if it is unreadable."""
-        self.quarantined.pop((kind, ref), None)
+        place, manifest = (change.kind, change.ref), change.manifest
+        self.quarantined.pop(place, None)
         because = manifest.get(UNREADABLE) if manifest is not None else None
         if manifest is not None and because is not None:
-            self.quarantined[kind, ref] = str(because)
-            manifest = quarantined(manifest, str(because))
+            self.quarantined[place] = str(because)
+            change = replace(change, manifest=quarantined(manifest, str(because)))
         try:
-            return self._applied(kind, ref, manifest)
+            return self._applied(change)
         except Exception as error:  # noqa: BLE001 - one object must not stop the others
-            return self._recovered(kind, ref, manifest, origin(error))
+            return self._recovered(change, origin(error))
 
-    def _recovered(self, kind: str, ref: Ref, manifest: Manifest | None, error: str) -> Keys:
-        """Quarantine an object whose handler failed; return all keys.
+    def _recovered(self, change: Change, error: str) -> Keys:
+        """Put an object into quarantine whose handler failed; return everything.
 
         The handler may have taken in a part of the object. So the object is taken in again in a
         form that grants nothing, which replaces or removes every part. If the handler fails again,
         what the resource declares is removed from the indexes directly. Cached results are dropped,
         and every resource is planned again.
         """
+        kind, ref, manifest = change.kind, change.ref, change.manifest
         verb = "read" if manifest is not None else "forget"
         because = f"Troth failed to {verb} the object ({error}); please report this as a bug"
         self.quarantined[kind, ref] = because
         instead = quarantined(manifest, because) if manifest is not None else None
-        attempts: list[Callable[[Ref, Manifest | None], object]] = [self._take(kind)]
-        attempts += [partial(withdraw, self, kind)] * WITHDRAWALS
+        attempts: list[Callable[[WorldState, Change], object]] = [HANDLERS[kind]]
+        attempts += [withdraw] * WITHDRAWALS
         for attempt in attempts:
             try:
-                attempt(ref, instead)
-            except Exception:  # noqa: BLE001, S112 - the first error is reported
+                attempt(self, replace(change, manifest=instead))
+            except Exception:  # noqa: BLE001, S112 - the first error is told of
                 continue
             break
         self.grants.clear()
@@ -251,36 +257,8 @@ class World(WorldState):
         gone = {Key(kind, ref), view_key(ref.name)} if kind == "TrustDomain" else {Key(kind, ref)}
         return self.everything() | (gone if kind in KIND_BY_NAME else set())
 
-    def _applied(self, kind: str, ref: Ref, manifest: Manifest | None) -> Keys:
+    def _applied(self, change: Change) -> Keys:
         revision = self.registry.revision
-        affected = self._take(kind)(ref, manifest)
-        return self._spread(kind, ref, affected, redeclared=self.registry.revision != revision)
-
-    def note_unapplied(self, ref: Ref, narrowing: Narrowing | None) -> Keys:
-        """Set the narrowing of an identity's `identity.json` that cannot be written; None for none.
-
-        Return the affected keys, none if it is unchanged.
-        """
-        if not self.registry.note_unapplied(ref, narrowing):
-            return set()
-        affected = {identity_key(each) for each in (ref, *self.registry.neighbours(ref))}
-        return self._spread("ServiceIdentity", ref, affected, redeclared=True)
-
-    def _spread(self, kind: str, ref: Ref, affected: Keys, *, redeclared: bool) -> Keys:
-        """Return the keys that a change affects in addition to `affected`."""
-        if redeclared:
-            affected |= affected_views(self.registry, affected)
-            if kind != "WebhookEndpoint":  # endpoints do not depend on each other
-                affected |= self.webhooks.around(kind, ref, affected)
-            for named in affected:
-                self.tokens.entries.pop(named.ref, None)
-        affected |= self.brokers.leaving_with(affected)
-        # a change of a policy's own status affects nothing; see its handler
-        others = affected - {policy_key(ref)} if kind == "TopicPolicy" else affected
-        self.grants.forget(key.ref for key in others if key.kind == "TopicPolicy")
-        return affected | self.rotations.concerned(affected)
-
-    def _take(self, kind: str) -> Callable[[Ref, Manifest | None], Keys]:
-        if kind in KINDS:
-            return partial(take_workload, self, kind)
-        return partial(TAKES[kind], self)
+        affected = HANDLERS[change.kind](self, change)
+        redeclared = self.registry.revision != revision
+        return spread(self, change.kind, change.ref, affected, redeclared=redeclared)

@@ -16,7 +16,7 @@ from tests.patience import PATIENCE
 from troth.brokers.kafka.driver import Kafka
 from troth.brokers.kafka.rules import rules
 from troth.brokers.protocol import Batch, CredentialRequest
-from troth.planning.plan import Turn
+from troth.planning.steps.broker_credentials import Turn
 from troth.reconcile.apply.credential_turns import login, material, turned
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref

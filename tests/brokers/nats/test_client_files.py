@@ -8,7 +8,7 @@ import nats as library
 from tests.brokers.nats.stage import Stage, granted, publish
 from tests.patience import PATIENCE
 from troth.brokers.protocol import Batch, CredentialRequest
-from troth.planning.plan import Turn
+from troth.planning.steps.broker_credentials import Turn
 from troth.reconcile.apply.credential_turns import material, turned
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref

@@ -8,7 +8,8 @@ from tests.broker_builders import CHECKOUT, MAIN, ORDERS, PUBLISHER, market, see
 from tests.brokers.toy.dialect import ToyDialect
 from tests.messaging import MQTT, broker
 from troth.brokers import registry
-from troth.planning.plan import ChangeBroker, TurnCredential
+from troth.planning.steps.broker_credentials import TurnCredential
+from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.messaging.broker_type import BrokerType
 from troth.trust.grants import Rule
 from troth.world.index.brokers import credential_ref

@@ -221,7 +221,7 @@ def taken_back(**spec: list[Manifest]) -> AtBrokers:
     tell(cluster)
     before = World("")
     for manifest in cluster.objects.values():
-        before.observe(manifest)
+        before.observe(manifest, uptime=0.0)
     cluster.put(orders("orders", **spec))
     return at_brokers(before, cluster.world)
 

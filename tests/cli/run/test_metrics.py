@@ -29,7 +29,7 @@ from tests.reconcile.serving import Running, Server, running
 from troth.cli.run.broker_metrics import broker_metrics
 from troth.cli.run.metrics import Metrics
 from troth.cluster.errors import ApiError
-from troth.planning.plan import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, Telling
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.loop.instrumentation import BrokerChange, count_changes
 from troth.reconcile.operator import Operator

@@ -9,8 +9,8 @@ import pytest
 from tests.broker_builders import DOWN, MAIN, keep_ledger, lose_sight, market, see
 from tests.builders import NOW, Cluster, Manifest, rotation, stamp
 from tests.messaging import NATS, broker
-from troth.planning.brokers.admin_rotation import RETRY, AdminStanding, plan_admin
-from troth.planning.plan import AdminTurn, TurnAdmin
+from troth.planning.brokers.admin_rotation import RETRY, AdminState, plan_admin
+from troth.planning.steps.brokers import AdminTurn, TurnAdmin
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase
 from troth.trust.grants import Place, Slot
@@ -38,7 +38,7 @@ def standing(
     made: AdminMade | None = None,
     others: tuple[Place, ...] = (),
     **look: Any,
-) -> tuple[AdminStanding, Cluster]:
+) -> tuple[AdminState, Cluster]:
     """Where it stands once the broker was seen with what its Secret has."""
     cluster = market(*manifests)
     keep_ledger(cluster, Ledger(admin=made))
@@ -47,14 +47,14 @@ def standing(
     brokers.note_observation(MAIN, replace(brokers.observation(MAIN), admin=shown, **look))
     declared = brokers.declared(MAIN)
     assert declared is not None
-    return plan_admin(declared, cluster.world, cluster.now), cluster
+    return plan_admin(declared, cluster.world, cluster.moment), cluster
 
 
-def turn(found: AdminStanding) -> AdminTurn | None:
+def turn(found: AdminState) -> AdminTurn | None:
     return found.step.turn if found.step is not None else None
 
 
-def reason(found: AdminStanding) -> str:
+def reason(found: AdminState) -> str:
     return found.fault.reason if found.fault is not None else ""
 
 
@@ -86,8 +86,8 @@ def test_the_one_before_is_revoked_when_the_new_one_was_seen_to_administer_for_t
     early, cluster = standing(asked(overlap="1h"), shown=OF_TROTH, made=MADE)
     assert (early.step, early.phase) == (None, CredentialPhase.OVERLAPPING)
     assert early.wait == timedelta(hours=1)
-    cluster.world.uptime += 3600
-    over = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.now)
+    cluster.uptime += 3600
+    over = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
     assert (turn(over), over.phase) == (AdminTurn.RETIRE, CredentialPhase.RETIRING)
 
 
@@ -161,8 +161,8 @@ def test_a_turn_that_failed_is_tried_again_a_little_later_and_its_reason_is_told
     assert (told["phase"], told["blockers"]) == ("Prepared", ["it is not taken"])
     condition = cluster.condition(broker_key(MAIN), "AdminRotates")
     assert (condition["status"], condition["reason"]) == ("False", "NewAdminRefused")
-    cluster.world.uptime += RETRY
-    again = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.now)
+    cluster.uptime += RETRY
+    again = plan_admin(cluster.world.brokers.messaging.brokers[MAIN], cluster.world, cluster.moment)
     assert turn(again) is AdminTurn.REPLACE
 
 

@@ -41,12 +41,14 @@ from tests.builders import (
 from tests.messaging import KAFKA, NATS, RABBITMQ, broker, producer
 from troth.brokers.nats.jwt import Key as NATSKey
 from troth.brokers.nats.jwt import Kind
-from troth.planning.plan import Remove, Turn, TurnCredential
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.objects import Remove
 from troth.resources.references import Ref
 from troth.trust.grants import Slot
 from troth.world.facts.broker import CredentialSecret, Ledger
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, identity_key, policy_key
+from troth.world.outcomes.writes import ForeignFound
 
 KEY = identity_key(CHECKOUT)
 SECRET = Ref("shop", "checkout-main")
@@ -117,7 +119,7 @@ def spoil(cluster: Cluster, ref: Ref = SECRET, **values: str) -> None:
 
 def wait(cluster: Cluster, length: timedelta) -> None:
     cluster.now += length
-    cluster.world.uptime += length.total_seconds()
+    cluster.uptime += length.total_seconds()
 
 
 def consenting(*policies: str) -> Manifest:
@@ -275,7 +277,7 @@ def test_another_account_of_nats_asks_for_a_new_credential() -> None:
 
 def test_a_secret_that_is_not_troths_is_never_written_over() -> None:
     cluster = seen()
-    cluster.world.note_foreign("Secret", SECRET, cluster.now)
+    cluster.world.observe_outcome(ForeignFound("Secret", SECRET, cluster.now))
     assert (turns(cluster), told(cluster)[1]) == ([], "Conflict")
     due = cluster.plan(KEY).due
     assert due is not None

@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.broker_builders import CHECKOUT, FULFILMENT, MAIN, give_credentials, market, tell
-from tests.builders import Cluster, stamp
+from tests.builders import Cluster, at, stamp
 from troth.planning.brokers.finalizer import FINALIZER
-from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, SetFinalizers
+from troth.planning.plan import Plan
 from troth.planning.planner import plan
+from troth.planning.steps.brokers import ChangeBroker, ObserveBroker
+from troth.planning.steps.objects import SetFinalizers
 from troth.trust.grants import Place, Rule
 from troth.world.keys import broker_key
 
@@ -30,7 +32,7 @@ def deleted() -> Cluster:
 
 
 def planned(cluster: Cluster, after: timedelta) -> Plan:
-    return plan(broker_key(MAIN), cluster.world, cluster.now + after)
+    return plan(broker_key(MAIN), cluster.world, at(cluster.now + after))
 
 
 def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_minutes() -> None:

@@ -19,7 +19,7 @@ from troth.pki.certificates import Leaf, renewal_due, renewal_spread
 from troth.pki.issuing import LeafProfile
 from troth.pki.subjects import Subject
 from troth.planning.certificates.leaf import CHECKS, LeafQuestion, why_issue
-from troth.planning.plan import IssueLeaf
+from troth.planning.steps.certificates import IssueLeaf
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
 from troth.world.facts.objects import Fault, IdentitySecret

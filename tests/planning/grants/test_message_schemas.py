@@ -117,7 +117,7 @@ def test_whoever_goes_by_a_schema_is_looked_at_when_it_changes_and_only_then() -
     assert cluster.put(unlabelled()) == USED
     assert isinstance(found(cluster), Fault)
     cluster.put(kept())
-    assert cluster.world.forget(SCHEMAS, PLACE, cluster.version + 1) == USED
+    assert cluster.world.forget(SCHEMAS, PLACE, cluster.version + 1, uptime=0.0) == USED
     assert isinstance(found(cluster), Fault)
 
 
@@ -139,12 +139,12 @@ def test_that_one_selection_lost_it_says_nothing_of_the_other() -> None:
     """One informer tells that it is gone, at or after the version at which the other has it."""
     cluster = stage(kept())
     for at in (cluster.version, cluster.version + 1):
-        assert cluster.world.forget("ConfigMap", PLACE, at) == set()
+        assert cluster.world.forget("ConfigMap", PLACE, at, uptime=0.0) == set()
         assert PLACE in cluster.world.schemas.by_ref
         cluster.version = at
     cluster.put(managed())
     for at in (cluster.version, cluster.version + 1):
-        assert cluster.world.forget(SCHEMAS, PLACE, at) == set()
+        assert cluster.world.forget(SCHEMAS, PLACE, at, uptime=0.0) == set()
         assert PLACE in cluster.world.bundles
 
 
@@ -152,8 +152,8 @@ def test_what_a_late_informer_tells_does_not_undo_what_came_after() -> None:
     cluster = stage(managed())
     late = cluster.objects["ConfigMap", PLACE]
     cluster.put(kept())
-    cluster.world.observe(late)
+    cluster.world.observe(late, uptime=0.0)
     assert PLACE in cluster.world.schemas.by_ref
-    cluster.world.forget("ConfigMap", PLACE, cluster.version)
+    cluster.world.forget("ConfigMap", PLACE, cluster.version, uptime=0.0)
     assert PLACE not in cluster.world.bundles
     assert json.loads(found(cluster)) == SCHEMA

@@ -32,7 +32,7 @@ from tests.builders import OWN, Cluster, Manifest
 from tests.messaging import broker, policy, producer
 from troth.planning.brokers.finalizer import FINALIZER, PATIENCE
 from troth.planning.grants.policy_deletion import left_of
-from troth.planning.plan import SetFinalizers
+from troth.planning.steps.objects import SetFinalizers
 from troth.reconcile.events.events import repair
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.references import Ref
@@ -40,6 +40,7 @@ from troth.trust.grants import Slot
 from troth.world.facts.broker import Ledger
 from troth.world.keys import policy_key
 from troth.world.observation.ledger import FILE, ledger_manifest
+from troth.world.outcomes.writes import WriteRefused
 
 KEY = policy_key(ORDERS)
 SAME = Ref("shop", "same")
@@ -158,7 +159,11 @@ def test_it_waits_for_an_identity_that_is_deleted_with_it() -> None:
 def test_a_finalizer_that_cannot_be_taken_off_is_said() -> None:
     cluster = deleted()
     tell(cluster)
-    cluster.world.refused["TopicPolicy", ORDERS] = "TopicPolicy shop/orders cannot be written: no"
+    cluster.world.observe_outcome(
+        WriteRefused(
+            "TopicPolicy", ORDERS, "TopicPolicy shop/orders cannot be written: no", passing=False
+        )
+    )
     assert cluster.plan(KEY).steps
     assert cluster.condition(KEY, "Ready")["reason"] == "WriteRefused"
 

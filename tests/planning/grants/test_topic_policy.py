@@ -33,12 +33,13 @@ from tests.builders import OWN, Cluster, Manifest, identity
 from tests.messaging import broker, consumer, producer
 from troth.planning.brokers.finalizer import FINALIZER
 from troth.planning.grants.status import GRANT_LIMIT
-from troth.planning.plan import SetFinalizers
+from troth.planning.steps.objects import SetFinalizers
 from troth.resources.references import Ref
 from troth.trust.grants import Rule, Slot
 from troth.world.facts.broker import BrokerObservation, Ledger
 from troth.world.keys import broker_key, policy_key
 from troth.world.observation.ledger import FILE, ledger_manifest
+from troth.world.outcomes.writes import WriteRefused
 
 KEY = policy_key(ORDERS)
 WRITE = Rule(PUBLISHER, "TOPIC", "LITERAL", "prod.orders.v1", "WRITE", host="*")
@@ -430,7 +431,11 @@ def test_what_only_its_broker_is_missing_for_is_held_before_that_comes() -> None
 
 def test_a_write_that_is_refused_is_said() -> None:
     cluster = told()
-    cluster.world.refused["TopicPolicy", ORDERS] = "TopicPolicy shop/orders cannot be written: no"
+    cluster.world.observe_outcome(
+        WriteRefused(
+            "TopicPolicy", ORDERS, "TopicPolicy shop/orders cannot be written: no", passing=False
+        )
+    )
     assert verdicts(cluster)["Ready"] == ("False", "WriteRefused")
 
 

@@ -9,7 +9,7 @@ from tests.builders import DAY, NOW, Cluster, Manifest, accept, gateway_only, id
 from tests.messaging import NATS, broker, consumer, policy, producer
 from troth.edge.identity.document import parse_document
 from troth.planning.identity.messages import ROOM
-from troth.planning.plan import UpdatePublic
+from troth.planning.steps.certificates import UpdatePublic
 from troth.resources.references import Ref
 from troth.world.keys import identity_key
 from troth.world.observation.objects import decoded

@@ -29,11 +29,13 @@ from tests.workloads import budget, rolled, workload
 from troth.pki.authorities import Authority
 from troth.pki.certificates import renewal_spread, short
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
-from troth.planning.plan import IssueLeaf, Restart
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.objects import Restart
 from troth.resources.references import Ref
 from troth.world.facts.objects import RESTARTED_WITH
 from troth.world.index.workloads import Workloads
 from troth.world.keys import domain_key
+from troth.world.outcomes.writes import WriteRefused
 from troth.world.world import World
 
 PROPAGATION = timedelta(minutes=3)
@@ -62,7 +64,7 @@ class Story:
 
     def later(self, by: timedelta) -> "Story":
         self.cluster.now += by
-        self.cluster.world.uptime += by.total_seconds()
+        self.cluster.uptime += by.total_seconds()
         self.cluster.settle()
         return self
 
@@ -84,7 +86,7 @@ class Story:
         enabled = self.cluster.world.workloads.enabled
         self.cluster.world = World(OWN, workloads=Workloads(enabled=enabled))
         for manifest in self.cluster.objects.values():
-            self.cluster.world.observe(copy.deepcopy(manifest))
+            self.cluster.world.observe(copy.deepcopy(manifest), uptime=0.0)
         self.cluster.settle()
         return self
 
@@ -208,7 +210,7 @@ def test_peers_that_change_restart_nothing() -> None:
 def test_for_a_certificate_that_is_about_to_be_replaced_nothing_is_restarted() -> None:
     story = Story(restarting(), workload()).renewed().in_turn().finish().renewed()
     story.cluster.now += 17 * HOUR
-    story.cluster.world.uptime += 17 * 3600
+    story.cluster.uptime += 17 * 3600
     steps = {type(step) for step in story.cluster.plan(key_of()).steps}
     assert IssueLeaf in steps
     assert Restart not in steps
@@ -443,8 +445,10 @@ def test_while_there_is_no_certificate_nothing_can_be_told() -> None:
 def test_a_refused_restart_is_told() -> None:
     story = Story(restarting(), workload())
     story.renewed()
-    story.cluster.world.uptime += 2 * PROPAGATION.total_seconds()
-    story.cluster.world.refused[PAYMENTS] = "Deployment shop/payments cannot be written: no"
+    story.cluster.uptime += 2 * PROPAGATION.total_seconds()
+    story.cluster.world.observe_outcome(
+        WriteRefused(*PAYMENTS, "Deployment shop/payments cannot be written: no", passing=False)
+    )
     assert story.told == ("False", "WriteRefused")
 
 
@@ -477,12 +481,14 @@ def waiting(story: Story) -> list[str]:
     world = story.cluster.world
     production = world.registry.domains["production"]
     root = prepared_root(world)
-    return list(waiting_for_root(root, production, world, story.cluster.now))
+    return list(waiting_for_root(root, production, world, story.cluster.moment))
 
 
 def old(story: Story) -> list[str]:
     world = story.cluster.world
-    return list(still_on_old_leaf(world.registry.domains["production"], world, story.cluster.now))
+    return list(
+        still_on_old_leaf(world.registry.domains["production"], world, story.cluster.moment)
+    )
 
 
 NOT_WITH_ROOT = "Deployment shop/payments has not been restarted with the new root yet"
@@ -521,14 +527,14 @@ def test_another_rollout_in_between_brings_no_older_pods_and_no_new_wait() -> No
     """Else a fleet that is deployed all day would never let a root be replaced."""
     story = Story(restarting(), workload()).prepare_root().in_turn().finish()
     world = story.cluster.world
-    (since,) = restarted_since([world.registry.domains["production"]], world, story.cluster.now)
+    (since,) = restarted_since([world.registry.domains["production"]], world, story.cluster.moment)
     story.later(HOUR)
     deployed = copy.deepcopy(story.cluster.objects[PAYMENTS])
     deployed["spec"]["template"]["spec"] = {"containers": [{"name": "new"}]}
     story.put(deployed).put(rolled(story.cluster.objects[PAYMENTS], updated=1, available=1))
     assert waiting(story) == []
     assert list(
-        restarted_since([world.registry.domains["production"]], world, story.cluster.now)
+        restarted_since([world.registry.domains["production"]], world, story.cluster.moment)
     ) == [since]
 
 
@@ -543,9 +549,9 @@ def test_a_rollback_to_an_older_template_is_noticed() -> None:
 
 def test_waits_are_counted_from_when_the_last_old_pod_was_gone() -> None:
     story = Story(restarting(), workload()).prepare_root().in_turn().later(HOUR).finish()
-    world = story.cluster.world
+    world, moment = story.cluster.world, story.cluster.moment
     production = world.registry.domains["production"]
-    assert list(restarted_since([production], world, story.cluster.now)) == [world.uptime]
+    assert list(restarted_since([production], world, moment)) == [moment.uptime]
 
 
 def test_where_troth_may_not_restart_the_blocker_says_which_value_to_set() -> None:
@@ -591,9 +597,9 @@ def test_identities_of_a_federated_domain_must_trust_the_new_root_too() -> None:
     production, abroad = (cluster.world.registry.domains[each] for each in ("production", "abroad"))
     told = ["Deployment north/web has not been restarted with the new root yet"]
     wanted = prepared_root(cluster.world)
-    assert list(waiting_for_root(wanted, production, cluster.world, cluster.now)) == told
-    assert list(waiting_for_root(wanted, abroad, cluster.world, cluster.now)) == told
-    assert list(still_on_old_leaf(production, cluster.world, cluster.now)) == []
+    assert list(waiting_for_root(wanted, production, cluster.world, cluster.moment)) == told
+    assert list(waiting_for_root(wanted, abroad, cluster.world, cluster.moment)) == told
+    assert list(still_on_old_leaf(production, cluster.world, cluster.moment)) == []
 
 
 def test_a_federated_domain_is_not_waited_for_where_it_may_not_trust_the_root() -> None:
@@ -610,7 +616,7 @@ def test_a_federated_domain_is_not_waited_for_where_it_may_not_trust_the_root() 
     known = cluster.world.authorities.of(production)
     assert known is not None
     assert known.authority is not None
-    assert list(waiting_for_root(known.authority, production, cluster.world, cluster.now)) == []
+    assert list(waiting_for_root(known.authority, production, cluster.world, cluster.moment)) == []
 
 
 # The step
@@ -618,7 +624,7 @@ def test_a_federated_domain_is_not_waited_for_where_it_may_not_trust_the_root() 
 
 def test_a_restart_names_the_very_workload_that_was_seen() -> None:
     story = Story(restarting(), workload()).renewed()
-    story.cluster.world.uptime += 2 * PROPAGATION.total_seconds()
+    story.cluster.uptime += 2 * PROPAGATION.total_seconds()
     (step,) = (each for each in story.cluster.plan(key_of()).steps if isinstance(each, Restart))
     metadata = story.cluster.objects[PAYMENTS]["metadata"]
     assert (step.uid, step.resource_version) == (metadata["uid"], metadata["resourceVersion"])

@@ -8,19 +8,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests import builders
 from tests.builders import DAY, NOW, Cluster, Manifest, authority_secret, key_of
 from tests.webhook_scene import GATEWAY, PROPAGATION, gateway, scene
-from troth.planning.plan import (
-    ActivateTokenKey,
-    CreateTokenKey,
-    DropSlots,
-    PrepareTokenKey,
-    Remove,
-    Step,
-)
+from troth.planning.steps.authorities import DropSlots
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import ActivateTokenKey, CreateTokenKey, PrepareTokenKey
+from troth.planning.steps.step import Step
 from troth.reconcile.apply.key_material import next_token_key
 from troth.resources.references import Ref
 from troth.world.keys import Key, Keys
 from troth.world.observation.objects import decoded
 from troth.world.observation.signing_keys import GATEWAYS
+from troth.world.outcomes.writes import ForeignFound
 
 KEY = key_of(GATEWAY, GATEWAY)
 REF = Ref(GATEWAY, f"{GATEWAY}-webhook-signing")
@@ -95,7 +92,7 @@ def test_the_world_has_public_halves_alone() -> None:
 
 def test_a_secret_of_that_name_that_is_not_troths_is_left_alone() -> None:
     there = Cluster.of(*scene(authority_secret()))
-    there.world.note_foreign("Secret", REF, NOW)
+    there.world.observe_outcome(ForeignFound("Secret", REF, NOW))
     assert steps(there) == []
     assert there.condition(KEY, "WebhooksSigned")["reason"] == "Conflict"
 
@@ -140,14 +137,14 @@ def test_the_next_key_signs_only_when_the_target_knows_it_for_long_enough() -> N
     there = cluster()
     there.now = NOW + 30 * DAY
     prepared(there)
-    there.world.uptime = 1000.0
+    there.uptime = 1000.0
     assert steps(there) == [], "the target does not know it"
     assert "does not have the next key" in there.condition(KEY, "WebhooksSigned")["message"]
     assert KEY in _visited(there, key_of())
     assert steps(there) == []
-    there.world.uptime += PROPAGATION.total_seconds() - 1.0
+    there.uptime += PROPAGATION.total_seconds() - 1.0
     assert steps(there) == []
-    there.world.uptime += 1.0
+    there.uptime += 1.0
     (step,) = steps(there)
     assert isinstance(step, ActivateTokenKey)
     assert step.slots == GATEWAYS
@@ -166,7 +163,7 @@ def test_a_target_that_goes_is_not_waited_for() -> None:
     there = cluster()
     there.now = NOW + 30 * DAY
     prepared(there)
-    there.world.uptime = 1000.0
+    there.uptime = 1000.0
     there.put(builders.identity("payments", "shop"))
     assert [type(each) for each in steps(there)] == [ActivateTokenKey]
 

@@ -12,11 +12,12 @@ from tests.world.test_broker_invalidation import leaving
 from tests.world.test_invalidation import broken
 from troth.planning.grants.rules import policy_rules
 from troth.planning.network.broker_policy import BrokerNetwork
-from troth.planning.plan import Apply, Remove
+from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
 from troth.world.facts.broker import Ledger
 from troth.world.keys import broker_key
 from troth.world.observation.ledger import ledger_manifest
+from troth.world.outcomes.writes import ForeignFound
 
 PODS = {"matchLabels": {"app": "kafka"}}
 WORKLOAD = {"podSelector": PODS, "ports": [{"name": "clients", "port": 9093}]}
@@ -196,7 +197,7 @@ def test_what_a_policy_retains_stays_in_reach() -> None:
 
 def test_a_foreign_policy_of_that_name_is_left_alone() -> None:
     cluster = at_home()
-    cluster.world.note_foreign("NetworkPolicy", POLICY, NOW)
+    cluster.world.observe_outcome(ForeignFound("NetworkPolicy", POLICY, NOW))
     found = network(cluster)
     assert (found.verdict.reason, found.steps) == ("Conflict", ())
     assert found.due is not None

@@ -24,7 +24,7 @@ from tests.networkpolicy import Network
 from tests.oracle import Declared
 from tests.planning.test_reachability import OPENINGS, compiled, pairs, shown
 from tests.strategies import clusters, more, subset
-from troth.planning.plan import Apply
+from troth.planning.steps.objects import Apply
 from troth.resources.references import Ref
 
 RESOURCES = ("TrustDomain", "ServiceIdentity")

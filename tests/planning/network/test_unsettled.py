@@ -20,6 +20,7 @@ from tests.planning.test_suspended_edges import (
     policy_of,
 )
 from troth.resources.references import Ref
+from troth.world.outcomes.writes import ForeignFound, WriteRefused
 
 # Identities that begin in conflict
 
@@ -77,7 +78,7 @@ def test_identity_that_begins_in_conflict_writes_nothing_in_observe_mode_or_over
     cluster = builders.shop(RIVAL, callee(*BOTH, enforcement="Observe")).settle()
     assert ("NetworkPolicy", Ref("shop", "a-troth")) not in cluster.objects
     cluster = builders.shop(RIVAL, callee(*BOTH))
-    cluster.world.note_foreign("NetworkPolicy", Ref("shop", "a-troth"), NOW)
+    cluster.world.observe_outcome(ForeignFound("NetworkPolicy", Ref("shop", "a-troth"), NOW))
     assert ("NetworkPolicy", Ref("shop", "a-troth")) not in cluster.settle().objects
 
 
@@ -146,9 +147,9 @@ def test_selector_for_other_pods_alone_denies_them() -> None:
 def test_selector_closes_all_where_the_second_policy_cannot_be_written(why: str) -> None:
     cluster = after(live(), RIVAL)
     if why == "foreign":
-        cluster.world.note_foreign(*DENY, NOW)
+        cluster.world.observe_outcome(ForeignFound(*DENY, NOW))
     else:
-        cluster.world.refused[DENY] = "exceeded quota"
+        cluster.world.observe_outcome(WriteRefused(*DENY, "exceeded quota", passing=False))
     after(cluster, OVERLAPPING)
     assert reached(cluster, app="a", tier="web") == "denied"
     assert reached(cluster, app="z", tier="web") == "denied"

@@ -22,7 +22,8 @@ from tests.builders import (
     shop,
     stamp,
 )
-from troth.planning.plan import IssueLeaf, PrepareRoot
+from troth.planning.steps.authorities import PrepareRoot
+from troth.planning.steps.certificates import IssueLeaf
 from troth.resources.references import Ref
 from troth.world.index.rotations import rotation_key
 from troth.world.keys import Key, domain_key

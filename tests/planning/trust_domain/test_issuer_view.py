@@ -22,9 +22,9 @@ from tests.builders import (
     tokens_secret,
 )
 from troth.issuer.view import LONGEST, read_view
-from troth.planning.plan import UpdateIssuer
+from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.planning.trust_domain import issuer_view
-from troth.planning.trust_domain.issuer_view import compiled, standing_callers
+from troth.planning.trust_domain.issuer_view import compiled, current_callers
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, view_key
 from troth.world.observation.objects import decoded
@@ -60,7 +60,7 @@ def checkout(*calls: Manifest, **spec: Any) -> Manifest:
 
 def look(cluster: Cluster) -> dict[str, Any]:
     """The callers of the view once everything has settled, as the issuer would read it."""
-    cluster.world.uptime += 60
+    cluster.uptime += 60
     cluster.settle()
     data = decoded(cluster.objects[TOKENS])["view.json.gz"]
     read_view(data)
@@ -181,7 +181,7 @@ def test_a_callers_tokens_are_issued_by_its_own_domain() -> None:
     cluster.put({**stored, "spec": {**stored["spec"], "allowEnvironments": ["production"]}})
     assert list(look(cluster)) == [f"{SHOP}/payments"]
     theirs = decoded(cluster.objects["Secret", Ref(OWN, "abroad-tokens")])["view.json.gz"]
-    partner = standing_callers(theirs)["spiffe://abroad.example/ns/abroad/sa/partner"]
+    partner = current_callers(theirs)["spiffe://abroad.example/ns/abroad/sa/partner"]
     assert partner["audiences"] == {f"{SHOP}/payments": {"scopes": ["charge"], "lifetime": 300}}
 
 
@@ -204,21 +204,21 @@ def test_a_change_of_either_side_is_followed() -> None:
 def test_many_changes_in_a_moment_are_few_writes() -> None:
     cluster = shop(payments(), checkout())
     look(cluster)
-    cluster.world.uptime += 60
+    cluster.uptime += 60
     cluster.put(checkout(call("payments", scopes=["audit"])))
     cluster.visit(VIEW)
     cluster.put(checkout(call("payments", scopes=["charge"])))
     waiting = cluster.plan(VIEW)
     assert waiting.steps == ()
     assert waiting.due == NOW + timedelta(seconds=1)
-    cluster.world.uptime += 1
+    cluster.uptime += 1
     assert len(cluster.plan(VIEW).steps) == 1
 
 
 def test_nothing_is_written_where_nothing_changed() -> None:
     cluster = shop(payments(), checkout())
     look(cluster)
-    cluster.world.uptime += 60
+    cluster.uptime += 60
     assert cluster.plan(VIEW).steps == ()
     cluster.put(checkout(call("payments", scopes=["audit", "charge"])))
     assert cluster.plan(VIEW).steps == ()
@@ -261,7 +261,7 @@ def test_an_edit_by_hand_is_put_right_at_once_however_often() -> None:
     for _ in range(3):
         stored = cluster.objects[TOKENS]
         data = builders.secret("x", view_json_gz=b"by hand")["data"]["view.json.gz"]
-        cluster.world.uptime += 1
+        cluster.uptime += 1
         cluster.put({**stored, "data": {**stored["data"], "view.json.gz": data}})
         assert len(cluster.plan(VIEW).steps) == 1
         cluster.visit(VIEW)
@@ -403,7 +403,7 @@ def test_what_is_taken_back_beside_something_unreadable_goes() -> None:
     "view", [b"", b"nonsense", gzip.compress(b"[]", mtime=0), gzip.compress(b"{", mtime=0)]
 )
 def test_a_view_that_cannot_be_read_is_written_anew(view: bytes) -> None:
-    assert standing_callers(view) == {}
+    assert current_callers(view) == {}
     cluster = shop(payments(), checkout())
     look(cluster)
     stored = cluster.objects[TOKENS]

@@ -7,7 +7,9 @@ import pytest
 
 from tests import builders
 from tests.builders import OWN, Cluster, Manifest, domain, identity, key_of, namespace, secret
-from troth.planning.plan import Apply, CreateRoot, IssueLeaf, Remove
+from troth.planning.steps.authorities import CreateRoot
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.objects import Apply, Remove
 from troth.resources.references import Ref
 from troth.world.keys import domain_key
 

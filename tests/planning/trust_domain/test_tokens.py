@@ -23,10 +23,13 @@ from tests.builders import (
     tokens_secret,
 )
 from troth.pki.spiffe_bundle import parse_spiffe_bundle
-from troth.planning.plan import CreateTokenKey, IssueLeaf, Remove, UpdateIssuer, UpdatePublic
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
 from troth.resources.references import Ref
 from troth.world.keys import domain_key, view_key
 from troth.world.observation.objects import decoded
+from troth.world.outcomes.writes import ForeignFound, WriteRefused
 
 PRODUCTION = domain_key("production")
 TOKENS = "Secret", Ref(OWN, "production-tokens")
@@ -259,7 +262,7 @@ def test_a_token_key_is_made_where_the_world_knows_none() -> None:
     cluster = issuing()
     steps = cluster.plan(PRODUCTION).steps
     assert sum(isinstance(step, CreateTokenKey) for step in steps) == 1
-    cluster.world.note_foreign("Secret", TOKENS[1], NOW)
+    cluster.world.observe_outcome(ForeignFound("Secret", TOKENS[1], NOW))
     assert not any(isinstance(step, CreateTokenKey) for step in cluster.plan(PRODUCTION).steps)
     cluster.now = NOW + timedelta(minutes=2)
     assert any(isinstance(step, CreateTokenKey) for step in cluster.plan(PRODUCTION).steps)
@@ -267,7 +270,9 @@ def test_a_token_key_is_made_where_the_world_knows_none() -> None:
 
 def test_a_refused_write_is_told() -> None:
     cluster = issuing().settle()
-    cluster.world.refused["Secret", TOKENS[1]] = "Secret x cannot be written: no"
+    cluster.world.observe_outcome(
+        WriteRefused("Secret", TOKENS[1], "Secret x cannot be written: no", passing=False)
+    )
     assert ready(cluster) == ("False", "WriteRefused")
 
 

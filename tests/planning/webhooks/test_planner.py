@@ -24,7 +24,7 @@ from tests.webhook_builders import (
 )
 from tests.webhook_scene import PROPAGATION, accepts_gateway, gateway, namespaces, scene, target
 from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
-from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint_status import MOST_KEYS
 from troth.resources.webhooks.schemes import SchemeName
@@ -45,7 +45,7 @@ def shop(*instead: Manifest) -> Cluster:
 def settled(cluster: Cluster) -> Cluster:
     """Have everything done, and targets read what they are told."""
     cluster.settle()
-    cluster.world.uptime += PROPAGATION.total_seconds()
+    cluster.uptime += PROPAGATION.total_seconds()
     return cluster.settle()
 
 

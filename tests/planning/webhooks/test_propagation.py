@@ -12,7 +12,7 @@ from tests.changing import changed
 from tests.webhook_builders import INBOUND, ONE, endpoint, issued, keys, leading
 from tests.webhook_scene import GATEWAY, PROPAGATION, accepts_gateway, gateway, scene, target
 from troth.documents.webhook_endpoint import Endpoint, parse_endpoint
-from troth.planning.webhooks.steps import CompileEndpoint
+from troth.planning.steps.webhooks import CompileEndpoint
 from troth.resources.references import Ref
 from troth.world.keys import webhook_key
 from troth.world.observation.signing_keys import GATEWAYS
@@ -31,7 +31,7 @@ def declared(*instead: Manifest) -> Cluster:
 
 def later(cluster: Cluster, by: timedelta = PROPAGATION) -> Cluster:
     cluster.now += by
-    cluster.world.uptime += by.total_seconds()
+    cluster.uptime += by.total_seconds()
     return cluster.settle()
 
 
@@ -115,7 +115,7 @@ def test_a_clock_that_is_set_forward_shortens_no_wait() -> None:
     cluster = declared().settle()
     cluster.now += DAY
     assert not delivers(cluster)
-    cluster.world.uptime += PROPAGATION.total_seconds()
+    cluster.uptime += PROPAGATION.total_seconds()
     assert delivers(cluster)
 
 
@@ -129,9 +129,9 @@ def test_an_operator_that_begins_anew_shortens_no_wait() -> None:
     begun = later(declared().settle(), PROPAGATION - SECOND)
     cluster = restarted(begun)
     assert not delivers(cluster)
-    cluster.world.uptime += PROPAGATION.total_seconds() - 1.0
+    cluster.uptime += PROPAGATION.total_seconds() - 1.0
     assert not delivers(cluster)
-    cluster.world.uptime += 1.0
+    cluster.uptime += 1.0
     assert delivers(cluster)
 
 
@@ -245,7 +245,7 @@ def test_without_a_key_of_the_gateways_nothing_is_delivered_and_that_is_told() -
     cluster.drop(*SIGNING)
     later_, step = cluster.plan(CHARGES), PROPAGATION.total_seconds()
     assert later_.due is None
-    cluster.world.uptime += step
+    cluster.uptime += step
     assert "has no key to sign with yet" in reachable(cluster)[2]
     assert not delivers(cluster)
 

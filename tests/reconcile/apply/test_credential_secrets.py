@@ -8,7 +8,7 @@ import pytest
 from tests.broker_builders import CHECKOUT, PUBLISHER, market, see
 from tests.builders import OWN, Cluster, Manifest
 from tests.reconcile.serving import Server
-from troth.planning.plan import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
 from troth.reconcile.apply.credential_secrets import CredentialError
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.keyring import MOST_FORMER, Keyring
@@ -58,7 +58,7 @@ class Scene:
         stored["metadata"]["annotations"] |= change.get("annotations", {})
         put = self.server.put(stored)
         self.keyring.observe(put)
-        self.cluster.world.observe(put)
+        self.cluster.world.observe(put, uptime=0.0)
 
 
 async def issued() -> tuple[Scene, CredentialSecret]:

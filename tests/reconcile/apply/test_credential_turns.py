@@ -13,7 +13,7 @@ from troth.brokers.errors import UnsupportedError
 from troth.brokers.nats.jwt import Key, Kind, read_creds
 from troth.brokers.nats.rules import inbox_prefix
 from troth.brokers.protocol import Credential, CredentialRequest, Login
-from troth.planning.plan import Turn
+from troth.planning.steps.broker_credentials import Turn
 from troth.reconcile.apply.credential_turns import login, material, turned
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref

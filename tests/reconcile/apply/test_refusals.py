@@ -10,7 +10,7 @@ import pytest
 from tests.builders import NOW, OWN, Manifest, accept, call, domain, identity, namespace
 from tests.reconcile.serving import Server, running
 from troth.cluster.errors import ApiError
-from troth.planning.plan import DropSlots
+from troth.planning.steps.authorities import DropSlots
 from troth.reconcile.apply import refusals
 from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.writer import TryAgain

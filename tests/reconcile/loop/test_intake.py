@@ -12,8 +12,9 @@ from tests.reconcile.serving import Running, Server, converge, running
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.loop import intake
 from troth.resources.references import Ref
+from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE
-from troth.world.world import TAKES
+from troth.world.world import HANDLERS
 
 WHY = "spec.calls: nests deeper than 128 levels; take levels out of it"
 PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
@@ -69,17 +70,17 @@ async def test_an_unreadable_resource_is_told_of_once_and_its_grants_are_suspend
 async def test_an_object_whose_handler_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     server = shop()
     await converge(server)
-    take = TAKES[IDENTITY]
+    take = HANDLERS[IDENTITY]
 
-    def failing(world: Any, ref: Ref, manifest: Manifest | None) -> Any:
-        affected = take(world, ref, manifest)
-        if ref.name == "checkout" and manifest is not None and UNREADABLE not in manifest:
+    def failing(world: Any, change: Change) -> Any:
+        affected, manifest = take(world, change), change.manifest
+        if change.ref.name == "checkout" and manifest is not None and UNREADABLE not in manifest:
             raise AttributeError("hunter2")
         return affected
 
     async with running(server) as it:
         await it.settle()
-        monkeypatch.setitem(TAKES, IDENTITY, failing)
+        monkeypatch.setitem(HANDLERS, IDENTITY, failing)
         with capture_logs() as lines:
             await it.put(CHECKOUT)
         assert "hunter2" not in str(lines)

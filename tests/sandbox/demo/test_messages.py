@@ -41,7 +41,7 @@ from troth.brokers.nats.driver import Admin
 from troth.brokers.nats.driver import NatsBroker as Driver
 from troth.brokers.nats.rules import rules
 from troth.brokers.protocol import Batch, CredentialRequest
-from troth.planning.plan import Turn
+from troth.planning.steps.broker_credentials import Turn
 from troth.reconcile.apply.credential_turns import material, turned
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref

@@ -112,7 +112,7 @@ def test_evidence_survives_a_round_trip() -> None:
 
 
 def told(world: World, manifest: Manifest) -> set[Any]:
-    return set(world.observe(manifest))
+    return set(world.observe(manifest, uptime=0.0))
 
 
 def versioned(manifest: Manifest, version: int) -> Manifest:
@@ -127,7 +127,7 @@ RESTARTING = identity(onRotation={"restart": [{"kind": "Deployment", "name": "pa
 def world_of(*manifests: Manifest) -> World:
     world = World(OWN, workloads=Workloads(enabled=True))
     for number, manifest in enumerate(manifests):
-        world.observe(versioned(manifest, number + 1))
+        world.observe(versioned(manifest, number + 1), uptime=0.0)
     return world
 
 
@@ -137,7 +137,7 @@ def test_workload_affects_only_identities_that_restart_it() -> None:
     assert told(world, versioned(workload(kind="StatefulSet"), 11)) == set()
     assert told(world, versioned(workload("web", app="web"), 12)) == set()
     assert told(world, versioned(workload(namespace="elsewhere"), 13)) == set()
-    assert world.forget("Deployment", PAYMENTS, 20) == {key_of()}
+    assert world.forget("Deployment", PAYMENTS, 20, uptime=0.0) == {key_of()}
     assert world.workloads.get("Deployment", PAYMENTS) is None
 
 
@@ -148,12 +148,12 @@ def test_budget_affects_restarting_identities_of_its_namespace() -> None:
     assert told(world, versioned(budget(allowed=1), 12)) == {key_of()}
     assert told(world, versioned(budget(allowed=2), 13)) == set()
     assert told(world, versioned(budget(namespace="elsewhere"), 14)) == set()
-    assert world.forget("PodDisruptionBudget", PAYMENTS, 20) == {key_of()}
+    assert world.forget("PodDisruptionBudget", PAYMENTS, 20, uptime=0.0) == {key_of()}
 
 
 def test_identity_without_restarts_is_no_longer_affected() -> None:
     world = world_of(RESTARTING)
-    world.observe(versioned(identity(), 5))
+    world.observe(versioned(identity(), 5), uptime=0.0)
     assert told(world, versioned(workload(), 10)) == set()
 
 
@@ -177,9 +177,11 @@ def test_workload_and_budget_affect_a_trust_domain_that_rotates() -> None:
 def test_optional_fields_may_be_absent(kind: str) -> None:
     metadata = {"name": "payments", "namespace": "shop", "resourceVersion": "3"}
     world = World(OWN)
-    world.observe({"kind": kind, "metadata": metadata})
-    world.observe({"kind": kind, "metadata": {**metadata, "resourceVersion": "4"}, "spec": {}})
-    world.observe({"kind": "PodDisruptionBudget", "metadata": metadata})
+    world.observe({"kind": kind, "metadata": metadata}, uptime=0.0)
+    world.observe(
+        {"kind": kind, "metadata": {**metadata, "resourceVersion": "4"}, "spec": {}}, uptime=0.0
+    )
+    world.observe({"kind": "PodDisruptionBudget", "metadata": metadata}, uptime=0.0)
 
 
 @every_kind

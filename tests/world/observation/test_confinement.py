@@ -5,7 +5,7 @@ from typing import Any
 from tests import builders
 from tests.builders import Cluster, Manifest, accept, call, domain, identity, namespace
 from troth.planning.owned_objects import policy_ref, secret_ref
-from troth.planning.trust_domain.issuer_view import standing_callers
+from troth.planning.trust_domain.issuer_view import current_callers
 from troth.resources.references import Ref
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 
@@ -56,7 +56,7 @@ def states(cluster: Cluster) -> set[tuple[str, str]]:
 def audiences(cluster: Cluster) -> list[str]:
     known = cluster.world.tokens.of(cluster.world.registry.domains["abroad"])
     assert known is not None
-    callers = standing_callers(known.view).values()
+    callers = current_callers(known.view).values()
     return [audience for entry in callers for audience in entry["audiences"]]
 
 

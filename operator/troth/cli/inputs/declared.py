@@ -25,14 +25,14 @@ def declared(
 
         snapshot = asyncio.run(read_cluster(kubeconfig, context, kinds))
         for manifest in snapshot.objects:
-            world.observe(manifest)
+            world.observe(manifest, uptime=0.0)
         for kind in sorted(snapshot.hidden):
             typer.echo(f"{kind}: omitted, because you are not allowed to list it", err=True)
     elif not files:
         raise typer.BadParameter("no input; name manifests with -f, or a cluster with --kubeconfig")
     else:
         for manifest in sources.initial_objects():
-            world.observe(manifest)
+            world.observe(manifest, uptime=0.0)
     for manifest in sources.read(files or []):
-        world.observe(manifest)
+        world.observe(manifest, uptime=0.0)
     return world

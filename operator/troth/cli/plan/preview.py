@@ -86,7 +86,7 @@ def _declared(objects: Iterable[Manifest]) -> World:
     world = World("")
     for manifest in objects:
         if manifest["kind"] in _DECLARED:
-            world.observe(manifest)
+            world.observe(manifest, uptime=0.0)
     return world
 
 

@@ -75,7 +75,7 @@ def _parsed(text: str, place: str) -> dict[str, SPIFFEBundle]:
 async def _issuers(server: PersonalServer, own_namespace: str) -> dict[str, str]:
     world = World(own_namespace)
     for manifest in await server.listed("TrustDomain"):
-        world.observe(manifest)
+        world.observe(manifest, uptime=0.0)
     return {
         domain.spec.domain: issuer_url(domain, own_namespace)
         for domain in world.registry.domains.values()

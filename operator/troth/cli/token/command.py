@@ -180,9 +180,9 @@ def _declared(
         with operator_extra():
             from troth.cli.token.cluster import declared  # noqa: PLC0415
         for manifest in asyncio.run(declared(kubeconfig, context)):
-            world.observe(manifest)
+            world.observe(manifest, uptime=0.0)
     for manifest in manifests:
-        world.observe(manifest)
+        world.observe(manifest, uptime=0.0)
     return world
 
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from troth.brokers.registry import DIALECTS, dialect_of
-from troth.planning.plan import AdminTurn, TurnAdmin
+from troth.planning.moment import Moment
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.brokers import AdminTurn, TurnAdmin
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
 from troth.world.facts.broker import AdminMade, AdminShown, BrokerObservation
@@ -31,7 +32,7 @@ NOTHING = "NothingToRotate"
 
 
 @dataclass(frozen=True, slots=True)
-class AdminStanding:
+class AdminState:
     """Where the replacement stands, and the step to take.
 
     `fault` is why there is no going on; `wait` is how long until the next turn.
@@ -58,64 +59,66 @@ class AdminStanding:
             yield now + self.wait + timedelta(milliseconds=1)
 
 
-def plan_admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding:
+def plan_admin(broker: MessageBroker, world: World, moment: Moment) -> AdminState:
     """Return where the replacement of a broker's admin credential stands."""
     look, kept = world.brokers.observation(broker.ref), world.brokers.ledgers.get(broker.ref)
     dialect = DIALECTS.get(broker.spec.type)
     if dialect is None:
         message = f"Troth does not support {broker.spec.type} yet; delete this CredentialRotation"
-        return AdminStanding(fault=Fault(NOTHING, message))
+        return AdminState(fault=Fault(NOTHING, message))
     because = dialect.admin_obstacle(broker)
     if because:
-        return AdminStanding(fault=Fault(NOTHING, because))
+        return AdminState(fault=Fault(NOTHING, because))
     if look.admin is None or look.observed is None:
-        return AdminStanding(fault=_awaiting(broker, look))
+        return AdminState(fault=_awaiting(broker, look))
     shown, made = look.admin, kept.ledger.admin if kept is not None else None
     rotations = world.rotations.of(broker_key(broker.ref))
     if made is not None and shown.is_made(made):
-        standing = _in_use(broker, shown, made, overlap_of(rotations), world.uptime)
+        standing = _in_use(broker, shown, made, overlap_of(rotations), moment.uptime)
     elif made is not None:
         standing = _withdrawn(broker, shown, made)
     else:
-        standing = AdminStanding(made_at=shown.written_at)
+        standing = AdminState(made_at=shown.written_at)
     if standing.step is None and standing.wait is None:
-        standing = _scheduled(standing, broker, shown, rotations=rotations, world=world, now=now)
+        standing = _scheduled(
+            standing, broker, shown, rotations=rotations, world=world, now=moment.now
+        )
     fault = _obstacle(broker, look, world) or standing.fault
     if fault is not None:
         return replace(standing, step=None, fault=fault)
-    return _retried(standing, look, world.uptime)
+    return _retried(standing, look, moment.uptime)
 
 
 def _in_use(
     broker: MessageBroker, shown: AdminShown, made: AdminMade, overlap: timedelta, uptime: float
-) -> AdminStanding:
+) -> AdminState:
     """Return where it stands with the one that Troth made: beside the one before, or alone."""
     if not made.replaces:
-        return AdminStanding(made_at=made.made_at)
+        return AdminState(made_at=made.made_at)
     left = overlap - timedelta(seconds=uptime - shown.since)
     if left > timedelta(0):
-        return AdminStanding(CredentialPhase.OVERLAPPING, made.made_at, wait=left)
+        return AdminState(CredentialPhase.OVERLAPPING, made.made_at, wait=left)
     step = TurnAdmin(broker.ref, AdminTurn.RETIRE, shown)
-    return AdminStanding(CredentialPhase.RETIRING, made.made_at, step=step)
+    return AdminState(CredentialPhase.RETIRING, made.made_at, step=step)
 
 
-def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> AdminStanding:
+def _withdrawn(broker: MessageBroker, shown: AdminShown, made: AdminMade) -> AdminState:
     """Return where it stands with another one than Troth made."""
     begun = made.replaces and shown.place == made.before
     phase = CredentialPhase.PREPARED if begun else CredentialPhase.IDLE
     step = TurnAdmin(broker.ref, AdminTurn.WITHDRAW, shown)
-    return AdminStanding(phase, shown.written_at, step=step)
+    return AdminState(phase, shown.written_at, step=step)
 
 
 def _scheduled(
-    standing: AdminStanding,
+    standing: AdminState,
     broker: MessageBroker,
     shown: AdminShown,
     *,
     rotations: tuple[CredentialRotation, ...],
     world: World,
     now: datetime,
-) -> AdminStanding:
+) -> AdminState:
     """Return when the one in use is to be replaced, and the step if that is now."""
     if shown.place is None:
         message = (
@@ -178,7 +181,7 @@ def _shared(broker: MessageBroker, world: World) -> Fault | None:
     return None
 
 
-def _retried(standing: AdminStanding, look: BrokerObservation, uptime: float) -> AdminStanding:
+def _retried(standing: AdminState, look: BrokerObservation, uptime: float) -> AdminState:
     """Return the same, but for a step that failed lately: it waits, and why is told."""
     left = look.admin_tried_at + RETRY - uptime
     if standing.step is None or look.admin_fault is None:

@@ -8,11 +8,12 @@ before the one that was there is revoked, for else nobody could tell the two apa
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from troth.planning.plan import Turn, TurnCredential
+from troth.planning.moment import Moment
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialPhase, CredentialRotation
 from troth.world.facts.broker import CredentialSecret, Held, Ledger
@@ -35,7 +36,6 @@ class BrokerCredential:
     ledger: Ledger | None
     rotations: Rotations
     propagation: timedelta
-    uptime: float
     step: Callable[[Turn], TurnCredential]
 
     def told(self, held: Held) -> bool:
@@ -120,10 +120,10 @@ class BrokerCredential:
         return self.step(Turn.RETIRE)
 
 
-def plan_turn(credential: BrokerCredential, now: datetime) -> Handover:
+def plan_turn(credential: BrokerCredential, moment: Moment) -> Handover:
     """Return where the replacement of a credential stands, and its next step."""
-    due = due_at(credential.rotations, credential.current.made_at, now)
-    return hand_over(credential, wanted=due is not None and due <= now, now=now)
+    due = due_at(credential.rotations, credential.current.made_at, moment.now)
+    return hand_over(credential, wanted=due is not None and due <= moment.now, moment=moment)
 
 
 def phase_of(secret: CredentialSecret, principal: str, ledger: Ledger | None) -> CredentialPhase:

@@ -17,9 +17,11 @@ from troth.planning.brokers.leftovers import leftovers
 from troth.planning.grants.topic_uses import TopicUses, topic_uses
 from troth.planning.identity.view import View, refused
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, taken
-from troth.planning.plan import Remove, Step, Turn, TurnCredential
 from troth.planning.rotation.handover import Handover
 from troth.planning.rotation.schedule import due_at
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Truth, Verdict
 from troth.resources.identity.status import MOST_BROKERS, BrokerCredentialStatus
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
@@ -40,7 +42,7 @@ ON_ITS_WAY = frozenset({"AwaitingBroker", "Issuing", "WriteRefused"})
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CredentialState:
     """How an identity's credential at one broker stands, and the step to take.
 
     `current` is None while there is none that can be used. `due` is when it is to be replaced,
@@ -69,7 +71,7 @@ class Standing:
 class BrokerLayer:
     """The broker layer of an identity's plan."""
 
-    standings: tuple[Standing, ...]
+    standings: tuple[CredentialState, ...]
     removals: tuple[Remove, ...]
 
     @property
@@ -153,11 +155,11 @@ def _holders(identity: Ref, uses: Iterable[TopicUses], world: World) -> Mapping[
 
 def _standing(
     uses: TopicUses, holders: Mapping[Ref, Ref], view: View, world: World
-) -> Standing | None:
+) -> CredentialState | None:
     """Return how the credential at one broker stands, None where there is and should be none."""
     broker, ref = uses.broker, credential_ref(view.identity.ref, uses.broker.ref)
     principal = principal_of(broker, view.identity.ref)
-    standing = Standing(broker.ref, principal, ref)
+    standing = CredentialState(broker.ref, principal, ref)
     secret = world.brokers.secrets.get(ref)
     if secret is not None and _is_good(secret, broker.ref, principal, view):
         phase = phase_of(secret, principal, world.brokers.ledger(broker.ref))
@@ -196,10 +198,12 @@ def _occupied(ref: Ref, broker: Ref, holder: Ref, view: View, world: World) -> F
         return Fault("Conflict", message)
     seen = world.foreign.get(("Secret", ref))
     secret = world.brokers.secrets.get(ref)
-    return taken("Secret", ref, secret, view.identity, seen=seen, now=view.now)
+    return taken("Secret", ref, secret, view.identity, seen=seen, now=view.moment.now)
 
 
-def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -> Standing:
+def _kept(
+    standing: CredentialState, broker: MessageBroker, view: View, world: World
+) -> CredentialState:
     """Return how a credential stands that is due, with the step that makes or turns it."""
     look, secret = world.brokers.observation(broker.ref), world.brokers.secrets.get(standing.secret)
     if look.observed is None:  # then it is not known either which roots its clients must trust
@@ -216,7 +220,7 @@ def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -
     refusal = refused(CREDENTIALS_ISSUED, world.refused.get(("Secret", standing.secret), ""))
     if secret is None or standing.current is None or _of_another_account(secret, request):
         return replace(standing, step=step(Turn.ISSUE), verdict=refusal or ISSUING)
-    due = due_at(view.rotations, standing.current.made_at, view.now)
+    due = due_at(view.rotations, standing.current.made_at, view.moment.now)
     if _stale(secret, request, view):
         verdict = refusal or ISSUED
         return replace(standing, step=step(Turn.REFRESH), verdict=verdict, due=due)
@@ -229,10 +233,9 @@ def _kept(standing: Standing, broker: MessageBroker, view: View, world: World) -
         ledger=world.brokers.ledger(broker.ref),
         rotations=view.rotations,
         propagation=view.domain.spec.bundle.propagation,
-        uptime=world.uptime,
         step=step,
     )
-    handover = plan_turn(credential, view.now)
+    handover = plan_turn(credential, view.moment)
     return replace(
         standing,
         verdict=refusal if refusal and handover.step else ISSUED,

@@ -6,7 +6,7 @@ limited.
 
 from datetime import datetime, timedelta
 
-from troth.planning.plan import SetFinalizers
+from troth.planning.steps.objects import SetFinalizers
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 

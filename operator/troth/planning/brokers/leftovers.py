@@ -5,7 +5,7 @@ For which broker a Secret is follows from its name alone: what it says of itself
 
 from collections.abc import Collection, Iterator
 
-from troth.planning.plan import Remove
+from troth.planning.steps.objects import Remove
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.messaging.message_broker import BrokerMode
 from troth.resources.messaging.topic_policy import OnDelete

@@ -8,7 +8,11 @@ from troth.planning.brokers.finalizer import add_finalizer, is_held, patience_en
 from troth.planning.brokers.status import ON_ITS_WAY, broker_status, judged, refused_change
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
-from troth.planning.plan import ChangeBroker, ObserveBroker, Plan, Remove, Step
+from troth.planning.moment import Moment
+from troth.planning.plan import Plan
+from troth.planning.steps.brokers import ChangeBroker, ObserveBroker
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.step import Step
 from troth.world.facts.broker import BrokerObservation
 from troth.world.facts.objects import Fault
 from troth.world.keys import Key
@@ -18,15 +22,16 @@ PASSING = frozenset({"Changing", "AwaitingCredentials"})
 """Reasons that pass in a moment where all goes well."""
 
 
-def plan_message_broker(key: Key, world: World, now: datetime) -> Plan:
+def plan_message_broker(key: Key, world: World, moment: Moment) -> Plan:
     """Return what a broker asks of the world."""
+    now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
     broker = world.brokers.declared(key.ref)
     if broker is None:
         return Plan(key, "")
-    view = gather(broker, world, now)
+    view = gather(broker, world, moment)
     verdict = judged(view)
     summary = verdicts.summed_up(verdict.needed, ON_ITS_WAY)
     status = broker_status(view)
@@ -57,7 +62,7 @@ def _steps(view: BrokerView) -> Iterator[Step]:
         return
     if view.leaving and not is_held(broker):
         return  # nothing is left to be done at the broker, and another program holds it
-    if view.uptime >= view.next_look:
+    if view.moment.uptime >= view.next_look:
         yield ObserveBroker(broker.ref)
     elif view.kept is not None and view.enforcing and not is_held(broker):
         yield add_finalizer(broker)  # somebody took the finalizer off
@@ -91,7 +96,7 @@ def _parting(view: BrokerView) -> Iterator[Step]:
         ends = patience_ends(broker)
         if view.work is not None and view.work.step is None:
             pass
-        elif _why_not(view) is not None and ends is not None and ends <= view.now:
+        elif _why_not(view) is not None and ends is not None and ends <= view.moment.now:
             warning = _left_behind(view)
         else:
             return
@@ -126,11 +131,13 @@ def _left_behind(view: BrokerView) -> str:
 def _dues(view: BrokerView) -> Iterator[datetime]:
     if unsupported(view.broker) is None and not view.look.busy:
         # past the moment, since a due moment is rounded to what a clock can show
-        yield view.now + timedelta(seconds=max(view.next_look - view.uptime, 0.0) + 0.001)
+        yield view.moment.now + timedelta(
+            seconds=max(view.next_look - view.moment.uptime, 0.0) + 0.001
+        )
     ends = patience_ends(view.broker)
     if ends is not None:
         yield ends
     if view.admin is not None:
-        yield from view.admin.dues(view.now)
+        yield from view.admin.dues(view.moment.now)
     if view.network is not None and view.network.due is not None:
         yield view.network.due

@@ -1,14 +1,14 @@
 """Everything the plan of one broker depends on, gathered once, and what its parts share."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from troth.planning.brokers.admin_rotation import AdminStanding, plan_admin
+from troth.planning.brokers.admin_rotation import AdminState, plan_admin
 from troth.planning.brokers.work import Work, broker_work
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import broker_grants, grants_that_outlive
+from troth.planning.moment import Moment
 from troth.planning.network.broker_policy import BrokerNetwork, plan_broker_network
-from troth.planning.plan import ChangeBroker
+from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.world.facts.broker import BrokerObservation, KeptLedger, Ledger
 from troth.world.facts.objects import Fault
@@ -36,9 +36,8 @@ class BrokerView:
     fault: Fault | None
     work: Work | None
     network: BrokerNetwork | None
-    admin: AdminStanding | None
-    uptime: float
-    now: datetime
+    admin: AdminState | None
+    moment: Moment
 
     @property
     def leaving(self) -> bool:
@@ -65,26 +64,26 @@ class BrokerView:
         return look.at + every
 
 
-def gather(broker: MessageBroker, world: World, now: datetime) -> BrokerView:
+def gather(broker: MessageBroker, world: World, moment: Moment) -> BrokerView:
     """Read from the world all that the plan depends on."""
     look = world.brokers.observation(broker.ref)
     kept = world.brokers.ledgers.get(broker.ref)
     fault = unsupported(broker) or look.fault or (kept.fault if kept is not None else None)
-    admin = _admin(broker, world, now)
+    admin = _admin(broker, world, moment)
     if look.busy:
-        return BrokerView(broker, look, kept, fault, None, None, admin, world.uptime, now)
+        return BrokerView(broker, look, kept, fault, None, None, admin, moment)
     ledger = world.brokers.ledger(broker.ref) or Ledger()
     leaving = broker.metadata.deletion_timestamp is not None
     grants = (grants_that_outlive if leaving else broker_grants)(broker, ledger, world)
     seen = look.observed if fault is None else None
     work = broker_work(broker, grants, seen, world) if seen is not None else None
     closing = leaving and broker.ref.namespace in world.terminating
-    network = None if closing else plan_broker_network(broker, grants, world, now)
-    return BrokerView(broker, look, kept, fault, work, network, admin, world.uptime, now)
+    network = None if closing else plan_broker_network(broker, grants, world, moment.now)
+    return BrokerView(broker, look, kept, fault, work, network, admin, moment)
 
 
-def _admin(broker: MessageBroker, world: World, now: datetime) -> AdminStanding | None:
+def _admin(broker: MessageBroker, world: World, moment: Moment) -> AdminState | None:
     ledger = world.brokers.ledger(broker.ref)
     under_way = ledger is not None and ledger.admin is not None
     asked = under_way or world.rotations.of(broker_key(broker.ref))
-    return plan_admin(broker, world, now) if asked else None
+    return plan_admin(broker, world, moment) if asked else None

@@ -12,7 +12,7 @@ from troth.planning.brokers.changes import Brake, Changes, Wanted, broker_change
 from troth.planning.brokers.finalizer import is_held
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.owned_objects import is_child
-from troth.planning.plan import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, Telling
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Ledger

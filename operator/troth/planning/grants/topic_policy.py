@@ -14,7 +14,10 @@ from troth.planning.grants.status import (
     broker_is_served,
     grant_statuses,
 )
-from troth.planning.plan import Plan, SetFinalizers, Step
+from troth.planning.moment import Moment
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import SetFinalizers
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.messaging.topic_policy_status import GrantState, GrantStatus, TopicPolicyStatus
@@ -33,8 +36,9 @@ PASSING = frozenset({"AwaitingBroker", "AwaitingCredential"})
 """Those that pass in a moment where all goes well."""
 
 
-def plan_topic_policy(key: Key, world: World, now: datetime) -> Plan:
+def plan_topic_policy(key: Key, world: World, moment: Moment) -> Plan:
     """Return what a policy asks of the world; what it grants is asked for by its broker's plan."""
+    now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return _plan_unreadable(key, unreadable, now)

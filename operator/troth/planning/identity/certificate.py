@@ -15,10 +15,10 @@ from troth.planning.certificates.anchors import bundle_text, roots_in
 from troth.planning.certificates.leaf import LeafQuestion, why_issue
 from troth.planning.identity.document import (
     Peers,
+    current_document,
+    current_names,
     identity_document,
     listed,
-    standing_document,
-    standing_names,
 )
 from troth.planning.identity.messages import messages_of
 from troth.planning.identity.narrowing import Peering, pending_narrowing
@@ -26,7 +26,7 @@ from troth.planning.identity.view import Layer, View, conflict, refused, removal
 from troth.planning.identity.webhook_trust import key_set, webhooks_of
 from troth.planning.network.live_peers import Side, read
 from troth.planning.owned_objects import is_child, metadata_of, secret_ref
-from troth.planning.plan import IssueLeaf, UpdatePublic
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.trust_domain.issuers import issuers_known
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate
@@ -82,7 +82,7 @@ def plan_certificate(view: View, world: World) -> Layer:
     fault = why_issue(question)
     if fault is not None:
         step = IssueLeaf(
-            manifest=_dated(manifest, NEVER if _is_first(view) else format_time(view.now)),
+            manifest=_dated(manifest, NEVER if _is_first(view) else format_time(view.moment.now)),
             uid=view.secret.uid if view.secret else "",
             resource_version=view.secret.resource_version if view.secret else "",
             trust_domain=view.domain.spec.domain,
@@ -102,7 +102,7 @@ def plan_certificate(view: View, world: World) -> Layer:
         return Layer(verdict, (*first, step), leaf, narrowing)
     assert view.secret is not None
     if roots_in(question.roots) - roots_in(view.secret.public.get(ROOTS, "")):
-        manifest = _dated(manifest, format_time(view.now))
+        manifest = _dated(manifest, format_time(view.moment.now))
     steps = _update(view, view.secret, manifest)
     narrowing = _pending(view, world, manifest, question.profile.spiffe_id)
     return Layer(refused(type_, view.secret_refused) or ISSUED, steps, leaf, narrowing)
@@ -126,7 +126,7 @@ def _document_alone(view: View, world: World, verdict: Verdict) -> Layer:
     secret = view.secret
     if secret is None or secret.leaf is None or not is_child(secret, view.identity):
         return Layer(verdict)
-    own_id = standing_document(secret.public.get(PEERS, "")).get("spiffeID")
+    own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
     if not isinstance(own_id, str):
         own_id = secret.leaf.spiffe_id
     manifest = _with_standing_roots(view, _secret_manifest(view, world, own_id))
@@ -157,7 +157,7 @@ def _pending(view: View, world: World, manifest: Manifest, own_id: str) -> Narro
     assert view.secret is not None
     if view.secret.public == declared:
         return Narrowing()
-    standing = standing_document(view.secret.public.get(PEERS, ""))
+    standing = current_document(view.secret.public.get(PEERS, ""))
     edges, ids = _in_force(view, world, standing)
     return pending_narrowing(view.secret.public, declared, Peering(view.identity.ref, edges, ids))
 
@@ -226,7 +226,7 @@ def _why_not_issue(view: View, declared: Certificate) -> Fault | None:
     if known.authority is None:
         message = f"the authority of TrustDomain {name} cannot be used; see its status"
         return Fault("AuthorityNotReady", message)
-    if not known.authority.not_before <= view.now < known.authority.not_after:
+    if not known.authority.not_before <= view.moment.now < known.authority.not_after:
         message = (
             f"the authority of TrustDomain {name} is not yet valid or has expired; see its status"
         )
@@ -284,7 +284,7 @@ def _question(
         keystore=bool(declared.keystores),
         roots=bundle_text(view.anchors),
         uid=view.identity.metadata.uid,
-        now=view.now,
+        now=view.moment.now,
         retiring=known.retiring.subject_key_id if known and known.retiring else "",
         in_turn=view.reissue_wait <= timedelta(0),
         rotations=view.rotations,
@@ -293,7 +293,7 @@ def _question(
 
 def _secret_manifest(view: View, world: World, own_id: str) -> Manifest:
     """Return the Secret without its private part."""
-    standing = standing_document(view.secret.public.get(PEERS, "") if view.secret else "")
+    standing = current_document(view.secret.public.get(PEERS, "") if view.secret else "")
     peers = _peers(view, world, standing)
     keys = {WEBHOOK_KEYS: key_set(peers.webhooks)} if peers.webhooks else {}
     return {
@@ -325,7 +325,7 @@ def _peers(view: View, world: World, standing: Mapping[str, Any]) -> Peers:
     issuers, issuer_ids = (
         issuers_known(view.domain, world)
         if view.domain is not None
-        else (standing_names(standing, "issuers"), standing_names(standing, "issuerIDs"))
+        else (current_names(standing, "issuers"), current_names(standing, "issuerIDs"))
     )
     messages = messages_of(view.identity.ref, view.topics, world, standing)
     inbound = [(edge, edge not in view.edges) for edge in edges if edge.callee == view.identity.ref]

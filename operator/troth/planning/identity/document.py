@@ -127,7 +127,7 @@ def _token_required(identity: ServiceIdentity, spiffe_id: str) -> dict[str, Any]
     return {"token": {"audience": audience, "proofOfPossession": proof}}
 
 
-def standing_document(text: str) -> Mapping[str, Any]:
+def current_document(text: str) -> Mapping[str, Any]:
     """Return what an `identity.json` says, or nothing where it is not one, or nests too deeply."""
     try:
         document = read_json(text)
@@ -136,7 +136,7 @@ def standing_document(text: str) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def standing_names(document: Mapping[str, Any], member: str) -> Mapping[str, str]:
+def current_names(document: Mapping[str, Any], member: str) -> Mapping[str, str]:
     """Return a member of a document that maps names to names, or nothing where it does not."""
     found = document.get(member)
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):

@@ -10,7 +10,7 @@ from troth.planning.identity.view import Layer, View
 from troth.planning.identity.webhook_signing import CONDITION, Signing, plan_webhook_signing
 from troth.planning.network.compiler import Compiled, deny_all
 from troth.planning.owned_objects import is_child, policy_manifest, policy_ref
-from troth.planning.plan import Apply
+from troth.planning.steps.objects import Apply
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement
 from troth.trust.narrowing import Narrowing

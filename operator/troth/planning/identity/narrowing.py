@@ -11,7 +11,7 @@ from typing import Any
 
 from troth.documents.secret_keys import ROOTS
 from troth.planning.certificates.anchors import roots_in
-from troth.planning.identity.document import standing_document
+from troth.planning.identity.document import current_document
 from troth.resources.references import Ref
 from troth.trust.edges import Edge
 from troth.trust.narrowing import Narrowing
@@ -61,7 +61,7 @@ def pending_narrowing(
     roots = bool(roots_in(public.get(ROOTS, "")) - roots_in(declared.get(ROOTS, "")))
     if text == declared.get(PEERS):
         return Narrowing(every_caller=roots, every_callee=roots)
-    standing, wanted = standing_document(text), standing_document(declared.get(PEERS, ""))
+    standing, wanted = current_document(text), current_document(declared.get(PEERS, ""))
     if not standing:
         return Narrowing(every_caller=bool(text) or roots, every_callee=roots)
     everybody = roots or _asks_for_less(standing, wanted)

@@ -23,13 +23,14 @@ from troth.planning.identity.restarts import Rollout, plan_rollout
 from troth.planning.identity.terminating import plan_terminating_identity
 from troth.planning.identity.view import Layer, View, conflict, gather, refused, removal
 from troth.planning.identity.webhook_signing import COMING as SIGNING_COMES
+from troth.planning.moment import Moment
 from troth.planning.network.compiler import (
     closing_policy,
     compile_policy,
     without_openings,
 )
 from troth.planning.network.external_peers import pods_in
-from troth.planning.network.situation import Claim, Situation
+from troth.planning.network.situation import NetworkClaim, Situation
 from troth.planning.network.unsettled import unsettled_policy
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
@@ -38,7 +39,9 @@ from troth.planning.owned_objects import (
     policy_ref,
     secret_ref,
 )
-from troth.planning.plan import Apply, Plan, Step
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import Apply
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.issuers import issuer_pods
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement
@@ -66,8 +69,9 @@ PASSING = frozenset({"AwaitingBroker"})
 """Those that pass in a moment where all goes well, without a write of the identity's own."""
 
 
-def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
+def plan_service_identity(key: Key, world: World, moment: Moment) -> Plan:
     """Return what an identity asks of the world. Children of a deleted one go with their owner."""
+    now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
@@ -77,7 +81,7 @@ def plan_service_identity(key: Key, world: World, now: datetime) -> Plan:
     if is_terminating(identity):
         return plan_terminating_identity(key, identity, world, now)
     isolation = Isolation()
-    view = gather(identity, world, now, isolation)
+    view = gather(identity, world, moment, isolation)
     certificate = certificate_layer(view, world, isolation)
     unapplied = _unapplied(view, certificate.narrowing, world)
     brokers, unplanned = broker_layer(view, world, isolation)
@@ -201,7 +205,8 @@ def _situation(view: View, world: World) -> Situation:
         edges=view.edges,
         peers=world.registry.identities,
         claims=tuple(
-            Claim(each.spec.network, _issuers_pods(each, world)) for each in view.governance.claims
+            NetworkClaim(each.spec.network, _issuers_pods(each, world))
+            for each in view.governance.claims
         ),
         settled=_unsettled(view) is None,
         api_endpoints=world.api_endpoints,
@@ -229,7 +234,7 @@ def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
     if leaf is not None:
         yield _renewal(view, leaf)
     if view.reissue_wait > timedelta(0):
-        yield view.now + view.reissue_wait
+        yield view.moment.now + view.reissue_wait
     if view.gateway_only is not None:
         yield view.gateway_only.counts_from
         yield view.gateway_only.expires_at - GATEWAY_WARNING
@@ -245,11 +250,11 @@ def _dues(view: View, leaf: Leaf | None) -> Iterable[datetime]:
 
 def _turn(view: View, rollout: Rollout | None) -> Iterable[datetime]:
     if rollout is not None and rollout.wait is not None:
-        yield view.now + rollout.wait
+        yield view.moment.now + rollout.wait
 
 
 def _renewal(view: View, leaf: Leaf) -> datetime:
-    return leaf_due(leaf, view.identity.metadata.uid, view.rotations, view.now)
+    return leaf_due(leaf, view.identity.metadata.uid, view.rotations, view.moment.now)
 
 
 def _gateway_verdict(view: View) -> Iterator[Verdict]:
@@ -257,10 +262,10 @@ def _gateway_verdict(view: View) -> Iterator[Verdict]:
     trust, type_ = view.gateway_only, "GatewayTrusted"
     if trust is None:
         return
-    fault = gateway_trust_fault(trust, view.now)
+    fault = gateway_trust_fault(trust, view.moment.now)
     if fault is not None:
         yield verdicts.false(type_, fault.reason, fault.message)
-    elif trust.expires_at <= view.now + GATEWAY_WARNING:
+    elif trust.expires_at <= view.moment.now + GATEWAY_WARNING:
         message = (
             f"gateway-only trust expires at {format_time(trust.expires_at)}; from then on, every "
             f"caller is rejected (owner {trust.owner}, reason: {trust.reason})"
@@ -313,7 +318,7 @@ def _status(
         brokers=brokers,
     ).manifest()
     status["conditions"] = verdicts.conditions(
-        identity, identity.status.conditions, judged, view.now
+        identity, identity.status.conditions, judged, view.moment.now
     )
     return status
 

@@ -11,7 +11,7 @@ from troth.planning import status as verdicts
 from troth.planning.identity.rollouts import ENABLE, Lack, evidence_of, lack_of, restartable
 from troth.planning.identity.view import View, refused
 from troth.planning.owned_objects import is_child
-from troth.planning.plan import Restart
+from troth.planning.steps.objects import Restart
 from troth.resources.conditions import Verdict
 from troth.trust.registry import workloads
 from troth.world.facts.objects import IdentitySecret, Workload
@@ -92,14 +92,14 @@ def _next(view: View, secret: IdentitySecret, world: World) -> Rollout:
     workload, lack = next(
         (pair for pair in ready if not world.workloads.forbidding(pair[0])), ready[0]
     )
-    wait = _wait(view, secret, lack, world)
+    wait = _wait(view, secret, lack)
     if wait > timedelta(0):
         message = f"{workload} waits for its turn to be restarted {_for_what(secret, lack)}"
         return Rollout(verdicts.false(TYPE, "AwaitingTurn", message), wait=wait)
     return _restart(workload, secret, lack, found, world)
 
 
-def _wait(view: View, secret: IdentitySecret, lack: Lack, world: World) -> timedelta:
+def _wait(view: View, secret: IdentitySecret, lack: Lack) -> timedelta:
     """Return how long a restart waits: until kubelets surely give new pods what the Secret has.
 
     New roots reach a whole fleet at once, so identities take turns with them; leaves are renewed
@@ -108,7 +108,7 @@ def _wait(view: View, secret: IdentitySecret, lack: Lack, world: World) -> timed
     assert view.domain is not None
     in_turns = lack.assumed or not lack.leaf
     turn = renewal_spread(view.identity.metadata.uid) if in_turns else 0.0
-    elapsed = timedelta(seconds=world.uptime - max(secret.leaf_since, secret.roots_since))
+    elapsed = timedelta(seconds=view.moment.uptime - max(secret.leaf_since, secret.roots_since))
     return view.domain.spec.bundle.propagation * (1 + turn) - elapsed
 
 

@@ -7,12 +7,13 @@ forgets nothing. See docs/decisions/0010-restarts-from-evidence.md.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from troth.documents.secret_keys import ROOTS
 from troth.pki.authorities import Authority
 from troth.pki.certificates import short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child, secret_ref
 from troth.resources.identity.spec import ServiceIdentity
 from troth.resources.trust_domain.spec import TrustDomain
@@ -74,7 +75,7 @@ def restartable(identity: ServiceIdentity, world: World) -> Iterator[Workload]:
 
 
 def waiting_for_root(
-    root: Authority, domain: TrustDomain, world: World, now: datetime
+    root: Authority, domain: TrustDomain, world: World, moment: Moment
 ) -> Iterator[str]:
     """Yield, in sentences, which workloads may run without a root that they must verify.
 
@@ -83,7 +84,7 @@ def waiting_for_root(
     """
     wanted = frozenset(map(short, roots_in(bundle_text(root.anchors))))
     for each in trusting(root, domain, world):
-        for identity, secret in _concerned(each, world, now):
+        for identity, secret in _concerned(each, world, moment):
             yield from _beyond_reach(identity, world)
             for workload in restartable(identity, world):
                 lack = lack_of(workload, secret, each.spec.bundle.propagation)
@@ -91,9 +92,9 @@ def waiting_for_root(
                     yield f"{workload} has not been restarted with the new root yet"
 
 
-def still_on_old_leaf(domain: TrustDomain, world: World, now: datetime) -> Iterator[str]:
+def still_on_old_leaf(domain: TrustDomain, world: World, moment: Moment) -> Iterator[str]:
     """Yield, in sentences, which workloads may run with an earlier leaf than their Secret holds."""
-    for identity, secret in _concerned(domain, world, now):
+    for identity, secret in _concerned(domain, world, moment):
         yield from _beyond_reach(identity, world)
         for workload in restartable(identity, world):
             lack = lack_of(workload, secret, domain.spec.bundle.propagation)
@@ -101,19 +102,21 @@ def still_on_old_leaf(domain: TrustDomain, world: World, now: datetime) -> Itera
                 yield f"{workload} has not been restarted with its new certificate yet"
 
 
-def restarted_since(domains: Iterable[TrustDomain], world: World, now: datetime) -> Iterator[float]:
+def restarted_since(
+    domains: Iterable[TrustDomain], world: World, moment: Moment
+) -> Iterator[float]:
     """Yield since when (uptime) the workloads of domains run with what they run with.
 
     A pod that ends goes on serving for a while after it has left its workload's count.
     """
     for each in domains:
-        for identity, _ in _concerned(each, world, now):
+        for identity, _ in _concerned(each, world, moment):
             for workload in restartable(identity, world):
                 yield workload.since
 
 
 def _concerned(
-    domain: TrustDomain, world: World, now: datetime
+    domain: TrustDomain, world: World, moment: Moment
 ) -> Iterator[tuple[ServiceIdentity, IdentitySecret]]:
     """Yield a domain's identities that have workloads restarted, and a certificate to run with."""
     for namespace in world.registry.governed_by(domain.metadata.name):
@@ -123,7 +126,7 @@ def _concerned(
             identity, secret = world.registry.identities[ref], world.secrets.get(secret_ref(ref))
             if secret is None or secret.leaf is None or not is_child(secret, identity):
                 continue
-            if world.over_at(secret.leaf.not_after) > now:
+            if moment.over_at(secret.leaf.not_after) > moment.now:
                 yield identity, secret
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from troth.documents.secret_keys import ROOTS
 from troth.planning import status as verdicts
 from troth.planning.identity.certificate import public_update
-from troth.planning.identity.document import Peers, identity_document, standing_document
+from troth.planning.identity.document import Peers, current_document, identity_document
 from troth.planning.identity.view import Layer, refused, removal
 from troth.planning.network.compiler import deny_all
 from troth.planning.owned_objects import (
@@ -22,7 +22,9 @@ from troth.planning.owned_objects import (
     secret_ref,
     taken,
 )
-from troth.planning.plan import Apply, Plan, UpdatePublic
+from troth.planning.plan import Plan
+from troth.planning.steps.certificates import UpdatePublic
+from troth.planning.steps.objects import Apply
 from troth.resources.conditions import Verdict
 from troth.resources.identity.spec import Enforcement, ServiceIdentity
 from troth.resources.identity.status import ServiceIdentityStatus
@@ -112,7 +114,7 @@ def _without_peers(
     """
     if secret is None:
         return ()
-    own_id = standing_document(secret.public.get(PEERS, "")).get("spiffeID")
+    own_id = current_document(secret.public.get(PEERS, "")).get("spiffeID")
     if not isinstance(own_id, str):
         return ()
     kept = {name: text for name, text in secret.public.items() if name == ROOTS}

@@ -10,9 +10,11 @@ from troth.planning import faults
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import trusted_anchors
 from troth.planning.faults import Isolation
+from troth.planning.moment import Moment
 from troth.planning.network.broker_reach import Reach, reach_of
 from troth.planning.owned_objects import is_child, policy_ref, secret_ref, taken
-from troth.planning.plan import Remove, Step
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.root_rotation import reissue_wait
 from troth.resources.conditions import Verdict
 from troth.resources.identity.authentication import Certificate, GatewayOnly
@@ -57,7 +59,7 @@ class View:
     trust_turns: tuple[datetime, ...]
     reissue_wait: timedelta
     rotations: tuple[CredentialRotation, ...]
-    now: datetime
+    moment: Moment
 
     @property
     def domain(self) -> TrustDomain | None:
@@ -85,7 +87,7 @@ class View:
         return child.resource_version if child is not None and kept else ""
 
 
-def gather(identity: ServiceIdentity, world: World, now: datetime, isolation: Isolation) -> View:
+def gather(identity: ServiceIdentity, world: World, moment: Moment, isolation: Isolation) -> View:
     """Read from the world all that the plan depends on.
 
     A part that raises is read as whatever opens least, and nothing may be issued by such a view.
@@ -98,8 +100,8 @@ def gather(identity: ServiceIdentity, world: World, now: datetime, isolation: Is
     domain = governance.domain
     secret, policy = secret_ref(ref), policy_ref(ref)
     edges = run(
-        lambda: edges_of(world.registry, ref, now),
-        lambda _: edges_of(world.registry, ref, now, evaluate_or_refuse),
+        lambda: edges_of(world.registry, ref, moment.now),
+        lambda _: edges_of(world.registry, ref, moment.now, evaluate_or_refuse),
     )
     known = run(lambda: world.authorities.of(domain) if domain else None, lambda _: None)
     return View(
@@ -124,10 +126,10 @@ def gather(identity: ServiceIdentity, world: World, now: datetime, isolation: Is
         unread_webhooks=bool(world.registry.webhooks.unread_in(ref.namespace)),
         trust_turns=run(lambda: tuple(_trust_turns(ref, edges, world)), lambda _: ()),
         reissue_wait=run(
-            lambda: _reissue_wait(identity, domain, known, world), lambda _: timedelta(0)
+            lambda: _reissue_wait(identity, domain, known, moment), lambda _: timedelta(0)
         ),
         rotations=world.rotations.of(identity_key(ref)),
-        now=now,
+        moment=moment,
     )
 
 
@@ -135,12 +137,12 @@ def _reissue_wait(
     identity: ServiceIdentity,
     domain: TrustDomain | None,
     known: KnownAuthority | None,
-    world: World,
+    moment: Moment,
 ) -> timedelta:
     """Return how long a leaf of a root that is being replaced waits for its turn."""
     if domain is None or known is None or known.retiring is None:
         return timedelta(0)
-    return reissue_wait(domain, known, renewal_spread(identity.metadata.uid), world)
+    return reissue_wait(domain, known, renewal_spread(identity.metadata.uid), moment)
 
 
 def _topics(ref: Ref, world: World) -> Iterator[TopicGrant]:
@@ -186,7 +188,7 @@ def conflict(
 ) -> Fault | None:
     """Return why a child cannot be written where it belongs."""
     seen = view.secret_foreign if kind == "Secret" else view.policy_foreign
-    return taken(kind, ref, fact, view.identity, seen=seen, now=view.now)
+    return taken(kind, ref, fact, view.identity, seen=seen, now=view.moment.now)
 
 
 def removal(

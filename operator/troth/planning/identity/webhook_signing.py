@@ -15,16 +15,12 @@ from troth.planning import status as verdicts
 from troth.planning.identity.view import View
 from troth.planning.identity.webhook_trust import is_for_webhooks
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of, secret_ref, taken
-from troth.planning.plan import (
-    ActivateTokenKey,
-    CreateTokenKey,
-    DropSlots,
-    PrepareTokenKey,
-    Remove,
-    Step,
-)
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at
+from troth.planning.steps.authorities import DropSlots
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import ActivateTokenKey, CreateTokenKey, PrepareTokenKey
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.identity.status import EdgeState
 from troth.resources.references import Ref
@@ -65,7 +61,7 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
         ours = known is not None and is_child(known, identity)
         return Signing(steps=(Remove("Secret", ref, known.uid),) if ours and known else ())
     seen = world.foreign.get(("Secret", ref))
-    fault = taken("Secret", ref, known, identity, seen=seen, now=view.now)
+    fault = taken("Secret", ref, known, identity, seen=seen, now=view.moment.now)
     if fault is not None:
         again = (seen + FOREIGN_RETRY,) if seen is not None else ()
         return Signing((verdicts.false(CONDITION, fault.reason, fault.message),), dues=again)
@@ -84,14 +80,14 @@ def plan_webhook_signing(view: View, world: World) -> Signing:
     handover = _next_step(key)
     verdict = coming if refused else _judged(handover)
     steps = (handover.step,) if handover.step else ()
-    dues = (key.due, *((view.now + handover.wait,) if handover.wait is not None else ()))
+    dues = (key.due, *((view.moment.now + handover.wait,) if handover.wait is not None else ()))
     return Signing((verdict,), steps, dues, handover, known.active.made_at, key.due)
 
 
 def _next_step(key: "_Key") -> Handover:
     if key.known.spoilt:
         return Handover(RotationPhase.PREPARING, key.drop(key.known.spoilt))
-    return hand_over(key, wanted=key.due <= key.view.now, now=key.view.now)
+    return hand_over(key, wanted=key.due <= key.view.moment.now, moment=key.view.moment)
 
 
 def _judged(handover: Handover) -> Verdict:
@@ -126,9 +122,9 @@ class _Key:
         """When the key is to be replaced; one of unknown age is so now."""
         made = self.active.made_at
         if made is None:
-            return self.view.now
+            return self.view.moment.now
         aged = made + KEY_LIFETIME
-        return min(aged, due_at(self.view.rotations, made, self.view.now) or aged)
+        return min(aged, due_at(self.view.rotations, made, self.view.moment.now) or aged)
 
     # The evidence
 
@@ -151,11 +147,6 @@ class _Key:
         which the gateway may have signed with it for a while after the new one was put to use.
         """
         return LIFETIME + LEEWAY + self.settle
-
-    @property
-    def uptime(self) -> float:
-        """Now."""
-        return self.world.uptime
 
     @property
     def prepared_since(self) -> float | None:

@@ -12,7 +12,7 @@ from troth.planning import status as verdicts
 from troth.planning.grants.dialects import unsupported
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.network.external_peers import pods_in, selector
-from troth.planning.network.live_peers import PeerRule, Side, Standing, written
+from troth.planning.network.live_peers import CurrentPolicy, PeerRule, Side, written
 from troth.planning.network.rules import Rule, distinct, numbers, ports_of, spec_of
 from troth.planning.owned_objects import (
     FOREIGN_RETRY,
@@ -21,7 +21,8 @@ from troth.planning.owned_objects import (
     policy_manifest,
     taken,
 )
-from troth.planning.plan import Apply, Remove, Step
+from troth.planning.steps.objects import Apply, Remove
+from troth.planning.steps.step import Step
 from troth.resources.conditions import Verdict
 from troth.resources.messaging.message_broker import BrokerMode, BrokerWorkload, MessageBroker
 from troth.resources.references import Ref
@@ -106,7 +107,7 @@ def _clients(
     live = _identities(broker, grants.live)
     staying = _staying(broker, grants, world)
     existing = world.policies.get(broker_policy_ref(broker.ref)) if staying else None
-    standing = Standing.of(existing)
+    standing = CurrentPolicy.of(existing)
     for ref in sorted(live | staying):
         identity = identities.get(ref)
         pods = identity.spec.workload.pod_selector if identity is not None else None

@@ -17,9 +17,9 @@ from typing import Protocol, TypeVar
 from troth.planning.network import unilateral
 from troth.planning.network.external_peers import pods_in, selector
 from troth.planning.network.live_peers import (
+    CurrentPolicy,
     PeerRule,
     Side,
-    Standing,
     narrowed_pods,
     written,
 )
@@ -163,9 +163,9 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
     reach, edges = situation.reach, situation.edges
     suspended = any(edge.state is EdgeState.SUSPENDED for edge in edges)
     unsettled = suspended or reach.unsettled or not situation.settled
-    standing = Standing()
+    standing = CurrentPolicy()
     if unsettled:
-        (standing,) = run(lambda: [Standing.of(situation.existing)]) or [standing]
+        (standing,) = run(lambda: [CurrentPolicy.of(situation.existing)]) or [standing]
     inbound = _edge_rules(situation, standing, Side.FROM, run)
     outbound = _edge_rules(situation, standing, Side.TO, run)
     brokers = run(lambda: _broker_rules(situation, standing))
@@ -192,7 +192,7 @@ def _compiled(situation: Situation, pods: LabelSelector, run: _Run = _all_of) ->
     return Compiled(spec, remembered)
 
 
-def _left_out(situation: Situation, standing: Standing) -> LabelSelector:
+def _left_out(situation: Situation, standing: CurrentPolicy) -> LabelSelector:
     """Return which pods the rules leave out as the workload's own.
 
     They stay the same while the workload is unsettled: else a change of its pod selector would
@@ -227,7 +227,9 @@ def _with_pods(situation: Situation, pods: LabelSelector) -> Situation:
     return replace(situation, identity=identity.model_copy(update={"spec": spec}))
 
 
-def _edge_rules(situation: Situation, standing: Standing, side: Side, run: _Run) -> list[PeerRule]:
+def _edge_rules(
+    situation: Situation, standing: CurrentPolicy, side: Side, run: _Run
+) -> list[PeerRule]:
     """Return the rules of one side's edges: the live ones, and what stays of the suspended ones."""
     me, inbound = situation.identity.ref, side is Side.FROM
     by_peer: dict[Ref, list[Edge]] = {}
@@ -243,7 +245,7 @@ def _edge_rules(situation: Situation, standing: Standing, side: Side, run: _Run)
 
 
 def _peer_rules(
-    situation: Situation, standing: Standing, side: Side, peer: Ref, group: list[Edge]
+    situation: Situation, standing: CurrentPolicy, side: Side, peer: Ref, group: list[Edge]
 ) -> Iterator[PeerRule]:
     opened = [each for each in group if each.state is EdgeState.LIVE and situation.settled]
     identity = situation.peers.get(peer)
@@ -287,7 +289,7 @@ def _merged(
         yield PeerRule(side, ref, peer, ports)
 
 
-def _broker_rules(situation: Situation, standing: Standing) -> Iterator[PeerRule]:
+def _broker_rules(situation: Situation, standing: CurrentPolicy) -> Iterator[PeerRule]:
     """Yield the rules to brokers at which there is a grant, and what stays of those to others."""
     reach = situation.reach
     staying = [*reach.staying]

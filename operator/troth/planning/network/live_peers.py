@@ -159,7 +159,7 @@ def _texts(ports: Ports) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CurrentPolicy:
     """A NetworkPolicy as it stands: what it opens to each single peer, and what it remembers."""
 
     memory: Memory = field(default_factory=Memory)
@@ -167,7 +167,7 @@ class Standing:
     """By direction and fingerprint: a peer, and the ports that are open to it."""
 
     @classmethod
-    def of(cls, policy: Content | None) -> "Standing":
+    def of(cls, policy: Content | None) -> "CurrentPolicy":
         """Return a policy as it stands; nothing where there is none."""
         if policy is None:
             return cls()

@@ -13,7 +13,7 @@ from troth.world.facts.objects import Content, Endpoint, Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class NetworkClaim:
     """What a trust domain that selects the namespace adds: its network, and its issuer's pods.
 
     `issuer` is None for a trust domain that issues no tokens.
@@ -35,7 +35,7 @@ class Situation:
     identity: ServiceIdentity
     edges: tuple[Edge, ...]
     peers: Mapping[Ref, ServiceIdentity]
-    claims: tuple[Claim, ...]
+    claims: tuple[NetworkClaim, ...]
     settled: bool
     api_endpoints: frozenset[Endpoint]
     existing: Content | None

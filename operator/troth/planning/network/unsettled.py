@@ -12,7 +12,7 @@ from troth.planning.network.compiler import (
 from troth.planning.network.external_peers import selector
 from troth.planning.network.situation import Situation
 from troth.planning.owned_objects import deny_ref, policy_manifest, taken
-from troth.planning.plan import Apply
+from troth.planning.steps.objects import Apply
 from troth.trust.selectors import overlap
 from troth.world.world import World
 
@@ -36,7 +36,7 @@ def unsettled_policy(
     ref = deny_ref(view.identity.ref)
     found, place = world.policies.get(ref), ("NetworkPolicy", ref)
     seen = world.foreign.get(place)
-    foreign = taken(*place, found, view.identity, seen=seen, now=view.now) is not None
+    foreign = taken(*place, found, view.identity, seen=seen, now=view.moment.now) is not None
     if foreign or place in world.refused:
         return deny_all(view.identity), ()
     denying = policy_manifest(ref, view.identity, deny_all(view.identity).spec)

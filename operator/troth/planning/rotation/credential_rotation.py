@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from troth.pki.certificates import Leaf
 from troth.planning import status as verdicts
 from troth.planning.brokers.admin_rotation import plan_admin
-from troth.planning.brokers.credentials import Standing, plan_broker_credentials
+from troth.planning.brokers.credentials import CredentialState, plan_broker_credentials
 from troth.planning.certificates.leaf import leaf_due, longest_overlap
 from troth.planning.faults import Isolation
 from troth.planning.identity.restarts import plan_rollout
 from troth.planning.identity.view import View, gather
 from troth.planning.identity.webhook_signing import plan_webhook_signing
+from troth.planning.moment import Moment
 from troth.planning.plan import Plan
 from troth.planning.rotation.schedule import due_at, overlap_of
 from troth.planning.trust_domain.authority import plan_rotation
@@ -73,8 +74,9 @@ class Progress:
     fault: Fault | None = None
 
 
-def plan_credential_rotation(key: Key, world: World, now: datetime) -> Plan:
+def plan_credential_rotation(key: Key, world: World, moment: Moment) -> Plan:
     """Return what there is to tell of a rotation, and when to look again."""
+    now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
@@ -84,7 +86,7 @@ def plan_credential_rotation(key: Key, world: World, now: datetime) -> Plan:
     if is_terminating(rotation):
         gone = Plan(key, rotation.metadata.uid)
         return verdicts.terminating_plan(gone, rotation, rotation.status, TERMINATES, now)
-    progress = _progress(rotation, world, now)
+    progress = _progress(rotation, world, moment)
     summary = verdicts.summed_up([_verdict(progress)], ON_ITS_WAY)
     status = CredentialRotationStatus(
         observed_generation=rotation.metadata.generation,
@@ -116,7 +118,7 @@ def _verdict(progress: Progress) -> Verdict:
     return verdicts.true("Rotates", "Scheduled")
 
 
-def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Progress:
+def _progress(rotation: CredentialRotation, world: World, moment: Moment) -> Progress:
     key, kind = target_key(rotation), rotation.spec.target.kind
     if not world.rotations.may(rotation):
         message = (
@@ -141,8 +143,8 @@ def _progress(rotation: CredentialRotation, world: World, now: datetime) -> Prog
                 f"{key} does not exist; create it, or delete this CredentialRotation",
             )
         )
-    progress = PROGRESS[kind](key, world, now)
-    fault = _window_fault(rotation, now)
+    progress = PROGRESS[kind](key, world, moment)
+    fault = _window_fault(rotation, moment.now)
     return replace(progress, fault=fault) if fault is not None else progress
 
 
@@ -163,13 +165,14 @@ def _window_fault(rotation: CredentialRotation, now: datetime) -> Fault | None:
     return None
 
 
-def _of_trust_domain(key: Key, world: World, now: datetime) -> Progress:
+def _of_trust_domain(key: Key, world: World, moment: Moment) -> Progress:
+    now = moment.now
     domain = world.registry.domains[key.ref.name]
     known = world.authorities.of(domain)
     if known is None or known.authority is None:
         message = f"{key} has no usable authority; see its status"
         return Progress(fault=Fault("AwaitingCredential", message))
-    handovers = (plan_rotation(domain, world, now), plan_key_rotation(domain, world, now))
+    handovers = (plan_rotation(domain, world, moment), plan_key_rotation(domain, world, moment))
     dues = (due_of(domain, known.authority, world, now), _token_key_due(domain, world, now))
     waits = [each.wait for each in handovers if each.wait is not None]
     return Progress(
@@ -210,13 +213,13 @@ def _given_asked_for(key: Key, world: World, now: datetime) -> Fault | None:
     return Fault("AwaitingGivenAuthority", message)
 
 
-def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
+def _of_service_identity(key: Key, world: World, moment: Moment) -> Progress:
     """Return where the slowest of an identity's credentials stands: its certificate, those at
     brokers, and the key that it signs with as a gateway.
     """
     identity = world.registry.identities[key.ref]
     isolation = Isolation()
-    view = gather(identity, world, now, isolation)
+    view = gather(identity, world, moment, isolation)
     for error in isolation.errors:
         raise error
     at_brokers = tuple(map(_at_broker, plan_broker_credentials(view, world).standings))
@@ -232,8 +235,8 @@ def _of_service_identity(key: Key, world: World, now: datetime) -> Progress:
     return _together(at_brokers)
 
 
-def _of_message_broker(key: Key, world: World, now: datetime) -> Progress:
-    standing = plan_admin(world.brokers.messaging.brokers[key.ref], world, now)
+def _of_message_broker(key: Key, world: World, moment: Moment) -> Progress:
+    standing = plan_admin(world.brokers.messaging.brokers[key.ref], world, moment)
     return Progress(
         phase=standing.phase,
         made_at=standing.made_at,
@@ -244,7 +247,7 @@ def _of_message_broker(key: Key, world: World, now: datetime) -> Progress:
     )
 
 
-def _of_webhook_endpoint(key: Key, world: World, now: datetime) -> Progress:
+def _of_webhook_endpoint(key: Key, world: World, moment: Moment) -> Progress:
     endpoint = world.registry.webhooks.endpoints[key.ref]
     if endpoint.spec.inbound is None:
         message = (
@@ -252,7 +255,7 @@ def _of_webhook_endpoint(key: Key, world: World, now: datetime) -> Progress:
             "this CredentialRotation"
         )
         return Progress(fault=Fault("NothingToRotate", message))
-    standing = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, now))
+    standing = plan_secret(gather_webhook(endpoint, endpoint.spec.inbound, world, moment))
     return Progress(
         phase=standing.phase,
         made_at=standing.current.made_at if standing.current else None,
@@ -293,7 +296,7 @@ def _of_signing(view: View, world: World) -> Iterator[Progress]:
         )
 
 
-def _at_broker(standing: Standing) -> Progress:
+def _at_broker(standing: CredentialState) -> Progress:
     fault = None
     if standing.current is None:
         message = (
@@ -321,7 +324,7 @@ def _of_certificate(key: Key, view: View, world: World) -> Progress:
     return Progress(
         phase=CredentialPhase.OVERLAPPING if pending else CredentialPhase.IDLE,
         made_at=leaf.issued_at,
-        due=leaf_due(leaf, identity.metadata.uid, rotations, view.now),
+        due=leaf_due(leaf, identity.metadata.uid, rotations, view.moment.now),
         blockers=(restarts.verdict.message,) if restarts and restarts.held_up else (),
         wait=restarts.wait if restarts else None,
         fault=_overlap_fault(leaf, rotations),
@@ -339,7 +342,7 @@ def _overlap_fault(leaf: Leaf, rotations: Iterable[CredentialRotation]) -> Fault
     return Fault("OverlapTooLong", message)
 
 
-PROGRESS: dict[TargetKind, Callable[[Key, World, datetime], Progress]] = {
+PROGRESS: dict[TargetKind, Callable[[Key, World, Moment], Progress]] = {
     TargetKind.TRUST_DOMAIN: _of_trust_domain,
     TargetKind.SERVICE_IDENTITY: _of_service_identity,
     TargetKind.MESSAGE_BROKER: _of_message_broker,

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from troth.planning.plan import Step
+from troth.planning.moment import Moment
+from troth.planning.steps.step import Step
 from troth.resources.trust_domain.status import RotationPhase
 
 
@@ -55,10 +56,6 @@ class Credential(Protocol):
     @property
     def overlap(self) -> timedelta:
         """How long the old one stays good at least after the last has turned to the new one."""
-
-    @property
-    def uptime(self) -> float:
-        """Now, in seconds of this process's uptime, as all that is `since`."""
 
     @property
     def prepared_since(self) -> float | None:
@@ -100,41 +97,45 @@ class Credential(Protocol):
         """Return the step that drops the old one."""
 
 
-def hand_over(credential: Credential, *, wanted: bool, now: datetime) -> Handover:
+def hand_over(credential: Credential, *, wanted: bool, moment: Moment) -> Handover:
     """Return where a handover stands and what to do about it; it begins when it is `wanted`."""
     if credential.compromised:
         if credential.prepared_since is None:
             return Handover(RotationPhase.PREPARING, credential.prepare())
         return Handover(RotationPhase.ACTIVATING, credential.activate())
     if credential.replaced_since is not None:
-        return _towards_retirement(credential, credential.replaced_since, now)
+        return _towards_retirement(credential, credential.replaced_since, moment)
     if credential.prepared_since is not None:
-        return _towards_use(credential, credential.prepared_since, now)
+        return _towards_use(credential, credential.prepared_since, moment)
     if wanted:
         return Handover(RotationPhase.PREPARING, credential.prepare())
     return Handover(RotationPhase.IDLE)
 
 
-def _towards_use(credential: Credential, since: float, now: datetime) -> Handover:
+def _towards_use(credential: Credential, since: float, moment: Moment) -> Handover:
     """Every verifier must have the next one, for long enough, before it is put to use."""
-    missing = [each for each in credential.unpublished() if each.until is None or now < each.until]
+    missing = [
+        each for each in credential.unpublished() if each.until is None or moment.now < each.until
+    ]
     if missing:
-        return _held_up(RotationPhase.DISTRIBUTING, credential, missing, since, now)
-    wait = _left(credential, credential.settle, (since, *credential.published_since()))
+        return _held_up(RotationPhase.DISTRIBUTING, credential, missing, since, moment)
+    wait = _left(moment, credential.settle, (since, *credential.published_since()))
     if wait > timedelta(0):
         return Handover(RotationPhase.DISTRIBUTING, wait=wait)
     return Handover(RotationPhase.ACTIVATING, credential.activate())
 
 
-def _towards_retirement(credential: Credential, since: float, now: datetime) -> Handover:
+def _towards_retirement(credential: Credential, since: float, moment: Moment) -> Handover:
     """Nobody may use the old one, and nobody may have done so until lately."""
     if credential.old_compromised:
         return Handover(RotationPhase.RETIRING, credential.retire())
-    using = [each for each in credential.still_used() if each.until is None or now < each.until]
+    using = [
+        each for each in credential.still_used() if each.until is None or moment.now < each.until
+    ]
     if using:
-        return _held_up(RotationPhase.REISSUING, credential, using, since, now)
+        return _held_up(RotationPhase.REISSUING, credential, using, since, moment)
     enough = max(credential.settle, credential.overlap)
-    wait = _left(credential, enough, (since, *credential.disused_since()))
+    wait = _left(moment, enough, (since, *credential.disused_since()))
     if wait > timedelta(0):
         return Handover(RotationPhase.RETIRING, wait=wait)
     return Handover(RotationPhase.RETIRING, credential.retire())
@@ -145,17 +146,17 @@ def _held_up(
     credential: Credential,
     laggards: Iterable[Laggard],
     since: float,
-    now: datetime,
+    moment: Moment,
 ) -> Handover:
     """Name those who lag for longer than anybody should; until then they are only on their way."""
-    on_their_way = _left(credential, credential.settle, (since,))
+    on_their_way = _left(moment, credential.settle, (since,))
     if on_their_way > timedelta(0):
         return Handover(phase, wait=on_their_way)
     ends = [each.until for each in laggards if each.until]
-    wait = min(ends) - now if ends else None
+    wait = min(ends) - moment.now if ends else None
     return Handover(phase, blockers=tuple(sorted(map(str, laggards))), wait=wait)
 
 
-def _left(credential: Credential, length: timedelta, seen: Iterable[float]) -> timedelta:
+def _left(moment: Moment, length: timedelta, seen: Iterable[float]) -> timedelta:
     """Return how long to wait until the last of these sightings is old enough."""
-    return length - timedelta(seconds=credential.uptime - max(seen, default=0.0))
+    return length - timedelta(seconds=moment.uptime - max(seen, default=0.0))

@@ -8,9 +8,11 @@ from troth.pki.authorities import Authority
 from troth.pki.certificates import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
-from troth.planning.plan import AdoptAuthority, CreateRoot, Step
 from troth.planning.rotation.handover import Handover
+from troth.planning.steps.authorities import AdoptAuthority, CreateRoot
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.root_rotation import next_step
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
@@ -48,12 +50,12 @@ def plan_authority(domain: TrustDomain, world: World, now: datetime) -> Part:
     return _begin(domain, world, ref, now)
 
 
-def plan_rotation(domain: TrustDomain, world: World, now: datetime) -> Handover:
+def plan_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover:
     """Return where the replacement of the authority stands, and its next step."""
     known = world.authorities.of(domain)
     if known is None or known.authority is None or not is_child(known.secret, domain):
         return Handover(RotationPhase.IDLE)
-    return next_step(domain, known, world, now)
+    return next_step(domain, known, world, moment)
 
 
 def _foreign(ref: Ref) -> Verdict:

@@ -18,7 +18,7 @@ from troth.trust.registry import Registry
 from troth.trust.scopes import scopes_between
 from troth.world.world import World
 
-Standing = Mapping[str, Mapping[str, Any]]
+CurrentView = Mapping[str, Mapping[str, Any]]
 """The callers of the view as it stands, by SPIFFE ID."""
 
 
@@ -89,7 +89,7 @@ class _Caller:
 def callers_of(
     domain: TrustDomain,
     world: World,
-    standing: Standing,
+    standing: CurrentView,
     now: datetime,
     *,
     isolation: Isolation,
@@ -117,7 +117,8 @@ def callers_of(
             if caller is not None:
                 callers[ref] = caller
                 if as_ever and caller.firm and not unsettled:
-                    known[ref] = (domain.spec.domain, caller.spiffe_id, caller.entry())
+                    entry = domain.spec.domain, caller.spiffe_id, caller.entry()
+                    world.tokens.remember(ref, entry)
     _keep_for_unreadable_callees(callers, registry)
     by_name = _unreadable(domain, registry, standing)
     for caller in callers.values():
@@ -127,7 +128,7 @@ def callers_of(
 
 
 def _member(
-    domain: TrustDomain, registry: Registry, ref: Ref, standing: Standing, *, growing: bool
+    domain: TrustDomain, registry: Registry, ref: Ref, standing: CurrentView, *, growing: bool
 ) -> "_Caller | None":
     """Return an identity of a trust domain that has a certificate to show to its issuer.
 
@@ -149,7 +150,7 @@ def _judged(
     domain: TrustDomain,
     registry: Registry,
     ref: Ref,
-    standing: Standing,
+    standing: CurrentView,
     now: datetime,
     *,
     growing: bool,
@@ -196,7 +197,9 @@ def _audiences(registry: Registry, callee: Ref) -> list[str]:
 # What cannot be read
 
 
-def _unreadable(domain: TrustDomain, registry: Registry, standing: Standing) -> dict[str, _Caller]:
+def _unreadable(
+    domain: TrustDomain, registry: Registry, standing: CurrentView
+) -> dict[str, _Caller]:
     """Return the callers of the view that may be identities which cannot be read, by name.
 
     Such a one is known by its namespace alone, so every caller from there is kept that is nobody

@@ -9,7 +9,8 @@ from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
 from troth.planning.certificates.leaf import LeafQuestion, leaf_due, why_issue
 from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
-from troth.planning.plan import IssueLeaf, Step, UpdatePublic
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.authority import Part
 from troth.planning.trust_domain.issuers import issuer_host, issuer_hosts, issuer_id, issuer_secret
 from troth.resources.algorithms import KeyAlgorithm

@@ -13,9 +13,11 @@ from pydantic_core import to_json
 
 from troth.pki.tokens import MAX_LIFETIME
 from troth.planning.faults import Isolation
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
-from troth.planning.plan import Plan, UpdateIssuer
-from troth.planning.trust_domain.issuer_callers import Standing, callers_of
+from troth.planning.plan import Plan
+from troth.planning.steps.signing_keys import UpdateIssuer
+from troth.planning.trust_domain.issuer_callers import CurrentView, callers_of
 from troth.planning.trust_domain.issuers import issuer_url
 from troth.resources.schema.bounded_json import read_json
 from troth.resources.trust_domain.spec import TrustDomain
@@ -35,7 +37,7 @@ LONGEST = 32 * 1024 * 1024
 be endless. One that says nearly the same of everybody is longer than that long before `MOST`."""
 
 
-def plan_issuer_view(key: Key, world: World, now: datetime) -> Plan:
+def plan_issuer_view(key: Key, world: World, moment: Moment) -> Plan:
     """Return what is to be written into the Secret that a trust domain's issuer reads."""
     domain = world.registry.domains.get(key.ref.name)
     if domain is None or domain.metadata.deletion_timestamp or domain.spec.tokens is None:
@@ -45,11 +47,11 @@ def plan_issuer_view(key: Key, world: World, now: datetime) -> Plan:
     if known is None or not is_child(known, domain) or not known.bundle:
         return Plan(key, "")
     written = world.tokens.view_written.get(known.ref.name)
-    wait = PACE - timedelta(seconds=world.uptime - written) if written is not None else NOTHING
+    wait = PACE - timedelta(seconds=moment.uptime - written) if written is not None else NOTHING
     if known.view and wait > NOTHING:
-        return Plan(key, domain.metadata.uid, due=now + wait)
+        return Plan(key, domain.metadata.uid, due=moment.now + wait)
     isolation = Isolation()
-    data = _data(domain, world, known, now, isolation)
+    data = _data(domain, world, known, moment.now, isolation)
     step = UpdateIssuer(known.ref, known.uid, known.resource_version, data)
     steps = (step,) if data else ()
     return Plan(key, domain.metadata.uid, steps, errors=tuple(isolation.errors))
@@ -63,7 +65,7 @@ def _data(
     A view that has no room is cut down to what the standing one has as well: nothing is added, but
     what was taken back goes.
     """
-    standing = standing_callers(known.view)
+    standing = current_callers(known.view)
     text = _text(domain, world, standing, now, isolation, growing=True)
     view = _compressed(text)
     narrowed = len(view) > MOST or len(text) > LONGEST
@@ -76,7 +78,7 @@ def _data(
 
 
 def compiled(
-    domain: TrustDomain, world: World, standing: Standing, now: datetime, *, growing: bool = True
+    domain: TrustDomain, world: World, standing: CurrentView, now: datetime, *, growing: bool = True
 ) -> bytes:
     """Return a trust domain's view, compressed; the same view is always the same bytes.
 
@@ -92,7 +94,7 @@ def compiled(
 def _text(
     domain: TrustDomain,
     world: World,
-    standing: Standing,
+    standing: CurrentView,
     now: datetime,
     isolation: Isolation,
     *,
@@ -112,7 +114,7 @@ def _compressed(text: bytes) -> bytes:
     return gzip.compress(text, compresslevel=6, mtime=0)
 
 
-def standing_callers(view: bytes) -> Standing:
+def current_callers(view: bytes) -> CurrentView:
     """Return the callers of a view as it stands, none where it cannot be read."""
     reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:

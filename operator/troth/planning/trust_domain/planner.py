@@ -9,9 +9,12 @@ from troth.pki.certificates import short
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, federated, trusted_anchors
 from troth.planning.certificates.spiffe_bundles import bundle_files
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, differs, is_child, metadata_of
-from troth.planning.plan import Apply, Plan, Remove, Step
+from troth.planning.plan import Plan
 from troth.planning.rotation.handover import Handover
+from troth.planning.steps.objects import Apply, Remove
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.authority import Part, plan_authority, plan_rotation
 from troth.planning.trust_domain.root_rotation import due_of
 from troth.planning.trust_domain.tokens import Tokens, plan_tokens, removals
@@ -45,12 +48,13 @@ TERMINATES = (
 """What follows from the deletion of a trust domain."""
 
 
-def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
+def plan_trust_domain(key: Key, world: World, moment: Moment) -> Plan:
     """Return what a trust domain asks of the world.
 
     Of one that is gone the bundles are removed, and what its issuer works from; its authority's
     Secret stays, for a key that is deleted cannot be had back.
     """
+    now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
@@ -63,9 +67,9 @@ def plan_trust_domain(key: Key, world: World, now: datetime) -> Plan:
         return verdicts.terminating_plan(gone, domain, domain.status, TERMINATES, now)
     authority = plan_authority(domain, world, now)
     bundles = _plan_bundles(domain, world, now)
-    tokens = plan_tokens(domain, world, now)
+    tokens = plan_tokens(domain, world, moment)
     judged = (authority.verdict, bundles.verdict, *([tokens.verdict] if tokens.verdict else []))
-    rotation = plan_rotation(domain, world, now)
+    rotation = plan_rotation(domain, world, moment)
     summary = verdicts.summed_up(judged, ON_ITS_WAY)
     conditions = verdicts.conditions(domain, domain.status.conditions, (*summary, *judged), now)
     dues = (*_dues(domain, world, rotation, now), *tokens.dues)

@@ -13,10 +13,17 @@ from troth.pki.authorities import Authority
 from troth.pki.certificates import BACKDATE, short
 from troth.planning.certificates.anchors import bundle_text, roots_in, trusting
 from troth.planning.identity.rollouts import restarted_since, still_on_old_leaf, waiting_for_root
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import secret_ref
-from troth.planning.plan import ActivateRoot, CopyAuthority, DropSlots, PrepareRoot, RootStep
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.authorities import (
+    ActivateRoot,
+    CopyAuthority,
+    DropSlots,
+    PrepareRoot,
+    RootStep,
+)
 from troth.planning.trust_domain.issuers import is_issuers, issuer_secret
 from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
@@ -78,14 +85,14 @@ def is_compromised(fingerprint: str, domain: TrustDomain, world: World) -> bool:
     )
 
 
-def next_step(domain: TrustDomain, known: KnownAuthority, world: World, now: datetime) -> Handover:
+def next_step(domain: TrustDomain, known: KnownAuthority, world: World, moment: Moment) -> Handover:
     """Return where the replacement of a CA stands and what to do about it."""
     if known.authority is None:
         return Handover(RotationPhase.IDLE)
-    root = _Root(domain, known, known.authority, world, now)
+    root = _Root(domain, known, known.authority, world, moment)
     if root.spoilt:
         return Handover(RotationPhase.PREPARING, root.discard())
-    handover = hand_over(root, wanted=root.wanted, now=now)
+    handover = hand_over(root, wanted=root.wanted, moment=moment)
     if handover.phase is RotationPhase.PREPARING and handover.step is None:
         return Handover(RotationPhase.PREPARING, blockers=tuple(root.obstacles()))
     if handover.phase is RotationPhase.IDLE:
@@ -113,7 +120,7 @@ class _Root:
     known: KnownAuthority
     active: Authority
     world: World
-    now: datetime
+    moment: Moment
 
     # What is wanted
 
@@ -123,8 +130,8 @@ class _Root:
         if self.domain.spec.authority.secret_ref is not None:
             return self._given is not None and self._given != self.active
         own = self.secret.roots is None  # else it was given, before the spec chose otherwise
-        due = due_of(self.domain, self.active, self.world, self.now)
-        return not own or (due is not None and due <= self.now)
+        due = due_of(self.domain, self.active, self.world, self.moment.now)
+        return not own or (due is not None and due <= self.moment.now)
 
     @property
     def compromised(self) -> bool:
@@ -160,7 +167,7 @@ class _Root:
         given = self.world.authorities.given_to(self.domain)
         if given is None or given.authority is None or self._compromised(given.authority):
             return None
-        return given.authority if given.authority.valid_at(self.now) else None
+        return given.authority if given.authority.valid_at(self.moment.now) else None
 
     def _compromised(self, authority: Authority) -> bool:
         return is_compromised(authority.fingerprint, self.domain, self.world)
@@ -181,11 +188,6 @@ class _Root:
     def overlap(self) -> timedelta:
         """How long the old root stays trusted after the last leaf was reissued."""
         return overlap_of(rotations_of(self.domain, self.world))
-
-    @property
-    def uptime(self) -> float:
-        """Now."""
-        return self.world.uptime
 
     @property
     def prepared_since(self) -> float | None:
@@ -211,18 +213,18 @@ class _Root:
         prepared = self.known.prepared
         assert prepared is not None
         valid_to_all = prepared.not_before + BACKDATE
-        if self.now < valid_to_all:
+        if self.moment.now < valid_to_all:
             yield Laggard(
                 f"the new CA {short(prepared.fingerprint)} has just become valid; Troth waits "
                 "for clocks that are behind",
                 valid_to_all,
             )
         wanted = roots_in(bundle_text(prepared.anchors))
-        for reader in readers_of(prepared, self.domain, self.world, self.now):
+        for reader in readers_of(prepared, self.domain, self.world, self.moment):
             if not wanted <= reader.roots:
                 sentence = f"{reader.name} does not have the new root yet"
                 yield Laggard(sentence, min(self.deadline, reader.until or self.deadline))
-        for sentence in waiting_for_root(prepared, self.domain, self.world, self.now):
+        for sentence in waiting_for_root(prepared, self.domain, self.world, self.moment):
             yield Laggard(sentence, self.deadline)
 
     def published_since(self) -> Iterator[float]:
@@ -232,11 +234,11 @@ class _Root:
         prepared = self.known.prepared
         assert prepared is not None
         wanted = roots_in(bundle_text(prepared.anchors))
-        for reader in readers_of(prepared, self.domain, self.world, self.now):
+        for reader in readers_of(prepared, self.domain, self.world, self.moment):
             if wanted <= reader.roots:
                 yield reader.since
         domains = trusting(prepared, self.domain, self.world)
-        yield from restarted_since(domains, self.world, self.now)
+        yield from restarted_since(domains, self.world, self.moment)
 
     def leaves(self) -> Iterator[tuple[Ref, IdentitySecret]]:
         """Yield the Secrets that hold a leaf of this trust domain which may still be valid.
@@ -248,7 +250,7 @@ class _Root:
         issuer = issuer_secret(self.domain, self.world)
         for ref, secret in _held_secrets(self.world):
             leaf = secret.leaf
-            if leaf is None or self.now >= self.world.over_at(leaf.not_after):
+            if leaf is None or self.moment.now >= self.moment.over_at(leaf.not_after):
                 continue
             if leaf.spiffe_id.startswith(prefix):
                 governance = self.world.registry.governance(ref.namespace)
@@ -263,9 +265,9 @@ class _Root:
         for ref, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == retiring.subject_key_id:
                 sentence = f"Secret {ref} has a certificate of the old root"
-                yield Laggard(sentence, self.world.over_at(secret.leaf.not_after))
-        over = self.world.over_at(retiring.not_after)
-        for sentence in still_on_old_leaf(self.domain, self.world, self.now):
+                yield Laggard(sentence, self.moment.over_at(secret.leaf.not_after))
+        over = self.moment.over_at(retiring.not_after)
+        for sentence in still_on_old_leaf(self.domain, self.world, self.moment):
             yield Laggard(sentence, over)
 
     def disused_since(self) -> Iterator[float]:
@@ -273,7 +275,7 @@ class _Root:
         for _, secret in self.leaves():
             if secret.leaf and secret.leaf.authority_key_id == self.active.subject_key_id:
                 yield secret.leaf_since
-        yield from restarted_since([self.domain], self.world, self.now)
+        yield from restarted_since([self.domain], self.world, self.moment)
 
     # The steps
 
@@ -339,7 +341,7 @@ class _Root:
 
 
 def readers_of(
-    root: Authority, domain: TrustDomain, world: World, now: datetime
+    root: Authority, domain: TrustDomain, world: World, moment: Moment
 ) -> Iterator[Reader]:
     """Yield everything that verifiers of a root's leaves read their roots from.
 
@@ -356,15 +358,15 @@ def readers_of(
             governed.add(namespace)
             bundle = world.bundles.get(Ref(namespace, each.spec.bundle.config_map_name))
             text = bundle.content.get(ROOTS, "") if bundle else ""
-            since = bundle.since if bundle else world.uptime
+            since = bundle.since if bundle else moment.uptime
             yield Reader(f"the bundle of namespace {namespace}", roots_in(text), since)
     issuer = issuer_secret(domain, world)  # its callers are of its own trust domain
     for ref, secret in _held_secrets(world):
         reads = secret is issuer or (ref.namespace in governed and not is_issuers(secret))
         if not reads or secret.leaf is None:
             continue
-        until = world.over_at(secret.leaf.not_after)
-        if until > now:
+        until = moment.over_at(secret.leaf.not_after)
+        if until > moment.now:
             roots = roots_in(secret.public.get(ROOTS, ""))
             yield Reader(f"Secret {ref}", roots, secret.roots_since, until)
 
@@ -378,12 +380,12 @@ def _held_secrets(world: World) -> Iterator[tuple[Ref, IdentitySecret]]:
 
 
 def reissue_wait(
-    domain: TrustDomain, known: KnownAuthority, spread: float, world: World
+    domain: TrustDomain, known: KnownAuthority, spread: float, moment: Moment
 ) -> timedelta:
     """Return how long a leaf of the retiring root still waits for its turn to be replaced.
 
     Turns are spread over `bundle.propagation` by the identity's UID, so that a fleet is not
     reissued in one moment.
     """
-    elapsed = timedelta(seconds=world.uptime - known.secret.active_since)
+    elapsed = timedelta(seconds=moment.uptime - known.secret.active_since)
     return domain.spec.bundle.propagation * spread - elapsed

@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from troth.pki.tokens import LEEWAY, MAX_LIFETIME
 from troth.planning.certificates.anchors import federated
 from troth.planning.certificates.spiffe_bundles import key_ids_in
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import is_child
-from troth.planning.plan import ActivateTokenKey, DropSlots, PrepareTokenKey
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.authorities import DropSlots
+from troth.planning.steps.signing_keys import ActivateTokenKey, PrepareTokenKey
 from troth.planning.trust_domain.root_rotation import is_compromised, rotations_of
 from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
@@ -38,18 +40,18 @@ def key_due(domain: TrustDomain, key: TokenKey, world: World, now: datetime) -> 
     return min(aged, due_at(rotations_of(domain, world), key.made_at, now) or aged)
 
 
-def plan_key_rotation(domain: TrustDomain, world: World, now: datetime) -> Handover:
+def plan_key_rotation(domain: TrustDomain, world: World, moment: Moment) -> Handover:
     """Return where the replacement of the key that signs tokens stands, and its next step."""
     known = world.tokens.of(domain)
     if domain.spec.tokens is None or known is None or not is_child(known, domain):
         return Handover(RotationPhase.IDLE)
     if known.active is None:
         return Handover(RotationPhase.IDLE)
-    key = _Key(domain, known, known.active, world, now)
+    key = _Key(domain, known, known.active, world)
     if key.spoilt:
         return Handover(RotationPhase.PREPARING, key.drop(key.spoilt))
-    due = key_due(domain, known.active, world, now)
-    return hand_over(key, wanted=due <= now, now=now)
+    due = key_due(domain, known.active, world, moment.now)
+    return hand_over(key, wanted=due <= moment.now, moment=moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,6 @@ class _Key:
     known: TokensSecret
     active: TokenKey
     world: World
-    now: datetime
 
     @property
     def compromised(self) -> bool:
@@ -97,11 +98,6 @@ class _Key:
         """
         last = MAX_LIFETIME + LEEWAY + self.settle
         return max(last, overlap_of(rotations_of(self.domain, self.world)))
-
-    @property
-    def uptime(self) -> float:
-        """Now."""
-        return self.world.uptime
 
     @property
     def prepared_since(self) -> float | None:

@@ -11,9 +11,12 @@ from troth.pki.certificates import short
 from troth.pki.tokens import LEEWAY, MAX_LIFETIME
 from troth.planning import status as verdicts
 from troth.planning.certificates.spiffe_bundles import bundle_file
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY, is_child, metadata_of
-from troth.planning.plan import CreateTokenKey, Remove, Step, UpdateIssuer
 from troth.planning.rotation.handover import Handover
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.signing_keys import CreateTokenKey, UpdateIssuer
+from troth.planning.steps.step import Step
 from troth.planning.trust_domain.issuer_certificate import TYPE, issuer_leaf_due, plan_issuer
 from troth.planning.trust_domain.token_keys import key_due, plan_key_rotation
 from troth.resources.conditions import Verdict
@@ -49,12 +52,13 @@ class Tokens:
     dues: tuple[datetime, ...] = ()
 
 
-def plan_tokens(domain: TrustDomain, world: World, now: datetime) -> Tokens:
+def plan_tokens(domain: TrustDomain, world: World, moment: Moment) -> Tokens:
     """Return how a trust domain's tokens stand, and what its issuer lacks."""
+    now = moment.now
     if domain.spec.tokens is None:
         return Tokens(None, tuple(removals(domain.metadata.name, world)))
     ref, known = world.tokens.ref(domain), world.tokens.of(domain)
-    leaf, rotation = plan_issuer(domain, world, now), plan_key_rotation(domain, world, now)
+    leaf, rotation = plan_issuer(domain, world, now), plan_key_rotation(domain, world, moment)
     dues = tuple(_dues(domain, world, rotation, now))
     seen = world.foreign.get(("Secret", ref))
     if known is None and not (seen is not None and now < seen + FOREIGN_RETRY):

@@ -74,7 +74,7 @@ def _source_of(inbound: Inbound) -> Source:
     )
 
 
-def standing_target(view: WebhookView) -> Target | None:
+def current_target(view: WebhookView) -> Target | None:
     """Return whom the gateway hands on to now, if that is the target still.
 
     Nobody where the document is not as Troth has left it: what a hand wrote is not kept.

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from troth.planning import status as verdicts
+from troth.planning.steps.webhooks import TurnWebhookKeys
 from troth.planning.webhooks.owned_secrets import generated_manifest, in_the_way
-from troth.planning.webhooks.steps import TurnWebhookKeys
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.conditions import Verdict
 from troth.resources.references import Ref
@@ -69,7 +69,7 @@ def usable(view: WebhookView) -> tuple[KnownKey, ...]:
     """Return the keys that are of use, in the order of their ids."""
     if view.keys is None:
         return ()
-    if view.generates and in_the_way(view.generated, view.endpoint, view.now) is not None:
+    if view.generates and in_the_way(view.generated, view.endpoint, view.moment.now) is not None:
         return ()
     return tuple(key for key in view.keys.keys if _is_usable(key, view))
 
@@ -85,7 +85,7 @@ def place_is_free(view: WebhookView) -> Fault | None:
     """Nothing else is where Troth's Secret belongs, and it can be written."""
     if not view.generates:
         return None
-    standing = in_the_way(view.generated, view.endpoint, view.now)
+    standing = in_the_way(view.generated, view.endpoint, view.moment.now)
     if standing is not None:
         return standing
     if view.generated.refused:
@@ -171,7 +171,7 @@ CHECKS: tuple[Callable[[WebhookView], Fault | None], ...] = (
 
 def _first_key(view: WebhookView) -> TurnWebhookKeys | None:
     """Return the step that makes a key where there is none that the scheme can use."""
-    if in_the_way(view.generated, view.endpoint, view.now) is not None or usable(view):
+    if in_the_way(view.generated, view.endpoint, view.moment.now) is not None or usable(view):
         return None
     if view.keys is not None and view.keys.unread:  # a key would be added again and again
         return None

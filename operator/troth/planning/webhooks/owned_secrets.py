@@ -6,7 +6,7 @@ from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
 from troth.planning.webhooks.view import Wanted
 from troth.resources.references import Ref
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.world.facts.objects import MANAGED_BY, OWNER_KIND, OWNER_NAME, Fault, Manifest
+from troth.world.facts.objects import Fault, Manifest
 from troth.world.facts.webhook import CompiledSecret, KeysSecret
 from troth.world.index.webhook_signing import GATEWAY
 from troth.world.observation.webhook_secrets import COMPILED_TYPE, GENERATED_TYPE, endpoint_of
@@ -59,10 +59,3 @@ def is_of(fact: object, endpoint: WebhookEndpoint) -> bool:
             return endpoint.metadata.uid in fact.owner_uids
         case _:
             return False
-
-
-def well_labelled(fact: CompiledSecret, manifest: Manifest) -> bool:
-    """Say whether a compiled endpoint has the labels that it should have."""
-    wanted = manifest["metadata"]["labels"]
-    assert {MANAGED_BY, OWNER_KIND, OWNER_NAME} <= wanted.keys()
-    return all(fact.labels.get(name) == value for name, value in wanted.items())

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import FOREIGN_RETRY
-from troth.planning.plan import Plan, Remove, Step
+from troth.planning.plan import Plan
+from troth.planning.steps.objects import Remove
+from troth.planning.steps.step import Step
+from troth.planning.steps.webhooks import CompileEndpoint
 from troth.planning.webhooks import keys as webhook_keys
 from troth.planning.webhooks import propagation as webhook_told
 from troth.planning.webhooks.document import document_of
 from troth.planning.webhooks.keys import Tried, plan_keys
-from troth.planning.webhooks.owned_secrets import compiled_manifest, well_labelled
+from troth.planning.webhooks.owned_secrets import compiled_manifest
 from troth.planning.webhooks.reach import (
     GATEWAY_CHECKS,
     KEPT,
@@ -20,14 +24,13 @@ from troth.planning.webhooks.reach import (
     first_fault,
     plan_reach,
 )
-from troth.planning.webhooks.rotation import Standing, plan_secret
+from troth.planning.webhooks.rotation import SecretRotation, plan_secret
 from troth.planning.webhooks.status import (
     endpoint_status,
     unsigned_dues,
     unsigned_fault,
     unsigned_verdicts,
 )
-from troth.planning.webhooks.steps import CompileEndpoint
 from troth.planning.webhooks.view import WebhookView, gather
 from troth.resources.conditions import Verdict
 from troth.resources.identity.status import EdgeState
@@ -48,11 +51,12 @@ TERMINATES = "no gateway serves it any more, and its target rejects its deliveri
 """What follows from the deletion of an endpoint."""
 
 
-def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
+def plan_webhook_endpoint(key: Key, world: World, moment: Moment) -> Plan:
     """Return what an endpoint asks of the world.
 
     Of one that is gone nothing stays at any gateway; its own Secret goes with it.
     """
+    now = moment.now
     unreadable = world.unreadable.get(key)
     if unreadable is not None:
         return verdicts.unreadable_plan(key, unreadable, now)
@@ -67,8 +71,8 @@ def plan_webhook_endpoint(key: Key, world: World, now: datetime) -> Plan:
         return verdicts.terminating_plan(gone, endpoint, endpoint.status, TERMINATES, now)
     inbound = endpoint.spec.inbound
     if inbound is None:
-        return _outbound(key, endpoint, world, now)
-    view = gather(endpoint, inbound, world, now)
+        return _outbound(key, endpoint, world, moment.now)
+    view = gather(endpoint, inbound, world, moment)
     return _plan(key, view)
 
 
@@ -113,7 +117,7 @@ def _plan(key: Key, view: WebhookView) -> Plan:
     status = endpoint_status(view, tried, standing).manifest()
     previous = view.endpoint.status.conditions
     status["conditions"] = verdicts.conditions(
-        view.endpoint, previous, (*summary, *judged), view.now
+        view.endpoint, previous, (*summary, *judged), view.moment.now
     )
     turn = tried.step or standing.step
     dues = (*_dues(view, standing, reached), *unsigned_dues(view))
@@ -123,7 +127,7 @@ def _plan(key: Key, view: WebhookView) -> Plan:
         steps=(*((turn,) if turn else ()), *compiled.steps, *removals(view.elsewhere)),
         status=status,
         previous_status=view.endpoint.status.manifest(),
-        due=min((due for due in dues if due > view.now), default=None),
+        due=min((due for due in dues if due > view.moment.now), default=None),
     )
 
 
@@ -152,7 +156,7 @@ def _plan_compiled(
     if not has_keys and view.compiled is None:
         return _Compiled(refused or _waiting(tried))
     step = _step(view, tried, reached, has_keys=has_keys)
-    done = view.compiled is not None and says(view.compiled, step)
+    done = view.compiled is not None and step.matches(view.compiled)
     if done:
         verdict = verdicts.true(
             GATEWAY, "Configured", "the gateway has the endpoint's current configuration"
@@ -211,17 +215,6 @@ def _step(view: WebhookView, tried: Tried, reached: Reached, *, has_keys: bool) 
     )
 
 
-def says(compiled: CompiledSecret, step: CompileEndpoint) -> bool:
-    """Say whether a gateway has just what it should have."""
-    return (
-        compiled.intact
-        and well_labelled(compiled, step.manifest)
-        and compiled.document == step.document
-        and compiled.keys == step.keys
-        and compiled.listed == step.listed
-    )
-
-
 def _target_verdict(view: WebhookView, reached: Reached) -> Verdict:
     fault = reached.fault
     if fault is None:
@@ -239,14 +232,15 @@ def _why(view: WebhookView, reached: Reached) -> str:
     """Say what is waited for, and until when to the nearest second, in the same words each time."""
     if reached.wait is None:
         return f": {reached.why}" if reached.why else ""
-    return f": {reached.why} {format_time(view.now + reached.wait + timedelta(milliseconds=500))}"
+    until = view.moment.now + reached.wait + timedelta(milliseconds=500)
+    return f": {reached.why} {format_time(until)}"
 
 
-def _dues(view: WebhookView, standing: Standing, reached: Reached) -> Iterator[datetime]:
+def _dues(view: WebhookView, standing: SecretRotation, reached: Reached) -> Iterator[datetime]:
     if reached.wait is not None:
-        yield view.now + reached.wait
+        yield view.moment.now + reached.wait
     if standing.wait is not None:
-        yield view.now + standing.wait
+        yield view.moment.now + standing.wait
     if standing.due is not None:
         yield standing.due
     for place in (view.generated, view.place):

@@ -24,7 +24,7 @@ ON_ITS_WAY = frozenset({PENDING})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Propagation:
     """What a target has been told for long enough, by its fingerprint; or why it is waited for.
 
     `fault` says so in words that stay the same meanwhile, `why` what it is that is waited for, and
@@ -37,14 +37,14 @@ class Told:
     wait: timedelta | None = None
 
 
-def plan_told(view: WebhookView) -> Told:
+def plan_propagation(view: WebhookView) -> Propagation:
     """Return whether the target of a live edge knows the endpoint and the gateway's key."""
     assert view.domain is not None
     asked = _asked(view)
     fingerprint = asked.fingerprint(view.target_ref)
     settle = view.domain.spec.bundle.propagation
-    if standing_listed(view) == fingerprint and not _is_first_key(view, settle):
-        return Told(fingerprint)
+    if current_listed(view) == fingerprint and not _is_first_key(view, settle):
+        return Propagation(fingerprint)
     secret, where = view.told, f"Secret {secret_ref(view.target_ref)}"
     listed = secret.webhooks_since.get(asked) if secret is not None else None
     if secret is None or listed is None:
@@ -54,13 +54,13 @@ def plan_told(view: WebhookView) -> Told:
     known = secret.webhook_keys_since.get(view.signs.kid)
     if known is None:
         return _waits(view, f"{where} does not have the gateway's key yet")
-    left = settle - timedelta(seconds=view.uptime - max(listed, known))
+    left = settle - timedelta(seconds=view.moment.uptime - max(listed, known))
     if left > timedelta(0):
         return _waits(view, f"they will have read {where} no later than", left)
-    return Told(fingerprint)
+    return Propagation(fingerprint)
 
 
-def standing_listed(view: WebhookView) -> str:
+def current_listed(view: WebhookView) -> str:
     """Return what the target was told long ago, empty where nothing was."""
     return view.compiled.listed if view.compiled is not None else ""
 
@@ -77,11 +77,11 @@ def _is_first_key(view: WebhookView, settle: timedelta) -> bool:
     but where the one before is lost, or the gateway new, a key signs as soon as it is made.
     """
     made = view.signs.made_at if view.signs is not None else None
-    return made is not None and made <= view.now < made + settle
+    return made is not None and made <= view.moment.now < made + settle
 
 
-def _waits(view: WebhookView, why: str, wait: timedelta | None = None) -> Told:
+def _waits(view: WebhookView, why: str, wait: timedelta | None = None) -> Propagation:
     message = (
         f"the pods of {view.target_ref} reject deliveries until they have read the endpoint's entry"
     )
-    return Told("", Fault(PENDING, message), why, wait)
+    return Propagation("", Fault(PENDING, message), why, wait)

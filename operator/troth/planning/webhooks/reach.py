@@ -8,9 +8,9 @@ from troth.documents.webhook_endpoint import Target
 from troth.pki.errors import PKIError
 from troth.pki.pem import read_certificates
 from troth.pki.spiffe import spiffe_id
-from troth.planning.webhooks.document import signing_of, standing_target
+from troth.planning.webhooks.document import current_target, signing_of
 from troth.planning.webhooks.owned_secrets import in_the_way
-from troth.planning.webhooks.propagation import Told, plan_told, standing_listed
+from troth.planning.webhooks.propagation import Propagation, current_listed, plan_propagation
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.identity.spec import Protocol
 from troth.resources.identity.status import EdgeState
@@ -125,7 +125,7 @@ def source_makes_sense(view: WebhookView) -> Fault | None:
 
 def place_is_free(view: WebhookView) -> Fault | None:
     """Nothing else is where the compiled endpoint belongs."""
-    return in_the_way(view.place, view.endpoint, view.now)
+    return in_the_way(view.place, view.endpoint, view.moment.now)
 
 
 def write_is_taken(view: WebhookView) -> Fault | None:
@@ -213,7 +213,8 @@ class Reached:
     """Whom a gateway hands deliveries on to; nobody while there is a fault, but one that leaves
     things as they are.
 
-    `listed` is the fingerprint of what the target has been told; `why` and `wait` are of `Told`.
+    `listed` is the fingerprint of what the target has been told; `why` and `wait` are those of
+    `Propagation`.
     """
 
     target: Target | None
@@ -232,9 +233,9 @@ def plan_reach(view: WebhookView, *, at_gateway: bool) -> Reached:
     fault = first_fault(view, CONSENT_CHECKS)
     if fault is not None:
         if view.target_unread or view.edge.state is EdgeState.SUSPENDED:
-            return Reached(standing_target(view), fault, standing_listed(view))
+            return Reached(current_target(view), fault, current_listed(view))
         return Reached(None, fault)
-    told = plan_told(view) if at_gateway else Told()
+    told = plan_propagation(view) if at_gateway else Propagation()
     fault = service_leads_there(view)
     if fault is not None:
         return Reached(None, fault, told.listed)

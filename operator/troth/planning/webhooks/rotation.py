@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from troth.planning.rotation.handover import Handover, Laggard, hand_over
 from troth.planning.rotation.schedule import due_at, overlap_of
+from troth.planning.steps.webhooks import TurnWebhookKeys
 from troth.planning.webhooks.keys import next_id, turn, usable
-from troth.planning.webhooks.steps import TurnWebhookKeys
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
@@ -23,7 +23,7 @@ from troth.world.facts.webhook import KeysSecret, KnownKey
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SecretRotation:
     """Where the replacement of an endpoint's secret stands, or why it cannot be replaced.
 
     `current` is the newest key that Troth has made, and `retiring` those it has made before.
@@ -40,21 +40,23 @@ class Standing:
     fault: Fault | None = None
 
 
-def plan_secret(view: WebhookView) -> Standing:
+def plan_secret(view: WebhookView) -> SecretRotation:
     """Return where the replacement of the secret stands, and its next step."""
     if not view.generates:
-        return Standing(fault=_not_ours(view))
+        return SecretRotation(fault=_not_ours(view))
     known, made = view.keys, [key for key in usable(view) if key.made_at is not None]
     if known is None or not made:
         message = f"WebhookEndpoint {view.endpoint.ref} has no secret yet; see its status"
-        return Standing(fault=Fault("AwaitingCredential", message))
+        return SecretRotation(fault=Fault("AwaitingCredential", message))
     *before, current = sorted(made, key=_age)
     secret = WebhookSecret(view, known, current, tuple(before))
-    due = due_at(view.rotations, secret.made_at, view.now)
-    handover = hand_over(secret, wanted=due is not None and due <= view.now, now=view.now)
+    due = due_at(view.rotations, secret.made_at, view.moment.now)
+    handover = hand_over(
+        secret, wanted=due is not None and due <= view.moment.now, moment=view.moment
+    )
     step = handover.step
     assert step is None or isinstance(step, TurnWebhookKeys)
-    return Standing(
+    return SecretRotation(
         phase=_phase(handover),
         current=current,
         retiring=secret.retiring,
@@ -131,11 +133,6 @@ class WebhookSecret:
     def overlap(self) -> timedelta:
         """How long the keys before stay good."""
         return overlap_of(self.view.rotations)
-
-    @property
-    def uptime(self) -> float:
-        """Now."""
-        return self.view.uptime
 
     @property
     def prepared_since(self) -> float | None:

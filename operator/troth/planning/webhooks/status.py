@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from troth.planning import status as verdicts
 from troth.planning.webhooks.document import signing_of
 from troth.planning.webhooks.keys import Tried
-from troth.planning.webhooks.rotation import Standing
+from troth.planning.webhooks.rotation import SecretRotation
 from troth.planning.webhooks.view import WebhookView
 from troth.resources.conditions import Verdict
 from troth.resources.schema.scalars import format_duration, format_time
@@ -26,7 +26,9 @@ TOLD_AFTER = timedelta(hours=1)
 """By how much a use of a key is later than the one that is told, before it is told instead."""
 
 
-def endpoint_status(view: WebhookView, tried: Tried, standing: Standing) -> WebhookEndpointStatus:
+def endpoint_status(
+    view: WebhookView, tried: Tried, standing: SecretRotation
+) -> WebhookEndpointStatus:
     """Return the status without its conditions."""
     return WebhookEndpointStatus(
         observed_generation=view.endpoint.metadata.generation,
@@ -36,7 +38,7 @@ def endpoint_status(view: WebhookView, tried: Tried, standing: Standing) -> Webh
     )
 
 
-def _keys(view: WebhookView, tried: Tried, standing: Standing) -> Iterator[WebhookKey]:
+def _keys(view: WebhookView, tried: Tried, standing: SecretRotation) -> Iterator[WebhookKey]:
     told = {key.id: key for key in view.endpoint.status.keys}
     for key in tried.keys:
         before = told.get(key.id)
@@ -82,13 +84,13 @@ def unsigned_fault(view: WebhookView) -> Fault | None:
     unsigned = view.inbound.accept_unsigned
     if unsigned is None:
         return None
-    if view.now >= unsigned.expires_at:
+    if view.moment.now >= unsigned.expires_at:
         message = (
             f"unsigned deliveries were accepted until {format_time(unsigned.expires_at)}; use "
             "scheme GitLab with a signing token, or decide again and write another expiresAt"
         )
         return Fault("UnsignedExpired", message)
-    if view.now < unsigned.counts_from:
+    if view.moment.now < unsigned.counts_from:
         message = "acceptUnsigned.expiresAt is more than 90 days ahead; write an earlier time"
         return Fault("UnsignedTooLong", message)
     return None
@@ -102,7 +104,7 @@ def unsigned_verdicts(view: WebhookView) -> Iterator[Verdict]:
     whose = f"owner {unsigned.owner}, reason: {unsigned.reason}"
     if fault is not None:
         yield verdicts.false(UNSIGNED, fault.reason, fault.message)
-    elif unsigned.expires_at <= view.now + UNSIGNED_WARNING:
+    elif unsigned.expires_at <= view.moment.now + UNSIGNED_WARNING:
         message = (
             f"unsigned deliveries are accepted until {format_time(unsigned.expires_at)}; from "
             f"then on, every delivery is rejected ({whose})"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from troth.planning.identity.view import spiffe_ids_of
+from troth.planning.moment import Moment
 from troth.planning.owned_objects import secret_ref
 from troth.resources.identity.spec import Port, ServiceIdentity
 from troth.resources.references import Ref
@@ -70,8 +71,7 @@ class WebhookView:
     closing: bool
     rotations: tuple[CredentialRotation, ...]
     verified: Mapping[str, datetime]
-    uptime: float
-    now: datetime
+    moment: Moment
 
     @property
     def scheme(self) -> SchemeName:
@@ -107,7 +107,9 @@ class WebhookView:
         return find_port(self.target, self.inbound.target.port) if self.target else None
 
 
-def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datetime) -> WebhookView:
+def gather(
+    endpoint: WebhookEndpoint, inbound: Inbound, world: World, moment: Moment
+) -> WebhookView:
     """Read from the world all that the plan depends on."""
     registry, state = world.registry, world.webhooks
     gateway, target = endpoint.gateway, endpoint.target
@@ -117,7 +119,7 @@ def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datet
     given = endpoint.given_secret
     keys = state.given.get(given) if given is not None else state.generated.get(made)
     identity, signing = registry.identities.get(target), world.signing.of(gateway)
-    candidate = EdgeCandidate(registry, gateway, target, inbound.target.port, now)
+    candidate = EdgeCandidate(registry, gateway, target, inbound.target.port, moment.now)
     return WebhookView(
         endpoint=endpoint,
         inbound=inbound,
@@ -141,8 +143,7 @@ def gather(endpoint: WebhookEndpoint, inbound: Inbound, world: World, now: datet
         closing=place.namespace in world.terminating,
         rotations=world.rotations.of(webhook_key(endpoint.ref)),
         verified=state.verified(endpoint.ref, gateway),
-        uptime=world.uptime,
-        now=now,
+        moment=moment,
     )
 
 

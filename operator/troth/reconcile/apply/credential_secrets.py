@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from troth.brokers.errors import BrokerError
-from troth.planning.plan import Turn, TurnCredential
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
 from troth.reconcile.apply.credential_turns import turned
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import DIGEST, digest

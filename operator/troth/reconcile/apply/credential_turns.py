@@ -13,7 +13,7 @@ from typing import get_args
 
 from troth.brokers.protocol import Credential, CredentialRequest, Dialect, Login
 from troth.brokers.registry import DIALECTS, dialect_of
-from troth.planning.plan import Turn
+from troth.planning.steps.broker_credentials import Turn
 from troth.resources.messaging.broker_type import BrokerType
 from troth.trust.grants import Slot
 from troth.world.facts.broker import Held

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from troth.planning.owned_objects import secret_ref
-from troth.planning.plan import Apply, Plan, Step, UpdateIssuer, UpdatePublic
-from troth.planning.webhooks.steps import CompileEndpoint
+from troth.planning.plan import Plan
+from troth.planning.steps.certificates import UpdatePublic
+from troth.planning.steps.objects import Apply
+from troth.planning.steps.signing_keys import UpdateIssuer
+from troth.planning.steps.step import Step
+from troth.planning.steps.webhooks import CompileEndpoint
 from troth.reconcile.apply.served import Served
-from troth.reconcile.apply.targets import place_of
 from troth.resources.references import Ref
 from troth.world.facts.objects import canonical
 from troth.world.keys import ISSUER_VIEW, Key
@@ -33,7 +36,7 @@ class InPlace:
     def was_changed(self, step: Step, plan: Plan) -> bool:
         """Say whether a step restores what was in place just so, so that somebody changed it."""
         uid, digests = self._digests.get(plan.key, ("", {}))
-        before = digests.get(place_of(step)) if uid == plan.uid else None
+        before = digests.get(step.target) if uid == plan.uid else None
         match step:
             case Apply():
                 return before == _digest(step.manifest)
@@ -62,11 +65,9 @@ class InPlace:
             self._digests.pop(plan.key, None)
             return
         in_place = {
-            place_of(step): _digest(step.manifest) for step in plan.steps if isinstance(step, Apply)
+            step.target: _digest(step.manifest) for step in plan.steps if isinstance(step, Apply)
         } | {
-            place_of(step): _compiled(step)
-            for step in plan.steps
-            if isinstance(step, CompileEndpoint)
+            step.target: _compiled(step) for step in plan.steps if isinstance(step, CompileEndpoint)
         }
         secret = self._world.secrets.get(secret_ref(plan.key.ref))
         if secret is not None and not any(isinstance(step, UpdatePublic) for step in plan.steps):

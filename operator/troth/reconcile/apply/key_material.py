@@ -12,13 +12,11 @@ from troth.pki.issuing import create_root, issue
 from troth.pki.keys import generate_key, private_key_pem
 from troth.pki.keystores import keystore_password, pkcs12_keystore, pkcs12_truststore
 from troth.pki.pem import write_certificates
-from troth.planning.plan import (
+from troth.planning.steps.authorities import AdoptAuthority, CreateRoot, PrepareRoot
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.signing_keys import (
     ActivateTokenKey,
-    AdoptAuthority,
-    CreateRoot,
     CreateTokenKey,
-    IssueLeaf,
-    PrepareRoot,
     PrepareTokenKey,
     UpdateIssuer,
 )

@@ -13,7 +13,7 @@ from troth.documents.secret_keys import KEY, LEAF, ROOTS
 from troth.pki.authorities import SigningAuthority, load_signing_authority
 from troth.pki.pem import MAX_CHAIN_BYTES
 from troth.pki.private_keys import LONGEST as LONGEST_KEY
-from troth.planning.plan import TurnCredential
+from troth.planning.steps.broker_credentials import TurnCredential
 from troth.reconcile.apply.credential_turns import login, material, secrets_of
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.references import Ref

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 from troth.cluster.errors import ApiError
-from troth.planning.plan import Remove, Restart, Step
-from troth.reconcile.apply.targets import place_of
+from troth.planning.steps.objects import Remove, Restart
+from troth.planning.steps.step import Step, Target
 from troth.reconcile.apply.writer import CONFLICT
-from troth.resources.references import Ref
+from troth.reconcile.loop.clock import Clock
 from troth.world.keys import Key
+from troth.world.outcomes.writes import RefusalOver, WriteRefused
 from troth.world.world import World
-
-Place = tuple[str, Ref]
 
 LASTING = 15.0
 """Seconds after which a conflict counts as a refusal. With the backoff of retries the condition is
@@ -42,50 +41,47 @@ _TOO_LONG = "Too long"
 class Refusals:
     """What is not carried out, by the resource that asks for it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, clock: Clock) -> None:
         self._world = world
-        self._refused: dict[Key, dict[Place, str]] = {}
-        self._conflicts: dict[Key, dict[Place, float]] = {}
+        self._clock = clock
+        self._refused: dict[Key, dict[Target, str]] = {}
+        self._conflicts: dict[Key, dict[Target, float]] = {}
         self._statuses: dict[Key, str] = {}
 
     def note(self, key: Key, step: Step, error: Exception) -> None:
         """Note that a step is refused, and why."""
-        place = place_of(step)
+        place = step.target
         sentence = _sentence(place, error, removing=isinstance(step, Remove))
-        self._world.refused[place] = sentence
         brief = isinstance(error, ApiError) and (
             error.status in PASSING or error.status >= SERVER_ERROR
         )
-        if brief and not self.lasts(key, step):
-            self._world.passing.add(place)
-        else:
-            self._world.passing.discard(place)
+        passing = brief and not self.lasts(key, step)
+        self._world.observe_outcome(WriteRefused(*place, sentence, passing=passing))
         # workloads that go on with what they have are told by `RolledOut` alone
         self._refused.setdefault(key, {})[place] = "" if isinstance(step, Restart) else sentence
 
     def lasts(self, key: Key, step: Step) -> bool:
         """Note a conflict; say whether there has been one at every attempt for too long."""
-        now = self._world.uptime
-        since = self._conflicts.setdefault(key, {}).setdefault(place_of(step), now)
+        now = self._clock.uptime()
+        since = self._conflicts.setdefault(key, {}).setdefault(step.target, now)
         return now - since >= LASTING
 
     def done(self, key: Key, step: Step) -> None:
         """Note that a step is carried out: another conflict is a first one."""
-        self._conflicts.get(key, {}).pop(place_of(step), None)
+        self._conflicts.get(key, {}).pop(step.target, None)
 
     def settle(self, key: Key, steps: Iterable[Step]) -> bool:
         """Forget refusals of what is not asked for any more; say whether there were any.
 
         The need may have passed, or the write was carried out and only its answer was lost.
         """
-        asked = {place_of(step) for step in steps}
+        asked = {step.target for step in steps}
         for place in self._conflicts.get(key, {}).keys() - asked:
             del self._conflicts[key][place]
         refused = self._refused.get(key, {})
         over = refused.keys() - asked
         for place in over:
-            self._world.refused.pop(place, None)
-            self._world.passing.discard(place)
+            self._world.observe_outcome(RefusalOver(*place))
             del refused[place]
         if not refused:
             self._refused.pop(key, None)
@@ -114,7 +110,7 @@ class Refusals:
         return counts
 
 
-def _sentence(place: Place, error: Exception, *, removing: bool) -> str:
+def _sentence(place: Target, error: Exception, *, removing: bool) -> str:
     """Return what is refused, why, and what to do.
 
     A refusal's own text may quote what was sent, so of a Secret's only its cause is told.

@@ -6,7 +6,7 @@ Each digest names the UID of its Secret: of a namesake nothing is known.
 import hashlib
 from collections.abc import Mapping
 
-from troth.planning.plan import UpdateIssuer
+from troth.planning.steps.signing_keys import UpdateIssuer
 from troth.resources.references import Ref
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from troth.planning.webhooks.steps import CompileEndpoint, TurnWebhookKeys
+from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
 from troth.resources.webhooks.schemes import SchemeName
 from troth.world.facts.objects import Manifest
 from troth.world.observation.broker_secrets import digest

@@ -13,6 +13,7 @@ from troth.reconcile.loop.intake import take_in
 from troth.resources.references import Ref
 from troth.world.facts.objects import MANAGED_BY, Manifest
 from troth.world.keys import Keys
+from troth.world.outcomes.writes import ForeignFound
 from troth.world.world import World
 
 CONFLICT, NOT_FOUND, UNPROCESSABLE = 409, 404, 422
@@ -50,7 +51,7 @@ class Writer:
     """Writes objects; every answer goes into the world at once, so that its echo is no news."""
 
     def __init__(self, writes: Writes, world: World, keyring: Keyring, clock: Clock) -> None:
-        self.writes = writes
+        self._writes = writes
         self._world = world
         self._keyring = keyring
         self._clock = clock
@@ -65,13 +66,13 @@ class Writer:
             if resource_version:
                 metadata["resourceVersion"] = resource_version
             try:
-                return self.observe(await self.writes.apply({**manifest, "metadata": metadata}))
+                return self.observe(await self._writes.apply({**manifest, "metadata": metadata}))
             except ApiError as error:
                 if error.status in (CONFLICT, NOT_FOUND):
                     raise TryAgain from error
                 raise
         try:
-            return self.observe(await self.writes.apply_new(manifest))
+            return self.observe(await self._writes.apply_new(manifest))
         except ApiError as error:
             if error.status == CONFLICT:
                 return await self._meet(manifest)
@@ -81,7 +82,7 @@ class Writer:
         """Find out whose the object is that stands where one was to be made."""
         kind, ref = manifest["kind"], Ref.of(manifest)
         try:
-            found = (await self.writes.metadata(kind, ref))["metadata"]
+            found = (await self._writes.metadata(kind, ref))["metadata"]
         except ApiError as error:
             if error.status == NOT_FOUND:
                 raise TryAgain from error
@@ -92,22 +93,52 @@ class Writer:
         if owners.intersection(owner["uid"] for owner in found.get("ownerReferences") or []):
             # ours, with its labels taken off: put them back, and the informer sees it again
             labels = {"uid": found["uid"], "labels": manifest["metadata"]["labels"]}
-            answer = await self.writes.merge_patch(kind, ref, {"metadata": labels})
+            answer = await self._writes.merge_patch(kind, ref, {"metadata": labels})
             return self.observe(answer)
-        self._world.note_foreign(kind, ref, self._clock.now())
-        return set()
+        return self._world.observe_outcome(ForeignFound(kind, ref, self._clock.now()))
 
     async def merge(self, kind: str, ref: Ref, patch: Manifest) -> Keys:
         """Merge a patch that names the very object that was seen; raises `TryAgain` without it."""
         try:
-            return self.observe(await self.writes.merge_patch(kind, ref, patch))
+            return self.observe(await self._writes.merge_patch(kind, ref, patch))
         except ApiError as error:
             if error.status in (CONFLICT, NOT_FOUND):
                 raise TryAgain from error
             raise
 
+    async def patch_secret(self, secret: Ref, patch: Manifest | list[Manifest]) -> Keys:
+        """Change part of a Secret, if it is still the one that was seen."""
+        try:
+            if isinstance(patch, list):
+                answer = await self._writes.json_patch("Secret", secret, patch)
+            else:
+                answer = await self._writes.merge_patch("Secret", secret, patch)
+        except ApiError as error:
+            if error.status in (CONFLICT, NOT_FOUND):
+                raise TryAgain from error
+            if error.status == UNPROCESSABLE and isinstance(patch, list):
+                await self._check_unchanged(secret, patch, error)
+            raise
+        return self.observe(answer)
+
+    async def _check_unchanged(self, secret: Ref, tests: list[Manifest], error: ApiError) -> None:
+        """Raise `TryAgain` if a Secret is not what a JSON patch tests for.
+
+        The API server answers 422 without a cause to a test that does not hold, and 422 to what it
+        refuses. To take a refusal for a conflict would be to try for ever in silence.
+        """
+        try:
+            found = (await self._writes.metadata("Secret", secret))["metadata"]
+        except ApiError as gone:
+            if gone.status == NOT_FOUND:
+                raise TryAgain from error
+            raise
+        for each in tests:
+            if each["op"] == "test" and found.get(each["path"].split("/")[-1]) != each["value"]:
+                raise TryAgain from error
+
     def observe(self, manifest: Manifest) -> Keys:
         """Take in an answer; return whom it affects. A late one changes nothing."""
         if self._world.is_unlisted(manifest):
             return set()
-        return take_in(manifest, self._world, self._keyring)
+        return take_in(manifest, self._world, self._keyring, self._clock.uptime())

@@ -17,7 +17,7 @@ from troth.brokers.errors import AdminRefusedError, BrokerError
 from troth.brokers.protocol import Batch, Credential, Driver
 from troth.brokers.registry import dialect_of
 from troth.cluster.errors import ApiError
-from troth.planning.plan import AdminTurn, TurnAdmin
+from troth.planning.steps.brokers import AdminTurn, TurnAdmin
 from troth.reconcile.brokers.connections import Connected, Connections, Reads, admin_data
 from troth.reconcile.brokers.faults import NewAdminRefusedError, StalePlan
 from troth.reconcile.events.notice import Notice

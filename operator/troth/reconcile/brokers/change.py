@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from troth.brokers.protocol import Batch, Credential, Driver, Login
-from troth.planning.plan import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, Telling
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
-from troth.trust.grants import Place, Rule
+from troth.trust.grants import Observed, Place, Rule
 from troth.world.facts.broker import Ledger
 from troth.world.index.brokers import credential_ref, identity_of
 
@@ -125,6 +125,17 @@ def as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
             credentials[change] = before.credentials[change]
     kept = frozenset(rule for rule in before.rules - after.rules if rule in failed)
     return replace(after, rules=after.rules | kept, credentials=credentials)
+
+
+def as_observed(before: Observed, step: ChangeBroker, failed: Failed) -> Observed:
+    """Return what a broker has after a change, as far as that did not fail."""
+    told = {(each.principal, each.slot) for each in step.telling}
+    rules = before.rules | {rule for rule in step.additions if rule not in failed}
+    return Observed(
+        (before.credentials | {place for place in told if place not in failed})
+        - {place for place in step.revocations if place not in failed},
+        rules - {rule for rule in step.removals if rule not in failed},
+    )
 
 
 def _secret_of(broker: MessageBroker, place: Place) -> Ref | None:

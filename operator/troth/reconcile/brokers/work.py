@@ -7,15 +7,24 @@ which is written first, and by the lease, without which nothing is.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from troth.brokers.errors import BrokerError
 from troth.cluster.errors import ApiError
-from troth.planning.plan import BackgroundStep, ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.brokers import ChangeBroker, ObserveBroker, TurnAdmin
+from troth.planning.steps.step import BackgroundStep
 from troth.reconcile.brokers.admins import AdminTurns, Secrets
-from troth.reconcile.brokers.change import Changes, Credentials, Failed, as_it_went, principals_of
+from troth.reconcile.brokers.change import (
+    Changes,
+    Credentials,
+    Failed,
+    as_it_went,
+    as_observed,
+    principals_of,
+)
 from troth.reconcile.brokers.connections import NOT_FOUND, Connections
 from troth.reconcile.brokers.faults import StalePlan, fault_of, taken
 from troth.reconcile.events.notice import Notice
@@ -25,10 +34,18 @@ from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Observed
-from troth.world.facts.broker import AdminShown, Ledger
+from troth.world.facts.broker import Ledger
 from troth.world.facts.objects import Fault, Manifest
 from troth.world.keys import Key, Keys, broker_key
 from troth.world.observation.ledger import ledger_manifest
+from troth.world.outcomes.brokers import (
+    AdminTurned,
+    BrokerChanged,
+    BrokerObserved,
+    WorkBegun,
+    WorkEnded,
+    WorkFailed,
+)
 from troth.world.world import World
 
 PATIENCE = 60.0
@@ -77,8 +94,7 @@ class BrokerWork:
         """Begin a step at its broker; nothing where something is under way there already."""
         if step.broker in self._tasks:
             return
-        look = self._world.brokers.observation(step.broker)
-        self._world.brokers.note_observation(step.broker, replace(look, busy=True))
+        self._around.concern(self._world.observe_outcome(WorkBegun(step.broker)))
         task = asyncio.create_task(self._carry_out(step), name=f"broker {step.broker}")
         self._tasks[step.broker] = task
 
@@ -114,7 +130,8 @@ class BrokerWork:
 
     async def _carry_out(self, step: BackgroundStep) -> None:
         """Do it, and note in the world what came of it."""
-        ref, affected = step.broker, {broker_key(step.broker)}
+        ref: Ref = step.broker
+        affected: Keys = set()
         try:
             async with asyncio.timeout(PATIENCE):
                 affected |= await self._done(step)
@@ -128,72 +145,47 @@ class BrokerWork:
             affected |= self._failed(ref, Fault("InternalError", f"{name}; see the operator's log"))
         finally:
             del self._tasks[ref]
-            self._world.brokers.note_observation(
-                ref, replace(self._world.brokers.observation(ref), busy=False)
-            )
+            affected |= self._world.observe_outcome(WorkEnded(ref))
             if self._world.brokers.declared(ref) is None:  # gone meanwhile
-                self._world.brokers.forget_observation(ref)
                 await self._connections.end(ref)
-            self._around.concern(affected | self._world.rotations.concerned({broker_key(ref)}))
+            self._around.concern(affected)
 
     async def _done(self, step: BackgroundStep) -> Keys:
         broker = self._world.brokers.declared(step.broker)
         if broker is None:
             return set()
-        if isinstance(step, ObserveBroker):
-            return await self._look_at(broker)
-        if isinstance(step, TurnAdmin):
-            return await self._turn_admin(broker, step)
-        return await self._change(broker, step)
+        return await BROKER_HANDLERS[type(step)](self, broker, step)
 
     def _failed(self, ref: Ref, fault: Fault | None) -> Keys:
         """Note a try that failed; return whom it concerns, if the fault is another than before."""
-        look = self._world.brokers.observation(ref)
-        tried = look.tried(self._clock.uptime(), fault)
-        self._world.brokers.note_observation(ref, tried if fault else replace(tried, failures={}))
-        if fault is None:
-            return set()
-        self._around.instrumentation.broker_failed(ref, fault.reason)
-        log.warning("broker not usable", broker=str(ref), reason=fault.reason)
-        return self._world.brokers.concerned_by_state(ref) if fault != look.fault else set()
+        affected = self._world.observe_outcome(WorkFailed(ref, fault, self._clock.uptime()))
+        if fault is not None:
+            self._around.instrumentation.broker_failed(ref, fault.reason)
+            log.warning("broker not usable", broker=str(ref), reason=fault.reason)
+        return affected
 
     # Looking
 
-    async def _look_at(self, broker: MessageBroker) -> Keys:
-        brokers, before = self._world.brokers, self._world.brokers.observation(broker.ref)
+    async def observe(self, broker: MessageBroker, _: ObserveBroker) -> Keys:
+        """Observe a broker, unless its declaration changes meanwhile."""
         connected = await self._connections.renewed(broker)
         observed = await connected.adapter.observe()
-        declared = brokers.declared(broker.ref)
+        declared = self._world.brokers.declared(broker.ref)
         if declared is None or not _same(declared, broker):  # then another may have been seen
             raise StalePlan
-        # whoever was ever forgotten when something changed is forgotten until now and no longer
-        self._world.grants.clear()
-        self._world.memo.clear()
-        now = self._clock.uptime()
-        brokers.note_observation(
-            broker.ref,
-            replace(
-                before,
-                observed=observed,
-                at=now,
-                tried_at=now,
-                attempts=before.attempts if before.failures else 0,
-                suspect=False,
-                fault=None,
-                authorities=connected.authorities,
-                admin=_dated(connected.shown, before.admin, now),
-            ),
+        return self._world.observe_outcome(
+            BrokerObserved(
+                broker.ref,
+                observed,
+                connected.authorities,
+                connected.shown,
+                self._clock.uptime(),
+            )
         )
-        known = before.observed
-        if known is None or before.fault or before.authorities != connected.authorities:
-            return brokers.concerned_by_state(broker.ref)
-        changed = {rule.principal for rule in known.rules ^ observed.rules}
-        changed |= {principal for principal, _ in known.credentials ^ observed.credentials}
-        return brokers.of_principals(broker.ref, changed) if changed else set()
 
     # The credential that administers
 
-    async def _turn_admin(self, broker: MessageBroker, step: TurnAdmin) -> Keys:
+    async def turn_admin(self, broker: MessageBroker, step: TurnAdmin) -> Keys:
         """Take a turn. That it fails is noted of the credential alone: the broker still answers."""
         connected, fault = await self._admins.seen(broker, step), None
         try:
@@ -201,14 +193,12 @@ class BrokerWork:
         except (BrokerError, ApiError) as error:
             fault = fault_of(error, broker.ref)
             log.warning("admin credential not rotated", broker=str(broker.ref), reason=fault.reason)
-        look = self._world.brokers.observation(broker.ref).anew()
-        noted = replace(look, admin_fault=fault, admin_tried_at=self._clock.uptime())
-        self._world.brokers.note_observation(broker.ref, noted)
-        return set()
+        return self._world.observe_outcome(AdminTurned(broker.ref, fault, self._clock.uptime()))
 
     # Changing
 
-    async def _change(self, broker: MessageBroker, step: ChangeBroker) -> Keys:
+    async def change(self, broker: MessageBroker, step: ChangeBroker) -> Keys:
+        """Change a broker. The ledger is written first, and says at last how that went."""
         connected = self._connections.known(broker.ref)
         if connected is None:
             raise StalePlan
@@ -220,11 +210,14 @@ class BrokerWork:
         self._require_permit()
         failed = await self._changes.carry_out(broker, connected.adapter, step)
         await self._keep(broker, as_it_went(step, failed))
-        self._note_changed(broker.ref, step, failed)
+        before = self._world.brokers.observation(broker.ref).observed or Observed()
+        observed = as_observed(before, step, failed)
+        changed = BrokerChanged(broker.ref, observed, failed, self._clock.uptime())
+        affected = self._world.observe_outcome(changed)
         count_changes(self._around.instrumentation, step, failed)
         self._changes.forget_revoked(broker, step, failed)
         await self._tell(broker, step, failed)
-        return self._world.brokers.of_principals(broker.ref, principals_of(step))
+        return affected | self._world.brokers.of_principals(broker.ref, principals_of(step))
 
     async def _keep(self, broker: MessageBroker, ledger: Ledger) -> None:
         if self._world.brokers.ledger(broker.ref) != ledger:
@@ -274,27 +267,17 @@ class BrokerWork:
             note = "the broker differed from what is declared; Troth restored it"
             await self._tell_broker(broker, Notice("Repaired", note))
 
-    def _note_changed(self, ref: Ref, step: ChangeBroker, failed: Failed) -> None:
-        look, now = self._world.brokers.observation(ref), self._clock.uptime()
-        observed = look.observed or Observed()
-        told = {(each.principal, each.slot) for each in step.telling}
-        rules = observed.rules | {rule for rule in step.additions if rule not in failed}
-        observed = Observed(
-            (observed.credentials | {place for place in told if place not in failed})
-            - {place for place in step.revocations if place not in failed},
-            rules - {rule for rule in step.removals if rule not in failed},
-        )
-        noted = replace(look, observed=observed, failures=dict(failed))
-        noted = noted.tried(now) if failed else replace(noted, tried_at=now, attempts=0)
-        self._world.brokers.note_observation(ref, noted)
+
+BROKER_HANDLERS: dict[
+    type[BackgroundStep], Callable[[BrokerWork, MessageBroker, Any], Awaitable[Keys]]
+] = {
+    ObserveBroker: BrokerWork.observe,
+    ChangeBroker: BrokerWork.change,
+    TurnAdmin: BrokerWork.turn_admin,
+}
+"""How each step at a broker is carried out."""
 
 
 def _same(one: MessageBroker, other: MessageBroker) -> bool:
     """Say whether two are the same broker, described alike."""
     return (one.metadata.uid, one.spec) == (other.metadata.uid, other.spec)
-
-
-def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
-    """Return an admin credential with since when it is known to administer."""
-    same = before is not None and replace(shown, since=before.since) == before
-    return replace(shown, since=before.since if same and before is not None else uptime)

@@ -5,19 +5,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from troth.planning.plan import (
-    Apply,
-    IssueLeaf,
-    Plan,
-    Restart,
-    SetFinalizers,
-    Step,
-    Turn,
-    TurnCredential,
-    UpdateIssuer,
-    UpdatePublic,
-)
-from troth.planning.webhooks.steps import CompileEndpoint
+from troth.planning.plan import Plan
+from troth.planning.steps.broker_credentials import Turn, TurnCredential
+from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
+from troth.planning.steps.objects import Apply, Restart, SetFinalizers
+from troth.planning.steps.signing_keys import UpdateIssuer
+from troth.planning.steps.step import Step
+from troth.planning.steps.webhooks import CompileEndpoint
 from troth.reconcile.events import rotation as rotation_events
 from troth.reconcile.events import token_keys as token_events
 from troth.reconcile.events.notice import Notice

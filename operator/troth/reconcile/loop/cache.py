@@ -26,7 +26,6 @@ class Cache:
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
-        self._world.uptime = self._engine.uptime
         self._engine.forget(kind, ref, version)
 
     def known(self, selection: Selection) -> Collection[Ref]:

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+from troth.planning.moment import Moment
 
 LONGEST_NAP = 30.0
 """Seconds after which a sleeper looks at the wall clock again, in case somebody set it."""
@@ -40,6 +42,20 @@ class SystemClock:
             if left <= 0:
                 return
             await asyncio.sleep(min(left, LONGEST_NAP))
+
+
+class Moments:
+    """Reads a clock; knows how far the wall clock has been set since the process began."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._epoch = clock.now() - timedelta(seconds=clock.uptime())
+
+    def read(self) -> Moment:
+        """Return the moment. Only whole seconds count as set forward, and none as set back."""
+        now, uptime = self._clock.now(), self._clock.uptime()
+        ahead = (now - self._epoch).total_seconds() - uptime
+        return Moment(now, uptime, timedelta(seconds=max(round(ahead), 0)))
 
 
 class MovableClock:

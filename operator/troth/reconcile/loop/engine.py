@@ -7,7 +7,7 @@ is and not of what was meant; where that second plan still asks for something, t
 import asyncio
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -16,15 +16,12 @@ from troth.cluster.errors import ApiError
 from troth.pki.certificates import short
 from troth.pki.errors import PKIError
 from troth.planning.faults import failed_plan
-from troth.planning.plan import (
-    BackgroundStep,
-    IssueLeaf,
-    Plan,
-    Step,
-)
+from troth.planning.plan import Plan
 from troth.planning.planner import plan as make_plan
+from troth.planning.steps.certificates import IssueLeaf
+from troth.planning.steps.step import BackgroundStep, Step, Target
 from troth.reconcile.apply.credential_secrets import CredentialError
-from troth.reconcile.apply.execute import Executor, needed
+from troth.reconcile.apply.execute import Executor
 from troth.reconcile.apply.in_place import InPlace
 from troth.reconcile.apply.keyring import Keyring
 from troth.reconcile.apply.refusals import (
@@ -35,7 +32,6 @@ from troth.reconcile.apply.refusals import (
     Refusals,
     StepFailed,
 )
-from troth.reconcile.apply.targets import place_of
 from troth.reconcile.apply.writer import TryAgain, Writes
 from troth.reconcile.brokers.admins import Secrets
 from troth.reconcile.brokers.faults import StalePlan
@@ -43,18 +39,19 @@ from troth.reconcile.brokers.work import BrokerWork, Surroundings
 from troth.reconcile.events.events import event, relabelled, repair, transitions
 from troth.reconcile.events.notice import Notice
 from troth.reconcile.events.recorder import EventRecorder
-from troth.reconcile.loop.clock import Clock
+from troth.reconcile.loop.clock import Clock, Moments
 from troth.reconcile.loop.instrumentation import Instrumentation
 from troth.reconcile.loop.intake import take_in, warn_if_unreadable
 from troth.reconcile.loop.lease_fence import LeaderFence
 from troth.reconcile.loop.queue import WorkQueue
-from troth.reconcile.loop.readiness import Faults, told, with_refusals
+from troth.reconcile.loop.readiness import Faults, log_fields, with_refusals
 from troth.reconcile.loop.status_debounce import StatusDebounce
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
 from troth.world.facts.objects import Manifest
 from troth.world.index.workloads import Workloads
 from troth.world.keys import ISSUER_VIEW, Key, broker_key, status_key
+from troth.world.outcomes.writes import NarrowingUnapplied
 from troth.world.world import World
 
 REFUSALS = (ApiError, PKIError, CredentialError)
@@ -105,7 +102,7 @@ class Engine:
         self._keyring = Keyring(own_namespace)
         self._server = server
         self._clock = clock
-        self._epoch = clock.now() - timedelta(seconds=clock.uptime())
+        self._moments = Moments(clock)
         self._leader_fence = leader_fence
         self._instance = instance
         self._instrumentation = instrumentation or Instrumentation()
@@ -123,7 +120,7 @@ class Engine:
                 instrumentation=self._instrumentation,
             ),
         )
-        self.refusals = Refusals(self.world)
+        self.refusals = Refusals(self.world, clock)
         self.faults = Faults()
         self._in_place = InPlace(self.world)
         self.event_recorder = EventRecorder(server.create, leader_fence)
@@ -143,13 +140,12 @@ class Engine:
 
     def observe(self, manifest: Manifest) -> None:
         """Take in an object as the API server has it now."""
-        self.world.uptime = self._clock.uptime()
-        affected = take_in(manifest, self.world, self._keyring)
+        affected = take_in(manifest, self.world, self._keyring, self.uptime)
         self.queue.add(affected - self._executor.echoes(manifest))
 
     def forget(self, kind: str, ref: Ref, version: int) -> None:
         """Take in that an object was gone at a resource version."""
-        self.queue.add(self.world.forget(kind, ref, version))
+        self.queue.add(self.world.forget(kind, ref, version, self.uptime))
         warn_if_unreadable(self.world, kind, ref)
         if kind == "Secret" and not self.world.knows(kind, ref):
             self._keyring.forget(ref)
@@ -196,16 +192,16 @@ class Engine:
         """Bring one resource into step; return the plan that holds then, None to come back."""
         notices: list[Notice] = []
         steps: list[Step] = []
-        failed: set[tuple[str, Ref]] = set()
+        failed: set[Target] = set()
         errors: tuple[Exception, ...] = ()
         for _ in range(PASSES):
             plan = self._plan(key)
             errors = errors or plan.errors
-            steps = needed(plan, self.world)
+            steps = plan.pending(self.world)
             if self._settle(key, steps):
                 plan = self._plan(key)
             # what is refused is not tried twice in a visit; what is closed because of it is
-            left = [step for step in steps if place_of(step) not in failed]
+            left = [step for step in steps if step.target not in failed]
             if not left:
                 break
             try:
@@ -218,29 +214,22 @@ class Engine:
         if (errors or not waiting) and self.faults.note(key, errors):
             self.queue.add({status_key(key)} - {key})
         plan = await self._report(plan, notices)
-        return None if self.faults.of(key) or (steps and needed(plan, self.world)) else plan
+        return None if self.faults.of(key) or (steps and plan.pending(self.world)) else plan
 
     def _plan(self, key: Key) -> Plan:
         self.queue.caught_up(key)
-        now = self._clock.now()
-        self.world.uptime = self._clock.uptime()
-        self.world.set_forward = self._set_forward(now)
-        plan = make_plan(key, self.world, now)
+        moment = self._moments.read()
+        plan = make_plan(key, self.world, moment)
         if plan.unapplied is not None:
-            affected = self.world.note_unapplied(key.ref, plan.unapplied)
+            affected = self.world.observe_outcome(NarrowingUnapplied(key.ref, plan.unapplied))
             if affected:  # its own edges are judged by it too
                 self.queue.add(affected - {key})
-                plan = make_plan(key, self.world, now)
-        return with_refusals(plan, self.refusals, self.faults, now)
-
-    def _set_forward(self, now: datetime) -> timedelta:
-        """Return by how many whole seconds the wall clock is ahead of where it would have gone."""
-        ahead = now - self._epoch - timedelta(seconds=self._clock.uptime())
-        return timedelta(seconds=max(round(ahead.total_seconds()), 0))
+                plan = make_plan(key, self.world, moment)
+        return with_refusals(plan, self.refusals, self.faults, moment.now)
 
     async def _carry_out_all(
         self, steps: list[Step], plan: Plan, notices: list[Notice]
-    ) -> set[tuple[str, Ref]]:
+    ) -> set[Target]:
         """Carry out what can be, and return where that was not possible.
 
         One write that is refused keeps nothing else back: a quota of one namespace is no reason to
@@ -249,31 +238,31 @@ class Engine:
         and one that cannot be reached all the rest. Raises `TryAgain` in the end where for some
         step the world has moved on, which counts as a refusal if it lasts.
         """
-        failed: set[tuple[str, Ref]] = set()
+        failed: set[Target] = set()
         overtaken = None
         spared: set[str] = set()
         for number, step in enumerate(steps):
-            kind, _ = place_of(step)
+            kind, _ = step.target
             if kind in spared:
-                failed.add(place_of(step))
+                failed.add(step.target)
                 continue
             try:
                 notices += await self._carry_out(step, plan)
             except TryAgain as error:
                 if self.refusals.lasts(plan.key, step):
                     self._note_refusal(plan.key, step, LastingConflict())
-                    failed.add(place_of(step))
+                    failed.add(step.target)
                 else:
                     overtaken = error
             except Exception as error:  # noqa: BLE001 - one step must not stop the others
                 if not isinstance(error, REFUSALS):
-                    log.error("step failed", key=str(plan.key), **told(error))  # noqa: TRY400
+                    log.error("step failed", key=str(plan.key), **log_fields(error))  # noqa: TRY400
                     error = StepFailed(error)
                 self._note_refusal(plan.key, step, error)
-                failed.add(place_of(step))
+                failed.add(step.target)
                 status = error.status if isinstance(error, ApiError) else None
                 if status == UNANSWERED:
-                    failed.update(map(place_of, steps[number:]))
+                    failed.update(each.target for each in steps[number:])
                     break
                 if status in OUT_OF_ORDER:
                     spared.add(kind)
@@ -308,7 +297,7 @@ class Engine:
         """Remember why a write was refused, for the status."""
         self.refusals.note(key, step, error)
         self.queue.add({status_key(key)} - {key})
-        kind, ref = place_of(step)
+        kind, ref = step.target
         reason = getattr(error, "reason", type(error).__name__)
         log.warning("step refused", kind=kind, ref=str(ref), reason=reason)
 
@@ -329,7 +318,7 @@ class Engine:
             async with asyncio.timeout(self._leader_fence.remaining):
                 await self._report(plan, [])
         except Exception as another:  # noqa: BLE001 - the log has it, and the metric
-            log.error("status not written", key=str(key), **told(another))  # noqa: TRY400
+            log.error("status not written", key=str(key), **log_fields(another))  # noqa: TRY400
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
         """Write the status if it differs, and tell of transitions; return when to come back."""
@@ -359,7 +348,7 @@ class Engine:
         """Write a broker's ledger; raises `StalePlan` where it is not the one that is known."""
         try:
             kept = self.world.brokers.ledgers.get(broker.ref)
-            affected = await self._executor.messaging.keep_ledger(manifest, kept)
+            affected = await self._executor.keep_ledger(manifest, kept)
         except TryAgain:
             raise StalePlan from None
         self.queue.add(affected - {broker_key(broker.ref)})

@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from troth.planning.plan import ChangeBroker
+from troth.planning.steps.brokers import ChangeBroker
 from troth.resources.references import Ref
 from troth.trust.grants import Place, Rule
 from troth.world.world import Difference

@@ -16,14 +16,14 @@ from troth.world.world import World
 log = structlog.get_logger()
 
 
-def take_in(manifest: Manifest, world: World, keyring: Keyring) -> Keys:
-    """Take in an object as the API server has it; return whom it affects."""
+def take_in(manifest: Manifest, world: World, keyring: Keyring, uptime: float) -> Keys:
+    """Take in an object as the API server has it at `uptime`; return whom it affects."""
     if not world.is_news(manifest):
         return set()
     kind, ref = watch_class_of(manifest, world.own_namespace), Ref.of(manifest)
     if manifest["kind"] == "Secret":
         manifest = _taken_into(keyring, manifest, ref)
-    affected = world.observe(manifest)
+    affected = world.observe(manifest, uptime)
     warn_if_unreadable(world, kind, ref)
     return affected
 

@@ -31,14 +31,14 @@ class Faults:
     def note(self, key: Key, errors: Sequence[Exception]) -> bool:
         """Log and note what the last visit of a key raised; say whether that is news."""
         for error in errors:
-            log.error("reconcile failed", key=str(key), **told(error))
+            log.error("reconcile failed", key=str(key), **log_fields(error))
         known = self._sentences.pop(key, "")
         if errors:
             self._sentences[key] = faults.sentence(errors[0])
         return known != self.of(key)
 
     def of(self, key: Key) -> str:
-        """Return what a person is told of the last visit, empty where nothing raised."""
+        """Return the sentence of the last visit that raised, empty if none did."""
         return self._sentences.get(key, "")
 
     def count(self) -> Counter[str]:
@@ -46,7 +46,7 @@ class Faults:
         return Counter(key.kind for key in self._sentences)
 
 
-def told(error: BaseException) -> dict[str, Any]:
+def log_fields(error: BaseException) -> dict[str, Any]:
     """Return what the log has of an exception: its type and where it was raised.
 
     Its text is left out, for it may quote what stands in a Secret.

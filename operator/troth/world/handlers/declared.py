@@ -3,10 +3,10 @@
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.messaging.topic_policy import TopicPolicy
 from troth.resources.metadata import is_terminating
-from troth.resources.references import Ref
 from troth.resources.rotation.spec import CredentialRotation
 from troth.resources.webhooks.endpoint import WebhookEndpoint
-from troth.world.facts.objects import Manifest, Unreadable
+from troth.world.change import Change
+from troth.world.facts.objects import Unreadable
 from troth.world.handlers.webhook_endpoint import take_webhook
 from troth.world.index.rotations import rotation_key, target_key
 from troth.world.keys import Keys, broker_key, policy_key, webhook_key
@@ -14,35 +14,35 @@ from troth.world.observation.resources import parsed, says_terminating
 from troth.world.state import WorldState
 
 
-def take_broker(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_broker(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a MessageBroker; return the affected keys."""
-    after, fault = parsed(manifest, MessageBroker)
-    world.note_unreadable(broker_key(ref), manifest, fault)
-    return {broker_key(ref)} | world.brokers.take_broker(ref, after, fault)
+    after, fault = parsed(change.manifest, MessageBroker)
+    world.note_unreadable(broker_key(change.ref), change.manifest, fault)
+    return {broker_key(change.ref)} | world.brokers.take_broker(change.ref, after, fault)
 
 
-def take_topic_policy(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_topic_policy(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a TopicPolicy; return the affected keys."""
-    before = world.brokers.messaging.policies.get(ref)
-    after, fault = parsed(manifest, TopicPolicy)
-    world.note_unreadable(policy_key(ref), manifest, fault)
-    affected = world.brokers.take_policy(ref, after, fault)
-    declared = world.brokers.messaging.policies.get(ref)
+    before = world.brokers.messaging.policies.get(change.ref)
+    after, fault = parsed(change.manifest, TopicPolicy)
+    world.note_unreadable(policy_key(change.ref), change.manifest, fault)
+    affected = world.brokers.take_policy(change.ref, after, fault)
+    declared = world.brokers.messaging.policies.get(change.ref)
     if before is None or declared is None or before.spec != declared.spec:
-        world.grants.forget([ref])
-    return {policy_key(ref)} | affected
+        world.grants.forget([change.ref])
+    return {policy_key(change.ref)} | affected
 
 
-def take_rotation(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_rotation(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a CredentialRotation; return the affected keys."""
-    key, before = rotation_key(ref), world.rotations.by_ref.get(ref)
-    after, fault = parsed(manifest, CredentialRotation)
+    key, before = rotation_key(change.ref), world.rotations.by_ref.get(change.ref)
+    after, fault = parsed(change.manifest, CredentialRotation)
     world.unreadable.pop(key, None)
-    world.rotations.drop(ref)
+    world.rotations.drop(change.ref)
     if after is not None:
         world.rotations.put(after)
-    elif manifest is not None:
-        world.unreadable[key] = Unreadable(manifest, fault)
+    elif change.manifest is not None:
+        world.unreadable[key] = Unreadable(change.manifest, fault)
     if (
         before is not None
         and after is not None
@@ -53,12 +53,12 @@ def take_rotation(world: WorldState, ref: Ref, manifest: Manifest | None) -> Key
     return {key} | {target_key(each) for each in (before, after) if each is not None}
 
 
-def take_endpoint(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_endpoint(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a WebhookEndpoint; return the affected keys."""
-    after, fault = parsed(manifest, WebhookEndpoint)
-    world.note_unreadable(webhook_key(ref), manifest, fault)
-    before = world.registry.webhooks.endpoints.get(ref)
-    terminating = says_terminating(manifest)
+    after, fault = parsed(change.manifest, WebhookEndpoint)
+    world.note_unreadable(webhook_key(change.ref), change.manifest, fault)
+    before = world.registry.webhooks.endpoints.get(change.ref)
+    terminating = says_terminating(change.manifest)
     world.webhooks.take_endpoint(before, None if terminating else after)
-    # one that is being deleted no longer has a route
-    return take_webhook(world.registry, ref, after, "" if terminating else fault)
+    # one that is being deleted asks for nothing, whatever it says
+    return take_webhook(world.registry, change.ref, after, "" if terminating else fault)

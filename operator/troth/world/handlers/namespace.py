@@ -1,27 +1,26 @@
 """Handler of namespaces."""
 
-from troth.resources.references import Ref
 from troth.trust.selectors import matches
-from troth.world.facts.objects import Manifest
+from troth.world.change import Change
 from troth.world.invalidation import around_namespaces
 from troth.world.keys import Keys, domain_key
 from troth.world.owners import owner_of
 from troth.world.state import WorldState
 
 
-def take_namespace(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_namespace(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a namespace; return the affected keys."""
-    name, registry = ref.name, world.registry
+    name, registry = change.ref.name, world.registry
     before = registry.namespaces.get(name)
     was_terminating = name in world.terminating
     world.terminating.discard(name)
-    if manifest is None:
+    if change.manifest is None:
         registry.drop_namespace(name)
         after = None
     else:
-        after = manifest["metadata"].get("labels") or {}
+        after = change.manifest["metadata"].get("labels") or {}
         registry.put_namespace(name, after)
-        if manifest["metadata"].get("deletionTimestamp"):
+        if change.manifest["metadata"].get("deletionTimestamp"):
             world.terminating.add(name)
     if before == after and was_terminating == (name in world.terminating):
         return set()

@@ -1,7 +1,6 @@
 """Handlers of Secrets."""
 
-from troth.resources.references import Ref
-from troth.world.facts.objects import Manifest
+from troth.world.change import Change
 from troth.world.handlers.written import take_written
 from troth.world.index.webhook_signing import is_signing
 from troth.world.invalidation import around_domain, federating
@@ -15,25 +14,26 @@ from troth.world.owners import wanting_credential
 from troth.world.state import WorldState
 
 
-def take_secret(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_secret(world: WorldState, change: Change) -> Keys:
     """Take in a Secret that Troth wrote or that is in its namespace; return the affected keys."""
+    ref, manifest = change.ref, change.manifest
     credential = manifest if manifest and is_credential(manifest) else None
-    affected = world.brokers.take_secret(ref, credential, world.uptime)
+    affected = world.brokers.take_secret(ref, credential, change.uptime)
     affected |= wanting_credential(ref, world.registry, world.brokers.messaging)
-    affected |= world.signing.take(ref, manifest, world.uptime, world.registry)
-    affected |= world.webhooks.take_secret(ref, manifest, world.uptime)
+    affected |= world.signing.take(ref, manifest, change.uptime, world.registry)
+    affected |= world.webhooks.take_secret(ref, manifest, change.uptime)
     others = (is_credential, is_signing, is_generated, is_compiled)
     identitys = manifest if manifest and not any(is_it(manifest) for is_it in others) else None
     data = SecretData(manifest) if manifest else None
     after = observe.identity_secret(identitys, data) if identitys else None
     before = world.secrets.get(ref)
-    affected |= take_written(world, world.secrets, ref, after) | world.rotating()
+    affected |= take_written(world, world.secrets, ref, after, change.uptime) | world.rotating()
     affected |= world.webhooks.around_deliveries(ref, before, world.secrets.get(ref))
     if ref.namespace != world.own_namespace:
         return affected
     authority = observe.authority_secret(manifest, data) if manifest and data else None
-    world.authorities.take(ref.name, authority, world.uptime)
-    keys_changed = world.tokens.take(ref.name, manifest, world.uptime)
+    world.authorities.take(ref.name, authority, change.uptime)
+    keys_changed = world.tokens.take(ref.name, manifest, change.uptime)
     for name, domain in world.registry.domains.items():
         if world.authorities.concern(domain, ref):
             affected |= around_domain(world.registry, domain) | {domain_key(name)}
@@ -45,6 +45,6 @@ def take_secret(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
     return affected
 
 
-def take_given(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_given(world: WorldState, change: Change) -> Keys:
     """Take in a Secret that a person labelled for Troth; return the affected keys."""
-    return world.webhooks.take_given(ref, manifest, world.uptime)
+    return world.webhooks.take_given(change.ref, change.manifest, change.uptime)

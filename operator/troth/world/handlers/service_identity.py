@@ -8,7 +8,8 @@ from troth.resources.metadata import is_terminating
 from troth.resources.references import Ref
 from troth.trust.edges import CALLEE_NOT_NARROWED, CALLER_NOT_NARROWED
 from troth.trust.narrowing import Narrowing
-from troth.world.facts.objects import Manifest, Unreadable
+from troth.world.change import Change
+from troth.world.facts.objects import Unreadable
 from troth.world.handlers.webhook_endpoint import gateways_of
 from troth.world.invalidation import (
     around_identity,
@@ -21,8 +22,9 @@ from troth.world.observation.resources import parsed, says_terminating
 from troth.world.state import WorldState
 
 
-def take_identity(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_identity(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a ServiceIdentity; return the affected keys."""
+    ref, manifest = change.ref, change.manifest
     key, registry = identity_key(ref), world.registry
     before, declared = registry.claimants.get(ref), registry.declared(ref)
     after, fault = parsed(manifest, ServiceIdentity)

@@ -1,9 +1,9 @@
 """Handler of TrustDomains."""
 
 from troth.resources.metadata import is_terminating
-from troth.resources.references import Ref
 from troth.resources.trust_domain.spec import TrustDomain
-from troth.world.facts.objects import Manifest, Unreadable
+from troth.world.change import Change
+from troth.world.facts.objects import Unreadable
 from troth.world.invalidation import around_domain
 from troth.world.keys import Keys, domain_key, identity_key, view_key
 from troth.world.observation.confinement import note_confinement
@@ -11,20 +11,20 @@ from troth.world.observation.resources import parsed
 from troth.world.state import WorldState
 
 
-def take_domain(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
+def take_domain(world: WorldState, change: Change) -> Keys:
     """Take in the current state of a TrustDomain; return the affected keys."""
-    key, registry = domain_key(ref.name), world.registry
-    before = registry.domains.get(ref.name)
+    key, registry = domain_key(change.ref.name), world.registry
+    before = registry.domains.get(change.ref.name)
     affected = around_domain(world.registry, before) if before else set()
-    after, fault = parsed(manifest, TrustDomain)
+    after, fault = parsed(change.manifest, TrustDomain)
     was_unreadable = world.unreadable.pop(key, None) is not None
     if after is not None:
         registry.put_domain(after)
-    elif manifest is None:
-        registry.drop_domain(ref.name)
+    elif change.manifest is None:
+        registry.drop_domain(change.ref.name)
     else:
-        registry.refuse_domain(ref.name, fault)
-        world.unreadable[key] = Unreadable(manifest, fault)
+        registry.refuse_domain(change.ref.name, fault)
+        world.unreadable[key] = Unreadable(change.manifest, fault)
     if before is not None and after is not None and _declares_the_same(before, after):
         return {key}
     affected |= note_confinement(world)
@@ -34,7 +34,7 @@ def take_domain(world: WorldState, ref: Ref, manifest: Manifest | None) -> Keys:
         affected |= {domain_key(name) for name in registry.domains}
     else:
         affected |= around_domain(world.registry, after)
-    return affected | {key, view_key(ref.name)}
+    return affected | {key, view_key(change.ref.name)}
 
 
 def _declares_the_same(before: TrustDomain, after: TrustDomain) -> bool:

@@ -12,11 +12,13 @@ from troth.world.state import WorldState
 F = TypeVar("F", bound=Fact)
 
 
-def take_written(world: WorldState, facts: dict[Ref, F], ref: Ref, after: F | None) -> Keys:
+def take_written(
+    world: WorldState, facts: dict[Ref, F], ref: Ref, after: F | None, uptime: float
+) -> Keys:
     """Replace a fact; return the keys of its owners by label, and of those that need its name."""
     before = facts.pop(ref, None)
     if after is not None:
-        facts[ref] = with_first_seen(after, before, world.uptime)
+        facts[ref] = with_first_seen(after, before, uptime)
     return (
         owner_of(before)
         | owner_of(after)

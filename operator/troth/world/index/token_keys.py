@@ -42,6 +42,10 @@ class TokenKeys:
             self.view_written.pop(name, None)
         return _published(known) != _published(self.secrets.get(name))
 
+    def remember(self, identity: Ref, entry: tuple[str, str, dict[str, Any]]) -> None:
+        """Keep what planning has worked out of an identity, until it or a peer changes."""
+        self.entries[identity] = entry
+
     def ref(self, domain: TrustDomain) -> Ref:
         """Return the Secret with a trust domain's token keys and issuer configuration."""
         return Ref(self.own_namespace, domain.metadata.name + _SUFFIX)

@@ -1,0 +1,1 @@
+"""What a plan consists of: one class for each step, by concern."""

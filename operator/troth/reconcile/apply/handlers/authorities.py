@@ -1,0 +1,55 @@
+"""Creating the CA of a trust domain, and the steps from one CA to the next."""
+
+import asyncio
+
+from troth.planning.steps.authorities import (
+    ActivateRoot,
+    AdoptAuthority,
+    CopyAuthority,
+    CreateRoot,
+    DropSlots,
+    PrepareRoot,
+)
+from troth.reconcile.apply.context import Context
+from troth.reconcile.apply.key_material import adopted_secret, next_given, next_root, root_secret
+from troth.reconcile.apply.secret_patches import drops, merge_data, unchanged
+from troth.world.keys import Keys
+
+
+async def create_root(context: Context, step: CreateRoot) -> Keys:
+    """Make a root, and keep it in a new Secret."""
+    secret = await asyncio.to_thread(root_secret, step, context.clock.now())
+    return await context.writer.put(secret, "")
+
+
+async def adopt_authority(context: Context, step: AdoptAuthority) -> Keys:
+    """Copy the given CA into a new Secret."""
+    signer = context.signer(step.source, step.trust_domain, step.authority)
+    return await context.writer.put(adopted_secret(step, signer), "")
+
+
+async def prepare_root(context: Context, step: PrepareRoot) -> Keys:
+    """Put the next root beside the active one."""
+    data = await asyncio.to_thread(next_root, step, context.clock.now())
+    return await context.writer.patch_secret(step.ref, merge_data(step, data))
+
+
+async def copy_authority(context: Context, step: CopyAuthority) -> Keys:
+    """Put the given CA beside the active one."""
+    data = next_given(context.signer(step.source, step.trust_domain, step.authority))
+    return await context.writer.patch_secret(step.ref, merge_data(step, data))
+
+
+async def activate_root(context: Context, step: ActivateRoot) -> Keys:
+    """Move the next CA to where the active one is."""
+    moves = [
+        {"op": "move", "from": f"/data/{old}", "path": f"/data/{new}"} for old, new in step.moves
+    ]
+    return await context.writer.patch_secret(
+        step.ref, [*unchanged(step), *moves, *drops(step.drops)]
+    )
+
+
+async def drop_slots(context: Context, step: DropSlots) -> Keys:
+    """Drop keys of the Secret of a CA, or of an issuer."""
+    return await context.writer.patch_secret(step.ref, [*unchanged(step), *drops(step.slots)])

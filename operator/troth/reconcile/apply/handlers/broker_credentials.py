@@ -1,0 +1,18 @@
+"""Making and replacing the credential of an identity at a broker."""
+
+from troth.planning.steps.broker_credentials import TurnCredential
+from troth.reconcile.apply.context import Context
+from troth.reconcile.apply.credential_secrets import credential_secret, replacing
+from troth.reconcile.apply.writer import TryAgain
+from troth.world.keys import Keys
+
+
+async def turn_credential(context: Context, step: TurnCredential) -> Keys:
+    """Make or replace the Secret of a credential, if it is as it was seen."""
+    before = context.keyring.credential_data(step)
+    if before is None:
+        raise TryAgain
+    secret = credential_secret(step, before, context.clock.now())
+    if not step.uid:
+        return await context.writer.put(secret, "")
+    return await context.writer.merge(*step.target, replacing(step, secret, before))

@@ -1,0 +1,84 @@
+"""Applying, removing and changing single objects."""
+
+from troth.cluster.errors import ApiError
+from troth.planning.steps.objects import Apply, Remove, Restart, SetFinalizers
+from troth.reconcile.apply.context import Context
+from troth.reconcile.apply.writer import CONFLICT, NOT_FOUND, TryAgain
+from troth.resources.schema.scalars import format_time
+from troth.world.facts.objects import RESTARTED_WITH, Manifest
+from troth.world.keys import Keys
+
+
+async def apply_object(context: Context, step: Apply) -> Keys:
+    """Apply an object."""
+    fact = step.known(context.world)
+    if fact is None and step.over:  # what it was made from is gone
+        raise TryAgain
+    manifest = with_every_list(step.manifest)
+    return await context.writer.put(manifest, fact.uid if fact else "", step.over)
+
+
+def with_every_list(manifest: Manifest) -> Manifest:
+    """Return a manifest in which a NetworkPolicy has all its lists, the empty ones too.
+
+    To a server-side apply an absent list is none of its business, so that rules which another hand
+    put into a policy that should have none would stay.
+    """
+    if manifest["kind"] != "NetworkPolicy":
+        return manifest
+    return {**manifest, "spec": {"ingress": [], "egress": [], **manifest["spec"]}}
+
+
+async def remove(context: Context, step: Remove) -> Keys:
+    """Delete the very object that was seen."""
+    try:
+        answer = await context.server.delete(step.kind, step.ref, step.uid)
+    except ApiError as error:
+        if error.status == CONFLICT:
+            raise TryAgain from error  # a namesake, of which the informer is about to tell
+        if error.status != NOT_FOUND:
+            raise
+    else:
+        if answer.get("metadata", {}).get("finalizers"):  # somebody else's: it stays until then
+            return context.writer.observe({**answer, "kind": step.kind})
+    affected = context.world.forget_written(step.kind, step.ref, step.uid, context.clock.uptime())
+    # else a Secret that is made at once would be taken for a change of this one
+    if step.kind == "Secret" and not context.world.knows("Secret", step.ref):
+        context.keyring.forget(step.ref)
+    return affected
+
+
+async def restart(context: Context, step: Restart) -> Keys:
+    """Change a workload's pod template as `kubectl rollout restart` does."""
+    annotations = {
+        "kubectl.kubernetes.io/restartedAt": format_time(context.clock.now()),
+        RESTARTED_WITH: step.evidence,
+    }
+    patch = {
+        "metadata": {"uid": step.uid, "resourceVersion": step.resource_version},
+        "spec": {"template": {"metadata": {"annotations": annotations}}},
+    }
+    return await context.writer.merge(step.kind, step.ref, patch)
+
+
+async def set_finalizers(context: Context, step: SetFinalizers) -> Keys:
+    """Set the finalizers of a resource; one that is gone needs none."""
+    patch = {
+        "metadata": {
+            "uid": step.uid,
+            "resourceVersion": step.resource_version,
+            "finalizers": list(step.finalizers),
+        }
+    }
+    try:
+        answer = await context.server.merge_patch(step.kind, step.ref, patch)
+    except ApiError as error:
+        if error.status == NOT_FOUND:
+            return set()
+        if error.status == CONFLICT:
+            raise TryAgain from error
+        raise
+    if answer["metadata"].get("deletionTimestamp") and not step.finalizers:
+        uptime = context.clock.uptime()
+        return context.world.forget_written(step.kind, step.ref, step.uid, uptime)
+    return context.writer.observe(answer)

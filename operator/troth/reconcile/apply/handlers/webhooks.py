@@ -1,0 +1,62 @@
+"""Keys that Troth makes for senders of webhooks, and compiled endpoints.
+
+Keys are read when they are copied, and kept nowhere.
+"""
+
+from collections.abc import Mapping
+
+from troth.cluster.errors import ApiError
+from troth.planning.steps.webhooks import CompileEndpoint, TurnWebhookKeys
+from troth.reconcile.apply.context import Context
+from troth.reconcile.apply.webhook_secrets import compiled, new_secret, turning
+from troth.reconcile.apply.writer import NOT_FOUND, TryAgain
+from troth.resources.references import Ref
+from troth.webhooks.schemes.scheme import LONGEST_KEY
+from troth.world.keys import Keys
+from troth.world.observation.secret_data import SecretData
+from troth.world.observation.webhook_secrets import fingerprint, is_generated, is_given
+
+
+async def turn_keys(context: Context, step: TurnWebhookKeys) -> Keys:
+    """Add and drop keys that Troth makes."""
+    now = context.clock.now()
+    if not step.uid:
+        return await context.writer.put(new_secret(step, now), "")
+    return await context.writer.merge(*step.target, turning(step, now))
+
+
+async def compile_endpoint(context: Context, step: CompileEndpoint) -> Keys:
+    """Write an endpoint as its gateway must have it."""
+    secret = compiled(step, await _keys(context, step))
+    known = context.world.webhooks.compiled.get(Ref.of(secret))
+    if known is None:
+        return await context.writer.put(secret, "")
+    metadata = {
+        "uid": known.uid,
+        "resourceVersion": known.resource_version,
+        "labels": secret["metadata"]["labels"],
+        "annotations": secret["metadata"]["annotations"],
+    }
+    # an apply would leave a key where it is that somebody else has put there
+    goes = dict.fromkeys(known.names - secret["data"].keys())
+    patch = {"metadata": metadata, "data": {**goes, **secret["data"]}}
+    return await context.writer.merge("Secret", known.ref, patch)
+
+
+async def _keys(context: Context, step: CompileEndpoint) -> Mapping[str, bytes]:
+    """Return the very keys that were planned with; raises `TryAgain` without one of them."""
+    if step.source is None:
+        return {}
+    try:
+        found = await context.server.get("Secret", step.source)
+    except ApiError as error:
+        if error.status == NOT_FOUND:
+            raise TryAgain from error
+        raise
+    if not (is_given(found) or is_generated(found)):  # taken back since
+        raise TryAgain
+    data, uid = SecretData(found), found["metadata"].get("uid", "")
+    keys = {key: data.value(key, LONGEST_KEY) for key in step.keys if key in data}
+    if {key: fingerprint(uid, text) for key, text in keys.items()} != dict(step.keys):
+        raise TryAgain
+    return keys

@@ -1,0 +1,150 @@
+"""Outcomes of work at brokers.
+
+`uptime` is when, in seconds on the process's monotonic clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from troth.resources.references import Ref
+from troth.trust.grants import Observed, Place, Rule
+from troth.world.facts.broker import AdminShown
+from troth.world.facts.objects import Fault
+from troth.world.keys import Keys, broker_key
+from troth.world.state import WorldState
+
+
+@dataclass(frozen=True, slots=True)
+class WorkBegun:
+    """Something is under way at a broker."""
+
+    broker: Ref
+
+    def take(self, world: WorldState) -> Keys:
+        """Plan nothing else there meanwhile."""
+        look = world.brokers.observation(self.broker)
+        world.brokers.note_observation(self.broker, replace(look, busy=True))
+        return set()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkEnded:
+    """Nothing is under way at a broker any more."""
+
+    broker: Ref
+
+    def take(self, world: WorldState) -> Keys:
+        """Have the broker planned, and forget what is known of one that is gone meanwhile."""
+        look = world.brokers.observation(self.broker)
+        world.brokers.note_observation(self.broker, replace(look, busy=False))
+        if world.brokers.declared(self.broker) is None:
+            world.brokers.forget_observation(self.broker)
+        key = broker_key(self.broker)
+        return {key} | world.rotations.concerned({key})
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerObserved:
+    """A broker has this; it was observed with the credential `admin`.
+
+    `authorities` are the PEM roots of its servers' certificates, empty for the system's.
+    """
+
+    broker: Ref
+    observed: Observed
+    authorities: str
+    admin: AdminShown
+    uptime: float
+
+    def take(self, world: WorldState) -> Keys:
+        """Keep it; return whom concerns what has changed."""
+        # whoever was ever forgotten when something changed is forgotten until now and no longer
+        world.grants.clear()
+        world.memo.clear()
+        brokers, before = world.brokers, world.brokers.observation(self.broker)
+        look = replace(
+            before,
+            observed=self.observed,
+            at=self.uptime,
+            tried_at=self.uptime,
+            attempts=before.attempts if before.failures else 0,
+            suspect=False,
+            fault=None,
+            authorities=self.authorities,
+            admin=_dated(self.admin, before.admin, self.uptime),
+        )
+        brokers.note_observation(self.broker, look)
+        known = before.observed
+        if known is None or before.fault or before.authorities != self.authorities:
+            return brokers.concerned_by_state(self.broker)
+        changed = {rule.principal for rule in known.rules ^ self.observed.rules}
+        changed |= {principal for principal, _ in known.credentials ^ self.observed.credentials}
+        return brokers.of_principals(self.broker, changed) if changed else set()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerChanged:
+    """A broker was changed and has this now; `failures` are changes it did not carry out."""
+
+    broker: Ref
+    observed: Observed
+    failures: Mapping[Rule | Place, str]
+    uptime: float
+
+    def take(self, world: WorldState) -> Keys:
+        """Keep it; the principals that were changed are planned again anyway."""
+        look = replace(
+            world.brokers.observation(self.broker),
+            observed=self.observed,
+            failures=dict(self.failures),
+        )
+        done = replace(look, tried_at=self.uptime, attempts=0)
+        world.brokers.note_observation(
+            self.broker, look.tried(self.uptime) if self.failures else done
+        )
+        return set()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFailed:
+    """Work at a broker failed; `fault` is None if the plan was stale."""
+
+    broker: Ref
+    fault: Fault | None
+    uptime: float
+
+    def take(self, world: WorldState) -> Keys:
+        """Keep why; return whom that concerns, nobody if it was known."""
+        look = world.brokers.observation(self.broker)
+        tried = look.tried(self.uptime, self.fault)
+        world.brokers.note_observation(
+            self.broker, tried if self.fault else replace(tried, failures={})
+        )
+        if self.fault is None or self.fault == look.fault:
+            return set()
+        return world.brokers.concerned_by_state(self.broker)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminTurned:
+    """A turn of the credential that administers a broker was taken; `fault` is why it failed.
+
+    The fault is noted of the credential alone: the broker still answers.
+    """
+
+    broker: Ref
+    fault: Fault | None
+    uptime: float
+
+    def take(self, world: WorldState) -> Keys:
+        """Have the broker observed again at once."""
+        look = world.brokers.observation(self.broker).anew()
+        noted = replace(look, admin_fault=self.fault, admin_tried_at=self.uptime)
+        world.brokers.note_observation(self.broker, noted)
+        return set()
+
+
+def _dated(shown: AdminShown, before: AdminShown | None, uptime: float) -> AdminShown:
+    """Return an admin credential with since when it is known to administer."""
+    same = before is not None and replace(shown, since=before.since) == before
+    return replace(shown, since=before.since if same and before is not None else uptime)
