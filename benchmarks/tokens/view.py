@@ -138,7 +138,7 @@ async def readings(log: Path, version: int) -> Moments:
         read = {
             int(line["version"]): datetime.fromisoformat(line["timestamp"]).timestamp()
             for line in _lines(log)
-            if line.get("event") == "view read"
+            if line.get("event") == "issuer configuration read"
         }
         if max(read, default=0) >= version:
             return read

@@ -214,7 +214,7 @@ async def test_a_foreign_object_of_the_wanted_name_is_never_touched(
     await stage.run()
     payments = await stage.identity("payments")
     said = await stage.person.hears(IDENTITY, payments, type_, "Conflict", "False")
-    assert f"a {kind} {ref} exists that is not Troth's and is never overwritten" in said
+    assert f"{kind} {ref} is not managed by Troth, so it was not changed" in said
     await stage.settled()
     await stage.later(SOON)  # another look finds it still there
     await stage.settled()
@@ -233,7 +233,7 @@ async def test_a_foreign_bundle_of_the_wanted_name_is_never_touched(stage: Stage
     other = await stage.namespace()
     await stage.run()
     said = await stage.person.hears(DOMAIN, domain, "BundleDistributed", "Conflict", "False")
-    assert f"a ConfigMap {bundle} exists that is not Troth's" in said
+    assert f"ConfigMap {bundle} is not managed by Troth" in said
     await stage.person.sees("ConfigMap", Ref(other, "trust-bundle"))  # the others get theirs
     await stage.settled()
     await stage.later(SOON)
@@ -253,7 +253,7 @@ async def test_a_foreign_secret_in_the_roots_place_is_never_touched(stage: Stage
     domain = await stage.domain()
     payments = await stage.identity("payments")
     said = await stage.person.hears(DOMAIN, domain, "AuthorityReady", "Conflict", "False")
-    assert f"a Secret {ref} exists that is not Troth's" in said
+    assert f"Secret {ref} is not managed by Troth" in said
     await stage.person.hears(IDENTITY, payments, "Ready", "AuthorityNotReady", "False")
     await stage.settled()
     assert version(await stage.person.the("Secret", ref)) == version(theirs)

@@ -180,7 +180,7 @@ async def test_it_goes_on_while_the_api_server_is_away(
         gateway = Gateway(tether, setting, path.kubeconfig)
         await gateway.ready()
     await gateway.answers(VERIFIED)
-    await until(lambda: _told(gateway, "reading failed"), bool)
+    await until(lambda: _told(gateway, "watch failed"), bool)
     await gateway.answers(VERIFIED)
     await gateway.ready()
 

@@ -201,7 +201,7 @@ async def test_a_view_that_cannot_be_read_changes_nothing(setting: Setting, tmp_
     await setting.write(parts={"view.json.gz": b"half"})
 
     async def told() -> bool:
-        return "view unreadable" in issuer.output
+        return "issuer configuration unreadable" in issuer.output
 
     await until(told, bool)
     async with issuer.caller(caller(tmp_path)) as checkout:

@@ -57,7 +57,7 @@ async def test_a_given_authority_that_is_not_there_is_waited_for(stage: Stage) -
     await stage.run()
     payments = await stage.identity("payments")
     said = await stage.person.hears(DOMAIN, domain, "AuthorityReady", "SecretMissing", "False")
-    assert f"create the Secret {stage.own}/corporate with tls.crt, tls.key" in said
+    assert f"Secret {stage.own}/corporate does not exist; create it with tls.crt, tls.key" in said
     await stage.person.hears(IDENTITY, payments, "Ready", "AuthorityNotReady", "False")
     await stage.settled()
     assert await stage.person.get("Secret", secret_ref(payments)) is None

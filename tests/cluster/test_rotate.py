@@ -346,7 +346,7 @@ async def test_a_root_is_not_rotated_from_elsewhere_and_the_command_says_from_wh
         stage.sandbox.kubeconfig, "rotate", name, "-n", stage.shop, "--now", "--watch"
     )
     assert ended.code == 1
-    assert f"create this in the namespace {stage.own}" in ended.errors
+    assert f"create this CredentialRotation in namespace {stage.own}" in ended.errors
 
 
 async def test_an_emergency_names_whom_it_breaks_and_wants_a_yes(stage: Stage) -> None:
@@ -365,7 +365,7 @@ async def test_an_emergency_names_whom_it_breaks_and_wants_a_yes(stage: Stage) -
     assert ended.code == 0, ended.errors
     assert old not in await authorities(stage)
     described = stage.sandbox.kubectl("describe", "trustdomain", stage.name)
-    assert f"{old} is trusted no longer, and nobody was waited for" in described
+    assert f"{old} is revoked, and Troth did not wait for its users" in described
 
 
 async def test_a_root_that_is_not_there_cannot_be_compromised(stage: Stage) -> None:

@@ -122,7 +122,7 @@ async def test_trust_in_a_gateway_warns_before_its_end_and_then_fails_closed(sta
     said = await stage.person.hears(
         IDENTITY, legacy, "GatewayTrusted", "GatewayTrustEnding", "True"
     )
-    assert "team payments answers for it" in said
+    assert "owner team payments" in said
     await stage.settled()
     assert ("GatewayTrustEnding", "legacy") in await stage.person.events(stage.shop)
     assert opened(await stage.policy(legacy), "ingress") == [8443]
@@ -139,7 +139,7 @@ async def test_trust_in_a_gateway_warns_before_its_end_and_then_fails_closed(sta
         "NetworkPolicy", policy_ref(gateway), lambda seen: not opened(seen, "egress")
     )
     said = await stage.person.hears(IDENTITY, legacy, "Ready", "GatewayTrustExpired", "False")
-    assert "use mtls or token, or renew expiresAt with its owner" in said
+    assert "use mtls or token, or agree on a new expiresAt with its owner" in said
     await stage.person.hears(IDENTITY, gateway, "PeersAgree", "GatewayTrustExpired", "False")
 
 

@@ -100,7 +100,7 @@ async def test_a_key_that_was_deleted_is_made_anew_and_callers_recover_by_themse
         message = await shop.person.hears(
             DOMAIN, shop.domain, "TokensReady", "TokenKeyReplaced", "True"
         )
-        assert "tokens of the one before are refused" in message
+        assert "verifiers reject tokens of the previous one" in message
         (old,) = service.presented
 
         async def served_anew() -> bool:
@@ -122,7 +122,9 @@ async def test_a_secret_of_somebody_elses_in_its_place_stays_and_is_told(
     before = await stage.person.the("Secret", keys)
     async with opened(stage, tmp_path / "shop", monkeypatch) as shop:
         message = await shop.person.hears(DOMAIN, shop.domain, "TokensReady", "Conflict", "False")
-        assert message == f"a Secret {keys} exists that is not Troth's; rename or delete it"
+        assert message == (
+            f"Secret {keys} is not managed by Troth, so it was not changed; rename it or delete it"
+        )
         domain = await shop.person.the(DOMAIN, shop.domain)
         assert condition(domain, "Ready")["status"] == "False"
         assert version(await stage.person.the("Secret", keys)) == version(before)

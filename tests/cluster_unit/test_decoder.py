@@ -89,7 +89,7 @@ async def test_event_of_a_hostile_object_is_read(fields: bytes) -> None:
 def test_object_that_nests_too_deep_is_unreadable_and_names_the_place(levels: int) -> None:
     found = read_object(service(spec=b'{"selector":%s}' % nested(levels)))
     assert found[UNREADABLE] == (
-        f"spec.selector.f:a: nests deeper than {DEEPEST} levels; take levels out of it"
+        f"spec.selector.f:a: nested deeper than {DEEPEST} levels; remove levels from it"
     )
     assert found["metadata"]["name"] == "web"
 
@@ -214,4 +214,4 @@ async def test_event_loop_continues_while_a_large_object_is_decoded() -> None:
 
 def test_path_in_a_message_is_bounded() -> None:
     found = read_object(service(spec=b'{"%s":%s}' % (b"a" * 4096, nested(220))))
-    assert re.fullmatch(r"spec\.a{115}: nests deeper .*", found[UNREADABLE])
+    assert re.fullmatch(r"spec\.a{115}: nested deeper .*", found[UNREADABLE])

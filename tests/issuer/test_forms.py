@@ -50,7 +50,7 @@ def test_whatever_comes_is_read_as_others_read_it_or_refused(body: bytes) -> Non
 
 @pytest.mark.parametrize("body", [b"scope=a&scope=b", b"scope=a&scope=a", b"scope=a&%73cope=b"])
 def test_a_parameter_given_twice_is_refused_however_it_is_spelled(body: bytes) -> None:
-    assert refusal(body) == "the form gives a parameter more than once"
+    assert refusal(body) == "the form has a parameter more than once"
 
 
 def test_a_parameter_given_twice_is_refused_also_where_one_is_empty() -> None:

@@ -76,7 +76,7 @@ def test_a_version_that_cannot_be_read_changes_nothing_and_is_told_once(
     with capture_logs() as lines:
         watch.observe(broken)
         watch.observe(broken)
-    assert [line["event"] for line in lines] == ["view unreadable"]
+    assert [line["event"] for line in lines] == ["issuer configuration unreadable"]
     assert audiences(watch) == {PAYMENTS}
     watch.observe(secret(secret_data(without_edge()), "3"))
     assert audiences(watch) == set()
@@ -88,7 +88,7 @@ def test_an_unreadable_secret_changes_nothing(watch: MandateWatch) -> None:
     with capture_logs() as lines:
         watch.observe({**newer, UNREADABLE: "spec: nests too deep"})
     assert [(line["event"], line["why"]) for line in lines] == [
-        ("view unreadable", "spec: nests too deep")
+        ("issuer configuration unreadable", "spec: nests too deep")
     ]
     assert audiences(watch) == {PAYMENTS}
 
@@ -104,7 +104,7 @@ def test_a_secret_that_is_not_expected_ends_nothing(
     monkeypatch.setattr(module, "read_mandate", fail)
     with capture_logs() as lines:
         watch.observe(secret())
-    assert [line["event"] for line in lines] == ["view unreadable"]
+    assert [line["event"] for line in lines] == ["issuer configuration unreadable"]
     assert all(line["why"].startswith("KeyError in test_secret_watch.py:") for line in lines)
     assert "hunter2" not in str(lines)
     monkeypatch.undo()

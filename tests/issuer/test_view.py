@@ -111,12 +111,14 @@ def test_an_edge_takes_so_little_room_that_two_views_fit_beside_each_other() -> 
 def test_a_view_with_one_part_that_makes_no_sense_is_refused(
     changes: dict[str, Any], where: str
 ) -> None:
-    assert complaint(packed({**VIEW, **changes})).startswith(f"the view makes no sense: {where} ")
+    assert complaint(packed({**VIEW, **changes})).startswith(
+        f"the issuer configuration is invalid: {where} "
+    )
 
 
 def test_a_caller_of_another_trust_domain_is_refused() -> None:
     stranger: dict[str, Any] = {"spiffe://other.example/ns/shop/sa/checkout": {"audiences": {}}}
-    assert "the view makes no sense" in complaint(packed({**VIEW, "callers": stranger}))
+    assert "the issuer configuration is invalid" in complaint(packed({**VIEW, "callers": stranger}))
 
 
 def test_what_is_refused_is_not_quoted() -> None:
@@ -142,7 +144,7 @@ def test_what_is_refused_is_not_quoted() -> None:
     ids=[
         "nothing",
         "not compressed",
-        "cut short",
+        "truncated",
         "something behind",
         "two",
         "another format",
@@ -162,7 +164,7 @@ def test_of_a_view_that_would_fill_the_memory_no_more_is_unpacked_than_may_be(
     monkeypatch.setattr(view_module, "LONGEST", 100_000)
     tracemalloc.start()
     try:
-        assert complaint(bomb) == "the view has more than 100000 bytes"
+        assert complaint(bomb) == "the issuer configuration is longer than 100000 bytes"
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -187,7 +189,7 @@ def test_a_domain_whose_first_key_is_not_followed_yet_is_served() -> None:
 
 
 def test_a_key_that_nobody_was_told_of_does_not_sign() -> None:
-    with pytest.raises(ViewError, match=r"bundle\.json does not tell of current\.key"):
+    with pytest.raises(ViewError, match=r"bundle\.json lacks current\.key"):
         mandate(published=("next",))
 
 
@@ -209,7 +211,7 @@ def test_a_key_of_another_kind_is_refused(algorithm: KeyAlgorithm) -> None:
         ({"current.key": b"x" * 16_389}, r"current\.key is larger than 16384 bytes"),
         ({"next.key": b"x" * 16_389}, r"next\.key is larger than 16384 bytes"),
         ({"retiring.jwk": b"x" * 16_389}, r"retiring\.jwk is larger than 16384 bytes"),
-        ({"current.key": pem(large_key(16384))}, r"current\.key is no key: UnsupportedKey"),
+        ({"current.key": pem(large_key(16384))}, r"current\.key is not a key: UnsupportedKey"),
     ],
 )
 def test_a_key_that_is_too_large_is_not_parsed(parts: dict[str, bytes], why: str) -> None:
@@ -233,7 +235,7 @@ def test_unreadable_keys_and_bundles_are_refused_and_not_quoted() -> None:
 def test_what_is_no_base64_is_refused() -> None:
     broken = secret()
     broken["data"]["current.key"] = "!!"
-    with pytest.raises(ViewError, match=r"current\.key is missing, or not in base64"):
+    with pytest.raises(ViewError, match=r"current\.key is missing or is not base64"):
         read_mandate(broken)
 
 

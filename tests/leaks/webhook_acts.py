@@ -137,7 +137,7 @@ async def the_store_goes_away(hooks: Hooks) -> None:
     finally:
         hooks.target.gate.set()
         await asyncio.to_thread(hooks.store.restart)
-    await hooks.tells("marks made")
+    await hooks.tells("accepted deliveries recorded")
     await hooks.work()
 
 

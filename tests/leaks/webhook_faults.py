@@ -80,7 +80,7 @@ async def keys_are_mislaid(hooks: Hooks) -> None:
         await person.edit("Secret", hooks.signing, {"data": in_a_secret({name: bad})})
     gateway = Ref(hooks.gates, GATEWAY)
     await person.hears(IDENTITY, gateway, "WebhooksSigned", "TokenKeyUnreadable", "False")
-    await hooks.tells("key.pem is no key")
+    await hooks.tells("key.pem is not a key")
     await person.delete("Secret", hooks.signing)
     await person.hears(IDENTITY, gateway, "WebhooksSigned", "Active", "True")
     await hooks.work()
@@ -105,7 +105,7 @@ async def refusals_quote(hooks: Hooks) -> None:
         hooks.path.once("WATCH", "secrets", fault)
         hooks.path.once("GET", "secrets", wire.echo(500))
         hooks.path.cut("secrets")
-    await hooks.tells("reading failed", of=1)
+    await hooks.tells("watch failed", of=1)
 
 
 async def gateways_are_started_wrongly(hooks: Hooks) -> None:

@@ -263,7 +263,7 @@ def test_gateway_only_trust_says_who_answers_for_it_and_why(days: int) -> None:
         identity(authentication=gateway_only("gateway", NOW + timedelta(days=days)))
     ).settle()
     told = conditions(cluster)["GatewayTrusted"]["message"]
-    assert "team payments answers for it: the vendor's program speaks no TLS" in told
+    assert "owner team payments, reason: the vendor's program speaks no TLS" in told
 
 
 def test_nobody_is_ready_outside_a_trust_domain_though_only_observed() -> None:

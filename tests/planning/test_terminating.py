@@ -130,8 +130,8 @@ def test_the_status_of_a_terminating_identity_says_so_and_by_whom_it_is_held() -
     ready = cluster.condition(identity_key(PAYMENTS), "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "Terminating")
     assert ready["message"] == (
-        "ServiceIdentity shop/payments is being deleted: its edges are closed and all traffic of "
-        f"its pods is denied; remove these finalizers to end it: {HOLD}"
+        "ServiceIdentity shop/payments is being deleted: its edges are closed, and all traffic "
+        f"of its pods is denied; to complete the deletion, remove these finalizers: {HOLD}"
     )
     assert cluster.objects["ServiceIdentity", PAYMENTS]["status"].get("edges", []) == []
 
@@ -188,7 +188,7 @@ def test_the_certificate_of_a_terminating_identity_is_neither_renewed_nor_made_a
     assert not [step for step in steps if isinstance(step, IssueLeaf)]
     found = cluster.condition(identity_key(PAYMENTS), "CertificateIssued")
     assert found["message"].startswith(
-        "no certificate is issued or renewed any more; the one in Secret shop/payments-identity "
+        "certificates are no longer issued or renewed; the one in Secret shop/payments-identity "
         "expires at "
     )
     cluster.drop("Secret", secret_ref(PAYMENTS))

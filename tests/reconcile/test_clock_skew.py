@@ -87,7 +87,7 @@ async def test_a_given_ca_that_has_only_just_begun_signs_when_it_is_valid_by_eve
         (blocker,) = it.blockers
         valid_to_all = just_begun.certificate.not_valid_before_utc + SKEW
         assert blocker.endswith(
-            " has only just begun; clocks that are behind are waited for until "
+            " has just become valid, and clocks may be behind; Troth waits until "
             f"{valid_to_all:%Y-%m-%d %H:%M} UTC"
         )
         await it.live(30 * MINUTE)
@@ -102,7 +102,9 @@ async def test_an_old_root_is_trusted_until_its_last_leaf_has_expired_by_every_c
         await it.user_puts(twin_of(IDENTITIES[0]))
         await it.until("Reissuing")
         await it.live(PROPAGATION + MINUTE)
-        assert [blocker.split(" holds")[0] for blocker in it.blockers] == [str(SECRET_OF_FIRST)]
+        assert [blocker.split(" has a certificate")[0] for blocker in it.blockers] == [
+            f"Secret {SECRET_OF_FIRST}"
+        ]
         await it.until("Idle", patience=7 * HOUR)
         await it.live(2 * SKEW)
         refused = [told for told in it.broken if "certificate has expired" not in told]

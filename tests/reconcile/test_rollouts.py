@@ -181,7 +181,7 @@ async def test_a_rotation_overlaps_until_every_program_runs_with_the_new_certifi
         assert rotating(it_is) == {"phase": "Overlapping", "blockers": []}
         await later(it, timedelta(minutes=6))
         (blocker,) = rotating(it_is)["blockers"]
-        assert "PodDisruptionBudget shop/payments allows none of its pods" in blocker
+        assert "PodDisruptionBudget shop/payments currently allows no disruption" in blocker
         await it.put(budget(allowed=1))
         assert rotating(it_is) == {"phase": "Overlapping", "blockers": []}
         await it.put(rolled(it_is.objects[PAYMENTS]))

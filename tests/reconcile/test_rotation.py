@@ -101,8 +101,8 @@ async def test_a_namespace_that_is_being_deleted_blocks_by_name_and_not_for_ever
         await it.user_puts(going)
         await it.until("Reissuing")
         await it.live(PROPAGATION + timedelta(minutes=1))
-        assert {blocker.split(" holds")[0] for blocker in it.blockers} == {
-            f"{ref.namespace}/{ref.name}-identity" for ref in IDENTITIES if ref.namespace == "team1"
+        assert {blocker.split(" has a certificate")[0] for blocker in it.blockers} == {
+            f"Secret {ref}-identity" for ref in IDENTITIES if ref.namespace == "team1"
         }
         assert all(" until 2" in blocker for blocker in it.blockers)
         await it.until("Idle", patience=timedelta(hours=7))
@@ -127,7 +127,7 @@ async def test_a_reader_that_cannot_be_reached_blocks_by_name_instead_of_breakin
         assert it.phase == "Distributing"
         (blocker,) = it.blockers
         assert blocker.startswith(
-            "the bundle of namespace team1 does not hold the new root yet; it is waited for until "
+            "the bundle of namespace team1 does not have the new root yet; Troth waits until "
         )
         assert it.broken == []
 
@@ -141,8 +141,8 @@ async def test_a_certificate_that_cannot_be_replaced_is_named_until_it_has_expir
         )  # the same ServiceAccount: neither is issued anything until that is mended
         await it.until("Reissuing")
         await it.live(PROPAGATION + timedelta(minutes=1))
-        assert [blocker.split(" holds")[0] for blocker in it.blockers] == [
-            "team0/service0-identity"
+        assert [blocker.split(" has a certificate")[0] for blocker in it.blockers] == [
+            "Secret team0/service0-identity"
         ]
         await it.until("Idle", patience=timedelta(hours=7))
 

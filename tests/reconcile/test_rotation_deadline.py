@@ -23,7 +23,7 @@ async def test_a_bundle_that_cannot_be_written_holds_a_root_up_until_leaves_woul
         assert it.phase == "Distributing"
         assert it.active == first
         (blocker,) = it.blockers
-        assert blocker.startswith("the bundle of namespace team1 does not hold the new root yet")
+        assert blocker.startswith("the bundle of namespace team1 does not have the new root yet")
         await it.live(timedelta(minutes=20))
         await it.look_again()
         assert it.active != first

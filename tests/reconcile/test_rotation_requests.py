@@ -135,8 +135,8 @@ async def test_a_compromised_root_goes_at_once_and_whom_that_cuts_off_is_told() 
         assert it.phase == "Reissuing"
         (blocker,) = it.blockers
         assert blocker == (
-            "team1/service1-identity holds a certificate of a root that was dropped: it is refused "
-            "until it is reissued"
+            "Secret team1/service1-identity has a certificate of a revoked root, which is "
+            "rejected until it is reissued"
         )
         it.server.refuses = lambda _: None
         await it.look_again(*IDENTITIES)
@@ -335,8 +335,8 @@ async def test_a_compromised_given_ca_is_asked_for_another() -> None:
         assert it.phase == "Preparing"
         (blocker,) = it.blockers
         assert blocker == (
-            f"Secret troth-system/corporate holds no CA but the compromised {first}; put another "
-            "one there"
+            f"Secret troth-system/corporate holds no CA other than the compromised {first}; put "
+            "another CA there"
         )
         await it.user_puts(given(SECOND, OTHER_ROOT))
         assert it.active != first

@@ -309,7 +309,7 @@ async def test_a_root_does_not_sign_before_the_issuer_knows_it() -> None:
         await it.look_again()
         assert it.active == root
         (blocker,) = it.blockers
-        assert blocker.startswith("Secret troth-system/production-issuer does not hold the new")
+        assert blocker.startswith("Secret troth-system/production-issuer does not have the new")
         assert it.condition("TokensReady") == ("False", "WriteRefused")
         it.server.refuses = lambda _: None
         await it.look_again()
@@ -326,7 +326,7 @@ async def test_a_root_stays_while_the_issuer_shows_a_certificate_of_it() -> None
         await it.live(LONG)
         assert it.phase == "Reissuing"
         (blocker,) = it.blockers
-        assert blocker.startswith("troth-system/production-issuer holds a certificate of the old")
+        assert blocker.startswith("Secret troth-system/production-issuer has a certificate of")
         it.server.refuses = lambda _: None
         await it.look_again()
         await it.live(LONG)

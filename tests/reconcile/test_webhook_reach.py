@@ -93,7 +93,7 @@ async def test_certificates_that_are_pinned_and_not_there_are_not_asked_of_aws_i
         await it.put(issued(**sns))
         assert ready(server) == ("False", "SecretMissing")
         assert compiled(server).target is None
-        assert "there is no Secret shop/stripe-signing" in compiled(server).suspended
+        assert "Secret shop/stripe-signing with the label" in compiled(server).suspended
 
 
 async def test_while_the_rest_cannot_be_told_what_somebody_else_wrote_does_not_stand() -> None:
@@ -131,8 +131,8 @@ async def test_nobody_is_told_to_give_the_sender_a_key_that_the_gateway_does_not
             builders.rotation("WebhookEndpoint", "stripe-charges", requestedAt=stamp(NOW + HOUR))
         )
         (blocker,) = server.objects[ROTATION]["status"]["blockers"]
-        assert blocker.startswith("the gateway does not try k2 yet")
+        assert blocker.startswith("the gateway does not use k2 yet")
         await it.put(endpoint())
         assert set(tried(server)) == {"k1", "k2"}
         (blocker,) = server.objects[ROTATION]["status"]["blockers"]
-        assert "give the sender what the Secret" in blocker
+        assert "give the sender what Secret" in blocker

@@ -408,7 +408,7 @@ async def test_a_rotation_adds_a_key_and_drops_the_old_one_once_the_new_one_is_i
         assert rotation["lastRotated"] == stamp(NOW + HOUR)
         assert rotation["blockers"] == [
             (
-                "no delivery was verified with k2 yet; give the sender what the Secret "
+                "no delivery has been verified with k2 yet; give the sender what Secret "
                 "shop/stripe-charges-webhook has under k2"
             )
         ]
@@ -461,7 +461,7 @@ async def test_what_the_sender_issues_is_not_rotated() -> None:
     async with settled(issued(), keys(), rotation) as (server, it):
         ready_ = server.condition(*ROTATION, "Ready")
         assert (ready_["status"], ready_["reason"]) == ("False", "ProviderIssued")
-        assert "beside the one before" in ready_["message"]
+        assert "under a name of its own" in ready_["message"]
         await it.clock.move_to(NOW + 48 * HOUR)
         await it.settle()
         # what is written after two days are certificates, and roots

@@ -62,7 +62,7 @@ def test_terminating_identity_still_claims_its_service_account() -> None:
     edge = only_edge(known, CHECKOUT)
     assert (edge.state, edge.reason) == (EdgeState.SUSPENDED, "SharedIdentity")
     assert edge.message == (
-        "ServiceIdentity shop/old is being deleted and uses the ServiceAccount payments until it "
+        "ServiceIdentity shop/old is being deleted but uses the ServiceAccount payments until it "
         "is gone; remove its finalizers"
     )
     known.drop_identity(Ref("shop", "old"))

@@ -137,12 +137,12 @@ REFUSED: dict[str, tuple[list[Manifest], str, str]] = {
     "a policy of another environment": (
         [broker(environment="staging"), changed(POLICY, "spec.environment", "staging")],
         "EnvironmentNotOfNamespace",
-        "messages do not leave their environment",
+        "messages never cross environments",
     ),
     "a namespace that the broker does not admit": (
         [broker(allowedNamespaces={"matchLabels": {"domain": "other"}}), POLICY],
         "NamespaceNotAllowed",
-        "label the namespace as its allowedNamespaces ask",
+        "label the namespace so that allowedNamespaces selects it",
     ),
     "a topic that the broker does not own": (
         [broker(owns=["prod.payments.", "prod.carts."]), POLICY],
@@ -152,12 +152,12 @@ REFUSED: dict[str, tuple[list[Manifest], str, str]] = {
     "a prefix that covers more than the broker owns": (
         [broker(), policy(topic={"prefix": "prod"}, producers=[producer("checkout")])],
         "TopicNotOwned",
-        "or add to its owns.topicPrefixes",
+        "or add a prefix to its owns.topicPrefixes",
     ),
     "a stream where there are none": (
         [broker(), changed(POLICY, "spec.topic.stream", "ORDERS")],
         "StreamNotKnown",
-        "remove topic.stream from shop/orders",
+        "TopicPolicy shop/orders sets topic.stream",
     ),
 }
 

@@ -148,8 +148,8 @@ async def test_a_budget_that_needs_every_pod_holds_it_up_in_words(rolling: Stage
     said = await rolling.person.hears(IDENTITY, identity, "RolledOut", "BudgetAllowsNone", "False")
     assert said == (
         f"Deployment {rolling.shop}/{FIRST} waits to be restarted for the certificate {leaf}: "
-        f"PodDisruptionBudget {rolling.shop}/all-of-them allows none of its pods to be disrupted "
-        "now"
+        f"PodDisruptionBudget {rolling.shop}/all-of-them currently allows no disruption of its "
+        "pods"
     )
     await rolling.settled()
     assert (await running(rolling, FIRST)).keys() == before.keys()

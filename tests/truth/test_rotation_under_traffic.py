@@ -284,7 +284,7 @@ async def blocked(stage: Stage) -> list[str]:
 def awaited(blocker: str) -> str:
     """Return who is waited for, and for the new root, by a blocker that says until when."""
     said = re.fullmatch(
-        r"(.*) does not hold the new root yet; it is waited for until [\d-]+ [\d:]+ UTC", blocker
+        r"(.*) does not have the new root yet; Troth waits until [\d-]+ [\d:]+ UTC", blocker
     )
     assert said, blocker
     return said[1]

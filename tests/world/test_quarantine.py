@@ -24,7 +24,7 @@ from troth.world.keys import Key
 from troth.world.watch_class import SCHEMA, watch_class_of
 from troth.world.world import HANDLERS
 
-WHY = "spec.ports: nests deeper than 128 levels; take levels out of it"
+WHY = "spec.ports: nested deeper than 128 levels; remove levels from it"
 ORDERS = {"policy": {"name": "orders"}}
 
 

@@ -88,7 +88,7 @@ def _private_key(pem: bytes, name: str) -> ec.EllipticCurvePrivateKey:
     except PKIError as error:
         raise ViewError(f"{name} is not a key: {error.reason}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise ViewError(f"{name} is not a key that signs with {ALGORITHM}")
+        raise ViewError(f"{name} is a key that does not sign with {ALGORITHM}")
     return key
 
 

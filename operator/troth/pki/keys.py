@@ -60,8 +60,8 @@ def load_private_key(pem: bytes) -> PrivateKey:
     if len(pem) > LONGEST:
         raise KeyMaterialError(
             "PrivateKeyTooLarge",
-            f"tls.key is larger than {LONGEST} bytes; put exactly one private key there, in PEM: "
-            f"{_ALLOWED}.",
+            f"tls.key is larger than {LONGEST} bytes; put one private key in PEM there, of "
+            f"{_ALLOWED}, and nothing else.",
         )
     try:
         key = parse_private_key(pem, _RSA_SIZES)

@@ -34,7 +34,7 @@ def parse(text: bytes | str) -> Any:  # noqa: ANN401 - JSON is anything
         if end != len(decoded):
             raise ValueError("trailing data")  # noqa: TRY301 - the one way out
     except (ValueError, RecursionError):
-        raise ValueError("not unambiguous JSON") from None
+        raise ValueError("invalid or ambiguous JSON") from None
     return value
 
 

@@ -59,7 +59,7 @@ def test_what_would_reach_kafka_as_something_else_is_refused(place: str, name: s
         host=fields["host"],
     )
     for form in (binding_of, filter_of):
-        with pytest.raises(ValueError, match="cannot be told to Kafka as it is"):
+        with pytest.raises(ValueError, match="cannot be passed to Kafka unchanged"):
             form(rule)
 
 

@@ -83,7 +83,7 @@ async def test_a_wrong_password_is_refused_at_once(
     at = replace(access(server), servers=(server.client_address,), login=Scram(mine, SECRET))
     errors = await refusals(at, within=PATIENCE)
     assert {type(error) for error in errors} == {NotTakenError}
-    assert "does not take the operator's credential" in str(errors[0])
+    assert "rejects the operator's credential" in str(errors[0])
 
 
 async def test_a_certificate_of_another_authority_is_refused_at_once(
@@ -101,8 +101,8 @@ async def test_who_may_not_administer_is_told_so_and_sees_no_empty_broker(
     visitor = certificate(server.authority, "visitor")
     errors = await refusals(replace(access(server), login=visitor))
     assert {type(error) for error in errors} == {AdminRefusedError}
-    assert "does not let the operator describe its ACLs" in str(errors[0])
-    assert "does not let the operator create ACLs" in str(errors[1])
+    assert "does not allow the operator to describe its ACLs" in str(errors[0])
+    assert "does not allow the operator to create ACLs" in str(errors[1])
 
 
 async def test_an_administrator_by_scram_is_as_good(
@@ -136,7 +136,7 @@ async def test_a_server_that_is_not_the_one_meant_is_told_nothing(
 ) -> None:
     trusted = Authority(tmp_path).certificate.read_text()
     errors = await refusals(replace(access(server), authorities=trusted))
-    assert "is not of a trusted authority" in str(errors[0])
+    assert "is not from a trusted authority" in str(errors[0])
 
 
 async def test_what_is_given_and_cannot_be_used_is_named() -> None:
@@ -249,7 +249,7 @@ async def test_closing_gives_up_what_is_under_way_and_nothing_is_asked_afterward
         await asyncio.sleep(0)
         async with asyncio.timeout(PATIENCE):
             await broker.close()
-            with pytest.raises(BrokerError, match="let go of"):
+            with pytest.raises(BrokerError, match="connection was closed before the request"):
                 await asking
             await broker.close()
     with pytest.raises(BrokerError, match="was closed"):
@@ -272,7 +272,7 @@ async def test_where_nobody_looks_at_a_password_nothing_is_said_of_it(
     """Otherwise a credential would seem to be revoked because it was tried at the wrong door."""
     login = Login("anybody", Slot.FIRST, SECRET)
     misled = Kafka(access(server))
-    with pytest.raises(BrokerError, match="wants a certificate"):
+    with pytest.raises(BrokerError, match="requires a client certificate"):
         await misled.admits(login)
     await misled.close()
     nobody = Kafka(access(server), clients=(f"127.0.0.1:{free_port()}",), timeout=0.5)

@@ -105,8 +105,8 @@ async def test_a_failed_credential_keeps_back_what_its_principal_was_to_have(
     made = Rule(good.principal, "TOPIC", "LITERAL", f"{mine}t", "WRITE", host="*")
     failures = await kafka.apply(Batch(credentials=(bad, good), additions=(held_back, made)))
     assert failures == (
-        Failure((bad.principal, bad.slot), "no name of a principal, or no password"),
-        Failure(held_back, "kept back: its credential failed"),
+        Failure((bad.principal, bad.slot), "invalid principal name or password"),
+        Failure(held_back, "not applied, because its credential failed"),
     )
     await observed(
         kafka,

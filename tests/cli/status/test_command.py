@@ -42,7 +42,10 @@ def ready(manifest: Manifest, reason: str = "InPlace", **status: object) -> Mani
 def rotating() -> Manifest:
     return ready(
         builders.domain(),
-        rotation={"phase": "Reissuing", "blockers": ["shop/web holds a certificate of the old"]},
+        rotation={
+            "phase": "Reissuing",
+            "blockers": ["Secret shop/web has a certificate of the old"],
+        },
         authorities=[
             {"fingerprint": NEW, "state": "Active", "notAfter": stamp(NOW + YEAR)},
             {"fingerprint": OLD, "state": "Retiring", "notAfter": stamp(NOW + 30 * DAY)},
@@ -94,7 +97,7 @@ def test_a_domain_shows_its_phase_its_authorities_and_what_it_waits_for() -> Non
         f"  {NEW}  Active    expires 2028-02-29 (in 365d)  1 certificate",
         f"  {OLD}  Retiring  expires 2027-03-31 (in 30d)   1 certificate",
         "  1 certificate of a removed authority",
-        "  waiting: shop/web holds a certificate of the old",
+        "  waiting: Secret shop/web has a certificate of the old",
     ]
 
 

@@ -72,7 +72,7 @@ async def test_a_secret_of_another_type_is_left_alone_until_it_is_gone(market: M
     await person.put({**foreign, "apiVersion": "v1", "kind": "Secret"})
     await stage.run()
     said = await market.hears(IDENTITY, market.checkout, "CredentialsIssued", "Conflict")
-    assert "left alone until it is gone" in said
+    assert "so Troth does not change it until it is deleted" in said
     left = await person.the("Secret", secret)
     assert left["data"] == foreign["data"]
     await person.delete("Secret", secret)

@@ -76,7 +76,7 @@ async def test_without_its_label_a_secret_is_read_no_more(shop: Shop) -> None:
     labels = {"metadata": {"labels": {GIVEN_LABEL: None}}}
     await shop.person.edit("Secret", shop.given, labels)
     message = await shop.person.hears(KIND, shop.charges, "Ready", "SecretMissing", "False")
-    assert "create it, or label the one that is there" in message
+    assert "create it, or label the existing one" in message
     found = await shop.has()
     assert found.endpoint.target is None
     world = shop.stage.operator.operator.engine.world
@@ -122,7 +122,7 @@ async def test_a_foreign_secret_in_its_place_is_left_alone(shop: Shop) -> None:
     await shop.person.put(foreign)
     await shop.declare(endpoint(), waits=False)
     message = await shop.person.hears(KIND, shop.charges, "GatewayConfigured", "Conflict", "False")
-    assert "is not Troth's and is never overwritten" in message
+    assert "is not managed by Troth, so it was not changed" in message
     found = await shop.person.the("Secret", shop.compiled_ref)
     assert data_of(found) == {"mine": b"x"}
     await shop.person.delete("Secret", shop.compiled_ref)
@@ -161,7 +161,7 @@ async def test_a_secret_of_troths_is_rotated_with_both_keys_good_until_the_new_o
         "CredentialRotation",
         Ref(shop.stage.shop, "stripe-charges-rotation"),
         lambda each: any(
-            "no delivery was verified with k2 yet" in blocker
+            "no delivery has been verified with k2 yet" in blocker
             for blocker in (each.get("status") or {}).get("blockers") or ()
         ),
     )

@@ -123,7 +123,7 @@ async def test_rejected_request_does_not_reach_the_application(
     assert app.scopes == []
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"refused caller-not-accepted on port https: peer {STRANGER}, request {'a' * 32}"
+        f"rejected caller-not-accepted on port https: peer {STRANGER}, request {'a' * 32}"
     )
 
 
@@ -147,7 +147,7 @@ async def test_header_cannot_forge_a_log_line(
     odd = scope(("traceparent", "00-x\nrefused nothing"), ("x-request-id", "y\nz"), peer=None)
     await sent(guarded, odd)
     assert [record.getMessage() for record in caplog.records] == [
-        "refused certificate-missing on port https: peer -, request -"
+        "rejected certificate-missing on port https: peer -, request -"
     ]
 
 
@@ -247,7 +247,7 @@ async def test_websocket_is_guarded_like_a_request(tmp_path: Path) -> None:
 
 async def test_other_protocols_are_not_served(tmp_path: Path) -> None:
     app = Application()
-    with pytest.raises(ValueError, match="no guard"):
+    with pytest.raises(ValueError, match="unsupported type"):
         await sent(TrothMiddleware(app, mounted(tmp_path), "https"), scope(kind="telepathy"))
     assert app.scopes == []
 

@@ -107,7 +107,7 @@ def test_address_must_be_an_origin(files: Files, address: str) -> None:
 
 
 def test_password_in_an_address_is_not_quoted(files: Files) -> None:
-    with pytest.raises(ValueError, match="a user's name is no origin") as caught:
+    with pytest.raises(ValueError, match="a user name is not an origin") as caught:
         files.calls({"https://user:hunter2@ledger.finance.svc": "finance/ledger"})
     assert "hunter2" not in str(caught.value)
 

@@ -46,7 +46,7 @@ def test_a_broker_that_refuses_to_have_anything_taken_back_is_let_go_after_ten_m
     *_, let_go = planned(cluster, timedelta(minutes=10)).steps
     assert isinstance(let_go, SetFinalizers)
     assert let_go.finalizers == ()
-    assert "did not carry out every change" in let_go.warning
+    assert "did not make every change" in let_go.warning
     assert "troth-shop.checkout, troth-shop.fulfilment" in let_go.warning
 
 

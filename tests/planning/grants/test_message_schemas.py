@@ -82,12 +82,12 @@ def test_a_policy_without_a_schema_is_not_judged() -> None:
 @pytest.mark.parametrize(
     ("others", "reason", "words"),
     [
-        ([], "SchemaMissing", 'label the one that is there with troth.dev/schema: "true"'),
-        ([unlabelled()], "SchemaMissing", "no ConfigMap shop/schemas with the label"),
-        ([managed()], "SchemaMissing", "no ConfigMap shop/schemas with the label"),
-        ([kept(key="other.json")], "SchemaMissing", "has no orders.json in its data"),
+        ([], "SchemaMissing", 'label the existing one troth.dev/schema: "true"'),
+        ([unlabelled()], "SchemaMissing", "ConfigMap shop/schemas with the label"),
+        ([managed()], "SchemaMissing", "ConfigMap shop/schemas with the label"),
+        ([kept(key="other.json")], "SchemaMissing", "has no key orders.json"),
         ([kept("type: object")], "SchemaInvalid", "orders.json in ConfigMap shop/schemas: "),
-        ([kept('{"$ref": "http://a.example/"}')], "SchemaRefersElsewhere", "nothing is fetched"),
+        ([kept('{"$ref": "http://a.example/"}')], "SchemaRefersElsewhere", "Troth fetches nothing"),
         ([kept(" " * (MOST_BYTES + 1))], "SchemaTooLarge", "is longer than 64 KiB"),
     ],
 )

@@ -91,7 +91,7 @@ def test_it_waits_until_what_it_granted_is_revoked() -> None:
     cluster = deleted()
     assert waits_for(cluster) == (
         "Revoking",
-        "what it granted is being revoked at MessageBroker messaging/main",
+        "Troth is revoking the grants at MessageBroker messaging/main",
     )
     assert cluster.condition(KEY, "Reconciling")["status"] == "True"
     ledger = tell(cluster)
@@ -273,7 +273,7 @@ def test_a_broker_that_is_down_is_waited_for_ten_minutes_and_no_longer() -> None
     cluster.now += SECOND
     warning = let_go(cluster)
     assert DOWN.message in warning
-    assert "revoked then: Publish prod.orders.v1 by shop/checkout, Consume prod.orders" in warning
+    assert "revokes them afterwards: Publish prod.orders.v1 by shop/checkout, Consume" in warning
     plan = cluster.plan(KEY)
     notice = repair(plan.steps[0], plan)
     assert notice is not None
@@ -302,7 +302,7 @@ def test_without_a_ledger_nothing_is_removed_and_that_is_said_at_once() -> None:
     lose_ledger(cluster)
     warning = let_go(cluster)
     assert "the ledger of MessageBroker messaging/main is lost" in warning
-    assert "by hand: Publish prod.orders.v1 by shop/checkout" in warning
+    assert "remove these yourself: Publish prod.orders.v1 by shop/checkout" in warning
 
 
 def test_without_a_ledger_nothing_is_said_of_a_broker_that_has_nothing() -> None:
@@ -318,7 +318,7 @@ def test_a_ledger_that_cannot_be_read_is_waited_for_as_a_broker_is() -> None:
     cluster.put({**spoilt, "binaryData": {FILE: "AAAA"}})
     assert waits_for(cluster)[0] == "LedgerUnreadable"
     cluster.now += PATIENCE
-    assert "whatever shop/checkout, shop/fulfilment has" in let_go(cluster)
+    assert "everything that shop/checkout, shop/fulfilment has" in let_go(cluster)
 
 
 def test_a_broker_that_only_observes_is_not_waited_for_and_says_what_stays() -> None:
@@ -352,7 +352,7 @@ def test_a_broker_that_cannot_be_read_is_waited_for_where_anything_was_made() ->
     cluster.put({**broker(), "spec": {}})
     assert waits_for(cluster)[0] == "BrokerInvalid"
     cluster.now += PATIENCE
-    assert "whatever shop/checkout, shop/fulfilment has" in let_go(cluster)
+    assert "everything that shop/checkout, shop/fulfilment has" in let_go(cluster)
 
 
 def test_a_broker_that_cannot_be_read_and_was_told_nothing_is_not_waited_for() -> None:
@@ -391,7 +391,7 @@ def test_what_a_policy_that_cannot_be_read_may_grant_as_well_is_not_revoked_mean
     assert tell(cluster).rules == before.rules
     reason, message = waits_for(cluster)
     assert reason == "PolicyInvalid"
-    assert "mend that one" in message
+    assert "correct that TopicPolicy" in message
     cluster.now += PATIENCE
     assert "Publish prod.orders.v1 by shop/checkout" in let_go(cluster)
 

@@ -297,7 +297,7 @@ def test_a_broker_that_only_observes_says_how_to_change_that(mode: str) -> None:
     cluster = told(broker(mode=mode))
     assert entry(cluster) == ("Live", "BrokerObserved")
     assert entries(cluster)[0]["message"] == (
-        "MessageBroker messaging/main only observes; write mode: Enforce there"
+        "MessageBroker messaging/main is only observed; set mode: Enforce there"
     )
     assert verdicts(cluster)["Stalled"] == ("True", "BrokerObserved")
 

@@ -163,7 +163,8 @@ def test_nothing_is_restarted_before_kubelets_have_surely_seen_the_secret() -> N
     assert story.restarts() == 1
     assert story.told == ("False", "AwaitingTurn")
     assert story.message == (
-        f"Deployment shop/payments is restarted for the certificate {story.leaf} in its turn"
+        "Deployment shop/payments waits for its turn to be restarted for the certificate "
+        f"{story.leaf}"
     )
     assert story.cluster.plan(key_of()).due == story.cluster.now + timedelta(seconds=1)
     story.later(timedelta(seconds=1))
@@ -354,7 +355,7 @@ def test_a_budget_that_allows_none_holds_up_in_words_and_lets_go() -> None:
     assert story.told == ("False", "BudgetAllowsNone")
     assert story.message == (
         f"Deployment shop/payments waits to be restarted for the certificate {story.leaf}: "
-        "PodDisruptionBudget shop/payments allows none of its pods to be disrupted now"
+        "PodDisruptionBudget shop/payments currently allows no disruption of its pods"
     )
     assert story.put(budget(allowed=1)).restarts() == 1
 
@@ -401,7 +402,8 @@ def test_a_workload_that_is_not_there_is_told_when_the_others_are_done() -> None
     story.finish()
     assert story.told == ("False", "WorkloadMissing")
     assert story.message == (
-        "there is no StatefulSet shop/ledger to restart; create it, or remove the entry"
+        "StatefulSet shop/ledger does not exist, so it is not restarted; create it, or remove "
+        "the entry"
     )
 
 
@@ -557,8 +559,8 @@ def test_waits_are_counted_from_when_the_last_old_pod_was_gone() -> None:
 def test_where_troth_may_not_restart_the_blocker_says_which_value_to_set() -> None:
     story = Story(restarting(), workload(), enabled=False).prepare_root()
     sentence = (
-        "Deployment shop/payments cannot reload its files, and Troth may not restart it; set the "
-        "chart value rollouts.enabled to true"
+        "Deployment shop/payments cannot reload its files, and Troth is not allowed to restart "
+        "it; set the chart value rollouts.enabled to true"
     )
     assert waiting(story) == [sentence]
     assert old(story) == [sentence]

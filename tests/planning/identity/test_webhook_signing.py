@@ -102,7 +102,7 @@ def test_a_key_that_cannot_be_read_is_told_of_and_not_replaced() -> None:
     assert steps(there) == []
     condition = there.condition(KEY, "WebhooksSigned")
     assert (condition["status"], condition["reason"]) == ("False", "TokenKeyUnreadable")
-    assert "delete the Secret" in condition["message"]
+    assert "delete Secret" in condition["message"]
 
 
 def test_a_key_that_is_lost_is_made_anew() -> None:
@@ -139,7 +139,8 @@ def test_the_next_key_signs_only_when_the_target_knows_it_for_long_enough() -> N
     prepared(there)
     there.uptime = 1000.0
     assert steps(there) == [], "the target does not know it"
-    assert "does not have the next key" in there.condition(KEY, "WebhooksSigned")["message"]
+    waits = there.condition(KEY, "WebhooksSigned")["message"]
+    assert "does not have the gateway's next key" in waits
     assert KEY in _visited(there, key_of())
     assert steps(there) == []
     there.uptime += PROPAGATION.total_seconds() - 1.0

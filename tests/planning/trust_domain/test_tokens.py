@@ -97,7 +97,7 @@ def test_a_key_that_is_gone_is_made_anew_and_its_loss_told_for_as_long_as_it_is_
     cluster.drop(*TOKENS)
     told = cluster.condition(PRODUCTION, "TokensReady")
     assert told["reason"] == "CreatingTokenKey"
-    assert "tokens of the one before are refused" in told["message"]
+    assert "verifiers reject tokens of the previous one" in told["message"]
     cluster.settle()
     assert ready(cluster) == ("True", "TokenKeyReplaced")
     due = cluster.plan(PRODUCTION).due
@@ -111,7 +111,7 @@ def test_a_key_that_cannot_be_read_is_told_and_left_alone() -> None:
     cluster = issuing(tokens_secret(current_key=b"nonsense", current_made=b"x")).settle()
     told = cluster.condition(PRODUCTION, "TokensReady")
     assert (told["status"], told["reason"]) == ("False", "TokenKeyUnreadable")
-    assert "delete the Secret troth-system/production-tokens" in told["message"]
+    assert "delete Secret troth-system/production-tokens" in told["message"]
     assert decoded(cluster.objects[TOKENS])["current.key"] == b"nonsense"
 
 

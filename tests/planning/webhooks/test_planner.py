@@ -64,41 +64,41 @@ MANY = {f"key-{number}": f"{ONE}-{number}" for number in range(MOST_KEYS + 1)}
 SHARED = target(accepts=[accepts_gateway(), builders.accept("checkout", "webhooks")])
 WHY: list[tuple[str, list[Manifest], str, str, str]] = [
     # name, what is there instead, condition, reason, words of the sentence
-    ("no Secret", [issued()], "SecretAvailable", "SecretMissing", "label the one that is there"),
+    ("no Secret", [issued()], "SecretAvailable", "SecretMissing", "label the existing one"),
     (
         "a Secret without the label",
         [issued(), builders.secret("stripe-signing", "shop", main=ONE.encode())],
         "SecretAvailable",
         "SecretMissing",
-        "with the label troth.dev/webhook-keys; create it, or label the one that is there with",
+        "with the label troth.dev/webhook-keys does not exist; create it, or label the existing",
     ),
     (
         "a Secret without keys",
         [issued(), keys() | {"data": {}}],
         "SecretAvailable",
         "NoKeys",
-        "put the key that the sender issues into the Secret shop/stripe-signing",
+        "put the key that the sender issues into Secret shop/stripe-signing",
     ),
     (
         "a key of no use",
         [issued(), keys(main=ONE, other="short")],
         "SecretAvailable",
         "KeyUnusable",
-        "cannot use what the Secret shop/stripe-signing has under other",
+        "cannot use what Secret shop/stripe-signing has under other",
     ),
     (
         "too many keys",
         [issued(), keys(**MANY)],
         "SecretAvailable",
         "TooManyKeys",
-        "remove those that the sender uses no longer",
+        "remove those that the sender no longer uses",
     ),
     (
         "too many entries to be read",
         [issued(), keys(**{f"key-{number}": "" for number in range(MOST_ENTRIES + 1)})],
         "SecretAvailable",
         "TooManyKeys",
-        "has 33 entries, so Troth reads none of them and tries no key; keep only the keys that",
+        "has 33 entries, so Troth reads none of them and uses no key; keep only the keys that",
     ),
     (
         "a key that is too large",
@@ -119,7 +119,7 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
         [endpoint(gateway={"name": "edge", "namespace": "edge"})],
         "GatewayConfigured",
         "GatewayMissing",
-        "there is no ServiceIdentity edge/edge; install the gateway",
+        "ServiceIdentity edge/edge does not exist; install the gateway",
     ),
     (
         "a gateway that is none",
@@ -133,7 +133,7 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
         [namespaces(webhooks="no")[-1]],
         "GatewayConfigured",
         "NamespaceNotAllowed",
-        "label the namespace as its servesWebhooks.allowedNamespaces asks",
+        "label the namespace so that servesWebhooks.allowedNamespaces selects it",
     ),
     (
         "roots that are none",
@@ -153,7 +153,7 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
         [endpoint(target=endpoint()["spec"]["inbound"]["target"] | {"identity": {"name": "nil"}})],
         "TargetReachable",
         "TargetMissing",
-        "there is no ServiceIdentity shop/nil; create it, or correct target",
+        "ServiceIdentity shop/nil does not exist; create it, or correct target",
     ),
     (
         "no port",
@@ -175,7 +175,7 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
         [leading(target=8443)],
         "TargetReachable",
         "NoService",
-        "has a TCP port with targetPort 9443 (webhooks) and selects nothing but the pods of",
+        "has a TCP port with targetPort 9443 (webhooks) and selects only pods of",
     ),
     (
         "a port of another protocol",
@@ -196,7 +196,7 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
         [endpoint(scheme="GitLabToken", acceptUnsigned=UNSIGNED | {"expiresAt": stamp(NOW)})],
         "UnsignedAccepted",
         "UnsignedExpired",
-        "choose GitLab, with a signing token",
+        "use scheme GitLab with a signing token",
     ),
     (
         "an end that is too far",
@@ -208,7 +208,7 @@ WHY: list[tuple[str, list[Manifest], str, str, str]] = [
         ],
         "UnsignedAccepted",
         "UnsignedTooLong",
-        "at most 90 days ahead",
+        "more than 90 days ahead",
     ),
 ]
 
@@ -320,7 +320,7 @@ def test_unsigned_deliveries_end_at_their_end_also_at_the_gateway() -> None:
     assert verdict(cluster)[0] == "True"
     cluster.now = end
     assert told(cluster).target is None
-    assert "taken until" in told(cluster).suspended
+    assert "accepted until" in told(cluster).suspended
 
 
 def test_what_a_recorded_delivery_is_good_for_is_told() -> None:
@@ -331,14 +331,14 @@ def test_what_a_recorded_delivery_is_good_for_is_told() -> None:
 
     assert residual(endpoint()) == "none"
     assert residual(endpoint(scheme="GitHub", replayWindow="48h")) == (
-        "GitHub signs no time: a delivery that somebody has recorded is let through once more "
-        "after 48h, when it is forgotten"
+        "GitHub signs no timestamp: a recorded delivery is accepted again after 48h, when the "
+        "gateway no longer remembers it"
     )
     assert residual(endpoint(scheme="HMAC", hmac={"header": "X"})).startswith("HMAC signs no time")
     assert residual(BASES["hmac"]) == "none"
     assert residual(BASES["gitlab"]) == (
-        "GitLabToken signs nothing: whoever has recorded one delivery can make any other, at any "
-        "time"
+        "GitLabToken signs nothing: an attacker who has recorded one delivery can forge others "
+        "at any time"
     )
 
 

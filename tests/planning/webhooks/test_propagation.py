@@ -70,8 +70,8 @@ def test_a_new_endpoint_is_delivered_to_once_its_target_surely_knows_of_it() -> 
         "False",
         "TargetPending",
         (
-            "the pods of shop/payments refuse deliveries until they know of the endpoint: they "
-            f"have read the Secret shop/payments-identity at the latest by {at_last}"
+            "the pods of shop/payments reject deliveries until they have read the endpoint's "
+            f"entry: they will have read Secret shop/payments-identity no later than {at_last}"
         ),
     )
     assert cluster.condition(CHARGES, "Reconciling")["status"] == "True", "nobody has to do a thing"
@@ -87,11 +87,11 @@ def test_what_the_gateway_is_told_stays_the_same_while_it_waits() -> None:
     """Else it would be told anew with each thing that is waited for."""
     cluster = Cluster.of(*scene(issued(), keys(main=ONE)), leading())
     before = has(cluster).suspended
-    assert "until they know of the endpoint" in before
-    assert "does not list it yet" in reachable(cluster)[2]
+    assert "until they have read the endpoint's entry" in before
+    assert "does not list the endpoint yet" in reachable(cluster)[2]
     cluster.put(builders.authority_secret())
     assert has(cluster.settle()).suspended == before
-    assert "at the latest by" in reachable(cluster)[2]
+    assert "no later than" in reachable(cluster)[2]
 
 
 def test_a_target_that_has_long_had_other_endpoints_is_waited_for_as_well() -> None:
@@ -246,7 +246,7 @@ def test_without_a_key_of_the_gateways_nothing_is_delivered_and_that_is_told() -
     later_, step = cluster.plan(CHARGES), PROPAGATION.total_seconds()
     assert later_.due is None
     cluster.uptime += step
-    assert "has no key to sign with yet" in reachable(cluster)[2]
+    assert "has no signing key yet" in reachable(cluster)[2]
     assert not delivers(cluster)
 
 

@@ -138,7 +138,7 @@ async def test_what_cannot_be_made_is_refused_in_a_sentence() -> None:
     scene = Scene()
     step = scene.step
     hostile = replace(step.request, principal="a b")
-    with pytest.raises(CredentialError, match="a principal of Kafka has"):
+    with pytest.raises(CredentialError, match="a Kafka principal has"):
         await scene.carry_out(replace(step, request=hostile))
 
 

@@ -70,11 +70,11 @@ def expired(stage: Stage) -> dict[str, str]:
 
 
 WRONG: list[tuple[Admin, str]] = [
-    (nothing, "the admin Secret messaging/nats-admin has no system.creds; put it there"),
-    (no_seed, "the admin Secret messaging/nats-admin has no operator.nk; put it there"),
+    (nothing, "admin Secret messaging/nats-admin has no system.creds; add it"),
+    (no_seed, "admin Secret messaging/nats-admin has no operator.nk; add it"),
     (another_account, "system account"),
     (another_operator, "the admin's signing seed is of another operator"),
-    (expired, "does not take the admin credential, which ended on 20"),
+    (expired, "rejects the admin credential, which expired on 20"),
 ]
 
 
@@ -106,7 +106,7 @@ async def test_no_admin_secret_at_all_is_named(nats: Stage) -> None:
         _, reason, message = it.told("MessageBroker", MAIN, "Reachable")
         assert (reason, message) == (
             "SecretMissing",
-            "there is no Secret messaging/nats-admin; create it",
+            "Secret messaging/nats-admin does not exist; create it",
         )
         it.server.put(secret("nats-admin", given(nats)))
         await it.later(EVERY)

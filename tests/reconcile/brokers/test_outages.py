@@ -121,7 +121,7 @@ async def test_what_was_written_into_the_ledger_before_it_went_down_is_done_late
         assert it.data(CHECKOUT) == issued
         assert "" not in it.ledger.credentials.values()
         assert it.notes("Repaired") == [
-            "the broker did not have what is declared, and was put right"
+            "the broker differed from what is declared; Troth restored it"
         ]
 
 

@@ -103,14 +103,14 @@ async def test_every_phase_of_a_root_is_told_once_also_those_that_pass_in_one_vi
             (
                 "Normal",
                 "RotationPreparing",
-                f"the new authority {new} is there beside {old}; it expires {expires}",
+                f"the new authority {new} is available beside {old}; it expires {expires}",
             ),
             (
                 "Normal",
                 "RotationDistributing",
                 (
-                    f"the new authority {new} goes into every bundle; it signs nothing before "
-                    "everybody has it"
+                    f"the new authority {new} is being added to every bundle; it signs nothing "
+                    "until every verifier has it"
                 ),
             ),
             (
@@ -121,17 +121,17 @@ async def test_every_phase_of_a_root_is_told_once_also_those_that_pass_in_one_vi
             (
                 "Normal",
                 "RotationReissuing",
-                f"the certificates of {old} are replaced, one after the other",
+                f"the certificates of {old} are being reissued, one after the other",
             ),
             (
                 "Normal",
                 "RotationRetiring",
-                f"no certificate of {old} is in use any more; it is about to be dropped",
+                f"no certificate of {old} is in use any more; it is about to be retired",
             ),
             (
                 "Normal",
                 "RotationCompleted",
-                f"{old} is dropped; {new} has taken its place everywhere",
+                f"{old} is retired; {new} has replaced it everywhere",
             ),
         ]
 
@@ -145,19 +145,19 @@ async def test_the_one_who_asked_is_told_of_each_phase_too() -> None:
             (
                 "Normal",
                 "RotationPrepared",
-                "the next credential is made and reaches those who verify it",
+                "the next credential is created and is being distributed to its verifiers",
             ),
             (
                 "Normal",
                 "RotationOverlapping",
-                f"the new credential, made {asked_at}, is in use; the old one is still good",
+                f"the new credential, created {asked_at}, is in use; the old one is still valid",
             ),
             (
                 "Normal",
                 "RotationRetiring",
-                "nobody uses the old credential any more; it is about to be dropped",
+                "the old credential is no longer in use; it is about to be removed",
             ),
-            ("Normal", "RotationCompleted", "the old credential is dropped"),
+            ("Normal", "RotationCompleted", "the old credential is removed"),
         ]
 
 
@@ -171,7 +171,7 @@ async def test_a_certificate_that_was_asked_for_is_told_on_both() -> None:
         assert completed == (
             "Normal",
             "RotationCompleted",
-            f"the credential made {asked_at} has taken the place of the one before",
+            f"the credential created {asked_at} has replaced the previous one",
         )
         assert [reason for _, reason, _ in told(it, PAYMENTS)] == ["Reissued"]
 
@@ -188,7 +188,7 @@ async def test_what_holds_a_rotation_up_is_a_warning_once_and_not_at_every_look(
             warnings = [each for each in told(it, place) if each[1] == "RotationBlocked"]
             ((type_, _, note),) = warnings
             assert type_ == "Warning"
-            assert note.startswith("the bundle of namespace shop does not hold the new root yet")
+            assert note.startswith("the bundle of namespace shop does not have the new root yet")
 
 
 async def test_an_emergency_is_a_warning_and_says_who_is_refused() -> None:
@@ -203,16 +203,16 @@ async def test_an_emergency_is_a_warning_and_says_who_is_refused() -> None:
                 "Warning",
                 "RotationActivating",
                 (
-                    f"{new} signs from now on; {old} is trusted no longer, and nobody was waited "
-                    "for: whoever still shows a certificate of it is refused until it has another"
+                    f"{new} signs from now on; {old} is revoked, and Troth did not wait for its "
+                    "users: its certificates are rejected until they are reissued"
                 ),
             ),
             (
                 "Warning",
                 "RotationBlocked",
                 (
-                    "shop/payments-identity holds a certificate of a root that was dropped: it is "
-                    "refused until it is reissued"
+                    "Secret shop/payments-identity has a certificate of a revoked root, which is "
+                    "rejected until it is reissued"
                 ),
             ),
         ]
@@ -222,7 +222,7 @@ async def test_an_emergency_is_a_warning_and_says_who_is_refused() -> None:
         assert told(it, DOMAIN)[-1] == (
             "Normal",
             "RotationCompleted",
-            f"everybody has a certificate of {new}",
+            f"every identity has a certificate of {new}",
         )
 
 
@@ -237,7 +237,7 @@ async def test_a_retiring_root_that_is_compromised_is_a_warning() -> None:
         retiring = [each for each in told(it, DOMAIN) if each[1] == "RotationRetiring"]
         ((type_, _, note),) = retiring
         assert type_ == "Warning"
-        assert note.startswith(f"{old} is trusted no longer, and nobody was waited for")
+        assert note.startswith(f"{old} is revoked, and Troth did not wait for its users")
 
 
 async def test_a_root_that_is_dropped_before_it_signs_is_told() -> None:
@@ -249,7 +249,7 @@ async def test_a_root_that_is_dropped_before_it_signs_is_told() -> None:
         assert (
             "Warning",
             "RotationAbandoned",
-            f"{prepared} is dropped before it has signed anything; it is not wanted any more",
+            f"{prepared} was removed before it signed anything, because it is no longer wanted",
         ) in told(it, DOMAIN)
 
 
@@ -266,13 +266,13 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
         ([], ["a"], ["a"]),
         (["a"], ["a"], []),
         (["a", "b"], ["b"], []),
-        (["a"], ["a", "b"], ["b; there are others, see blockers in the status"]),
+        (["a"], ["a", "b"], ["b; see blockers in the status for the others"]),
         # one more has come into view at the end, and was there before
         (list(LETTERS[:MOST_BLOCKERS]), list(LETTERS[1 : MOST_BLOCKERS + 1]), []),
         (
             list(LETTERS[1 : MOST_BLOCKERS + 1]),
             list(LETTERS[:MOST_BLOCKERS]),
-            ["a; there are others, see blockers in the status"],
+            ["a; see blockers in the status for the others"],
         ),
     ],
 )

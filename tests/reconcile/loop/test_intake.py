@@ -16,7 +16,7 @@ from troth.world.change import Change
 from troth.world.facts.objects import UNREADABLE
 from troth.world.world import HANDLERS
 
-WHY = "spec.calls: nests deeper than 128 levels; take levels out of it"
+WHY = "spec.calls: nested deeper than 128 levels; remove levels from it"
 PAYMENTS = identity("payments", ports=["https"], accepts=[accept("checkout")])
 CHECKOUT = identity("checkout", calls=[call("payments")])
 IDENTITY, SECRET = "ServiceIdentity", ("Secret", Ref("shop", "checkout-identity"))

@@ -548,7 +548,7 @@ async def test_invalid_endpoint_does_not_affect_others(tmp_path: Path) -> None:
     async with standing(tmp_path) as at:
         with pytest.raises(EndpointError):
             at.put(endpoint("shop/broken", tolerance=0))
-        with pytest.raises(EndpointError, match="another endpoint has it"):
+        with pytest.raises(EndpointError, match="another endpoint uses it"):
             at.put(endpoint("shop/thief", path="/shop/stripe"), k1=secret(9))
         assert (await at.sender.sent()).status == 200
 

@@ -231,4 +231,4 @@ async def test_reporting_continues_after_failures_and_logs_them_once(
             while not server.writes:  # noqa: ASYNC110 - what is waited for is not a task's
                 await asyncio.sleep(0.005)
         task.cancel()
-    assert [line["event"] for line in lines] == ["keys not reported"]
+    assert [line["event"] for line in lines] == ["key report failed"]

@@ -35,9 +35,9 @@ def test_newest_key_of_troth_is_tried_first() -> None:
     ("data", "why"),
     [
         ({}, "endpoint.json is missing"),
-        ({"endpoint.json": b"{"}, "not JSON"),
+        ({"endpoint.json": b"{"}, "invalid or ambiguous JSON"),
         (compiled(endpoint(tolerance=0)), "tolerance"),
-        (compiled(endpoint(more=1)), "a member that is not known"),
+        (compiled(endpoint(more=1)), "an unknown member"),
         (compiled(endpoint(path="shop/stripe")), "path"),
         (compiled(endpoint(target=target(1, path="/a b"))), "target.path"),
         (compiled(endpoint(target=target(1, path="/a\r\nX-Y: 1"))), "target.path"),
@@ -98,7 +98,7 @@ def test_path_of_another_endpoint_is_rejected() -> None:
     routes = Routes()
     routes.put("a", made("shop/a"))
     routes.put("b", made("shop/b"))
-    with pytest.raises(EndpointError, match="another endpoint has it"):
+    with pytest.raises(EndpointError, match="another endpoint uses it"):
         routes.put("b", made("shop/b", path="/shop/a"))
     assert paths(routes, b"/shop/a", b"/shop/b") == ["shop/a", "shop/b"]
 

@@ -79,7 +79,7 @@ def test_secret_with_too_many_entries_is_not_decoded(
 def test_large_signing_key_is_not_parsed(watch: EndpointWatch) -> None:
     with capture_logs() as logs:
         watch.observe(secret(f"{GATEWAY}-webhook-signing", {"key.pem": pem(large_key(16384))}))
-    assert [each["why"] for each in logs] == ["key.pem is no key: UnsupportedKey"]
+    assert [each["why"] for each in logs] == ["key.pem is not a key: UnsupportedKey"]
 
 
 def ref(manifest: Manifest) -> Ref:
@@ -127,7 +127,7 @@ def test_unreadable_endpoint_is_not_served_but_others_are(
         watch.observe(broken)
     assert paths(routes) == {"/shop/stripe"}
     assert watch.unreadable == {"shop.slack"}
-    assert [line["event"] for line in lines] == ["unreadable", "endpoint read"]
+    assert [line["event"] for line in lines] == ["Secret unreadable", "endpoint read"]
     assert "hunter2" not in str(lines)
 
 
@@ -237,7 +237,7 @@ def test_unusable_signing_key_changes_nothing(watch: EndpointWatch, data: dict[s
     with capture_logs() as lines:
         watch.observe(secret(f"{GATEWAY}-webhook-signing", data, 2))
     assert watch.signer(gateway_id) is before
-    assert [line["event"] for line in lines] == ["unreadable"]
+    assert [line["event"] for line in lines] == ["Secret unreadable"]
     assert "hunter2" not in str(lines)
 
 

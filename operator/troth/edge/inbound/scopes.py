@@ -29,7 +29,7 @@ def scopes_missing(caller: Caller | None, needed: tuple[str, ...]) -> Refusal | 
     workload = caller.workload if caller else None
     request = caller.request_id if caller else None
     refused = refusal(RefusedError("scope-missing"), workload, request, tuple(sorted(needed)))
-    _LOG.warning("refused scope-missing: peer %s, request %s", workload or "-", request or "-")
+    _LOG.warning("rejected scope-missing: peer %s, request %s", workload or "-", request or "-")
     return refused
 
 

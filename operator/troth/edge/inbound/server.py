@@ -64,7 +64,7 @@ class RequestGuard:
 
     def _log(self, refusal: Refusal) -> None:
         _LOG.warning(
-            "refused %s on port %s: peer %s, request %s",
+            "rejected %s on port %s: peer %s, request %s",
             refusal.code,
             self._guard.port,
             refusal.peer or "-",

@@ -196,7 +196,7 @@ def read_answer(ask: Ask, answer: Answer, now: datetime) -> Issued:
     if answer.status != HTTPStatus.OK:
         raise _refusal(answer, document or {}, now)
     if document is None:
-        raise _malformed("is not an unambiguous JSON object")
+        raise _malformed("is not a valid, unambiguous JSON object")
     token, lifetime = document.get("access_token"), document.get("expires_in")
     scopes = parse_scopes(document.get("scope", ""))
     if not isinstance(token, str) or not is_token(token):

@@ -30,7 +30,7 @@ class Laggard:
 
     def __str__(self) -> str:
         return (
-            f"{self.sentence} until {self.until:%Y-%m-%d %H:%M} UTC"
+            f"{self.sentence}; Troth waits until {self.until:%Y-%m-%d %H:%M} UTC"
             if self.until
             else self.sentence
         )

@@ -215,8 +215,8 @@ class _Root:
         valid_to_all = prepared.not_before + BACKDATE
         if self.moment.now < valid_to_all:
             yield Laggard(
-                f"the new CA {short(prepared.fingerprint)} has just become valid; Troth waits "
-                "for clocks that are behind",
+                f"the new CA {short(prepared.fingerprint)} has just become valid, and clocks "
+                "may be behind",
                 valid_to_all,
             )
         wanted = roots_in(bundle_text(prepared.anchors))

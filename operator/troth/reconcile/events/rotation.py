@@ -131,7 +131,7 @@ def _ending(was: _Authorities, now: _Authorities) -> Iterator[Notice]:
 
 def _without_waiting(authority: str) -> str:
     return (
-        f"{authority} is no longer trusted, and Troth did not wait for its users: its "
+        f"{authority} is revoked, and Troth did not wait for its users: its "
         "certificates are rejected until they are reissued"
     )
 

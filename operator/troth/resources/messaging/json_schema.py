@@ -82,7 +82,7 @@ def _parsed(text: str) -> dict[str, Any] | SchemaFault:
         return SchemaFault("SchemaInvalid", message)
     except ValueError:
         message = (
-            "the schema is not unambiguous JSON; look for a repeated member, a number that is "
+            "the schema is ambiguous JSON; look for a repeated member, a number that is "
             "too large, or half of a surrogate pair"
         )
         return SchemaFault("SchemaInvalid", message)

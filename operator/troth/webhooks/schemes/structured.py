@@ -102,7 +102,7 @@ def _dictionary(text: str, name: bytes) -> Mapping[str, object]:
     try:
         parsed = http_sf.parse(text.encode(), tltype="dictionary", on_duplicate_key=twice)
     except ValueError:
-        raise _malformed(f"{where} is not an unambiguous dictionary") from None
+        raise _malformed(f"{where} is an invalid or ambiguous dictionary") from None
     assert isinstance(parsed, dict)
     return parsed
 

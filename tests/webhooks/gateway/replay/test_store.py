@@ -265,7 +265,7 @@ async def test_full_store_rejects_deliveries() -> None:
         claim = await claimed(store, new())
         async with Client.from_url(server.url) as client:
             await client.config_set("maxmemory", "1")
-            with pytest.raises(StoreUnavailableError, match="refuses"):
+            with pytest.raises(StoreUnavailableError, match="rejected"):
                 await store.claim(new(), LEASE)
             await client.config_set("maxmemory", "0")
         assert await store.claim(claim.key, LEASE) is Repeated.IN_FLIGHT
@@ -276,7 +276,7 @@ async def test_store_without_persistence_causes_one_warning() -> None:
     with ValkeyServer.serving(appendonly="no") as server, capture_logs() as logs:
         store = Valkey(server.url, lanes=2)
         await asyncio.gather(*(store.claim(new(), LEASE) for _ in range(1500)))
-        assert [line["event"] for line in logs] == ["replay store forgets"]
+        assert [line["event"] for line in logs] == ["replay store not persistent"]
         await store.close()
 
 

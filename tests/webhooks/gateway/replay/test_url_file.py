@@ -101,10 +101,10 @@ async def test_rejected_next_password_changes_nothing(server: ValkeyServer, tmp_
             await file.look()
             await file.look()
             await claim(file)
-            assert [line["event"] for line in logs] == ["replay store not connected anew"]
+            assert [line["event"] for line in logs] == ["replay store not reconnected"]
             await client.execute_command("ACL", "SETUSER", "default", f">{NEXT}")
             await file.look()
-            assert [line["event"] for line in logs[1:]] == ["replay store connected anew"]
+            assert [line["event"] for line in logs[1:]] == ["replay store reconnected"]
         assert NEXT not in str(logs)
         await client.execute_command("ACL", "SETUSER", "default", f"<{password(server)}")
         await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

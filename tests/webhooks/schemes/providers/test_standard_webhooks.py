@@ -141,13 +141,13 @@ def test_shifted_boundaries_are_rejected() -> None:
         (b"whsec_", "24 to 64"),
         (b"whsec_" + base64.b64encode(bytes(23)), "24 to 64"),
         (b"whsec_" + base64.b64encode(bytes(65)), "24 to 64"),
-        (b"whsec_" + base64.urlsafe_b64encode(b"\xff" * 24), "copy the key whole"),
-        (WHSEC[:-1] + b"!", "copy the key whole"),
-        (WHSEC[:10] + b"\n" + WHSEC[10:], "copy the key whole"),
+        (b"whsec_" + base64.urlsafe_b64encode(b"\xff" * 24), "copy the whole key"),
+        (WHSEC[:-1] + b"!", "copy the whole key"),
+        (WHSEC[:10] + b"\n" + WHSEC[10:], "copy the whole key"),
         (b"whpk_" + base64.b64encode(bytes(range(31))), "32 bytes"),
         (b"whpk_" + base64.b64encode(bytes(range(64))), "32 bytes"),
         (b"whsk_" + base64.b64encode(bytes(range(32))), "64 bytes"),
-        (b"whsk_" + base64.b64encode(bytes(range(64))), "not of one key"),
+        (b"whsk_" + base64.b64encode(bytes(range(64))), "not belong together"),
     ],
 )
 def test_invalid_key_says_what_to_write(text: bytes, says: str) -> None:
@@ -188,7 +188,7 @@ WEAK = [
 def test_weak_public_key_is_rejected(encoded: str, sign: int) -> None:
     raw = bytearray.fromhex(encoded)
     raw[-1] |= sign
-    with pytest.raises(KeyFormatError, match="anybody can sign"):
+    with pytest.raises(KeyFormatError, match="anyone can sign"):
         V1.scheme.key("k1", b"whpk_" + base64.b64encode(raw))
 
 
