@@ -57,7 +57,7 @@ def test_invalid_option_is_reported(options: list[str], complaint: str) -> None:
     ("options", "complaint"),
     [
         (["--valkey={}/none"], "/none: cannot be read"),
-        (["--valkey={}/url"], "/url: the URL of the replay store cannot be read"),
+        (["--valkey={}/url"], "/url: the URL of the replay store is invalid"),
         (["--single-replica", "--tls={}"], "tls.crt and tls.key cannot be used: No such file"),
         (["--single-replica", "--trusted-proxies=10.0.0.0/99"], "--trusted-proxies: "),
     ],
