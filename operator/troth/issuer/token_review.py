@@ -40,7 +40,7 @@ log = structlog.get_logger()
 Manifest = dict[str, Any]
 
 
-class Asked(Protocol):
+class ReviewServer(Protocol):
     """The part of `troth.cluster.api.ApiServer` that a review needs."""
 
     def create(self, manifest: Manifest) -> Awaitable[Manifest]:
@@ -67,7 +67,7 @@ class Reviewer:
 
     def __init__(
         self,
-        server: Asked,
+        server: ReviewServer,
         *,
         timeout: float = TIMEOUT,
         uptime: Callable[[], float] = time.monotonic,

@@ -35,7 +35,7 @@ def listed(folder: Path, *arguments: str) -> list[dict[str, str]]:
     return found
 
 
-def standing(folder: Path) -> dict[tuple[str, ...], tuple[str, str]]:
+def summary(folder: Path) -> dict[tuple[str, ...], tuple[str, str]]:
     """State and reason of each grant, by identity, action and topic."""
     return {
         (each["identity"], each["action"], each.get("topic", "")): (
@@ -80,14 +80,14 @@ def test_what_a_side_lacks_is_said_below_the_grant(tmp_path: Path) -> None:
     silent = publisher()
     del silent["spec"]["publishes"]
     folder = written(tmp_path, silent)
-    assert standing(folder)[PRODUCING] == ("AwaitingIdentity", "PolicyNotNamed")
+    assert summary(folder)[PRODUCING] == ("AwaitingIdentity", "PolicyNotNamed")
     lines = asked(folder).stdout.splitlines()
     below = next(after for line, after in itertools.pairwise(lines) if "checkout" in line)
     assert below == "    shop/checkout does not name shop/orders; add it to its publishes"
 
 
 def test_a_policy_that_only_an_identity_names_is_listed_without_a_topic(tmp_path: Path) -> None:
-    found = standing(written(tmp_path, publisher("checkout", "orders", "nowhere")))
+    found = summary(written(tmp_path, publisher("checkout", "orders", "nowhere")))
     assert found["shop/checkout", "Publish", ""] == ("AwaitingPolicy", "PolicyMissing")
 
 

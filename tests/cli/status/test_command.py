@@ -15,16 +15,16 @@ from tests.messaging import broker
 from tests.webhook_builders import URL, endpoint, issued, outbound
 from troth.cli.main import app
 from troth.cli.status.models import (
-    broker_standing,
-    domain_standing,
-    identity_standing,
-    policy_standing,
-    rotation_standing,
+    broker_summary,
+    domain_summary,
+    identity_summary,
+    policy_summary,
+    rotation_summary,
 )
 from troth.cli.status.render import WIDTH, show
 from troth.cli.status.report import Report
 from troth.cli.status.track import length, track, until
-from troth.cli.status.webhook_models import endpoint_standing
+from troth.cli.status.webhook_models import endpoint_summary
 from troth.resources.manifests import FaultyManifests
 from troth.resources.rotation.spec import CredentialPhase
 from troth.resources.trust_domain.status import RotationPhase
@@ -77,9 +77,9 @@ MONTHLY = ready(
 
 def report(*, complete: bool = True, identities: tuple[Manifest, ...] = ()) -> Report:
     return Report(
-        trust_domains=(domain_standing(rotating(), HELD, complete=complete),),
-        credential_rotations=(rotation_standing(MONTHLY),),
-        service_identities=tuple(map(identity_standing, identities)),
+        trust_domains=(domain_summary(rotating(), HELD, complete=complete),),
+        credential_rotations=(rotation_summary(MONTHLY),),
+        service_identities=tuple(map(identity_summary, identities)),
         hidden=(),
     )
 
@@ -107,8 +107,8 @@ def test_the_keys_that_sign_tokens_are_shown_and_their_track_while_one_is_replac
     for under_way, before in ((rotation, 1), ({"phase": "Idle"}, 0)):
         domain = rotating()
         domain["status"] |= {"tokenKeys": keys, "tokenRotation": under_way}
-        standing = domain_standing(domain, HELD, complete=True)
-        lines = shown(report().model_copy(update={"trust_domains": (standing,)}))[6:]
+        summary = domain_summary(domain, HELD, complete=True)
+        lines = shown(report().model_copy(update={"trust_domains": (summary,)}))[6:]
         assert lines[0].endswith("Activating → [Retiring]") is bool(before)
         assert lines[before : before + 2] == [
             f"  {NEW}  Active    token key",
@@ -152,10 +152,10 @@ def test_a_single_identity_is_shown_though_it_is_well() -> None:
 def messages(*policies: Manifest, main: Manifest) -> Report:
     return Report(
         trust_domains=(),
-        message_brokers=(broker_standing(main),),
+        message_brokers=(broker_summary(main),),
         credential_rotations=(),
         service_identities=(),
-        topic_policies=tuple(map(policy_standing, policies)),
+        topic_policies=tuple(map(policy_summary, policies)),
         hidden=(),
     )
 
@@ -193,7 +193,7 @@ def webhooks(*endpoints: Manifest) -> Report:
         trust_domains=(),
         credential_rotations=(),
         service_identities=(),
-        webhook_endpoints=tuple(map(endpoint_standing, endpoints)),
+        webhook_endpoints=tuple(map(endpoint_summary, endpoints)),
         hidden=(),
     )
 
@@ -289,7 +289,7 @@ def test_so_is_a_gateways_word_that_is_taken_for_everything() -> None:
     report = Report(
         trust_domains=(),
         credential_rotations=(),
-        service_identities=(identity_standing(old),),
+        service_identities=(identity_summary(old),),
         hidden=(),
     )
     assert shown(report) == [
@@ -344,7 +344,7 @@ def test_nothing_is_wider_than_a_hundred_columns() -> None:
     lines = shown(
         Report(
             trust_domains=(),
-            credential_rotations=(rotation_standing(blocked),),
+            credential_rotations=(rotation_summary(blocked),),
             service_identities=(),
             hidden=(),
         )
@@ -358,14 +358,14 @@ def test_nothing_declared_is_said_in_words() -> None:
 
 
 def test_a_resource_that_was_never_visited_stands_nowhere_yet() -> None:
-    standing = rotation_standing(builders.rotation("TrustDomain", "production", OWN))
-    assert (standing.ready, standing.reason, standing.phase) == ("Unknown", "Unvisited", "Idle")
-    assert domain_standing(builders.domain(), [], complete=True).authorities == ()
+    summary = rotation_summary(builders.rotation("TrustDomain", "production", OWN))
+    assert (summary.ready, summary.reason, summary.phase) == ("Unknown", "Unvisited", "Idle")
+    assert domain_summary(builders.domain(), [], complete=True).authorities == ()
 
 
 def test_what_another_version_writes_into_a_status_does_no_harm() -> None:
     newer = ready(builders.identity() | {"spec": {"newField": 1}}, colour="blue")
-    assert identity_standing(newer).ready == "True"
+    assert identity_summary(newer).ready == "True"
 
 
 def test_machines_read_the_same_in_camel_case() -> None:

@@ -35,7 +35,7 @@ from tests.cli.webhooks import (
 from tests.webhook_builders import endpoint, issued, outbound
 from troth.cli.webhook.diagnosis import KeyText
 from troth.cli.webhook.render import raw
-from troth.cli.webhook.verify import Question, judge
+from troth.cli.webhook.verify import VerifyInput, judge
 from troth.resources.manifests import FaultyManifests, Manifest, dump
 from troth.resources.webhooks.schemes import SchemeName
 from troth.webhooks.schemes.delivery import Delivery, Reason, RefusedError
@@ -548,5 +548,5 @@ def test_what_cannot_be_signed_is_said(tmp_path: Path) -> None:
 
 def test_the_largest_body_is_looked_into_without_delay() -> None:
     of = replace(delivery(GITHUB), body=b"[" * (2 << 20))
-    judgement = judge(Question(of, signing(GITHUB), (KeyText("k", SECRET),), NOW, 300))
+    judgement = judge(VerifyInput(of, signing(GITHUB), (KeyText("k", SECRET),), NOW, 300))
     assert judgement.codes == ("signature-wrong",)

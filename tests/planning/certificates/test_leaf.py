@@ -18,7 +18,7 @@ from tests.pki import builders as pki
 from troth.pki.certificates import Leaf, renewal_due, renewal_spread
 from troth.pki.issuing import LeafProfile
 from troth.pki.subjects import Subject
-from troth.planning.certificates.leaf import CHECKS, LeafQuestion, why_issue
+from troth.planning.certificates.leaf import CHECKS, LeafCandidate, why_issue
 from troth.planning.steps.certificates import IssueLeaf
 from troth.resources.algorithms import KeyAlgorithm
 from troth.resources.references import Ref
@@ -28,7 +28,7 @@ SECRET = "Secret", Ref("shop", "payments-identity")
 
 
 @cache
-def good() -> LeafQuestion:
+def good() -> LeafCandidate:
     """A question whose answer is that nothing needs to be done."""
     cluster = shop(identity()).settle()
     secret = cluster.world.secrets[SECRET[1]]
@@ -36,7 +36,7 @@ def good() -> LeafQuestion:
     assert secret.leaf is not None
     assert authority is not None
     assert authority.authority is not None
-    return LeafQuestion(
+    return LeafCandidate(
         secret=secret,
         authority=authority.authority,
         profile=LeafProfile(

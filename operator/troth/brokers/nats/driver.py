@@ -50,7 +50,7 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _AccountState:
     """An account as it stands at the server."""
 
     token: str = field(repr=False)
@@ -159,7 +159,7 @@ class NatsBroker:
 
     # The account
 
-    async def _look_up(self) -> _Standing:
+    async def _look_up(self) -> _AccountState:
         token = await self._token()
         try:
             claims = decode(token, Kind.OPERATOR)
@@ -175,7 +175,7 @@ class NatsBroker:
                 "the NATS server does not trust the signer of its JWT of account "
                 f"{self._admin.account}; push a valid JWT"
             )
-        return _Standing(token, claims, trusted)
+        return _AccountState(token, claims, trusted)
 
     async def _token(self) -> str:
         subject = f"$SYS.REQ.ACCOUNT.{self._admin.account}.CLAIMS.LOOKUP"
@@ -195,7 +195,7 @@ class NatsBroker:
                 keys.add(operator["sub"])
         return frozenset(keys)
 
-    async def _push(self, before: _Standing, claims: Mapping[str, Any]) -> None:
+    async def _push(self, before: _AccountState, claims: Mapping[str, Any]) -> None:
         try:
             signer = Key.of(self._admin.seed.strip().encode())
         except ValueError as error:

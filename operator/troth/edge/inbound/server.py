@@ -14,7 +14,7 @@ from troth.edge.inbound.refusal import Refusal
 _LOG = logging.getLogger("troth.edge")
 
 
-class Judged(NamedTuple):
+class GuardedRequest(NamedTuple):
     """A judged request: its caller, None on an exempt path, and the headers for the application."""
 
     caller: Caller | Refusal | None
@@ -50,17 +50,17 @@ class RequestGuard:
         headers: Iterable[tuple[bytes, bytes]],
         *,
         distinct: bool = True,
-    ) -> Judged:
+    ) -> GuardedRequest:
         """Judge one request; raises `IdentityError` if there never was an identity."""
         snapshot = self._identity.current
         bearer = snapshot.document.requires.token is not None
         presented = self.stripping.read(headers, bearer=bearer, distinct=distinct)
         if path in self._exempt:
-            return Judged(None, presented.headers, bearer)
+            return GuardedRequest(None, presented.headers, bearer)
         caller = self._guard.judge(snapshot, chain, presented, self._clock())
         if isinstance(caller, Refusal):
             self._log(caller)
-        return Judged(caller, presented.headers, bearer)
+        return GuardedRequest(caller, presented.headers, bearer)
 
     def _log(self, refusal: Refusal) -> None:
         _LOG.warning(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from troth.planning import status as verdicts
 from troth.planning.brokers.finalizer import add_finalizer, is_held, patience_ends, remove_finalizer
-from troth.planning.brokers.status import ON_ITS_WAY, broker_status, judged, refused_change
+from troth.planning.brokers.status import ON_ITS_WAY, broker_status, broker_verdicts, refused_change
 from troth.planning.brokers.view import BrokerView, gather
 from troth.planning.grants.dialects import unsupported
 from troth.planning.moment import Moment
@@ -32,7 +32,7 @@ def plan_message_broker(key: Key, world: World, moment: Moment) -> Plan:
     if broker is None:
         return Plan(key, "")
     view = gather(broker, world, moment)
-    verdict = judged(view)
+    verdict = broker_verdicts(view)
     summary = verdicts.summed_up(verdict.needed, ON_ITS_WAY)
     status = broker_status(view)
     status["conditions"] = verdicts.conditions(

@@ -27,17 +27,17 @@ LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class BrokerVerdicts:
     """What Ready needs, and what else there is to say."""
 
     needed: tuple[Verdict, ...]
     beside: tuple[Verdict, ...]
 
 
-def judged(view: BrokerView) -> Judged:
+def broker_verdicts(view: BrokerView) -> BrokerVerdicts:
     """Return how a broker stands."""
     needed = (_reachable(view), _in_sync(view), _network(view))
-    return Judged(needed, (_braked(view), *_admin(view)))
+    return BrokerVerdicts(needed, (_braked(view), *_admin(view)))
 
 
 def broker_status(view: BrokerView) -> dict[str, Any]:

@@ -18,7 +18,7 @@ LEAST_OVERLAP = timedelta(seconds=100)
 
 
 @dataclass(frozen=True, slots=True)
-class LeafQuestion:
+class LeafCandidate:
     """Everything that decides whether a new leaf is needed.
 
     `roots` is the bundle that a truststore must hold; `uid` is the identity's, and spreads the
@@ -40,87 +40,87 @@ class LeafQuestion:
     rotations: tuple[CredentialRotation, ...] = ()
 
 
-def secret_present(question: LeafQuestion) -> Fault | None:
+def secret_present(candidate: LeafCandidate) -> Fault | None:
     """The Secret is there."""
-    return Fault("SecretMissing", "the Secret did not exist") if question.secret is None else None
+    return Fault("SecretMissing", "the Secret did not exist") if candidate.secret is None else None
 
 
-def material_intact(question: LeafQuestion) -> Fault | None:
+def material_intact(candidate: LeafCandidate) -> Fault | None:
     """Certificate and key can be read and belong together."""
-    return _secret(question).fault
+    return _secret(candidate).fault
 
 
-def names_current(question: LeafQuestion) -> Fault | None:
+def names_current(candidate: LeafCandidate) -> Fault | None:
     """The leaf says what the identity and its Services are called now."""
-    leaf, profile = _leaf(question), question.profile
+    leaf, profile = _leaf(candidate), candidate.profile
     if leaf.spiffe_id != profile.spiffe_id or leaf.dns_names != profile.dns_names:
         return Fault("NamesChanged", "the workload's SPIFFE ID or DNS names changed")
     return None
 
 
-def subject_current(question: LeafQuestion) -> Fault | None:
+def subject_current(candidate: LeafCandidate) -> Fault | None:
     """The leaf's subject is the identity's, or empty where it is to have none."""
-    if _leaf(question).subject != str(question.profile.subject or ""):
+    if _leaf(candidate).subject != str(candidate.profile.subject or ""):
         return Fault("SubjectChanged", "the certificate's subject differs from the identity's name")
     return None
 
 
-def algorithm_current(question: LeafQuestion) -> Fault | None:
+def algorithm_current(candidate: LeafCandidate) -> Fault | None:
     """The key is of the declared algorithm."""
-    if _leaf(question).algorithm is not question.algorithm:
+    if _leaf(candidate).algorithm is not candidate.algorithm:
         return Fault("AlgorithmChanged", "a different key algorithm is declared")
     return None
 
 
-def authority_current(question: LeafQuestion) -> Fault | None:
+def authority_current(candidate: LeafCandidate) -> Fault | None:
     """The active authority signed the leaf, and the chain beside it is the present one.
 
     A leaf of a retiring root is as good until its turn comes.
     """
-    leaf = _leaf(question)
-    if leaf.authority_key_id == question.retiring and not question.in_turn:
+    leaf = _leaf(candidate)
+    if leaf.authority_key_id == candidate.retiring and not candidate.in_turn:
         return None
-    if not question.authority.issued(leaf):
+    if not candidate.authority.issued(leaf):
         return Fault("AuthorityChanged", "a different authority or chain is active")
     return None
 
 
-def lifetime_within_ceiling(question: LeafQuestion) -> Fault | None:
+def lifetime_within_ceiling(candidate: LeafCandidate) -> Fault | None:
     """The leaf lives no longer than is declared now."""
-    leaf = _leaf(question)
-    if leaf.not_after - leaf.issued_at > question.profile.lifetime:
+    leaf = _leaf(candidate)
+    if leaf.not_after - leaf.issued_at > candidate.profile.lifetime:
         return Fault("LifetimeShortened", "a shorter lifetime is declared")
     return None
 
 
-def not_due(question: LeafQuestion) -> Fault | None:
+def not_due(candidate: LeafCandidate) -> Fault | None:
     """The leaf is in the first two thirds of its life, or its authority has no more to give."""
-    if _leaf(question).not_after >= question.authority.not_after:
+    if _leaf(candidate).not_after >= candidate.authority.not_after:
         return None
-    if question.now >= _renewal(_leaf(question), question.uid, question.rotations):
+    if candidate.now >= _renewal(_leaf(candidate), candidate.uid, candidate.rotations):
         return Fault("RenewalDue", "two thirds of the lifetime have passed")
     return None
 
 
-def not_asked_for(question: LeafQuestion) -> Fault | None:
+def not_asked_for(candidate: LeafCandidate) -> Fault | None:
     """No CredentialRotation asks for a newer one than this."""
-    asked = due_at(question.rotations, _leaf(question).issued_at, question.now)
-    if asked is not None and asked <= question.now:
+    asked = due_at(candidate.rotations, _leaf(candidate).issued_at, candidate.now)
+    if asked is not None and asked <= candidate.now:
         return Fault("RotationDue", "a CredentialRotation requests a new certificate")
     return None
 
 
-def keystore_current(question: LeafQuestion) -> Fault | None:
+def keystore_current(candidate: LeafCandidate) -> Fault | None:
     """The keystore, where one is declared, holds this leaf, and its truststore these roots."""
-    secret = _secret(question)
-    if question.keystore and not (
-        secret.keystore_intact and secret.public.get(ROOTS) == question.roots
+    secret = _secret(candidate)
+    if candidate.keystore and not (
+        secret.keystore_intact and secret.public.get(ROOTS) == candidate.roots
     ):
         return Fault("KeystoreStale", "the keystore does not hold the current leaf and roots")
     return None
 
 
-CHECKS: tuple[Callable[[LeafQuestion], Fault | None], ...] = (
+CHECKS: tuple[Callable[[LeafCandidate], Fault | None], ...] = (
     secret_present,
     material_intact,
     names_current,
@@ -134,9 +134,9 @@ CHECKS: tuple[Callable[[LeafQuestion], Fault | None], ...] = (
 )
 
 
-def why_issue(question: LeafQuestion) -> Fault | None:
+def why_issue(candidate: LeafCandidate) -> Fault | None:
     """Return why a new leaf is needed, or None while the present one is good."""
-    return next((fault for check in CHECKS if (fault := check(question))), None)
+    return next((fault for check in CHECKS if (fault := check(candidate))), None)
 
 
 def leaf_due(
@@ -161,12 +161,12 @@ def _renewal(leaf: Leaf, uid: str, rotations: tuple[CredentialRotation, ...]) ->
     return min(renewal_due(leaf, renewal_spread(uid)), leaf.not_after - overlap)
 
 
-def _secret(question: LeafQuestion) -> IdentitySecret:
-    assert question.secret is not None
-    return question.secret
+def _secret(candidate: LeafCandidate) -> IdentitySecret:
+    assert candidate.secret is not None
+    return candidate.secret
 
 
-def _leaf(question: LeafQuestion) -> Leaf:
-    leaf = _secret(question).leaf
+def _leaf(candidate: LeafCandidate) -> Leaf:
+    leaf = _secret(candidate).leaf
     assert leaf is not None
     return leaf

@@ -12,7 +12,7 @@ from troth.pki.spiffe import spiffe_id
 from troth.pki.subjects import Subject
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text, roots_in
-from troth.planning.certificates.leaf import LeafQuestion, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, why_issue
 from troth.planning.identity.document import (
     Peers,
     current_document,
@@ -254,7 +254,7 @@ def _name_fault(declared: Certificate, domain: TrustDomain, authority: Authority
 
 def _question(
     view: View, domain: TrustDomain, authority: Authority, declared: Certificate
-) -> LeafQuestion:
+) -> LeafCandidate:
     ref, spec = view.identity.ref, view.identity.spec
     ceiling = domain.spec.certificates.lifetime
     known = view.known_authority
@@ -267,7 +267,7 @@ def _question(
         )
         if all(each.allow_dns_name(name) for each in authority.name_constraints)
     ]
-    return LeafQuestion(
+    return LeafCandidate(
         secret=view.secret,
         authority=authority,
         profile=LeafProfile(

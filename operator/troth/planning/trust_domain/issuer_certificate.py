@@ -7,7 +7,7 @@ from troth.pki.authorities import Authority
 from troth.pki.issuing import LeafProfile
 from troth.planning import status as verdicts
 from troth.planning.certificates.anchors import bundle_text
-from troth.planning.certificates.leaf import LeafQuestion, leaf_due, why_issue
+from troth.planning.certificates.leaf import LeafCandidate, leaf_due, why_issue
 from troth.planning.owned_objects import FOREIGN_RETRY, metadata_of
 from troth.planning.steps.certificates import IssueLeaf, UpdatePublic
 from troth.planning.steps.step import Step
@@ -39,7 +39,7 @@ def plan_issuer(domain: TrustDomain, world: World, now: datetime) -> Part:
     fault = _host_fault(domain, authority, world)
     if fault is not None:
         return Part(verdicts.false(TYPE, fault.reason, fault.message))
-    question = LeafQuestion(
+    question = LeafCandidate(
         secret=secret,
         authority=authority,
         profile=LeafProfile(
@@ -72,7 +72,7 @@ def issuer_leaf_due(domain: TrustDomain, world: World, now: datetime) -> datetim
 
 
 def _steps(
-    question: LeafQuestion, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
+    question: LeafCandidate, domain: TrustDomain, world: World, anchors: tuple[bytes, ...]
 ) -> tuple[Step, ...]:
     manifest = _manifest(domain, world, question.roots)
     secret, fault = question.secret, why_issue(question)
