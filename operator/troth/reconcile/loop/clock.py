@@ -52,7 +52,7 @@ class Moments:
         self._epoch = clock.now() - timedelta(seconds=clock.uptime())
 
     def read(self) -> Moment:
-        """Return the current moment. Setting forward counts in whole seconds; setting back does not."""
+        """Return the moment. Only whole seconds set forward count; setting back never does."""
         now, uptime = self._clock.now(), self._clock.uptime()
         ahead = (now - self._epoch).total_seconds() - uptime
         return Moment(now, uptime, timedelta(seconds=max(round(ahead), 0)))

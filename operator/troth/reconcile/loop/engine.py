@@ -322,7 +322,7 @@ class Engine:
             log.error("status not written", key=str(key), **log_fields(another))  # noqa: TRY400
 
     async def _report(self, plan: Plan, notices: list[Notice]) -> Plan:
-        """Write a changed status, and post Events for transitions; return the plan to requeue by."""
+        """Write a changed status and post Events for transitions; return the plan to requeue by."""
         wait = self._status_debounce.wait(plan, self._clock.uptime(), rush=self.queue.rushed)
         if wait:
             moment = self._clock.now() + timedelta(seconds=wait)

@@ -22,7 +22,7 @@ MANY = 100
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Due:
-    """Time at which a key is requeued: a wall-clock time, or the uptime that it corresponded to.
+    """Time of a requeue: a wall-clock time, or the uptime that it corresponded to.
 
     The uptime keeps a clock that is set back from delaying the key.
     """
@@ -106,7 +106,7 @@ class WorkQueue:
         """Record that a key failed, and retry it after a backoff."""
         delay = self._backoffs.setdefault(key, Backoff(most=60.0)).next()
         self._retries[key] = asyncio.get_running_loop().call_later(delay, self._retry_now, key)
-        self._again.discard(key)  # the retry covers these changes, and not earlier
+        self._again.discard(key)  # the changes wait for the retry, which covers them
         self._release(key)
 
     async def run_due(self) -> None:

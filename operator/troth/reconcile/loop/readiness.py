@@ -29,7 +29,7 @@ class Faults:
         self._sentences: dict[Key, str] = {}
 
     def note(self, key: Key, errors: Sequence[Exception]) -> bool:
-        """Log and record the errors of a key's last reconcile; return whether its sentence changed."""
+        """Log and record the errors of a key's reconcile; return whether its sentence changed."""
         for error in errors:
             log.error("reconcile failed", key=str(key), **log_fields(error))
         known = self._sentences.pop(key, "")
