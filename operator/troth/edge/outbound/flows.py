@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Send a request to the issuer; yields an `Answer`, or throws `ExchangeFailedError`."""
+    """Send this to the issuer; the result is an `Answer`, or `ExchangeFailedError` is thrown."""
 
     ask: Ask
     context: ssl.SSLContext
