@@ -23,7 +23,7 @@ class GuardedRequest(NamedTuple):
 
 
 class RequestGuard:
-    """Judges requests, logs rejections, and removes identity headers."""
+    """Checks requests, logs rejections, and removes identity headers."""
 
     def __init__(
         self,
@@ -34,8 +34,10 @@ class RequestGuard:
         strip: Iterable[str] = (),
         clock: Callable[[], float] = time,
     ) -> None:
-        """`port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need
-        no caller, such as a probe's. `strip` are additional headers to remove.
+        """Create a guard for the requests of a server.
+
+        `port` is the port's name in the ServiceIdentity. `exempt` are complete paths that need no
+        caller, such as a probe's. `strip` are additional headers to remove.
         """
         self._identity = identity
         self._guard = Guard(port)
@@ -51,7 +53,7 @@ class RequestGuard:
         *,
         distinct: bool = True,
     ) -> GuardedRequest:
-        """Judge one request; raises `IdentityError` if there never was an identity."""
+        """Check one request; raises `IdentityError` if there has never been an identity."""
         snapshot = self._identity.current
         bearer = snapshot.document.requires.token is not None
         presented = self.stripping.read(headers, bearer=bearer, distinct=distinct)

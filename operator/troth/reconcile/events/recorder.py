@@ -40,12 +40,12 @@ class EventRecorder:
             self._task = asyncio.create_task(self._tell_all(), name="Events")
 
     async def told(self) -> None:
-        """Wait until all are made."""
+        """Wait until all queued Events are posted."""
         while self._task is not None:
             await asyncio.wait({self._task})
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel the posting of Events."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -62,9 +62,9 @@ class EventRecorder:
         try:
             await self._create(event)
         except ApiError as error:
-            # in a namespace that ends nobody may make one, and what stays at a broker is told
+            # no Event can be created in a terminating namespace; the log keeps it
             _lost(event, error.reason)
-        except Exception as error:  # the loop's edge: one Event must not stop the others
+        except Exception as error:  # one Event must not stop the others
             log.error("event not created", error=type(error).__name__, exc_info=True)  # noqa: G201
 
 
