@@ -501,7 +501,7 @@ async def test_no_two_keys_are_equal() -> None:
         assert data(server.objects[MADE])["k1"] != other["k1"]
 
 
-async def test_no_key_is_in_a_status_a_log_or_an_event() -> None:
+async def test_no_key_is_in_metadata_a_status_or_an_event() -> None:
     async with settled(issued(), keys(main="hunter2-hunter2")) as (server, it):
         told = [each for (kind, _), each in server.objects.items() if kind != "Secret"]
         metadata = [
