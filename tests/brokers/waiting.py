@@ -9,8 +9,9 @@ from troth.trust.grants import Observed
 
 
 async def observed(broker: Driver, condition: Callable[[Observed], bool]) -> Observed:
-    """Observe until a condition holds; return the observation. The server reads its controller
-    late.
+    """Observe until a condition holds; return the observation.
+
+    The server applies its controller's writes with a delay.
     """
     deadline = time.monotonic() + PATIENCE
     while not condition(seen := await broker.observe()):

@@ -156,9 +156,7 @@ class Scene:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def live(self, length: timedelta) -> None:
-        """Advance the clock in steps much shorter than the propagation delay; verify after each
-        step.
-        """
+        """Advance the clock in steps shorter than the propagation delay; verify after each."""
         until = self.clock.now() + length
         while self.clock.now() < until:
             await self.clock.move_to(self.clock.now() + self.step)
@@ -265,9 +263,7 @@ class Scene:
 
 @cache
 def presented(chain: bytes) -> tuple[str, Validity]:
-    """Return the key identifier of a chain's signer and the period in which the whole chain is
-    valid.
-    """
+    """Return the key identifier of a chain's signer and the validity of the whole chain."""
     certificates = x509.load_pem_x509_certificates(chain)
     issuer = certificates[-1].extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     assert issuer.value.key_identifier is not None

@@ -23,9 +23,7 @@ class Crashed(BaseException):
 
 
 class Server(Rehearsal):
-    """Records its writes, refuses those that `refuses` selects, and crashes after write
-    `crash_after`.
-    """
+    """Records writes, refuses those that `refuses` selects, crashes after write `crash_after`."""
 
     def __init__(self, objects: Iterable[Manifest] = (), crash_after: int = 0) -> None:
         super().__init__(objects)
@@ -110,8 +108,9 @@ class Running:
             await self.settle()
 
     async def live(self, length: timedelta) -> None:
-        """Advance the clock and finish the work due by then; needs an engine started with
-        `due=True`.
+        """Advance the clock and finish the work due by then.
+
+        Needs an engine started with `due=True`.
         """
         await self.clock.move_to(self.clock.now() + length)
         for _ in range(8):  # another task queues keys that are due

@@ -97,9 +97,7 @@ async def test_unresponsive_server_is_soon_reported_unreachable(nats: Stage) -> 
 
 
 async def test_server_without_tls_is_sent_nothing(nats: Stage) -> None:
-    """An attacker on the path can strip TLS from the server's offer; the library would go on
-    without.
-    """
+    """An attacker can strip TLS from the server's offer; the library would go on without it."""
     said: list[bytes] = []
 
     async def pose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

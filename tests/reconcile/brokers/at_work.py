@@ -69,9 +69,7 @@ def nats_broker(stage: Stage, **spec: Any) -> Manifest:
 
 
 def market(stage: Stage, *manifests: Manifest, **spec: object) -> list[Manifest]:
-    """Return a shop with a broker, where `checkout` publishes orders and `fulfilment` consumes
-    them.
-    """
+    """Return a shop with a broker: `checkout` publishes orders and `fulfilment` consumes them."""
     return [
         namespace("shop", domain="production"),
         namespace("messaging", domain="production"),

@@ -96,8 +96,9 @@ class Owner:
         return told != REFUSED
 
     async def ends(self, password: str, slot: Slot = Slot.SECOND) -> None:
-        """Wait until Kafka rejects a password: the server reads its controller's writes with a
-        delay.
+        """Wait until Kafka rejects a password.
+
+        The server applies its controller's writes with a delay.
         """
 
         async def refused() -> bool:
