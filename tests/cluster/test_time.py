@@ -58,9 +58,7 @@ async def test_leaf_is_renewed_with_a_new_key_when_due_and_not_before(
 
 
 async def test_leaf_never_outlives_its_authority_whose_expiry_is_reported(stage: Stage) -> None:
-    left = timedelta(hours=2) + (
-        stage.clock.now() - NOW
-    )  # certificates start at the time of import
+    left = timedelta(hours=2) + (stage.clock.now() - NOW)  # certificates start at import
     ending = by_hand("ending intermediate", ROOT, path_length=0, lifetime=left)
     await stage.person.put(given(stage, ending))
     domain = await stage.domain(
