@@ -1,4 +1,4 @@
-"""Judges a cluster at rest: what exists must be exactly what is declared."""
+"""Judge of a cluster at rest: its objects must be exactly as declared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from troth.world.observation import objects as observe
 
 @dataclass
 class AtRest:
-    """The objects of a cluster at rest, and what is declared."""
+    """The objects of a cluster at rest, and the declarations."""
 
     objects: dict[Place, Manifest]
     view: View
