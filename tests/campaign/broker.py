@@ -59,7 +59,7 @@ class ModelBroker:
             self.strangers.add(rule)
 
     def take(self, rule: Rule) -> None:
-        """Remove a rule on behalf of somebody else."""
+        """Remove a rule as a foreign client."""
         self.rules.discard(rule)
         self.strangers.discard(rule)
 

@@ -59,7 +59,7 @@ class Campaign(PeopleMachine[Stage]):
 
     @rule(caller=places, callee=places, port=st.sampled_from(sorted(PORTS)))
     def agree(self, caller: tuple[str, str], callee: tuple[str, str], port: str) -> None:
-        """Both sides declare one more edge, if both can."""
+        """Let both sides declare one more edge, if both can."""
         objects = self.stage.server.objects
         ends = [objects.get(("ServiceIdentity", Ref(*place))) for place in (caller, callee)]
         one, other = (copy.deepcopy(end) for end in ends)

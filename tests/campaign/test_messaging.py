@@ -1,6 +1,6 @@
 """Random campaigns of users, tampering, faults and crashes against brokers.
 
-In any order of events: the broker never allows an operation that nobody grants, foreign rules stay
+In any order of events: the broker never allows an operation without a grant, foreign rules stay
 as they are, and the ledger has everything that Troth made. At rest the broker has exactly what is
 declared, and nothing is written any more.
 """
@@ -137,7 +137,7 @@ class MessagingCampaign(Machine[BrokerStage]):
 
     @rule(policy=policies, identity=identities, consumes=st.booleans())
     def agree(self, policy: Identity, identity: Identity, consumes: bool) -> None:
-        """Both sides declare one more grant, if both exist."""
+        """Let both sides declare one more grant, if both exist."""
         objects = self.stage.server.objects
         asked = copy.deepcopy(objects.get(("TopicPolicy", Ref(*policy))))
         uses = copy.deepcopy(objects.get(("ServiceIdentity", Ref(*identity))))

@@ -257,7 +257,7 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
 
     @rule(place=endpoints_there)
     def agree(self, place: Identity) -> None:
-        """The target of an endpoint accepts its gateway, if both exist."""
+        """Let the target of an endpoint accept its gateway, if both exist."""
         inbound = (self.found("WebhookEndpoint", *place) or {"spec": {}})["spec"].get("inbound")
         if inbound is None:
             return
@@ -311,7 +311,7 @@ class WebhookCampaign(PeopleMachine[WebhookStage]):
 
     @rule(place=endpoints_there, newest=often)
     def deliver(self, place: Identity, newest: bool) -> None:
-        """The gateway reports that a key has verified a delivery."""
+        """Report as the gateway that a key has verified a delivery."""
         endpoint = self.found("WebhookEndpoint", *place) or {}
         tried = sorted(each["id"] for each in endpoint.get("status", {}).get("keys", []))
         if not tried:

@@ -29,7 +29,7 @@ WIDTH, HEIGHT = 100, 215  # terminal size that shows all of the output
 
 
 def environment(temporary: Path) -> dict[str, str]:
-    """The user's environment, without a cluster, and with a temporary directory to inspect."""
+    """Return the user's environment without a cluster, and with a temporary directory."""
     kept = {key: text for key, text in os.environ.items() if key != "TROTH_SANDBOX_KUBECONFIG"}
     return {**kept, "TMPDIR": str(temporary), "KEEP": "", "BROKER": ""}
 

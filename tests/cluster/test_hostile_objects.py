@@ -144,7 +144,7 @@ async def created(
                 await stage.person.delete(each["kind"], ref)
 
 
-def test_the_objects_cover_every_watched_kind(rolling: Stage) -> None:
+def test_objects_cover_every_watched_kind(rolling: Stage) -> None:
     hostile = of_every_kind(rolling, "hostile")
     kinds = {watch_class_of(each, rolling.own) for each in hostile}
     watched = selections(rolling.own, rollouts=True)

@@ -118,7 +118,10 @@ def opened_undeclared(history: History, before: Manifest | None, policy: Manifes
 
 
 def _may(view: View, me: Identity, way: Way, *, stands: bool, is_new: bool) -> bool:
-    """Whether a policy may have an opening that it had before or not; the policy may be new."""
+    """Return whether a policy may have an opening, which it had before or not.
+
+    The policy may be new.
+    """
     if me not in view.identities:
         return False
     if not stands:  # a new policy in a conflict opens the resolver only

@@ -124,7 +124,7 @@ class WebhookStage(Stage):
             yield f"{place} lets in {target}, and nobody agrees"
 
     def _has_good_keys(self, hooks: Hooks, ref: Ref, compiled: Manifest) -> bool:
-        """Whether every key is one of the sender's recent keys."""
+        """Return whether every key is one of the sender's recent keys."""
         keys, source = keys_of(compiled), hooks.source(ref)
         scheme = (hooks.inbound(ref) or {})["scheme"]
         if source is None:
@@ -181,7 +181,7 @@ class WebhookStage(Stage):
         return dict(sorted(made.items(), key=lambda item: item[1].uptime))
 
     def _retired(self, ref: Ref, secret: Ref, data: dict[str, bytes], name: str) -> bool:
-        """Whether a newer key is in use, and the overlap of both has passed."""
+        """Return whether a newer key is in use, and the overlap of both has passed."""
         known = self._known(secret, data)
         if not known or list(known)[-1] == name:
             return False
@@ -223,7 +223,7 @@ class WebhookStage(Stage):
                 yield dict(parse_member(text))
 
     def _asked(self, ref: Ref, secret: Ref, data: dict[str, bytes]) -> bool:
-        """Whether a rotation requests a key after the newest."""
+        """Return whether a rotation requests a key after the newest."""
         known = self._known(secret, data)
         newest = list(known.values())[-1].at if known else None
         specs = [each["spec"] for versions in self._rotations(ref) for each in versions if each]

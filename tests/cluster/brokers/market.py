@@ -221,7 +221,7 @@ class Market:
 
     @staticmethod
     def cut_off(client: Client) -> bool:
-        """Whether the broker has closed a client's connection."""
+        """Return whether the broker has closed a client's connection."""
         return bool(client.is_closed)
 
     async def hears(self, kind: str, ref: Ref, type_: str, reason: str) -> str:

@@ -75,7 +75,7 @@ async def _declare_domain(play: Play, **more: Any) -> None:
 
 
 async def begin_tokens(play: Play) -> None:
-    """The domain issues tokens, and the ledger requires one."""
+    """Let the domain issue tokens and the ledger require one."""
     await _declare_domain(play, tokens={})
     await play.stage.person.put(*declared(play, tokens=True))
 

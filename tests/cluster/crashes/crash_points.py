@@ -38,7 +38,7 @@ class CrashPoint:
     """
 
     def comes_with(self, number: int, write: Call) -> bool:
-        """Whether the effect follows a write."""
+        """Return whether the effect follows a write."""
         if self.relentless:
             return 0 < self.write <= number and not write.path.endswith("/status")
         return number == self.write

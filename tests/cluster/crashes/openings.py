@@ -92,11 +92,11 @@ class Openings:
 
 
 def _generation(policy: Manifest) -> int:
-    """How often the object's spec has changed."""
+    """Return how often the object's spec has changed."""
     return int(policy["metadata"]["generation"])
 
 
 def _guards(policy: Manifest, view: View) -> bool:
-    """Whether the policy's identity is declared and governed by one trust domain."""
+    """Return whether the policy's identity is declared and governed by one trust domain."""
     me = identity_of(policy)
     return me in view.identities and not view.unsettled(me)

@@ -115,7 +115,7 @@ class Play:
         ]
 
     def _is_here(self, manifest: Manifest) -> bool:
-        """Whether an object belongs to this stage; another test's may be deleted late."""
+        """Return whether an object belongs to this stage; another test's may be deleted late."""
         here = {*self.stage.namespaces, self.stage.own}
         return manifest["metadata"].get("namespace", self.stage.own) in here
 
