@@ -242,7 +242,7 @@ class Stage:
         assert not left, "an operator that begins now writes " + "\n".join(told)
 
     def _is_waiting(self, place: Place) -> bool:
-        """Return whether a rotation waits there for evidence that a new operator has not seen yet."""
+        """Return whether a rotation waits there for evidence that a new operator has not seen."""
         if place[0] in ("TrustDomain", "CredentialRotation") and self._rotating():
             return True
         status = self.server.objects.get(place, {}).get("status", {})
