@@ -29,7 +29,7 @@ from troth.serving.logs import LogFormat, configure
 
 TROTH, FLOOR = "troth", "floor"
 SECRET, KEY, ANSWER = "secret.json", "token.key", "answer.json"
-"""The files: the issuer's Secret; for the floor its key and one answer of the issuer."""
+"""Files: the issuer's Secret; the floor's key and one answer of the issuer."""
 
 
 class NoApiServer:

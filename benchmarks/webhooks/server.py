@@ -37,8 +37,9 @@ from troth.webhooks.gateway.serving import Server
 GATEWAY = identity("gateway")
 COMPILED, MOUNTED, TOKEN_KEY = "compiled", "mounted", "token.key"
 WINDOW = "window"
-"""The files: the endpoint's configuration, the gateway's mounts, the key that signs tokens, and the
-length of `AGEING`'s replay window in deliveries. A side's Valkey address is in a file of its name.
+"""Files: the endpoint's configuration, the gateway's mounts, the key that signs tokens, and the
+length of `AGEING`'s replay window in deliveries. A side's Valkey address is in a file of its
+name.
 """
 
 
@@ -65,7 +66,7 @@ class ImmediateTarget:
     async def __call__(
         self, target: Target, body: bytes, headers: Mapping[str, str], token: str
     ) -> Answer:
-        """Accept it."""
+        """Accept the delivery."""
         del target, body, headers, token
         await asyncio.sleep(0)
         self.accepted += 1
