@@ -1,7 +1,7 @@
-"""The time that the middleware adds to a request. The floor is the bare application.
+"""The time that the middleware adds to a request. The floor is the plain application.
 
-Applications are called as their servers call them, without a network. Where tokens are new, the
-floor is the verification of their signatures by `cryptography` and nothing else.
+The benchmark calls applications as their servers do, without a network. For new tokens, the floor
+is only the verification of their signatures by `cryptography`.
 """
 
 import asyncio

@@ -72,7 +72,7 @@ def floor(directory: Path) -> ASGIApp:
 
 
 def main(which: str, place: str, port: str, core: str) -> None:
-    """Serve until stopped, on one core where the machine allows it."""
+    """Serve until SIGTERM, on one core if the machine allows it."""
     stay(int(core))
     directory = Path(place)
     made: Any = {TROTH: issuer, FLOOR: floor}[which](directory)

@@ -127,7 +127,7 @@ def _ageing(target: ImmediateTarget, window: int, directory: Path) -> Memory:
 
 
 async def serve(app: Application, side: Side, port: int) -> None:
-    """Serve until stopped."""
+    """Serve until SIGTERM."""
     host, loop = "127.0.0.1", asyncio.get_running_loop()
     if side is Side.PLAIN:
         plain = uvicorn.Config(
@@ -148,7 +148,7 @@ async def serve(app: Application, side: Side, port: int) -> None:
 
 
 def main(side: Side, directory: Path, port: int, core: int) -> None:
-    """Serve on one core where the machine allows it."""
+    """Serve on one core if the machine allows it."""
     stay(core)
 
     async def run() -> None:
