@@ -36,7 +36,7 @@ class GoProgram:
         if not self.release_of:
             return "local"
         go_mod = (self.module / "go.mod").read_text()
-        # Match only the `require` line: the `tool` line has no version, and `replace` is different.
+        # Match the requirement, not the `tool` line, which has no version, or a `replace`.
         pinned = re.search(rf"^\s*{re.escape(self.release_of)} (v\S+)", go_mod, re.MULTILINE)
         if not pinned:
             raise SandboxError(f"{self.module / 'go.mod'} requires no {self.release_of}")

@@ -167,7 +167,7 @@ class DetachedSandbox:
             time.sleep(0.05)
 
     def _clear(self) -> None:
-        # After a kill of the holder, its tether needs a moment to end the components.
+        # If the holder was killed, its tether needs a moment to end the components.
         _within(END_SECONDS if self._control_plane.exists() else 0, self._is_gone)
         shutil.rmtree(self._directory, ignore_errors=True)
 

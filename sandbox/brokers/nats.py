@@ -1,8 +1,7 @@
-"""nats-server in operator mode on the loopback interface, with TLS and its own store of account
-JWTs.
+"""nats-server in operator mode on the loopback interface, with TLS.
 
-The server has a system account and an account for the services, with JetStream. The seeds stay in
-memory.
+The server stores its accounts' JWTs itself. It has a system account and an account for the
+services, with JetStream. The seeds stay in memory.
 """
 
 import json

@@ -5,9 +5,9 @@ owner.
 
 Run as a script, this module is the *reaper* that removes them. Its standard input is a pipe that
 its owner holds open. When the owner ends, and all processes of the sandbox with it, the reaper
-waits until they are gone. Then it removes the control group, and the sandbox's directory too,
-because a process may have written to it last. The module uses only the standard library, so that
-the reaper starts fast.
+waits until they are gone. Then it removes the control group and the sandbox's directory, to which a
+process may still have written. The module uses only the standard library, so that the reaper starts
+fast.
 
     cgroups.py OWNER_PID DIRECTORY [CONTROL_GROUP]
 
