@@ -105,9 +105,7 @@ class _Bench:
     figures: list[Figure] = field(default_factory=list)
 
     async def declare(self, *, grown: bool = False) -> None:
-        """Declare the ring's identities and policies, or with `grown` all of them, without the
-        broker.
-        """
+        """Declare identities and policies without the broker: the ring, or with `grown` all."""
         manifests = (*self.market.identities(grown=grown), *self.market.topics(grown=grown))
         await self.bare.send(
             Write(path(each["kind"], object_name=each["metadata"]["name"]), each)
@@ -167,7 +165,7 @@ class _Bench:
         async def look() -> None:
             brokers.note_observation(BROKER, brokers.observation(BROKER).anew())
             queue.add({broker_key(BROKER)})
-            while len(queue) or brokers.observation(BROKER).busy:  # noqa: ASYNC110 - none tells
+            while len(queue) or brokers.observation(BROKER).busy:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.001)
 
         troth, floor = [], []

@@ -71,9 +71,7 @@ class Market:
 
     @property
     def toggled(self) -> int:
-        """The policy by which `EXTRA` publishes at times; `EXTRA` has no other grant of this
-        policy.
-        """
+        """The policy by which `EXTRA` publishes at times, and which grants it nothing else."""
         return self.ring // 2
 
     def _consumer(self, policy: int) -> int:

@@ -42,8 +42,10 @@ class Trial:
     pairs: int
     rounds: int
     spread: float = 0.0
-    """Maximum of the random delay before a change, in seconds. Without it, the time of a change
-    would depend on the one before, and periodic work would follow the changes in lockstep.
+    """Maximum of the random delay before a change, in seconds.
+
+    Without it, the time of a change would depend on the one before, and periodic work would follow
+    the changes in lockstep.
     """
     note: str = ""
 

@@ -38,9 +38,7 @@ class Pair:
         ]
 
     def children(self) -> list[str]:
-        """Return the paths of the objects that Troth writes for the edge: two policies, two
-        Secrets.
-        """
+        """Return the paths of Troth's objects for the edge: two policies, two Secrets."""
         policies = [path("NetworkPolicy", object_name=topology.policy(each)) for each in self.pods]
         secrets = [path("Secret", object_name=topology.secret(each)) for each in self.pods]
         return [*policies, *secrets]

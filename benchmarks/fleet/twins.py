@@ -36,9 +36,7 @@ def make_known(sandbox: Sandbox) -> None:
 
 
 async def give_birth(bare: Bare, pairs: Sequence[Pair]) -> None:
-    """Create twins of the identities in the pairs, and of their owned objects, in their current
-    state.
-    """
+    """Create twins of the pairs' identities, and of their owned objects, as they are now."""
     numbers = {number for pair in pairs for number in pair.pods}
     names = {name(number) for number in numbers}
     children = {place.rpartition("/")[2] for pair in pairs for place in pair.children()}

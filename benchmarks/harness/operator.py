@@ -25,7 +25,7 @@ async def running(server: ApiServer) -> AsyncIterator[Operator]:
 
 async def leading(operator: Operator) -> None:
     """Wait until the operator holds the lease and its queue is empty."""
-    while not operator.ready:  # noqa: ASYNC110 - what there is to wait for ends when it is in sync
+    while not operator.ready:  # noqa: ASYNC110 - there is no single event
         await asyncio.sleep(0.01)
     await operator.leadership.gained()
     await operator.engine.queue.settled()
