@@ -45,9 +45,7 @@ TABLES = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names", "/proc/net/
 
 
 def network() -> dict[str, str]:
-    """Return the machine's links, addresses and routes, and its packet filter's tables and
-    settings.
-    """
+    """Return the machine's links, addresses, routes, packet filter tables and settings."""
     asked = {
         command: subprocess.run(
             ["ip", "-o", *command.split()], capture_output=True, text=True, check=True
@@ -73,8 +71,9 @@ def control_groups(owner: int) -> list[Path]:
 
 
 def rooted_in(directory: Path) -> list[str]:
-    """Return the root directories below `directory`; process pods do not have it in their
-    arguments.
+    """Return the processes' root directories below `directory`.
+
+    The arguments of process pods do not name that directory.
     """
     roots = []
     for process in Path("/proc").glob("[0-9]*"):
