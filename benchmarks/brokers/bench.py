@@ -121,14 +121,14 @@ class _Bench:
             async with running(counted.server) as operator:
                 await self.declare()
                 await declared(operator, market)
-                await operator.engine.event_recorder.told()
+                await operator.engine.event_recorder.flush()
                 counted.requests.clear()
                 began = time.perf_counter()
                 await self.bare.write(Write(place, broker(at.described)))
                 await at_rest(operator, market)
                 troth.append(time.perf_counter() - began)
                 # Count Events too, which no step waits for.
-                await operator.engine.event_recorder.told()
+                await operator.engine.event_recorder.flush()
                 number = writes(counted.requests)
                 await at.remember()
                 made = await copies(self.bare, FLOOR)
@@ -169,7 +169,7 @@ class _Bench:
                 await asyncio.sleep(0.001)
 
         troth, floor = [], []
-        await operator.engine.event_recorder.told()
+        await operator.engine.event_recorder.flush()
         counted.requests.clear()
         for _ in range(LOOKS):
             troth.append(await timed(look))

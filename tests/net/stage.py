@@ -225,7 +225,7 @@ class Stage:
                 self.see(step.broker, seen)
             case ChangeBroker() if broker is not None:
                 rules = (seen.rules | set(step.additions)) - set(step.removals)
-                told = {(each.principal, each.slot) for each in step.telling}
+                told = {(each.principal, each.slot) for each in step.uploads}
                 credentials = (seen.credentials | told) - set(step.revocations)
                 await self.keep_ledger(broker, step.before)
                 self.see(step.broker, Observed(credentials, frozenset(rules)))

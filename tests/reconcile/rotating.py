@@ -192,7 +192,7 @@ class Scene:
             await self.kill()
             await self.start()
             await self.settle()
-        await self.engine.event_recorder.told()
+        await self.engine.event_recorder.flush()
 
     async def look_again(self, *identities: Ref) -> None:
         """Reconcile the trust domain, or the given identities; this retries refused writes."""

@@ -103,7 +103,7 @@ class Running:
         if self.worker in done:
             self.worker.result()
         assert settled in done, "does not settle"
-        await self.engine.event_recorder.told()
+        await self.engine.event_recorder.flush()
         if len(self.engine.queue):  # keys were queued while Events were posted
             await self.settle()
 

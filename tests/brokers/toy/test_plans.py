@@ -46,7 +46,7 @@ def test_credentials_and_rules_are_planned_with_a_registry_entry(
         step for step in cluster.plan(broker_key(MAIN)).steps if isinstance(step, ChangeBroker)
     )
     assert WRITE in change.additions
-    assert PUBLISHER in {each.principal for each in change.telling}
+    assert PUBLISHER in {each.principal for each in change.uploads}
 
     tell(cluster)
     cluster.settle()

@@ -29,7 +29,7 @@ from tests.reconcile.serving import Running, Server, running
 from troth.cli.run.broker_metrics import broker_metrics
 from troth.cli.run.metrics import Metrics
 from troth.cluster.errors import ApiError
-from troth.planning.steps.brokers import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.reconcile.brokers.work import BrokerWork
 from troth.reconcile.loop.instrumentation import BrokerChange, count_changes
 from troth.reconcile.operator import Operator
@@ -284,7 +284,7 @@ def test_changes_at_a_broker_are_counted_by_what_was_done() -> None:
         MAIN,
         Ledger(),
         Ledger(),
-        telling=(Telling(*place, "", Ref("shop", "checkout-main")),),
+        uploads=(CredentialUpload(*place, "", Ref("shop", "checkout-main")),),
         additions=(write, replace(write, operation="READ")),
         removals=(replace(write, operation="ALTER"),),
         revocations=(("troth-shop.gone", Slot.FIRST),),

@@ -45,26 +45,26 @@ def _fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_events_are_posted_in_order_without_blocking() -> None:
     server = Taking()
     server.going.clear()
-    telling = EventRecorder(server.create, LeaderFence())
+    recorder = EventRecorder(server.create, LeaderFence())
     for note in "abc":
-        telling.tell(event(note))
+        recorder.record(event(note))
     await asyncio.sleep(0)
     assert not server.notes
     server.going.set()
-    await telling.told()
+    await recorder.flush()
     assert server.notes == ["a", "b", "c"]
-    telling.tell(event("d"))
-    await telling.told()
+    recorder.record(event("d"))
+    await recorder.flush()
     assert server.notes == ["a", "b", "c", "d"]
 
 
 async def test_refused_event_is_logged_and_does_not_stop_others() -> None:
     server = Taking("a")
-    telling = EventRecorder(server.create, LeaderFence())
+    recorder = EventRecorder(server.create, LeaderFence())
     with capture_logs() as logged:
         for note in "ab":
-            telling.tell(event(note))
-        await telling.told()
+            recorder.record(event(note))
+        await recorder.flush()
     assert server.notes == ["b"]
     (lost,) = logged
     assert (lost["event"], lost["lost"]) == ("event lost", "Repaired: a")
@@ -72,20 +72,20 @@ async def test_refused_event_is_logged_and_does_not_stop_others() -> None:
 
 async def test_events_wait_for_the_leader_fence() -> None:
     server, leader_fence = Taking(), LeaderFence(remaining=0)
-    telling = EventRecorder(server.create, leader_fence)
-    telling.tell(event("a"))
+    recorder = EventRecorder(server.create, leader_fence)
+    recorder.record(event("a"))
     await asyncio.sleep(0.01)
     assert not server.notes
     leader_fence.remaining = 1.0
-    await telling.told()
+    await recorder.flush()
     assert server.notes == ["a"]
 
 
 async def test_events_beyond_the_limit_are_lost_and_logged() -> None:
     server = Taking()
-    telling = EventRecorder(server.create, LeaderFence())
+    recorder = EventRecorder(server.create, LeaderFence())
     with capture_logs() as logged:
         for number in range(MOST + 1):
-            telling.tell(event(str(number)))
+            recorder.record(event(str(number)))
     assert [each["lost"] for each in logged] == [f"Repaired: {MOST}"]
-    await telling.close()
+    await recorder.close()

@@ -82,7 +82,7 @@ def _has_news(change: ChangeBroker, look: BrokerObservation) -> bool:
 
     The rest of the change does not wait for the retry.
     """
-    told = ((each.principal, each.slot) for each in change.telling)
+    told = ((each.principal, each.slot) for each in change.uploads)
     asked = {*told, *change.additions, *change.removals, *change.revocations}
     return bool(look.failures) and not asked <= look.failures.keys()
 

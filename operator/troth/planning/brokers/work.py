@@ -12,7 +12,7 @@ from troth.planning.brokers.changes import Brake, Changes, Wanted, broker_change
 from troth.planning.brokers.finalizer import is_held
 from troth.planning.grants.rules import BrokerGrants
 from troth.planning.owned_objects import is_child
-from troth.planning.steps.brokers import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.resources.messaging.message_broker import BrokerMode, MessageBroker
 from troth.trust.grants import Observed, Place
 from troth.world.facts.broker import CredentialSecret, Ledger
@@ -47,8 +47,8 @@ def broker_work(
     known = world.brokers.ledger(broker.ref)
     ledger = known if known is not None else Ledger()
     credentials = _Credentials(broker, grants, ledger, observed, world)
-    telling = credentials.to_tell()
-    ready = credentials.ready({each.principal for each in telling})
+    uploads = credentials.uploads()
+    ready = credentials.ready({each.principal for each in uploads})
     held_up = frozenset(rule for rule in grants.wanted.rules if rule.principal not in ready)
     changes = broker_changes(
         Wanted(grants.wanted.rules - held_up, grants.wanted.suspended | held_up),
@@ -68,7 +68,7 @@ def broker_work(
             **ledger.credentials,
             **{
                 (each.principal, each.slot): ""
-                for each in telling
+                for each in uploads
                 if ledger.credentials.get((each.principal, each.slot)) != each.fingerprint
             },
         },
@@ -81,18 +81,18 @@ def broker_work(
         Ledger(
             changes.ledger_after,
             grants.retained & changes.ledger_after,
-            _told(before.credentials, telling, revocations),
+            _told(before.credentials, uploads, revocations),
             ledger.admin,
             changes.left,
         ),
-        telling,
+        uploads,
         tuple(sorted(changes.additions)),
         tuple(sorted(changes.removals)),
         revocations,
-        repaired=bool(changes.missing or changes.intruding) or credentials.lost(telling),
+        repaired=bool(changes.missing or changes.intruding) or credentials.lost(uploads),
         without_ledger=known is None and is_held(broker) and _has_been_here(broker, observed),
     )
-    idle = not (telling or changes.additions or changes.removals or revocations)
+    idle = not (uploads or changes.additions or changes.removals or revocations)
     return Work(
         changes,
         None if idle and step.after == known else step,
@@ -124,11 +124,11 @@ def _brake(broker: MessageBroker) -> Brake:
 
 def _told(
     credentials: Mapping[Place, str],
-    telling: tuple[Telling, ...],
+    uploads: tuple[CredentialUpload, ...],
     revocations: tuple[Place, ...],
 ) -> Mapping[Place, str]:
     """Return the credentials that are valid at the broker after the change."""
-    told = {(each.principal, each.slot): each.fingerprint for each in telling}
+    told = {(each.principal, each.slot): each.fingerprint for each in uploads}
     gone = set(revocations)
     return {
         place: fingerprint
@@ -182,7 +182,7 @@ class _Credentials:
         told = {principal for principal, _ in self._ledger.credentials}
         return self._grants.live - self._secrets.keys() - told
 
-    def to_tell(self) -> tuple[Telling, ...]:
+    def uploads(self) -> tuple[CredentialUpload, ...]:
         """Return the credentials to configure at the broker, also those that it lost."""
         wanting = [
             (principal, secret, each)
@@ -192,18 +192,18 @@ class _Credentials:
         ]
         wanting.sort(key=lambda found: found[0])
         return tuple(
-            Telling(principal, each.slot, each.fingerprint, secret.ref)
+            CredentialUpload(principal, each.slot, each.fingerprint, secret.ref)
             for principal, secret, each in wanting[:AT_ONCE]
         )
 
     def _has(self, place: Place, fingerprint: str) -> bool:
         return self._ledger.credentials.get(place) == fingerprint and place in self._observed
 
-    def lost(self, telling: tuple[Telling, ...]) -> bool:
+    def lost(self, uploads: tuple[CredentialUpload, ...]) -> bool:
         """Return whether the broker had any of these credentials and lost it."""
         return any(
             self._ledger.credentials.get((each.principal, each.slot)) == each.fingerprint
-            for each in telling
+            for each in uploads
         )
 
     def ready(self, told: set[str]) -> frozenset[str]:

@@ -15,7 +15,7 @@ class ObserveBroker(BackgroundStep):
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class CredentialUpload:
     """Credential to create at a broker: its principal, its slot, and the Secret that holds it."""
 
     principal: str
@@ -29,12 +29,12 @@ class ChangeBroker(BackgroundStep):
     """Change credentials and rules at a broker.
 
     The step writes the ledger `before` ahead of any change, and `after` when all are done.
-    `telling` are the credentials to create.
+    `uploads` are the credentials to create.
     """
 
     before: Ledger
     after: Ledger
-    telling: tuple[Telling, ...] = ()
+    uploads: tuple[CredentialUpload, ...] = ()
     additions: tuple[Rule, ...] = ()
     removals: tuple[Rule, ...] = ()
     revocations: tuple[Place, ...] = ()

@@ -46,7 +46,7 @@ class AdminTurns:
     """Carries out turns of admin credentials.
 
     `require` raises `StalePlan` if this replica may not write, or if the stored ledger differs from
-    the known one. `keep` writes the ledger; `tell` posts an Event.
+    the known one. `keep` writes the ledger; `record_event` posts an Event.
     """
 
     secrets: Secrets
@@ -54,7 +54,7 @@ class AdminTurns:
     ledger: Callable[[Ref], Ledger | None]
     require: Callable[[MessageBroker], Awaitable[None]]
     keep: Callable[[MessageBroker, Ledger], Awaitable[None]]
-    tell: Callable[[MessageBroker, Notice], Awaitable[None]]
+    record_event: Callable[[MessageBroker, Notice], Awaitable[None]]
     now: Callable[[], datetime]
 
     async def seen(self, broker: MessageBroker, step: TurnAdmin) -> Connected:
@@ -108,7 +108,7 @@ class AdminTurns:
             f"Secret {where} has a new password of {user} that Troth generated; the previous "
             "password stays valid until the overlap ends"
         )
-        await self.tell(broker, Notice("AdminReplaced", note))
+        await self.record_event(broker, Notice("AdminReplaced", note))
 
     async def _write(self, where: Ref, secret: Manifest, data: Mapping[str, bytes]) -> None:
         """Write some of a Secret's data, if the Secret still has the version that was read."""
@@ -145,7 +145,7 @@ class AdminTurns:
                 "the admin Secret holds a credential that Troth did not write; Troth uses it and "
                 "has revoked the one that it had created"
             )
-            await self.tell(broker, Notice("AdminOvertaken", note))
+            await self.record_event(broker, Notice("AdminOvertaken", note))
 
 
 async def _told(adapter: Driver, batch: Batch) -> None:

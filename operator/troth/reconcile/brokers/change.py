@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from troth.brokers.protocol import Batch, Credential, Driver, Login
-from troth.planning.steps.brokers import ChangeBroker, Telling
+from troth.planning.steps.brokers import ChangeBroker, CredentialUpload
 from troth.resources.messaging.broker_type import BrokerType
 from troth.resources.messaging.message_broker import MessageBroker
 from troth.resources.references import Ref
@@ -64,7 +64,7 @@ class Changes:
         A credential that its Secret does not hold fails, and so do additional rules of its
         principal.
         """
-        found = [(each, self._credential(type_, each)) for each in step.telling]
+        found = [(each, self._credential(type_, each)) for each in step.uploads]
         lacking = {(each.principal, each.slot) for each, held in found if held is None}
         waiting = {principal for principal, _ in lacking}
         failures = await adapter.apply(
@@ -82,10 +82,10 @@ class Changes:
             **{failure.change: failure.message for failure in failures},
         }
 
-    def _credential(self, type_: BrokerType, telling: Telling) -> Credential | None:
+    def _credential(self, type_: BrokerType, upload: CredentialUpload) -> Credential | None:
         """Return the credential to set, None unless its principal and slot are the planned ones."""
-        found = self._credentials.credential(type_, telling.secret, telling.fingerprint)
-        whose = (telling.principal, telling.slot)
+        found = self._credentials.credential(type_, upload.secret, upload.fingerprint)
+        whose = (upload.principal, upload.slot)
         return found if found is not None and (found.principal, found.slot) == whose else None
 
     async def _make_sure(
@@ -113,7 +113,7 @@ class Changes:
 
 def principals_of(step: ChangeBroker) -> set[str]:
     """Return all principals that a change concerns."""
-    told = {each.principal for each in step.telling}
+    told = {each.principal for each in step.uploads}
     ruled = {rule.principal for rule in (*step.additions, *step.removals)}
     return told | ruled | {principal for principal, _ in step.revocations}
 
@@ -131,7 +131,7 @@ def as_it_went(step: ChangeBroker, failed: Failed) -> Ledger:
 
 def as_observed(before: Observed, step: ChangeBroker, failed: Failed) -> Observed:
     """Return what a broker has after a change, without the parts that failed."""
-    told = {(each.principal, each.slot) for each in step.telling}
+    told = {(each.principal, each.slot) for each in step.uploads}
     rules = before.rules | {rule for rule in step.additions if rule not in failed}
     return Observed(
         (before.credentials | {place for place in told if place not in failed})

@@ -58,7 +58,7 @@ class Surroundings:
     """Dependencies of the work at brokers, other than the brokers.
 
     `keep` writes the ledger's ConfigMap over the known one, and raises `StalePlan` if it has
-    changed. `concern` requeues keys, `tell` posts an Event, and `instrumentation` counts.
+    changed. `concern` requeues keys, `record_event` posts an Event, and `instrumentation` counts.
     """
 
     reads: Secrets
@@ -66,7 +66,7 @@ class Surroundings:
     credentials: Credentials
     keep: Callable[[MessageBroker, Manifest], Awaitable[None]]
     concern: Callable[[Keys], None]
-    tell: Callable[[Key, str, Notice], Awaitable[None]]
+    record_event: Callable[[Key, str, Notice], Awaitable[None]]
     instrumentation: Instrumentation = field(default_factory=Instrumentation)
 
 
@@ -86,7 +86,7 @@ class BrokerWork:
             ledger=world.brokers.ledger,
             require=self._require_all,
             keep=self._keep,
-            tell=self._tell_broker,
+            record_event=self._record_event,
             now=clock.now,
         )
 
@@ -219,7 +219,7 @@ class BrokerWork:
         affected = self._world.observe_outcome(changed)
         count_changes(self._around.instrumentation, step, failed)
         self._changes.forget_revoked(broker, step, failed)
-        await self._tell(broker, step, failed)
+        await self._record_repair(broker, step, failed)
         return affected | self._world.brokers.of_principals(broker.ref, principals_of(step))
 
     async def _keep(self, broker: MessageBroker, ledger: Ledger) -> None:
@@ -262,15 +262,17 @@ class BrokerWork:
             "the broker's ledger was missing; Troth created another one from what is declared, "
             "and removed nothing for it"
         )
-        await self._tell_broker(broker, Notice("LedgerLost", note, "Warning"))
+        await self._record_event(broker, Notice("LedgerLost", note, "Warning"))
 
-    async def _tell_broker(self, broker: MessageBroker, notice: Notice) -> None:
-        await self._around.tell(broker_key(broker.ref), broker.metadata.uid, notice)
+    async def _record_event(self, broker: MessageBroker, notice: Notice) -> None:
+        await self._around.record_event(broker_key(broker.ref), broker.metadata.uid, notice)
 
-    async def _tell(self, broker: MessageBroker, step: ChangeBroker, failed: Failed) -> None:
+    async def _record_repair(
+        self, broker: MessageBroker, step: ChangeBroker, failed: Failed
+    ) -> None:
         if step.repaired and not failed:
             note = "the broker differed from what is declared; Troth restored it"
-            await self._tell_broker(broker, Notice("Repaired", note))
+            await self._record_event(broker, Notice("Repaired", note))
 
 
 BROKER_HANDLERS: dict[

@@ -30,16 +30,16 @@ class EventRecorder:
         self._waiting: deque[Manifest] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def tell(self, event: Manifest) -> None:
+    def record(self, event: Manifest) -> None:
         """Queue an Event to be posted."""
         if len(self._waiting) >= MOST:
             _lost(event, "TooMany")
             return
         self._waiting.append(event)
         if self._task is None:
-            self._task = asyncio.create_task(self._tell_all(), name="Events")
+            self._task = asyncio.create_task(self._post_all(), name="Events")
 
-    async def told(self) -> None:
+    async def flush(self) -> None:
         """Wait until all queued Events are posted."""
         while self._task is not None:
             await asyncio.wait({self._task})
@@ -50,7 +50,7 @@ class EventRecorder:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _tell_all(self) -> None:
+    async def _post_all(self) -> None:
         try:
             while self._waiting:
                 await self._leader_fence.gained()

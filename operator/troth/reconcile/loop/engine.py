@@ -116,7 +116,7 @@ class Engine:
                 credentials=self._keyring,
                 keep=self._keep_ledger,
                 concern=self.queue.add,
-                tell=self._tell_of,
+                record_event=self._record_for,
                 instrumentation=self._instrumentation,
             ),
         )
@@ -207,7 +207,7 @@ class Engine:
             try:
                 failed |= await self._carry_out_all(left, plan, notices)
             except TryAgain:
-                self._tell(plan, notices)
+                self._record(plan, notices)
                 return None
         self._in_place.remember(plan)
         waiting = key.kind == ISSUER_VIEW and plan.due is not None  # nothing was checked yet
@@ -330,7 +330,7 @@ class Engine:
         elif plan.status is not None and plan.status != plan.previous_status:
             notices = [*notices, *transitions(plan)]
             await self._write_status(plan)
-        self._tell(plan, notices)
+        self._record(plan, notices)
         return plan
 
     async def _write_status(self, plan: Plan) -> None:
@@ -341,7 +341,7 @@ class Engine:
             if error.status in PASSING:
                 raise
             if sentence := self.refusals.note_status(plan.key, error):
-                self._tell(plan, [Notice("StatusRefused", sentence, "Warning")])
+                self._record(plan, [Notice("StatusRefused", sentence, "Warning")])
             raise
         self.refusals.note_status(plan.key, None)
 
@@ -354,10 +354,10 @@ class Engine:
             raise StalePlan from None
         self.queue.add(affected - {broker_key(broker.ref)})
 
-    async def _tell_of(self, key: Key, uid: str, notice: Notice) -> None:
-        self._tell(Plan(key, uid), [notice])
+    async def _record_for(self, key: Key, uid: str, notice: Notice) -> None:
+        self._record(Plan(key, uid), [notice])
 
-    def _tell(self, plan: Plan, notices: list[Notice]) -> None:
+    def _record(self, plan: Plan, notices: list[Notice]) -> None:
         """Post an Event for each notice."""
         for notice in notices:
-            self.event_recorder.tell(event(plan, notice, self._instance, self._clock.now()))
+            self.event_recorder.record(event(plan, notice, self._instance, self._clock.now()))

@@ -45,7 +45,7 @@ def count_changes(
 ) -> None:
     """Count the changes of a step; `failed` are the changes that the broker did not carry out."""
     asked: dict[BrokerChange, Sequence[Rule | Place]] = {
-        BrokerChange.TOLD: [(each.principal, each.slot) for each in step.telling],
+        BrokerChange.TOLD: [(each.principal, each.slot) for each in step.uploads],
         BrokerChange.GRANTED: step.additions,
         BrokerChange.REMOVED: step.removals,
         BrokerChange.REVOKED: step.revocations,
