@@ -25,7 +25,7 @@ _FORMATS = (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL)
 
 
 def pieces(value: bytes) -> set[str]:
-    """Return the fragments of bytes in every encoding, for secrets of at least WINDOW characters."""
+    """Return the fragments of bytes in every encoding; none in one shorter than WINDOW."""
     return {piece for form in forms(value) for piece in _windows(form)}
 
 

@@ -26,11 +26,7 @@ FOR_EVERYBODY = {
     *public_keys(),
     *(DOCUMENT, WEBHOOK_KEYS, "key.made"),
     *(STATE, "username", "sasl.mechanism"),
-    *(
-        "sasl.jaas.config",
-        "client.properties",
-        "java.properties",
-    ),  # their password is known
+    *("sasl.jaas.config", "client.properties", "java.properties"),  # their password is known
 }
 """Keys of Secrets that hold public values: certificates, public keys, names and times."""
 SEALED = {"keystore.p12", "truststore.p12"}
