@@ -169,7 +169,7 @@ HOSTILE = (
     ),
     *("'prod'", '"', "%", "prod,orders", "prod;", "User:a=b", "@", "^prod$"),
 )
-"""Invalid topic names: some broker could read them as several topics, or as another one."""
+"""Invalid names: some broker could read them as several names, or as another one."""
 ELSE = {"servers": ["a:1"], "adminSecretRef": {"name": "a"}}
 SERVERS = "spec.kafka.bootstrapServers"
 WRONG: list[tuple[str, str, Any, str, str]] = [

@@ -39,7 +39,7 @@ def test_json_has_the_reason_of_an_edge_that_is_not_live(tmp_path: Path) -> None
 
 
 def with_topics(folder: Path, notation: str) -> str:
-    """Return a market in which `fulfilment` consumes and `checkout` does not name its policy."""
+    """Return the graph of a market whose `checkout` names no policy, and `fulfilment` does."""
     silent = publisher()
     del silent["spec"]["publishes"]
     market.written(folder, silent)

@@ -82,7 +82,7 @@ class Trade:
 
 @asynccontextmanager
 async def trading(run: Run, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Trade]:
-    """Set up a checkout that calls payments with bound and unbound tokens; yield both."""
+    """Set up a checkout that calls payments with bound and unbound tokens; yield the trade."""
     stage, person = run.stage, run.stage.person
     setting = await with_issuer(stage, run.tether)
     host = f"{stage.name}-issuer.{stage.own}.svc"

@@ -275,7 +275,7 @@ def test_endpoint_with_unsigned_deliveries_is_shown_among_many(legacy: Manifest,
     assert told["excepted"]["owner"] == "team git"
 
 
-def test_identity_with_gateway_only_trust_is_shown_among_many() -> None:
+def test_ready_identity_with_gateway_only_trust_is_shown() -> None:
     trust = {
         "gateway": {"name": "edge"},
         "owner": "team git",

@@ -96,7 +96,7 @@ DENY = "NetworkPolicy", Ref("shop", "a-troth-deny")
 
 A_OR_Z = {"key": "app", "operator": "In", "values": ["a", "z"]}
 OVERLAPPING = callee(*BOTH, pods={"matchLabels": {"tier": "web"}, "matchExpressions": [A_OR_Z]})
-"""Use a selector that shares some of its pods with the previous one."""
+"""The callee with a selector that shares some of its pods with the previous one."""
 
 
 def selecting(**labels: str) -> Manifest:

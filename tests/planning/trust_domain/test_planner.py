@@ -280,7 +280,7 @@ def test_federated_bundle_does_not_depend_on_the_order_of_arrival() -> None:
     assert len(texts) == 1
 
 
-def test_settled_domain_plans_no_step() -> None:
+def test_settled_domain_plans_only_unchanged_objects() -> None:
     cluster = governed().settle()
     for step in cluster.plan(PRODUCTION).steps:
         assert isinstance(step, Apply)

@@ -134,7 +134,7 @@ def test_foreign_key_is_published_nowhere() -> None:
 
 
 @pytest.mark.parametrize("end", ["spec", "domain"])
-def test_issuer_configuration_is_deleted_when_tokens_are_disabled(end: str) -> None:
+def test_issuer_secrets_are_deleted_with_the_tokens_or_the_domain(end: str) -> None:
     cluster = issuing().settle()
     if end == "spec":
         cluster.put(domain())
